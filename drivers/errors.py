@@ -1,0 +1,127 @@
+"""Errors of devices, translated once at the wire.
+
+::
+
+    DriverError                     a device did not do what was asked
+    ├── DeviceLost                  no usable answer: refused, dropped, timed out, HTTP 5xx (retried by the ladder)
+    ├── DeviceMissing               the server answers, but has no such device, or discovery found none
+    ├── WrongDevice                 the device that answers is not the one that was there before
+    ├── CameraBusy                  another program uses the camera
+    ├── NotOffered                  HTTP 200 with an error number on an optional member: the device has no such thing
+    ├── Refused                     the device answered with an error number: bad value, not connected, bad moment
+    ├── SettingRefused              the value read back differs from the value set, twice
+    ├── ExposureFailed              the camera says that this exposure failed (error state, ImageReady raises)
+    ├── ExposureStalled             the deadline of an exposure or of its download has passed
+    ├── BadImage                    the image that came is malformed, of the wrong size or of an unknown kind
+    ├── FilterFailed                the wheel did not reach its position
+    ├── PanelFailed                 panel or cover did not reach the state asked for
+    └── Cancelled                   we were told to stop; the exposure was aborted
+"""
+
+from enum import StrEnum
+
+
+class DriverCode(StrEnum):
+    """Reason codes of this tree; `services.errors` joins them to texts, advice and exits."""
+
+    DEVICE_LOST = "device_lost"
+    DEVICE_MISSING = "device_missing"
+    WRONG_DEVICE = "wrong_device"
+    CAMERA_BUSY = "camera_busy"
+    SETTING_REFUSED = "setting_refused"
+    FILTER_FAILED = "filter_failed"
+    PANEL_NOT_READY = "panel_not_ready"
+    INTERRUPTED = "interrupted"
+
+
+class DriverError(Exception):
+    """Root of this package's errors.
+
+    Parameters
+    ----------
+    device : str
+        Which device, as a user names it ("camera 0 at 127.0.0.1:11111").
+    detail : str
+        What happened, in one sentence.
+    number : int, optional
+        The ASCOM error number or HTTP status, when there was one.
+    """
+
+    code: DriverCode = DriverCode.DEVICE_LOST
+
+    def __init__(self, *, device: str, detail: str, number: int | None = None) -> None:
+        self.device = device
+        self.detail = detail
+        self.number = number
+        shown = "" if number is None else f" (0x{number:X})" if 0x400 <= number <= 0xFFF else f" ({number})"
+        super().__init__(f"{device}: {detail}{shown}")
+
+
+class DeviceLost(DriverError):
+    """No usable answer came: connection refused or dropped, time-out, HTTP 5xx, unreadable reply."""
+
+
+class DeviceMissing(DriverError):
+    """The server has no such device, or discovery found none."""
+
+    code = DriverCode.DEVICE_MISSING
+
+
+class WrongDevice(DriverError):
+    """The device that answers is not the one that was there before, or not the one named."""
+
+    code = DriverCode.WRONG_DEVICE
+
+
+class CameraBusy(DriverError):
+    """Another program exposes with the camera or changes its settings."""
+
+    code = DriverCode.CAMERA_BUSY
+
+
+class NotOffered(DriverError):
+    """The device does not offer this optional member."""
+
+    code = DriverCode.SETTING_REFUSED
+
+
+class Refused(DriverError):
+    """The device answered with an error number."""
+
+    code = DriverCode.SETTING_REFUSED
+
+
+class SettingRefused(DriverError):
+    """The value read back differs from the value set, twice."""
+
+    code = DriverCode.SETTING_REFUSED
+
+
+class ExposureFailed(DriverError):
+    """The camera says that this exposure failed."""
+
+
+class ExposureStalled(DriverError):
+    """The deadline of an exposure or of its download has passed."""
+
+
+class BadImage(DriverError):
+    """The image that came is malformed, of the wrong size or of an unknown kind."""
+
+
+class FilterFailed(DriverError):
+    """The wheel did not reach its position in time, or reports another one."""
+
+    code = DriverCode.FILTER_FAILED
+
+
+class PanelFailed(DriverError):
+    """Panel or cover did not reach the state asked for."""
+
+    code = DriverCode.PANEL_NOT_READY
+
+
+class Cancelled(DriverError):
+    """We were told to stop while waiting."""
+
+    code = DriverCode.INTERRUPTED

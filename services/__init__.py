@@ -1,0 +1,1 @@
+"""The imperative shell: files, clock, threads, network — everything that touches the world."""

@@ -1,0 +1,182 @@
+"""Reason codes of a run, what they mean to an observer, and how the program ends.
+
+::
+
+    ServiceError
+    ├── ConfigInvalid       the YAML, with file:line:column and what is allowed
+    ├── Usage               the command line
+    ├── StorageError        disk full, write failed, lock held, catalogue unreadable
+    └── RunStopped          a run ended early: unsafe, stale safety, interrupted, until reached
+
+The same codes stand in the log, the events, the report, the API and the exit message; codes of `drivers` and
+`calibration` join here to a text and an advice.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RunCode(StrEnum):
+    """Why a run stopped (first block), or what it warned of (second)."""
+
+    CONFIG_INVALID = "config_invalid"
+    USAGE = "usage"
+    CAMERA_BUSY = "camera_busy"
+    DEVICE_LOST = "device_lost"
+    DEVICE_MISSING = "device_missing"
+    WRONG_DEVICE = "wrong_device"
+    UNSAFE = "unsafe"
+    SAFETY_STALE = "safety_stale"
+    DISK_FULL = "disk_full"
+    WRITE_FAILED = "write_failed"
+    INTERRUPTED = "interrupted"
+
+    CLOCK_JUMP = "clock_jump"
+    EXPOSURE_CLIPPED = "exposure_clipped"
+    FLAT_EXPOSURE_ASSUMED = "flat_exposure_assumed"
+    NO_COVER = "no_cover"
+    MAXADU_WRONG = "maxadu_wrong"
+    FOREIGN_CLIENT = "foreign_client"
+
+
+class Exit:
+    """Exit codes of every command."""
+
+    DONE = 0
+    SOME_FAILED = 1
+    CONFIG = 2
+    DEVICE = 3
+    UNSAFE = 4
+    STORAGE = 5
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a code means and what to do; `exit` None for codes that concern a group only."""
+
+    text: str
+    advice: str
+    exit: int | None = None
+
+
+MEANINGS: dict[str, Meaning] = {
+    "config_invalid": Meaning("the configuration cannot be used", "correct the line named above", Exit.CONFIG),
+    "usage": Meaning("the command line cannot be used", "see --help", Exit.CONFIG),
+    "camera_busy": Meaning(
+        "another program uses the camera or this folder", "close the other program, then run again", Exit.DEVICE
+    ),
+    "device_lost": Meaning(
+        "a device stopped answering",
+        "check power, cable and server, then run again: what is stored is kept",
+        Exit.DEVICE,
+    ),
+    "device_missing": Meaning(
+        "a device that the configuration names is not there", "list what answers with `nightcal devices`", Exit.DEVICE
+    ),
+    "wrong_device": Meaning(
+        "the device that answers is another one", "check host, port and device_id in the configuration", Exit.DEVICE
+    ),
+    "unsafe": Meaning(
+        "the safety monitor said unsafe", "run again when it is safe: what is stored is kept", Exit.UNSAFE
+    ),
+    "safety_stale": Meaning(
+        "the safety monitor does not answer", "repair the safety monitor, then run again", Exit.UNSAFE
+    ),
+    "disk_full": Meaning("the disk is full", "make room, then run again: what is stored is kept", Exit.STORAGE),
+    "write_failed": Meaning("a file could not be written", "check the disk and its permissions", Exit.STORAGE),
+    "interrupted": Meaning("stopped by the user", "run the same command again to continue", Exit.INTERRUPTED),
+    "clock_jump": Meaning("the computer's clock jumped", "check its time service"),
+    "exposure_clipped": Meaning(
+        "a factor leads outside min_exposure..max_exposure", "widen the range or drop the factor"
+    ),
+    "flat_exposure_assumed": Meaning(
+        "no flats to match: 1.0 s was assumed", "take flats first, or set flat_exposure_time"
+    ),
+    "no_cover": Meaning("there is no cover", "make sure by other means that it is dark"),
+    "maxadu_wrong": Meaning("the camera's MaxADU is not its saturation", "the measured value is used instead"),
+    "foreign_client": Meaning("another program changed the camera", "close the other program"),
+    "too_bright": Meaning(
+        "the light is too bright at the shortest exposure", "dim the panel or lower flat min_exposure"
+    ),
+    "too_dim": Meaning("the light is too dim at the longest exposure", "brighten the panel or raise flat max_exposure"),
+    "resolution": Meaning(
+        "the camera's steps of exposure are too coarse for the tolerance", "dim the panel, or raise count_tolerance"
+    ),
+    "no_convergence": Meaning("the exposure search did not settle", "raise max_adjustment_attempts; look at the lamp"),
+    "unstable_lamp": Meaning(
+        "the lamp flickers or drifts", "let it warm up; choose a longer exposure at less brightness"
+    ),
+    "lamp_changed": Meaning("the lamp is not as bright as when the set was begun", "a new set is taken"),
+    "panel_not_ready": Meaning("the flat panel or cover did not get ready", "check its power and its driver"),
+    "filter_failed": Meaning("the filter wheel did not reach its position", "check the wheel"),
+    "setting_refused": Meaning("the camera does not keep a setting", "check gain, offset, binning and readout_mode"),
+    "not_dark": Meaning("it is not dark", "close the cover, switch lights off, look for a light leak"),
+    "cooler_limit": Meaning("the cooler cannot reach the set-point", "choose a warmer temperature"),
+    "sensor_stuck": Meaning("the temperature reading is stuck or implausible", "power-cycle the camera"),
+    "cooler_lost": Meaning("the cooler lost its power", "check the cooler's supply"),
+    "too_many_refused": Meaning("too many frames were refused", "see the reasons per frame in the report"),
+    "no_matching_dark": Meaning("no dark fits these flats", "run the darks step: it takes the times the flats used"),
+    "too_few_frames": Meaning("too few frames for a master", "run again to complete the set"),
+    "no_frames": Meaning("there are no frames", "run the capture steps first"),
+    "master_differs": Meaning("the new master differs from the last certified one", "look at both before using it"),
+    "constant": Meaning("all pixels have one value", "power-cycle the camera if it repeats"),
+    "partial": Meaning("part of the frame is missing", "check cable and USB traffic"),
+    "duplicate_frame": Meaning("the frame equals the one before", "the camera returned its buffer twice"),
+    "too_fast": Meaning("the frame came back faster than its exposure", "the camera returned an old buffer"),
+    "saturated_lines": Meaning("rows or columns are saturated", "check cable and power"),
+    "level_off": Meaning("the level is outside its tolerance", "the lamp or the sky changed"),
+    "pedestal_off": Meaning("the pedestal does not fit gain and offset", "the camera may have changed its gain"),
+    "noise_off": Meaning("the noise does not fit gain and level", "the camera may have changed its gain"),
+    "light_leak": Meaning("light falls on a dark frame", "close the cover, switch lights off"),
+    "temperature_off": Meaning("the sensor was too far from its set-point", "wait for the cooler"),
+    "exposure_mismatch": Meaning("the camera exposed another time than asked for", "check the driver"),
+    "size_changed": Meaning("the frame has another size than asked for", "check binning and subframe"),
+    "lamp_drift": Meaning("the lamp drifts within the series", "let it warm up"),
+}
+
+
+def meaning(code: str) -> Meaning:
+    """Return what a code means; unknown codes (a newer catalogue) mean themselves."""
+    return MEANINGS.get(code, Meaning(code.replace("_", " "), "see the log"))
+
+
+class ServiceError(Exception):
+    """Root of this package's errors: a code, and a detail that names the thing."""
+
+    code: RunCode = RunCode.WRITE_FAILED
+
+    def __init__(self, detail: str, *, code: RunCode | None = None) -> None:
+        if code is not None:
+            self.code = code
+        self.detail = detail
+        super().__init__(detail)
+
+    @property
+    def exit(self) -> int:
+        """The program's exit code for this error."""
+        return meaning(self.code).exit or Exit.SOME_FAILED
+
+
+class ConfigInvalid(ServiceError):
+    """The configuration cannot be used; `detail` holds one line an error, each with file:line:column."""
+
+    code = RunCode.CONFIG_INVALID
+
+
+class Usage(ServiceError):
+    """The command line cannot be used."""
+
+    code = RunCode.USAGE
+
+
+class StorageError(ServiceError):
+    """A file, the catalogue or a lock."""
+
+    code = RunCode.WRITE_FAILED
+
+
+class RunStopped(ServiceError):
+    """A run ended early for a reason that is no failure of ours: unsafe, stale safety, interrupted."""
+
+    code = RunCode.INTERRUPTED

@@ -1,0 +1,144 @@
+"""Typed events of a run: the engine speaks, listeners (log, progress, report, metrics) hear.
+
+An event is appended to the run's `events/{run_id}.jsonl` at once, by the thread that emits it. Other listeners run on
+one dispatcher thread behind a bounded queue; one that fails is logged and never reaches the run.
+"""
+
+import json
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+
+from drivers.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+
+class EventName(StrEnum):
+    """All events there are (CONTRACTS 10)."""
+
+    RUN_STARTED = "run.started"
+    RUN_FINISHED = "run.finished"
+    STEP_STARTED = "step.started"
+    STEP_FINISHED = "step.finished"
+    GROUP_STARTED = "group.started"
+    GROUP_FINISHED = "group.finished"
+    FRAME_STORED = "frame.stored"
+    FRAME_REFUSED = "frame.refused"
+    FLAT_EXPOSURE_ADJUSTED = "flat.exposure_adjusted"
+    FLAT_SETTLED = "flat.settled"
+    COOLING_CHANGED = "cooling.changed"
+    COOLING_STABLE = "cooling.stable"
+    COOLING_STALLED = "cooling.stalled"
+    DEVICE_CONNECTED = "device.connected"
+    DEVICE_LOST = "device.lost"
+    DEVICE_RESTORED = "device.restored"
+    FILTER_CHANGED = "filter.changed"
+    PANEL_CHANGED = "panel.changed"
+    COVER_CHANGED = "cover.changed"
+    SAFETY_SAFE = "safety.safe"
+    SAFETY_UNSAFE = "safety.unsafe"
+    SAFETY_STALE = "safety.stale"
+    DETECTOR_MEASURED = "detector.measured"
+    MASTER_BUILT = "master.built"
+    MASTER_REFUSED = "master.refused"
+    MASTER_CERTIFIED = "master.certified"
+    MODEL_FITTED = "model.fitted"
+    STORAGE_LOW = "storage.low"
+    WARNING_RAISED = "warning.raised"
+    PROGRESS = "progress"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened. `data` holds plain JSON values whose names carry their units."""
+
+    name: EventName
+    run_id: str
+    seq: int
+    at: datetime
+    data: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        """Return the event as one line of JSON."""
+        record = {"name": self.name, "run_id": self.run_id, "seq": self.seq, "at": self.at.isoformat(), **self.data}
+        return json.dumps(record, default=str, allow_nan=True)
+
+
+Listener = Callable[[Event], None]
+
+
+class Events:
+    """The bus of one run.
+
+    Parameters
+    ----------
+    run_id : str
+        Written in each event.
+    clock : Clock
+        Gives the time of each event.
+    journal : Path, optional
+        The run's jsonl file; None keeps no journal (dry runs, tests).
+    """
+
+    _CAPACITY = 10_000
+
+    def __init__(self, *, run_id: str, clock: Clock, journal: Path | None = None) -> None:
+        self.run_id = run_id
+        self._clock = clock
+        self._seq = 0
+        self._lock = threading.Lock()
+        self._listeners: list[Listener] = []
+        self._queue: queue.Queue[Event | None] = queue.Queue(self._CAPACITY)
+        self._thread: threading.Thread | None = None
+        self._file: TextIO | None = None
+        if journal is not None:
+            journal.parent.mkdir(parents=True, exist_ok=True)
+            self._file = journal.open("a", encoding="utf-8", buffering=1)
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call `listener` with each later event, on the dispatcher thread."""
+        self._listeners.append(listener)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._dispatch, name="nightcal-events", daemon=True)
+            self._thread.start()
+
+    def emit(self, name: EventName, **data: Any) -> Event:
+        """Record an event and hand it to the listeners; a full queue drops it for them, never for the journal."""
+        with self._lock:
+            self._seq += 1
+            event = Event(name=name, run_id=self.run_id, seq=self._seq, at=self._clock.now(), data=data)
+            if self._file is not None:
+                self._file.write(event.to_json() + "\n")
+        if self._thread is not None:
+            try:
+                self._queue.put_nowait(event)
+            except queue.Full:
+                log.warning("events.dropped", name=name)
+        return event
+
+    def close(self) -> None:
+        """Let the listeners hear what was said, then end."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(timeout=10)
+            self._thread = None
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _dispatch(self) -> None:
+        while (event := self._queue.get()) is not None:
+            for listener in self._listeners:
+                try:
+                    listener(event)
+                except Exception:
+                    log.exception("events.listener_failed", event_name=event.name)
