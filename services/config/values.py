@@ -1,0 +1,95 @@
+"""What a value in the YAML may be: numbers that are no booleans, words for yes and no, text that looks like a number.
+
+A plain `5`, `007` or `1.50` reaches the models as a number that remembers its spelling, so that a filter may bear that
+name. `on`, `yes`, `y` … are words; they mean true or false only where a boolean is expected.
+"""
+
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+_YES = frozenset({"true", "on", "yes", "y"})
+_NO = frozenset({"false", "off", "no", "n"})
+OWN_FOLDERS = frozenset({".nightcal", "logs", "reports", "refused", "simulated"})
+"""Folders below the root that nightcal itself fills."""
+
+
+class PlainInt(int):
+    """A whole number with the text it was written as."""
+
+    text: str
+
+    def __new__(cls, text: str, base: int = 10) -> "PlainInt":
+        """Parse `text`."""
+        number = super().__new__(cls, text, base)
+        number.text = text
+        return number
+
+
+class PlainFloat(float):
+    """A number with the text it was written as."""
+
+    text: str
+
+    def __new__(cls, text: str) -> "PlainFloat":
+        """Parse `text`, YAML's `.inf` and `.nan` included."""
+        number = super().__new__(cls, text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        number.text = text
+        return number
+
+
+def _flag(value: Any) -> Any:
+    if isinstance(value, str) and value.lower() in _YES | _NO:
+        return value.lower() in _YES
+    if not isinstance(value, bool):
+        raise PydanticCustomError("not_a_flag", "neither true nor false")
+    return value
+
+
+def _text(value: Any) -> Any:
+    return value.text if isinstance(value, PlainInt | PlainFloat) else value
+
+
+def _folder(value: Any) -> Any:
+    """Pass a folder below the root that is not one of our own."""
+    text = _text(value)
+    if not isinstance(text, str):
+        return text
+    windows = PureWindowsPath(text)
+    absolute = windows.drive or windows.root or PurePosixPath(text).is_absolute()
+    parts = [part for part in windows.parts if part != "."]
+    if absolute or not parts or ".." in parts or parts[0].lower() in OWN_FOLDERS:
+        raise PydanticCustomError("not_a_folder", "not a folder of its own below the root")
+    return text
+
+
+class _OneOrMany:
+    """Let a single value stand for a list of one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._listed, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        many = handler(core)
+        return {"anyOf": [many["items"], many]}
+
+    @staticmethod
+    def _listed(value: Any) -> Any:
+        return value if value is None or isinstance(value, list | tuple | dict) else (value,)
+
+
+OneOrMany = _OneOrMany()
+Whole = Annotated[int, Strict()]
+Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Text = Annotated[str, Field(min_length=1), BeforeValidator(_text)]
+Folder = Annotated[str, Field(min_length=1), BeforeValidator(_folder)]
+Seconds = Annotated[Real, Field(ge=0)]
+Positive = Annotated[Real, Field(gt=0)]
+Fraction = Annotated[Real, Field(gt=0, lt=1)]
+Celsius = Annotated[Real, Field(ge=-100, le=60)]
+Port = Annotated[Whole, Field(ge=1, le=65535)]
+Factor = Annotated[Whole, Field(ge=1, le=64)]
+Binning = Factor | tuple[Factor, Factor]
