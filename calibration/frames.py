@@ -235,13 +235,18 @@ class CaptureRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameResult:
-    """What came of one exposure of a request. `path` is None when the frame was not kept."""
+    """What came of one exposure of a request. `path` is None when the frame was not kept.
+
+    `pair_sigma_adu` is the robust sigma of the difference to the frame before it in the same request, over sqrt 2:
+    the temporal noise (`calibration.stats.difference_sigma`); None for the first frame of a request.
+    """
 
     request: CaptureRequest
     header: FrameHeader
     stats: FrameStats
     verdicts: tuple[Verdict, ...] = ()
     path: PurePath | None = None
+    pair_sigma_adu: float | None = None
 
     @property
     def accepted(self) -> bool:
