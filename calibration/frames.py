@@ -143,7 +143,9 @@ class FrameStats:
 
     `level_adu` is the 3-sigma-clipped median of the central 50 % x 50 % (colour sensors: of the brightest Bayer
     plane); `sigma_adu` a robust sigma of the same region; `step_adu` the greatest common divisor of the values;
-    `gradient_adu` the largest difference between the medians of corners, edges and centre.
+    `gradient_adu` the largest difference between the levels of corners, edges and centre, which `region_adu` holds in
+    reading order. `saturated_lines` counts mostly saturated rows and columns, `constant_rows` the rows of a single
+    value; `jump_adu` is the largest step between neighbouring bands of rows or columns.
     """
 
     level_adu: float
@@ -157,6 +159,10 @@ class FrameStats:
     gradient_adu: float
     mid_at: datetime
     pixel_sha256: str
+    region_adu: tuple[float, ...] = ()
+    saturated_lines: int = 0
+    constant_rows: int = 0
+    jump_adu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,128 @@
+"""Compiled loops over the pixels of one frame: histograms, the extremes of lines, and pairs of frames.
+
+Everything is exact integer arithmetic on uint16; what the numbers mean is decided in `calibration.stats`. The loops
+release the interpreter lock, so that a frame can be measured while the next one is exposed.
+"""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 65_536
+"""One bin for each value a uint16 can take."""
+
+U16 = NDArray[np.uint16]
+I64 = NDArray[np.int64]
+
+
+@numba.njit(cache=True, nogil=True)
+def histogram(pixels: U16, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> I64:
+    """Count the values of a part of a frame.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint16, shape (y, x)
+        The frame.
+    rows, columns : tuple of int
+        Start, stop and step of the part.
+
+    Returns
+    -------
+    ndarray of int64, shape (65536,)
+        Number of pixels of each value.
+    """
+    # Two tables in turn: successive equal values would otherwise wait for one another's increment.
+    even = np.zeros(BINS, np.int64)
+    odd = np.zeros(BINS, np.int64)
+    for y in range(rows[0], rows[1], rows[2]):
+        x = columns[0]
+        while x + columns[2] < columns[1]:
+            even[pixels[y, x]] += 1
+            odd[pixels[y, x + columns[2]]] += 1
+            x += 2 * columns[2]
+        if x < columns[1]:
+            even[pixels[y, x]] += 1
+    return even + odd
+
+
+@numba.njit(cache=True, nogil=True)
+def survey_lines(pixels: U16, saturated_from: int) -> tuple[I64, I64, I64]:
+    """Count saturated pixels by row and by column, and find the rows that hold a single value.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint16, shape (y, x)
+        The frame.
+    saturated_from : int
+        Values at or above it are saturated; 65536 or more finds none.
+
+    Returns
+    -------
+    by_row : ndarray of int64, shape (y,)
+        Saturated pixels of each row.
+    by_column : ndarray of int64, shape (x,)
+        Saturated pixels of each column.
+    constant : ndarray of int64, shape (y,)
+        1 where all pixels of a row are equal.
+    """
+    height, width = pixels.shape
+    by_row = np.zeros(height, np.int64)
+    by_column = np.zeros(width, np.int64)
+    constant = np.zeros(height, np.int64)
+    for y in range(height):
+        lowest = pixels[y, 0]
+        highest = lowest
+        for x in range(width):
+            lowest = min(lowest, pixels[y, x])
+            highest = max(highest, pixels[y, x])
+        constant[y] = lowest == highest
+        if highest >= saturated_from:
+            for x in range(width):
+                if pixels[y, x] >= saturated_from:
+                    by_row[y] += 1
+                    by_column[x] += 1
+    return by_row, by_column, constant
+
+
+@numba.njit(cache=True, nogil=True)
+def difference_histogram(a: U16, b: U16, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> I64:
+    """Count the values of `a - b` over a part of two frames; bin 65535 is a difference of zero.
+
+    Parameters
+    ----------
+    a, b : ndarray of uint16, shape (y, x)
+        The frames.
+    rows, columns : tuple of int
+        Start, stop and step of the part.
+
+    Returns
+    -------
+    ndarray of int64, shape (131071,)
+        Number of pixels of each difference, from -65535 to 65535.
+    """
+    counts = np.zeros(2 * BINS - 1, np.int64)
+    for y in range(rows[0], rows[1], rows[2]):
+        for x in range(columns[0], columns[1], columns[2]):
+            counts[np.int64(a[y, x]) - np.int64(b[y, x]) + BINS - 1] += 1
+    return counts
+
+
+@numba.njit(cache=True, nogil=True)
+def identical_rows(a: U16, b: U16) -> int:
+    """Count the rows of `a` that repeat those of `b` pixel for pixel and hold more than one value.
+
+    Two independent rows of noise never agree in every pixel; a buffer that was not refilled does.
+    """
+    height, width = a.shape
+    found = 0
+    for y in range(height):
+        x = 0
+        while x < width and a[y, x] == b[y, x]:
+            x += 1
+        if x < width:
+            continue
+        x = 1
+        while x < width and a[y, x] == a[y, 0]:
+            x += 1
+        found += x < width
+    return found

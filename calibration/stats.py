@@ -1,0 +1,331 @@
+"""What is measured on every frame: level, noise, extremes, lines, gradient, and the digest of its pixels.
+
+All numbers come from exact counts of values (`Distribution`), so a frame of 61 megapixels takes a fraction of a second
+and no copy. Frames that are not uint16 take the same road with sorted values instead of a table. Nothing is judged
+here; that is `calibration.checks`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration import kernels
+from calibration.frames import FrameStats, Pixels
+
+CLIP = 3.0
+"""Clipping threshold of levels and noise, in sigma."""
+
+CLIP_CORRECTION = 1.0154
+"""sigma / clipped sigma of a normal distribution clipped at 3 sigma until nothing changes."""
+
+SATURATED_PART = 0.98
+"""Pixels at or above this part of the saturation level count as saturated."""
+
+REGION_PART = 6
+"""Regions of the gradient are 1 / REGION_PART of the frame's height and width."""
+
+_ITERATIONS = 20
+_JUMP_LINES = 4
+_JUMP_SAMPLES = 256
+
+Span = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """The values that occur and how often.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (n,)
+        Distinct values, ascending.
+    counts : ndarray of int64, shape (n,)
+        Pixels of each.
+    """
+
+    values: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    def total(self) -> int:
+        """Return the number of pixels counted."""
+        return int(self.counts.sum())
+
+    def mean(self) -> float:
+        """Return the mean, NaN of nothing."""
+        return float(self.values @ self.counts / self.counts.sum()) if self.values.size else float("nan")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clipped:
+    """Location and scale of a distribution after clipping: median, mean and corrected sigma."""
+
+    median: float
+    mean: float
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairStats:
+    """How a frame differs from another one of the same shape.
+
+    `difference_sigma_adu` is the robust sigma of the difference over sqrt 2, `identical_rows` the fraction of rows
+    that repeat the other frame's pixel for pixel.
+    """
+
+    difference_sigma_adu: float
+    identical_rows: float
+
+
+def measure(pixels: Pixels, *, saturation_adu: float | None, bayer: bool, mid_at: datetime) -> FrameStats:
+    """Measure one frame.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (y, x)
+        Values in ADU, of any real dtype; uint16 is fast.
+    saturation_adu : float or None
+        Saturation level; None: nothing counts as saturated.
+    bayer : bool
+        Whether the sensor has a colour mosaic: level, noise and regions are then those of the brightest plane.
+    mid_at : datetime
+        Middle of the exposure, UTC.
+
+    Returns
+    -------
+    FrameStats
+        All values NaN where the frame holds no finite pixel.
+    """
+    pixels = as_counts(pixels)
+    whole = distribution(pixels)
+    saturated_from = np.inf if saturation_adu is None else SATURATED_PART * saturation_adu
+    offset = brightest_plane(pixels) if bayer else None
+    step = step_of(whole)
+    central = clipped(distribution(pixels, *central_part(pixels.shape, offset)), step=step)
+    regions = tuple(clipped(distribution(pixels, *part), step=step).mean for part in regions_of(pixels.shape, offset))
+    lines, constant = _lines(pixels, saturated_from)
+    return FrameStats(
+        level_adu=central.median,
+        mean_adu=whole.mean(),
+        sigma_adu=central.sigma,
+        min_adu=float(whole.values[0]) if whole.values.size else float("nan"),
+        max_adu=float(whole.values[-1]) if whole.values.size else float("nan"),
+        saturated_fraction=_fraction(whole, whole.values >= saturated_from),
+        zero_fraction=_fraction(whole, whole.values == 0),
+        step_adu=step,
+        gradient_adu=max(regions) - min(regions),
+        mid_at=mid_at,
+        pixel_sha256=pixel_sha256(pixels),
+        region_adu=regions,
+        saturated_lines=lines,
+        constant_rows=constant,
+        jump_adu=_largest_jump(pixels),
+    )
+
+
+def difference_sigma(a: Pixels, b: Pixels, *, bayer: bool = False) -> float:
+    """Return the robust sigma of `a - b` over sqrt 2 in the central part: the temporal noise of one frame, in ADU.
+
+    A common offset of the frames drops out. With `bayer` only the brightest plane of `a` is used.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+    """
+    return compare(a, b, bayer=bayer).difference_sigma_adu
+
+
+def compare(a: Pixels, b: Pixels, *, bayer: bool = False) -> PairStats:
+    """Compare a frame with another one, usually the one before.
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (y, x)
+        The frames, in ADU.
+    bayer : bool
+        Take the noise from the brightest plane of `a` only.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"frames of different shapes: {a.shape} and {b.shape}")
+    a, b = as_counts(a), as_counts(b)
+    rows, columns = central_part(a.shape, brightest_plane(a) if bayer else None)
+    if a.dtype == b.dtype == np.uint16:
+        counts = kernels.difference_histogram(a, b, rows, columns)
+        present = np.flatnonzero(counts)
+        offset = np.float64(kernels.BINS - 1)
+        differences = Distribution(values=present.astype(np.float64) - offset, counts=counts[present])
+        identical = kernels.identical_rows(a, b)
+    else:
+        part = np.s_[slice(*rows), slice(*columns)]
+        differences = _sorted_distribution(a[part].astype(np.float64) - b[part])
+        identical = int(np.count_nonzero((a == b).all(axis=1) & (a.min(axis=1) != a.max(axis=1))))
+    sigma = clipped(differences, step=step_of(differences)).sigma / np.sqrt(2)
+    return PairStats(difference_sigma_adu=float(sigma), identical_rows=identical / a.shape[0])
+
+
+def pixel_sha256(pixels: Pixels) -> str:
+    """Return the SHA-256 of the pixels: row by row, little-endian, in the dtype they have, in hexadecimal."""
+    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.view(np.uint8).data).hexdigest()
+
+
+def as_counts(pixels: Pixels) -> Pixels:
+    """Return the frame as contiguous native uint16 if its dtype is an integer and every value fits, else unchanged."""
+    if pixels.dtype == np.uint16:
+        return np.ascontiguousarray(pixels, dtype=np.uint16)
+    if pixels.dtype.kind in "iu" and pixels.size and pixels.min() >= 0 and pixels.max() < kernels.BINS:
+        return np.ascontiguousarray(pixels, dtype=np.uint16)
+    return pixels
+
+
+def distribution(pixels: Pixels, rows: Span | None = None, columns: Span | None = None) -> Distribution:
+    """Count the values of a part of a frame (the whole by default); values that are not finite are left out."""
+    rows = rows or (0, pixels.shape[0], 1)
+    columns = columns or (0, pixels.shape[1], 1)
+    if pixels.dtype == np.uint16 and pixels.flags.c_contiguous:
+        counts = kernels.histogram(pixels, rows, columns)
+        present = np.flatnonzero(counts)
+        return Distribution(values=present.astype(np.float64), counts=counts[present])
+    return _sorted_distribution(pixels[slice(*rows), slice(*columns)])
+
+
+def clipped(values: Distribution, *, step: int = 1, sigmas: float = CLIP) -> Clipped:
+    """Clip a distribution about its median until nothing changes.
+
+    The median is interpolated within its bin, so that frames of little noise are not held to whole ADU. At least one
+    step either side is kept: on coarse data the neighbouring value is noise, not an outlier (facts/models.md 2.1).
+
+    Parameters
+    ----------
+    values : Distribution
+        What to clip.
+    step : int
+        Distance of neighbouring values in ADU.
+    sigmas : float
+        Threshold.
+
+    Returns
+    -------
+    Clipped
+        Sigma is corrected for the truncation at 3 sigma; NaN everywhere for an empty distribution.
+    """
+    if not values.values.size:
+        return Clipped(median=float("nan"), mean=float("nan"), sigma=float("nan"))
+    v, c = values.values, values.counts
+    low, high = 0, v.size
+    for _ in range(_ITERATIONS):
+        n = c[low:high].sum()
+        median = _interpolated_median(v[low:high], c[low:high], step)
+        mean = v[low:high] @ c[low:high] / n
+        sigma = float(np.sqrt(max(0.0, (v[low:high] - mean) ** 2 @ c[low:high] / n)))
+        reach = max(sigmas * sigma, float(step))
+        bounds = int(np.searchsorted(v, median - reach)), int(np.searchsorted(v, median + reach, side="right"))
+        bounds = max(low, bounds[0]), min(high, bounds[1])
+        if bounds == (low, high):
+            break
+        low, high = bounds
+    correction = CLIP_CORRECTION if sigmas == CLIP and sigma * sigmas > step else 1.0
+    return Clipped(median=float(median), mean=float(mean), sigma=sigma * correction)
+
+
+def step_of(values: Distribution) -> int:
+    """Return the greatest common divisor of the values: 16 from a 12-bit camera that fills 16 bits.
+
+    A clip level of 65535 is left out, since it is no multiple of anything; 1 when nothing can be said.
+    """
+    v = np.abs(values.values[values.values < kernels.BINS - 1])
+    if v.size < 2 or not np.array_equal(v, np.rint(v)):
+        return 1
+    return max(1, int(np.gcd.reduce(v.astype(np.int64))))
+
+
+def central_part(shape: tuple[int, ...], plane: tuple[int, int] | None = None) -> tuple[Span, Span]:
+    """Return rows and columns of the central 50 % x 50 %; of one Bayer plane when its offset (y, x) is given."""
+    rows, columns = (
+        _span(size // 4, size - size // 4, None if plane is None else plane[axis]) for axis, size in enumerate(shape)
+    )
+    return rows, columns
+
+
+def regions_of(shape: tuple[int, ...], plane: tuple[int, int] | None = None) -> list[tuple[Span, Span]]:
+    """Return the nine regions of the gradient, in reading order: corners, middles of the edges, centre (the fifth)."""
+    spans: list[list[Span]] = []
+    for axis, size in enumerate(shape):
+        part = max(1, size // REGION_PART)
+        starts = (0, (size - part) // 2, size - part)
+        spans.append([_span(start, start + part, None if plane is None else plane[axis]) for start in starts])
+    return list(product(spans[0], spans[1]))
+
+
+def brightest_plane(pixels: Pixels) -> tuple[int, int]:
+    """Return the offset (y, x) of the plane of a 2 x 2 colour mosaic with the highest mean; ties: the first."""
+    offsets = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    means = [distribution(pixels, *central_part(pixels.shape, offset)).mean() for offset in offsets]
+    return offsets[int(np.nanargmax(means))] if np.isfinite(means).any() else (0, 0)
+
+
+def _span(start: int, stop: int, plane: int | None) -> Span:
+    if plane is None:
+        return start, stop, 1
+    return start + (plane - start) % 2, stop, 2
+
+
+def _interpolated_median(values: NDArray[np.float64], counts: NDArray[np.int64], step: int) -> float:
+    below = np.cumsum(counts)
+    half = below[-1] / 2
+    at = int(np.searchsorted(below, half))
+    if values.size == 1 or step <= 0:
+        return float(values[at])
+    inside = (half - (below[at] - counts[at])) / counts[at]
+    return float(values[at] + step * (inside - 0.5))
+
+
+def _sorted_distribution(values: Pixels) -> Distribution:
+    finite = values[np.isfinite(values)]
+    distinct, counts = np.unique(finite, return_counts=True)
+    return Distribution(values=distinct.astype(np.float64), counts=counts.astype(np.int64))
+
+
+def _fraction(whole: Distribution, chosen: NDArray[np.bool_]) -> float:
+    total = whole.total()
+    return float(whole.counts[chosen].sum() / total) if total else 0.0
+
+
+def _lines(pixels: Pixels, saturated_from: float) -> tuple[int, int]:
+    """Return the number of mostly saturated rows and columns, and of rows that hold a single value."""
+    height, width = pixels.shape
+    if pixels.dtype == np.uint16:
+        limit = kernels.BINS if np.isinf(saturated_from) else int(np.ceil(saturated_from))
+        by_row, by_column, constant = kernels.survey_lines(pixels, limit)
+    else:
+        saturated = pixels >= saturated_from
+        by_row, by_column = saturated.sum(axis=1), saturated.sum(axis=0)
+        constant = pixels.min(axis=1) == pixels.max(axis=1)
+    lines = np.count_nonzero(2 * by_row > width) + np.count_nonzero(2 * by_column > height)
+    return int(lines), int(np.count_nonzero(constant))
+
+
+def _largest_jump(pixels: Pixels) -> float:
+    """Return the largest step between neighbouring bands of lines: high where a part of the frame is missing."""
+    height, width = pixels.shape
+    rows = np.sort(pixels[:, :: max(1, width // _JUMP_SAMPLES)], axis=1)
+    columns = np.sort(pixels[:: max(1, height // _JUMP_SAMPLES)].T, axis=1)
+    return max(_jump(rows[:, rows.shape[1] // 2]), _jump(columns[:, columns.shape[1] // 2]))
+
+
+def _jump(medians: Pixels) -> float:
+    if medians.size < 2 * _JUMP_LINES:
+        return 0.0
+    sums = np.concatenate(([0.0], np.cumsum(medians, dtype=np.float64)))
+    means = (sums[_JUMP_LINES:] - sums[:-_JUMP_LINES]) / _JUMP_LINES
+    steps = np.abs(means[_JUMP_LINES:] - means[:-_JUMP_LINES])
+    return float(np.nanmax(steps, initial=0.0))
