@@ -209,7 +209,9 @@ class Camera(Section):
     @property
     def active(self) -> AlpacaCamera | SimulatorCamera:
         """The section that `camera_type` names."""
-        return {"alpaca": self.alpaca, "ascom": self.ascom, "simulator": self.simulator}[self.camera_type]
+        if self.camera_type == "simulator":
+            return self.simulator
+        return self.ascom if self.camera_type == "ascom" else self.alpaca
 
     @property
     def is_simulator(self) -> bool:

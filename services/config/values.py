@@ -61,7 +61,8 @@ def _folder(value: Any) -> Any:
     absolute = windows.drive or windows.root or PurePosixPath(text).is_absolute()
     parts = [part for part in windows.parts if part != "."]
     if absolute or not parts or ".." in parts or parts[0].lower() in OWN_FOLDERS:
-        raise PydanticCustomError("not_a_folder", "not a folder of its own below the root")
+        allowed = f"a folder below the root, none of {', '.join(sorted(OWN_FOLDERS))}"
+        raise PydanticCustomError("not_a_folder", "not a folder of its own", {"allowed": allowed})
     return text
 
 

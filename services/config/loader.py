@@ -1,0 +1,204 @@
+"""YAML file → frozen models, with every error collected and each naming file:line:column, key, found and allowed.
+
+Also the other ways a configuration comes about: options of the command line laid over a file, a mapping handed in by a
+program, and the rehearsal of a configuration on the simulated observatory.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from services.config import allowed
+from services.config.models import IGNORED_SECTIONS, NOT_USED, Config, LoadedConfig
+from services.config.positions import Key, Node, Problem, from_mapping, parse, read, with_value
+from services.config.rehearsal import with_simulated_light
+from services.config.rules import findings
+from services.config.spellings import Translation
+from services.config.values import PlainFloat, PlainInt
+from services.errors import ConfigInvalid
+
+_LONGEST_SHOWN = 60
+
+
+def load(path: Path, *, overrides: Mapping[str, tuple[str, Any]] | None = None) -> LoadedConfig:
+    """Load a configuration file.
+
+    Parameters
+    ----------
+    path : Path
+    overrides : mapping, optional
+        Dotted key → (where the value comes from, value), laid over the file and checked like it:
+        `{"dark_capture.num_darks": ("--num-darks", 20)}`.
+
+    Raises
+    ------
+    ConfigInvalid
+        Its detail holds one line an error: `file:line:column: key: what — allowed`.
+    """
+    return loads(read(path), path, overrides=overrides)
+
+
+def loads(text: str, path: Path, *, overrides: Mapping[str, tuple[str, Any]] | None = None) -> LoadedConfig:
+    """Load a configuration from text; `path` names it in messages and is where relative paths start."""
+    tree, problems = parse(text, str(path))
+    return _build(tree, path, problems, overrides or {})
+
+
+def from_dict(data: Mapping[str, Any], path: Path) -> LoadedConfig:
+    """Load a configuration from a mapping with the YAML's sections and keys; relative paths start beside `path`."""
+    return _build(from_mapping(data, "config"), path, (), {})
+
+
+@cache
+def document_schema() -> dict[str, Any]:
+    """Return the models' JSON schema, as messages need it."""
+    return Config.model_json_schema()
+
+
+def _build(
+    tree: Node, path: Path, problems: Iterable[Problem], overrides: Mapping[str, tuple[str, Any]]
+) -> LoadedConfig:
+    if not isinstance(tree.value, dict):
+        raise ConfigInvalid(str(Problem(tree.where, "", f"found {_shown(tree)} — allowed: sections of keys")))
+    translated = Translation(tree)
+    tree = _overlaid(translated.tree, overrides)
+    found = [*problems, *translated.problems]
+    config, wrong = _validated(tree)
+    found.extend(wrong)
+    if found:
+        raise ConfigInvalid("\n".join(str(problem) for problem in sorted(set(found))))
+    loaded = LoadedConfig(config=config, path=path, notes=(*translated.notes, *_notes(config, tree)))
+    return with_simulated_light(loaded) if config.camera.is_simulator else loaded
+
+
+def _overlaid(tree: Node, overrides: Mapping[str, tuple[str, Any]]) -> Node:
+    for dotted, (source, value) in overrides.items():
+        node = from_mapping({source: value}, source).children()[source]
+        tree = with_value(tree, dotted.split("."), node)
+    return tree
+
+
+def _validated(tree: Node) -> tuple[Config, list[Problem]]:
+    """Return the configuration and all that is wrong with it; wrong keys then stand on their defaults."""
+    data = tree.plain()
+    problems: list[Problem] = []
+    broken: set[tuple[Key, ...]] = set()
+    while True:
+        try:
+            config = Config.model_validate(data)
+            break
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+            problems = problems or _problems(tree, details)
+            for detail in details:
+                path = _droppable(tree.descend(detail["loc"])[1])
+                broken.add(path)
+                _drop(data, path)
+    for path, text in findings(config):
+        if not any(path[: len(bad)] == bad for bad in broken):
+            node, walked = tree.descend(path)
+            problems.append(_placed(node, path[len(walked) :], text))
+    return config, problems
+
+
+def _problems(tree: Node, details: Iterable[ErrorDetails]) -> list[Problem]:
+    """Turn pydantic's errors into ours; of the branches of a union only the deepest says something."""
+    reached = [(tree.descend(detail["loc"])[1], detail) for detail in details]
+    paths = {path for path, _ in reached}
+    return [
+        _problem(tree, path, detail)
+        for path, detail in reached
+        if detail["type"] in ("missing", "value_error")
+        or not any(len(other) > len(path) and other[: len(path)] == path for other in paths)
+    ]
+
+
+def _problem(tree: Node, path: tuple[Key, ...], detail: ErrorDetails) -> Problem:
+    node, _ = tree.descend(path)
+    if detail["type"] == "extra_forbidden":
+        return Problem(node.key_where, node.spelled, f"unknown key — {_nearest(path)}")
+    if detail["type"] == "missing":
+        name = str(detail["loc"][-1])
+        return _placed(node, (name,), f"missing — allowed: {allowed.describe(document_schema(), (*path, name))}")
+    if detail["type"] == "value_error":
+        return Problem(node.key_where, node.spelled, str(detail["ctx"]["error"]))
+    may = detail.get("ctx", {}).get("allowed") or allowed.describe(document_schema(), path)
+    return Problem(node.where, node.spelled, f"found {_shown(node)} — allowed: {may}")
+
+
+def _placed(node: Node, rest: tuple[Key, ...], text: str) -> Problem:
+    """Place a problem at a node, or at the key of the section in which `rest` is not written."""
+    if not isinstance(node.value, dict):
+        return Problem(node.where, node.spelled, text)
+    names = [str(part) for part in rest if isinstance(part, str)]
+    return Problem(node.key_where, ".".join(part for part in (node.spelled, *names) if part), text)
+
+
+def _nearest(path: tuple[Key, ...]) -> str:
+    """Return the best advice for an unknown key: the nearest one here, or the section where it belongs."""
+    *section, key = path
+    schema = document_schema()
+    known = allowed.keys(schema, section) + (() if section else ("video", *IGNORED_SECTIONS))
+    close = difflib.get_close_matches(str(key).lower(), known, n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    homes = [name for name in allowed.keys(schema, ()) if key in allowed.keys(schema, (name,))]
+    if homes and section:
+        return "belongs to " + ", ".join(f"`{name}`" for name in homes)
+    return "allowed: " + ", ".join(known)
+
+
+def _shown(node: Node) -> str:
+    """Return a value as it is written, shortened."""
+    value = node.value
+    if node.blank:
+        return "nothing"
+    if isinstance(value, PlainInt | PlainFloat):
+        return value.text
+    if isinstance(value, str):
+        return repr(value if len(value) <= _LONGEST_SHOWN else value[:_LONGEST_SHOWN] + "…")
+    text = json.dumps(node.plain(), ensure_ascii=False)
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
+
+
+def _droppable(path: tuple[Key, ...]) -> tuple[Key, ...]:
+    """Return the path up to its first list, which is dropped as a whole."""
+    return tuple(takewhile(lambda part: isinstance(part, str), path))
+
+
+def _drop(data: dict[str, Any], path: tuple[Key, ...]) -> None:
+    if not path:
+        data.clear()
+        return
+    for part in path[:-1]:
+        data = data.get(str(part), {})
+    data.pop(str(path[-1]), None)
+
+
+def _notes(config: Config, tree: Node) -> Iterator[str]:
+    yield from _not_used(config, tree)
+    camera, _ = tree.descend(("camera",))
+    for name in ("alpaca", "ascom"):
+        if name in camera.children() and name != config.camera.camera_type and not config.camera.is_simulator:
+            yield f"{camera.children()[name].spelled}: not used while camera_type is {config.camera.camera_type}"
+    wheel = config.filter_wheel is not None and config.filter_wheel.enabled
+    if config.flat_capture.filters and not wheel:
+        yield "flat_capture.filters: there is no filter wheel to select them with"
+
+
+def _not_used(model: BaseModel, node: Node) -> Iterator[str]:
+    """Name the keys that are written and not used."""
+    for name, field in type(model).model_fields.items():
+        child = node.children().get(name)
+        value = getattr(model, name)
+        if child is not None and field.description == NOT_USED:
+            yield f"{child.spelled}: accepted, not used"
+        elif child is not None and isinstance(value, BaseModel):
+            yield from _not_used(value, child)

@@ -1,0 +1,50 @@
+"""The same configuration on the simulated observatory: what `--simulator` changes, and nothing else."""
+
+from services.config.models import Config, Device, FlatPanel, Hooks, LoadedConfig
+
+FOLDER = "simulated"
+
+
+def simulated(loaded: LoadedConfig) -> LoadedConfig:
+    """Return the configuration with the simulated observatory in place of every real device.
+
+    Hosts, ports and names of real devices are dropped and hooks are not run: a rehearsal touches nothing of the site.
+    When a real camera was named, everything is written below `simulated` in the root, apart from real frames.
+    Idempotent.
+    """
+    config = loaded.config
+    if config.camera.is_simulator:
+        return with_simulated_light(loaded)
+    notes = [f"--simulator: the simulated observatory; files go to {loaded.root / FOLDER}"]
+    if config.hooks != Hooks():
+        notes.append("--simulator: hooks are not run")
+    changed = config.model_copy(
+        update={
+            "camera": config.camera.model_copy(update={"camera_type": "simulator"}),
+            "storage": config.storage.model_copy(update={"root": str(loaded.root / FOLDER)}),
+            "hooks": Hooks(),
+            "filter_wheel": _on_simulator(config.filter_wheel),
+            "flat_panel": _on_simulator(config.flat_panel),
+            "safety_monitor": _on_simulator(config.safety_monitor),
+        }
+    )
+    return with_simulated_light(loaded.model_copy(update={"config": changed, "notes": (*loaded.notes, *notes)}))
+
+
+def with_simulated_light(loaded: LoadedConfig) -> LoadedConfig:
+    """Return a simulator's configuration with a flat panel: nobody holds a lamp before a simulated telescope.
+
+    `flat_panel: {enabled: false}` keeps it away.
+    """
+    config: Config = loaded.config
+    if config.flat_panel is not None or config.flat_capture.source == "sky":
+        return loaded
+    changed = config.model_copy(update={"flat_panel": FlatPanel()})
+    note = "flat_panel: none is configured; the simulated observatory brings its own"
+    return loaded.model_copy(update={"config": changed, "notes": (*loaded.notes, note)})
+
+
+def _on_simulator(device: Device | None) -> Device | None:
+    if device is None:
+        return None
+    return device.model_copy(update={"host": None, "port": None, "device_id": 0})
