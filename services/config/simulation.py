@@ -1,0 +1,48 @@
+"""YAML of a simulated observatory → the simulator's parameter records, with the same care for places as the main file."""
+
+import json
+import re
+from pathlib import Path
+
+from drivers.simulator.params import ObservatoryParameters, from_mapping
+from services.config.positions import Key, Node, Problem, parse, read
+from services.errors import ConfigInvalid
+
+_PATH = re.compile(r"([\w.\[\]]+): (.+)", re.DOTALL)
+_PART = re.compile(r"\[(\d+)\]|(\w+)")
+
+
+def load_observatory(path: Path, base: ObservatoryParameters | None = None) -> ObservatoryParameters:
+    """Load the parameters of a simulated observatory.
+
+    Parameters
+    ----------
+    path : Path
+        YAML with the names of `drivers.simulator.params`; `preset: NAME` starts from a preset.
+    base : ObservatoryParameters, optional
+        What keys that are not named keep.
+
+    Raises
+    ------
+    ConfigInvalid
+        With file:line:column, the key, what was found and what is allowed.
+    """
+    tree, problems = parse(read(path), str(path))
+    if problems:
+        raise ConfigInvalid("\n".join(str(problem) for problem in problems))
+    if not isinstance(tree.value, dict):
+        raise ConfigInvalid(str(Problem(tree.where, "", "allowed: keys of an observatory")))
+    try:
+        return from_mapping(json.loads(json.dumps(tree.plain())), base)
+    except ValueError as error:
+        raise ConfigInvalid(str(_placed(tree, str(error)))) from None
+
+
+def _placed(tree: Node, message: str) -> Problem:
+    """Give the dotted path that a message begins with its place in the file."""
+    match = _PATH.match(message)
+    if match is None:
+        return Problem(tree.where, "", message)
+    path: list[Key] = [int(index) if index else name for index, name in _PART.findall(match[1])]
+    node, walked = tree.descend(path)
+    return Problem(node.where if walked else tree.where, match[1], match[2])
