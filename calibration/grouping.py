@@ -1,0 +1,261 @@
+"""Which frames belong together: group keys, temperature clusters, exposures, nights (CONTRACTS 2 and 5).
+
+Results never depend on the order of the frames. Missing is not 0 and matches only missing.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from calibration.frames import FrameHeader, FrameKind, GroupKey
+
+T = TypeVar("T")
+
+SIMULATED = "|simulated"
+"""End of the camera's name in the keys of simulated frames, so that they never mix with real ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerances:
+    """How far frames of one group may lie apart.
+
+    Attributes
+    ----------
+    set_point_c : float
+        A frame counts as cooled to its set-point within this.
+    cluster_c : float
+        Width of a cluster of measured temperatures, from its lowest.
+    exposure_us, exposure_relative : float
+        Exposures of foreign files are equal within the greater of the two; our own are equal or not.
+    """
+
+    set_point_c: float = 0.5
+    cluster_c: float = 1.0
+    exposure_us: float = 500.0
+    exposure_relative: float = 1e-3
+
+
+DEFAULT_TOLERANCES = Tolerances()
+
+
+def camera_of(header: FrameHeader) -> str:
+    """Return the camera in a key: unique id, else name, else nothing; simulated cameras are others."""
+    name = header.camera_id or header.instrument or ""
+    return name + SIMULATED if header.simulated else name
+
+
+def is_own(header: FrameHeader) -> bool:
+    """Whether nightcal took the frame: its exposures are exact."""
+    return header.set_id is not None
+
+
+def group_key(
+    header: FrameHeader, *, temperature_c: float | None = None, exposure_us: int | None = None, night: str | None = None
+) -> GroupKey:
+    """Return the key of a frame.
+
+    Parameters
+    ----------
+    header : FrameHeader
+        The frame's header.
+    temperature_c : float, optional
+        Label of its temperature cluster; by default what the frame alone says (`own_temperature`).
+    exposure_us : int, optional
+        Label of its exposure; by default the header's.
+    night : str, optional
+        Night of a flat; by default the header's, else from DATE-OBS and the site's longitude.
+    """
+    key = GroupKey(
+        kind=header.kind,
+        camera=camera_of(header),
+        shape=header.shape,
+        binning=(header.bin_x, header.bin_y),
+        origin=(header.origin_x, header.origin_y),
+        gain=header.gain,
+        offset=header.offset,
+        readout_mode=header.readout_mode,
+        row_order=header.row_order,
+    )
+    if header.kind in {FrameKind.BIAS, FrameKind.DARK}:
+        exposure_us = header.exposure_us if exposure_us is None else exposure_us
+        temperature_c = own_temperature(header) if temperature_c is None else temperature_c
+        return replace(key, exposure_us=exposure_us, temperature_c=temperature_c)
+    return replace(
+        key,
+        filter=header.filter,
+        night=night or header.night or night_of(header),
+        source=header.source,
+        rotator_angle_deg=header.rotator_angle_deg,
+    )
+
+
+def group(
+    items: Iterable[T], header: Callable[[T], FrameHeader], *, tolerances: Tolerances = DEFAULT_TOLERANCES
+) -> dict[GroupKey, list[T]]:
+    """Sort frames into groups.
+
+    Parameters
+    ----------
+    items : iterable
+        Frames, rows, headers: anything that has a header.
+    header : callable
+        Returns the header of an item.
+    tolerances : Tolerances
+        How far frames of a group may lie apart.
+
+    Returns
+    -------
+    dict
+        Items by key, in the order in which they came; keys in a fixed order.
+    """
+    items = list(items)
+    headers = [header(item) for item in items]
+    temperatures = temperature_labels(headers, tolerances=tolerances)
+    rough = [
+        group_key(h, temperature_c=t) if t is not None else group_key(h)
+        for h, t in zip(headers, temperatures, strict=True)
+    ]
+    exposures = _exposure_labels(headers, rough, tolerances)
+    groups: defaultdict[GroupKey, list[T]] = defaultdict(list)
+    for item, key, exposure in zip(items, rough, exposures, strict=True):
+        groups[replace(key, exposure_us=exposure)].append(item)
+    return dict(sorted(groups.items(), key=lambda pair: order(pair[0])))
+
+
+def order(key: GroupKey) -> tuple[str, ...]:
+    """Return what keys are sorted by: a fixed order in which missing parts come first."""
+    numbers = (*key.shape, *key.binning, *key.origin, key.gain, key.offset, key.exposure_us, key.temperature_c)
+    words = (key.readout_mode, key.row_order, key.filter, key.night, key.source, key.rotator_angle_deg)
+    rank = {FrameKind.BIAS: "0", FrameKind.DARK: "1", FrameKind.FLAT: "2", FrameKind.LIGHT: "3"}
+    sortable = ("" if n is None else f"{n + 1e12:022.6f}" for n in numbers)
+    return (rank[key.kind], key.camera, *sortable, *("" if w is None else str(w) for w in words))
+
+
+def own_temperature(header: FrameHeader, *, tolerances: Tolerances = DEFAULT_TOLERANCES) -> float | None:
+    """Return the label of a cooled frame, its set-point; the rounded measured temperature of any other frame."""
+    cooled = cooled_to(header, tolerances=tolerances)
+    if cooled is not None or header.ccd_temp_c is None:
+        return cooled
+    return _label(header.ccd_temp_c)
+
+
+def cooled_to(header: FrameHeader, *, tolerances: Tolerances = DEFAULT_TOLERANCES) -> float | None:
+    """Return the set-point a frame was taken at, rounded to 0.1 degrees; None if the sensor was not there.
+
+    A set-point without a measured temperature is believed. A cooler that is off still tells its set-point, but not
+    the sensor's temperature.
+    """
+    if header.set_temp_c is None:
+        return None
+    if header.ccd_temp_c is not None and abs(header.ccd_temp_c - header.set_temp_c) > tolerances.set_point_c + 1e-6:
+        return None
+    return _label(header.set_temp_c)
+
+
+def temperature_labels(
+    headers: Sequence[FrameHeader], *, tolerances: Tolerances = DEFAULT_TOLERANCES
+) -> list[float | None]:
+    """Return the temperature label of each frame: its set-point, else its cluster among the camera's other frames.
+
+    Only biases and darks have one; None where the temperature is not known.
+    """
+    labels: list[float | None] = [None] * len(headers)
+    measured: defaultdict[str, list[int]] = defaultdict(list)
+    for i, header in enumerate(headers):
+        if header.kind not in {FrameKind.BIAS, FrameKind.DARK}:
+            continue
+        labels[i] = cooled_to(header, tolerances=tolerances)
+        if labels[i] is None and header.ccd_temp_c is not None:
+            measured[camera_of(header)].append(i)
+    for indices in measured.values():
+        clusters = temperature_clusters([headers[i].ccd_temp_c or 0.0 for i in indices], width_c=tolerances.cluster_c)
+        for i, label in zip(indices, clusters, strict=True):
+            labels[i] = label
+    return labels
+
+
+def temperature_clusters(temperatures_c: Sequence[float], *, width_c: float = 1.0) -> list[float]:
+    """Return the cluster of each measured temperature, named by its lowest member rounded to 0.1 degrees.
+
+    Sorted upwards, a new cluster starts more than `width_c` above the cluster's first: no chaining, no influence of
+    the order. Clusters start more than `width_c` apart, so that no two share a label.
+    """
+    starts = _starts(temperatures_c, lambda first, value: value - first > width_c + 1e-9)
+    return [_label(starts[t]) for t in temperatures_c]
+
+
+def same_exposure(a_us: int, b_us: int, *, exact: bool, tolerances: Tolerances = DEFAULT_TOLERANCES) -> bool:
+    """Whether two exposures are the same: equal when `exact` (both our own), else within the foreign tolerance."""
+    if exact or a_us == b_us:
+        return a_us == b_us
+    allowed = max(tolerances.exposure_us, tolerances.exposure_relative * max(a_us, b_us))
+    return abs(a_us - b_us) <= allowed
+
+
+def night_of(header: FrameHeader) -> str | None:
+    """Return the night of a frame from its start; None without one."""
+    return night_label(header.date_obs, header.site_longitude_deg) if header.date_obs is not None else None
+
+
+def night_label(at: datetime, longitude_deg: float | None = None) -> str:
+    """Return the night of a moment as YYYY-MM-DD: the date on which it began, from noon to noon.
+
+    Parameters
+    ----------
+    at : datetime
+        UTC; without zone it is taken as UTC.
+    longitude_deg : float, optional
+        Degrees east: noon of local mean time. None: noon UTC.
+    """
+    if at.tzinfo is not None:
+        at = at.astimezone(UTC)
+    return (at + timedelta(hours=(longitude_deg or 0.0) / 15 - 12)).date().isoformat()
+
+
+def _label(celsius: float) -> float:
+    return round(celsius, 1) + 0.0  # no -0.0
+
+
+def _starts(values: Iterable[float], apart: Callable[[float, float], bool]) -> dict[float, float]:
+    """Return the first (lowest) value of the cluster of each value."""
+    starts: dict[float, float] = {}
+    first: float | None = None
+    for value in sorted(set(values)):
+        if first is None or apart(first, value):
+            first = value
+        starts[value] = first
+    return starts
+
+
+def _exposure_labels(
+    headers: Sequence[FrameHeader], keys: Sequence[GroupKey], tolerances: Tolerances
+) -> list[int | None]:
+    """Return the exposure label of each frame: its own, or the most frequent of its cluster for foreign frames."""
+    labels = [key.exposure_us for key in keys]
+    foreign: defaultdict[GroupKey, list[int]] = defaultdict(list)
+    for i, (header, key) in enumerate(zip(headers, keys, strict=True)):
+        if key.exposure_us is not None and not is_own(header):
+            foreign[replace(key, exposure_us=None)].append(i)
+    for indices in foreign.values():
+        names = _exposure_clusters([labels[i] or 0 for i in indices], tolerances)
+        for i in indices:
+            labels[i] = names[labels[i] or 0]
+    return labels
+
+
+def _exposure_clusters(exposures_us: Sequence[int], tolerances: Tolerances) -> Mapping[int, int]:
+    """Return the label of each exposure: the most frequent one of its cluster, the shortest of several."""
+    starts = _starts(
+        exposures_us, lambda a, b: not same_exposure(round(a), round(b), exact=False, tolerances=tolerances)
+    )
+    count = Counter(exposures_us)
+    members: defaultdict[float, list[int]] = defaultdict(list)
+    for exposure in sorted(count):
+        members[starts[exposure]].append(exposure)
+    return {
+        e: max(cluster, key=lambda candidate: (count[candidate], -candidate))
+        for cluster in members.values()
+        for e in cluster
+    }

@@ -1,0 +1,101 @@
+"""FITS keywords: `FrameHeader` and `MasterInfo` to cards and back, in our own and in every other dialect met.
+
+No input or output: `services.storage` makes files of cards. Cards are (keyword, value, comment); values are text,
+whole numbers, numbers or logicals, keywords have at most eight characters, all of it is ASCII.
+"""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from calibration.frames import FrameHeader
+from calibration.keywords.kinds import is_master, kind_of, kind_of_path, kind_of_word
+from calibration.keywords.master import MASTER_KEYWORDS, PERCENTILES, MasterInfo, percentile_keyword
+from calibration.keywords.reading import (
+    Cards,
+    PedestalRule,
+    from_cards,
+    master_from_cards,
+    normalised,
+    pedestal_to_subtract,
+)
+from calibration.keywords.table import FRAME_KEYWORDS, CardValue, Keyword
+from calibration.keywords.values import ascii_text, to_mjd
+
+__all__ = [
+    "FRAME_KEYWORDS",
+    "MASTER_KEYWORDS",
+    "PERCENTILES",
+    "Card",
+    "CardValue",
+    "Cards",
+    "Keyword",
+    "MasterInfo",
+    "PedestalRule",
+    "from_cards",
+    "is_master",
+    "kind_of",
+    "kind_of_path",
+    "kind_of_word",
+    "master_from_cards",
+    "normalised",
+    "pedestal_to_subtract",
+    "to_cards",
+]
+
+_VALID = re.compile(r"[A-Z0-9_-]{1,8}")
+
+
+class Card(NamedTuple):
+    """One card of a FITS header."""
+
+    keyword: str
+    value: CardValue
+    comment: str = ""
+
+
+def to_cards(header: FrameHeader, master: MasterInfo | None = None) -> tuple[Card, ...]:
+    """Return the cards of a frame, or of a master when `master` is given.
+
+    Fields that are None or not finite have no card. Cards of `header.extra` follow, as far as a plain card can hold
+    them and no field has their keyword.
+    """
+    kind = header.kind.value if master is None else f"MASTER {header.kind.value}"
+    cards = [Card("IMAGETYP", kind, "type of frame"), *_rows(FRAME_KEYWORDS, header)]
+    if header.date_obs is not None:
+        cards.append(Card("TIMESYS", "UTC", "time system of all dates"))
+        cards.append(Card("MJD-OBS", to_mjd(header.date_obs), "[d] start of the exposure, UTC"))
+    cards.append(Card("BUNIT", "adu", "unit of the values"))
+    if master is not None:
+        cards.extend(_rows(MASTER_KEYWORDS, master))
+        for percentile, value in zip(PERCENTILES, master.percentiles_adu, strict=False):
+            cards.append(Card(percentile_keyword(percentile), float(value), f"[adu] percentile {percentile}"))
+    taken = {card.keyword for card in cards} | {spelling for row in FRAME_KEYWORDS for spelling in row.known_as}
+    return tuple(_fitted(card) for card in (*cards, *_extra(header, taken)) if _holds(card.value))
+
+
+def _rows(table: tuple[Keyword, ...], record: object) -> Iterable[Card]:
+    for row in table:
+        value = getattr(record, row.field)
+        if value is None or (row.field == "simulated" and not value):
+            continue
+        for keyword in (row.keyword, *row.twins):
+            yield Card(keyword, row.write(value), row.comment)
+
+
+def _extra(header: FrameHeader, taken: set[str]) -> Iterable[Card]:
+    for keyword, value in header.extra.items():
+        if keyword in taken or not _VALID.fullmatch(keyword) or not isinstance(value, str | int | float | bool):
+            continue
+        yield Card(keyword, ascii_text(value) if isinstance(value, str) else value)
+
+
+def _fitted(card: Card) -> Card:
+    """Cut the comment to what a line of 80 characters leaves."""
+    size = len(card.value) + card.value.count("'") + 2 if isinstance(card.value, str) else 0
+    return card._replace(comment=card.comment[: max(0, 80 - 10 - max(20, size) - 3)].rstrip())
+
+
+def _holds(value: CardValue) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)

@@ -1,0 +1,102 @@
+"""What a master's header says beyond that of a frame: how many, how combined, what was subtracted, how it came out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from calibration.keywords import values
+from calibration.keywords.table import Keyword, integer_row, number_row, text_row
+
+PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
+"""Percentiles written in a master's header, PCT000 to PCT100 (those of Rubin's cp_pipe, facts/models.md 1.1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterInfo:
+    """What is known of a master besides the header of its frames; None is not written.
+
+    Attributes
+    ----------
+    n_combined, n_rejected : int
+        Frames combined, and pixel values rejected in all of them.
+    combine_method, reject_method : str
+        As in the configuration.
+    reject_sigma : float
+        Threshold of the rejection.
+    temp_min_c, temp_max_c : float
+        Range of the sensor's temperature over the frames.
+    percentiles_adu : tuple of float
+        Of MEAN, at `PERCENTILES`; empty when not known.
+    read_noise_adu : float
+        Temporal noise of a pixel from pairs of frames, ADU (RDNOISE; EGAIN makes electrons of it).
+    recipe : str
+        Hash of inputs and settings.
+    bias_subtracted : bool
+        False: the master keeps the pedestal.
+    flat_dark : str
+        How the darks of a flat were found: `matched`, `bias` or `model`.
+    dark_file, dark_sha256 : str
+        The dark subtracted from a flat, and the digest of its pixels.
+    flat_norm : float
+        Factor by which a flat was divided.
+    flat_level_adu : float
+        Median level of its frames above the dark.
+    sigma_correction : float
+        Truncation factor contained in SIGMA.
+    calibration_status : str
+        CALSTAT: letters B, D, F of what has been applied.
+    """
+
+    n_combined: int
+    n_rejected: int | None = None
+    combine_method: str | None = None
+    reject_method: str | None = None
+    reject_sigma: float | None = None
+    temp_min_c: float | None = None
+    temp_max_c: float | None = None
+    percentiles_adu: tuple[float, ...] = ()
+    read_noise_adu: float | None = None
+    recipe: str | None = None
+    bias_subtracted: bool | None = None
+    flat_dark: str | None = None
+    dark_file: str | None = None
+    dark_sha256: str | None = None
+    flat_norm: float | None = None
+    flat_level_adu: float | None = None
+    sigma_correction: float | None = None
+    calibration_status: str | None = None
+
+
+MASTER_KEYWORDS: tuple[Keyword, ...] = (
+    integer_row("n_combined", "NCOMBINE", "frames combined", "NSOURCE", "N_FILES"),
+    integer_row("n_rejected", "NREJECT", "pixel values rejected"),
+    text_row("combine_method", "COMBMETH", "how the frames were combined"),
+    text_row("reject_method", "REJMETH", "how outliers were rejected"),
+    number_row("reject_sigma", "REJSIGMA", "[sigma] threshold of the rejection"),
+    number_row("temp_min_c", "TEMPMIN", "[deg C] coldest frame", "TMIN"),
+    number_row("temp_max_c", "TEMPMAX", "[deg C] warmest frame", "TMAX"),
+    number_row("read_noise_adu", "RDNOISE", "[adu] noise of a pixel from pairs of frames"),
+    text_row("recipe", "RECIPE", "hash of inputs and settings"),
+    Keyword(
+        field="bias_subtracted", keyword="BIASSUB", comment="whether the pedestal was subtracted", read=values.flag
+    ),
+    text_row("flat_dark", "FLATDARK", "how the flat's dark was found"),
+    text_row("dark_file", "DARKFILE", "dark subtracted"),
+    text_row("dark_sha256", "DARKSHA", "SHA-256 of its pixels"),
+    number_row("flat_norm", "FLATNORM", "factor the flat was divided by"),
+    number_row("flat_level_adu", "FLATLVL", "[adu] median level above the dark"),
+    number_row("sigma_correction", "SIGCORR", "truncation factor contained in SIGMA"),
+    text_row("calibration_status", "CALSTAT", "calibrations applied"),
+)
+"""Every field of `MasterInfo` but the percentiles."""
+
+
+def percentile_keyword(percentile: int) -> str:
+    """Return the keyword of a percentile: PCT016."""
+    return f"PCT{percentile:03d}"
+
+
+def read_percentiles(cards: Mapping[str, object]) -> tuple[float, ...]:
+    """Return the percentiles of a master's header; empty unless all are there."""
+    found = [values.number(cards.get(percentile_keyword(p))) for p in PERCENTILES]
+    known = tuple(value for value in found if value is not None)
+    return known if len(known) == len(PERCENTILES) else ()
