@@ -29,6 +29,7 @@ class RunCode(StrEnum):
     SAFETY_STALE = "safety_stale"
     DISK_FULL = "disk_full"
     WRITE_FAILED = "write_failed"
+    READ_FAILED = "read_failed"
     INTERRUPTED = "interrupted"
 
     CLOCK_JUMP = "clock_jump"
@@ -85,6 +86,7 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "disk_full": Meaning("the disk is full", "make room, then run again: what is stored is kept", Exit.STORAGE),
     "write_failed": Meaning("a file could not be written", "check the disk and its permissions", Exit.STORAGE),
+    "read_failed": Meaning("a file cannot be read", "look at the file; a damaged one may be deleted", Exit.STORAGE),
     "interrupted": Meaning("stopped by the user", "run the same command again to continue", Exit.INTERRUPTED),
     "clock_jump": Meaning("the computer's clock jumped", "check its time service"),
     "exposure_clipped": Meaning(

@@ -1,0 +1,168 @@
+"""The log: plain lines for an observer on the console, one JSON object a line in `logs/nightcal_YYYYMMDD.log`.
+
+Configured once by the command, never at import. INFO is what an observer would write in the night log, DEBUG is the
+wire. Values named like a secret are not written. Messages of other libraries (`logging`, `warnings`) join the same two
+outputs, so that nothing is printed across a progress bar.
+"""
+
+import json
+import logging
+import re
+import sys
+import threading
+from collections.abc import Mapping, MutableMapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+
+from drivers.clock import Clock, SystemClock
+
+LEVELS = {name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
+_SECRET = re.compile(r"(password|passwd|secret|token|authorization|api_?key)", re.IGNORECASE)
+_UNITS = {
+    "_s": "s",
+    "_us": "µs",
+    "_c": "°C",
+    "_k": "K",
+    "_adu": "ADU",
+    "_e": "e-",
+    "_um": "µm",
+    "_pct": "%",
+    "_mb": "MB",
+}
+_OURS = frozenset({"event", "level", "exception", "name"})
+
+
+def configure(
+    level: str = "INFO",
+    log_file: Path | None = None,
+    console: TextIO | bool = True,  # noqa: FBT001, FBT002
+    *,
+    clock: Clock | None = None,
+) -> None:
+    """Send the log to the console and a file; may be called again, the last call counts.
+
+    Parameters
+    ----------
+    level : str
+        Least level written, a key of `LEVELS` in any case.
+    log_file : Path, optional
+        File that lines are appended to; its folder is made.
+    console : stream or bool
+        Where plain lines go: True for standard error, False for nowhere.
+    clock : Clock, optional
+        Gives the time of each line (UTC), the system's by default.
+
+    Raises
+    ------
+    ValueError
+        `level` is not one of `LEVELS`.
+    """
+    if level.upper() not in LEVELS:
+        raise ValueError(f"log level {level!r}: expected one of {', '.join(LEVELS)}")
+    close()
+    number = LEVELS[level.upper()]
+    _sinks.clock = clock or SystemClock()
+    _sinks.console = sys.stderr if console is True else (console or None)
+    if log_file is not None:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        _sinks.file = log_file.open("a", encoding="utf-8", buffering=1)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.format_exc_info, _finish],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=lambda *_: _sinks,
+        cache_logger_on_first_use=False,
+    )
+    _adopt_foreign(max(number, logging.WARNING))
+
+
+def close() -> None:
+    """Close the log file; later lines go to the console only."""
+    with _sinks.lock:
+        if _sinks.file is not None:
+            _sinks.file.close()
+            _sinks.file = None
+
+
+def sentence(name: str, values: Mapping[str, Any]) -> str:
+    """Return an event as an observer reads it: `flat.settled`, `level_adu=31999.8` → "flat settled: level 31999.8 ADU".
+
+    Names carry their units (`_s _us _c _adu …`); None and empty values are left out, nested ones too.
+    """
+    parts = [_part(key, value) for key, value in values.items() if key not in _OURS]
+    text = ", ".join(part for part in parts if part)
+    words = name.replace(".", " ").replace("_", " ")
+    return f"{words}: {text}" if text else words
+
+
+class _Sinks:
+    """The two outputs. structlog calls the method named like the level with what `_finish` returned."""
+
+    def __init__(self) -> None:
+        self.clock: Clock = SystemClock()
+        self.console: TextIO | None = None
+        self.file: TextIO | None = None
+        self.lock = threading.Lock()
+
+    def write(self, *, at: datetime, level: str, event: str, values: Mapping[str, Any]) -> None:
+        plain = sentence(event, values) + (f"\n{values['exception']}" if "exception" in values else "")
+        mark = "" if level in {"debug", "info"} else f"{level.upper()}: "
+        record = {"at": at.isoformat(timespec="milliseconds"), "level": level, "event": event, **values}
+        with self.lock:
+            if self.console is not None:
+                _print(self.console, f"{at:%H:%M:%S}  {mark}{plain}\n")
+            if self.file is not None:
+                self.file.write(json.dumps(record, default=str, ensure_ascii=False) + "\n")
+
+    debug = info = warning = error = critical = write
+
+
+def _print(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:  # a Windows console in an old code page lacks µ and °
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()
+
+
+def _finish(_logger: Any, method: str, fields: MutableMapping[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
+    event = str(fields.pop("event", ""))
+    values = {key: "***" if _SECRET.search(key) else value for key, value in fields.items()}
+    return (), {"at": _sinks.clock.now(), "level": method, "event": event, "values": values}
+
+
+def _part(key: str, value: Any) -> str:
+    if value is None or value == "" or isinstance(value, Mapping | list | tuple | set):
+        return ""
+    word, unit = key, ""
+    for suffix, shown in _UNITS.items():
+        if key.endswith(suffix) and len(key) > len(suffix):
+            word, unit = key.removesuffix(suffix), shown
+            break
+    if unit == "µs" and isinstance(value, int):
+        value, unit = value / 1e6, "s"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{word.replace('_', ' ')} {text}{' ' + unit if unit else ''}"
+
+
+class _Foreign(logging.Handler):
+    """Messages of other libraries, in our form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        event = record.getMessage().splitlines()[0] if record.getMessage() else ""
+        values = {"logger": record.name}
+        _sinks.write(at=_sinks.clock.now(), level=record.levelname.lower(), event=event, values=values)
+
+
+def _adopt_foreign(level: int) -> None:
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, _Foreign)]:
+        root.removeHandler(handler)
+    root.addHandler(_Foreign(level))
+    logging.captureWarnings(capture=True)
+
+
+_sinks = _Sinks()

@@ -1,0 +1,240 @@
+# ruff: noqa: A005 (the design's name; no script ever puts this folder on sys.path)
+"""Every call that differs between Windows and POSIX systems, so that no other module asks which one it runs on.
+
+Folder fsync, renaming without replacing, positioned reads and writes, read-ahead, signals, priority, limits, the boot's
+identity, numba's cache. A call that a system lacks does nothing there, and its docstring says why that is right.
+"""
+
+import errno
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+WINDOWS = os.name == "nt"
+
+_seek_lock = threading.Lock()
+"""Guards the seek + read twins: where there is no positioned call, the file's one position is shared by all threads."""
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable.
+
+    Windows cannot open a folder for this; NTFS journals names itself, so nothing is done there. Network file systems
+    that refuse (EINVAL) have no such promise to give.
+    """
+    if WINDOWS:
+        return
+    handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:
+            raise
+    finally:
+        os.close(handle)
+
+
+def rename_no_replace(source: Path, target: Path) -> None:
+    """Rename a file; a target that exists is refused, never replaced.
+
+    Windows' own rename refuses. On POSIX a hard link refuses atomically, then the old name goes; file systems without
+    hard links (exFAT, some network shares) get a check and a rename, safe under the folder's lock.
+
+    Raises
+    ------
+    FileExistsError
+        `target` is there.
+    """
+    if WINDOWS:
+        source.rename(target)
+        return
+    try:
+        target.hardlink_to(source)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}:
+            raise
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        source.rename(target)
+        return
+    source.unlink()
+
+
+def pread(handle: int, size: int, offset: int) -> bytes:
+    """Read up to `size` bytes at `offset` without a shared file position; short only at the end of the file."""
+    buffer = bytearray(size)
+    got = pread_into(handle, buffer, offset)
+    return bytes(buffer[:got])
+
+
+def pread_into(handle: int, buffer: bytearray | memoryview, offset: int) -> int:
+    """Fill a writable buffer from `offset` and return the number of bytes read; short only at the end of the file."""
+    view = memoryview(buffer).cast("B")
+    done = 0
+    while done < len(view):
+        got = _read_some(handle, view[done:], offset + done)
+        if got == 0:
+            break
+        done += got
+    return done
+
+
+def pwrite(handle: int, data: bytes | bytearray | memoryview, offset: int) -> None:
+    """Write all of `data` at `offset` without a shared file position."""
+    view = memoryview(data).cast("B")
+    done = 0
+    while done < len(view):
+        done += _write_some(handle, view[done:], offset + done)
+
+
+def read_ahead(handle: int, offset: int, size: int) -> None:
+    """Tell the system that these bytes are wanted soon; where it does not listen, nothing happens."""
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(handle, offset, size, os.POSIX_FADV_WILLNEED)
+
+
+def raise_open_file_limit(wanted: int = 4096) -> int:
+    """Raise the number of files this process may hold open and return what it is now.
+
+    A stack of hundreds of frames is read from all of them at once. Windows' handles are not limited this way.
+    """
+    try:
+        import resource
+    except ImportError:
+        return wanted
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    aim = wanted if hard == unlimited else min(wanted, hard)
+    if soft != unlimited and soft < aim:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (aim, hard))
+            return aim
+    return wanted if soft == unlimited else soft
+
+
+def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
+    """Let SIGINT and SIGTERM (Windows: Ctrl-C, Ctrl-Break) set `wake`; return a function that restores what was there.
+
+    The second signal gets the default handling back, so that an impatient user still ends a program that hangs. Only
+    the main thread can install handlers: elsewhere nothing is done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    names = ("SIGINT", "SIGTERM", "SIGBREAK")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        if wake.is_set():
+            restore()
+        wake.set()
+
+    for number in numbers:
+        signal.signal(number, stop)
+    return restore
+
+
+def lower_priority() -> None:
+    """Let interactive programs and the camera's thread go first (master building in the background)."""
+    if WINDOWS:
+        import ctypes
+
+        kernel = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+        below_normal = 0x4000
+        kernel.SetPriorityClass(kernel.GetCurrentProcess(), below_normal)
+        return
+    with suppress(OSError):
+        os.nice(5)
+
+
+def boot_id() -> str:
+    """Return a text that changes with each start of the machine, "" where the system does not tell.
+
+    With the pid it names one process for ever: a lock's record from before a power cut is recognised as stale.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def host_name() -> str:
+    """Return the machine's name, for messages."""
+    return socket.gethostname() or f"host-{uuid.getnode():x}"
+
+
+def machine_folder() -> Path:
+    """Return a folder that all programs of this machine's users share, made when it is missing (device locks).
+
+    Not sticky on purpose: Linux refuses to open another user's lock file for writing in a sticky folder.
+    """
+    folder = Path(tempfile.gettempdir()) / "nightcal-locks"
+    folder.mkdir(exist_ok=True)
+    with suppress(OSError):
+        folder.chmod(0o777)  # another user of this machine drives the same camera
+    return folder
+
+
+def prepare_numba_cache(folder: Path) -> None:
+    """Let compiled kernels be kept in `folder` when the package's own folder cannot be written.
+
+    numba reads the setting when it is first imported: to be called before that. A setting of the user's stands.
+    """
+    package = Path(__file__).resolve().parent
+    if "NUMBA_CACHE_DIR" in os.environ or os.access(package, os.W_OK):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+
+
+if hasattr(os, "preadv") and hasattr(os, "pwrite"):
+
+    def _read_some(handle: int, view: memoryview, offset: int) -> int:
+        return os.preadv(handle, [view], offset)
+
+    def _write_some(handle: int, view: memoryview, offset: int) -> int:
+        return os.pwrite(handle, view, offset)
+
+else:
+
+    def _read_some(handle: int, view: memoryview, offset: int) -> int:
+        return seek_read(handle, view, offset)
+
+    def _write_some(handle: int, view: memoryview, offset: int) -> int:
+        return seek_write(handle, view, offset)
+
+
+def seek_read(handle: int, view: memoryview, offset: int) -> int:
+    """Read at `offset` by seeking, under a lock: the twin of `preadv` for systems that lack it."""
+    with _seek_lock:
+        os.lseek(handle, offset, os.SEEK_SET)
+        data = os.read(handle, len(view))
+    view[: len(data)] = data
+    return len(data)
+
+
+def seek_write(handle: int, view: memoryview, offset: int) -> int:
+    """Write at `offset` by seeking, under a lock: the twin of `pwrite` for systems that lack it."""
+    with _seek_lock:
+        os.lseek(handle, offset, os.SEEK_SET)
+        return os.write(handle, view)
+
+
+def is_terminal() -> bool:
+    """Whether a person can be asked: standard input and error are a terminal."""
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty())

@@ -1,0 +1,371 @@
+"""The seam below every file we write: create, write, fsync, rename, remove, fsync of a folder, free space.
+
+`RealDisk` is the system's. `FullDisk` runs out of space after so many bytes. `RecordingDisk` also keeps a journal of
+what was done, and rebuilds what a power cut after any step of it would have left. Nothing is ever replaced but small
+text files whose whole purpose is to be current (`replace`).
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from services import platform
+from services.errors import RunCode, StorageError
+from services.storage.layout import part_path
+
+Buffer = bytes | bytearray | memoryview
+
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
+
+
+class Stream(Protocol):
+    """A file that is being written (and may be read back before it is finished)."""
+
+    def write_at(self, data: Buffer, offset: int) -> None:
+        """Write all of `data` at `offset`; safe from several threads."""
+        ...
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Read what was written; short only at the end."""
+        ...
+
+    def fsync(self) -> None:
+        """Make the contents durable."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; harmless when done twice."""
+        ...
+
+
+class Disk(Protocol):
+    """What storage asks of a disk. All raise `OSError`; `reported` makes a `StorageError` of it."""
+
+    def create(self, path: Path) -> Stream:
+        """Create a file that must not exist."""
+        ...
+
+    def rename_no_replace(self, source: Path, target: Path) -> None:
+        """Rename; refuse (`FileExistsError`) when the target is there."""
+        ...
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename over the target in one step."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Delete a file; one that is gone already is no error."""
+        ...
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder with its parents, durably."""
+        ...
+
+    def fsync_folder(self, folder: Path) -> None:
+        """Make the names in a folder durable."""
+        ...
+
+    def free_bytes(self, folder: Path) -> int:
+        """Return the space left where `folder` is, or will be."""
+        ...
+
+
+class RealStream:
+    """A file of the system."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        self._handle: int | None = os.open(path, flags, 0o666)
+
+    @property
+    def handle(self) -> int:
+        """The open file descriptor."""
+        if self._handle is None:
+            raise ValueError("the file is closed")
+        return self._handle
+
+    def write_at(self, data: Buffer, offset: int) -> None:
+        """Write all of `data` at `offset`."""
+        platform.pwrite(self.handle, data, offset)
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Read what was written."""
+        return platform.pread(self.handle, size, offset)
+
+    def fsync(self) -> None:
+        """Make the contents durable."""
+        os.fsync(self.handle)
+
+    def close(self) -> None:
+        """Close the descriptor once."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+
+class RealDisk:
+    """The system's disk."""
+
+    def create(self, path: Path) -> Stream:
+        """Create a file that must not exist."""
+        return RealStream(path)
+
+    def rename_no_replace(self, source: Path, target: Path) -> None:
+        """Rename; refuse when the target is there."""
+        platform.rename_no_replace(source, target)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename over the target."""
+        source.replace(target)
+
+    def remove(self, path: Path) -> None:
+        """Delete a file."""
+        path.unlink(missing_ok=True)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder; each new name is made durable in its parent."""
+        if folder.is_dir():
+            return
+        self.make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        platform.fsync_folder(folder.parent)
+
+    def fsync_folder(self, folder: Path) -> None:
+        """Make the names in a folder durable."""
+        platform.fsync_folder(folder)
+
+    def free_bytes(self, folder: Path) -> int:
+        """Return the space left for an ordinary user."""
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+
+REAL_DISK = RealDisk()
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Turn the system's errors about `path` into a `StorageError` with the code `disk_full` or `write_failed`."""
+    try:
+        yield
+    except OSError as error:
+        code = RunCode.DISK_FULL if error.errno in _FULL else RunCode.WRITE_FAILED
+        raise StorageError(f"{path}: {error.strerror or error}", code=code) from error
+
+
+class Growing:
+    """A file that grows under a hidden name and appears whole, durable, or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The final name; its folder is made.
+    disk : Disk
+        Where to write.
+    replace : bool
+        Allow an older file of this name to be replaced in one step; else it is refused.
+
+    Raises
+    ------
+    StorageError
+        `disk_full` or `write_failed`, by every method; nothing is left behind.
+    """
+
+    def __init__(self, path: Path, disk: Disk = REAL_DISK, *, replace: bool = False) -> None:
+        self.path = path
+        self._disk = disk
+        self._part = part_path(path)
+        self._replace = replace
+        with reported(path):
+            disk.make_folder(path.parent)
+            disk.remove(self._part)
+            self._stream = disk.create(self._part)
+
+    def write_at(self, data: Buffer, offset: int) -> None:
+        """Write all of `data` at `offset`; safe from several threads."""
+        with reported(self.path):
+            self._stream.write_at(data, offset)
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Read what was written; short only at the end."""
+        with reported(self.path):
+            return self._stream.read_at(size, offset)
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        try:
+            with reported(self.path):
+                self._stream.fsync()
+                self._stream.close()
+                (self._disk.replace if self._replace else self._disk.rename_no_replace)(self._part, self.path)
+                self._disk.fsync_folder(self.path.parent)
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Leave nothing behind; a disk that fails here as well must not hide the first error."""
+        with suppress(OSError):
+            self._stream.close()
+            self._disk.remove(self._part)
+
+
+@contextmanager
+def atomic(path: Path, disk: Disk = REAL_DISK, *, replace: bool = False) -> Iterator[Growing]:
+    """Give a file to write that is committed when the block ends well, and leaves nothing behind otherwise."""
+    growing = Growing(path, disk, replace=replace)
+    try:
+        yield growing
+    except BaseException:
+        growing.abort()
+        raise
+    growing.commit()
+
+
+def write_text(path: Path, text: str, disk: Disk = REAL_DISK, *, replace: bool = False) -> None:
+    """Write a small UTF-8 file atomically (`atomic` says how and what it raises)."""
+    with atomic(path, disk, replace=replace) as stream:
+        stream.write_at(text.encode("utf-8"), 0)
+
+
+class FullDisk(RealDisk):
+    """A disk that has room for `after_bytes` more bytes; removing files gives nothing back until `free` is called."""
+
+    def __init__(self, after_bytes: int) -> None:
+        self.left_bytes = after_bytes
+
+    def free(self, room_bytes: int) -> None:
+        """Make room."""
+        self.left_bytes += room_bytes
+
+    def create(self, path: Path) -> Stream:
+        """Create a file whose writes count."""
+        return _CountedStream(path, self)
+
+    def free_bytes(self, folder: Path) -> int:
+        """Return the room left."""
+        del folder
+        return self.left_bytes
+
+
+class _CountedStream(RealStream):
+    def __init__(self, path: Path, disk: FullDisk) -> None:
+        super().__init__(path)
+        self._disk = disk
+
+    def write_at(self, data: Buffer, offset: int) -> None:
+        size = memoryview(data).nbytes
+        room = min(size, self._disk.left_bytes)
+        super().write_at(memoryview(data).cast("B")[:room], offset)  # a full disk keeps the first part
+        self._disk.left_bytes -= room
+        if room < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing a `RecordingDisk` did: `create|write|fsync|rename|replace|remove|mkdir|fsync_folder`."""
+
+    action: str
+    path: Path
+    target: Path | None = None
+    data: bytes = b""
+    offset: int = 0
+
+
+class RecordingDisk(RealDisk):
+    """A disk that does everything, and can tell what a power cut would have left.
+
+    Attributes
+    ----------
+    steps : list of Step
+        All that was done, in order.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def create(self, path: Path) -> Stream:
+        """Create a file and note what is written to it."""
+        stream = _RecordedStream(path, self)
+        self.steps.append(Step(action="create", path=path))
+        return stream
+
+    def rename_no_replace(self, source: Path, target: Path) -> None:
+        """Rename and note it."""
+        super().rename_no_replace(source, target)
+        self.steps.append(Step(action="rename", path=source, target=target))
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Replace and note it."""
+        super().replace(source, target)
+        self.steps.append(Step(action="replace", path=source, target=target))
+
+    def remove(self, path: Path) -> None:
+        """Remove and note it."""
+        super().remove(path)
+        self.steps.append(Step(action="remove", path=path))
+
+    def fsync_folder(self, folder: Path) -> None:
+        """Make durable and note it."""
+        super().fsync_folder(folder)
+        self.steps.append(Step(action="fsync_folder", path=folder))
+
+    def after_power_cut(self, steps: int, *, names_kept: bool) -> dict[Path, bytes]:
+        """Return the files that a power cut after the first `steps` steps leaves: unsynced contents are lost.
+
+        Parameters
+        ----------
+        steps : int
+            How many steps were done.
+        names_kept : bool
+            File systems differ: with True, names reach the disk at once, before the contents they stand for; with
+            False, only by `fsync_folder`.
+        """
+        now: dict[Path, int] = {}
+        durable: dict[Path, int] = {}
+        written: list[bytearray] = []
+        synced: list[bytes] = []
+        for step in self.steps[:steps]:
+            if step.action == "create":
+                now[step.path] = len(written)
+                written.append(bytearray())
+                synced.append(b"")
+            elif step.action == "write":
+                _patch(written[now[step.path]], step.data, step.offset)
+            elif step.action == "fsync":
+                synced[now[step.path]] = bytes(written[now[step.path]])
+            elif step.target is not None:
+                now[step.target] = now.pop(step.path)
+            elif step.action == "remove":
+                now.pop(step.path, None)
+            elif step.action == "fsync_folder":
+                durable = {p: n for p, n in durable.items() if p.parent != step.path}
+                durable |= {p: n for p, n in now.items() if p.parent == step.path}
+        return {path: synced[number] for path, number in (now if names_kept else durable).items()}
+
+
+class _RecordedStream(RealStream):
+    def __init__(self, path: Path, disk: RecordingDisk) -> None:
+        super().__init__(path)
+        self._path = path
+        self._disk = disk
+
+    def write_at(self, data: Buffer, offset: int) -> None:
+        super().write_at(data, offset)
+        self._disk.steps.append(Step(action="write", path=self._path, data=bytes(data), offset=offset))
+
+    def fsync(self) -> None:
+        super().fsync()
+        self._disk.steps.append(Step(action="fsync", path=self._path))
+
+
+def _patch(contents: bytearray, data: bytes, offset: int) -> None:
+    contents.extend(bytes(max(0, offset + len(data) - len(contents))))
+    contents[offset : offset + len(data)] = data

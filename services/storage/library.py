@@ -1,0 +1,156 @@
+"""The library of masters: which one serves, and its pixels. The wrong one is never given silently."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from calibration.frames import FrameHeader, FrameKind, Pixels, us
+from services.errors import RunCode, StorageError
+from services.storage.catalogue import Catalogue
+from services.storage.fits import read_cards, read_pixels
+from services.storage.layout import Layout, seconds_text
+from services.storage.rows import USABLE, MasterRow
+
+
+class NoMaster(StorageError):
+    """The library has no master that fits; `detail` lists what there is."""
+
+    code = RunCode.READ_FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedMaster:
+    """A master with its pixels (float32 ADU, shape (y, x)) and its header as it stands."""
+
+    row: MasterRow
+    path: Path
+    pixels: Pixels
+    cards: dict[str, object]
+
+
+class MasterLibrary:
+    """Masters of one root.
+
+    Parameters
+    ----------
+    layout : Layout
+        Where the files are.
+    catalogue : Catalogue
+        Which there are.
+    """
+
+    def __init__(self, layout: Layout, catalogue: Catalogue) -> None:
+        self._layout = layout
+        self._catalogue = catalogue
+
+    def bias(self, **filters: Any) -> LoadedMaster:
+        """Return the newest valid master bias; filters as for `dark`."""
+        return self._load(self.find(FrameKind.BIAS, **filters), FrameKind.BIAS, "", filters)
+
+    def dark(self, exposure_s: float, *, nearest: bool = False, **filters: Any) -> LoadedMaster:
+        """Return the newest valid master dark of an exposure.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Seconds; equal within 0.5 ms or 0.1 %, whichever is more.
+        nearest : bool
+            When none is equal, take the nearest instead of failing (its dark current then needs scaling).
+        **filters
+            `camera, shape, binning, origin, gain, offset, readout_mode, row_order, temperature_c, filter, night,
+            source, rotator_angle_deg` (equal), `at` (a time within the validity).
+
+        Raises
+        ------
+        NoMaster
+            None fits; the message lists what there is.
+        """
+        found = self.find(FrameKind.DARK, **filters)
+        wanted = us(exposure_s)
+        equal = [row for row in found if row.exposure_us is not None and same_exposure(row.exposure_us, wanted)]
+        if not equal and nearest:
+            equal = sorted(found, key=lambda row: _distance(row.exposure_us, wanted))[:1]
+        return self._load(equal, FrameKind.DARK, f" of {seconds_text(wanted)} s", filters)
+
+    def flat(self, filter: str | None = None, **filters: Any) -> LoadedMaster:  # noqa: A002 - the word of the field
+        """Return the newest valid master flat, of a filter when given; other filters as for `dark`."""
+        if filter is not None:
+            filters["filter"] = filter
+        return self._load(
+            self.find(FrameKind.FLAT, **filters), FrameKind.FLAT, f" of filter {filter}" if filter else "", filters
+        )
+
+    def find(self, kind: FrameKind, *, at: datetime | None = None, **filters: Any) -> list[MasterRow]:
+        """Return the masters that may serve, certified before built before partial, then the newest first."""
+        rows = [
+            row
+            for row in self._catalogue.masters(kind=kind)
+            if row.status in USABLE and _valid(row, at) and _fits(row, filters)
+        ]
+        return sorted(rows, key=lambda row: (USABLE.index(row.status), -row.built_at.timestamp()))
+
+    def _load(self, rows: Sequence[MasterRow], kind: FrameKind, what: str, filters: dict[str, Any]) -> LoadedMaster:
+        if not rows:
+            named = "".join(f", {name} {value}" for name, value in filters.items() if name != "filter")
+            raise NoMaster(f"no master {kind.lower()}{what}{named}; {self._offer(kind)}")
+        path = self._layout.absolute(rows[0].path)
+        return LoadedMaster(row=rows[0], path=path, pixels=read_pixels(path), cards=read_cards(path))
+
+    def _offer(self, kind: FrameKind) -> str:
+        rows = [row for row in self._catalogue.masters(kind=kind) if row.status in USABLE]
+        if not rows:
+            return f"there are no {kind.lower()} masters: run the masters step"
+        return "there are: " + "; ".join(sorted({_describe(row) for row in rows}))
+
+
+def same_exposure(a_us: int, b_us: int) -> bool:
+    """Return whether two exposures are the same for calibration: within 0.5 ms or 0.1 %, whichever is more."""
+    return abs(a_us - b_us) <= max(500, 0.001 * max(a_us, b_us))
+
+
+def header_filters(header: FrameHeader) -> dict[str, Any]:
+    """Return the filters that a master must pass to serve a frame (exposure, filter and temperature aside)."""
+    return {
+        "shape": header.shape,
+        "binning": (header.bin_x, header.bin_y),
+        "origin": (header.origin_x, header.origin_y),
+        "gain": header.gain,
+        "offset": header.offset,
+        "readout_mode": header.readout_mode,
+    }
+
+
+def _fits(row: MasterRow, filters: dict[str, Any]) -> bool:
+    return all(getattr(row.key, name) == wanted for name, wanted in filters.items())
+
+
+def _valid(row: MasterRow, at: datetime | None) -> bool:
+    if at is None:
+        return True
+    after = row.valid_from is None or row.valid_from <= at
+    return after and (row.valid_until is None or at <= row.valid_until)
+
+
+def _distance(exposure_us: int | None, wanted_us: int) -> float:
+    """Return how far apart exposures are, as the logarithm of their ratio."""
+    if not exposure_us or wanted_us <= 0:
+        return math.inf
+    return abs(math.log(exposure_us / wanted_us))
+
+
+def _describe(row: MasterRow) -> str:
+    key = row.key
+    parts = [
+        None if row.exposure_us is None or row.kind is FrameKind.FLAT else f"{seconds_text(row.exposure_us)} s",
+        key.filter,
+        None if key.gain is None else f"gain {key.gain}",
+        None if key.offset is None else f"offset {key.offset}",
+        None if key.readout_mode is None else f"mode {key.readout_mode}",
+        None if key.temperature_c is None else f"{key.temperature_c:g} °C",
+        f"{key.shape[1]}x{key.shape[0]}",
+        None if key.binning == (1, 1) else f"binned {key.binning[0]}x{key.binning[1]}",
+    ]
+    return " ".join(part for part in parts if part)

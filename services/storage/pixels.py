@@ -1,0 +1,96 @@
+"""Pixel values as FITS stores them: byte order, BZERO, and the hash that names a frame whatever its file."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.frames import Pixels
+from services.errors import StorageError
+from services.storage.units import STORED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelLocation:
+    """Where the pixels of an uncompressed image lie in its file, big-endian, row after row.
+
+    A value is `bzero` + what is stored; `dtype` is what is stored (`>i2` for a camera's frame), shape (y, x).
+    """
+
+    offset: int
+    bitpix: int
+    bzero: int
+    shape: tuple[int, int]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values."""
+        return np.dtype(STORED[self.bitpix])
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.shape[1] * self.dtype.itemsize
+
+    @property
+    def size(self) -> int:
+        """Bytes of all pixels."""
+        return self.shape[0] * self.row_bytes
+
+
+UNSIGNED: dict[tuple[int, int], type[np.integer[Any]]] = {
+    (16, 1 << 15): np.uint16, (32, 1 << 31): np.uint32, (64, 1 << 63): np.uint64, (8, -128): np.int8,
+}  # fmt: skip
+"""BITPIX and BZERO of the integer types that FITS stores with their highest bit flipped."""
+
+_ENCODINGS: dict[str, tuple[int, int]] = {
+    "u1": (8, 0), "i2": (16, 0), "u2": (16, 1 << 15), "i4": (32, 0), "u4": (32, 1 << 31), "f4": (-32, 0),
+    "f8": (-64, 0),
+}  # fmt: skip
+
+
+def encoding(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Return BITPIX and BZERO for pixels of a type.
+
+    Raises
+    ------
+    StorageError
+        FITS has no form for it that we write.
+    """
+    name = f"{dtype.kind}{dtype.itemsize}"
+    if name not in _ENCODINGS:
+        raise StorageError(f"pixels of type {dtype} cannot be written")
+    return _ENCODINGS[name]
+
+
+def encode(values: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Return values as they are stored: big-endian, unsigned ones moved by BZERO (their highest bit flipped)."""
+    bzero = encoding(values.dtype)[1]
+    stored = np.empty(values.shape, values.dtype.newbyteorder("=")) if out is None else out[: len(values)]
+    if bzero:
+        np.bitwise_xor(values, values.dtype.type(bzero), out=stored)
+    else:
+        stored[...] = values
+    if stored.dtype.newbyteorder(">") != stored.dtype.newbyteorder("="):
+        stored.byteswap(inplace=True)
+    return stored
+
+
+def decode(raw: bytes | bytearray | memoryview | NDArray[Any], location: PixelLocation, rows: int) -> Pixels:
+    """Return `rows` rows of stored bytes as values in this machine's byte order, shape (rows, x)."""
+    stored = np.frombuffer(raw, dtype=location.dtype).reshape(rows, location.shape[1])
+    native = stored.astype(stored.dtype.newbyteorder("="))
+    unsigned = UNSIGNED.get((location.bitpix, location.bzero))
+    if unsigned is None:
+        return native
+    bits = native.view(np.dtype(f"u{native.dtype.itemsize}"))
+    bits ^= bits.dtype.type(1 << (8 * native.dtype.itemsize - 1))
+    return bits.view(unsigned)
+
+
+def pixel_hash(pixels: Pixels) -> str:
+    """Return the SHA-256 of pixel values in C order and little-endian form: the frame's identity, whatever its file."""
+    values = np.ascontiguousarray(pixels)
+    return hashlib.sha256(values.astype(values.dtype.newbyteorder("<"), copy=False).data).hexdigest()

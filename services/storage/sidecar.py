@@ -1,0 +1,65 @@
+"""The JSON beside each master: its catalogue row and what was thought of it, so that nothing is lost with the index."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from services.storage.disk import REAL_DISK, Disk, write_text
+from services.storage.fits import Unreadable
+from services.storage.layout import Layout
+from services.storage.rows import MasterRow
+
+VERSION = 1
+
+
+def write_sidecar(
+    layout: Layout,
+    row: MasterRow,
+    *,
+    verdicts: Sequence[Mapping[str, Any]] = (),
+    disk: Disk = REAL_DISK,
+    replace: bool = False,
+) -> Path:
+    """Write the sidecar of a master and return its path.
+
+    Write order of a master: planes, sidecar, master. A master that is there is then whole.
+
+    Parameters
+    ----------
+    layout : Layout
+        Knows where the master is.
+    row : MasterRow
+        Written whole; `read_sidecar` gives it back.
+    verdicts : sequence of mapping
+        What quality control said, as in events.
+    disk : Disk
+        Where to write.
+    replace : bool
+        For a change of status; else a sidecar that is there is refused.
+
+    Raises
+    ------
+    StorageError
+        `disk_full` or `write_failed`.
+    """
+    path = layout.sidecar_path(layout.absolute(row.path))
+    record = {"format": "nightcal master", "version": VERSION, **row.to_dict(), "verdicts": list(verdicts)}
+    write_text(path, json.dumps(record, indent=1, default=str) + "\n", disk, replace=replace)
+    return path
+
+
+def read_sidecar(path: Path) -> MasterRow:
+    """Return the row that a sidecar holds.
+
+    Raises
+    ------
+    Unreadable
+        The file is missing, damaged, or something else.
+    """
+    try:
+        return MasterRow.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise Unreadable(f"{path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unreadable(f"{path}: no master's sidecar ({error})") from error

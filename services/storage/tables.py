@@ -1,0 +1,142 @@
+"""The catalogue's tables, and how records become their rows and come back."""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from calibration.frames import FrameKind
+from services.storage.rows import FactRow, Flag, FrameRow, Origin, RefusalRow, RunRow, SetRow, parse_time, time_text
+
+VERSION = 1
+"""Of the tables (`user_version`)."""
+
+SCHEMA = """
+CREATE TABLE frames (
+    path TEXT PRIMARY KEY, pixel_sha256 TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL, camera TEXT NOT NULL, height INTEGER NOT NULL, width INTEGER NOT NULL,
+    bin_x INTEGER NOT NULL, bin_y INTEGER NOT NULL, origin_x INTEGER NOT NULL, origin_y INTEGER NOT NULL,
+    gain INTEGER, offset INTEGER, readout_mode TEXT, row_order TEXT, bayer_pattern TEXT,
+    exposure_us INTEGER, filter TEXT, source TEXT, rotator_angle_deg REAL, instrument TEXT, camera_id TEXT,
+    simulated INTEGER NOT NULL, set_id TEXT, run_id TEXT, frame_no INTEGER, night TEXT, date_obs TEXT,
+    reported_exposure_us INTEGER, ccd_temp_c REAL, set_temp_c REAL, level_adu REAL, sigma_adu REAL,
+    saturated_fraction REAL, saturation_adu REAL, egain_e_adu REAL, step_adu INTEGER, panel_brightness INTEGER,
+    flag TEXT NOT NULL, origin TEXT NOT NULL);
+CREATE INDEX frames_by_set ON frames (set_id);
+CREATE INDEX frames_by_kind ON frames (kind, date_obs);
+CREATE TABLE refusals (
+    run_id TEXT NOT NULL, at TEXT NOT NULL, kind TEXT NOT NULL, codes TEXT NOT NULL, set_id TEXT, filter TEXT,
+    exposure_us INTEGER, level_adu REAL, path TEXT, verdicts TEXT NOT NULL);
+CREATE INDEX refusals_by_run ON refusals (run_id);
+CREATE TABLE masters (
+    path TEXT PRIMARY KEY, kind TEXT NOT NULL, filter TEXT, exposure_us INTEGER, recipe TEXT NOT NULL,
+    status TEXT NOT NULL, built_at TEXT NOT NULL, record TEXT NOT NULL);
+CREATE INDEX masters_by_recipe ON masters (recipe);
+CREATE TABLE master_inputs (
+    master TEXT NOT NULL REFERENCES masters (path) ON DELETE CASCADE, pixel_sha256 TEXT NOT NULL);
+CREATE INDEX inputs_by_master ON master_inputs (master);
+CREATE INDEX inputs_by_hash ON master_inputs (pixel_sha256);
+CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY, started_at TEXT NOT NULL, finished_at TEXT, exit_code INTEGER, code TEXT,
+    detail TEXT NOT NULL, steps TEXT NOT NULL, software TEXT);
+CREATE TABLE detector_facts (camera TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, at TEXT NOT NULL,
+    settings TEXT NOT NULL);
+"""
+
+FRAME_COLUMNS = tuple(f.name for f in fields(FrameRow))
+INSERT_FRAME = (
+    f"INSERT OR REPLACE INTO frames ({', '.join(FRAME_COLUMNS)}) "  # noqa: S608 - names of our own record
+    f"VALUES ({', '.join('?' * len(FRAME_COLUMNS))})"
+)
+
+
+def where_of(filters: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, list[Any]]:
+    """Return a WHERE clause and its values; `TypeError` names filters that are no columns."""
+    unknown = set(filters) - set(columns)
+    if unknown:
+        raise TypeError(f"no such column: {', '.join(sorted(unknown))}")
+    parts: list[str] = []
+    values: list[Any] = []
+    for name, wanted in filters.items():
+        if wanted is None:
+            parts.append(f"{name} IS NULL")
+        elif isinstance(wanted, list | tuple | set | frozenset):
+            parts.append(f"{name} IN ({', '.join('?' * len(wanted))})")
+            values += [_stored(value) for value in wanted]
+        else:
+            parts.append(f"{name} = ?")
+            values.append(_stored(wanted))
+    return (f" WHERE {' AND '.join(parts)}" if parts else ""), values
+
+
+def _stored(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return time_text(value)
+    return str(value) if isinstance(value, str) else value
+
+
+def frame_values(row: FrameRow) -> tuple[Any, ...]:
+    """Return a frame's values in the order of its columns."""
+    return tuple(_stored(getattr(row, name)) for name in FRAME_COLUMNS)
+
+
+def frame_row(record: sqlite3.Row) -> FrameRow:
+    """Return the frame of a record."""
+    values = {name: record[name] for name in FRAME_COLUMNS}
+    values |= {
+        "kind": FrameKind(values["kind"]),
+        "flag": Flag(values["flag"]),
+        "origin": Origin(values["origin"]),
+        "simulated": bool(values["simulated"]),
+        "date_obs": parse_time(values["date_obs"]),
+    }
+    return FrameRow(**values)
+
+
+def refusal_row(record: sqlite3.Row) -> RefusalRow:
+    """Return the refused frame of a record."""
+    values = dict(record)
+    values |= {
+        "at": parse_time(values["at"]),
+        "kind": FrameKind(values["kind"]),
+        "codes": tuple(json.loads(values["codes"])),
+        "verdicts": tuple(json.loads(values["verdicts"])),
+    }
+    return RefusalRow(**values)
+
+
+def run_row(record: sqlite3.Row) -> RunRow:
+    """Return the run of a record."""
+    values = dict(record)
+    values |= {name: parse_time(values[name]) for name in ("started_at", "finished_at")}
+    return RunRow(**{**values, "steps": tuple(json.loads(values["steps"]))})
+
+
+def fact_row(record: sqlite3.Row) -> FactRow:
+    """Return the fact of a record."""
+    return FactRow(**{**dict(record), "at": parse_time(record["at"]), "settings": json.loads(record["settings"])})
+
+
+def set_row(set_id: str, rows: Sequence[FrameRow]) -> SetRow:
+    """Return what the members of a set, the first one first, have in common."""
+    first, times = rows[0], [row.date_obs for row in rows if row.date_obs is not None]
+    levels = [row.level_adu for row in rows if row.level_adu is not None]
+    return SetRow(
+        set_id=set_id,
+        key=first.key(),
+        count=len(rows),
+        oldest=min(times, default=None),
+        newest=max(times, default=None),
+        exposure_us=first.exposure_us,
+        panel_brightness=first.panel_brightness,
+        filter=first.filter,
+        level_adu=first.level_adu,
+        mean_level_adu=sum(levels) / len(levels) if levels else None,
+        set_temp_c=first.set_temp_c,
+        ccd_temp_c=first.ccd_temp_c,
+        night=first.night,
+        origin=first.origin,
+        next_frame_no=1 + max((row.frame_no or 0 for row in rows), default=0),
+    )
