@@ -199,6 +199,9 @@ class Camera(Section):
     sensor_height: Positive | None = Field(None, description="mm")
     pixel_size: Positive | None = Field(None, description="µm; used when the camera does not tell")
     type: Literal["mono", "color"] | None = Field(None, description="null: as the camera says")
+    release: Literal["disconnect", "leave"] = Field(
+        "disconnect", description="leave: devices shared with other programs stay connected at the end"
+    )
     bit_depth: Whole | None = Field(None, ge=8, le=32, description="null: as the camera says")
     cooling: Cooling | None = Field(None, description="as the section `cooling`, which may stand here")
     alpaca: AlpacaCamera = Field(AlpacaCamera(), description="a camera on an Alpaca server")

@@ -1,0 +1,184 @@
+"""Moves the flat panel and the cover to where a request wants them, and proves it by reading back.
+
+A cover is never opened and a lamp never lit while the interlock says unsafe, which is asked before and after; nor is a
+cover opened by day unless the configuration allows it. Before darks the lamp must read Off and the cover Closed.
+"""
+
+from collections.abc import Callable
+
+import structlog
+
+from calibration.errors import GroupCode
+from calibration.frames import Cover
+from drivers.base import CalibratorStatus, CoverCalibrator, CoverStatus, PanelState
+from drivers.clock import Clock
+from drivers.errors import Cancelled, DeviceLost, DriverError
+from services.capture.failures import GroupFailed
+from services.events import EventName, Events
+from services.observatory import Interlock
+
+log = structlog.get_logger(__name__)
+
+RECONNECTS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""How long a lost panel is waited for: a minute; then its group fails and the next one asks again."""
+
+
+class Light:
+    """The panel and the cover of one observatory.
+
+    Parameters
+    ----------
+    panel : CoverCalibrator
+    clock, events, interlock
+    is_day : callable
+        Whether the sun is up; False where nobody knows.
+    open_by_day : bool
+    """
+
+    def __init__(
+        self,
+        *,
+        panel: CoverCalibrator,
+        clock: Clock,
+        events: Events,
+        interlock: Interlock,
+        is_day: Callable[[], bool],
+        open_by_day: bool,
+    ) -> None:
+        self._panel = panel
+        self._clock = clock
+        self._events = events
+        self._interlock = interlock
+        self._is_day = is_day
+        self._open_by_day = open_by_day
+        self._told: PanelState | None = None
+
+    def reach(self, *, brightness: int | None, cover: Cover) -> PanelState:
+        """Bring lamp and cover to a state: off before a cover moves, on only when it stands still.
+
+        Parameters
+        ----------
+        brightness : int or None
+            None is off.
+        cover : Cover
+
+        Raises
+        ------
+        GroupFailed
+            panel_not_ready, after one more attempt.
+        RunStopped
+        """
+        try:
+            return self._reach(brightness, cover)
+        except (Cancelled, GroupFailed):
+            self._interlock.check()
+            raise
+        except DriverError as first:
+            self._interlock.check()
+            log.warning("panel.retried", detail=str(first))
+            return self._again(first, brightness, cover)
+
+    def _again(self, first: DriverError, brightness: int | None, cover: Cover) -> PanelState:
+        try:
+            if isinstance(first, DeviceLost):
+                self._reconnect(first)
+            return self._reach(brightness, cover)
+        except DriverError as error:
+            self._interlock.check()
+            raise GroupFailed(GroupCode.PANEL_NOT_READY, str(error)) from error
+
+    def _reach(self, brightness: int | None, cover: Cover) -> PanelState:
+        before = self._panel.state()
+        if brightness is None and _lit(before):
+            self._panel.calibrator_off(self._interlock.wake)
+        self._move_cover(before, cover)
+        shines = before.calibrator is CalibratorStatus.READY and before.brightness == brightness
+        if brightness is not None and not shines:
+            self._guarded(lambda: self._panel.calibrator_on(brightness, self._interlock.wake), self._off)
+        after = self._panel.state()
+        self._verify(after, brightness, cover)
+        self._tell(after)
+        return after
+
+    def _move_cover(self, now: PanelState, cover: Cover) -> None:
+        if not self._panel.info.has_cover:
+            return
+        if cover is Cover.CLOSED and now.cover is not CoverStatus.CLOSED:
+            self._panel.close_cover(self._interlock.wake)
+        elif cover is Cover.OPEN and now.cover is not CoverStatus.OPEN:
+            if self._is_day() and not self._open_by_day:
+                detail = "the cover is not opened while the sun is up (flat_panel.open_by_day)"
+                raise GroupFailed(GroupCode.PANEL_NOT_READY, detail)
+            self._guarded(lambda: self._panel.open_cover(self._interlock.wake), self._panel.close_cover)
+
+    def _guarded(self, act: Callable[[], None], undo: Callable[[], None]) -> None:
+        """Open or light something with the interlock asked before and after."""
+        self._interlock.check()
+        act()
+        if self._interlock.unsafe:
+            undo()
+        self._interlock.check()
+
+    def _off(self) -> None:
+        self._panel.calibrator_off()
+
+    def _verify(self, state: PanelState, brightness: int | None, cover: Cover) -> None:
+        has_lamp, has_cover = self._panel.info.has_calibrator, self._panel.info.has_cover
+        if brightness is None and has_lamp and state.calibrator is not CalibratorStatus.OFF:
+            raise self._refusal(f"the lamp reads {state.calibrator.name.lower()} after it was switched off")
+        if brightness is not None and state.calibrator is not CalibratorStatus.READY:
+            raise self._refusal(f"the lamp reads {state.calibrator.name.lower()} after it was switched on")
+        if brightness is not None and state.brightness not in {None, brightness}:
+            raise self._refusal(f"the lamp reads brightness {state.brightness}, wanted {brightness}")
+        wanted = {Cover.CLOSED: CoverStatus.CLOSED, Cover.OPEN: CoverStatus.OPEN}.get(cover)
+        if has_cover and wanted is not None and state.cover is not wanted:
+            raise self._refusal(f"the cover reads {state.cover.name.lower()}, wanted {wanted.name.lower()}")
+
+    def _refusal(self, detail: str) -> DriverError:
+        return DriverError(device=self._panel.info.name, detail=detail)
+
+    def _reconnect(self, error: DeviceLost) -> None:
+        self._events.emit(EventName.DEVICE_LOST, device="flat panel", detail=str(error))
+        for delay_s in RECONNECTS_S:
+            if self._clock.sleep(delay_s, self._interlock.wake):
+                self._interlock.check()
+            try:
+                self._panel.connect()
+            except DeviceLost as failure:
+                error = failure
+            else:
+                self._events.emit(EventName.DEVICE_RESTORED, device="flat panel")
+                return
+        raise error
+
+    def _tell(self, state: PanelState) -> None:
+        told = self._told
+        if told is None or (told.calibrator, told.brightness) != (state.calibrator, state.brightness):
+            self._events.emit(EventName.PANEL_CHANGED, brightness=shown_brightness(state))
+        if self._panel.info.has_cover and (told is None or told.cover != state.cover):
+            self._events.emit(EventName.COVER_CHANGED, cover=state.cover.name.lower())
+        self._told = state
+
+
+def make_dark(panel: CoverCalibrator) -> None:
+    """Switch the lamp off and close the cover, whatever happens to the other of the two.
+
+    The one way to a safe state, used by the safety thread with its own connection and at the end of every session.
+    """
+    try:
+        if panel.info.has_calibrator:
+            panel.calibrator_off()
+    finally:
+        if panel.info.has_cover:
+            panel.close_cover()
+
+
+def shown_brightness(state: PanelState) -> int | None:
+    """Return the brightness for headers and events: 0 when off, None when there is no lamp."""
+    if state.calibrator is CalibratorStatus.NOT_PRESENT:
+        return None
+    return state.brightness if _lit(state) else 0
+
+
+def _lit(state: PanelState) -> bool:
+    return state.calibrator not in {CalibratorStatus.OFF, CalibratorStatus.NOT_PRESENT}

@@ -1,0 +1,144 @@
+"""What to do when the camera fails: abort, reconnect with back-off, or give up.
+
+Only the camera climbs this ladder; a wheel or panel that fails costs its group. The ladder never repeats an exposure by
+itself: it brings the camera back, and the runner decides what is asked again.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import structlog
+
+from calibration.errors import FrameCode
+from calibration.frames import FrameResult
+from drivers.base import Camera
+from drivers.clock import Clock, Deadline
+from drivers.errors import CameraBusy, Cancelled, DeviceLost, DriverError, WrongDevice
+from services.events import EventName, Events
+from services.observatory import Interlock
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+GIVE_UP_S = 900.0
+FAILED_EXPOSURES = 2
+"""A frame is tried again this often."""
+
+STALE_IN_A_ROW = 2
+DAMAGED_IN_A_ROW = 3
+_STALE = frozenset({FrameCode.TOO_FAST, FrameCode.DUPLICATE_FRAME})
+_DAMAGED = frozenset({FrameCode.CONSTANT, FrameCode.PARTIAL})
+
+
+class GivenUp(DeviceLost):
+    """The camera did not come back: the run ends."""
+
+
+def back_off_s(first_s: float = 1.0, longest_s: float = 60.0) -> Iterator[float]:
+    """Yield 1, 2, 4 … 60, 60 … seconds."""
+    delay_s = first_s
+    while True:
+        yield delay_s
+        delay_s = min(2 * delay_s, longest_s)
+
+
+class Recovery:
+    """Brings one camera back.
+
+    Parameters
+    ----------
+    camera : Camera
+    clock : Clock
+    events : Events
+        Hears one `device.lost` and one `device.restored` per loss.
+    interlock : Interlock
+        A stop ends the waiting. The safety thread closes the camera's sockets, so the loss it causes is no failure.
+    """
+
+    def __init__(self, *, camera: Camera, clock: Clock, events: Events, interlock: Interlock) -> None:
+        self._camera = camera
+        self._clock = clock
+        self._events = events
+        self._interlock = interlock
+
+    def call(self, ask: Callable[[], T]) -> T:
+        """Call something that may be repeated without harm; on a loss restore the camera and call once more."""
+        try:
+            return ask()
+        except DeviceLost as error:
+            self.restore(error)
+            return ask()
+
+    def restore(self, error: DriverError) -> None:
+        """Abort, disconnect, and connect again with back-off for up to fifteen minutes.
+
+        Raises
+        ------
+        RunStopped
+            When the run is to stop anyway.
+        GivenUp
+            When the camera did not come back.
+        WrongDevice, CameraBusy
+            When another one did, or another program has it.
+        """
+        self._interlock.check()
+        self._events.emit(EventName.DEVICE_LOST, device="camera", detail=str(error))
+        log.warning("device.lost", device="camera", detail=str(error))
+        quietly("abort", self._camera.abort)
+        quietly("disconnect", self._camera.disconnect)
+        self._connect(error)
+        self._events.emit(EventName.DEVICE_RESTORED, device="camera")
+        log.info("device.restored", device="camera")
+
+    def _connect(self, error: DriverError) -> None:
+        deadline = Deadline(self._clock, GIVE_UP_S, real_s=5.0)
+        last: DriverError = error
+        for delay_s in back_off_s():
+            try:
+                self._camera.connect()
+            except (WrongDevice, CameraBusy, Cancelled):
+                raise
+            except DriverError as failure:
+                last = failure
+            else:
+                return
+            if deadline.over:
+                break
+            if self._clock.sleep(delay_s, self._interlock.wake):
+                self._interlock.check()
+        detail = f"did not come back within {GIVE_UP_S / 60:.0f} min: {last.detail}"
+        raise GivenUp(device=last.device, detail=detail, number=last.number) from last
+
+
+class BadFrames:
+    """Counts frames in a row that say the camera's link is ill: old buffers (2), damaged frames (3)."""
+
+    def __init__(self) -> None:
+        self._stale = 0
+        self._damaged = 0
+
+    def see(self, result: FrameResult) -> None:
+        """Take one result in."""
+        codes = {v.code for v in result.verdicts if v.refuses}
+        self._stale = self._stale + 1 if codes & _STALE else 0
+        self._damaged = self._damaged + 1 if codes & _DAMAGED else 0
+
+    @property
+    def ill(self) -> bool:
+        """Whether the camera should be reconnected before the next exposure."""
+        return self._stale >= STALE_IN_A_ROW or self._damaged >= DAMAGED_IN_A_ROW
+
+    def forget(self) -> None:
+        """Start anew, after a reconnection."""
+        self._stale = self._damaged = 0
+
+
+def quietly(what: str, act: Callable[[], object]) -> bool:
+    """Do a step of tidying up; a failure is logged and never hides what came before. Return whether it succeeded."""
+    try:
+        act()
+    except Exception:
+        log.exception("ending.step_failed", step=what)
+        return False
+    return True

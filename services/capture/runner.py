@@ -1,0 +1,244 @@
+"""Drives a plan: brings the devices to each request's state, exposes, and sends back what came of it.
+
+Within a request the next exposure overlaps the checks and the writing of the last one; between requests the results are
+waited for. Retakes are the plan's business, device failures are dealt with here: a frame is tried three times in all,
+with the camera restored and one frame discarded in between.
+"""
+
+from collections.abc import Generator
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+import structlog
+
+from calibration.errors import FrameCode
+from calibration.frames import CaptureRequest, FrameKind, FrameResult, Purpose
+from drivers.base import Camera, CameraInfo, Exposure, ExposureRequest
+from drivers.clock import Clock
+from drivers.errors import (
+    BadImage,
+    CameraBusy,
+    Cancelled,
+    DeviceLost,
+    DriverError,
+    ExposureFailed,
+    ExposureStalled,
+    WrongDevice,
+)
+from services.capture.acquisition import Taken
+from services.capture.cooling import Thermostat
+from services.capture.failures import GroupFailed, UntilReached
+from services.capture.recovery import FAILED_EXPOSURES, BadFrames, GivenUp, Recovery
+from services.capture.state import Reached, StateKeeper
+from services.capture.writer import Ticket, Writer
+from services.observatory import Interlock
+
+log = structlog.get_logger(__name__)
+
+R = TypeVar("R")
+Plan = Generator[CaptureRequest, tuple[FrameResult, ...], R]
+
+DISCARD_S = 1.0
+"""Longest exposure of the frame that is thrown away after a reconnection."""
+
+AHEAD = 2
+"""Frames that may be unjudged when an exposure starts; one where a refusal must end the request."""
+
+
+class Runner:
+    """Takes what plans ask for.
+
+    Parameters
+    ----------
+    camera, clock, interlock, recovery, thermostat, state, writer
+    until : datetime, optional
+        No exposure is begun that would end after it.
+    """
+
+    def __init__(
+        self,
+        *,
+        camera: Camera,
+        clock: Clock,
+        interlock: Interlock,
+        recovery: Recovery,
+        thermostat: Thermostat,
+        state: StateKeeper,
+        writer: Writer,
+        until: datetime | None = None,
+    ) -> None:
+        self._camera = camera
+        self._clock = clock
+        self._interlock = interlock
+        self._recovery = recovery
+        self._thermostat = thermostat
+        self._state = state
+        self._writer = writer
+        self._until = until
+
+    def run(self, plan: Plan[R]) -> R:
+        """Drive a plan to its end and return its result.
+
+        Raises
+        ------
+        GroupFailed
+            The plan's frames cannot be had; others may. The plan was closed.
+        RunStopped, StorageError
+            The run must end: stopped, unsafe, `--until`, disk.
+        DriverError
+            The run must end: the camera is lost, wrong or in use.
+        """
+        results: tuple[FrameResult, ...] = ()
+        try:
+            request = next(plan)
+            while True:
+                results = self.take(request)
+                request = plan.send(results)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        finally:
+            plan.close()
+
+    def take(self, request: CaptureRequest) -> tuple[FrameResult, ...]:
+        """Take one request; the results of a discarding one are none."""
+        request = self._quantised(request)
+        reached = self._state.reach(request)
+        request = _at_reached_temperature(request, reached)
+        wanted = self._writer.held(request.set_id) + request.count
+        line = _Line(request)
+        for _ in range(request.count):
+            if line.must_end():
+                break
+            self._check_time(request)
+            reached = self._hold(request, reached, line)
+            exposure, reached = self._expose(request, reached)
+            if request.purpose is Purpose.DISCARD:
+                continue
+            state = self._thermostat.look()
+            taken = Taken(request=request, exposure=exposure, info=self._camera.info, reached=reached, state=state)
+            line.tickets.append(self._writer.submit(taken, first=not line.tickets, wanted=wanted))
+            del exposure, taken  # the writer alone holds the pixels now
+        return line.results()
+
+    def _quantised(self, request: CaptureRequest) -> CaptureRequest:
+        exposure_us = quantised_us(request.exposure_us, self._camera.info)
+        return request if exposure_us == request.exposure_us else replace(request, exposure_us=exposure_us)
+
+    def _check_time(self, request: CaptureRequest) -> None:
+        self._interlock.check_edge()
+        if self._until is not None:
+            left_s = (self._until - self._clock.now()).total_seconds()
+            if left_s < request.exposure_us / 1e6:
+                raise UntilReached(f"the time given has come ({self._until:%H:%M:%S} UTC)")
+
+    def _hold(self, request: CaptureRequest, reached: Reached, line: "_Line") -> Reached:
+        """Mend what the last frames complained of before the next is taken: an ill link, a sensor off its set-point."""
+        if line.bad.ill:
+            line.bad.forget()
+            error = DeviceLost(device=self._camera.info.name, detail="old or damaged frames in a row")
+            return self._restored(request, error)
+        if line.take_temperature_off():
+            return self._state.reach(replace(request, wait_s=0.0))
+        return reached
+
+    # --- one exposure -----------------------------------------------------------------------------------------------
+
+    def _expose(self, request: CaptureRequest, reached: Reached) -> tuple[Exposure, Reached]:
+        """Expose, with the ladder; return the exposure and the state it was taken in."""
+        error: DriverError | None = None
+        for _ in range(1 + FAILED_EXPOSURES):
+            try:
+                if error is not None:
+                    reached = self._restored(request, error)
+                return self._shoot(request, request.exposure_us / 1e6), reached
+            except (GivenUp, WrongDevice, CameraBusy):
+                raise
+            except Cancelled:
+                self._interlock.check()
+                raise
+            except (DeviceLost, ExposureFailed, ExposureStalled, BadImage) as failure:
+                self._interlock.check()
+                log.warning("exposure.failed", detail=str(failure), exposure_us=request.exposure_us)
+                error = failure
+            except DriverError as refusal:
+                raise GroupFailed(refusal.code.value, str(refusal)) from refusal
+        code = "" if error is None else error.code.value
+        raise GroupFailed(code, f"{1 + FAILED_EXPOSURES} exposures failed: {error}") from error
+
+    def _shoot(self, request: CaptureRequest, duration_s: float) -> Exposure:
+        light = request.kind not in {FrameKind.BIAS, FrameKind.DARK}
+        return self._camera.expose(ExposureRequest(duration_s=duration_s, light=light), self._interlock.wake)
+
+    def _restored(self, request: CaptureRequest, error: DriverError) -> Reached:
+        """Bring the camera back, its state with it, and throw one frame away: the first after a loss differs."""
+        self._recovery.restore(error)
+        self._state.lost()
+        reached = self._state.reach(replace(request, wait_s=0.0))
+        self._shoot(request, min(request.exposure_us / 1e6, DISCARD_S))
+        return reached
+
+
+class _Line:
+    """The frames of one request between camera and result."""
+
+    def __init__(self, request: CaptureRequest) -> None:
+        self.tickets: list[Ticket] = []
+        self.bad = BadFrames()
+        self._stop_early = request.limits.stop_early
+        self._seen = 0
+        self._refused = False
+        self._temperature_off = False
+
+    def must_end(self) -> bool:
+        """Look at what is judged by now; return whether a refusal ends the request.
+
+        At most `AHEAD` frames are left unjudged; one, the frame in flight, where a refusal must end the request.
+        """
+        ahead = 1 if self._stop_early else AHEAD
+        while self._seen < len(self.tickets):
+            ticket = self.tickets[self._seen]
+            if len(self.tickets) - self._seen <= ahead and not ticket.done():
+                break
+            self._see(ticket.result())
+        return self._stop_early and self._refused
+
+    def take_temperature_off(self) -> bool:
+        """Return whether a frame was refused for its temperature since the last call."""
+        off, self._temperature_off = self._temperature_off, False
+        return off
+
+    def results(self) -> tuple[FrameResult, ...]:
+        """Wait for all results."""
+        return tuple(ticket.result() for ticket in self.tickets)
+
+    def _see(self, result: FrameResult) -> None:
+        self._seen += 1
+        self.bad.see(result)
+        self._refused = self._refused or not result.accepted
+        codes = {v.code for v in result.verdicts if v.refuses}
+        self._temperature_off = self._temperature_off or FrameCode.TEMPERATURE_OFF in codes
+
+
+def quantised_us(exposure_us: int, info: CameraInfo) -> int:
+    """Return the nearest exposure that the camera keeps: a multiple of its resolution, within its range.
+
+    Parameters
+    ----------
+    exposure_us : int
+    info : CameraInfo
+        `exposure_resolution_s` 0 stands for any exposure.
+    """
+    step = max(1, round(info.exposure_resolution_s * 1e6))
+    low, high = round(info.exposure_min_s * 1e6), round(info.exposure_max_s * 1e6)
+    wanted = round(exposure_us / step) * step
+    return max(low, min(wanted, high) if high > 0 else wanted)
+
+
+def _at_reached_temperature(request: CaptureRequest, reached: Reached) -> CaptureRequest:
+    """Hold frames to the set-point in force; where none is held they are only labelled with what they measured."""
+    cooled = reached.cooled
+    if cooled is not None and cooled.stable:
+        return request if cooled.set_c == request.set_temp_c else replace(request, set_temp_c=cooled.set_c)
+    return replace(request, limits=replace(request.limits, temperature_tolerance_c=None))

@@ -1,0 +1,170 @@
+"""Watches the safety monitor on a thread and connections of its own, so that no hung camera can blind it.
+
+Unsafe, or no reading for too long: the interlock is tripped, lamp off and cover closed over this thread's own
+connection, and the camera's sockets closed, which ends whatever call the worker hangs in.
+"""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from drivers.base import CoverCalibrator, SafetyMonitor
+from drivers.clock import Clock, Deadline
+from drivers.errors import DriverError
+from services.capture.panel import make_dark
+from services.capture.recovery import quietly
+from services.config.models import SafetyMonitor as SafetySettings
+from services.errors import RunCode
+from services.events import EventName, Events
+from services.observatory import Interlock
+
+log = structlog.get_logger(__name__)
+
+LEAST_REAL_POLL_S = 0.2
+"""On a fast clock the server is not asked more often than this."""
+
+GRACE_S = 120.0
+"""With `on_unsafe: finish_frame`, how long the frame may take to finish before everything is stopped all the same."""
+
+ATTEMPTS_TO_CLOSE = 3
+
+
+class SafetyWatch:
+    """The safety thread.
+
+    Parameters
+    ----------
+    monitor : SafetyMonitor
+        Its own, used by no other thread.
+    panel : CoverCalibrator or None
+        Its own connection to panel and cover.
+    stop_camera : callable
+        Closes the worker's camera sockets.
+    clock, events, interlock
+    settings : SafetyMonitor of the configuration
+        `poll`, `stale_after`, `on_unsafe`.
+    """
+
+    def __init__(
+        self,
+        *,
+        monitor: SafetyMonitor,
+        panel: CoverCalibrator | None,
+        stop_camera: Callable[[], None],
+        clock: Clock,
+        events: Events,
+        interlock: Interlock,
+        settings: SafetySettings,
+    ) -> None:
+        self._monitor = monitor
+        self._panel = panel
+        self._stop_camera = stop_camera
+        self._clock = clock
+        self._events = events
+        self._interlock = interlock
+        self._settings = settings
+        self._stop = threading.Event()
+        self._first = threading.Event()
+        self._connected = False
+        self._fresh = self._deadline()
+        self._said_safe = False
+        self._secured = False
+        self._grace: Deadline | None = None
+        self._thread = threading.Thread(target=self._watch, name="nightcal-safety", daemon=True)
+
+    def start(self) -> None:
+        """Start watching and wait for the first reading; raises `RunStopped` when it is not safe."""
+        self._fresh = self._deadline()
+        self._thread.start()
+        self._first.wait()
+        if self._interlock.unsafe:
+            self._interlock.check_edge()
+
+    def stop(self) -> None:
+        """End the thread and its connections."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def look(self) -> None:
+        """Take one reading and act on it."""
+        try:
+            safe = self._read()
+        except DriverError as error:
+            log.debug("safety.no_answer", detail=str(error))
+            self._connected = False
+            if self._fresh.over:
+                self._trip(RunCode.SAFETY_STALE, f"no reading for {self._settings.stale_after:.0f} s: {error}")
+        else:
+            self._fresh = self._deadline()
+            if safe:
+                self._tell_safe()
+            else:
+                self._trip(RunCode.UNSAFE, "the safety monitor says unsafe")
+        self._secure_if_due()
+
+    # --- on the thread ----------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        try:
+            while not self._stop.is_set():
+                real_s = self._clock.real()
+                self.look()
+                if self._said_safe or self._interlock.code is not None:
+                    self._first.set()
+                self._clock.sleep(self._settings.poll, self._stop)
+                self._stop.wait(max(0.0, LEAST_REAL_POLL_S - (self._clock.real() - real_s)))
+        except Exception as error:
+            # A watch that has died is a watch that says unsafe.
+            log.exception("safety.failed")
+            self._trip(RunCode.SAFETY_STALE, f"the safety watch failed: {error}")
+            quietly("secure", self._secure)
+        finally:
+            self._first.set()
+            quietly("safety monitor", self._monitor.disconnect)
+            if self._panel is not None:
+                quietly("panel of the safety watch", self._panel.close)
+
+    def _read(self) -> bool:
+        if not self._connected:
+            self._monitor.connect()
+            self._connected = True
+        return self._monitor.is_safe()
+
+    def _tell_safe(self) -> None:
+        if not self._said_safe:
+            self._said_safe = True
+            self._events.emit(EventName.SAFETY_SAFE, detail="")
+
+    def _trip(self, code: RunCode, detail: str) -> None:
+        if self._grace is not None or self._secured:
+            return
+        finish = self._settings.on_unsafe == "finish_frame"
+        self._interlock.trip(code, detail, at_edge=finish)
+        self._grace = Deadline(self._clock, GRACE_S if finish else 0.0)
+        name = EventName.SAFETY_UNSAFE if code is RunCode.UNSAFE else EventName.SAFETY_STALE
+        self._events.emit(name, detail=detail)
+        log.warning("safety.tripped", code=code.value, detail=detail)
+
+    def _secure_if_due(self) -> None:
+        if self._grace is not None and self._grace.over and not self._secured:
+            self._secured = True
+            self._secure()
+
+    def _secure(self) -> None:
+        self._interlock.wake.set()
+        self._stop_camera()
+        if self._panel is None:
+            return
+        for attempt in range(ATTEMPTS_TO_CLOSE):
+            try:
+                self._panel.connect()
+                make_dark(self._panel)
+            except DriverError as error:
+                log.exception("safety.cover_not_closed", attempt=attempt + 1, detail=str(error))
+            else:
+                return
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._clock, self._settings.stale_after, real_s=5.0)

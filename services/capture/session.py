@@ -1,0 +1,367 @@
+"""A session: devices connected, known, watched and, on every way out, left in a known state.
+
+::
+
+    with Session(observatory=…, events=…, layout=…, catalogue=…, disk=…) as session:
+        session.cool_to(-10.0)
+        outcome = session.run(bias_plan(…))
+
+Ends in this order, whatever happened: what is queued is written, the exposure aborted, the lamp off, the cover closed,
+the cooler as found or warmed, the safety watch stopped, devices released. What fails on the way is logged and
+never hides the first cause.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from types import TracebackType
+from typing import Self, TypeVar
+
+import structlog
+
+from drivers.base import CameraInfo, CameraSettings, CameraState, CameraStates, PanelInfo
+from drivers.clock import Deadline, retry
+from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
+from services.capture.acquisition import words_of
+from services.capture.cooling import Cooled, Thermostat
+from services.capture.panel import Light, make_dark
+from services.capture.recovery import Recovery, quietly
+from services.capture.runner import Plan, Runner, quantised_us
+from services.capture.safety import SafetyWatch
+from services.capture.state import StateKeeper, StateRules
+from services.capture.writer import Writer
+from services.config.models import Cooling, CoolingPolicy
+from services.events import EventName, Events
+from services.observatory import Observatory
+from services.observatory.sun import next_sunrise, sun_altitude_deg
+from services.storage.catalogue import Catalogue
+from services.storage.disk import REAL_DISK, Disk
+from services.storage.layout import Layout
+
+log = structlog.get_logger(__name__)
+
+R = TypeVar("R")
+
+CONNECT_DELAYS_S = (1.0, 3.0)
+"""At the start a device is asked three times: somebody stands by to be told."""
+
+LEFTOVER_S = 120.0
+"""An exposure found running may be what a killed run left; it is waited for so long beyond the longest dark."""
+
+
+class Session:
+    """Everything that is needed to take frames, for the length of a `with` block.
+
+    Parameters
+    ----------
+    observatory : Observatory
+    events : Events
+    layout, catalogue, disk
+        Where frames go.
+    skip_cooling, skip_warmup : bool
+        Leave the cooler as it is at the beginning, or at the end.
+    until : datetime, optional
+        No exposure is begun that would end after it.
+    hurry : threading.Event, optional
+        Set: warming up at the end is cut short (a second Ctrl-C).
+
+    Attributes
+    ----------
+    camera_info : CameraInfo
+    panel_info : PanelInfo or None
+    filters : tuple of str
+        Names of the wheel's positions; empty without a wheel.
+    settings : CameraSettings
+        As found after connecting.
+    """
+
+    camera_info: CameraInfo
+    panel_info: PanelInfo | None
+    filters: tuple[str, ...]
+    settings: CameraSettings
+
+    def __init__(
+        self,
+        *,
+        observatory: Observatory,
+        events: Events,
+        layout: Layout,
+        catalogue: Catalogue,
+        disk: Disk = REAL_DISK,
+        skip_cooling: bool = False,
+        skip_warmup: bool = False,
+        until: datetime | None = None,
+        hurry: threading.Event | None = None,
+    ) -> None:
+        self._observatory = observatory
+        self._config = observatory.config
+        self._clock = observatory.clock
+        self._interlock = observatory.interlock
+        self._camera = observatory.camera
+        self._events = events
+        self._layout = layout
+        self._catalogue = catalogue
+        self._disk = disk
+        self._skip_warmup = skip_warmup
+        self._until = until
+        self._hurry = hurry
+        self._ends = ExitStack()
+        self._recovery = Recovery(camera=self._camera, clock=self._clock, events=events, interlock=self._interlock)
+        self._thermostat = Thermostat(
+            camera=self._camera,
+            clock=self._clock,
+            events=events,
+            interlock=self._interlock,
+            recovery=self._recovery,
+            cooling=self._config.cooling,
+            skip=skip_cooling,
+        )
+        self._runner: Runner | None = None
+
+    # --- use --------------------------------------------------------------------------------------------------------
+
+    def run(self, plan: Plan[R]) -> R:
+        """Drive a plan to its end; see `Runner.run` for what it raises."""
+        if self._runner is None:
+            raise RuntimeError("a session is used inside its `with` block")
+        return self._runner.run(plan)
+
+    def cool_to(self, celsius: float | None, policy: CoolingPolicy = CoolingPolicy.STOP) -> Cooled | None:
+        """Bring the sensor to a temperature and wait until it holds; None when the cooler is left as found.
+
+        Raises
+        ------
+        GroupFailed
+            cooler_limit, sensor_stuck, cooler_lost, unless the policy goes on.
+        RunStopped
+        """
+        return self._thermostat.ensure(celsius, policy)
+
+    def temperature_c(self) -> float | None:
+        """Return the sensor's temperature, read afresh."""
+        return self._thermostat.look().ccd_temperature_c
+
+    def quantise(self, exposure_us: int) -> int:
+        """Return the nearest exposure that the camera keeps."""
+        return quantised_us(exposure_us, self.camera_info)
+
+    def sun_altitude(self) -> float | None:
+        """Return the sun's altitude in degrees, None without a `site`."""
+        site = self._config.site
+        if site is None:
+            return None
+        return sun_altitude_deg(self._clock.now(), latitude_deg=site.latitude, longitude_deg=site.longitude)
+
+    def sunrise(self) -> datetime | None:
+        """Return the next sunrise, None without a `site` or within a polar day or night."""
+        site = self._config.site
+        if site is None:
+            return None
+        return next_sunrise(self._clock.now(), latitude_deg=site.latitude, longitude_deg=site.longitude)
+
+    # --- beginning --------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        """Connect, learn, watch.
+
+        Raises
+        ------
+        DriverError
+            A device is lost, missing, wrong or in use.
+        RunStopped
+            It is not safe.
+        """
+        try:
+            self._begin()
+        except BaseException:
+            self._ends.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the devices in a known state."""
+        del kind, error, traceback
+        self._ends.close()
+
+    def _begin(self) -> None:
+        self._connect_camera()
+        self._start_safety()
+        self._connect_wheel()
+        self._connect_panel()
+        self._wait_for_leftovers()
+        self._thermostat.note_found(self._camera.state())
+        self.settings = self._camera.settings()
+        self._at_end("cooler", self._end_cooler)
+        self._at_end("light", self._end_light)
+        self._at_end("exposure", self._end_exposure)
+        writer = self._start_writer()
+        self._runner = Runner(
+            camera=self._camera,
+            clock=self._clock,
+            interlock=self._interlock,
+            recovery=self._recovery,
+            thermostat=self._thermostat,
+            state=self._state_keeper(),
+            writer=writer,
+            until=self._until,
+        )
+
+    def _connect_camera(self) -> None:
+        self._at_end("camera sockets", self._camera.close)
+        retry(self._clock, self._camera.connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
+        if self._config.camera.release == "disconnect":
+            self._at_end("camera", self._camera.disconnect)
+        self.camera_info = self._camera.info
+        self._observatory.check_camera(self.camera_info)
+        self._tell_connected("camera", self.camera_info.name, self.camera_info.unique_id)
+
+    def _connect_wheel(self) -> None:
+        wheel = self._observatory.wheel
+        self.filters = ()
+        if wheel is None:
+            return
+        self._at_end("filter wheel", wheel.close)
+        retry(self._clock, wheel.connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
+        self._at_end("filter wheel", wheel.disconnect)
+        self.filters = wheel.names
+        self._tell_connected("filter wheel", ", ".join(wheel.names), None)
+        named = set(self._config.flat_capture.filters) | set(self._observatory.opaque_filters)
+        if unknown := sorted(named - set(wheel.names)):
+            detail = f"the wheel has no {', '.join(unknown)} (it has {', '.join(wheel.names)})"
+            raise DeviceMissing(device="filter wheel", detail=detail)
+
+    def _connect_panel(self) -> None:
+        panel = self._observatory.panel
+        self.panel_info = None
+        if panel is None:
+            return
+        self._at_end("flat panel", panel.close)
+        retry(self._clock, panel.connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
+        self._at_end("flat panel", panel.disconnect)
+        self.panel_info = panel.info
+        self._tell_connected("flat panel", panel.info.name, panel.info.unique_id)
+
+    def _start_safety(self) -> None:
+        settings, monitor = self._config.safety_monitor, self._observatory.new_safety_monitor()
+        if settings is None or monitor is None:
+            return
+        watch = SafetyWatch(
+            monitor=monitor,
+            panel=self._observatory.new_panel(),
+            stop_camera=self._camera.close,
+            clock=self._clock,
+            events=self._events,
+            interlock=self._interlock,
+            settings=settings,
+        )
+        self._at_end("safety watch", watch.stop)
+        watch.start()
+
+    def _wait_for_leftovers(self) -> None:
+        """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end."""
+        longest_s = LEFTOVER_S + self._config.dark_capture.max_exposure
+        deadline = Deadline(self._clock, longest_s, real_s=5.0)
+        while _is_busy(state := self._camera.state()):
+            if deadline.over:
+                detail = f"it has been exposing for {longest_s:.0f} s, for another program"
+                raise CameraBusy(device=self.camera_info.name, detail=detail)
+            if self._clock.sleep(1.0, self._interlock.wake):
+                self._interlock.check()
+        if state.activity is CameraStates.ERROR:
+            self._camera.abort()
+
+    def _start_writer(self) -> Writer:
+        words = words_of(self._config, run_id=self._events.run_id, simulated=self._observatory.is_simulated)
+        writer = Writer(
+            layout=self._layout,
+            catalogue=self._catalogue,
+            disk=self._disk,
+            events=self._events,
+            clock=self._clock,
+            words=words,
+            storage=self._config.storage,
+            wheel=self._observatory.wheel is not None,
+        )
+        writer.start()
+        self._at_end("writer", writer.close)
+        return writer
+
+    def _state_keeper(self) -> StateKeeper:
+        cooling = self._config.cooling or Cooling()
+        rules = StateRules(
+            darkness=self._config.darkness,
+            opaque=self._observatory.opaque_filters,
+            on_dark_failure=cooling.on_dark_failure,
+            on_flat_failure=cooling.on_flat_failure,
+        )
+        return StateKeeper(
+            camera=self._camera,
+            wheel=self._observatory.wheel,
+            light=self._light(),
+            has_cover=self.panel_info is not None and self.panel_info.has_cover,
+            thermostat=self._thermostat,
+            clock=self._clock,
+            events=self._events,
+            interlock=self._interlock,
+            recovery=self._recovery,
+            rules=rules,
+        )
+
+    def _light(self) -> Light | None:
+        panel, settings = self._observatory.panel, self._config.flat_panel
+        if panel is None:
+            return None
+        return Light(
+            panel=panel,
+            clock=self._clock,
+            events=self._events,
+            interlock=self._interlock,
+            is_day=lambda: (self.sun_altitude() or -90.0) > 0.0,
+            open_by_day=settings is not None and settings.open_by_day,
+        )
+
+    def _tell_connected(self, device: str, name: str, unique_id: str | None) -> None:
+        self._events.emit(EventName.DEVICE_CONNECTED, device=device, device_name=name, unique_id=unique_id)
+        log.info("device.connected", device=device, name=name)
+
+    # --- ending -----------------------------------------------------------------------------------------------------
+
+    def _at_end(self, what: str, act: Callable[[], object]) -> None:
+        self._ends.callback(quietly, what, act)
+
+    def _end_exposure(self) -> None:
+        """Abort what still runs; the safety watch may have closed the sockets, so connect once more for it."""
+        try:
+            state = self._camera.state()
+        except DriverError:
+            self._camera.connect()
+            state = self._camera.state()
+        if _is_busy(state) or state.activity is CameraStates.ERROR:
+            self._camera.abort()
+
+    def _end_light(self) -> None:
+        panel = self._observatory.panel
+        if panel is None:
+            return
+        try:
+            make_dark(panel)
+        except DriverError as error:
+            log.warning("panel.retried", detail=str(error))
+            panel.connect()
+            make_dark(panel)
+
+    def _end_cooler(self) -> None:
+        if not self._skip_warmup:
+            self._thermostat.end(self._hurry)
+
+
+def _is_busy(state: CameraState) -> bool:
+    return state.activity in {
+        CameraStates.WAITING,
+        CameraStates.EXPOSING,
+        CameraStates.READING,
+        CameraStates.DOWNLOAD,
+    }

@@ -1,0 +1,263 @@
+"""Brings every device to the state that a request wants, in one order, and reads it back.
+
+Temperature, filter, panel and cover, then the camera's readout mode, binning, subframe, gain and offset; then the
+wait that the request asks for. Only what differs is moved. Nothing else in the program moves a device.
+"""
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from calibration.errors import GroupCode
+from calibration.frames import CaptureRequest, Cover, FrameKind
+from drivers.base import Camera, CameraSettings, FilterWheel, PanelState
+from drivers.clock import Clock
+from drivers.errors import CameraBusy, Cancelled, DeviceLost, DriverError, NotOffered, Refused, SettingRefused
+from services.capture.cooling import Cooled, Thermostat
+from services.capture.failures import GroupFailed
+from services.capture.panel import RECONNECTS_S, Light
+from services.capture.recovery import Recovery
+from services.config.models import CoolingPolicy
+from services.errors import RunCode
+from services.events import EventName, Events
+from services.observatory import Interlock
+
+log = structlog.get_logger(__name__)
+
+FOREIGN_CHANGES = 3
+"""Settings found changed by somebody else this often: the camera is in use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """What the devices say after they were brought to a request's state.
+
+    Attributes
+    ----------
+    settings : CameraSettings
+        As read back.
+    filter : str or None
+        As read back; None without a wheel.
+    panel : PanelState or None
+        None without a panel.
+    cooled : Cooled or None
+        None when the cooler is left as found.
+    """
+
+    settings: CameraSettings
+    filter: str | None
+    panel: PanelState | None
+    cooled: Cooled | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateRules:
+    """What the configuration says about states that a request leaves open.
+
+    Attributes
+    ----------
+    darkness : str
+        `cover | filter:NAME | shutter | roof | manual | none`.
+    opaque : tuple of str
+        Filter positions that are dark; one is selected for darks.
+    on_dark_failure, on_flat_failure : CoolingPolicy
+    """
+
+    darkness: str = "cover"
+    opaque: tuple[str, ...] = ()
+    on_dark_failure: CoolingPolicy = CoolingPolicy.STOP
+    on_flat_failure: CoolingPolicy = CoolingPolicy.CONTINUE_MARKED
+
+    def dark_filter(self) -> str | None:
+        """Return the position to select for darks, None where the wheel does not matter."""
+        if self.darkness.startswith("filter:"):
+            return self.darkness.removeprefix("filter:")
+        return self.opaque[0] if self.opaque else None
+
+    def policy(self, kind: FrameKind) -> CoolingPolicy:
+        """Return what to do when the temperature cannot be had for frames of this kind."""
+        return self.on_flat_failure if kind is FrameKind.FLAT else self.on_dark_failure
+
+
+class StateKeeper:
+    """Knows and changes the state of camera, wheel, panel and cooler.
+
+    Parameters
+    ----------
+    camera, clock, events, interlock, recovery, thermostat, rules
+    wheel : FilterWheel or None
+    light : Light or None
+        Panel and cover.
+    """
+
+    def __init__(
+        self,
+        *,
+        camera: Camera,
+        wheel: FilterWheel | None,
+        light: Light | None,
+        has_cover: bool,
+        thermostat: Thermostat,
+        clock: Clock,
+        events: Events,
+        interlock: Interlock,
+        recovery: Recovery,
+        rules: StateRules,
+    ) -> None:
+        self._camera = camera
+        self._wheel = wheel
+        self._light = light
+        self._has_cover = has_cover
+        self._thermostat = thermostat
+        self._clock = clock
+        self._events = events
+        self._interlock = interlock
+        self._recovery = recovery
+        self._rules = rules
+        self._wanted: CameraSettings | None = None
+        self._applied: CameraSettings | None = None
+        self._filter: str | None = None
+        self._foreign = 0
+        self._warned: set[RunCode] = set()
+
+    def reach(self, request: CaptureRequest) -> Reached:
+        """Bring the devices to the state of `request`.
+
+        Raises
+        ------
+        GroupFailed
+            A device cannot be brought there.
+        CameraBusy
+            Somebody else keeps changing the camera.
+        RunStopped, DriverError
+            The run is to stop, or the camera is gone.
+        """
+        self._interlock.check_edge()
+        cooled = self._thermostat.ensure(request.set_temp_c, self._rules.policy(request.kind))
+        name = self._reach_filter(self._wanted_filter(request))
+        panel = self._reach_light(request)
+        settings = self._reach_settings(request)
+        if request.wait_s > 0 and self._clock.sleep(request.wait_s, self._interlock.wake):
+            self._interlock.check()
+        return Reached(settings=settings, filter=name, panel=panel, cooled=cooled)
+
+    def lost(self) -> None:
+        """Forget what the camera was told: it was away."""
+        self._wanted = self._applied = None
+        self._thermostat.lost()
+
+    # --- filter -----------------------------------------------------------------------------------------------------
+
+    def _wanted_filter(self, request: CaptureRequest) -> str | None:
+        if request.kind in {FrameKind.BIAS, FrameKind.DARK}:
+            return self._rules.dark_filter() or request.filter
+        return request.filter
+
+    def _reach_filter(self, wanted: str | None) -> str | None:
+        if self._wheel is None:
+            if wanted is not None:
+                raise GroupFailed(GroupCode.FILTER_FAILED, f"there is no filter wheel to select {wanted}")
+            return None
+        name = self._select(self._wheel, wanted)
+        if name != self._filter:
+            self._filter = name
+            self._events.emit(EventName.FILTER_CHANGED, filter=name)
+        return name
+
+    def _select(self, wheel: FilterWheel, wanted: str | None) -> str | None:
+        for delay_s in (*RECONNECTS_S, None):
+            try:
+                now = wheel.current()
+                return now if wanted in {None, now} else wheel.select(wanted or "", self._interlock.wake)
+            except Cancelled:
+                self._interlock.check()
+                raise
+            except DeviceLost as error:
+                self._interlock.check()
+                self._reconnect_wheel(wheel, error, delay_s)
+            except DriverError as error:
+                raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
+        raise AssertionError("the last attempt raises")  # pragma: no cover
+
+    def _reconnect_wheel(self, wheel: FilterWheel, error: DeviceLost, delay_s: float | None) -> None:
+        if delay_s is None:
+            raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
+        log.warning("device.lost", device="filter wheel", detail=str(error))
+        if self._clock.sleep(delay_s, self._interlock.wake):
+            self._interlock.check()
+        try:
+            wheel.connect()
+        except DriverError as failure:
+            log.debug("device.still_lost", device="filter wheel", detail=str(failure))
+
+    # --- light ------------------------------------------------------------------------------------------------------
+
+    def _reach_light(self, request: CaptureRequest) -> PanelState | None:
+        dark = request.kind in {FrameKind.BIAS, FrameKind.DARK}
+        if dark and not self._is_dark_by_device():
+            self._warn(RunCode.NO_COVER, "no cover, shutter or opaque filter: make sure by other means that it is dark")
+        if self._light is None:
+            if request.panel_brightness is not None:
+                raise GroupFailed(GroupCode.PANEL_NOT_READY, "there is no flat panel to light")
+            return None
+        cover = Cover.CLOSED if dark else request.cover
+        return self._light.reach(brightness=None if dark else request.panel_brightness, cover=cover)
+
+    def _is_dark_by_device(self) -> bool:
+        by_shutter = self._rules.darkness == "shutter" and self._camera.info.has_shutter
+        told = self._rules.darkness in {"roof", "manual", "none"}
+        return self._has_cover or by_shutter or told or self._rules.dark_filter() is not None
+
+    # --- camera -----------------------------------------------------------------------------------------------------
+
+    def _reach_settings(self, request: CaptureRequest) -> CameraSettings:
+        wanted = self._camera_settings(request)
+        try:
+            found = self._recovery.call(self._camera.settings)
+            self._notice_foreigners(found)
+            if wanted != self._wanted or found != self._applied:
+                found = self._recovery.call(lambda: self._camera.apply(wanted))
+        except (SettingRefused, Refused, NotOffered) as error:
+            self._wanted = self._applied = None
+            raise GroupFailed(GroupCode.SETTING_REFUSED, str(error)) from error
+        self._wanted, self._applied = wanted, found
+        return found
+
+    def _camera_settings(self, request: CaptureRequest) -> CameraSettings:
+        roi = request.roi
+        settings = CameraSettings(
+            readout_mode=self._mode_number(request.readout_mode),
+            bin_x=request.binning,
+            bin_y=request.binning,
+            gain=request.gain,
+            offset=request.offset,
+        )
+        if roi is None:
+            return settings
+        return replace(settings, start_x=roi.start_x, start_y=roi.start_y, num_x=roi.num_x, num_y=roi.num_y)
+
+    def _mode_number(self, mode: int | str | None) -> int | None:
+        if mode is None or isinstance(mode, int):
+            return mode
+        modes = self._camera.info.readout_modes
+        if mode not in modes:
+            known = ", ".join(modes) or "none"
+            raise GroupFailed(GroupCode.SETTING_REFUSED, f"the camera has no readout mode {mode!r} (it has: {known})")
+        return modes.index(mode)
+
+    def _notice_foreigners(self, found: CameraSettings) -> None:
+        """Notice settings that are not as we left them: another program, or a camera that was switched off and on."""
+        if self._applied is None or found == self._applied:
+            return
+        self._foreign += 1
+        detail = f"settings are {found}, we left {self._applied}"
+        if self._foreign >= FOREIGN_CHANGES:
+            raise CameraBusy(device=self._camera.info.name, detail=f"another program changes the camera: {detail}")
+        self._events.emit(EventName.WARNING_RAISED, code=RunCode.FOREIGN_CLIENT.value, detail=detail)
+        log.warning("camera.changed_by_others", detail=detail)
+
+    def _warn(self, code: RunCode, detail: str) -> None:
+        if code not in self._warned:
+            self._warned.add(code)
+            self._events.emit(EventName.WARNING_RAISED, code=code.value, detail=detail)
+            log.warning("warning.raised", code=code.value, detail=detail)

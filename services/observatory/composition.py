@@ -1,0 +1,184 @@
+"""Devices, clock and interlock of one configuration.
+
+`open_observatory` makes driver objects and, for `camera_type: simulator`, starts the simulated observatory as a real
+Alpaca server on a free loopback port, with the clock that the server and we share. Nothing is connected here but for a
+camera that is looked for by its name, and a remote simulator that is asked for its time.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from drivers.alpaca.transport import Endpoint
+from drivers.base import Camera, CameraInfo, CoverCalibrator, FilterWheel, SafetyMonitor
+from drivers.clock import Clock, SystemClock
+from drivers.errors import DeviceMissing, WrongDevice
+from services.config.models import Config, Device, LoadedConfig
+from services.observatory import network
+from services.observatory.embedded import Embedded, embed
+from services.observatory.interlock import Interlock
+
+
+@dataclass(slots=True, kw_only=True)
+class Observatory:
+    """What one configuration stands for; a context manager that ends the simulator and the sockets.
+
+    Attributes
+    ----------
+    config : Config
+        As loaded, with the sections of the simulated observatory's own devices filled in.
+    clock : Clock
+    camera : Camera
+    wheel : FilterWheel or None
+    panel : CoverCalibrator or None
+    interlock : Interlock
+    new_safety_monitor, new_panel : callable
+        Make further driver objects for another thread; None where there is no such device.
+    simulator : Embedded or None
+        The simulated observatory of this process.
+    """
+
+    config: Config
+    clock: Clock
+    camera: Camera
+    interlock: Interlock
+    wheel: FilterWheel | None = None
+    panel: CoverCalibrator | None = None
+    new_safety_monitor: Callable[[], SafetyMonitor | None] = field(default=lambda: None)
+    new_panel: Callable[[], CoverCalibrator | None] = field(default=lambda: None)
+    simulator: Embedded | None = None
+    is_simulated: bool = False
+
+    @property
+    def opaque_filters(self) -> tuple[str, ...]:
+        """Filter positions that are dark: those of the wheel's section and `darkness: filter:NAME`."""
+        wheel = self.config.filter_wheel
+        names = () if wheel is None else wheel.opaque
+        by_darkness = self.config.darkness.removeprefix("filter:") if "filter:" in self.config.darkness else None
+        return names if by_darkness is None or by_darkness in names else (by_darkness, *names)
+
+    def check_camera(self, info: CameraInfo) -> None:
+        """Raise `WrongDevice` when the camera that answered is not the one that the configuration names."""
+        section = self.config.camera.active
+        wanted = getattr(section, "camera_name", None)
+        if wanted and not network.is_named(info.name, wanted):
+            raise WrongDevice(device=f"camera {wanted!r}", detail=f"the camera that answers is {info.name!r}")
+        self.is_simulated = self.simulator is not None or network.CLOCK_ACTION in info.supported_actions
+
+    def close(self) -> None:
+        """Close the sockets and end the simulator."""
+        for device in (self.camera, self.wheel, self.panel):
+            if device is not None:
+                device.close()
+        if self.simulator is not None:
+            self.simulator.stop()
+
+    def __enter__(self) -> Self:
+        """Return itself: it is open already."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+        del kind, error, traceback
+        self.close()
+
+
+def open_observatory(
+    loaded: LoadedConfig,
+    *,
+    newest_obs: datetime | None = None,
+    camera: Camera | None = None,
+    wake: threading.Event | None = None,
+) -> Observatory:
+    """Open the observatory of a configuration.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+    newest_obs : datetime, optional
+        Newest DATE-OBS in the catalogue: a simulated night begins after it, so that no time occurs twice.
+    camera : Camera, optional
+        Use this camera instead of the configured one.
+    wake : threading.Event, optional
+        Ends all waiting when set (Ctrl-C, SIGTERM).
+
+    Raises
+    ------
+    DeviceMissing
+        A device is named that the configuration or the network does not have, or a name fits two.
+    DeviceLost
+        The server of a camera that is looked for by name does not answer.
+    ConfigInvalid
+        The file of a simulated observatory cannot be used.
+    """
+    interlock = Interlock(wake)
+    if loaded.config.camera.is_simulator and camera is None:
+        return _simulated(loaded, newest_obs, interlock)
+    config = loaded.config
+    _check_filters(config)
+    clock: Clock = SystemClock()
+    if camera is None:
+        endpoint = network.camera_endpoint(config.camera)
+        clock = network.remote_clock(endpoint) or clock
+        camera = network.camera(endpoint, clock, config.camera)
+        home = endpoint.host, endpoint.port
+    else:
+        home = network.home(config.camera)
+    return _with_accessories(config, clock, camera, interlock, home)
+
+
+def _simulated(loaded: LoadedConfig, newest_obs: datetime | None, interlock: Interlock) -> Observatory:
+    embedded = embed(loaded, newest_obs)
+    try:
+        _check_filters(embedded.config)
+        endpoint = Endpoint(host=embedded.host, port=embedded.port)
+        camera = network.camera(endpoint, embedded.clock, embedded.config.camera)
+        observatory = _with_accessories(
+            embedded.config, embedded.clock, camera, interlock, (embedded.host, embedded.port)
+        )
+    except BaseException:
+        embedded.stop()
+        raise
+    observatory.simulator = embedded
+    observatory.is_simulated = True
+    return observatory
+
+
+def _with_accessories(
+    config: Config, clock: Clock, camera: Camera, interlock: Interlock, home: tuple[str, int]
+) -> Observatory:
+    wheel, panel, safety = (
+        network.endpoint_of(section, home) if _is_used(section) else None
+        for section in (config.filter_wheel, config.flat_panel, config.safety_monitor)
+    )
+    return Observatory(
+        config=config,
+        clock=clock,
+        camera=camera,
+        interlock=interlock,
+        wheel=None if wheel is None else network.filter_wheel(wheel, clock, config.filter_wheel),
+        panel=None if panel is None else network.panel(panel, clock, config.flat_panel),
+        new_safety_monitor=lambda: None if safety is None else network.safety_monitor(safety, clock),
+        new_panel=lambda: None if panel is None else network.panel(panel, clock, config.flat_panel),
+    )
+
+
+def _is_used(section: Device | None) -> bool:
+    return section is not None and section.enabled
+
+
+def _check_filters(config: Config) -> None:
+    """Refuse a configuration that names filters without a wheel to select them."""
+    if _is_used(config.filter_wheel):
+        return
+    named = list(config.flat_capture.filters)
+    if config.darkness.startswith("filter:"):
+        named.append(config.darkness.removeprefix("filter:"))
+    if named:
+        detail = f"filters are named ({', '.join(named)}), but there is no `filter_wheel` section to select them with"
+        raise DeviceMissing(device="filter wheel", detail=detail)

@@ -1,0 +1,103 @@
+"""The simulated observatory of this process: a real Alpaca server on a free loopback port, on our own clock."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from drivers.simulator.devices import SimulatedObservatory
+from drivers.simulator.server import AlpacaServer
+
+from drivers.clock import ScaledClock, SystemClock
+from drivers.simulator.params import CameraParameters, ObservatoryParameters
+from services.config.models import Config, FilterWheel, FlatPanel, LoadedConfig, SafetyMonitor, SimulatorCamera
+from services.config.simulation import load_observatory
+
+HOST = "127.0.0.1"
+AFTER_NEWEST = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A running simulated observatory.
+
+    Attributes
+    ----------
+    config : Config
+        With the sections of the devices that the simulated observatory has.
+    clock : ScaledClock
+        Shared with the server.
+    truth : SimulatedObservatory
+        Knows what the frames are made of.
+    server : AlpacaServer
+    """
+
+    config: Config
+    clock: ScaledClock
+    truth: SimulatedObservatory
+    server: AlpacaServer
+
+    @property
+    def host(self) -> str:
+        """Loopback."""
+        return HOST
+
+    @property
+    def port(self) -> int:
+        """The port that the server got."""
+        return self.server.port
+
+    def stop(self) -> None:
+        """End the server."""
+        self.server.stop()
+
+
+def embed(loaded: LoadedConfig, newest_obs: datetime | None) -> Embedded:
+    """Start the simulated observatory of a configuration.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+    newest_obs : datetime, optional
+        The simulated night begins a minute after it, or now, whatever is later: no time occurs twice.
+
+    Raises
+    ------
+    ConfigInvalid
+        The observatory's own file cannot be used.
+    """
+    section = loaded.config.camera.simulator
+    parameters = parameters_of(section, loaded)
+    clock = ScaledClock(rate=section.rate, start=start_of(SystemClock().now(), newest_obs))
+    truth = SimulatedObservatory(parameters, clock)
+    server = AlpacaServer(truth, host=HOST, port=0)
+    server.start()
+    return Embedded(config=with_devices(loaded.config, parameters), clock=clock, truth=truth, server=server)
+
+
+def start_of(now: datetime, newest_obs: datetime | None) -> datetime:
+    """Return when the simulated night begins."""
+    return now if newest_obs is None else max(now, newest_obs + AFTER_NEWEST)
+
+
+def parameters_of(section: SimulatorCamera, loaded: LoadedConfig) -> ObservatoryParameters:
+    """Return the observatory of a section: its file over the defaults, what the section itself names over both."""
+    base = ObservatoryParameters(camera=CameraParameters(width=section.width, height=section.height), seed=section.seed)
+    if section.config is None:
+        return base
+    parameters = load_observatory(loaded.path.parent / section.config, base)
+    named = section.model_fields_set
+    size = {name: getattr(section, name) for name in ("width", "height") if name in named}
+    seed = section.seed if "seed" in named else parameters.seed
+    return replace(parameters, camera=replace(parameters.camera, **size), seed=seed)
+
+
+def with_devices(config: Config, parameters: ObservatoryParameters) -> Config:
+    """Return the configuration with the simulated devices that its file does not mention; `enabled: false` stays."""
+    found: dict[str, object] = {}
+    if config.filter_wheel is None and parameters.wheel is not None:
+        opaque = tuple(f.name for f in parameters.wheel.filters if f.throughput == 0)
+        found["filter_wheel"] = FilterWheel(opaque=opaque)
+    if config.flat_panel is None and parameters.panel is not None:
+        found["flat_panel"] = FlatPanel()
+    if config.safety_monitor is None and parameters.safety is not None:
+        found["safety_monitor"] = SafetyMonitor()
+    return config.model_copy(update=found)

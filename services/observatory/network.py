@@ -1,0 +1,103 @@
+"""Sections of the configuration turned into addresses, and addresses into Alpaca driver objects."""
+
+import json
+from datetime import datetime
+
+import structlog
+from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
+from drivers.alpaca.filter_wheel import AlpacaFilterWheel
+from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
+
+from drivers.alpaca.camera import AlpacaCamera
+from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
+from drivers.alpaca.values import texts
+from drivers.base import SettingMode
+from drivers.clock import Clock, ScaledClock, SystemClock
+from drivers.errors import DriverError
+from services.config.models import AlpacaCamera as CameraSection
+from services.config.models import Camera, Device, FilterWheel, FlatPanel
+
+log = structlog.get_logger(__name__)
+
+CLOCK_ACTION = "nightcal:clock"
+"""Listed among a camera's actions by simulated observatories only."""
+
+Home = tuple[str, int]
+"""Host and port where devices are that name none."""
+
+
+def home(camera: Camera) -> Home:
+    """Return host and port of a camera section."""
+    section = camera.active
+    return (section.host, section.port) if isinstance(section, CameraSection) else ("localhost", 11111)
+
+
+def camera_endpoint(camera: Camera) -> Endpoint:
+    """Return where the configured camera is; one that is named is looked for through discovery.
+
+    Raises
+    ------
+    DeviceMissing
+        None of that name answers, or two do.
+    """
+    section = camera.active
+    if isinstance(section, CameraSection) and section.camera_name:
+        from drivers.alpaca.discovery import find_by_name
+
+        return find_by_name(section.camera_name, device_type="camera")
+    host, port = home(camera)
+    number = section.device_id if isinstance(section, CameraSection) else 0
+    return Endpoint(host=host, port=port, device_number=number)
+
+
+def endpoint_of(section: Device | None, at_home: Home) -> Endpoint:
+    """Return where an accessory is; host and port are the camera's where the section names none."""
+    host, port = at_home
+    if section is None:
+        return Endpoint(host=host, port=port)
+    return Endpoint(host=section.host or host, port=section.port or port, device_number=section.device_id)
+
+
+def camera(endpoint: Endpoint, clock: Clock, section: Camera) -> AlpacaCamera:
+    """Return the camera at an address."""
+    mode = getattr(section.active, "gain_mode", "auto")
+    return AlpacaCamera(endpoint, clock, gain_mode=None if mode == "auto" else SettingMode(mode))
+
+
+def filter_wheel(endpoint: Endpoint, clock: Clock, section: FilterWheel | None) -> AlpacaFilterWheel:
+    """Return the filter wheel at an address."""
+    settings = section or FilterWheel()
+    return AlpacaFilterWheel(endpoint, clock, settle_s=settings.settle, timeout_s=settings.timeout)
+
+
+def panel(endpoint: Endpoint, clock: Clock, section: FlatPanel | None) -> AlpacaCoverCalibrator:
+    """Return the flat panel and cover at an address."""
+    return AlpacaCoverCalibrator(endpoint, clock, timeout_s=(section or FlatPanel()).timeout)
+
+
+def safety_monitor(endpoint: Endpoint, clock: Clock) -> AlpacaSafetyMonitor:
+    """Return the safety monitor at an address."""
+    return AlpacaSafetyMonitor(endpoint, clock)
+
+
+def remote_clock(endpoint: Endpoint) -> Clock | None:
+    """Return the clock of a simulated observatory in another process, None for a real camera.
+
+    It is asked for only where the camera lists the action. What cannot be asked now is reported by `connect`.
+    """
+    wire = CameraWire(endpoint, SystemClock(), timeouts=Timeouts(), retries=False)
+    try:
+        if CLOCK_ACTION not in (wire.offered("SupportedActions", texts) or ()):
+            return None
+        told = json.loads(wire.action(CLOCK_ACTION))
+        return ScaledClock(rate=float(told["rate"]), start=datetime.fromisoformat(told["utc"]))
+    except (DriverError, ValueError, KeyError, TypeError) as error:
+        log.debug("clock.not_told", endpoint=endpoint.address, detail=str(error))
+        return None
+    finally:
+        wire.line.close()
+
+
+def is_named(found: str, wanted: str) -> bool:
+    """Whether a device's name fits a configured one: a part of it will do, whatever its case."""
+    return wanted.casefold() in found.casefold()
