@@ -5,8 +5,9 @@ Headers are the truth. What cannot be read is reported, never raised: one broken
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ import structlog
 
 from calibration.errors import CalibrationError
 from calibration.frames import FrameHeader, FrameKind
+from calibration.grouping import group, night_label
+from calibration.keywords import is_master
 from services.errors import StorageError
+from services.events import EventName
 from services.storage.catalogue import Catalogue, CatalogueDamaged
 from services.storage.disk import REAL_DISK, Disk
-from services.storage.fits import FITS_SUFFIXES, Unreadable, pixel_hash, read_cards, read_frame, read_header
+from services.storage.fits import FITS_SUFFIXES, Unreadable, pixel_hash, read_cards, read_header, read_pixels
 from services.storage.layout import Layout, free_path
-from services.storage.rows import FactRow, Flag, FrameRow, MasterRow, Origin, RefusalRow, RunRow, parse_time
+from services.storage.rows import FactRow, Flag, FrameRow, Origin, RefusalRow, RunRow, key_to_dict, parse_time
 from services.storage.sidecar import read_sidecar
 
 log = structlog.get_logger(__name__)
@@ -135,7 +139,7 @@ def index_folder(
     IndexReport
         Truncated, unreadable and unusable files are in `problems`, not raised.
     """
-    known = {row.path: row for row in catalogue.frames(origin=Origin.FOREIGN)}
+    known = {row.path: row for row in catalogue.frames()}
     rows: list[FrameRow] = []
     problems: list[Problem] = []
     unchanged = 0
@@ -147,7 +151,9 @@ def index_folder(
         row = _read_foreign(path, name, longitude_deg, problems)
         if row is not None:
             rows.append(row)
-    catalogue.add_frames(rows)
+    new = {row.path for row in rows}
+    before = [row for row in known.values() if row.origin is Origin.FOREIGN and row.path not in new]
+    catalogue.add_frames(_with_sets([*before, *rows]))
     return IndexReport(indexed=len(rows), known=unchanged, problems=tuple(problems))
 
 
@@ -185,43 +191,121 @@ def _unchanged(row: FrameRow | None, path: Path) -> bool:
 
 
 def _read_own(path: Path, name: str, problems: list[Problem]) -> FrameRow | None:
+    """Return the row of one of our frames; None for a foreign or broken file."""
     try:
         header = read_header(path)
-        if header.set_id is None:
-            return None
-        frame = read_frame(path)
+        return None if header.set_id is None else _row(path, name, header, Origin.OWN)
     except (StorageError, CalibrationError) as error:
         problems.append(Problem(path=name, reason=str(error)))
         return None
-    status = path.stat()
+
+
+def _read_foreign(path: Path, name: str, longitude_deg: float | None, problems: list[Problem]) -> FrameRow | None:
+    """Return the row of a bias, dark or flat of any program; None for masters, light frames and broken files."""
+    try:
+        header = read_header(path)
+        if header.kind is FrameKind.LIGHT or is_master(read_cards(path), path):
+            return None
+        if header.night is None and header.date_obs is not None:
+            at = header.site_longitude_deg if longitude_deg is None else longitude_deg
+            header = replace(header, night=night_label(header.date_obs, at))
+        return _row(path, name, header, Origin.FOREIGN)
+    except (StorageError, CalibrationError) as error:
+        problems.append(Problem(path=name, reason=str(error)))
+        return None
+
+
+def _row(path: Path, name: str, header: FrameHeader, origin: Origin) -> FrameRow:
+    digest, status = pixel_hash(read_pixels(path)), path.stat()
     return FrameRow.of(
-        header,
-        path=name,
-        pixel_sha256=pixel_hash(frame.pixels),
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
+        header, path=name, pixel_sha256=digest, size=status.st_size, mtime_ns=status.st_mtime_ns, origin=origin
     )
 
 
-def _read_foreign(
-    path: Path, name: str, longitude_deg: float | None, problems: list[Problem]
-) -> FrameRow | None:
-    try:
-        header = read_header(path)
-        if header.kind is FrameKind.LIGHT or _is_master(path):
-            return None
-        frame = read_frame(path)
-    except (StorageError, CalibrationError) as error:
-        problems.append(Problem(path=name, reason=str(error)))
-        return None
-    header = replace(header, night=header.night or _night(header, longitude_deg))
-    status = path.stat()
-    row = FrameRow.of(
-        header,
-        path=name,
-        pixel_sha256=pixel_hash(frame.pixels),
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        origin=Origin.FOREIGN,
+def _with_sets(rows: list[FrameRow]) -> list[FrameRow]:
+    """Give foreign frames their sets: one a group and night, named by what it is, so that it stays the same."""
+    named: list[FrameRow] = []
+    for key, members in group(rows, FrameRow.header).items():
+        for row in members:
+            night = row.night or "unknown"
+            digest = hashlib.sha256(json.dumps([key_to_dict(key), night]).encode()).hexdigest()[:10]
+            named.append(replace(row, set_id=f"foreign_{row.kind.lower()}_{night}_{digest}"))
+    return named
+
+
+def _adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[Problem]) -> tuple[int, int]:
+    """Add masters whose file and sidecar are there, forget those whose file is gone; return how many of each."""
+    known = {row.path: row for row in catalogue.masters()}
+    gone = [path for path in known if not layout.absolute(path).is_file()]
+    catalogue.remove_masters(gone)
+    added = 0
+    for sidecar in sorted(layout.masters.glob("master_*.json")):
+        master = sidecar.with_suffix(".fits")
+        name = layout.relative(master)
+        if name in known or not master.is_file():
+            continue
+        try:
+            catalogue.add_master(replace(read_sidecar(sidecar), path=name))
+            added += 1
+        except Unreadable as error:
+            problems.append(Problem(path=layout.relative(sidecar), reason=str(error)))
+    return added, len(gone)
+
+
+def _replay(catalogue: Catalogue, journal: Path) -> None:
+    """Take refusals, runs and measured facts from a run's journal; a line cut off by a power cut is skipped."""
+    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            _take(catalogue, json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            log.debug("journal.line_skipped", journal=journal.name)
+
+
+def _take(catalogue: Catalogue, event: Mapping[str, Any]) -> None:
+    at = parse_time(event["at"])
+    if at is None:
+        return
+    name = event["name"]
+    if name == EventName.RUN_STARTED:
+        steps = tuple(str(step) for step in event.get("steps", ()))
+        run = RunRow(run_id=event["run_id"], started_at=at, steps=steps, software=event.get("software"))
+        catalogue.start_run(run)
+    elif name == EventName.RUN_FINISHED:
+        catalogue.finish_run(
+            event["run_id"],
+            finished_at=at,
+            exit_code=int(event["exit_code"]),
+            code=event.get("code"),
+            detail=event.get("detail") or "",
+        )
+    elif name == EventName.FRAME_REFUSED:
+        catalogue.add_refusal(refusal_of(event, at))
+    elif name == EventName.DETECTOR_MEASURED:
+        for fact in facts_of(event, at):
+            catalogue.add_fact(fact)
+
+
+def refusal_of(event: Mapping[str, Any], at: datetime) -> RefusalRow:
+    """Return the refusal that a `frame.refused` event tells."""
+    return RefusalRow(
+        run_id=event["run_id"],
+        at=at,
+        kind=FrameKind(event["kind"]),
+        codes=tuple(event["codes"]),
+        set_id=event.get("set_id"),
+        filter=event.get("filter"),
+        exposure_us=event.get("exposure_us"),
+        level_adu=event.get("level_adu"),
+        path=event.get("path"),
+        verdicts=tuple(event.get("verdicts", ())),
     )
-    return replace(row, set_id=row.set_id or _foreign_set(row))
+
+
+def facts_of(event: Mapping[str, Any], at: datetime) -> list[FactRow]:
+    """Return the facts that a `detector.measured` event tells: its numbers, under its settings."""
+    settings = {name: event[name] for name in ("gain", "offset", "readout_mode", "binning") if name in event}
+    return [
+        FactRow(camera=str(event.get("camera", "")), name=name, value=float(event[name]), at=at, settings=settings)
+        for name in ("bias_adu", "saturation_adu", "step_adu", "k_adu_e", "read_noise_adu")
+        if isinstance(event.get(name), int | float)
+    ]

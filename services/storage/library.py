@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from calibration.frames import FrameHeader, FrameKind, Pixels, us
+from calibration.grouping import same_exposure
 from services.errors import RunCode, StorageError
 from services.storage.catalogue import Catalogue
 from services.storage.fits import read_cards, read_pixels
@@ -70,7 +71,9 @@ class MasterLibrary:
         """
         found = self.find(FrameKind.DARK, **filters)
         wanted = us(exposure_s)
-        equal = [row for row in found if row.exposure_us is not None and same_exposure(row.exposure_us, wanted)]
+        equal = [
+            row for row in found if row.exposure_us is not None and same_exposure(row.exposure_us, wanted, exact=False)
+        ]
         if not equal and nearest:
             equal = sorted(found, key=lambda row: _distance(row.exposure_us, wanted))[:1]
         return self._load(equal, FrameKind.DARK, f" of {seconds_text(wanted)} s", filters)
@@ -104,11 +107,6 @@ class MasterLibrary:
         if not rows:
             return f"there are no {kind.lower()} masters: run the masters step"
         return "there are: " + "; ".join(sorted({_describe(row) for row in rows}))
-
-
-def same_exposure(a_us: int, b_us: int) -> bool:
-    """Return whether two exposures are the same for calibration: within 0.5 ms or 0.1 %, whichever is more."""
-    return abs(a_us - b_us) <= max(500, 0.001 * max(a_us, b_us))
 
 
 def header_filters(header: FrameHeader) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from calibration.frames import FrameHeader, FrameKind, FrameStats, GroupKey
+from calibration.grouping import camera_of, group_key
 
 
 class Flag(StrEnum):
@@ -41,8 +42,8 @@ USABLE = (MasterStatus.CERTIFIED, MasterStatus.BUILT, MasterStatus.PARTIAL)
 class FrameRow:
     """One frame on disk.
 
-    `camera` names camera and simulation as group keys do; `temperature_c` of its key is SET-TEMP for cooled cameras
-    and left to clustering for others (`key`). `saturated_fraction` is None after a rebuild: no header holds it.
+    `camera` names camera and simulation as group keys do. `saturated_fraction` is None after a rebuild: no header
+    holds it.
     """
 
     path: str
@@ -107,7 +108,7 @@ class FrameRow:
             pixel_sha256=pixel_sha256,
             size=size,
             mtime_ns=mtime_ns,
-            camera=camera_name(header),
+            camera=camera_of(header),
             height=header.shape[0],
             width=header.shape[1],
             level_adu=level,
@@ -123,48 +124,26 @@ class FrameRow:
         return self.height, self.width
 
     def header(self) -> FrameHeader:
-        """Return what of the header the catalogue knows."""
+        """Return what of the header the catalogue knows; the set of a foreign frame is ours, not its header's."""
         shared = {name: getattr(self, name) for name in _FROM_HEADER}
+        if self.origin is Origin.FOREIGN:
+            shared["set_id"] = None
         return FrameHeader(shape=self.shape, median_adu=self.level_adu, std_adu=self.sigma_adu, **shared)
 
     def key(self, temperature_c: float | None = None) -> GroupKey:
-        """Return what this frame must share with others to be combined.
+        """Return what this frame must share with others to be combined (`calibration.grouping.group_key`).
 
         Parameters
         ----------
         temperature_c : float, optional
-            Label of the temperature cluster, for cameras without a set-point.
+            Label of the temperature cluster; by default what the frame alone says.
         """
-        flat = self.kind is FrameKind.FLAT
-        cluster = self.set_temp_c if temperature_c is None else temperature_c
-        return GroupKey(
-            kind=self.kind,
-            camera=self.camera,
-            shape=self.shape,
-            binning=(self.bin_x, self.bin_y),
-            origin=(self.origin_x, self.origin_y),
-            gain=self.gain,
-            offset=self.offset,
-            readout_mode=self.readout_mode,
-            row_order=self.row_order,
-            exposure_us=None if flat else self.exposure_us,
-            temperature_c=None if flat else cluster,
-            filter=self.filter if flat else None,
-            night=self.night if flat else None,
-            source=self.source if flat else None,
-            rotator_angle_deg=self.rotator_angle_deg if flat else None,
-        )
+        return group_key(self.header(), temperature_c=temperature_c, night=self.night)
 
 
 _FROM_HEADER = tuple(
     sorted({f.name for f in fields(FrameRow)} & {f.name for f in fields(FrameHeader)} - {"camera", "shape"})
 )
-
-
-def camera_name(header: FrameHeader) -> str:
-    """Return the `camera` of group keys: its unique id, else its name; simulated frames never equal real ones."""
-    name = header.camera_id or header.instrument or "unknown"
-    return f"{name} (simulated)" if header.simulated else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
