@@ -1,0 +1,244 @@
+"""Dark frames: which exposures, and one set of each, after its first frame has been judged.
+
+A cover left open would otherwise spoil forty frames of a minute each before anybody looks: so the rest of a set is
+asked for only when its first frame is dark, and linear with a shorter one where the dark current is not known yet.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from statistics import median
+
+from calibration.errors import CalibrationError, GroupCode
+from calibration.frames import CaptureRequest, FrameKind, FrameResult, GroupOutcome, Limits, Purpose
+from calibration.plans.ladder import quantise
+from calibration.plans.retake import LIGHT_CODES, Taken, refusal_codes, take
+from calibration.plans.settings import Darkness, ExposureState, Plan, outcome, refusals_allowed
+
+FRAMES_TO_JUDGE = 3
+"""After so many frames it is either dark or `not_dark`."""
+LINEARITY = 0.25
+"""Relative departure allowed from dark current in proportion to exposure."""
+PROBE_FROM_US = 200_000
+"""Shorter darks need no second exposure: light that shows in them shows in level and gradient alone, or not at all."""
+
+
+class DarkUse(StrEnum):
+    """What a dark time serves, in the order in which times are taken."""
+
+    BIAS = "bias"
+    FLAT = "flat"
+    SCIENCE = "science"
+    FACTOR = "factor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DarkTime:
+    """One exposure time and everything it serves."""
+
+    exposure_us: int
+    why: tuple[DarkUse, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClippedTime:
+    """A factor that leads outside min_exposure..max_exposure; no dark is taken for it."""
+
+    exposure_us: int
+    science_us: int
+    factor: float
+
+    def __str__(self) -> str:
+        return f"{self.factor:g} × {self.science_us / 1e6:g} s = {self.exposure_us / 1e6:g} s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DarkTimes:
+    """All dark times of a night in the order they are taken, and the factors that were dropped."""
+
+    times: tuple[DarkTime, ...]
+    clipped: tuple[ClippedTime, ...] = ()
+
+
+def dark_exposures(
+    min_exposure_us: int,
+    flat_times_us: Iterable[int],
+    science_times_us: Sequence[int],
+    factors: Iterable[float],
+    max_exposure_us: int,
+    *,
+    resolution_us: int = 1,
+) -> DarkTimes:
+    """Return {min_exposure, flat times, science times, science x factors}, each time once.
+
+    Parameters
+    ----------
+    min_exposure_us, max_exposure_us : int
+        The range; the shorter end is the bias time and is always taken.
+    flat_times_us : iterable of int
+        Exposures the flats used; never clipped, as a flat without its dark is worth little.
+    science_times_us : sequence of int
+    factors : iterable of float
+    resolution_us : int
+        The camera's step of exposure.
+
+    Raises
+    ------
+    CalibrationError
+        A science time outside the range.
+    """
+    uses: dict[int, list[DarkUse]] = {}
+    clipped: list[ClippedTime] = []
+
+    def add(exposure_us: float, use: DarkUse) -> None:
+        known = uses.setdefault(quantise(exposure_us, resolution_us), [])
+        if use not in known:
+            known.append(use)
+
+    add(min_exposure_us, DarkUse.BIAS)
+    for exposure_us in sorted(set(flat_times_us)):
+        add(exposure_us, DarkUse.FLAT)
+    for science_us in science_times_us:
+        if not min_exposure_us <= science_us <= max_exposure_us:
+            raise CalibrationError(
+                f"science_exposure_time {science_us / 1e6:g} s lies outside "
+                f"min_exposure..max_exposure = {min_exposure_us / 1e6:g}..{max_exposure_us / 1e6:g} s"
+            )
+        add(science_us, DarkUse.SCIENCE)
+    for science_us, factor in sorted((s, f) for s in science_times_us for f in set(factors) if f != 1):
+        exposure_us = round(science_us * factor)
+        if min_exposure_us <= exposure_us <= max_exposure_us:
+            add(exposure_us, DarkUse.FACTOR)
+        else:
+            clipped.append(ClippedTime(exposure_us=exposure_us, science_us=science_us, factor=factor))
+    return DarkTimes(times=tuple(_ordered(uses)), clipped=tuple(clipped))
+
+
+def _ordered(uses: dict[int, list[DarkUse]]) -> list[DarkTime]:
+    rank = {use: i for i, use in enumerate(DarkUse)}
+    times = [DarkTime(exposure_us=t, why=tuple(why)) for t, why in uses.items()]
+    return sorted(times, key=lambda d: (rank[d.why[0]], d.exposure_us))
+
+
+def dark_rate(bias_adu: float, darks: Iterable[tuple[int, float]]) -> float | None:
+    """Return the dark current in ADU/s from (exposure_us, level_adu) of earlier darks; None without one of >= 1 s."""
+    rates = [(level_adu - bias_adu) / (us / 1e6) for us, level_adu in darks if us >= 1_000_000]
+    return max(0.0, median(rates)) if rates else None
+
+
+def dark_plan(
+    state: ExposureState,
+    *,
+    exposure_us: int,
+    count: int,
+    have: int = 0,
+    darkness: Darkness,
+    limits: Limits,
+    set_id: str,
+    wait_s: float = 0.0,
+) -> Plan[GroupOutcome]:
+    """Take what is missing of a dark set; its first frame is judged before the rest is asked for.
+
+    Parameters
+    ----------
+    state, exposure_us, count, have, limits, set_id, wait_s
+        As for `calibration.plans.bias.bias_plan`.
+    darkness : Darkness
+        With `bias_adu` the level is judged against bias + expected dark; where `rate_adu_s` is not known, a test frame
+        of a quarter of the exposure tells it, so that the two together must be linear.
+
+    Returns
+    -------
+    GroupOutcome
+        `not_dark` after at most three frames; `too_many_refused` as for a bias.
+    """
+    missing = count - have
+    if missing <= 0:
+        return outcome(have, 0, wanted=count, exposure_us=exposure_us)
+    request = state.request(
+        FrameKind.DARK,
+        Purpose.KEEP,
+        exposure_us,
+        count=count,
+        filter=darkness.filter,
+        cover=darkness.cover,
+        wait_s=wait_s,
+        limits=limits,
+        set_id=set_id,
+    )
+    tries = FRAMES_TO_JUDGE
+    if _unknown(darkness, exposure_us):
+        darkness = yield from _probe(request, darkness)
+        tries -= 1
+    request = replace(request, limits=expected_limits(limits, darkness, exposure_us))
+    first = yield from _first(request, tries)
+    if first.code is None and missing > 1:
+        request = replace(request, wait_s=0.0, limits=_like(first.results[-1], request.limits))
+        rest = yield from take(request, missing - 1, refused=first.refused)
+        first = replace(rest, accepted=rest.accepted + 1, results=first.results + rest.results)
+    return outcome(
+        have + first.accepted,
+        first.refused,
+        wanted=count,
+        code=first.code,
+        exposure_us=exposure_us,
+        detail=first.reasons,
+    )
+
+
+def expected_limits(limits: Limits, darkness: Darkness, exposure_us: int) -> Limits:
+    """Return limits that a frame of this exposure keeps in the dark; what the caller set already stays."""
+    gradient = darkness.gradient_adu if limits.gradient_adu is None else limits.gradient_adu
+    if darkness.bias_adu is None or limits.pedestal_adu is not None:
+        return replace(limits, gradient_adu=gradient)
+    expected = (darkness.rate_adu_s or 0.0) * exposure_us / 1e6
+    return replace(
+        limits,
+        gradient_adu=gradient,
+        pedestal_adu=darkness.bias_adu + expected,
+        pedestal_tolerance_adu=darkness.bias_tolerance_adu + LINEARITY * expected,
+    )
+
+
+def _unknown(darkness: Darkness, exposure_us: int) -> bool:
+    return darkness.rate_adu_s is None and darkness.bias_adu is not None and exposure_us >= PROBE_FROM_US
+
+
+def _probe(request: CaptureRequest, darkness: Darkness) -> Plan[Darkness]:
+    """Learn the dark current from a quarter of the exposure; light there leaves it at none expected."""
+    exposure_us = quantise(request.exposure_us / 4)
+    bias_adu = darkness.bias_adu or 0.0
+    results = yield replace(request, purpose=Purpose.TEST, exposure_us=exposure_us, count=1)
+    if not results:
+        return replace(darkness, rate_adu_s=0.0)
+    stats = results[0].stats
+    excess = max(0.0, stats.level_adu - bias_adu)
+    lit = darkness.gradient_adu is not None and stats.gradient_adu > darkness.gradient_adu
+    lit = lit or (darkness.max_excess_adu is not None and 4 * excess > darkness.max_excess_adu)
+    # levels are whole steps of the converter: four times their rounding is no departure from linearity
+    tolerance = darkness.bias_tolerance_adu + 2 * stats.step_adu
+    return replace(darkness, rate_adu_s=0.0 if lit else excess / (exposure_us / 1e6), bias_tolerance_adu=tolerance)
+
+
+def _first(request: CaptureRequest, tries: int) -> Plan[Taken]:
+    """Take one good frame, giving up as `not_dark` after `tries` that light spoiled."""
+    allowed = refusals_allowed(request.count)
+    results: tuple[FrameResult, ...] = ()
+    refused = spoiled = 0
+    while refused <= allowed:
+        answer = yield replace(request, count=1)
+        results += answer
+        if any(r.accepted for r in answer):
+            return Taken(accepted=1, refused=refused, code=None, results=results)
+        refused += 1
+        spoiled += bool(LIGHT_CODES & refusal_codes(answer).keys())
+        if spoiled >= tries:
+            return Taken(accepted=0, refused=refused, code=GroupCode.NOT_DARK, results=results)
+    return Taken(accepted=0, refused=refused, code=GroupCode.TOO_MANY_REFUSED, results=results)
+
+
+def _like(first: FrameResult, limits: Limits) -> Limits:
+    """Return limits for the frames after the first: its level, within the same tolerance."""
+    if limits.pedestal_tolerance_adu is None:
+        return limits
+    return replace(limits, pedestal_adu=first.stats.level_adu)

@@ -1,0 +1,281 @@
+"""What flats are aimed by: pedestal, read noise, saturation, step and gain of the detector as it stands.
+
+Saturation is measured wherever a lamp can saturate the sensor, because neither 2^bits nor MaxADU can be trusted
+(drivers report 255 or 4095 for 16-bit data, and full wells end below the converter). The rule, in order: configured;
+the level that rises no more with exposure; MaxADU where it exceeds everything seen; full scale of the data's own steps.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from statistics import median
+
+from calibration.errors import CalibrationError
+from calibration.frames import CaptureRequest, Cover, FrameKind, FrameResult, Purpose
+from calibration.plans.ladder import quantise, tidy
+from calibration.plans.settings import Darkness, ExposureState, Plan
+
+SHORT_FRAMES = 3
+CLIMB_START_US = 20_000
+CLIMB_FACTOR = 5
+RISES_NO_MORE = 1.1
+"""A signal that grew by less than this under `CLIMB_FACTOR` times the exposure is clipped."""
+
+
+class SaturationSource(StrEnum):
+    """Where a saturation level is from, the best first."""
+
+    CONFIGURED = "configured"
+    MEASURED = "measured"
+    MAXADU = "maxadu"
+    BITS = "bits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraFacts:
+    """What the camera says of itself that a plan needs.
+
+    Attributes
+    ----------
+    exposure_min_us, exposure_max_us, exposure_resolution_us : int
+    max_adu : int, optional
+        ICamera.MaxADU; not trusted.
+    bit_depth : int, optional
+        Of the converter, when the configuration tells.
+    saturation_adu : float, optional
+        When the configuration tells.
+    bayer : bool
+    shortest_us : int, optional
+        Shortest exposure to be used for the pedestal where the sensor misbehaves at its minimum (0.2 s is safe).
+    """
+
+    exposure_min_us: int
+    exposure_max_us: int
+    exposure_resolution_us: int = 1
+    max_adu: int | None = None
+    bit_depth: int | None = None
+    saturation_adu: float | None = None
+    bayer: bool = False
+    shortest_us: int | None = None
+
+    @property
+    def pedestal_exposure_us(self) -> int:
+        """The shortest exposure fit for measuring the pedestal."""
+        return quantise(max(self.exposure_min_us, self.shortest_us or 0), self.exposure_resolution_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lamp:
+    """Light for saturating the sensor on purpose: the widest filter, the panel at its brightest.
+
+    Without a panel's control (`brightness` None) no `Lamp` is given, and saturation stays what the camera says.
+    """
+
+    brightness: int
+    filter: str | None = None
+    cover: Cover = Cover.LEAVE
+    max_exposure_us: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """The detector as measured, in ADU. `k_adu_e` is the system gain K in ADU per electron (None: not measured)."""
+
+    bias_adu: float
+    read_sigma_adu: float
+    saturation_adu: float
+    saturation_source: SaturationSource
+    step_adu: int = 1
+    k_adu_e: float | None = None
+    exposure_min_us: int = 1
+    exposure_max_us: int = 3_600_000_000
+    exposure_resolution_us: int = 1
+    bayer: bool = False
+    max_adu: int | None = None
+
+    @property
+    def range_adu(self) -> float:
+        """From pedestal to saturation."""
+        return self.saturation_adu - self.bias_adu
+
+    @property
+    def max_adu_wrong(self) -> bool:
+        """Whether the camera's MaxADU is more than 2 % from where it saturates."""
+        return self.max_adu is not None and abs(self.max_adu - self.saturation_adu) > 0.02 * self.saturation_adu
+
+    def target_adu(self, fraction: float) -> float:
+        """Return the level at `fraction` of the way from pedestal to saturation."""
+        return self.bias_adu + fraction * self.range_adu
+
+    def clipped_at(self, level_adu: float) -> "Detector":
+        """Return this detector with a saturation seen in its own frames."""
+        return replace(self, saturation_adu=level_adu, saturation_source=SaturationSource.MEASURED)
+
+    def having_seen(self, value_adu: float) -> "Detector":
+        """Return this detector after a pixel of this value: one above MaxADU proves MaxADU wrong."""
+        told = self.saturation_source in (SaturationSource.MAXADU, SaturationSource.BITS)
+        if not told or value_adu <= self.saturation_adu:
+            return self
+        return replace(
+            self,
+            saturation_adu=full_scale(step_adu=self.step_adu, seen_adu=value_adu),
+            saturation_source=SaturationSource.BITS,
+        )
+
+
+def full_scale(*, step_adu: int, seen_adu: float, bit_depth: int | None = None) -> float:
+    """Return the highest value the data's steps allow: (2^bits - 1) x step, in 16 (or 32) bits when bits are unknown.
+
+    A step above 1 is the left shift of a converter with fewer bits than the data type.
+    """
+    if bit_depth is not None and (2**bit_depth - 1) * step_adu >= seen_adu:
+        return float((2**bit_depth - 1) * step_adu)
+    container = 2**16 if seen_adu < 2**16 else 2**32
+    return float(container - step_adu)
+
+
+def saturation_of(
+    facts: CameraFacts, *, bias_adu: float, seen_adu: float, step_adu: int, clip_adu: float | None
+) -> tuple[float, SaturationSource]:
+    """Return the saturation level and where it is from, by the rule of this module's head."""
+    if facts.saturation_adu is not None:
+        return facts.saturation_adu, SaturationSource.CONFIGURED
+    if clip_adu is not None:
+        return clip_adu, SaturationSource.MEASURED
+    if facts.max_adu is not None and facts.max_adu > max(bias_adu, seen_adu):
+        return float(facts.max_adu), SaturationSource.MAXADU
+    return full_scale(step_adu=step_adu, seen_adu=seen_adu, bit_depth=facts.bit_depth), SaturationSource.BITS
+
+
+def measure_detector(
+    state: ExposureState, facts: CameraFacts, darkness: Darkness, *, lamp: Lamp | None = None
+) -> Plan[Detector]:
+    """Measure the detector in these settings: three short darks, then (with a lamp) up to five flats and a pair.
+
+    Parameters
+    ----------
+    state : ExposureState
+    facts : CameraFacts
+    darkness : Darkness
+        How it is made dark.
+    lamp : Lamp, optional
+        Lets the sensor be saturated on purpose; None where there is no panel, or where saturation is configured.
+
+    Returns
+    -------
+    Detector
+
+    Raises
+    ------
+    CalibrationError
+        Not one of the short darks came back.
+    """
+    shorts = yield from _shorts(state, facts, darkness)
+    bias_adu = median(r.stats.level_adu for r in shorts)
+    read_sigma_adu = noise_of(shorts)
+    flats: tuple[FrameResult, ...] = ()
+    if lamp is not None:
+        flats = yield from _climb(state, facts, lamp, bias_adu)
+    seen = (*shorts, *flats)
+    step_adu = math.gcd(*(r.stats.step_adu for r in seen)) or 1
+    saturation_adu, source = saturation_of(
+        facts,
+        bias_adu=bias_adu,
+        seen_adu=max(r.stats.max_adu for r in seen),
+        step_adu=step_adu,
+        clip_adu=_clip(flats, bias_adu),
+    )
+    found = Detector(
+        bias_adu=bias_adu,
+        read_sigma_adu=read_sigma_adu,
+        saturation_adu=saturation_adu,
+        saturation_source=source,
+        step_adu=step_adu,
+        exposure_min_us=facts.exposure_min_us,
+        exposure_max_us=facts.exposure_max_us,
+        exposure_resolution_us=facts.exposure_resolution_us,
+        bayer=facts.bayer,
+        max_adu=facts.max_adu,
+    )
+    if lamp is None or facts.bayer:  # the planes of a mosaic have one level each: their mixed noise gives no K
+        return found
+    k_adu_e = yield from _gain(state, found, lamp, flats)
+    return replace(found, k_adu_e=k_adu_e)
+
+
+def noise_of(results: tuple[FrameResult, ...]) -> float:
+    """Return the temporal sigma of equal frames in ADU: from differences where known, else the spatial sigma."""
+    pairs = [r.pair_sigma_adu for r in results if r.pair_sigma_adu is not None]
+    return median(pairs) if pairs else median(r.stats.sigma_adu for r in results)
+
+
+def _shorts(state: ExposureState, facts: CameraFacts, darkness: Darkness) -> Plan[tuple[FrameResult, ...]]:
+    exposure_us = facts.pedestal_exposure_us
+    request = state.request(
+        FrameKind.BIAS, Purpose.TEST, exposure_us, count=SHORT_FRAMES, filter=darkness.filter, cover=darkness.cover
+    )
+    for _ in range(2):
+        results = yield request
+        if results:
+            return results
+    raise CalibrationError(f"no frame of {exposure_us} µs came back: the pedestal is not known")
+
+
+def _climb(state: ExposureState, facts: CameraFacts, lamp: Lamp, bias_adu: float) -> Plan[tuple[FrameResult, ...]]:
+    """Expose longer and longer until the level rises no more."""
+    longest = min(lamp.max_exposure_us, facts.exposure_max_us)
+    exposure_us = min(max(CLIMB_START_US, facts.exposure_min_us), longest)
+    taken: tuple[FrameResult, ...] = ()
+    while True:
+        results = yield _lit(state, lamp, quantise(exposure_us, facts.exposure_resolution_us))
+        taken += results
+        if exposure_us >= longest or _clip(taken, bias_adu) is not None:
+            return taken
+        exposure_us = min(exposure_us * CLIMB_FACTOR, longest)
+
+
+def _lit(state: ExposureState, lamp: Lamp, exposure_us: int, count: int = 1) -> CaptureRequest:
+    return state.request(
+        FrameKind.FLAT,
+        Purpose.TEST,
+        exposure_us,
+        count=count,
+        filter=lamp.filter,
+        panel_brightness=lamp.brightness,
+        cover=lamp.cover,
+    )
+
+
+def _clip(flats: tuple[FrameResult, ...], bias_adu: float) -> float | None:
+    """Return the level at which two flats of very different exposure agree, in ADU; None while it still rises."""
+    if len(flats) < 2:
+        return None
+    before, last = flats[-2:]
+    longer = last.request.exposure_us >= 2 * before.request.exposure_us
+    signal = before.stats.level_adu - bias_adu
+    lit = signal > max(20 * before.stats.sigma_adu, 0.2 * bias_adu)
+    if longer and lit and last.stats.level_adu - bias_adu < RISES_NO_MORE * signal:
+        return last.stats.level_adu
+    return None
+
+
+def _gain(state: ExposureState, found: Detector, lamp: Lamp, flats: tuple[FrameResult, ...]) -> Plan[float | None]:
+    """Return K = (sigma^2 - sigma_read^2) / signal of equal flats near 40 % of the range (photon transfer)."""
+    rising = [r for r in flats if 0.01 < (r.stats.level_adu - found.bias_adu) / found.range_adu < 0.9]
+    if not rising:
+        return None
+    near = rising[-1]
+    aim = 0.4 * found.range_adu / (near.stats.level_adu - found.bias_adu) * near.request.exposure_us
+    exposure_us = tidy(min(max(aim, found.exposure_min_us), lamp.max_exposure_us), found.exposure_resolution_us)
+    results = yield _lit(state, lamp, exposure_us, count=3)
+    return photon_gain(results, found)
+
+
+def photon_gain(results: tuple[FrameResult, ...], detector: Detector) -> float | None:
+    """Return K in ADU per electron from equal flats, None where differences were not measured or carry no signal."""
+    pairs = [r.pair_sigma_adu for r in results if r.pair_sigma_adu is not None]
+    signal = median(r.stats.level_adu for r in results) - detector.bias_adu if results else 0.0
+    if not pairs or signal <= 0:
+        return None
+    variance = median(pairs) ** 2 - detector.read_sigma_adu**2
+    return variance / signal if variance > 0 else None

@@ -1,0 +1,169 @@
+"""What the test frames of a flat search say of the lamp, and which setting they ask for next.
+
+A frame whose level means something tells the rate; saturated and faint ones only bracket. Values above the assumed
+saturation, or a level that stands still below it, correct the saturation before they are used.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from calibration.frames import FrameResult
+from calibration.plans.detector import Detector, SaturationSource
+from calibration.plans.reach import Reach, Setting
+from calibration.plans.settings import FlatSettings
+
+SATURATED_FRACTION = 1e-3
+"""A frame with more saturated pixels than this says nothing about the rate."""
+FAINT_FRACTION = 2e-3
+"""Less signal than this, of the full range, says nothing either: the pedestal is not known better."""
+AGREEMENT = 0.02
+"""Two frames of one setting confirm each other within this."""
+LARGEST_STEP = 10.0
+"""One step never changes the dose by more than this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One test frame as the search sees it. `signal_adu` is above the pedestal."""
+
+    setting: Setting
+    signal_adu: float
+    max_adu: float
+    saturated: bool
+    faint: bool
+
+    @property
+    def tells(self) -> bool:
+        """Whether its level tells the rate."""
+        return not (self.saturated or self.faint)
+
+
+def point_of(result: FrameResult, detector: Detector) -> Point:
+    """Return what a frame says: signal, and whether it is saturated or too faint to tell a rate."""
+    stats = result.stats
+    signal = stats.level_adu - detector.bias_adu
+    rows, columns = result.header.shape
+    # the median of the central quarter of the frame: 1.25 sigma / sqrt n, and the rounding of the data's steps
+    level_error = math.hypot(2.5 * stats.sigma_adu / math.sqrt(max(1, rows * columns)), stats.step_adu / math.sqrt(12))
+    # its highest pixel shows a level at the clip also to a camera layer that counts saturation by another number
+    return Point(
+        setting=Setting(exposure_us=result.request.exposure_us, brightness=result.request.panel_brightness),
+        signal_adu=signal,
+        max_adu=stats.max_adu,
+        saturated=stats.saturated_fraction > SATURATED_FRACTION or stats.level_adu >= 0.98 * detector.saturation_adu,
+        faint=signal < max(5 * level_error, FAINT_FRACTION * detector.range_adu),
+    )
+
+
+class Rates:
+    """What the test frames said so far, and the setting to try next.
+
+    Parameters
+    ----------
+    settings : FlatSettings
+    detector : Detector
+    reach : Reach
+    """
+
+    def __init__(self, settings: FlatSettings, detector: Detector, reach: Reach) -> None:
+        self.settings = settings
+        self.detector = detector
+        self.reach = reach
+        self.gamma = 1.0
+        self._points: list[Point] = []
+        self._blind = settings.exposure_step_factor
+
+    @property
+    def target_adu(self) -> float:
+        """The level wanted, above the pedestal."""
+        return self.settings.target_count_rate * self.detector.range_adu
+
+    def error(self, point: Point) -> float:
+        """Return signal / target - 1."""
+        return point.signal_adu / self.target_adu - 1
+
+    def see(self, result: FrameResult) -> Point:
+        """Take in a frame; a value above, or a clip below, the saturation assumed so far corrects it first."""
+        seen = self.detector.having_seen(result.stats.max_adu)
+        point = point_of(result, seen)
+        if seen is not self.detector:
+            # its saturated fraction was counted with the wrong number
+            point = replace(point, saturated=result.stats.level_adu >= 0.98 * seen.saturation_adu)
+            self.detector = seen
+        if self._is_clip(point):
+            self.detector = seen.clipped_at(result.stats.level_adu)
+            self._points = []
+            point = replace(point, saturated=True)
+        self._points.append(point)
+        self._learn_gamma()
+        return point
+
+    def forget(self) -> None:
+        """Drop everything but the last frame: the lamp has moved."""
+        self._points = self._points[-1:]
+
+    def next(self) -> Setting:
+        """Return the setting to try after the last frame."""
+        last = self._points[-1]
+        dose = last.setting.dose(self.gamma)
+        low, high = self._bracket()
+        if last.tells:
+            wanted = self._aimed(last)
+        elif low and high:
+            wanted = math.sqrt(low * high)
+        else:
+            wanted = dose / self._blind if last.saturated else dose * self._blind
+            self._blind = min(self._blind**2, LARGEST_STEP)
+        wanted = min(max(wanted, dose / LARGEST_STEP), dose * LARGEST_STEP)
+        # a panel's exponent is an estimate: across brightnesses the rate is the better guide than the bracket
+        if not self.reach.max_brightness and low and high and not low < wanted < high:
+            wanted = math.sqrt(low * high)
+        return self.reach.nearest(wanted, self.gamma)
+
+    def _aimed(self, last: Point) -> float:
+        """Return the dose for the target from the last rate, or the secant where that says nearly the same."""
+        dose = last.setting.dose(self.gamma)
+        proportional = dose * self.target_adu / last.signal_adu
+        for other in reversed(self._points[:-1]):
+            apart = last.setting.dose(self.gamma) / other.setting.dose(self.gamma)
+            same_lamp = other.setting.brightness == last.setting.brightness
+            if other.tells and same_lamp and abs(math.log(apart)) > AGREEMENT:
+                slope = (last.signal_adu - other.signal_adu) / (dose - other.setting.dose(self.gamma))
+                secant = dose + (self.target_adu - last.signal_adu) / slope if slope > 0 else 0.0
+                return secant if 0.5 * proportional <= secant <= 2 * proportional else proportional
+        return proportional
+
+    def _bracket(self) -> tuple[float, float]:
+        """Return the highest dose known below the target and the lowest above it; 0 where there is none."""
+        below = [p.setting.dose(self.gamma) for p in self._points if not p.saturated and self.error(p) < 0]
+        above = [p.setting.dose(self.gamma) for p in self._points if p.saturated or self.error(p) > 0]
+        low, high = max(below, default=0.0), min(above, default=0.0)
+        if low and high and low >= 0.99 * high:  # they contradict each other: the lamp has moved
+            self.forget()
+            return 0.0, 0.0
+        return low, high
+
+    def _is_clip(self, point: Point) -> bool:
+        """Whether the level stood still under much more light, at the top of its own histogram."""
+        trusted = (SaturationSource.CONFIGURED, SaturationSource.MEASURED)
+        if not self._points or point.saturated or point.faint or self.detector.saturation_source in trusted:
+            return False
+        before = self._points[-1]
+        more = point.setting.dose(self.gamma) / before.setting.dose(self.gamma)
+        still = abs(point.signal_adu - before.signal_adu) <= AGREEMENT * before.signal_adu
+        flat_topped = point.max_adu - self.detector.bias_adu <= 1.15 * point.signal_adu
+        return still and flat_topped and (more >= 1.2 or more <= 1 / 1.2) and point.setting != before.setting
+
+    def _learn_gamma(self) -> None:
+        """Estimate the panel's exponent from the rates at the last two brightnesses."""
+        telling = [p for p in self._points if p.tells and p.setting.brightness]
+        if len(telling) < 2:
+            return
+        last, rest = telling[-1], telling[:-1]
+        b = last.setting.brightness or 1
+        for other in reversed(rest):
+            ratio = b / (other.setting.brightness or 1)
+            if abs(math.log(ratio)) > 0.1:
+                rates = last.signal_adu / last.setting.exposure_us, other.signal_adu / other.setting.exposure_us
+                self.gamma = min(max(math.log(rates[0] / rates[1]) / math.log(ratio), 0.3), 3.0)
+                return
