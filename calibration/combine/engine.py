@@ -1,0 +1,185 @@
+"""`combine_band`: the numba engine behind one pure function (no threads, no files, nothing kept between calls)."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.combine.recipe import BandPlanes, Method, Recipe
+from calibration.errors import CombineError
+
+if TYPE_CHECKING:
+    from calibration.combine.kernels import Params
+
+MAX_FRAMES = 1000
+
+
+def combine_band(
+    frames: NDArray[Any],
+    recipe: Recipe,
+    *,
+    scale: NDArray[np.float32] | None = None,
+    dark: NDArray[np.float32] | None = None,
+    valid: NDArray[np.bool_] | None = None,
+) -> BandPlanes:
+    """Combine a band of rows of n frames, pixel by pixel.
+
+    Each sample is ``(frame - dark) * scale``. Samples that are not finite or not `valid` do not exist.
+
+    Parameters
+    ----------
+    frames : ndarray of uint16 or float32, shape (n, rows, x)
+        1 to 1000 raw frames, in ADU.
+    recipe : Recipe
+    scale : ndarray, shape (n,), optional
+        One factor a frame.
+    dark : ndarray, shape (rows, x) or (n, rows, x), optional
+        Subtracted from each frame, in ADU: one for all, or one a frame.
+    valid : ndarray of bool, shape (n, rows, x), optional
+        False where a sample must not be used.
+
+    Returns
+    -------
+    BandPlanes
+
+    Raises
+    ------
+    CombineError
+        Shapes or dtypes that do not fit, or a number of frames outside 1..1000.
+    """
+    planes, _, _ = _combine(frames, recipe, scale, dark, valid, bounds=False)
+    return planes
+
+
+def survivors(
+    frames: NDArray[Any],
+    recipe: Recipe,
+    *,
+    scale: NDArray[np.float32] | None = None,
+    dark: NDArray[np.float32] | None = None,
+    valid: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """Return which samples `combine_band` keeps, shape (n, rows, x); among equal values all or none.
+
+    `minmax` drops one of several equal extremes; here they are all shown as kept when any is.
+    """
+    _, low, high = _combine(frames, recipe, scale, dark, valid, bounds=True)
+    values = calibrated(frames, scale=scale, dark=dark, valid=valid)
+    return (values >= low) & (values <= high)
+
+
+def calibrated(
+    frames: NDArray[Any],
+    *,
+    scale: NDArray[np.float32] | None = None,
+    dark: NDArray[np.float32] | None = None,
+    valid: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Return the samples that are combined as float32, shape (n, rows, x); NaN where there is none."""
+    values = frames.astype(np.float32)
+    if dark is not None:
+        values -= dark.astype(np.float32)
+    if scale is not None:
+        values *= scale.astype(np.float32)[:, None, None]
+    usable = np.isfinite(values) if valid is None else np.isfinite(values) & valid
+    values[~usable] = np.nan
+    return values
+
+
+def check(
+    frames: NDArray[Any],
+    scale: NDArray[Any] | None,
+    dark: NDArray[Any] | None,
+    valid: NDArray[Any] | None,
+) -> None:
+    """Raise CombineError where arrays do not fit one another."""
+    if frames.ndim != 3 or not 1 <= frames.shape[0] <= MAX_FRAMES:
+        raise CombineError(f"frames of shape {frames.shape}: expected (n, rows, x) with n from 1 to {MAX_FRAMES}")
+    if frames.dtype not in {np.dtype(np.uint16), np.dtype(np.float32)}:
+        raise CombineError(f"frames of {frames.dtype}: expected uint16 or float32")
+    fits = {"scale": (frames.shape[:1],), "dark": (frames.shape[1:], frames.shape), "valid": (frames.shape,)}
+    for name, array in (("scale", scale), ("dark", dark), ("valid", valid)):
+        if array is not None and array.shape not in fits[name]:
+            raise CombineError(f"{name} of shape {array.shape}: expected {' or '.join(map(str, fits[name]))}")
+
+
+def _combine(
+    frames: NDArray[Any],
+    recipe: Recipe,
+    scale: NDArray[Any] | None,
+    dark: NDArray[Any] | None,
+    valid: NDArray[Any] | None,
+    *,
+    bounds: bool,
+) -> tuple[BandPlanes, NDArray[np.float32], NDArray[np.float32]]:
+    from calibration.combine import kernels  # numba takes 0.2 s to import: only who combines pays
+
+    check(frames, scale, dark, valid)
+    n, rows, columns = frames.shape
+    shape, extra = (rows, columns), (rows, columns) if bounds else (0, 0)
+    planes = kernels.Planes(
+        mean=np.empty(shape, np.float32),
+        sigma=np.empty(shape, np.float32),
+        counts=np.empty(shape, np.uint16),
+        mask=np.empty(shape, np.uint8),
+        low=np.empty(extra, np.float32),
+        high=np.empty(extra, np.float32),
+    )
+    pairs, params = kernels.network(n), _params(recipe, n)
+    if frames.dtype == np.uint16 and scale is None and dark is None and valid is None:
+        kernels.combine_u16(frames, pairs, params, planes)
+    else:
+        kernels.combine_f32(
+            frames,
+            np.empty((0, 0, 0), np.bool_) if valid is None else np.ascontiguousarray(valid, dtype=np.bool_),
+            _dark(dark),
+            np.ones(n, np.float32) if scale is None else np.ascontiguousarray(scale, dtype=np.float32),
+            pairs,
+            params,
+            planes,
+        )
+    return (
+        BandPlanes(mean=planes.mean, sigma=planes.sigma, count=planes.counts, mask=planes.mask),
+        planes.low,
+        planes.high,
+    )
+
+
+def _dark(dark: NDArray[Any] | None) -> NDArray[np.float32]:
+    """Return darks as the kernel takes them, shape (0 | 1 | n, rows, x)."""
+    if dark is None:
+        return np.empty((0, 0, 0), np.float32)
+    whole = dark if dark.ndim == 3 else dark[None]
+    return np.ascontiguousarray(whole, dtype=np.float32)
+
+
+def _params(recipe: Recipe, n: int) -> "Params":
+    from calibration.combine import kernels
+
+    numbers = {
+        Method.NONE: kernels.NONE,
+        Method.MEDIAN: kernels.MEDIAN,
+        Method.MINMAX: kernels.MINMAX,
+        Method.SIGMA_CLIP: kernels.SIGMA_CLIP,
+        Method.MAD: kernels.MAD,
+        Method.WINSORIZED: kernels.WINSORIZED,
+        Method.NOISE_MODEL: kernels.NOISE_MODEL,
+    }
+    noise = recipe.noise
+    return kernels.Params(
+        method=numbers[recipe.method_for(n)],
+        k=float(recipe.sigma),
+        iterations=int(recipe.max_iterations),
+        floor=float(recipe.step_adu) / 12**0.5,
+        read_variance=float("nan") if noise is None else float(noise.read_noise_adu) ** 2,
+        inverse_gain=0.0 if noise is None else 1.0 / float(noise.gain_e_adu),
+        pedestal=0.0 if noise is None else float(noise.pedestal_adu),
+        saturation=float("inf") if recipe.saturation_adu is None else float(recipe.saturation_adu),
+        min_count=min_count(recipe, n),
+        factor=recipe.factor_for(n),
+    )
+
+
+def min_count(recipe: Recipe, n: int) -> int:
+    """Return how many samples a pixel must keep not to be marked LOW_COUNT."""
+    return max(1, int(np.ceil(recipe.min_fraction * n)))

@@ -1,0 +1,127 @@
+"""What combining is asked for and what it answers: frozen records, no arithmetic on pixels.
+
+A `Recipe` says how outliers among the n samples of a pixel are found; `BandPlanes` is what becomes of a band of rows.
+The numbers (uncertainty, mask bits, methods) are those every master carries in its planes.
+"""
+
+from dataclasses import dataclass
+from enum import IntFlag, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.combine.truncation import truncation_factor
+
+
+class Method(StrEnum):
+    """How outliers are found. `NOISE_MODEL` is never asked for: it stands in for clipping below 10 frames."""
+
+    SIGMA_CLIP = "sigma_clip"
+    MAD = "mad"
+    WINSORIZED = "winsorized"
+    MINMAX = "minmax"
+    MEDIAN = "median"
+    NONE = "none"
+    NOISE_MODEL = "noise_model"
+
+
+class MaskBit(IntFlag):
+    """Bits of a master's MASK plane."""
+
+    HOT = 1
+    DEAD = 2
+    NOISY = 4
+    SATURATED = 8
+    LOW_COUNT = 16
+    NO_DATA = 32
+    CHANGED = 64
+    INHERITED = 128
+
+
+SMALL_N = 10
+"""Below this many frames the spread of a pixel's own samples cannot tell an outlier (3 sigma: never up to n = 7)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseModel:
+    """The noise one sample should have.
+
+    Variance [ADU²] at a level L: ``read_noise_adu**2 + max(L - pedestal_adu, 0) / gain_e_adu``.
+
+    Attributes
+    ----------
+    read_noise_adu : float
+    gain_e_adu : float
+        Conversion gain in electrons per ADU.
+    pedestal_adu : float
+        Level without any signal; 0 when a dark is subtracted.
+    """
+
+    read_noise_adu: float
+    gain_e_adu: float
+    pedestal_adu: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How the frames of one group are combined.
+
+    Attributes
+    ----------
+    method : Method
+    sigma : float
+        Threshold k of the clipping methods, in standard deviations.
+    max_iterations : int
+        Passes of `sigma_clip` and `mad`.
+    step_adu : float
+        Step of the converter in the units of the *combined* values; `mad` floors its sigma at step / √12.
+    noise : NoiseModel, optional
+        Serves clipping below 10 frames, and the uncertainty of a pixel with a single sample.
+    saturation_adu : float, optional
+        Raw samples at or above it are saturated; None knows no saturation.
+    min_fraction : float
+        Pixels that keep less than this fraction of the frames are marked LOW_COUNT.
+    """
+
+    method: Method = Method.SIGMA_CLIP
+    sigma: float = 3.0
+    max_iterations: int = 5
+    step_adu: float = 1.0
+    noise: NoiseModel | None = None
+    saturation_adu: float | None = None
+    min_fraction: float = 0.5
+
+    def method_for(self, n: int) -> Method:
+        """Return the method used for n frames: the noise model replaces clipping where n is too small for it."""
+        clips = self.method in {Method.SIGMA_CLIP, Method.MAD}
+        return Method.NOISE_MODEL if clips and n < SMALL_N and self.noise is not None else self.method
+
+    def blind_for(self, n: int) -> bool:
+        """Return whether n frames are too few for this method to see a single outlier reliably."""
+        return n < SMALL_N and self.method_for(n) in {Method.SIGMA_CLIP, Method.MAD, Method.WINSORIZED}
+
+    def factor_for(self, n: int) -> float:
+        """Return c (SIGCORR) of ``SIGMA = c s / √COUNT`` for n frames."""
+        return truncation_factor(self.method_for(n), n, self.sigma)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BandPlanes:
+    """A combined band.
+
+    Attributes
+    ----------
+    mean : ndarray of float32, shape (rows, x)
+        In ADU (scaled as asked); NaN where nothing survives.
+    sigma : ndarray of float32, shape (rows, x)
+        1σ uncertainty of `mean`: c·s/√count, s with ddof 1 over the survivors; NaN where count < 2 and no noise model.
+    count : ndarray of uint16, shape (rows, x)
+        Surviving samples.
+    mask : ndarray of uint8, shape (rows, x)
+        `MaskBit` SATURATED, LOW_COUNT and NO_DATA.
+    """
+
+    mean: NDArray[np.float32]
+    sigma: NDArray[np.float32]
+    count: NDArray[np.uint16]
+    mask: NDArray[np.uint8]

@@ -1,0 +1,307 @@
+"""What makes a master of a stack: scale factors, normalisation, uncertainties, and the flags of single pixels.
+
+Pure arithmetic on arrays. Combining itself is `calibration.combine`; what a master is worth is `master_quality`.
+Masters keep the pedestal (BIASSUB F): a dark is subtracted from a frame as it stands, a bias never with it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.combine import BandPlanes, MaskBit, NoiseModel
+from calibration.errors import CombineError
+from calibration.frames import FrameKind
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+
+SKETCH_PIXELS = 8_000_000
+"""About this many pixels of a master are looked at for its global numbers."""
+
+
+class Normalisation(StrEnum):
+    """What a flat is divided by; all robust, so that no defect moves it."""
+
+    MEAN = "mean"
+    MEDIAN = "median"
+    MAX = "max"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sketch:
+    """Every `stride`-th row of a master's planes, from which its global numbers are taken.
+
+    Attributes
+    ----------
+    planes : BandPlanes
+        Of those rows.
+    stride : int
+    height : int
+        Rows of the whole master.
+    """
+
+    planes: BandPlanes
+    stride: int
+    height: int
+
+
+def sketch_stride(shape: tuple[int, int]) -> int:
+    """Return the stride with which a sketch of an image of this shape (y, x) is taken."""
+    return max(1, shape[0] * shape[1] // SKETCH_PIXELS)
+
+
+def flat_scales(levels_adu: Sequence[float], dark_levels_adu: Sequence[float]) -> F32:
+    """Return the factor of each flat: mean net level of the set over its own net level.
+
+    Parameters
+    ----------
+    levels_adu : sequence of float
+        Level of each flat (`FrameStats.level_adu`), pedestal included.
+    dark_levels_adu : sequence of float
+        Level of the dark that is subtracted from each, in the same region.
+
+    Raises
+    ------
+    CombineError
+        A flat is not brighter than its dark.
+    """
+    net = np.asarray(levels_adu, np.float64) - np.asarray(dark_levels_adu, np.float64)
+    if net.size == 0 or not np.all(net > 0):
+        raise CombineError("a flat is not brighter than its dark: it cannot be scaled")
+    return np.asarray(net.mean() / net, np.float32)
+
+
+def with_dark(sigma: F32, dark_sigmas: Sequence[F32], shares: Sequence[float]) -> F32:
+    """Return the uncertainty of a flat with that of its darks in quadrature.
+
+    A dark's error is the same in every flat it is subtracted from, so it does not average out. `shares` are the
+    (scaled) fractions of the flats each dark served.
+    """
+    variance = sigma.astype(np.float64) ** 2
+    for dark, share in zip(dark_sigmas, shares, strict=True):
+        variance += (share * np.nan_to_num(dark.astype(np.float64))) ** 2
+    return np.sqrt(variance).astype(np.float32)
+
+
+def central_level(values: NDArray[np.floating]) -> float:
+    """Return the clipped median of the central 50 % x 50 %, the region of `FrameStats.level_adu`."""
+    height, width = values.shape
+    part = values[height // 4 : height - height // 4, width // 4 : width - width // 4]
+    return clipped(part)[0]
+
+
+def clipped(values: NDArray[np.floating], *, k: float = 3.0) -> tuple[float, float, float]:
+    """Return median, mean and standard deviation after clipping by k robust sigmas about the median, until settled."""
+    x = np.asarray(values, np.float64).ravel()
+    x = x[np.isfinite(x)]
+    if x.size == 0:
+        return float("nan"), float("nan"), float("nan")
+    for _ in range(10):
+        low, centre, high = np.percentile(x, [15.865, 50.0, 84.135])
+        reach = k * max((high - low) / 2, 1e-12)
+        keep = np.abs(x - centre) <= reach
+        if keep.all():
+            break
+        x = x[keep]
+    return float(np.median(x)), float(x.mean()), float(x.std())
+
+
+def normalisation_factor(sketch: Sketch, how: Normalisation) -> float:
+    """Return what a flat is divided by (FLATNORM), from its good pixels.
+
+    `mean` is the mean within 5 robust sigmas of the median, `median` the median, `max` the 99.9th percentile, which
+    stands for the brightest part where a hot pixel's maximum would stand for nothing.
+
+    Raises
+    ------
+    CombineError
+        There is no light in it.
+    """
+    good = sketch.planes.mean[(sketch.planes.mask & (MaskBit.NO_DATA | MaskBit.SATURATED)) == 0]
+    if good.size == 0:
+        raise CombineError("a flat without good pixels cannot be normalised")
+    if how is Normalisation.MAX:
+        factor = float(np.percentile(good, 99.9))
+    elif how is Normalisation.MEDIAN:
+        factor = float(np.median(good))
+    else:
+        factor = clipped(good, k=5.0)[1]
+    if not factor > 0:
+        raise CombineError(f"a flat of level {factor:.1f} ADU cannot be normalised")
+    return factor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Background:
+    """The smooth part of a master: medians of boxes, joined by straight lines.
+
+    Attributes
+    ----------
+    boxes : ndarray of float32, shape (my, mx)
+        Median of each box.
+    columns : ndarray of float32, shape (my, x)
+        The same, interpolated along the rows of the image.
+    centres_y : ndarray of float, shape (my,)
+        Row of each box's centre.
+    """
+
+    boxes: F32
+    columns: F32
+    centres_y: NDArray[np.float64]
+
+    def rows(self, start: int, stop: int, step: int = 1) -> F32:
+        """Return the background of rows start, start + step … below stop, shape (rows, x)."""
+        y = np.arange(start, stop, step)
+        place = np.interp(y, self.centres_y, np.arange(len(self.centres_y)))
+        low = np.minimum(place.astype(np.intp), max(0, len(self.centres_y) - 2))
+        high = np.minimum(low + 1, len(self.centres_y) - 1)
+        part = (place - low).astype(np.float32)[:, None]
+        return np.asarray(self.columns[low] * (1 - part) + self.columns[high] * part, np.float32)
+
+
+def background(sketch: Sketch, *, box: int = 64) -> Background:
+    """Return the background of a master in boxes of about `box` pixels (smaller ones for small images)."""
+    rows, width = sketch.planes.mean.shape
+    side = max(8, min(box, sketch.height // 4, width // 4))
+    edges_y = _edges(rows, max(1, side // sketch.stride))
+    edges_x = _edges(width, side)
+    boxes = np.empty((len(edges_y) - 1, len(edges_x) - 1), np.float32)
+    for i, (y0, y1) in enumerate(pairwise(edges_y)):
+        strip = sketch.planes.mean[y0:y1]
+        for j, (x0, x1) in enumerate(pairwise(edges_x)):
+            values = strip[:, x0:x1]
+            good = values[np.isfinite(values)]
+            boxes[i, j] = np.median(good) if good.size else np.nan
+    boxes[~np.isfinite(boxes)] = np.nanmedian(boxes) if np.isfinite(boxes).any() else 0.0
+    centres_x = (edges_x[1:] + edges_x[:-1] - 1) / 2
+    columns = np.stack([np.interp(np.arange(width), centres_x, row) for row in boxes]).astype(np.float32)
+    centres_y = (edges_y[1:] + edges_y[:-1] - 1) / 2 * sketch.stride
+    return Background(boxes=boxes, columns=columns, centres_y=centres_y)
+
+
+def _edges(size: int, side: int) -> NDArray[np.intp]:
+    """Edges of equal boxes of about `side` over `size`."""
+    return np.linspace(0, size, max(1, round(size / side)) + 1).astype(np.intp)
+
+
+HOT_SIGMAS = 8.0
+"""Height of the hot flag's threshold in robust standard deviations of the master about its background."""
+
+SURE = 4.0
+"""A pixel is flagged when it is beyond a threshold by this many of its own SIGMA: noise alone does not flag it."""
+
+FLAT_HOT, FLAT_DEAD = 1.5, 0.5
+"""Response relative to its surroundings beyond which a flat's pixel is no pixel."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Thresholds:
+    """What flags the pixels of one master.
+
+    Attributes
+    ----------
+    kind : FrameKind
+    background : Background
+    hot_adu : float
+        Biases and darks: excess over the background; flats: unused.
+    noise_adu : float
+        Typical standard deviation of a sample.
+    noise_limit : float
+        A pixel is NOISY beyond this multiple of the noise it should have.
+    level : float
+        Typical value of the background.
+    samples, factor : int, float
+        Frames, and c of ``SIGMA = c s / √COUNT``.
+    gain_e_adu : float, optional
+        Gives the shot noise of hot pixels; without it they are not judged NOISY.
+    """
+
+    kind: FrameKind
+    background: Background
+    hot_adu: float
+    noise_adu: float
+    noise_limit: float
+    level: float
+    samples: int
+    factor: float
+    gain_e_adu: float | None = None
+
+
+def thresholds(
+    kind: FrameKind, sketch: Sketch, *, samples: int, factor: float, noise: NoiseModel | None = None
+) -> Thresholds:
+    """Return what flags the pixels of a master of `samples` frames.
+
+    The hot threshold is 8 robust sigmas of the master about its background. The noise limit is 1.5 times the typical
+    noise plus 5 standard errors of a standard deviation of so few samples, ``1 / √(2 (n - 1))``.
+    """
+    smooth = background(sketch)
+    residual = sketch.planes.mean - smooth.rows(0, sketch.height, sketch.stride)[: len(sketch.planes.mean)]
+    spread = clipped(residual)[2]
+    scatter = 5.0 / np.sqrt(2.0 * max(samples - 1, 1))
+    return Thresholds(
+        kind=kind,
+        background=smooth,
+        hot_adu=HOT_SIGMAS * spread,
+        noise_adu=clipped(deviation(sketch.planes.sigma, sketch.planes.count, factor))[0],
+        noise_limit=1.5 + float(scatter),
+        level=float(np.median(smooth.boxes)),
+        samples=samples,
+        factor=factor,
+        gain_e_adu=None if noise is None else noise.gain_e_adu,
+    )
+
+
+def deviation(sigma: F32, count: NDArray[np.uint16], factor: float) -> F32:
+    """Return the standard deviation of a pixel's samples from its planes: ``s = SIGMA √COUNT / c``."""
+    return np.asarray(sigma * np.sqrt(count.astype(np.float32)) / np.float32(factor), np.float32)
+
+
+def flag_rows(rows: BandPlanes, start: int, limits: Thresholds) -> U8:
+    """Return the mask of some rows with HOT, DEAD and NOISY added.
+
+    Parameters
+    ----------
+    rows : BandPlanes
+        Planes of a master, flats before their normalisation.
+    start : int
+        First row.
+    limits : Thresholds
+    """
+    mean = rows.mean
+    smooth = limits.background.rows(start, start + len(mean))
+    known = np.nan_to_num(rows.sigma)  # a single frame has no sigma: its value is taken as it is
+    if limits.kind is FrameKind.FLAT:
+        hot = mean - SURE * known > FLAT_HOT * smooth
+        dead = mean + SURE * known < FLAT_DEAD * smooth
+    else:
+        hot = mean - smooth - SURE * known > limits.hot_adu
+        dead = mean - smooth + SURE * known < -limits.hot_adu
+    flags = rows.mask.copy()
+    flags[hot] |= np.uint8(MaskBit.HOT)
+    flags[dead] |= np.uint8(MaskBit.DEAD)
+    flags[_noisy(rows, smooth, hot, limits)] |= np.uint8(MaskBit.NOISY)
+    return flags
+
+
+def _noisy(rows: BandPlanes, smooth: F32, hot: NDArray[np.bool_], limits: Thresholds) -> NDArray[np.bool_]:
+    s = deviation(rows.sigma, rows.count, limits.factor)
+    variance = np.full(s.shape, limits.noise_adu**2, np.float32)
+    if limits.kind is FrameKind.FLAT:
+        variance *= np.maximum(smooth / max(limits.level, 1e-6), 0.05)  # shot noise follows the light
+    elif limits.gain_e_adu is not None:
+        variance += np.maximum(rows.mean - smooth, 0.0) / np.float32(limits.gain_e_adu)
+    judged = np.isfinite(s) & (limits.samples > 2)
+    if limits.kind is not FrameKind.FLAT and limits.gain_e_adu is None:
+        judged &= ~hot
+    return np.asarray(judged & (s > limits.noise_limit * np.sqrt(variance)), np.bool_)
+
+
+def inherit(mask: U8, dark_mask: U8) -> U8:
+    """Return a flat's mask with what its dark says of the same pixels: those flags, and INHERITED beside them."""
+    passed = dark_mask & np.uint8(MaskBit.HOT | MaskBit.NOISY | MaskBit.SATURATED | MaskBit.NO_DATA)
+    return np.asarray(mask | passed | np.where(passed, np.uint8(MaskBit.INHERITED), np.uint8(0)), np.uint8)

@@ -1,0 +1,168 @@
+"""The engine equals its astropy twin mask for mask, and keeps its word at the edges."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from calibration.combine import MaskBit, Method, NoiseModel, Recipe, combine_band, reference, survivors
+from calibration.errors import CombineError
+
+ASKED = [m for m in Method if m is not Method.NOISE_MODEL]
+NOISE = NoiseModel(read_noise_adu=6.0, gain_e_adu=0.8, pedestal_adu=500.0)
+
+
+def frames_of(n: int, *, seed: int = 0, shape: tuple[int, int] = (2, 300)) -> np.ndarray:
+    """Integers with read noise, a few cosmic hits and cold samples."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(500.0, 6.0, (n, *shape))
+    values[rng.random(values.shape) < 0.02] += 900.0
+    values[rng.random(values.shape) < 0.01] -= 300.0
+    return np.clip(np.rint(values), 0, 65535).astype(np.uint16)
+
+
+def assert_same(frames: np.ndarray, recipe: Recipe, **calibration: np.ndarray) -> None:
+    ours = combine_band(frames, recipe, **calibration)
+    theirs = reference.combine_band(frames, recipe, **calibration)
+    np.testing.assert_array_equal(ours.count, theirs.count)
+    np.testing.assert_array_equal(ours.mask, theirs.mask)
+    np.testing.assert_allclose(ours.mean, theirs.mean, rtol=3e-7, atol=1e-5)
+    np.testing.assert_allclose(ours.sigma, theirs.sigma, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("method", "n"), list(product(ASKED, [1, 2, 3, 5, 9, 10, 25, 40])))
+def test_every_method_equals_its_twin(method: Method, n: int) -> None:
+    assert_same(frames_of(n, seed=n), Recipe(method=method, saturation_adu=1300.0))
+
+
+@pytest.mark.parametrize(("method", "n"), list(product(ASKED, [2, 7, 30])))
+def test_calibrated_samples_equal_the_twin(method: Method, n: int) -> None:
+    frames = frames_of(n, seed=90 + n, shape=(3, 270))
+    rng = np.random.default_rng(n)
+    calibration = {
+        "scale": rng.normal(1.0, 0.05, n).astype(np.float32),
+        "dark": rng.normal(100.0, 3.0, frames.shape[1:]).astype(np.float32),
+        "valid": rng.random(frames.shape) > 0.1,
+    }
+    recipe = Recipe(method=method, saturation_adu=1300.0, step_adu=1.0)
+    assert_same(frames, recipe, **calibration)
+    if method is not Method.MINMAX:
+        np.testing.assert_array_equal(
+            survivors(frames, recipe, **calibration), reference.survivors(frames, recipe, **calibration)
+        )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    frames=hnp.arrays(
+        np.uint16, st.tuples(st.integers(1, 24), st.just(1), st.integers(1, 6)), elements=st.integers(0, 9)
+    ),
+    method=st.sampled_from(ASKED),
+    sigma=st.sampled_from([1.5, 2.0, 3.0]),
+)
+def test_ties_of_small_integers_equal_the_twin(frames: np.ndarray, method: Method, sigma: float) -> None:
+    assert_same(frames, Recipe(method=method, sigma=sigma))
+
+
+@pytest.mark.parametrize("n", [3, 5, 7])
+def test_noise_model_rejects_the_outlier_that_clipping_cannot_see(n: int) -> None:
+    frames = np.full((n, 1, 4), 500, np.uint16)
+    frames[0, 0, 1] = 900
+    blind = combine_band(frames, Recipe())
+    seeing = combine_band(frames, Recipe(noise=NOISE))
+    assert blind.count[0, 1] == n
+    assert seeing.count[0].tolist() == [n, n - 1, n, n]
+    assert seeing.mean[0, 1] == 500.0
+    assert_same(frames_of(n), Recipe(noise=NOISE))
+
+
+def test_noise_model_serves_only_below_ten_frames() -> None:
+    recipe = Recipe(noise=NOISE)
+    assert recipe.method_for(9) is Method.NOISE_MODEL
+    assert recipe.method_for(10) is Method.SIGMA_CLIP
+    assert not recipe.blind_for(9)
+    assert Recipe().blind_for(9)
+    assert not Recipe(method=Method.MINMAX).blind_for(3)
+
+
+def test_nan_and_invalid_samples_do_not_exist() -> None:
+    frames = frames_of(12).astype(np.float32)
+    valid = np.ones(frames.shape, np.bool_)
+    frames[3, 0, 5] = np.nan
+    frames[4, 0, 5] = np.inf
+    valid[5, 0, 5] = False
+    result = combine_band(frames, Recipe(method=Method.NONE), valid=valid)
+    kept = np.delete(frames[:, 0, 5], [3, 4, 5]).astype(np.float64)
+    assert result.count[0, 5] == 9
+    assert result.mean[0, 5] == np.float32(kept.mean())
+    assert result.sigma[0, 5] == pytest.approx(kept.std(ddof=1) / 3.0, rel=1e-6)
+
+
+def test_each_frame_may_have_its_own_dark() -> None:
+    frames = frames_of(12, shape=(2, 9))
+    darks = np.arange(12 * 18, dtype=np.float32).reshape(12, 2, 9)
+    assert_same(frames, Recipe(), dark=darks)
+    same = np.broadcast_to(darks[:1], darks.shape)
+    one, each = (combine_band(frames, Recipe(), dark=d) for d in (darks[0], same))
+    np.testing.assert_array_equal(one.mean, each.mean)
+
+
+def test_pixel_without_samples_is_no_data() -> None:
+    frames = np.full((4, 1, 3), np.nan, np.float32)
+    frames[:, 0, 0] = 7.0
+    result = combine_band(frames, Recipe())
+    assert np.isnan(result.mean[0, 1])
+    assert np.isnan(result.sigma[0, 1])
+    assert result.count[0].tolist() == [4, 0, 0]
+    assert result.mask[0].tolist() == [0, MaskBit.NO_DATA | MaskBit.LOW_COUNT, MaskBit.NO_DATA | MaskBit.LOW_COUNT]
+
+
+def test_single_frame_is_itself_with_the_noise_it_should_have() -> None:
+    frames = np.array([[[500, 900]]], np.uint16)
+    assert np.isnan(combine_band(frames, Recipe()).sigma).all()
+    result = combine_band(frames, Recipe(method=Method.NONE, noise=NOISE))
+    assert result.mean.tolist() == [[500.0, 900.0]]
+    np.testing.assert_allclose(result.sigma, [[6.0, (36.0 + 500.0) ** 0.5]], rtol=1e-6)
+
+
+def test_saturation_is_marked_only_when_it_reaches_the_mean() -> None:
+    frames = frames_of(20, shape=(1, 3), seed=3)
+    frames[:, 0, 1] = 60000
+    frames[2, 0, 2] = 60000  # one cosmic hit, clipped
+    result = combine_band(frames, Recipe(saturation_adu=60000.0))
+    assert (result.mask & MaskBit.SATURATED).astype(bool).tolist() == [[False, True, False]]
+
+
+def test_a_thousand_frames_of_full_range() -> None:
+    rng = np.random.default_rng(1)
+    frames = rng.integers(0, 65536, (1000, 1, 33), dtype=np.uint16)
+    assert_same(frames, Recipe())
+    assert_same(frames, Recipe(method=Method.MEDIAN))
+
+
+def test_mean_and_spread_of_large_values_keep_their_digits() -> None:
+    frames = (np.arange(40, dtype=np.uint16)[:, None, None] % 2 + 65000).astype(np.uint16)
+    frames = np.repeat(frames, 5, axis=2)
+    result = combine_band(frames, Recipe(method=Method.NONE))
+    assert result.mean[0, 0] == np.float32(65000.5)
+    assert result.sigma[0, 0] == pytest.approx(np.std([0, 1] * 20, ddof=1) / 40**0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("frames", "calibration"),
+    [
+        (np.zeros((2, 2), np.uint16), {}),
+        (np.zeros((0, 2, 2), np.uint16), {}),
+        (np.zeros((1001, 1, 1), np.uint16), {}),
+        (np.zeros((2, 2, 2), np.int32), {}),
+        (np.zeros((2, 2, 2), np.uint16), {"scale": np.ones(3, np.float32)}),
+        (np.zeros((2, 2, 2), np.uint16), {"dark": np.ones((2, 3), np.float32)}),
+        (np.zeros((2, 2, 2), np.uint16), {"valid": np.ones((1, 2, 2), np.bool_)}),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(frames: np.ndarray, calibration: dict[str, np.ndarray]) -> None:
+    with pytest.raises(CombineError):
+        combine_band(frames, Recipe(), **calibration)
