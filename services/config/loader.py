@@ -18,7 +18,6 @@ from pydantic_core import ErrorDetails
 from services.config import allowed
 from services.config.models import IGNORED_SECTIONS, NOT_USED, Config, LoadedConfig
 from services.config.positions import Key, Node, Problem, from_mapping, parse, read, with_value
-from services.config.rehearsal import with_simulated_light
 from services.config.rules import findings
 from services.config.spellings import Translation
 from services.config.values import PlainFloat, PlainInt
@@ -74,8 +73,7 @@ def _build(
     found.extend(wrong)
     if found:
         raise ConfigInvalid("\n".join(str(problem) for problem in sorted(set(found))))
-    loaded = LoadedConfig(config=config, path=path, notes=(*translated.notes, *_notes(config, tree)))
-    return with_simulated_light(loaded) if config.camera.is_simulator else loaded
+    return LoadedConfig(config=config, path=path, notes=(*translated.notes, *_notes(config, tree)))
 
 
 def _overlaid(tree: Node, overrides: Mapping[str, tuple[str, Any]]) -> Node:

@@ -1,6 +1,6 @@
 """The same configuration on the simulated observatory: what `--simulator` changes, and nothing else."""
 
-from services.config.models import Config, Device, FlatPanel, Hooks, LoadedConfig
+from services.config.models import Device, Hooks, LoadedConfig
 
 FOLDER = "simulated"
 
@@ -14,7 +14,7 @@ def simulated(loaded: LoadedConfig) -> LoadedConfig:
     """
     config = loaded.config
     if config.camera.is_simulator:
-        return with_simulated_light(loaded)
+        return loaded
     notes = [f"--simulator: the simulated observatory; files go to {loaded.root / FOLDER}"]
     if config.hooks != Hooks():
         notes.append("--simulator: hooks are not run")
@@ -28,20 +28,7 @@ def simulated(loaded: LoadedConfig) -> LoadedConfig:
             "safety_monitor": _on_simulator(config.safety_monitor),
         }
     )
-    return with_simulated_light(loaded.model_copy(update={"config": changed, "notes": (*loaded.notes, *notes)}))
-
-
-def with_simulated_light(loaded: LoadedConfig) -> LoadedConfig:
-    """Return a simulator's configuration with a flat panel: nobody holds a lamp before a simulated telescope.
-
-    `flat_panel: {enabled: false}` keeps it away.
-    """
-    config: Config = loaded.config
-    if config.flat_panel is not None or config.flat_capture.source == "sky":
-        return loaded
-    changed = config.model_copy(update={"flat_panel": FlatPanel()})
-    note = "flat_panel: none is configured; the simulated observatory brings its own"
-    return loaded.model_copy(update={"config": changed, "notes": (*loaded.notes, note)})
+    return loaded.model_copy(update={"config": changed, "notes": (*loaded.notes, *notes)})
 
 
 def _on_simulator(device: Device | None) -> Device | None:

@@ -1,4 +1,4 @@
-"""YAML of a simulated observatory → the simulator's parameter records, with the same care for places as the main file."""
+"""YAML of a simulated observatory → the simulator's parameter records, with the care for places of the main file."""
 
 import json
 import re

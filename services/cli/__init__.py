@@ -1,0 +1,1 @@
+"""Commands: parse, call, render; nothing else. Everything heavy is imported inside the functions."""

@@ -1,0 +1,35 @@
+"""`nightcal config check|show|schema`."""
+
+import json
+from pathlib import Path
+
+from services.cli.parameters import default_config
+from services.errors import Exit
+
+
+def check(path: Path | None) -> int:
+    """Load a configuration and say what of it is not used; errors are raised."""
+    from services.config import load
+
+    loaded = load(path or default_config())
+    for note in loaded.notes:
+        print(note)
+    print(f"{loaded.path}: understood; files go to {loaded.root}")
+    return Exit.DONE
+
+
+def print_effective(path: Path | None, *, simulator: bool) -> int:
+    """Print the effective configuration."""
+    from services.config import load, show, simulated
+
+    loaded = load(path or default_config())
+    print(show(simulated(loaded) if simulator else loaded), end="")
+    return Exit.DONE
+
+
+def print_schema() -> int:
+    """Print the JSON schema."""
+    from services.config import schema
+
+    print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    return Exit.DONE

@@ -1,0 +1,66 @@
+"""How a command ends: whatever is raised becomes a message that says what to do, and the exit code of the contract."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.main import get_command
+
+from services.errors import Exit, ServiceError, meaning
+
+REHEARSE = "To rehearse without a camera, add --simulator."
+
+
+def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: str) -> int:
+    """Parse, call, and return the exit code; never raises for what a user can cause."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:  # a Windows console in an old code page lacks µ and °
+            reconfigure(errors="replace")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = get_command(app).main(words, prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except typer.Abort:
+        return Exit.INTERRUPTED
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has had enough; nothing may be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Exception as error:  # noqa: BLE001 - told apart by _failed, which raises what no user can cause
+        return _failed(error, words)
+    return code if isinstance(code, int) else Exit.DONE
+
+
+def complain(code: str, detail: str = "", *, rehearse: bool = False) -> None:
+    """Print what a code means, the detail, and what to do about it, on standard error."""
+    said = meaning(code)
+    lines = [f"nightcal: {said.text}", *(f"  {line}" for line in detail.splitlines()), f"What to do: {said.advice}."]
+    if rehearse:
+        lines.append(REHEARSE)
+    print("\n".join(lines), file=sys.stderr)
+
+
+def concerns_camera(code: str | None) -> bool:
+    """Whether a rehearsal would have gone on where this stopped."""
+    return code is not None and meaning(code).exit == Exit.DEVICE and code != "camera_busy"
+
+
+def _failed(error: Exception, words: Sequence[str]) -> int:
+    show = getattr(error, "show", None)
+    if show is not None and hasattr(error, "exit_code"):  # a usage error of the parser, which knows its own text
+        show()
+        return int(error.exit_code)
+    if isinstance(error, ServiceError):
+        complain(error.code, error.detail, rehearse=concerns_camera(error.code) and "--simulator" not in words)
+        return error.exit
+    from drivers.errors import DriverError
+
+    if isinstance(error, DriverError):
+        complain(error.code, str(error), rehearse="--simulator" not in words)
+        return meaning(error.code).exit or Exit.DEVICE
+    raise error

@@ -1,0 +1,181 @@
+"""Events of a run as sentences an observer reads; None for what is not worth a line."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from services.errors import meaning
+from services.events import Event, EventName
+
+Data = Mapping[str, Any]
+EVERY = 10
+"""A stored frame gets a line when its number is a multiple of this; progress bars show each."""
+
+
+def sentence(event: Event) -> str | None:
+    """Return the sentence for an event, without its time."""
+    tell = _SENTENCES.get(event.name)
+    return None if tell is None else tell(event.data)
+
+
+def title(data: Data) -> str:
+    """Return the name of a group: "flat L", "dark 5 s", "bias"."""
+    kind = str(data.get("kind", "")).lower()
+    parts = [kind, str(data.get("filter") or "")]
+    if kind == "dark":
+        parts.append(seconds(data.get("exposure_us")))
+    return " ".join(part for part in parts if part)
+
+
+def seconds(exposure_us: int | None) -> str:
+    """Return an exposure in seconds, "" when it is not known."""
+    return "" if exposure_us is None else f"{exposure_us / 1e6:g} s"
+
+
+def cooling(data: Data) -> str:
+    """Return where the cooling stands."""
+    power = data.get("cooler_power_pct")
+    shown = "" if power is None else f", cooler {power:.0f} %"
+    return f"cooling: {_celsius(data.get('ccd_temp_c'))} → {_celsius(data.get('target_c'))}{shown}"
+
+
+def _run_started(data: Data) -> str:
+    told = " on the simulated observatory" if data.get("simulated") else ""
+    return f"run started{told}: {', '.join(map(str, data.get('steps', ())))} → {data.get('root', '')}"
+
+
+def _run_finished(data: Data) -> str | None:
+    code = data.get("code")
+    return None if code is None else f"run stopped: {meaning(code).text}"
+
+
+def _group_started(data: Data) -> str:
+    settings = [
+        "" if data.get("gain") is None else f"gain {data['gain']}",
+        "" if data.get("set_temp_c") is None else _celsius(data["set_temp_c"]),
+    ]
+    shown = ", ".join(part for part in settings if part)
+    there = f", {data['have']} there already" if data.get("have") else ""
+    return f"{title(data)}: {data.get('wanted')} wanted{there}{f' ({shown})' if shown else ''}"
+
+
+def _group_finished(data: Data) -> str:
+    refused = f", {data['refused']} refused" if data.get("refused") else ""
+    code = data.get("code")
+    why = f": {meaning(code).text} — {meaning(code).advice}" if code else ""
+    return f"{title(data)}: {data.get('status')}, {data.get('accepted')} kept{refused}{why}"
+
+
+def _frame_stored(data: Data) -> str | None:
+    number, wanted = data.get("frame_no") or 0, data.get("wanted")
+    if number % EVERY and number != wanted:
+        return None
+    return f"{title(data)}: {number}/{wanted}, level {data.get('level_adu', 0):.0f} ADU{_at(data.get('ccd_temp_c'))}"
+
+
+def _frame_refused(data: Data) -> str:
+    reasons = "; ".join(meaning(code).text for code in data.get("codes", ()))
+    return f"{title(data)}: frame refused: {reasons}"
+
+
+def _adjusted(data: Data) -> str:
+    lamp = _lamp(data)
+    return (
+        f"flat {data.get('filter') or ''}: test {data.get('attempt')}, {seconds(data.get('exposure_us'))}{lamp}: "
+        f"{data.get('level_adu', 0):.0f} ADU, wanted {data.get('target_adu', 0):.0f}"
+    ).replace("flat :", "flat:")
+
+
+def _settled(data: Data) -> str:
+    name = f"flat {data['filter']}" if data.get("filter") else "flat"
+    exposure = seconds(data.get("exposure_us"))
+    return f"{name}: {exposure}{_lamp(data)} gives {data.get('level_adu', 0):.0f} ADU ({data.get('attempts')} tests)"
+
+
+def _stable(data: Data) -> str:
+    return f"cooled: stable at {_celsius(data.get('ccd_temp_c'))} after {data.get('seconds', 0):.0f} s"
+
+
+def _stalled(data: Data) -> str:
+    code = data.get("code")
+    why = f": {meaning(code).text}" if code else ""
+    return f"cooling stalled at {_celsius(data.get('ccd_temp_c'))}, wanted {_celsius(data.get('target_c'))}{why}"
+
+
+def _detector(data: Data) -> str:
+    gain = data.get("k_adu_e")
+    shown = f", {gain:.3f} ADU/e-" if gain else ""
+    return f"detector: pedestal {_adu(data.get('bias_adu'))}, saturation {_adu(data.get('saturation_adu'))}{shown}"
+
+
+def _master_built(data: Data) -> str:
+    doubt = "" if data.get("status") in (None, "built") else f", {data['status']}"
+    name = str(data.get("path", "")).rpartition("/")[2]
+    return f"{name}: {data.get('n')} frames{doubt}"
+
+
+def _master_refused(data: Data) -> str:
+    code = str(data.get("code"))
+    return f"no master {title(data)}: {meaning(code).text} — {meaning(code).advice}"
+
+
+def _warning(data: Data) -> str:
+    code = str(data.get("code"))
+    return f"warning: {meaning(code).text}: {data.get('detail') or meaning(code).advice}"
+
+
+def _device(what: str) -> Callable[[Data], str]:
+    def tell(data: Data) -> str:
+        parts = [str(data.get("device", "device")), what, str(data.get("name") or data.get("detail") or "")]
+        return " ".join(part for part in parts if part)
+
+    return tell
+
+
+def _safety(what: str) -> Callable[[Data], str]:
+    return lambda data: f"safety: {what} {data.get('detail') or ''}".rstrip()
+
+
+def _lamp(data: Data) -> str:
+    level = data.get("panel_brightness")
+    return "" if level is None else f" at brightness {level}"
+
+
+def _celsius(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f} °C"
+
+
+def _at(value: float | None) -> str:
+    return "" if value is None else f", {value:.1f} °C"
+
+
+def _adu(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f} ADU"
+
+
+_SENTENCES: dict[EventName, Callable[[Data], str | None]] = {
+    EventName.RUN_STARTED: _run_started,
+    EventName.RUN_FINISHED: _run_finished,
+    EventName.STEP_STARTED: lambda data: f"— {data.get('step')} —",
+    EventName.GROUP_STARTED: _group_started,
+    EventName.GROUP_FINISHED: _group_finished,
+    EventName.FRAME_STORED: _frame_stored,
+    EventName.FRAME_REFUSED: _frame_refused,
+    EventName.FLAT_EXPOSURE_ADJUSTED: _adjusted,
+    EventName.FLAT_SETTLED: _settled,
+    EventName.COOLING_CHANGED: cooling,
+    EventName.COOLING_STABLE: _stable,
+    EventName.COOLING_STALLED: _stalled,
+    EventName.DEVICE_CONNECTED: _device("connected"),
+    EventName.DEVICE_LOST: _device("lost"),
+    EventName.DEVICE_RESTORED: _device("is back"),
+    EventName.FILTER_CHANGED: lambda data: f"filter {data.get('filter')}",
+    EventName.COVER_CHANGED: lambda data: f"cover {data.get('cover')}",
+    EventName.SAFETY_SAFE: _safety("safe"),
+    EventName.SAFETY_UNSAFE: _safety("unsafe"),
+    EventName.SAFETY_STALE: _safety("no answer"),
+    EventName.DETECTOR_MEASURED: _detector,
+    EventName.MASTER_BUILT: _master_built,
+    EventName.MASTER_REFUSED: _master_refused,
+    EventName.STORAGE_LOW: lambda data: f"storage: {data.get('free_mb', 0):.0f} MB free",
+    EventName.WARNING_RAISED: _warning,
+}

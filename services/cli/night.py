@@ -1,0 +1,211 @@
+"""`nightcal run`: from the command line's words to a run of the workflow, and from its result to what a user reads."""
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from services.cli.failures import complain, concerns_camera
+from services.cli.parameters import LogLevel, StepChoice, default_config
+from services.cli.prompts import asker, is_terminal
+from services.errors import Usage
+
+if TYPE_CHECKING:
+    from services.config import LoadedConfig
+    from services.events import Event
+    from services.workflow.options import RunOptions, RunResult
+
+_ONLY = {StepChoice.DARKS: "--darks-only", StepChoice.FLATS: "--flats-only", StepChoice.MASTERS: "--masters-only"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a command line asked for.
+
+    Attributes
+    ----------
+    config : Path or None
+        None: the default file.
+    overrides : mapping
+        Options that stand for keys of the configuration, as `services.config.load` takes them.
+    dark_times : str
+        `all`, `bias` or `science`.
+    """
+
+    config: Path | None = None
+    step: StepChoice = StepChoice.ALL
+    no_confirm: bool = False
+    debug: bool = False
+    log_level: LogLevel = LogLevel.INFO
+    skip_cooling: bool = False
+    skip_warmup: bool = False
+    simulator: bool = False
+    dry_run: bool = False
+    until: str | None = None
+    fresh: bool = False
+    dark_times: str = "all"
+    overrides: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+
+
+def chosen_step(step: StepChoice | None, only: Sequence[StepChoice]) -> StepChoice:
+    """Return the step that `--step` and the `--…-only` options name together.
+
+    Raises
+    ------
+    Usage
+        They name different ones.
+    """
+    wanted = {*only, *(() if step is None else (step,))}
+    if len(wanted) > 1:
+        said = [*(() if step is None else (f"--step {step}",)), *(_ONLY[choice] for choice in only)]
+        raise Usage(f"{' and '.join(said)} contradict each other — allowed: one of them")
+    return wanted.pop() if wanted else StepChoice.ALL
+
+
+def execute(request: Request) -> int:
+    """Load, run, tell how it ended; return the exit code."""
+    from services.config import load, simulated
+    from services.platform import install_signal_handlers
+
+    loaded = load(request.config or default_config(), overrides=request.overrides)
+    if request.simulator:
+        loaded = simulated(loaded)
+    for note in loaded.notes:
+        print(f"note: {note}")
+    options = _options(request, loaded)
+    from services.workflow.run import run
+
+    wake = threading.Event()
+    restore = install_signal_handlers(wake)
+    try:
+        with _shown(request, loaded, options) as shown:
+            result = run(loaded, shown, wake)
+    finally:
+        restore()
+    return _tell(result, loaded)
+
+
+def until_time(text: str, now: datetime) -> datetime:
+    """Return the moment that `--until` names: `HH:MM` local or with `Z`, the next one after `now`; or an ISO time.
+
+    Raises
+    ------
+    Usage
+        The text is no time, or the moment is over.
+    """
+    zone = now.astimezone().tzinfo
+    allowed = "allowed: HH:MM (local time), HH:MMZ (UTC), an ISO time such as 2026-01-31T05:30Z, or sunrise"
+    try:
+        if "T" in text or "-" in text:
+            moment = datetime.fromisoformat(text)
+            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+        else:
+            clock = datetime.fromisoformat(f"2000-01-01T{text}")
+            today = now.astimezone(clock.tzinfo or zone)
+            moment = today.replace(hour=clock.hour, minute=clock.minute, second=clock.second, microsecond=0)
+            moment = moment if moment > now else moment + timedelta(days=1)
+    except ValueError:
+        raise Usage(f"--until: found {text!r} — {allowed}") from None
+    if moment <= now:
+        raise Usage(f"--until: {text} is over — allowed: a time to come")
+    return moment
+
+
+@contextmanager
+def _shown(request: Request, loaded: "LoadedConfig", options: "RunOptions") -> "Iterator[RunOptions]":
+    """Open the log and the display, and give the options what listens and asks; a dry run writes and shows nothing."""
+    if options.dry_run:
+        yield options
+        return
+    from services import log
+    from services.cli.progress import Bars, Lines
+
+    _open_log(request, loaded)
+    display = Bars() if is_terminal(sys.stdout) and not request.debug else Lines(sys.stdout)
+    ask = asker(no_confirm=request.no_confirm, quiet=display.still)
+    try:
+        with display.showing():
+            yield replace(options, ask=ask, listeners=(display, _log_event))
+    finally:
+        log.close()
+
+
+def _open_log(request: Request, loaded: "LoadedConfig") -> None:
+    from drivers.clock import SystemClock
+    from services import log
+    from services.errors import StorageError
+    from services.storage.layout import Layout
+
+    path = Layout(loaded.root).log_path(SystemClock().now())
+    try:
+        log.configure("DEBUG" if request.debug else request.log_level, path, console=request.debug)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror or error}") from None
+
+
+def _log_event(event: "Event") -> None:
+    """Write an event to the log: at DEBUG what comes by the second, at WARNING what needs a look."""
+    import structlog
+
+    from services.events import EventName
+
+    level = "info"
+    if event.name in (EventName.PROGRESS, EventName.COOLING_CHANGED):
+        level = "debug"
+    elif event.name in (
+        EventName.WARNING_RAISED,
+        EventName.DEVICE_LOST,
+        EventName.FRAME_REFUSED,
+        EventName.MASTER_REFUSED,
+        EventName.COOLING_STALLED,
+        EventName.SAFETY_UNSAFE,
+        EventName.SAFETY_STALE,
+    ):
+        level = "warning"
+    getattr(structlog.get_logger(__name__), level)(event.name, run_id=event.run_id, **event.data)
+
+
+def _options(request: Request, loaded: "LoadedConfig") -> "RunOptions":
+    from services.workflow.options import ALL_STEPS, DarkTimes, RunOptions, Step
+
+    return RunOptions(
+        steps=ALL_STEPS if request.step is StepChoice.ALL else (Step(request.step),),
+        dry_run=request.dry_run,
+        fresh=request.fresh,
+        until=_until(request.until, loaded),
+        skip_cooling=request.skip_cooling,
+        skip_warmup=request.skip_warmup,
+        dark_times=DarkTimes(request.dark_times),
+    )
+
+
+def _until(text: str | None, loaded: "LoadedConfig") -> datetime | str | None:
+    from drivers.clock import SystemClock
+
+    if text is None:
+        return None
+    if text.lower() == "sunrise":
+        if loaded.config.site is None:
+            raise Usage(f"--until sunrise: {loaded.path} has no `site` — allowed: with latitude and longitude in it")
+        return "sunrise"
+    moment = until_time(text, SystemClock().now())
+    print(f"note: stops at {moment:%Y-%m-%d %H:%M %Z}")
+    return moment
+
+
+def _tell(result: "RunResult", loaded: "LoadedConfig") -> int:
+    """Print how a run ended, and where its report is."""
+    if result.plan_text is not None:
+        print(result.plan_text.rstrip("\n"))
+    if result.report_html is not None:
+        print(f"report: {result.report_html}")
+    if result.code is not None:
+        rehearse = concerns_camera(result.code) and not loaded.config.camera.is_simulator
+        complain(result.code, result.detail, rehearse=rehearse)
+    elif result.detail:
+        print(result.detail)
+    return result.exit_code
