@@ -1,0 +1,104 @@
+"""What a camera says of itself, read once after connecting."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from drivers.alpaca.transport import CameraWire
+from drivers.alpaca.values import flag, number, text, texts, whole
+from drivers.base import CameraInfo, SensorType, SettingMode
+
+
+def read_info(wire: CameraWire, *, unique_id: str | None, gain_mode: SettingMode | None) -> CameraInfo:
+    """Read all constant members.
+
+    Parameters
+    ----------
+    wire : CameraWire
+        Connected.
+    unique_id : str or None
+        From the server's management API.
+    gain_mode : SettingMode or None
+        What the configuration says, for cameras that answer as if they had both modes.
+
+    Raises
+    ------
+    DeviceLost, Refused
+        A member every camera must have is unreadable or refused.
+    """
+    gain = _setting(wire, "Gain", gain_mode)
+    offset = _setting(wire, "Offset", None)
+    return CameraInfo(
+        name=wire.ask("Name", text),
+        unique_id=unique_id,
+        description=wire.offered("Description", text) or "",
+        driver_version=wire.offered("DriverVersion", text) or "",
+        interface_version=wire.InterfaceVersion,
+        sensor_name=wire.offered("SensorName", text) or None,
+        sensor_type=wire.offered("SensorType", _sensor_type),
+        bayer_offset_x=wire.offered("BayerOffsetX", whole),
+        bayer_offset_y=wire.offered("BayerOffsetY", whole),
+        camera_x_size=wire.ask("CameraXSize", whole),
+        camera_y_size=wire.ask("CameraYSize", whole),
+        pixel_size_x_um=wire.offered("PixelSizeX", number),
+        pixel_size_y_um=wire.offered("PixelSizeY", number),
+        max_bin_x=wire.ask("MaxBinX", whole),
+        max_bin_y=wire.ask("MaxBinY", whole),
+        exposure_min_s=wire.offered("ExposureMin", number) or 0.0,
+        exposure_max_s=wire.offered("ExposureMax", number) or 3600.0,
+        exposure_resolution_s=wire.offered("ExposureResolution", number) or 0.0,
+        max_adu=wire.offered("MaxADU", whole),
+        electrons_per_adu=wire.offered("ElectronsPerADU", number),
+        full_well_capacity_e=wire.offered("FullWellCapacity", number),
+        has_temperature=wire.offered("CCDTemperature", number) is not None,
+        readout_modes=wire.offered("ReadoutModes", texts) or (),
+        supported_actions=wire.offered("SupportedActions", texts) or (),
+        can_asymmetric_bin=wire.offered("CanAsymmetricBin", flag) or False,
+        has_shutter=wire.offered("HasShutter", flag) or False,
+        can_abort=wire.offered("CanAbortExposure", flag) or False,
+        can_stop=wire.offered("CanStopExposure", flag) or False,
+        can_set_temperature=wire.offered("CanSetCCDTemperature", flag) or False,
+        can_get_cooler_power=wire.offered("CanGetCoolerPower", flag) or False,
+        gain_mode=gain.mode,
+        gain_min=gain.low,
+        gain_max=gain.high,
+        gains=gain.names,
+        offset_mode=offset.mode,
+        offset_min=offset.low,
+        offset_max=offset.high,
+        offsets=offset.names,
+    )
+
+
+_MODES = {
+    (False, False): SettingMode.NONE,
+    (False, True): SettingMode.VALUE,
+    (True, False): SettingMode.INDEX,
+    (True, True): SettingMode.BOTH,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    mode: SettingMode
+    low: int | None
+    high: int | None
+    names: tuple[str, ...]
+
+
+def _setting(wire: CameraWire, member: str, told: SettingMode | None) -> _Setting:
+    """Return mode, limits and names of Gain or Offset.
+
+    The modes exclude each other by the specification; INDI's bridge answers all three members. Names without limits:
+    an index. Limits without names: a value. Both: what the configuration tells, and BOTH until it does.
+    """
+    names = wire.offered(f"{member}s", texts) or ()
+    low = wire.offered(f"{member}Min", whole)
+    high = wire.offered(f"{member}Max", whole)
+    mode = _MODES[bool(names), low is not None]
+    if mode is SettingMode.BOTH and told is not None:
+        mode = told
+    return _Setting(mode=mode, low=low, high=high, names=names)
+
+
+def _sensor_type(value: Any) -> SensorType:
+    return SensorType(int(value))

@@ -1,0 +1,343 @@
+"""One HTTP connection to one Alpaca device, with time-outs that hold and a `close` that works from any thread.
+
+alpyca's own layer shares one lock between all devices of a process and has no time-out on images (facts in
+CONTRACTS 13). `requests` has no total deadline (a server that trickles bytes holds it for ever) and its blocked calls
+cannot be ended from another thread. So a device has one `http.client` connection, kept alive between calls, and every
+`recv` on it gets the smaller of a stall time and what is left of the whole call.
+
+Sockets live in real time, whatever the observatory's clock does. Nothing here knows ASCOM's errors.
+"""
+
+import contextlib
+import http.client
+import io
+import selectors
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from drivers.clock import Clock
+from drivers.errors import DeviceLost
+
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+"""Longest reply taken from anything but an image: a list of names is a few kilobytes."""
+
+_IDLE_BEFORE_PUT_S = 1.0
+"""A PUT goes over a connection idle for longer only after reconnecting.
+
+Servers close idle connections; one that does so while a request is on its way leaves us not knowing whether the
+request was carried out. A GET is simply asked again, a PUT is not.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a device is: server, and its number among the server's devices of that type."""
+
+    host: str
+    port: int
+    device_number: int = 0
+    scheme: str = "http"
+
+    @property
+    def address(self) -> str:
+        """Host and port, as in a URL; an IPv6 host in brackets and without its zone."""
+        host = f"[{self.host.split('%')[0]}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Real seconds that one call of each class may take, and clock seconds that devices are waited for.
+
+    Attributes
+    ----------
+    open_s, read_s, poll_s, put_s, connect_s, move_s : float
+        Real seconds: to open a connection, read a property, read a changing one, change one, connect a device,
+        start a movement (drivers of old answer when it is over).
+    image_first_s, image_stall_s, image_s, json_s_per_mp : float
+        Real seconds: to the first byte of an image, between two bytes, for all of it, and what JSON adds a megapixel.
+    exposure_s, idle_s : float
+        Clock seconds: beyond its duration until an exposure is a stall; for a camera to become idle.
+    real_s : float
+        Real seconds every wait on a device lasts at least, so that a fast clock does not call slow rendering a stall.
+    """
+
+    open_s: float = 5.0
+    read_s: float = 10.0
+    poll_s: float = 5.0
+    put_s: float = 20.0
+    connect_s: float = 60.0
+    move_s: float = 120.0
+    image_first_s: float = 60.0
+    image_stall_s: float = 20.0
+    image_s: float = 120.0
+    json_s_per_mp: float = 4.0
+    exposure_s: float = 60.0
+    idle_s: float = 30.0
+    real_s: float = 5.0
+
+
+class TimedOut(DeviceLost):
+    """No answer within the time of the call; the only loss after which the other side may still be at work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A whole reply."""
+
+    status: int
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The beginning of the body, for messages."""
+        return " ".join(self.body[:200].decode("utf-8", errors="replace").split())
+
+
+class Stream:
+    """A reply whose body is still on its way."""
+
+    def __init__(self, response: http.client.HTTPResponse, line: "Line") -> None:
+        self._response = response
+        self._line = line
+        self.status = response.status
+        self.content_type = (response.getheader("Content-Type") or "").split(";")[0].strip().lower()
+        self.length = response.length
+
+    @property
+    def ended(self) -> bool:
+        """Whether the whole body was read, so that the connection can carry another call."""
+        return self._response.isclosed()
+
+    def allow(self, *, stall_s: float, total_s: float) -> None:
+        """Give the rest of the body `total_s` real seconds, with never more than `stall_s` between two bytes."""
+        self._line.allow(stall_s=stall_s, total_s=total_s)
+
+    def fill(self, view: memoryview) -> int:
+        """Fill `view` from the body; return how many bytes came, fewer only where the body ends."""
+        done = 0
+        with self._readable():
+            while done < len(view) and (count := self._response.readinto(view[done:])):
+                done += count
+        return done
+
+    def read(self, limit: int) -> bytes:
+        """Return the rest of the body; raises `DeviceLost` when it is longer than `limit` bytes."""
+        parts, total = [], 0
+        with self._readable():
+            while part := self._response.read(min(1 << 20, limit + 1 - total)):
+                parts.append(part)
+                total += len(part)
+                if total > limit:
+                    raise DeviceLost(device=self._line.device, detail=f"a reply is longer than {limit} bytes")
+        return b"".join(parts)
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:  # http.client meets a chunk length that is none
+            raise DeviceLost(device=self._line.device, detail=f"an unreadable reply: {error}") from error
+
+
+class Line:
+    """The connection of one driver object.
+
+    Parameters
+    ----------
+    endpoint : Endpoint
+    device : str
+        How errors name the device.
+    clock : Clock
+        Only its real time is used.
+    open_s : float
+        Real seconds to open a connection.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, device: str, clock: Clock, open_s: float) -> None:
+        self.endpoint = endpoint
+        self.device = device
+        self.closed = threading.Event()
+        self._clock = clock
+        self._open_s = open_s
+        self._lock = threading.Lock()
+        self._connection: http.client.HTTPConnection | None = None
+        self._used_at = 0.0
+        self._stall_s = self._end = 0.0
+
+    def reopen(self) -> None:
+        """Allow calls again after `close`."""
+        self.closed.clear()
+
+    def close(self) -> None:
+        """End a call that is blocked, from any thread, and refuse all later ones until `reopen`."""
+        self.closed.set()
+        connection = self._connection
+        sock = None if connection is None else connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        if self._lock.acquire(blocking=False):  # nobody is inside: tidy up for them
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
+
+    def allow(self, *, stall_s: float, total_s: float) -> None:
+        """Set the time of the call in progress, from now on."""
+        self._stall_s = stall_s
+        self._end = self._clock.real() + total_s
+
+    def get(self, path: str, query: Mapping[str, Any], *, total_s: float) -> Reply:
+        """GET a small reply; raises `DeviceLost`."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        with self._exchange("GET", target, total_s=total_s) as stream:
+            return Reply(status=stream.status, body=stream.read(MAX_REPLY_BYTES))
+
+    def put(self, path: str, form: Mapping[str, Any], *, total_s: float) -> Reply:
+        """PUT a form, once; raises `DeviceLost`."""
+        if self._clock.real() - self._used_at > _IDLE_BEFORE_PUT_S:
+            with self._lock:
+                self._drop()
+        with self._exchange("PUT", path, form=form, total_s=total_s) as stream:
+            return Reply(status=stream.status, body=stream.read(MAX_REPLY_BYTES))
+
+    @contextlib.contextmanager
+    def stream(self, path: str, query: Mapping[str, Any], *, accept: str, total_s: float) -> Iterator[Stream]:
+        """GET something large; the body is read inside the context. Raises `DeviceLost`."""
+        target = f"{path}?{urlencode(query)}"
+        with self._exchange("GET", target, headers={"Accept": accept}, total_s=total_s) as stream:
+            yield stream
+
+    @contextlib.contextmanager
+    def _exchange(
+        self,
+        method: str,
+        target: str,
+        *,
+        total_s: float,
+        form: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[Stream]:
+        with self._lock:
+            stream = None
+            try:
+                stream = Stream(self._ask(method, target, total_s, form, headers or {}), self)
+                yield stream
+            except TimeoutError as error:
+                raise TimedOut(device=self.device, detail=f"no answer in time to {method} {_short(target)}") from error
+            except (OSError, http.client.HTTPException) as error:
+                raise DeviceLost(device=self.device, detail=self._reason(method, target, error)) from error
+            finally:
+                self._after(reusable=stream is not None and stream.ended)
+
+    def _ask(
+        self, method: str, target: str, total_s: float, form: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        connection = self._connected()
+        self.allow(stall_s=total_s, total_s=total_s)
+        sent = {"Host": self.endpoint.address, "Accept": "application/json", **headers}
+        body = None
+        if form is not None:
+            body = urlencode(form).encode("ascii")
+            sent["Content-Type"] = "application/x-www-form-urlencoded"
+        connection.sock.settimeout(total_s)
+        connection.request(method, target, body=body, headers=sent)
+        return connection.getresponse()
+
+    def _connected(self) -> http.client.HTTPConnection:
+        self._refuse_when_closed()
+        if self._connection is not None and not _is_alive(self._connection):
+            self._drop()
+        if self._connection is None:
+            kind = http.client.HTTPSConnection if self.endpoint.scheme == "https" else http.client.HTTPConnection
+            host = "127.0.0.1" if self.endpoint.host == "localhost" else self.endpoint.host  # no detour over ::1
+            connection = kind(host, self.endpoint.port, timeout=self._open_s)
+            connection.response_class = self._response  # type: ignore[assignment]
+            connection.connect()
+            self._connection = connection
+            self._refuse_when_closed()
+        return self._connection
+
+    def _response(self, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
+        return http.client.HTTPResponse(_Patient(sock, self), *args, **kwargs)  # type: ignore[arg-type]
+
+    def patience_s(self) -> float:
+        """Return the seconds the next `recv` may take; raises `TimeoutError` when the call's time is over."""
+        left_s = self._end - self._clock.real()
+        if left_s <= 0:
+            raise TimeoutError
+        return min(left_s, self._stall_s)
+
+    def _after(self, *, reusable: bool) -> None:
+        self._used_at = self._clock.real()
+        if not reusable or self.closed.is_set():
+            self._drop()
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.close()
+
+    def _refuse_when_closed(self) -> None:
+        if self.closed.is_set():
+            raise DeviceLost(device=self.device, detail="the connection was closed by us")
+
+    def _reason(self, method: str, target: str, error: Exception) -> str:
+        if self.closed.is_set():
+            return "the connection was closed by us"
+        return f"{method} {_short(target)} got no answer: {str(error) or type(error).__name__}"
+
+
+class _Patient:
+    """A socket as `http.client.HTTPResponse` takes one, whose file waits no longer than the line allows."""
+
+    def __init__(self, sock: socket.socket, line: Line) -> None:
+        self._sock = sock
+        self._line = line
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_PatientFile(self._sock, self._line), 65536)
+
+
+class _PatientFile(io.RawIOBase):
+    def __init__(self, sock: socket.socket, line: Line) -> None:
+        super().__init__()
+        self._sock = sock
+        self._line = line
+        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open while the reply is read
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(self._line.patience_s())
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _is_alive(connection: http.client.HTTPConnection) -> bool:
+    """Whether an idle connection is still open: anything to read on it is its end, or not for us."""
+    if connection.sock is None:
+        return False
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.sock, selectors.EVENT_READ)
+        return not selector.select(0)
+
+
+def _short(target: str) -> str:
+    return target.split("?", maxsplit=1)[0].rsplit("/", 1)[-1]
+
+
+def is_success(status: int) -> bool:
+    """Whether an HTTP status carries an Alpaca reply."""
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES

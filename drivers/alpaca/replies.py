@@ -1,0 +1,49 @@
+"""What an Alpaca reply says: HTTP status, JSON object, error number, the management API's rows."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from drivers.alpaca.line import Reply, is_success
+from drivers.errors import DeviceLost, DeviceMissing, Refused
+
+NOT_CONNECTED = 0x407
+
+
+def raise_for_status(device: str, what: str, reply: Reply) -> None:
+    """Translate an HTTP status that carries no Alpaca reply."""
+    if is_success(reply.status):
+        return
+    detail = f"{what}: HTTP {reply.status}: {reply.text or 'no text'}"
+    if reply.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or reply.status >= 500:
+        raise DeviceLost(device=device, detail=detail, number=reply.status)
+    if reply.status == HTTPStatus.NOT_FOUND or reply.status < 400:
+        raise DeviceMissing(device=device, detail=detail, number=reply.status)
+    raise Refused(device=device, detail=detail, number=reply.status)
+
+
+def as_object(device: str, what: str, body: bytes) -> dict[str, Any]:
+    """Return a reply's JSON object; raises `DeviceLost` for anything else."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise DeviceLost(device=device, detail=f"the answer to {what} is no JSON") from error
+    if not isinstance(answer, dict):
+        raise DeviceLost(device=device, detail=f"the answer to {what} is no JSON object")
+    return answer
+
+
+def error_of(answer: Mapping[str, Any]) -> tuple[int, str]:
+    """Return ErrorNumber and ErrorMessage; a missing number is success (the specification only says SHOULD)."""
+    number = answer.get("ErrorNumber") or 0
+    return (number if isinstance(number, int) else 0x500), str(answer.get("ErrorMessage") or "")
+
+
+def configured_rows(reply: Reply) -> list[dict[str, Any]]:
+    """Return the rows of a `configureddevices` reply; none when the server has no management API (4xx)."""
+    if HTTPStatus.BAD_REQUEST <= reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return []
+    raise_for_status("server", "configureddevices", reply)
+    rows = as_object("server", "configureddevices", reply.body).get("Value")
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []

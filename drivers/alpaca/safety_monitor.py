@@ -1,0 +1,57 @@
+"""An Alpaca safety monitor: each answer is asked for now, once, and short of patience.
+
+An answer that comes late, was given before, or is not plainly true or false, is no answer: `DeviceLost`. What a
+missing answer means is for the supervisor to say (unsafe).
+"""
+
+from drivers.alpaca.identity import Identity
+from drivers.alpaca.transport import Endpoint, SafetyMonitorWire, Timeouts
+from drivers.alpaca.values import text
+from drivers.clock import Clock
+from drivers.errors import DeviceLost
+
+
+class AlpacaSafetyMonitor:
+    """A `drivers.base.SafetyMonitor` over Alpaca.
+
+    Parameters
+    ----------
+    endpoint : Endpoint
+    clock : Clock
+    timeouts : Timeouts, optional
+    client_id : int, optional
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        clock: Clock,
+        *,
+        timeouts: Timeouts | None = None,
+        client_id: int | None = None,
+    ) -> None:
+        # no second attempts: the supervisor asks again by itself, and a late answer is worth nothing
+        self._wire = SafetyMonitorWire(endpoint, clock, timeouts=timeouts, client_id=client_id, retries=False)
+        self._identity = Identity(self._wire.label)
+
+    def connect(self) -> None:
+        """Connect; raises `DeviceLost`, `DeviceMissing`, `WrongDevice`."""
+        self._wire.open()
+        self._identity.check(name=self._wire.ask("Name", text), unique_id=self._wire.unique_id())
+
+    def disconnect(self) -> None:
+        """Tell the device that we are done, and close; never raises for a device that is gone."""
+        self._wire.leave()
+
+    def close(self) -> None:
+        """Close the socket, from any thread."""
+        self._wire.line.close()
+
+    def is_safe(self) -> bool:
+        """Read IsSafe afresh; raises `DeviceLost` or `Refused` rather than answer from memory."""
+        return self._wire.ask("IsSafe", self._plainly)
+
+    def _plainly(self, value: object) -> bool:
+        if not isinstance(value, bool):
+            raise DeviceLost(device=self._wire.label, detail=f"IsSafe is {value!r}, neither true nor false")
+        return value

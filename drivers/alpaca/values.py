@@ -1,0 +1,60 @@
+"""Values as JSON brings them, made into what they must be; anything else is `Unreadable`, never guessed."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Unreadable(ValueError):
+    """A value is not of the kind its member has."""
+
+
+def flag(value: Any) -> bool:
+    """Return a boolean; takes the words some servers send instead."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise Unreadable(f"{value!r} is neither true nor false")
+
+
+def number(value: Any) -> float:
+    """Return a finite float."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise Unreadable(f"{value!r} is no number")
+    result = float(value)
+    if not math.isfinite(result):
+        raise Unreadable(f"{value!r} is no finite number")
+    return result
+
+
+def whole(value: Any) -> int:
+    """Return an integer; a float without a fraction is one."""
+    result = number(value)
+    if result != int(result):
+        raise Unreadable(f"{value!r} is no whole number")
+    return int(result)
+
+
+def text(value: Any) -> str:
+    """Return a string without surrounding blanks."""
+    if not isinstance(value, str):
+        raise Unreadable(f"{value!r} is no text")
+    return value.strip()
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Return a tuple of strings; numbers in the list (gains) become text."""
+    if not isinstance(value, list | tuple):
+        raise Unreadable(f"{value!r} is no list")
+    return tuple(str(item).strip() for item in value)
+
+
+def item(items: Mapping[str, Any], member: str, kind: Callable[[Any], T]) -> T | None:
+    """Return one member out of DeviceState (names in lower case), None where it is missing or unreadable."""
+    try:
+        return kind(items[member.lower()])
+    except (KeyError, TypeError, ValueError):
+        return None
