@@ -1,4 +1,7 @@
-"""The guide's script: `python calibration/dark_capture_runner.py --config FILE`: the biases and darks that are missing, and nothing else."""
+"""The guide's script: `python calibration/dark_capture_runner.py --config FILE`.
+
+Takes the biases and darks that are missing, and nothing else.
+"""
 
 import sys
 from pathlib import Path

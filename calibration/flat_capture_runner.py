@@ -1,4 +1,7 @@
-"""The guide's script: `python calibration/flat_capture_runner.py --config FILE`: the flats that are missing, and nothing else."""
+"""The guide's script: `python calibration/flat_capture_runner.py --config FILE`.
+
+Takes the flats that are missing, and nothing else.
+"""
 
 import sys
 from pathlib import Path

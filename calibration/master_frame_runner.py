@@ -1,4 +1,7 @@
-"""The guide's script: `python calibration/master_frame_runner.py --config FILE`: the masters that are missing, and nothing else."""
+"""The guide's script: `python calibration/master_frame_runner.py --config FILE`.
+
+Builds the masters that are missing, and nothing else.
+"""
 
 import sys
 from pathlib import Path

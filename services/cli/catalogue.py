@@ -10,18 +10,12 @@ def rebuild(path: Path | None, *, simulator: bool) -> int:
     """Rebuild the index below the configuration's root, under its lock."""
     from services.config import load, simulated
     from services.storage.index import open_catalogue
-    from services.storage.layout import Layout
     from services.storage.locks import RootLock
+    from services.storage.roots import layout_of
 
     loaded = load(path or default_config())
     loaded = simulated(loaded) if simulator else loaded
-    config = loaded.config
-    layout = Layout(
-        loaded.root,
-        darks=config.dark_capture.output_dir,
-        flats=config.flat_capture.output_dir,
-        masters=config.master_frames.output_dir,
-    )
+    layout = layout_of(loaded)
     with RootLock(loaded.root), open_catalogue(layout) as catalogue:
         report = catalogue.rebuild(layout)
     for problem in report.problems:

@@ -138,9 +138,9 @@ def _open_log(request: Request, loaded: "LoadedConfig") -> None:
     from drivers.clock import SystemClock
     from services import log
     from services.errors import StorageError
-    from services.storage.layout import Layout
+    from services.storage.roots import layout_of
 
-    path = Layout(loaded.root).log_path(SystemClock().now())
+    path = layout_of(loaded).log_path(SystemClock().now())
     try:
         log.configure("DEBUG" if request.debug else request.log_level, path, console=request.debug)
     except OSError as error:

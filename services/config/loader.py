@@ -23,6 +23,8 @@ from services.config.spellings import Translation
 from services.config.values import PlainFloat, PlainInt
 from services.errors import ConfigInvalid
 
+DEFAULT_NAME = "config_calibration_frames.yaml"
+"""The file that is meant when none is named."""
 _LONGEST_SHOWN = 60
 
 
@@ -53,6 +55,15 @@ def loads(text: str, path: Path, *, overrides: Mapping[str, tuple[str, Any]] | N
 def from_dict(data: Mapping[str, Any], path: Path) -> LoadedConfig:
     """Load a configuration from a mapping with the YAML's sections and keys; relative paths start beside `path`."""
     return _build(from_mapping(data, "config"), path, (), {})
+
+
+def as_loaded(config: "LoadedConfig | Mapping[str, Any] | Path | str | None") -> LoadedConfig:
+    """Return the configuration that a program hands over: loaded, a mapping, a file, or None for the default file."""
+    if isinstance(config, LoadedConfig):
+        return config
+    if isinstance(config, Mapping):
+        return from_dict(config, Path(DEFAULT_NAME))
+    return load(Path(DEFAULT_NAME if config is None else config))
 
 
 @cache

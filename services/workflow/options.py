@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from drivers.base import Camera
 from services.events import Event
 
 
@@ -48,6 +49,8 @@ class RunOptions:
         Shows a prompt and returns whether to go on; None (`--no-confirm`, no terminal) never asks.
     listeners : tuple of callables
         Hear every event of the run (progress, plain lines).
+    camera : drivers.base.Camera, optional
+        Take this camera instead of the configured one (the doors' `initialize`).
     """
 
     steps: tuple[Step, ...] = ALL_STEPS
@@ -59,6 +62,7 @@ class RunOptions:
     dark_times: DarkTimes = DarkTimes.ALL
     ask: Callable[[str], bool] | None = None
     listeners: tuple[Callable[[Event], None], ...] = field(default=())
+    camera: Camera | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
