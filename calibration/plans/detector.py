@@ -2,7 +2,7 @@
 
 Saturation is measured wherever a lamp can saturate the sensor, because neither 2^bits nor MaxADU can be trusted
 (drivers report 255 or 4095 for 16-bit data, and full wells end below the converter). The rule, in order: configured;
-the level that rises no more with exposure; MaxADU where it exceeds everything seen; full scale of the data's own steps.
+the level that stays behind its exposure; MaxADU where it exceeds everything seen; full scale of the data's own steps.
 """
 
 import math
@@ -18,8 +18,8 @@ from calibration.plans.settings import Darkness, ExposureState, Plan
 SHORT_FRAMES = 3
 CLIMB_START_US = 20_000
 CLIMB_FACTOR = 5
-RISES_NO_MORE = 1.1
-"""A signal that grew by less than this under `CLIMB_FACTOR` times the exposure is clipped."""
+CLIPPED = 0.5
+"""A signal that grew by less than this part of its exposure's growth is clipped: no sensor is so far from linear."""
 
 
 class SaturationSource(StrEnum):
@@ -68,13 +68,20 @@ class CameraFacts:
 class Lamp:
     """Light for saturating the sensor on purpose: the widest filter, the panel at its brightest.
 
-    Without a panel's control (`brightness` None) no `Lamp` is given, and saturation stays what the camera says.
+    Attributes
+    ----------
+    brightness : int, optional
+        None: light that nobody controls, but that is on.
+    filter : str, optional
+    cover : Cover
+    max_exposure_us : int
+        Longest exposure tried; it may exceed that of the flats, as it is taken once.
     """
 
-    brightness: int
+    brightness: int | None = None
     filter: str | None = None
     cover: Cover = Cover.LEAVE
-    max_exposure_us: int = 10_000_000
+    max_exposure_us: int = 60_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +157,7 @@ def saturation_of(
 def measure_detector(
     state: ExposureState, facts: CameraFacts, darkness: Darkness, *, lamp: Lamp | None = None
 ) -> Plan[Detector]:
-    """Measure the detector in these settings: three short darks, then (with a lamp) up to five flats and a pair.
+    """Measure the detector in these settings: three short darks; with a lamp, flats up to saturation and three equal ones.
 
     Parameters
     ----------
@@ -159,7 +166,7 @@ def measure_detector(
     darkness : Darkness
         How it is made dark.
     lamp : Lamp, optional
-        Lets the sensor be saturated on purpose; None where there is no panel, or where saturation is configured.
+        Lets the sensor be saturated on purpose; None where there is no light, or where saturation is configured.
 
     Returns
     -------
@@ -175,7 +182,7 @@ def measure_detector(
     read_sigma_adu = noise_of(shorts)
     flats: tuple[FrameResult, ...] = ()
     if lamp is not None:
-        flats = yield from _climb(state, facts, lamp, bias_adu)
+        flats = yield from _climb(state, facts, lamp, bias_adu, read_sigma_adu)
     seen = (*shorts, *flats)
     step_adu = math.gcd(*(r.stats.step_adu for r in seen)) or 1
     saturation_adu, source = saturation_of(
@@ -183,7 +190,7 @@ def measure_detector(
         bias_adu=bias_adu,
         seen_adu=max(r.stats.max_adu for r in seen),
         step_adu=step_adu,
-        clip_adu=_clip(flats, bias_adu),
+        clip_adu=_clip(flats, bias_adu, read_sigma_adu),
     )
     found = Detector(
         bias_adu=bias_adu,
@@ -197,7 +204,7 @@ def measure_detector(
         bayer=facts.bayer,
         max_adu=facts.max_adu,
     )
-    if lamp is None or facts.bayer:  # the planes of a mosaic have one level each: their mixed noise gives no K
+    if lamp is None:
         return found
     k_adu_e = yield from _gain(state, found, lamp, flats)
     return replace(found, k_adu_e=k_adu_e)
@@ -221,15 +228,17 @@ def _shorts(state: ExposureState, facts: CameraFacts, darkness: Darkness) -> Pla
     raise CalibrationError(f"no frame of {exposure_us} µs came back: the pedestal is not known")
 
 
-def _climb(state: ExposureState, facts: CameraFacts, lamp: Lamp, bias_adu: float) -> Plan[tuple[FrameResult, ...]]:
-    """Expose longer and longer until the level rises no more."""
+def _climb(
+    state: ExposureState, facts: CameraFacts, lamp: Lamp, bias_adu: float, read_sigma_adu: float
+) -> Plan[tuple[FrameResult, ...]]:
+    """Expose longer and longer until the level falls behind."""
     longest = min(lamp.max_exposure_us, facts.exposure_max_us)
     exposure_us = min(max(CLIMB_START_US, facts.exposure_min_us), longest)
     taken: tuple[FrameResult, ...] = ()
     while True:
         results = yield _lit(state, lamp, quantise(exposure_us, facts.exposure_resolution_us))
         taken += results
-        if exposure_us >= longest or _clip(taken, bias_adu) is not None:
+        if exposure_us >= longest or _clip(taken, bias_adu, read_sigma_adu) is not None:
             return taken
         exposure_us = min(exposure_us * CLIMB_FACTOR, longest)
 
@@ -246,17 +255,15 @@ def _lit(state: ExposureState, lamp: Lamp, exposure_us: int, count: int = 1) -> 
     )
 
 
-def _clip(flats: tuple[FrameResult, ...], bias_adu: float) -> float | None:
-    """Return the level at which two flats of very different exposure agree, in ADU; None while it still rises."""
+def _clip(flats: tuple[FrameResult, ...], bias_adu: float, read_sigma_adu: float) -> float | None:
+    """Return the level of a flat that is far below what the one before predicts, in ADU; None while it still rises."""
     if len(flats) < 2:
         return None
     before, last = flats[-2:]
-    longer = last.request.exposure_us >= 2 * before.request.exposure_us
-    signal = before.stats.level_adu - bias_adu
-    lit = signal > max(20 * before.stats.sigma_adu, 0.2 * bias_adu)
-    if longer and lit and last.stats.level_adu - bias_adu < RISES_NO_MORE * signal:
-        return last.stats.level_adu
-    return None
+    longer = last.request.exposure_us / before.request.exposure_us
+    signal, base = last.stats.level_adu - bias_adu, before.stats.level_adu - bias_adu
+    lit = base > 0 and signal > 20 * max(read_sigma_adu, last.stats.step_adu)
+    return last.stats.level_adu if lit and signal < CLIPPED * longer * base else None
 
 
 def _gain(state: ExposureState, found: Detector, lamp: Lamp, flats: tuple[FrameResult, ...]) -> Plan[float | None]:

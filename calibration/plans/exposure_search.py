@@ -16,6 +16,8 @@ from calibration.plans.settings import FlatTask, Plan
 BROKEN = frozenset({FrameCode.PARTIAL, FrameCode.DUPLICATE_FRAME, FrameCode.TOO_FAST, FrameCode.SIZE_CHANGED})
 """Refusals of a test frame that make its level worthless."""
 
+MOSTLY_SATURATED = 0.05
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
@@ -90,9 +92,12 @@ def search(
 
 
 def is_broken(result: FrameResult, detector: Detector) -> bool:
-    """Whether a test frame's level is worthless. A saturated sensor repeats itself and may be constant: that is not."""
+    """Whether a test frame's level is worthless.
+
+    A saturated sensor repeats itself, line by line and frame by frame; that is no defect but what is to be learnt.
+    """
     stats = result.stats
-    if stats.saturated_fraction > 0.5 or stats.min_adu == stats.max_adu:
+    if stats.level_adu >= stats.max_adu - stats.step_adu or stats.saturated_fraction > MOSTLY_SATURATED:
         return stats.level_adu < detector.bias_adu
     return any(v.refuses and v.code in BROKEN for v in result.verdicts)
 
@@ -175,7 +180,8 @@ class _Hunt:
 
     def given_up(self) -> SearchFailed:
         """Return the failure of a search that used all its frames."""
-        return self._failed(GroupCode.UNSTABLE_LAMP if self._disagreements >= 2 else GroupCode.NO_CONVERGENCE)
+        moved = self._disagreements + self.rates.contradictions
+        return self._failed(GroupCode.UNSTABLE_LAMP if moved >= 2 else GroupCode.NO_CONVERGENCE)
 
     def facts(self) -> dict[str, float | int | str | None]:
         """Return the data of `flat.exposure_adjusted`: the frame just seen."""

@@ -100,6 +100,7 @@ class _Series:
         self.attempts = 0
         self.results: tuple[FrameResult, ...] = ()
         self.noise_adu: float | None = None
+        self.noise_error = 0.0
         self._reference = 0.0
 
     @property
@@ -193,7 +194,7 @@ class _Series:
         """Note where the series stands and tell it."""
         self._reference = self._error(level_adu)
         if seen is not None:
-            self.noise_adu = seen.noise_adu
+            self.noise_adu, self.noise_error = seen.noise_adu, seen.noise_error
         self.task.notify(
             "flat.settled",
             {
@@ -262,7 +263,9 @@ class _Series:
         )
 
     def _limits(self, purpose: Purpose) -> Limits:
-        base = replace(self.task.settings.limits, saturation_adu=self.detector.saturation_adu)
+        base = replace(
+            self.task.settings.limits, saturation_adu=self.detector.saturation_adu, pedestal_adu=self.detector.bias_adu
+        )
         if purpose is not Purpose.KEEP:
             return base
         tolerance = self.task.settings.count_tolerance
@@ -273,6 +276,6 @@ class _Series:
             max_saturated_fraction=SATURATED_FRACTION,
             noise_adu=self.noise_adu,
             # the noise goes with the root of a level that may itself move by the tolerance
-            noise_tolerance=None if self.noise_adu is None else NOISE_TOLERANCE + tolerance / 2,
+            noise_tolerance=NOISE_TOLERANCE + tolerance / 2 + 6 * self.noise_error,
             stop_early=True,
         )

@@ -10,7 +10,7 @@ import numpy as np
 from calibration.frames import FrameResult, Limits, Purpose
 from calibration.plans.detector import Detector, photon_gain
 from calibration.plans.reach import Setting
-from calibration.plans.settings import FlatTask, Plan
+from calibration.plans.settings import FlatTask, PanelSettings, Plan
 
 FRAMES = 3
 """Frames of one round."""
@@ -37,6 +37,8 @@ class Steadiness:
         Relative rms about the slope.
     noise_adu : float, optional
         Temporal sigma of a frame; None where differences were not measured.
+    noise_error : float
+        Relative standard error of one such measurement, from the number of pixels it rests on.
     k_adu_e : float, optional
         System gain from the same differences.
     """
@@ -46,6 +48,7 @@ class Steadiness:
     slope_error: float
     scatter: float
     noise_adu: float | None
+    noise_error: float
     k_adu_e: float | None
 
     @property
@@ -66,6 +69,7 @@ def steadiness(frames: Sequence[FrameResult], detector: Detector) -> Steadiness:
     residuals = levels - levels.mean() - slope * (at - at.mean())
     free = len(frames) - 2
     scatter = math.sqrt(float(np.sum(residuals**2)) / free) if free > 0 else 0.0
+    pixels = frames[-1].header.shape[0] * frames[-1].header.shape[1]  # measured in the central quarter, or one plane
     pairs = [r.pair_sigma_adu for r in frames if r.pair_sigma_adu is not None]
     return Steadiness(
         level_adu=level_adu,
@@ -73,6 +77,7 @@ def steadiness(frames: Sequence[FrameResult], detector: Detector) -> Steadiness:
         slope_error=scatter / math.sqrt(spread) / signal if free > 1 and spread > 0 else math.inf,
         scatter=scatter / signal,
         noise_adu=median(pairs) if pairs else None,
+        noise_error=1 / math.sqrt(2 * max(1, pixels // (16 if detector.bayer else 4))),
         k_adu_e=photon_gain(tuple(frames), detector),
     )
 
@@ -85,7 +90,7 @@ def settle(task: FlatTask, detector: Detector, setting: Setting, limits: Limits)
     Steadiness or None
         Of the last frames; None when no frame came back.
     """
-    timeout_s = task.panel.settle_timeout_s if task.panel is not None else 0.0
+    timeout_s = (task.panel or PanelSettings()).settle_timeout_s
     yield task.request(Purpose.DISCARD, setting.exposure_us, setting.brightness, limits=limits)
     frames: tuple[FrameResult, ...] = ()
     # bounded by rounds as well: a clock that stands still must not keep us here

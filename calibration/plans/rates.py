@@ -70,6 +70,7 @@ class Rates:
         self.detector = detector
         self.reach = reach
         self.gamma = 1.0
+        self.contradictions = 0
         self._points: list[Point] = []
         self._blind = settings.exposure_step_factor
 
@@ -139,6 +140,7 @@ class Rates:
         above = [p.setting.dose(self.gamma) for p in self._points if p.saturated or self.error(p) > 0]
         low, high = max(below, default=0.0), min(above, default=0.0)
         if low and high and low >= 0.99 * high:  # they contradict each other: the lamp has moved
+            self.contradictions += 1
             self.forget()
             return 0.0, 0.0
         return low, high

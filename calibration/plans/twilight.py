@@ -229,7 +229,7 @@ class _Sky:
 
 
 def _limits(settings: FlatSettings, detector: Detector, purpose: Purpose) -> Limits:
-    limits = replace(settings.limits, saturation_adu=detector.saturation_adu)
+    limits = replace(settings.limits, saturation_adu=detector.saturation_adu, pedestal_adu=detector.bias_adu)
     if purpose is not Purpose.KEEP:
         return limits
     signal = settings.target_count_rate * detector.range_adu
