@@ -4,7 +4,7 @@ What the readings mean is in `services.capture.thermal`; here is the waiting, th
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -96,6 +96,7 @@ class Thermostat:
         self.history = History()
         self._held: Cooled | None = None
         self._failures: dict[float, _Failure] = {}
+        self._power_lost = False
         self._told_s: float | None = None
         self._found: CameraState | None = None
 
@@ -142,6 +143,7 @@ class Thermostat:
             return True
         reading = self._remember(self._recovery.call(self._camera.state))
         if thermal.has_lost_power(self.history):
+            self._power_lost = True  # cooling is begun once more; what then fails, fails for this
             log.warning("cooling.power_lost", ccd_temp_c=reading.ccd_c, cooler_power_pct=reading.power_pct)
             return False
         return reading.ccd_c is not None and abs(reading.ccd_c - held.set_c) <= self._cooling.frame_tolerance
@@ -154,7 +156,10 @@ class Thermostat:
         for step in range(raises + 1):
             set_c = wanted_c + step * RAISE_BY_C
             failure = self._known_failure(set_c) or self._approach(set_c)
+            if failure is not None and self._power_lost:
+                failure = replace(failure, code=GroupCode.COOLER_LOST)
             if failure is None:
+                self._power_lost = False
                 return self._outcome(wanted_c, set_c, stable=self._cooling.wait_for_cooling)
             self._failures[set_c] = failure
             if failure.code is not GroupCode.COOLER_LIMIT:

@@ -38,6 +38,7 @@ from services.observatory.sun import next_sunrise, sun_altitude_deg
 from services.storage.catalogue import Catalogue
 from services.storage.disk import REAL_DISK, Disk
 from services.storage.layout import Layout
+from services.storage.locks import DeviceLock
 
 log = structlog.get_logger(__name__)
 
@@ -212,11 +213,19 @@ class Session:
     def _connect_camera(self) -> None:
         self._at_end("camera sockets", self._camera.close)
         retry(self._clock, self._camera.connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
-        if self._config.camera.release == "disconnect":
-            self._at_end("camera", self._camera.disconnect)
         self.camera_info = self._camera.info
-        self._observatory.check_camera(self.camera_info)
+        self._observatory.note_camera(self.camera_info)
+        self._lock_camera()
+        self._release_at_end("camera", self._camera.disconnect)
         self._tell_connected("camera", self.camera_info.name, self.camera_info.unique_id)
+
+    def _lock_camera(self) -> None:
+        """Keep other runs on this machine off the camera; before this nothing was done that they would notice."""
+        unique_id = self.camera_info.unique_id
+        if unique_id is not None and self._observatory.simulator is None:
+            lock = DeviceLock(unique_id, name=self.camera_info.name, clock=self._clock)
+            lock.acquire()
+            self._at_end("lock of the camera", lock.release)
 
     def _connect_wheel(self) -> None:
         wheel = self._observatory.wheel
@@ -225,7 +234,7 @@ class Session:
             return
         self._at_end("filter wheel", wheel.close)
         retry(self._clock, wheel.connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
-        self._at_end("filter wheel", wheel.disconnect)
+        self._release_at_end("filter wheel", wheel.disconnect)
         self.filters = wheel.names
         self._tell_connected("filter wheel", ", ".join(wheel.names), None)
         named = set(self._config.flat_capture.filters) | set(self._observatory.opaque_filters)
@@ -240,7 +249,7 @@ class Session:
             return
         self._at_end("flat panel", panel.close)
         retry(self._clock, panel.connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
-        self._at_end("flat panel", panel.disconnect)
+        self._release_at_end("flat panel", panel.disconnect)
         self.panel_info = panel.info
         self._tell_connected("flat panel", panel.info.name, panel.info.unique_id)
 
@@ -331,6 +340,10 @@ class Session:
 
     def _at_end(self, what: str, act: Callable[[], object]) -> None:
         self._ends.callback(quietly, what, act)
+
+    def _release_at_end(self, what: str, disconnect: Callable[[], object]) -> None:
+        if self._config.camera.release == "disconnect":
+            self._at_end(what, disconnect)
 
     def _end_exposure(self) -> None:
         """Abort what still runs; the safety watch may have closed the sockets, so connect once more for it."""

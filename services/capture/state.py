@@ -240,10 +240,11 @@ class StateKeeper:
         if mode is None or isinstance(mode, int):
             return mode
         modes = self._camera.info.readout_modes
-        if mode not in modes:
+        folded = [name.casefold() for name in modes]
+        if mode.strip().casefold() not in folded:
             known = ", ".join(modes) or "none"
             raise GroupFailed(GroupCode.SETTING_REFUSED, f"the camera has no readout mode {mode!r} (it has: {known})")
-        return modes.index(mode)
+        return folded.index(mode.strip().casefold())
 
     def _notice_foreigners(self, found: CameraSettings) -> None:
         """Notice settings that are not as we left them: another program, or a camera that was switched off and on."""

@@ -10,16 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from drivers.alpaca.transport import Endpoint
 from drivers.base import Camera, CameraInfo, CoverCalibrator, FilterWheel, SafetyMonitor
 from drivers.clock import Clock, SystemClock
-from drivers.errors import DeviceMissing, WrongDevice
+from drivers.errors import DeviceMissing
 from services.config.models import Config, Device, LoadedConfig
-from services.observatory import network
-from services.observatory.embedded import Embedded, embed
 from services.observatory.interlock import Interlock
+
+if TYPE_CHECKING:
+    from services.observatory.embedded import Embedded
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +39,8 @@ class Observatory:
         Make further driver objects for another thread; None where there is no such device.
     simulator : Embedded or None
         The simulated observatory of this process.
+    is_simulated : bool
+        Whether frames are to say so; known once the camera is connected.
     """
 
     config: Config
@@ -49,7 +51,7 @@ class Observatory:
     panel: CoverCalibrator | None = None
     new_safety_monitor: Callable[[], SafetyMonitor | None] = field(default=lambda: None)
     new_panel: Callable[[], CoverCalibrator | None] = field(default=lambda: None)
-    simulator: Embedded | None = None
+    simulator: "Embedded | None" = None
     is_simulated: bool = False
 
     @property
@@ -60,13 +62,11 @@ class Observatory:
         by_darkness = self.config.darkness.removeprefix("filter:") if "filter:" in self.config.darkness else None
         return names if by_darkness is None or by_darkness in names else (by_darkness, *names)
 
-    def check_camera(self, info: CameraInfo) -> None:
-        """Raise `WrongDevice` when the camera that answered is not the one that the configuration names."""
-        section = self.config.camera.active
-        wanted = getattr(section, "camera_name", None)
-        if wanted and not network.is_named(info.name, wanted):
-            raise WrongDevice(device=f"camera {wanted!r}", detail=f"the camera that answers is {info.name!r}")
-        self.is_simulated = self.simulator is not None or network.CLOCK_ACTION in info.supported_actions
+    def note_camera(self, info: CameraInfo) -> None:
+        """Learn from a connected camera whether its frames are simulated ones."""
+        from services.observatory.network import CLOCK_ACTION
+
+        self.is_simulated = self.simulator is not None or CLOCK_ACTION in info.supported_actions
 
     def close(self) -> None:
         """Close the sockets and end the simulator."""
@@ -119,6 +119,8 @@ def open_observatory(
     interlock = Interlock(wake)
     if loaded.config.camera.is_simulator and camera is None:
         return _simulated(loaded, newest_obs, interlock)
+    from services.observatory import network
+
     config = loaded.config
     _check_filters(config)
     clock: Clock = SystemClock()
@@ -133,6 +135,10 @@ def open_observatory(
 
 
 def _simulated(loaded: LoadedConfig, newest_obs: datetime | None, interlock: Interlock) -> Observatory:
+    from drivers.alpaca.transport import Endpoint
+    from services.observatory import network
+    from services.observatory.embedded import embed
+
     embedded = embed(loaded, newest_obs)
     try:
         _check_filters(embedded.config)
@@ -152,6 +158,8 @@ def _simulated(loaded: LoadedConfig, newest_obs: datetime | None, interlock: Int
 def _with_accessories(
     config: Config, clock: Clock, camera: Camera, interlock: Interlock, home: tuple[str, int]
 ) -> Observatory:
+    from services.observatory import network
+
     wheel, panel, safety = (
         network.endpoint_of(section, home) if _is_used(section) else None
         for section in (config.filter_wheel, config.flat_panel, config.safety_monitor)

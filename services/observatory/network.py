@@ -4,11 +4,11 @@ import json
 from datetime import datetime
 
 import structlog
+
+from drivers.alpaca.camera import AlpacaCamera
 from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
 from drivers.alpaca.filter_wheel import AlpacaFilterWheel
 from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
-
-from drivers.alpaca.camera import AlpacaCamera
 from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
 from drivers.alpaca.values import texts
 from drivers.base import SettingMode
@@ -44,7 +44,7 @@ def camera_endpoint(camera: Camera) -> Endpoint:
     if isinstance(section, CameraSection) and section.camera_name:
         from drivers.alpaca.discovery import find_by_name
 
-        return find_by_name(section.camera_name, device_type="camera")
+        return find_by_name(section.camera_name, kind="camera")
     host, port = home(camera)
     number = section.device_id if isinstance(section, CameraSection) else 0
     return Endpoint(host=host, port=port, device_number=number)
@@ -96,8 +96,3 @@ def remote_clock(endpoint: Endpoint) -> Clock | None:
         return None
     finally:
         wire.line.close()
-
-
-def is_named(found: str, wanted: str) -> bool:
-    """Whether a device's name fits a configured one: a part of it will do, whatever its case."""
-    return wanted.casefold() in found.casefold()

@@ -1,0 +1,171 @@
+"""The safety watch and the interlock, on time that only tests move."""
+
+import threading
+
+import pytest
+
+from drivers.base import CalibratorStatus, CoverStatus
+from drivers.clock import ManualClock
+from services.capture.safety import SafetyWatch
+from services.config.models import SafetyMonitor
+from services.errors import RunCode, RunStopped
+from services.events import Event, EventName, Events
+from services.observatory import Interlock
+from tests.fakes import FakePanel, FakeSafety, lost
+
+
+class Rig:
+    def __init__(self, **settings: object) -> None:
+        self.clock = ManualClock()
+        self.monitor = FakeSafety()
+        self.panel = FakePanel(self.clock)
+        self.panel.calibrator, self.panel.brightness = CalibratorStatus.READY, 100
+        self.interlock = Interlock()
+        self.heard: list[Event] = []
+        self.events = Events(run_id="r", clock=self.clock)
+        self.events.subscribe(self.heard.append)
+        self.camera_stopped = 0
+        self.watch = SafetyWatch(
+            monitor=self.monitor,
+            panel=self.panel,
+            stop_camera=self._stop,
+            clock=self.clock,
+            events=self.events,
+            interlock=self.interlock,
+            settings=SafetyMonitor(**settings),  # type: ignore[arg-type]
+        )
+
+    def _stop(self) -> None:
+        self.camera_stopped += 1
+
+    @property
+    def dark(self) -> bool:
+        return self.panel.calibrator is CalibratorStatus.OFF and self.panel.cover is CoverStatus.CLOSED
+
+    def names(self) -> list[EventName]:
+        self.events.close()
+        return [event.name for event in self.heard]
+
+
+def test_safe_changes_nothing() -> None:
+    rig = Rig()
+    for _ in range(5):
+        rig.watch.look()
+        rig.clock.advance(2.0)
+    assert rig.interlock.code is None
+    rig.interlock.check()
+    assert rig.names() == [EventName.SAFETY_SAFE]
+    assert rig.panel.calls == []
+
+
+def test_unsafe_stops_the_run_makes_it_dark_and_closes_the_cameras_sockets() -> None:
+    rig = Rig()
+    rig.watch.look()
+    rig.monitor.safe = False
+    rig.watch.look()
+    with pytest.raises(RunStopped) as caught:
+        rig.interlock.check()
+    assert caught.value.code is RunCode.UNSAFE
+    assert rig.dark
+    assert rig.camera_stopped == 1
+    rig.watch.look()
+    assert rig.camera_stopped == 1
+    assert rig.names() == [EventName.SAFETY_SAFE, EventName.SAFETY_UNSAFE]
+
+
+def test_a_monitor_that_does_not_answer_is_unsafe_after_its_time() -> None:
+    rig = Rig(stale_after=10.0)
+    rig.watch.look()
+    rig.monitor.silent = True
+    rig.clock.advance(9.0)
+    rig.watch.look()
+    assert rig.interlock.code is None
+    rig.clock.advance(2.0)
+    rig.watch.look()
+    assert rig.interlock.code is RunCode.SAFETY_STALE
+    assert rig.dark
+
+
+def test_a_monitor_that_answers_again_in_time_is_safe_again() -> None:
+    rig = Rig(stale_after=10.0)
+    rig.watch.look()
+    for _ in range(5):
+        rig.monitor.silent = True
+        rig.clock.advance(8.0)
+        rig.watch.look()
+        rig.monitor.silent = False
+        rig.watch.look()
+    assert rig.interlock.code is None
+    assert rig.monitor.connects == 6
+
+
+def test_finish_frame_lets_the_frame_end_but_not_for_ever() -> None:
+    rig = Rig(on_unsafe="finish_frame")
+    rig.watch.look()
+    rig.monitor.safe = False
+    rig.watch.look()
+    rig.interlock.check()
+    with pytest.raises(RunStopped):
+        rig.interlock.check_edge()
+    assert not rig.dark
+    rig.clock.advance(121.0)
+    rig.watch.look()
+    assert rig.interlock.wake.is_set()
+    assert rig.dark
+
+
+def test_a_panel_that_fails_once_is_told_again() -> None:
+    rig = Rig()
+    failures = iter([lost("panel"), None, None])
+    off = rig.panel.calibrator_off
+
+    def flaky(wake: threading.Event | None = None) -> None:
+        if (error := next(failures)) is not None:
+            raise error
+        off(wake)
+
+    rig.panel.calibrator_off = flaky  # type: ignore[method-assign]
+    rig.monitor.safe = False
+    rig.watch.look()
+    assert rig.dark
+
+
+def test_the_thread_refuses_to_start_a_run_that_is_not_safe() -> None:
+    rig = Rig()
+    rig.monitor.safe = False
+    with pytest.raises(RunStopped) as caught:
+        rig.watch.start()
+    rig.watch.stop()
+    assert caught.value.code is RunCode.UNSAFE
+
+
+def test_a_watch_that_breaks_is_unsafe() -> None:
+    rig = Rig()
+    rig.monitor.is_safe = lambda: (_ for _ in ()).throw(ZeroDivisionError())  # type: ignore[method-assign]
+    with pytest.raises(RunStopped) as caught:
+        rig.watch.start()
+    rig.watch.stop()
+    assert caught.value.code is RunCode.SAFETY_STALE
+    assert rig.dark
+
+
+def test_the_first_reason_is_the_one_that_is_reported() -> None:
+    interlock = Interlock()
+    interlock.trip(RunCode.UNSAFE, "rain")
+    interlock.trip(RunCode.SAFETY_STALE, "silence")
+    assert interlock.code is RunCode.UNSAFE
+    assert interlock.unsafe
+    with pytest.raises(RunStopped, match="rain"):
+        interlock.check()
+
+
+def test_an_event_set_from_outside_is_an_interruption() -> None:
+    wake = threading.Event()
+    interlock = Interlock(wake)
+    interlock.check_edge()
+    wake.set()
+    assert interlock.code is RunCode.INTERRUPTED
+    assert not interlock.unsafe
+    with pytest.raises(RunStopped) as caught:
+        interlock.check()
+    assert caught.value.exit == 130
