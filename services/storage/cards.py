@@ -10,6 +10,7 @@ from itertools import product
 
 import numpy as np
 from astropy.io import fits
+
 from calibration.keywords import Card
 
 BLOCK = 2880
@@ -27,26 +28,26 @@ def padded(size: int) -> int:
 def image_cards(shape: tuple[int, int], bitpix: int, bzero: int, *, extension: str | None = None) -> list[Card]:
     """Return the structural cards of a 2-d image: primary, or an extension of the given name."""
     first = (
-        Card(keyword="SIMPLE", value=True, comment="conforms to the FITS standard")
+        Card("SIMPLE", value=True, comment="conforms to the FITS standard")
         if extension is None
-        else Card(keyword="XTENSION", value="IMAGE", comment="image extension")
+        else Card("XTENSION", "IMAGE", "image extension")
     )
     cards = [
         first,
-        Card(keyword="BITPIX", value=bitpix, comment="bits per value"),
-        Card(keyword="NAXIS", value=2, comment="number of axes"),
-        Card(keyword="NAXIS1", value=shape[1], comment="width in pixels"),
-        Card(keyword="NAXIS2", value=shape[0], comment="height in pixels"),
+        Card("BITPIX", bitpix, "bits per value"),
+        Card("NAXIS", 2, "number of axes"),
+        Card("NAXIS1", shape[1], "width in pixels"),
+        Card("NAXIS2", shape[0], "height in pixels"),
     ]
     if extension is None:
-        cards.append(Card(keyword="EXTEND", value=True, comment="extensions may follow"))
+        cards.append(Card("EXTEND", value=True, comment="extensions may follow"))
     else:
-        cards.append(Card(keyword="PCOUNT", value=0, comment="no parameters"))
-        cards.append(Card(keyword="GCOUNT", value=1, comment="one group"))
-        cards.append(Card(keyword="EXTNAME", value=extension, comment="name of this extension"))
+        cards.append(Card("PCOUNT", 0, "no parameters"))
+        cards.append(Card("GCOUNT", 1, "one group"))
+        cards.append(Card("EXTNAME", extension, "name of this extension"))
     if bzero:
-        cards.append(Card(keyword="BSCALE", value=1, comment="value = BZERO + BSCALE * stored"))
-        cards.append(Card(keyword="BZERO", value=bzero, comment="offset of unsigned integers"))
+        cards.append(Card("BSCALE", 1, "value = BZERO + BSCALE * stored"))
+        cards.append(Card("BZERO", bzero, "offset of unsigned integers"))
     return cards
 
 

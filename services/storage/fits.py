@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from calibration.keywords import from_cards, to_cards
 from numpy.typing import NDArray
 
 from calibration.errors import HeaderError
 from calibration.frames import Frame, FrameHeader, Pixels
+from calibration.keywords import from_cards, to_cards
 from services.storage.cards import header_block, image_cards, padded, sum_of
 from services.storage.disk import REAL_DISK, Disk, Growing, atomic
-from services.storage.pixels import UNSIGNED, PixelLocation, decode, encode, encoding, pixel_hash
+from services.storage.pixels import UNSIGNED, PixelLocation, decode, encode, encoding, pixel_hash, values_of
 from services.storage.planes import Plane, PlanesFile, Stored, Table, create_planes, stored_as
 from services.storage.units import Unreadable, compressed_image, image_unit, is_compressed, number, opened
 
@@ -96,24 +96,27 @@ def read_cards(path: Path) -> dict[str, object]:
 
 def read_frame(path: Path) -> Frame:
     """Return a frame with its pixels; errors as `read_header`."""
-    location = pixel_location(path)
-    header = read_header(path)
-    if location is None:
-        _, pixels = compressed_image(path)
-        return Frame(header=header, pixels=pixels)
-    with opened(path) as file:
-        file.seek(location.offset)
-        return Frame(header=header, pixels=decode(file.read(location.size), location, location.shape[0]))
+    return Frame(header=read_header(path), pixels=read_pixels(path))
 
 
 def read_pixels(path: Path) -> Pixels:
-    """Return only the pixels of a file's image, whatever its header says of the frame."""
+    """Return the pixels of a file's image, shape (y, x), whatever its header says of the frame.
+
+    Raises
+    ------
+    Unreadable
+        As for `read_header`.
+    """
     location = pixel_location(path)
     if location is None:
         return compressed_image(path)[1]
+    stored = np.empty(location.shape, location.dtype)
     with opened(path) as file:
         file.seek(location.offset)
-        return decode(file.read(location.size), location, location.shape[0])
+        got = file.readinto(stored.data.cast("B"))  # type: ignore[attr-defined]
+    if got != location.size:
+        raise Unreadable(f"{path}: truncated while it was read")
+    return values_of(stored, location)
 
 
 def pixel_location(path: Path) -> PixelLocation | None:

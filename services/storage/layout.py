@@ -123,7 +123,7 @@ class Layout:
 
     def events(self, run_id: str) -> Path:
         """Return the journal of a run."""
-        return self.hidden / "events" / f"{sanitise(run_id)}.jsonl"
+        return self.hidden / "events" / f"{_run(run_id)}.jsonl"
 
     def log_path(self, at: datetime) -> Path:
         """Return the log of a (UTC) day."""
@@ -131,7 +131,7 @@ class Layout:
 
     def report_paths(self, night: str, run_id: str) -> tuple[Path, Path]:
         """Return where the JSON and the HTML report of a run go."""
-        stem = f"{sanitise(night)}_{sanitise(run_id)}"
+        stem = f"{sanitise(night)}_{_run(run_id)}"
         return self.reports / f"{stem}.json", self.reports / f"{stem}.html"
 
     def frame_path(
@@ -221,6 +221,11 @@ def part_path(path: Path) -> Path:
 
 def _frame_stem(header: FrameHeader, at: datetime) -> str:
     return f"{header.kind.lower()}_{stamp_text(at)}_{header.frame_no or 1:03d}"
+
+
+def _run(run_id: str) -> str:
+    """Return a run's id as part of a name: its parts are joined by `_`, which texts of devices may not hold."""
+    return "_".join(sanitise(part) for part in run_id.split("_"))
 
 
 def _number(value: float) -> str:

@@ -78,15 +78,22 @@ def encode(values: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any
     return stored
 
 
-def decode(raw: bytes | bytearray | memoryview | NDArray[Any], location: PixelLocation, rows: int) -> Pixels:
+def decode(raw: bytes | bytearray | memoryview, location: PixelLocation, rows: int) -> Pixels:
     """Return `rows` rows of stored bytes as values in this machine's byte order, shape (rows, x)."""
     stored = np.frombuffer(raw, dtype=location.dtype).reshape(rows, location.shape[1])
-    native = stored.astype(stored.dtype.newbyteorder("="))
+    return values_of(stored.copy(), location)
+
+
+def values_of(stored: NDArray[Any], location: PixelLocation) -> Pixels:
+    """Return stored values as what they stand for, in place: `stored` must not be used afterwards."""
+    native = stored.dtype.newbyteorder("=")
+    if stored.dtype != native:
+        stored = stored.byteswap(inplace=True).view(native)
     unsigned = UNSIGNED.get((location.bitpix, location.bzero))
     if unsigned is None:
-        return native
-    bits = native.view(np.dtype(f"u{native.dtype.itemsize}"))
-    bits ^= bits.dtype.type(1 << (8 * native.dtype.itemsize - 1))
+        return stored
+    bits = stored.view(np.dtype(f"u{stored.dtype.itemsize}"))
+    bits ^= bits.dtype.type(1 << (8 * bits.dtype.itemsize - 1))
     return bits.view(unsigned)
 
 

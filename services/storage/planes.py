@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from calibration.keywords import Card
 from numpy.typing import NDArray
 
+from calibration.keywords import Card
 from services.storage.cards import header_block, image_cards, padded, sum_of
 from services.storage.disk import REAL_DISK, Disk, Growing
 from services.storage.pixels import PixelLocation, decode, encode, encoding
@@ -166,7 +166,12 @@ class PlanesFile:
         return total, digest.hexdigest() if hashed else ""
 
     def _write_header(self, place: _Place, more: Sequence[Card], datasum: int) -> None:
-        block = header_block([*_head(place), *place.plane.cards, *more], datasum=datasum, size=place.header_size)
+        cards = [*_head(place), *place.plane.cards, *more]
+        block = header_block(cards, datasum=datasum, size=place.header_size)
+        if len(block) > place.header_size:  # a long history must not cost the result of the night
+            cards = [card for card in cards if card.keyword != "HISTORY"]
+            cards.append(Card("HISTORY", "left out: longer than the room that was kept for it"))
+            block = header_block(cards, datasum=datasum, size=place.header_size)
         if len(block) > place.header_size:
             raise ValueError(f"too many cards for plane {place.plane.name}: ask for more spare_cards")
         self._file.write_at(block, place.header_at)
@@ -178,7 +183,7 @@ def create_planes(
     shape: tuple[int, int],
     disk: Disk = REAL_DISK,
     *,
-    spare_cards: int = 288,
+    spare_cards: int = 144,
 ) -> PlanesFile:
     """Open a file of planes for writing; the first is the primary image, which every program reads.
 
@@ -226,7 +231,7 @@ def _structure(plane: Plane, shape: tuple[int, int], *, primary: bool) -> list[C
     bitpix, bzero = encoding(np.dtype(plane.dtype))
     cards = image_cards(shape, bitpix, bzero, extension=None if primary else plane.name)
     if primary:
-        cards.append(Card(keyword="EXTNAME", value=plane.name, comment="name of this image"))
+        cards.append(Card("EXTNAME", plane.name, "name of this image"))
     return cards
 
 

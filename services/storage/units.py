@@ -1,10 +1,12 @@
 """What a FITS file is made of: its header and data units, found without trusting the file.
 
-Plain files are read here, block by block, because astropy warns and guesses where we want an error; compressed ones go
-through astropy. Everything wrong ends in `Unreadable`.
+Plain files are read here, block by block and card by card, because astropy warns and guesses where we want an error,
+and its warnings cannot be caught safely in threads; compressed ones go through astropy. Everything wrong ends in
+`Unreadable`, but a card that cannot be understood costs itself only.
 """
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -128,22 +130,54 @@ def _read_block(file: BinaryIO, path: Path, *, first: bool) -> tuple[dict[str, o
 
 
 def _parse(block: bytearray) -> dict[str, object]:
+    """Return the cards that can be understood, the first of each keyword; others cost themselves only."""
     text = block.decode("latin-1").translate(_PRINTABLE)
-    header = fits.Header.fromstring(text)
-    return dict(_values(header))
+    cards: dict[str, object] = {}
+    last = ""
+    for start in range(0, len(text) - 79, 80):
+        keyword, written = _split(text[start : start + 80])
+        if keyword == "END":
+            break
+        if keyword == "CONTINUE":
+            before, more = cards.get(last), _value(written)
+            if isinstance(before, str) and before.endswith("&") and isinstance(more, str):
+                cards[last] = before[:-1] + more
+        elif written and keyword not in cards:
+            cards[keyword] = _value(written)
+            last = keyword
+    return {keyword: value for keyword, value in cards.items() if value is not None}
+
+
+def _split(card: str) -> tuple[str, str]:
+    """Return a card's keyword and what is written behind its value indicator."""
+    if card.startswith("HIERARCH ") and "=" in card:
+        keyword, _, written = card[9:].partition("=")
+        return keyword.strip().upper(), written
+    keyword = card[:8].strip().upper()
+    if keyword == "CONTINUE" or card[8:9] == "=":
+        return keyword, card[9:] if card[8:9] == "=" else card[8:]
+    return keyword, ""
+
+
+def _value(written: str) -> str | bool | int | float | None:
+    match = _VALUE.fullmatch(written)
+    if match is None or (match["text"] is None and match["word"] is None):
+        return None
+    if match["text"] is not None:
+        return match["text"].replace("''", "'").rstrip()
+    word = match["word"]
+    if word in {"T", "F"}:
+        return word == "T"
+    for read in (int, float):
+        try:
+            return read(word.upper().replace("D", "E"))
+        except ValueError:
+            continue
+    return word
 
 
 _PRINTABLE = dict.fromkeys([*range(32), *range(127, 256)], " ")  # some programs pad headers with NULs
-
-
-def _values(header: fits.Header) -> Iterator[tuple[str, object]]:
-    """Yield the cards that can be understood; the first of a keyword counts, so later ones go first."""
-    for card in reversed(header.cards):
-        try:
-            keyword, value = card.keyword, card.value
-        except (fits.VerifyError, ValueError, TypeError):
-            continue
-        yield keyword, None if isinstance(value, fits.card.Undefined) else value
+_VALUE = re.compile(r"\s*(?:'(?P<text>(?:[^']|'')*)'|(?P<word>[^'/\s](?:[^/]*[^/\s])?))?\s*(?:/.*)?")
 
 
 def compressed_image(path: Path) -> tuple[dict[str, object], Pixels]:
@@ -157,7 +191,7 @@ def compressed_image(path: Path) -> tuple[dict[str, object], Pixels]:
                         data = np.squeeze(np.asarray(unit.data))
                         native = data.astype(data.dtype.newbyteorder("="), copy=False)
                         if native.ndim == 2:
-                            return dict(_values(unit.header)), native
+                            return _parse(bytearray(unit.header.tostring().encode("latin-1"))), native
     except Exception as error:
         raise Unreadable(f"{path}: {error}") from error
     raise Unreadable(f"{path}: holds no image of one plane")
