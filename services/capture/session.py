@@ -23,15 +23,12 @@ import structlog
 from drivers.base import CameraInfo, CameraSettings, CameraState, CameraStates, PanelInfo
 from drivers.clock import Deadline, retry
 from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
-from services.capture.acquisition import words_of
-from services.capture.cooling import Cooled, Thermostat
-from services.capture.panel import Light, make_dark
-from services.capture.recovery import Recovery, quietly
+from services.capture.assembly import Assembly, Store
+from services.capture.cooling import Cooled
+from services.capture.panel import make_dark
+from services.capture.recovery import quietly
 from services.capture.runner import Plan, Runner, quantised_us
-from services.capture.safety import SafetyWatch
-from services.capture.state import StateKeeper, StateRules
-from services.capture.writer import Writer
-from services.config.models import Cooling, CoolingPolicy
+from services.config.models import CoolingPolicy
 from services.events import EventName, Events
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise, sun_altitude_deg
@@ -101,23 +98,14 @@ class Session:
         self._interlock = observatory.interlock
         self._camera = observatory.camera
         self._events = events
-        self._layout = layout
-        self._catalogue = catalogue
-        self._disk = disk
         self._skip_warmup = skip_warmup
         self._until = until
         self._hurry = hurry
         self._ends = ExitStack()
-        self._recovery = Recovery(camera=self._camera, clock=self._clock, events=events, interlock=self._interlock)
-        self._thermostat = Thermostat(
-            camera=self._camera,
-            clock=self._clock,
-            events=events,
-            interlock=self._interlock,
-            recovery=self._recovery,
-            cooling=self._config.cooling,
-            skip=skip_cooling,
-        )
+        store = Store(layout=layout, catalogue=catalogue, disk=disk)
+        self._assembly = Assembly(observatory=observatory, events=events, store=store)
+        self._recovery = self._assembly.recovery()
+        self._thermostat = self._assembly.thermostat(self._recovery, skip=skip_cooling)
         self._runner: Runner | None = None
 
     # --- use --------------------------------------------------------------------------------------------------------
@@ -198,15 +186,15 @@ class Session:
         self._at_end("cooler", self._end_cooler)
         self._at_end("light", self._end_light)
         self._at_end("exposure", self._end_exposure)
-        writer = self._start_writer()
-        self._runner = Runner(
-            camera=self._camera,
-            clock=self._clock,
-            interlock=self._interlock,
+        writer = self._assembly.writer()
+        writer.start()
+        self._at_end("writer", writer.close)
+        self._runner = self._assembly.runner(
             recovery=self._recovery,
             thermostat=self._thermostat,
-            state=self._state_keeper(),
             writer=writer,
+            panel=self.panel_info,
+            is_day=lambda: (self.sun_altitude() or -90.0) > 0.0,
             until=self._until,
         )
 
@@ -254,20 +242,10 @@ class Session:
         self._tell_connected("flat panel", panel.info.name, panel.info.unique_id)
 
     def _start_safety(self) -> None:
-        settings, monitor = self._config.safety_monitor, self._observatory.new_safety_monitor()
-        if settings is None or monitor is None:
-            return
-        watch = SafetyWatch(
-            monitor=monitor,
-            panel=self._observatory.new_panel(),
-            stop_camera=self._camera.close,
-            clock=self._clock,
-            events=self._events,
-            interlock=self._interlock,
-            settings=settings,
-        )
-        self._at_end("safety watch", watch.stop)
-        watch.start()
+        watch = self._assembly.safety_watch()
+        if watch is not None:
+            self._at_end("safety watch", watch.stop)
+            watch.start()
 
     def _wait_for_leftovers(self) -> None:
         """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end."""
@@ -281,56 +259,6 @@ class Session:
                 self._interlock.check()
         if state.activity is CameraStates.ERROR:
             self._camera.abort()
-
-    def _start_writer(self) -> Writer:
-        words = words_of(self._config, run_id=self._events.run_id, simulated=self._observatory.is_simulated)
-        writer = Writer(
-            layout=self._layout,
-            catalogue=self._catalogue,
-            disk=self._disk,
-            events=self._events,
-            clock=self._clock,
-            words=words,
-            storage=self._config.storage,
-            wheel=self._observatory.wheel is not None,
-        )
-        writer.start()
-        self._at_end("writer", writer.close)
-        return writer
-
-    def _state_keeper(self) -> StateKeeper:
-        cooling = self._config.cooling or Cooling()
-        rules = StateRules(
-            darkness=self._config.darkness,
-            opaque=self._observatory.opaque_filters,
-            on_dark_failure=cooling.on_dark_failure,
-            on_flat_failure=cooling.on_flat_failure,
-        )
-        return StateKeeper(
-            camera=self._camera,
-            wheel=self._observatory.wheel,
-            light=self._light(),
-            has_cover=self.panel_info is not None and self.panel_info.has_cover,
-            thermostat=self._thermostat,
-            clock=self._clock,
-            events=self._events,
-            interlock=self._interlock,
-            recovery=self._recovery,
-            rules=rules,
-        )
-
-    def _light(self) -> Light | None:
-        panel, settings = self._observatory.panel, self._config.flat_panel
-        if panel is None:
-            return None
-        return Light(
-            panel=panel,
-            clock=self._clock,
-            events=self._events,
-            interlock=self._interlock,
-            is_day=lambda: (self.sun_altitude() or -90.0) > 0.0,
-            open_by_day=settings is not None and settings.open_by_day,
-        )
 
     def _tell_connected(self, device: str, name: str, unique_id: str | None) -> None:
         self._events.emit(EventName.DEVICE_CONNECTED, device=device, device_name=name, unique_id=unique_id)

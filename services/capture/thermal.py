@@ -76,6 +76,11 @@ class History:
         """The newest reading."""
         return self._readings[-1] if self._readings else None
 
+    @property
+    def newest(self) -> Reading:
+        """The newest reading; one that says nothing while there is none."""
+        return self._readings[-1] if self._readings else Reading(at_s=0.0, ccd_c=None)
+
     def window(self, seconds: float, *, whole: bool = False) -> tuple[Reading, ...]:
         """Return the readings of the last `seconds`; with `whole` none at all unless they reach that far back."""
         if not self._readings:

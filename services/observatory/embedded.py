@@ -3,11 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from drivers.simulator.server import AlpacaServer
-
 from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.params import CameraParameters, ObservatoryParameters
+from drivers.simulator.server import AlpacaServer
 from services.config.models import Config, FilterWheel, FlatPanel, LoadedConfig, SafetyMonitor, SimulatorCamera
 from services.config.simulation import load_observatory
 

@@ -44,7 +44,7 @@ def camera_endpoint(camera: Camera) -> Endpoint:
     if isinstance(section, CameraSection) and section.camera_name:
         from drivers.alpaca.discovery import find_by_name
 
-        return find_by_name(section.camera_name, kind="camera")
+        return find_by_name(section.camera_name, device_type="camera")
     host, port = home(camera)
     number = section.device_id if isinstance(section, CameraSection) else 0
     return Endpoint(host=host, port=port, device_number=number)

@@ -1,0 +1,175 @@
+"""Ways to a temperature: down (or up) on a ramp until the sensor holds, and the slow warming before the cooler is off.
+
+The set-point is moved in small steps, so that no sensor sees more than the configured degrees a minute. What the
+readings mean is in `services.capture.thermal`; here is the waiting and the commanding.
+"""
+
+import threading
+from dataclasses import dataclass
+
+import structlog
+
+from calibration.errors import GroupCode
+from drivers.clock import Deadline
+from drivers.errors import NotOffered, Refused
+from services.capture import thermal
+from services.capture.cooler import Cooler
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 5.0
+WARM_UP_LIMIT_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """Why a temperature could not be had, and when (monotonic seconds) that was known."""
+
+    code: GroupCode
+    detail: str
+    at_s: float
+
+
+class Approach:
+    """One way to one temperature.
+
+    Parameters
+    ----------
+    cooler : Cooler
+    target_c : float
+    """
+
+    def __init__(self, cooler: Cooler, target_c: float) -> None:
+        self._cooler = cooler
+        self._settings = cooler.settings
+        self._target_c = target_c
+        self._started_s = cooler.clock.monotonic()
+        self._deadline = Deadline(cooler.clock, self._settings.cooling_timeout, real_s=5.0)
+        self._set_c = target_c
+        self._moved_s = self._started_s
+        self._switched_on_again = False
+
+    def run(self) -> Stall | None:
+        """Go there and wait until the sensor holds; return why it does not, None for success.
+
+        Raises
+        ------
+        RunStopped, DriverError
+            The run is to stop, or the camera is gone.
+        """
+        self._cooler.history.clear()
+        try:
+            stall = self._go()
+        except (Refused, NotOffered) as error:
+            detail = f"the camera refuses {self._target_c:.1f} °C: {error.detail}"
+            stall = self._stall(GroupCode.COOLER_LIMIT, detail)
+        if stall is not None:
+            self._cooler.tell_stalled(self._target_c, stall.code.value)
+            log.warning("cooling.stalled", code=stall.code.value, detail=stall.detail)
+        return stall
+
+    def _go(self) -> Stall | None:
+        self._begin()
+        while (stall := self._fault()) is None:
+            if self._set_c == self._target_c and self._holds():
+                return None
+            self._move()
+            self._cooler.sleep(TICK_S)
+            self._cooler.tell(self._cooler.read(), self._target_c)
+        return stall
+
+    def _begin(self) -> None:
+        reading = self._cooler.read()
+        if self._settings.wait_for_cooling and reading.plausible and reading.ccd_c is not None:
+            self._set_c = reading.ccd_c
+        self._cooler.set_point(self._set_c)
+        self._cooler.switch(on=True)
+
+    def _move(self) -> None:
+        """Move the set-point on."""
+        now_s = self._cooler.clock.monotonic()
+        ccd_c = self._cooler.history.newest.ccd_c
+        down = ccd_c is None or self._target_c <= ccd_c
+        rate = self._settings.ramp_rate if down else self._settings.warmup_rate
+        elapsed_s = max(now_s - self._moved_s, TICK_S)
+        wanted_c = thermal.next_setpoint(self._set_c, self._target_c, rate_c_per_min=rate, elapsed_s=elapsed_s)
+        self._moved_s = now_s
+        if wanted_c != self._set_c:
+            self._set_c = wanted_c
+            self._cooler.set_point(wanted_c)
+
+    def _holds(self) -> bool:
+        settings, history = self._settings, self._cooler.history
+        if not settings.wait_for_cooling:
+            return True
+        tolerance_c, dwell_s = settings.stabilization_tolerance, settings.stable_time
+        if not thermal.is_stable(history, target_c=self._target_c, tolerance_c=tolerance_c, dwell_s=dwell_s):
+            return False
+        seconds = self._cooler.clock.monotonic() - self._started_s
+        self._cooler.tell_stable(self._target_c, seconds)
+        log.info("cooling.stable", ccd_temp_c=history.newest.ccd_c, target_c=self._target_c, seconds=round(seconds))
+        return True
+
+    def _fault(self) -> Stall | None:
+        history, target_c = self._cooler.history, self._target_c
+        last = history.newest
+        shown = "" if last.ccd_c is None else f" at {last.ccd_c:.1f} °C"
+        if thermal.is_implausible(history) or thermal.is_stuck(history):
+            return self._stall(GroupCode.SENSOR_STUCK, f"the temperature reading is stuck or implausible{shown}")
+        if last.cooler_on is False and not self._switch_on_again():
+            return self._stall(GroupCode.COOLER_LOST, f"the cooler switched itself off{shown}")
+        tolerance_c = self._settings.stabilization_tolerance
+        if thermal.is_stalled(history, target_c=self._set_c, tolerance_c=tolerance_c, since_s=self._started_s):
+            return self._stall(GroupCode.COOLER_LIMIT, f"the cooler is at its limit{shown}, wanted {target_c:.1f} °C")
+        if self._deadline.over:
+            detail = f"not stable at {target_c:.1f} °C within {self._deadline.seconds:.0f} s{shown}"
+            return self._stall(GroupCode.COOLER_LIMIT, detail)
+        return None
+
+    def _switch_on_again(self) -> bool:
+        """Switch a cooler on that is off though told to be on: once."""
+        if self._switched_on_again:
+            return False
+        self._switched_on_again = True
+        self._cooler.switch(on=True)
+        self._cooler.read()
+        return True
+
+    def _stall(self, code: GroupCode, detail: str) -> Stall:
+        return Stall(code=code, detail=detail, at_s=self._cooler.clock.monotonic())
+
+
+def warm_up(cooler: Cooler, hurry: threading.Event | None = None) -> None:
+    """Raise the set-point slowly, then switch the cooler off.
+
+    Parameters
+    ----------
+    cooler : Cooler
+    hurry : threading.Event, optional
+        Ends the waiting, never the switching off.
+    """
+    reading = cooler.read()
+    if reading.plausible and reading.ccd_c is not None and reading.cooler_on is not False:
+        _rise(cooler, reading.ccd_c, hurry)
+    cooler.switch(on=False)
+    log.info("cooling.off")
+
+
+def _rise(cooler: Cooler, start_c: float, hurry: threading.Event | None) -> None:
+    settings, final_c = cooler.settings, cooler.settings.warmup_final_temp
+    set_c = min(start_c, final_c)
+    started_s = moved_s = cooler.clock.monotonic()
+    cooler.history.clear()
+    while moved_s - started_s < WARM_UP_LIMIT_S:
+        cooler.set_point(set_c)
+        if cooler.clock.sleep(settings.warmup_check_interval_s, hurry):
+            return
+        cooler.tell(cooler.read(), final_c)
+        now_s = cooler.clock.monotonic()
+        long_enough = now_s - started_s >= settings.warmup_min_duration_s
+        above = settings.warmup_consecutive_above
+        if long_enough and thermal.is_warm(cooler.history, final_c=final_c, set_c=set_c, above=above):
+            return
+        rate, elapsed_s = settings.warmup_rate, now_s - moved_s
+        set_c = thermal.next_setpoint(set_c, final_c, rate_c_per_min=rate, elapsed_s=elapsed_s)
+        moved_s = now_s

@@ -1,0 +1,165 @@
+"""Puts the parts of a session together from its observatory and configuration."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from drivers.base import PanelInfo
+from services.capture.acquisition import words_of
+from services.capture.cooler import Cooler
+from services.capture.cooling import Thermostat
+from services.capture.panel import Light
+from services.capture.recovery import Recovery
+from services.capture.runner import Runner
+from services.capture.safety import SafetyWatch
+from services.capture.state import StateKeeper, StateRules
+from services.capture.writer import Writer
+from services.config.models import Cooling
+from services.events import Events
+from services.observatory import Observatory
+from services.storage.catalogue import Catalogue
+from services.storage.disk import Disk
+from services.storage.layout import Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Where frames go."""
+
+    layout: Layout
+    catalogue: Catalogue
+    disk: Disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembly:
+    """Makes the parts; each method makes a new one.
+
+    Attributes
+    ----------
+    observatory : Observatory
+    events : Events
+    store : Store
+    """
+
+    observatory: Observatory
+    events: Events
+    store: Store
+
+    def recovery(self) -> Recovery:
+        """Return the ladder of the camera."""
+        site = self.observatory
+        return Recovery(camera=site.camera, clock=site.clock, events=self.events, interlock=site.interlock)
+
+    def thermostat(self, recovery: Recovery, *, skip: bool) -> Thermostat:
+        """Return the thermostat; with `skip` the cooler is left as found."""
+        site, settings = self.observatory, self.observatory.config.cooling
+        cooler = Cooler(
+            camera=site.camera,
+            clock=site.clock,
+            events=self.events,
+            interlock=site.interlock,
+            recovery=recovery,
+            settings=settings or Cooling(),
+        )
+        wanted = settings is not None and settings.mode != "off" and settings.enable_cooling
+        return Thermostat(cooler, active=wanted and not skip)
+
+    def safety_watch(self) -> SafetyWatch | None:
+        """Return the safety watch, None without a safety monitor."""
+        site, settings = self.observatory, self.observatory.config.safety_monitor
+        monitor = site.new_safety_monitor()
+        if settings is None or monitor is None:
+            return None
+        return SafetyWatch(
+            monitor=monitor,
+            panel=site.new_panel(),
+            stop_camera=site.camera.close,
+            clock=site.clock,
+            events=self.events,
+            interlock=site.interlock,
+            settings=settings,
+        )
+
+    def writer(self) -> Writer:
+        """Return the writer, not started yet."""
+        site, store = self.observatory, self.store
+        return Writer(
+            layout=store.layout,
+            catalogue=store.catalogue,
+            disk=store.disk,
+            events=self.events,
+            clock=site.clock,
+            words=words_of(site.config, run_id=self.events.run_id, simulated=site.is_simulated),
+            storage=site.config.storage,
+            wheel=site.wheel is not None,
+        )
+
+    def runner(
+        self,
+        *,
+        recovery: Recovery,
+        thermostat: Thermostat,
+        writer: Writer,
+        panel: PanelInfo | None,
+        is_day: Callable[[], bool],
+        until: datetime | None,
+    ) -> Runner:
+        """Return the runner.
+
+        Parameters
+        ----------
+        recovery, thermostat, writer
+        panel : PanelInfo or None
+            What the connected panel has.
+        is_day : callable
+            Whether the sun is up.
+        until : datetime or None
+            See `Runner`.
+        """
+        site = self.observatory
+        state = StateKeeper(
+            camera=site.camera,
+            wheel=site.wheel,
+            light=self._light(is_day),
+            has_cover=panel is not None and panel.has_cover,
+            thermostat=thermostat,
+            clock=site.clock,
+            events=self.events,
+            interlock=site.interlock,
+            recovery=recovery,
+            rules=self._rules(),
+        )
+        return Runner(
+            camera=site.camera,
+            clock=site.clock,
+            interlock=site.interlock,
+            recovery=recovery,
+            thermostat=thermostat,
+            state=state,
+            writer=writer,
+            until=until,
+        )
+
+    def _light(self, is_day: Callable[[], bool]) -> Light | None:
+        site, settings = self.observatory, self.observatory.config.flat_panel
+        if site.panel is None:
+            return None
+        return Light(
+            panel=site.panel,
+            clock=site.clock,
+            events=self.events,
+            interlock=site.interlock,
+            is_day=is_day,
+            open_by_day=settings is not None and settings.open_by_day,
+        )
+
+    def _rules(self) -> StateRules:
+        config = self.observatory.config
+        cooling = config.cooling or Cooling()
+        return StateRules(
+            darkness=config.darkness,
+            opaque=self.observatory.opaque_filters,
+            on_dark_failure=cooling.on_dark_failure,
+            on_flat_failure=cooling.on_flat_failure,
+        )

@@ -1,0 +1,98 @@
+"""One camera's cooler as the rest of capture sees it: readings into a history, commands, and what is told of them."""
+
+from drivers.base import Camera, CameraState
+from drivers.clock import Clock
+from services.capture.recovery import Recovery
+from services.capture.thermal import History, Reading
+from services.config.models import Cooling
+from services.events import EventName, Events
+from services.observatory import Interlock
+
+
+class Cooler:
+    """Reads and commands a cooler; a camera that is lost meanwhile is waited for.
+
+    Parameters
+    ----------
+    camera, clock, events, interlock, recovery
+    settings : Cooling
+    """
+
+    def __init__(
+        self,
+        *,
+        camera: Camera,
+        clock: Clock,
+        events: Events,
+        interlock: Interlock,
+        recovery: Recovery,
+        settings: Cooling,
+    ) -> None:
+        self._camera = camera
+        self._events = events
+        self._interlock = interlock
+        self._recovery = recovery
+        self._told_s: float | None = None
+        self.clock = clock
+        self.settings = settings
+        self.history = History()
+
+    @property
+    def can_be_set(self) -> bool:
+        """Whether the camera has a set-point."""
+        return self._camera.info.can_set_temperature
+
+    def state(self) -> CameraState:
+        """Read the camera's state afresh; its temperature goes into the history."""
+        state = self._recovery.call(self._camera.state)
+        self.history.add(
+            Reading(
+                at_s=self.clock.monotonic(),
+                ccd_c=state.ccd_temperature_c,
+                set_c=state.set_temperature_c,
+                power_pct=state.cooler_power_pct,
+                cooler_on=state.cooler_on,
+            )
+        )
+        return state
+
+    def read(self) -> Reading:
+        """Read the temperature afresh."""
+        self.state()
+        return self.history.newest
+
+    def set_point(self, celsius: float) -> None:
+        """Move the set-point."""
+        self._recovery.call(lambda: self._camera.set_temperature(celsius))
+
+    def switch(self, *, on: bool) -> None:
+        """Switch the cooler."""
+        self._recovery.call(lambda: self._camera.set_cooler(on))
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raises `RunStopped` when the run is to stop."""
+        if self.clock.sleep(seconds, self._interlock.wake):
+            self._interlock.check()
+
+    def tell(self, reading: Reading, target_c: float) -> None:
+        """Emit `cooling.changed`, but not more often than `status_interval`."""
+        if self._told_s is not None and reading.at_s - self._told_s < self.settings.status_interval:
+            return
+        self._told_s = reading.at_s
+        self._events.emit(
+            EventName.COOLING_CHANGED,
+            ccd_temp_c=reading.ccd_c,
+            set_point_c=reading.set_c,
+            target_c=target_c,
+            cooler_power_pct=reading.power_pct,
+        )
+
+    def tell_stable(self, target_c: float, seconds: float) -> None:
+        """Emit `cooling.stable`."""
+        ccd_c = self.history.newest.ccd_c
+        self._events.emit(EventName.COOLING_STABLE, ccd_temp_c=ccd_c, target_c=target_c, seconds=seconds)
+
+    def tell_stalled(self, target_c: float, code: str) -> None:
+        """Emit `cooling.stalled`."""
+        ccd_c = self.history.newest.ccd_c
+        self._events.emit(EventName.COOLING_STALLED, ccd_temp_c=ccd_c, target_c=target_c, code=code)
