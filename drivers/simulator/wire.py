@@ -1,0 +1,278 @@
+"""Alpaca's rules of the wire: addresses, parameters, transaction ids, envelopes. One route, tables behind it."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from drivers.simulator.camera import SimulatedCamera
+from drivers.simulator.device import Device
+from drivers.simulator.devices import SimulatedObservatory
+from drivers.simulator.errors import AscomError, BadRequest
+from drivers.simulator.faults import DeviceKind, FaultKind, FaultScript
+from drivers.simulator.images import HEADER, error_bytes, image_bytes, image_json
+
+IMAGE_BYTES = "application/imagebytes"
+_CHUNK = 1 << 20
+_IMAGES = {"imagearray", "imagearrayvariant"}
+_AFTER_A_FRAME = {"imageready", "camerastate", "devicestate"}
+_RENDER_WAIT_S = 0.2
+_IMAGE_FAULTS = (
+    FaultKind.IMAGE_TRUNCATED,
+    FaultKind.IMAGE_SHORT,
+    FaultKind.IMAGE_LYING_HEADER,
+    FaultKind.IMAGE_BAD_TYPE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ids:
+    client: int
+    server: int
+
+
+class Wire:
+    """The server's application: `app` is ASGI.
+
+    Parameters
+    ----------
+    observatory : SimulatedObservatory
+    """
+
+    def __init__(self, observatory: SimulatedObservatory) -> None:
+        self._observatory = observatory
+        self._devices: dict[str, Device] = {d.kind.value: d for d in observatory.devices()}
+        self._server_ids = itertools.count(1)
+        self.stopping = asyncio.Event()
+        routes = [
+            Route("/api/{version}/{device}/{number}/{member}", self._api, methods=["GET", "PUT"]),
+            Route("/setup", self._setup),
+            Route("/setup/v1/{device}/{number}/setup", self._setup),
+        ]
+        if observatory.params.management:
+            routes += [
+                Route("/management/apiversions", self._answerer(lambda: [1])),
+                Route("/management/v1/description", self._answerer(self._description)),
+                Route("/management/v1/configureddevices", self._answerer(self._configured)),
+            ]
+        self._starlette = Starlette(routes=routes)
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request; faults of the connection need the transport below uvicorn's `send`."""
+        cycle = getattr(send, "__self__", None)
+        scope["nightcal.transport"] = getattr(cycle, "transport", None)
+        await self._starlette(scope, receive, send)
+
+    # --- management -------------------------------------------------------------------------------------------------
+
+    def _answerer(self, value: Callable[[], Any]) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            try:
+                ids = self._ids(_lowered(request.query_params), "clienttransactionid", "clientid")
+            except BadRequest as error:
+                return PlainTextResponse(str(error), 400)
+            return _envelope(ids, value=value())
+
+        return answer
+
+    def _description(self) -> dict[str, str]:
+        return {
+            "ServerName": "nightcal simulated observatory",
+            "Manufacturer": "nightcal",
+            "ManufacturerVersion": "1.0",
+            "Location": "simulated",
+        }
+
+    def _configured(self) -> list[dict[str, Any]]:
+        types = {
+            DeviceKind.CAMERA: "Camera",
+            DeviceKind.WHEEL: "FilterWheel",
+            DeviceKind.PANEL: "CoverCalibrator",
+            DeviceKind.SAFETY: "SafetyMonitor",
+        }
+        return [
+            {"DeviceName": d.name, "DeviceType": types[d.kind], "DeviceNumber": 0, "UniqueID": d.unique_id}
+            for d in self._devices.values()
+        ]
+
+    async def _setup(self, _: Request) -> Response:
+        return PlainTextResponse("This observatory is simulated: its set-up is the YAML it was started with.")
+
+    # --- devices ----------------------------------------------------------------------------------------------------
+
+    async def _api(self, request: Request) -> Response:
+        try:
+            device, member = self._addressed(request.path_params)
+            broken = await self._broken(request, device.kind, member)
+            return broken or await self._served(request, device, member)
+        except BadRequest as error:
+            return PlainTextResponse(str(error), 400)
+
+    def _addressed(self, path: Mapping[str, str]) -> tuple[Device, str]:
+        if path["version"] != "v1":
+            raise BadRequest(f"API version {path['version']!r} is not supported; v1 is")
+        device = self._devices.get(path["device"])
+        if device is None:
+            raise BadRequest(f"there is no device of type {path['device']!r}")
+        if path["number"] != "0":
+            raise BadRequest(f"there is no {path['device']} number {path['number']!r}; 0 is")
+        return device, path["member"]
+
+    async def _served(self, request: Request, device: Device, member: str) -> Response:
+        if request.method == "PUT":
+            form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+            ids = self._ids(form, "ClientTransactionID", "ClientID")
+            return _answered(ids, lambda: device.write(member, form))
+        ids = self._ids(_lowered(request.query_params), "clienttransactionid", "clientid")
+        if isinstance(device, SimulatedCamera):
+            if member in _IMAGES:
+                return await self._image(request, device, member, ids)
+            if member in _AFTER_A_FRAME:
+                await asyncio.to_thread(device.wait_rendered, _RENDER_WAIT_S)
+        return _answered(ids, lambda: device.read(member), value=True)
+
+    def _ids(self, fields: Mapping[str, str], transaction: str, client: str) -> _Ids:
+        _unsigned(fields, client)
+        return _Ids(_unsigned(fields, transaction), next(self._server_ids))
+
+    # --- images -----------------------------------------------------------------------------------------------------
+
+    async def _image(self, request: Request, camera: SimulatedCamera, member: str, ids: _Ids) -> Response:
+        params = self._observatory.params.camera
+        wanted = IMAGE_BYTES in request.headers.get("accept", "").lower()
+        as_bytes = wanted and params.image_bytes and member == "imagearray"
+        try:
+            pixels = camera.image()
+        except AscomError as error:
+            if not as_bytes:
+                return _envelope(ids, error=error)
+            body = error_bytes(error.number, error.message, client=ids.client, server=ids.server)
+            return Response(body, media_type=IMAGE_BYTES)
+        if not as_bytes:
+            text = await asyncio.to_thread(image_json, pixels, client=ids.client, server=ids.server)
+            return Response(text, media_type="application/json")
+        buffer = await asyncio.to_thread(
+            image_bytes, pixels, transmission=params.transmission, client=ids.client, server=ids.server
+        )
+        return _ImageResponse(buffer, self._strike(DeviceKind.CAMERA, member, _IMAGE_FAULTS))
+
+    # --- faults -----------------------------------------------------------------------------------------------------
+
+    def _strike(self, kind: DeviceKind, member: str, faults: tuple[FaultKind, ...]) -> FaultScript | None:
+        world = self._observatory.world
+        struck = (world.faults.strikes(f, world.t_s(), device=kind, member=member) for f in faults)
+        return next((s for s in struck if s is not None), None)
+
+    async def _broken(self, request: Request, kind: DeviceKind, member: str) -> Response | None:
+        """Return the response of a fault of the wire, None when all goes well (perhaps late)."""
+        stall = self._strike(kind, member, (FaultKind.STALL,))
+        if stall is None and member == "issafe":
+            stall = self._strike(kind, member, (FaultKind.SAFETY_HANG,))
+        if stall is not None and await self._stopped_within(stall.amount):
+            return _Cut()
+        if self._strike(kind, member, (FaultKind.DROP,)):
+            return _Cut()
+        if self._strike(kind, member, (FaultKind.HTTP_500,)):
+            return PlainTextResponse(f"simulated failure of {request.url.path}", 500)
+        return None
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _lowered(query: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in query.items()}
+
+
+def _unsigned(fields: Mapping[str, str], name: str) -> int:
+    text = fields.get(name, "0").strip()
+    if not (text.isascii() and text.isdecimal()) or int(text) >= 2**32:
+        raise BadRequest(f"{name} = {text!r} is not a number from 0 to 4294967295")
+    return int(text)
+
+
+def _answered(ids: _Ids, call: Callable[[], Any], *, value: bool = False) -> Response:
+    try:
+        result = call()
+    except AscomError as error:
+        return _envelope(ids, error=error)
+    return _envelope(ids, value=result) if value or result is not None else _envelope(ids)
+
+
+def _envelope(ids: _Ids, *, value: Any = None, error: AscomError | None = None) -> Response:
+    content: dict[str, Any] = {} if value is None else {"Value": value}
+    content |= {
+        "ClientTransactionID": ids.client,
+        "ServerTransactionID": ids.server,
+        "ErrorNumber": 0 if error is None else int(error.number),
+        "ErrorMessage": "" if error is None else error.message,
+    }
+    return Response(json.dumps(content), media_type="application/json")
+
+
+class _Cut(Response):
+    """No answer: the connection is cut."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        await _cut(scope, flush=False)
+
+
+class _ImageResponse(Response):
+    """An image in pieces without a copy of the whole; perhaps malformed on purpose."""
+
+    media_type = IMAGE_BYTES
+
+    def __init__(self, buffer: NDArray[np.uint8], fault: FaultScript | None) -> None:
+        self._fault = fault
+        self._buffer = buffer if fault is None else _malformed(buffer, fault)
+        super().__init__(b"", headers={"content-length": str(len(self._buffer))}, media_type=IMAGE_BYTES)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        cut = self._fault if self._fault is not None and self._fault.kind is FaultKind.IMAGE_TRUNCATED else None
+        last = len(self._buffer) if cut is None else int(len(self._buffer) * cut.amount)
+        view = memoryview(self._buffer)
+        for first in range(0, last, _CHUNK):
+            piece = view[first : min(last, first + _CHUNK)]
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if cut is None:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await _cut(scope, flush=True)
+
+
+async def _cut(scope: Scope, *, flush: bool) -> None:
+    """Cut the connection, after what was written or at once, and let the server notice."""
+    transport = scope["nightcal.transport"]
+    (transport.close if flush else transport.abort)()
+    while not transport.is_closing():
+        await asyncio.sleep(0)
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def _malformed(buffer: NDArray[np.uint8], fault: FaultScript) -> NDArray[np.uint8]:
+    header = list(HEADER.unpack_from(buffer))
+    if fault.kind is FaultKind.IMAGE_LYING_HEADER:
+        header[8] = int(header[8] * fault.amount)
+    elif fault.kind is FaultKind.IMAGE_BAD_TYPE:
+        header[6] = 99
+    elif fault.kind is FaultKind.IMAGE_SHORT:
+        buffer = buffer[: HEADER.size + (len(buffer) - HEADER.size) // 2]
+    HEADER.pack_into(buffer, 0, *header)
+    return buffer
