@@ -10,15 +10,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.errors import FrameCode, GroupCode
 from calibration.frames import CaptureRequest, Frame, FrameKind, FrameResult, FrameStats, Purpose, Verdict
-from calibration.stats import REGION_PART
+from calibration.stats import GRID
 
 DARK_KINDS = frozenset({FrameKind.BIAS, FrameKind.DARK})
 
 DARK_CURRENT_PER_C = 0.12
 """Relative change of the dark current in one degree (it doubles in about 6 degrees)."""
+
+
+ROW_NOISE = 0.3
+"""Noise that all pixels of a row share, relative to that of a pixel: as much as ordinary CMOS sensors have."""
+
+
+def _contrasts() -> NDArray[np.float64]:
+    """Weights of nine regions, in reading order: what a leak changes and a shift of the whole level does not."""
+    table = np.zeros((9, GRID, GRID))
+    for i in range(6):  # each band's left and right against its middle: free of row noise
+        table[i, i // 2, 2 * (i % 2)], table[i, i // 2, 1] = 1, -1
+    table[6, 0], table[6, 1] = 1 / 3, -1 / 3  # top and bottom against the middle
+    table[7, 2], table[7, 1] = 1 / 3, -1 / 3
+    table[8] = 1 / 8  # all around against the centre
+    table[8, 1, 1] = -1
+    return table.reshape(9, GRID * GRID)
+
+
+CONTRASTS = _contrasts()
+"""Shape (contrast, region)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +175,7 @@ def _partial(e: Evidence) -> Verdict | None:
     """Refuse a frame of which a part is missing, stale, or of another exposure.
 
     Constant rows and rows repeated from the previous frame do not occur in noise. A step between neighbouring bands
-    of more than a quarter of the level (and 10 sigma) is no vignetting; two read-out taps may have one, always.
+    of more than a quarter of the level is no vignetting; two read-out taps may have one, always.
     """
     if e.stats.sigma_adu == 0:
         return None
@@ -162,12 +183,12 @@ def _partial(e: Evidence) -> Verdict | None:
     constant = _verdict(FrameCode.PARTIAL, e.stats.constant_rows / rows, 0.01, "rows of a single value")
     if constant is not None:
         return constant
-    if e.previous is not None and e.previous.identical_rows < 0.5:
+    if e.previous is not None and e.previous.identical_rows <= 0.9:
         stale = _verdict(FrameCode.PARTIAL, e.previous.identical_rows, 0.01, "rows repeated from the frame before")
         if stale is not None:
             return stale
     lasting = 0.0 if e.reference is None else 1.5 * e.reference.stats.jump_adu
-    limit = max(0.25 * e.stats.level_adu, 10 * e.stats.sigma_adu, lasting)
+    limit = max(0.25 * abs(e.stats.level_adu), 10.0 + 3.0 * e.stats.step_adu, lasting)
     return _verdict(FrameCode.PARTIAL, e.stats.jump_adu, limit, "step between neighbouring lines, ADU")
 
 
@@ -177,7 +198,7 @@ def _duplicate(e: Evidence) -> Verdict | None:
         return None
     same = e.stats.pixel_sha256 == e.previous.stats.pixel_sha256 and e.stats.sigma_adu > 0
     repeated = 1.0 if same else e.previous.identical_rows
-    return _verdict(FrameCode.DUPLICATE_FRAME, repeated, 0.5, "part of the rows equal to the frame before")
+    return _verdict(FrameCode.DUPLICATE_FRAME, repeated, 0.9, "part of the rows equal to the frame before")
 
 
 def _too_fast(e: Evidence) -> Verdict | None:
@@ -253,12 +274,17 @@ def _noise_off(e: Evidence) -> Verdict | None:
         )
         if difference is not None:
             return difference
-    if e.reference is None or not e.reference.stats.sigma_adu > 0:
+    if e.reference is None:
         return None
     low, high = _noise_range(e, e.reference)
-    ratio = e.stats.sigma_adu / e.reference.stats.sigma_adu
+    ratio = _analogue_noise(e.stats) / _analogue_noise(e.reference.stats)
     below = _verdict(FrameCode.NOISE_OFF, ratio, low, "of the set's noise", over=False)
     return below or _verdict(FrameCode.NOISE_OFF, ratio, high, "of the set's noise")
+
+
+def _analogue_noise(stats: FrameStats) -> float:
+    """Return the noise before quantisation (Sheppard): the part that follows the gain on a coarse sensor."""
+    return float(np.sqrt(max(stats.sigma_adu**2 - stats.step_adu**2 / 12, (0.2 * stats.step_adu) ** 2)))
 
 
 def _noise_range(e: Evidence, reference: FrameResult) -> tuple[float, float]:
@@ -268,7 +294,7 @@ def _noise_range(e: Evidence, reference: FrameResult) -> tuple[float, float]:
     signal, structure with the signal itself.
     """
     samples = max(1.0, e.frame.pixels.size / (16 if e.frame.header.bayer_pattern else 4))
-    margin = 0.05 + 6 / np.sqrt(samples)
+    margin = 0.04 + 5 / np.sqrt(samples)
     if e.request.kind is FrameKind.DARK:
         margin += 0.01 + DARK_CURRENT_PER_C * _temperature_change(e, reference)
     if e.is_dark:
@@ -291,9 +317,8 @@ def _temperature_change(e: Evidence, reference: FrameResult) -> float:
 def _light_leak(e: Evidence) -> Verdict | None:
     """Refuse a dark frame with a gradient that its set does not have.
 
-    Levels of nine regions are compared with the reference's, each relative to the centre. The limit stays below a
-    leak of 3 ADU from centre to edge (of which the regions see two thirds), above six sigma of the comparison, and
-    leaves room for glow that follows the temperature.
+    The change of the nine regions' levels since the reference is seen through contrasts (`CONTRASTS`); a leak of
+    3 ADU from centre to edge shows in them as 1.3 ADU.
     """
     if not e.is_dark:
         return None
@@ -304,19 +329,22 @@ def _light_leak(e: Evidence) -> Verdict | None:
             return absolute
     if e.reference is None or len(e.reference.stats.region_adu) != len(e.stats.region_adu) or not e.stats.region_adu:
         return None
-    change = np.array(e.stats.region_adu) - np.array(e.reference.stats.region_adu)
-    centre = change[change.size // 2]
-    return _verdict(
-        FrameCode.LIGHT_LEAK, float(np.abs(change - centre).max()), _leak_limit(e, e.reference), "gradient gained, ADU"
-    )
+    contrasts = np.abs(CONTRASTS @ (np.array(e.stats.region_adu) - np.array(e.reference.stats.region_adu)))
+    allowed = _leak_limits(e, e.reference)
+    worst = int(np.argmax(contrasts / allowed))
+    return _verdict(FrameCode.LIGHT_LEAK, float(contrasts[worst]), float(allowed[worst]), "gradient gained, ADU")
 
 
-def _leak_limit(e: Evidence, reference: FrameResult) -> float:
-    planes = 4 if e.frame.header.bayer_pattern else 1
-    samples = max(1.0, e.frame.pixels.size / REGION_PART**2 / planes)
-    statistical = 6 * e.stats.sigma_adu * np.sqrt(4 / samples)  # two regions in each of two frames
-    glow = (0.05 + DARK_CURRENT_PER_C * _temperature_change(e, reference)) * reference.stats.gradient_adu
-    return float(max(1.2, statistical) + glow)
+def _leak_limits(e: Evidence, reference: FrameResult) -> NDArray[np.float64]:
+    """Return the limit of each contrast: 1 ADU, 5 sigma of pixel and row noise in both frames, or changes of glow."""
+    height, width = e.frame.pixels.shape
+    pixel = (CONTRASTS**2).sum(axis=1) * GRID**2 / (height * width)
+    row = (CONTRASTS.reshape(-1, GRID, GRID).sum(axis=2) ** 2).sum(axis=1) * ROW_NOISE**2 * GRID / height
+    statistical = 5 * e.stats.sigma_adu * np.sqrt(2 * (pixel + row))
+    glow = 0.0
+    if e.request.kind is FrameKind.DARK:  # follows the temperature
+        glow = (0.03 + DARK_CURRENT_PER_C * _temperature_change(e, reference)) * reference.stats.gradient_adu
+    return np.asarray(np.maximum(max(1.0, glow), statistical), dtype=np.float64)
 
 
 def _temperature_off(e: Evidence) -> Verdict | None:

@@ -145,7 +145,7 @@ class FrameStats:
     plane); `sigma_adu` a robust sigma of the same region; `step_adu` the greatest common divisor of the values;
     `gradient_adu` the largest difference between the levels of corners, edges and centre, which `region_adu` holds in
     reading order. `saturated_lines` counts mostly saturated rows and columns, `constant_rows` the rows of a single
-    value; `jump_adu` is the largest step between neighbouring bands of rows or columns.
+    value; `jump_adu` is the largest step between neighbouring bands of rows or columns beyond their scatter.
     """
 
     level_adu: float

@@ -6,9 +6,11 @@ here; that is `calibration.checks`.
 """
 
 import hashlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +21,16 @@ from calibration.frames import FrameStats, Pixels
 CLIP = 3.0
 """Clipping threshold of levels and noise, in sigma."""
 
-CLIP_CORRECTION = 1.0154
-"""sigma / clipped sigma of a normal distribution clipped at 3 sigma until nothing changes."""
-
 SATURATED_PART = 0.98
 """Pixels at or above this part of the saturation level count as saturated."""
 
-REGION_PART = 6
-"""Regions of the gradient are 1 / REGION_PART of the frame's height and width."""
+GRID = 3
+"""The gradient is seen in GRID x GRID regions, which cover the frame."""
 
 _ITERATIONS = 20
-_JUMP_LINES = 4
+_JUMP_LINES = 5
 _JUMP_SAMPLES = 256
+_JUMP_SIGMAS = 8.0
 
 Span = tuple[int, int, int]
 
@@ -90,7 +90,7 @@ def measure(pixels: Pixels, *, saturation_adu: float | None, bayer: bool, mid_at
     saturation_adu : float or None
         Saturation level; None: nothing counts as saturated.
     bayer : bool
-        Whether the sensor has a colour mosaic: level, noise and regions are then those of the brightest plane.
+        Whether the sensor has a colour mosaic: level and noise are then those of the brightest plane.
     mid_at : datetime
         Middle of the exposure, UTC.
 
@@ -100,12 +100,13 @@ def measure(pixels: Pixels, *, saturation_adu: float | None, bayer: bool, mid_at
         All values NaN where the frame holds no finite pixel.
     """
     pixels = as_counts(pixels)
-    whole = distribution(pixels)
+    parts = [distribution(pixels, *part) for part in regions_of(pixels.shape)]
+    whole = merged(parts)
     saturated_from = np.inf if saturation_adu is None else SATURATED_PART * saturation_adu
     offset = brightest_plane(pixels) if bayer else None
     step = step_of(whole)
     central = clipped(distribution(pixels, *central_part(pixels.shape, offset)), step=step)
-    regions = tuple(clipped(distribution(pixels, *part), step=step).mean for part in regions_of(pixels.shape, offset))
+    regions = tuple(clipped(part, step=step).mean for part in parts)
     lines, constant = _lines(pixels, saturated_from)
     return FrameStats(
         level_adu=central.median,
@@ -116,7 +117,7 @@ def measure(pixels: Pixels, *, saturation_adu: float | None, bayer: bool, mid_at
         saturated_fraction=_fraction(whole, whole.values >= saturated_from),
         zero_fraction=_fraction(whole, whole.values == 0),
         step_adu=step,
-        gradient_adu=max(regions) - min(regions),
+        gradient_adu=float(np.ptp([r for r in regions if np.isfinite(r)] or [0.0])),
         mid_at=mid_at,
         pixel_sha256=pixel_sha256(pixels),
         region_adu=regions,
@@ -198,11 +199,18 @@ def distribution(pixels: Pixels, rows: Span | None = None, columns: Span | None 
     return _sorted_distribution(pixels[slice(*rows), slice(*columns)])
 
 
+def merged(parts: Sequence[Distribution]) -> Distribution:
+    """Return the distribution of several parts together."""
+    distinct, place = np.unique(np.concatenate([part.values for part in parts]), return_inverse=True)
+    counts = np.bincount(place, weights=np.concatenate([part.counts for part in parts]), minlength=distinct.size)
+    return Distribution(values=distinct, counts=counts.astype(np.int64))  # sums below 2**53 are exact
+
+
 def clipped(values: Distribution, *, step: int = 1, sigmas: float = CLIP) -> Clipped:
     """Clip a distribution about its median until nothing changes.
 
-    The median is interpolated within its bin, so that frames of little noise are not held to whole ADU. At least one
-    step either side is kept: on coarse data the neighbouring value is noise, not an outlier (facts/models.md 2.1).
+    The median is interpolated within its bin, so that frames of little noise are not held to whole ADU. The bounds lie
+    half a step farther out than `sigmas` says: on coarse data the neighbouring value is noise, not an outlier.
 
     Parameters
     ----------
@@ -216,7 +224,7 @@ def clipped(values: Distribution, *, step: int = 1, sigmas: float = CLIP) -> Cli
     Returns
     -------
     Clipped
-        Sigma is corrected for the truncation at 3 sigma; NaN everywhere for an empty distribution.
+        Sigma is corrected for the truncation of a normal distribution; NaN everywhere for an empty one.
     """
     if not values.values.size:
         return Clipped(median=float("nan"), mean=float("nan"), sigma=float("nan"))
@@ -227,14 +235,13 @@ def clipped(values: Distribution, *, step: int = 1, sigmas: float = CLIP) -> Cli
         median = _interpolated_median(v[low:high], c[low:high], step)
         mean = v[low:high] @ c[low:high] / n
         sigma = float(np.sqrt(max(0.0, (v[low:high] - mean) ** 2 @ c[low:high] / n)))
-        reach = max(sigmas * sigma, float(step))
+        reach = sigmas * sigma + step / 2
         bounds = int(np.searchsorted(v, median - reach)), int(np.searchsorted(v, median + reach, side="right"))
         bounds = max(low, bounds[0]), min(high, bounds[1])
         if bounds == (low, high):
             break
         low, high = bounds
-    correction = CLIP_CORRECTION if sigmas == CLIP and sigma * sigmas > step else 1.0
-    return Clipped(median=float(median), mean=float(mean), sigma=sigma * correction)
+    return Clipped(median=float(median), mean=float(mean), sigma=_untruncated(sigma, reach))
 
 
 def step_of(values: Distribution) -> int:
@@ -256,27 +263,44 @@ def central_part(shape: tuple[int, ...], plane: tuple[int, int] | None = None) -
     return rows, columns
 
 
-def regions_of(shape: tuple[int, ...], plane: tuple[int, int] | None = None) -> list[tuple[Span, Span]]:
-    """Return the nine regions of the gradient, in reading order: corners, middles of the edges, centre (the fifth)."""
+def regions_of(shape: tuple[int, ...]) -> list[tuple[Span, Span]]:
+    """Return rows and columns of the nine regions that cover a frame, in reading order; the centre is the fifth."""
     spans: list[list[Span]] = []
-    for axis, size in enumerate(shape):
-        part = max(1, size // REGION_PART)
-        starts = (0, (size - part) // 2, size - part)
-        spans.append([_span(start, start + part, None if plane is None else plane[axis]) for start in starts])
+    for size in shape:
+        edges = [size * i // GRID for i in range(GRID + 1)]
+        spans.append([(start, stop, 1) for start, stop in pairwise(edges)])
     return list(product(spans[0], spans[1]))
 
 
 def brightest_plane(pixels: Pixels) -> tuple[int, int]:
-    """Return the offset (y, x) of the plane of a 2 x 2 colour mosaic with the highest mean; ties: the first."""
+    """Return the offset (y, x) of the brightest plane of a 2 x 2 colour mosaic.
+
+    Of planes within 1 % the first is taken: the two greens of a flat, and all four of a dark, would otherwise change
+    places from frame to frame, and with them the pattern that is measured.
+    """
     offsets = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    means = [distribution(pixels, *central_part(pixels.shape, offset)).mean() for offset in offsets]
-    return offsets[int(np.nanargmax(means))] if np.isfinite(means).any() else (0, 0)
+    means = np.array([distribution(pixels, *central_part(pixels.shape, offset)).mean() for offset in offsets])
+    return offsets[int(np.argmax(means >= 0.99 * np.nanmax(means)))] if np.isfinite(means).any() else (0, 0)
 
 
 def _span(start: int, stop: int, plane: int | None) -> Span:
     if plane is None:
         return start, stop, 1
     return start + (plane - start) % 2, stop, 2
+
+
+def _untruncated(sigma: float, reach: float) -> float:
+    """Return the sigma of a normal distribution whose part within +-`reach` has `sigma`."""
+    if sigma <= 0:
+        return 0.0
+    true = sigma
+    for _ in range(5):
+        c = reach / true
+        if c > 8:
+            break
+        density = math.exp(-(c**2) / 2) / math.sqrt(2 * math.pi)
+        true = sigma / math.sqrt(1 - 2 * c * density / math.erf(c / math.sqrt(2)))
+    return true
 
 
 def _interpolated_median(values: NDArray[np.float64], counts: NDArray[np.int64], step: int) -> float:
@@ -315,17 +339,27 @@ def _lines(pixels: Pixels, saturated_from: float) -> tuple[int, int]:
 
 
 def _largest_jump(pixels: Pixels) -> float:
-    """Return the largest step between neighbouring bands of lines: high where a part of the frame is missing."""
+    """Return the largest step between neighbouring bands of lines beyond their scatter: where a part is missing.
+
+    Lines of one parity are compared, and samples an even number of pixels apart, so that a colour mosaic makes no
+    steps; bands are represented by their median line, so that a bad line makes none either.
+    """
     height, width = pixels.shape
-    rows = np.sort(pixels[:, :: max(1, width // _JUMP_SAMPLES)], axis=1)
-    columns = np.sort(pixels[:: max(1, height // _JUMP_SAMPLES)].T, axis=1)
-    return max(_jump(rows[:, rows.shape[1] // 2]), _jump(columns[:, columns.shape[1] // 2]))
+    rows = np.sort(pixels[:, :: _even(width // _JUMP_SAMPLES)], axis=1)
+    columns = np.sort(pixels[:: _even(height // _JUMP_SAMPLES)].T, axis=1)
+    lines = rows[:, rows.shape[1] // 2], columns[:, columns.shape[1] // 2]
+    return max(_jump(medians[parity::2]) for medians in lines for parity in (0, 1))
+
+
+def _even(stride: int) -> int:
+    return max(2, stride - stride % 2)
 
 
 def _jump(medians: Pixels) -> float:
     if medians.size < 2 * _JUMP_LINES:
         return 0.0
-    sums = np.concatenate(([0.0], np.cumsum(medians, dtype=np.float64)))
-    means = (sums[_JUMP_LINES:] - sums[:-_JUMP_LINES]) / _JUMP_LINES
-    steps = np.abs(means[_JUMP_LINES:] - means[:-_JUMP_LINES])
-    return float(np.nanmax(steps, initial=0.0))
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(medians, _JUMP_LINES), axis=1)
+    bands = windows[:, _JUMP_LINES // 2].astype(np.float64)
+    steps = np.abs(bands[_JUMP_LINES:] - bands[:-_JUMP_LINES])
+    steps = steps[np.isfinite(steps)]
+    return float(max(0.0, steps.max() - _JUMP_SIGMAS * np.median(steps))) if steps.size else 0.0
