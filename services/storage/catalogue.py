@@ -137,7 +137,7 @@ class Catalogue:
         return count
 
     def sets(self, kind: FrameKind | None = None, **filters: Any) -> list[SetRow]:
-        """Return the sets of frames that are not marked bad, the newest first.
+        """Return the sets with frames that are not marked bad, the newest first.
 
         Parameters
         ----------
@@ -146,12 +146,12 @@ class Catalogue:
         **filters
             As for `frames`.
         """
-        wanted = {"flag": Flag.OK, **filters} | ({} if kind is None else {"kind": kind})
         members: dict[str, list[FrameRow]] = {}
-        for row in self.frames(**wanted):
+        for row in self.frames(**filters | ({} if kind is None else {"kind": kind})):
             if row.set_id is not None:
                 members.setdefault(row.set_id, []).append(row)
-        sets = [set_row(set_id, rows) for set_id, rows in members.items()]
+        found = (set_row(set_id, rows) for set_id, rows in members.items())
+        sets = [s for s in found if s is not None]
         return sorted(sets, key=lambda s: time_text(s.newest) or "", reverse=True)
 
     def newest_date_obs(self) -> datetime | None:

@@ -247,7 +247,8 @@ class SetRow:
     """One set of frames, from its usable members.
 
     `key` is that of its first frame, which also fixes `exposure_us`, `panel_brightness` and `level_adu` for a flat set
-    that is resumed; `mean_level_adu` is that of all. `next_frame_no` is one above the highest.
+    that is resumed; `mean_level_adu` is that of all. `next_frame_no` is one above the
+    highest, bad ones included: no number is given twice.
     """
 
     set_id: str

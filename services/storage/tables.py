@@ -119,8 +119,11 @@ def fact_row(record: sqlite3.Row) -> FactRow:
     return FactRow(**{**dict(record), "at": parse_time(record["at"]), "settings": json.loads(record["settings"])})
 
 
-def set_row(set_id: str, rows: Sequence[FrameRow]) -> SetRow:
-    """Return what the members of a set, the first one first, have in common."""
+def set_row(set_id: str, members: Sequence[FrameRow]) -> SetRow | None:
+    """Return a set from its members, the first one first; None when all are marked bad."""
+    rows = [row for row in members if row.flag is Flag.OK]
+    if not rows:
+        return None
     first, times = rows[0], [row.date_obs for row in rows if row.date_obs is not None]
     levels = [row.level_adu for row in rows if row.level_adu is not None]
     return SetRow(
@@ -138,5 +141,5 @@ def set_row(set_id: str, rows: Sequence[FrameRow]) -> SetRow:
         ccd_temp_c=first.ccd_temp_c,
         night=first.night,
         origin=first.origin,
-        next_frame_no=1 + max((row.frame_no or 0 for row in rows), default=0),
+        next_frame_no=1 + max((row.frame_no or 0 for row in members), default=0),
     )

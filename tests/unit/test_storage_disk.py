@@ -91,9 +91,13 @@ def test_a_file_that_must_be_current_is_replaced_in_one_step(tmp_path: Path) -> 
 
 
 def test_an_error_of_the_caller_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), atomic(tmp_path / "x") as file:
-        file.write_at(b"half", 0)
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with atomic(tmp_path / "x") as file:
+            file.write_at(b"half", 0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert not list(tmp_path.iterdir())
 
 
