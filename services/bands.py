@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 from services import platform
-from services.errors import RunStopped, StorageError
+from services.errors import RunStopped
 from services.storage.fits import pixel_location, read_pixels
 from services.storage.pixels import PixelLocation, decode
+from services.storage.units import Unreadable
 
 S = TypeVar("S")
 R = TypeVar("R")
@@ -154,6 +156,25 @@ def source_of(path: Path, scratch: Path) -> Source:
     return Source(path=unpacked, location=PixelLocation(offset=0, bitpix=-32, bzero=0, shape=shape))
 
 
+def plane_of(path: Path, name: str) -> Source:
+    """Return one plane (EXTNAME) of a file of planes as a source.
+
+    Raises
+    ------
+    Unreadable
+        The file or the plane is missing or damaged.
+    """
+    try:
+        with fits.open(path, memmap=False) as units:
+            unit = units[name]
+            bzero = int(unit.header.get("BZERO", 0))
+            offset, bitpix = unit.fileinfo()["datLoc"], int(unit.header["BITPIX"])
+            shape = (int(unit.header["NAXIS2"]), int(unit.header["NAXIS1"]))
+    except (OSError, KeyError, ValueError) as error:
+        raise Unreadable(f"{path}: has no plane {name} ({error})") from error
+    return Source(path=path, location=PixelLocation(offset=offset, bitpix=bitpix, bzero=bzero, shape=shape))
+
+
 _buffers = threading.local()
 
 
@@ -167,7 +188,7 @@ def read_band(sources: tuple[Source, ...], band: Band) -> NDArray[Any]:
 
     Raises
     ------
-    StorageError
+    Unreadable
         A file is gone or became shorter.
     """
     if not all(s.is_u16 for s in sources):
@@ -205,6 +226,6 @@ def _fill(source: Source, band: Band, target: memoryview) -> None:
                 platform.read_ahead(file.fileno(), end, _AHEAD_BYTES)
             got = platform.pread_into(file.fileno(), target, offset)
     except OSError as error:
-        raise StorageError(f"{source.path}: {error.strerror or error}") from error
+        raise Unreadable(f"{source.path}: {error.strerror or error}") from error
     if got != len(target):
-        raise StorageError(f"{source.path}: ends {len(target) - got} bytes early: it changed while it was read")
+        raise Unreadable(f"{source.path}: ends {len(target) - got} bytes early: it changed while it was read")

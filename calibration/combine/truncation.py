@@ -6,7 +6,7 @@ truncation of s alone (facts of one clipping pass: 1.0136 at 3 sigma) is the sma
 `sigma_clip` has c = 1.023, of which 1.011 is truncation.
 
 The tables come from a simulation of 10⁵ to 10⁶ Gaussian pixels per entry with the engine itself (error below 0.003);
-`tests/statistical/test_combine_truncation.py` derives them again. Between entries: linear in k and in 1/n.
+`tests/statistical/test_combine_truncation.py` derives them again. Between entries: c - 1 is exponential in k, c linear in 1/n.
 """
 
 import numpy as np
@@ -128,7 +128,7 @@ def truncation_factor(method: str, n: int, k: float) -> float:
         return 1.0
     if method == "median":
         return float(np.sqrt(np.pi / 2))
-    table = _TABLES[method]
-    at_k = [float(np.interp(k, SIGMAS, row)) for row in table]
+    table = np.asarray(_TABLES[method])
+    at_k = [1.0 + float(np.exp(np.interp(k, SIGMAS, np.log(np.maximum(row, 1.00001) - 1.0)))) for row in table]
     inverse = 1.0 / np.asarray(COUNTS[: len(at_k)], np.float64)
     return float(np.interp(1.0 / n, inverse[::-1], at_k[::-1]))

@@ -55,7 +55,7 @@ def derive(method: Method, n: int, k: float, *, pixels: int, seed: int) -> float
 )
 def test_factor_makes_sigma_the_scatter_of_the_mean(method: Method, n: int, k: float) -> None:
     simulated = derive(method, n, k, pixels=200_000, seed=7)
-    assert truncation_factor(method, n, k) == pytest.approx(simulated, abs=0.02)
+    assert truncation_factor(method, n, k) == pytest.approx(simulated, abs=0.02 if method is not Method.MEDIAN else 0.03)
 
 
 def _print_tables() -> None:

@@ -1,0 +1,311 @@
+"""One prepared group becomes a master: planes, second pass, statistics, verdict, and its three files.
+
+Order of the files: planes, sidecar, master. A master that is there is whole.
+"""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.combine import Method
+from calibration.errors import CombineError, GroupCode
+from calibration.frames import FrameHeader, FrameKind, Verdict
+from calibration.keywords import Card, MasterInfo, to_cards
+from calibration.master_quality import judge, pair_sigma, statistics
+from calibration.masters import central_level, normalisation_factor, thresholds
+from services.bands import rows_for
+from services.masters.prepare import Prepared, Refused
+from services.masters.settings import MasterSettings
+from services.masters.stack import Finishing, FirstPass, combine_files, finish_files
+from services.storage.disk import Disk
+from services.storage.fits import read_header
+from services.storage.layout import Layout, MasterName
+from services.storage.planes import Plane, PlanesFile, Table, create_planes
+from services.storage.rows import MasterRow, MasterStatus
+from services.storage.sidecar import write_sidecar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where and with what masters are built.
+
+    Attributes
+    ----------
+    settings : MasterSettings
+    layout : Layout
+    disk : Disk
+    executor : Executor
+    run_id : str
+    wake : threading.Event, optional
+        Ends the work between two bands when set.
+    """
+
+    settings: MasterSettings
+    layout: Layout
+    disk: Disk
+    executor: Executor
+    run_id: str
+    wake: threading.Event | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measured:
+    """What is known of a master when its planes are done."""
+
+    statistics: dict[str, Any]
+    verdicts: tuple[Verdict, ...]
+    divisor: float
+    rejected: int
+
+
+def build(prepared: Prepared, *, recipe: str, status: MasterStatus, built_at: datetime, bench: Bench) -> MasterRow:
+    """Combine a group and write its master; return its row (which the caller puts into the catalogue).
+
+    Raises
+    ------
+    StorageError
+        The disk is full, or a file cannot be written or read; nothing is left behind.
+    Refused
+        The flat cannot be normalised.
+    RunStopped
+        `wake` was set.
+    """
+    path = bench.layout.master_path(_name(prepared, built_at, bench.settings))
+    try:
+        return _build(prepared, path, recipe=recipe, status=status, built_at=built_at, bench=bench)
+    except BaseException:
+        bench.disk.remove(bench.layout.planes_path(path))
+        bench.disk.remove(bench.layout.sidecar_path(path))
+        raise
+
+
+def _build(
+    prepared: Prepared, path: Path, *, recipe: str, status: MasterStatus, built_at: datetime, bench: Bench
+) -> MasterRow:
+    shape, spare = prepared.stack.shape, _spare(prepared)
+    side = (Plane(name="SIGMA"), Plane(name="COUNT", dtype=np.uint16), Plane(name="MASK", dtype=np.uint8))
+    with (
+        create_planes(path, (Plane(name="MEAN"),), shape, bench.disk, spare_cards=spare) as mean,
+        create_planes(bench.layout.planes_path(path), side, shape, bench.disk) as planes,
+    ):
+        measured = _combine(prepared, mean, planes, bench)
+        row = _row(prepared, measured, path, bench, recipe=recipe, status=status, built_at=built_at)
+        verdicts = [asdict(verdict) for verdict in measured.verdicts]
+        cards = to_cards(_header(prepared, measured, bench, built_at), _info(prepared, measured, recipe))
+        if bench.settings.save_planes:
+            planes.finish({name: [*cards, *_plane_cards(name)] for name in _MEANINGS}, tables=(_inputs(prepared),))
+        write_sidecar(bench.layout, row, verdicts=verdicts, disk=bench.disk)
+        stored = mean.finish({"MEAN": [*cards, *_history(prepared, measured, bench)]})
+    row = replace(row, pixel_sha256=stored.pixel_sha256)
+    write_sidecar(bench.layout, row, verdicts=verdicts, disk=bench.disk, replace=True)
+    return row
+
+
+def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Bench) -> _Measured:
+    settings, stack, n = bench.settings, prepared.stack, len(prepared.stack.frames)
+    kind = prepared.group.product
+    rows = rows_for(
+        memory_mb=settings.memory_mb, frames=n + 2 * len(stack.darks), columns=stack.shape[1], workers=settings.workers
+    )
+    first = combine_files(stack, mean, planes, bench.executor, rows=rows, workers=settings.workers, wake=bench.wake)
+    limits = thresholds(kind, first.sketch, samples=n, factor=stack.recipe.factor_for(n), noise=prepared.noise)
+    divisor = 1.0
+    if kind is FrameKind.FLAT:
+        try:
+            divisor = normalisation_factor(first.sketch, settings.normalisation)
+        except CombineError as error:
+            raise Refused(GroupCode.TOO_DIM, str(error)) from error
+    finishing = Finishing(
+        mean=mean, planes=planes, limits=limits if settings.quality_control else None, divisor=divisor
+    )
+    tall = rows_for(memory_mb=settings.memory_mb, frames=8, columns=stack.shape[1], workers=settings.workers)
+    finish_files(finishing, stack.shape[0], bench.executor, first.totals, rows=tall, workers=settings.workers)
+    found = statistics(
+        first.sketch,
+        limits,
+        first.totals,
+        pair_noise_adu=_pair_noise(prepared, first),
+        temperatures_c=tuple(row.ccd_temp_c for row in prepared.group.rows if row.ccd_temp_c is not None),
+    )
+    found |= {"level_adu": central_level(first.sketch.planes.mean), "own": prepared.group.own}
+    if kind is FrameKind.FLAT:
+        found |= {"normalised_by": divisor, "net_level_adu": float(np.median(prepared.levels_adu))}
+    method = stack.recipe.method_for(n)
+    designed = 2 / n if method is Method.MINMAX and n > 2 else 0.0
+    verdicts = judge(kind, found, designed=designed) if settings.quality_control else ()
+    found["verdict"] = ("suspect" if verdicts else "ok") if settings.quality_control else "not judged"
+    found["verdicts"] = [v.code for v in verdicts]
+    return _Measured(
+        statistics=found,
+        verdicts=verdicts,
+        divisor=divisor,
+        rejected=first.totals.samples - first.totals.kept,
+    )
+
+
+def _pair_noise(prepared: Prepared, first: FirstPass) -> float:
+    """Return the noise of a frame from a pair over the whole frame, else from its middle."""
+    whole = pair_sigma(first.pairs) if first.pairs.size > 1 else float("nan")
+    return whole if np.isfinite(whole) else prepared.pair_noise_adu
+
+
+def _name(prepared: Prepared, built_at: datetime, settings: MasterSettings) -> MasterName:
+    group = prepared.group
+    key = group.key
+    return MasterName(
+        kind=group.product,
+        stamp=built_at,
+        exposure_us=None if group.product is FrameKind.BIAS else group.exposure_us,
+        filter=key.filter,
+        gain=key.gain if settings.name_gain else None,
+        temperature_c=group.temperature_c if settings.name_temperature else None,
+    )
+
+
+def _row(
+    prepared: Prepared,
+    measured: _Measured,
+    path: Path,
+    bench: Bench,
+    *,
+    recipe: str,
+    status: MasterStatus,
+    built_at: datetime,
+) -> MasterRow:
+    group = prepared.group
+    temperatures = [row.ccd_temp_c for row in group.rows if row.ccd_temp_c is not None]
+    return MasterRow(
+        path=bench.layout.relative(path),
+        key=group.key,
+        n=len(group.rows),
+        recipe=recipe,
+        built_at=built_at,
+        status=status,
+        exposure_us=group.exposure_us,
+        ccd_temp_c=float(np.mean(temperatures)) if temperatures else None,
+        rejected=measured.rejected,
+        night=group.rows[0].night,
+        run_id=bench.run_id,
+        code=None,
+        valid_from=group.started,
+        inputs=tuple(row.pixel_sha256 for row in group.rows),
+        statistics=measured.statistics,
+    )
+
+
+def _header(prepared: Prepared, measured: _Measured, bench: Bench, built_at: datetime) -> FrameHeader:
+    """Return the header of the first frame, made true for the master: times and temperature of all, no frame number."""
+    group = prepared.group
+    first = read_header(bench.layout.absolute(group.rows[0].path))
+    times = [row.date_obs for row in group.rows if row.date_obs is not None]
+    temperatures = [row.ccd_temp_c for row in group.rows if row.ccd_temp_c is not None]
+    found = measured.statistics
+    middle = None if not times else times[0] + reduce(lambda a, b: a + b, (t - times[0] for t in times)) / len(times)
+    return replace(
+        first,
+        kind=group.product,
+        exposure_us=group.exposure_us,
+        reported_exposure_us=None,
+        date_obs=min(times, default=None),
+        date_avg=middle,
+        date_end=max(times, default=None),
+        run_id=bench.run_id,
+        frame_no=None,
+        ccd_temp_c=float(np.mean(temperatures)) if temperatures else None,
+        temp_begin_c=None,
+        temp_end_c=None,
+        median_adu=found["median_adu"] / measured.divisor,
+        std_adu=found["spatial_sigma_adu"] / measured.divisor,
+        min_adu=found["percentiles_adu"][0] / measured.divisor,
+        max_adu=found["percentiles_adu"][-1] / measured.divisor,
+        software=first.software,
+        extra={"DATE": built_at.replace(tzinfo=None).isoformat(timespec="seconds")},
+    )
+
+
+def _info(prepared: Prepared, measured: _Measured, recipe: str) -> MasterInfo:
+    stack, found, flat = prepared.stack, measured.statistics, prepared.group.product is FrameKind.FLAT
+    n = len(stack.frames)
+    method = stack.recipe.method_for(n)
+    darks = prepared.darks
+    return MasterInfo(
+        n_combined=n,
+        n_rejected=measured.rejected,
+        combine_method="median" if method is Method.MEDIAN else "mean",
+        reject_method=str(method),
+        reject_sigma=stack.recipe.sigma if method not in {Method.NONE, Method.MEDIAN, Method.MINMAX} else None,
+        temp_min_c=found.get("temp_min_c"),
+        temp_max_c=found.get("temp_max_c"),
+        percentiles_adu=tuple(p / measured.divisor for p in found["percentiles_adu"]),
+        read_noise_adu=None if flat else found["pair_noise_adu"],
+        recipe=recipe,
+        bias_subtracted=False,
+        flat_dark="+".join(sorted({dark.how for dark in darks})) or None,
+        dark_file=Path(darks[0].master.path).name if darks else None,
+        dark_sha256=darks[0].master.pixel_sha256 if darks else None,
+        flat_norm=measured.divisor if flat else None,
+        flat_level_adu=found.get("net_level_adu"),
+        sigma_correction=stack.recipe.factor_for(n),
+        calibration_status="D" if darks else None,
+    )
+
+
+_MEANINGS = {
+    "SIGMA": "1 sigma uncertainty of the master's MEAN",
+    "COUNT": "samples that survived rejection",
+    "MASK": "1 hot 2 dead 4 noisy 8 saturated 16 few 32 none 64 changed 128 inherited",
+}
+
+
+def _plane_cards(name: str) -> Sequence[Card]:
+    return (Card("HISTORY", f"{name}: {_MEANINGS[name]}"),)
+
+
+def _history(prepared: Prepared, measured: _Measured, bench: Bench) -> list[Card]:
+    """Return what was done, in words."""
+    stack, n = prepared.stack, len(prepared.stack.frames)
+    method = stack.recipe.method_for(n)
+    told = [f"nightcal: mean of {n} frames, rejection {method}, {measured.rejected} values rejected"]
+    if method is Method.MEDIAN:
+        told = [f"nightcal: median of {n} frames"]
+    told += [
+        f"minus {Path(dark.master.path).name} ({dark.how}) from {stack.dark_of.count(i)} flats"
+        for i, dark in enumerate(prepared.darks)
+    ]
+    if prepared.darks:
+        told.append(f"each flat scaled to the mean net level, {min(stack.scale):.5f} to {max(stack.scale):.5f}")
+        told.append(f"divided by {measured.divisor:.4f} ADU ({bench.settings.normalisation} of the good pixels)")
+    told.append("the pedestal is kept: no bias was subtracted" if not prepared.darks else "the dark held the pedestal")
+    told += [f"verdict {measured.statistics['verdict']}: {', '.join(measured.statistics['verdicts']) or 'no remarks'}"]
+    told += [f"input {Path(row.path).name} {row.pixel_sha256[:16]}" for row in prepared.group.rows]
+    return [Card("HISTORY", line) for line in told]
+
+
+def _spare(prepared: Prepared) -> int:
+    """Return how many header cards to keep room for: the frame's, the master's, and one a frame of HISTORY."""
+    return 160 + len(prepared.stack.frames) + 2 * len(prepared.darks)
+
+
+def _inputs(prepared: Prepared) -> Table:
+    """Return the table of what went in: files, checksums of their pixels, times, levels, scales."""
+    rows = prepared.group.rows
+    nan = float("nan")
+    return Table(
+        name="INPUTS",
+        columns={
+            "PATH": [row.path for row in rows],
+            "SHA256": [row.pixel_sha256 for row in rows],
+            "DATE_OBS": ["" if row.date_obs is None else row.date_obs.isoformat() for row in rows],
+            "EXPTIME": [nan if row.exposure_us is None else row.exposure_us / 1e6 for row in rows],
+            "CCD_TEMP": [nan if row.ccd_temp_c is None else row.ccd_temp_c for row in rows],
+            "LEVEL": [nan if row.level_adu is None else row.level_adu for row in rows],
+            "SCALE": list(prepared.stack.scale) or [1.0] * len(rows),
+        },
+    )

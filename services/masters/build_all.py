@@ -1,0 +1,232 @@
+"""All masters that the catalogue's frames allow: biases, darks, then flats with their own darks.
+
+One failing group never stops the others; a full disk or a stop by the user does.
+"""
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from calibration.errors import CalibrationError, GroupCode
+from calibration.frames import FrameKind
+from drivers.clock import Clock
+from services import platform
+from services.errors import RunCode, RunStopped, StorageError
+from services.events import EventName, Events
+from services.masters.build import Bench, build
+from services.masters.groups import MasterGroup, as_dark, master_groups
+from services.masters.prepare import Prepared, Refused, Surroundings, prepare
+from services.masters.settings import MasterOutcome, MasterSettings, Outcome
+from services.storage.catalogue import Catalogue
+from services.storage.disk import REAL_DISK, Disk
+from services.storage.layout import Layout
+from services.storage.rows import USABLE, MasterRow, MasterStatus
+from services.storage.sidecar import write_sidecar
+
+_FATAL = {RunCode.DISK_FULL, RunCode.WRITE_FAILED}
+"""Storage errors after which no other master could be written either."""
+
+
+def build_all(
+    *,
+    settings: MasterSettings,
+    layout: Layout,
+    catalogue: Catalogue,
+    events: Events,
+    clock: Clock,
+    disk: Disk = REAL_DISK,
+    wake: threading.Event | None = None,
+    executor: Executor | None = None,
+) -> tuple[MasterOutcome, ...]:
+    """Build every master that is wanted, possible and not there yet.
+
+    Parameters
+    ----------
+    settings : MasterSettings
+    layout : Layout
+        Where files are.
+    catalogue : Catalogue
+        What frames and masters there are; gets the new masters' rows.
+    events : Events
+        Hears `master.built`, `master.refused` and `warning.raised`.
+    clock : Clock
+        Gives the stamps.
+    disk : Disk
+        Where to write.
+    wake : threading.Event, optional
+        Ends the work between two bands when set.
+    executor : Executor, optional
+        Works on bands; by default `settings.workers` threads.
+
+    Returns
+    -------
+    tuple of MasterOutcome
+        One a group and product, in the order in which they were built.
+
+    Raises
+    ------
+    StorageError
+        The disk is full or cannot be written.
+    RunStopped
+        `wake` was set.
+    """
+    platform.raise_open_file_limit()
+    layout.cache.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="unpacked-", dir=layout.cache))
+    try:
+        with _workers(settings, executor) as workers:
+            bench = Bench(
+                settings=settings, layout=layout, disk=disk, executor=workers, run_id=events.run_id, wake=wake
+            )
+            step = _Step(bench=bench, catalogue=catalogue, events=events, clock=clock, scratch=scratch)
+            return tuple(step.master(group) for group in _groups(settings, catalogue))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _workers(settings: MasterSettings, executor: Executor | None) -> AbstractContextManager[Executor]:
+    """Return the caller's executor, which stays open, or threads of our own."""
+    if executor is not None:
+        return nullcontext(executor)
+    return ThreadPoolExecutor(settings.workers, thread_name_prefix="nightcal-bands")
+
+
+def _groups(settings: MasterSettings, catalogue: Catalogue) -> Iterator[MasterGroup]:
+    """Yield what is to be built; flats last, when the darks are in the catalogue."""
+    biases = master_groups(catalogue, FrameKind.BIAS)
+    if settings.bias:
+        yield from biases
+    if settings.darks:
+        yield from (as_dark(group) for group in biases if group.key.exposure_us)
+        yield from master_groups(catalogue, FrameKind.DARK)
+    if settings.flats:
+        yield from master_groups(catalogue, FrameKind.FLAT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """Everything the building of one master after the other needs."""
+
+    bench: Bench
+    catalogue: Catalogue
+    events: Events
+    clock: Clock
+    scratch: Path
+
+    def master(self, group: MasterGroup) -> MasterOutcome:
+        """Build one master, or say why not."""
+        try:
+            return self._build(group)
+        except Refused as refused:
+            return self._refuse(group, refused.code, refused.detail)
+        except CalibrationError as error:
+            return self._refuse(group, GroupCode.NO_FRAMES, str(error))
+        except StorageError as error:
+            if error.code in _FATAL:
+                raise
+            return self._refuse(group, error.code, error.detail)
+
+    def _build(self, group: MasterGroup) -> MasterOutcome:
+        if self.bench.wake is not None and self.bench.wake.is_set():
+            raise RunStopped("stopped before all masters were built")
+        prepared = prepare(group, self._surroundings())
+        recipe = self._recipe(prepared)
+        there = self._there(recipe)
+        if there is not None:
+            return _outcome(prepared.group, Outcome.KEPT, path=self.bench.layout.absolute(there.path))
+        status = self._status(prepared.group)
+        row = build(prepared, recipe=recipe, status=status, built_at=self.clock.now(), bench=self.bench)
+        self.catalogue.add_master(row)
+        self._supersede(row)
+        self.events.emit(EventName.MASTER_BUILT, **_told(row))
+        outcome = Outcome.PARTIAL if status is MasterStatus.PARTIAL else Outcome.BUILT
+        return _outcome(prepared.group, outcome, path=self.bench.layout.absolute(row.path))
+
+    def _surroundings(self) -> Surroundings:
+        def warn(code: str, detail: str) -> None:
+            self.events.emit(EventName.WARNING_RAISED, code=code, detail=detail)
+
+        return Surroundings(
+            settings=self.bench.settings,
+            layout=self.bench.layout,
+            catalogue=self.catalogue,
+            scratch=self.scratch,
+            warn=warn,
+        )
+
+    def _recipe(self, prepared: Prepared) -> str:
+        """Return the recipe's hash: inputs, settings, noise model, and the darks' own recipes."""
+        parts = self.bench.settings.recipe_parts(prepared.group.product)
+        parts["darks"] = sorted(f"{dark.how} {dark.master.recipe}" for dark in prepared.darks)
+        parts["rejection"] = str(prepared.stack.recipe.method_for(len(prepared.stack.frames)))
+        return prepared.group.recipe(parts)
+
+    def _there(self, recipe: str) -> MasterRow | None:
+        """Return the master of this recipe if its file is still there."""
+        for row in self.catalogue.masters(recipe=recipe):
+            if row.status in USABLE and self.bench.layout.absolute(row.path).is_file():
+                return row
+        return None
+
+    def _status(self, group: MasterGroup) -> MasterStatus:
+        """Return `partial` for a set of ours that is not complete; a foreign set is what it is."""
+        wanted = self.bench.settings.wanted(group.product)
+        return MasterStatus.PARTIAL if group.own and len(group.rows) < wanted else MasterStatus.BUILT
+
+    def _supersede(self, new: MasterRow) -> None:
+        """Mark masters made of part of the same frames: the new one replaces them."""
+        inputs = set(new.inputs)
+        for old in self.catalogue.masters(kind=new.kind):
+            replaced = old.path != new.path and old.key == new.key and set(old.inputs) <= inputs
+            if replaced and old.status in {MasterStatus.BUILT, MasterStatus.PARTIAL}:
+                self.catalogue.set_master_status(old.path, MasterStatus.SUPERSEDED)
+                write_sidecar(
+                    self.bench.layout,
+                    replace(old, status=MasterStatus.SUPERSEDED),
+                    disk=self.bench.disk,
+                    replace=True,
+                )
+
+    def _refuse(self, group: MasterGroup, code: str, detail: str) -> MasterOutcome:
+        self.events.emit(
+            EventName.MASTER_REFUSED,
+            kind=str(group.product),
+            filter=group.key.filter,
+            exposure_us=group.exposure_us,
+            code=str(code),
+            detail=detail,
+        )
+        return _outcome(group, Outcome.REFUSED, code=str(code), detail=detail)
+
+
+def _outcome(group: MasterGroup, status: Outcome, **more: Any) -> MasterOutcome:
+    return MasterOutcome(
+        kind=group.product,
+        status=status,
+        n=len(group.rows),
+        filter=group.key.filter,
+        exposure_us=group.exposure_us,
+        gain=group.key.gain,
+        **more,
+    )
+
+
+def _told(row: MasterRow) -> dict[str, Any]:
+    """Return the data of `master.built`."""
+    return {
+        "path": row.path,
+        "kind": str(row.kind),
+        "exposure_us": row.exposure_us,
+        "filter": row.key.filter,
+        "gain": row.key.gain,
+        "n": row.n,
+        "rejected": row.rejected,
+        "status": str(row.status),
+        "statistics": dict(row.statistics),
+    }

@@ -1,0 +1,242 @@
+"""From a group to a stack: which of its files can be read, their scales and darks, and the noise they should have."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from calibration.combine import NoiseModel, Recipe
+from calibration.errors import CombineError, GroupCode
+from calibration.frames import FrameKind
+from calibration.master_quality import pair_counts, pair_sigma
+from calibration.masters import clipped, flat_scales
+from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
+from services.errors import RunCode, StorageError
+from services.masters.darks import FlatDark, NoDark, flat_dark
+from services.masters.groups import MasterGroup
+from services.masters.settings import MasterSettings
+from services.masters.stack import DarkSources, Stack
+from services.storage.catalogue import Catalogue
+from services.storage.layout import Layout
+from services.storage.rows import FrameRow, Origin
+
+SATURATED_FROM = 0.98
+"""Samples at or above this fraction of the saturation level count as saturated."""
+
+_PAIR_ROWS = 128
+
+Warn = Callable[[str, str], None]
+"""Tells the run of something that is no failure: a code and a detail."""
+
+
+class Refused(Exception):
+    """A group that becomes no master: a code, and a detail that says why."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        self.code = code
+        self.detail = detail
+        super().__init__(detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A group that can be combined.
+
+    Attributes
+    ----------
+    group : MasterGroup
+        With the rows that are used, in the order of the stack's frames.
+    stack : Stack
+    darks : tuple of FlatDark
+        Distinct darks of a flat, in the order of the stack's.
+    levels_adu : tuple of float
+        Level of each flat above its dark; empty for biases and darks.
+    pair_noise_adu : float
+        Noise of one frame from the first two; NaN for a single frame.
+    noise : NoiseModel or None
+        What a sample's noise should be, where the gain is known.
+    """
+
+    group: MasterGroup
+    stack: Stack
+    darks: tuple[FlatDark, ...] = ()
+    levels_adu: tuple[float, ...] = ()
+    pair_noise_adu: float = float("nan")
+    noise: NoiseModel | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What preparing needs of the run."""
+
+    settings: MasterSettings
+    layout: Layout
+    catalogue: Catalogue
+    scratch: Path
+    warn: Warn
+
+
+def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
+    """Return what is combined for a group.
+
+    Raises
+    ------
+    Refused
+        `too_few_frames`, `no_matching_dark` or `level_off`.
+    """
+    readable = [(row, source) for row in group.rows if (source := _source(row, around)) is not None]
+    _enough(group, len(readable), around.settings)
+    group = replace(group, rows=tuple(row for row, _ in readable))
+    sources = tuple(source for _, source in readable)
+    if group.product is FrameKind.FLAT:
+        return _flat(group, sources, around)
+    return _with_noise(Prepared(group=group, stack=Stack(frames=sources, recipe=Recipe())), around)
+
+
+def _source(row: FrameRow, around: Surroundings) -> Source | None:
+    """Return a frame's file, or None with a warning when it cannot be read: the others go on without it."""
+    try:
+        source = source_of(around.layout.absolute(row.path), around.scratch)
+    except StorageError as error:
+        around.warn(RunCode.READ_FAILED, f"left out of its master: {error.detail}")
+        return None
+    if source.location.shape != row.shape:
+        around.warn(RunCode.READ_FAILED, f"left out of its master: {row.path} has another size than catalogued")
+        return None
+    return source
+
+
+def _enough(group: MasterGroup, n: int, settings: MasterSettings) -> None:
+    least = settings.least(group.product, group.key.source)
+    if n < least:
+        raise Refused(GroupCode.TOO_FEW_FRAMES, f"{n} usable frames; a master takes {least}")
+
+
+def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings) -> Prepared:
+    """Give each flat its own dark and its scale; flats of exposures without a dark are left out."""
+    levels = [_level(row, source) for row, source in zip(group.rows, sources, strict=True)]
+    found, reasons = _darks_of(group, levels, around)
+    used = [i for i, row in enumerate(group.rows) if (row.exposure_us or 0) in found]
+    if len(used) < len(group.rows):
+        detail = "; ".join(reasons)
+        if len(used) < around.settings.least(FrameKind.FLAT, group.key.source):
+            raise Refused(GroupCode.NO_MATCHING_DARK, detail)
+        around.warn(GroupCode.NO_MATCHING_DARK, f"{len(group.rows) - len(used)} flats left out: {detail}")
+    group = replace(group, rows=tuple(group.rows[i] for i in used))
+    distinct = list({dark.master.path: dark for dark in found.values()}.values())
+    places = [dark.master.path for dark in distinct]
+    dark_of = tuple(places.index(found[row.exposure_us or 0].master.path) for row in group.rows)
+    dark_sources = tuple(_dark_sources(dark, around.layout) for dark in distinct)
+    dark_levels = [_central(dark.mean) for dark in dark_sources]
+    own = [levels[i] for i in used]
+    try:
+        scale = flat_scales(own, [dark_levels[d] for d in dark_of])
+    except CombineError as error:
+        raise Refused(GroupCode.TOO_DIM, str(error)) from error
+    stack = Stack(
+        frames=tuple(sources[i] for i in used),
+        recipe=Recipe(),
+        scale=tuple(float(s) for s in scale),
+        darks=dark_sources,
+        dark_of=dark_of,
+    )
+    net = tuple(level - dark_levels[d] for level, d in zip(own, dark_of, strict=True))
+    return _with_noise(Prepared(group=group, stack=stack, darks=tuple(distinct), levels_adu=net), around)
+
+
+def _darks_of(
+    group: MasterGroup, levels: Sequence[float], around: Surroundings
+) -> tuple[dict[int, FlatDark], list[str]]:
+    found: dict[int, FlatDark] = {}
+    reasons: list[str] = []
+    for exposure_us in sorted({row.exposure_us or 0 for row in group.rows}):
+        level = [level for level, row in zip(levels, group.rows, strict=True) if (row.exposure_us or 0) == exposure_us]
+        dark = flat_dark(group, exposure_us, float(np.mean(level)), around.catalogue, around.settings.flat_dark)
+        if isinstance(dark, NoDark):
+            reasons.append(dark.reason)
+        else:
+            found[exposure_us] = dark
+    return found, reasons
+
+
+def _dark_sources(dark: FlatDark, layout: Layout) -> DarkSources:
+    """Return the planes of a dark; those beside the master may be missing."""
+    path = layout.absolute(dark.master.path)
+    planes = layout.planes_path(path)
+    mean = plane_of(path, "MEAN")
+    if not planes.is_file():
+        return DarkSources(mean=mean)
+    return DarkSources(mean=mean, sigma=plane_of(planes, "SIGMA"), mask=plane_of(planes, "MASK"))
+
+
+def _level(row: FrameRow, source: Source) -> float:
+    """Return a flat's level: ours is in the catalogue; a foreign header's DATAMED may be of anything."""
+    if row.origin is Origin.OWN and row.level_adu is not None:
+        return row.level_adu
+    return _central(source)
+
+
+def _central(source: Source) -> float:
+    """Return the clipped median of the central 50 % x 50 % of a file, from about a thousand of its rows."""
+    height, width = source.location.shape
+    step = max(1, height // 1000)
+    rows = [read_rows(source, Band(start=y, stop=y + 1)) for y in range(height // 4, height - height // 4, step)]
+    return clipped(np.concatenate(rows)[:, width // 4 : width - width // 4])[0]
+
+
+def _with_noise(prepared: Prepared, around: Surroundings) -> Prepared:
+    """Add the recipe: the pair's noise, and with a known gain the model of it."""
+    group, stack = prepared.group, prepared.stack
+    pair, level = _pair(stack)
+    gain = _gain_e_adu(group, around.catalogue)
+    noise = _noise_model(group.product, pair, level, gain)
+    settings = around.settings
+    saturation = min((row.saturation_adu for row in group.rows if row.saturation_adu), default=None)
+    recipe = Recipe(
+        method=settings.method,
+        sigma=settings.sigma,
+        step_adu=float(max((row.step_adu or 1 for row in group.rows), default=1)),
+        noise=noise,
+        saturation_adu=None if saturation is None else SATURATED_FROM * saturation,
+    )
+    if recipe.blind_for(len(stack.frames)):
+        around.warn(
+            GroupCode.TOO_FEW_FRAMES,
+            f"{settings.method} sees no outlier among {len(stack.frames)} frames of unknown gain; 10 frames would do",
+        )
+    return replace(prepared, stack=replace(stack, recipe=recipe), pair_noise_adu=pair, noise=noise)
+
+
+def _pair(stack: Stack) -> tuple[float, float]:
+    """Return the noise of one frame from the first two, and their level, from rows about the middle."""
+    if len(stack.frames) < 2:
+        return float("nan"), float("nan")
+    height = stack.shape[0]
+    start = max(0, height // 2 - _PAIR_ROWS // 2)
+    band = Band(start=start, stop=min(height, start + _PAIR_ROWS))
+    a, b = read_band(stack.frames[:2], band)
+    ratio = stack.scale[1] / stack.scale[0] if stack.scale else 1.0
+    level = float(np.median(a))
+    if stack.darks:
+        level -= float(np.median(read_rows(stack.darks[stack.dark_of[0]].mean, band)))
+    return pair_sigma(pair_counts(a, b, ratio)), level
+
+
+def _noise_model(kind: FrameKind, pair_adu: float, level_adu: float, gain_e_adu: float | None) -> NoiseModel | None:
+    """Return the noise of a sample: what the pair shows at its level, and shot noise where there is more light."""
+    if gain_e_adu is None or not pair_adu > 0:
+        return None
+    if kind is not FrameKind.FLAT:
+        return NoiseModel(read_noise_adu=pair_adu, gain_e_adu=gain_e_adu, pedestal_adu=level_adu)
+    read_variance = max(pair_adu**2 - max(level_adu, 0.0) / gain_e_adu, 1 / 12)
+    return NoiseModel(read_noise_adu=read_variance**0.5, gain_e_adu=gain_e_adu)
+
+
+def _gain_e_adu(group: MasterGroup, catalogue: Catalogue) -> float | None:
+    """Return e-/ADU: measured by our own detector step at this gain, else what the header says."""
+    first = group.rows[0]
+    for fact in catalogue.facts(name="k_adu_e"):
+        if fact.camera in {"", first.camera} and fact.settings.get("gain", first.gain) == first.gain and fact.value > 0:
+            return 1.0 / fact.value
+    return first.egain_e_adu if first.egain_e_adu and first.egain_e_adu > 0 else None

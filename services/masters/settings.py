@@ -1,0 +1,128 @@
+"""What the masters step is asked for, and what it answers."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calibration.combine import Method
+from calibration.frames import FrameKind
+from calibration.masters import Normalisation
+
+if TYPE_CHECKING:
+    from services.config.models import Config
+
+MIN_FRAMES = 5
+"""A set that is not complete makes a master from this many frames on (or from all, if fewer are wanted)."""
+
+ENGINE = 1
+"""Part of every recipe's hash: to be raised when the same frames and settings give other pixels."""
+
+
+class Outcome(StrEnum):
+    """What became of one group."""
+
+    BUILT = "built"
+    PARTIAL = "partial"
+    KEPT = "kept"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterSettings:
+    """The pieces of the configuration that masters depend on; defaults are those of the guide.
+
+    Attributes
+    ----------
+    method, sigma : Method, float
+        Rejection.
+    normalisation : Normalisation
+        Of flats.
+    quality_control : bool
+        Flag single pixels, measure and judge each master.
+    save_planes : bool
+        Write SIGMA, COUNT, MASK and INPUTS beside each master.
+    bias, darks, flats : bool
+        Which masters are made.
+    flat_dark : str
+        `matched`, `bias` or `model` (CONTRACTS 3).
+    memory_mb : float
+        For bands of frames in memory.
+    num_darks, num_flats, min_flats : int
+        Frames of a complete set; least number for sky flats.
+    name_gain, name_temperature : bool
+        Whether these are part of the names: the configuration lists several.
+    workers : int
+        Bands worked on at once.
+    """
+
+    method: Method = Method.SIGMA_CLIP
+    sigma: float = 3.0
+    normalisation: Normalisation = Normalisation.MEAN
+    quality_control: bool = True
+    save_planes: bool = True
+    bias: bool = True
+    darks: bool = True
+    flats: bool = True
+    flat_dark: str = "matched"
+    memory_mb: float = 256.0
+    num_darks: int = 40
+    num_flats: int = 40
+    min_flats: int = 10
+    name_gain: bool = False
+    name_temperature: bool = False
+    workers: int = 2
+
+    @classmethod
+    def of(cls, config: "Config") -> "MasterSettings":
+        """Return the settings of a whole configuration."""
+        masters = config.master_frames
+        return cls(
+            method=Method(masters.rejection_method),
+            sigma=masters.sigma_threshold,
+            normalisation=Normalisation(masters.normalization_method),
+            quality_control=masters.quality_control,
+            save_planes=masters.save_individual_masters,
+            bias=masters.create_master_bias,
+            darks=masters.create_master_darks,
+            flats=masters.create_master_flats,
+            flat_dark=masters.flat_dark,
+            memory_mb=masters.memory_mb,
+            num_darks=config.dark_capture.num_darks,
+            num_flats=config.flat_capture.num_flats,
+            min_flats=config.flat_capture.min_flats,
+            name_gain=len(set(config.gains)) > 1,
+            name_temperature=len(set(config.temperatures)) > 1,
+        )
+
+    def wanted(self, kind: FrameKind) -> int:
+        """Return how many frames a complete set has."""
+        return self.num_flats if kind is FrameKind.FLAT else self.num_darks
+
+    def least(self, kind: FrameKind, source: str | None) -> int:
+        """Return how many frames a master is made of at least."""
+        floor = self.min_flats if kind is FrameKind.FLAT and source == "sky" else MIN_FRAMES
+        return min(floor, self.wanted(kind))
+
+    def recipe_parts(self, kind: FrameKind) -> dict[str, Any]:
+        """Return the settings that the pixels of a master depend on."""
+        parts: dict[str, Any] = {"engine": ENGINE, "method": str(self.method), "sigma": self.sigma}
+        parts["quality"] = self.quality_control
+        if kind is FrameKind.FLAT:
+            parts["normalisation"] = str(self.normalisation)
+        return parts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterOutcome:
+    """What became of one group: a new master, one that is there already (`kept`), or a reason why there is none."""
+
+    kind: FrameKind
+    status: Outcome
+    n: int = 0
+    filter: str | None = None
+    exposure_us: int | None = None
+    gain: int | None = None
+    path: Path | None = None
+    code: str | None = None
+    detail: str = ""

@@ -1,0 +1,212 @@
+"""Combining the files of one group into the planes of a growing file, band by band, and the second pass over them."""
+
+import threading
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.combine import BandPlanes, Recipe, combine_band
+from calibration.master_quality import Totals, pair_counts
+from calibration.masters import Sketch, Thresholds, flag_rows, inherit, sketch_stride, with_dark
+from services.bands import Band, Source, bands_of, map_bands, read_band, read_rows
+from services.storage.planes import PlanesFile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DarkSources:
+    """The planes of one dark: MEAN, and where it has them SIGMA and MASK."""
+
+    mean: Source
+    sigma: Source | None = None
+    mask: Source | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """What is combined; frozen and picklable, so that any executor can work on it.
+
+    Attributes
+    ----------
+    frames : tuple of Source
+    recipe : Recipe
+    scale : tuple of float
+        One factor a frame; empty for biases and darks.
+    darks : tuple of DarkSources
+        Distinct darks, none for biases and darks.
+    dark_of : tuple of int
+        Which dark each frame gets.
+    """
+
+    frames: tuple[Source, ...]
+    recipe: Recipe
+    scale: tuple[float, ...] = ()
+    darks: tuple[DarkSources, ...] = ()
+    dark_of: tuple[int, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.frames[0].location.shape
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Part of the master that each dark was subtracted from, scales included."""
+        total = np.zeros(len(self.darks))
+        np.add.at(total, np.asarray(self.dark_of, np.intp), np.asarray(self.scale or np.ones(len(self.frames))))
+        return tuple(float(share) for share in total / max(len(self.frames), 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BandResult:
+    """A combined band, and the differences of its first two frames."""
+
+    planes: BandPlanes
+    pairs: NDArray[np.int64]
+
+
+def stack_band(stack: Stack, band: Band) -> BandResult:
+    """Read and combine one band: the `work` of `map_bands`."""
+    frames = read_band(stack.frames, band)
+    scale = np.asarray(stack.scale, np.float32) if stack.scale else None
+    planes = combine_band(frames, stack.recipe, scale=scale, dark=_dark_band(stack, band))
+    sigmas = [read_rows(d.sigma, band) for d in stack.darks if d.sigma is not None]
+    if sigmas and len(sigmas) == len(stack.darks):
+        planes = replace(planes, sigma=with_dark(planes.sigma, sigmas, stack.shares))
+    masks = [read_rows(d.mask, band) for d in stack.darks if d.mask is not None]
+    if masks:
+        planes = replace(planes, mask=inherit(planes.mask, np.bitwise_or.reduce(masks)))
+    return BandResult(planes=planes, pairs=first_pair(stack, frames))
+
+
+def first_pair(stack: Stack, frames: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the histogram of the difference of the first two frames in a band, in its first row where rows abound."""
+    if len(frames) < 2:
+        return np.zeros(1, np.int64)
+    rows = slice(None) if sketch_stride(stack.shape) == 1 else slice(1)
+    ratio = stack.scale[1] / stack.scale[0] if stack.scale else 1.0
+    return pair_counts(frames[0, rows], frames[1, rows], ratio)
+
+
+def _dark_band(stack: Stack, band: Band) -> NDArray[np.float32] | None:
+    if not stack.darks:
+        return None
+    means = [read_rows(dark.mean, band).astype(np.float32) for dark in stack.darks]
+    return means[0] if len(means) == 1 else np.stack([means[i] for i in stack.dark_of])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FirstPass:
+    """What the first pass leaves in memory: a sketch of the planes, exact counts, and a pair's differences."""
+
+    sketch: Sketch
+    totals: Totals
+    pairs: NDArray[np.int64]
+
+
+def combine_files(
+    stack: Stack,
+    mean: PlanesFile,
+    planes: PlanesFile,
+    executor: Executor,
+    *,
+    rows: int,
+    workers: int,
+    wake: threading.Event | None = None,
+) -> FirstPass:
+    """Combine a stack into MEAN of one file and SIGMA, COUNT, MASK of another."""
+    collector = _Collector(stack, mean, planes)
+    bands = bands_of(stack.shape[0], rows)
+    map_bands(stack, stack_band, collector.take, executor, bands, workers=workers, wake=wake)
+    return collector.result()
+
+
+class _Collector:
+    """The sink of the first pass: writes each band and keeps every stride-th row."""
+
+    def __init__(self, stack: Stack, mean: PlanesFile, planes: PlanesFile) -> None:
+        self._n = len(stack.frames)
+        self._height = stack.shape[0]
+        self._stride = sketch_stride(stack.shape)
+        self._mean, self._planes = mean, planes
+        self._kept: list[BandPlanes] = []
+        self._totals = Totals()
+        self._pairs: NDArray[np.int64] = np.zeros(1, np.int64)
+
+    def take(self, band: Band, result: BandResult) -> None:
+        found = result.planes
+        self._mean.write("MEAN", band.start, found.mean)
+        self._planes.write("SIGMA", band.start, found.sigma)
+        self._planes.write("COUNT", band.start, found.count)
+        self._planes.write("MASK", band.start, found.mask)
+        self._pairs = self._pairs + result.pairs
+        self._totals.add_samples(found.count, found.mean, self._n)
+        first = -band.start % self._stride
+        if first < band.rows:
+            self._kept.append(_every(found, slice(first, None, self._stride)))
+
+    def result(self) -> FirstPass:
+        joined = BandPlanes(
+            mean=np.concatenate([p.mean for p in self._kept]),
+            sigma=np.concatenate([p.sigma for p in self._kept]),
+            count=np.concatenate([p.count for p in self._kept]),
+            mask=np.concatenate([p.mask for p in self._kept]),
+        )
+        sketch = Sketch(planes=joined, stride=self._stride, height=self._height)
+        return FirstPass(sketch=sketch, totals=self._totals, pairs=self._pairs)
+
+
+def _every(planes: BandPlanes, rows: slice) -> BandPlanes:
+    return BandPlanes(
+        mean=planes.mean[rows].copy(),
+        sigma=planes.sigma[rows].copy(),
+        count=planes.count[rows].copy(),
+        mask=planes.mask[rows].copy(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Finishing:
+    """The second pass over a growing master: flags of single pixels, and a flat's normalisation.
+
+    Attributes
+    ----------
+    mean, planes : PlanesFile
+    limits : Thresholds or None
+        None flags nothing.
+    divisor : float
+        1 for biases and darks.
+    """
+
+    mean: PlanesFile
+    planes: PlanesFile
+    limits: Thresholds | None
+    divisor: float = 1.0
+
+
+def finish_files(
+    finishing: Finishing, height: int, executor: Executor, totals: Totals, *, rows: int, workers: int
+) -> None:
+    """Flag and normalise what the first pass wrote, and add the flags to `totals`."""
+    bands = bands_of(height, rows)
+    map_bands(finishing, _finish_band, lambda _, mask: totals.add_mask(mask), executor, bands, workers=workers)
+
+
+def _finish_band(finishing: Finishing, band: Band) -> NDArray[np.uint8]:
+    """Finish one band; on threads only, for the growing files have no name yet that another process could open."""
+    found = BandPlanes(
+        mean=finishing.mean.read("MEAN", band.start, band.rows),
+        sigma=finishing.planes.read("SIGMA", band.start, band.rows),
+        count=finishing.planes.read("COUNT", band.start, band.rows),
+        mask=finishing.planes.read("MASK", band.start, band.rows),
+    )
+    mask = found.mask
+    if finishing.limits is not None:
+        mask = flag_rows(found, band.start, finishing.limits)
+        finishing.planes.write("MASK", band.start, mask)
+    if finishing.divisor != 1.0:
+        finishing.mean.write("MEAN", band.start, found.mean / np.float32(finishing.divisor))
+        finishing.planes.write("SIGMA", band.start, found.sigma / np.float32(finishing.divisor))
+    return mask

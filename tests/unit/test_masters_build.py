@@ -1,0 +1,393 @@
+"""The masters step on small folders of synthetic frames: files, planes, darks of flats, and what goes wrong."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from calibration.combine import MaskBit, Method
+from calibration.frames import Frame, FrameHeader, FrameKind
+from calibration.masters import Normalisation, central_level
+from drivers.clock import ManualClock
+from services.errors import RunCode, StorageError
+from services.events import Event, EventName, Events
+from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
+from services.storage.catalogue import Catalogue
+from services.storage.disk import FullDisk
+from services.storage.fits import read_pixels, write_frame
+from services.storage.layout import Layout
+from services.storage.rows import FrameRow, MasterStatus, Origin
+
+SHAPE = (48, 64)
+START = datetime(2026, 1, 1, 20, 0, tzinfo=UTC)
+READ_NOISE, GAIN, BIAS, RATE = 5.0, 0.5, 500.0, 2.0
+
+
+class Root:
+    """A root folder with its catalogue, and frames of a small simulated sensor."""
+
+    def __init__(self, folder: Path) -> None:
+        self.layout = Layout(folder)
+        self.catalogue = Catalogue(self.layout.catalogue)
+        self.rng = np.random.default_rng(11)
+        self.taken = 0
+        self.heard: list[Event] = []
+        self.pattern = self.rng.normal(0.0, 2.0, SHAPE)
+        self.hot = np.zeros(SHAPE)
+        self.hot[5, 7] = 400.0
+        y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+        self.flat = 1.0 - 0.3 * (((y - 24) / 48) ** 2 + ((x - 32) / 64) ** 2)
+        self.flat[20, 30] = 0.2
+
+    def mean(self, kind: FrameKind, exposure_s: float, light: float) -> np.ndarray:
+        dark = (RATE + self.hot) * exposure_s
+        return BIAS + self.pattern + dark + (light * self.flat if kind is FrameKind.FLAT else 0.0)
+
+    def add(
+        self,
+        kind: FrameKind,
+        exposure_s: float,
+        count: int,
+        *,
+        light: float = 20000.0,
+        set_id: str = "",
+        **fields: object,
+    ) -> list[Path]:
+        paths = []
+        for number in range(count):
+            self.taken += 1
+            lit = light * (1 + 0.01 * np.sin(number))
+            mean = self.mean(kind, exposure_s, lit)
+            noise = np.sqrt(READ_NOISE**2 + np.maximum(mean - BIAS, 0) / GAIN)
+            pixels = np.clip(np.rint(self.rng.normal(mean, noise)), 0, 65535).astype(np.uint16)
+            header = FrameHeader(
+                **{
+                    "kind": kind,
+                    "shape": SHAPE,
+                    "exposure_us": round(exposure_s * 1e6),
+                    "date_obs": START + timedelta(seconds=30 * self.taken),
+                    "night": "2026-01-01",
+                    "set_id": set_id or f"{kind.lower()}_{exposure_s}_{fields.get('filter')}",
+                    "frame_no": number + 1,
+                    "camera_id": "cam",
+                    "gain": 10,
+                    "row_order": "TOP-DOWN",
+                    "set_temp_c": -10.0,
+                    "ccd_temp_c": -10.1,
+                    "saturation_adu": 60000.0,
+                    "source": "panel" if kind is FrameKind.FLAT else None,
+                }
+                | fields  # type: ignore[arg-type]
+            )
+            path = self.layout.frame_path(header, wheel=header.filter is not None)
+            stored = write_frame(path, Frame(header=header, pixels=pixels))
+            row = FrameRow.of(
+                header,
+                path=self.layout.relative(path),
+                pixel_sha256=stored.pixel_sha256,
+                size=stored.size,
+                mtime_ns=stored.mtime_ns,
+            )
+            self.catalogue.add_frame(replace(row, level_adu=central_level(pixels.astype(np.float32))))
+            paths.append(path)
+        return paths
+
+    def build(self, **settings: object) -> tuple[MasterOutcome, ...]:
+        clock = ManualClock(START + timedelta(hours=6))
+        events = Events(run_id="run", clock=clock)
+        events.subscribe(self.heard.append)
+        try:
+            wanted = MasterSettings(**{"num_darks": 12, "num_flats": 12, **settings})  # type: ignore[arg-type]
+            return build_all(settings=wanted, layout=self.layout, catalogue=self.catalogue, events=events, clock=clock)
+        finally:
+            events.close()
+
+    def planes(self, master: Path) -> dict[str, np.ndarray]:
+        with fits.open(self.layout.planes_path(master), checksum=True) as units:
+            return {unit.name: np.array(unit.data) for unit in units}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Root]:
+    made = Root(tmp_path)
+    yield made
+    made.catalogue.close()
+
+
+@pytest.fixture
+def full(root: Root) -> Root:
+    root.add(FrameKind.BIAS, 0.001, 12)
+    root.add(FrameKind.DARK, 1.0, 12)
+    root.add(FrameKind.FLAT, 1.0, 12, filter="R")
+    return root
+
+
+def by_kind(outcomes: tuple[MasterOutcome, ...]) -> dict[tuple[FrameKind, int | None], MasterOutcome]:
+    return {(o.kind, o.exposure_us): o for o in outcomes}
+
+
+def test_names_are_those_of_the_guide(full: Root) -> None:
+    outcomes = full.build()
+    assert [o.status for o in outcomes] == [Outcome.BUILT] * 4
+    names = sorted(path.name for path in full.layout.masters.glob("*.fits"))
+    stamp = "20260102_020000"
+    assert names == [
+        f"master_bias_{stamp}.fits",
+        f"master_dark_0.001s_{stamp}.fits",
+        f"master_dark_1.000s_{stamp}.fits",
+        f"master_flat_1.000s_R_{stamp}.fits",
+    ]
+    assert all((full.layout.planes / name).is_file() for name in names)
+    assert len(list(full.layout.masters.glob("*.json"))) == 4
+    assert not list(full.layout.masters.rglob("*.part"))
+
+
+def test_master_bias_is_one_float_image_with_a_true_header(full: Root) -> None:
+    master = by_kind(full.build())[FrameKind.BIAS, 1000].path
+    assert master is not None
+    with fits.open(master, checksum=True) as units:
+        assert len(units) == 1
+        header, data = units[0].header, units[0].data
+        assert data.dtype == np.dtype(">f4")
+        assert data.shape == SHAPE
+    assert header["IMAGETYP"] == "MASTER BIAS"
+    assert header["NCOMBINE"] == 12
+    assert header["REJMETH"] == "sigma_clip"
+    assert header["BIASSUB"] is False
+    assert header["RDNOISE"] == pytest.approx(READ_NOISE, rel=0.1)
+    assert header["SET-TEMP"] == -10.0
+    assert header["GAIN"] == 10
+    assert "FRAMENO" not in header
+    assert sum("input bias_" in line for line in header["HISTORY"]) == 12
+    np.testing.assert_allclose(data, full.mean(FrameKind.BIAS, 0.001, 0), atol=6 * READ_NOISE / 12**0.5)
+
+
+def test_planes_hold_uncertainty_count_mask_and_inputs(full: Root) -> None:
+    master = by_kind(full.build())[FrameKind.DARK, 1_000_000].path
+    assert master is not None
+    planes = full.planes(master)
+    assert list(planes) == ["SIGMA", "COUNT", "MASK", "INPUTS"]
+    assert planes["COUNT"].max() == 12
+    expected = np.sqrt(READ_NOISE**2 + RATE / GAIN) / 12**0.5
+    assert np.median(planes["SIGMA"]) == pytest.approx(expected, rel=0.05)
+    assert planes["MASK"][5, 7] == MaskBit.HOT
+    assert (planes["MASK"] & MaskBit.HOT).astype(bool).sum() == 1
+    assert len(planes["INPUTS"]) == 12
+    hashes = {row.pixel_sha256 for row in full.catalogue.frames(kind=FrameKind.DARK)}
+    assert {text.decode() for text in planes["INPUTS"]["SHA256"]} == hashes
+
+
+def test_flat_is_the_light_divided_by_its_mean(full: Root) -> None:
+    outcome = by_kind(full.build())[FrameKind.FLAT, 1_000_000]
+    assert outcome.path is not None
+    with fits.open(outcome.path) as units:
+        header, data = units[0].header, units[0].data.astype(np.float64)
+    truth = full.flat / full.flat.mean()
+    planes = full.planes(outcome.path)
+    good = planes["MASK"] == 0
+    assert np.mean(data[good]) == pytest.approx(1.0, abs=2e-3)
+    ratio = np.sum((data - truth)[good] ** 2) / np.sum(planes["SIGMA"][good].astype(np.float64) ** 2)
+    assert 0.8 < ratio < 1.3
+    assert header["FLATDARK"] == "matched"
+    assert header["DARKFILE"].startswith("master_dark_1.000s")
+    assert header["FLATNORM"] == pytest.approx(20000 * full.flat.mean(), rel=0.01)
+    assert header["CALSTAT"] == "D"
+    assert planes["MASK"][20, 30] & MaskBit.DEAD
+    assert planes["MASK"][5, 7] & (MaskBit.HOT | MaskBit.INHERITED) == MaskBit.HOT | MaskBit.INHERITED
+
+
+@pytest.mark.parametrize("how", list(Normalisation))
+def test_normalisation_divides_by_what_is_asked(full: Root, how: Normalisation) -> None:
+    outcome = by_kind(full.build(normalisation=how))[FrameKind.FLAT, 1_000_000]
+    assert outcome.path is not None
+    data = read_pixels(outcome.path).astype(np.float64)
+    found = {"mean": data.mean(), "median": np.median(data), "max": np.percentile(data, 99.9)}[how]
+    assert found == pytest.approx(1.0, abs=3e-3)
+
+
+def test_second_build_keeps_what_is_there(full: Root) -> None:
+    full.build()
+    before = sorted(full.layout.masters.rglob("*"))
+    assert {o.status for o in full.build()} == {Outcome.KEPT}
+    assert sorted(full.layout.masters.rglob("*")) == before
+
+
+def test_other_settings_make_other_masters(full: Root) -> None:
+    full.build()
+    assert {o.status for o in full.build(method=Method.MEDIAN)} == {Outcome.BUILT}
+    assert len(list(full.layout.masters.glob("master_bias_*.fits"))) == 2
+
+
+def test_master_whose_file_is_gone_is_built_again(full: Root) -> None:
+    path = by_kind(full.build())[FrameKind.BIAS, 1000].path
+    assert path is not None
+    path.unlink()
+    assert by_kind(full.build())[FrameKind.BIAS, 1000].status is Outcome.BUILT
+
+
+def test_flat_without_its_dark_is_refused_and_says_so(root: Root) -> None:
+    root.add(FrameKind.DARK, 2.0, 12)
+    root.add(FrameKind.FLAT, 1.0, 12)
+    outcomes = root.build()
+    assert [o.status for o in outcomes] == [Outcome.BUILT, Outcome.REFUSED]
+    assert outcomes[1].code == "no_matching_dark"
+    assert "exposure 2 s, wanted 1 s" in outcomes[1].detail
+    assert [e.data["code"] for e in root.heard if e.name is EventName.MASTER_REFUSED] == ["no_matching_dark"]
+
+
+def test_bias_serves_a_flat_only_where_the_dark_signal_is_negligible(root: Root) -> None:
+    root.hot[:] = 0.0
+    root.add(FrameKind.BIAS, 0.001, 12)
+    root.add(FrameKind.DARK, 20.0, 12)
+    root.add(FrameKind.FLAT, 0.5, 12, filter="L")
+    root.add(FrameKind.FLAT, 15.0, 12, filter="Ha")
+    found = {o.filter: o for o in root.build() if o.kind is FrameKind.FLAT}
+    assert found["L"].status is Outcome.BUILT
+    assert found["Ha"].code == "no_matching_dark"
+    assert "predicted dark signal" in found["Ha"].detail
+    assert found["L"].path is not None
+    with fits.open(found["L"].path) as units:
+        assert units[0].header["FLATDARK"] == "bias"
+        assert units[0].header["DARKFILE"].startswith("master_bias")
+
+
+@pytest.mark.parametrize(
+    "other", [{"gain": 11}, {"offset": 3}, {"readout_mode": "fast"}, {"set_temp_c": 0.0, "ccd_temp_c": 0.0}]
+)
+def test_dark_of_other_settings_never_serves(root: Root, other: dict[str, object]) -> None:
+    root.add(FrameKind.DARK, 1.0, 12, **other)
+    root.add(FrameKind.FLAT, 1.0, 12)
+    assert [o.status for o in root.build()] == [Outcome.BUILT, Outcome.REFUSED]
+
+
+def test_flats_of_one_filter_at_two_exposures_get_each_its_own_dark(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 12)
+    root.add(FrameKind.DARK, 4.0, 12)
+    root.add(FrameKind.FLAT, 1.0, 6, set_id="sky", source="sky", filter="R")
+    root.add(FrameKind.FLAT, 4.0, 6, set_id="sky", source="sky", filter="R")
+    outcome = root.build()[-1]
+    assert outcome.status is Outcome.BUILT
+    assert outcome.path is not None
+    planes = root.planes(outcome.path)
+    good = planes["MASK"] == 0
+    data = read_pixels(outcome.path).astype(np.float64)
+    truth = root.flat / root.flat.mean()
+    assert np.sum((data - truth)[good] ** 2) / np.sum(planes["SIGMA"][good] ** 2.0) == pytest.approx(1.0, abs=0.25)
+
+
+def test_partial_set_makes_a_partial_master_and_is_superseded_when_complete(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 6, set_id="s")
+    assert root.build()[0].status is Outcome.PARTIAL
+    root.add(FrameKind.DARK, 1.0, 6, set_id="s")
+    assert root.build()[0].status is Outcome.BUILT
+    assert sorted(row.status for row in root.catalogue.masters()) == [MasterStatus.BUILT, MasterStatus.SUPERSEDED]
+    sidecars = [json.loads(path.read_text()) for path in root.layout.masters.glob("*.json")]
+    assert sorted(record["status"] for record in sidecars) == ["built", "superseded"]
+
+
+def test_four_frames_are_too_few_unless_four_are_wanted(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 4)
+    assert root.build()[0].code == "too_few_frames"
+    assert root.build(num_darks=4)[0].status is Outcome.BUILT
+
+
+def test_sky_flats_need_their_own_least_number(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 12)
+    root.add(FrameKind.FLAT, 1.0, 8, source="sky")
+    assert root.build()[-1].code == "too_few_frames"
+    assert root.build(min_flats=8)[-1].status is Outcome.PARTIAL
+
+
+def test_truncated_frame_is_left_out_with_a_warning(root: Root) -> None:
+    paths = root.add(FrameKind.DARK, 1.0, 12)
+    paths[3].write_bytes(paths[3].read_bytes()[:-4000])
+    outcome = root.build()[0]
+    assert outcome.status is Outcome.PARTIAL
+    assert outcome.n == 11
+    warnings = [e.data for e in root.heard if e.name is EventName.WARNING_RAISED]
+    assert [w["code"] for w in warnings] == ["read_failed"]
+    assert paths[3].name in warnings[0]["detail"]
+
+
+def test_one_failing_group_does_not_stop_the_others(root: Root) -> None:
+    root.add(FrameKind.BIAS, 0.001, 2)
+    root.add(FrameKind.DARK, 1.0, 12)
+    assert [o.status for o in root.build()] == [Outcome.REFUSED, Outcome.REFUSED, Outcome.BUILT]
+
+
+def test_few_frames_of_unknown_gain_are_warned_of(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 6)
+    root.build(num_darks=6)
+    assert any("sees no outlier" in e.data["detail"] for e in root.heard if e.name is EventName.WARNING_RAISED)
+    root.heard.clear()
+    root.add(FrameKind.DARK, 2.0, 6, egain_e_adu=GAIN)
+    outcome = root.build(num_darks=6)[-1]
+    assert not [e for e in root.heard if e.name is EventName.WARNING_RAISED and "sees no outlier" in e.data["detail"]][
+        1:
+    ]
+    assert outcome.path is not None
+    assert fits.getheader(outcome.path)["REJMETH"] == "noise_model"
+
+
+def test_full_disk_leaves_nothing_behind(full: Root) -> None:
+    clock = ManualClock(START)
+    events = Events(run_id="run", clock=clock)
+    with pytest.raises(StorageError) as failure:
+        build_all(
+            settings=MasterSettings(num_darks=12, num_flats=12),
+            layout=full.layout,
+            catalogue=full.catalogue,
+            events=events,
+            clock=clock,
+            disk=FullDisk(30_000),
+        )
+    events.close()
+    assert failure.value.code is RunCode.DISK_FULL
+    assert not [path for path in full.layout.masters.rglob("*") if path.is_file()]
+    assert full.catalogue.masters() == []
+
+
+def test_planes_are_not_kept_when_they_are_not_wanted(full: Root) -> None:
+    assert {o.status for o in full.build(save_planes=False)} == {Outcome.BUILT}
+    assert not [path for path in full.layout.planes.rglob("*") if path.is_file()]
+
+
+def test_masters_that_are_not_wanted_are_not_made(full: Root) -> None:
+    assert {o.kind for o in full.build(darks=False, flats=False)} == {FrameKind.BIAS}
+
+
+def test_bad_frames_are_not_used(root: Root) -> None:
+    paths = root.add(FrameKind.DARK, 1.0, 12)
+    root.catalogue.set_flag("bad", paths=[root.layout.relative(paths[0])])
+    assert root.build()[0].n == 11
+
+
+def test_statistics_say_what_the_master_is_worth(full: Root) -> None:
+    full.build()
+    found = {
+        row.kind: dict(row.statistics)
+        for row in full.catalogue.masters()
+        if row.exposure_us != 1000 or row.kind is FrameKind.BIAS
+    }
+    for kind, statistics in found.items():
+        assert statistics["noise_ratio"] == pytest.approx(1.0, abs=0.12), kind
+        assert statistics["master_noise_adu"] == pytest.approx(statistics["expected_noise_adu"], rel=0.15)
+        assert statistics["verdict"] == "ok", statistics["verdicts"]
+        assert len(statistics["percentiles_adu"]) == 7
+    assert found[FrameKind.DARK]["hot"] == 1
+    assert found[FrameKind.FLAT]["dead"] == 1
+    assert found[FrameKind.FLAT]["corner_centre_ratio"] == pytest.approx(0.935, abs=0.02)
+    json.dumps([event.data for event in full.heard], allow_nan=False)
+
+
+def test_foreign_frames_of_a_folder_become_masters(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 12)
+    rows = root.catalogue.frames()
+    root.catalogue.remove_frames([row.path for row in rows])
+    root.catalogue.add_frames([replace(row, origin=Origin.FOREIGN, level_adu=None) for row in rows])
+    assert root.build(num_darks=40)[0].status is Outcome.BUILT
