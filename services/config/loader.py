@@ -26,6 +26,7 @@ from services.errors import ConfigInvalid
 DEFAULT_NAME = "config_calibration_frames.yaml"
 """The file that is meant when none is named."""
 _LONGEST_SHOWN = 60
+_NOTHING = object()
 
 
 def load(path: Path, *, overrides: Mapping[str, tuple[str, Any]] | None = None) -> LoadedConfig:
@@ -75,6 +76,9 @@ def document_schema() -> dict[str, Any]:
 def _build(
     tree: Node, path: Path, problems: Iterable[Problem], overrides: Mapping[str, tuple[str, Any]]
 ) -> LoadedConfig:
+    if tree.blank:
+        text = "the file is empty — allowed: sections of keys, or {} for all defaults"
+        raise ConfigInvalid(str(Problem(tree.where, "", text)))
     if not isinstance(tree.value, dict):
         raise ConfigInvalid(str(Problem(tree.where, "", f"found {_shown(tree)} — allowed: sections of keys")))
     translated = Translation(tree)
@@ -89,7 +93,7 @@ def _build(
 
 def _overlaid(tree: Node, overrides: Mapping[str, tuple[str, Any]]) -> Node:
     for dotted, (source, value) in overrides.items():
-        node = from_mapping({source: value}, source).children()[source]
+        node = from_mapping({dotted: value}, source).children()[dotted]
         tree = with_value(tree, dotted.split("."), node)
     return tree
 
@@ -109,7 +113,8 @@ def _validated(tree: Node) -> tuple[Config, list[Problem]]:
             for detail in details:
                 path = _droppable(tree.descend(detail["loc"])[1])
                 broken.add(path)
-                _drop(data, path)
+                while not _drop(data, path):  # gone already, and its section needs it: the section goes
+                    path = path[:-1]
     for path, text in findings(config):
         if not any(path[: len(bad)] == bad for bad in broken):
             node, walked = tree.descend(path)
@@ -133,7 +138,7 @@ def _problem(tree: Node, path: tuple[Key, ...], detail: ErrorDetails) -> Problem
     node, _ = tree.descend(path)
     if detail["type"] == "extra_forbidden":
         return Problem(node.key_where, node.spelled, f"unknown key — {_nearest(path)}")
-    if detail["type"] == "missing":
+    if detail["type"] == "missing" and isinstance(detail["loc"][-1], str):
         name = str(detail["loc"][-1])
         return _placed(node, (name,), f"missing — allowed: {allowed.describe(document_schema(), (*path, name))}")
     if detail["type"] == "value_error":
@@ -182,13 +187,14 @@ def _droppable(path: tuple[Key, ...]) -> tuple[Key, ...]:
     return tuple(takewhile(lambda part: isinstance(part, str), path))
 
 
-def _drop(data: dict[str, Any], path: tuple[Key, ...]) -> None:
+def _drop(data: dict[str, Any], path: tuple[Key, ...]) -> bool:
+    """Remove what stands at a path, everything for the empty path; return whether something stood there."""
     if not path:
         data.clear()
-        return
+        return True
     for part in path[:-1]:
         data = data.get(str(part), {})
-    data.pop(str(path[-1]), None)
+    return data.pop(str(path[-1]), _NOTHING) is not _NOTHING
 
 
 def _notes(config: Config, tree: Node) -> Iterator[str]:

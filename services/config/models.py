@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from services.config.values import (
     Binning,
     Celsius,
+    Darkness,
     Flag,
     Folder,
     Fraction,
@@ -342,7 +343,7 @@ class Config(Section):
     filter_wheel: FilterWheel | None = Field(None, description="absent: there is none")
     flat_panel: FlatPanel | None = Field(None, description="a panel, a cover or both; absent: there is none")
     safety_monitor: SafetyMonitor | None = Field(None, description="absent: there is none")
-    darkness: Annotated[Text, Field(pattern=r"^(cover|shutter|roof|manual|none|filter:.+)$")] = Field(
+    darkness: Darkness = Field(
         "cover", description="what makes it dark: cover | filter:NAME | shutter | roof | manual | none"
     )
     temperatures: Annotated[tuple[Celsius, ...], OneOrMany] = Field(

@@ -35,7 +35,7 @@ def schema() -> dict[str, Any]:
     properties["cooling"]["anyOf"].append({"enum": list(COOLING_WORDS)})
     section = {"$ref": properties["reuse"].pop("$ref")}
     properties["reuse"]["anyOf"] = [section, {"type": "number", "description": "hours, for every kind"}]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "nightcal", **document}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "nightcal configuration"}
 
 
 def _lines(model: BaseModel, depth: int) -> Iterator[str]:
