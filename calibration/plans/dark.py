@@ -12,11 +12,9 @@ from statistics import median
 from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import CaptureRequest, FrameKind, FrameResult, GroupOutcome, Limits, Purpose
 from calibration.plans.ladder import quantise
-from calibration.plans.retake import LIGHT_CODES, Taken, refusal_codes, take
+from calibration.plans.retake import FRAMES_TO_JUDGE, LIGHT_CODES, Taken, refusal_codes, take
 from calibration.plans.settings import Darkness, ExposureState, Plan, outcome, refusals_allowed
 
-FRAMES_TO_JUDGE = 3
-"""After so many frames it is either dark or `not_dark`."""
 LINEARITY = 0.25
 """Relative departure allowed from dark current in proportion to exposure."""
 PROBE_FROM_US = 200_000
@@ -206,12 +204,11 @@ def _unknown(darkness: Darkness, exposure_us: int) -> bool:
 
 def _probe(request: CaptureRequest, darkness: Darkness) -> Plan[Darkness]:
     """Learn the dark current from a quarter of the exposure; light there leaves it at none expected."""
-    exposure_us = quantise(request.exposure_us / 4)
     bias_adu = darkness.bias_adu or 0.0
-    results = yield replace(request, purpose=Purpose.TEST, exposure_us=exposure_us, count=1)
+    results = yield replace(request, purpose=Purpose.TEST, exposure_us=quantise(request.exposure_us / 4), count=1)
     if not results:
         return replace(darkness, rate_adu_s=0.0)
-    stats = results[0].stats
+    stats, exposure_us = results[0].stats, results[0].request.exposure_us
     excess = max(0.0, stats.level_adu - bias_adu)
     lit = darkness.gradient_adu is not None and stats.gradient_adu > darkness.gradient_adu
     lit = lit or (darkness.max_excess_adu is not None and 4 * excess > darkness.max_excess_adu)
@@ -238,7 +235,8 @@ def _first(request: CaptureRequest, tries: int) -> Plan[Taken]:
 
 
 def _like(first: FrameResult, limits: Limits) -> Limits:
-    """Return limits for the frames after the first: its level, within the same tolerance."""
+    """Return limits for the frames after the first: its level, within the same tolerance; a refusal ends the request."""
+    limits = replace(limits, stop_early=True)
     if limits.pedestal_tolerance_adu is None:
         return limits
     return replace(limits, pedestal_adu=first.stats.level_adu)

@@ -157,7 +157,7 @@ def saturation_of(
 def measure_detector(
     state: ExposureState, facts: CameraFacts, darkness: Darkness, *, lamp: Lamp | None = None
 ) -> Plan[Detector]:
-    """Measure the detector in these settings: three short darks; with a lamp, flats up to saturation and three equal ones.
+    """Measure the detector in these settings: short darks, and with a lamp flats up to saturation and three equal ones.
 
     Parameters
     ----------

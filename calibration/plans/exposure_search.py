@@ -32,12 +32,15 @@ class Settled:
         Test frames taken.
     detector : Detector
         As given, or with the saturation that the search had to correct.
+    gamma : float
+        The panel's exponent as found, for a search that goes on from here.
     """
 
     setting: Setting
     level_adu: float
     attempts: int
     detector: Detector
+    gamma: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ class SearchFailed:
 
 
 def search(
-    task: FlatTask, detector: Detector, *, start: Setting | None = None, wait_s: float = 0.0
+    task: FlatTask, detector: Detector, *, start: Setting | None = None, gamma: float = 1.0, wait_s: float = 0.0
 ) -> Plan[Settled | SearchFailed]:
     """Find the exposure (and brightness) of a flat by test frames.
 
@@ -64,6 +67,8 @@ def search(
     detector : Detector
     start : Setting, optional
         Where to begin; None: as the settings say.
+    gamma : float
+        The panel's exponent, from an earlier search.
     wait_s : float
         Waited before the first frame.
 
@@ -73,7 +78,7 @@ def search(
         Failed as `too_bright`, `too_dim`, `resolution` (the camera's steps are too coarse), `unstable_lamp` (frames of
         one setting disagreed) or `no_convergence`.
     """
-    hunt = _Hunt(task, detector, start)
+    hunt = _Hunt(task, detector, start, gamma)
     for attempt in range(1, max(2, task.settings.max_adjustment_attempts) + 1):
         here, known = hunt.here, hunt.rates.detector
         # the saturation goes along for the fraction of saturated pixels; the level is what is being looked for
@@ -105,11 +110,11 @@ def is_broken(result: FrameResult, detector: Detector) -> bool:
 class _Hunt:
     """One search under way: where it stands, and the frame that waits to be confirmed."""
 
-    def __init__(self, task: FlatTask, detector: Detector, start: Setting | None) -> None:
+    def __init__(self, task: FlatTask, detector: Detector, start: Setting | None, gamma: float) -> None:
         self.task = task
         self.tolerance = task.settings.count_tolerance
         reach = reach_of(task.settings, detector, task.panel)
-        self.rates = Rates(task.settings, detector, reach)
+        self.rates = Rates(task.settings, detector, reach, gamma)
         first = reach.start(task.settings.start_exposure_us, task.panel.start_brightness if task.panel else None)
         self.here = start or first
         self.attempts = 0
@@ -117,7 +122,6 @@ class _Hunt:
         self.level_adu: float | None = None
         self._pending: Point | None = None
         self._loose = False
-        self._disagreements = 0
 
     def decide(self, result: FrameResult) -> Settled | SearchFailed | None:
         """Take in a frame of the present setting: the end, or None after the next setting was chosen."""
@@ -128,7 +132,7 @@ class _Hunt:
             if agrees and self._inside(self.tolerance if self._loose else self.tolerance / 2):
                 return self._settled()
             if not agrees:
-                self._disagreements += 1
+                self.rates.contradictions += 1
                 self.rates.forget()
         self._pending, self._loose = None, False
         if self._inside(self.tolerance / 2):
@@ -163,6 +167,7 @@ class _Hunt:
             level_adu=self.level_adu or 0.0,
             attempts=self.attempts,
             detector=self.rates.detector,
+            gamma=self.rates.gamma,
         )
 
     def _failed(self, code: GroupCode) -> SearchFailed:
@@ -180,8 +185,7 @@ class _Hunt:
 
     def given_up(self) -> SearchFailed:
         """Return the failure of a search that used all its frames."""
-        moved = self._disagreements + self.rates.contradictions
-        return self._failed(GroupCode.UNSTABLE_LAMP if moved >= 2 else GroupCode.NO_CONVERGENCE)
+        return self._failed(GroupCode.UNSTABLE_LAMP if self.rates.contradictions >= 2 else GroupCode.NO_CONVERGENCE)
 
     def facts(self) -> dict[str, float | int | str | None]:
         """Return the data of `flat.exposure_adjusted`: the frame just seen."""

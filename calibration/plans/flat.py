@@ -102,6 +102,7 @@ class _Series:
         self.noise_adu: float | None = None
         self.noise_error = 0.0
         self._reference = 0.0
+        self._gamma = 1.0
 
     @property
     def missing(self) -> int:
@@ -158,12 +159,13 @@ class _Series:
         )
 
     def _search(self, start: Setting | None, wait_s: float) -> Plan[_Failure | None]:
-        found = yield from search(self.task, self.detector, start=start, wait_s=wait_s)
+        found = yield from search(self.task, self.detector, start=start, gamma=self._gamma, wait_s=wait_s)
         self.detector = found.detector
         self.attempts += found.attempts
         self.setting = found.setting
         if isinstance(found, SearchFailed):
             return _Failure(found.code, found.detail)
+        self._gamma = found.gamma
         self._reference = self._error(found.level_adu)
         return None
 

@@ -18,6 +18,8 @@ FAINT_FRACTION = 2e-3
 """Less signal than this, of the full range, says nothing either: the pedestal is not known better."""
 AGREEMENT = 0.02
 """Two frames of one setting confirm each other within this."""
+UNSTEADY = 0.1
+"""A rate that changes by more between two similar exposures speaks against the lamp (or the shutter)."""
 LARGEST_STEP = 10.0
 """One step never changes the dose by more than this."""
 
@@ -63,13 +65,15 @@ class Rates:
     settings : FlatSettings
     detector : Detector
     reach : Reach
+    gamma : float
+        The panel's exponent, as far as it is known.
     """
 
-    def __init__(self, settings: FlatSettings, detector: Detector, reach: Reach) -> None:
+    def __init__(self, settings: FlatSettings, detector: Detector, reach: Reach, gamma: float = 1.0) -> None:
         self.settings = settings
         self.detector = detector
         self.reach = reach
-        self.gamma = 1.0
+        self.gamma = gamma
         self.contradictions = 0
         self._points: list[Point] = []
         self._blind = settings.exposure_step_factor
@@ -95,6 +99,7 @@ class Rates:
             self.detector = seen.clipped_at(result.stats.level_adu)
             self._points = []
             point = replace(point, saturated=True)
+        self.contradictions += self._contradicts(point)
         self._points.append(point)
         self._learn_gamma()
         return point
@@ -156,6 +161,18 @@ class Rates:
         flat_topped = point.max_adu - self.detector.bias_adu <= 1.15 * point.signal_adu
         return still and flat_topped and (more >= 1.2 or more <= 1 / 1.2) and point.setting != before.setting
 
+    def _contradicts(self, point: Point) -> bool:
+        """Whether a frame departs from the last rate of the same lamp, at nearly the same exposure."""
+        before = self._points[-1] if self._points else None
+        if (
+            before is None
+            or not (point.tells and before.tells)
+            or before.setting.brightness != point.setting.brightness
+        ):
+            return False
+        longer = point.setting.exposure_us / before.setting.exposure_us
+        return 0.5 <= longer <= 2 and abs(point.signal_adu / (longer * before.signal_adu) - 1) > UNSTEADY
+
     def _learn_gamma(self) -> None:
         """Estimate the panel's exponent from the rates at the last two brightnesses."""
         telling = [p for p in self._points if p.tells and p.setting.brightness]
@@ -165,7 +182,7 @@ class Rates:
         b = last.setting.brightness or 1
         for other in reversed(rest):
             ratio = b / (other.setting.brightness or 1)
-            if abs(math.log(ratio)) > 0.1:
+            if abs(math.log(ratio)) > 0.03:
                 rates = last.signal_adu / last.setting.exposure_us, other.signal_adu / other.setting.exposure_us
                 self.gamma = min(max(math.log(rates[0] / rates[1]) / math.log(ratio), 0.3), 3.0)
                 return

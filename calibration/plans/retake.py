@@ -9,6 +9,8 @@ from calibration.plans.settings import Plan, refusals_allowed
 
 LIGHT_CODES = frozenset({FrameCode.LIGHT_LEAK, FrameCode.PEDESTAL_OFF})
 """Refusals that light on a dark frame causes."""
+FRAMES_TO_JUDGE = 3
+"""After so many frames that light spoiled, one after the other, it is `not_dark`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,14 +47,15 @@ def take(request: CaptureRequest, wanted: int, *, refused: int = 0) -> Plan[Take
     """
     allowed = refusals_allowed(max(wanted, request.count))
     results: tuple[FrameResult, ...] = ()
-    accepted = 0
-    while accepted < wanted and refused <= allowed:
+    accepted = spoiled = 0
+    while accepted < wanted and refused <= allowed and spoiled < FRAMES_TO_JUDGE:
         answer = yield replace(request, count=wanted - accepted)
         good = sum(r.accepted for r in answer)
         accepted += good
         # an answer without any frame is counted as a refusal, or a dead camera would be asked for ever
         refused += len(answer) - good or (0 if good else 1)
         results += answer
+        spoiled = 0 if good or not LIGHT_CODES & refusal_codes(answer).keys() else spoiled + 1
     code = None if accepted >= wanted else _why(results)
     return Taken(accepted=accepted, refused=refused, code=code, results=results)
 
