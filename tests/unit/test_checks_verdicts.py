@@ -1,0 +1,273 @@
+"""Each check on records made by hand: what refuses, what doubts, what is left alone."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from calibration.checks import CONTRASTS, DarkSample, PreviousFrame, judge, judge_darkness, pedestal_limits
+from calibration.errors import FrameCode, GroupCode
+from calibration.frames import (
+    CaptureRequest,
+    Frame,
+    FrameHeader,
+    FrameKind,
+    FrameResult,
+    FrameStats,
+    Limits,
+    Purpose,
+)
+
+SHAPE = (2000, 3000)
+PIXELS = np.broadcast_to(np.uint16(0), SHAPE)
+STATS = FrameStats(
+    level_adu=500.0,
+    mean_adu=500.0,
+    sigma_adu=5.0,
+    min_adu=470.0,
+    max_adu=3000.0,
+    saturated_fraction=0.0,
+    zero_fraction=0.0,
+    step_adu=1,
+    gradient_adu=0.5,
+    mid_at=datetime(2026, 1, 1, tzinfo=UTC),
+    pixel_sha256="a",
+    region_adu=(500.0,) * 9,
+)
+FLAT_STATS = replace(STATS, level_adu=30_000.0, sigma_adu=400.0, region_adu=(30_000.0,) * 9)
+HEADER = FrameHeader(kind=FrameKind.DARK, shape=SHAPE, exposure_us=10_000_000, ccd_temp_c=-10.0)
+
+
+def request(kind=FrameKind.DARK, purpose=Purpose.KEEP, **options):
+    limits = Limits(**{k: options.pop(k) for k in list(options) if k in Limits.__slots__})
+    return CaptureRequest(kind=kind, purpose=purpose, exposure_us=10_000_000, limits=limits, **options)
+
+
+def flat_request(**options):
+    return request(**({"kind": FrameKind.FLAT, "panel_brightness": 100} | options))
+
+
+def result(stats=STATS, header=HEADER, asked=None):
+    return FrameResult(request=asked or request(), header=header, stats=stats)
+
+
+def verdicts(stats=STATS, *, header=HEADER, asked=None, pixels=PIXELS, **evidence):
+    found = judge(Frame(header=header, pixels=pixels), stats, request=asked or request(), **evidence)
+    return {FrameCode(v.code): v for v in found}
+
+
+def codes(*args, **options):
+    return {str(code) for code, v in verdicts(*args, **options).items() if v.refuses}
+
+
+def test_healthy_frame_has_no_verdicts():
+    full = {
+        "previous": PreviousFrame(stats=replace(STATS, pixel_sha256="b"), difference_sigma_adu=4.9),
+        "reference": result(),
+        "expected_shape": SHAPE,
+        "returned_after_s": 11.0,
+    }
+    asked = request(pedestal_adu=500, pedestal_tolerance_adu=10, noise_adu=5, noise_tolerance=0.05, set_temp_c=-10.0)
+    assert not verdicts(asked=asked, **full)
+    assert not verdicts()
+
+
+def test_another_size_refuses_at_once():
+    found = verdicts(replace(STATS, sigma_adu=0.0), expected_shape=(2000, 1500))
+    assert set(found) == {FrameCode.SIZE_CHANGED}
+    assert found[FrameCode.SIZE_CHANGED].detail == "(2000, 3000) instead of (2000, 1500)"
+
+
+@pytest.mark.parametrize("level", [0.0, 512.0, 65535.0])
+def test_frame_of_one_value_refuses(level):
+    assert codes(replace(STATS, sigma_adu=0.0, level_adu=level, constant_rows=2000)) == {"constant"}
+
+
+def test_saturated_test_flat_is_no_fault_of_the_camera():
+    saturated = replace(FLAT_STATS, sigma_adu=0.0, level_adu=65535.0, saturated_fraction=1.0, constant_rows=2000)
+    found = verdicts(saturated, asked=flat_request(purpose=Purpose.TEST))
+    assert {code: v.refuses for code, v in found.items()} == {FrameCode.CONSTANT: False}
+    assert codes(saturated, asked=flat_request()) == {"constant"}
+    assert codes(replace(saturated, level_adu=0.0), asked=flat_request(purpose=Purpose.TEST)) == {"constant"}
+
+
+def test_part_of_a_frame_missing_refuses():
+    assert "partial" in codes(replace(STATS, constant_rows=900))
+    assert "partial" in codes(replace(STATS, jump_adu=300.0))
+    assert not codes(replace(STATS, jump_adu=100.0))
+
+
+def test_two_taps_of_different_pedestals_are_the_sensor_not_a_fault():
+    taps = replace(STATS, jump_adu=300.0)
+    assert not codes(taps, reference=result(taps))
+
+
+def test_repeated_rows_are_partial_and_a_repeated_frame_is_a_duplicate():
+    before = replace(STATS, pixel_sha256="b")
+    assert codes(previous=PreviousFrame(stats=before, identical_rows=0.5)) == {"partial"}
+    assert codes(previous=PreviousFrame(stats=before, identical_rows=0.95)) == {"duplicate_frame"}
+    assert codes(previous=PreviousFrame(stats=STATS)) == {"duplicate_frame"}
+
+
+@pytest.mark.parametrize(("seconds", "refused"), [(0.1, True), (9.4, True), (9.9, False), (12.0, False), (None, False)])
+def test_image_that_comes_before_its_exposure_ended(seconds, refused):
+    assert ("too_fast" in codes(returned_after_s=seconds)) == refused
+
+
+def test_short_exposures_cannot_be_too_fast():
+    assert not codes(asked=replace(request(), exposure_us=1000), returned_after_s=0.0)
+
+
+def test_saturated_row_refuses_only_beyond_the_sensor_s_own():
+    one, two = replace(STATS, saturated_lines=1), replace(STATS, saturated_lines=2)
+    assert not codes(one, reference=result(one))
+    assert codes(two, reference=result(one)) == {"saturated_lines"}
+    assert codes(one, previous=PreviousFrame(stats=replace(STATS, pixel_sha256="b"))) == {"saturated_lines"}
+    assert FrameCode.SATURATED_LINES in verdicts(one)  # nothing to compare with: a doubt
+    assert not codes(one)
+
+
+def test_level_and_saturation_against_the_plan_s_limits():
+    asked = flat_request(level_adu=30_000.0, level_tolerance_adu=3000.0, max_saturated_fraction=1e-3)
+    assert not codes(FLAT_STATS, asked=asked)
+    assert codes(replace(FLAT_STATS, level_adu=33_001.0), asked=asked) == {"level_off"}
+    assert codes(replace(FLAT_STATS, level_adu=26_999.0), asked=asked) == {"level_off"}
+    assert codes(replace(FLAT_STATS, saturated_fraction=0.01), asked=asked) == {"level_off"}
+
+
+def test_pedestal_against_the_plan_and_the_set():
+    asked = request(pedestal_adu=500.0, pedestal_tolerance_adu=10.0)
+    assert not codes(replace(STATS, level_adu=509.0), asked=asked)
+    assert codes(replace(STATS, level_adu=511.0), asked=asked) == {"pedestal_off"}
+    assert codes(replace(STATS, level_adu=560.0), reference=result()) == {"pedestal_off"}
+    assert not codes(replace(STATS, level_adu=545.0), reference=result())
+    assert not codes(replace(FLAT_STATS, level_adu=560.0), asked=flat_request())
+
+
+def test_noise_of_the_pair_against_the_plan():
+    asked = request(noise_adu=5.0, noise_tolerance=0.05)
+    before = replace(STATS, pixel_sha256="b")
+    assert not codes(asked=asked, previous=PreviousFrame(stats=before, difference_sigma_adu=5.2))
+    assert codes(asked=asked, previous=PreviousFrame(stats=before, difference_sigma_adu=5.3)) == {"noise_off"}
+    assert codes(asked=asked, previous=PreviousFrame(stats=before, difference_sigma_adu=4.7)) == {"noise_off"}
+    assert not codes(asked=asked, previous=PreviousFrame(stats=before))
+
+
+@pytest.mark.parametrize(("kind", "factor", "refused"), [
+    (FrameKind.BIAS, 1.10, True),
+    (FrameKind.BIAS, 0.90, True),
+    (FrameKind.BIAS, 1.03, False),
+    (FrameKind.DARK, 1.10, True),
+    (FrameKind.DARK, 1.04, False),
+])  # fmt: skip
+def test_noise_within_the_frame_against_the_set(kind, factor, refused):
+    found = codes(replace(STATS, sigma_adu=5.0 * factor), asked=request(kind=kind), reference=result())
+    assert ("noise_off" in found) == refused
+
+
+def test_noise_of_a_warmer_dark_may_grow():
+    warmer = replace(HEADER, ccd_temp_c=-9.3)
+    assert not codes(replace(STATS, sigma_adu=5.5), header=warmer, reference=result())
+
+
+def test_noise_of_a_brighter_flat_may_grow_with_its_signal():
+    brighter = replace(FLAT_STATS, level_adu=32_700.0, sigma_adu=430.0)
+    assert not codes(brighter, asked=flat_request(), reference=result(FLAT_STATS))
+    assert codes(replace(brighter, sigma_adu=500.0), asked=flat_request(), reference=result(FLAT_STATS)) == {
+        "noise_off"
+    }
+
+
+def test_contrasts_ignore_a_shift_of_the_whole_level():
+    assert np.allclose(CONTRASTS.sum(axis=1), 0)
+
+
+@pytest.mark.parametrize("kind", [FrameKind.BIAS, FrameKind.DARK])
+def test_light_leak_against_the_set(kind):
+    leaking = replace(STATS, region_adu=(502.3, 502.0, 502.3, 502.0, 500.7, 502.0, 502.3, 502.0, 502.3))
+    one_side = replace(STATS, region_adu=(503.0, 501.5, 500.0) * 3)
+    lifted = replace(STATS, region_adu=(504.0,) * 9)
+    for stats, expected in ((leaking, {"light_leak"}), (one_side, {"light_leak"}), (lifted, set())):
+        assert codes(stats, asked=request(kind=kind), reference=result()) == expected
+
+
+def test_glow_that_follows_the_temperature_is_no_leak():
+    glow = np.array([40.0, 5, 0, 5, 0, 0, 0, 0, 0])
+    then = replace(STATS, region_adu=tuple(500 + glow), gradient_adu=40.0)
+    now = replace(STATS, region_adu=tuple(500 + 1.05 * glow), gradient_adu=42.0)
+    assert not codes(now, header=replace(HEADER, ccd_temp_c=-9.6), reference=result(then))
+    assert codes(now, reference=result(then)) == {"light_leak"}
+
+
+def test_light_leak_against_the_plan_s_gradient():
+    assert codes(replace(STATS, gradient_adu=4.0), asked=request(gradient_adu=3.0)) == {"light_leak"}
+    assert not codes(replace(FLAT_STATS, gradient_adu=4000.0), asked=flat_request(gradient_adu=3.0))
+
+
+@pytest.mark.parametrize(
+    ("begin", "mean", "end", "refused"),
+    [(-10.0, -10.0, -10.0, False), (-10.5, -10.2, -9.6, False), (-10.6, -10.1, -10.0, True), (-10.0, -9.7, -9.4, True)],
+)
+def test_temperature_at_both_ends(begin, mean, end, refused):
+    header = replace(HEADER, temp_begin_c=begin, ccd_temp_c=mean, temp_end_c=end)
+    assert ("temperature_off" in codes(header=header, asked=request(set_temp_c=-10.0))) == refused
+    assert not codes(header=header)  # no temperature was asked for
+    assert not codes(header=header, asked=request(set_temp_c=-10.0, temperature_tolerance_c=None))
+
+
+@pytest.mark.parametrize(
+    ("asked_us", "reported_us", "refused"),
+    [(10_000_000, 10_190_000, False), (10_000_000, 9_700_000, True), (1000, 2500, False), (1000, 3500, True)],
+)
+def test_exposure_the_camera_reports(asked_us, reported_us, refused):
+    header = replace(HEADER, reported_exposure_us=reported_us)
+    found = codes(header=header, asked=replace(request(), exposure_us=asked_us))
+    assert ("exposure_mismatch" in found) == refused
+
+
+def test_lamp_drift_is_a_doubt_about_panel_flats_only():
+    asked = flat_request(pedestal_adu=500.0)
+    dimmer = replace(FLAT_STATS, level_adu=29_400.0)
+    found = verdicts(dimmer, asked=asked, reference=result(FLAT_STATS))
+    assert set(found) == {FrameCode.LAMP_DRIFT}
+    assert not found[FrameCode.LAMP_DRIFT].refuses
+    assert not verdicts(dimmer, asked=flat_request(panel_brightness=None), reference=result(FLAT_STATS))
+    assert not verdicts(replace(FLAT_STATS, level_adu=29_800.0), asked=asked, reference=result(FLAT_STATS))
+
+
+def sample(level, seconds=10.0, gradient=1.0):
+    return DarkSample(exposure_us=int(seconds * 1e6), level_adu=level, gradient_adu=gradient)
+
+
+def test_dark_enough():
+    assert judge_darkness(sample(505.0), bias_adu=500.0) is None
+    assert judge_darkness(sample(505.0), sample(502.5, 5.0), bias_adu=500.0, expected_dark_adu_s=0.5) is None
+    assert judge_darkness(sample(600.0), sample(550.0, 5.0), bias_adu=500.0) is None  # a warm sensor
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (sample(20_000.0), None, None),
+        (sample(750.0), None, None),
+        (sample(540.0), None, 0.5),
+        (sample(510.0, gradient=60.0), None, 0.5),
+        (sample(600.0), sample(590.0, 5.0), None),
+        (sample(600.0), sample(505.0, 5.0), None),
+    ],
+)
+def test_not_dark_enough(first, second, expected):
+    verdict = judge_darkness(first, second, bias_adu=500.0, bias_gradient_adu=1.0, expected_dark_adu_s=expected)
+    assert verdict is not None
+    assert verdict.code == GroupCode.NOT_DARK
+    assert verdict.refuses
+    assert verdict.measured > verdict.limit
+
+
+def test_pedestal_is_judged_from_the_third_night():
+    assert pedestal_limits([]) is None
+    assert pedestal_limits([500.0]) is None
+    assert pedestal_limits([500.0, 500.4]) == (500.2, 10.0)
+    level, tolerance = pedestal_limits([500.0, 510.0, 505.0])
+    assert (level, tolerance) == (505.0, 25.0)
