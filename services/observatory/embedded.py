@@ -45,8 +45,9 @@ class Embedded:
         return self.server.port
 
     def stop(self) -> None:
-        """End the server."""
+        """End the server and the threads that render."""
         self.server.stop()
+        self.truth.close()
 
 
 def embed(loaded: LoadedConfig, newest_obs: datetime | None) -> Embedded:
@@ -68,7 +69,11 @@ def embed(loaded: LoadedConfig, newest_obs: datetime | None) -> Embedded:
     clock = ScaledClock(rate=section.rate, start=start_of(SystemClock().now(), newest_obs))
     truth = SimulatedObservatory(parameters, clock)
     server = AlpacaServer(truth, host=HOST, port=0)
-    server.start()
+    try:
+        server.start()
+    except BaseException:
+        truth.close()
+        raise
     return Embedded(config=with_devices(loaded.config, parameters), clock=clock, truth=truth, server=server)
 
 

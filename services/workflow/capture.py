@@ -1,0 +1,121 @@
+"""The capture steps of a run: temperature outside, gain inside; biases, flats of every filter, darks that fit them."""
+
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from calibration.frames import FrameHeader, FrameKind
+from calibration.grouping import camera_of
+from services.capture.session import Session
+from services.errors import RunCode, Usage
+from services.events import Events
+from services.observatory import Observatory
+from services.observatory.sun import next_sunrise
+from services.storage.catalogue import Catalogue
+from services.storage.disk import Disk
+from services.storage.layout import Layout
+from services.storage.locks import DeviceLock
+from services.workflow.campaign import State, states
+from services.workflow.context import RunContext, Tally
+from services.workflow.darks import take_biases, take_darks
+from services.workflow.flats import take_flats
+from services.workflow.options import DarkTimes, RunOptions, Step
+from services.workflow.phases import Phases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a run writes."""
+
+    layout: Layout
+    catalogue: Catalogue
+    events: Events
+    disk: Disk
+
+
+def capture(observatory: Observatory, place: Place, options: RunOptions, tally: Tally) -> None:
+    """Take what is missing of everything that the capture steps among `options.steps` want.
+
+    Raises
+    ------
+    DriverError, RunStopped, StorageError
+        The run must end; what is stored is kept, and the devices were left in a known state.
+    """
+    session = Session(
+        observatory=observatory,
+        events=place.events,
+        layout=place.layout,
+        catalogue=place.catalogue,
+        disk=place.disk,
+        skip_cooling=options.skip_cooling,
+        skip_warmup=options.skip_warmup,
+        until=_until(observatory, options),
+        hurry=threading.Event(),
+    )
+    with ExitStack() as stack:
+        stack.enter_context(session)
+        unique_id = session.camera_info.unique_id
+        if unique_id and observatory.simulator is None:  # an embedded simulator belongs to this process alone
+            stack.enter_context(DeviceLock(unique_id, name=session.camera_info.name, clock=observatory.clock))
+        context = RunContext(
+            config=observatory.config,
+            session=session,
+            catalogue=place.catalogue,
+            events=place.events,
+            clock=observatory.clock,
+            options=options,
+            tally=tally,
+            camera=_name(session, simulated=observatory.is_simulated),
+            opaque=observatory.opaque_filters,
+        )
+        _warn_of_darkness(context)
+        _all_states(context)
+
+
+def _all_states(context: RunContext) -> None:
+    phases = Phases(context)
+    for state in states(context.config, skip_cooling=context.options.skip_cooling):
+        _one_state(context, phases, state)
+    phases.leave()
+
+
+def _one_state(context: RunContext, phases: Phases, state: State) -> None:
+    steps, whole = context.options.steps, context.options.dark_times is DarkTimes.ALL
+    if Step.DARKS in steps and Step.FLATS in steps and whole:
+        take_biases(context, phases, state)
+    wait_s = 0.0
+    if Step.FLATS in steps:
+        taken_before = context.tally.taken
+        take_flats(context, phases, state)
+        if context.tally.taken > taken_before:
+            wait_s = context.config.dark_capture.persistence_wait
+    if Step.DARKS in steps:
+        take_darks(context, phases, state, after_flats_s=wait_s)
+
+
+def _name(session: Session, *, simulated: bool) -> str:
+    info = session.camera_info
+    header = FrameHeader(
+        kind=FrameKind.BIAS, shape=(0, 0), instrument=info.name, camera_id=info.unique_id, simulated=simulated
+    )
+    return camera_of(header)
+
+
+def _until(observatory: Observatory, options: RunOptions) -> datetime | None:
+    if not isinstance(options.until, str):
+        return options.until
+    site = observatory.config.site
+    if site is None:
+        raise Usage("--until sunrise needs `site` with latitude and longitude in the configuration")
+    return next_sunrise(observatory.clock.now(), latitude_deg=site.latitude, longitude_deg=site.longitude)
+
+
+def _warn_of_darkness(context: RunContext) -> None:
+    """Say once when nothing that we control makes it dark; the first dark of each time is judged all the same."""
+    panel = context.session.panel_info
+    if Step.DARKS in context.options.steps and context.config.darkness == "cover":
+        if panel is None:
+            context.warn(RunCode.NO_COVER, "`darkness: cover`, but there is no `flat_panel` with a cover")
+        elif not panel.has_cover:
+            context.warn(RunCode.NO_COVER, f"{panel.name} has no cover")

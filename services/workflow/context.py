@@ -1,0 +1,181 @@
+"""What the steps of one run share, and how each set's capture is told: started, taken, finished, counted."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from calibration.frames import FrameKind, GroupOutcome, GroupStatus
+from calibration.plans.sequence import WantedSet
+from calibration.plans.settings import Plan
+from drivers.base import CameraSettings
+from drivers.clock import Clock
+from services.capture.failures import GroupFailed
+from services.capture.session import Session
+from services.config.models import Config
+from services.events import EventName, Events
+from services.storage.catalogue import Catalogue
+from services.storage.rows import SetRow
+from services.workflow.have import Having, Match, Standing, having
+from services.workflow.options import RunOptions
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What came of the sets and masters of a run."""
+
+    outcomes: list[tuple[WantedSet, GroupOutcome]] = field(default_factory=list)
+    already: int = 0
+    """Sets that were complete before the run."""
+    taken: int = 0
+    """Frames kept by this run."""
+    masters_built: int = 0
+    masters_failed: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Groups and masters that did not end complete."""
+        return sum(o.status is not GroupStatus.COMPLETE for _, o in self.outcomes) + self.masters_failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """The parts of one run that capture steps work with.
+
+    Attributes
+    ----------
+    config : Config
+        With the sections of the devices that were found.
+    session : Session
+        Connected.
+    camera : str
+        The camera's name in group keys.
+    """
+
+    config: Config
+    session: Session
+    catalogue: Catalogue
+    events: Events
+    clock: Clock
+    options: RunOptions
+    tally: Tally
+    camera: str
+    opaque: tuple[str, ...]
+    warned: set[tuple[str, str]] = field(default_factory=set)
+
+    def warn(self, code: str, detail: str) -> None:
+        """Tell a warning once a run."""
+        if (code, detail) not in self.warned:
+            self.warned.add((code, detail))
+            self.events.emit(EventName.WARNING_RAISED, code=code, detail=detail)
+
+    def match(self, wanted: WantedSet) -> Match:
+        """Return what a catalogued set must have to serve a wanted one, as the camera is set or will be."""
+        return match_of(self.config, wanted, camera=self.camera, found=self.session.settings)
+
+    def having(self, wanted: WantedSet) -> Having:
+        """Return what there is of a wanted set."""
+        return having(
+            self.match(wanted),
+            wanted.count,
+            self.catalogue.sets(wanted.kind),
+            now=self.clock.now(),
+            reuse=self.config.reuse,
+            fresh=self.options.fresh,
+        )
+
+    def take(
+        self, wanted: WantedSet, there: Having, plan: Callable[[str, SetRow | None], Plan[GroupOutcome]]
+    ) -> GroupOutcome:
+        """Capture one set, or what is missing of it, and tell it; never raises for what concerns this set alone.
+
+        Parameters
+        ----------
+        wanted : WantedSet
+        there : Having
+            What there is already; its set is continued.
+        plan : callable
+            Makes the plan from the set's id and its row (None for a new set).
+        """
+        set_id = there.row.set_id if there.row is not None else new_set_id(self.events.run_id)
+        told = _told(wanted, set_id)
+        self.events.emit(EventName.GROUP_STARTED, **told, wanted=wanted.count, have=there.count)
+        try:
+            outcome = self.session.run(plan(set_id, there.row))
+        except GroupFailed as failure:
+            outcome = self._failed(set_id, failure, wanted)
+        told["exposure_us"] = outcome.exposure_us or told["exposure_us"]
+        self.events.emit(
+            EventName.GROUP_FINISHED,
+            **told,
+            status=outcome.status,
+            code=outcome.code,
+            accepted=outcome.accepted,
+            refused=outcome.refused,
+            panel_brightness=outcome.panel_brightness,
+            detail=outcome.detail,
+        )
+        self.tally.outcomes.append((wanted, outcome))
+        self.tally.taken += outcome.accepted - there.count
+        return outcome
+
+    def _failed(self, set_id: str, failure: GroupFailed, wanted: WantedSet) -> GroupOutcome:
+        kept = len(self.catalogue.frames(set_id=set_id))
+        return GroupOutcome(
+            status=GroupStatus.PARTIAL if kept else GroupStatus.FAILED,
+            code=failure.code,
+            accepted=kept,
+            exposure_us=wanted.exposure_us,
+            detail=failure.detail,
+        )
+
+
+def missing(context: RunContext, wanted: WantedSet) -> Having | None:
+    """Return what there is of a set that must be taken or continued; None when it is complete, which is counted."""
+    there = context.having(wanted)
+    if there.standing is Standing.COMPLETE:
+        context.tally.already += 1
+        return None
+    return there
+
+
+def match_of(
+    config: Config, wanted: WantedSet, *, camera: str | None = None, found: CameraSettings | None = None
+) -> Match:
+    """Return what a catalogued set must have; what neither configuration nor camera tells matches anything."""
+    section = config.camera.active
+    match = Match(
+        kind=wanted.kind,
+        camera=camera,
+        binning=section.bin_xy if section.binning is not None else None,
+        gain=wanted.gain,
+        offset=section.offset,
+        readout_mode=section.readout_mode if isinstance(section.readout_mode, str) else None,
+        exposure_us=wanted.exposure_us,
+        temperature_c=wanted.set_temp_c,
+        filter=wanted.filter,
+        source=config.flat_capture.source if wanted.kind is FrameKind.FLAT else None,
+    )
+    if found is None:
+        return match
+    return replace(
+        match,
+        gain=found.gain if match.gain is None else match.gain,
+        offset=found.offset if match.offset is None else match.offset,
+    )
+
+
+def new_set_id(run_id: str) -> str:
+    """Return the SETID of a set that is opened now."""
+    return f"{run_id}-{secrets.token_hex(3)}"
+
+
+def _told(wanted: WantedSet, set_id: str) -> dict[str, object]:
+    return {
+        "set_id": set_id,
+        "kind": wanted.kind,
+        "filter": wanted.filter,
+        "exposure_us": wanted.exposure_us,
+        "gain": wanted.gain,
+        "set_temp_c": wanted.set_temp_c,
+        "why": list(wanted.why),
+    }

@@ -1,0 +1,73 @@
+"""Measuring the detector before flats: pedestal, saturation, gain; told, catalogued, and compared with MaxADU."""
+
+from calibration.errors import CalibrationError, GroupCode
+from calibration.frames import Cover
+from calibration.plans.detector import Detector, measure_detector
+from calibration.plans.settings import Darkness
+from services.capture.failures import GroupFailed
+from services.errors import RunCode
+from services.events import EventName
+from services.storage.index import facts_of
+from services.workflow.campaign import (
+    State,
+    camera_facts,
+    exposure_state,
+    flat_filters,
+    panel_settings,
+    saturating_lamp,
+)
+from services.workflow.context import RunContext
+
+
+def measured(context: RunContext, state: State) -> Detector:
+    """Measure the detector in a state.
+
+    Raises
+    ------
+    GroupFailed
+        The frames for it cannot be had.
+    """
+    config, session = context.config, context.session
+    panel = panel_settings(config.flat_panel, session.panel_info) if config.flat_capture.source == "panel" else None
+    lamp = saturating_lamp(config, panel, flat_filters(config, session.filters, context.opaque))
+    plan = measure_detector(
+        exposure_state(config, state), camera_facts(config, session.camera_info), darkness(context), lamp=lamp
+    )
+    try:
+        detector = session.run(plan)
+    except CalibrationError as error:
+        raise GroupFailed(GroupCode.NO_FRAMES, str(error)) from error
+    _tell(context, state, detector)
+    return detector
+
+
+def darkness(context: RunContext, *, bias_adu: float | None = None, rate_adu_s: float | None = None) -> Darkness:
+    """Return what makes it dark here, and what a dark may look like."""
+    panel = context.session.panel_info
+    closes = context.config.darkness == "cover" and panel is not None and panel.has_cover
+    named = context.config.darkness.removeprefix("filter:") if context.config.darkness.startswith("filter:") else None
+    return Darkness(
+        cover=Cover.CLOSED if closes else Cover.LEAVE,
+        filter=named or (context.opaque[0] if context.opaque else None),
+        bias_adu=bias_adu,
+        rate_adu_s=rate_adu_s,
+    )
+
+
+def _tell(context: RunContext, state: State, detector: Detector) -> None:
+    event = context.events.emit(
+        EventName.DETECTOR_MEASURED,
+        camera=context.camera,
+        bias_adu=detector.bias_adu,
+        saturation_adu=detector.saturation_adu,
+        saturation_source=detector.saturation_source,
+        step_adu=detector.step_adu,
+        k_adu_e=detector.k_adu_e,
+        gain=state.gain if state.gain is not None else context.session.settings.gain,
+        set_temp_c=state.temperature_c,
+    )
+    for fact in facts_of(event.data, event.at):
+        context.catalogue.add_fact(fact)
+    if detector.max_adu_wrong:
+        detail = f"MaxADU is {detector.max_adu}, but pixels saturate at {detector.saturation_adu:.0f} ADU"
+        context.warn(RunCode.MAXADU_WRONG, detail)

@@ -1,0 +1,158 @@
+"""The flats of one state: every filter its own set; one that fails leaves the others alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from calibration.errors import GroupCode
+from calibration.frames import Cover, GroupOutcome, GroupStatus
+from calibration.plans.detector import Detector
+from calibration.plans.flat import flat_plan
+from calibration.plans.sequence import WantedSet
+from calibration.plans.settings import ExposureState, FlatSetBegun, Plan
+from calibration.plans.twilight import twilight_plan
+from services.capture.failures import GroupFailed
+from services.events import EventName
+from services.storage.rows import Flag, SetRow
+from services.workflow.campaign import (
+    State,
+    exposure_state,
+    flat_filters,
+    flat_sets,
+    flat_settings,
+    panel_settings,
+)
+from services.workflow.context import RunContext, missing
+from services.workflow.detector import measured
+from services.workflow.have import NOTHING, Having
+from services.workflow.phases import Phase, Phases
+
+NEW_SETS = 2
+"""Sets opened at most after a begun one was abandoned because the lamp had changed."""
+
+
+def take_flats(context: RunContext, phases: Phases, state: State) -> None:
+    """Take the flats that are missing in a state."""
+    config = context.config
+    filters = flat_filters(config, context.session.filters, context.opaque)
+    lacking = [
+        (wanted, there)
+        for wanted in flat_sets(config, state, filters)
+        if (there := missing(context, wanted)) is not None
+    ]
+    if not lacking:
+        return
+    phases.enter(Phase.FLATS)
+    try:
+        detector = measured(context, state)
+    except GroupFailed as failure:
+        _fail_all(context, [wanted for wanted, _ in lacking], failure)
+        return
+    for wanted, there in lacking:
+        _take_set(context, wanted, there, detector, exposure_state(config, state))
+
+
+def flat_times_us(context: RunContext, state: State) -> tuple[int, ...]:
+    """Return the exposures of the catalogued flats that darks of this state must serve, the shortest first."""
+    filters = flat_filters(context.config, context.session.filters, context.opaque)
+    times: set[int] = set()
+    for wanted in flat_sets(context.config, state, filters):
+        there = context.having(wanted) if not context.options.fresh else NOTHING
+        rows = context.catalogue.frames(set_id=there.row.set_id) if there.row is not None else []
+        times |= {row.exposure_us for row in rows if row.exposure_us is not None}
+    return tuple(sorted(times))
+
+
+def _take_set(context: RunContext, wanted: WantedSet, there: Having, detector: Detector, camera: ExposureState) -> None:
+    def plan(set_id: str, row: SetRow | None) -> Plan[GroupOutcome]:
+        return _plan(context, wanted, detector, camera, set_id=set_id, row=row)
+
+    outcome = context.take(wanted, there, plan)
+    for _ in range(NEW_SETS):
+        if outcome.code != GroupCode.LAMP_CHANGED:
+            return
+        if there.row is not None:
+            # The frames are good, but the set can never be completed with equal ones: it must not be resumed again.
+            context.catalogue.set_flag(Flag.BAD, set_id=there.row.set_id)
+        context.tally.outcomes.pop()
+        there = NOTHING
+        outcome = context.take(wanted, there, plan)
+
+
+def _plan(
+    context: RunContext,
+    wanted: WantedSet,
+    detector: Detector,
+    camera: ExposureState,
+    *,
+    set_id: str,
+    row: SetRow | None,
+) -> Plan[GroupOutcome]:
+    config = context.config
+    settings = flat_settings(config)
+
+    def notify(name: str, data: Mapping[str, Any]) -> None:
+        context.events.emit(EventName(name), **data)
+
+    if config.flat_capture.source == "sky":
+        return twilight_plan(
+            settings,
+            detector,
+            camera,
+            filter=wanted.filter,
+            dawn=_dawn(context),
+            have=0 if row is None else row.count,
+            set_id=set_id,
+            cover=Cover.OPEN if _has_cover(context) else Cover.LEAVE,
+            notify=notify,
+        )
+    begun = None
+    if row is not None and row.exposure_us is not None and row.level_adu is not None:
+        begun = FlatSetBegun(
+            exposure_us=row.exposure_us,
+            panel_brightness=row.panel_brightness,
+            level_adu=row.level_adu,
+            accepted=row.count,
+        )
+    return flat_plan(
+        settings,
+        detector,
+        camera,
+        filter=wanted.filter,
+        panel=panel_settings(config.flat_panel, context.session.panel_info),
+        have=begun,
+        set_id=set_id,
+        notify=notify,
+    )
+
+
+def _has_cover(context: RunContext) -> bool:
+    panel = context.session.panel_info
+    return panel is not None and panel.has_cover
+
+
+def _dawn(context: RunContext) -> bool:
+    """Whether the sky brightens: known from the site, else by the clock of UTC."""
+    sunrise = context.session.sunrise()
+    now = context.clock.now()
+    return now.hour < 12 if sunrise is None else (sunrise - now).total_seconds() < 6 * 3600
+
+
+def _fail_all(context: RunContext, sets: list[WantedSet], failure: GroupFailed) -> None:
+    outcome = GroupOutcome(status=GroupStatus.FAILED, code=failure.code, detail=failure.detail)
+    context.tally.outcomes += [(wanted, outcome) for wanted in sets]
+    for wanted in sets:
+        context.events.emit(
+            EventName.GROUP_FINISHED,
+            set_id=None,
+            kind=wanted.kind,
+            filter=wanted.filter,
+            exposure_us=None,
+            gain=wanted.gain,
+            set_temp_c=wanted.set_temp_c,
+            status=outcome.status,
+            code=outcome.code,
+            accepted=0,
+            refused=0,
+            panel_brightness=None,
+            detail=outcome.detail,
+        )

@@ -1,0 +1,50 @@
+"""The masters step: index what lies in the folders, build, count."""
+
+import threading
+
+from drivers.clock import Clock
+from services.config.models import Config
+from services.errors import RunCode
+from services.events import EventName
+from services.masters import MasterSettings, Outcome, build_all
+from services.storage.index import index_folder
+from services.workflow.capture import Place
+from services.workflow.context import Tally
+
+
+def build_masters(
+    config: Config, place: Place, clock: Clock, tally: Tally, *, wake: threading.Event | None = None
+) -> None:
+    """Build every master that is wanted, possible and not there yet, of our own frames and of others' in our folders.
+
+    Raises
+    ------
+    StorageError, RunStopped
+        The disk, or `wake`.
+    """
+    place.events.emit(EventName.STEP_STARTED, step="masters")
+    _index(config, place)
+    outcomes = build_all(
+        settings=MasterSettings.of(config),
+        layout=place.layout,
+        catalogue=place.catalogue,
+        events=place.events,
+        clock=clock,
+        disk=place.disk,
+        wake=wake,
+    )
+    tally.masters_built += sum(o.status in (Outcome.BUILT, Outcome.PARTIAL) for o in outcomes)
+    tally.masters_failed += sum(o.status is Outcome.REFUSED for o in outcomes)
+    place.events.emit(EventName.STEP_FINISHED, step="masters")
+
+
+def _index(config: Config, place: Place) -> None:
+    """Take in frames that somebody else put into the folders; what cannot be read is told and left out."""
+    longitude = None if config.site is None else config.site.longitude
+    for folder in (place.layout.darks, place.layout.flats):
+        if not folder.is_dir():
+            continue
+        report = index_folder(place.catalogue, folder, layout=place.layout, longitude_deg=longitude)
+        for problem in report.problems:
+            detail = f"{problem.path}: {problem.reason}"
+            place.events.emit(EventName.WARNING_RAISED, code=RunCode.READ_FAILED, detail=detail)

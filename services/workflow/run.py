@@ -1,0 +1,246 @@
+"""One run from beginning to end: lock, catalogue, capture, masters, report, exit code.
+
+The command line calls it in the main thread, a daemon in its worker; everything else listens to its events.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from calibration.errors import CalibrationError
+from drivers.clock import Clock, SystemClock
+from drivers.errors import DriverError
+from services.capture.failures import UntilReached
+from services.config import LoadedConfig
+from services.errors import Exit, RunCode, ServiceError, StorageError, meaning
+from services.events import EventName, Events
+from services.observatory import Observatory, open_observatory
+from services.storage.catalogue import Catalogue
+from services.storage.disk import REAL_DISK, Disk
+from services.storage.index import open_catalogue
+from services.storage.layout import Layout
+from services.storage.locks import RootLock
+from services.storage.rows import RunRow
+from services.version import version
+from services.workflow.capture import Place, capture
+from services.workflow.context import Tally
+from services.workflow.dry_run import dry_run
+from services.workflow.hooks import call_hook
+from services.workflow.masters import build_masters
+from services.workflow.options import RunOptions, RunResult, Step
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_NO_MASTERS_AFTER = {RunCode.INTERRUPTED, RunCode.DISK_FULL, RunCode.WRITE_FAILED}
+"""Causes after which even the masters of what there is are not built; a lost camera or bad weather is none of them."""
+
+
+def run(
+    loaded: LoadedConfig, options: RunOptions, wake: threading.Event | None = None, *, disk: Disk = REAL_DISK
+) -> RunResult:
+    """Take what is missing and build what can be built.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+    options : RunOptions
+    wake : threading.Event, optional
+        Ends the run when set (Ctrl-C, SIGTERM), with the devices in a known state.
+    disk : Disk
+        Where to write (tests give others).
+
+    Returns
+    -------
+    RunResult
+        Also for every failure that an observer can meet; `exit_code` as in `services.errors`.
+
+    Raises
+    ------
+    ServiceError
+        The run could not even begin: the folder is in use or cannot be written.
+    """
+    layout = layout_of(loaded)
+    if options.dry_run:
+        return dry_run(loaded, layout, options)
+    _make_root(layout)
+    with ExitStack() as stack:
+        stack.enter_context(RootLock(layout.root, SystemClock()))
+        catalogue = stack.enter_context(open_catalogue(layout))
+        adopted = catalogue.adopt(layout, disk)
+        ending = Ending()
+        observatory = ending.guard(lambda: stack.enter_context(_observatory(loaded, options, catalogue, wake)))
+        clock: Clock = SystemClock() if observatory is None else observatory.clock
+        run_id = f"{clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+        events = Events(run_id=run_id, clock=clock, journal=layout.events(run_id))
+        stack.callback(events.close)
+        for listener in options.listeners:
+            events.subscribe(listener)
+        place = Place(layout=layout, catalogue=catalogue, events=events, disk=disk)
+        for problem in adopted.problems:
+            events.emit(EventName.WARNING_RAISED, code=RunCode.READ_FAILED, detail=f"{problem.path}: {problem.reason}")
+        return _Run(loaded, options, place, clock, wake or threading.Event(), ending).go(observatory)
+
+
+def layout_of(loaded: LoadedConfig) -> Layout:
+    """Return where a configuration's files lie."""
+    config = loaded.config
+    return Layout(
+        loaded.root,
+        config.dark_capture.output_dir,
+        config.flat_capture.output_dir,
+        config.master_frames.output_dir,
+    )
+
+
+@dataclass(slots=True)
+class Ending:
+    """The first cause that stops a run. What comes later is logged and never hides it."""
+
+    code: str | None = None
+    detail: str = ""
+    until: str | None = None
+
+    def guard(self, act: Callable[[], T]) -> T | None:
+        """Do something; keep what stops it as the cause, if it is the first."""
+        try:
+            return act()
+        except UntilReached as reached:
+            self.until = reached.detail
+        except DriverError as error:
+            self._note(error.code, str(error))
+        except ServiceError as error:
+            self._note(error.code, error.detail)
+        except CalibrationError as error:
+            self._note(RunCode.CONFIG_INVALID, str(error))
+        return None
+
+    @property
+    def exit(self) -> int | None:
+        """The exit code of the cause; None when the run reached its end."""
+        if self.code is None:
+            return None
+        return meaning(self.code).exit or Exit.DEVICE
+
+    def _note(self, code: str, detail: str) -> None:
+        if self.code is None:
+            self.code, self.detail = str(code), detail
+        else:
+            log.warning("run.also", code=str(code), detail=detail)
+
+
+class _Run:
+    """One run that has its lock, its catalogue and its events."""
+
+    def __init__(  # noqa: PLR0917 - a private constructor, called once
+        self,
+        loaded: LoadedConfig,
+        options: RunOptions,
+        place: Place,
+        clock: Clock,
+        wake: threading.Event,
+        ending: Ending,
+    ) -> None:
+        self._loaded = loaded
+        self._options = options
+        self._place = place
+        self._clock = clock
+        self._wake = wake
+        self._ending = ending
+        self._tally = Tally()
+
+    def go(self, observatory: Observatory | None) -> RunResult:
+        """Do the steps, whatever happens; return how it ended."""
+        events, started, software = self._place.events, self._clock.now(), f"nightcal {version()}"
+        steps = tuple(str(step) for step in self._options.steps)
+        row = RunRow(run_id=events.run_id, started_at=started, steps=steps, software=software)
+        self._ending.guard(lambda: self._place.catalogue.start_run(row))
+        events.emit(
+            EventName.RUN_STARTED,
+            steps=list(steps),
+            config=str(self._loaded.path),
+            root=str(self._place.layout.root),
+            simulated=observatory is not None and observatory.is_simulated,
+            software=software,
+        )
+        if self._ending.code is None:
+            self._ending.guard(lambda: call_hook(self._loaded.config.hooks, "before_run", events))
+        if observatory is not None and self._ending.code is None:
+            self._ending.guard(lambda: capture(observatory, self._place, self._options, self._tally))
+        if Step.MASTERS in self._options.steps and self._ending.code not in _NO_MASTERS_AFTER:
+            self._ending.guard(self._masters)
+        self._ending.guard(lambda: call_hook(self._loaded.config.hooks, "after_run", events))
+        return self._finish()
+
+    def _masters(self) -> None:
+        config = self._loaded.config
+        build_masters(config, self._place, self._clock, self._tally, wake=self._wake)
+
+    def _finish(self) -> RunResult:
+        events, catalogue = self._place.events, self._place.catalogue
+        code, detail = self._ending.code, self._ending.detail or self._summary()
+        exit_code = self._exit_code()
+        events.emit(EventName.RUN_FINISHED, exit_code=exit_code, code=code, detail=detail)
+        self._ending.guard(
+            lambda: catalogue.finish_run(
+                events.run_id, finished_at=self._clock.now(), exit_code=exit_code, code=code, detail=detail
+            )
+        )
+        written = self._ending.guard(self._report)
+        json_path, html_path = written or (None, None)
+        return RunResult(
+            run_id=events.run_id,
+            exit_code=exit_code,
+            code=code,
+            detail=detail,
+            report_json=json_path,
+            report_html=html_path,
+        )
+
+    def _report(self) -> tuple[Path, Path]:
+        from services.reports import write_report
+
+        return write_report(self._place.layout, self._place.catalogue, self._place.events.run_id, disk=self._place.disk)
+
+    def _exit_code(self) -> int:
+        if self._ending.exit is not None:
+            return self._ending.exit
+        unfinished = self._tally.failed > 0 or self._ending.until is not None
+        return Exit.SOME_FAILED if unfinished else Exit.DONE
+
+    def _summary(self) -> str:
+        tally, parts = self._tally, []
+        if self._ending.until is not None:
+            parts.append(f"stopped in time: {self._ending.until}")
+        if tally.taken == 0 and tally.outcomes == []:
+            parts.append(f"nothing to take: all {tally.already} sets are there" if tally.already else "")
+        else:
+            parts.append(f"{tally.taken} frames taken")
+        if tally.masters_built:
+            parts.append(f"{tally.masters_built} masters built")
+        if tally.failed:
+            parts.append(f"{tally.failed} groups incomplete or failed (see the report)")
+        return "; ".join(part for part in parts if part) or "nothing to do"
+
+
+def _observatory(
+    loaded: LoadedConfig, options: RunOptions, catalogue: Catalogue, wake: threading.Event | None
+) -> AbstractContextManager[Observatory | None]:
+    """Open what the capture steps need; masters alone need no device."""
+    if not {Step.DARKS, Step.FLATS} & set(options.steps):
+        return nullcontext()
+    return open_observatory(loaded, newest_obs=catalogue.newest_date_obs(), camera=options.camera, wake=wake)
+
+
+def _make_root(layout: Layout) -> None:
+    try:
+        layout.root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{layout.root}: {error.strerror or error}") from None
