@@ -4,10 +4,12 @@ An event is appended to the run's `events/{run_id}.jsonl` at once, by the thread
 one dispatcher thread behind a bounded queue; one that fails is logged and never reaches the run.
 """
 
+import errno
 import json
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +19,7 @@ from typing import Any, TextIO
 import structlog
 
 from drivers.clock import Clock
+from services.errors import RunCode, StorageError
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +72,13 @@ class Event:
     def to_json(self) -> str:
         """Return the event as one line of JSON."""
         record = {"name": self.name, "run_id": self.run_id, "seq": self.seq, "at": self.at.isoformat(), **self.data}
-        return json.dumps(record, default=str, allow_nan=True)
+        return json.dumps(record, default=json_value, allow_nan=True)
+
+
+def json_value(value: object) -> object:
+    """Return what JSON does not know as what it does: numbers of numpy as numbers, anything else as text."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) and getattr(value, "ndim", 1) == 0 else str(value)
 
 
 Listener = Callable[[Event], None]
@@ -111,18 +120,41 @@ class Events:
             self._thread.start()
 
     def emit(self, name: EventName, **data: Any) -> Event:
-        """Record an event and hand it to the listeners; a full queue drops it for them, never for the journal."""
+        """Record an event and hand it to the listeners; a full queue drops it for them, never for the journal.
+
+        Raises
+        ------
+        StorageError
+            The journal cannot be written: `disk_full` or `write_failed`, once. Later events go to the listeners only,
+            so that a run can still say why it ended.
+        """
         with self._lock:
             self._seq += 1
             event = Event(name=name, run_id=self.run_id, seq=self._seq, at=self._clock.now(), data=data)
-            if self._file is not None:
-                self._file.write(event.to_json() + "\n")
+            failure = self._record(event)
         if self._thread is not None:
             try:
                 self._queue.put_nowait(event)
             except queue.Full:
-                log.warning("events.dropped", name=name)
+                log.warning("events.dropped", event_name=name)
+        if failure is not None:
+            code = RunCode.DISK_FULL if failure.errno == errno.ENOSPC else RunCode.WRITE_FAILED
+            raise StorageError(
+                f"the journal of run {self.run_id}: {failure.strerror or failure}", code=code
+            ) from failure
         return event
+
+    def _record(self, event: Event) -> OSError | None:
+        if self._file is None:
+            return None
+        try:
+            self._file.write(event.to_json() + "\n")
+        except OSError as error:
+            with suppress(OSError):  # what is buffered does not fit either
+                self._file.close()
+            self._file = None
+            return error
+        return None
 
     def close(self) -> None:
         """Let the listeners hear what was said, then end."""

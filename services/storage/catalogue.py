@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from calibration.frames import FrameKind
 from services.errors import RunCode, StorageError
+from services.events import json_value
 from services.storage.rows import (
     FactRow,
     Flag,
@@ -164,7 +165,7 @@ class Catalogue:
         """Record a refused frame."""
         values = (
             row.run_id, time_text(row.at), str(row.kind), json.dumps(row.codes), row.set_id, row.filter,
-            row.exposure_us, row.level_adu, row.path, json.dumps(row.verdicts, default=str),
+            row.exposure_us, row.level_adu, row.path, json.dumps(row.verdicts, default=json_value),
         )  # fmt: skip
         self._write_many("INSERT INTO refusals VALUES (?,?,?,?,?,?,?,?,?,?)", [values])
 
@@ -181,7 +182,7 @@ class Catalogue:
         record = {**row.to_dict(), "inputs": []}
         values = (
             row.path, str(row.kind), row.key.filter, row.exposure_us, row.recipe, str(row.status),
-            time_text(row.built_at), json.dumps(record, default=str),
+            time_text(row.built_at), json.dumps(record, default=json_value),
         )  # fmt: skip
         with self._changing() as base:
             base.execute("DELETE FROM masters WHERE path = ?", (row.path,))

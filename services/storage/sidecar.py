@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from services.events import json_value
 from services.storage.disk import REAL_DISK, Disk, write_text
 from services.storage.fits import Unreadable
 from services.storage.layout import Layout
@@ -45,7 +46,7 @@ def write_sidecar(
     """
     path = layout.sidecar_path(layout.absolute(row.path))
     record = {"format": "nightcal master", "version": VERSION, **row.to_dict(), "verdicts": list(verdicts)}
-    write_text(path, json.dumps(record, indent=1, default=str) + "\n", disk, replace=replace)
+    write_text(path, json.dumps(record, indent=1, default=json_value) + "\n", disk, replace=replace)
     return path
 
 

@@ -1,0 +1,118 @@
+"""The log: plain lines for an observer, JSON for machines, no secrets, nothing lost from other libraries."""
+
+import io
+import json
+import logging
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import structlog
+
+from drivers.clock import ManualClock
+from services import log
+
+CLOCK = ManualClock(datetime(2026, 1, 1, 18, 30, 5, 250_000, tzinfo=UTC))
+
+
+@pytest.fixture
+def console():
+    handlers, shown = list(logging.getLogger().handlers), warnings.showwarning
+    stream = io.StringIO()
+    yield stream
+    log.close()
+    structlog.reset_defaults()
+    logging.captureWarnings(capture=False)
+    logging.getLogger().handlers[:] = handlers
+    warnings.showwarning = shown
+
+
+def test_an_observer_reads_plain_lines(console: io.StringIO) -> None:
+    log.configure("INFO", None, console, clock=CLOCK)
+    structlog.get_logger("x").info("flat.settled", filter="L", exposure_us=1_259_000, level_adu=32011.26, attempts=3)
+    structlog.get_logger("x").warning("cooling.stalled", ccd_temp_c=-7.5, code="cooler_limit", empty=None)
+    structlog.get_logger("x").debug("wire.sent", url="/api")
+    assert console.getvalue().splitlines() == [
+        "18:30:05  flat settled: filter L, exposure 1.259 s, level 32011.3 ADU, attempts 3",
+        "18:30:05  WARNING: cooling stalled: ccd temp -7.5 °C, code cooler_limit",
+    ]
+
+
+def test_a_machine_reads_json(console: io.StringIO, tmp_path: Path) -> None:
+    file = tmp_path / "logs" / "nightcal_20260101.log"
+    log.configure("debug", file, console, clock=CLOCK)
+    structlog.get_logger("x").info("frame.stored", path=Path("a/b"), level_adu=500.5, nested={"µ": 1})
+    structlog.get_logger("x").debug("wire.sent", status=200)
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [line["event"] for line in lines] == ["frame.stored", "wire.sent"]
+    assert lines[0]["level_adu"] == 500.5
+    assert lines[0]["at"] == "2026-01-01T18:30:05.250+00:00"
+    assert lines[0]["nested"] == {"µ": 1}
+    log.configure("INFO", file, console, clock=CLOCK)
+    structlog.get_logger("x").info("again")
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 3, "a log is appended to"
+
+
+def test_secrets_are_not_written(console: io.StringIO, tmp_path: Path) -> None:
+    log.configure("INFO", tmp_path / "l.log", console, clock=CLOCK)
+    secrets = {"api_key": "s3cr3t", "Authorization": "s3cr3t", "mail_password": "s3cr3t"}
+    structlog.get_logger("x").info("hook.called", **secrets)
+    assert "s3cr3t" not in console.getvalue() + (tmp_path / "l.log").read_text()
+    assert "***" in console.getvalue()
+
+
+def test_errors_keep_their_trace(console: io.StringIO, tmp_path: Path) -> None:
+    log.configure("INFO", tmp_path / "l.log", console, clock=CLOCK)
+    try:
+        int("odd")
+    except ValueError:
+        structlog.get_logger("x").exception("listener.failed", name="x")
+    assert "ERROR: listener failed" in console.getvalue()
+    assert "ValueError: invalid literal" in console.getvalue()
+    assert "ValueError: invalid literal" in json.loads((tmp_path / "l.log").read_text())["exception"]
+
+
+def test_messages_and_warnings_of_other_libraries_join(console: io.StringIO) -> None:
+    log.configure("INFO", None, console, clock=CLOCK)
+    log.configure("INFO", None, console, clock=CLOCK)
+    logging.getLogger("uvicorn").warning("port %d is odd", 5)
+    logging.getLogger("urllib3").info("chatter")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn("something is deprecated", UserWarning, stacklevel=1)
+    lines = console.getvalue().splitlines()
+    assert lines[0] == "18:30:05  WARNING: port 5 is odd: logger uvicorn"
+    assert "something is deprecated" in lines[1]
+    assert len(lines) == 2
+
+
+def test_a_console_in_an_old_code_page_still_gets_its_line() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="cp437", errors="strict")
+    log._print(stream, "level 5 ADU — 漢 -10 °C\n")
+    assert raw.getvalue().decode("cp437").startswith("level 5 ADU ? ? -10 °C")
+
+
+def test_an_unknown_level_is_named(console: io.StringIO) -> None:
+    with pytest.raises(ValueError, match="'LOUD': expected one of DEBUG, INFO"):
+        log.configure("LOUD", None, console)
+
+
+def test_nothing_goes_to_a_console_that_is_off(
+    console: io.StringIO, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("INFO", tmp_path / "l.log", console=False, clock=CLOCK)
+    structlog.get_logger("x").info("run.started")
+    assert capsys.readouterr() == ("", "")
+    assert console.getvalue() == ""
+    assert (tmp_path / "l.log").read_text()
+
+
+def test_sentences_leave_out_what_is_empty_or_nested() -> None:
+    assert log.sentence("run.started", {}) == "run started"
+    assert log.sentence("x", {"a": None, "b": "", "c": [1], "d": {"e": 1}, "f": 0}) == "x: f 0"
+    assert log.sentence("cooling.changed", {"cooler_power_pct": 55.0, "set_point_c": -10}) == (
+        "cooling changed: cooler power 55 %, set point -10 °C"
+    )

@@ -1,0 +1,143 @@
+"""The calls that differ between systems, and their twins, on the system the tests run on."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from services import platform
+
+ROOT = Path(__file__).parents[2]
+DATA = bytes(range(256)) * 64
+posix_only = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
+
+
+@pytest.fixture
+def handle(tmp_path: Path):
+    number = os.open(tmp_path / "x", os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0))
+    platform.pwrite(number, DATA, 0)
+    yield number
+    os.close(number)
+
+
+def test_positioned_reads_and_writes_share_no_position(handle: int) -> None:
+    def there_and_back(n: int) -> bool:
+        platform.pwrite(handle, bytes([n]) * 64, n * 64)
+        return platform.pread(handle, 64, n * 64) == bytes([n]) * 64
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(there_and_back, range(200)))
+
+
+def test_the_twins_for_systems_without_positioned_calls_do_the_same(handle: int) -> None:
+    def there_and_back(n: int) -> bool:
+        platform.seek_write(handle, memoryview(bytes([n]) * 64), n * 64)
+        buffer = bytearray(64)
+        platform.seek_read(handle, memoryview(buffer), n * 64)
+        return buffer == bytes([n]) * 64
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(there_and_back, range(200)))
+
+
+def test_reads_are_short_only_at_the_end(handle: int) -> None:
+    assert platform.pread(handle, 100, len(DATA) - 10) == DATA[-10:]
+    assert platform.pread(handle, 100, len(DATA) + 5) == b""
+    buffer = bytearray(32)
+    assert platform.pread_into(handle, memoryview(buffer)[:16], 256) == 16
+    assert buffer == bytes(range(16)) + bytes(16)
+    platform.read_ahead(handle, 0, 1 << 20)
+
+
+def test_a_rename_refuses_to_replace(tmp_path: Path) -> None:
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_text("new")
+    target.write_text("old")
+    with pytest.raises(FileExistsError):
+        platform.rename_no_replace(source, target)
+    assert (source.read_text(), target.read_text()) == ("new", "old")
+    target.unlink()
+    platform.rename_no_replace(source, target)
+    assert target.read_text() == "new"
+    assert not source.exists()
+    with pytest.raises(FileNotFoundError):
+        platform.rename_no_replace(source, target)
+
+
+def test_file_systems_without_hard_links_are_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(self: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(target))
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_text("new")
+    target.write_text("old")
+    with pytest.raises(FileExistsError):
+        platform.rename_no_replace(source, target)
+    target.unlink()
+    platform.rename_no_replace(source, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_small_calls_do_no_harm(tmp_path: Path) -> None:
+    platform.fsync_folder(tmp_path)
+    assert platform.raise_open_file_limit(64) >= 64
+    assert platform.boot_id() == platform.boot_id()
+    assert platform.host_name()
+    assert platform.machine_folder().is_dir()
+    assert isinstance(platform.is_terminal(), bool)
+
+
+def test_a_missing_folder_cannot_be_made_durable(tmp_path: Path) -> None:
+    if not platform.WINDOWS:
+        with pytest.raises(FileNotFoundError):
+            platform.fsync_folder(tmp_path / "none")
+
+
+@posix_only
+def test_the_first_signal_wakes_and_the_second_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    del capfd
+    before = signal.getsignal(signal.SIGTERM)
+    wake = threading.Event()
+    restore = platform.install_signal_handlers(wake)
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wake.wait(5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        restore()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_other_threads_install_no_handlers() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(platform.install_signal_handlers, threading.Event()).result()()
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_priority_is_lowered_in_a_process_of_its_own() -> None:
+    code = "from services import platform; platform.lower_priority(); import os; print(getattr(os, 'nice', int)(0))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= (0 if platform.WINDOWS else 5)
+
+
+def test_compiled_kernels_are_kept_elsewhere_when_the_package_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(os, "access", lambda *_: True)
+    platform.prepare_numba_cache(tmp_path / "cache")
+    assert "NUMBA_CACHE_DIR" not in os.environ
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    platform.prepare_numba_cache(tmp_path / "cache")
+    assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / "cache")
+    assert (tmp_path / "cache").is_dir()
+    platform.prepare_numba_cache(tmp_path / "other")
+    assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / "cache"), "a setting that is there stands"
