@@ -131,6 +131,7 @@ class Approach:
         if self._switched_on_again:
             return False
         self._switched_on_again = True
+        self._cooler.set_point(self._set_c)  # a camera that was without power has forgotten it
         self._cooler.switch(on=True)
         self._cooler.read()
         return True

@@ -130,6 +130,7 @@ class Assembly:
             recovery=recovery,
             rules=self._rules(),
         )
+        recovery.on_restored(state.lost)
         return Runner(
             camera=site.camera,
             clock=site.clock,
@@ -138,6 +139,7 @@ class Assembly:
             thermostat=thermostat,
             state=state,
             writer=writer,
+            events=self.events,
             until=until,
         )
 

@@ -25,6 +25,9 @@ GIVE_UP_S = 900.0
 FAILED_EXPOSURES = 2
 """A frame is tried again this often."""
 
+RESTORES = 3
+"""A call that fails again after so many restorations is not asked any more."""
+
 STALE_IN_A_ROW = 2
 DAMAGED_IN_A_ROW = 3
 _STALE = frozenset({FrameCode.TOO_FAST, FrameCode.DUPLICATE_FRAME})
@@ -61,14 +64,22 @@ class Recovery:
         self._clock = clock
         self._events = events
         self._interlock = interlock
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_restored(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever the camera is back: what it was told may be forgotten."""
+        self._listeners.append(listener)
 
     def call(self, ask: Callable[[], T]) -> T:
-        """Call something that may be repeated without harm; on a loss restore the camera and call once more."""
-        try:
-            return ask()
-        except DeviceLost as error:
-            self.restore(error)
-            return ask()
+        """Call something that may be repeated without harm; on a loss restore the camera and call again."""
+        for _ in range(RESTORES):
+            try:
+                return ask()
+            except GivenUp:
+                raise
+            except DeviceLost as error:
+                self.restore(error)
+        return ask()
 
     def restore(self, error: DriverError) -> None:
         """Abort, disconnect, and connect again with back-off for up to fifteen minutes.
@@ -88,6 +99,8 @@ class Recovery:
         quietly("abort", self._camera.abort)
         quietly("disconnect", self._camera.disconnect)
         self._connect(error)
+        for listener in self._listeners:
+            listener()
         self._events.emit(EventName.DEVICE_RESTORED, device="camera")
         log.info("device.restored", device="camera")
 

@@ -32,6 +32,8 @@ from services.capture.failures import GroupFailed, UntilReached
 from services.capture.recovery import FAILED_EXPOSURES, BadFrames, GivenUp, Recovery
 from services.capture.state import Reached, StateKeeper
 from services.capture.writer import Ticket, Writer
+from services.errors import RunCode
+from services.events import EventName, Events
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)
@@ -42,6 +44,9 @@ Plan = Generator[CaptureRequest, tuple[FrameResult, ...], R]
 DISCARD_S = 1.0
 """Longest exposure of the frame that is thrown away after a reconnection."""
 
+CLOCK_JUMP_S = 5.0
+"""Between two exposures; time services move a clock by less."""
+
 AHEAD = 2
 """Frames that may be unjudged when an exposure starts; one where a refusal must end the request."""
 
@@ -51,7 +56,7 @@ class Runner:
 
     Parameters
     ----------
-    camera, clock, interlock, recovery, thermostat, state, writer
+    camera, clock, interlock, recovery, thermostat, state, writer, events
     until : datetime, optional
         No exposure is begun that would end after it.
     """
@@ -66,6 +71,7 @@ class Runner:
         thermostat: Thermostat,
         state: StateKeeper,
         writer: Writer,
+        events: Events,
         until: datetime | None = None,
     ) -> None:
         self._camera = camera
@@ -75,7 +81,9 @@ class Runner:
         self._thermostat = thermostat
         self._state = state
         self._writer = writer
+        self._events = events
         self._until = until
+        self._lead_s: float | None = None
 
     def run(self, plan: Plan[R]) -> R:
         """Drive a plan to its end and return its result.
@@ -128,17 +136,26 @@ class Runner:
 
     def _check_time(self, request: CaptureRequest) -> None:
         self._interlock.check_edge()
+        self._watch_clock()
         if self._until is not None:
             left_s = (self._until - self._clock.now()).total_seconds()
             if left_s < request.exposure_us / 1e6:
                 raise UntilReached(f"the time given has come ({self._until:%H:%M:%S} UTC)")
 
+    def _watch_clock(self) -> None:
+        """Warn when the wall clock jumped against the monotonic one: times in headers are then not to be trusted."""
+        lead_s = self._clock.now().timestamp() - self._clock.monotonic()
+        if self._lead_s is not None and abs(lead_s - self._lead_s) > CLOCK_JUMP_S:
+            detail = f"the clock jumped by {lead_s - self._lead_s:+.1f} s"
+            self._events.emit(EventName.WARNING_RAISED, code=RunCode.CLOCK_JUMP.value, detail=detail)
+            log.warning("clock.jumped", seconds=round(lead_s - self._lead_s, 1))
+        self._lead_s = lead_s
+
     def _hold(self, request: CaptureRequest, reached: Reached, line: "_Line") -> Reached:
         """Mend what the last frames complained of before the next is taken: an ill link, a sensor off its set-point."""
         if line.bad.ill:
             line.bad.forget()
-            error = DeviceLost(device=self._camera.info.name, detail="old or damaged frames in a row")
-            return self._restored(request, error)
+            self._recovery.restore(DeviceLost(device=self._camera.info.name, detail="old or damaged frames in a row"))
         if line.take_temperature_off():
             return self._state.reach(replace(request, wait_s=0.0))
         return reached
@@ -151,7 +168,9 @@ class Runner:
         for _ in range(1 + FAILED_EXPOSURES):
             try:
                 if error is not None:
-                    reached = self._restored(request, error)
+                    self._recovery.restore(error)
+                if not self._state.is_known:
+                    reached = self._set_up_again(request)
                 return self._shoot(request, request.exposure_us / 1e6), reached
             except (GivenUp, WrongDevice, CameraBusy):
                 raise
@@ -171,10 +190,8 @@ class Runner:
         light = request.kind not in {FrameKind.BIAS, FrameKind.DARK}
         return self._camera.expose(ExposureRequest(duration_s=duration_s, light=light), self._interlock.wake)
 
-    def _restored(self, request: CaptureRequest, error: DriverError) -> Reached:
-        """Bring the camera back, its state with it, and throw one frame away: the first after a loss differs."""
-        self._recovery.restore(error)
-        self._state.lost()
+    def _set_up_again(self, request: CaptureRequest) -> Reached:
+        """Bring a camera that was away to its state, and throw one frame away: the first after a loss differs."""
         reached = self._state.reach(replace(request, wait_s=0.0))
         self._shoot(request, min(request.exposure_us / 1e6, DISCARD_S))
         return reached

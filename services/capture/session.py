@@ -200,12 +200,19 @@ class Session:
 
     def _connect_camera(self) -> None:
         self._at_end("camera sockets", self._camera.close)
-        retry(self._clock, self._camera.connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
+        self._connect(self._camera.connect)
         self.camera_info = self._camera.info
         self._observatory.note_camera(self.camera_info)
         self._lock_camera()
         self._release_at_end("camera", self._camera.disconnect)
         self._tell_connected("camera", self.camera_info.name, self.camera_info.unique_id)
+
+    def _connect(self, connect: Callable[[], None]) -> None:
+        try:
+            retry(self._clock, connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
+        except DriverError:
+            self._interlock.check()
+            raise
 
     def _lock_camera(self) -> None:
         """Keep other runs on this machine off the camera; before this nothing was done that they would notice."""
@@ -221,7 +228,7 @@ class Session:
         if wheel is None:
             return
         self._at_end("filter wheel", wheel.close)
-        retry(self._clock, wheel.connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
+        self._connect(wheel.connect)
         self._release_at_end("filter wheel", wheel.disconnect)
         self.filters = wheel.names
         self._tell_connected("filter wheel", ", ".join(wheel.names), None)
@@ -236,7 +243,7 @@ class Session:
         if panel is None:
             return
         self._at_end("flat panel", panel.close)
-        retry(self._clock, panel.connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
+        self._connect(panel.connect)
         self._release_at_end("flat panel", panel.disconnect)
         self.panel_info = panel.info
         self._tell_connected("flat panel", panel.info.name, panel.info.unique_id)

@@ -141,6 +141,11 @@ class StateKeeper:
             self._interlock.check()
         return Reached(settings=settings, filter=name, panel=panel, cooled=cooled)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the camera is in the state that was reached last; False when it was away since."""
+        return self._applied is not None
+
     def lost(self) -> None:
         """Forget what the camera was told: it was away."""
         self._wanted = self._applied = None

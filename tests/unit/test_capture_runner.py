@@ -502,3 +502,38 @@ def test_a_camera_that_is_exposing_for_somebody_else_is_left_alone(site: Site) -
     with pytest.raises(CameraBusy):
         site.take(DARK)
     assert "abort" not in site.camera.calls
+
+
+def test_a_camera_that_was_power_cycled_is_set_up_again_and_nobody_is_accused(site: Site) -> None:
+    with site.session() as session:
+        session.run(plan(replace(DARK, gain=60)))
+
+        def lose_its_settings() -> None:
+            site.camera.change_behind_our_back(gain=0, offset=0)
+
+        site.camera.connect_errors.append(None)
+        connect = site.camera.connect
+
+        def reconnect() -> None:
+            connect()
+            lose_its_settings()
+
+        site.camera.connect = reconnect  # type: ignore[method-assign]
+        site.camera.state_errors.append(lost())
+        (results,) = session.run(plan(replace(DARK, gain=60, count=2)))
+        assert site.camera.settings().gain == 60
+    assert [r.header.gain for r in results] == [60, 60]
+    site.events.close()
+    assert not [e for e in site.heard if e.name is EventName.WARNING_RAISED]
+
+
+def test_a_jump_of_the_wall_clock_is_told_and_moves_no_wait(site: Site) -> None:
+    def jump() -> None:
+        if len(site.camera.exposed) == 1:
+            site.clock._start += timedelta(hours=1)
+
+    site.camera.on_expose = jump
+    (results,) = site.take(DARK)
+    assert len(results) == 3
+    site.events.close()
+    assert RunCode.CLOCK_JUMP in [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]

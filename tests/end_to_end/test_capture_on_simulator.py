@@ -1,0 +1,253 @@
+"""Sessions on the embedded simulated observatory, over the real wire, with what goes wrong at night."""
+
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from calibration.errors import FrameCode, GroupCode
+from calibration.frames import CaptureRequest, Cover, FrameKind, FrameResult, Purpose
+from drivers.base import CalibratorStatus, CameraStates, CoverStatus
+from services.capture.failures import GroupFailed
+from services.capture.session import Session
+from services.config import loads
+from services.config.models import CoolingPolicy
+from services.errors import RunCode, RunStopped
+from services.events import Event, EventName, Events
+from services.observatory import Observatory, open_observatory
+from services.storage.catalogue import Catalogue
+from services.storage.fits import read_header
+from services.storage.layout import Layout
+
+DARK = CaptureRequest(kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=5_000_000, count=3, set_id="d1")
+FLAT = CaptureRequest(
+    kind=FrameKind.FLAT,
+    purpose=Purpose.KEEP,
+    exposure_us=1_000_000,
+    count=3,
+    filter="R",
+    panel_brightness=60,
+    cover=Cover.CLOSED,
+    set_id="f1",
+)
+
+
+class Night:
+    """An observatory, its root and what was said, for one test."""
+
+    def __init__(self, root: Path, observatory: Observatory, wake: threading.Event) -> None:
+        self.observatory = observatory
+        self.wake = wake
+        self.layout = Layout(root)
+        self.catalogue = Catalogue(self.layout.catalogue)
+        self.events = Events(run_id="r1", clock=observatory.clock, journal=self.layout.events("r1"))
+        self.heard: list[Event] = []
+        self.events.subscribe(self.heard.append)
+
+    def session(self, **options) -> Session:
+        return Session(
+            observatory=self.observatory, events=self.events, layout=self.layout, catalogue=self.catalogue, **options
+        )
+
+    def count(self, name: EventName) -> int:
+        return sum(event.name is name for event in self.heard)
+
+
+@contextmanager
+def night(
+    root: Path, *, faults: tuple[dict[str, object], ...] = (), rate: float = 100.0, **sections
+) -> Iterator[Night]:
+    (root / "observatory.yaml").write_text(yaml.safe_dump({"faults": list(faults)}), encoding="utf-8")
+    document = {
+        "camera": {
+            "camera_type": "simulator",
+            "simulator": {"rate": rate, "width": 240, "height": 160, "config": "observatory.yaml"},
+        },
+        "storage": {"min_free_mb": 0},
+        **sections,
+    }
+    loaded = loads(yaml.safe_dump(document), root / "config.yaml")
+    wake = threading.Event()
+    with open_observatory(loaded, wake=wake) as observatory:
+        made = Night(root, observatory, wake)
+        try:
+            yield made
+        finally:
+            made.events.close()
+            made.catalogue.close()
+
+
+def plan(
+    *requests: CaptureRequest,
+) -> Generator[CaptureRequest, tuple[FrameResult, ...], list[tuple[FrameResult, ...]]]:
+    taken = []
+    for request in requests:
+        taken.append((yield request))  # noqa: PERF401 - a comprehension cannot yield
+    return taken
+
+
+def panel_state(observatory: Observatory) -> tuple[CoverStatus, CalibratorStatus]:
+    panel = observatory.new_panel()
+    assert panel is not None
+    panel.connect()
+    state = panel.state()
+    panel.close()
+    return state.cover, state.calibrator
+
+
+def test_flats_and_darks_travel_from_the_wire_to_catalogued_files(tmp_path: Path) -> None:
+    with night(tmp_path) as here:
+        with here.session() as session:
+            assert session.camera_info.camera_x_size == 240
+            assert session.filters[:2] == ("L", "R")
+            assert session.panel_info is not None
+            flats, darks = session.run(plan(FLAT, DARK))
+        assert all(r.accepted for r in (*flats, *darks))
+        assert all(r.stats.level_adu > 3 * darks[0].stats.level_adu for r in flats)
+        rows = here.catalogue.frames()
+        assert len(rows) == 6
+        header = read_header(here.layout.absolute(here.catalogue.frames(set_id="f1")[0].path))
+        assert header.simulated
+        assert (header.filter, header.panel_brightness, header.cover, header.source) == ("R", 60, "closed", "panel")
+        assert header.bayer_pattern is None
+        assert panel_state(here.observatory) == (CoverStatus.CLOSED, CalibratorStatus.OFF)
+
+
+def test_the_sensor_is_cooled_held_and_left_as_found(tmp_path: Path) -> None:
+    with night(tmp_path, rate=300.0, cooling={"target_temperature": -5.0, "ramp_rate": 10.0}) as here:
+        with here.session() as session:
+            cooled = session.cool_to(-5.0, CoolingPolicy.STOP)
+            assert cooled is not None
+            assert cooled.stable
+            (darks,) = session.run(plan(replace(DARK, set_temp_c=-5.0)))
+        assert [r.accepted for r in darks] == [True] * 3
+        assert darks[0].header.set_temp_c == -5.0
+        assert abs((darks[0].header.ccd_temp_c or 0) + 5.0) <= 0.5
+        here.observatory.camera.connect()
+        assert here.observatory.camera.state().cooler_on is False
+    assert here.count(EventName.COOLING_STABLE) == 1
+
+
+def test_a_set_point_beyond_the_cooler_is_given_up_with_its_code(tmp_path: Path) -> None:
+    with (
+        night(tmp_path, rate=600.0, cooling={"target_temperature": -60.0, "ramp_rate": 30.0}) as here,
+        here.session() as session,
+    ):
+        with pytest.raises(GroupFailed) as caught:
+            session.cool_to(-60.0)
+        assert caught.value.code == GroupCode.COOLER_LIMIT
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "exposure_error", "after_exposures": 1, "count": 1},
+        {"kind": "never_ready", "after_exposures": 1, "count": 1},
+        {"kind": "drop", "device": "camera", "member": "imagearray", "after_exposures": 2, "count": 1},
+        {"kind": "http_500", "device": "camera", "member": "imageready", "after_exposures": 1, "count": 1},
+        {"kind": "image_truncated", "after_exposures": 1, "count": 1},
+        {"kind": "image_lying_header", "after_exposures": 1, "count": 1},
+        {"kind": "image_bad_type", "after_exposures": 1, "count": 1},
+    ],
+    ids=lambda fault: str(fault["kind"]),
+)
+def test_a_fault_of_one_exposure_costs_no_frame(tmp_path: Path, fault: dict[str, object]) -> None:
+    with night(tmp_path, faults=(fault,)) as here:
+        with here.session() as session:
+            (darks,) = session.run(plan(DARK))
+        assert [r.accepted for r in darks] == [True] * 3
+        assert len(here.catalogue.frames(set_id="d1")) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        ("duplicate_frame", FrameCode.DUPLICATE_FRAME),
+        ("black_frame", FrameCode.CONSTANT),
+        ("constant_frame", FrameCode.CONSTANT),
+        ("half_saturated", FrameCode.PARTIAL),
+        ("too_fast", FrameCode.DUPLICATE_FRAME),  # the driver asks when the exposure should be over
+    ],
+)
+def test_a_bad_frame_is_refused_by_its_code_and_the_rest_kept(tmp_path: Path, kind: str, code: FrameCode) -> None:
+    with night(tmp_path, faults=({"kind": kind, "after_exposures": 2, "count": 1},)) as here:
+        with here.session() as session:
+            (darks,) = session.run(plan(replace(DARK, count=5)))
+        refused = [r for r in darks if not r.accepted]
+        assert len(refused) == 1
+        assert code in {v.code for v in refused[0].verdicts}
+        assert len(here.catalogue.frames(set_id="d1")) == 4
+        assert len(list((tmp_path / "refused").glob("*/*.fits"))) == 1
+
+
+def test_unsafe_ends_the_run_dark_and_closed_within_seconds(tmp_path: Path) -> None:
+    long = replace(FLAT, exposure_us=10_000_000, panel_brightness=1, count=50)
+    with night(tmp_path, rate=20.0, faults=({"kind": "unsafe", "at_s": 60.0},)) as here:
+        with pytest.raises(RunStopped) as caught, here.session() as session:
+            session.run(plan(long))
+        assert caught.value.code is RunCode.UNSAFE
+        assert panel_state(here.observatory) == (CoverStatus.CLOSED, CalibratorStatus.OFF)
+        here.observatory.camera.connect()
+        assert here.observatory.camera.state().activity is CameraStates.IDLE
+    assert here.count(EventName.SAFETY_UNSAFE) == 1
+
+
+def test_a_safety_monitor_that_hangs_is_unsafe_though_the_camera_works(tmp_path: Path) -> None:
+    faults = ({"kind": "safety_hang", "at_s": 60.0},)
+    safety = {"poll": 2.0, "stale_after": 10.0}
+    with night(tmp_path, rate=20.0, faults=faults, safety_monitor=safety) as here:
+        with pytest.raises(RunStopped) as caught, here.session() as session:
+            session.run(plan(replace(DARK, exposure_us=20_000_000, count=50)))
+        assert caught.value.code is RunCode.SAFETY_STALE
+        assert panel_state(here.observatory) == (CoverStatus.CLOSED, CalibratorStatus.OFF)
+
+
+def test_an_interruption_ends_within_the_exposure(tmp_path: Path) -> None:
+    with night(tmp_path, rate=5.0) as here:
+        begun = here.observatory.clock.now()
+        with here.session() as session:
+            timer = threading.Timer(0.5, here.wake.set)
+            timer.start()
+            with pytest.raises(RunStopped) as caught:
+                session.run(plan(replace(DARK, exposure_us=600_000_000)))
+        timer.join()
+        assert caught.value.code is RunCode.INTERRUPTED
+        assert here.observatory.clock.now() - begun < timedelta(seconds=300)
+        here.observatory.camera.connect()
+        assert here.observatory.camera.state().activity is CameraStates.IDLE
+
+
+def test_a_panel_that_never_gets_ready_fails_its_group_only(tmp_path: Path) -> None:
+    with night(tmp_path, rate=300.0, faults=({"kind": "panel_never_ready"},)) as here, here.session() as session:
+        with pytest.raises(GroupFailed) as caught:
+            session.run(plan(FLAT))
+        assert caught.value.code == GroupCode.PANEL_NOT_READY
+        (darks,) = session.run(plan(DARK))
+        assert all(r.accepted for r in darks)
+
+
+def test_a_wheel_that_stops_beside_its_target_fails_its_group(tmp_path: Path) -> None:
+    with night(tmp_path, rate=300.0, faults=({"kind": "wrong_position"},)) as here, here.session() as session:
+        with pytest.raises(GroupFailed) as caught:
+            session.run(plan(FLAT))
+        assert caught.value.code == GroupCode.FILTER_FAILED
+
+
+def test_a_gain_that_is_not_kept_fails_its_group(tmp_path: Path) -> None:
+    with night(tmp_path, faults=({"kind": "wrong_gain"},)) as here, here.session() as session:
+        with pytest.raises(GroupFailed) as caught:
+            session.run(plan(replace(DARK, gain=60)))
+        assert caught.value.code == GroupCode.SETTING_REFUSED
+
+
+def test_a_simulated_night_begins_after_the_newest_frame(tmp_path: Path) -> None:
+    document = {"camera": {"camera_type": "simulator"}}
+    loaded = loads(yaml.safe_dump(document), tmp_path / "config.yaml")
+    newest = datetime.now(UTC) + timedelta(days=400)
+    with open_observatory(loaded, newest_obs=newest) as observatory:
+        assert observatory.clock.now() >= newest + timedelta(seconds=60)
