@@ -124,6 +124,8 @@ def test_saturated_row_refuses_only_beyond_the_sensor_s_own():
     assert not codes(one, reference=result(one))
     assert codes(two, reference=result(one)) == {"saturated_lines"}
     assert codes(one, previous=PreviousFrame(stats=replace(STATS, pixel_sha256="b"))) == {"saturated_lines"}
+    bright = replace(STATS, pixel_sha256="b", saturated_lines=5000, saturated_fraction=1.0)
+    assert FrameCode.SATURATED_LINES in verdicts(one, previous=PreviousFrame(stats=bright))
     assert FrameCode.SATURATED_LINES in verdicts(one)  # nothing to compare with: a doubt
     assert not codes(one)
 
@@ -162,7 +164,9 @@ def test_noise_of_the_pair_against_the_plan():
     (FrameKind.DARK, 1.04, False),
 ])  # fmt: skip
 def test_noise_within_the_frame_against_the_set(kind, factor, refused):
-    found = codes(replace(STATS, sigma_adu=5.0 * factor), asked=request(kind=kind), reference=result())
+    found = codes(
+        replace(STATS, sigma_adu=5.0 * factor), asked=request(kind=kind), reference=result(asked=request(kind=kind))
+    )
     assert ("noise_off" in found) == refused
 
 
@@ -173,10 +177,10 @@ def test_noise_of_a_warmer_dark_may_grow():
 
 def test_noise_of_a_brighter_flat_may_grow_with_its_signal():
     brighter = replace(FLAT_STATS, level_adu=32_700.0, sigma_adu=430.0)
-    assert not codes(brighter, asked=flat_request(), reference=result(FLAT_STATS))
-    assert codes(replace(brighter, sigma_adu=500.0), asked=flat_request(), reference=result(FLAT_STATS)) == {
-        "noise_off"
-    }
+    assert not codes(brighter, asked=flat_request(), reference=result(FLAT_STATS, asked=flat_request()))
+    assert codes(
+        replace(brighter, sigma_adu=500.0), asked=flat_request(), reference=result(FLAT_STATS, asked=flat_request())
+    ) == {"noise_off"}
 
 
 def test_contrasts_ignore_a_shift_of_the_whole_level():
@@ -189,7 +193,7 @@ def test_light_leak_against_the_set(kind):
     one_side = replace(STATS, region_adu=(503.0, 501.5, 500.0) * 3)
     lifted = replace(STATS, region_adu=(504.0,) * 9)
     for stats, expected in ((leaking, {"light_leak"}), (one_side, {"light_leak"}), (lifted, set())):
-        assert codes(stats, asked=request(kind=kind), reference=result()) == expected
+        assert codes(stats, asked=request(kind=kind), reference=result(asked=request(kind=kind))) == expected
 
 
 def test_glow_that_follows_the_temperature_is_no_leak():
@@ -221,7 +225,7 @@ def test_temperature_at_both_ends(begin, mean, end, refused):
     [(10_000_000, 10_190_000, False), (10_000_000, 9_700_000, True), (1000, 2500, False), (1000, 3500, True)],
 )
 def test_exposure_the_camera_reports(asked_us, reported_us, refused):
-    header = replace(HEADER, reported_exposure_us=reported_us)
+    header = replace(HEADER, exposure_us=asked_us, reported_exposure_us=reported_us)
     found = codes(header=header, asked=replace(request(), exposure_us=asked_us))
     assert ("exposure_mismatch" in found) == refused
 
@@ -229,11 +233,40 @@ def test_exposure_the_camera_reports(asked_us, reported_us, refused):
 def test_lamp_drift_is_a_doubt_about_panel_flats_only():
     asked = flat_request(pedestal_adu=500.0)
     dimmer = replace(FLAT_STATS, level_adu=29_400.0)
-    found = verdicts(dimmer, asked=asked, reference=result(FLAT_STATS))
+    found = verdicts(dimmer, asked=asked, reference=result(FLAT_STATS, asked=flat_request()))
     assert set(found) == {FrameCode.LAMP_DRIFT}
     assert not found[FrameCode.LAMP_DRIFT].refuses
-    assert not verdicts(dimmer, asked=flat_request(panel_brightness=None), reference=result(FLAT_STATS))
-    assert not verdicts(replace(FLAT_STATS, level_adu=29_800.0), asked=asked, reference=result(FLAT_STATS))
+    assert not verdicts(dimmer, asked=flat_request(panel_brightness=None), reference=result(FLAT_STATS, asked=asked))
+    assert not verdicts(
+        replace(FLAT_STATS, level_adu=29_800.0), asked=asked, reference=result(FLAT_STATS, asked=flat_request())
+    )
+
+
+def test_exposure_is_compared_with_what_the_camera_could_quantise():
+    header = replace(HEADER, exposure_us=10_000, reported_exposure_us=10_000)
+    assert not codes(header=header, asked=replace(request(), exposure_us=1000))
+
+
+def test_reference_of_another_exposure_is_no_reference():
+    longer = result(replace(STATS, level_adu=900.0), asked=replace(request(), exposure_us=60_000_000))
+    assert not codes(reference=longer)
+    assert not codes(reference=result(FLAT_STATS, asked=flat_request()))
+
+
+def test_lamp_is_judged_by_its_rate_when_the_exposure_follows_it():
+    asked = replace(flat_request(pedestal_adu=500.0), exposure_us=10_300_000)
+    first = result(FLAT_STATS, asked=flat_request())
+    assert set(verdicts(FLAT_STATS, asked=asked, reference=first)) == {FrameCode.LAMP_DRIFT}
+    brighter = replace(FLAT_STATS, level_adu=500 + 29_500 * 1.03)
+    assert not verdicts(brighter, asked=asked, reference=first)
+    assert not verdicts(FLAT_STATS, asked=replace(asked, panel_brightness=90), reference=first)
+
+
+def test_noise_of_the_sky_is_its_own():
+    first = result(FLAT_STATS, asked=flat_request(panel_brightness=None))
+    assert not verdicts(
+        replace(FLAT_STATS, sigma_adu=600.0), asked=flat_request(panel_brightness=None), reference=first
+    )
 
 
 def sample(level, seconds=10.0, gradient=1.0):
@@ -243,6 +276,8 @@ def sample(level, seconds=10.0, gradient=1.0):
 def test_dark_enough():
     assert judge_darkness(sample(505.0), bias_adu=500.0) is None
     assert judge_darkness(sample(505.0), sample(502.5, 5.0), bias_adu=500.0, expected_dark_adu_s=0.5) is None
+    assert judge_darkness(sample(515.0), bias_adu=500.0, temperature_c=-10.0) is None
+    assert judge_darkness(sample(540.0), bias_adu=500.0, temperature_c=-10.0) is not None
     assert judge_darkness(sample(600.0), sample(550.0, 5.0), bias_adu=500.0) is None  # a warm sensor
 
 

@@ -1,0 +1,78 @@
+"""What the checks look at, and the one way in which they answer."""
+
+from dataclasses import dataclass
+
+from calibration.errors import FrameCode
+from calibration.frames import CaptureRequest, Frame, FrameKind, FrameResult, FrameStats, Verdict
+
+DARK_KINDS = frozenset({FrameKind.BIAS, FrameKind.DARK})
+
+DARK_CURRENT_PER_C = 0.12
+"""Relative change of the dark current in one degree (it doubles in about 6 degrees)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviousFrame:
+    """The frame the camera returned just before, whatever it was for.
+
+    Attributes
+    ----------
+    stats : FrameStats
+        What was measured on it.
+    difference_sigma_adu : float or None
+        `stats.difference_sigma` of this frame and that one; None when their kind or exposure differ.
+    identical_rows : float
+        Fraction of rows that repeat it pixel for pixel (`stats.compare`).
+    """
+
+    stats: FrameStats
+    difference_sigma_adu: float | None = None
+    identical_rows: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that the checks look at. `reference` is a good frame of the same set, None for the first."""
+
+    frame: Frame
+    stats: FrameStats
+    request: CaptureRequest
+    returned_after_s: float | None
+    previous: PreviousFrame | None
+    reference: FrameResult | None
+    expected_shape: tuple[int, int] | None
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether no light is wanted on the frame."""
+        return self.request.kind in DARK_KINDS
+
+    @property
+    def is_sky(self) -> bool:
+        """Whether it is a flat without a panel: the sky's brightness, gradient and stars change by nature."""
+        return self.request.kind is FrameKind.FLAT and self.request.panel_brightness is None
+
+    @property
+    def temperature_change_c(self) -> float:
+        """How far the sensor's temperature is from the reference's, 0 where one of them is not known."""
+        then = self.reference.header.ccd_temp_c if self.reference is not None else None
+        now = self.frame.header.ccd_temp_c
+        return abs(now - then) if now is not None and then is not None else 0.0
+
+    @property
+    def baseline(self) -> FrameStats | None:
+        """The best frame to tell lasting defects of the sensor by: the reference, else the previous frame."""
+        if self.reference is not None:
+            return self.reference.stats
+        if self.previous is None or self.previous.stats.saturated_fraction > 0.5:
+            return None  # a saturated test flat tells nothing of lines
+        return self.previous.stats
+
+
+def beyond(
+    code: FrameCode, measured: float, limit: float, detail: str = "", *, refuses: bool = True, over: bool = True
+) -> Verdict | None:
+    """Return the verdict if `measured` is above `limit` (below it when not `over`), else None."""
+    if not (measured > limit if over else measured < limit):
+        return None
+    return Verdict(code=code, refuses=refuses, measured=float(measured), limit=float(limit), detail=detail)

@@ -1,0 +1,105 @@
+"""Checks of the frame as data: its size, missing or repeated parts, lines, and whether it can be of this exposure."""
+
+import numpy as np
+
+from calibration.checks.evidence import Evidence, beyond
+from calibration.errors import FrameCode
+from calibration.frames import FrameKind, Purpose, Verdict
+
+
+def size_changed(e: Evidence) -> Verdict | None:
+    """Refuse another size than asked for: a client or a driver moved the region or the binning."""
+    shape = e.frame.pixels.shape
+    if e.expected_shape is None or shape == e.expected_shape:
+        return None
+    detail = f"{shape} instead of {e.expected_shape}"
+    expected = e.expected_shape[0] * e.expected_shape[1]
+    return Verdict(
+        code=FrameCode.SIZE_CHANGED, refuses=True, measured=float(np.prod(shape)), limit=float(expected), detail=detail
+    )
+
+
+def constant(e: Evidence) -> Verdict | None:
+    """Refuse a frame of one value. A saturated test flat is one too, but tells the search what it needs to know."""
+    if e.stats.sigma_adu > 0:
+        return None
+    search = e.request.kind is FrameKind.FLAT and e.request.purpose is not Purpose.KEEP and e.stats.level_adu > 0
+    return Verdict(
+        code=FrameCode.CONSTANT,
+        refuses=not search,
+        measured=e.stats.sigma_adu,
+        limit=0.0,
+        detail=f"all pixels at {e.stats.level_adu:g} ADU",
+    )
+
+
+def partial(e: Evidence) -> Verdict | None:
+    """Refuse a frame of which a part is missing, stale, or of another exposure.
+
+    Constant rows and rows repeated from the previous frame do not occur in noise. A step between neighbouring bands
+    of more than a quarter of the level is no vignetting; two read-out taps may have one, always.
+    """
+    if e.stats.sigma_adu == 0:
+        return None
+    rows = e.frame.pixels.shape[0]
+    empty = beyond(FrameCode.PARTIAL, e.stats.constant_rows / rows, 0.01, "rows of a single value")
+    if empty is not None:
+        return empty
+    if e.previous is not None and e.previous.identical_rows <= 0.9:
+        stale = beyond(FrameCode.PARTIAL, e.previous.identical_rows, 0.01, "rows repeated from the frame before")
+        if stale is not None:
+            return stale
+    lasting = 0.0 if e.reference is None else 1.5 * e.reference.stats.jump_adu
+    limit = max(0.25 * abs(e.stats.level_adu), 10.0 + 3.0 * e.stats.step_adu, lasting)
+    return beyond(FrameCode.PARTIAL, e.stats.jump_adu, limit, "step between neighbouring lines, ADU")
+
+
+def duplicate(e: Evidence) -> Verdict | None:
+    """Refuse the previous frame sent again."""
+    if e.previous is None:
+        return None
+    same = e.stats.pixel_sha256 == e.previous.stats.pixel_sha256 and e.stats.sigma_adu > 0
+    repeated = 1.0 if same else e.previous.identical_rows
+    return beyond(FrameCode.DUPLICATE_FRAME, repeated, 0.9, "part of the rows equal to the frame before")
+
+
+def too_fast(e: Evidence) -> Verdict | None:
+    """Refuse an image that was there before its exposure can have ended; below 20 ms no clock can tell."""
+    if e.returned_after_s is None or e.request.exposure_us < 20_000:
+        return None
+    limit = 0.95 * e.request.exposure_us / 1e6 - 0.005
+    return beyond(FrameCode.TOO_FAST, e.returned_after_s, limit, "seconds to the image", over=False)
+
+
+def saturated_lines(e: Evidence) -> Verdict | None:
+    """Find rows and columns that are mostly saturated, or a few rows of one value, in a frame that is not.
+
+    A sensor's own bad lines are in every frame: only more than the baseline has refuses. Without one it is a doubt.
+    """
+    if e.stats.saturated_fraction > 0.5 or e.stats.sigma_adu == 0:
+        return None
+    lines = max(e.stats.saturated_lines, e.stats.constant_rows)
+    known = e.baseline
+    lasting = 0 if known is None else max(known.saturated_lines, known.constant_rows)
+    return beyond(FrameCode.SATURATED_LINES, lines, lasting, "lines", refuses=known is not None)
+
+
+def temperature_off(e: Evidence) -> Verdict | None:
+    """Refuse a frame of which the beginning, the end or the mean is not at the temperature asked for."""
+    wanted, tolerance = e.request.set_temp_c, e.request.limits.temperature_tolerance_c
+    header = e.frame.header
+    readings = [t for t in (header.temp_begin_c, header.temp_end_c, header.ccd_temp_c) if t is not None]
+    if wanted is None or tolerance is None or not readings:
+        return None
+    off = max(abs(t - wanted) for t in readings)
+    return beyond(FrameCode.TEMPERATURE_OFF, off, tolerance + 1e-6, f"degrees from {wanted:g}")
+
+
+def exposure_mismatch(e: Evidence) -> Verdict | None:
+    """Refuse an exposure that the camera itself reports as another than the header's: > 2 % and > 2 ms."""
+    header = e.frame.header
+    wanted = e.request.exposure_us if header.exposure_us is None else header.exposure_us  # quantised by the camera
+    if header.reported_exposure_us is None:
+        return None
+    off = abs(header.reported_exposure_us - wanted)
+    return beyond(FrameCode.EXPOSURE_MISMATCH, off, max(2_000.0, 0.02 * wanted), f"microseconds from {wanted}")

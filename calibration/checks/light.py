@@ -1,0 +1,61 @@
+"""Light where there should be none: a gradient that the set does not have."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.checks.evidence import DARK_CURRENT_PER_C, Evidence, beyond
+from calibration.errors import FrameCode
+from calibration.frames import FrameKind, FrameResult, Verdict
+from calibration.stats import GRID
+
+ROW_NOISE = 0.3
+"""Noise that all pixels of a row share, relative to that of a pixel: as much as ordinary CMOS sensors have."""
+
+
+def _contrasts() -> NDArray[np.float64]:
+    """Weights of nine regions, in reading order: what a leak changes and a shift of the whole level does not."""
+    table = np.zeros((9, GRID, GRID))
+    for i in range(6):  # each band's left and right against its middle: free of row noise
+        table[i, i // 2, 2 * (i % 2)], table[i, i // 2, 1] = 1, -1
+    table[6, 0], table[6, 1] = 1 / 3, -1 / 3  # top and bottom against the middle
+    table[7, 2], table[7, 1] = 1 / 3, -1 / 3
+    table[8] = 1 / 8  # all around against the centre
+    table[8, 1, 1] = -1
+    return table.reshape(9, GRID * GRID)
+
+
+CONTRASTS = _contrasts()
+"""Shape (contrast, region)."""
+
+
+def light_leak(e: Evidence) -> Verdict | None:
+    """Refuse a dark frame with a gradient that its set does not have.
+
+    The change of the nine regions' levels since the reference is seen through contrasts (`CONTRASTS`); a leak of
+    3 ADU from centre to edge shows in them as 1.3 ADU.
+    """
+    if not e.is_dark:
+        return None
+    limits = e.request.limits
+    if limits.gradient_adu is not None:
+        absolute = beyond(FrameCode.LIGHT_LEAK, e.stats.gradient_adu, limits.gradient_adu, "gradient, ADU")
+        if absolute is not None:
+            return absolute
+    if e.reference is None or len(e.reference.stats.region_adu) != len(e.stats.region_adu) or not e.stats.region_adu:
+        return None
+    contrasts = np.abs(CONTRASTS @ (np.array(e.stats.region_adu) - np.array(e.reference.stats.region_adu)))
+    allowed = _leak_limits(e, e.reference)
+    worst = int(np.argmax(contrasts / allowed))
+    return beyond(FrameCode.LIGHT_LEAK, float(contrasts[worst]), float(allowed[worst]), "gradient gained, ADU")
+
+
+def _leak_limits(e: Evidence, reference: FrameResult) -> NDArray[np.float64]:
+    """Return the limit of each contrast: 1 ADU, 5 sigma of pixel and row noise in both frames, or changes of glow."""
+    height, width = e.frame.pixels.shape
+    pixel = (CONTRASTS**2).sum(axis=1) * GRID**2 / (height * width)
+    row = (CONTRASTS.reshape(-1, GRID, GRID).sum(axis=2) ** 2).sum(axis=1) * ROW_NOISE**2 * GRID / height
+    statistical = 5 * e.stats.sigma_adu * np.sqrt(2 * (pixel + row))
+    glow = 0.0
+    if e.request.kind is FrameKind.DARK:  # follows the temperature
+        glow = (0.03 + DARK_CURRENT_PER_C * e.temperature_change_c) * reference.stats.gradient_adu
+    return np.asarray(np.maximum(max(1.0, glow), statistical), dtype=np.float64)
