@@ -75,9 +75,16 @@ class Catalogue:
         try:
             self._base = _connect(path, read_only=read_only)
             self._base.row_factory = sqlite3.Row
-            self._prepare()
         except sqlite3.Error as error:
             raise _trouble(path, error) from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._base.close()
+            raise _trouble(path, error) from error
+        except StorageError:
+            self._base.close()
+            raise
 
     def __enter__(self) -> "Catalogue":
         return self
@@ -86,6 +93,18 @@ class Catalogue:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def check(self) -> None:
+        """Look for damage that opening does not show.
+
+        Raises
+        ------
+        CatalogueDamaged
+            The file is damaged.
+        """
+        found = self._read("PRAGMA quick_check(1)")[0][0]
+        if found != "ok":
+            raise CatalogueDamaged(f"{self.path}: {found}", code=RunCode.READ_FAILED)
 
     def close(self) -> None:
         """Let go of the file; harmless when done twice."""
@@ -155,9 +174,10 @@ class Catalogue:
         sets = [s for s in found if s is not None]
         return sorted(sets, key=lambda s: time_text(s.newest) or "", reverse=True)
 
-    def newest_date_obs(self) -> datetime | None:
-        """Return the latest start of any frame (a simulated clock starts after it)."""
-        return parse_time(self._read("SELECT max(date_obs) FROM frames")[0][0])
+    def newest_date_obs(self, **filters: Any) -> datetime | None:
+        """Return the latest start of the frames that pass the filters (a simulated clock starts after it)."""
+        where, values = where_of(filters, FRAME_COLUMNS)
+        return parse_time(self._read(f"SELECT max(date_obs) FROM frames{where}", values)[0][0])  # noqa: S608
 
     # --- refusals ---------------------------------------------------------------------------------------------------
 
@@ -276,8 +296,9 @@ class Catalogue:
                 "install that one, or move the file away and run `nightcal catalogue rebuild`",
                 code=RunCode.READ_FAILED,
             )
-        tables = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if version == 0 and tables == 0:
+        if version == 0:
+            if self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise CatalogueDamaged(f"{self.path}: another program's database", code=RunCode.READ_FAILED)
             self._base.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
 
     def _changing(self) -> "_Change":

@@ -66,7 +66,7 @@ def open_catalogue(layout: Layout) -> Catalogue:
         A newer version wrote it, or it cannot be opened or moved.
     """
     try:
-        return Catalogue(layout.catalogue)
+        return _checked(Catalogue(layout.catalogue))
     except CatalogueDamaged as error:
         aside = free_path(layout.catalogue.with_suffix(".broken"))
         log.warning("catalogue.damaged", detail=error.detail, moved_to=str(aside))
@@ -75,6 +75,15 @@ def open_catalogue(layout: Layout) -> Catalogue:
         layout.catalogue.with_name(layout.catalogue.name + ending).unlink(missing_ok=True)
     catalogue = Catalogue(layout.catalogue)
     rebuild(catalogue, layout)
+    return catalogue
+
+
+def _checked(catalogue: Catalogue) -> Catalogue:
+    try:
+        catalogue.check()
+    except StorageError:
+        catalogue.close()
+        raise
     return catalogue
 
 
@@ -130,7 +139,7 @@ def index_folder(
     folder : Path
         Searched with all its subfolders.
     layout : Layout, optional
-        With it, paths below its root are kept relative to it; else all are absolute.
+        Paths below its root are kept relative to it; by default that of the catalogue's own root.
     longitude_deg : float, optional
         Of the site, east positive, for the night of frames that do not say.
 
@@ -139,13 +148,14 @@ def index_folder(
     IndexReport
         Truncated, unreadable and unusable files are in `problems`, not raised.
     """
+    layout = layout or Layout(catalogue.path.absolute().parents[1])
     known = {row.path: row for row in catalogue.frames()}
     rows: list[FrameRow] = []
     problems: list[Problem] = []
     unchanged = 0
     for path in _fits_files((folder,)):
-        name = layout.relative(path) if layout else path.absolute().as_posix()
-        if _unchanged(known.get(name), path):
+        name = layout.relative(path)
+        if (name in known and known[name].origin is Origin.OWN) or _unchanged(known.get(name), path):
             unchanged += 1
             continue
         row = _read_foreign(path, name, longitude_deg, problems)

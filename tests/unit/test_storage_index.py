@@ -1,6 +1,7 @@
 """Index and files brought together: after a crash, after hands in the folders, from nothing, from other programs."""
 
 import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -179,6 +180,28 @@ def test_a_damaged_catalogue_is_moved_aside_and_rebuilt(layout: Layout) -> None:
     assert len(list(layout.hidden.glob("*.broken"))) == 2
 
 
+def test_damage_inside_the_catalogue_is_found_when_it_is_opened(layout: Layout) -> None:
+    rows = [take(layout, n) for n in range(1, 40)]
+    with open_catalogue(layout) as first:
+        first.add_frames(rows)
+    raw = bytearray(layout.catalogue.read_bytes())
+    for page in range(3 * 4096, len(raw), 4096):
+        raw[page : page + 600] = b"\xa5" * 600
+    layout.catalogue.write_bytes(raw)
+    with open_catalogue(layout) as second:
+        assert len(second.frames()) == 39
+    assert layout.catalogue.with_suffix(".broken").exists()
+
+
+def test_a_database_of_another_program_is_moved_aside(layout: Layout) -> None:
+    layout.hidden.mkdir()
+    with sqlite3.connect(layout.catalogue) as base:
+        base.execute("CREATE TABLE frames (a)")
+    base.close()
+    with open_catalogue(layout) as opened:
+        assert opened.frames() == []
+
+
 # --- other programs' frames -------------------------------------------------------------------------------------------
 
 
@@ -226,7 +249,26 @@ def test_exposures_of_other_programs_differ_a_little_within_a_set(tmp_path: Path
         foreign(tmp_path / "f" / f"d{n}.fits", "DARK", EXPTIME=5.0 + 0.0002 * n)
     index_folder(catalogue, tmp_path / "f")
     assert [s.count for s in catalogue.sets()] == [3]
-    assert all(Path(row.path).is_absolute() for row in catalogue.frames())
+    assert {row.path for row in catalogue.frames()} == {"f/d0.fits", "f/d1.fits", "f/d2.fits"}
+
+
+def test_frames_outside_the_root_are_kept_by_their_whole_path(
+    tmp_path_factory: pytest.TempPathFactory, layout: Layout, catalogue: Catalogue
+) -> None:
+    path = foreign(tmp_path_factory.mktemp("elsewhere") / "d.fits", "DARK")
+    index_folder(catalogue, path.parent)
+    (row,) = catalogue.frames()
+    assert Path(row.path).is_absolute()
+    assert layout.absolute(row.path) == path
+
+
+def test_indexing_our_own_folders_does_not_make_our_frames_foreign(layout: Layout, catalogue: Catalogue) -> None:
+    row = take(layout, 1)
+    catalogue.add_frame(row)
+    foreign(layout.darks / "bought.fits", "DARK")
+    report = index_folder(catalogue, layout.root)
+    assert (report.indexed, report.known) == (1, 1)
+    assert catalogue.frame(row.path) == row
 
 
 def test_the_longitude_decides_the_night(tmp_path: Path, catalogue: Catalogue) -> None:
