@@ -7,8 +7,6 @@ from services.errors import meaning
 from services.events import Event, EventName
 
 Data = Mapping[str, Any]
-EVERY = 10
-"""A stored frame gets a line when its number is a multiple of this; progress bars show each."""
 
 
 def sentence(event: Event) -> str | None:
@@ -18,12 +16,10 @@ def sentence(event: Event) -> str | None:
 
 
 def title(data: Data) -> str:
-    """Return the name of a group: "flat L", "dark 5 s", "bias"."""
+    """Return the name of a group: "flat L", "dark 5 s", "bias"; whatever filter stands before a dark."""
     kind = str(data.get("kind", "")).lower()
-    parts = [kind, str(data.get("filter") or "")]
-    if kind == "dark":
-        parts.append(seconds(data.get("exposure_us")))
-    return " ".join(part for part in parts if part)
+    detail = {"flat": data.get("filter"), "dark": seconds(data.get("exposure_us"))}.get(kind)
+    return f"{kind} {detail}" if detail else kind
 
 
 def seconds(exposure_us: int | None) -> str:
@@ -54,7 +50,7 @@ def _group_started(data: Data) -> str:
         "" if data.get("set_temp_c") is None else _celsius(data["set_temp_c"]),
     ]
     shown = ", ".join(part for part in settings if part)
-    there = f", {data['have']} there already" if data.get("have") else ""
+    there = f", {data['have']} of them there" if data.get("have") else ""
     return f"{title(data)}: {data.get('wanted')} wanted{there}{f' ({shown})' if shown else ''}"
 
 
@@ -65,11 +61,9 @@ def _group_finished(data: Data) -> str:
     return f"{title(data)}: {data.get('status')}, {data.get('accepted')} kept{refused}{why}"
 
 
-def _frame_stored(data: Data) -> str | None:
-    number, wanted = data.get("frame_no") or 0, data.get("wanted")
-    if number % EVERY and number != wanted:
-        return None
-    return f"{title(data)}: {number}/{wanted}, level {data.get('level_adu', 0):.0f} ADU{_at(data.get('ccd_temp_c'))}"
+def _frame_stored(data: Data) -> str:
+    level, celsius = _adu(data.get("level_adu")), data.get("ccd_temp_c")
+    return f"{title(data)}: frame {data.get('frame_no')}, {level}{'' if celsius is None else f', {_celsius(celsius)}'}"
 
 
 def _frame_refused(data: Data) -> str:
@@ -78,17 +72,15 @@ def _frame_refused(data: Data) -> str:
 
 
 def _adjusted(data: Data) -> str:
-    lamp = _lamp(data)
-    return (
-        f"flat {data.get('filter') or ''}: test {data.get('attempt')}, {seconds(data.get('exposure_us'))}{lamp}: "
-        f"{data.get('level_adu', 0):.0f} ADU, wanted {data.get('target_adu', 0):.0f}"
-    ).replace("flat :", "flat:")
+    exposure = f"{seconds(data.get('exposure_us'))}{_lamp(data)}"
+    level, target = _adu(data.get("level_adu")), _adu(data.get("target_adu"))
+    return f"{title({**data, 'kind': 'flat'})}: test {data.get('attempt')}, {exposure}: {level}, wanted {target}"
 
 
 def _settled(data: Data) -> str:
-    name = f"flat {data['filter']}" if data.get("filter") else "flat"
-    exposure = seconds(data.get("exposure_us"))
-    return f"{name}: {exposure}{_lamp(data)} gives {data.get('level_adu', 0):.0f} ADU ({data.get('attempts')} tests)"
+    exposure = f"{seconds(data.get('exposure_us'))}{_lamp(data)}"
+    tests = data.get("attempts")
+    return f"{title({**data, 'kind': 'flat'})}: {exposure} gives {_adu(data.get('level_adu'))} after {tests} tests"
 
 
 def _stable(data: Data) -> str:
@@ -125,8 +117,8 @@ def _warning(data: Data) -> str:
 
 def _device(what: str) -> Callable[[Data], str]:
     def tell(data: Data) -> str:
-        parts = [str(data.get("device", "device")), what, str(data.get("name") or data.get("detail") or "")]
-        return " ".join(part for part in parts if part)
+        more = data.get("device_name") or data.get("detail")
+        return f"{data.get('device', 'device')} {what}{f': {more}' if more else ''}"
 
     return tell
 
@@ -142,10 +134,6 @@ def _lamp(data: Data) -> str:
 
 def _celsius(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1f} °C"
-
-
-def _at(value: float | None) -> str:
-    return "" if value is None else f", {value:.1f} °C"
 
 
 def _adu(value: float | None) -> str:

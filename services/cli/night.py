@@ -82,7 +82,7 @@ def execute(request: Request) -> int:
     wake = threading.Event()
     restore = install_signal_handlers(wake)
     try:
-        with _shown(request, loaded, options) as shown:
+        with _shown(request, loaded, options, wake) as shown:
             result = run(loaded, shown, wake)
     finally:
         restore()
@@ -116,7 +116,9 @@ def until_time(text: str, now: datetime) -> datetime:
 
 
 @contextmanager
-def _shown(request: Request, loaded: "LoadedConfig", options: "RunOptions") -> "Iterator[RunOptions]":
+def _shown(
+    request: Request, loaded: "LoadedConfig", options: "RunOptions", wake: threading.Event
+) -> "Iterator[RunOptions]":
     """Open the log and the display, and give the options what listens and asks; a dry run writes and shows nothing."""
     if options.dry_run:
         yield options
@@ -126,7 +128,7 @@ def _shown(request: Request, loaded: "LoadedConfig", options: "RunOptions") -> "
 
     _open_log(request, loaded)
     display = Bars() if is_terminal(sys.stdout) and not request.debug else Lines(sys.stdout)
-    ask = asker(no_confirm=request.no_confirm, quiet=display.still)
+    ask = asker(no_confirm=request.no_confirm, wake=wake, quiet=display.still)
     try:
         with display.showing():
             yield replace(options, ask=ask, listeners=(display, _log_event))

@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 from typing import Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from services.cli.narration import cooling, sentence, title
 from services.events import Event, EventName
 
+FRAMES_EVERY = 10
+"""Plain lines tell of each frame whose number is a multiple of it; bars show every one."""
 COOLING_EVERY = timedelta(minutes=1)
 """Of the run's own time: how often plain lines tell where the cooling stands."""
 
@@ -40,9 +42,7 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         """Print a line."""
-        if event.name is EventName.COOLING_CHANGED and not self._due(event.at):
-            return
-        text = sentence(event)
+        text = sentence(event) if self._is_due(event) else None
         if text is not None:
             print(_timed(event, text), file=self._stream, flush=True)
 
@@ -56,10 +56,13 @@ class Lines:
         """Need nothing."""
         yield
 
-    def _due(self, at: datetime) -> bool:
-        if self._cooling_at is not None and at - self._cooling_at < COOLING_EVERY:
-            return False
-        self._cooling_at = at
+    def _is_due(self, event: Event) -> bool:
+        if event.name is EventName.FRAME_STORED:
+            return int(event.data.get("frame_no") or 0) % FRAMES_EVERY == 0
+        if event.name is EventName.COOLING_CHANGED:
+            if self._cooling_at is not None and event.at - self._cooling_at < COOLING_EVERY:
+                return False
+            self._cooling_at = event.at
         return True
 
 
@@ -76,7 +79,7 @@ class Bars:
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[shown]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=console or Console(highlight=False, markup=False),
             transient=True,
@@ -84,6 +87,8 @@ class Bars:
         self._run: TaskID | None = None
         self._group: TaskID | None = None
         self._cooling: TaskID | None = None
+        self._wanted = 0
+        self._warmest = 0.0
         self._moves: dict[EventName, Callable[[Event], None]] = {
             EventName.PROGRESS: self._overall,
             EventName.GROUP_STARTED: self._begin_group,
@@ -121,22 +126,30 @@ class Bars:
     def _overall(self, event: Event) -> None:
         done, wanted = event.data.get("done", 0), event.data.get("wanted", 0)
         if self._run is None:
-            self._run = self._progress.add_task("all frames", total=wanted)
-        self._progress.update(self._run, completed=done, total=wanted)
+            self._run = self._progress.add_task("all frames", shown="")
+        self._progress.update(self._run, completed=done, total=wanted, shown=f"{done}/{wanted}")
 
     def _begin_group(self, event: Event) -> None:
         self._end_group(event)
-        total, have = event.data.get("wanted"), event.data.get("have") or 0
-        self._group = self._progress.add_task(title(event.data), total=total, completed=have)
+        self._wanted, have = event.data.get("wanted") or 0, event.data.get("have") or 0
+        self._group = self._progress.add_task(title(event.data), total=self._wanted, shown=f"{have}/{self._wanted}")
+        self._progress.update(self._group, completed=have)
 
     def _advance_group(self, event: Event) -> None:
         if self._group is not None:
-            self._progress.update(self._group, completed=event.data.get("frame_no") or 0)
+            number = event.data.get("frame_no") or 0
+            self._progress.update(self._group, completed=number, shown=f"{number}/{self._wanted}")
 
     def _show_cooling(self, event: Event) -> None:
+        now, target = event.data.get("ccd_temp_c"), event.data.get("target_c")
+        if now is None or target is None:
+            return
         if self._cooling is None:
-            self._cooling = self._progress.add_task("", total=None)
-        self._progress.update(self._cooling, description=cooling(event.data))
+            self._warmest = now
+            self._cooling = self._progress.add_task("", shown="", total=None)
+        way = abs(self._warmest - target)
+        done = max(0.0, way - abs(now - target))
+        self._progress.update(self._cooling, description=cooling(event.data), total=way or None, completed=done)
 
     def _end_group(self, _event: Event) -> None:
         if self._group is not None:

@@ -10,12 +10,16 @@ _YES = frozenset({"", "y", "yes"})
 _NO = frozenset({"n", "no", "q", "quit"})
 
 
-def asker(*, no_confirm: bool, quiet: Callable[[], AbstractContextManager[None]]) -> Callable[[str], bool] | None:
+def asker(
+    *, no_confirm: bool, wake: threading.Event, quiet: Callable[[], AbstractContextManager[None]]
+) -> Callable[[str], bool] | None:
     """Return what asks and tells whether to go on, or None when nobody is there to answer.
 
     Parameters
     ----------
     no_confirm : bool
+    wake : threading.Event
+        Set when the run shall end: nothing is asked any more.
     quiet : callable
         Keeps the display still while a question stands on the terminal.
     """
@@ -24,7 +28,7 @@ def asker(*, no_confirm: bool, quiet: Callable[[], AbstractContextManager[None]]
 
     def ask(text: str) -> bool:
         with quiet(), _interruptible():
-            return confirmed(text)
+            return not wake.is_set() and confirmed(text)
 
     return ask
 
