@@ -11,7 +11,12 @@ import pytest
 import yaml
 
 from calibration.errors import FrameCode, GroupCode
-from calibration.frames import CaptureRequest, Cover, FrameKind, FrameResult, Purpose
+from calibration.frames import CaptureRequest, Cover, FrameKind, FrameResult, GroupStatus, Limits, Purpose
+from calibration.plans.bias import bias_plan
+from calibration.plans.dark import dark_plan
+from calibration.plans.detector import CameraFacts, Lamp, measure_detector
+from calibration.plans.flat import flat_plan
+from calibration.plans.settings import Darkness, ExposureState, FlatSettings, PanelSettings
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
@@ -251,3 +256,42 @@ def test_a_simulated_night_begins_after_the_newest_frame(tmp_path: Path) -> None
     newest = datetime.now(UTC) + timedelta(days=400)
     with open_observatory(loaded, newest_obs=newest) as observatory:
         assert observatory.clock.now() >= newest + timedelta(seconds=60)
+
+
+def test_the_real_plans_find_a_flats_exposure_and_take_the_darks_that_match(tmp_path: Path) -> None:
+    state = ExposureState(gain=26, offset=25)
+    darkness = Darkness(cover=Cover.CLOSED)
+    panel = PanelSettings(max_brightness=255, cover=Cover.CLOSED)
+    flats = FlatSettings(num_flats=6)
+    with night(tmp_path, rate=60.0) as here, here.session() as session:
+        info = session.camera_info
+        facts = CameraFacts(
+            exposure_min_us=round(info.exposure_min_s * 1e6),
+            exposure_max_us=round(info.exposure_max_s * 1e6),
+            max_adu=info.max_adu,
+        )
+        lamp = Lamp(brightness=255, filter="L", cover=Cover.CLOSED)
+        detector = session.run(measure_detector(state, facts, darkness, lamp=lamp))
+        biases = session.run(
+            bias_plan(
+                state, exposure_us=1000, count=6, have=0, darkness=darkness, limits=Limits(), set_id="b", discard=1
+            )
+        )
+        taken = {
+            name: session.run(flat_plan(flats, detector, state, filter=name, panel=panel, set_id=f"f-{name}"))
+            for name in ("R", "Ha")
+        }
+        times = {outcome.exposure_us for outcome in taken.values() if outcome.exposure_us is not None}
+        known = replace(darkness, bias_adu=detector.bias_adu)
+        darks = [
+            session.run(
+                dark_plan(state, exposure_us=us, count=4, darkness=known, limits=Limits(), set_id=f"d{us}", wait_s=60.0)
+            )
+            for us in sorted(times)
+        ]
+        levels = [row.level_adu for row in here.catalogue.frames(kind=FrameKind.FLAT)]
+    assert biases.status is GroupStatus.COMPLETE
+    assert {name: outcome.status for name, outcome in taken.items()} == dict.fromkeys(taken, GroupStatus.COMPLETE)
+    assert all(outcome.status is GroupStatus.COMPLETE for outcome in darks)
+    middle = detector.target_adu(0.5)
+    assert all(level is not None and abs(level - middle) < 0.1 * middle for level in levels)
