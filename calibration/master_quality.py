@@ -141,21 +141,24 @@ def statistics(
 
 
 def shape_of(smooth: Background) -> dict[str, float]:
-    """Return the large-scale shape of a master: corners over centre, and the greatest difference of its nine parts."""
-    parts = [
-        [float(np.median(part)) for part in np.array_split(strip, min(3, strip.shape[1]), axis=1)]
-        for strip in np.array_split(smooth.boxes, min(3, smooth.boxes.shape[0]), axis=0)
-    ]
-    levels = np.array(parts)
-    corners = np.array([levels[0, 0], levels[0, -1], levels[-1, 0], levels[-1, -1]])
-    centre = levels[levels.shape[0] // 2, levels.shape[1] // 2]
+    """Return the large-scale shape of a master: its outermost corners over its centre, and the range of nine parts."""
+    fine, coarse = _parts(smooth, 7), _parts(smooth, 3)
+    corners = np.array([fine[0, 0], fine[0, -1], fine[-1, 0], fine[-1, -1]])
+    centre = fine[fine.shape[0] // 2, fine.shape[1] // 2]
     ratio = float(corners.mean() / centre) if centre else float("nan")
-    return {"corner_centre_ratio": ratio, "gradient_adu": float(levels.max() - levels.min())}
+    return {"corner_centre_ratio": ratio, "gradient_adu": float(coarse.max() - coarse.min())}
+
+
+def _parts(smooth: Background, number: int) -> NDArray[np.float64]:
+    """Return the medians of number x number parts of the background (of an odd number of boxes where they are few)."""
+    rows, columns = (min(number, size - 1 + size % 2) for size in smooth.boxes.shape)
+    strips = np.array_split(smooth.boxes, rows, axis=0)
+    return np.array([[np.median(part) for part in np.array_split(strip, columns, axis=1)] for strip in strips])
 
 
 def pattern_of(sketch: Sketch, smooth: Background) -> dict[str, float]:
     """Return how much whole rows and whole columns stand out, in ADU (robust sigma of their means)."""
-    residual = sketch.planes.mean - smooth.rows(0, sketch.height, sketch.stride)[: len(sketch.planes.mean)]
+    residual = sketch.planes.mean - smooth.rows(0, sketch.height, sketch.stride)
     reach = 5 * clipped(residual)[2]
     residual = np.where(np.abs(residual) <= reach, residual, 0.0)  # single hot pixels are no pattern
     return {
@@ -175,13 +178,25 @@ def dust_shadows(sketch: Sketch) -> int:
     whole = np.nan_to_num(
         sketch.planes.mean[: height * down, : width * side], nan=float(np.nanmedian(sketch.planes.mean))
     )
-    small = np.median(whole.reshape(height, down, width, side).swapaxes(1, 2).reshape(height, width, -1), axis=2)
-    smooth = ndimage.gaussian_filter(small, 12.0, mode="nearest")
-    ratio = ndimage.gaussian_filter(small, 1.0, mode="nearest") / np.maximum(smooth, 1e-6) - 1.0
+    small: NDArray[np.float64] = np.median(
+        whole.reshape(height, down, width, side).swapaxes(1, 2).reshape(height, width, -1), axis=2
+    ).astype(np.float64)
+    flat = small / np.maximum(_large_scale(small), 1e-6)
+    ratio = ndimage.gaussian_filter(flat, 1.0, mode="nearest") - ndimage.gaussian_filter(flat, 12.0, mode="nearest")
     dips = ratio < -max(0.005, 5 * clipped(ratio)[2])
     labels, number = ndimage.label(dips)
     sizes = np.bincount(labels.ravel(), minlength=number + 1)[1:]
     return int((sizes >= 4).sum())
+
+
+def _large_scale(small: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a polynomial of the 4th degree in x and y through an image: what vignetting and gradients look like."""
+    y, x = (np.linspace(-1, 1, size) for size in small.shape)
+    terms = [np.outer(y**i, x**j) for i in range(5) for j in range(5 - i)]
+    design = np.stack([term.ravel() for term in terms], axis=1)
+    few = slice(None, None, max(1, small.size // 20_000))
+    found = np.linalg.lstsq(design[few], small.ravel()[few], rcond=None)[0]
+    return np.asarray((design @ found).reshape(small.shape), np.float64)
 
 
 def judge(kind: FrameKind, found: dict[str, Any], *, designed: float = 0.0) -> tuple[Verdict, ...]:

@@ -163,18 +163,22 @@ class Background:
         return np.asarray(self.columns[low] * (1 - part) + self.columns[high] * part, np.float32)
 
 
-def background(sketch: Sketch, *, box: int = 64) -> Background:
-    """Return the background of a master in boxes of about `box` pixels (smaller ones for small images)."""
-    rows, width = sketch.planes.mean.shape
+def background(sketch: Sketch, values: F32 | None = None, *, box: int = 64) -> Background:
+    """Return the background of a master in boxes of about `box` pixels (smaller ones for small images).
+
+    `values`, of the sketch's shape, are MEAN unless something else of the master is asked for.
+    """
+    plane = sketch.planes.mean if values is None else values
+    rows, width = plane.shape
     side = max(8, min(box, sketch.height // 4, width // 4))
     edges_y = _edges(rows, max(1, side // sketch.stride))
     edges_x = _edges(width, side)
     boxes = np.empty((len(edges_y) - 1, len(edges_x) - 1), np.float32)
     for i, (y0, y1) in enumerate(pairwise(edges_y)):
-        strip = sketch.planes.mean[y0:y1]
+        strip = plane[y0:y1]
         for j, (x0, x1) in enumerate(pairwise(edges_x)):
-            values = strip[:, x0:x1]
-            good = values[np.isfinite(values)]
+            part = strip[:, x0:x1]
+            good = part[np.isfinite(part)]
             boxes[i, j] = np.median(good) if good.size else np.nan
     boxes[~np.isfinite(boxes)] = np.nanmedian(boxes) if np.isfinite(boxes).any() else 0.0
     centres_x = (edges_x[1:] + edges_x[:-1] - 1) / 2
@@ -206,14 +210,13 @@ class Thresholds:
     ----------
     kind : FrameKind
     background : Background
+        Of MEAN.
+    noise : Background
+        Of the standard deviation of a sample: glow and vignetting change it over the frame.
     hot_adu : float
         Biases and darks: excess over the background; flats: unused.
-    noise_adu : float
-        Typical standard deviation of a sample.
     noise_limit : float
         A pixel is NOISY beyond this multiple of the noise it should have.
-    level : float
-        Typical value of the background.
     samples, factor : int, float
         Frames, and c of ``SIGMA = c s / √COUNT``.
     gain_e_adu : float, optional
@@ -222,10 +225,9 @@ class Thresholds:
 
     kind: FrameKind
     background: Background
+    noise: Background
     hot_adu: float
-    noise_adu: float
     noise_limit: float
-    level: float
     samples: int
     factor: float
     gain_e_adu: float | None = None
@@ -237,19 +239,17 @@ def thresholds(
     """Return what flags the pixels of a master of `samples` frames.
 
     The hot threshold is 8 robust sigmas of the master about its background. The noise limit is 1.5 times the typical
-    noise plus 5 standard errors of a standard deviation of so few samples, ``1 / √(2 (n - 1))``.
+    noise nearby plus 5 standard errors of a standard deviation of so few samples, ``1 / √(2 (n - 1))``.
     """
     smooth = background(sketch)
-    residual = sketch.planes.mean - smooth.rows(0, sketch.height, sketch.stride)[: len(sketch.planes.mean)]
-    spread = clipped(residual)[2]
+    residual = sketch.planes.mean - smooth.rows(0, sketch.height, sketch.stride)
     scatter = 5.0 / np.sqrt(2.0 * max(samples - 1, 1))
     return Thresholds(
         kind=kind,
         background=smooth,
-        hot_adu=HOT_SIGMAS * spread,
-        noise_adu=clipped(deviation(sketch.planes.sigma, sketch.planes.count, factor))[0],
+        noise=background(sketch, deviation(sketch.planes.sigma, sketch.planes.count, factor)),
+        hot_adu=HOT_SIGMAS * clipped(residual)[2],
         noise_limit=1.5 + float(scatter),
-        level=float(np.median(smooth.boxes)),
         samples=samples,
         factor=factor,
         gain_e_adu=None if noise is None else noise.gain_e_adu,
@@ -284,19 +284,17 @@ def flag_rows(rows: BandPlanes, start: int, limits: Thresholds) -> U8:
     flags = rows.mask.copy()
     flags[hot] |= np.uint8(MaskBit.HOT)
     flags[dead] |= np.uint8(MaskBit.DEAD)
-    flags[_noisy(rows, smooth, hot, limits)] |= np.uint8(MaskBit.NOISY)
+    flags[_noisy(rows, start, mean - smooth, hot, limits)] |= np.uint8(MaskBit.NOISY)
     return flags
 
 
-def _noisy(rows: BandPlanes, smooth: F32, hot: NDArray[np.bool_], limits: Thresholds) -> NDArray[np.bool_]:
+def _noisy(rows: BandPlanes, start: int, excess: F32, hot: NDArray[np.bool_], limits: Thresholds) -> NDArray[np.bool_]:
     s = deviation(rows.sigma, rows.count, limits.factor)
-    variance = np.full(s.shape, limits.noise_adu**2, np.float32)
-    if limits.kind is FrameKind.FLAT:
-        variance *= np.maximum(smooth / max(limits.level, 1e-6), 0.05)  # shot noise follows the light
-    elif limits.gain_e_adu is not None:
-        variance += np.maximum(rows.mean - smooth, 0.0) / np.float32(limits.gain_e_adu)
+    variance = limits.noise.rows(start, start + len(s)) ** 2
     judged = np.isfinite(s) & (limits.samples > 2)
-    if limits.kind is not FrameKind.FLAT and limits.gain_e_adu is None:
+    if limits.gain_e_adu is not None:
+        variance += np.maximum(excess, 0.0) / np.float32(limits.gain_e_adu)
+    elif limits.kind is not FrameKind.FLAT:
         judged &= ~hot
     return np.asarray(judged & (s > limits.noise_limit * np.sqrt(variance)), np.bool_)
 
