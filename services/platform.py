@@ -126,8 +126,9 @@ def raise_open_file_limit(wanted: int = 4096) -> int:
 def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
     """Let SIGINT and SIGTERM (Windows: Ctrl-C, Ctrl-Break) set `wake`; return a function that restores what was there.
 
-    The second signal gets the default handling back, so that an impatient user still ends a program that hangs. Only
-    the main thread can install handlers: elsewhere nothing is done.
+    After a second signal the handling that was there before is back, so that a third one ends a program that hangs;
+    two in a row, as impatient users send them, still leave panel and cover as they should be. Only the main thread can
+    install handlers: elsewhere nothing is done.
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None

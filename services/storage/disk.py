@@ -270,7 +270,7 @@ class _CountedStream(RealStream):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing a `RecordingDisk` did: `create|write|fsync|rename|replace|remove|mkdir|fsync_folder`."""
+    """One thing a `RecordingDisk` did: `create|write|fsync|rename|replace|remove|fsync_folder`."""
 
     action: str
     path: Path

@@ -114,13 +114,17 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk | None = None) -> Ado
 
 
 def rebuild(catalogue: Catalogue, layout: Layout) -> AdoptReport:
-    """Empty the index and fill it from headers, sidecars and journals; marks of bad frames are kept by their pixels.
+    """Empty the index and fill it from headers, sidecars and journals.
 
-    Foreign frames outside our folders must be indexed again (`index_folder`).
+    Foreign frames are read again where they were; marks of bad frames are kept by their pixels. Both are lost with a
+    catalogue that cannot be read.
     """
     bad = {row.pixel_sha256 for row in catalogue.frames(flag=Flag.BAD)}
+    foreign = [layout.absolute(row.path) for row in catalogue.frames(origin=Origin.FOREIGN)]
     catalogue.clear()
     report = adopt(catalogue, layout)
+    again = _index(catalogue, (path for path in foreign if path.is_file()), layout)
+    report = replace(report, adopted=report.adopted + again.indexed, problems=report.problems + again.problems)
     catalogue.set_flag(Flag.BAD, paths=[row.path for row in catalogue.frames() if row.pixel_sha256 in bad])
     for journal in sorted((layout.hidden / "events").glob("*.jsonl")):
         _replay(catalogue, journal)
@@ -149,11 +153,17 @@ def index_folder(
         Truncated, unreadable and unusable files are in `problems`, not raised.
     """
     layout = layout or Layout(catalogue.path.absolute().parents[1])
+    return _index(catalogue, _fits_files((folder,)), layout, longitude_deg)
+
+
+def _index(
+    catalogue: Catalogue, files: Iterable[Path], layout: Layout, longitude_deg: float | None = None
+) -> IndexReport:
     known = {row.path: row for row in catalogue.frames()}
     rows: list[FrameRow] = []
     problems: list[Problem] = []
     unchanged = 0
-    for path in _fits_files((folder,)):
+    for path in files:
         name = layout.relative(path)
         if (name in known and known[name].origin is Origin.OWN) or _unchanged(known.get(name), path):
             unchanged += 1

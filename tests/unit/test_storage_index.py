@@ -277,6 +277,18 @@ def test_the_longitude_decides_the_night(tmp_path: Path, catalogue: Catalogue) -
     assert catalogue.frames()[0].night == "2026-02-02"
 
 
+def test_a_rebuild_reads_foreign_frames_again_where_they_were(
+    tmp_path_factory: pytest.TempPathFactory, layout: Layout, catalogue: Catalogue
+) -> None:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    kept, gone = foreign(folder / "d.fits", "DARK"), foreign(folder / "e.fits", "DARK")
+    index_folder(catalogue, folder)
+    before = catalogue.frame(kept.as_posix())
+    gone.unlink()
+    assert rebuild(catalogue, layout).adopted == 1
+    assert catalogue.frames() == [before]
+
+
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path, catalogue: Catalogue) -> None:
     assert index_folder(catalogue, tmp_path / "none").indexed == 0
 
