@@ -7,18 +7,21 @@ refused at StartExposure. ImageReady is true only when the time is over *and* th
 import json
 import math
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 from drivers.base import CameraStates, SensorType
+from drivers.simulator.cooling import CoolingMembers
 from drivers.simulator.darkroom import Darkroom
 from drivers.simulator.device import Device, World, Writer, in_range, iso, number, truth, whole
-from drivers.simulator.errors import AscomError, ErrorNumber, invalid_operation, invalid_value, not_implemented
-from drivers.simulator.exposing import Exposing, Exposures, Pixels, ready
+from drivers.simulator.errors import AscomError, ErrorNumber, invalid_operation, not_implemented
+from drivers.simulator.exposing import Exposing, Exposures, Pixels
 from drivers.simulator.faults import DeviceKind, FaultKind
 from drivers.simulator.maps import generator
 from drivers.simulator.sensor import Conditions
 from drivers.simulator.settings import Setting
+from drivers.simulator.subframe import Subframe
 
 CLOCK_ACTION = "nightcal:clock"
 _DAY_S = 86_400
@@ -49,19 +52,16 @@ class SimulatedCamera(Device):
         self.offset = Setting("Offset", self._p.offset)
         self._hidden_gain: int | None = None
         self._mode = 0
-        self._bin = [1, 1]
-        self._start = [0, 0]
-        self._num = [self._p.width, self._p.height]
+        self.subframe = Subframe(self._p, self._on_mode)
+        self._cooling = CoolingMembers(world, self.exposures.intervene)
         self._exposing: Exposing | None = None
         self._failed = False
         self._image: Pixels | None = None
         self._last: Exposing | None = None
         self._previous: Pixels | None = None
         self._fresh = True
-        self._frozen_c: float | None = None
         self._add_facts()
         self._add_settings()
-        self._add_cooling()
         self._add_exposing()
 
     def actions(self) -> dict[str, Callable[[str], str]]:
@@ -86,19 +86,19 @@ class SimulatedCamera(Device):
 
     def on_connect(self) -> None:
         """Come up with a full unbinned frame; the next exposure is a first one."""
-        self._bin, self._start, self._num = [1, 1], [0, 0], [self._p.width, self._p.height]
-        self._fresh = True
+        self.subframe.reset()
+        self._on_mode()
 
-    def wait_rendered(self, seconds: float) -> None:
-        """Wait a little, in real time and without the lock, for a frame whose exposure is over.
+    def rendering(self) -> Future[Pixels] | None:
+        """Return the frame that is still computed though its exposure is over: it is worth waiting a little for.
 
-        A client on a fast clock then need not ask again and again while a frame is computed.
+        A client on a fast clock then need not ask again and again.
         """
         with self.world.lock:
             self.settle()
-            under_way = self._exposing
-        if under_way is not None and self.world.t_s() >= under_way.ready_s:
-            ready(under_way.frame, seconds)
+            late = self._exposing
+            overdue = late is not None and not late.never and self.world.t_s() >= late.ready_s
+            return late.frame if late is not None and overdue else None
 
     def image(self) -> Pixels:
         """Return the last frame, shape (y, x), for ImageArray."""
@@ -112,8 +112,7 @@ class SimulatedCamera(Device):
         """Let an exposure end whose time is over and whose frame is rendered."""
         super().settle()
         t, under_way = self.world.t_s(), self._exposing
-        lost = self.world.faults.lasting(FaultKind.COOLER_POWER_LOSS, t) is not None
-        self.world.cooler.supply(t, powered=not lost)
+        self._cooling.settle()
         if under_way is None or under_way.never or t < under_way.ready_s:
             return
         if under_way.error:
@@ -122,7 +121,8 @@ class SimulatedCamera(Device):
         self.exposures.check(under_way)
         if under_way.frame.done() or (under_way.stale and self._previous is not None):
             self._image = self.exposures.finish(under_way, self._previous)
-            self._previous, self._last, self._exposing = self._image, under_way, None
+            self._previous = self._image if self.world.params.faults else None  # only faults ask for it
+            self._last, self._exposing = under_way, None
 
     # --- facts ------------------------------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class SimulatedCamera(Device):
 
     def _bayer(self) -> bool:
         """Return whether the frame is a mosaic: binning mixes the colours."""
-        return self._p.colour and self._bin == [1, 1]
+        return self._p.colour and self.subframe.bins == [1, 1]
 
     def _bayer_offset(self, offset: int) -> int:
         if not self._bayer():
@@ -180,10 +180,8 @@ class SimulatedCamera(Device):
     # --- settings ---------------------------------------------------------------------------------------------------
 
     def _add_settings(self) -> None:
-        for axis, letter in enumerate("XY"):
-            self._add_geometry("Bin" + letter, axis, lambda: self._bin, self._set_bin)
-            self._add_geometry("Start" + letter, axis, lambda: self._start, self._set_start)
-            self._add_geometry("Num" + letter, axis, lambda: self._num, self._set_num)
+        self.readers |= self.subframe.readers() | self._cooling.readers()
+        self.writers |= self.subframe.writers() | self._cooling.writers()
         for what, setting in (("gain", self.gain), ("offset", self.offset)):
             self.readers |= {
                 what: setting.get,
@@ -197,26 +195,6 @@ class SimulatedCamera(Device):
         self.readers["readoutmodes"] = lambda: [m.name for m in self._p.readout_modes]
         self.writers["readoutmode"] = Writer((("ReadoutMode", whole),), self._set_mode)
 
-    def _add_geometry(
-        self, name: str, axis: int, pair: Callable[[], list[int]], put: Callable[[int, int], None]
-    ) -> None:
-        self.readers[name.lower()] = lambda: pair()[axis]
-        self.writers[name.lower()] = Writer(((name, whole),), lambda value: put(axis, value))
-
-    def _set_bin(self, axis: int, value: int) -> None:
-        in_range("BinX" if axis == 0 else "BinY", value, 1, self._p.max_bin)
-        self._fresh = True
-        if self._p.can_asymmetric_bin:
-            self._bin[axis] = value
-        else:
-            self._bin = [value, value]
-
-    def _set_start(self, axis: int, value: int) -> None:
-        self._start[axis] = value
-
-    def _set_num(self, axis: int, value: int) -> None:
-        self._num[axis] = value
-
     def _set_gain(self, value: int) -> None:
         t = self.world.t_s()
         wrong = self.world.faults.strikes(FaultKind.WRONG_GAIN, t)
@@ -228,15 +206,20 @@ class SimulatedCamera(Device):
 
     def _set_mode(self, value: int) -> None:
         in_range("ReadoutMode", value, 0, len(self._p.readout_modes) - 1)
-        self._fresh = self._fresh or value != self._mode
+        if value != self._mode:
+            self._on_mode()
         self._mode = value
         if self._p.mode_resets_gain:
             self.gain.reset()
             self.offset.reset()
 
+    def _on_mode(self) -> None:
+        """Know that the next frame is a first one: its level differs a little."""
+        self._fresh = True
+
     def _settings(self) -> Conditions:
         """Return what the settings make of the detector; time, light and temperature are filled in by `Exposures`."""
-        d, mode = self._p.detector, self._p.readout_modes[self._mode]
+        d, mode, frame = self._p.detector, self._p.readout_modes[self._mode], self.subframe
         gain = self.gain.value if self._hidden_gain is None else self._hidden_gain
         low, high = d.read_noise_low_gain_e, d.read_noise_high_gain_e
         level = d.pedestal_adu + mode.pedestal_adu + self._session_adu()
@@ -253,12 +236,12 @@ class SimulatedCamera(Device):
             saturation_adu=min(d.full_scale_adu, d.saturation_adu or math.inf),
             pedestal_adu=level + d.adu_per_offset * self.offset.value + d.adu_per_gain * gain,
             extra_adu=d.first_frame_adu if self._fresh else 0.0,
-            bin_x=self._bin[0],
-            bin_y=self._bin[1],
-            start_x=self._start[0],
-            start_y=self._start[1],
-            num_x=self._num[0],
-            num_y=self._num[1],
+            bin_x=frame.bins[0],
+            bin_y=frame.bins[1],
+            start_x=frame.start[0],
+            start_y=frame.start[1],
+            num_x=frame.num[0],
+            num_y=frame.num[1],
         )
 
     def conditions(self) -> Conditions:
@@ -273,55 +256,6 @@ class SimulatedCamera(Device):
             generator(self.world.params.seed, 6, night).standard_normal()
         )
 
-    # --- cooler -----------------------------------------------------------------------------------------------------
-
-    def _add_cooling(self) -> None:
-        c, cooler, now = self._p.cooler, self.world.cooler, self.world.t_s
-        self.readers["ccdtemperature"] = self._temperature_c
-        self.readers["setccdtemperature"] = lambda: cooler.set_point_c
-        self.readers["cooleron"] = lambda: cooler.on
-        self.readers["coolerpower"] = self._cooler_power
-        self.readers["heatsinktemperature"] = lambda: cooler.ambient_c(now()) + 0.08 * cooler.power_pct(now())
-        self.writers["setccdtemperature"] = Writer((("SetCCDTemperature", number),), self._aim)
-        self.writers["cooleron"] = Writer((("CoolerOn", truth),), self._switch)
-        if not c.has_temperature:
-            self.refuse("ccdtemperature")
-        if not c.can_set:
-            self.refuse("setccdtemperature", "cooleron", "heatsinktemperature")
-            self.refuse_put("setccdtemperature", ("SetCCDTemperature", number))
-            self.refuse_put("cooleron", ("CoolerOn", truth))
-        if not (c.can_set and c.can_get_power):
-            self.refuse("coolerpower")
-
-    def _temperature_c(self) -> float:
-        t = self.world.t_s()
-        lasting = self.world.faults.lasting
-        if lasting(FaultKind.TEMPERATURE_NAN, t) is not None:
-            return math.nan
-        implausible = lasting(FaultKind.TEMPERATURE_IMPLAUSIBLE, t)
-        if implausible is not None:
-            return implausible.amount
-        reading = self.world.cooler.reading_c(t)
-        if lasting(FaultKind.TEMPERATURE_FROZEN, t) is None:
-            self._frozen_c = None
-            return reading
-        if self._frozen_c is None:
-            self._frozen_c = reading
-        return self._frozen_c
-
-    def _cooler_power(self) -> float:
-        lost = self.world.faults.lasting(FaultKind.COOLER_POWER_LOSS, self.world.t_s())
-        return self.world.cooler.power_pct(self.world.t_s()) if lost is None else lost.amount
-
-    def _aim(self, celsius: float) -> None:
-        in_range("SetCCDTemperature", celsius, self._p.cooler.set_point_min_c, self._p.cooler.set_point_max_c)
-        self.world.cooler.aim(self.world.t_s(), celsius)
-        self.exposures.revision += 1
-
-    def _switch(self, on: bool) -> None:  # noqa: FBT001 - the ASCOM property is a boolean
-        self.world.cooler.switch(self.world.t_s(), on=on)
-        self.exposures.revision += 1
-
     # --- exposure ---------------------------------------------------------------------------------------------------
 
     def _add_exposing(self) -> None:
@@ -331,8 +265,6 @@ class SimulatedCamera(Device):
             "percentcompleted": self._percent,
             "lastexposureduration": lambda: self._last_exposure().conditions.exposure_s,
             "lastexposurestarttime": lambda: iso(self.world.utc(self._last_exposure().starts_s)),
-            "imagearray": self.image,
-            "imagearrayvariant": self.image,
         }
         self.writers |= {
             "startexposure": Writer((("Duration", number), ("Light", truth)), self._start_exposure),
@@ -368,24 +300,12 @@ class SimulatedCamera(Device):
             raise invalid_operation("An exposure is under way.")
         # a dark or bias may be shorter than ExposureMin, down to zero (ICamera.StartExposure)
         in_range("Duration", duration_s, self._p.exposure_min_s if light else 0.0, self._p.exposure_max_s)
-        self._check_subframe()
+        self.subframe.check()
         steps = round(duration_s / self._p.exposure_resolution_s) if self._p.exposure_resolution_s else 0
-        exact_s = steps * self._p.exposure_resolution_s if steps else duration_s
+        exact_s = round(steps * self._p.exposure_resolution_s, 9) if steps else duration_s
         self._failed, self._image = False, None
         self._exposing = self.exposures.begin(self._settings(), duration_s=exact_s, light=light)
         self._fresh = False
-
-    def _check_subframe(self) -> None:
-        size = (self._p.width, self._p.height)
-        for axis, letter in enumerate("XY"):
-            room = size[axis] // self._bin[axis]
-            start, num = self._start[axis], self._num[axis]
-            if not 0 <= start < room:
-                raise invalid_value(f"Start{letter}", start, f"it must be from 0 to {room - 1} at this binning")
-            if not 1 <= num <= room - start:
-                raise invalid_value(
-                    f"Num{letter}", num, f"it must be from 1 to {room - start} at this start and binning"
-                )
 
     def _abort(self) -> None:
         if not self._p.can_abort:

@@ -83,8 +83,8 @@ class DetectorParameters:
     bias_gradient_adu: float = 3.0
     drift_adu_per_c: float = 0.15
     drift_spread_adu_per_c: float = 0.006
-    dark_diffusion_e_s: float = 0.6
-    dark_depletion_e_s: float = 0.12
+    dark_diffusion_e_s: float = 0.8
+    dark_depletion_e_s: float = 0.15
     dark_spread: float = 0.4
     readout_dark_s: float = 0.2
     hot_fraction: float = 5e-4

@@ -7,9 +7,7 @@ between, or the exposure was stopped early, it is rendered again under what real
 
 from collections import deque
 from concurrent.futures import Future
-from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +83,10 @@ class Exposures:
             touch_up=next((f for kind in _TOUCH_UPS if (f := strike(kind, t)) is not None), None),
         )
 
+    def intervene(self) -> None:
+        """Know that something besides the scene changed what an exposure under way will be."""
+        self.revision += 1
+
     def stop(self, exposing: Exposing) -> None:
         """End one now; its frame is what it has got."""
         exposing.ends_s = min(exposing.ends_s, self._world.t_s())
@@ -142,11 +144,6 @@ class Exposures:
             leak_e=leak_e_s * seconds,
             filter=world.scene.filter_name((start_s + end_s) / 2),
         )
-
-
-def ready(frame: "Future[Any]", seconds: float) -> bool:
-    """Wait a little, in real time, for a rendering; return whether it is done."""
-    return not wait_for((frame,), timeout=seconds).not_done
 
 
 _TOUCH_UPS = (

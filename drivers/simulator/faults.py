@@ -28,6 +28,10 @@ class FaultKind(StrEnum):
     """The answer comes `value` real seconds late (default 3600)."""
     DROP = "drop"
     """The connection is cut before any answer."""
+    ANSWER_LOST = "answer_lost"
+    """The device does what was asked, then the connection is cut without an answer."""
+    GARBLED = "garbled"
+    """HTTP 200 with a text that is no JSON."""
     HTTP_500 = "http_500"
     """The server answers 500 with a text."""
     IMAGE_TRUNCATED = "image_truncated"
@@ -167,6 +171,11 @@ class Faults:
                     self._happened[i] += 1
                     return script
         return None
+
+    def happened(self, kind: FaultKind) -> int:
+        """Return how often faults of a kind have happened."""
+        with self._lock:
+            return sum(n for n, s in zip(self._happened, self._scripts, strict=True) if s.kind is kind)
 
     def lasting(self, kind: FaultKind, t_s: float) -> FaultScript | None:
         """Return the state of the world that a fault has brought about, if it lasts now; counts nothing."""

@@ -24,7 +24,7 @@ def image_bytes(pixels: Pixels, *, transmission: Transmission, client: int, serv
     dtype = _element_type(pixels, transmission)
     height, width = pixels.shape
     buffer = np.empty(HEADER.size + width * height * np.dtype(dtype).itemsize, np.uint8)
-    HEADER.pack_into(buffer, 0, 1, 0, client, server, HEADER.size, _INT32, _CODES[dtype], 2, width, height, 0)
+    HEADER.pack_into(buffer.data, 0, 1, 0, client, server, HEADER.size, _INT32, _CODES[dtype], 2, width, height, 0)
     _transpose(pixels, buffer[HEADER.size :].view(dtype).reshape(width, height))
     return buffer
 

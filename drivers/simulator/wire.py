@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -115,7 +116,10 @@ class Wire:
         try:
             device, member = self._addressed(request.path_params)
             broken = await self._broken(request, device.kind, member)
-            return broken or await self._served(request, device, member)
+            if broken is not None:
+                return broken
+            served = await self._served(request, device, member)
+            return _Cut() if self._strike(device.kind, member, (FaultKind.ANSWER_LOST,)) else served
         except BadRequest as error:
             return PlainTextResponse(str(error), 400)
 
@@ -139,7 +143,9 @@ class Wire:
             if member in _IMAGES:
                 return await self._image(request, device, member, ids)
             if member in _AFTER_A_FRAME:
-                await asyncio.to_thread(device.wait_rendered, _RENDER_WAIT_S)
+                late = device.rendering()
+                if late is not None:
+                    await asyncio.to_thread(wait, (late,), _RENDER_WAIT_S)
         return _answered(ids, lambda: device.read(member), value=True)
 
     def _ids(self, fields: Mapping[str, str], transaction: str, client: str) -> _Ids:
@@ -185,6 +191,8 @@ class Wire:
             return _Cut()
         if self._strike(kind, member, (FaultKind.HTTP_500,)):
             return PlainTextResponse(f"simulated failure of {request.url.path}", 500)
+        if self._strike(kind, member, (FaultKind.GARBLED,)):
+            return Response('{"Value": 12', media_type="application/json")
         return None
 
     async def _stopped_within(self, seconds: float) -> bool:
@@ -246,7 +254,7 @@ class _ImageResponse(Response):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         cut = self._fault if self._fault is not None and self._fault.kind is FaultKind.IMAGE_TRUNCATED else None
         last = len(self._buffer) if cut is None else int(len(self._buffer) * cut.amount)
-        view = memoryview(self._buffer)
+        view = self._buffer.data
         for first in range(0, last, _CHUNK):
             piece = view[first : min(last, first + _CHUNK)]
             await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -267,12 +275,12 @@ async def _cut(scope: Scope, *, flush: bool) -> None:
 
 
 def _malformed(buffer: NDArray[np.uint8], fault: FaultScript) -> NDArray[np.uint8]:
-    header = list(HEADER.unpack_from(buffer))
+    header = list(HEADER.unpack_from(buffer.data))
     if fault.kind is FaultKind.IMAGE_LYING_HEADER:
         header[8] = int(header[8] * fault.amount)
     elif fault.kind is FaultKind.IMAGE_BAD_TYPE:
         header[6] = 99
     elif fault.kind is FaultKind.IMAGE_SHORT:
         buffer = buffer[: HEADER.size + (len(buffer) - HEADER.size) // 2]
-    HEADER.pack_into(buffer, 0, *header)
+    HEADER.pack_into(buffer.data, 0, *header)
     return buffer
