@@ -235,7 +235,7 @@ def _first(request: CaptureRequest, tries: int) -> Plan[Taken]:
 
 
 def _like(first: FrameResult, limits: Limits) -> Limits:
-    """Return limits for the frames after the first: its level, within the same tolerance; a refusal ends the request."""
+    """Return limits for the frames after the first: its level within the same tolerance, and an end at a refusal."""
     limits = replace(limits, stop_early=True)
     if limits.pedestal_tolerance_adu is None:
         return limits

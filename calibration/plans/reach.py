@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from calibration.plans.detector import Detector
-from calibration.plans.ladder import middle, quantise, rungs, tidy
+from calibration.plans.ladder import middle, rungs, tidy
 from calibration.plans.settings import FlatSettings, PanelSettings
 
 SHORTEST_DIMMED_US = 200_000
@@ -34,7 +34,7 @@ class Reach:
     Attributes
     ----------
     low_us, high_us, resolution_us : int
-        Exposures allowed by user and camera.
+        Exposures allowed by user and camera; the limits are multiples of the resolution.
     window_us : (int, int)
         Preferred exposures where brightness adjusts.
     brightness : int, optional
@@ -82,12 +82,12 @@ class Reach:
 
     def shortest(self, setting: Setting) -> bool:
         """Whether no less light is possible."""
-        return setting.exposure_us <= self._keep(self.low_us) and (not self.max_brightness or setting.brightness == 1)
+        return setting.exposure_us <= self.low_us and (not self.max_brightness or setting.brightness == 1)
 
     def longest(self, setting: Setting) -> bool:
         """Whether no more light is possible."""
         full = not self.max_brightness or setting.brightness == self.max_brightness
-        return full and setting.exposure_us >= self._keep(self.high_us)
+        return full and setting.exposure_us >= self.high_us
 
     def _exact(self, dose: float, gamma: float) -> Setting:
         """Off the ladder: the exposure for the brightness that brings it nearest to the window."""
@@ -106,16 +106,14 @@ class Reach:
         return rungs(self.low_us, self.high_us, self.resolution_us)
 
     def _keep(self, exposure_us: float) -> int:
-        kept = tidy(min(max(exposure_us, self.low_us), self.high_us), self.resolution_us)
-        if kept < self.low_us:
-            kept += self.resolution_us
-        return quantise(self.high_us, self.resolution_us) if kept > self.high_us else kept
+        return min(max(tidy(exposure_us, self.resolution_us), self.low_us), self.high_us)
 
 
 def reach_of(settings: FlatSettings, detector: Detector, panel: PanelSettings | None) -> Reach:
     """Return what user, camera and panel allow together."""
-    low_us = max(settings.min_exposure_us, detector.exposure_min_us)
-    high_us = max(low_us, min(settings.max_exposure_us, detector.exposure_max_us))
+    step = max(1, detector.exposure_resolution_us)
+    low_us = -(-max(settings.min_exposure_us, detector.exposure_min_us) // step) * step
+    high_us = max(low_us, min(settings.max_exposure_us, detector.exposure_max_us) // step * step)
     window = (min(max(settings.window_us[0], low_us), high_us), min(max(settings.window_us[1], low_us), high_us))
     adjustable = panel is not None and panel.adjustable
     fixed = None
@@ -124,7 +122,7 @@ def reach_of(settings: FlatSettings, detector: Detector, panel: PanelSettings | 
     return Reach(
         low_us=low_us,
         high_us=high_us,
-        resolution_us=max(1, detector.exposure_resolution_us),
+        resolution_us=step,
         window_us=window,
         brightness=None if adjustable else fixed,
         max_brightness=panel.max_brightness if panel is not None and adjustable else 0,

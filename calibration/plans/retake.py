@@ -55,7 +55,7 @@ def take(request: CaptureRequest, wanted: int, *, refused: int = 0) -> Plan[Take
         # an answer without any frame is counted as a refusal, or a dead camera would be asked for ever
         refused += len(answer) - good or (0 if good else 1)
         results += answer
-        spoiled = 0 if good or not LIGHT_CODES & refusal_codes(answer).keys() else spoiled + 1
+        spoiled = (0 if good else spoiled) + bool(LIGHT_CODES & refusal_codes(answer[-1:]).keys())
     code = None if accepted >= wanted else _why(results)
     return Taken(accepted=accepted, refused=refused, code=code, results=results)
 
