@@ -18,7 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-WINDOWS = os.name == "nt"
+WINDOWS = sys.platform == "win32"
+"""Where a whole function differs, `sys.platform` is asked in place: type checkers follow that."""
 
 _seek_lock = threading.Lock()
 """Guards the seek + read twins: where there is no positioned call, the file's one position is shared by all threads."""
@@ -99,7 +100,7 @@ def pwrite(handle: int, data: bytes | bytearray | memoryview, offset: int) -> No
 
 def read_ahead(handle: int, offset: int, size: int) -> None:
     """Tell the system that these bytes are wanted soon; where it does not listen, nothing happens."""
-    if hasattr(os, "posix_fadvise"):
+    if sys.platform == "linux":
         with suppress(OSError):
             os.posix_fadvise(handle, offset, size, os.POSIX_FADV_WILLNEED)
 
@@ -109,10 +110,10 @@ def raise_open_file_limit(wanted: int = 4096) -> int:
 
     A stack of hundreds of frames is read from all of them at once. Windows' handles are not limited this way.
     """
-    try:
-        import resource
-    except ImportError:
+    if sys.platform == "win32":
         return wanted
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     aim = wanted if hard == unlimited else min(wanted, hard)
@@ -152,10 +153,10 @@ def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
 
 def lower_priority() -> None:
     """Let interactive programs and the camera's thread go first (master building in the background)."""
-    if WINDOWS:
+    if sys.platform == "win32":
         import ctypes
 
-        kernel = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
+        kernel = ctypes.windll.kernel32
         below_normal = 0x4000
         kernel.SetPriorityClass(kernel.GetCurrentProcess(), below_normal)
         return
@@ -203,7 +204,7 @@ def prepare_numba_cache(folder: Path) -> None:
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
 
 
-if hasattr(os, "preadv") and hasattr(os, "pwrite"):
+if sys.platform != "win32":
 
     def _read_some(handle: int, view: memoryview, offset: int) -> int:
         return os.preadv(handle, [view], offset)
