@@ -18,6 +18,7 @@ from calibration.plans.detector import CameraFacts, Lamp, measure_detector
 from calibration.plans.flat import flat_plan
 from calibration.plans.settings import Darkness, ExposureState, FlatSettings, PanelSettings
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
+from drivers.clock import SystemClock
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
 from services.config import loads
@@ -200,6 +201,21 @@ def test_unsafe_ends_the_run_dark_and_closed_within_seconds(tmp_path: Path) -> N
         here.observatory.camera.connect()
         assert here.observatory.camera.state().activity is CameraStates.IDLE
     assert here.count(EventName.SAFETY_UNSAFE) == 1
+
+
+def test_a_camera_that_hangs_in_a_download_does_not_keep_unsafe_from_being_acted_on(tmp_path: Path) -> None:
+    faults = (
+        {"kind": "stall", "device": "camera", "member": "imagearray"},
+        {"kind": "unsafe", "at_s": 40.0},
+    )
+    clock = SystemClock()
+    with night(tmp_path, rate=20.0, faults=faults) as here:
+        begun_s = clock.monotonic()
+        with pytest.raises(RunStopped) as caught, here.session() as session:
+            session.run(plan(FLAT))
+        assert caught.value.code is RunCode.UNSAFE
+        assert clock.monotonic() - begun_s < 20.0  # the download's own time-out is a minute
+        assert panel_state(here.observatory) == (CoverStatus.CLOSED, CalibratorStatus.OFF)
 
 
 def test_a_safety_monitor_that_hangs_is_unsafe_though_the_camera_works(tmp_path: Path) -> None:

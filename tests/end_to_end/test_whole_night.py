@@ -1,0 +1,98 @@
+"""From an empty folder to masters, as the guide says it; and once more, where nothing is left to do."""
+
+import re
+
+from astropy.io import fits
+
+
+def test_guides_command_gives_the_guides_tree(night, whole_files):
+    done = night.run("--step", "all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    tree = {re.sub(r"\d{8}_\d{6}", "STAMP", str(p.relative_to(night.root))) for p in night.root.rglob("*.fits")}
+    for filter_name in ("L", "Ha"):
+        assert f"flats/{filter_name}/flat_STAMP_001.fits" in tree
+    assert "darks/exp_0.001s/bias_STAMP_001.fits" in tree
+    for exposure in ("1.000", "2.000"):
+        assert f"darks/exp_{exposure}s/dark_STAMP_006.fits" in tree
+        assert f"master_frames/master_dark_{exposure}s_STAMP.fits" in tree
+    assert {"master_frames/master_bias_STAMP.fits", "master_frames/master_dark_0.001s_STAMP.fits"} <= tree
+    assert any(re.fullmatch(r"master_frames/master_flat_\d\.\d{3}s_Ha_STAMP.fits", name) for name in tree)
+    whole_files(night)
+
+
+def test_every_flat_has_darks_of_its_own_exposure(night):
+    assert night.run().returncode == 0
+    flats = {fits.getheader(p)["EXPTIME"] for p in night.frames("flat_*")}
+    darks = {fits.getheader(p)["EXPTIME"] for p in night.frames("dark_*")}
+    assert flats
+    assert flats <= darks
+    for master in (night.root / "master_frames").glob("master_flat_*.fits"):
+        header = fits.getheader(master)
+        assert header["FLATDARK"].lower().startswith("matched")
+        assert fits.getheader(night.root / "master_frames" / header["DARKFILE"])["EXPTIME"] == header["EXPTIME"]
+
+
+def test_second_run_takes_nothing_and_says_so(night):
+    assert night.run().returncode == 0
+    before = {p: p.stat().st_mtime_ns for p in night.root.rglob("*.fits")}
+    again = night.run()
+    assert again.returncode == 0
+    assert "nothing to take" in again.stdout
+    assert {p: p.stat().st_mtime_ns for p in night.root.rglob("*.fits")} == before
+
+
+def test_fresh_takes_everything_anew(night):
+    night.write({"flat_capture": {"filters": ["L"]}})
+    assert night.run("--darks-only").returncode == 0
+    first = night.counts()
+    assert night.run("--darks-only", "--fresh").returncode == 0
+    assert night.counts() == {name: 2 * count for name, count in first.items()}
+
+
+def test_steps_alone_make_up_the_whole(night):
+    assert night.run("--step", "flats").returncode == 0
+    assert set(night.counts()) == {"FLAT L", "FLAT Ha"}
+    assert night.run("--step", "darks").returncode == 0
+    assert {"BIAS 0.001", "DARK 1.000", "DARK 2.000"} <= set(night.counts())
+    assert not (night.root / "master_frames").exists()
+    assert night.run("--step", "masters").returncode == 0
+    masters = list((night.root / "master_frames").glob("*.fits"))
+    assert len(masters) == 2 + len({p.parent for p in night.frames("dark_*")}) + 2
+
+
+def test_dry_run_touches_nothing(night):
+    before = sorted(night.root.rglob("*"))
+    planned = night.run("--dry-run")
+    assert planned.returncode == 0
+    assert re.search(r"\b30 frames to take \(0 there\)", planned.stdout)
+    assert sorted(night.root.rglob("*")) == before
+    assert night.run().returncode == 0
+    assert "Nothing to take" in night.run("--dry-run").stdout
+
+
+def test_report_tells_what_was_planned_taken_and_built(night):
+    assert night.run().returncode == 0
+    report = night.report()
+    assert report["run"]["exit_code"] == 0
+    assert sum(g["accepted"] for g in report["groups"]) == len(night.frames())
+    assert {g["status"] for g in report["groups"]} == {"complete"}
+    assert len(report["frames"]) == len(night.frames())
+    assert all(m["statistics"] for m in report["masters"])
+    assert report["temperatures"]
+
+
+def test_headers_say_what_the_devices_reported(night):
+    assert night.run().returncode == 0
+    header = fits.getheader(night.frames("flat_*")[0])
+    assert header["BITPIX"] == 16
+    assert header["BZERO"] == 32768
+    assert header["SIMULATE"] is True
+    assert header["SET-TEMP"] == 5.0
+    assert abs(header["CCD-TEMP"] - 5.0) <= 0.5
+    assert header["PANELLVL"] >= 1
+    assert header["FILTER"] in {"L", "Ha"}
+    assert header["ROWORDER"] == "TOP-DOWN"
+    assert {"GAIN", "OFFSET", "READOUTM", "SETID", "RUNID", "NIGHT", "DATE-OBS", "DATE-END"} <= set(header)
+    dark = fits.getheader(night.frames("dark_*")[0])
+    assert dark["IMAGETYP"] == "DARK"
+    assert dark["COVER"].lower() == "closed"
