@@ -5,6 +5,7 @@ counts; nothing here decides whether a master is used, it only says `ok` or what
 """
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -141,19 +142,20 @@ def statistics(
 
 
 def shape_of(smooth: Background) -> dict[str, float]:
-    """Return the large-scale shape of a master: its outermost corners over its centre, and the range of nine parts."""
-    fine, coarse = _parts(smooth, 7), _parts(smooth, 3)
-    corners = np.array([fine[0, 0], fine[0, -1], fine[-1, 0], fine[-1, -1]])
-    centre = fine[fine.shape[0] // 2, fine.shape[1] // 2]
-    ratio = float(corners.mean() / centre) if centre else float("nan")
-    return {"corner_centre_ratio": ratio, "gradient_adu": float(coarse.max() - coarse.min())}
+    """Return the large-scale shape of a master: its corners over its centre, and the range of its nine parts.
 
-
-def _parts(smooth: Background, number: int) -> NDArray[np.float64]:
-    """Return the medians of number x number parts of the background (of an odd number of boxes where they are few)."""
-    rows, columns = (min(number, size - 1 + size % 2) for size in smooth.boxes.shape)
-    strips = np.array_split(smooth.boxes, rows, axis=0)
-    return np.array([[np.median(part) for part in np.array_split(strip, columns, axis=1)] for strip in strips])
+    Corners and centre are an eighth of the image wide and high.
+    """
+    boxes = smooth.boxes
+    high, wide = (max(1, round(size / 8)) for size in boxes.shape)
+    ends = product((slice(high), slice(-high, None)), (slice(wide), slice(-wide, None)))
+    corners = [float(np.median(boxes[y, x])) for y, x in ends]
+    top, left = (boxes.shape[0] - high) // 2, (boxes.shape[1] - wide) // 2
+    centre = float(np.median(boxes[top : top + high + 1, left : left + wide + 1]))
+    ratio = float(np.mean(corners)) / centre if centre else float("nan")
+    strips = np.array_split(boxes, min(3, boxes.shape[0]), axis=0)
+    parts = [float(np.median(part)) for s in strips for part in np.array_split(s, min(3, s.shape[1]), axis=1)]
+    return {"corner_centre_ratio": ratio, "gradient_adu": max(parts) - min(parts)}
 
 
 def pattern_of(sketch: Sketch, smooth: Background) -> dict[str, float]:
