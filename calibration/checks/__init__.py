@@ -77,7 +77,8 @@ def judge(
     previous : PreviousFrame, optional
         The frame returned just before.
     reference : FrameResult, optional
-        A good frame of the same set, best the first accepted one.
+        A good frame of the same set, best the first accepted one; with its `pair_sigma_adu` (or that of the next)
+        the temporal noise is judged too.
     expected_shape : tuple of int, optional
         Rows and columns of the region that was set.
 

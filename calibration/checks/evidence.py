@@ -23,11 +23,14 @@ class PreviousFrame:
         `stats.difference_sigma` of this frame and that one; None when their kind or exposure differ.
     identical_rows : float
         Fraction of rows that repeat it pixel for pixel (`stats.compare`).
+    accepted : bool
+        False when it was refused: the noise of a difference from a bad frame says nothing of this one.
     """
 
     stats: FrameStats
     difference_sigma_adu: float | None = None
     identical_rows: float = 0.0
+    accepted: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,13 @@ class Evidence:
     def is_sky(self) -> bool:
         """Whether it is a flat without a panel: the sky's brightness, gradient and stars change by nature."""
         return self.request.kind is FrameKind.FLAT and self.request.panel_brightness is None
+
+    @property
+    def pair_sigma_adu(self) -> float | None:
+        """Temporal noise from the frame before, where that was a good one of the same exposure."""
+        if self.previous is None or not self.previous.accepted:
+            return None
+        return self.previous.difference_sigma_adu
 
     @property
     def temperature_change_c(self) -> float:

@@ -47,22 +47,46 @@ def pedestal_off(e: Evidence) -> Verdict | None:
 def noise_off(e: Evidence) -> Verdict | None:
     """Refuse a noise that the gain of this set does not have.
 
-    Two measures: the difference from the previous frame against the plan's expectation, and the noise within the
-    frame against the reference, which a gain that is 10 % off changes by nearly as much.
+    Three measures: the difference from the previous frame against the plan's expectation and against the reference's
+    own pair, and the noise within the frame against the reference's, which a gain that is 10 % off changes by as much
+    unless a fixed pattern hides it.
     """
+    return _noise_planned(e) or _noise_of_pair(e) or _noise_within(e)
+
+
+def _noise_planned(e: Evidence) -> Verdict | None:
     limits = e.request.limits
-    pair = e.previous.difference_sigma_adu if e.previous is not None else None
-    if pair is not None and limits.noise_adu and limits.noise_tolerance is not None:
-        off = abs(pair / limits.noise_adu - 1)
-        difference = beyond(FrameCode.NOISE_OFF, off, limits.noise_tolerance, f"relative to {limits.noise_adu:.2f} ADU")
-        if difference is not None:
-            return difference
+    if e.pair_sigma_adu is None or not limits.noise_adu or limits.noise_tolerance is None:
+        return None
+    off = abs(e.pair_sigma_adu / limits.noise_adu - 1)
+    return beyond(FrameCode.NOISE_OFF, off, limits.noise_tolerance, f"relative to {limits.noise_adu:.2f} ADU")
+
+
+def _noise_of_pair(e: Evidence) -> Verdict | None:
+    """Judge temporal noise: a gain that changed between two frames shows by half, so the limit is tight."""
+    usual = e.reference.pair_sigma_adu if e.reference is not None else None
+    if e.pair_sigma_adu is None or not usual or not e.is_dark:
+        return None
+    limit = 0.035 + 5 / np.sqrt(_samples(e))
+    if e.request.kind is FrameKind.DARK:
+        limit += 0.5 * DARK_CURRENT_PER_C * e.temperature_change_c  # shot noise of the dark current
+    return beyond(
+        FrameCode.NOISE_OFF, abs(e.pair_sigma_adu / usual - 1), limit, f"relative to the set's {usual:.2f} ADU"
+    )
+
+
+def _noise_within(e: Evidence) -> Verdict | None:
     if e.reference is None or e.is_sky:
         return None
     low, high = _noise_range(e, e.reference)
     ratio = _analogue_noise(e.stats) / _analogue_noise(e.reference.stats)
     below = beyond(FrameCode.NOISE_OFF, ratio, low, "of the set's noise", over=False)
     return below or beyond(FrameCode.NOISE_OFF, ratio, high, "of the set's noise")
+
+
+def _samples(e: Evidence) -> float:
+    """Return the number of pixels the noise is measured on."""
+    return max(1.0, e.frame.pixels.size / (16 if e.frame.header.bayer_pattern else 4))
 
 
 def _analogue_noise(stats: FrameStats) -> float:
@@ -76,8 +100,7 @@ def _noise_range(e: Evidence, reference: FrameResult) -> tuple[float, float]:
     Darks: the pattern of the dark current follows the temperature. Flats: shot noise goes with the square root of the
     signal, structure with the signal itself.
     """
-    samples = max(1.0, e.frame.pixels.size / (16 if e.frame.header.bayer_pattern else 4))
-    margin = 0.04 + 5 / np.sqrt(samples)
+    margin = 0.04 + 5 / np.sqrt(_samples(e))
     if e.request.kind is FrameKind.DARK:
         margin += 0.01 + DARK_CURRENT_PER_C * e.temperature_change_c
     if e.is_dark:

@@ -86,7 +86,7 @@ class Series:
         measured = stats.measure(
             pixels, saturation_adu=camera.ceiling, bayer=camera.bayer, mid_at=START + timedelta(seconds=self.count)
         )
-        previous = None
+        previous, pair_sigma = None, None
         if self.last is not None:
             before, before_stats = self.last
             pair = stats.compare(pixels, before, bayer=camera.bayer)
@@ -95,6 +95,7 @@ class Series:
                 difference_sigma_adu=pair.difference_sigma_adu,
                 identical_rows=pair.identical_rows,
             )
+            pair_sigma = pair.difference_sigma_adu
         flat = self.kind is FrameKind.FLAT
         request = CaptureRequest(
             kind=self.kind,
@@ -123,6 +124,8 @@ class Series:
         result = FrameResult(request=request, header=header, stats=measured, verdicts=verdicts)
         if self.first is None and result.accepted:
             self.first = result
+        elif result.accepted and self.first.pair_sigma_adu is None:
+            self.first = replace(self.first, pair_sigma_adu=pair_sigma)
         self.last = (pixels, measured)
         return {v.code for v in verdicts}, result
 

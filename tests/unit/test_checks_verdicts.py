@@ -156,6 +156,22 @@ def test_noise_of_the_pair_against_the_plan():
     assert not codes(asked=asked, previous=PreviousFrame(stats=before))
 
 
+def test_noise_of_the_pair_against_the_set():
+    before = replace(STATS, pixel_sha256="b")
+    reference = replace(result(), pair_sigma_adu=3.0)
+
+    def found(sigma, **options):
+        previous = PreviousFrame(stats=before, difference_sigma_adu=sigma, **options)
+        return codes(previous=previous, reference=reference)
+
+    assert not found(3.08)
+    assert found(3.16) == found(2.84) == {"noise_off"}
+    assert not found(3.16, accepted=False)  # the frame before was the bad one
+    flats = replace(result(FLAT_STATS, asked=flat_request()), pair_sigma_adu=3.0)
+    previous = PreviousFrame(stats=before, difference_sigma_adu=3.3)
+    assert not codes(FLAT_STATS, asked=flat_request(), previous=previous, reference=flats)
+
+
 @pytest.mark.parametrize(("kind", "factor", "refused"), [
     (FrameKind.BIAS, 1.10, True),
     (FrameKind.BIAS, 0.90, True),
