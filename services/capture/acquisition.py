@@ -6,7 +6,6 @@ beside it. Pixels are passed on as they came, without a copy.
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from importlib import metadata
 from typing import Any
 
 from calibration.frames import CaptureRequest, Frame, FrameHeader, FrameKind, FrameStats
@@ -15,6 +14,7 @@ from drivers.base import CalibratorStatus, CameraInfo, CameraSettings, CameraSta
 from services.capture.panel import shown_brightness
 from services.capture.state import Reached
 from services.config.models import Config
+from services.version import version
 
 TRUSTED_CLOCK_S = 2.0
 """LastExposureStartTime is used when it is within this of our clock; some drivers report local time."""
@@ -43,7 +43,7 @@ def words_of(config: Config, *, run_id: str, simulated: bool) -> Words:
     site = config.site
     return Words(
         run_id=run_id,
-        software=f"nightcal {_version()}",
+        software=f"nightcal {version()}",
         simulated=simulated,
         telescope=config.observatory.telescope,
         focal_length_mm=config.observatory.focal_length,
@@ -206,10 +206,3 @@ def _binned(size_um: float | None, binning: int) -> float | None:
 
 def _us(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1e6)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("nightcal")
-    except metadata.PackageNotFoundError:
-        return "0.1.0"

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from drivers.base import PanelInfo
 from services.capture.acquisition import words_of
 from services.capture.cooler import Cooler
 from services.capture.cooling import Thermostat
@@ -101,7 +100,6 @@ class Assembly:
         recovery: Recovery,
         thermostat: Thermostat,
         writer: Writer,
-        panel: PanelInfo | None,
         is_day: Callable[[], bool],
         until: datetime | None,
     ) -> Runner:
@@ -110,8 +108,6 @@ class Assembly:
         Parameters
         ----------
         recovery, thermostat, writer
-        panel : PanelInfo or None
-            What the connected panel has.
         is_day : callable
             Whether the sun is up.
         until : datetime or None
@@ -122,7 +118,6 @@ class Assembly:
             camera=site.camera,
             wheel=site.wheel,
             light=self._light(is_day),
-            has_cover=panel is not None and panel.has_cover,
             thermostat=thermostat,
             clock=site.clock,
             events=self.events,

@@ -16,13 +16,15 @@ class Seen:
     frame: Frame
     stats: FrameStats
     request: CaptureRequest
+    accepted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
     """What was measured and thought of a frame.
 
-    `pair_sigma_adu` is the temporal noise from the frame before it in the same request, None for the first.
+    `pair_sigma_adu` is the temporal noise from the frame before it in the same request; None for the first, and after a
+    frame that was refused.
     """
 
     stats: FrameStats
@@ -51,7 +53,7 @@ def examine(
     first : bool
         Whether it is the first frame of its request.
     reference : FrameResult or None
-        The first accepted frame of its set.
+        The first accepted frame of its set, with the temporal noise of the first good pair.
     """
     header = frame.header
     mosaic = header.bayer_pattern is not None
@@ -67,7 +69,9 @@ def examine(
         reference=reference,
         expected_shape=_expected_shape(taken.reached.settings),
     )
-    pair = None if first or before is None else before.difference_sigma_adu
+    pair = None
+    if before is not None and before.accepted and not first:
+        pair = before.difference_sigma_adu
     return Examined(stats=stats, verdicts=verdicts, pair_sigma_adu=pair)
 
 
@@ -80,6 +84,7 @@ def _previous(frame: Frame, request: CaptureRequest, previous: Seen | None, *, m
         stats=previous.stats,
         difference_sigma_adu=pair.difference_sigma_adu if alike else None,
         identical_rows=pair.identical_rows,
+        accepted=previous.accepted,
     )
 
 

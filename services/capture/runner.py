@@ -111,6 +111,7 @@ class Runner:
 
     def take(self, request: CaptureRequest) -> tuple[FrameResult, ...]:
         """Take one request; the results of a discarding one are none."""
+        self._writer.check()
         request = self._quantised(request)
         reached = self._state.reach(request)
         request = _at_reached_temperature(request, reached)

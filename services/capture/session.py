@@ -193,7 +193,6 @@ class Session:
             recovery=self._recovery,
             thermostat=self._thermostat,
             writer=writer,
-            panel=self.panel_info,
             is_day=lambda: (self.sun_altitude() or -90.0) > 0.0,
             until=self._until,
         )

@@ -96,7 +96,6 @@ class StateKeeper:
         camera: Camera,
         wheel: FilterWheel | None,
         light: Light | None,
-        has_cover: bool,
         thermostat: Thermostat,
         clock: Clock,
         events: Events,
@@ -107,7 +106,6 @@ class StateKeeper:
         self._camera = camera
         self._wheel = wheel
         self._light = light
-        self._has_cover = has_cover
         self._thermostat = thermostat
         self._clock = clock
         self._events = events
@@ -199,19 +197,14 @@ class StateKeeper:
 
     def _reach_light(self, request: CaptureRequest) -> PanelState | None:
         dark = request.kind in {FrameKind.BIAS, FrameKind.DARK}
-        if dark and not self._is_dark_by_device():
-            self._warn(RunCode.NO_COVER, "no cover, shutter or opaque filter: make sure by other means that it is dark")
+        if dark and self._rules.darkness == "shutter" and not self._camera.info.has_shutter:
+            self._warn(RunCode.NO_COVER, "`darkness: shutter`, but the camera says that it has none")
         if self._light is None:
             if request.panel_brightness is not None:
                 raise GroupFailed(GroupCode.PANEL_NOT_READY, "there is no flat panel to light")
             return None
         cover = Cover.CLOSED if dark else request.cover
         return self._light.reach(brightness=None if dark else request.panel_brightness, cover=cover)
-
-    def _is_dark_by_device(self) -> bool:
-        by_shutter = self._rules.darkness == "shutter" and self._camera.info.has_shutter
-        told = self._rules.darkness in {"roof", "manual", "none"}
-        return self._has_cover or by_shutter or told or self._rules.dark_filter() is not None
 
     # --- camera -----------------------------------------------------------------------------------------------------
 

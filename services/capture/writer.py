@@ -7,7 +7,7 @@ the run: the ticket of the frame raises it, and every later one. Refused frames 
 import queue
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -103,6 +103,11 @@ class Writer:
         self._queue.put(_Job(taken=taken, first=first, wanted=wanted, ticket=ticket))
         return ticket
 
+    def check(self) -> None:
+        """Raise what made the writer fail, when it has: nothing more can be stored."""
+        if self._failure is not None:
+            raise self._failure
+
     def held(self, set_id: str | None) -> int:
         """Return how many frames of a set were numbered so far, those of earlier runs included."""
         if set_id is None:
@@ -141,7 +146,7 @@ class Writer:
         keep = request.purpose is Purpose.KEEP
         number = self.held(request.set_id) + 1 if keep else None
         frame = Frame(header=with_stats(frame.header, examined.stats, number), pixels=frame.pixels)
-        self._previous = Seen(frame=frame, stats=examined.stats, request=request)
+        self._previous = Seen(frame=frame, stats=examined.stats, request=request, accepted=examined.accepted)
         path = None
         if keep:
             path = self._keep(frame, examined, job) if examined.accepted else self._refuse(frame, examined, job)
@@ -154,8 +159,14 @@ class Writer:
             pair_sigma_adu=examined.pair_sigma_adu,
         )
         if keep and examined.accepted and request.set_id is not None:
-            self._references.setdefault(request.set_id, result)
+            self._refer_to(request.set_id, result)
         return result
+
+    def _refer_to(self, set_id: str, result: FrameResult) -> None:
+        """Keep the first good frame of a set for comparison, with the noise of its first good pair."""
+        known = self._references.setdefault(set_id, result)
+        if known.pair_sigma_adu is None and result.pair_sigma_adu is not None:
+            self._references[set_id] = replace(known, pair_sigma_adu=result.pair_sigma_adu)
 
     def _keep(self, frame: Frame, examined: Examined, job: _Job) -> PurePath:
         self._check_space(frame.pixels)
