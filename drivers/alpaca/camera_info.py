@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from drivers.alpaca.transport import CameraWire
-from drivers.alpaca.values import flag, number, text, texts, whole
+from drivers.alpaca.values import flag, number, reading, text, texts, whole
 from drivers.base import CameraInfo, SensorType, SettingMode
 
 
@@ -49,7 +49,7 @@ def read_info(wire: CameraWire, *, unique_id: str | None, gain_mode: SettingMode
         max_adu=wire.offered("MaxADU", whole),
         electrons_per_adu=wire.offered("ElectronsPerADU", number),
         full_well_capacity_e=wire.offered("FullWellCapacity", number),
-        has_temperature=wire.offered("CCDTemperature", number) is not None,
+        has_temperature=wire.offered("CCDTemperature", reading) is not None,
         readout_modes=wire.offered("ReadoutModes", texts) or (),
         supported_actions=wire.offered("SupportedActions", texts) or (),
         can_asymmetric_bin=wire.offered("CanAsymmetricBin", flag) or False,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from drivers.alpaca.transport import CameraWire
-from drivers.alpaca.values import flag, item, number, whole
+from drivers.alpaca.values import flag, item, number, reading, whole
 from drivers.base import CameraInfo, CameraState, CameraStates
 from drivers.errors import ExposureFailed, NotOffered
 
@@ -39,7 +39,7 @@ class Status:
     def temperature(self, info: CameraInfo) -> float | None:
         """Read CCDTemperature; None where it is not offered or not answered this time."""
         wanted = info.has_temperature or info.can_set_temperature
-        return self._wire.offered("CCDTemperature", number) if wanted else None
+        return self._wire.offered("CCDTemperature", reading) if wanted else None
 
     def progress(self) -> Progress:
         """Read how the exposure stands.
@@ -57,7 +57,7 @@ class Status:
         activity = item(items, "CameraState", CameraStates)
         if activity is None:
             activity = self.activity()
-        return Progress(activity=activity, image_ready=ready, ccd_temperature_c=item(items, "CCDTemperature", number))
+        return Progress(activity=activity, image_ready=ready, ccd_temperature_c=item(items, "CCDTemperature", reading))
 
     def full(self, info: CameraInfo) -> CameraState:
         """Read everything."""
@@ -71,9 +71,9 @@ class Status:
             activity=value("CameraState", CameraStates),
             image_ready=value("ImageReady", flag),
             percent_completed=value("PercentCompleted", whole, wanted=not items),
-            ccd_temperature_c=value("CCDTemperature", number, wanted=info.has_temperature or info.can_set_temperature),
-            cooler_power_pct=value("CoolerPower", number, wanted=info.can_get_cooler_power),
-            heat_sink_temperature_c=value("HeatSinkTemperature", number, wanted=not items),
+            ccd_temperature_c=value("CCDTemperature", reading, wanted=info.has_temperature or info.can_set_temperature),
+            cooler_power_pct=value("CoolerPower", reading, wanted=info.can_get_cooler_power),
+            heat_sink_temperature_c=value("HeatSinkTemperature", reading, wanted=not items),
             set_temperature_c=value("SetCCDTemperature", number, wanted=info.can_set_temperature),
             cooler_on=value("CoolerOn", flag),
         )

@@ -5,6 +5,7 @@ time-outs. Nothing here connects a device.
 """
 
 import contextlib
+import ipaddress
 import itertools
 import json
 import socket
@@ -106,7 +107,7 @@ def configured_devices(
 def find_by_name(
     name: str,
     *,
-    kind: str = "camera",
+    device_type: str = "camera",
     port: int = DISCOVERY_PORT,
     timeout_s: float = 2.0,
     addresses: tuple[str, ...] | None = None,
@@ -118,8 +119,8 @@ def find_by_name(
     ----------
     name : str
         Case does not matter.
-    kind : str
-        ASCOM device type, as in URLs.
+    device_type : str
+        ASCOM's, as in URLs.
     port, timeout_s, addresses
         As for `discover`.
     servers : tuple of ServerAddress, optional
@@ -131,7 +132,7 @@ def find_by_name(
         No device, or more than one, fits; the detail names them all.
     """
     asked = discover(port=port, timeout_s=timeout_s, addresses=addresses) if servers is None else servers
-    known = [(server, device) for server in asked for device in _devices_or_none(server) if device.type == kind]
+    known = [(server, device) for server in asked for device in _devices_or_none(server) if device.type == device_type]
     wanted = name.strip().casefold()
     fitting = [pair for pair in known if pair[1].name.casefold() == wanted]
     fitting = _once_each(fitting or [pair for pair in known if wanted and wanted in pair[1].name.casefold()])
@@ -139,10 +140,10 @@ def find_by_name(
         ((server, device),) = fitting
         return Endpoint(server.host, server.port, device.number)
     if fitting:
-        detail = f"{name!r} fits more than one {kind}: {_listed(fitting)}; say host, port and device_id"
+        detail = f"{name!r} fits more than one {device_type}: {_listed(fitting)}; say host, port and device_id"
     else:
-        detail = f"no {kind} is called {name!r}; found on {len(asked)} servers: {_listed(known) or 'none'}"
-    raise DeviceMissing(device=f"{kind} {name!r}", detail=detail)
+        detail = f"no {device_type} is called {name!r}; found on {len(asked)} servers: {_listed(known) or 'none'}"
+    raise DeviceMissing(device=f"{device_type} {name!r}", detail=detail)
 
 
 class _Asking:
@@ -159,8 +160,6 @@ class _Asking:
 
 
 def _broadcasts() -> tuple[str, ...]:
-    import ipaddress
-
     networks = {"127.0.0.1", "255.255.255.255"}
     for adapter in ifaddr.get_adapters():
         for ip in adapter.ips:

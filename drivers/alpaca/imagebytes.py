@@ -183,6 +183,8 @@ def decode_json(body: bytes, *, num_x: int, num_y: int, device: str = "camera") 
     for row in range(num_x):
         found = _JSON_ROW.match(body, at)
         if found is None:
+            if len(body) <= MAX_DATA_START:  # short enough to be an error with an empty Value
+                _json_frame(body, device=device)
             raise BadImage(device=device, detail=f"the JSON image has {row} columns of plain numbers, not {num_x}")
         wire[row] = _json_row(found[1], num_y, device=device)
         at = found.end()

@@ -27,6 +27,7 @@ __all__ = ["CameraWire", "CoverCalibratorWire", "Endpoint", "FilterWheelWire", "
 
 T = TypeVar("T")
 
+NOT_IMPLEMENTED = 0x400
 RETRY_DELAYS_S = (0.5, 2.0)
 PLATFORM_7 = {"camera": 4, "covercalibrator": 2, "filterwheel": 3, "safetymonitor": 3}
 """InterfaceVersion from which a device has Connect, Connecting, Disconnect and DeviceState."""
@@ -174,7 +175,7 @@ class _Wire:
         try:
             self._open()
         except (Refused, NotOffered) as error:
-            if error.number == HTTPStatus.BAD_REQUEST:
+            if error.number in (HTTPStatus.BAD_REQUEST, NOT_IMPLEMENTED):  # every device there is has Connected
                 raise DeviceMissing(device=self.label, detail=error.detail, number=error.number) from error
             detail = f"cannot connect: {error.detail}"
             raise DeviceLost(device=self.label, detail=detail, number=error.number) from error
@@ -211,7 +212,7 @@ class _Wire:
             try:
                 self._put("connect")
             except Refused as error:
-                if error.number != 0x400:
+                if error.number != NOT_IMPLEMENTED:
                     raise
             else:
                 self._wait_until_connected()

@@ -20,11 +20,16 @@ def flag(value: Any) -> bool:
     raise Unreadable(f"{value!r} is neither true nor false")
 
 
-def number(value: Any) -> float:
-    """Return a finite float."""
+def reading(value: Any) -> float:
+    """Return a float that may be NaN: what a sensor says is judged by whoever knows what is plausible."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise Unreadable(f"{value!r} is no number")
-    result = float(value)
+    return float(value)
+
+
+def number(value: Any) -> float:
+    """Return a finite float."""
+    result = reading(value)
     if not math.isfinite(result):
         raise Unreadable(f"{value!r} is no finite number")
     return result
