@@ -89,6 +89,10 @@ class SimulatedCamera(Device):
         self.subframe.reset()
         self._on_mode()
 
+    def on_disconnect(self) -> None:
+        """Forget the exposure under way and the image."""
+        self._exposing, self._image, self._failed = None, None, False
+
     def rendering(self) -> Future[Pixels] | None:
         """Return the frame that is still computed though its exposure is over: it is worth waiting a little for.
 
@@ -285,8 +289,8 @@ class SimulatedCamera(Device):
         return self._exposing is None and self._image is not None
 
     def _percent(self) -> int:
-        if self._exposing is None:
-            raise invalid_operation("PercentCompleted has no meaning while the camera is idle.")
+        if self._exposing is None:  # an error would be allowed here, but conformance checkers take it for a fault
+            return 0 if self._image is None else 100
         spent, whole_s = self.world.t_s() - self._exposing.starts_s, self._exposing.ends_s - self._exposing.starts_s
         return 100 if whole_s <= 0 else max(0, min(100, int(100 * spent / whole_s)))
 

@@ -15,7 +15,7 @@ from uuid import NAMESPACE_URL, uuid5
 from drivers.clock import Clock
 from drivers.simulator.cooler import Cooler
 from drivers.simulator.errors import AscomError, BadRequest, ErrorNumber, invalid_value, not_implemented
-from drivers.simulator.faults import DeviceKind, Faults
+from drivers.simulator.faults import DeviceKind, FaultKind, Faults
 from drivers.simulator.params import ObservatoryParameters
 from drivers.simulator.scene import Scene
 
@@ -186,8 +186,16 @@ class Device:
         self.writers["connect"] = Writer((), self._begin_connect)
         self.writers["disconnect"] = Writer((), lambda: self._set_connected(connected=False))
 
+    def on_disconnect(self) -> None:
+        """Let go of what was under way."""
+
     def _require(self, member: str) -> None:
         self.settle()
+        if self._connected and self.world.faults.strikes(
+            FaultKind.DISCONNECTED, self.world.t_s(), device=self.kind, member=member
+        ):
+            self._set_connected(connected=False)
+            self.on_disconnect()
         if not self._connected and member not in _UNCONNECTED:
             raise AscomError(ErrorNumber.NOT_CONNECTED, f"{self.name} is not connected.")
 

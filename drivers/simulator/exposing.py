@@ -113,7 +113,11 @@ class Exposures:
         if exposing.stale and previous is not None:
             return previous
         pixels = exposing.frame.result()
-        return pixels if exposing.touch_up is None else _touched_up(exposing.touch_up, pixels, previous)
+        return (
+            pixels
+            if exposing.touch_up is None
+            else _touched_up(exposing.touch_up, pixels, previous, detector.full_scale_adu)
+        )
 
     def _key(self, t_s: float) -> int:
         """Return the start in microseconds, later than the last one: noise never repeats, even if the clock stands."""
@@ -155,7 +159,7 @@ _TOUCH_UPS = (
 )
 
 
-def _touched_up(fault: FaultScript, pixels: Pixels, previous: Pixels | None) -> Pixels:
+def _touched_up(fault: FaultScript, pixels: Pixels, previous: Pixels | None, top_adu: int) -> Pixels:
     """Return the frame as a faulty readout delivers it."""
     if fault.kind is FaultKind.DUPLICATE_FRAME:
         return pixels if previous is None or previous.shape != pixels.shape else previous
@@ -166,5 +170,5 @@ def _touched_up(fault: FaultScript, pixels: Pixels, previous: Pixels | None) -> 
     rows = pixels.shape[0]
     first = rows // 2
     last = rows if fault.kind is FaultKind.HALF_SATURATED else first + int(fault.amount)
-    pixels[first:last] = 65535
+    pixels[first:last] = top_adu
     return pixels

@@ -34,6 +34,8 @@ class FaultKind(StrEnum):
     """HTTP 200 with a text that is no JSON."""
     HTTP_500 = "http_500"
     """The server answers 500 with a text."""
+    DISCONNECTED = "disconnected"
+    """The device forgets that it was connected, and what it was doing."""
     IMAGE_TRUNCATED = "image_truncated"
     """The connection is cut after `value` of the image (fraction, default 0.5)."""
     IMAGE_SHORT = "image_short"

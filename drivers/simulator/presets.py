@@ -102,7 +102,7 @@ PRESETS: dict[str, Callable[[], ObservatoryParameters]] = {
     "no_panel": lambda: replace(_STANDARD, panel=PanelParameters(has_calibrator=False)),
     "no_wheel": lambda: replace(_STANDARD, wheel=None),
     "camera_only": lambda: replace(_STANDARD, wheel=None, panel=None, safety=None),
-    "on_off_panel": lambda: replace(_STANDARD, panel=PanelParameters(max_brightness=1, light_e_s=20_000.0)),
+    "on_off_panel": lambda: replace(_STANDARD, panel=PanelParameters(max_brightness=1, light_e_s=60_000.0)),
     "pwm": lambda: replace(_STANDARD, panel=PanelParameters(pwm_hz=120.0, warmup=0.15, warmup_tau_s=60.0)),
     "index_gain": _index_gain,
     "both_gain": _both_gain,

@@ -41,7 +41,6 @@ class AlpacaServer:
         self.host = host
         self.port = port
         self.discovery_port = discovery_port
-        self._wire = Wire(observatory)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
         self._discovery: DiscoveryResponder | None = None
@@ -72,8 +71,10 @@ class AlpacaServer:
                 listener.close()
                 raise
             self.discovery_port = self._discovery.port
-        self._server = _Server(_config(self._wire))
-        self._thread = threading.Thread(target=self._run, args=(listener,), name="simulator-server", daemon=True)
+        self._server = _Server(Wire(self.observatory))
+        self._thread = threading.Thread(
+            target=_serve, args=(self._server, listener), name="simulator-server", daemon=True
+        )
         self._thread.start()
         self._server.ready.wait(_START_S)
 
@@ -87,25 +88,24 @@ class AlpacaServer:
             self._thread.join()
             self._server = self._thread = None
 
-    def _run(self, listener: socket.socket) -> None:
-        server = self._server
-        if server is not None:
-            with listener:
-                asyncio.run(server.run_on(listener, self._wire))
+
+def _serve(server: "_Server", listener: socket.socket) -> None:
+    with listener:
+        asyncio.run(server.run_on(listener))
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server that says when it serves, and that another thread can end at once."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
+    def __init__(self, wire: Wire) -> None:
+        super().__init__(_config(wire))
         self.ready = threading.Event()
+        self._wire = wire
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._wire: Wire | None = None
 
-    async def run_on(self, listener: socket.socket, wire: Wire) -> None:
+    async def run_on(self, listener: socket.socket) -> None:
         """Serve until told to leave."""
-        self._loop, self._wire = asyncio.get_running_loop(), wire
+        self._loop = asyncio.get_running_loop()
         await self.serve(sockets=[listener])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -116,7 +116,7 @@ class _Server(uvicorn.Server):
     def leave(self) -> None:
         """End serving, from any thread: stalled requests are cut first."""
         self.should_exit = True
-        if self._loop is not None and self._wire is not None:
+        if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wire.stopping.set)
 
 

@@ -247,6 +247,18 @@ def test_a_taken_port_is_an_error(shared):
             server.start()
 
 
+def test_a_server_comes_back_on_its_port():
+    with serving() as server:
+        port = server.port
+        for _ in range(2):
+            assert Client(server).get("name").status == 200
+            server.stop()
+            with pytest.raises(ConnectionError):
+                Client(server).get("name")
+            server.start()
+            assert server.port == port
+
+
 # --- images ---
 
 

@@ -102,7 +102,7 @@ def test_an_exposure_goes_through_its_states(open_observatory):
     camera = observatory.camera
     assert refused(camera.image) is ErrorNumber.INVALID_OPERATION
     assert refused(camera.read, "lastexposureduration") is ErrorNumber.INVALID_OPERATION
-    assert refused(camera.read, "percentcompleted") is ErrorNumber.INVALID_OPERATION
+    assert camera.read("percentcompleted") == 0
     begun = observatory.clock.now()
     start(observatory, 10.0)
     assert (camera.read("camerastate"), camera.read("imageready")) == (2, False)
@@ -398,6 +398,18 @@ def test_faulty_frames(open_observatory, kind, looks):
     before = expose(observatory, 0.01)
     assert looks(expose(observatory, 0.01), before)
     assert not looks(expose(observatory, 0.01), before)
+
+
+def test_a_device_that_forgets_its_connection(open_observatory):
+    script = fault(FaultKind.DISCONNECTED, device="camera", member="imageready", after_exposures=1, count=1)
+    observatory = open_observatory(faults=[script])
+    expose(observatory, 1.0)
+    start(observatory, 60.0)
+    assert refused(observatory.camera.read, "imageready") is ErrorNumber.NOT_CONNECTED
+    assert not observatory.camera.read("connected")
+    observatory.camera.write("connected", {"Connected": "true"})
+    assert observatory.camera.read("camerastate") == 0
+    assert expose(observatory, 1.0).any()
 
 
 def test_gain_that_does_not_stay(open_observatory):
