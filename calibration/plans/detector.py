@@ -125,7 +125,7 @@ class Detector:
             return self
         return replace(
             self,
-            saturation_adu=full_scale(step_adu=self.step_adu, seen_adu=value_adu),
+            saturation_adu=max(value_adu, full_scale(step_adu=self.step_adu, seen_adu=value_adu)),
             saturation_source=SaturationSource.BITS,
         )
 

@@ -180,7 +180,8 @@ class _Hunt:
             detector=self.rates.detector,
             setting=self.here,
             level_adu=self.level_adu,
-            detail=f"{level} at {self.here.exposure_us / 1e6:g} s{lamp}, wanted {target_adu:.0f} ADU",
+            detail=f"{level} at {self.here.exposure_us / 1e6:g} s{lamp}, wanted {target_adu:.0f} ADU "
+            f"(saturation {self.rates.detector.saturation_adu:.0f} ADU, {self.rates.detector.saturation_source})",
         )
 
     def given_up(self) -> SearchFailed:

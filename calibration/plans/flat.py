@@ -4,6 +4,7 @@ The exposure changes within a series only when waiting does not help, and then b
 flat darks of its own. The frames stay one group, each dark-subtracted at its own exposure and scaled.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from calibration.errors import FrameCode, GroupCode
@@ -195,8 +196,11 @@ class _Series:
     def _arrived(self, level_adu: float, seen: Steadiness | None = None) -> None:
         """Note where the series stands and tell it."""
         self._reference = self._error(level_adu)
-        if seen is not None:
-            self.noise_adu, self.noise_error = seen.noise_adu, seen.noise_error
+        if seen is not None and seen.noise_adu is not None:
+            # shot noise goes with the root of the signal, and the series may not be at the level it was measured at
+            signal, then = level_adu - self.detector.bias_adu, seen.level_adu - self.detector.bias_adu
+            self.noise_adu = seen.noise_adu * math.sqrt(signal / then) if then > 0 else None
+            self.noise_error = seen.noise_error
         self.task.notify(
             "flat.settled",
             {

@@ -20,6 +20,8 @@ AGREEMENT = 0.02
 """Two frames of one setting confirm each other within this."""
 UNSTEADY = 0.1
 """A rate that changes by more between two similar exposures speaks against the lamp (or the shutter)."""
+STANDSTILL = 0.1
+"""A level that answers a change of dose by less than this part of it is clipped."""
 LARGEST_STEP = 10.0
 """One step never changes the dose by more than this."""
 
@@ -94,10 +96,11 @@ class Rates:
         if seen is not self.detector:
             # its saturated fraction was counted with the wrong number
             point = replace(point, saturated=result.stats.level_adu >= 0.98 * seen.saturation_adu)
+            self._points = [p for p in self._points if not p.saturated]
             self.detector = seen
         if self._is_clip(point):
             self.detector = seen.clipped_at(result.stats.level_adu)
-            self._points = []
+            self._points = [p for p in self._points if p.signal_adu < 0.98 * point.signal_adu]
             point = replace(point, saturated=True)
         self.contradictions += self._contradicts(point)
         self._points.append(point)
@@ -151,15 +154,18 @@ class Rates:
         return low, high
 
     def _is_clip(self, point: Point) -> bool:
-        """Whether the level stood still under much more light, at the top of its own histogram."""
+        """Whether the level stood still under another dose, at the top of its own histogram."""
         trusted = (SaturationSource.CONFIGURED, SaturationSource.MEASURED)
-        if not self._points or point.saturated or point.faint or self.detector.saturation_source in trusted:
+        if point.saturated or point.faint or self.detector.saturation_source in trusted:
             return False
-        before = self._points[-1]
-        more = point.setting.dose(self.gamma) / before.setting.dose(self.gamma)
-        still = abs(point.signal_adu - before.signal_adu) <= AGREEMENT * before.signal_adu
-        flat_topped = point.max_adu - self.detector.bias_adu <= 1.15 * point.signal_adu
-        return still and flat_topped and (more >= 1.2 or more <= 1 / 1.2) and point.setting != before.setting
+        above = (point.max_adu - self.detector.bias_adu) / point.signal_adu - 1
+        return any(self._stood_still(point, other, above) for other in self._points if other.tells)
+
+    def _stood_still(self, point: Point, other: Point, above: float) -> bool:
+        more = abs(point.setting.dose(self.gamma) / other.setting.dose(self.gamma) - 1)
+        answered = abs(point.signal_adu / other.signal_adu - 1)
+        # a small step proves less: then shot noise and vignetting must be cut off as well
+        return more > 0.03 and answered < STANDSTILL * more and above < (0.15 if more > 0.2 else 0.03)
 
     def _contradicts(self, point: Point) -> bool:
         """Whether a frame departs from the last rate of the same lamp, at nearly the same exposure."""

@@ -373,6 +373,19 @@ def test_a_lost_wheel_is_asked_again(site: Site) -> None:
     site.wheel.errors.extend([lost(), lost(), None])
     (results,) = site.take(FLAT)
     assert len(results) == 3
+    names = site.names()
+    assert (names.count(EventName.DEVICE_LOST), names.count(EventName.DEVICE_RESTORED)) == (1, 1)
+
+
+def test_a_camera_that_was_handed_in_is_left_connected(site: Site) -> None:
+    with site.session() as session:
+        session._observatory.owns_camera = True
+    assert not site.camera.connected
+    session = site.session()
+    session._observatory.owns_camera = False
+    with session:
+        session.run(plan(DARK))
+    assert site.camera.connected
 
 
 def test_a_lost_panel_is_reconnected(site: Site) -> None:

@@ -169,3 +169,16 @@ def test_an_event_set_from_outside_is_an_interruption() -> None:
     with pytest.raises(RunStopped) as caught:
         interlock.check()
     assert caught.value.exit == 130
+
+
+def test_bad_weather_does_not_stop_what_needs_no_device_but_ctrl_c_does() -> None:
+    weather = Interlock()
+    weather.trip(RunCode.UNSAFE, "rain")
+    weather.release()
+    assert not weather.wake.is_set()
+    assert weather.code is RunCode.UNSAFE
+    user = Interlock()
+    user.wake.set()
+    user.trip(RunCode.UNSAFE, "rain")
+    user.release()
+    assert user.wake.is_set()

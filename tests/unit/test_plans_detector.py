@@ -95,3 +95,17 @@ def test_one_pixel_above_maxadu_proves_it_wrong() -> None:
     assert told.having_seen(4096).saturation_adu == 65_535
     sure = told.clipped_at(3000.0)
     assert sure.having_seen(3100.0) is sure
+
+
+def test_a_clip_at_65535_of_a_camera_with_steps_of_16_is_taken_in_once() -> None:
+    told = Detector(
+        bias_adu=100,
+        read_sigma_adu=3,
+        saturation_adu=65_520,
+        saturation_source=SaturationSource.MAXADU,
+        step_adu=16,
+        max_adu=65_520,
+    )
+    seen = told.having_seen(65_535)
+    assert seen.saturation_adu == 65_535
+    assert seen.having_seen(65_535) is seen
