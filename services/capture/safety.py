@@ -153,7 +153,7 @@ class SafetyWatch:
             self._secure()
 
     def _secure(self) -> None:
-        self._interlock.wake.set()
+        self._interlock.stop_now()
         self._stop_camera()
         if self._panel is None:
             return

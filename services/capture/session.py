@@ -176,6 +176,7 @@ class Session:
         self._ends.close()
 
     def _begin(self) -> None:
+        self._ends.callback(self._interlock.release)
         self._connect_camera()
         self._start_safety()
         self._connect_wheel()
@@ -198,12 +199,14 @@ class Session:
         )
 
     def _connect_camera(self) -> None:
-        self._at_end("camera sockets", self._camera.close)
+        if self._observatory.owns_camera:
+            self._at_end("camera sockets", self._camera.close)
         self._connect(self._camera.connect)
         self.camera_info = self._camera.info
         self._observatory.note_camera(self.camera_info)
         self._lock_camera()
-        self._release_at_end("camera", self._camera.disconnect)
+        if self._observatory.owns_camera:
+            self._release_at_end("camera", self._camera.disconnect)
         self._tell_connected("camera", self.camera_info.name, self.camera_info.unique_id)
 
     def _connect(self, connect: Callable[[], None]) -> None:

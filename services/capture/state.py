@@ -168,24 +168,31 @@ class StateKeeper:
         return name
 
     def _select(self, wheel: FilterWheel, wanted: str | None) -> str | None:
+        lost = False
         for delay_s in (*RECONNECTS_S, None):
             try:
                 now = wheel.current()
-                return now if wanted in {None, now} else wheel.select(wanted or "", self._interlock.wake)
+                name = now if wanted in {None, now} else wheel.select(wanted or "", self._interlock.wake)
             except Cancelled:
                 self._interlock.check()
                 raise
             except DeviceLost as error:
                 self._interlock.check()
+                if not lost:
+                    lost = True
+                    self._events.emit(EventName.DEVICE_LOST, device="filter wheel", detail=str(error))
                 self._reconnect_wheel(wheel, error, delay_s)
             except DriverError as error:
                 raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
+            else:
+                if lost:
+                    self._events.emit(EventName.DEVICE_RESTORED, device="filter wheel")
+                return name
         raise AssertionError("the last attempt raises")  # pragma: no cover
 
     def _reconnect_wheel(self, wheel: FilterWheel, error: DeviceLost, delay_s: float | None) -> None:
         if delay_s is None:
             raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
-        log.warning("device.lost", device="filter wheel", detail=str(error))
         if self._clock.sleep(delay_s, self._interlock.wake):
             self._interlock.check()
         try:

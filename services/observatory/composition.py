@@ -39,6 +39,8 @@ class Observatory:
         Make further driver objects for another thread; None where there is no such device.
     simulator : Embedded or None
         The simulated observatory of this process.
+    owns_camera : bool
+        False for a camera that was handed in: it is left connected to whoever did.
     is_simulated : bool
         Whether frames are to say so; known once the camera is connected.
     """
@@ -52,6 +54,7 @@ class Observatory:
     new_safety_monitor: Callable[[], SafetyMonitor | None] = field(default=lambda: None)
     new_panel: Callable[[], CoverCalibrator | None] = field(default=lambda: None)
     simulator: "Embedded | None" = None
+    owns_camera: bool = True
     is_simulated: bool = False
 
     @property
@@ -70,7 +73,8 @@ class Observatory:
 
     def close(self) -> None:
         """Close the sockets and end the simulator."""
-        for device in (self.camera, self.wheel, self.panel):
+        camera = self.camera if self.owns_camera else None
+        for device in (camera, self.wheel, self.panel):
             if device is not None:
                 device.close()
         if self.simulator is not None:
@@ -123,15 +127,17 @@ def open_observatory(
 
     config = loaded.config
     _check_filters(config)
-    clock: Clock = SystemClock()
-    if camera is None:
-        endpoint = network.camera_endpoint(config.camera)
-        clock = network.remote_clock(endpoint) or clock
-        camera = network.camera(endpoint, clock, config.camera)
-        home = endpoint.host, endpoint.port
-    else:
-        home = network.home(config.camera)
-    return _with_accessories(config, clock, camera, interlock, home)
+    if camera is not None:
+        observatory = _with_accessories(config, SystemClock(), camera, interlock, network.home(config.camera))
+        observatory.owns_camera = False
+        return observatory
+    endpoint = network.camera_endpoint(config.camera)
+    told = network.remote_clock(endpoint)
+    clock = told or SystemClock()
+    camera = network.camera(endpoint, clock, config.camera)
+    observatory = _with_accessories(config, clock, camera, interlock, (endpoint.host, endpoint.port))
+    observatory.is_simulated = told is not None
+    return observatory
 
 
 def _simulated(loaded: LoadedConfig, newest_obs: datetime | None, interlock: Interlock) -> Observatory:

@@ -24,6 +24,7 @@ class Interlock:
         self._code: RunCode | None = None
         self._detail = ""
         self._at_edge = False
+        self._ours = False
 
     def trip(self, code: RunCode, detail: str, *, at_edge: bool = False) -> None:
         """Stop the run: at once, or with `at_edge` when the frame being taken is finished."""
@@ -32,7 +33,24 @@ class Interlock:
                 self._code, self._detail = code, detail
             self._at_edge = True
         if not at_edge:
-            self.wake.set()
+            self.stop_now()
+
+    def stop_now(self) -> None:
+        """End all waiting, after `trip(…, at_edge=True)` gave a frame the time to finish."""
+        with self._lock:
+            if not self.wake.is_set():
+                self._ours = True
+                self.wake.set()
+
+    def release(self) -> None:
+        """Take back an event that was set here and not from outside, once the devices are left.
+
+        The event also stops work that needs no device (masters), which bad weather is no reason to stop.
+        """
+        with self._lock:
+            if self._ours:
+                self._ours = False
+                self.wake.clear()
 
     @property
     def code(self) -> RunCode | None:

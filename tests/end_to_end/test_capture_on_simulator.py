@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,13 +17,17 @@ from calibration.plans.dark import dark_plan
 from calibration.plans.detector import CameraFacts, Lamp, measure_detector
 from calibration.plans.flat import flat_plan
 from calibration.plans.settings import Darkness, ExposureState, FlatSettings, PanelSettings
+from drivers.alpaca.transport import CameraWire, Endpoint
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
-from drivers.clock import SystemClock
+from drivers.clock import ScaledClock, SystemClock
+from drivers.simulator.devices import SimulatedObservatory
+from drivers.simulator.params import CameraParameters, ObservatoryParameters
+from drivers.simulator.server import AlpacaServer
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
 from services.config import loads
 from services.config.models import CoolingPolicy
-from services.errors import RunCode, RunStopped
+from services.errors import RunCode, RunStopped, StorageError
 from services.events import Event, EventName, Events
 from services.observatory import Observatory, open_observatory
 from services.storage.catalogue import Catalogue
@@ -46,9 +50,9 @@ FLAT = CaptureRequest(
 class Night:
     """An observatory, its root and what was said, for one test."""
 
-    def __init__(self, root: Path, observatory: Observatory, wake: threading.Event) -> None:
+    def __init__(self, root: Path, observatory: Observatory, wake: threading.Event | None = None) -> None:
         self.observatory = observatory
-        self.wake = wake
+        self.wake = wake or threading.Event()
         self.layout = Layout(root)
         self.catalogue = Catalogue(self.layout.catalogue)
         self.events = Events(run_id="r1", clock=observatory.clock, journal=self.layout.events("r1"))
@@ -311,3 +315,49 @@ def test_the_real_plans_find_a_flats_exposure_and_take_the_darks_that_match(tmp_
     assert all(outcome.status is GroupStatus.COMPLETE for outcome in darks)
     middle = detector.target_adu(0.5)
     assert all(level is not None and abs(level - middle) < 0.1 * middle for level in levels)
+
+
+def test_a_second_run_on_the_same_remote_camera_is_refused_and_does_not_disturb_the_first(tmp_path: Path) -> None:
+    parameters = ObservatoryParameters(camera=CameraParameters(width=64, height=48), seed=4711)
+    truth = SimulatedObservatory(parameters, ScaledClock(rate=50.0, start=datetime(2030, 1, 1, tzinfo=UTC)))
+    with AlpacaServer(truth) as server, ExitStack() as stack:
+        stack.callback(truth.close)
+        document = {
+            "camera": {"camera_type": "alpaca", "alpaca": {"host": "127.0.0.1", "port": server.port}},
+            "filter_wheel": {},
+            "flat_panel": {},
+            "storage": {"min_free_mb": 0},
+        }
+        first, second = (
+            Night(root, stack.enter_context(open_observatory(loads(yaml.safe_dump(document), root / "c.yaml"))))
+            for root in (tmp_path / "a", tmp_path / "b")
+        )
+        for here in (first, second):
+            stack.callback(here.catalogue.close)
+            stack.callback(here.events.close)
+        with first.session() as session:
+            with pytest.raises(StorageError) as caught:
+                second.session().__enter__()
+            assert caught.value.code is RunCode.CAMERA_BUSY
+            (darks,) = session.run(plan(DARK))
+        assert [r.accepted for r in darks] == [True] * 3
+        assert darks[0].header.simulated
+        with second.session() as session:
+            (darks,) = session.run(plan(DARK))
+        assert len(darks) == 3
+
+
+def test_an_exposure_that_a_killed_run_left_is_waited_for(tmp_path: Path) -> None:
+    with night(tmp_path) as here:
+        simulator = here.observatory.simulator
+        assert simulator is not None
+        killed = CameraWire(Endpoint(simulator.host, simulator.port), here.observatory.clock)
+        killed.open()
+        killed.StartExposure(30.0, False)
+        begun = here.observatory.clock.now()
+        killed.line.close()
+        with here.session() as session:
+            (darks,) = session.run(plan(DARK))
+        assert [r.accepted for r in darks] == [True] * 3
+        assert darks[0].header.date_obs is not None
+        assert darks[0].header.date_obs - begun > timedelta(seconds=29)
