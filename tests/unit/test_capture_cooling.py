@@ -17,7 +17,8 @@ from services.config.models import Cooling, CoolingPolicy
 from services.errors import RunCode, RunStopped
 from services.events import Event, EventName, Events
 from services.observatory import Interlock
-from tests.fakes import INFO, FakeCamera, Plant, lost
+from tests.fake_plant import Plant
+from tests.fakes import INFO, FakeCamera, lost
 
 
 class Rig:

@@ -1,7 +1,6 @@
-"""Plans on fake devices: what is stored, what is sent back, and what happens when a device fails."""
+"""Plans on fake devices: what is stored, what is sent back, and how a run ends."""
 
-import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,112 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.errors import FrameCode, GroupCode
-from calibration.frames import CaptureRequest, Cover, FrameKind, FrameResult, Limits, Purpose
+from calibration.errors import FrameCode
+from calibration.frames import FrameKind, Limits, Purpose
 from drivers.base import CalibratorStatus, CoverStatus
-from drivers.clock import ManualClock
-from drivers.errors import CameraBusy, DeviceLost, DriverCode, WrongDevice
+from drivers.errors import CameraBusy
 from services.capture.failures import GroupFailed, UntilReached
-from services.capture.session import Session
-from services.config.models import Config, Cooling, FilterWheel, FlatPanel, SafetyMonitor, Storage
+from services.config.models import Config, Storage
 from services.errors import RunCode, RunStopped, StorageError
-from services.events import Event, EventName, Events
-from services.observatory import Interlock, Observatory
-from services.storage.catalogue import Catalogue
-from services.storage.disk import REAL_DISK, Disk, FullDisk
+from services.events import EventName
+from services.storage.disk import FullDisk
 from services.storage.fits import read_frame, read_header
-from services.storage.layout import Layout
-from tests.fakes import INFO, FakeCamera, FakePanel, FakeSafety, FakeWheel, Scene, failed, lost
-
-DARK = CaptureRequest(kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=2_000_000, count=3, set_id="d1")
-BIAS = replace(DARK, kind=FrameKind.BIAS, exposure_us=1_000, set_id="b1")
-FLAT = CaptureRequest(
-    kind=FrameKind.FLAT,
-    purpose=Purpose.KEEP,
-    exposure_us=1_000_000,
-    count=3,
-    filter="Ha",
-    panel_brightness=200,
-    cover=Cover.CLOSED,
-    set_id="f1",
-)
-
-
-class Site:
-    """An observatory of fakes, a root, and what the run said."""
-
-    def __init__(
-        self, root: Path, *, config: Config | None = None, disk: Disk = REAL_DISK, info=INFO, safety: bool = False
-    ) -> None:
-        self.clock = ManualClock()
-        self.panel = FakePanel(self.clock)
-        self.wheel = FakeWheel(self.clock)
-        scene = Scene(brightness=lambda: self.panel.brightness / 255)
-        self.camera = FakeCamera(self.clock, info=replace(info, unique_id=None), scene=scene)
-        self.safety = FakeSafety()
-        self.interlock = Interlock(threading.Event())
-        base = config or Config(storage=Storage(min_free_mb=0))
-        self.config = base.model_copy(
-            update={
-                "filter_wheel": base.filter_wheel or FilterWheel(),
-                "flat_panel": base.flat_panel or FlatPanel(),
-                "safety_monitor": SafetyMonitor() if safety else None,
-            }
-        )
-        self.layout = Layout(root)
-        self.catalogue = Catalogue(self.layout.catalogue)
-        self.disk = disk
-        self.heard: list[Event] = []
-        self.events = Events(run_id="run1", clock=self.clock)
-        self.events.subscribe(self.heard.append)
-
-    def session(self, **options) -> Session:
-        observatory = Observatory(
-            config=self.config,
-            clock=self.clock,
-            camera=self.camera,
-            interlock=self.interlock,
-            wheel=self.wheel,
-            panel=self.panel,
-            new_safety_monitor=lambda: self.safety if self.config.safety_monitor else None,
-            new_panel=lambda: self.panel,
-        )
-        return Session(
-            observatory=observatory,
-            events=self.events,
-            layout=self.layout,
-            catalogue=self.catalogue,
-            disk=self.disk,
-            **options,
-        )
-
-    def names(self) -> list[EventName]:
-        self.events.close()
-        return [event.name for event in self.heard]
-
-    def take(self, *requests: CaptureRequest, **options) -> list[tuple[FrameResult, ...]]:
-        with self.session(**options) as session:
-            return session.run(plan(*requests))
-
-    def close(self) -> None:
-        self.events.close()
-        self.catalogue.close()
-
-
-def plan(
-    *requests: CaptureRequest,
-) -> Generator[CaptureRequest, tuple[FrameResult, ...], list[tuple[FrameResult, ...]]]:
-    taken = []
-    for request in requests:
-        taken.append((yield request))  # noqa: PERF401 - a comprehension cannot yield
-    return taken
+from tests.fake_site import DARK, FLAT, Site, site_at
+from tests.fakes import failed, lost
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
-    yield made
-    made.close()
+    yield from site_at(tmp_path)
 
 
 def test_a_request_becomes_stored_catalogued_frames_whose_headers_say_what_was_reported(site: Site) -> None:
@@ -216,241 +126,6 @@ def test_a_refused_frame_ends_a_series_early_and_the_plan_gets_what_there_is(sit
     assert not results[0].accepted
 
 
-def test_the_same_buffer_twice_reconnects_the_camera(site: Site) -> None:
-    kept: list[np.ndarray] = []
-
-    def keep(pixels: np.ndarray) -> np.ndarray:
-        kept.append(pixels)
-        return pixels
-
-    def old(pixels: np.ndarray) -> np.ndarray:
-        return kept[0].copy()
-
-    site.camera.pixels_of.extend([keep, old, old, old])
-    (results,) = site.take(replace(DARK, count=8))
-    assert [FrameCode.DUPLICATE_FRAME in {v.code for v in r.verdicts} for r in results[:4]] == [False, True, True, True]
-    assert all(r.accepted for r in results[4:])
-    assert site.names().count(EventName.DEVICE_RESTORED) == 1
-
-
-# --- the ladder ------------------------------------------------------------------------------------------------------
-
-
-def test_a_failed_exposure_is_tried_again_after_reconnecting_and_throwing_one_away(site: Site) -> None:
-    site.camera.expose_errors.extend([None, failed()])
-    (results,) = site.take(DARK)
-    assert [r.accepted for r in results] == [True] * 3
-    durations = [r.duration_s for r in site.camera.exposed]
-    assert durations == [2.0, 1.0, 2.0, 2.0]
-    assert site.camera.calls.count("connect") == 2
-    assert site.camera.calls.count("apply") == 2
-    assert len(site.catalogue.frames()) == 3
-
-
-def test_three_failed_exposures_fail_the_group_and_the_next_group_goes_on(site: Site) -> None:
-    closed: list[bool] = []
-
-    def watched() -> Generator[CaptureRequest, tuple[FrameResult, ...], None]:
-        try:
-            yield DARK
-        finally:
-            closed.append(True)
-
-    site.camera.expose_errors.extend([failed()] * 3)
-    with site.session() as session:
-        with pytest.raises(GroupFailed) as caught:
-            session.run(watched())
-        assert caught.value.code == DriverCode.DEVICE_LOST
-        assert closed == [True]
-        (results,) = session.run(plan(BIAS))
-    assert [r.accepted for r in results] == [True] * 3
-
-
-def test_a_server_that_was_restarted_is_waited_for_and_the_frame_taken_again(site: Site) -> None:
-    site.camera.expose_errors.append(lost())
-    site.camera.connect_errors.extend([None, *[lost()] * 6])
-    (results,) = site.take(DARK)
-    assert len(results) == 3
-    assert site.clock.monotonic() > 60
-    assert site.names().count(EventName.DEVICE_LOST) == 1
-
-
-def test_a_camera_that_stays_away_for_a_quarter_of_an_hour_ends_the_run(site: Site) -> None:
-    site.camera.expose_errors.append(lost())
-    site.camera.connect_errors.extend([None, *[lost()] * 100])
-    with pytest.raises(DeviceLost) as caught:
-        site.take(DARK)
-    assert caught.value.code is DriverCode.DEVICE_LOST
-    assert 900 <= site.clock.monotonic() < 1100
-
-
-def test_another_camera_in_its_place_ends_the_run_at_once(site: Site) -> None:
-    site.camera.expose_errors.append(lost())
-    site.camera.connect_errors.extend([None, WrongDevice(device="Fake camera", detail="another one")])
-    with pytest.raises(WrongDevice):
-        site.take(DARK)
-
-
-def test_frames_taken_before_the_camera_was_lost_are_kept(site: Site) -> None:
-    site.camera.expose_errors.extend([None, None, failed(), failed(), failed()])
-    with pytest.raises(GroupFailed):
-        site.take(replace(DARK, count=5))
-    assert len(site.catalogue.frames(set_id="d1")) == 2
-
-
-# --- settings --------------------------------------------------------------------------------------------------------
-
-
-def test_a_refused_gain_fails_the_group_only(site: Site) -> None:
-    with site.session() as session:
-        with pytest.raises(GroupFailed) as caught:
-            session.run(plan(replace(DARK, gain=5000)))
-        assert caught.value.code == GroupCode.SETTING_REFUSED
-        assert len(session.run(plan(DARK))[0]) == 3
-
-
-def test_settings_are_applied_and_headers_carry_what_was_read_back(site: Site) -> None:
-    (results,) = site.take(replace(DARK, gain=60, readout_mode="high GAIN", binning=2))
-    header = results[0].header
-    assert (header.gain, header.readout_mode, header.bin_x, header.shape) == (60, "High gain", 2, (32, 48))
-    assert header.pixel_size_x_um == pytest.approx(7.52)
-
-
-def test_another_programs_change_is_noticed_undone_and_in_the_end_given_up(site: Site) -> None:
-    def meddle() -> None:
-        site.camera.change_behind_our_back(gain=99)
-
-    with site.session() as session:
-        session.run(plan(replace(DARK, gain=26)))
-        meddle()
-        (results,) = session.run(plan(replace(DARK, gain=26)))
-        assert results[0].header.gain == 26
-        meddle()
-        session.run(plan(replace(DARK, gain=26)))
-        meddle()
-        with pytest.raises(CameraBusy):
-            session.run(plan(replace(DARK, gain=26)))
-    codes = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
-    site.events.close()
-    assert codes.count(RunCode.FOREIGN_CLIENT) == 2
-
-
-def test_an_exposure_is_rounded_to_what_the_camera_keeps(site: Site) -> None:
-    (results,) = site.take(replace(DARK, exposure_us=1_234_567, count=1))
-    assert results[0].header.exposure_us == 1_235_000
-    with site.session() as session:
-        assert session.quantise(10) == 1_000
-
-
-# --- light -----------------------------------------------------------------------------------------------------------
-
-
-def test_an_opaque_filter_is_selected_for_darks(tmp_path: Path) -> None:
-    site = Site(tmp_path, config=Config(storage=Storage(min_free_mb=0), filter_wheel=FilterWheel(opaque=("Dark",))))
-    (results,) = site.take(DARK)
-    assert results[0].header.filter == "Dark"
-    site.close()
-
-
-def test_a_lamp_that_stays_lit_before_darks_fails_the_group(site: Site) -> None:
-    site.panel.calibrator, site.panel.brightness, site.panel.stays_lit = CalibratorStatus.READY, 200, True
-    with pytest.raises(GroupFailed) as caught:
-        site.take(DARK)
-    assert caught.value.code == GroupCode.PANEL_NOT_READY
-    assert site.camera.exposed == []
-
-
-def test_a_stuck_wheel_fails_the_group_only(site: Site) -> None:
-    site.wheel.stuck = True
-    with site.session() as session:
-        with pytest.raises(GroupFailed) as caught:
-            session.run(plan(FLAT))
-        assert caught.value.code == GroupCode.FILTER_FAILED
-        assert len(session.run(plan(replace(FLAT, filter="L", set_id="f2")))[0]) == 3
-
-
-def test_a_lost_wheel_is_asked_again(site: Site) -> None:
-    site.wheel.errors.extend([lost(), lost(), None])
-    (results,) = site.take(FLAT)
-    assert len(results) == 3
-    names = site.names()
-    assert (names.count(EventName.DEVICE_LOST), names.count(EventName.DEVICE_RESTORED)) == (1, 1)
-
-
-def test_a_camera_that_was_handed_in_is_left_connected(site: Site) -> None:
-    with site.session() as session:
-        session._observatory.owns_camera = True
-    assert not site.camera.connected
-    session = site.session()
-    session._observatory.owns_camera = False
-    with session:
-        session.run(plan(DARK))
-    assert site.camera.connected
-
-
-def test_a_lost_panel_is_reconnected(site: Site) -> None:
-    site.panel.errors.append(lost())
-    (results,) = site.take(FLAT)
-    assert len(results) == 3
-    assert site.panel.calls.count("connect") == 2
-
-
-def test_a_filter_without_a_wheel_fails_the_group(site: Site) -> None:
-    site.wheel = None  # type: ignore[assignment]
-    with pytest.raises(GroupFailed) as caught:
-        site.take(FLAT)
-    assert caught.value.code == GroupCode.FILTER_FAILED
-
-
-def test_a_cover_is_not_opened_by_day(tmp_path: Path) -> None:
-    from services.config.models import Site as SiteSection
-
-    midday = Config(storage=Storage(min_free_mb=0), site=SiteSection(latitude=0.0, longitude=-90.0))  # 18 h UTC
-    site = Site(tmp_path, config=midday)
-    site.panel.cover = CoverStatus.CLOSED
-    with pytest.raises(GroupFailed) as caught:
-        site.take(replace(FLAT, cover=Cover.OPEN))
-    assert "sun" in caught.value.detail
-    assert "open" not in site.panel.calls
-    site.close()
-
-
-# --- temperature -----------------------------------------------------------------------------------------------------
-
-
-def test_darks_are_held_to_the_set_point_and_flats_go_on_marked(tmp_path: Path) -> None:
-    site = Site(tmp_path, config=Config(storage=Storage(min_free_mb=0), cooling=Cooling()))
-    site.camera.plant.max_delta_c = 20.0
-    with site.session() as session:
-        with pytest.raises(GroupFailed) as caught:
-            session.run(plan(replace(DARK, set_temp_c=-20.0)))
-        assert caught.value.code == GroupCode.COOLER_LIMIT
-        (flats,) = session.run(plan(replace(FLAT, set_temp_c=-20.0)))
-    assert all(r.accepted for r in flats)
-    assert flats[0].header.ccd_temp_c is not None
-    assert flats[0].header.ccd_temp_c > -5
-    site.close()
-
-
-def test_a_frame_taken_off_its_set_point_is_refused_and_the_sensor_waited_for(tmp_path: Path) -> None:
-    site = Site(tmp_path, config=Config(storage=Storage(min_free_mb=0), cooling=Cooling()))
-    shots = 0
-
-    def gust() -> None:
-        nonlocal shots
-        shots += 1
-        if shots == 2:
-            site.camera.plant.celsius += 3.0
-
-    site.camera.on_expose = gust
-    (results,) = site.take(replace(DARK, count=8, set_temp_c=-10.0))
-    refused = [FrameCode.TEMPERATURE_OFF in {v.code for v in r.verdicts} for r in results]
-    assert refused[1]
-    assert not any(refused[5:])
-    assert results[-1].header.set_temp_c == -10.0
-    site.close()
-
-
 # --- stops -----------------------------------------------------------------------------------------------------------
 
 
@@ -515,29 +190,6 @@ def test_a_camera_that_is_exposing_for_somebody_else_is_left_alone(site: Site) -
     with pytest.raises(CameraBusy):
         site.take(DARK)
     assert "abort" not in site.camera.calls
-
-
-def test_a_camera_that_was_power_cycled_is_set_up_again_and_nobody_is_accused(site: Site) -> None:
-    with site.session() as session:
-        session.run(plan(replace(DARK, gain=60)))
-
-        def lose_its_settings() -> None:
-            site.camera.change_behind_our_back(gain=0, offset=0)
-
-        site.camera.connect_errors.append(None)
-        connect = site.camera.connect
-
-        def reconnect() -> None:
-            connect()
-            lose_its_settings()
-
-        site.camera.connect = reconnect  # type: ignore[method-assign]
-        site.camera.state_errors.append(lost())
-        (results,) = session.run(plan(replace(DARK, gain=60, count=2)))
-        assert site.camera.settings().gain == 60
-    assert [r.header.gain for r in results] == [60, 60]
-    site.events.close()
-    assert not [e for e in site.heard if e.name is EventName.WARNING_RAISED]
 
 
 def test_a_jump_of_the_wall_clock_is_told_and_moves_no_wait(site: Site) -> None:

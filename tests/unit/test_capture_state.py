@@ -1,0 +1,176 @@
+"""Devices brought to the state of a request: settings, light, temperature."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from calibration.errors import FrameCode, GroupCode
+from calibration.frames import Cover
+from drivers.base import CalibratorStatus, CoverStatus
+from drivers.errors import CameraBusy
+from services.capture.failures import GroupFailed
+from services.config.models import Config, Cooling, FilterWheel, Storage
+from services.errors import RunCode
+from services.events import EventName
+from tests.fake_site import DARK, FLAT, Site, plan, site_at
+from tests.fakes import lost
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    yield from site_at(tmp_path)
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_gain_fails_the_group_only(site: Site) -> None:
+    with site.session() as session:
+        with pytest.raises(GroupFailed) as caught:
+            session.run(plan(replace(DARK, gain=5000)))
+        assert caught.value.code == GroupCode.SETTING_REFUSED
+        assert len(session.run(plan(DARK))[0]) == 3
+
+
+def test_settings_are_applied_and_headers_carry_what_was_read_back(site: Site) -> None:
+    (results,) = site.take(replace(DARK, gain=60, readout_mode="high GAIN", binning=2))
+    header = results[0].header
+    assert (header.gain, header.readout_mode, header.bin_x, header.shape) == (60, "High gain", 2, (32, 48))
+    assert header.pixel_size_x_um == pytest.approx(7.52)
+
+
+def test_another_programs_change_is_noticed_undone_and_in_the_end_given_up(site: Site) -> None:
+    def meddle() -> None:
+        site.camera.change_behind_our_back(gain=99)
+
+    with site.session() as session:
+        session.run(plan(replace(DARK, gain=26)))
+        meddle()
+        (results,) = session.run(plan(replace(DARK, gain=26)))
+        assert results[0].header.gain == 26
+        meddle()
+        session.run(plan(replace(DARK, gain=26)))
+        meddle()
+        with pytest.raises(CameraBusy):
+            session.run(plan(replace(DARK, gain=26)))
+    codes = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
+    site.events.close()
+    assert codes.count(RunCode.FOREIGN_CLIENT) == 2
+
+
+def test_an_exposure_is_rounded_to_what_the_camera_keeps(site: Site) -> None:
+    (results,) = site.take(replace(DARK, exposure_us=1_234_567, count=1))
+    assert results[0].header.exposure_us == 1_235_000
+    with site.session() as session:
+        assert session.quantise(10) == 1_000
+
+
+# --- light -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_opaque_filter_is_selected_for_darks(tmp_path: Path) -> None:
+    site = Site(tmp_path, config=Config(storage=Storage(min_free_mb=0), filter_wheel=FilterWheel(opaque=("Dark",))))
+    (results,) = site.take(DARK)
+    assert results[0].header.filter == "Dark"
+    site.close()
+
+
+def test_a_lamp_that_stays_lit_before_darks_fails_the_group(site: Site) -> None:
+    site.panel.calibrator, site.panel.brightness, site.panel.stays_lit = CalibratorStatus.READY, 200, True
+    with pytest.raises(GroupFailed) as caught:
+        site.take(DARK)
+    assert caught.value.code == GroupCode.PANEL_NOT_READY
+    assert site.camera.exposed == []
+
+
+def test_a_stuck_wheel_fails_the_group_only(site: Site) -> None:
+    site.wheel.stuck = True
+    with site.session() as session:
+        with pytest.raises(GroupFailed) as caught:
+            session.run(plan(FLAT))
+        assert caught.value.code == GroupCode.FILTER_FAILED
+        assert len(session.run(plan(replace(FLAT, filter="L", set_id="f2")))[0]) == 3
+
+
+def test_a_lost_wheel_is_asked_again(site: Site) -> None:
+    site.wheel.errors.extend([lost(), lost(), None])
+    (results,) = site.take(FLAT)
+    assert len(results) == 3
+    names = site.names()
+    assert (names.count(EventName.DEVICE_LOST), names.count(EventName.DEVICE_RESTORED)) == (1, 1)
+
+
+def test_a_camera_that_was_handed_in_is_left_connected(site: Site) -> None:
+    with site.session() as session:
+        session._observatory.owns_camera = True
+    assert not site.camera.connected
+    session = site.session()
+    session._observatory.owns_camera = False
+    with session:
+        session.run(plan(DARK))
+    assert site.camera.connected
+
+
+def test_a_lost_panel_is_reconnected(site: Site) -> None:
+    site.panel.errors.append(lost())
+    (results,) = site.take(FLAT)
+    assert len(results) == 3
+    assert site.panel.calls.count("connect") == 2
+
+
+def test_a_filter_without_a_wheel_fails_the_group(site: Site) -> None:
+    site.wheel = None  # type: ignore[assignment]
+    with pytest.raises(GroupFailed) as caught:
+        site.take(FLAT)
+    assert caught.value.code == GroupCode.FILTER_FAILED
+
+
+def test_a_cover_is_not_opened_by_day(tmp_path: Path) -> None:
+    from services.config.models import Site as SiteSection
+
+    midday = Config(storage=Storage(min_free_mb=0), site=SiteSection(latitude=0.0, longitude=-90.0))  # 18 h UTC
+    site = Site(tmp_path, config=midday)
+    site.panel.cover = CoverStatus.CLOSED
+    with pytest.raises(GroupFailed) as caught:
+        site.take(replace(FLAT, cover=Cover.OPEN))
+    assert "sun" in caught.value.detail
+    assert "open" not in site.panel.calls
+    site.close()
+
+
+# --- temperature -----------------------------------------------------------------------------------------------------
+
+
+def test_darks_are_held_to_the_set_point_and_flats_go_on_marked(tmp_path: Path) -> None:
+    site = Site(tmp_path, config=Config(storage=Storage(min_free_mb=0), cooling=Cooling()))
+    site.camera.plant.max_delta_c = 20.0
+    with site.session() as session:
+        with pytest.raises(GroupFailed) as caught:
+            session.run(plan(replace(DARK, set_temp_c=-20.0)))
+        assert caught.value.code == GroupCode.COOLER_LIMIT
+        (flats,) = session.run(plan(replace(FLAT, set_temp_c=-20.0)))
+    assert all(r.accepted for r in flats)
+    assert flats[0].header.ccd_temp_c is not None
+    assert flats[0].header.ccd_temp_c > -5
+    site.close()
+
+
+def test_a_frame_taken_off_its_set_point_is_refused_and_the_sensor_waited_for(tmp_path: Path) -> None:
+    site = Site(tmp_path, config=Config(storage=Storage(min_free_mb=0), cooling=Cooling()))
+    shots = 0
+
+    def gust() -> None:
+        nonlocal shots
+        shots += 1
+        if shots == 2:
+            site.camera.plant.celsius += 3.0
+
+    site.camera.on_expose = gust
+    (results,) = site.take(replace(DARK, count=8, set_temp_c=-10.0))
+    refused = [FrameCode.TEMPERATURE_OFF in {v.code for v in r.verdicts} for r in results]
+    assert refused[1]
+    assert not any(refused[5:])
+    assert results[-1].header.set_temp_c == -10.0
+    site.close()
