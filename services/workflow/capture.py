@@ -1,7 +1,6 @@
 """The capture steps of a run: temperature outside, gain inside; biases, flats of every filter, darks that fit them."""
 
 import threading
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +14,6 @@ from services.observatory.sun import next_sunrise
 from services.storage.catalogue import Catalogue
 from services.storage.disk import Disk
 from services.storage.layout import Layout
-from services.storage.locks import DeviceLock
 from services.workflow.campaign import State, states
 from services.workflow.context import RunContext, Tally
 from services.workflow.darks import take_biases, take_darks
@@ -53,11 +51,7 @@ def capture(observatory: Observatory, place: Place, options: RunOptions, tally: 
         until=_until(observatory, options),
         hurry=threading.Event(),
     )
-    with ExitStack() as stack:
-        stack.enter_context(session)
-        unique_id = session.camera_info.unique_id
-        if unique_id and observatory.simulator is None:  # an embedded simulator belongs to this process alone
-            stack.enter_context(DeviceLock(unique_id, name=session.camera_info.name, clock=observatory.clock))
+    with session:
         context = RunContext(
             config=observatory.config,
             session=session,

@@ -75,7 +75,7 @@ def _known(loaded: LoadedConfig, catalogue: Catalogue) -> Known:
 
 def _lines(config: Config, known: Known, catalogue: Catalogue, options: RunOptions) -> Iterator[Line]:
     """Yield the sets in the order in which they would be taken."""
-    now = max(filter(None, (SystemClock().now(), catalogue.newest_date_obs())))
+    now = max(filter(None, (SystemClock().now(), catalogue.newest_date_obs(origin="own", simulated=True))))
 
     def line(wanted: WantedSet) -> Line:
         sets = catalogue.sets(wanted.kind)

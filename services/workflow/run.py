@@ -26,7 +26,7 @@ from services.storage.disk import REAL_DISK, Disk
 from services.storage.index import open_catalogue
 from services.storage.layout import Layout
 from services.storage.locks import RootLock
-from services.storage.rows import RunRow
+from services.storage.rows import Origin, RunRow
 from services.version import version
 from services.workflow.capture import Place, capture
 from services.workflow.context import Tally
@@ -236,7 +236,12 @@ def _observatory(
     """Open what the capture steps need; masters alone need no device."""
     if not {Step.DARKS, Step.FLATS} & set(options.steps):
         return nullcontext()
-    return open_observatory(loaded, newest_obs=catalogue.newest_date_obs(), camera=options.camera, wake=wake)
+    return open_observatory(
+        loaded,
+        newest_obs=catalogue.newest_date_obs(origin=Origin.OWN, simulated=True),
+        camera=options.camera,
+        wake=wake,
+    )
 
 
 def _make_root(layout: Layout) -> None:

@@ -50,7 +50,7 @@ def test_signal_ends_a_run_with_130_and_the_next_continues(night, number):
     assert run.returncode == 130, seen + rest
     assert "stopped" in rest
     taken = len(night.frames())
-    assert 0 < taken
+    assert taken > 0
     report = night.report()
     assert report["run"]["code"] == "interrupted"
     done = night.run()
