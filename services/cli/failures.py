@@ -27,9 +27,10 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: s
     except KeyboardInterrupt:
         complain("interrupted")
         return Exit.INTERRUPTED
-    except BrokenPipeError:
-        # The reader (`| head`) has had enough; nothing may be flushed into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):
+        # The reader (`| head`) has had enough; the parser makes a SystemExit of it, and nothing else. What is left must
+        # not be flushed into the closed pipe when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
         return Exit.DONE
     except Exception as error:  # noqa: BLE001 - told apart by _failed, which raises what no user can cause
         return _failed(error, words)

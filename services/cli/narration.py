@@ -23,8 +23,10 @@ def title(data: Data) -> str:
 
 
 def seconds(exposure_us: int | None) -> str:
-    """Return an exposure in seconds, "" when it is not known."""
-    return "" if exposure_us is None else f"{exposure_us / 1e6:g} s"
+    """Return an exposure in seconds, to the millisecond from there on; "" when it is not known."""
+    if exposure_us is None:
+        return ""
+    return f"{round(exposure_us / 1e6, 3 if exposure_us >= 1000 else 6):g} s"
 
 
 def cooling(data: Data) -> str:

@@ -8,7 +8,7 @@ that messages speak of what stands in the file.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from services.config.models import IGNORED_SECTIONS, Config, Reuse
+from services.config.models import IGNORED_SECTIONS, Camera, Config, Reuse
 from services.config.positions import Node, Problem
 
 _SECTIONS = frozenset(Config.model_fields)
@@ -109,7 +109,8 @@ class Translation:
             only = camera.value[named[0]]
             told = replace(only, value=named[0], spelled=f"{camera.spelled}.camera_type")
             self._top["camera"] = replace(camera, value={**camera.value, "camera_type": told})
-            self.notes.append(f"{told.spelled}: taken as {named[0]}, the one section there is")
+            if named[0] != Camera.model_fields["camera_type"].default:
+                self.notes.append(f"{told.spelled}: taken as {named[0]}, the one section there is")
 
     def _edit(self, section: str, keys: Iterable[str], change: Callable[[Node], Node]) -> None:
         node = self._top.get(section)

@@ -1,0 +1,150 @@
+"""`nightcal config`, `devices`, `simulate`, `catalogue`, and how `run` ends, through the parser as a user does."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drivers.clock import ManualClock
+from drivers.simulator.devices import SimulatedObservatory
+from drivers.simulator.params import ObservatoryParameters
+from drivers.simulator.server import AlpacaServer
+from services.cli.failures import run_app
+from services.cli.main import app
+from services.config import load
+
+ROOT = Path(__file__).parents[2]
+
+
+def nightcal(*words: str) -> int:
+    """Return the exit code of a command."""
+    return run_app(app, words, name="nightcal")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a working folder with a small configuration in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config_calibration_frames.yaml").write_text(
+        "telescope: {focal_length: 400}\n"
+        "dark_capture: {num_darks: 3, science_exposure_time: 1, exposure_factors: [1]}\n"
+        "camera: {alpaca: {host: 127.0.0.1, port: 1}}\n",
+        encoding="utf-8",
+    )
+    return tmp_path
+
+
+def test_config_check_names_what_is_not_used(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert nightcal("config", "check") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "telescope: accepted, not used",
+        f"config_calibration_frames.yaml: understood; files go to {folder}",
+    ]
+
+
+def test_config_check_of_a_broken_file_ends_with_2(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "x.yaml").write_text("dark_capture: {num_dark: 3}\ngains: high\n", encoding="utf-8")
+    assert nightcal("config", "check", "--config", "x.yaml") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "nightcal: the configuration cannot be used",
+        "  x.yaml:1:16: dark_capture.num_dark: unknown key — did you mean `num_darks`?",
+        "  x.yaml:2:8: gains: found 'high' — allowed: a whole number or a list, each a whole number",
+        "What to do: correct the line named above.",
+    ]
+
+
+def test_config_show_prints_what_loads_again(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert nightcal("config", "show", "--simulator") == 0
+    shown = folder / "shown.yaml"
+    shown.write_text(capsys.readouterr().out, encoding="utf-8")
+    config = load(shown).config
+    assert config.camera.is_simulator
+    assert config.dark_capture.num_darks == 3
+
+
+def test_config_schema_is_json(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert nightcal("config", "schema") == 0
+    assert "dark_capture" in json.loads(capsys.readouterr().out)["properties"]
+
+
+def test_a_reader_who_has_had_enough_is_no_error():
+    command = [sys.executable, "-m", "services.cli.main", "config", "schema"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_devices_lists_what_a_server_has(capsys: pytest.CaptureFixture[str]):
+    with AlpacaServer(SimulatedObservatory(ObservatoryParameters(), ManualClock())) as server:
+        assert nightcal("devices", "--host", "127.0.0.1", "--port", str(server.port)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["SERVER", "TYPE", "NUMBER", "NAME", "UNIQUE", "ID"]
+    kinds = [line.split()[1] for line in lines[1:]]
+    assert kinds == ["camera", "filterwheel", "covercalibrator", "safetymonitor"]
+    assert all(line.startswith(f"127.0.0.1:{server.port}  ") for line in lines[1:])
+
+
+def test_devices_that_do_not_answer_end_with_3(capsys: pytest.CaptureFixture[str]):
+    assert nightcal("devices", "--host", "127.0.0.1", "--port", "1") == 3
+    assert "127.0.0.1:1" in capsys.readouterr().out
+
+
+def test_a_run_without_its_camera_says_how_to_rehearse(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "c.yaml").write_text(
+        "camera: {alpaca: {camera_name: no such camera}}\nflat_capture: {filters: [L]}\n", encoding="utf-8"
+    )
+    assert nightcal("run", "--config", "c.yaml", "--no-confirm") == 3
+    err = capsys.readouterr().err
+    assert "What to do: list what answers with `nightcal devices`." in err
+    assert "To rehearse without a camera, add --simulator." in err
+
+
+def test_a_root_that_cannot_be_made_ends_with_5(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "file").write_text("", encoding="utf-8")
+    (folder / "c.yaml").write_text("storage: {root: file/below}\n", encoding="utf-8")
+    assert nightcal("run", "--config", "c.yaml", "--simulator") == 5
+    assert "file" in capsys.readouterr().err
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert nightcal("run", "--dry-run", "--simulator") == 0
+    out = capsys.readouterr().out
+    assert "bias" in out
+    assert "flat" in out
+    assert [path.name for path in folder.iterdir()] == ["config_calibration_frames.yaml"]
+
+
+def test_catalogue_rebuild_of_an_empty_root(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert nightcal("catalogue", "rebuild") == 0
+    assert "0 frames and 0 masters" in capsys.readouterr().out
+    assert (folder / ".nightcal" / "catalogue.sqlite").exists()
+
+
+def test_simulate_serves_until_it_is_told_to_end():
+    command = [sys.executable, "-m", "services.cli.main", "simulate", "--port", "0", "--no-discovery", "--rate", "10"]
+    group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, creationflags=group) as process:
+        try:
+            assert process.stdout is not None
+            port = re.match(r"simulated observatory at http://127\.0\.0\.1:(\d+), 10 ", process.stdout.readline())
+            assert port is not None
+            assert nightcal("devices", "--host", "127.0.0.1", "--port", port[1]) == 0
+            process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+
+
+def test_simulate_on_a_port_that_is_taken_ends_with_2(capsys: pytest.CaptureFixture[str]):
+    with AlpacaServer(SimulatedObservatory(ObservatoryParameters(), ManualClock())) as server:
+        assert nightcal("simulate", "--port", str(server.port), "--no-discovery") == 2
+    assert "allowed: a free port, or 0" in capsys.readouterr().err

@@ -1,0 +1,187 @@
+"""What a run shows: plain lines elsewhere, bars on a terminal, and questions only where somebody can answer."""
+
+import io
+import signal
+import sys
+import threading
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from drivers.clock import ManualClock
+from services.cli.narration import sentence, title
+from services.cli.progress import Bars, Lines
+from services.cli.prompts import asker, confirmed
+from services.errors import meaning
+from services.events import Event, EventName, Events
+
+START = datetime(2026, 1, 31, 18, 0, tzinfo=UTC)
+FLAT = {"set_id": "s1", "kind": "FLAT", "filter": "L", "exposure_us": None, "gain": 26, "set_temp_c": -10.0}
+NIGHT: list[tuple[EventName, dict[str, Any]]] = [
+    (EventName.RUN_STARTED, {"steps": ["flats"], "root": "/data", "simulated": True}),
+    (EventName.DEVICE_CONNECTED, {"device": "camera", "device_name": "QHY600M", "unique_id": "u"}),
+    (EventName.COOLING_CHANGED, {"ccd_temp_c": 12.0, "set_point_c": 5.0, "target_c": -10.0, "cooler_power_pct": 50.0}),
+    (EventName.COOLING_CHANGED, {"ccd_temp_c": 2.0, "set_point_c": 0.0, "target_c": -10.0, "cooler_power_pct": None}),
+    (EventName.COOLING_STABLE, {"ccd_temp_c": -10.04, "target_c": -10.0, "seconds": 480.2}),
+    (EventName.STEP_STARTED, {"step": "flats"}),
+    (EventName.GROUP_STARTED, {**FLAT, "wanted": 12, "have": 2}),
+    (
+        EventName.FLAT_EXPOSURE_ADJUSTED,
+        {"filter": "L", "exposure_us": 1_995_262, "level_adu": 48_433.4, "target_adu": 33_036.0, "panel_brightness": 12,
+         "attempt": 2},
+    ),
+    (
+        EventName.FLAT_SETTLED,
+        {"filter": "L", "exposure_us": 1_995_262, "panel_brightness": 8, "attempts": 4, "level_adu": 32_398.0},
+    ),
+    *[(EventName.FRAME_STORED, {**FLAT, "path": "x", "frame_no": n, "wanted": 10, "level_adu": 32_000.0,
+                                "ccd_temp_c": -10.0}) for n in range(3, 13)],
+    (EventName.PROGRESS, {"done": 10, "wanted": 100}),
+    (EventName.FRAME_REFUSED, {**FLAT, "codes": ["level_off", "light_leak"], "path": None}),
+    (EventName.GROUP_FINISHED, {**FLAT, "status": "complete", "code": None, "accepted": 12, "refused": 1}),
+    (EventName.GROUP_FINISHED, {**FLAT, "filter": "Ha", "status": "failed", "code": "too_dim", "accepted": 0,
+                                "refused": 0}),
+    (EventName.MASTER_BUILT, {"path": "master_frames/master_flat_L.fits", "n": 12, "status": "partial"}),
+    (EventName.MASTER_REFUSED, {"kind": "FLAT", "filter": "Ha", "code": "no_frames"}),
+    (EventName.WARNING_RAISED, {"code": "no_cover", "detail": "CoverState is NotPresent"}),
+    (EventName.RUN_FINISHED, {"exit_code": 1, "code": None, "detail": ""}),
+]  # fmt: skip
+
+
+def told(display: Lines | Bars, events: list[tuple[EventName, dict[str, Any]]]) -> None:
+    """Let a display hear a run, over the real bus and its dispatcher thread."""
+    clock = ManualClock(START)
+    bus = Events(run_id="r", clock=clock)
+    bus.subscribe(display)
+    with display.showing():
+        for name, data in events:
+            bus.emit(name, **data)
+            clock.advance(20)
+        bus.close()
+
+
+def test_plain_lines_tell_the_night():
+    stream = io.StringIO()
+    told(Lines(stream), NIGHT)
+    lines = stream.getvalue().splitlines()
+    assert [line[:10].rstrip() for line in lines] == [line[:8] for line in lines]
+    assert [line[10:] for line in lines] == [
+        "run started on the simulated observatory: flats → /data",
+        "camera connected: QHY600M",
+        "cooling: 12.0 °C → -10.0 °C, cooler 50 %",
+        "cooled: stable at -10.0 °C after 480 s",
+        "— flats —",
+        "flat L: 12 wanted, 2 of them there (gain 26, -10.0 °C)",
+        "flat L: test 2, 1.995 s at brightness 12: 48433 ADU, wanted 33036 ADU",
+        "flat L: 1.995 s at brightness 8 gives 32398 ADU after 4 tests",
+        "flat L: frame 10, 32000 ADU, -10.0 °C",
+        "flat L: frame refused: the level is outside its tolerance; light falls on a dark frame",
+        "flat L: complete, 12 kept, 1 refused",
+        f"flat Ha: failed, 0 kept: {meaning('too_dim').text} — {meaning('too_dim').advice}",
+        "master_flat_L.fits: 12 frames, partial",
+        "no master flat Ha: there are no frames — run the capture steps first",
+        "warning: there is no cover: CoverState is NotPresent",
+    ]
+
+
+def test_plain_lines_tell_of_the_cooling_once_a_minute():
+    stream = io.StringIO()
+    step = {"ccd_temp_c": 1.0, "target_c": -10.0, "cooler_power_pct": None}
+    told(Lines(stream), [(EventName.COOLING_CHANGED, step)] * 9)
+    assert [line[:8] for line in stream.getvalue().splitlines()] == ["18:00:00", "18:01:00", "18:02:00"]
+
+
+def test_bars_show_each_frame_and_lines_scroll_by_above_them():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100, color_system=None, legacy_windows=False)
+    bars = Bars(console)
+    half = next(i for i, (_, data) in enumerate(NIGHT) if data.get("frame_no") == 7) + 1
+    told(bars, NIGHT[:half])
+    text = stream.getvalue()
+    assert "7/12" in text
+    assert "camera connected: QHY600M" in text
+    assert "frame 7" not in text
+    told(bars, NIGHT[half:])
+    assert "10/100" in stream.getvalue()
+    assert "flat L: complete, 12 kept, 1 refused" in stream.getvalue()
+
+
+@pytest.mark.parametrize("name", list(EventName))
+def test_every_event_can_be_told_without_its_data(name: EventName):
+    event = Event(name=name, run_id="r", seq=1, at=START, data={})
+    sentence(event)
+    for display in (Lines(io.StringIO()), Bars(Console(file=io.StringIO()))):
+        display(event)
+        display(event)
+
+
+def test_a_dark_is_not_named_by_the_filter_that_happens_to_be_in():
+    dark = {"kind": "DARK", "filter": "SII", "exposure_us": 2_500_000}
+    assert title(dark) == "dark 2.5 s"
+    assert title({**dark, "kind": "BIAS"}) == "bias"
+    assert title({"kind": "FLAT", "filter": None}) == "flat"
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody sits at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def seat(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    """Put somebody at the terminal who types this."""
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    monkeypatch.setattr(sys, "stdout", Terminal())
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"), [("\n", True), ("y\n", True), ("q\n", False), ("N\n", False), ("", False), ("eh\n \n", True)]
+)
+def test_an_answer_is_waited_for(typed: str, answer: bool, monkeypatch: pytest.MonkeyPatch):
+    seat(monkeypatch, typed)
+    assert confirmed("Close the cover.") is answer
+
+
+def test_nothing_is_asked_without_a_terminal_or_with_no_confirm(monkeypatch: pytest.MonkeyPatch):
+    wake = threading.Event()
+    seat(monkeypatch, "\n")
+    assert asker(no_confirm=True, wake=wake, quiet=nullcontext) is None
+    assert asker(no_confirm=False, wake=wake, quiet=nullcontext) is not None
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert asker(no_confirm=False, wake=wake, quiet=nullcontext) is None
+    monkeypatch.setattr(sys, "stdin", None)
+    assert asker(no_confirm=False, wake=wake, quiet=nullcontext) is None
+
+
+def test_ctrl_c_just_before_a_question_is_not_lost(monkeypatch: pytest.MonkeyPatch):
+    seat(monkeypatch, "\n")
+    wake = threading.Event()
+    ask = asker(no_confirm=False, wake=wake, quiet=nullcontext)
+    assert ask is not None
+    wake.set()
+    assert ask("Close the cover.") is False
+
+
+def test_ctrl_c_ends_a_question_and_the_handler_comes_back(monkeypatch: pytest.MonkeyPatch):
+    class Pressed(Terminal):
+        def readline(self, size: int | None = -1, /) -> str:
+            signal.raise_signal(signal.SIGINT)
+            return "\n"
+
+    seat(monkeypatch, "")
+    monkeypatch.setattr(sys, "stdin", Pressed())
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        ask = asker(no_confirm=False, wake=threading.Event(), quiet=nullcontext)
+        assert ask is not None
+        assert ask("Close the cover.") is False
+        assert heard == []
+        signal.raise_signal(signal.SIGINT)
+        assert heard == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)
