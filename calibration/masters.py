@@ -23,6 +23,10 @@ SKETCH_PIXELS = 8_000_000
 """About this many pixels of a master are looked at for its global numbers."""
 
 
+ENOUGH = 250_000
+"""Values that give a median or a standard deviation well enough: to 0.2 % of a standard deviation."""
+
+
 class Normalisation(StrEnum):
     """What a flat is divided by; all robust, so that no defect moves it."""
 
@@ -95,8 +99,12 @@ def central_level(values: NDArray[np.floating]) -> float:
 
 
 def clipped(values: NDArray[np.floating], *, k: float = 3.0) -> tuple[float, float, float]:
-    """Return median, mean and standard deviation after clipping by k robust sigmas about the median, until settled."""
-    x = np.asarray(values, np.float64).ravel()
+    """Return median, mean and standard deviation after clipping by k robust sigmas about the median, until settled.
+
+    Of many values every m-th is looked at (m odd, so that no column is met again and again).
+    """
+    flat = np.asarray(values).ravel()
+    x = flat[:: (flat.size // ENOUGH) | 1].astype(np.float64)
     x = x[np.isfinite(x)]
     if x.size == 0:
         return float("nan"), float("nan"), float("nan")
@@ -113,8 +121,8 @@ def clipped(values: NDArray[np.floating], *, k: float = 3.0) -> tuple[float, flo
 def normalisation_factor(sketch: Sketch, how: Normalisation) -> float:
     """Return what a flat is divided by (FLATNORM), from its good pixels.
 
-    `mean` is the mean within 5 robust sigmas of the median, `median` the median, `max` the 99.9th percentile, which
-    stands for the brightest part where a hot pixel's maximum would stand for nothing.
+    `mean` is the mean within 5 standard deviations of the median, `median` the median, `max` the 99.9th percentile:
+    it stands for the brightest part, where the maximum would stand for a hot pixel.
 
     Raises
     ------
@@ -129,7 +137,8 @@ def normalisation_factor(sketch: Sketch, how: Normalisation) -> float:
     elif how is Normalisation.MEDIAN:
         factor = float(np.median(good))
     else:
-        factor = clipped(good, k=5.0)[1]
+        centre, _, spread = clipped(good, k=5.0)
+        factor = float(good[np.abs(good - centre) <= 5 * spread].mean(dtype=np.float64))
     if not factor > 0:
         raise CombineError(f"a flat of level {factor:.1f} ADU cannot be normalised")
     return factor

@@ -115,6 +115,7 @@ def _combine(
     from calibration.combine import kernels  # numba takes 0.2 s to import: only who combines pays
 
     check(frames, scale, dark, valid)
+    frames = np.ascontiguousarray(frames)
     n, rows, columns = frames.shape
     shape, extra = (rows, columns), (rows, columns) if bounds else (0, 0)
     planes = kernels.Planes(

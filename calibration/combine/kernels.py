@@ -1,4 +1,4 @@
-# ruff: noqa: PLR0917, PLR1714 - numba passes by position, and a set in a hot loop is no constant to it
+# ruff: noqa: PLR0917 - numba passes by position
 """The numba engine of `combine_band`: a tile of 256 pixels at a time, its n samples sorted by a comparator network.
 
 Lanes of a tile are neighbouring pixels, so that every inner loop is one vector instruction over lanes. Sorting gives
@@ -162,158 +162,206 @@ def _moments(tile: Any, first: int, last: int, centre: Any, s: Any, q: Any) -> N
 @njit(nogil=True, cache=True, error_model="numpy")
 def _median(x: Any, lo: int, hi: int) -> float:
     m = lo + hi - 1
-    return float((x[m // 2] + x[(m + 1) // 2]) * 0.5)
+    return (float(x[m // 2]) + float(x[(m + 1) // 2])) * 0.5
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _std(x: Any, lo: int, hi: int, ddof: int) -> float:
-    n = hi - lo
-    mean = 0.0
+def _sums(x: Any, lo: int, hi: int, c: float) -> tuple[float, float]:
+    """Return the sums of deviations from c and of their squares over a window."""
+    s = q = 0.0
     for i in range(lo, hi):
-        mean += x[i] - x[lo]
-    mean = mean / n + x[lo]
-    q = 0.0
-    for i in range(lo, hi):
-        q += (x[i] - mean) * (x[i] - mean)
-    return sqrt(q / (n - ddof))
+        d = float(x[i]) - c
+        s += d
+        q += d * d
+    return s, q
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _variance(n: int, s: float, q: float, ddof: int) -> float:
+    return max(q - s * s / n, 0.0) / (n - ddof)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _trim(
+    x: Any, lo: int, hi: int, lower: float, upper: float, c: float, s: float, q: float
+) -> tuple[int, int, float, float]:
+    """Shrink a window to the bounds and take what leaves it out of its sums."""
+    before = q
+    while lo < hi and float(x[lo]) < lower:
+        d = float(x[lo]) - c
+        s -= d
+        q -= d * d
+        lo += 1
+    while hi > lo and float(x[hi - 1]) > upper:
+        d = float(x[hi - 1]) - c
+        s -= d
+        q -= d * d
+        hi -= 1
+    if q < before * 1e-9:  # an absurd outlier left no digits of the rest
+        s, q = _sums(x, lo, hi, c)
+    return lo, hi, s, q
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _rank(x: Any, lo: int, hi: int, centre: float, rank: int) -> float:
+    """Return the `rank`-th smallest |x - centre| of a sorted window.
+
+    It is the least over all runs of `rank` neighbours of the greater of its two end deviations: one falls and the other
+    rises along the column, so the crossing is found by bisection.
+    """
+    a, b = lo, hi - rank
+    while a < b:
+        i = (a + b) // 2
+        if float(x[i + rank - 1]) - centre >= centre - float(x[i]):
+            b = i
+        else:
+            a = i + 1
+    d = max(centre - float(x[a]), float(x[a + rank - 1]) - centre)
+    if a > lo:
+        d = min(d, max(centre - float(x[a - 1]), float(x[a + rank - 2]) - centre))
+    return d
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _mad(x: Any, lo: int, hi: int, centre: float) -> float:
-    """Return the median of |x - centre| of a sorted window: walk outwards from the centre to the middle one."""
     n = hi - lo
-    right = lo
-    while right < hi and x[right] < centre:
-        right += 1
-    left = right - 1
-    before = 0.0
-    d = 0.0
-    for _ in range(n // 2 + 1):
-        before = d
-        if right >= hi or (left >= lo and centre - x[left] <= x[right] - centre):
-            d = centre - x[left]
-            left -= 1
-        else:
-            d = x[right] - centre
-            right += 1
-    return d if n % 2 else (before + d) * 0.5
+    upper = _rank(x, lo, hi, centre, n // 2 + 1)
+    return upper if n % 2 else (_rank(x, lo, hi, centre, n // 2) + upper) * 0.5
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _spread(x: Any, lo: int, hi: int, centre: float, p: Any) -> float:
+def _spread(x: Any, lo: int, hi: int, centre: float, s: float, q: float, p: Any) -> float:
     """Return the sigma a clipping method measures in its window; the noise model's is what it should be."""
     if p.method == MAD:
         return max(_mad(x, lo, hi, centre) * MAD_TO_STD, float(p.floor))
     if p.method == NOISE_MODEL:
         return sqrt(p.read_variance + max(centre - p.pedestal, 0.0) * p.inverse_gain)
-    return _std(x, lo, hi, 0)
+    return sqrt(_variance(hi - lo, s, q, 0))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _clip(x: Any, m: int, p: Any) -> tuple[int, int]:
+def _clip(x: Any, m: int, p: Any, c: float, s0: float, q0: float) -> tuple[int, int, float, float]:
     """Clip about the median again and again; the last bounds are applied to all samples, as astropy does."""
-    lo, hi = 0, m
+    lo, hi, s, q = 0, m, s0, q0
     lower, upper = -inf, inf
     for _ in range(p.iterations):
         centre = _median(x, lo, hi)
-        spread = _spread(x, lo, hi, centre, p)
-        lower, upper = centre - p.k * spread, centre + p.k * spread
+        reach = p.k * _spread(x, lo, hi, centre, s, q, p)
+        lower, upper = centre - reach, centre + reach
         before = hi - lo
-        while lo < hi and x[lo] < lower:
-            lo += 1
-        while hi > lo and x[hi - 1] > upper:
-            hi -= 1
+        lo, hi, s, q = _trim(x, lo, hi, lower, upper, c, s, q)
         if hi - lo == before or hi == lo:
             break
-    lo, hi = 0, m
-    while lo < hi and x[lo] < lower:
-        lo += 1
-    while hi > lo and x[hi - 1] > upper:
-        hi -= 1
-    return lo, hi
+    return _trim(x, 0, m, lower, upper, c, s0, q0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _winsorized_sigma(x: Any, lo: int, hi: int, centre: float) -> float:
-    sigma = _std(x, lo, hi, 1)
+    """Return Siril's sigma: of samples pulled in to 1.5 sigma again and again, never let out again."""
+    n = hi - lo
+    first, last = lo, hi
+    s, q = _sums(x, lo, hi, centre)
+    sigma = sqrt(_variance(n, s, q, 1))
+    reach = inf
     for _ in range(50):
-        low, high = centre - 1.5 * sigma, centre + 1.5 * sigma
-        s = q = 0.0
-        for i in range(lo, hi):
-            d = min(max(x[i], low), high) - centre
-            s += d
-            q += d * d
-        n = hi - lo
+        reach = min(reach, 1.5 * sigma)
+        first, last, s, q = _trim(x, first, last, centre - reach, centre + reach, centre, s, q)
+        below, above = first - lo, hi - last
         before = sigma
-        sigma = 1.134 * sqrt(max(q - s * s / n, 0.0) / (n - 1))
+        sigma = 1.134 * sqrt(_variance(n, s + (above - below) * reach, q + (above + below) * reach * reach, 1))
         if abs(sigma - before) <= before * 0.0005:
             break
     return sigma
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _winsorize(x: Any, m: int, p: Any) -> tuple[int, int]:
-    """Clip as Siril's winsorized method does: sigma from samples pulled in to 1.5 sigma; at least 4 stay."""
+def _winsorize(x: Any, m: int, p: Any, c: float, s: float, q: float) -> tuple[int, int, float, float]:
+    """Clip as Siril's winsorized method does; at least 4 samples stay."""
     lo, hi = 0, m
     changed = True
     while changed and hi - lo > 3:
         centre = _median(x, lo, hi)
         reach = p.k * _winsorized_sigma(x, lo, hi, centre)
         before = hi - lo
-        while hi - lo > 4 and centre - x[lo] > reach:
+        while hi - lo > 4 and centre - float(x[lo]) > reach:
             lo += 1
-        while hi - lo > 4 and x[hi - 1] - centre > reach:
+        while hi - lo > 4 and float(x[hi - 1]) - centre > reach:
             hi -= 1
         changed = hi - lo != before
-    return lo, hi
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _window(x: Any, m: int, p: Any) -> tuple[int, int]:
-    """Return the first and last+1 surviving sample of a sorted column of m samples."""
-    if p.method >= SIGMA_CLIP and m > 0:
-        return _winsorize(x, m, p) if p.method == WINSORIZED else _clip(x, m, p)
-    if p.method == MINMAX and m > 2:
-        return 1, m - 1
-    return 0, m
+    if hi - lo < m:
+        s, q = _sums(x, lo, hi, c)
+    return lo, hi, s, q
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _column(x: Any, m: int, p: Any) -> tuple[float, float, int, int]:
-    """Return mean, standard deviation (ddof 1) and window of one sorted column."""
-    lo, hi = _window(x, m, p)
+    """Return mean, standard deviation (ddof 1) and window of one sorted column of m samples."""
+    if m == 0:
+        return nan, nan, 0, 0
+    c = _median(x, 0, m)
+    lo, hi = 0, m
+    if p.method == MINMAX and m > 2:
+        lo, hi = 1, m - 1
+    s, q = _sums(x, lo, hi, c)
+    if p.method == WINSORIZED:
+        lo, hi, s, q = _winsorize(x, m, p, c, s, q)
+    elif p.method >= SIGMA_CLIP:
+        lo, hi, s, q = _clip(x, m, p, c, s, q)
     n = hi - lo
     if n == 0:
         return nan, nan, 0, 0
-    total = 0.0
-    for i in range(lo, hi):
-        total += x[i] - x[lo]
-    mean = _median(x, lo, hi) if p.method == MEDIAN else total / n + x[lo]
-    return mean, _std(x, lo, hi, 1) if n > 1 else nan, lo, hi
+    return c if p.method == MEDIAN else c + s / n, sqrt(_variance(n, s, q, 1)) if n > 1 else nan, lo, hi
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _vector_pass(tile: Any, n: int, p: Any, centre: Any, s: Any, q: Any, rest: Any) -> None:
-    """Put the mean into `s`, the standard deviation into `q` of whole lanes; `rest` marks those to look at alone."""
+def _lane_ranks(tile: Any, n: int, rank: int, centre: Any, out: Any) -> None:
+    """Put the `rank`-th smallest |x - centre| of each lane into `out`, as `_rank` does for one."""
+    out[:] = inf
+    for i in range(n - rank + 1):
+        low = tile[i * W : (i + 1) * W]
+        high = tile[(i + rank - 1) * W : (i + rank) * W]
+        for j in range(W):
+            d = max(centre[j] - np.float64(low[j]), np.float64(high[j]) - centre[j])
+            out[j] = min(out[j], d)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _lane_spreads(tile: Any, n: int, p: Any, centre: Any, s: Any, q: Any, out: Any) -> None:
+    """Put the sigma of the first clipping pass into `out`, for whole lanes."""
+    if p.method == MAD:
+        upper = np.empty(W)
+        _lane_ranks(tile, n, n // 2 + 1, centre, upper)
+        _lane_ranks(tile, n, (n + 1) // 2, centre, out)
+        for j in range(W):
+            out[j] = max((out[j] + upper[j]) * 0.5 * MAD_TO_STD, p.floor)
+    elif p.method == NOISE_MODEL:
+        for j in range(W):
+            out[j] = sqrt(p.read_variance + max(centre[j] - p.pedestal, 0.0) * p.inverse_gain)
+    else:
+        for j in range(W):
+            out[j] = sqrt(max(q[j] - s[j] * s[j] / n, 0.0) / n)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _vector_pass(tile: Any, n: int, p: Any, work: Any) -> None:
+    """Do whole lanes: sums about the median, mean, deviation; `rest` marks lanes that something is cut from."""
+    centre, s, q, mean, deviation, spread, rest = work
     lo, hi = (1, n - 1) if p.method == MINMAX and n > 2 else (0, n)
-    last = (n - 1) * W
     middle, other = (n - 1) // 2 * W, n // 2 * W
     for j in range(W):
         centre[j] = (np.float64(tile[middle + j]) + np.float64(tile[other + j])) * 0.5
     _moments(tile, lo, hi, centre, s, q)
     m = float(hi - lo)
     for j in range(W):
-        excess = max(q[j] - s[j] * s[j] / m, 0.0)
-        if p.method == NOISE_MODEL:
-            spread = sqrt(p.read_variance + max(centre[j] - p.pedestal, 0.0) * p.inverse_gain)
-        else:
-            spread = sqrt(excess / m)
-        reach = p.k * spread
-        rest[j] = ((np.float64(tile[j]) < centre[j] - reach) | (np.float64(tile[last + j]) > centre[j] + reach)) & (
-            p.method >= SIGMA_CLIP
-        )
-        s[j] = centre[j] if p.method == MEDIAN else centre[j] + s[j] / m
-        q[j] = sqrt(excess / (m - 1.0))
+        mean[j] = centre[j] if p.method == MEDIAN else centre[j] + s[j] / m
+        deviation[j] = sqrt(max(q[j] - s[j] * s[j] / m, 0.0) / (m - 1.0))
+    rest[:] = p.method == WINSORIZED
+    if p.method in (SIGMA_CLIP, MAD, NOISE_MODEL):
+        _lane_spreads(tile, n, p, centre, s, q, spread)
+        last = (n - 1) * W
+        for j in range(W):
+            reach = p.k * spread[j]
+            rest[j] = (np.float64(tile[j]) < centre[j] - reach) | (np.float64(tile[last + j]) > centre[j] + reach)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -332,18 +380,18 @@ def _reduce(
 ) -> None:
     """Combine the sorted tile into `planes`."""
     n = tile.shape[0] // W
-    centre, s, q, column = work
-    rest = np.empty(W, np.bool_)
-    _vector_pass(tile, n, p, centre, s, q, rest)
-    alone = p.method == MAD or p.method == WINSORIZED
+    _vector_pass(tile, n, p, work)
+    centre, s, q, means, deviations, _, rest = work
+    all_lo, all_hi = (1, n - 1) if p.method == MINMAX and n > 2 else (0, n)
     for j in range(width):
-        mean, deviation, lo, hi, m = s[j], q[j], 0, n, good[j]
-        if alone or rest[j] or m < n or n == 1:
-            for i in range(m):
-                column[i] = tile[i * W + j]
-            mean, deviation, lo, hi = _column(column, m, p)
-        elif p.method == MINMAX and n > 2:
-            lo, hi = 1, n - 1
+        mean, deviation, lo, hi, m = means[j], deviations[j], all_lo, all_hi, good[j]
+        if m < n or n == 1 or p.method == WINSORIZED:
+            mean, deviation, lo, hi = _column(tile[j::W], m, p)
+        elif rest[j]:
+            lo, hi, total, squares = _clip(tile[j::W], n, p, centre[j], s[j], q[j])
+            k = hi - lo
+            mean = centre[j] + total / k
+            deviation = sqrt(_variance(k, total, squares, 1)) if k > 1 else nan
         _store(planes, row, x0 + j, mean, deviation, hi - lo, p)
         if saturated[j] > m - (hi - lo):
             planes.mask[row, x0 + j] |= SATURATED
@@ -353,13 +401,18 @@ def _reduce(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _workspace() -> tuple[Any, Any, Any, Any, Any, Any, Any]:
+    return np.empty(W), np.empty(W), np.empty(W), np.empty(W), np.empty(W), np.empty(W), np.empty(W, np.bool_)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def combine_u16(frames: Any, pairs: Any, p: Any, planes: Any) -> None:
     """Combine raw frames of uint16, shape (n, rows, x), as they are."""
     n, rows, columns = frames.shape
     tile = np.zeros(n * W, np.uint16)
     saturated = np.zeros(W, np.int32)
     good = np.full(W, n, np.int32)
-    work = (np.empty(W), np.empty(W), np.empty(W), np.empty(n))
+    work = _workspace()
     for row in range(rows):
         for x0 in range(0, columns, W):
             width = min(W, columns - x0)
@@ -376,7 +429,7 @@ def combine_f32(frames: Any, valid: Any, dark: Any, scale: Any, pairs: Any, p: A
     keys = tile.view(np.int32)
     saturated = np.zeros(W, np.int32)
     good = np.zeros(W, np.int32)
-    work = (np.empty(W), np.empty(W), np.empty(W), np.empty(n))
+    work = _workspace()
     for row in range(rows):
         for x0 in range(0, columns, W):
             width = min(W, columns - x0)

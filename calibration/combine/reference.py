@@ -141,9 +141,10 @@ def _winsorized(x: NDArray[np.float64], k: float) -> NDArray[np.bool_]:
 
 def _winsorized_sigma(x: NDArray[np.float64], centre: float) -> float:
     sigma = float(x.std(ddof=1))
+    pulled = x
     for _ in range(50):
         before = sigma
-        pulled = np.clip(x, centre - 1.5 * sigma, centre + 1.5 * sigma)
+        pulled = np.clip(pulled, centre - 1.5 * sigma, centre + 1.5 * sigma)
         sigma = 1.134 * float(pulled.std(ddof=1))
         if abs(sigma - before) <= before * 0.0005:
             break

@@ -6,7 +6,8 @@ truncation of s alone (facts of one clipping pass: 1.0136 at 3 sigma) is the sma
 `sigma_clip` has c = 1.023, of which 1.011 is truncation.
 
 The tables come from a simulation of 10⁵ to 10⁶ Gaussian pixels per entry with the engine itself (error below 0.003);
-`tests/statistical/test_combine_truncation.py` derives them again. Between entries: c - 1 is exponential in k, c linear in 1/n.
+`tests/statistical/test_combine_truncation.py` derives them again. Between entries c - 1 is
+exponential in k, and c linear in 1/n.
 """
 
 import numpy as np
