@@ -129,8 +129,9 @@ def statistics(
         "master_noise_adu": clipped(sketch.planes.sigma)[0],
         "expected_noise_adu": pair_noise_adu * limits.factor / limits.samples**0.5,
         "rejected_fraction": 1.0 - totals.kept / max(totals.samples, 1),
-        "hot_threshold_adu": limits.hot_adu,
     }
+    if limits.kind is not FrameKind.FLAT:
+        found["hot_threshold_adu"] = limits.hot_adu
     found |= {name: getattr(totals, name) for name in ("hot", "dead", "noisy", "saturated", "low_count", "no_data")}
     found |= shape_of(limits.background) | pattern_of(sketch, limits.background)
     if limits.kind is FrameKind.FLAT:

@@ -375,16 +375,40 @@ def _store(planes: Any, row: int, x: int, mean: float, s: float, count: int, p: 
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _store_lanes(tile: Any, saturated: Any, p: Any, row: int, x0: int, width: int, work: Any, planes: Any) -> None:
+    """Store all lanes as if nothing were cut from any; those from which something is are stored again."""
+    n = tile.shape[0] // W
+    _, _, _, means, deviations, _, _ = work
+    lo, hi = (1, n - 1) if p.method == MINMAX and n > 2 else (0, n)
+    count = hi - lo
+    scale = p.factor / sqrt(count)
+    few = np.uint8(LOW_COUNT if count < p.min_count else 0)
+    mean, sigma = planes.mean[row, x0 : x0 + width], planes.sigma[row, x0 : x0 + width]
+    counts, mask = planes.counts[row, x0 : x0 + width], planes.mask[row, x0 : x0 + width]
+    for j in range(width):
+        mean[j] = means[j]
+    for j in range(width):
+        sigma[j] = deviations[j] * scale
+    counts[:] = count
+    for j in range(width):
+        mask[j] = few | (np.uint8(SATURATED) if saturated[j] > n - count else np.uint8(0))
+    if planes.low.shape[0] > 0:
+        for j in range(width):
+            planes.low[row, x0 + j] = tile[lo * W + j]
+            planes.high[row, x0 + j] = tile[(hi - 1) * W + j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _reduce(
     tile: Any, good: Any, saturated: Any, p: Any, row: int, x0: int, width: int, work: Any, planes: Any
 ) -> None:
     """Combine the sorted tile into `planes`."""
     n = tile.shape[0] // W
     _vector_pass(tile, n, p, work)
-    centre, s, q, means, deviations, _, rest = work
-    all_lo, all_hi = (1, n - 1) if p.method == MINMAX and n > 2 else (0, n)
+    _store_lanes(tile, saturated, p, row, x0, width, work, planes)
+    centre, s, q, _, _, _, rest = work
     for j in range(width):
-        mean, deviation, lo, hi, m = means[j], deviations[j], all_lo, all_hi, good[j]
+        m = good[j]
         if m < n or n == 1 or p.method == WINSORIZED:
             mean, deviation, lo, hi = _column(tile[j::W], m, p)
         elif rest[j]:
@@ -392,6 +416,8 @@ def _reduce(
             k = hi - lo
             mean = centre[j] + total / k
             deviation = sqrt(_variance(k, total, squares, 1)) if k > 1 else nan
+        else:
+            continue
         _store(planes, row, x0 + j, mean, deviation, hi - lo, p)
         if saturated[j] > m - (hi - lo):
             planes.mask[row, x0 + j] |= SATURATED
