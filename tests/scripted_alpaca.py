@@ -95,6 +95,7 @@ class ScriptedAlpaca:
         self.tricks: defaultdict[str, deque[Trick | Raw]] = defaultdict(deque)
         self.management: Member = AlpacaFault(404)
         self.release = threading.Event()
+        self.lines: list[socket.socket] = []
         self._answers: dict[str, bytes] = {}
         handler = type("Handler", (_Handler,), {"script": self})
         self._server = _Server(("127.0.0.1", 0), handler)
@@ -124,6 +125,13 @@ class ScriptedAlpaca:
             device[name] = value
         self.devices[kind] = device
         return device
+
+    def hang_up(self) -> None:
+        """Close all connections, as servers do with idle ones."""
+        for line in self.lines:
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+        self.lines.clear()
 
     def sent(self, method: str, member: str) -> list[Call]:
         return [call for call in self.calls if call.method == method and call.member == member]
@@ -155,6 +163,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # header and body are two writes
     script: ScriptedAlpaca
+
+    def setup(self) -> None:
+        super().setup()
+        self.script.lines.append(self.connection)
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -7,6 +7,21 @@ from drivers.alpaca.transport import CameraWire
 from drivers.alpaca.values import flag, number, reading, text, texts, whole
 from drivers.base import CameraInfo, SensorType, SettingMode
 
+_MODES = {
+    (False, False): SettingMode.NONE,
+    (False, True): SettingMode.VALUE,
+    (True, False): SettingMode.INDEX,
+    (True, True): SettingMode.BOTH,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Setting:
+    mode: SettingMode
+    low: int | None
+    high: int | None
+    names: tuple[str, ...]
+
 
 def read_info(wire: CameraWire, *, unique_id: str | None, gain_mode: SettingMode | None) -> CameraInfo:
     """Read all constant members.
@@ -67,22 +82,6 @@ def read_info(wire: CameraWire, *, unique_id: str | None, gain_mode: SettingMode
         offset_max=offset.high,
         offsets=offset.names,
     )
-
-
-_MODES = {
-    (False, False): SettingMode.NONE,
-    (False, True): SettingMode.VALUE,
-    (True, False): SettingMode.INDEX,
-    (True, True): SettingMode.BOTH,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Setting:
-    mode: SettingMode
-    low: int | None
-    high: int | None
-    names: tuple[str, ...]
 
 
 def _setting(wire: CameraWire, member: str, told: SettingMode | None) -> _Setting:

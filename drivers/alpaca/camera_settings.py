@@ -50,10 +50,10 @@ class Settings:
 
     def read(self) -> CameraSettings:
         """Read all settings; optional ones are None where not offered."""
-        values = {}
+        values: dict[str, int | None] = {}
         for member, field in _READ.items():
-            read = self._wire.offered if member in _OPTIONAL else self._wire.ask
-            values[field] = read(member, whole)
+            optional = member in _OPTIONAL
+            values[field] = self._wire.offered(member, whole) if optional else self._wire.ask(member, whole)
         found = CameraSettings(**values)
         if found.num_x is not None and found.num_y is not None:
             self._size = found.num_x, found.num_y
@@ -81,8 +81,8 @@ class Settings:
         """Return member and value of all that is to be set; a ROI that is not named is the full frame."""
         if self._info is None:
             raise Refused(device=self._wire.label, detail="it was not connected yet")
-        bin_x = wanted.bin_x or self._wire.ask("BinX", whole)
-        bin_y = wanted.bin_y or self._wire.ask("BinY", whole)
+        bin_x = wanted.bin_x or max(1, self._wire.ask("BinX", whole))
+        bin_y = wanted.bin_y or max(1, self._wire.ask("BinY", whole))
         full = {
             "num_x": self._info.camera_x_size // bin_x,
             "num_y": self._info.camera_y_size // bin_y,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.alpaca import imagebytes
-from drivers.alpaca.imagebytes import HEADER_BYTES, ErrorFrame, Image
+from drivers.alpaca.imagebytes import HEADER_BYTES, ErrorFrame, Header, Image
 from drivers.alpaca.line import Reply, Stream, TimedOut, is_success
 from drivers.alpaca.replies import raise_for_status
 from drivers.alpaca.transport import CameraWire
@@ -78,6 +78,7 @@ class Download:
             raise ExposureFailed(
                 device=label, detail=imagebytes.error_message(bytes(message[:got])), number=header.number
             )
+        self._compare(stream, header)
         view = self._space(header.payload_bytes)
         got = stream.fill(view)
         if got < len(view):
@@ -85,6 +86,12 @@ class Download:
         if stream.fill(memoryview(bytearray(1))):
             raise BadImage(device=label, detail=f"the image goes on after its {len(view)} bytes of pixels")
         return imagebytes.from_payload(view, header, device=label)
+
+    def _compare(self, stream: Stream, header: Header) -> None:
+        """Refuse a reply that is announced shorter or longer than its pixels, before there is room made for them."""
+        if stream.left is not None and stream.left != header.payload_bytes:
+            detail = f"{stream.left} bytes of pixels are announced for {header.payload_bytes}"
+            raise BadImage(device=self._wire.label, detail=detail)
 
     def _skip(self, stream: Stream, count: int) -> None:
         if stream.fill(memoryview(bytearray(count))) < count:

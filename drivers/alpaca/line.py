@@ -107,7 +107,11 @@ class Stream:
         self._line = line
         self.status = response.status
         self.content_type = (response.getheader("Content-Type") or "").split(";")[0].strip().lower()
-        self.length = response.length
+
+    @property
+    def left(self) -> int | None:
+        """Bytes of the body that are still to come; None where the server did not announce its length."""
+        return self._response.length
 
     @property
     def ended(self) -> bool:

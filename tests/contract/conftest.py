@@ -54,7 +54,10 @@ def observatories() -> dict[str, ObservatoryParameters]:
     }
 
 
-@pytest.fixture(scope="module", params=[*observatories(), pytest.param("peer", marks=pytest.mark.peer)])
+PEER = pytest.param("peer", marks=[pytest.mark.peer, pytest.mark.timeout(600)])  # its first run installs the package
+
+
+@pytest.fixture(scope="module", params=[*observatories(), PEER])
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     with ExitStack() as stack:
         name = request.param

@@ -17,7 +17,7 @@ from drivers.clock import SystemClock
 from drivers.errors import ExposureFailed, SettingRefused
 from tests.alpaca_peer import running_peer
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]  # its first run installs the package
 
 DARK = ExposureRequest(duration_s=0.05, light=False)
 LIGHT = ExposureRequest(duration_s=0.05, light=True)

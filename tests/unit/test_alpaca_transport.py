@@ -1,6 +1,7 @@
 """Our own transport under alpyca's device classes: what is sent, what is retried, what every bad answer becomes."""
 
 import ast
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -88,8 +89,9 @@ def test_a_server_that_closes_idle_connections_is_no_loss(server: ScriptedAlpaca
     wire = CameraWire(server.endpoint(), ManualClock(), timeouts=QUICK, retries=False)
     for _ in range(3):
         assert wire.ask("NumX", whole) == 12
-        wire.line._connection.sock.close()  # type: ignore[union-attr] - as if the other side had gone
-        wire.line._connection.sock = None  # type: ignore[union-attr]
+        server.hang_up()
+    wire.NumX = 6
+    assert len(server.sent("PUT", "numx")) == 1
     wire.line.close()
 
 
@@ -162,6 +164,58 @@ def test_an_endless_answer_is_not_read_to_its_end(server: ScriptedAlpaca) -> Non
     with pytest.raises(DeviceLost, match="longer than"):
         wire.ask("NumX", whole)
     wire.line.close()
+
+
+def answering_once(reply: bytes) -> tuple[Endpoint, threading.Thread]:
+    """Take one connection, read a request, send these bytes, close."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as taken:
+            taken.recv(65536)
+            taken.sendall(reply)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return Endpoint("127.0.0.1", int(listener.getsockname()[1])), thread
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"Value": 3',
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        CHUNKED,
+        CHUNKED + b"zz\r\n{}\r\n",
+        CHUNKED + b"-5\r\n{}\r\n",
+        CHUNKED + b"ffffffffff\r\n{}\r\n",
+        CHUNKED + b'5\r\n{"Val',
+    ],
+)
+def test_bytes_that_are_no_http_are_a_loss(reply: bytes) -> None:
+    endpoint, thread = answering_once(reply)
+    wire = CameraWire(endpoint, ManualClock(), timeouts=QUICK, retries=False)
+    with pytest.raises(DeviceLost):
+        wire.ask("NumX", whole)
+    wire.line.close()
+    thread.join(5)
+
+
+def test_a_chunked_reply_is_read() -> None:
+    endpoint, thread = answering_once(CHUNKED + b'5\r\n{"Val\r\n7\r\nue": 3}\r\n0\r\n\r\n')
+    wire = CameraWire(endpoint, ManualClock(), timeouts=QUICK, retries=False)
+    assert wire.ask("NumX", whole) == 3
+    wire.line.close()
+    thread.join(5)
 
 
 def test_nobody_at_the_port_is_lost() -> None:
