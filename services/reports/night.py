@@ -1,23 +1,40 @@
 """The night report as data: what was planned, taken, refused and why, per group; temperatures; masters; how it ended.
 
-Everything comes from the run's journal of events and the catalogue, so that a report can be made again at any time.
+Everything comes from the run's journal of events and the catalogue, so that a report can be made again at any time,
+also of a run that was killed, whose journal ends in the middle of a line, or whose files are gone.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from calibration.grouping import night_label
 from services.events import EventName
+from services.reports.groups import groups_of
+from services.reports.journal import Record, named, plain, read_journal
+from services.reports.masters import masters_of
 from services.storage.catalogue import Catalogue
 from services.storage.disk import REAL_DISK, Disk, write_text
 from services.storage.layout import Layout
+from services.storage.rows import RunRow
 
 FORMAT = 1
 """Version of the JSON document; raised when a member changes its meaning or goes away."""
 
-Record = dict[str, Any]
+NO_NIGHT = "unknown"
+
+_WARNINGS = (
+    EventName.WARNING_RAISED,
+    EventName.DEVICE_LOST,
+    EventName.DEVICE_RESTORED,
+    EventName.STORAGE_LOW,
+    EventName.COOLING_STALLED,
+    EventName.SAFETY_UNSAFE,
+    EventName.SAFETY_STALE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,36 +44,45 @@ class NightReport:
     Attributes
     ----------
     run : dict
-        run_id, night, started_at, finished_at, steps, config, simulated, software, exit_code, code, detail.
+        run_id, night, started_at, finished_at, steps, config, settings, simulated, software, exit_code, code, detail.
+        Of a run that was killed `finished_at` and `exit_code` are None.
+    totals : dict
+        Sums over groups and masters: wanted, there, taken, refused, masters_built, masters_kept, masters_refused.
     groups : tuple of dict
-        One a set: what was wanted, what there was, what was taken, refusals by code, how it ended.
+        One a set (`services.reports.groups.groups_of`).
     frames : tuple of dict
-        Every stored frame: time, set, level, sigma, temperature.
+        Every frame that this run stored: time, set, level, sigma, temperature.
     refusals : tuple of dict
         Every refused frame with its verdicts.
     temperatures : tuple of dict
         Readings of the cooler: at, ccd_temp_c, set_point_c, cooler_power_pct.
     searches : tuple of dict
-        Every step of the flat searches.
+        Every step of the flat searches, and where they settled.
     detector : tuple of dict
+        What was measured of it.
+    devices : tuple of dict
+        What was connected.
     masters : tuple of dict
-        Built ones with their statistics, refused ones with their code.
+        Built, kept and refused ones (`services.reports.masters.masters_of`).
     warnings : tuple of dict
+        Whatever an observer should know of, in the order it came.
     """
 
     run: Record
+    totals: Record
     groups: tuple[Record, ...]
     frames: tuple[Record, ...]
     refusals: tuple[Record, ...]
     temperatures: tuple[Record, ...]
     searches: tuple[Record, ...]
     detector: tuple[Record, ...]
+    devices: tuple[Record, ...]
     masters: tuple[Record, ...]
     warnings: tuple[Record, ...]
 
     def to_json(self) -> str:
-        """Return the document."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, default=str) + "\n"
+        """Return the document: plain JSON, no NaN."""
+        return json.dumps({"format": FORMAT, **plain(asdict(self))}, indent=1, default=str, allow_nan=False) + "\n"
 
 
 def write_report(layout: Layout, catalogue: Catalogue, run_id: str, *, disk: Disk = REAL_DISK) -> tuple[Path, Path]:
@@ -70,7 +96,7 @@ def write_report(layout: Layout, catalogue: Catalogue, run_id: str, *, disk: Dis
     from services.reports.page import render
 
     report = build_report(layout, catalogue, run_id)
-    json_path, html_path = layout.report_paths(report.run["night"], run_id)
+    json_path, html_path = layout.report_paths(str(report.run["night"]), run_id)
     json_path.parent.mkdir(parents=True, exist_ok=True)
     write_text(json_path, report.to_json(), disk, replace=True)
     write_text(html_path, render(report, layout), disk, replace=True)
@@ -78,67 +104,65 @@ def write_report(layout: Layout, catalogue: Catalogue, run_id: str, *, disk: Dis
 
 
 def build_report(layout: Layout, catalogue: Catalogue, run_id: str) -> NightReport:
-    """Return the report of a run from its journal; damaged lines of the journal are left out."""
-    events = list(_journal(layout.events(run_id)))
-    frames = tuple(_of(events, EventName.FRAME_STORED))
-    refusals = tuple(_of(events, EventName.FRAME_REFUSED))
+    """Return the report of a run; what its journal or the catalogue lack is left out, nothing of it raises."""
+    events = read_journal(layout.events(run_id))
+    groups, masters = groups_of(events, catalogue), masters_of(events, catalogue)
     return NightReport(
         run=_run(events, catalogue, run_id),
-        groups=tuple(_groups(events, refusals)),
-        frames=frames,
-        refusals=refusals,
-        temperatures=tuple(_of(events, EventName.COOLING_CHANGED, EventName.COOLING_STABLE)),
-        searches=tuple(_of(events, EventName.FLAT_EXPOSURE_ADJUSTED, EventName.FLAT_SETTLED)),
-        detector=tuple(_of(events, EventName.DETECTOR_MEASURED)),
-        masters=tuple(_of(events, EventName.MASTER_BUILT, EventName.MASTER_REFUSED)),
-        warnings=tuple(_of(events, EventName.WARNING_RAISED, EventName.DEVICE_LOST, EventName.STORAGE_LOW)),
+        totals=_totals(groups, masters),
+        groups=groups,
+        frames=named(events, EventName.FRAME_STORED),
+        refusals=named(events, EventName.FRAME_REFUSED),
+        temperatures=named(events, EventName.COOLING_CHANGED, EventName.COOLING_STABLE, EventName.COOLING_STALLED),
+        searches=named(events, EventName.FLAT_EXPOSURE_ADJUSTED, EventName.FLAT_SETTLED),
+        detector=named(events, EventName.DETECTOR_MEASURED),
+        devices=named(events, EventName.DEVICE_CONNECTED),
+        masters=masters,
+        warnings=named(events, *_WARNINGS),
     )
 
 
-def _journal(path: Path) -> Iterable[Record]:
-    if not path.exists():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record
-
-
-def _of(events: Iterable[Record], *names: EventName) -> Iterable[Record]:
-    return ({k: v for k, v in e.items() if k not in ("run_id", "seq")} for e in events if e.get("name") in names)
-
-
 def _run(events: Iterable[Record], catalogue: Catalogue, run_id: str) -> Record:
-    known: Record = {"run_id": run_id}
+    """Return how the run began and ended: from its journal, else from its row."""
+    row = next((row for row in catalogue.runs() if row.run_id == run_id), None)
+    known: Record = {"run_id": run_id, **_told_by(row)}
     for event in events:
-        if event.get("name") == EventName.RUN_STARTED:
-            known |= {"started_at": event["at"], **_named(event, ("steps", "config", "root", "simulated", "software"))}
-        elif event.get("name") == EventName.RUN_FINISHED:
-            known |= {"finished_at": event["at"], **_named(event, ("exit_code", "code", "detail"))}
-    nights = [row.night for row in catalogue.frames(run_id=run_id) if row.night]
-    known["night"] = nights[0] if nights else str(known.get("started_at", ""))[:10]
+        if event["name"] == EventName.RUN_STARTED:
+            members = ("steps", "config", "root", "simulated", "software", "settings", "night")
+            known |= {"started_at": event["at"], **_members(event, members)}
+        elif event["name"] == EventName.RUN_FINISHED:
+            known |= {"finished_at": event["at"], **_members(event, ("exit_code", "code", "detail"))}
+    nights = [frame.night for frame in catalogue.frames(run_id=run_id) if frame.night]
+    known["night"] = nights[0] if nights else known.get("night") or _night(known.get("started_at"))
     return known
 
 
-def _groups(events: Iterable[Record], refusals: Iterable[Record]) -> Iterable[Record]:
-    """Return a record a set: its start joined with its end; a set without an end was cut off."""
-    begun: dict[str, Record] = {}
-    for event in events:
-        if event.get("name") not in (EventName.GROUP_STARTED, EventName.GROUP_FINISHED):
-            continue
-        key = str(event.get("set_id") or f"{event.get('kind')}-{event.get('filter')}-{event.get('seq')}")
-        record = begun.setdefault(key, {"status": "cut_off", "refusals": {}})
-        when = "started_at" if event["name"] == EventName.GROUP_STARTED else "finished_at"
-        record |= {when: event["at"], **{k: v for k, v in event.items() if k not in ("name", "at", "seq", "run_id")}}
-    for refusal in refusals:
-        counts = begun.get(str(refusal.get("set_id")), {"refusals": {}})["refusals"]
-        for code in refusal.get("codes", ()):
-            counts[code] = counts.get(code, 0) + 1
-    return begun.values()
+def _told_by(row: RunRow | None) -> Record:
+    if row is None:
+        return {"started_at": None, "finished_at": None, "exit_code": None, "code": None, "detail": "", "steps": []}
+    finished = None if row.finished_at is None else row.finished_at.isoformat()
+    known: Record = {name: getattr(row, name) for name in ("exit_code", "code", "detail", "software")}
+    return {**known, "started_at": row.started_at.isoformat(), "finished_at": finished, "steps": list(row.steps)}
 
 
-def _named(event: Mapping[str, Any], names: Iterable[str]) -> Record:
+def _night(started_at: object) -> str:
+    try:
+        return night_label(datetime.fromisoformat(str(started_at)))
+    except ValueError:
+        return NO_NIGHT
+
+
+def _totals(groups: Iterable[Record], masters: Iterable[Record]) -> Record:
+    groups = tuple(groups)
+    found: Record = {name: _sum(groups, name) for name in ("wanted", "taken", "refused")}
+    found["there"] = _sum(groups, "have")
+    outcomes = [master["outcome"] for master in masters]
+    return found | {f"masters_{name}": outcomes.count(name) for name in ("built", "kept", "refused")}
+
+
+def _sum(groups: Iterable[Record], name: str) -> int:
+    return sum(int(group.get(name) or 0) for group in groups)
+
+
+def _members(event: Mapping[str, Any], names: Iterable[str]) -> Record:
     return {name: event.get(name) for name in names}

@@ -1,0 +1,168 @@
+"""Curves and histograms as inline SVG. Colours are the page's own, so that they follow its light and dark scheme.
+
+A figure is 360 units wide, which is about what it gets on a phone: its texts are then as large as the page's.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from services.reports.markup import EMPTY, Markup, joined, tag
+from services.reports.pictures import Histogram
+
+Points = Sequence[tuple[float, float]]
+Ticks = tuple[tuple[float, str], ...]
+
+WIDTH = 360
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 8, 22
+_MOST_POINTS = 480
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """From `low` to `high`, with a label at each tick."""
+
+    low: float
+    high: float
+    ticks: Ticks
+
+    def place(self, value: float, start: float, end: float) -> float:
+        """Return where a value lies when `low` is at `start` and `high` at `end`; held within them."""
+        share = (value - self.low) / (self.high - self.low)
+        return start + min(max(share, 0.0), 1.0) * (end - start)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """Points (x, y) joined by a line, or as dots; `look` is one of the page's classes: `a`, `b`, `bad`, `dash`."""
+
+    points: Points
+    look: str = "a"
+    dots: bool = False
+    name: str = ""
+
+
+def number_axis(values: Iterable[float], *, least: float = 0.0, show: Callable[[float], str] | None = None) -> Axis:
+    """Return an axis around all values, not narrower than `least`, with three to six round ticks.
+
+    `show` gives the label of a tick, by default the number with as many decimals as the ticks' distance needs.
+    """
+    known = [v for v in values if math.isfinite(v)] or [0.0]
+    low, high = min(known), max(known)
+    short = max(least, 1e-9 * max(abs(low), abs(high)), 1e-12) - (high - low)
+    if short > 0:
+        low, high = low - short / 2, high + short / 2
+    margin = 0.06 * (high - low)
+    low, high = low - margin, high + margin
+    step = _round_step((high - low) / 4)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    shown = show or (lambda value: f"{value + 0.0:.{decimals}f}".replace("-", "\u2212"))
+    first = math.ceil(low / step - 1e-9)
+    return Axis(low=low, high=high, ticks=tuple((i * step, shown(i * step)) for i in _up_to(first, high / step)))
+
+
+def time_axis(times: Iterable[float]) -> Axis:
+    """Return an axis over moments (POSIX seconds), ticks at round times of day, UTC."""
+    known = list(times) or [0.0]
+    low, high = min(known), max(known)
+    high = max(high, low + 60)
+    step = next((s for s in _TIME_STEPS if (high - low) / s <= 6), _TIME_STEPS[-1])
+    step *= max(1, math.ceil((high - low) / step / 8))
+    first = math.ceil(low / step)
+    ticks = tuple((i * step, f"{datetime.fromtimestamp(i * step, UTC):%H:%M}") for i in _up_to(first, high / step))
+    return Axis(low=low, high=high, ticks=ticks)
+
+
+_TIME_STEPS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
+
+
+def chart(
+    curves: Sequence[Curve], x: Axis, y: Axis, *, label: str, height: int = 150, band: tuple[float, float] | None = None
+) -> Markup:
+    """Return curves over a grid.
+
+    Parameters
+    ----------
+    label : str
+        What is shown, for whoever cannot see it.
+    height : int
+        In units of a figure that is `WIDTH` wide.
+    band : tuple of float, optional
+        Values of y between which all is well; shaded.
+    """
+    right, bottom = WIDTH - _RIGHT, height - _BOTTOM
+    rows = [(y.place(value, bottom, _TOP), text) for value, text in y.ticks]
+    columns = [(x.place(value, _LEFT, right), text) for value, text in x.ticks]
+    parts = [tag("line", class_="grid", x1=_LEFT, x2=right, y1=_f(at), y2=_f(at)) for at, _ in rows]
+    if band is not None:
+        top, low = y.place(band[1], bottom, _TOP), y.place(band[0], bottom, _TOP)
+        parts.insert(0, tag("rect", class_="band", x=_LEFT, y=_f(top), width=right - _LEFT, height=_f(low - top)))
+    parts += [tag("text", text, class_="ty", x=_LEFT - 5, y=_f(at + 3.5)) for at, text in rows]
+    parts += [tag("line", class_="axis", x1=_f(at), x2=_f(at), y1=bottom, y2=bottom + 3) for at, _ in columns]
+    parts += [tag("text", text, class_="tx", x=_f(at), y=height - 6) for at, text in columns]
+    parts.append(tag("line", class_="axis", x1=_LEFT, x2=right, y1=bottom, y2=bottom))
+    parts += [_curve(curve, x, y, bottom) for curve in curves]
+    return _svg(parts, height, label)
+
+
+def legend(curves: Iterable[Curve]) -> Markup:
+    """Return the names of curves with their colours."""
+    return joined(tag("span", curve.name, class_=f"key {curve.look}") for curve in curves if curve.name)
+
+
+def bars(histogram: Histogram, *, label: str, show: Callable[[float], str], height: int = 96) -> Markup:
+    """Return a histogram; its counts are on a logarithmic scale, so that single pixels far out can be seen."""
+    edges, counts = histogram.edges, histogram.counts
+    top = math.log10(max(counts, default=0) + 1) or 1.0
+    axis = Axis(low=edges[0], high=edges[-1], ticks=())
+    left, right, bottom = 4, WIDTH - 4, height - _BOTTOM
+    path = [f"M{left} {bottom}"]
+    for count, begin, end in zip(counts, edges, edges[1:], strict=False):
+        y = _f(bottom - (bottom - 4) * math.log10(count + 1) / top)
+        path.append(f"L{_f(axis.place(begin, left, right))} {y}H{_f(axis.place(end, left, right))}")
+    parts = [tag("path", class_="bars", d="".join(path) + f"V{bottom}Z")]
+    parts.append(tag("line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom))
+    ends = ((left, edges[0], "start"), (WIDTH / 2, (edges[0] + edges[-1]) / 2, "middle"), (right, edges[-1], "end"))
+    parts += [tag("text", show(value), class_="tx", x=at, y=height - 6, text_anchor=how) for at, value, how in ends]
+    return _svg(parts, height, label)
+
+
+def thinned(points: Points, most: int = _MOST_POINTS) -> list[tuple[float, float]]:
+    """Return at most so many points: the lowest and highest of equal parts, so that none that stands out is lost."""
+    if len(points) <= most:
+        return list(points)
+    size = math.ceil(len(points) / (most // 2))
+    parts = (list(points[i : i + size]) for i in range(0, len(points), size))
+    ends = ({min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])} for part in parts)
+    return [point for pair in ends for point in sorted(pair)]
+
+
+def _curve(curve: Curve, x: Axis, y: Axis, bottom: float) -> Markup:
+    right = WIDTH - _RIGHT
+    places = [
+        (_f(x.place(px, _LEFT, right)), _f(y.place(py, bottom, _TOP)))
+        for px, py in thinned([p for p in curve.points if math.isfinite(p[0]) and math.isfinite(p[1])])
+    ]
+    if curve.dots:
+        return joined(tag("circle", class_=f"dot {curve.look}", cx=px, cy=py, r="2.2") for px, py in places)
+    if not places:
+        return EMPTY
+    return tag("polyline", class_=f"curve {curve.look}", points=" ".join(f"{px},{py}" for px, py in places))
+
+
+def _svg(parts: Iterable[Markup], height: int, label: str) -> Markup:
+    return tag("svg", *parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=label)
+
+
+def _round_step(about: float) -> float:
+    power = 10.0 ** math.floor(math.log10(about))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= about * 0.999)
+
+
+def _up_to(first: int, last: float) -> range:
+    return range(first, math.floor(last + 1e-9) + 1)
+
+
+def _f(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")

@@ -1,0 +1,159 @@
+"""Small pictures and histograms of FITS images: means of blocks, read a strip at a time, whatever the image's size.
+
+Of a large image only a part of the rows of each block is read (about six million pixels in all), which shows the same
+picture. A picture is a JPEG between two percentiles; its numbers go with it, so that the page can say them.
+"""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from services.bands import Band, Source, read_rows
+from services.errors import StorageError
+from services.storage.fits import pixel_location
+
+WIDEST = 480
+"""Pixels of a picture's longer side, at most."""
+
+_ENOUGH_PIXELS = 6_000_000
+_QUALITY = 82
+_STRETCH = (0.3, 99.7)
+_REACH = (0.01, 99.99)
+_BINS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How many of the pixels that were read lie in each bin; `edges` has one value more than `counts`."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image made small: `jpeg` of shape (height, width), black at `low`, white at `high` (in the image's unit)."""
+
+    jpeg: bytes
+    width: int
+    height: int
+    low: float
+    high: float
+    histogram: Histogram
+
+    @property
+    def data_url(self) -> str:
+        """The picture as a part of the page."""
+        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode("ascii")
+
+
+class Album:
+    """Pictures of one page: each made once, and no more of them when the page would get too large.
+
+    Parameters
+    ----------
+    budget_bytes : int
+        For all pictures together.
+    """
+
+    def __init__(self, budget_bytes: int = 1_800_000) -> None:
+        self._left = budget_bytes
+        self._made: dict[Path, Picture | None] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether pictures were left out for their size."""
+        return self._left < 0
+
+    def picture(self, path: Path) -> Picture | None:
+        """Return the picture of a file; None when it is gone, damaged, compressed, or the album is full."""
+        if path not in self._made and self._left >= 0:
+            picture = picture_of(path)
+            self._left -= 0 if picture is None else len(picture.jpeg)
+            self._made[path] = picture if self._left >= 0 else None
+        return self._made.get(path)
+
+
+def picture_of(path: Path) -> Picture | None:
+    """Return the picture of a FITS file's image; None when it is gone, damaged, compressed or empty."""
+    try:
+        location = pixel_location(path)
+        return None if location is None else _picture(Source(path=path, location=location))
+    except (StorageError, OSError):
+        return None
+
+
+def _picture(source: Source) -> Picture | None:
+    small, sample = _read(source)
+    known = sample[np.isfinite(sample)]
+    if known.size == 0:
+        return None
+    shown = small[np.isfinite(small)]
+    low, high = (float(v) for v in np.percentile(shown if shown.size else known, _STRETCH))
+    scaled = (np.nan_to_num(small, nan=low) - low) / (high - low) if high > low else np.full(small.shape, 0.5)
+    file = io.BytesIO()
+    Image.fromarray((np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)).save(file, "JPEG", quality=_QUALITY)
+    return Picture(
+        jpeg=file.getvalue(),
+        width=small.shape[1],
+        height=small.shape[0],
+        low=low,
+        high=high,
+        histogram=_histogram(known, whole=not np.issubdtype(source.location.dtype, np.floating)),
+    )
+
+
+def _read(source: Source) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return means of blocks, shape (height, width), and all pixels they are made of.
+
+    Blocks have an even side, so that each holds as many pixels of every colour of a Bayer mosaic.
+    """
+    height, width = source.location.shape
+    side = -(-max(height, width) // WIDEST)
+    side += side % 2 if side > 1 else 0
+    high, wide = max(1, height // side), max(1, width // side)
+    rows = min(side, height, max(2, 2 * (_ENOUGH_PIXELS // (2 * width * high))))
+    across = min(side, width)
+    small = np.empty((high, wide), np.float32)
+    sample = np.empty((high, rows, wide * across), np.float32)
+    for i in range(high):
+        strip = read_rows(source, Band(start=i * side, stop=i * side + rows))[:, : wide * across]
+        sample[i] = strip
+        small[i] = _mean(sample[i].reshape(rows, wide, across))
+    return small, sample.ravel()
+
+
+def _mean(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of each block, shape (rows, n, across) to (n,), without pixels that are not known."""
+    known = np.isfinite(blocks)
+    number = known.sum(axis=(0, 2))
+    total = np.where(known, blocks, 0).sum(axis=(0, 2), dtype=np.float64)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan).astype(np.float32)
+
+
+def _histogram(values: NDArray[np.float32], *, whole: bool) -> Histogram:
+    """Count values between far percentiles; bins of a camera's frame are whole steps, else they beat with them."""
+    low, high = (float(v) for v in np.percentile(values, _REACH))
+    margin = 0.04 * (high - low) or max(abs(low) * 1e-3, 0.5)
+    low, high = low - margin, high + margin
+    if whole:
+        step = _step(values)
+        wide = step * max(1, round((high - low) / _BINS / step))
+        low = np.floor(low / step) * step - step / 2
+        edges: NDArray[Any] = low + wide * np.arange(np.ceil((high - low) / wide) + 1)
+    else:
+        edges = np.linspace(low, high, _BINS + 1)
+    counts = np.histogram(values, edges)[0]
+    return Histogram(edges=tuple(float(e) for e in edges), counts=tuple(int(c) for c in counts))
+
+
+def _step(values: NDArray[np.float32]) -> int:
+    """Return the step of a camera's numbers: 16 for 12 bits shifted up to 16."""
+    few = values[:: max(1, values.size // 100_000)].astype(np.int64)
+    return int(np.gcd.reduce(few - few[0])) or 1

@@ -1,0 +1,118 @@
+"""The first thing the page says: what happened, and what to do about it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from services.errors import meaning
+from services.reports.journal import Record
+from services.reports.markup import Markup, tag
+from services.reports.night import NightReport
+from services.reports.words import clock, duration, number, plural, title
+
+UNFINISHED = ("partial", "failed", "cut_off", "not_reached")
+"""States of sets that are not what was wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """How a run ended: `look` is `ok`, `warn` or `bad`, `advice` what to do, a line each."""
+
+    look: str
+    text: str
+    detail: str
+    advice: tuple[str, ...] = ()
+
+
+def headline(report: NightReport) -> Headline:
+    """Return how the run ended and what to do."""
+    run, detail = report.run, str(report.run.get("detail") or "")
+    advice = tuple(_advice(report))
+    if run.get("exit_code") is None:
+        text = "No end was recorded: the run still goes on, or it was cut off"
+        again = "If it was cut off, run the same command again: it continues with what is missing."
+        return Headline(look="bad", text=text, detail=detail, advice=(again, *advice))
+    if run.get("code"):
+        said = meaning(str(run["code"]))
+        first = f"{_sentence(said.advice)}."
+        return Headline(look="bad", text=f"Stopped: {said.text}", detail=detail, advice=(first, *advice))
+    if run["exit_code"] != 0:
+        return Headline(look="warn", text="Finished, but not everything is there", detail=detail, advice=advice)
+    return Headline(look="ok", text="All done", detail=detail, advice=advice)
+
+
+def summary(report: NightReport) -> Markup:
+    """Return the head of the page."""
+    run, totals, head = report.run, report.totals, headline(report)
+    simulated = "simulated night" if run.get("simulated") else "night"
+    facts = (
+        (number(totals["taken"]), f"of {number(max(0, totals['wanted'] - totals['there']))} frames taken"),
+        (number(totals["there"]), "frames were there"),
+        (number(totals["refused"]), "frames refused"),
+        (number(totals["masters_built"]), _masters(report)),
+        (number(_warnings(report)), "warnings"),
+        (duration(run.get("started_at"), run.get("finished_at")), "from start to end"),
+    )
+    began, ended = clock(run.get("started_at"), date=True), clock(run.get("finished_at"), date=True)
+    return tag(
+        "div",
+        tag("div", tag("h1", f"Calibration, {simulated} of {run['night']}"), class_="top"),
+        tag("p", f"{began} to {ended} UTC · run {run['run_id']}", class_="soft"),
+        tag(
+            "div",
+            tag("h2", head.text, style="margin:0"),
+            tag("p", head.detail) if head.detail else None,
+            tag("ul", *(tag("li", line) for line in head.advice)) if head.advice else None,
+            class_=f"banner {head.look}",
+        ),
+        tag(
+            "div",
+            *(tag("div", tag("b", value), tag("span", name), class_="fact") for value, name in facts),
+            class_="facts",
+        ),
+    )
+
+
+def _advice(report: NightReport) -> Iterator[str]:
+    """Yield a line for each reason why something is missing, with what it concerns."""
+    concerned: dict[str, list[str]] = {}
+    for group in report.groups:
+        if group.get("code") and group.get("status") in UNFINISHED:
+            concerned.setdefault(str(group["code"]), []).append(title(group))
+    for master in report.masters:
+        if master["outcome"] == "refused":
+            concerned.setdefault(str(master.get("code")), []).append(f"master {title(master).lower()}")
+    for code, names in concerned.items():
+        said = meaning(code)
+        yield f"{_some(names)}: {said.text} — {said.advice}."
+    missed = [title(g) for g in report.groups if g.get("status") == "not_reached"]
+    if missed:
+        yield f"Not reached: {_some(missed)}."
+    doubtful = [title(m) for m in report.masters if (m.get("statistics") or {}).get("verdict") == "suspect"]
+    if doubtful:
+        yield f"Look at before using: master {_some(doubtful)}."
+
+
+def _masters(report: NightReport) -> str:
+    kept, refused = report.totals["masters_kept"], report.totals["masters_refused"]
+    more = [f"{kept} kept"] if kept else []
+    more += [f"{refused} not"] if refused else []
+    return "masters built" + (f", {', '.join(more)}" if more else "")
+
+
+def _warnings(report: NightReport) -> int:
+    return len(report.warnings)
+
+
+def _some(names: Iterable[str], most: int = 6) -> str:
+    names = tuple(dict.fromkeys(names))
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {plural(rest, 'other')}" if rest > 0 else "")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def refusals(group: Record) -> str:
+    """Return why frames of a set were refused, with their numbers."""
+    return "; ".join(f"{count}× {meaning(code).text}" for code, count in (group.get("refusals") or {}).items())
