@@ -8,10 +8,14 @@ from services.errors import Exit
 
 
 def check(path: Path | None) -> int:
-    """Load a configuration and say what of it is not used; errors are raised."""
+    """Load a configuration and say what of it is not used; errors are raised, those of a simulator's own file too."""
     from services.config import load
+    from services.config.simulation import load_observatory
 
     loaded = load(path or default_config())
+    simulator = loaded.config.camera.simulator
+    if simulator.config is not None:
+        load_observatory(loaded.path.parent / simulator.config)
     for note in loaded.notes:
         print(note)
     print(f"{loaded.path}: understood; files go to {loaded.root}")

@@ -82,7 +82,8 @@ def _adjusted(data: Data) -> str:
 def _settled(data: Data) -> str:
     exposure = f"{seconds(data.get('exposure_us'))}{_lamp(data)}"
     tests = data.get("attempts")
-    return f"{title({**data, 'kind': 'flat'})}: {exposure} gives {_adu(data.get('level_adu'))} after {tests} tests"
+    number = f"{tests} test{'' if tests == 1 else 's'}"
+    return f"{title({**data, 'kind': 'flat'})}: {exposure} gives {_adu(data.get('level_adu'))} after {number}"
 
 
 def _stable(data: Data) -> str:

@@ -45,4 +45,6 @@ def _placed(tree: Node, message: str) -> Problem:
         return Problem(tree.where, "", message)
     path: list[Key] = [int(index) if index else name for index, name in _PART.findall(match[1])]
     node, walked = tree.descend(path)
-    return Problem(node.where if walked else tree.where, match[1], match[2])
+    if not walked:
+        return Problem(tree.where, match[1], match[2])
+    return Problem(node.key_where if match[2].startswith("unknown key") else node.where, match[1], match[2])

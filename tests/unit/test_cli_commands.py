@@ -58,6 +58,16 @@ def test_config_check_of_a_broken_file_ends_with_2(folder: Path, capsys: pytest.
     ]
 
 
+def test_config_check_looks_into_the_simulators_own_file(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "c.yaml").write_text("camera: {simulator: {config: sky/o.yaml}}\n", encoding="utf-8")
+    assert nightcal("config", "check", "-c", "c.yaml") == 2
+    assert "there is no such file" in capsys.readouterr().err
+    (folder / "sky").mkdir()
+    (folder / "sky" / "o.yaml").write_text("camera: {widht: 64}\n", encoding="utf-8")
+    assert nightcal("config", "check", "-c", "c.yaml") == 2
+    assert "o.yaml:1:10: camera.widht: unknown key" in capsys.readouterr().err
+
+
 def test_config_show_prints_what_loads_again(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert nightcal("config", "show", "--simulator") == 0
     shown = folder / "shown.yaml"
