@@ -40,6 +40,13 @@ class SimulatedWheel(Device):
         """Home."""
         self._travel(self._target, self._p.homing_s)
 
+    def settle(self) -> None:
+        """Let the wheel slip that should not."""
+        super().settle()
+        slips = self._connected and self.world.faults.strikes(FaultKind.WHEEL_SLIPS, self.world.t_s())
+        if slips:
+            self._travel((self._target + int(slips.amount)) % len(self._p.filters), 0.0)
+
     def _position(self) -> int:
         return -1 if self.world.t_s() < self._arrives_s else self._target
 
@@ -134,6 +141,8 @@ class SimulatedPanel(Device):
         self._shine(t, brightness)
 
     def _off(self) -> None:
+        if self.world.faults.strikes(FaultKind.PANEL_STAYS_ON, self.world.t_s()):
+            return
         self._light, self._brightness = CalibratorStatus.OFF, 0
         self._shine(self.world.t_s(), 0)
 

@@ -132,10 +132,12 @@ class Exposures:
         """Return `c` with the light and temperature between two moments."""
         world, seconds = self._world, end_s - start_s
         detector = world.params.camera.detector
-        flicker = world.params.panel.flicker if world.params.panel is not None else 0.0
+        flickering = world.faults.lasting(FaultKind.LAMP_FLICKER, start_s)
+        steady = world.params.panel.flicker if world.params.panel is not None else 0.0
+        flicker = steady if flickering is None else flickering.amount
         open_shutter = light or not world.params.camera.has_shutter
         light_e = world.scene.light_e(start_s, end_s) if open_shutter else 0.0
-        light_e *= 1 + flicker * generator(world.params.seed, c.started_us, 1 << 31).standard_normal()
+        light_e *= max(0.0, 1 + flicker * generator(world.params.seed, c.started_us, 1 << 31).standard_normal())
         trapped = self._trapped_e * np.exp(-max(0.0, start_s - self._trapped_at_s) / detector.persistence_tau_s)
         released = trapped * -np.expm1(-seconds / detector.persistence_tau_s)
         leak = world.faults.lasting(FaultKind.LIGHT_LEAK, start_s)

@@ -78,14 +78,22 @@ class FaultKind(StrEnum):
     """A move takes `value` seconds longer (default 30)."""
     WRONG_POSITION = "wrong_position"
     """A move ends `value` positions beside its target (default 1)."""
+    WHEEL_SLIPS = "wheel_slips"
+    """The wheel turns by `value` positions (default 1) by itself; it happens when its position is read next."""
     PANEL_NEVER_READY = "panel_never_ready"
     """The calibrator stays NotReady."""
     PANEL_ERROR = "panel_error"
     """Switching the calibrator on ends in Error."""
+    PANEL_STAYS_ON = "panel_stays_on"
+    """Switching the calibrator off is accepted, but it goes on shining and reads Ready."""
     COVER_STUCK = "cover_stuck"
     """A moving cover stops half way, in Error."""
     LAMP_DRIFT = "lamp_drift"
     """The lamp's light changes by the fraction `value` a minute (default -0.05)."""
+    LAMP_FLICKER = "lamp_flicker"
+    """The lamp's light changes at random by the fraction `value` (sigma, default 0.2) from exposure to exposure."""
+    LAMP_LEVEL = "lamp_level"
+    """The lamp gives `value` times its light (default 0.001)."""
     UNSAFE = "unsafe"
     """IsSafe is False."""
     SAFETY_HANG = "safety_hang"
@@ -102,7 +110,10 @@ DEFAULT_VALUE: dict[FaultKind, float] = {
     FaultKind.LIGHT_LEAK: 10.0,
     FaultKind.SLOW_WHEEL: 30.0,
     FaultKind.WRONG_POSITION: 1.0,
+    FaultKind.WHEEL_SLIPS: 1.0,
     FaultKind.LAMP_DRIFT: -0.05,
+    FaultKind.LAMP_FLICKER: 0.2,
+    FaultKind.LAMP_LEVEL: 0.001,
     FaultKind.SAFETY_HANG: 3600.0,
 }
 

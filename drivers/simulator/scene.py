@@ -63,7 +63,7 @@ class Scene:
     started_at : datetime
         The start, in UTC.
     faults : Faults
-        For a lamp that drifts.
+        For a lamp that drifts, or is brighter or dimmer than it should be.
 
     Attributes
     ----------
@@ -114,11 +114,14 @@ class Scene:
         if panel is None or lamp.brightness <= 0 or not _seen(panel, self.cover.at(a)):
             return 0.0
         level = lamp.brightness / panel.max_brightness
-        return panel.light_e_s * level_time_s(panel, level, a, b, lit_at_s=lamp.lit_at_s) * self._drift((a + b) / 2)
+        return panel.light_e_s * level_time_s(panel, level, a, b, lit_at_s=lamp.lit_at_s) * self._fault((a + b) / 2)
 
-    def _drift(self, at_s: float) -> float:
-        fault = self._faults.lasting(FaultKind.LAMP_DRIFT, at_s)
-        return 1.0 if fault is None else max(0.0, 1 + fault.amount * (at_s - fault.at_s) / 60)
+    def _fault(self, at_s: float) -> float:
+        """Return what faults make of the lamp's light: a factor."""
+        level = self._faults.lasting(FaultKind.LAMP_LEVEL, at_s)
+        drift = self._faults.lasting(FaultKind.LAMP_DRIFT, at_s)
+        drifted = 1.0 if drift is None else max(0.0, 1 + drift.amount * (at_s - drift.at_s) / 60)
+        return drifted if level is None else drifted * level.amount
 
     def _sky_e(self, a: float, b: float) -> float:
         sky = self._params.scene.sky

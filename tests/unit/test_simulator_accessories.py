@@ -77,6 +77,26 @@ def test_a_slow_and_a_wrong_move(open_observatory):
     assert wheel.read("position") == 5
 
 
+def test_a_wheel_that_slips_reads_another_position_once(open_observatory):
+    fault = FaultScript(kind=FaultKind.WHEEL_SLIPS, at_s=60, count=1, value=2)
+    observatory = open_observatory(faults=[fault])
+    assert observatory.wheel.read("position") == 0
+    observatory.clock.advance(60)
+    assert [observatory.wheel.read("position") for _ in range(3)] == [2, 2, 2]
+
+
+def test_a_panel_that_stays_on_takes_the_command_and_shines_on(open_observatory):
+    fault = FaultScript(kind=FaultKind.PANEL_STAYS_ON, count=1)
+    observatory = open_observatory(faults=[fault])
+    panel, clock = observatory.panel, observatory.clock
+    panel.write("calibratoron", {"Brightness": "40"})
+    clock.advance(2.1)
+    panel.write("calibratoroff", {})
+    assert (panel.read("calibratorstate"), panel.read("brightness")) == (3, 40)
+    panel.write("calibratoroff", {})
+    assert (panel.read("calibratorstate"), panel.read("brightness")) == (1, 0)
+
+
 def test_panel_warms_up_and_the_cover_takes_time(open_observatory):
     observatory = open_observatory()
     panel, clock = observatory.panel, observatory.clock

@@ -94,6 +94,17 @@ def test_a_drifting_lamp_fades():
     assert light == pytest.approx([1.0, 0.9, 0.8])
 
 
+def test_a_lamp_of_another_level_and_its_drift_are_multiplied():
+    faults = (
+        FaultScript(kind=FaultKind.LAMP_LEVEL, at_s=100.0, value=0.25),
+        FaultScript(kind=FaultKind.LAMP_DRIFT, at_s=60.0, value=-0.1),
+    )
+    made = scene(panel=PanelParameters(warmup=0.0), faults=faults)
+    made.lamp.change(0.0, Lamp(brightness=255, lit_at_s=0.0))
+    light = [made.light_e(t, t + 1) / 250_000 for t in (30.0, 119.5)]
+    assert light == pytest.approx([1.0, 0.25 * 0.9])
+
+
 def test_the_sky_falls_by_decades_and_only_an_open_cover_sees_it():
     made = scene(scene=SceneParameters(sky=SkyParameters()))
     assert made.light_e(0.0, 1.0) == 0
