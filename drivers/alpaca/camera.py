@@ -81,6 +81,7 @@ class AlpacaCamera:
         self._pace = Pace(clock)
         self._info: CameraInfo | None = None
         self._download_s = 0.0
+        self._under_way = False  # an exposure of ours whose end was not seen
 
     @property
     def info(self) -> CameraInfo:
@@ -177,6 +178,7 @@ class AlpacaCamera:
         sent_s = self._clock.monotonic()
         started_at = self._start(request)
         ready = self._wait(sent_s, request.duration_s, wake)
+        self._under_way = False
         returned_after_s = self._clock.monotonic() - sent_s
         end_c = ready.ccd_temperature_c
         if end_c is None:
@@ -212,6 +214,7 @@ class AlpacaCamera:
                 detail = f"it is still {activity.name.lower()} {self._times.idle_s:g} s after an abort"
                 raise ExposureStalled(device=self._label, detail=detail)
             self._pace.rest(0.2)
+        self._under_way = False
 
     # --- temperature and state --------------------------------------------------------------------------------------
 
@@ -241,7 +244,9 @@ class AlpacaCamera:
             if self._wire.line.closed.is_set() or self._status.activity() not in _AT_WORK:
                 raise
             log.warning("exposure.start_unanswered", device=self._label, detail=error.detail)
+            self._under_way = True
             return sent_at
+        self._under_way = True
         # A driver that answers only when the exposure is over began when it was asked
         whole_exposure = self._clock.monotonic() - sent_s >= request.duration_s
         return sent_at if whole_exposure else self._clock.now()
@@ -249,6 +254,9 @@ class AlpacaCamera:
     def _judge_refusal(self, error: Refused) -> None:
         """Raise what a refused start means, when CameraState tells."""
         activity = self._status.activity()
+        if activity in _AT_WORK and self._under_way:
+            detail = f"it is still {activity.name.lower()} for us, and cannot be aborted"
+            raise ExposureStalled(device=self._label, detail=detail, number=error.number) from error
         if activity in _AT_WORK:
             detail = f"it is {activity.name.lower()}, and not for us"
             raise CameraBusy(device=self._label, detail=detail, number=error.number) from error

@@ -90,7 +90,7 @@ class SimulatedCamera(Device):
         self._on_mode()
 
     def on_disconnect(self) -> None:
-        """Forget the exposure under way and the image."""
+        """Forget the exposure under way and the image, as drivers do that close their camera."""
         self._exposing, self._image, self._failed = None, None, False
 
     def rendering(self) -> Future[Pixels] | None:

@@ -195,16 +195,16 @@ class Device:
             FaultKind.DISCONNECTED, self.world.t_s(), device=self.kind, member=member
         ):
             self._set_connected(connected=False)
-            self.on_disconnect()
         if not self._connected and member not in _UNCONNECTED:
             raise AscomError(ErrorNumber.NOT_CONNECTED, f"{self.name} is not connected.")
 
     def _set_connected(self, connected: bool) -> None:  # noqa: FBT001 - the ASCOM property is a boolean
         self._connecting_until_s = None
-        if not connected:
-            self._connected = False
-        else:
+        if connected:
             self._connect_now()
+        elif self._connected:
+            self._connected = False
+            self.on_disconnect()
 
     def _connect_now(self) -> None:
         if not self._connected:

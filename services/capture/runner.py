@@ -184,8 +184,9 @@ class Runner:
                 error = failure
             except DriverError as refusal:
                 raise GroupFailed(refusal.code.value, str(refusal)) from refusal
-        code = "" if error is None else error.code.value
-        raise GroupFailed(code, f"{1 + FAILED_EXPOSURES} exposures failed: {error}") from error
+        assert error is not None  # noqa: S101 - the loop returns or keeps what failed
+        self._recovery.restore(error)  # or the next group would find the camera in this exposure still
+        raise GroupFailed(error.code.value, f"{1 + FAILED_EXPOSURES} exposures failed: {error}") from error
 
     def _shoot(self, request: CaptureRequest, duration_s: float) -> Exposure:
         light = request.kind not in {FrameKind.BIAS, FrameKind.DARK}
