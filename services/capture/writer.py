@@ -195,6 +195,7 @@ class Writer:
             sigma_adu=examined.stats.sigma_adu,
             ccd_temp_c=header.ccd_temp_c,
             set_temp_c=header.set_temp_c,
+            cooler_power_pct=header.cooler_power_pct,
             frame_no=header.frame_no,
             wanted=job.wanted,
             seconds=self._since(job),

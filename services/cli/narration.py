@@ -57,6 +57,8 @@ def _group_started(data: Data) -> str:
 
 
 def _group_finished(data: Data) -> str:
+    if data.get("there"):
+        return f"{title(data)}: all {data.get('accepted')} are there"
     refused = f", {data['refused']} refused" if data.get("refused") else ""
     code = data.get("code")
     why = f": {meaning(code).text} — {meaning(code).advice}" if code else ""

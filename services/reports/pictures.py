@@ -25,6 +25,7 @@ _ENOUGH_PIXELS = 6_000_000
 _QUALITY = 82
 _STRETCH = (0.3, 99.7)
 _REACH = (0.01, 99.99)
+_REACH_SIGMAS = 15.0
 _BINS = 64
 
 
@@ -138,8 +139,14 @@ def _mean(blocks: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _histogram(values: NDArray[np.float32], *, whole: bool) -> Histogram:
-    """Count values between far percentiles; bins of a camera's frame are whole steps, else they beat with them."""
-    low, high = (float(v) for v in np.percentile(values, _REACH))
+    """Count values between far percentiles, but not so far that a few hot pixels squeeze all others into one bin.
+
+    Bins of a camera's frame are whole steps, else they beat with them.
+    """
+    low, below, centre, above, high = (float(v) for v in np.percentile(values, (_REACH[0], 15.9, 50, 84.1, _REACH[1])))
+    reach = _REACH_SIGMAS * (above - below) / 2
+    if reach > 0:
+        low, high = max(low, centre - reach), min(high, centre + reach)
     margin = 0.04 * (high - low) or max(abs(low) * 1e-3, 0.5)
     low, high = low - margin, high + margin
     if whole:

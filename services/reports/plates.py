@@ -85,11 +85,11 @@ def _figure(name: str, path: object, layout: Layout, album: Album, *, unit: str)
     if picture is None:
         return tag("figure", tag("div", "no picture", class_="gone"), tag("figcaption", name))
     show = _labels(picture)
-    caption = f"{name}: {show(picture.low)} … {show(picture.high)}{f' {unit}' if unit else ''}"
+    shown = f"{show(picture.low)} … {show(picture.high)}{f' {unit}' if unit else ''}"
     return tag(
         "figure",
         tag("img", src=picture.data_url, alt=name, width=picture.width, height=picture.height),
-        tag("figcaption", caption),
+        tag("figcaption", name, tag("br"), shown),
         bars(picture.histogram, label=f"histogram of {name}", show=show),
     )
 

@@ -82,7 +82,7 @@ def _group_cells(group: Record) -> list[object]:
         number(group.get("taken")),
         number(group.get("refused")),
         seconds(group.get("exposure_us")),
-        number(group.get("panel_brightness")),
+        number(group.get("panel_brightness")) if group.get("kind") == "FLAT" else None,
         number(group.get("level_mean_adu"), 1 if (group.get("level_mean_adu") or 0) < 5000 else 0, "ADU"),
         number(group.get("level_spread_pct"), 2, "%"),
         number(group.get("set_temp_c"), 1, "°C"),

@@ -1,11 +1,13 @@
 """The capture steps of a run: temperature outside, gain inside; biases, flats of every filter, darks that fit them."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import camera_of
+from calibration.plans.sequence import WantedSet
 from services.capture.session import Session
 from services.errors import RunCode, Usage
 from services.events import Events
@@ -16,8 +18,8 @@ from services.storage.disk import Disk
 from services.storage.layout import Layout
 from services.workflow.campaign import State, states
 from services.workflow.context import RunContext, Tally
-from services.workflow.darks import take_biases, take_darks
-from services.workflow.flats import take_flats
+from services.workflow.darks import foreseen_darks, take_biases, take_darks
+from services.workflow.flats import take_flats, wanted_flats
 from services.workflow.options import DarkTimes, RunOptions, Step
 from services.workflow.phases import Phases
 
@@ -69,9 +71,18 @@ def capture(observatory: Observatory, place: Place, options: RunOptions, tally: 
 
 def _all_states(context: RunContext) -> None:
     phases = Phases(context)
-    for state in states(context.config, skip_cooling=context.options.skip_cooling):
+    wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling))
+    context.foresee(each for state in wanted for each in _foreseen(context, state))
+    for state in wanted:
         _one_state(context, phases, state)
     phases.leave()
+
+
+def _foreseen(context: RunContext, state: State) -> Iterator[WantedSet]:
+    if Step.FLATS in context.options.steps:
+        yield from wanted_flats(context, state)
+    if Step.DARKS in context.options.steps:
+        yield from foreseen_darks(context, state)
 
 
 def _one_state(context: RunContext, phases: Phases, state: State) -> None:

@@ -1,7 +1,7 @@
 """What the steps of one run share, and how each set's capture is told: started, taken, finished, counted."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from calibration.frames import FrameKind, GroupOutcome, GroupStatus
@@ -26,6 +26,10 @@ class Tally:
     outcomes: list[tuple[WantedSet, GroupOutcome]] = field(default_factory=list)
     already: int = 0
     """Sets that were complete before the run."""
+    met: set[str] = field(default_factory=set)
+    """Ids of the sets that were taken or found complete."""
+    progress: dict[tuple[object, ...], tuple[int, int]] = field(default_factory=dict)
+    """Frames there and frames wanted of each set that is known of."""
     taken: int = 0
     """Frames kept by this run."""
     masters_built: int = 0
@@ -68,6 +72,19 @@ class RunContext:
             self.warned.add((code, detail))
             self.events.emit(EventName.WARNING_RAISED, code=code, detail=detail)
 
+    def foresee(self, sets: Iterable[WantedSet]) -> None:
+        """Tell the sets that are known to be wanted before the first is taken (darks of new flats are not)."""
+        shown = []
+        for wanted in sets:
+            have = min(self.having(wanted).count, wanted.count)
+            self.tally.progress[_identity(wanted)] = have, wanted.count
+            shown.append({**_told(wanted, None), "wanted": wanted.count, "have": have})
+        self._tell_progress(sets=shown)
+
+    def _tell_progress(self, **more: object) -> None:
+        done, wanted = (sum(counts) for counts in zip((0, 0), *self.tally.progress.values(), strict=True))
+        self.events.emit(EventName.PROGRESS, done=done, wanted=wanted, **more)
+
     def match(self, wanted: WantedSet) -> Match:
         """Return what a catalogued set must have to serve a wanted one, as the camera is set or will be."""
         return match_of(self.config, wanted, camera=self.camera, found=self.session.settings)
@@ -98,6 +115,7 @@ class RunContext:
         """
         set_id = there.row.set_id if there.row is not None else new_set_id(self.events.run_id)
         told = _told(wanted, set_id)
+        self.tally.met.add(set_id)
         self.events.emit(EventName.GROUP_STARTED, **told, wanted=wanted.count, have=there.count)
         try:
             outcome = self.session.run(plan(set_id, there.row))
@@ -116,7 +134,28 @@ class RunContext:
         )
         self.tally.outcomes.append((wanted, outcome))
         self.tally.taken += outcome.accepted - there.count
+        self.tally.progress[_identity(wanted)] = min(outcome.accepted, wanted.count), wanted.count
+        self._tell_progress()
         return outcome
+
+    def count_there(self, wanted: WantedSet, row: SetRow) -> None:
+        """Tell and count, once a run, a set that was complete before it."""
+        if row.set_id in self.tally.met:
+            return
+        self.tally.met.add(row.set_id)
+        self.tally.already += 1
+        told = _told(wanted, row.set_id) | {"exposure_us": row.exposure_us, "wanted": wanted.count, "have": row.count}
+        self.events.emit(
+            EventName.GROUP_FINISHED,
+            **told,
+            there=True,
+            status=GroupStatus.COMPLETE,
+            code=None,
+            accepted=row.count,
+            refused=0,
+            panel_brightness=row.panel_brightness,
+            detail="",
+        )
 
     def _failed(self, set_id: str, failure: GroupFailed, wanted: WantedSet) -> GroupOutcome:
         kept = len(self.catalogue.frames(set_id=set_id))
@@ -132,8 +171,8 @@ class RunContext:
 def missing(context: RunContext, wanted: WantedSet) -> Having | None:
     """Return what there is of a set that must be taken or continued; None when it is complete, which is counted."""
     there = context.having(wanted)
-    if there.standing is Standing.COMPLETE:
-        context.tally.already += 1
+    if there.standing is Standing.COMPLETE and there.row is not None:
+        context.count_there(wanted, there.row)
         return None
     return there
 
@@ -169,7 +208,11 @@ def new_set_id(run_id: str) -> str:
     return f"{run_id}-{secrets.token_hex(3)}"
 
 
-def _told(wanted: WantedSet, set_id: str) -> dict[str, object]:
+def _identity(wanted: WantedSet) -> tuple[object, ...]:
+    return wanted.kind, wanted.filter, wanted.exposure_us, wanted.gain, wanted.set_temp_c
+
+
+def _told(wanted: WantedSet, set_id: str | None) -> dict[str, object]:
     return {
         "set_id": set_id,
         "kind": wanted.kind,

@@ -28,6 +28,12 @@ ASSUMED_FLAT_US = 1_000_000
 """The flats' exposure where there are no flats to ask (the guide's default)."""
 
 
+def foreseen_darks(context: RunContext, state: State) -> tuple[WantedSet, ...]:
+    """Return the biases and darks of a state that are known before its flats are taken."""
+    times = _times(context, flat_times_us(context, state))
+    return dark_sets(context.config, state, times, context.options.dark_times)
+
+
 def take_biases(context: RunContext, phases: Phases, state: State) -> None:
     """Take the biases of a state that are missing: before the flats, so that no lamp has shone on the sensor yet."""
     _take(context, phases, state, dark_sets(context.config, state, _times(context, ()), DarkTimes.BIAS))

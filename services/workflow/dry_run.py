@@ -131,7 +131,7 @@ def _sums(lines: tuple[Line, ...], cost: Estimate, known: Known, root: Path, opt
     if cost.frames == 0:
         yield f"Nothing to take: all {there} frames are there."
     else:
-        size = "size not known before the camera was seen" if known.pixels is None else f"{cost.bytes / 1e9:.1f} GB"
+        size = "size not known before the camera was seen" if known.pixels is None else _size(cost.bytes)
         yield f"{cost.frames} frames to take ({there} there), about {_duration(cost.seconds)}, {size}."
     new_flats = sum(line.wanted.kind is FrameKind.FLAT and line.lacking > 0 for line in lines)
     if new_flats and Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL:
@@ -142,6 +142,10 @@ def _sums(lines: tuple[Line, ...], cost: Estimate, known: Known, root: Path, opt
         yield f"Filters: as {known.from_where} says."
     folder = next(f for f in (root, *root.parents) if f.exists())
     yield f"{shutil.disk_usage(folder).free / 1e9:.1f} GB are free below {root}."
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _duration(seconds: float) -> str:

@@ -30,14 +30,17 @@ NEW_SETS = 2
 """Sets opened at most after a begun one was abandoned because the lamp had changed."""
 
 
+def wanted_flats(context: RunContext, state: State) -> tuple[WantedSet, ...]:
+    """Return the flat sets of a state."""
+    filters = flat_filters(context.config, context.session.filters, context.opaque)
+    return flat_sets(context.config, state, filters)
+
+
 def take_flats(context: RunContext, phases: Phases, state: State) -> None:
     """Take the flats that are missing in a state."""
     config = context.config
-    filters = flat_filters(config, context.session.filters, context.opaque)
     lacking = [
-        (wanted, there)
-        for wanted in flat_sets(config, state, filters)
-        if (there := missing(context, wanted)) is not None
+        (wanted, there) for wanted in wanted_flats(context, state) if (there := missing(context, wanted)) is not None
     ]
     if not lacking:
         return
@@ -53,9 +56,8 @@ def take_flats(context: RunContext, phases: Phases, state: State) -> None:
 
 def flat_times_us(context: RunContext, state: State) -> tuple[int, ...]:
     """Return the exposures of the catalogued flats that darks of this state must serve, the shortest first."""
-    filters = flat_filters(context.config, context.session.filters, context.opaque)
     times: set[int] = set()
-    for wanted in flat_sets(context.config, state, filters):
+    for wanted in wanted_flats(context, state):
         there = context.having(wanted) if not context.options.fresh else NOTHING
         rows = context.catalogue.frames(set_id=there.row.set_id) if there.row is not None else []
         times |= {row.exposure_us for row in rows if row.exposure_us is not None}

@@ -35,7 +35,8 @@ def build_masters(
     )
     tally.masters_built += sum(o.status in (Outcome.BUILT, Outcome.PARTIAL) for o in outcomes)
     tally.masters_failed += sum(o.status is Outcome.REFUSED for o in outcomes)
-    place.events.emit(EventName.STEP_FINISHED, step="masters")
+    kept = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
+    place.events.emit(EventName.STEP_FINISHED, step="masters", kept=kept)
 
 
 def _index(config: Config, place: Place) -> None:

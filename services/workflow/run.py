@@ -14,6 +14,7 @@ from typing import TypeVar
 import structlog
 
 from calibration.errors import CalibrationError
+from calibration.grouping import night_label
 from drivers.clock import Clock, SystemClock
 from drivers.errors import DriverError
 from services.capture.failures import UntilReached
@@ -169,6 +170,8 @@ class _Run:
             root=str(self._place.layout.root),
             simulated=observatory is not None and observatory.is_simulated,
             software=software,
+            night=self._night(),
+            settings=self._loaded.config.model_dump(mode="json", exclude={"hooks"}),  # a URL may hold a secret
         )
         if self._ending.code is None:
             self._ending.guard(lambda: call_hook(self._loaded.config.hooks, "before_run", events))
@@ -178,6 +181,10 @@ class _Run:
             self._ending.guard(self._masters)
         self._ending.guard(lambda: call_hook(self._loaded.config.hooks, "after_run", events))
         return self._finish()
+
+    def _night(self) -> str:
+        site = self._loaded.config.site
+        return night_label(self._clock.now(), None if site is None else site.longitude)
 
     def _masters(self) -> None:
         config = self._loaded.config
