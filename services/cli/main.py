@@ -154,6 +154,19 @@ def simulate(
     return serve(host=host, port=port, config=config, rate=rate, discovery_port=discovery_port if discovery else None)
 
 
+@app.command()
+def report(
+    run_id: Annotated[str | None, typer.Argument(metavar="RUN_ID", help="The run [default: the newest]")] = None,
+    *,
+    config: ConfigFile = None,
+    simulator: Simulator = False,
+) -> int:
+    """Make the report of a run again, also while it goes on, and print where it is."""
+    from services.cli.report import make_report
+
+    return make_report(config, run_id, simulator=simulator)
+
+
 @catalogue_app.command("rebuild")
 def catalogue_rebuild(config: ConfigFile = None, simulator: Simulator = False) -> int:
     """Rebuild the index from the headers of the files: they are the truth."""

@@ -50,7 +50,8 @@ def _master_lines(master: Record) -> Iterator[tuple[str, str]]:
     flat = master.get("kind") == "FLAT"
     if flat:
         yield "Exposure", seconds(master.get("exposure_us"))
-    yield "Frames", f"{number(master.get('n'))}, {percent(found.get('rejected_fraction'))} of the values rejected"
+    yield "Frames", number(master.get("n"))
+    yield "Values rejected", percent(found.get("rejected_fraction"))
     if flat:
         yield "Normalised by", number(found.get("normalised_by"), 0, "ADU")
         yield "Signal to noise", number(found.get("snr"))
@@ -59,10 +60,8 @@ def _master_lines(master: Record) -> Iterator[tuple[str, str]]:
         yield "Noise of a frame", significant(found.get("pair_noise_adu"), 3, "ADU")
     yield "Noise of the master", significant(found.get("master_noise_adu"), 3, "ADU")
     yield "Hot, dead, noisy", ", ".join(number(found.get(name)) for name in ("hot", "dead", "noisy"))
-    yield (
-        "Rows, columns",
-        " , ".join(significant(found.get(f"{n}_pattern_adu"), 2) for n in ("row", "column")) + "\u00a0ADU",
-    )
+    pattern = (significant(found.get(f"{name}_pattern_adu"), 2) for name in ("row", "column"))
+    yield "Pattern of rows, columns", f"{', '.join(pattern)}\u00a0ADU"
     yield "File", str(master.get("path") or "").rpartition("/")[2]
 
 
@@ -106,10 +105,10 @@ def temperature_charts(report: NightReport) -> Markup:
     frames = [{**f, "set_point_c": f.get("set_temp_c")} for f in report.frames]
     readings = sorted(_timed(chain(report.temperatures, frames)), key=lambda pair: pair[0])
     curves = (
-        Curve(points=_points(readings, "set_point_c"), look="dash", name="set-point"),
         Curve(points=_points(readings, "ccd_temp_c"), name="sensor"),
+        Curve(points=_points(readings, "set_point_c"), look="dash", name="set-point"),
     )
-    if not curves[1].points:
+    if not curves[0].points:
         return tag("p", "No temperature was read.", class_="soft")
     x = time_axis(at for at, _ in readings)
     y = number_axis((v for c in curves for _, v in c.points), least=1.0)

@@ -146,7 +146,7 @@ def searches_table(searches: Sequence[Record]) -> Markup:
     for step in searches:
         found.setdefault(str(step.get("filter") or "no filter"), []).append(step)
     rows = ((name, joined(_steps(steps)), _settled(steps)) for name, steps in found.items())
-    return table(("Filter", "Tests: exposure, lamp → level over target", "Settled at"), rows)
+    return table(("Filter", "Tests: exposure, lamp → level of the target", "Settled at"), rows)
 
 
 def _steps(steps: Iterable[Record]) -> Iterator[object]:
@@ -163,7 +163,7 @@ def _light(step: Record) -> str:
 
 def _ratio(step: Record) -> str:
     level, target = step.get("level_adu"), step.get("target_adu")
-    return NONE if level is None or not target else percent(level / target)
+    return NONE if level is None or not target else percent(level / target, 1)
 
 
 def _settled(steps: Sequence[Record]) -> str:

@@ -30,9 +30,9 @@ def significant(value: object, digits: int = 4, unit: str = "") -> str:
     return number(value, min(6, max(0, digits - whole)), unit)
 
 
-def percent(fraction: object) -> str:
+def percent(fraction: object, decimals: int = 2) -> str:
     """Return a fraction in percent."""
-    return number(fraction * 100, 2, "%") if isinstance(fraction, int | float) else NONE
+    return number(fraction * 100, decimals, "%") if isinstance(fraction, int | float) else NONE
 
 
 def moment(at: object) -> datetime | None:
