@@ -372,6 +372,16 @@ def test_somebody_elses_exposure_is_busy(camera: AlpacaCamera, device: ScriptedC
         camera.expose(DARK)
 
 
+def test_an_exposure_of_ours_that_cannot_be_ended_is_a_stall_not_somebody_elses(server: ScriptedAlpaca) -> None:
+    device = ScriptedCamera(server, canabortexposure=False, canstopexposure=False)
+    camera = connected(server)
+    device.never_ready = True
+    for words in ("no image", "for us"):
+        with pytest.raises(ExposureStalled, match=words):
+            camera.expose(DARK)
+    camera.close()
+
+
 def test_a_camera_stuck_in_error_fails_the_exposure(camera: AlpacaCamera, device: ScriptedCamera) -> None:
     device.state = 5
     device.device["StartExposure"] = lambda form: AlpacaFault(0x40C, "not idle")
