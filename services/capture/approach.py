@@ -37,10 +37,13 @@ class Approach:
     ----------
     cooler : Cooler
     target_c : float
+    after_loss : bool
+        The cooler has just failed to hold: whatever keeps it from getting there now, it has lost its power.
     """
 
-    def __init__(self, cooler: Cooler, target_c: float) -> None:
+    def __init__(self, cooler: Cooler, target_c: float, *, after_loss: bool = False) -> None:
         self._cooler = cooler
+        self._after_loss = after_loss
         self._settings = cooler.settings
         self._target_c = target_c
         self._started_s = cooler.clock.monotonic()
@@ -118,6 +121,9 @@ class Approach:
             return self._stall(GroupCode.SENSOR_STUCK, f"the temperature reading is stuck or implausible{shown}")
         if last.cooler_on is False and not self._switch_on_again():
             return self._stall(GroupCode.COOLER_LOST, f"the cooler switched itself off{shown}")
+        cooled_s = self._cooler.clock.monotonic() - self._started_s
+        if cooled_s >= thermal.LOST_WINDOW_S and thermal.has_lost_power(history):
+            return self._stall(GroupCode.COOLER_LOST, f"the sensor warms{shown} though the cooler is on")
         tolerance_c = self._settings.stabilization_tolerance
         if thermal.is_stalled(history, target_c=self._set_c, tolerance_c=tolerance_c, since_s=self._started_s):
             return self._stall(GroupCode.COOLER_LIMIT, f"the cooler is at its limit{shown}, wanted {target_c:.1f} °C")
@@ -137,6 +143,7 @@ class Approach:
         return True
 
     def _stall(self, code: GroupCode, detail: str) -> Stall:
+        code = GroupCode.COOLER_LOST if self._after_loss else code
         return Stall(code=code, detail=detail, at_s=self._cooler.clock.monotonic())
 
 

@@ -1,7 +1,7 @@
 """Keeps the sensor at the temperature that is asked for, and decides what follows when it cannot be had."""
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -90,7 +90,7 @@ class Thermostat:
             if self._settings.mode == "required":
                 raise GroupFailed(GroupCode.COOLER_LIMIT, "the camera has no cooler with a set-point")
             return None
-        if self._held is None or self._held.wanted_c != wanted_c or not self._holds(self._held):
+        if self._held is None or self._held.wanted_c != wanted_c or not self._holds(self._held, policy):
             self._held = None
             self._held = self._reach(wanted_c, policy)
         return self._held
@@ -120,9 +120,10 @@ class Thermostat:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _holds(self, held: Cooled) -> bool:
+    def _holds(self, held: Cooled, policy: CoolingPolicy) -> bool:
         if not held.stable:
-            return True
+            # what flats went on with, marked, is not good enough for darks that are to stop
+            return held.code is None or policy is CoolingPolicy.CONTINUE_MARKED
         reading = self._cooler.read()
         if thermal.has_lost_power(self._cooler.history):
             self._power_lost = True  # cooling is begun once more; what then fails, fails for this
@@ -145,10 +146,8 @@ class Thermostat:
         return self._outcome(wanted_c, wanted_c, stall)
 
     def _approach(self, set_c: float) -> Stall | None:
-        stall = Approach(self._cooler, set_c).run()
-        if stall is not None and self._power_lost:
-            return replace(stall, code=GroupCode.COOLER_LOST)
-        self._power_lost = False
+        stall = Approach(self._cooler, set_c, after_loss=self._power_lost).run()
+        self._power_lost = self._power_lost and stall is not None
         return stall
 
     def _known_stall(self, set_c: float) -> Stall | None:

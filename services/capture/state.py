@@ -74,9 +74,10 @@ class StateRules:
             return self.darkness.removeprefix("filter:")
         return self.opaque[0] if self.opaque else None
 
-    def policy(self, kind: FrameKind) -> CoolingPolicy:
-        """Return what to do when the temperature cannot be had for frames of this kind."""
-        return self.on_flat_failure if kind is FrameKind.FLAT else self.on_dark_failure
+    def policy(self, request: CaptureRequest) -> CoolingPolicy:
+        """Return what to do when the temperature cannot be had; frames of no set measure the detector for the flats."""
+        for_flats = request.kind is FrameKind.FLAT or request.set_id is None
+        return self.on_flat_failure if for_flats else self.on_dark_failure
 
 
 class StateKeeper:
@@ -131,7 +132,7 @@ class StateKeeper:
             The run is to stop, or the camera is gone.
         """
         self._interlock.check_edge()
-        cooled = self._thermostat.ensure(request.set_temp_c, self._rules.policy(request.kind))
+        cooled = self._thermostat.ensure(request.set_temp_c, self._rules.policy(request))
         name = self._reach_filter(self._wanted_filter(request))
         panel = self._reach_light(request)
         settings = self._reach_settings(request)

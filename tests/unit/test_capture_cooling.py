@@ -133,6 +133,18 @@ def test_flats_go_on_marked_when_the_temperature_cannot_be_had() -> None:
     assert cooled.ccd_c > -5
 
 
+def test_darks_are_not_taken_at_the_temperature_that_flats_went_on_with() -> None:
+    rig = Rig(plant={"max_delta_c": 20.0})
+    for _ in range(2):
+        marked = rig.thermostat.ensure(-20.0, CoolingPolicy.CONTINUE_MARKED)
+        assert marked is not None
+        assert marked.code == GroupCode.COOLER_LIMIT
+        with pytest.raises(GroupFailed) as caught:
+            rig.thermostat.ensure(-20.0, CoolingPolicy.STOP)
+        assert caught.value.code == GroupCode.COOLER_LIMIT
+    assert rig.names().count(EventName.COOLING_STALLED) == 1
+
+
 def test_raising_the_set_point_ends_at_one_that_is_reachable() -> None:
     rig = Rig(plant={"max_delta_c": 30.0})
     cooled = rig.thermostat.ensure(-20.0, CoolingPolicy.RAISE_SETPOINT)
@@ -185,6 +197,18 @@ def test_a_cooler_whose_supply_failed_is_cooled_again_and_then_given_up() -> Non
     with pytest.raises(GroupFailed) as caught:
         rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
     assert caught.value.code == GroupCode.COOLER_LOST
+    assert rig.heard[-1].data["code"] == GroupCode.COOLER_LOST
+
+
+def test_a_supply_that_fails_while_cooling_is_given_up_after_minutes_not_at_the_time_out() -> None:
+    rig = Rig(cooling=Cooling(cooling_timeout=7200.0), plant={"tau_s": 900.0})
+    rig.thermostat.ensure(-5.0, CoolingPolicy.STOP)
+    rig.plant.supplied = False
+    begun_s = rig.clock.monotonic()
+    with pytest.raises(GroupFailed) as caught:
+        rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    assert caught.value.code == GroupCode.COOLER_LOST
+    assert rig.clock.monotonic() - begun_s < 900.0
 
 
 def test_a_cooler_that_switched_itself_off_is_switched_on_again_once() -> None:
