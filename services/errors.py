@@ -31,6 +31,7 @@ class RunCode(StrEnum):
     WRITE_FAILED = "write_failed"
     READ_FAILED = "read_failed"
     INTERRUPTED = "interrupted"
+    INTERNAL_ERROR = "internal_error"
 
     CLOCK_JUMP = "clock_jump"
     EXPOSURE_CLIPPED = "exposure_clipped"
@@ -88,6 +89,9 @@ MEANINGS: dict[str, Meaning] = {
     "write_failed": Meaning("a file could not be written", "check the disk and its permissions", Exit.STORAGE),
     "read_failed": Meaning("a file cannot be read", "look at the file; a damaged one may be deleted", Exit.STORAGE),
     "interrupted": Meaning("stopped by the user", "run the same command again to continue", Exit.INTERRUPTED),
+    "internal_error": Meaning(
+        "nightcal itself failed", "what is stored is kept; report it with the log file", Exit.SOME_FAILED
+    ),
     "clock_jump": Meaning("the computer's clock jumped", "check its time service"),
     "exposure_clipped": Meaning(
         "a factor leads outside min_exposure..max_exposure", "widen the range or drop the factor"

@@ -95,9 +95,13 @@ def parameters_of(section: SimulatorCamera, loaded: LoadedConfig) -> Observatory
 
 
 def with_devices(config: Config, parameters: ObservatoryParameters) -> Config:
-    """Return the configuration with the simulated devices that its file does not mention; `enabled: false` stays."""
+    """Return the configuration with the simulated devices that its file does not mention; `enabled: false` stays.
+
+    A wheel is added only where filters are named: without one, flats lie in one folder, as the guide shows them.
+    """
     found: dict[str, object] = {}
-    if config.filter_wheel is None and parameters.wheel is not None:
+    named = bool(config.flat_capture.filters) or config.darkness.startswith("filter:")
+    if named and config.filter_wheel is None and parameters.wheel is not None:
         opaque = tuple(f.name for f in parameters.wheel.filters if f.throughput == 0)
         found["filter_wheel"] = FilterWheel(opaque=opaque)
     if config.flat_panel is None and parameters.panel is not None:

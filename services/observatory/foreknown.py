@@ -20,7 +20,8 @@ def known_without_devices(loaded: LoadedConfig) -> Foreknown:
         from services.observatory.embedded import parameters_of
 
         parameters = parameters_of(camera.simulator, loaded)
-        names = () if parameters.wheel is None else parameters.wheel.filters
+        wheel = loaded.config.filter_wheel
+        names = () if parameters.wheel is None or wheel is None or not wheel.enabled else parameters.wheel.filters
         bins = camera.simulator.bin_xy
         return Foreknown(
             filters=tuple(f.name for f in names if f.throughput > 0),

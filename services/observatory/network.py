@@ -33,19 +33,24 @@ def home(camera: Camera) -> Home:
 
 
 def camera_endpoint(camera: Camera) -> Endpoint:
-    """Return where the configured camera is; one that is named is looked for through discovery.
+    """Return where the configured camera is; one that is named is looked for on its server, or through discovery.
 
     Raises
     ------
     DeviceMissing
         None of that name answers, or two do.
+    DeviceLost
+        The server that the section names does not answer.
     """
     section = camera.active
-    if isinstance(section, CameraSection) and section.camera_name:
-        from drivers.alpaca.discovery import find_by_name
-
-        return find_by_name(section.camera_name, device_type="camera")
     host, port = home(camera)
+    if isinstance(section, CameraSection) and section.camera_name:
+        from drivers.alpaca.discovery import ServerAddress, configured_devices, find_by_name
+
+        if not {"host", "port"} & section.model_fields_set:
+            return find_by_name(section.camera_name, device_type="camera")
+        configured_devices(host, port)  # a server that is away says so, rather than "no camera of that name"
+        return find_by_name(section.camera_name, device_type="camera", servers=(ServerAddress(host, port),))
     number = section.device_id if isinstance(section, CameraSection) else 0
     return Endpoint(host=host, port=port, device_number=number)
 

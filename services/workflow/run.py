@@ -121,6 +121,9 @@ class Ending:
             self._note(error.code, error.detail)
         except CalibrationError as error:
             self._note(RunCode.CONFIG_INVALID, str(error))
+        except Exception as error:  # a defect of ours must not cost the night its report
+            log.exception("run.defect")
+            self._note(RunCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         return None
 
     @property

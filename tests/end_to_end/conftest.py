@@ -25,6 +25,7 @@ SMALL = {
     "flat_capture": {"num_flats": FRAMES, "filters": ["L", "Ha"]},
     "camera": {"camera_type": "simulator", "simulator": {"width": 160, "height": 120, "rate": 1000}},
     "cooling": {"target_temperature": 5.0},
+    "filter_wheel": {"device_id": 0},
     "storage": {"min_free_mb": 1},
 }
 

@@ -37,7 +37,8 @@ def server():
 
 def alpaca(port, **more):
     """Return a camera section for a server on loopback."""
-    return {"camera": {"camera_type": "alpaca", "alpaca": {"host": "127.0.0.1", "port": port, **more}}}
+    camera = {"camera_type": "alpaca", "alpaca": {"host": "127.0.0.1", "port": port, **more}}
+    return {"camera": camera, "filter_wheel": None}
 
 
 def test_missing_file(night):
@@ -98,7 +99,7 @@ def test_filters_named_without_a_wheel(night, server):
     done = night.run()
     assert done.returncode == 3
     assert "filter_wheel" in said(done)
-    night.write(alpaca(server.port), {"filter_wheel": {"device_id": 0}})
+    night.write(alpaca(server.port) | {"filter_wheel": {"device_id": 0}})
     done = night.run()
     assert done.returncode == 3
     assert "filterwheel" in said(done)
@@ -153,10 +154,7 @@ def test_panel_off_and_cover_closed_after_a_stop(night):
     clock = ScaledClock(rate=1000, start=SystemClock().now())
     parameters = from_mapping({"seed": os.getpid(), "camera": {"width": 160, "height": 120}})
     with SimulatedObservatory(parameters, clock) as observatory, AlpacaServer(observatory) as serving:
-        night.write(
-            alpaca(serving.port),
-            {"filter_wheel": {"device_id": 0}, "flat_panel": {"device_id": 0}},
-        )
+        night.write(alpaca(serving.port) | {"filter_wheel": {"device_id": 0}, "flat_panel": {"device_id": 0}})
 
         def stop(event):
             if event.name == "frame.stored" and event.data["kind"] == "FLAT":

@@ -79,6 +79,7 @@ def night(
             "simulator": {"rate": rate, "width": 240, "height": 160, "config": "observatory.yaml"},
         },
         "storage": {"min_free_mb": 0},
+        "filter_wheel": {},
         **sections,
     }
     loaded = loads(yaml.safe_dump(document), root / "config.yaml")
