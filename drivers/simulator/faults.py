@@ -44,6 +44,12 @@ class FaultKind(StrEnum):
     """ImageBytes whose dimensions are `value` times too large (default 1000)."""
     IMAGE_BAD_TYPE = "image_bad_type"
     """ImageBytes with an element type that does not exist."""
+    IMAGE_COLOUR = "image_colour"
+    """ImageBytes of rank 3: three planes."""
+    IMAGE_JSON = "image_json"
+    """The image comes as JSON though ImageBytes were asked for."""
+    IMAGE_SLOW = "image_slow"
+    """After a quarter of the image, bytes come one by one, `value` real seconds apart (default 3600)."""
     TEMPERATURE_FROZEN = "temperature_frozen"
     """CCDTemperature repeats its reading of the moment the fault began."""
     TEMPERATURE_NAN = "temperature_nan"
@@ -104,6 +110,7 @@ DEFAULT_VALUE: dict[FaultKind, float] = {
     FaultKind.STALL: 3600.0,
     FaultKind.IMAGE_TRUNCATED: 0.5,
     FaultKind.IMAGE_LYING_HEADER: 1000.0,
+    FaultKind.IMAGE_SLOW: 3600.0,
     FaultKind.TEMPERATURE_IMPLAUSIBLE: -273.0,
     FaultKind.CONSTANT_FRAME: 1000.0,
     FaultKind.SATURATED_ROW: 1.0,

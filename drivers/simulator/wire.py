@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +34,8 @@ _IMAGE_FAULTS = (
     FaultKind.IMAGE_SHORT,
     FaultKind.IMAGE_LYING_HEADER,
     FaultKind.IMAGE_BAD_TYPE,
+    FaultKind.IMAGE_COLOUR,
+    FaultKind.IMAGE_SLOW,
 )
 
 
@@ -165,13 +167,14 @@ class Wire:
                 return _envelope(ids, error=error)
             body = error_bytes(error.number, error.message, client=ids.client, server=ids.server)
             return Response(body, media_type=IMAGE_BYTES)
-        if not as_bytes:
+        if not as_bytes or self._strike(DeviceKind.CAMERA, member, (FaultKind.IMAGE_JSON,)):
             text = await asyncio.to_thread(image_json, pixels, client=ids.client, server=ids.server)
             return Response(text, media_type="application/json")
         buffer = await asyncio.to_thread(
             image_bytes, pixels, transmission=params.transmission, client=ids.client, server=ids.server
         )
-        return _ImageResponse(buffer, self._strike(DeviceKind.CAMERA, member, _IMAGE_FAULTS))
+        fault = self._strike(DeviceKind.CAMERA, member, _IMAGE_FAULTS)
+        return _ImageResponse(buffer, fault, self._stopped_within)
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
@@ -245,23 +248,37 @@ class _ImageResponse(Response):
 
     media_type = IMAGE_BYTES
 
-    def __init__(self, buffer: NDArray[np.uint8], fault: FaultScript | None) -> None:
+    def __init__(
+        self, buffer: NDArray[np.uint8], fault: FaultScript | None, pause: Callable[[float], Awaitable[bool]]
+    ) -> None:
         self._fault = fault
+        self._pause = pause
         self._buffer = buffer if fault is None else _malformed(buffer, fault)
         super().__init__(b"", headers={"content-length": str(len(self._buffer))}, media_type=IMAGE_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        cut = self._fault if self._fault is not None and self._fault.kind is FaultKind.IMAGE_TRUNCATED else None
-        last = len(self._buffer) if cut is None else int(len(self._buffer) * cut.amount)
-        view = self._buffer.data
-        for first in range(0, last, _CHUNK):
-            piece = view[first : min(last, first + _CHUNK)]
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        cut, view = self._when(FaultKind.IMAGE_TRUNCATED), self._buffer.data
+        slow = self._when(FaultKind.IMAGE_SLOW)
+        last = len(view) if cut is None else int(len(view) * cut.amount)
+        quick = last if slow is None else last // 4
+        for first in range(0, quick, _CHUNK):
+            await self._send(send, view[first : min(quick, first + _CHUNK)])
+        for at in range(quick, last):
+            if slow is None or await self._pause(slow.amount) or scope["nightcal.transport"].is_closing():
+                break
+            await self._send(send, view[at : at + 1])
         if cut is None:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             await _cut(scope, flush=True)
+
+    def _when(self, kind: FaultKind) -> FaultScript | None:
+        return self._fault if self._fault is not None and self._fault.kind is kind else None
+
+    @staticmethod
+    async def _send(send: Send, piece: memoryview) -> None:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
 async def _cut(scope: Scope, *, flush: bool) -> None:
@@ -280,6 +297,9 @@ def _malformed(buffer: NDArray[np.uint8], fault: FaultScript) -> NDArray[np.uint
         header[8] = int(header[8] * fault.amount)
     elif fault.kind is FaultKind.IMAGE_BAD_TYPE:
         header[6] = 99
+    elif fault.kind is FaultKind.IMAGE_COLOUR:
+        header[7], header[10] = 3, 3
+        buffer = np.concatenate((buffer, *2 * (buffer[HEADER.size :],)))
     elif fault.kind is FaultKind.IMAGE_SHORT:
         buffer = buffer[: HEADER.size + (len(buffer) - HEADER.size) // 2]
     HEADER.pack_into(buffer.data, 0, *header)

@@ -138,9 +138,13 @@ class BadFrames:
         self._damaged = self._damaged + 1 if codes & _DAMAGED else 0
 
     @property
-    def ill(self) -> bool:
-        """Whether the camera should be reconnected before the next exposure."""
-        return self._stale >= STALE_IN_A_ROW or self._damaged >= DAMAGED_IN_A_ROW
+    def complaint(self) -> str | None:
+        """Why the camera should be reconnected before the next exposure, None when it need not be."""
+        if self._stale >= STALE_IN_A_ROW:
+            return f"{self._stale} old frames in a row"
+        if self._damaged >= DAMAGED_IN_A_ROW:
+            return f"{self._damaged} damaged frames in a row; if it goes on, switch the camera off and on"
+        return None
 
     def forget(self) -> None:
         """Start anew, after a reconnection."""

@@ -2,7 +2,8 @@
 
 Within a request the next exposure overlaps the checks and the writing of the last one; between requests the results are
 waited for. Retakes are the plan's business, device failures are dealt with here: a frame is tried three times in all,
-with the camera restored and one frame discarded in between.
+with the camera restored in between. The first frame after connecting and after a change of the readout mode differs in
+many cameras: it is thrown away.
 """
 
 from collections.abc import Generator
@@ -14,7 +15,7 @@ import structlog
 
 from calibration.errors import FrameCode
 from calibration.frames import CaptureRequest, FrameKind, FrameResult, Purpose
-from drivers.base import Camera, CameraInfo, Exposure, ExposureRequest
+from drivers.base import Camera, CameraInfo, CameraSettings, Exposure, ExposureRequest
 from drivers.clock import Clock
 from drivers.errors import (
     BadImage,
@@ -42,7 +43,7 @@ R = TypeVar("R")
 Plan = Generator[CaptureRequest, tuple[FrameResult, ...], R]
 
 DISCARD_S = 1.0
-"""Longest exposure of the frame that is thrown away after a reconnection."""
+"""Longest exposure of the frame that is thrown away after connecting."""
 
 CLOCK_JUMP_S = 5.0
 """Between two exposures; time services move a clock by less."""
@@ -84,6 +85,9 @@ class Runner:
         self._events = events
         self._until = until
         self._lead_s: float | None = None
+        self._bad = BadFrames()
+        self._settled_in: CameraSettings | None = None
+        recovery.on_restored(self._unsettle)
 
     def run(self, plan: Plan[R]) -> R:
         """Drive a plan to its end and return its result.
@@ -116,7 +120,7 @@ class Runner:
         reached = self._state.reach(request)
         request = _at_reached_temperature(request, reached)
         wanted = self._writer.held(request.set_id) + request.count
-        line = _Line(request)
+        line = _Line(request, self._bad)
         for _ in range(request.count):
             if line.must_end():
                 break
@@ -140,7 +144,8 @@ class Runner:
         self._watch_clock()
         if self._until is not None:
             left_s = (self._until - self._clock.now()).total_seconds()
-            if left_s < request.exposure_us / 1e6:
+            first_s = DISCARD_S if self._settled_in is None else 0.0
+            if left_s < first_s + request.exposure_us / 1e6:
                 raise UntilReached(f"the time given has come ({self._until:%H:%M:%S} UTC)")
 
     def _watch_clock(self) -> None:
@@ -154,9 +159,10 @@ class Runner:
 
     def _hold(self, request: CaptureRequest, reached: Reached, line: "_Line") -> Reached:
         """Mend what the last frames complained of before the next is taken: an ill link, a sensor off its set-point."""
-        if line.bad.ill:
-            line.bad.forget()
-            self._recovery.restore(DeviceLost(device=self._camera.info.name, detail="old or damaged frames in a row"))
+        complaint = self._bad.complaint
+        if complaint is not None:
+            self._bad.forget()
+            self._recovery.restore(DeviceLost(device=self._camera.info.name, detail=complaint))
         if line.take_temperature_off():
             return self._state.reach(replace(request, wait_s=0.0))
         return reached
@@ -171,7 +177,8 @@ class Runner:
                 if error is not None:
                     self._recovery.restore(error)
                 if not self._state.is_known:
-                    reached = self._set_up_again(request)
+                    reached = self._state.reach(replace(request, wait_s=0.0))
+                self._settle(request, reached.settings)
                 return self._shoot(request, request.exposure_us / 1e6), reached
             except (GivenUp, WrongDevice, CameraBusy):
                 raise
@@ -192,19 +199,24 @@ class Runner:
         light = request.kind not in {FrameKind.BIAS, FrameKind.DARK}
         return self._camera.expose(ExposureRequest(duration_s=duration_s, light=light), self._interlock.wake)
 
-    def _set_up_again(self, request: CaptureRequest) -> Reached:
-        """Bring a camera that was away to its state, and throw one frame away: the first after a loss differs."""
-        reached = self._state.reach(replace(request, wait_s=0.0))
-        self._shoot(request, min(request.exposure_us / 1e6, DISCARD_S))
-        return reached
+    def _settle(self, request: CaptureRequest, settings: CameraSettings) -> None:
+        """Throw a frame away when the camera was just connected, or changed its readout mode."""
+        known = self._settled_in
+        if known is None or known.readout_mode != settings.readout_mode:
+            if request.purpose is not Purpose.DISCARD:
+                self._shoot(request, min(request.exposure_us / 1e6, DISCARD_S))
+            self._settled_in = settings
+
+    def _unsettle(self) -> None:
+        self._settled_in = None
 
 
 class _Line:
     """The frames of one request between camera and result."""
 
-    def __init__(self, request: CaptureRequest) -> None:
+    def __init__(self, request: CaptureRequest, bad: BadFrames) -> None:
         self.tickets: list[Ticket] = []
-        self.bad = BadFrames()
+        self._bad = bad
         self._stop_early = request.limits.stop_early
         self._seen = 0
         self._refused = False
@@ -230,11 +242,13 @@ class _Line:
 
     def results(self) -> tuple[FrameResult, ...]:
         """Wait for all results."""
+        for ticket in self.tickets[self._seen :]:
+            self._see(ticket.result())
         return tuple(ticket.result() for ticket in self.tickets)
 
     def _see(self, result: FrameResult) -> None:
         self._seen += 1
-        self.bad.see(result)
+        self._bad.see(result)
         self._refused = self._refused or not result.accepted
         codes = {v.code for v in result.verdicts if v.refuses}
         self._temperature_off = self._temperature_off or FrameCode.TEMPERATURE_OFF in codes

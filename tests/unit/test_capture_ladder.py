@@ -22,11 +22,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_a_failed_exposure_is_tried_again_after_reconnecting_and_throwing_one_away(site: Site) -> None:
-    site.camera.expose_errors.extend([None, failed()])
+    site.camera.expose_errors.extend([None, None, failed()])
     (results,) = site.take(DARK)
     assert [r.accepted for r in results] == [True] * 3
     durations = [r.duration_s for r in site.camera.exposed]
-    assert durations == [2.0, 1.0, 2.0, 2.0]
+    assert durations == [1.0, 2.0, 1.0, 2.0, 2.0]
     assert site.camera.calls.count("connect") == 2
     assert site.camera.calls.count("apply") == 2
     assert len(site.catalogue.frames()) == 3
@@ -77,7 +77,7 @@ def test_another_camera_in_its_place_ends_the_run_at_once(site: Site) -> None:
 
 
 def test_frames_taken_before_the_camera_was_lost_are_kept(site: Site) -> None:
-    site.camera.expose_errors.extend([None, None, failed(), failed(), failed()])
+    site.camera.expose_errors.extend([None, None, None, failed(), failed(), failed()])
     with pytest.raises(GroupFailed):
         site.take(replace(DARK, count=5))
     assert len(site.catalogue.frames(set_id="d1")) == 2
@@ -116,7 +116,7 @@ def test_the_same_buffer_twice_reconnects_the_camera(site: Site) -> None:
     def old(pixels: np.ndarray) -> np.ndarray:
         return kept[0].copy()
 
-    site.camera.pixels_of.extend([keep, old, old, old])
+    site.camera.pixels_of.extend([np.copy, keep, old, old, old])
     (results,) = site.take(replace(DARK, count=8))
     assert [FrameCode.DUPLICATE_FRAME in {v.code for v in r.verdicts} for r in results[:4]] == [False, True, True, True]
     assert all(r.accepted for r in results[4:])
