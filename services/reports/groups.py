@@ -48,16 +48,16 @@ def _begun(events: Iterable[Record]) -> dict[str, Record]:
 
 def _count(begun: Mapping[str, Record], events: Iterable[Record]) -> None:
     stored = Counter(str(e.get("set_id")) for e in named(events, EventName.FRAME_STORED))
-    refused: dict[str, Counter[str]] = {}
+    refused = Counter(str(e.get("set_id")) for e in named(events, EventName.FRAME_REFUSED))
+    reasons: dict[str, Counter[str]] = {}
     for event in named(events, EventName.FRAME_REFUSED):
-        refused.setdefault(str(event.get("set_id")), Counter()).update(map(str, event.get("codes") or ("unknown",)))
+        reasons.setdefault(str(event.get("set_id")), Counter()).update(map(str, event.get("codes") or ("unknown",)))
     for key, record in begun.items():
         taken, have = stored[key], int(record.get("have") or 0)
-        record |= {"taken": taken, "have": have, "refusals": dict(refused.get(key, {}))}
+        record |= {"taken": taken, "have": have, "refusals": dict(reasons.get(key, {}))}
+        record["refused"] = max(refused[key], int(record.get("refused") or 0))
         if record.get("accepted") is None:
             record["accepted"] = have + taken
-        if record.get("refused") is None:
-            record["refused"] = sum(record["refusals"].values())
 
 
 def _evenness(record: Record, events: Iterable[Record], catalogue: Catalogue) -> Record:

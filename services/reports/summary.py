@@ -80,7 +80,7 @@ def _advice(report: NightReport) -> Iterator[str]:
             concerned.setdefault(str(group["code"]), []).append(title(group))
     for master in report.masters:
         if master["outcome"] == "refused":
-            concerned.setdefault(str(master.get("code")), []).append(f"master {title(master).lower()}")
+            concerned.setdefault(str(master.get("code")), []).append(f"master of {title(master)}")
     for code, names in concerned.items():
         said = meaning(code)
         yield f"{_some(names)}: {said.text} — {said.advice}."
@@ -89,7 +89,7 @@ def _advice(report: NightReport) -> Iterator[str]:
         yield f"Not reached: {_some(missed)}."
     doubtful = [title(m) for m in report.masters if (m.get("statistics") or {}).get("verdict") == "suspect"]
     if doubtful:
-        yield f"Look at before using: master {_some(doubtful)}."
+        yield f"Look at before using: the masters of {_some(doubtful)}."
 
 
 def _masters(report: NightReport) -> str:

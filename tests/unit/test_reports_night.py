@@ -38,6 +38,7 @@ def test_a_set_tells_what_was_wanted_taken_and_refused(night):
     (group,) = document_of(night)["groups"]
     assert (group["wanted"], group["have"], group["taken"], group["accepted"]) == (3, 0, 3, 3)
     assert group["refusals"] == {"level_off": 2, "noise_off": 1}
+    assert group["refused"] == 2
     assert group["status"] == "complete"
     assert group["level_mean_adu"] == pytest.approx(30_000)
     assert group["level_spread_pct"] == pytest.approx(1.0)
