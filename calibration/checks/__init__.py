@@ -6,7 +6,7 @@ accepted one: leaks, gain and lamp that change within a set). What is not known 
 set where healthy frames do not fall: each says why. Nothing here decides what happens next.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from calibration.checks.darkness import DarkSample, judge_darkness, pedestal_limits
 from calibration.checks.evidence import DARK_KINDS, Evidence, PreviousFrame
@@ -27,6 +27,7 @@ from calibration.frames import CaptureRequest, Frame, FrameResult, FrameStats, V
 __all__ = [
     "CHECKS",
     "CONTRASTS",
+    "DAMAGE",
     "DarkSample",
     "Evidence",
     "PreviousFrame",
@@ -35,11 +36,11 @@ __all__ = [
     "pedestal_limits",
 ]
 
+DAMAGE: tuple[Callable[[Evidence], Verdict | None], ...] = (constant, partial, duplicate, too_fast)
+"""Of frames that are not this exposure, or not whole: their level and noise tell nothing but of the damage."""
+
 CHECKS: tuple[Callable[[Evidence], Verdict | None], ...] = (
-    constant,
-    partial,
-    duplicate,
-    too_fast,
+    *DAMAGE,
     saturated_lines,
     level_off,
     pedestal_off,
@@ -99,7 +100,14 @@ def judge(
     size = size_changed(evidence)
     if size is not None:
         return (size,)  # nothing else can be compared
-    return tuple(verdict for check in CHECKS if (verdict := check(evidence)) is not None)
+    damage = _found(DAMAGE, evidence)
+    if any(v.refuses for v in damage) and not evidence.is_flooded:
+        return damage
+    return _found(CHECKS, evidence)
+
+
+def _found(checks: Iterable[Callable[[Evidence], Verdict | None]], evidence: Evidence) -> tuple[Verdict, ...]:
+    return tuple(verdict for check in checks if (verdict := check(evidence)) is not None)
 
 
 def _comparable(request: CaptureRequest, reference: FrameResult | None) -> bool:

@@ -56,6 +56,16 @@ class Evidence:
         return self.request.kind is FrameKind.FLAT and self.request.panel_brightness is None
 
     @property
+    def is_flooded(self) -> bool:
+        """Whether all pixels are at the end of a converter: light does that as well as a broken readout.
+
+        Such a value is a row of ones, at least eight, with zeros behind it where the data are shifted.
+        """
+        value = int(self.stats.min_adu)
+        step = value & -value
+        return self.stats.min_adu == self.stats.max_adu and value >= 255 * step > 0 and (value // step + 1).bit_count() == 1
+
+    @property
     def pair_sigma_adu(self) -> float | None:
         """Temporal noise from the frame before, where that was a good one of the same exposure."""
         if self.previous is None or not self.previous.accepted:

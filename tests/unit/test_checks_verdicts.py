@@ -84,6 +84,20 @@ def test_frame_of_one_value_refuses(level):
     assert codes(replace(STATS, sigma_adu=0.0, level_adu=level, constant_rows=2000)) == {"constant"}
 
 
+@pytest.mark.parametrize("level", [0.0, 1000.0, 32768.0])
+def test_of_a_damaged_frame_only_the_damage_is_told(level):
+    same = replace(STATS, sigma_adu=0.0, level_adu=level, min_adu=level, max_adu=level, constant_rows=2000)
+    asked = request(pedestal_adu=500, pedestal_tolerance_adu=10)
+    assert codes(same, asked=asked, reference=result()) == {"constant"}
+
+
+@pytest.mark.parametrize("level", [255.0, 4095.0, 16380.0, 65520.0, 65535.0])
+def test_a_dark_at_the_end_of_its_converter_may_be_flooded_with_light(level):
+    full = replace(STATS, sigma_adu=0.0, level_adu=level, min_adu=level, max_adu=level, constant_rows=2000)
+    asked = request(pedestal_adu=50, pedestal_tolerance_adu=10)
+    assert {"constant", "pedestal_off"} <= codes(full, asked=asked)
+
+
 def test_saturated_test_flat_is_no_fault_of_the_camera():
     saturated = replace(FLAT_STATS, sigma_adu=0.0, level_adu=65535.0, saturated_fraction=1.0, constant_rows=2000)
     found = verdicts(saturated, asked=flat_request(purpose=Purpose.TEST))
