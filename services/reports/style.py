@@ -101,6 +101,7 @@ footer { margin-top: 36px; color: var(--soft); font-size: 0.84rem; }
   body { padding: 14px 12px 40px; }
   .facts { grid-template-columns: 1fr 1fr; }
   th, td { padding: 6px 8px; }
+  .why { min-width: 9.5em; }
 }
 @media print {
   :root {

@@ -80,7 +80,7 @@ def _advice(report: NightReport) -> Iterator[str]:
             concerned.setdefault(str(group["code"]), []).append(title(group))
     for master in report.masters:
         if master["outcome"] == "refused":
-            concerned.setdefault(str(master.get("code")), []).append(f"master of {title(master)}")
+            concerned.setdefault(str(master.get("code")), []).append(f"Master of {title(master)}")
     for code, names in concerned.items():
         said = meaning(code)
         yield f"{_some(names)}: {said.text} — {said.advice}."

@@ -11,7 +11,7 @@ def seconds(exposure_us: object) -> str:
     """Return an exposure in seconds."""
     if not isinstance(exposure_us, int | float):
         return NONE
-    return f"{round(exposure_us / 1e6, 3 if exposure_us >= 1000 else 6):g} s"
+    return f"{round(exposure_us / 1e6, 3 if exposure_us >= 1000 else 6):g}\u00a0s"
 
 
 def number(value: object, decimals: int = 0, unit: str = "") -> str:
