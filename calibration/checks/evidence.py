@@ -63,7 +63,11 @@ class Evidence:
         """
         value = int(self.stats.min_adu)
         step = value & -value
-        return self.stats.min_adu == self.stats.max_adu and value >= 255 * step > 0 and (value // step + 1).bit_count() == 1
+        return (
+            self.stats.min_adu == self.stats.max_adu
+            and value >= 255 * step > 0
+            and (value // step + 1).bit_count() == 1
+        )
 
     @property
     def pair_sigma_adu(self) -> float | None:
