@@ -7,7 +7,6 @@ Masters keep the pedestal (BIASSUB F): a dark is subtracted from a frame as it s
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,25 +179,24 @@ def background(sketch: Sketch, values: F32 | None = None, *, box: int = 64) -> B
     plane = sketch.planes.mean if values is None else values
     rows, width = plane.shape
     side = max(8, min(box, sketch.height // 4, width // 4))
-    edges_y = _edges(rows, max(1, side // sketch.stride))
-    edges_x = _edges(width, side)
-    boxes = np.empty((len(edges_y) - 1, len(edges_x) - 1), np.float32)
-    for i, (y0, y1) in enumerate(pairwise(edges_y)):
-        strip = plane[y0:y1]
-        for j, (x0, x1) in enumerate(pairwise(edges_x)):
-            part = strip[:, x0:x1]
-            good = part[np.isfinite(part)]
-            boxes[i, j] = np.median(good) if good.size else np.nan
+    high, wide = max(1, side // sketch.stride), side
+    number_y, number_x = max(1, rows // high), max(1, width // wide)
+    high, wide = rows // number_y, width // number_x
+    boxes = np.stack([_medians(plane[i * high : (i + 1) * high, : number_x * wide], wide) for i in range(number_y)])
     boxes[~np.isfinite(boxes)] = np.nanmedian(boxes) if np.isfinite(boxes).any() else 0.0
-    centres_x = (edges_x[1:] + edges_x[:-1] - 1) / 2
+    centres_x = (np.arange(number_x) + 0.5) * wide - 0.5
     columns = np.stack([np.interp(np.arange(width), centres_x, row) for row in boxes]).astype(np.float32)
-    centres_y = (edges_y[1:] + edges_y[:-1] - 1) / 2 * sketch.stride
+    centres_y = ((np.arange(number_y) + 0.5) * high - 0.5) * sketch.stride
     return Background(boxes=boxes, columns=columns, centres_y=centres_y)
 
 
-def _edges(size: int, side: int) -> NDArray[np.intp]:
-    """Edges of equal boxes of about `side` over `size`."""
-    return np.linspace(0, size, max(1, round(size / side)) + 1).astype(np.intp)
+def _medians(strip: F32, wide: int) -> F32:
+    """Return the medians of the boxes of one strip; NaN where a box holds nothing."""
+    boxes = strip.reshape(len(strip), -1, wide).swapaxes(0, 1).reshape(strip.shape[1] // wide, -1)
+    if np.isfinite(boxes).all():
+        return np.asarray(np.median(boxes, axis=1), np.float32)
+    found = [np.median(good) if (good := box[np.isfinite(box)]).size else np.nan for box in boxes]
+    return np.asarray(found, np.float32)
 
 
 HOT_SIGMAS = 8.0

@@ -1,15 +1,13 @@
 """`combine_band`: the numba engine behind one pure function (no threads, no files, nothing kept between calls)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.combine import tiles
 from calibration.combine.recipe import BandPlanes, Method, Recipe
 from calibration.errors import CombineError
-
-if TYPE_CHECKING:
-    from calibration.combine.kernels import Params
 
 MAX_FRAMES = 1000
 
@@ -118,7 +116,7 @@ def _combine(
     frames = np.ascontiguousarray(frames)
     n, rows, columns = frames.shape
     shape, extra = (rows, columns), (rows, columns) if bounds else (0, 0)
-    planes = kernels.Planes(
+    planes = tiles.Planes(
         mean=np.empty(shape, np.float32),
         sigma=np.empty(shape, np.float32),
         counts=np.empty(shape, np.uint16),
@@ -126,7 +124,7 @@ def _combine(
         low=np.empty(extra, np.float32),
         high=np.empty(extra, np.float32),
     )
-    pairs, params = kernels.network(n), _params(recipe, n)
+    pairs, params = tiles.network(n), _params(recipe, n)
     if frames.dtype == np.uint16 and scale is None and dark is None and valid is None:
         kernels.combine_u16(frames, pairs, params, planes)
     else:
@@ -154,20 +152,18 @@ def _dark(dark: NDArray[Any] | None) -> NDArray[np.float32]:
     return np.ascontiguousarray(whole, dtype=np.float32)
 
 
-def _params(recipe: Recipe, n: int) -> "Params":
-    from calibration.combine import kernels
-
+def _params(recipe: Recipe, n: int) -> tiles.Params:
     numbers = {
-        Method.NONE: kernels.NONE,
-        Method.MEDIAN: kernels.MEDIAN,
-        Method.MINMAX: kernels.MINMAX,
-        Method.SIGMA_CLIP: kernels.SIGMA_CLIP,
-        Method.MAD: kernels.MAD,
-        Method.WINSORIZED: kernels.WINSORIZED,
-        Method.NOISE_MODEL: kernels.NOISE_MODEL,
+        Method.NONE: tiles.NONE,
+        Method.MEDIAN: tiles.MEDIAN,
+        Method.MINMAX: tiles.MINMAX,
+        Method.SIGMA_CLIP: tiles.SIGMA_CLIP,
+        Method.MAD: tiles.MAD,
+        Method.WINSORIZED: tiles.WINSORIZED,
+        Method.NOISE_MODEL: tiles.NOISE_MODEL,
     }
     noise = recipe.noise
-    return kernels.Params(
+    return tiles.Params(
         method=numbers[recipe.method_for(n)],
         k=float(recipe.sigma),
         iterations=int(recipe.max_iterations),

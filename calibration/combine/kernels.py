@@ -1,72 +1,21 @@
 # ruff: noqa: PLR0917 - numba passes by position
 """The numba engine of `combine_band`: a tile of 256 pixels at a time, its n samples sorted by a comparator network.
 
-Lanes of a tile are neighbouring pixels, so that every inner loop is one vector instruction over lanes. Sorting gives
-the median and makes every clipping a window on the sorted column. Lanes whose first test clips nothing (most) are done
-after the vector pass; the others are gathered and clipped one by one. No threads here; the GIL is released.
+Lanes of a tile are neighbouring pixels, so that inner loops are vector code. Sorting gives the median and makes every
+clipping a window on the sorted column. Lanes of which nothing is clipped (most) are done after the vector pass, the
+others one by one. No threads here; the GIL is released. All in one file: numba's cache does not see changes in others.
 """
 
-from functools import lru_cache
 from math import inf, nan, sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-W = 256
-"""Lanes of a tile: 40 frames of it are 20 kB of uint16 and stay in the first cache."""
+from calibration.combine import tiles
 
-NONE, MEDIAN, MINMAX, SIGMA_CLIP, MAD, WINSORIZED, NOISE_MODEL = range(7)
-SATURATED, LOW_COUNT, NO_DATA = 8, 16, 32
-MAD_TO_STD = 1.482602218505602  # 1 / Φ⁻¹(3/4), the digits astropy uses
-
-
-class Params(NamedTuple):
-    """A recipe in numbers."""
-
-    method: int
-    k: float
-    iterations: int
-    floor: float
-    read_variance: float
-    inverse_gain: float
-    pedestal: float
-    saturation: float
-    min_count: int
-    factor: float
-
-
-class Planes(NamedTuple):
-    """Where results go, each of shape (rows, x); `low` and `high` may be empty when nobody asks for them."""
-
-    mean: NDArray[np.float32]
-    sigma: NDArray[np.float32]
-    counts: NDArray[np.uint16]
-    mask: NDArray[np.uint8]
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
-
-
-@lru_cache(maxsize=64)
-def network(n: int) -> NDArray[np.int64]:
-    """Return the comparators of Batcher's odd-even merge sort of n values, shape (c, 2), row offsets already times W.
-
-    The network of the next power of two, without the comparators that reach beyond n: the missing values count as
-    infinite and would never move.
-    """
-    pairs: list[tuple[int, int]] = []
-    p = 1
-    while p < n:
-        k = p
-        while k >= 1:
-            for j in range(k % p, n - k, 2 * k):
-                pairs.extend(
-                    (i + j, i + j + k) for i in range(min(k, n - j - k)) if (i + j) // (2 * p) == (i + j + k) // (2 * p)
-                )
-            k //= 2
-        p *= 2
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2) * W
+W = tiles.W
+Window = tuple[int, int, float, float]  # first and last+1 sample of a column, sums about its centre
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -96,23 +45,10 @@ def _load_u16(frames: Any, row: int, x0: int, width: int, saturation: float, til
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _load_f32(
-    frames: Any,
-    valid: Any,
-    dark: Any,
-    scale: Any,
-    row: int,
-    x0: int,
-    width: int,
-    saturation: float,
-    tile: Any,
-    good: Any,
-    saturated: Any,
-) -> None:
-    """Load calibrated samples; what is invalid or not finite becomes +inf, sorts to the end and is not counted.
-
-    One short loop for each step, so that each becomes vector code.
-    """
+def _load_f32(stack: Any, row: int, x0: int, width: int, saturation: float, lanes: Any) -> None:
+    """Load calibrated samples; what is invalid or not finite becomes +inf, sorts to the end and is not counted."""
+    frames, valid, dark, scale = stack
+    tile, good, saturated = lanes
     saturated[:] = 0
     good[:] = 0
     limit = np.float32(saturation)
@@ -182,9 +118,7 @@ def _variance(n: int, s: float, q: float, ddof: int) -> float:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _trim(
-    x: Any, lo: int, hi: int, lower: float, upper: float, c: float, s: float, q: float
-) -> tuple[int, int, float, float]:
+def _trim(x: Any, lo: int, hi: int, lower: float, upper: float, c: float, s: float, q: float) -> Window:
     """Shrink a window to the bounds and take what leaves it out of its sums."""
     before = q
     while lo < hi and float(x[lo]) < lower:
@@ -206,8 +140,7 @@ def _trim(
 def _rank(x: Any, lo: int, hi: int, centre: float, rank: int) -> float:
     """Return the `rank`-th smallest |x - centre| of a sorted window.
 
-    It is the least over all runs of `rank` neighbours of the greater of its two end deviations: one falls and the other
-    rises along the column, so the crossing is found by bisection.
+    Of each run of `rank` neighbours take the greater end deviation; the least of them, found where the ends cross.
     """
     a, b = lo, hi - rank
     while a < b:
@@ -230,20 +163,24 @@ def _mad(x: Any, lo: int, hi: int, centre: float) -> float:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _expected(level: float, p: Any) -> float:
+    return sqrt(p.read_variance + max(level - p.pedestal, 0.0) * p.inverse_gain)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _spread(x: Any, lo: int, hi: int, centre: float, s: float, q: float, p: Any) -> float:
     """Return the sigma a clipping method measures in its window; the noise model's is what it should be."""
-    if p.method == MAD:
-        return max(_mad(x, lo, hi, centre) * MAD_TO_STD, float(p.floor))
-    if p.method == NOISE_MODEL:
-        return sqrt(p.read_variance + max(centre - p.pedestal, 0.0) * p.inverse_gain)
+    if p.method == tiles.MAD:
+        return max(_mad(x, lo, hi, centre) * tiles.MAD_TO_STD, float(p.floor))
+    if p.method == tiles.NOISE_MODEL:
+        return _expected(centre, p)
     return sqrt(_variance(hi - lo, s, q, 0))
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _clip(x: Any, m: int, p: Any, c: float, s0: float, q0: float) -> tuple[int, int, float, float]:
+def _clip(x: Any, m: int, p: Any, c: float, s0: float, q0: float) -> Window:
     """Clip about the median again and again; the last bounds are applied to all samples, as astropy does."""
-    lo, hi, s, q = 0, m, s0, q0
-    lower, upper = -inf, inf
+    lo, hi, s, q, lower, upper = 0, m, s0, q0, -inf, inf
     for _ in range(p.iterations):
         centre = _median(x, lo, hi)
         reach = p.k * _spread(x, lo, hi, centre, s, q, p)
@@ -259,10 +196,9 @@ def _clip(x: Any, m: int, p: Any, c: float, s0: float, q0: float) -> tuple[int, 
 def _winsorized_sigma(x: Any, lo: int, hi: int, centre: float) -> float:
     """Return Siril's sigma: of samples pulled in to 1.5 sigma again and again, never let out again."""
     n = hi - lo
-    first, last = lo, hi
+    first, last, reach = lo, hi, inf
     s, q = _sums(x, lo, hi, centre)
     sigma = sqrt(_variance(n, s, q, 1))
-    reach = inf
     for _ in range(50):
         reach = min(reach, 1.5 * sigma)
         first, last, s, q = _trim(x, first, last, centre - reach, centre + reach, centre, s, q)
@@ -275,11 +211,10 @@ def _winsorized_sigma(x: Any, lo: int, hi: int, centre: float) -> float:
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _winsorize(x: Any, m: int, p: Any, c: float, s: float, q: float) -> tuple[int, int, float, float]:
+def _winsorize(x: Any, m: int, p: Any, c: float, s: float, q: float) -> Window:
     """Clip as Siril's winsorized method does; at least 4 samples stay."""
-    lo, hi = 0, m
-    changed = True
-    while changed and hi - lo > 3:
+    lo, hi, before = 0, m, m + 1
+    while 3 < hi - lo < before:
         centre = _median(x, lo, hi)
         reach = p.k * _winsorized_sigma(x, lo, hi, centre)
         before = hi - lo
@@ -287,10 +222,7 @@ def _winsorize(x: Any, m: int, p: Any, c: float, s: float, q: float) -> tuple[in
             lo += 1
         while hi - lo > 4 and float(x[hi - 1]) - centre > reach:
             hi -= 1
-        changed = hi - lo != before
-    if hi - lo < m:
-        s, q = _sums(x, lo, hi, c)
-    return lo, hi, s, q
+    return _trim(x, 0, m, float(x[lo]), float(x[hi - 1]), c, s, q)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -299,18 +231,16 @@ def _column(x: Any, m: int, p: Any) -> tuple[float, float, int, int]:
     if m == 0:
         return nan, nan, 0, 0
     c = _median(x, 0, m)
-    lo, hi = 0, m
-    if p.method == MINMAX and m > 2:
-        lo, hi = 1, m - 1
+    lo, hi = (1, m - 1) if p.method == tiles.MINMAX and m > 2 else (0, m)
     s, q = _sums(x, lo, hi, c)
-    if p.method == WINSORIZED:
+    if p.method == tiles.WINSORIZED:
         lo, hi, s, q = _winsorize(x, m, p, c, s, q)
-    elif p.method >= SIGMA_CLIP:
+    elif p.method >= tiles.SIGMA_CLIP:
         lo, hi, s, q = _clip(x, m, p, c, s, q)
     n = hi - lo
     if n == 0:
         return nan, nan, 0, 0
-    return c if p.method == MEDIAN else c + s / n, sqrt(_variance(n, s, q, 1)) if n > 1 else nan, lo, hi
+    return c if p.method == tiles.MEDIAN else c + s / n, sqrt(_variance(n, s, q, 1)) if n > 1 else nan, lo, hi
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -328,15 +258,15 @@ def _lane_ranks(tile: Any, n: int, rank: int, centre: Any, out: Any) -> None:
 @njit(nogil=True, cache=True, error_model="numpy")
 def _lane_spreads(tile: Any, n: int, p: Any, centre: Any, s: Any, q: Any, out: Any) -> None:
     """Put the sigma of the first clipping pass into `out`, for whole lanes."""
-    if p.method == MAD:
+    if p.method == tiles.MAD:
         upper = np.empty(W)
         _lane_ranks(tile, n, n // 2 + 1, centre, upper)
         _lane_ranks(tile, n, (n + 1) // 2, centre, out)
         for j in range(W):
-            out[j] = max((out[j] + upper[j]) * 0.5 * MAD_TO_STD, p.floor)
-    elif p.method == NOISE_MODEL:
+            out[j] = max((out[j] + upper[j]) * 0.5 * tiles.MAD_TO_STD, p.floor)
+    elif p.method == tiles.NOISE_MODEL:
         for j in range(W):
-            out[j] = sqrt(p.read_variance + max(centre[j] - p.pedestal, 0.0) * p.inverse_gain)
+            out[j] = _expected(centre[j], p)
     else:
         for j in range(W):
             out[j] = sqrt(max(q[j] - s[j] * s[j] / n, 0.0) / n)
@@ -346,31 +276,32 @@ def _lane_spreads(tile: Any, n: int, p: Any, centre: Any, s: Any, q: Any, out: A
 def _vector_pass(tile: Any, n: int, p: Any, work: Any) -> None:
     """Do whole lanes: sums about the median, mean, deviation; `rest` marks lanes that something is cut from."""
     centre, s, q, mean, deviation, spread, rest = work
-    lo, hi = (1, n - 1) if p.method == MINMAX and n > 2 else (0, n)
+    lo, hi = (1, n - 1) if p.method == tiles.MINMAX and n > 2 else (0, n)
     middle, other = (n - 1) // 2 * W, n // 2 * W
     for j in range(W):
         centre[j] = (np.float64(tile[middle + j]) + np.float64(tile[other + j])) * 0.5
     _moments(tile, lo, hi, centre, s, q)
     m = float(hi - lo)
     for j in range(W):
-        mean[j] = centre[j] if p.method == MEDIAN else centre[j] + s[j] / m
+        mean[j] = centre[j] if p.method == tiles.MEDIAN else centre[j] + s[j] / m
         deviation[j] = sqrt(max(q[j] - s[j] * s[j] / m, 0.0) / (m - 1.0))
-    rest[:] = p.method == WINSORIZED
-    if p.method in (SIGMA_CLIP, MAD, NOISE_MODEL):
+    rest[:] = p.method == tiles.WINSORIZED
+    if p.method in (tiles.SIGMA_CLIP, tiles.MAD, tiles.NOISE_MODEL):
         _lane_spreads(tile, n, p, centre, s, q, spread)
-        last = (n - 1) * W
+        top = tile[(n - 1) * W :]
         for j in range(W):
             reach = p.k * spread[j]
-            rest[j] = (np.float64(tile[j]) < centre[j] - reach) | (np.float64(tile[last + j]) > centre[j] + reach)
+            rest[j] = (np.float64(tile[j]) < centre[j] - reach) | (np.float64(top[j]) > centre[j] + reach)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _store(planes: Any, row: int, x: int, mean: float, s: float, count: int, p: Any) -> None:
     planes.mean[row, x] = mean
     planes.counts[row, x] = count
-    planes.mask[row, x] = NO_DATA | LOW_COUNT if count == 0 else (LOW_COUNT if count < p.min_count else 0)
+    few = tiles.LOW_COUNT if count < p.min_count else 0
+    planes.mask[row, x] = few | (tiles.NO_DATA if count == 0 else 0)
     if count == 1:
-        s = sqrt(p.read_variance + max(mean - p.pedestal, 0.0) * p.inverse_gain)
+        s = _expected(mean, p)
     planes.sigma[row, x] = p.factor * s / sqrt(count)
 
 
@@ -379,48 +310,43 @@ def _store_lanes(tile: Any, saturated: Any, p: Any, row: int, x0: int, width: in
     """Store all lanes as if nothing were cut from any; those from which something is are stored again."""
     n = tile.shape[0] // W
     _, _, _, means, deviations, _, _ = work
-    lo, hi = (1, n - 1) if p.method == MINMAX and n > 2 else (0, n)
+    lo, hi = (1, n - 1) if p.method == tiles.MINMAX and n > 2 else (0, n)
     count = hi - lo
     scale = p.factor / sqrt(count)
-    few = np.uint8(LOW_COUNT if count < p.min_count else 0)
+    few = np.uint8(tiles.LOW_COUNT if count < p.min_count else 0)
     mean, sigma = planes.mean[row, x0 : x0 + width], planes.sigma[row, x0 : x0 + width]
     counts, mask = planes.counts[row, x0 : x0 + width], planes.mask[row, x0 : x0 + width]
     for j in range(width):
         mean[j] = means[j]
-    for j in range(width):
         sigma[j] = deviations[j] * scale
     counts[:] = count
     for j in range(width):
-        mask[j] = few | (np.uint8(SATURATED) if saturated[j] > n - count else np.uint8(0))
-    if planes.low.shape[0] > 0:
-        for j in range(width):
-            planes.low[row, x0 + j] = tile[lo * W + j]
-            planes.high[row, x0 + j] = tile[(hi - 1) * W + j]
+        mask[j] = few | (np.uint8(tiles.SATURATED) if saturated[j] > n - count else np.uint8(0))
+    for j in range(min(width, planes.low.shape[1])):  # none when nobody asks for the bounds
+        planes.low[row, x0 + j], planes.high[row, x0 + j] = tile[lo * W + j], tile[(hi - 1) * W + j]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _reduce(
-    tile: Any, good: Any, saturated: Any, p: Any, row: int, x0: int, width: int, work: Any, planes: Any
-) -> None:
+def _reduce(lanes: Any, p: Any, row: int, x0: int, width: int, work: Any, planes: Any) -> None:
     """Combine the sorted tile into `planes`."""
+    tile, good, saturated = lanes
     n = tile.shape[0] // W
     _vector_pass(tile, n, p, work)
     _store_lanes(tile, saturated, p, row, x0, width, work, planes)
     centre, s, q, _, _, _, rest = work
     for j in range(width):
         m = good[j]
-        if m < n or n == 1 or p.method == WINSORIZED:
+        if m < n or n == 1 or p.method == tiles.WINSORIZED:
             mean, deviation, lo, hi = _column(tile[j::W], m, p)
         elif rest[j]:
             lo, hi, total, squares = _clip(tile[j::W], n, p, centre[j], s[j], q[j])
-            k = hi - lo
-            mean = centre[j] + total / k
-            deviation = sqrt(_variance(k, total, squares, 1)) if k > 1 else nan
+            mean = centre[j] + total / (hi - lo)
+            deviation = sqrt(_variance(hi - lo, total, squares, 1)) if hi - lo > 1 else nan
         else:
             continue
         _store(planes, row, x0 + j, mean, deviation, hi - lo, p)
         if saturated[j] > m - (hi - lo):
-            planes.mask[row, x0 + j] |= SATURATED
+            planes.mask[row, x0 + j] |= tiles.SATURATED
         if planes.low.shape[0] > 0:
             planes.low[row, x0 + j] = tile[lo * W + j] if hi > lo else nan
             planes.high[row, x0 + j] = tile[(hi - 1) * W + j] if hi > lo else nan
@@ -444,7 +370,7 @@ def combine_u16(frames: Any, pairs: Any, p: Any, planes: Any) -> None:
             width = min(W, columns - x0)
             _load_u16(frames, row, x0, width, p.saturation, tile, saturated)
             _sort(tile, pairs)
-            _reduce(tile, good, saturated, p, row, x0, width, work, planes)
+            _reduce((tile, good, saturated), p, row, x0, width, work, planes)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -459,11 +385,11 @@ def combine_f32(frames: Any, valid: Any, dark: Any, scale: Any, pairs: Any, p: A
     for row in range(rows):
         for x0 in range(0, columns, W):
             width = min(W, columns - x0)
-            _load_f32(frames, valid, dark, scale, row, x0, width, p.saturation, tile, good, saturated)
+            _load_f32((frames, valid, dark, scale), row, x0, width, p.saturation, (tile, good, saturated))
             _flip(keys)
             _sort(keys, pairs)
             _flip(keys)
-            _reduce(tile, good, saturated, p, row, x0, width, work, planes)
+            _reduce((tile, good, saturated), p, row, x0, width, work, planes)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

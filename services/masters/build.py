@@ -126,7 +126,7 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Be
         mean=mean, planes=planes, limits=limits if settings.quality_control else None, divisor=divisor
     )
     tall = rows_for(memory_mb=settings.memory_mb, frames=8, columns=stack.shape[1], workers=settings.workers)
-    finish_files(finishing, stack.shape[0], bench.executor, first.totals, rows=tall, workers=settings.workers)
+    finish_files(finishing, stack.shape[0], first.totals, rows=tall, workers=settings.workers)
     found = statistics(
         first.sketch,
         limits,
@@ -140,6 +140,9 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Be
     method = stack.recipe.method_for(n)
     designed = 2 / n if method is Method.MINMAX and n > 2 else 0.0
     verdicts = judge(kind, found, designed=designed) if settings.quality_control else ()
+    if not np.isfinite(found["median_adu"]):
+        raise Refused(GroupCode.NO_FRAMES, "no pixel has a usable sample")
+    found = {name: _known(value) for name, value in found.items()}
     found["verdict"] = ("suspect" if verdicts else "ok") if settings.quality_control else "not judged"
     found["verdicts"] = [v.code for v in verdicts]
     return _Measured(
@@ -148,6 +151,11 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Be
         divisor=divisor,
         rejected=first.totals.samples - first.totals.kept,
     )
+
+
+def _known(value: Any) -> Any:
+    """Return a number that JSON can hold: None for NaN (the noise of a single frame)."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _pair_noise(prepared: Prepared, first: FirstPass) -> float:

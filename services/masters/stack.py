@@ -1,7 +1,7 @@
 """Combining the files of one group into the planes of a growing file, band by band, and the second pass over them."""
 
 import threading
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -186,16 +186,17 @@ class Finishing:
     divisor: float = 1.0
 
 
-def finish_files(
-    finishing: Finishing, height: int, executor: Executor, totals: Totals, *, rows: int, workers: int
-) -> None:
-    """Flag and normalise what the first pass wrote, and add the flags to `totals`."""
-    bands = bands_of(height, rows)
-    map_bands(finishing, _finish_band, lambda _, mask: totals.add_mask(mask), executor, bands, workers=workers)
+def finish_files(finishing: Finishing, height: int, totals: Totals, *, rows: int, workers: int) -> None:
+    """Flag and normalise what the first pass wrote, and add the flags to `totals`.
+
+    On threads whatever works on the first pass: the growing files have no name yet that another process could open.
+    """
+    with ThreadPoolExecutor(workers, thread_name_prefix="nightcal-finish") as executor:
+        bands = bands_of(height, rows)
+        map_bands(finishing, _finish_band, lambda _, m: totals.add_mask(m), executor, bands, workers=workers)
 
 
 def _finish_band(finishing: Finishing, band: Band) -> NDArray[np.uint8]:
-    """Finish one band; on threads only, for the growing files have no name yet that another process could open."""
     found = BandPlanes(
         mean=finishing.mean.read("MEAN", band.start, band.rows),
         sigma=finishing.planes.read("SIGMA", band.start, band.rows),

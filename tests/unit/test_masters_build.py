@@ -1,9 +1,12 @@
 """The masters step on small folders of synthetic frames: files, planes, darks of flats, and what goes wrong."""
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from calibration.combine import MaskBit, Method
 from calibration.frames import Frame, FrameHeader, FrameKind
 from calibration.masters import Normalisation, central_level
 from drivers.clock import ManualClock
-from services.errors import RunCode, StorageError
+from services.errors import RunCode, RunStopped, StorageError
 from services.events import Event, EventName, Events
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.storage.catalogue import Catalogue
@@ -97,13 +100,23 @@ class Root:
             paths.append(path)
         return paths
 
-    def build(self, **settings: object) -> tuple[MasterOutcome, ...]:
+    def build(
+        self, *, executor: Executor | None = None, wake: threading.Event | None = None, **settings: object
+    ) -> tuple[MasterOutcome, ...]:
         clock = ManualClock(START + timedelta(hours=6))
         events = Events(run_id="run", clock=clock)
         events.subscribe(self.heard.append)
         try:
             wanted = MasterSettings(**{"num_darks": 12, "num_flats": 12, **settings})  # type: ignore[arg-type]
-            return build_all(settings=wanted, layout=self.layout, catalogue=self.catalogue, events=events, clock=clock)
+            return build_all(
+                settings=wanted,
+                layout=self.layout,
+                catalogue=self.catalogue,
+                events=events,
+                clock=clock,
+                wake=wake,
+                executor=executor,
+            )
         finally:
             events.close()
 
@@ -296,6 +309,17 @@ def test_four_frames_are_too_few_unless_four_are_wanted(root: Root) -> None:
     assert root.build(num_darks=4)[0].status is Outcome.BUILT
 
 
+def test_single_frame_is_a_master_when_one_is_wanted(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 1)
+    outcome = root.build(num_darks=1)[0]
+    assert outcome.status is Outcome.BUILT
+    assert outcome.path is not None
+    assert np.isfinite(read_pixels(outcome.path)).all()
+    statistics = root.catalogue.masters()[0].statistics
+    assert statistics["pair_noise_adu"] is None
+    json.dumps(dict(statistics), allow_nan=False)
+
+
 def test_sky_flats_need_their_own_least_number(root: Root) -> None:
     root.add(FrameKind.DARK, 1.0, 12)
     root.add(FrameKind.FLAT, 1.0, 8, source="sky")
@@ -350,6 +374,26 @@ def test_full_disk_leaves_nothing_behind(full: Root) -> None:
     assert failure.value.code is RunCode.DISK_FULL
     assert not [path for path in full.layout.masters.rglob("*") if path.is_file()]
     assert full.catalogue.masters() == []
+
+
+def test_processes_build_the_same_masters(full: Root) -> None:
+    flat = by_kind(full.build())[FrameKind.FLAT, 1_000_000].path
+    assert flat is not None
+    threads = read_pixels(flat)
+    for row in full.catalogue.masters():
+        full.catalogue.set_master_status(row.path, MasterStatus.BAD)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        flat = by_kind(full.build(executor=pool))[FrameKind.FLAT, 1_000_000].path
+    assert flat is not None
+    np.testing.assert_array_equal(read_pixels(flat), threads)
+
+
+def test_stop_ends_the_step_and_leaves_nothing_half_done(full: Root) -> None:
+    wake = threading.Event()
+    wake.set()
+    with pytest.raises(RunStopped):
+        full.build(wake=wake)
+    assert not [path for path in full.layout.masters.rglob("*") if path.is_file()]
 
 
 def test_planes_are_not_kept_when_they_are_not_wanted(full: Root) -> None:
