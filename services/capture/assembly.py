@@ -117,7 +117,7 @@ class Assembly:
         state = StateKeeper(
             camera=site.camera,
             wheel=site.wheel,
-            light=self._light(is_day),
+            light=self._light(is_day, recovery),
             thermostat=thermostat,
             clock=site.clock,
             events=self.events,
@@ -138,7 +138,7 @@ class Assembly:
             until=until,
         )
 
-    def _light(self, is_day: Callable[[], bool]) -> Light | None:
+    def _light(self, is_day: Callable[[], bool], recovery: Recovery) -> Light | None:
         site, settings = self.observatory, self.observatory.config.flat_panel
         if site.panel is None:
             return None
@@ -149,6 +149,7 @@ class Assembly:
             interlock=site.interlock,
             is_day=is_day,
             open_by_day=settings is not None and settings.open_by_day,
+            on_lost=lambda: recovery.call(site.camera.state),
         )
 
     def _rules(self) -> StateRules:

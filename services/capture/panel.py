@@ -33,6 +33,8 @@ class Light:
     is_day : callable
         Whether the sun is up; False where nobody knows.
     open_by_day : bool
+    on_lost : callable
+        Called when the panel is lost, before it is waited for: the whole server may be gone.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Light:
         interlock: Interlock,
         is_day: Callable[[], bool],
         open_by_day: bool,
+        on_lost: Callable[[], object] = lambda: None,
     ) -> None:
         self._panel = panel
         self._clock = clock
@@ -51,6 +54,7 @@ class Light:
         self._interlock = interlock
         self._is_day = is_day
         self._open_by_day = open_by_day
+        self._on_lost = on_lost
         self._told: PanelState | None = None
 
     def reach(self, *, brightness: int | None, cover: Cover) -> PanelState:
@@ -79,9 +83,13 @@ class Light:
             return self._again(first, brightness, cover)
 
     def _again(self, first: DriverError, brightness: int | None, cover: Cover) -> PanelState:
+        lost = first if isinstance(first, DeviceLost) else None
+        if lost is not None:
+            self._events.emit(EventName.DEVICE_LOST, device="flat panel", detail=str(lost))
+            self._on_lost()
         try:
-            if isinstance(first, DeviceLost):
-                self._reconnect(first)
+            if lost is not None:
+                self._reconnect(lost)
             return self._reach(brightness, cover)
         except DriverError as error:
             self._interlock.check()
@@ -138,7 +146,6 @@ class Light:
         return DriverError(device=self._panel.info.name, detail=detail)
 
     def _reconnect(self, error: DeviceLost) -> None:
-        self._events.emit(EventName.DEVICE_LOST, device="flat panel", detail=str(error))
         for delay_s in RECONNECTS_S:
             if self._clock.sleep(delay_s, self._interlock.wake):
                 self._interlock.check()

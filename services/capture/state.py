@@ -182,6 +182,8 @@ class StateKeeper:
                 if not lost:
                     lost = True
                     self._events.emit(EventName.DEVICE_LOST, device="filter wheel", detail=str(error))
+                    # the whole server may be gone: then all wait as long as the camera is worth
+                    self._recovery.call(self._camera.state)
                 self._reconnect_wheel(wheel, error, delay_s)
             except DriverError as error:
                 raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
