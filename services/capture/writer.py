@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 import structlog
 
 from calibration.frames import Frame, FrameResult, Pixels, Purpose
@@ -171,7 +172,8 @@ class Writer:
     def _keep(self, frame: Frame, examined: Examined, job: _Job) -> PurePath:
         self._check_space(frame.pixels)
         target = self._layout.frame_path(frame.header, wheel=self._wheel)
-        stored = write_frame(target, frame, self._disk)
+        digest = examined.stats.pixel_sha256 if frame.pixels.dtype == np.uint16 else None  # else of other bytes
+        stored = write_frame(target, frame, self._disk, pixel_sha256=digest)
         row = FrameRow.of(
             frame.header,
             path=self._layout.relative(stored.path),

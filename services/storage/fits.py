@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from calibration.errors import HeaderError
 from calibration.frames import Frame, FrameHeader, Pixels
 from calibration.keywords import from_cards, to_cards
-from services.storage.cards import header_block, image_cards, padded, sum_of
+from services.storage.cards import add_sums, header_block, image_cards, padded
 from services.storage.disk import REAL_DISK, Disk, Growing, atomic
-from services.storage.pixels import UNSIGNED, PixelLocation, decode, encode, encoding, pixel_hash, values_of
+from services.storage.pixels import UNSIGNED, PixelLocation, decode, encode_summed, encoding, pixel_hash, values_of
 from services.storage.planes import Plane, PlanesFile, Stored, Table, create_planes, stored_as
 from services.storage.units import Unreadable, compressed_image, image_unit, is_compressed, number, opened
 
@@ -68,8 +68,8 @@ def _write_pixels(stream: Growing, flat: NDArray[Any], offset: int) -> int:
     buffer = np.empty(min(_PIECE, flat.size), flat.dtype.newbyteorder("="))
     total = 0
     for start in range(0, flat.size, _PIECE):
-        stored = encode(flat[start : start + _PIECE], buffer)
-        total = sum_of(stored.data, total)
+        stored, part = encode_summed(flat[start : start + _PIECE], buffer)
+        total = add_sums(total, part)
         stream.write_at(stored.data, offset + start * flat.itemsize)
     stream.write_at(bytes(padded(flat.nbytes) - flat.nbytes), offset + flat.nbytes)
     return total

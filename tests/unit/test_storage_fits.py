@@ -20,6 +20,7 @@ from services.errors import RunCode, StorageError
 from services.storage import fits, units
 from services.storage.cards import add_sums, encode_sum, header_block, sum_of
 from services.storage.disk import FullDisk, RecordingDisk
+from services.storage.pixels import encode_summed
 
 HEADER = FrameHeader(
     kind=FrameKind.DARK,
@@ -364,3 +365,11 @@ def test_cards_that_fits_cannot_hold_are_left_out_and_long_ones_fit() -> None:
         assert "BAD" not in header
     assert len(block) == 2880 * 3
     assert sum_of(block) in {0xFFFFFFFF, 0}
+
+
+@pytest.mark.parametrize("size", [0, 2, 7, 4096])
+def test_pixels_are_encoded_and_summed_as_the_slow_way_does(size: int) -> None:
+    values = np.random.default_rng(size).integers(0, 1 << 16, size, dtype=np.uint16)
+    stored, total = encode_summed(values, np.empty(size, np.uint16))
+    assert stored.tobytes() == (values.astype(np.int32) - 32768).astype(">i2").tobytes()
+    assert total == sum_of(stored.tobytes())
