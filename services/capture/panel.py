@@ -85,7 +85,7 @@ class Light:
     def _again(self, first: DriverError, brightness: int | None, cover: Cover) -> PanelState:
         lost = first if isinstance(first, DeviceLost) else None
         if lost is not None:
-            self._events.emit(EventName.DEVICE_LOST, device="flat panel", detail=str(lost))
+            self._events.emit(EventName.DEVICE_LOST, device="flat panel", code=lost.code.value, detail=str(lost))
             self._on_lost()
         try:
             if lost is not None:

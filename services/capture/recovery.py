@@ -94,8 +94,8 @@ class Recovery:
             When another one did, or another program has it.
         """
         self._interlock.check()
-        self._events.emit(EventName.DEVICE_LOST, device="camera", detail=str(error))
-        log.warning("device.lost", device="camera", detail=str(error))
+        self._events.emit(EventName.DEVICE_LOST, device="camera", code=error.code.value, detail=str(error))
+        log.warning("device.lost", device="camera", code=error.code.value, detail=str(error))
         quietly("abort", self._camera.abort)
         quietly("disconnect", self._camera.disconnect)
         self._connect(error)

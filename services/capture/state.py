@@ -181,7 +181,9 @@ class StateKeeper:
                 self._interlock.check()
                 if not lost:
                     lost = True
-                    self._events.emit(EventName.DEVICE_LOST, device="filter wheel", detail=str(error))
+                    self._events.emit(
+                        EventName.DEVICE_LOST, device="filter wheel", code=error.code.value, detail=str(error)
+                    )
                     # the whole server may be gone: then all wait as long as the camera is worth
                     self._recovery.call(self._camera.state)
                 self._reconnect_wheel(wheel, error, delay_s)
