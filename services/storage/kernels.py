@@ -12,7 +12,7 @@ _EIGHT = np.uint32(8)
 
 
 @numba.njit(cache=True, nogil=True)
-def encode_pairs(pairs: U32, out: U32) -> int:
+def encode_pairs(pairs: U32, out: U32) -> np.uint64:
     """Store pairs of uint16 as int16 with BZERO 32768, big-endian, and return their sum; little-endian machines only.
 
     Parameters
@@ -24,7 +24,7 @@ def encode_pairs(pairs: U32, out: U32) -> int:
 
     Returns
     -------
-    int
+    uint64
         Sum of `pairs` with flipped signs, before the bytes were swapped: the first pixel counts as the low half, so
         that a turn by 16 bits gives the sum of the stored big-endian words.
     """

@@ -17,7 +17,11 @@ from tests.benchmarks.harness import FULL, QUICK, Row, alternated
 
 GOAL_S = 0.150
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-CASES = (("dark", FrameKind.DARK, 500.0, False), ("flat", FrameKind.FLAT, 33_000.0, False), ("colour flat", FrameKind.FLAT, 33_000.0, True))  # fmt: skip
+CASES = (
+    ("dark", FrameKind.DARK, 500.0, False),
+    ("flat", FrameKind.FLAT, 33_000.0, False),
+    ("colour flat", FrameKind.FLAT, 33_000.0, True),
+)
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
