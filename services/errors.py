@@ -12,6 +12,7 @@ The same codes stand in the log, the events, the report, the API and the exit me
 `calibration` join here to a text and an advice.
 """
 
+import errno
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -180,6 +181,15 @@ class StorageError(ServiceError):
     """A file, the catalogue or a lock."""
 
     code = RunCode.WRITE_FAILED
+
+
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
+
+
+def storage_error(what: object, error: OSError) -> StorageError:
+    """Return the system's error about `what` (a path, mostly) as ours: `disk_full` or `write_failed`."""
+    code = RunCode.DISK_FULL if error.errno in _FULL else RunCode.WRITE_FAILED
+    return StorageError(f"{what}: {error.strerror or error}", code=code)
 
 
 class RunStopped(ServiceError):

@@ -4,8 +4,8 @@ An event is appended to the run's `events/{run_id}.jsonl` at once, by the thread
 one dispatcher thread behind a bounded queue; one that fails is logged and never reaches the run.
 """
 
-import errno
 import json
+import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 import structlog
 
 from drivers.clock import Clock
-from services.errors import RunCode, StorageError
+from services.errors import storage_error
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +84,41 @@ def json_value(value: object) -> object:
 Listener = Callable[[Event], None]
 
 
+class JournalFile(Protocol):
+    """A text file that lines are appended to."""
+
+    def write(self, text: str, /) -> object:
+        """Append; raises `OSError`."""
+        ...
+
+    def close(self) -> None:
+        """Make it durable and let go; raises `OSError`."""
+        ...
+
+
+class _Appending:
+    """A file of the system, opened to append. A line is with the system when `write` returns: a kill loses none."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab", buffering=0)
+
+    def write(self, text: str, /) -> None:
+        data = memoryview(text.encode("utf-8", "backslashreplace"))
+        while data:
+            data = data[self._file.write(data) :]
+
+    def close(self) -> None:
+        with self._file:
+            if not self._file.closed:
+                os.fsync(self._file.fileno())
+
+
+def append_to(path: Path) -> JournalFile:
+    """Open a file to append lines; its folder is made. Raises `OSError`."""
+    return _Appending(path)
+
+
 class Events:
     """The bus of one run.
 
@@ -95,11 +130,25 @@ class Events:
         Gives the time of each event.
     journal : Path, optional
         The run's jsonl file; None keeps no journal (dry runs, tests).
+    open_journal : callable
+        Opens it: `append` of the disk that a run writes to.
+
+    Raises
+    ------
+    StorageError
+        The journal cannot be opened.
     """
 
     _CAPACITY = 10_000
 
-    def __init__(self, *, run_id: str, clock: Clock, journal: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        clock: Clock,
+        journal: Path | None = None,
+        open_journal: Callable[[Path], JournalFile] = append_to,
+    ) -> None:
         self.run_id = run_id
         self._clock = clock
         self._seq = 0
@@ -107,10 +156,12 @@ class Events:
         self._listeners: list[Listener] = []
         self._queue: queue.Queue[Event | None] = queue.Queue(self._CAPACITY)
         self._thread: threading.Thread | None = None
-        self._file: TextIO | None = None
+        self._file: JournalFile | None = None
         if journal is not None:
-            journal.parent.mkdir(parents=True, exist_ok=True)
-            self._file = journal.open("a", encoding="utf-8", buffering=1)
+            try:
+                self._file = open_journal(journal)
+            except OSError as error:
+                raise storage_error(journal, error) from error
 
     def subscribe(self, listener: Listener) -> None:
         """Call `listener` with each later event, on the dispatcher thread."""
@@ -138,10 +189,7 @@ class Events:
             except queue.Full:
                 log.warning("events.dropped", event_name=name)
         if failure is not None:
-            code = RunCode.DISK_FULL if failure.errno == errno.ENOSPC else RunCode.WRITE_FAILED
-            raise StorageError(
-                f"the journal of run {self.run_id}: {failure.strerror or failure}", code=code
-            ) from failure
+            raise storage_error(f"the journal of run {self.run_id}", failure) from failure
         return event
 
     def _record(self, event: Event) -> OSError | None:
@@ -150,7 +198,7 @@ class Events:
         try:
             self._file.write(event.to_json() + "\n")
         except OSError as error:
-            with suppress(OSError):  # what is buffered does not fit either
+            with suppress(OSError):
                 self._file.close()
             self._file = None
             return error
@@ -163,9 +211,12 @@ class Events:
             self._thread.join(timeout=10)
             self._thread = None
         with self._lock:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+            file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError as error:  # the run has ended; its journal is with the system all the same
+                log.warning("events.not_synced", detail=str(error))
 
     def _dispatch(self) -> None:
         while (event := self._queue.get()) is not None:

@@ -11,7 +11,9 @@ import re
 import sys
 import threading
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -68,7 +70,7 @@ def configure(
     _sinks.console = sys.stderr if console is True else (console or None)
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        _sinks.file = log_file.open("a", encoding="utf-8", buffering=1)
+        _sinks.file = log_file.open("ab", buffering=0)
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, structlog.processors.format_exc_info, _finish],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -82,7 +84,7 @@ def close() -> None:
     """Close the log file; later lines go to the console only."""
     with _sinks.lock:
         if _sinks.file is not None:
-            _sinks.file.close()
+            _sinks.file.close()  # nothing is held back, so nothing can fail for want of room
             _sinks.file = None
 
 
@@ -103,7 +105,7 @@ class _Sinks:
     def __init__(self) -> None:
         self.clock: Clock = SystemClock()
         self.console: TextIO | None = None
-        self.file: TextIO | None = None
+        self.file: FileIO | None = None
         self.lock = threading.Lock()
 
     def write(self, *, at: datetime, level: str, event: str, values: Mapping[str, Any]) -> None:
@@ -112,9 +114,12 @@ class _Sinks:
         record = {"at": at.isoformat(timespec="milliseconds"), "level": level, "event": event, **values}
         with self.lock:
             if self.console is not None:
-                _print(self.console, f"{at:%H:%M:%S}  {mark}{plain}\n")
+                with suppress(OSError):  # the terminal may be gone long before the night is over
+                    _print(self.console, f"{at:%H:%M:%S}  {mark}{plain}\n")
             if self.file is not None:
-                self.file.write(json.dumps(record, default=str, ensure_ascii=False) + "\n")
+                line = json.dumps(record, default=str, ensure_ascii=False) + "\n"
+                with suppress(OSError):  # a full disk ends a run where it stores frames, not where it tells of it
+                    self.file.write(line.encode("utf-8", "backslashreplace"))
 
     debug = info = warning = error = critical = write
 

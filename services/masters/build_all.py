@@ -24,7 +24,7 @@ from services.masters.groups import MasterGroup, as_dark, master_groups
 from services.masters.prepare import Prepared, Refused, Surroundings, prepare
 from services.masters.settings import MasterOutcome, MasterSettings, Outcome
 from services.storage.catalogue import Catalogue
-from services.storage.disk import REAL_DISK, Disk
+from services.storage.disk import REAL_DISK, Disk, reported
 from services.storage.layout import Layout
 from services.storage.rows import USABLE, MasterRow, MasterStatus
 from services.storage.sidecar import write_sidecar
@@ -77,8 +77,9 @@ def build_all(
         `wake` was set.
     """
     platform.raise_open_file_limit()
-    layout.cache.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="unpacked-", dir=layout.cache))
+    with reported(layout.cache):
+        disk.make_folder(layout.cache)
+        scratch = Path(tempfile.mkdtemp(prefix="unpacked-", dir=layout.cache))
     try:
         with _workers(settings, executor) as workers:
             bench = Bench(

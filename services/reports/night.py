@@ -97,7 +97,6 @@ def write_report(layout: Layout, catalogue: Catalogue, run_id: str, *, disk: Dis
 
     report = build_report(layout, catalogue, run_id)
     json_path, html_path = layout.report_paths(str(report.run["night"]), run_id)
-    json_path.parent.mkdir(parents=True, exist_ok=True)
     write_text(json_path, report.to_json(), disk, replace=True)
     write_text(html_path, render(report, layout), disk, replace=True)
     return json_path, html_path

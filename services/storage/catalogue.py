@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from calibration.frames import FrameKind
-from services.errors import RunCode, StorageError
+from services.errors import RunCode, StorageError, storage_error
 from services.events import json_value
 from services.storage.rows import (
     FactRow,
@@ -147,6 +147,12 @@ class Catalogue:
     def remove_frames(self, paths: Iterable[str]) -> None:
         """Forget frames (their files are gone)."""
         self._write_many("DELETE FROM frames WHERE path = ?", [(path,) for path in paths])
+
+    def move_frame(self, path: str, row: FrameRow) -> None:
+        """Let a frame's row follow its file to another path, in one transaction."""
+        with self._changing() as base:
+            base.execute("DELETE FROM frames WHERE path = ?", (path,))
+            base.execute(INSERT_FRAME, frame_values(row))
 
     def set_flag(self, flag: Flag | str, *, paths: Iterable[str] = (), set_id: str | None = None) -> int:
         """Mark frames, or a whole set, as `ok` or `bad`; return how many rows that were."""
@@ -354,7 +360,10 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     if read_only:
         target = f"{path.absolute().as_uri()}?mode=ro" if path.exists() else ":memory:"
         return sqlite3.connect(target, uri=True, check_same_thread=False, isolation_level=None)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(path.parent, error) from error
     base = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30.0)
     try:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):

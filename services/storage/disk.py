@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Protocol
 
 from services import platform
-from services.errors import RunCode, StorageError
+from services.errors import storage_error
+from services.events import JournalFile, append_to
 from services.storage.layout import part_path
 
 Buffer = bytes | bytearray | memoryview
-
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 
 
 class Stream(Protocol):
@@ -48,6 +47,10 @@ class Disk(Protocol):
 
     def create(self, path: Path) -> Stream:
         """Create a file that must not exist."""
+        ...
+
+    def append(self, path: Path) -> JournalFile:
+        """Open a text file, made with its folder when it is missing, to which whole lines are appended."""
         ...
 
     def rename_no_replace(self, source: Path, target: Path) -> None:
@@ -115,6 +118,10 @@ class RealDisk:
         """Create a file that must not exist."""
         return RealStream(path)
 
+    def append(self, path: Path) -> JournalFile:
+        """Open a file whose lines are with the system as soon as they are written, and durable when it is closed."""
+        return append_to(path)
+
     def rename_no_replace(self, source: Path, target: Path) -> None:
         """Rename; refuse when the target is there."""
         platform.rename_no_replace(source, target)
@@ -155,8 +162,7 @@ def reported(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        code = RunCode.DISK_FULL if error.errno in _FULL else RunCode.WRITE_FAILED
-        raise StorageError(f"{path}: {error.strerror or error}", code=code) from error
+        raise storage_error(path, error) from error
 
 
 class Growing:
@@ -248,6 +254,16 @@ class FullDisk(RealDisk):
         """Create a file whose writes count."""
         return _CountedStream(path, self)
 
+    def append(self, path: Path) -> JournalFile:
+        """Open a journal whose lines count."""
+        return _CountedJournal(super().append(path), self)
+
+    def take(self, size: int) -> int:
+        """Take room for as much of `size` bytes as there is; return how much that was."""
+        room = min(size, self.left_bytes)
+        self.left_bytes -= room
+        return room
+
     def free_bytes(self, folder: Path) -> int:
         """Return the room left."""
         del folder
@@ -261,16 +277,31 @@ class _CountedStream(RealStream):
 
     def write_at(self, data: Buffer, offset: int) -> None:
         size = memoryview(data).nbytes
-        room = min(size, self._disk.left_bytes)
+        room = self._disk.take(size)
         super().write_at(memoryview(data).cast("B")[:room], offset)  # a full disk keeps the first part
-        self._disk.left_bytes -= room
         if room < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+class _CountedJournal:
+    def __init__(self, file: JournalFile, disk: FullDisk) -> None:
+        self._file = file
+        self._disk = disk
+
+    def write(self, text: str) -> None:
+        data = text.encode()
+        room = self._disk.take(len(data))
+        self._file.write(data[:room].decode(errors="ignore"))
+        if room < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        self._file.close()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing a `RecordingDisk` did: `create|write|fsync|rename|replace|remove|fsync_folder`."""
+    """One thing a `RecordingDisk` did: `create|write|append|fsync|rename|replace|remove|fsync_folder`."""
 
     action: str
     path: Path
@@ -296,6 +327,10 @@ class RecordingDisk(RealDisk):
         stream = _RecordedStream(path, self)
         self.steps.append(Step(action="create", path=path))
         return stream
+
+    def append(self, path: Path) -> JournalFile:
+        """Open a journal and note its lines; nothing of it is durable before a power cut."""
+        return _RecordedJournal(super().append(path), path, self)
 
     def rename_no_replace(self, source: Path, target: Path) -> None:
         """Rename and note it."""
@@ -337,6 +372,12 @@ class RecordingDisk(RealDisk):
                 now[step.path] = len(written)
                 written.append(bytearray())
                 synced.append(b"")
+            elif step.action == "append":
+                if step.path not in now:
+                    now[step.path] = len(written)
+                    written.append(bytearray())
+                    synced.append(b"")
+                written[now[step.path]] += step.data
             elif step.action == "write":
                 _patch(written[now[step.path]], step.data, step.offset)
             elif step.action == "fsync":
@@ -363,6 +404,21 @@ class _RecordedStream(RealStream):
 
     def fsync(self) -> None:
         super().fsync()
+        self._disk.steps.append(Step(action="fsync", path=self._path))
+
+
+class _RecordedJournal:
+    def __init__(self, file: JournalFile, path: Path, disk: RecordingDisk) -> None:
+        self._file = file
+        self._path = path
+        self._disk = disk
+
+    def write(self, text: str) -> None:
+        self._file.write(text)
+        self._disk.steps.append(Step(action="append", path=self._path, data=text.encode()))
+
+    def close(self) -> None:
+        self._file.close()
         self._disk.steps.append(Step(action="fsync", path=self._path))
 
 

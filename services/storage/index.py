@@ -19,8 +19,9 @@ from calibration.grouping import group, night_label
 from calibration.keywords import is_master
 from services.errors import StorageError
 from services.events import EventName
+from services.storage.archive import is_packed_twin
 from services.storage.catalogue import Catalogue, CatalogueDamaged
-from services.storage.disk import REAL_DISK, Disk
+from services.storage.disk import REAL_DISK, Disk, reported
 from services.storage.fits import FITS_SUFFIXES, Unreadable, pixel_hash, read_cards, read_header, read_pixels
 from services.storage.layout import Layout, free_path
 from services.storage.rows import FactRow, Flag, FrameRow, Origin, RefusalRow, RunRow, key_to_dict, parse_time
@@ -95,7 +96,7 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk | None = None) -> Ado
     """
     parts = _delete_parts(layout, disk or REAL_DISK)
     rows = {row.path: row for row in catalogue.frames()}
-    gone = [path for path in rows if not layout.absolute(path).is_file()]
+    gone = [path for path in rows if not _counts(layout.absolute(path))]
     catalogue.remove_frames(gone)
     new: list[FrameRow] = []
     problems: list[Problem] = []
@@ -192,16 +193,22 @@ def _fits_files(folders: Iterable[Path]) -> Iterator[Path]:
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             visible = not any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if visible and path.name.lower().endswith(FITS_SUFFIXES) and path not in seen and path.is_file():
+            if visible and path.name.lower().endswith(FITS_SUFFIXES) and path not in seen and _counts(path):
                 seen.add(path)
                 yield path
+
+
+def _counts(path: Path) -> bool:
+    """Return whether a file is a frame of its own: not the packed form of one that is still there."""
+    return path.is_file() and not is_packed_twin(path)
 
 
 def _delete_parts(layout: Layout, disk: Disk) -> int:
     ours = (layout.darks, layout.flats, layout.masters, layout.refused, layout.reports)
     parts = {part for folder in ours for part in folder.rglob(".*.part")}
     for part in parts:
-        disk.remove(part)
+        with reported(part):
+            disk.remove(part)
     return len(parts)
 
 

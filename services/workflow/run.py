@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -19,7 +19,7 @@ from drivers.clock import Clock, SystemClock
 from drivers.errors import DriverError
 from services.capture.failures import UntilReached
 from services.config import LoadedConfig
-from services.errors import Exit, RunCode, ServiceError, StorageError, meaning
+from services.errors import Exit, RunCode, ServiceError, meaning, storage_error
 from services.events import EventName, Events
 from services.observatory import Observatory, open_observatory
 from services.storage.catalogue import Catalogue
@@ -80,7 +80,7 @@ def run(
         observatory = ending.guard(lambda: stack.enter_context(_observatory(loaded, options, catalogue, wake)))
         clock: Clock = SystemClock() if observatory is None else observatory.clock
         run_id = f"{clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-        events = Events(run_id=run_id, clock=clock, journal=layout.events(run_id))
+        events = Events(run_id=run_id, clock=clock, journal=layout.events(run_id), open_journal=disk.append)
         stack.callback(events.close)
         for listener in options.listeners:
             events.subscribe(listener)
@@ -194,25 +194,32 @@ class _Run:
         build_masters(config, self._place, self._clock, self._tally, wake=self._wake)
 
     def _finish(self) -> RunResult:
-        events, catalogue = self._place.events, self._place.catalogue
-        code, detail = self._ending.code, self._ending.detail or self._summary()
-        exit_code = self._exit_code()
-        events.emit(EventName.RUN_FINISHED, exit_code=exit_code, code=code, detail=detail)
-        self._ending.guard(
-            lambda: catalogue.finish_run(
-                events.run_id, finished_at=self._clock.now(), exit_code=exit_code, code=code, detail=detail
-            )
-        )
+        """Tell how the run ended and write its report; what fails here is the cause only if nothing was before it."""
+        told = self._tell_end()
         written = self._ending.guard(self._report)
+        if self._ending.code != told:
+            self._tell_end()
         json_path, html_path = written or (None, None)
         return RunResult(
-            run_id=events.run_id,
-            exit_code=exit_code,
-            code=code,
-            detail=detail,
+            run_id=self._place.events.run_id,
+            exit_code=self._exit_code(),
+            code=self._ending.code,
+            detail=self._detail(),
             report_json=json_path,
             report_html=html_path,
         )
+
+    def _tell_end(self) -> str | None:
+        """Write how the run ended into journal and catalogue; return the code that was told."""
+        events, catalogue, now = self._place.events, self._place.catalogue, self._clock.now()
+        code, detail, exit_code = self._ending.code, self._detail(), self._exit_code()
+        how: dict[str, Any] = {"exit_code": exit_code, "code": code, "detail": detail}
+        self._ending.guard(lambda: events.emit(EventName.RUN_FINISHED, **how))
+        self._ending.guard(lambda: catalogue.finish_run(events.run_id, finished_at=now, **how))
+        return code
+
+    def _detail(self) -> str:
+        return self._ending.detail or self._summary()
 
     def _report(self) -> tuple[Path, Path]:
         from services.reports import write_report
@@ -258,4 +265,4 @@ def _make_root(layout: Layout) -> None:
     try:
         layout.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{layout.root}: {error.strerror or error}") from None
+        raise storage_error(layout.root, error) from None
