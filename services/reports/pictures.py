@@ -18,11 +18,11 @@ from services.bands import Band, Source, read_rows
 from services.errors import StorageError
 from services.storage.fits import pixel_location
 
-WIDEST = 480
+WIDEST = 360
 """Pixels of a picture's longer side, at most."""
 
 _ENOUGH_PIXELS = 6_000_000
-_QUALITY = 82
+_QUALITY = 80
 _STRETCH = (0.3, 99.7)
 _REACH = (0.01, 99.99)
 _REACH_SIGMAS = 15.0
