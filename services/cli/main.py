@@ -167,6 +167,19 @@ def report(
     return make_report(config, run_id, simulator=simulator)
 
 
+@app.command()
+def archive(
+    *,
+    config: ConfigFile = None,
+    simulator: Simulator = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many frames there are to pack")] = False,
+) -> int:
+    """Pack frames whose masters are built (Rice, without loss) as `storage.keep_raw` says."""
+    from services.cli.archive import archive as pack
+
+    return pack(config, simulator=simulator, dry_run=dry_run)
+
+
 @catalogue_app.command("rebuild")
 def catalogue_rebuild(config: ConfigFile = None, simulator: Simulator = False) -> int:
     """Rebuild the index from the headers of the files: they are the truth."""

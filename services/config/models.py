@@ -15,6 +15,7 @@ from services.config.values import (
     Binning,
     Celsius,
     Darkness,
+    Days,
     Flag,
     Folder,
     Fraction,
@@ -314,6 +315,9 @@ class Storage(Section):
 
     root: Text | None = Field(None, description="where everything is written; null: the folder of this file")
     keep_refused: Whole = Field(200, ge=0, description="refused frames kept for inspection")
+    keep_raw: Literal["forever", "until_certified"] | Days = Field(
+        "forever", description="how long frames stay as taken once they are in a master; then `nightcal archive` packs them"
+    )
     min_free_mb: Whole = Field(2000, ge=0, description="MB of free space below which a run stops")
 
 
