@@ -1,11 +1,13 @@
 """One prepared group becomes a master: planes, second pass, statistics, verdict, and its three files.
 
-Order of the files: planes, sidecar, master. A master that is there is whole.
+All three are written to their last byte before the first gets its name. Order of the names: planes, sidecar, master.
+A master that is there is whole.
 """
 
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import reduce
@@ -81,8 +83,10 @@ def build(prepared: Prepared, *, recipe: str, status: MasterStatus, built_at: da
     try:
         return _build(prepared, path, recipe=recipe, status=status, built_at=built_at, bench=bench)
     except BaseException:
-        bench.disk.remove(bench.layout.planes_path(path))
-        bench.disk.remove(bench.layout.sidecar_path(path))
+        if not path.exists():  # the last of the three; where it is, the others belong to it
+            with suppress(OSError):
+                bench.disk.remove(bench.layout.sidecar_path(path))
+                bench.disk.remove(bench.layout.planes_path(path))
         raise
 
 
@@ -96,15 +100,17 @@ def _build(
         create_planes(bench.layout.planes_path(path), side, shape, bench.disk) as planes,
     ):
         measured = _combine(prepared, mean, planes, bench)
-        row = _row(prepared, measured, path, bench, recipe=recipe, status=status, built_at=built_at)
         verdicts = [asdict(verdict) for verdict in measured.verdicts]
         cards = to_cards(_header(prepared, measured, bench, built_at), _info(prepared, measured, recipe))
         if bench.settings.save_planes:
-            planes.finish({name: [*cards, *_plane_cards(name)] for name in _MEANINGS}, tables=(_inputs(prepared),))
+            planes.seal({name: [*cards, *_plane_cards(name)] for name in _MEANINGS}, tables=(_inputs(prepared),))
+        digest = mean.seal({"MEAN": [*cards, *_history(prepared, measured, bench)]})
+        row = _row(prepared, measured, path, bench, recipe=recipe, status=status, built_at=built_at)
+        row = replace(row, pixel_sha256=digest)
+        if bench.settings.save_planes:
+            planes.commit()
         write_sidecar(bench.layout, row, verdicts=verdicts, disk=bench.disk)
-        stored = mean.finish({"MEAN": [*cards, *_history(prepared, measured, bench)]})
-    row = replace(row, pixel_sha256=stored.pixel_sha256)
-    write_sidecar(bench.layout, row, verdicts=verdicts, disk=bench.disk, replace=True)
+        mean.commit()
     return row
 
 

@@ -66,7 +66,8 @@ class _Place:
 class PlanesFile:
     """A file of planes that is being written; `finish` names it, leaving the `with` block without it removes it.
 
-    Made by `create_planes`.
+    `finish` is `seal` and `commit`; files that belong together are all sealed before the first is committed. Made by
+    `create_planes`.
     """
 
     def __init__(self, file: Growing, places: Mapping[str, _Place]) -> None:
@@ -74,6 +75,7 @@ class PlanesFile:
         self._file = file
         self._places = dict(places)
         self._open = True
+        self._digest = ""
 
     def write(self, name: str, y: int, rows: NDArray[Any]) -> None:
         """Write rows of a plane from row `y` on; safe from several threads for different rows.
@@ -99,7 +101,12 @@ class PlanesFile:
         return decode(raw, location, count)
 
     def finish(self, cards: Mapping[str, Sequence[Card]] | None = None, tables: Sequence[Table] = ()) -> Stored:
-        """Write headers, sums and tables, and give the file its name.
+        """Write headers, sums and tables, and give the file its name; parameters and errors as `seal`."""
+        self.seal(cards, tables)
+        return self.commit()
+
+    def seal(self, cards: Mapping[str, Sequence[Card]] | None = None, tables: Sequence[Table] = ()) -> str:
+        """Write headers, sums and tables; return the hash of the first plane's values.
 
         Parameters
         ----------
@@ -115,19 +122,28 @@ class PlanesFile:
         ValueError
             There are more cards than `spare_cards` left room for.
         """
-        digest = ""
         for place in self._places.values():
-            datasum, sha = self._sums(place, hashed=not digest)
-            digest = digest or sha
+            datasum, sha = self._sums(place, hashed=not self._digest)
+            self._digest = self._digest or sha
             self._write_header(place, (cards or {}).get(place.plane.name, ()), datasum)
         at = max(place.end for place in self._places.values())
         for table in tables:
             data = _table_bytes(table)
             self._file.write_at(data, at)
             at += len(data)
+        return self._digest
+
+    def commit(self) -> Stored:
+        """Give a sealed file its name.
+
+        Raises
+        ------
+        StorageError
+            `disk_full` or `write_failed`; nothing is left behind.
+        """
         self._open = False
         self._file.commit()
-        return stored_as(self.path, digest)
+        return stored_as(self.path, self._digest)
 
     def abort(self) -> None:
         """Remove what there is; nothing happens after `finish`."""
