@@ -6,6 +6,7 @@ picture. A picture is a JPEG between two percentiles; its numbers go with it, so
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from PIL import Image
 
 from services.bands import Band, Source, read_rows
 from services.errors import StorageError
-from services.storage.fits import pixel_location
+from services.storage.fits import pixel_location, read_pixels
 
 WIDEST = 360
 """Pixels of a picture's longer side, at most."""
@@ -73,7 +74,7 @@ class Album:
         return self._left < 0
 
     def picture(self, path: Path) -> Picture | None:
-        """Return the picture of a file; None when it is gone, damaged, compressed, or the album is full."""
+        """Return the picture of a file; None when it is gone or damaged, or the album is full."""
         if path not in self._made and self._left >= 0:
             picture = picture_of(path)
             self._left -= 0 if picture is None else len(picture.jpeg)
@@ -82,16 +83,40 @@ class Album:
 
 
 def picture_of(path: Path) -> Picture | None:
-    """Return the picture of a FITS file's image; None when it is gone, damaged, compressed or empty."""
+    """Return the picture of a FITS file's image; None when it is gone, damaged or empty.
+
+    A compressed image has to be read whole.
+    """
     try:
         location = pixel_location(path)
-        return None if location is None else _picture(Source(path=path, location=location))
+        if location is None:
+            return _picture(_Strips.of(read_pixels(path)))
+        return _picture(_Strips.at(Source(path=path, location=location)))
     except (StorageError, OSError):
         return None
 
 
-def _picture(source: Source) -> Picture | None:
-    small, sample = _read(source)
+@dataclass(frozen=True, slots=True)
+class _Strips:
+    """An image of a shape whose rows are read as they are needed; `whole`: its values are whole numbers."""
+
+    shape: tuple[int, int]
+    whole: bool
+    read: Callable[[Band], NDArray[Any]]
+
+    @classmethod
+    def at(cls, source: Source) -> "_Strips":
+        whole = not np.issubdtype(source.location.dtype, np.floating)
+        return cls(source.location.shape, whole, lambda band: read_rows(source, band))
+
+    @classmethod
+    def of(cls, pixels: NDArray[Any]) -> "_Strips":
+        whole = not np.issubdtype(pixels.dtype, np.floating)
+        return cls((pixels.shape[0], pixels.shape[1]), whole, lambda band: pixels[band.start : band.stop])
+
+
+def _picture(image: _Strips) -> Picture | None:
+    small, sample = _read(image)
     known = sample[np.isfinite(sample)]
     if known.size == 0:
         return None
@@ -106,16 +131,16 @@ def _picture(source: Source) -> Picture | None:
         height=small.shape[0],
         low=low,
         high=high,
-        histogram=_histogram(known, whole=not np.issubdtype(source.location.dtype, np.floating)),
+        histogram=_histogram(known, whole=image.whole),
     )
 
 
-def _read(source: Source) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _read(image: _Strips) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return means of blocks, shape (height, width), and all pixels they are made of.
 
     Blocks have an even side, so that each holds as many pixels of every colour of a Bayer mosaic.
     """
-    height, width = source.location.shape
+    height, width = image.shape
     side = -(-max(height, width) // WIDEST)
     side += side % 2 if side > 1 else 0
     high, wide = max(1, height // side), max(1, width // side)
@@ -124,7 +149,7 @@ def _read(source: Source) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     small = np.empty((high, wide), np.float32)
     sample = np.empty((high, rows, wide * across), np.float32)
     for i in range(high):
-        strip = read_rows(source, Band(start=i * side, stop=i * side + rows))[:, : wide * across]
+        strip = image.read(Band(start=i * side, stop=i * side + rows))[:, : wide * across]
         sample[i] = strip
         small[i] = _mean(sample[i].reshape(rows, wide, across))
     return small, sample.ravel()
