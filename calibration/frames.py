@@ -192,6 +192,8 @@ class Limits:
         Expected level of a bias or dark and the difference allowed.
     noise_adu, noise_tolerance : float
         Expected sigma of the difference of successive frames over sqrt 2, and the relative difference allowed.
+    light_adu : float
+        Level above which a bias or dark is lit.
     gradient_adu : float
         Largest gradient allowed.
     temperature_tolerance_c : float
@@ -208,6 +210,7 @@ class Limits:
     pedestal_tolerance_adu: float | None = None
     noise_adu: float | None = None
     noise_tolerance: float | None = None
+    light_adu: float | None = None
     gradient_adu: float | None = None
     temperature_tolerance_c: float | None = 0.5
     stop_early: bool = False

@@ -8,7 +8,6 @@ set where healthy frames do not fall: each says why. Nothing here decides what h
 
 from collections.abc import Callable, Iterable
 
-from calibration.checks.darkness import DarkSample, judge_darkness, pedestal_limits
 from calibration.checks.evidence import DARK_KINDS, Evidence, PreviousFrame
 from calibration.checks.integrity import (
     constant,
@@ -22,17 +21,16 @@ from calibration.checks.integrity import (
 )
 from calibration.checks.levels import lamp_drift, level_off, noise_off, pedestal_off
 from calibration.checks.light import CONTRASTS, light_leak
+from calibration.checks.pedestal import pedestal_limits
 from calibration.frames import CaptureRequest, Frame, FrameResult, FrameStats, Verdict
 
 __all__ = [
     "CHECKS",
     "CONTRASTS",
     "DAMAGE",
-    "DarkSample",
     "Evidence",
     "PreviousFrame",
     "judge",
-    "judge_darkness",
     "pedestal_limits",
 ]
 

@@ -1,4 +1,4 @@
-"""Light where there should be none: a gradient that the set does not have."""
+"""Light where there should be none: too bright, too uneven, or a gradient that the set does not have."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,24 +29,39 @@ CONTRASTS = _contrasts()
 
 
 def light_leak(e: Evidence) -> Verdict | None:
-    """Refuse a dark frame with a gradient that its set does not have.
+    """Refuse a dark frame that is brighter or less even than its limits allow, or has a gradient its set does not have.
 
     The change of the nine regions' levels since the reference is seen through contrasts (`CONTRASTS`); a leak of
     3 ADU from centre to edge shows in them as 1.3 ADU.
     """
     if not e.is_dark:
         return None
-    limits = e.request.limits
-    if limits.gradient_adu is not None:
-        absolute = beyond(FrameCode.LIGHT_LEAK, e.stats.gradient_adu, limits.gradient_adu, "gradient, ADU")
-        if absolute is not None:
-            return absolute
+    absolute = _too_bright(e) or _too_uneven(e)
+    if absolute is not None:
+        return absolute
     if e.reference is None or len(e.reference.stats.region_adu) != len(e.stats.region_adu) or not e.stats.region_adu:
         return None
     contrasts = np.abs(CONTRASTS @ (np.array(e.stats.region_adu) - np.array(e.reference.stats.region_adu)))
     allowed = _leak_limits(e, e.reference)
     worst = int(np.argmax(contrasts / allowed))
     return beyond(FrameCode.LIGHT_LEAK, float(contrasts[worst]), float(allowed[worst]), "gradient gained, ADU")
+
+
+def _too_bright(e: Evidence) -> Verdict | None:
+    limit = e.request.limits.light_adu
+    return None if limit is None else beyond(FrameCode.LIGHT_LEAK, e.stats.level_adu, limit + _coarse(e), "level, ADU")
+
+
+def _too_uneven(e: Evidence) -> Verdict | None:
+    limit = e.request.limits.gradient_adu
+    if limit is None:
+        return None
+    return beyond(FrameCode.LIGHT_LEAK, e.stats.gradient_adu, limit + _coarse(e), "gradient, ADU")
+
+
+def _coarse(e: Evidence) -> float:
+    """Return what is allowed in addition where a converter's steps are coarse: levels are whole steps there."""
+    return 2.0 * (e.stats.step_adu - 1)
 
 
 def _leak_limits(e: Evidence, reference: FrameResult) -> NDArray[np.float64]:

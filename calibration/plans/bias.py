@@ -1,7 +1,10 @@
-"""Bias frames: the shortest exposure, in the dark, all asked for at once."""
+"""Bias frames: the shortest exposure, in the dark, one to be judged, then all others at once."""
 
-from calibration.frames import FrameKind, GroupOutcome, Limits, Purpose
-from calibration.plans.retake import take
+from dataclasses import replace
+
+from calibration.frames import CaptureRequest, FrameKind, GroupOutcome, Limits, Purpose
+from calibration.plans.darkness import bias_limits
+from calibration.plans.retake import Taken, take, take_first
 from calibration.plans.settings import Darkness, ExposureState, Plan, outcome
 
 
@@ -27,6 +30,7 @@ def bias_plan(
     count, have : int
         Frames the set shall hold, and holds already.
     darkness : Darkness
+        With `earlier`, a gradient that the last master does not have refuses a frame.
     limits : Limits
     set_id : str
     discard : int
@@ -42,15 +46,21 @@ def bias_plan(
     missing = count - have
     if missing <= 0:
         return outcome(have, 0, wanted=count, exposure_us=exposure_us)
-    dark = {"filter": darkness.filter, "cover": darkness.cover, "limits": limits, "set_id": set_id}
-    if discard:
-        yield state.request(FrameKind.BIAS, Purpose.DISCARD, exposure_us, count=discard, wait_s=wait_s, **dark)
-    taken = yield from take(state.request(FrameKind.BIAS, Purpose.KEEP, exposure_us, count=count, **dark), missing)
-    return outcome(
-        have + taken.accepted,
-        taken.refused,
-        wanted=count,
-        code=taken.code,
-        exposure_us=exposure_us,
-        detail=taken.reasons,
+    dark = {"filter": darkness.filter, "cover": darkness.cover, "limits": bias_limits(limits, darkness)}
+    request = state.request(
+        FrameKind.BIAS, Purpose.KEEP, exposure_us, count=count, wait_s=wait_s, set_id=set_id, **dark
     )
+    if discard:
+        yield replace(request, purpose=Purpose.DISCARD, count=discard)
+        request = replace(request, wait_s=0.0)
+    taken = yield from _judged(request, missing)
+    kept = have + taken.accepted
+    return outcome(kept, taken.refused, wanted=count, code=taken.code, exposure_us=exposure_us, detail=taken.reasons)
+
+
+def _judged(request: CaptureRequest, missing: int) -> Plan[Taken]:
+    first = yield from take_first(request)
+    if first.code is not None or missing <= 1:
+        return first
+    rest = yield from take(replace(request, wait_s=0.0), missing - 1, refused=first.refused)
+    return first.then(rest)

@@ -7,16 +7,15 @@ asked for only when its first frame is dark, and linear with a shorter one where
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from statistics import median
 
 from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import CaptureRequest, FrameKind, FrameResult, GroupOutcome, Limits, Purpose
+from calibration.plans.afterglow import wait_until_faded
+from calibration.plans.darkness import dark_limits, learnt
 from calibration.plans.ladder import quantise
-from calibration.plans.retake import FRAMES_TO_JUDGE, LIGHT_CODES, Taken, refusal_codes, take
-from calibration.plans.settings import Darkness, ExposureState, Plan, outcome, refusals_allowed
+from calibration.plans.retake import FRAMES_TO_JUDGE, Taken, take, take_first
+from calibration.plans.settings import Darkness, ExposureState, Plan, outcome
 
-LINEARITY = 0.25
-"""Relative departure allowed from dark current in proportion to exposure."""
 PROBE_FROM_US = 200_000
 """Shorter darks need no second exposure: light that shows in them shows in level and gradient alone, or not at all."""
 
@@ -118,12 +117,6 @@ def _ordered(uses: dict[int, list[DarkUse]]) -> list[DarkTime]:
     return sorted(times, key=lambda d: (rank[d.why[0]], d.exposure_us))
 
 
-def dark_rate(bias_adu: float, darks: Iterable[tuple[int, float]]) -> float | None:
-    """Return the dark current in ADU/s from (exposure_us, level_adu) of earlier darks; None without one of >= 1 s."""
-    rates = [(level_adu - bias_adu) / (us / 1e6) for us, level_adu in darks if us >= 1_000_000]
-    return max(0.0, median(rates)) if rates else None
-
-
 def dark_plan(
     state: ExposureState,
     *,
@@ -134,6 +127,7 @@ def dark_plan(
     limits: Limits,
     set_id: str,
     wait_s: float = 0.0,
+    fade_us: int | None = None,
 ) -> Plan[GroupOutcome]:
     """Take what is missing of a dark set; its first frame is judged before the rest is asked for.
 
@@ -144,11 +138,13 @@ def dark_plan(
     darkness : Darkness
         With `bias_adu` the level is judged against bias + expected dark; where `rate_adu_s` is not known, a test frame
         of a quarter of the exposure tells it, so that the two together must be linear.
+    fade_us : int, optional
+        After flats: exposure of the frames that are thrown away while what the flats left behind fades.
 
     Returns
     -------
     GroupOutcome
-        `not_dark` after at most three frames; `too_many_refused` as for a bias.
+        `not_dark` after at most three frames, or while flats still glow; `too_many_refused` as for a bias.
     """
     missing = count - have
     if missing <= 0:
@@ -164,74 +160,53 @@ def dark_plan(
         limits=limits,
         set_id=set_id,
     )
-    tries = FRAMES_TO_JUDGE
-    if _unknown(darkness, exposure_us):
-        darkness = yield from _probe(request, darkness)
-        tries -= 1
-    request = replace(request, limits=expected_limits(limits, darkness, exposure_us))
-    first = yield from _first(request, tries)
-    if first.code is None and missing > 1:
-        request = replace(request, wait_s=0.0, limits=_like(first.results[-1], request.limits))
-        rest = yield from take(request, missing - 1, refused=first.refused)
-        first = replace(rest, accepted=rest.accepted + 1, results=first.results + rest.results)
+    if fade_us is not None:
+        fell = yield from wait_until_faded(request, fade_us)
+        if fell is not None:
+            detail = f"what the flats left behind still fades by {fell:.1f} ADU a frame (dark_capture.persistence_wait)"
+            return outcome(have, 0, wanted=count, code=GroupCode.NOT_DARK, exposure_us=exposure_us, detail=detail)
+        request = replace(request, wait_s=0.0)
+    taken = yield from _judged(request, missing, darkness)
     return outcome(
-        have + first.accepted,
-        first.refused,
+        have + taken.accepted,
+        taken.refused,
         wanted=count,
-        code=first.code,
+        code=taken.code,
         exposure_us=exposure_us,
-        detail=first.reasons,
+        detail=taken.reasons,
     )
 
 
-def expected_limits(limits: Limits, darkness: Darkness, exposure_us: int) -> Limits:
-    """Return limits that a frame of this exposure keeps in the dark; what the caller set already stays."""
-    gradient = darkness.gradient_adu if limits.gradient_adu is None else limits.gradient_adu
-    if darkness.bias_adu is None or limits.pedestal_adu is not None:
-        return replace(limits, gradient_adu=gradient)
-    expected = (darkness.rate_adu_s or 0.0) * exposure_us / 1e6
-    return replace(
-        limits,
-        gradient_adu=gradient,
-        pedestal_adu=darkness.bias_adu + expected,
-        pedestal_tolerance_adu=darkness.bias_tolerance_adu + LINEARITY * expected,
-    )
+def _judged(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[Taken]:
+    """Take a first frame that is dark, then the others like it."""
+    limits, celsius = request.limits, request.set_temp_c
+    tries = FRAMES_TO_JUDGE
+    if _unknown(darkness, request.exposure_us):
+        darkness, celsius = yield from _probe(request, darkness)
+        request = replace(request, wait_s=0.0)
+        tries -= 1
+    request = replace(request, limits=dark_limits(limits, darkness, request.exposure_us, celsius))
+    first = yield from take_first(request, tries)
+    if first.code is not None or missing <= 1:
+        return first
+    request = replace(request, wait_s=0.0, limits=_like(first.results[-1], request.limits))
+    rest = yield from take(request, missing - 1, refused=first.refused)
+    return first.then(rest)
 
 
 def _unknown(darkness: Darkness, exposure_us: int) -> bool:
     return darkness.rate_adu_s is None and darkness.bias_adu is not None and exposure_us >= PROBE_FROM_US
 
 
-def _probe(request: CaptureRequest, darkness: Darkness) -> Plan[Darkness]:
-    """Learn the dark current from a quarter of the exposure; light there leaves it at none expected."""
-    bias_adu = darkness.bias_adu or 0.0
-    results = yield replace(request, purpose=Purpose.TEST, exposure_us=quantise(request.exposure_us / 4), count=1)
+def _probe(request: CaptureRequest, darkness: Darkness) -> Plan[tuple[Darkness, float | None]]:
+    """Learn the dark current from a quarter of the exposure; return with it the temperature it was seen at."""
+    exposure_us = quantise(request.exposure_us / 4)
+    results = yield replace(request, purpose=Purpose.TEST, exposure_us=exposure_us, count=1)
     if not results:
-        return replace(darkness, rate_adu_s=0.0)
-    stats, exposure_us = results[0].stats, results[0].request.exposure_us
-    excess = max(0.0, stats.level_adu - bias_adu)
-    lit = darkness.gradient_adu is not None and stats.gradient_adu > darkness.gradient_adu
-    lit = lit or (darkness.max_excess_adu is not None and 4 * excess > darkness.max_excess_adu)
-    # levels are whole steps of the converter: four times their rounding is no departure from linearity
-    tolerance = darkness.bias_tolerance_adu + 2 * stats.step_adu
-    return replace(darkness, rate_adu_s=0.0 if lit else excess / (exposure_us / 1e6), bias_tolerance_adu=tolerance)
-
-
-def _first(request: CaptureRequest, tries: int) -> Plan[Taken]:
-    """Take one good frame, giving up as `not_dark` after `tries` that light spoiled."""
-    allowed = refusals_allowed(request.count)
-    results: tuple[FrameResult, ...] = ()
-    refused = spoiled = 0
-    while refused <= allowed:
-        answer = yield replace(request, count=1)
-        results += answer
-        if any(r.accepted for r in answer):
-            return Taken(accepted=1, refused=refused, code=None, results=results)
-        refused += 1
-        spoiled += bool(LIGHT_CODES & refusal_codes(answer).keys())
-        if spoiled >= tries:
-            return Taken(accepted=0, refused=refused, code=GroupCode.NOT_DARK, results=results)
-    return Taken(accepted=0, refused=refused, code=GroupCode.TOO_MANY_REFUSED, results=results)
+        return replace(darkness, rate_adu_s=0.0), request.set_temp_c
+    result = results[0]
+    celsius = result.header.ccd_temp_c if result.header.ccd_temp_c is not None else request.set_temp_c
+    return learnt(darkness, result.stats, result.request.exposure_us, celsius), celsius
 
 
 def _like(first: FrameResult, limits: Limits) -> Limits:

@@ -27,6 +27,10 @@ class Taken:
         """The refusals in words: `3 light_leak, 1 temperature_off`."""
         return reasons(self.results)
 
+    def then(self, rest: "Taken") -> "Taken":
+        """Return this beginning and the rest, which has counted the beginning's refusals already, as one series."""
+        return replace(rest, accepted=self.accepted + rest.accepted, results=self.results + rest.results)
+
 
 def take(request: CaptureRequest, wanted: int, *, refused: int = 0) -> Plan[Taken]:
     """Ask for all missing frames at once, and again for those refused, within the set's allowance.
@@ -58,6 +62,27 @@ def take(request: CaptureRequest, wanted: int, *, refused: int = 0) -> Plan[Take
         spoiled = (0 if good else spoiled) + bool(LIGHT_CODES & refusal_codes(answer[-1:]).keys())
     code = None if accepted >= wanted else _why(results)
     return Taken(accepted=accepted, refused=refused, code=code, results=results)
+
+
+def take_first(request: CaptureRequest, tries: int = FRAMES_TO_JUDGE) -> Plan[Taken]:
+    """Take one good frame of a dark set, giving up as `not_dark` after `tries` that light spoiled.
+
+    Only the first of them waits.
+    """
+    allowed = refusals_allowed(request.count)
+    results: tuple[FrameResult, ...] = ()
+    refused = spoiled = 0
+    while refused <= allowed:
+        answer = yield replace(request, count=1)
+        request = replace(request, wait_s=0.0)
+        results += answer
+        if any(r.accepted for r in answer):
+            return Taken(accepted=1, refused=refused, code=None, results=results)
+        refused += 1
+        spoiled += bool(LIGHT_CODES & refusal_codes(answer).keys())
+        if spoiled >= tries:
+            return Taken(accepted=0, refused=refused, code=GroupCode.NOT_DARK, results=results)
+    return Taken(accepted=0, refused=refused, code=GroupCode.TOO_MANY_REFUSED, results=results)
 
 
 def refusal_codes(results: tuple[FrameResult, ...]) -> Counter[str]:

@@ -68,6 +68,22 @@ class ExposureState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What the last good master of the same exposure and settings shows.
+
+    Attributes
+    ----------
+    gradient_adu : float
+        Largest difference between its nine parts.
+    signal_adu : float, optional
+        Level above the master bias of its own night; None for a bias, or without that bias.
+    """
+
+    gradient_adu: float
+    signal_adu: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Darkness:
     """What makes it dark, and what a dark frame may look like when it is.
 
@@ -80,22 +96,22 @@ class Darkness:
     bias_adu : float, optional
         Pedestal of these settings; without it the first dark cannot be judged by level.
     bias_tolerance_adu : float
-        Difference from `bias_adu` + expected dark that is always allowed.
+        Difference from what is expected that is always allowed.
+    bias_gradient_adu : float, optional
+        Difference between the pedestal's own parts; without it the gradient is judged by `earlier` alone.
     rate_adu_s : float, optional
         Dark current expected at this temperature, from earlier darks.
-    max_excess_adu : float, optional
-        A level this far above the pedestal is light, whatever it scales with (about a tenth of the full range).
-    gradient_adu : float, optional
-        Largest difference allowed between the medians of corners, edges and centre.
+    earlier : Earlier, optional
+        The last master.
     """
 
     cover: Cover = Cover.CLOSED
     filter: str | None = None
     bias_adu: float | None = None
     bias_tolerance_adu: float = 20.0
+    bias_gradient_adu: float | None = None
     rate_adu_s: float | None = None
-    max_excess_adu: float | None = None
-    gradient_adu: float | None = None
+    earlier: Earlier | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

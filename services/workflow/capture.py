@@ -57,6 +57,7 @@ def capture(observatory: Observatory, place: Place, options: RunOptions, tally: 
         context = RunContext(
             config=observatory.config,
             session=session,
+            layout=place.layout,
             catalogue=place.catalogue,
             events=place.events,
             clock=observatory.clock,
@@ -89,14 +90,12 @@ def _one_state(context: RunContext, phases: Phases, state: State) -> None:
     steps, whole = context.options.steps, context.options.dark_times is DarkTimes.ALL
     if Step.DARKS in steps and Step.FLATS in steps and whole:
         take_biases(context, phases, state)
-    wait_s = 0.0
+    begun = len(context.tally.outcomes)
     if Step.FLATS in steps:
-        taken_before = context.tally.taken
         take_flats(context, phases, state)
-        if context.tally.taken > taken_before:
-            wait_s = context.config.dark_capture.persistence_wait
     if Step.DARKS in steps:
-        take_darks(context, phases, state, after_flats_s=wait_s)
+        # flats that failed have shone on the sensor as well
+        take_darks(context, phases, state, after_flats=len(context.tally.outcomes) > begun)
 
 
 def _name(session: Session, *, simulated: bool) -> str:

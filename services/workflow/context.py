@@ -14,6 +14,7 @@ from services.capture.session import Session
 from services.config.models import Config
 from services.events import EventName, Events
 from services.storage.catalogue import Catalogue
+from services.storage.layout import Layout
 from services.storage.rows import SetRow
 from services.workflow.have import Having, Match, Standing, having
 from services.workflow.options import RunOptions
@@ -51,12 +52,15 @@ class RunContext:
         With the sections of the devices that were found.
     session : Session
         Connected.
+    layout : Layout
+        Where files are.
     camera : str
         The camera's name in group keys.
     """
 
     config: Config
     session: Session
+    layout: Layout
     catalogue: Catalogue
     events: Events
     clock: Clock

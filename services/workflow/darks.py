@@ -1,13 +1,15 @@
 """The biases and darks of one state: biases first, then the times of the flats just taken, science times, factors."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
+from calibration.errors import GroupCode
 from calibration.frames import FrameKind, GroupOutcome, us
 from calibration.plans.bias import bias_plan
 from calibration.plans.dark import DarkTimes as PlannedTimes
-from calibration.plans.dark import dark_plan, dark_rate
+from calibration.plans.dark import dark_plan
 from calibration.plans.sequence import WantedSet
-from calibration.plans.settings import Darkness, Plan
+from calibration.plans.settings import Plan
 from services.errors import RunCode
 from services.storage.rows import SetRow
 from services.workflow.campaign import (
@@ -18,7 +20,7 @@ from services.workflow.campaign import (
     exposure_state,
 )
 from services.workflow.context import RunContext, missing
-from services.workflow.detector import darkness
+from services.workflow.dark_facts import dark_facts
 from services.workflow.flats import flat_times_us
 from services.workflow.have import Having
 from services.workflow.options import DarkTimes, Step
@@ -26,6 +28,8 @@ from services.workflow.phases import Phase, Phases
 
 ASSUMED_FLAT_US = 1_000_000
 """The flats' exposure where there are no flats to ask (the guide's default)."""
+LONGEST_FADE_US = 60_000_000
+"""Exposure at most of the frames that are thrown away after flats."""
 
 
 def foreseen_darks(context: RunContext, state: State) -> tuple[WantedSet, ...]:
@@ -39,79 +43,67 @@ def take_biases(context: RunContext, phases: Phases, state: State) -> None:
     _take(context, phases, state, dark_sets(context.config, state, _times(context, ()), DarkTimes.BIAS))
 
 
-def take_darks(context: RunContext, phases: Phases, state: State, *, after_flats_s: float = 0.0) -> None:
+def take_darks(context: RunContext, phases: Phases, state: State, *, after_flats: bool = False) -> None:
     """Take the biases and darks of a state that are missing.
 
     Parameters
     ----------
-    after_flats_s : float
-        Seconds still to wait before the first dark, while charge that bright flats left in the sensor decays.
+    after_flats : bool
+        Light has just shone on the sensor: the charge it left there is waited for, and seen to have gone.
     """
     times = _times(context, _flat_times(context, state))
     for clipped in times.clipped:
         context.warn(RunCode.EXPOSURE_CLIPPED, str(clipped))
     sets = dark_sets(context.config, state, times, context.options.dark_times)
-    _take(context, phases, state, sets, wait_s=after_flats_s)
+    _take(context, phases, state, sets, after_flats=after_flats)
 
 
-def _take(context: RunContext, phases: Phases, state: State, sets: Iterable[WantedSet], *, wait_s: float = 0.0) -> None:
-    for wanted in sets:
-        there = missing(context, wanted)
-        if there is not None:
-            phases.enter(Phase.DARKS)
-            _take_set(context, state, wanted, there, wait_s)
-            wait_s = 0.0
+def _take(
+    context: RunContext, phases: Phases, state: State, sets: Iterable[WantedSet], *, after_flats: bool = False
+) -> None:
+    lacking = [(wanted, there) for wanted in sets if (there := missing(context, wanted)) is not None]
+    wait_s = context.config.dark_capture.persistence_wait if after_flats else 0.0
+    fade_us = _fade_us(state, [wanted for wanted, _ in lacking]) if after_flats else None
+    for wanted, there in lacking:
+        phases.enter(Phase.DARKS)
+        if wanted.kind is FrameKind.BIAS:
+            _take_set(context, state, wanted, there, bias_plan, wait_s=wait_s)
+        elif _take_set(context, state, wanted, there, dark_plan, wait_s=wait_s, fade_us=fade_us) != GroupCode.NOT_DARK:
+            fade_us = None
+        wait_s = 0.0
 
 
-def _take_set(context: RunContext, state: State, wanted: WantedSet, there: Having, wait_s: float) -> None:
+def _fade_us(state: State, sets: Iterable[WantedSet]) -> int | None:
+    """Return the exposure in which a fading glow would show most; None where the dark current itself drifts."""
+    longest_us = max((s.exposure_us or 0 for s in sets if s.kind is FrameKind.DARK), default=0)
+    return None if state.temperature_c is None or longest_us == 0 else min(longest_us, LONGEST_FADE_US)
+
+
+def _take_set(
+    context: RunContext,
+    state: State,
+    wanted: WantedSet,
+    there: Having,
+    make: Callable[..., Plan[GroupOutcome]],
+    **after_flats: Any,
+) -> str | None:
+    """Take one set; return its code."""
     camera = exposure_state(context.config, state)
-    exposure_us = wanted.exposure_us or 0
     limits = base_limits(context.config)
 
     def plan(set_id: str, row: SetRow | None) -> Plan[GroupOutcome]:
-        make = bias_plan if wanted.kind is FrameKind.BIAS else dark_plan
         return make(
             camera,
-            exposure_us=exposure_us,
+            exposure_us=wanted.exposure_us or 0,
             count=wanted.count,
             have=0 if row is None else row.count,
-            darkness=_darkness_known(context, wanted),
+            darkness=dark_facts(context, wanted),
             limits=limits,
             set_id=set_id,
-            wait_s=wait_s,
+            **after_flats,
         )
 
-    context.take(wanted, there, plan)
-
-
-def _darkness_known(context: RunContext, wanted: WantedSet) -> Darkness:
-    if wanted.kind is FrameKind.BIAS:
-        return darkness(context)
-    bias_adu = _bias_level(context, wanted)
-    return darkness(context, bias_adu=bias_adu, rate_adu_s=_rate(context, wanted, bias_adu))
-
-
-def _bias_level(context: RunContext, wanted: WantedSet) -> float | None:
-    """Return the pedestal of these settings, from the newest bias set."""
-    match = context.match(_like(wanted, FrameKind.BIAS))
-    sets = [s for s in context.catalogue.sets(FrameKind.BIAS) if match.fits(s.key)]
-    return sets[0].mean_level_adu if sets else None
-
-
-def _rate(context: RunContext, wanted: WantedSet, bias_adu: float | None) -> float | None:
-    """Return the dark current in ADU/s, from earlier darks of these settings."""
-    if bias_adu is None:
-        return None
-    match = context.match(_like(wanted, FrameKind.DARK))
-    sets = [s for s in context.catalogue.sets(FrameKind.DARK) if match.fits(s.key)]
-    known = [
-        (s.exposure_us, s.mean_level_adu) for s in sets if s.exposure_us is not None and s.mean_level_adu is not None
-    ]
-    return dark_rate(bias_adu, known)
-
-
-def _like(wanted: WantedSet, kind: FrameKind) -> WantedSet:
-    return WantedSet(kind=kind, count=1, why=(), gain=wanted.gain, set_temp_c=wanted.set_temp_c)
+    return context.take(wanted, there, plan).code
 
 
 def _times(context: RunContext, flat_times: Iterable[int]) -> PlannedTimes:

@@ -1,5 +1,7 @@
 """Measuring the detector before flats: pedestal, saturation, gain; told, catalogued, and compared with MaxADU."""
 
+from typing import Any
+
 from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import Cover
 from calibration.plans.detector import Detector, measure_detector
@@ -41,16 +43,15 @@ def measured(context: RunContext, state: State) -> Detector:
     return detector
 
 
-def darkness(context: RunContext, *, bias_adu: float | None = None, rate_adu_s: float | None = None) -> Darkness:
-    """Return what makes it dark here, and what a dark may look like."""
+def darkness(context: RunContext, **known: Any) -> Darkness:
+    """Return what makes it dark here, and what is `known` of how a dark looks (other fields of `Darkness`)."""
     panel = context.session.panel_info
     closes = context.config.darkness == "cover" and panel is not None and panel.has_cover
     named = context.config.darkness.removeprefix("filter:") if context.config.darkness.startswith("filter:") else None
     return Darkness(
         cover=Cover.CLOSED if closes else Cover.LEAVE,
         filter=named or (context.opaque[0] if context.opaque else None),
-        bias_adu=bias_adu,
-        rate_adu_s=rate_adu_s,
+        **known,
     )
 
 

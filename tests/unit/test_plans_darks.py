@@ -20,24 +20,27 @@ from calibration.frames import (
     Purpose,
     Verdict,
 )
+from calibration.plans.afterglow import FRAMES
 from calibration.plans.bias import bias_plan
-from calibration.plans.dark import DarkUse, dark_exposures, dark_plan, dark_rate
-from calibration.plans.settings import Darkness, ExposureState, Plan
+from calibration.plans.dark import DarkUse, dark_exposures, dark_plan
+from calibration.plans.darkness import dark_rate, poor_rate_adu_s
+from calibration.plans.settings import Darkness, Earlier, ExposureState, Plan
 
 STATE = ExposureState(gain=100, offset=30, set_temp_c=-10.0)
-COVERED = Darkness(bias_adu=500.0, rate_adu_s=0.1, gradient_adu=15.0)
+COVERED = Darkness(bias_adu=500.0, rate_adu_s=0.1, bias_gradient_adu=1.0)
 S = 1_000_000
 
 Levels = Callable[[CaptureRequest], float]
 
 
 def frame(request: CaptureRequest, level: float, gradient: float = 1.0, refused_for: str | None = None) -> FrameResult:
-    """One frame, judged by the two limits that light breaks."""
+    """One frame, judged by the three limits that light breaks."""
     limits = request.limits
     codes = [refused_for] if refused_for else []
     if limits.pedestal_adu is not None and abs(level - limits.pedestal_adu) > (limits.pedestal_tolerance_adu or 0):
         codes.append(FrameCode.PEDESTAL_OFF)
-    if limits.gradient_adu is not None and gradient > limits.gradient_adu:
+    bright = limits.light_adu is not None and level > limits.light_adu
+    if bright or (limits.gradient_adu is not None and gradient > limits.gradient_adu):
         codes.append(FrameCode.LIGHT_LEAK)
     stats = FrameStats(
         level_adu=level,
@@ -97,9 +100,9 @@ def dark(**changes: object) -> Plan[GroupOutcome]:
     return dark_plan(STATE, **wanted)  # type: ignore[arg-type]
 
 
-def test_biases_are_asked_for_all_at_once_after_one_that_is_thrown_away() -> None:
+def test_biases_are_asked_for_at_once_after_one_that_is_thrown_away_and_one_that_is_judged() -> None:
     outcome, asked = drive(bias(), physics())
-    assert [(r.purpose, r.count) for r in asked] == [(Purpose.DISCARD, 1), (Purpose.KEEP, 40)]
+    assert [(r.purpose, r.count) for r in asked] == [(Purpose.DISCARD, 1), (Purpose.KEEP, 1), (Purpose.KEEP, 39)]
     assert outcome == GroupOutcome(status=GroupStatus.COMPLETE, accepted=40, refused=0, exposure_us=1000)
 
 
@@ -113,7 +116,7 @@ def test_every_request_carries_the_whole_state_and_the_dark() -> None:
 
 def test_a_resumed_set_takes_what_is_missing_and_a_complete_one_nothing() -> None:
     outcome, asked = drive(bias(have=33), physics())
-    assert asked[-1].count == 7
+    assert sum(r.count for r in asked if r.purpose is Purpose.KEEP) == 7
     assert outcome.accepted == 40
     outcome, asked = drive(bias(have=40), physics())
     assert not asked
@@ -129,7 +132,7 @@ def test_refused_frames_are_asked_for_again() -> None:
         return frame(request, 500.0, refused_for=FrameCode.TEMPERATURE_OFF if taken in (5, 9, 41) else None)
 
     outcome, asked = drive(bias(), take)
-    assert [r.count for r in asked if r.purpose is Purpose.KEEP] == [40, 2, 1]
+    assert [r.count for r in asked if r.purpose is Purpose.KEEP] == [1, 39, 2, 1]
     assert (outcome.status, outcome.accepted, outcome.refused) == (GroupStatus.COMPLETE, 40, 3)
     assert outcome.detail == "3 temperature_off"
 
@@ -171,8 +174,8 @@ def test_light_that_comes_during_the_first_two_exposures_is_not_linear_and_not_d
 
 
 def test_a_warm_sensor_of_unknown_dark_current_is_dark() -> None:
-    unknown = Darkness(bias_adu=500.0, max_excess_adu=6000.0, gradient_adu=15.0)
-    outcome, asked = drive(dark(darkness=unknown), physics(dark=40.0))
+    unknown = Darkness(bias_adu=500.0, bias_gradient_adu=1.0)
+    outcome, asked = drive(dark(darkness=unknown), physics(dark=0.9 * poor_rate_adu_s(-10.0)))
     assert outcome.status is GroupStatus.COMPLETE
     assert [(r.purpose, r.exposure_us, r.count) for r in asked] == [
         (Purpose.TEST, 5 * S, 1),
@@ -181,9 +184,53 @@ def test_a_warm_sensor_of_unknown_dark_current_is_dark() -> None:
     ]
 
 
-def test_no_sensor_has_a_tenth_of_its_range_of_dark_current() -> None:
-    unknown = Darkness(bias_adu=500.0, max_excess_adu=6000.0)
-    assert drive(dark(darkness=unknown), physics(dark=400.0))[0].code is GroupCode.NOT_DARK
+def test_a_constant_light_is_not_taken_for_dark_current_though_it_is_linear() -> None:
+    unknown = Darkness(bias_adu=500.0)
+    outcome, asked = drive(dark(darkness=unknown), physics(dark=1.5 * poor_rate_adu_s(-10.0)))
+    assert outcome.code is GroupCode.NOT_DARK
+    assert outcome.detail.startswith("2 ")
+    assert FrameCode.LIGHT_LEAK in outcome.detail
+    assert sum(r.count for r in asked) == 3
+
+
+def test_light_from_one_side_is_seen_by_its_gradient_before_its_level() -> None:
+    unknown = Darkness(bias_adu=500.0, bias_gradient_adu=1.0)
+    leak = 0.8 * poor_rate_adu_s(-10.0)
+    assert drive(dark(darkness=unknown), physics(dark=leak))[0].status is GroupStatus.COMPLETE
+    assert drive(dark(darkness=unknown), physics(dark=0.0, leak=leak))[0].code is GroupCode.NOT_DARK
+
+
+def test_a_warm_sensor_may_have_more_dark_current() -> None:
+    def take(request: CaptureRequest) -> FrameResult:
+        result = physics(dark=100.0)(request)
+        return replace(result, header=replace(result.header, ccd_temp_c=20.0))
+
+    warm = dark_plan(
+        replace(STATE, set_temp_c=None),
+        exposure_us=20 * S,
+        count=3,
+        darkness=Darkness(bias_adu=500.0),
+        limits=Limits(),
+        set_id="d",
+    )
+    assert drive(warm, take)[0].status is GroupStatus.COMPLETE
+
+
+@pytest.mark.parametrize(("leak", "status"), [(0.0, GroupStatus.COMPLETE), (0.4, GroupStatus.FAILED)])
+def test_a_leak_of_some_adu_is_seen_against_the_last_master(leak: float, status: GroupStatus) -> None:
+    known = Darkness(bias_adu=500.0, rate_adu_s=0.1 + leak, earlier=Earlier(gradient_adu=1.0, signal_adu=2.0))
+    outcome, asked = drive(dark(darkness=known), physics(leak=leak))
+    assert outcome.status is status
+    assert asked[0].limits.light_adu == 500.0 + 5.0 + 1.25 * 2.0
+    assert asked[0].limits.gradient_adu == 5.0 + 1.25
+
+
+def test_a_bias_with_a_gradient_that_the_last_master_lacks_costs_three_frames() -> None:
+    known = replace(COVERED, earlier=Earlier(gradient_adu=3.0))
+    assert drive(bias(darkness=known), physics())[0].status is GroupStatus.COMPLETE
+    outcome, asked = drive(bias(darkness=known, discard=0), lambda r: frame(r, 500.0, gradient=10.0))
+    assert (outcome.code, outcome.refused) == (GroupCode.NOT_DARK, 3)
+    assert len(asked) == 3
 
 
 def test_short_darks_need_no_second_exposure() -> None:
@@ -217,15 +264,53 @@ def test_a_first_frame_off_its_temperature_is_no_sign_of_light() -> None:
 
 
 def test_without_a_known_pedestal_only_the_gradient_is_judged() -> None:
-    outcome, asked = drive(dark(darkness=Darkness(gradient_adu=15.0)), physics(bias=777.0))
+    unknown = Darkness(bias_gradient_adu=1.0)
+    outcome, asked = drive(dark(darkness=unknown), physics(bias=777.0))
     assert outcome.status is GroupStatus.COMPLETE
     assert asked[0].limits.pedestal_adu is None
-    assert drive(dark(darkness=Darkness(gradient_adu=15.0)), physics(leak=5.0))[0].code is GroupCode.NOT_DARK
+    assert drive(dark(darkness=unknown), physics(leak=5.0))[0].code is GroupCode.NOT_DARK
 
 
-def test_the_waiting_after_flats_happens_once() -> None:
-    _, asked = drive(dark(wait_s=300.0), physics())
-    assert [r.wait_s for r in asked] == [300.0, 0.0]
+@pytest.mark.parametrize("rate", [0.1, None])
+@pytest.mark.parametrize("fade_us", [None, 20 * S])
+def test_the_waiting_after_flats_happens_once(rate: float | None, fade_us: int | None) -> None:
+    darkness = replace(COVERED, rate_adu_s=rate)
+    _, asked = drive(dark(wait_s=300.0, fade_us=fade_us, darkness=darkness), physics())
+    assert [r.wait_s for r in asked] == [300.0] + [0.0] * (len(asked) - 1)
+    _, asked = drive(dark(wait_s=300.0, darkness=darkness), physics(leak=200.0))
+    assert sum(r.wait_s for r in asked) == 300.0
+    _, asked = drive(bias(wait_s=300.0, discard=0), lambda r: frame(r, 500.0, refused_for=FrameCode.PARTIAL))
+    assert asked[0].wait_s == 300.0
+
+
+def test_frames_are_thrown_away_while_what_flats_left_behind_fades() -> None:
+    glow = 8.0
+
+    def take(request: CaptureRequest) -> FrameResult:
+        nonlocal glow
+        glow /= 2
+        return frame(request, 502.0 + glow)
+
+    outcome, asked = drive(dark(fade_us=20 * S), take)
+    looked = [r for r in asked if r.purpose is Purpose.TEST]
+    assert [r.exposure_us for r in looked] == [20 * S] * 4  # 4, 2, 1, 0.5 ADU
+    assert asked[len(looked)].purpose is Purpose.KEEP
+    assert outcome.status is GroupStatus.COMPLETE
+
+
+def test_a_glow_that_does_not_end_is_no_dark() -> None:
+    level = 900.0
+
+    def take(request: CaptureRequest) -> FrameResult:
+        nonlocal level
+        level -= 2.0
+        return frame(request, level)
+
+    outcome, asked = drive(dark(fade_us=20 * S), take)
+    assert (outcome.status, outcome.code) == (GroupStatus.FAILED, GroupCode.NOT_DARK)
+    assert "2.0 ADU a frame" in outcome.detail
+    assert len(asked) == FRAMES
+    assert {r.purpose for r in asked} == {Purpose.TEST}
 
 
 def test_dark_times_come_in_the_order_of_the_night_each_once() -> None:
@@ -263,3 +348,9 @@ def test_the_dark_current_is_told_by_earlier_darks_of_a_second_and_more() -> Non
     assert dark_rate(500.0, [(1000, 499.0), (5 * S, 501.0), (20 * S, 504.0)]) == pytest.approx(0.2)
     assert dark_rate(500.0, [(1000, 499.0)]) is None
     assert dark_rate(500.0, [(5 * S, 490.0)]) == 0.0
+
+
+def test_a_dark_of_a_second_does_not_tell_the_rate_of_five_minutes() -> None:
+    darks = [(1 * S, 501.0), (100 * S, 510.0)]  # one ADU of error in the first would be 300 in a long dark
+    assert dark_rate(500.0, darks, exposure_us=300 * S) == pytest.approx(0.1)
+    assert dark_rate(500.0, darks[:1], exposure_us=300 * S) is None

@@ -1,0 +1,105 @@
+"""How dark a dark frame must be: limits from the pedestal, the dark current, and the last good master.
+
+A leak that is constant grows with the exposure just as the dark current does, so two exposures alone never tell them
+apart. What does: no sensor makes more than a poor one at its temperature, the pedestal has its own gradient, and from
+the second night on the last master shows what is usual.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from statistics import median
+
+from calibration.frames import FrameStats, Limits
+from calibration.plans.settings import Darkness
+
+LINEARITY = 0.25
+"""Relative departure allowed from dark current in proportion to exposure, and from the last master."""
+USUAL_ADU = 5.0
+"""Difference from the last master that is always allowed."""
+POOR_ADU_S, POOR_DOUBLING_C, WARM_C = 20.0, 6.0, 30.0
+"""A poor sensor's dark current at 0 °C, and in how many degrees it doubles; the temperature where none is known."""
+RATE_REACH = 4
+"""A dark tells the rate of exposures up to so many times its own: the error of its level grows as much."""
+
+
+def poor_rate_adu_s(temperature_c: float | None) -> float:
+    """Return the most dark current that is believed of any sensor."""
+    return POOR_ADU_S * 2 ** ((WARM_C if temperature_c is None else temperature_c) / POOR_DOUBLING_C)
+
+
+def dark_rate(bias_adu: float, darks: Iterable[tuple[int, float]], *, exposure_us: int = 0) -> float | None:
+    """Return the dark current in ADU/s as earlier darks tell it; None where none is long enough.
+
+    Parameters
+    ----------
+    bias_adu : float
+    darks : iterable of (exposure_us, level_adu)
+        Those of at least a second count.
+    exposure_us : int
+        What the rate is for: darks of less than a quarter of it say too little.
+    """
+    least_us = max(1_000_000, exposure_us // RATE_REACH)
+    rates = [(level_adu - bias_adu) / (us / 1e6) for us, level_adu in darks if us >= least_us]
+    return max(0.0, median(rates)) if rates else None
+
+
+def dark_limits(limits: Limits, darkness: Darkness, exposure_us: int, temperature_c: float | None) -> Limits:
+    """Return limits that a frame of this exposure keeps in the dark; what the caller set already stays.
+
+    Parameters
+    ----------
+    limits : Limits
+    darkness : Darkness
+    exposure_us : int
+    temperature_c : float or None
+        Of the sensor.
+    """
+    believed_adu = poor_rate_adu_s(temperature_c) * exposure_us / 1e6
+    limits = replace(limits, gradient_adu=_gradient(limits, darkness, believed_adu))
+    if darkness.bias_adu is None:
+        return limits
+    tolerance, signal = darkness.bias_tolerance_adu, (darkness.rate_adu_s or 0.0) * exposure_us / 1e6
+    if limits.light_adu is None:
+        limits = replace(limits, light_adu=_light(darkness, darkness.bias_adu, believed_adu))
+    if limits.pedestal_adu is not None:
+        return limits
+    if darkness.rate_adu_s is None:
+        tolerance += believed_adu  # no dark current is known: the frame may be anything from none to that
+    return replace(
+        limits, pedestal_adu=darkness.bias_adu + signal, pedestal_tolerance_adu=tolerance + LINEARITY * signal
+    )
+
+
+def bias_limits(limits: Limits, darkness: Darkness) -> Limits:
+    """Return limits that a bias keeps in the dark: the gradient of the last master."""
+    return replace(limits, gradient_adu=_gradient(limits, darkness, 0.0))
+
+
+def learnt(darkness: Darkness, stats: FrameStats, exposure_us: int, temperature_c: float | None) -> Darkness:
+    """Return what a short dark teaches of the dark current; one that is lit itself teaches that none is expected."""
+    limits = dark_limits(Limits(), darkness, exposure_us, temperature_c)
+    lit = limits.light_adu is not None and stats.level_adu > limits.light_adu
+    lit = lit or (limits.gradient_adu is not None and stats.gradient_adu > limits.gradient_adu)
+    excess = max(0.0, stats.level_adu - (darkness.bias_adu or 0.0))
+    # levels are whole steps of the converter: four times their rounding is no departure from linearity
+    tolerance = darkness.bias_tolerance_adu + 2 * stats.step_adu
+    return replace(darkness, rate_adu_s=0.0 if lit else excess / (exposure_us / 1e6), bias_tolerance_adu=tolerance)
+
+
+def _light(darkness: Darkness, bias_adu: float, believed_adu: float) -> float:
+    """Return the level above which a frame is lit."""
+    earlier = darkness.earlier
+    if earlier is not None and earlier.signal_adu is not None:
+        return bias_adu + USUAL_ADU + (1 + LINEARITY) * max(0.0, earlier.signal_adu)
+    return bias_adu + darkness.bias_tolerance_adu + believed_adu
+
+
+def _gradient(limits: Limits, darkness: Darkness, believed_adu: float) -> float | None:
+    """Return the gradient allowed: the last master's, else the pedestal's own and a poor sensor's glow."""
+    if limits.gradient_adu is not None:
+        return limits.gradient_adu
+    if darkness.earlier is not None:
+        return USUAL_ADU + (1 + LINEARITY) * darkness.earlier.gradient_adu
+    if darkness.bias_gradient_adu is None:
+        return None
+    return darkness.bias_gradient_adu + darkness.bias_tolerance_adu + believed_adu / 2

@@ -1,0 +1,102 @@
+"""What is known of the dark before a set is taken: pedestal, its gradient, dark current, and the last master."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from calibration.frames import FrameKind
+from calibration.plans.darkness import dark_rate
+from calibration.plans.sequence import WantedSet
+from calibration.plans.settings import Darkness, Earlier
+from calibration.stats import measure
+from services.errors import StorageError
+from services.storage.fits import read_pixels
+from services.storage.rows import USABLE, MasterRow, SetRow
+from services.workflow.context import RunContext
+from services.workflow.detector import darkness
+
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def dark_facts(context: RunContext, wanted: WantedSet) -> Darkness:
+    """Return what makes it dark, and all that is known of how dark the frames of a set must be.
+
+    With `--fresh` the last master is not looked at: so a camera that was changed for good gets its new library.
+    """
+    earlier = None if context.options.fresh else _earlier(context, wanted)
+    if wanted.kind is FrameKind.BIAS:
+        return darkness(context, earlier=earlier)
+    biases = _sets(context, wanted, FrameKind.BIAS)
+    bias_adu = biases[0].mean_level_adu if biases else None
+    return darkness(
+        context,
+        bias_adu=bias_adu,
+        bias_gradient_adu=_gradient(context, biases[0]) if biases else None,
+        rate_adu_s=_rate(context, wanted, bias_adu, earlier),
+        earlier=earlier,
+    )
+
+
+def _sets(context: RunContext, wanted: WantedSet, kind: FrameKind) -> list[SetRow]:
+    """Return the catalogued sets of a kind with the same settings, of any exposure, the newest first."""
+    match = context.match(_like(wanted, kind))
+    return [s for s in context.catalogue.sets(kind) if match.fits(s.key)]
+
+
+def _like(wanted: WantedSet, kind: FrameKind) -> WantedSet:
+    return WantedSet(kind=kind, count=1, why=(), gain=wanted.gain, set_temp_c=wanted.set_temp_c)
+
+
+def _rate(context: RunContext, wanted: WantedSet, bias_adu: float | None, earlier: Earlier | None) -> float | None:
+    """Return the dark current in ADU/s: from earlier darks that are long enough, else from the last master."""
+    if bias_adu is None or wanted.exposure_us is None:
+        return None
+    sets = _sets(context, wanted, FrameKind.DARK)
+    known = [
+        (s.exposure_us, s.mean_level_adu) for s in sets if s.exposure_us is not None and s.mean_level_adu is not None
+    ]
+    rate = dark_rate(bias_adu, known, exposure_us=wanted.exposure_us)
+    if rate is None and earlier is not None and earlier.signal_adu is not None and wanted.exposure_us:
+        return max(0.0, earlier.signal_adu) / (wanted.exposure_us / 1e6)
+    return rate
+
+
+def _gradient(context: RunContext, biases: SetRow) -> float | None:
+    """Return the gradient of a bias set, from its newest frame; None when that cannot be read."""
+    frames = context.catalogue.frames(set_id=biases.set_id)
+    return _gradient_of(context.layout.absolute(frames[-1].path)) if frames else None
+
+
+@lru_cache(maxsize=8)
+def _gradient_of(path: Path) -> float | None:
+    try:
+        pixels = read_pixels(path)
+    except StorageError:
+        return None
+    return measure(pixels, saturation_adu=None, bayer=False, mid_at=_ANY_TIME).gradient_adu
+
+
+def _earlier(context: RunContext, wanted: WantedSet) -> Earlier | None:
+    """Return what the newest master of the same exposure and settings shows."""
+    master = _newest(context, wanted)
+    gradient_adu = None if master is None else master.statistics.get("gradient_adu")
+    if master is None or gradient_adu is None:
+        return None
+    signal_adu = None
+    if wanted.kind is FrameKind.DARK:
+        bias = _newest(context, _like(wanted, FrameKind.BIAS), night=master.night)
+        signal_adu = None if bias is None else _difference(master, bias)
+    return Earlier(gradient_adu=gradient_adu, signal_adu=signal_adu)
+
+
+def _difference(dark: MasterRow, bias: MasterRow) -> float | None:
+    levels = dark.statistics.get("level_adu"), bias.statistics.get("level_adu")
+    return None if levels[0] is None or levels[1] is None else levels[0] - levels[1]
+
+
+def _newest(context: RunContext, wanted: WantedSet, night: str | None = None) -> MasterRow | None:
+    match = context.match(wanted)
+    for row in context.catalogue.masters(kind=wanted.kind):
+        if row.status in USABLE and match.fits(row.key) and night in {None, row.night}:
+            return row
+    return None
