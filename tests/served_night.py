@@ -185,8 +185,8 @@ class ServedNight:
 
     @property
     def exposures(self) -> list[float]:
-        """Durations of all exposures so far, s."""
-        return [record.conditions.exposure_s for record in self.observatory.records()]
+        """Durations of all exposures so far that gave a frame, s."""
+        return [round(record.conditions.exposure_s, 6) for record in self.observatory.records()]
 
     def _read(self, device: str, member: str) -> Any:
         found = getattr(self.observatory, device)
