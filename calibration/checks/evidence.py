@@ -57,17 +57,14 @@ class Evidence:
 
     @property
     def is_flooded(self) -> bool:
-        """Whether all pixels are at the end of a converter: light does that as well as a broken readout.
+        """Whether the middle of the frame is at the end of a converter: light does that as well as a broken readout.
 
         Such a value is a row of ones, at least eight, with zeros behind it where the data are shifted.
         """
-        value = int(self.stats.min_adu)
+        value = int(self.stats.max_adu)
         step = value & -value
-        return (
-            self.stats.min_adu == self.stats.max_adu
-            and value >= 255 * step > 0
-            and (value // step + 1).bit_count() == 1
-        )
+        clipped = self.stats.sigma_adu == 0 and self.stats.level_adu == value
+        return clipped and value >= 255 * step > 0 and (value // step + 1).bit_count() == 1
 
     @property
     def pair_sigma_adu(self) -> float | None:

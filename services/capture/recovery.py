@@ -135,7 +135,8 @@ class BadFrames:
         """Take one result in."""
         codes = {v.code for v in result.verdicts if v.refuses}
         self._stale = self._stale + 1 if codes & _STALE else 0
-        self._damaged = self._damaged + 1 if codes & _DAMAGED else 0
+        damaged = bool(codes & _DAMAGED) and FrameCode.LIGHT_LEAK not in codes  # flooded with light is no damage
+        self._damaged = self._damaged + 1 if damaged else 0
 
     @property
     def complaint(self) -> str | None:

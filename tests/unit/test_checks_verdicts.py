@@ -96,6 +96,8 @@ def test_a_dark_at_the_end_of_its_converter_may_be_flooded_with_light(level):
     full = replace(STATS, sigma_adu=0.0, level_adu=level, min_adu=level, max_adu=level, constant_rows=2000)
     asked = request(pedestal_adu=50, pedestal_tolerance_adu=10)
     assert {"constant", "pedestal_off"} <= codes(full, asked=asked)
+    dark_edge = replace(full, min_adu=0.3 * level)
+    assert {"constant", "light_leak"} <= codes(dark_edge, asked=request(light_adu=100))
 
 
 def test_saturated_test_flat_is_no_fault_of_the_camera():
