@@ -39,6 +39,11 @@ def test_second_run_takes_nothing_and_says_so(night):
     assert again.returncode == 0
     assert "nothing to take" in again.stdout
     assert {p: p.stat().st_mtime_ns for p in night.root.rglob("*.fits")} == before
+    report = night.report()
+    assert {g["status"] for g in report["groups"]} == {"there"}
+    assert {m["outcome"] for m in report["masters"]} == {"kept"}
+    assert report["totals"]["taken"] == 0
+    assert report["totals"]["there"] == len(night.frames())
 
 
 def test_fresh_takes_everything_anew(night):
