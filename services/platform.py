@@ -5,8 +5,10 @@ Folder fsync, renaming without replacing, positioned reads and writes, read-ahea
 identity, numba's cache. A call that a system lacks does nothing there, and its docstring says why that is right.
 """
 
+import atexit
 import errno
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -192,16 +194,37 @@ def machine_folder() -> Path:
     return folder
 
 
-def prepare_numba_cache(folder: Path) -> None:
-    """Let compiled kernels be kept in `folder` when the package's own folder cannot be written.
+def prepare_numba_cache(folder: Path | None = None) -> None:
+    """Let compiled kernels be kept in `folder` when the package's own folders cannot be written.
 
-    numba reads the setting when it is first imported: to be called before that. A setting of the user's stands.
+    numba reads the setting when kernels are imported: to be called before that. A setting of the user's stands.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        By default the user's cache; where that cannot be written either (a service without a home), a folder of this
+        process, for numba would rather fail than compile without keeping the result.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1] / "calibration"
     if "NUMBA_CACHE_DIR" in os.environ or os.access(package, os.W_OK):
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder or _user_cache() / "nightcal" / "kernels"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        writable = os.access(folder, os.W_OK)
+    except (OSError, RuntimeError):
+        writable = False
+    if not writable:
+        folder = Path(tempfile.mkdtemp(prefix="nightcal-kernels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
+
+
+def _user_cache() -> Path:
+    """Return where programs of this user keep what may be deleted at any time."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or tempfile.gettempdir())
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~")) / ".cache")  # noqa: PTH111 - never raises
 
 
 if sys.platform != "win32":

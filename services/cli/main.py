@@ -180,6 +180,14 @@ def archive(
     return pack(config, simulator=simulator, dry_run=dry_run)
 
 
+@app.command("warm-up")
+def warm_up() -> int:
+    """Compile the fast loops now; else the first run does it while the camera cools."""
+    from services.cli.warm_up import warm_up as compile_all
+
+    return compile_all()
+
+
 @catalogue_app.command("rebuild")
 def catalogue_rebuild(config: ConfigFile = None, simulator: Simulator = False) -> int:
     """Rebuild the index from the headers of the files: they are the truth."""

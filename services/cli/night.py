@@ -69,8 +69,9 @@ def chosen_step(step: StepChoice | None, only: Sequence[StepChoice]) -> StepChoi
 def execute(request: Request) -> int:
     """Load, run, tell how it ended; return the exit code."""
     from services.config import load, simulated
-    from services.platform import install_signal_handlers
+    from services.platform import install_signal_handlers, prepare_numba_cache
 
+    prepare_numba_cache()
     loaded = load(request.config or default_config(), overrides=request.overrides)
     if request.simulator:
         loaded = simulated(loaded)

@@ -22,6 +22,9 @@ def run_step(step: Step, loaded: LoadedConfig, camera: Camera | None = None) -> 
     RunResult
         `exit_code` 0 when all is done; `code` and `detail` say what stopped it.
     """
+    from services.platform import prepare_numba_cache
+
+    prepare_numba_cache()
     from services.workflow.run import run
 
     return run(loaded, RunOptions(steps=(step,), camera=camera), threading.Event())

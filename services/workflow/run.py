@@ -35,6 +35,7 @@ from services.workflow.dry_run import dry_run
 from services.workflow.hooks import call_hook
 from services.workflow.masters import build_masters
 from services.workflow.options import RunOptions, RunResult, Step
+from services.workflow.warm_up import warm_up_beside
 
 log = structlog.get_logger(__name__)
 
@@ -179,6 +180,7 @@ class _Run:
         if self._ending.code is None:
             self._ending.guard(lambda: call_hook(self._loaded.config.hooks, "before_run", events))
         if observatory is not None and self._ending.code is None:
+            warm_up_beside(self._wake)
             self._ending.guard(lambda: capture(observatory, self._place, self._options, self._tally))
         if Step.MASTERS in self._options.steps and self._ending.code not in _NO_MASTERS_AFTER:
             self._ending.guard(self._masters)

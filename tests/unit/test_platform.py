@@ -135,9 +135,23 @@ def test_compiled_kernels_are_kept_elsewhere_when_the_package_cannot_be_written(
     monkeypatch.setattr(os, "access", lambda *_: True)
     platform.prepare_numba_cache(tmp_path / "cache")
     assert "NUMBA_CACHE_DIR" not in os.environ
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path).is_relative_to(tmp_path))
     platform.prepare_numba_cache(tmp_path / "cache")
     assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / "cache")
     assert (tmp_path / "cache").is_dir()
     platform.prepare_numba_cache(tmp_path / "other")
     assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / "cache"), "a setting that is there stands"
+
+
+def test_kernels_of_a_service_without_a_home_are_kept_for_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "below"))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "file" / "below"))
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    platform.prepare_numba_cache()
+    folder = Path(os.environ["NUMBA_CACHE_DIR"])
+    assert folder.is_dir()
+    folder.rmdir()

@@ -1,0 +1,92 @@
+"""Compiling before it is waited for: every compiled loop of capture and combining, called once on a few pixels.
+
+What is compiled is kept on disk (`platform.prepare_numba_cache`): only the first run on a machine, and the first after
+an update, compiles at all. A run does it in a thread while the camera cools and never waits for it: whoever needs a
+loop before its turn compiles it himself.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_SHAPE = (4, 300)  # more than one tile of the combining kernels
+_FRAMES = 6
+_AT = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def warm_up(wake: threading.Event | None = None) -> None:
+    """Compile everything, or load what was compiled before: what the first frame needs first.
+
+    Parameters
+    ----------
+    wake : threading.Event, optional
+        Ends it between two loops.
+    """
+    for part in (_measuring, _writing, _reading, _combining, _combining_flats, _combining_floats):
+        if wake is not None and wake.is_set():
+            return
+        part()
+
+
+def warm_up_beside(wake: threading.Event | None = None) -> threading.Thread:
+    """Do it in a thread of its own; a failure is logged, for it will show again where it matters."""
+    thread = threading.Thread(target=_quietly, args=(lambda: warm_up(wake),), name="nightcal-warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _quietly(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except Exception:
+        log.exception("warm_up.failed")
+
+
+def _frames() -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+    rng = np.random.default_rng(1)
+    return rng.integers(400, 600, (_FRAMES, *_SHAPE), dtype=np.uint16)
+
+
+def _measuring() -> None:
+    from calibration.stats import compare, measure
+
+    a, b, *_ = _frames()
+    for bayer in (False, True):
+        measure(a, saturation_adu=65_535.0, bayer=bayer, mid_at=_AT)
+        compare(a, b, bayer=bayer)
+
+
+def _writing() -> None:
+    from services.storage.pixels import encode_summed
+
+    flat = _frames().reshape(-1)
+    encode_summed(flat, np.empty_like(flat))
+
+
+def _reading() -> None:
+    from calibration.combine.kernels import decode_u16
+
+    decode_u16(_frames().reshape(-1))
+
+
+def _combining() -> None:
+    from calibration.combine import Recipe, combine_band
+
+    combine_band(_frames(), Recipe())
+
+
+def _combining_flats() -> None:
+    from calibration.combine import Recipe, combine_band
+
+    combine_band(_frames(), Recipe(), scale=np.ones(_FRAMES, np.float32), dark=np.zeros(_SHAPE, np.float32))
+
+
+def _combining_floats() -> None:
+    from calibration.combine import Recipe, combine_band
+
+    combine_band(_frames().astype(np.float32), Recipe())
