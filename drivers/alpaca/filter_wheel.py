@@ -121,8 +121,8 @@ class AlpacaFilterWheel:
         deadline = Deadline(self._clock, self._timeout_s, real_s=self._wire.timeouts.real_s)
         while (found := self.position()) != target:
             if deadline.over:
-                shown = "still moves" if found is None else f"stands at {found}"
-                detail = f"it {shown} {self._timeout_s:g} s after being sent to {target}"
+                shown = "still moves" if found is None else f"stands at position {found}"
+                detail = f"it {shown}, {self._timeout_s:g} s after it was sent to {target}"
                 raise FilterFailed(device=self._wire.label, detail=detail)
             self._rest(0.25, wake)
         self._rest(self._settle_s, wake)

@@ -158,14 +158,17 @@ class Runner:
         self._lead_s = lead_s
 
     def _hold(self, request: CaptureRequest, reached: Reached, line: "_Line") -> Reached:
-        """Mend what the last frames complained of before the next is taken: an ill link, a sensor off its set-point."""
+        """Mend what the last frames complained of before the next is taken, and see that the filter is still there.
+
+        Complaints are of an ill link, and of a sensor off its set-point.
+        """
         complaint = self._bad.complaint
         if complaint is not None:
             self._bad.forget()
             self._recovery.restore(DeviceLost(device=self._camera.info.name, detail=complaint))
         if line.take_temperature_off():
-            return self._state.reach(replace(request, wait_s=0.0))
-        return reached
+            reached = self._state.reach(replace(request, wait_s=0.0))
+        return self._state.confirm(request, reached)
 
     # --- one exposure -----------------------------------------------------------------------------------------------
 

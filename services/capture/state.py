@@ -12,7 +12,16 @@ from calibration.errors import GroupCode
 from calibration.frames import CaptureRequest, Cover, FrameKind
 from drivers.base import Camera, CameraSettings, FilterWheel, PanelState
 from drivers.clock import Clock
-from drivers.errors import CameraBusy, Cancelled, DeviceLost, DriverError, NotOffered, Refused, SettingRefused
+from drivers.errors import (
+    CameraBusy,
+    Cancelled,
+    DeviceLost,
+    DriverError,
+    FilterFailed,
+    NotOffered,
+    Refused,
+    SettingRefused,
+)
 from services.capture.cooling import Cooled, Thermostat
 from services.capture.failures import GroupFailed
 from services.capture.panel import RECONNECTS_S, Light
@@ -140,6 +149,17 @@ class StateKeeper:
             self._interlock.check()
         return Reached(settings=settings, filter=name, panel=panel, cooled=cooled)
 
+    def confirm(self, request: CaptureRequest, reached: Reached) -> Reached:
+        """Read the wheel once more before a flat; one that has slipped, or was turned by others, is turned back."""
+        if self._wheel is None or request.kind is not FrameKind.FLAT:
+            return reached
+        try:
+            there = self._wheel.current() == reached.filter
+        except DriverError as error:  # `reach` deals with it
+            log.warning("filter.not_read", detail=str(error))
+            there = False
+        return reached if there else self.reach(replace(request, wait_s=0.0))
+
     @property
     def is_known(self) -> bool:
         """Whether the camera is in the state that was reached last; False when it was away since."""
@@ -169,10 +189,22 @@ class StateKeeper:
         return name
 
     def _select(self, wheel: FilterWheel, wanted: str | None) -> str | None:
+        """Select a filter; a wheel that ended beside it is sent once more."""
+        try:
+            return self._turn(wheel, wanted)
+        except FilterFailed as error:
+            log.warning("filter.retried", detail=str(error))
+        try:
+            return self._turn(wheel, wanted)
+        except FilterFailed as error:
+            raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
+
+    def _turn(self, wheel: FilterWheel, wanted: str | None) -> str | None:
         lost = False
         for delay_s in (*RECONNECTS_S, None):
             try:
                 now = wheel.current()
+                self._notice_slip(now)
                 name = now if wanted in {None, now} else wheel.select(wanted or "", self._interlock.wake)
             except Cancelled:
                 self._interlock.check()
@@ -187,6 +219,8 @@ class StateKeeper:
                     # the whole server may be gone: then all wait as long as the camera is worth
                     self._recovery.call(self._camera.state)
                 self._reconnect_wheel(wheel, error, delay_s)
+            except FilterFailed:
+                raise
             except DriverError as error:
                 raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
             else:
@@ -194,6 +228,14 @@ class StateKeeper:
                     self._events.emit(EventName.DEVICE_RESTORED, device="filter wheel")
                 return name
         raise AssertionError("the last attempt raises")  # pragma: no cover
+
+    def _notice_slip(self, now: str | None) -> None:
+        if self._filter is None or now == self._filter:
+            return
+        detail = f"the wheel stands at {now or 'no filter'}, we left it at {self._filter}"
+        self._filter = now
+        self._events.emit(EventName.WARNING_RAISED, code=GroupCode.FILTER_FAILED.value, detail=detail)
+        log.warning("filter.slipped", detail=detail)
 
     def _reconnect_wheel(self, wheel: FilterWheel, error: DeviceLost, delay_s: float | None) -> None:
         if delay_s is None:

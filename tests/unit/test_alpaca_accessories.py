@@ -93,7 +93,9 @@ def test_homing_for_17_seconds_is_waited_for(
     assert clock.monotonic() >= 17
 
 
-@pytest.mark.parametrize(("polls", "miss", "words"), [(10_000, 0, "still moves 30 s"), (1, 1, "stands at 2 30 s")])
+@pytest.mark.parametrize(
+    ("polls", "miss", "words"), [(10_000, 0, "still moves, 30 s"), (1, 1, "stands at position 2, 30 s")]
+)
 def test_a_wheel_that_does_not_get_there_fails(
     filters: AlpacaFilterWheel, wheel: Wheel, polls: int, miss: int, words: str
 ) -> None:
