@@ -14,7 +14,7 @@ from calibration.plans.exposure_search import SearchFailed, search
 from calibration.plans.lamp import Steadiness, settle
 from calibration.plans.rates import SATURATED_FRACTION
 from calibration.plans.reach import Setting
-from calibration.plans.retake import reasons, refusal_codes
+from calibration.plans.retake import given_up, reasons, refusal_codes
 from calibration.plans.settings import (
     ExposureState,
     FlatSetBegun,
@@ -24,7 +24,6 @@ from calibration.plans.settings import (
     PanelSettings,
     Plan,
     outcome,
-    refusals_allowed,
     silent,
 )
 
@@ -133,12 +132,11 @@ class _Series:
 
     def run(self) -> Plan[_Failure | None]:
         """Take what is missing, following the lamp."""
-        allowed = refusals_allowed(self.task.settings.num_flats)
         moves = 0
         while self.missing > 0:
             answer = yield self._request(Purpose.KEEP, count=min(BATCH, self.missing))
             self._count(answer)
-            if self.missing > 0 and self.refused > allowed:
+            if self.missing > 0 and given_up(self.results, self.refused, self.task.settings.num_flats):
                 return _Failure(self._why(), reasons(self.results))
             if self.missing > 0 and self._drifted(answer):
                 moves += 1

@@ -4,13 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from calibration.errors import FrameCode, GroupCode
-from calibration.frames import CaptureRequest, FrameResult
+from calibration.frames import CaptureRequest, FrameKind, FrameResult
 from calibration.plans.settings import Plan, refusals_allowed
 
-LIGHT_CODES = frozenset({FrameCode.LIGHT_LEAK, FrameCode.PEDESTAL_OFF})
-"""Refusals that light on a dark frame causes."""
 FRAMES_TO_JUDGE = 3
-"""After so many frames that light spoiled, one after the other, it is `not_dark`."""
+"""After so many suspect frames, one after the other, a dark set is given up: `not_dark` or `setting_refused`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,42 +45,60 @@ def take(request: CaptureRequest, wanted: int, *, refused: int = 0) -> Plan[Take
     Returns
     -------
     Taken
-        `code` is `too_many_refused`, or `not_dark` where light explains most of the refusals.
+        `code` is `too_many_refused`, or what most of the refused frames are suspected of.
     """
-    allowed = refusals_allowed(max(wanted, request.count))
+    count = max(wanted, request.count)
     results: tuple[FrameResult, ...] = ()
     accepted = spoiled = 0
-    while accepted < wanted and refused <= allowed and spoiled < FRAMES_TO_JUDGE:
+    while accepted < wanted and spoiled < FRAMES_TO_JUDGE and not given_up(results, refused, count):
         answer = yield replace(request, count=wanted - accepted)
         good = sum(r.accepted for r in answer)
         accepted += good
         # an answer without any frame is counted as a refusal, or a dead camera would be asked for ever
         refused += len(answer) - good or (0 if good else 1)
         results += answer
-        spoiled = (0 if good else spoiled) + bool(LIGHT_CODES & refusal_codes(answer[-1:]).keys())
+        spoiled = (0 if good else spoiled) + any(suspicion(r) is not None for r in answer[-1:])
     code = None if accepted >= wanted else _why(results)
     return Taken(accepted=accepted, refused=refused, code=code, results=results)
 
 
 def take_first(request: CaptureRequest, tries: int = FRAMES_TO_JUDGE) -> Plan[Taken]:
-    """Take one good frame of a dark set, giving up as `not_dark` after `tries` that light spoiled.
+    """Take one good frame of a dark set, giving up after `tries` that are suspected of the same.
 
     Only the first of them waits.
     """
-    allowed = refusals_allowed(request.count)
     results: tuple[FrameResult, ...] = ()
-    refused = spoiled = 0
-    while refused <= allowed:
+    refused = 0
+    suspected: Counter[GroupCode] = Counter()
+    while not given_up(results, refused, request.count):
         answer = yield replace(request, count=1)
         request = replace(request, wait_s=0.0)
         results += answer
         if any(r.accepted for r in answer):
             return Taken(accepted=1, refused=refused, code=None, results=results)
         refused += 1
-        spoiled += bool(LIGHT_CODES & refusal_codes(answer).keys())
-        if spoiled >= tries:
-            return Taken(accepted=0, refused=refused, code=GroupCode.NOT_DARK, results=results)
+        suspected += Counter(code for r in answer if (code := suspicion(r)) is not None)
+        if suspected.total() >= tries:
+            return Taken(accepted=0, refused=refused, code=suspected.most_common(1)[0][0], results=results)
     return Taken(accepted=0, refused=refused, code=GroupCode.TOO_MANY_REFUSED, results=results)
+
+
+def suspicion(result: FrameResult) -> GroupCode | None:
+    """Return what a refused dark frame speaks for: light (`not_dark`), a setting not kept, or neither.
+
+    Light makes frames brighter; another gain or offset moves the pedestal either way, and of a bias, whose exposure is
+    too short for stray light, nearly nothing else does.
+    """
+    codes = refusal_codes((result,)).keys()
+    if FrameCode.LIGHT_LEAK in codes:
+        return GroupCode.NOT_DARK
+    if FrameCode.PEDESTAL_OFF not in codes:
+        return None
+    expected = result.request.limits.pedestal_adu
+    if expected is None or FrameCode.CONSTANT in codes:
+        return GroupCode.NOT_DARK
+    brighter = result.stats.level_adu > expected
+    return GroupCode.NOT_DARK if brighter and result.request.kind is FrameKind.DARK else GroupCode.SETTING_REFUSED
 
 
 def refusal_codes(results: tuple[FrameResult, ...]) -> Counter[str]:
@@ -95,7 +111,18 @@ def reasons(results: tuple[FrameResult, ...]) -> str:
     return ", ".join(f"{n} {code}" for code, n in refusal_codes(results).most_common())
 
 
+def given_up(results: tuple[FrameResult, ...], refused: int, count: int) -> bool:
+    """Return whether a set of `count` frames has had its refusals: max(3, N/2) in all, max(3, N/5) by temperature.
+
+    A sensor that leaves its set-point in a fifth of the frames is not held there: the others are not to be had either.
+    """
+    warm = refusal_codes(results)[FrameCode.TEMPERATURE_OFF]
+    return refused > refusals_allowed(count) or warm > max(3, count // 5)
+
+
 def _why(results: tuple[FrameResult, ...]) -> GroupCode:
-    codes = refusal_codes(results)
-    light = sum(n for code, n in codes.items() if code in LIGHT_CODES)
-    return GroupCode.NOT_DARK if 2 * light > sum(codes.values()) else GroupCode.TOO_MANY_REFUSED
+    suspected = Counter(suspicion(r) for r in results if not r.accepted)
+    for code, number in suspected.most_common(1):
+        if code is not None and 2 * number > suspected.total():
+            return code
+    return GroupCode.TOO_MANY_REFUSED

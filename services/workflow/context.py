@@ -9,6 +9,7 @@ from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Plan
 from drivers.base import CameraSettings
 from drivers.clock import Clock
+from services.capture.acquisition import mode_name
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
 from services.config.models import Config
@@ -38,8 +39,9 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """Groups and masters that did not end complete."""
-        return sum(o.status is not GroupStatus.COMPLETE for _, o in self.outcomes) + self.masters_failed
+        """Groups and masters that did not end complete; of a group tried again the last end counts."""
+        last = {_identity(wanted): outcome for wanted, outcome in self.outcomes}
+        return sum(o.status is not GroupStatus.COMPLETE for o in last.values()) + self.masters_failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +72,11 @@ class RunContext:
     opaque: tuple[str, ...]
     warned: set[tuple[str, str]] = field(default_factory=set)
 
-    def warn(self, code: str, detail: str) -> None:
-        """Tell a warning once a run."""
-        if (code, detail) not in self.warned:
-            self.warned.add((code, detail))
+    def warn(self, code: str, detail: str, *, once: bool = False) -> None:
+        """Tell a warning once a run; with `once` no other detail of the same code either."""
+        key = (code, "" if once else detail)
+        if key not in self.warned:
+            self.warned.add(key)
             self.events.emit(EventName.WARNING_RAISED, code=code, detail=detail)
 
     def foresee(self, sets: Iterable[WantedSet]) -> None:
@@ -91,7 +94,15 @@ class RunContext:
 
     def match(self, wanted: WantedSet) -> Match:
         """Return what a catalogued set must have to serve a wanted one, as the camera is set or will be."""
-        return match_of(self.config, wanted, camera=self.camera, found=self.session.settings)
+        match = match_of(self.config, wanted, camera=self.camera, found=self.session.settings)
+        return replace(match, readout_mode=self._mode())
+
+    def _mode(self) -> str | None:
+        """Return the readout mode as headers name it: the one configured, by number or in any case, or as found."""
+        named, info = self.config.camera.active.readout_mode, self.session.camera_info
+        if isinstance(named, str):
+            return next((mode for mode in info.readout_modes if mode.casefold() == named.strip().casefold()), named)
+        return mode_name(info, self.session.settings.readout_mode if named is None else named)
 
     def having(self, wanted: WantedSet) -> Having:
         """Return what there is of a wanted set."""

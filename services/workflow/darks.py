@@ -1,10 +1,11 @@
 """The biases and darks of one state: biases first, then the times of the flats just taken, science times, factors."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from calibration.errors import GroupCode
-from calibration.frames import FrameKind, GroupOutcome, us
+from calibration.frames import FrameKind, GroupOutcome, Limits, us
 from calibration.plans.bias import bias_plan
 from calibration.plans.dark import DarkTimes as PlannedTimes
 from calibration.plans.dark import dark_plan
@@ -24,6 +25,7 @@ from services.workflow.dark_facts import dark_facts
 from services.workflow.flats import flat_times_us
 from services.workflow.have import Having
 from services.workflow.options import DarkTimes, Step
+from services.workflow.pedestal import usual_pedestal
 from services.workflow.phases import Phase, Phases
 
 ASSUMED_FLAT_US = 1_000_000
@@ -89,7 +91,7 @@ def _take_set(
 ) -> str | None:
     """Take one set; return its code."""
     camera = exposure_state(context.config, state)
-    limits = base_limits(context.config)
+    limits = _limits(context, wanted)
 
     def plan(set_id: str, row: SetRow | None) -> Plan[GroupOutcome]:
         return make(
@@ -104,6 +106,14 @@ def _take_set(
         )
 
     return context.take(wanted, there, plan).code
+
+
+def _limits(context: RunContext, wanted: WantedSet) -> Limits:
+    limits = base_limits(context.config)
+    if wanted.kind is not FrameKind.BIAS:
+        return limits
+    usual = usual_pedestal(context, gain=wanted.gain, set_temp_c=wanted.set_temp_c)
+    return limits if usual is None else replace(limits, pedestal_adu=usual[0], pedestal_tolerance_adu=usual[1])
 
 
 def _times(context: RunContext, flat_times: Iterable[int]) -> PlannedTimes:

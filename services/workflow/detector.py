@@ -19,6 +19,7 @@ from services.workflow.campaign import (
     saturating_lamp,
 )
 from services.workflow.context import RunContext
+from services.workflow.pedestal import usual_pedestal
 
 
 def measured(context: RunContext, state: State) -> Detector:
@@ -27,7 +28,7 @@ def measured(context: RunContext, state: State) -> Detector:
     Raises
     ------
     GroupFailed
-        The frames for it cannot be had.
+        The frames for it cannot be had, or the pedestal is not that of earlier nights.
     """
     config, session = context.config, context.session
     panel = panel_settings(config.flat_panel, session.panel_info) if config.flat_capture.source == "panel" else None
@@ -40,6 +41,7 @@ def measured(context: RunContext, state: State) -> Detector:
     except CalibrationError as error:
         raise GroupFailed(GroupCode.NO_FRAMES, str(error)) from error
     _tell(context, state, detector)
+    _compare(context, state, detector)
     return detector
 
 
@@ -53,6 +55,15 @@ def darkness(context: RunContext, **known: Any) -> Darkness:
         filter=named or (context.opaque[0] if context.opaque else None),
         **known,
     )
+
+
+def _compare(context: RunContext, state: State, detector: Detector) -> None:
+    usual = usual_pedestal(context, gain=state.gain, set_temp_c=state.temperature_c)
+    if usual is not None and abs(detector.bias_adu - usual[0]) > usual[1]:
+        detail = (
+            f"the pedestal is {detector.bias_adu:.0f} ADU, in earlier nights it was {usual[0]:.0f} ± {usual[1]:.0f}"
+        )
+        raise GroupFailed(GroupCode.SETTING_REFUSED, f"{detail}: gain or offset are not what they read")
 
 
 def _tell(context: RunContext, state: State, detector: Detector) -> None:
@@ -71,4 +82,4 @@ def _tell(context: RunContext, state: State, detector: Detector) -> None:
         context.catalogue.add_fact(fact)
     if detector.max_adu_wrong:
         detail = f"MaxADU is {detector.max_adu}, but pixels saturate at {detector.saturation_adu:.0f} ADU"
-        context.warn(RunCode.MAXADU_WRONG, detail)
+        context.warn(RunCode.MAXADU_WRONG, detail, once=True)

@@ -142,7 +142,7 @@ def test_frames_refused_for_other_reasons_do_not_blame_the_lamp() -> None:
     camera = failing(lambda r: refused(r, FrameCode.TEMPERATURE_OFF))
     outcome = drive(flats(camera), camera)
     assert (outcome.status, outcome.code) == (GroupStatus.FAILED, GroupCode.TOO_MANY_REFUSED)
-    assert outcome.refused > 20
+    assert outcome.refused > 8, "a fifth, and what was on its way"
     assert "temperature_off" in outcome.detail
     assert {r.exposure_us for r in kept(camera)} == {outcome.exposure_us}
 
