@@ -170,7 +170,7 @@ def plane_of(path: Path, name: str) -> Source:
             bzero = int(unit.header.get("BZERO", 0))
             offset, bitpix = unit.fileinfo()["datLoc"], int(unit.header["BITPIX"])
             shape = (int(unit.header["NAXIS2"]), int(unit.header["NAXIS1"]))
-    except (OSError, KeyError, ValueError) as error:
+    except Exception as error:  # a damaged file may end in anything
         raise Unreadable(f"{path}: has no plane {name} ({error})") from error
     return Source(path=path, location=PixelLocation(offset=offset, bitpix=bitpix, bzero=bzero, shape=shape))
 

@@ -16,10 +16,12 @@ MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
 
 _GAPS = frozenset({"", "n/a", "nan", "none", "null", "unknown", "undefined"})
 _NUMBER = re.compile(r"([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[ed][+-]?\d+)?)\s*([a-zµ°%/']*)", re.IGNORECASE)
-_FRACTION = re.compile(r"(\d+)\s*/\s*(\d+)\s*(?:s|sec)?")
-_MINUTES = re.compile(r"(\d+)\s*m(?:in)?\s*(\d+(?:\.\d+)?)\s*s?", re.IGNORECASE)
-_PAIR = re.compile(r"(\d+)\s*[x,* ]\s*(\d+)", re.IGNORECASE)
+_FRACTION = re.compile(r"(\d{1,9})\s*/\s*(\d{1,9})\s*(?:s|sec)?")
+_MINUTES = re.compile(r"(\d{1,9})\s*m(?:in)?\s*(\d{1,9}(?:\.\d+)?)\s*s?", re.IGNORECASE)
+_PAIR = re.compile(r"(\d{1,9})\s*[x,* ]\s*(\d{1,9})", re.IGNORECASE)
 _OLD_DATE = re.compile(r"(\d{2})/(\d{2})/(\d{2})")
+_YEARS = range(1900, 2200)  # anything else is no date of a frame, and near year 1 or 9999 arithmetic fails
+_LARGEST = 2**53  # up to here every whole number is one float
 _EPOCH = (1e9, 1e10)  # seconds since 1970 between 2001 and 2286; smaller numbers count from the start of a run
 
 _UNITS_S = {
@@ -66,15 +68,19 @@ def number(value: object) -> float | None:
         if match is None:
             return None
         value = float(match[1].replace(",", ".").lower().replace("d", "e"))
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def integer(value: object) -> int | None:
-    """Return a whole number; None where there is a fraction."""
+    """Return a whole number; None where there is a fraction, or more digits than any setting has."""
     found = number(value)
-    return None if found is None or abs(found - round(found)) > 1e-6 else round(found)
+    return None if found is None or abs(found) >= _LARGEST or abs(found - round(found)) > 1e-6 else round(found)
 
 
 def positive(value: object) -> float | None:
@@ -127,7 +133,7 @@ def duration_us(value: object) -> int | None:
 def microseconds(value: object) -> int | None:
     """Return an exposure that the program wrote in microseconds."""
     found = number(value)
-    return round(found) if found is not None and found >= 0 else None
+    return round(found) if found is not None and 0 <= found < 1e13 else None
 
 
 def moment(value: object) -> datetime | None:
@@ -141,6 +147,8 @@ def moment(value: object) -> datetime | None:
     try:
         found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
     except ValueError:
+        return None
+    if found.year not in _YEARS:
         return None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
@@ -209,6 +217,7 @@ def ascii_text(value: str) -> str:
     """Return text that a card can hold: printable ASCII, at most 68 characters with quotes counted twice."""
     value = value.replace("µ", "u").replace("°", "deg").replace("α", "a")
     cleaned = "".join(c if " " <= c <= "~" else " " if c.isspace() else "?" for c in value).strip()
+    cleaned = cleaned[:68].rstrip()
     while len(cleaned) + cleaned.count("'") > 68:
         cleaned = cleaned[:-1].rstrip()
     return cleaned

@@ -6,7 +6,7 @@ raise `Unreadable`, never anything else.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from services.storage.cards import add_sums, header_block, image_cards, padded
 from services.storage.disk import REAL_DISK, Disk, Growing, atomic
 from services.storage.pixels import UNSIGNED, PixelLocation, decode, encode_summed, encoding, pixel_hash, values_of
 from services.storage.planes import Plane, PlanesFile, Stored, Table, create_planes, stored_as
-from services.storage.units import Unreadable, compressed_image, image_unit, is_compressed, number, opened
+from services.storage.units import Unit, Unreadable, decoded_image, image_unit, is_gzipped, number, opened
 
 __all__ = [
     "FITS_SUFFIXES", "PixelLocation", "Plane", "PlanesFile", "Stored", "Table", "Unreadable", "create_planes", "decode",
@@ -29,6 +29,7 @@ FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
 """Endings of files that may be frames, in lower case."""
 
 _PIECE = 1 << 21  # pixels encoded at a time: the piece stays in the processor's cache between its passes
+_READ_BYTES = 1 << 24
 _STRUCTURE = {
     "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE",
     "BZERO", "CHECKSUM", "DATASUM", "END", "COMMENT", "HISTORY", "", "CONTINUE",
@@ -107,16 +108,24 @@ def read_pixels(path: Path) -> Pixels:
     Unreadable
         As for `read_header`.
     """
-    location = pixel_location(path)
+    location = _location(image_unit(path))
     if location is None:
-        return compressed_image(path)[1]
+        return decoded_image(path)[1]
     stored = np.empty(location.shape, location.dtype)
     with opened(path) as file:
         file.seek(location.offset)
-        got = file.readinto(stored.data.cast("B"))  # type: ignore[attr-defined]
-    if got != location.size:
-        raise Unreadable(f"{path}: truncated while it was read")
+        _fill(file, stored.data.cast("B"), path)
     return values_of(stored, location)
+
+
+def _fill(file: BinaryIO, view: memoryview, path: Path) -> None:
+    """Fill `view` piece by piece: memory that is not written to is not taken yet."""
+    done = 0
+    while done < len(view):
+        got = file.readinto(view[done : done + _READ_BYTES])  # type: ignore[attr-defined]
+        if not got:
+            raise Unreadable(f"{path}: truncated, {done} of {len(view)} bytes of pixels are there")
+        done += got
 
 
 def pixel_location(path: Path) -> PixelLocation | None:
@@ -127,9 +136,11 @@ def pixel_location(path: Path) -> PixelLocation | None:
     Unreadable
         The file is missing, truncated, damaged or holds no 2-d image.
     """
-    if is_compressed(path):
-        return None
     unit = image_unit(path)
+    return None if is_gzipped(path) else _location(unit)
+
+
+def _location(unit: Unit) -> PixelLocation | None:
     scale, zero = number(unit, "BSCALE", 1.0), number(unit, "BZERO", 0.0)
     known = zero == 0 or (unit.bitpix, int(zero)) in UNSIGNED
     if unit.compressed or scale != 1 or not known or zero != int(zero):
@@ -138,12 +149,13 @@ def pixel_location(path: Path) -> PixelLocation | None:
 
 
 def _read_cards(path: Path) -> tuple[dict[str, object], tuple[int, int]]:
-    if not is_compressed(path):
-        unit = image_unit(path)
-        if not unit.compressed:
-            return {k: v for k, v in unit.cards.items() if k not in _STRUCTURE}, unit.shape
-    cards, pixels = compressed_image(path)
-    return {k: v for k, v in cards.items() if k not in _STRUCTURE}, (pixels.shape[0], pixels.shape[1])
+    unit = image_unit(path)
+    if unit.compressed:
+        cards, pixels = decoded_image(path)
+        shape = pixels.shape[0], pixels.shape[1]
+    else:
+        cards, shape = dict(unit.cards), unit.shape
+    return {k: v for k, v in cards.items() if k not in _STRUCTURE}, shape
 
 
 def _understood(cards: dict[str, object], shape: tuple[int, int], path: Path) -> FrameHeader:

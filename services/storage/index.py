@@ -5,9 +5,12 @@ Headers are the truth. What cannot be read is reported, never raised: one broken
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +107,7 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk | None = None) -> Ado
         name = layout.relative(path)
         if _unchanged(rows.get(name), path):
             continue
-        row = _read_own(path, name, problems)
+        row = _read(_own, path, name, problems)
         if row is not None:
             new.append(replace(row, flag=rows[name].flag) if name in rows else row)
     catalogue.add_frames(new)
@@ -169,7 +172,7 @@ def _index(
         if (name in known and known[name].origin is Origin.OWN) or _unchanged(known.get(name), path):
             unchanged += 1
             continue
-        row = _read_foreign(path, name, longitude_deg, problems)
+        row = _read(partial(_foreign, longitude_deg=longitude_deg), path, name, problems)
         if row is not None:
             rows.append(row)
     new = {row.path for row in rows}
@@ -191,9 +194,8 @@ def _fits_files(folders: Iterable[Path]) -> Iterator[Path]:
     """Yield the visible FITS files below folders, sorted so that everything that follows is reproducible."""
     seen: set[Path] = set()
     for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            visible = not any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if visible and path.name.lower().endswith(FITS_SUFFIXES) and path not in seen and _counts(path):
+        for path in sorted(_files(folder)):
+            if path.name.lower().endswith(FITS_SUFFIXES) and path not in seen and _counts(path):
                 seen.add(path)
                 yield path
 
@@ -201,6 +203,20 @@ def _fits_files(folders: Iterable[Path]) -> Iterator[Path]:
 def _counts(path: Path) -> bool:
     """Return whether a file is a frame of its own: not the packed form of one that is still there."""
     return path.is_file() and not is_packed_twin(path)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the visible files below a folder; folders that cannot be read, and links to folders, are left out."""
+    waiting = [folder]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif entry.is_file():
+                    yield Path(entry.path)
 
 
 def _delete_parts(layout: Layout, disk: Disk) -> int:
@@ -213,33 +229,45 @@ def _delete_parts(layout: Layout, disk: Disk) -> int:
 
 
 def _unchanged(row: FrameRow | None, path: Path) -> bool:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:  # gone since it was listed: reading it will say so
+        return False
     return row is not None and (row.size, row.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
-def _read_own(path: Path, name: str, problems: list[Problem]) -> FrameRow | None:
-    """Return the row of one of our frames; None for a foreign or broken file."""
+def _read(
+    row_of: Callable[[Path, str], FrameRow | None], path: Path, name: str, problems: list[Problem]
+) -> FrameRow | None:
+    """Return the row of a file; None when it is not wanted, or broken, which is noted."""
     try:
-        header = read_header(path)
-        return None if header.set_id is None else _row(path, name, header, Origin.OWN)
+        name.encode()
+        return row_of(path, name)
+    except UnicodeEncodeError:
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+        problems.append(Problem(path=shown, reason="its name is no Unicode text"))
     except (StorageError, CalibrationError) as error:
         problems.append(Problem(path=name, reason=str(error)))
-        return None
+    except OSError as error:
+        problems.append(Problem(path=name, reason=error.strerror or str(error)))
+    return None
 
 
-def _read_foreign(path: Path, name: str, longitude_deg: float | None, problems: list[Problem]) -> FrameRow | None:
-    """Return the row of a bias, dark or flat of any program; None for masters, light frames and broken files."""
-    try:
-        header = read_header(path)
-        if header.kind is FrameKind.LIGHT or is_master(read_cards(path), path):
-            return None
-        if header.night is None and header.date_obs is not None:
-            at = header.site_longitude_deg if longitude_deg is None else longitude_deg
-            header = replace(header, night=night_label(header.date_obs, at))
-        return _row(path, name, header, Origin.FOREIGN)
-    except (StorageError, CalibrationError) as error:
-        problems.append(Problem(path=name, reason=str(error)))
+def _own(path: Path, name: str) -> FrameRow | None:
+    """Return the row of one of our frames; None for a foreign file."""
+    header = read_header(path)
+    return None if header.set_id is None else _row(path, name, header, Origin.OWN)
+
+
+def _foreign(path: Path, name: str, *, longitude_deg: float | None) -> FrameRow | None:
+    """Return the row of a bias, dark or flat of any program; None for masters and light frames."""
+    header = read_header(path)
+    if header.kind is FrameKind.LIGHT or is_master(read_cards(path), path):
         return None
+    if header.night is None and header.date_obs is not None:
+        at = header.site_longitude_deg if longitude_deg is None else longitude_deg
+        header = replace(header, night=night_label(header.date_obs, at))
+    return _row(path, name, header, Origin.FOREIGN)
 
 
 def _row(path: Path, name: str, header: FrameHeader, origin: Origin) -> FrameRow:
