@@ -68,9 +68,17 @@ def master_groups(catalogue: Catalogue, kind: FrameKind) -> list[MasterGroup]:
     found = [
         MasterGroup(product=kind, key=key, rows=tuple(members), temperature_c=_temperature(key, members))
         for members_of_set in sets.values()
-        for key, members in group(members_of_set, FrameRow.header).items()
+        for key, members in group(_of_one_night(members_of_set), FrameRow.header).items()
     ]
     return sorted(found, key=lambda g: (str(g.started), str(g.key)))
+
+
+def _of_one_night(rows: list[FrameRow]) -> list[FrameRow]:
+    """Give a set of ours the night of its first frame: flats taken across noon are one set all the same."""
+    if any(row.origin is not Origin.OWN or row.set_id is None for row in rows):
+        return rows
+    first = min(rows, key=lambda row: str(row.date_obs))
+    return [replace(row, night=first.night) for row in rows]
 
 
 def as_dark(biases: MasterGroup) -> MasterGroup:

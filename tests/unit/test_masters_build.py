@@ -435,3 +435,12 @@ def test_foreign_frames_of_a_folder_become_masters(root: Root) -> None:
     root.catalogue.remove_frames([row.path for row in rows])
     root.catalogue.add_frames([replace(row, origin=Origin.FOREIGN, level_adu=None) for row in rows])
     assert root.build(num_darks=40)[0].status is Outcome.BUILT
+
+
+def test_flats_taken_across_noon_are_one_master(root: Root) -> None:
+    """A set that began before noon got a second master when the night's label changed in the middle of it."""
+    root.add(FrameKind.DARK, 2.0, 6)
+    root.add(FrameKind.FLAT, 2.0, 3, filter="L", set_id="s", night="2026-01-01")
+    root.add(FrameKind.FLAT, 2.0, 3, filter="L", set_id="s", night="2026-01-02")
+    flats = [o for o in root.build(num_darks=6, num_flats=6) if o.kind is FrameKind.FLAT]
+    assert [(o.status, o.n) for o in flats] == [(Outcome.BUILT, 6)]
