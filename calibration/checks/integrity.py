@@ -85,12 +85,15 @@ def saturated_lines(e: Evidence) -> Verdict | None:
 
 
 def temperature_off(e: Evidence) -> Verdict | None:
-    """Refuse a frame of which the beginning, the end or the mean is not at the temperature asked for."""
+    """Refuse a frame of which the beginning, the end or the mean is not at the temperature asked for, or not known."""
     wanted, tolerance = e.request.set_temp_c, e.request.limits.temperature_tolerance_c
     header = e.frame.header
     readings = [t for t in (header.temp_begin_c, header.temp_end_c, header.ccd_temp_c) if t is not None]
-    if wanted is None or tolerance is None or not readings:
+    if wanted is None or tolerance is None:
         return None
+    if not readings:
+        detail = f"no reading that can be a temperature, wanted {wanted:g}"
+        return Verdict(code=FrameCode.TEMPERATURE_OFF, refuses=True, measured=0.0, limit=tolerance, detail=detail)
     off = max(abs(t - wanted) for t in readings)
     return beyond(FrameCode.TEMPERATURE_OFF, off, tolerance + 1e-6, f"degrees from {wanted:g}")
 

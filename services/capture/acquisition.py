@@ -13,6 +13,7 @@ from calibration.grouping import night_label
 from drivers.base import CalibratorStatus, CameraInfo, CameraSettings, CameraState, CoverStatus, Exposure, SensorType
 from services.capture.panel import shown_brightness
 from services.capture.state import Reached
+from services.capture.thermal import believed_c
 from services.config.models import Config
 from services.version import version
 
@@ -171,10 +172,10 @@ def _camera_fields(info: CameraInfo, settings: CameraSettings, words: Words) -> 
 
 
 def _temperature_fields(exposure: Exposure, state: CameraState) -> dict[str, Any]:
-    begin, end = exposure.temperature_begin_c, exposure.temperature_end_c
+    begin, end = believed_c(exposure.temperature_begin_c), believed_c(exposure.temperature_end_c)
     known = [t for t in (begin, end) if t is not None]
     return {
-        "ccd_temp_c": sum(known) / len(known) if known else state.ccd_temperature_c,
+        "ccd_temp_c": sum(known) / len(known) if known else believed_c(state.ccd_temperature_c),
         "temp_begin_c": begin,
         "temp_end_c": end,
         "set_temp_c": state.set_temperature_c if state.cooler_on is not False else None,

@@ -118,7 +118,8 @@ class Approach:
         last = history.newest
         shown = "" if last.ccd_c is None else f" at {last.ccd_c:.1f} °C"
         if thermal.is_implausible(history) or thermal.is_stuck(history):
-            return self._stall(GroupCode.SENSOR_STUCK, f"the temperature reading is stuck or implausible{shown}")
+            said = f", it says {last.ccd_c:.1f}" if last.ccd_c is not None and not last.plausible else shown
+            return self._stall(GroupCode.SENSOR_STUCK, f"the temperature reading is stuck or implausible{said}")
         if last.cooler_on is False and not self._switch_on_again():
             return self._stall(GroupCode.COOLER_LOST, f"the cooler switched itself off{shown}")
         cooled_s = self._cooler.clock.monotonic() - self._started_s

@@ -3,7 +3,7 @@
 from drivers.base import Camera, CameraState
 from drivers.clock import Clock
 from services.capture.recovery import Recovery
-from services.capture.thermal import History, Reading
+from services.capture.thermal import History, Reading, believed_c
 from services.config.models import Cooling
 from services.events import EventName, Events
 from services.observatory import Interlock
@@ -81,7 +81,7 @@ class Cooler:
         self._told_s = reading.at_s
         self._events.emit(
             EventName.COOLING_CHANGED,
-            ccd_temp_c=reading.ccd_c,
+            ccd_temp_c=believed_c(reading.ccd_c),
             set_point_c=reading.set_c,
             target_c=target_c,
             cooler_power_pct=reading.power_pct,
@@ -89,10 +89,10 @@ class Cooler:
 
     def tell_stable(self, target_c: float, seconds: float) -> None:
         """Emit `cooling.stable`."""
-        ccd_c = self.history.newest.ccd_c
+        ccd_c = believed_c(self.history.newest.ccd_c)
         self._events.emit(EventName.COOLING_STABLE, ccd_temp_c=ccd_c, target_c=target_c, seconds=seconds)
 
     def tell_stalled(self, target_c: float, code: str) -> None:
         """Emit `cooling.stalled`."""
-        ccd_c = self.history.newest.ccd_c
+        ccd_c = believed_c(self.history.newest.ccd_c)
         self._events.emit(EventName.COOLING_STALLED, ccd_temp_c=ccd_c, target_c=target_c, code=code)

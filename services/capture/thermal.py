@@ -26,6 +26,12 @@ FULL_POWER_PCT = 99.0
 STABLE_POWER_PCT = 95.0
 
 
+def believed_c(celsius: float | None) -> float | None:
+    """Return a reading that can be a temperature; None for NaN, -273 and the like."""
+    plausible = celsius is not None and math.isfinite(celsius) and COLDEST_C <= celsius <= WARMEST_C
+    return celsius if plausible else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """One look at the cooler; None where the camera does not say.
@@ -42,7 +48,7 @@ class Reading:
     @property
     def plausible(self) -> bool:
         """Whether the temperature can be one."""
-        return self.ccd_c is not None and math.isfinite(self.ccd_c) and COLDEST_C <= self.ccd_c <= WARMEST_C
+        return believed_c(self.ccd_c) is not None
 
 
 class History:
