@@ -60,6 +60,11 @@ class Cooler:
             self._advance(t_s)
             self._powered = powered
 
+    def warm(self, t_s: float, celsius: float) -> None:
+        """Heat the sensor from outside, at once."""
+        self._advance(t_s)
+        self._plant_c += celsius
+
     def temperature_c(self, t_s: float) -> float:
         """Return the true temperature of the sensor."""
         self._advance(t_s)

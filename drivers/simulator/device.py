@@ -160,7 +160,10 @@ class Device:
         values = [_field(form, name, parse) for name, parse in writer.fields]
         with self.world.lock:
             self._require(member)
-            return writer.call(*values)
+            ignored = self.world.faults.strikes(
+                FaultKind.PUT_IGNORED, self.world.t_s(), device=self.kind, member=member
+            )
+            return None if ignored is not None else writer.call(*values)
 
     def actions(self) -> dict[str, Callable[[str], str]]:
         """Return the device's own actions by name."""

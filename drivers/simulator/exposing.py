@@ -65,6 +65,9 @@ class Exposures:
         world, t = self._world, self._world.t_s()
         world.faults.exposures += 1
         strike = world.faults.strikes
+        heat = strike(FaultKind.HEAT, t)
+        if heat is not None:
+            world.cooler.warm(t, heat.amount)
         stale = strike(FaultKind.TOO_FAST, t) is not None
         key = self._key(t)
         conditions = self._happening(replace(settings, started_us=key), t, t + duration_s, light=light)

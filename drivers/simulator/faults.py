@@ -34,6 +34,8 @@ class FaultKind(StrEnum):
     """HTTP 200 with a text that is no JSON."""
     HTTP_500 = "http_500"
     """The server answers 500 with a text."""
+    PUT_IGNORED = "put_ignored"
+    """A PUT of `member` is answered well and does nothing."""
     DISCONNECTED = "disconnected"
     """The device forgets that it was connected, and what it was doing."""
     IMAGE_TRUNCATED = "image_truncated"
@@ -56,6 +58,8 @@ class FaultKind(StrEnum):
     """CCDTemperature is NaN."""
     TEMPERATURE_IMPLAUSIBLE = "temperature_implausible"
     """CCDTemperature is `value` (default -273)."""
+    HEAT = "heat"
+    """The sensor is `value` degrees (default 2) warmer when an exposure begins, whatever the cooler does."""
     COOLER_POWER_LOSS = "cooler_power_loss"
     """The cooler has no power; CoolerPower reads `value` (default 0)."""
     DUPLICATE_FRAME = "duplicate_frame"
@@ -112,6 +116,7 @@ DEFAULT_VALUE: dict[FaultKind, float] = {
     FaultKind.IMAGE_LYING_HEADER: 1000.0,
     FaultKind.IMAGE_SLOW: 3600.0,
     FaultKind.TEMPERATURE_IMPLAUSIBLE: -273.0,
+    FaultKind.HEAT: 2.0,
     FaultKind.CONSTANT_FRAME: 1000.0,
     FaultKind.SATURATED_ROW: 1.0,
     FaultKind.LIGHT_LEAK: 10.0,
