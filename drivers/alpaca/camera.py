@@ -177,6 +177,7 @@ class AlpacaCamera:
         begin_c = self._status.temperature(self.info)
         sent_s = self._clock.monotonic()
         started_at = self._start(request)
+        self._download.prepare(num_x=num_x, num_y=num_y)
         ready = self._wait(sent_s, request.duration_s, wake)
         self._under_way = False
         returned_after_s = self._clock.monotonic() - sent_s

@@ -1,8 +1,10 @@
 """One image over a line: asked for as ImageBytes, taken as what the Content-Type says it is.
 
-The pixels go from the socket into one buffer that is kept between frames. Nothing is allocated before the header was
-checked against the announced size. The whole transfer has a deadline in real time.
+The pixels go from the socket, a few columns at a time, to their place in the image. Nothing is allocated for what a
+header says before it was checked against the announced size. The whole transfer has a deadline in real time.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ _ERROR_TEXT_BYTES = 4096
 
 
 class Download:
-    """Fetches images of one camera, and keeps their buffer.
+    """Fetches images of one camera.
 
     Parameters
     ----------
@@ -28,7 +30,13 @@ class Download:
 
     def __init__(self, wire: CameraWire) -> None:
         self._wire = wire
-        self._buffer: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._room: NDArray[np.uint16] | None = None
+
+    def prepare(self, *, num_x: int, num_y: int) -> None:
+        """Make room for the next image, while its exposure lasts; `fetch` says what is wrong with a size."""
+        possible = num_x > 0 and num_y > 0 and num_x * num_y <= imagebytes.MAX_PIXELS
+        if possible and (self._room is None or self._room.shape != (num_y, num_x)):
+            self._room = imagebytes.room_for(num_x, num_y)
 
     def fetch(self, *, num_x: int, num_y: int) -> Image:
         """Fetch the image that is ready.
@@ -79,13 +87,25 @@ class Download:
                 device=label, detail=imagebytes.error_message(bytes(message[:got])), number=header.number
             )
         self._compare(stream, header)
-        view = self._space(header.payload_bytes)
-        got = stream.fill(view)
-        if got < len(view):
-            raise DeviceLost(device=label, detail=f"the line broke after {got} of {len(view)} bytes of an image")
+        pixels = self._turned(stream, header)
         if stream.fill(memoryview(bytearray(1))):
-            raise BadImage(device=label, detail=f"the image goes on after its {len(view)} bytes of pixels")
-        return imagebytes.from_payload(view, header, device=label)
+            raise BadImage(device=label, detail=f"the image goes on after its {header.payload_bytes} bytes of pixels")
+        return Image(pixels=pixels, wire_type=header.dtype.name)
+
+    def _turned(self, stream: Stream, header: Header) -> NDArray[Any]:
+        room, self._room = self._room, None
+        turning = imagebytes.Turning(header.num_x, header.num_y, device=self._wire.label, room=room)
+        column, got = header.num_y * header.dtype.itemsize, 0
+        buffer = np.empty(0, np.uint8)
+        for count in turning.pieces():
+            buffer = buffer[: count * column] if buffer.size else np.empty(count * column, np.uint8)
+            came = stream.fill(memoryview(buffer.data))
+            got += came
+            if came < buffer.size:
+                detail = f"the line broke after {got} of {header.payload_bytes} bytes of an image"
+                raise DeviceLost(device=self._wire.label, detail=detail)
+            turning.take(buffer.view(header.dtype).reshape(count, header.num_y))
+        return turning.pixels
 
     def _compare(self, stream: Stream, header: Header) -> None:
         """Refuse a reply that is announced shorter or longer than its pixels, before there is room made for them."""
@@ -96,12 +116,6 @@ class Download:
     def _skip(self, stream: Stream, count: int) -> None:
         if stream.fill(memoryview(bytearray(count))) < count:
             raise BadImage(device=self._wire.label, detail="the image ends before its data starts")
-
-    def _space(self, size: int) -> memoryview:
-        """Return the buffer's first `size` bytes: it grows, and shrinks when a subframe leaves most of it idle."""
-        if not size <= len(self._buffer) <= 4 * size:
-            self._buffer = np.empty(size, np.uint8)
-        return memoryview(self._buffer.data)[:size]
 
     def _refuse(self, reply: Reply) -> None:
         try:

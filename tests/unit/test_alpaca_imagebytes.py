@@ -192,3 +192,17 @@ def test_the_json_limit_lets_the_widest_numbers_pass() -> None:
     body = json.dumps({"Value": pixels.T.tolist()}, indent=1).encode()
     assert len(as_json(pixels)) < imagebytes.json_limit(60, 50)
     assert len(body) < imagebytes.json_limit(60, 50)
+
+
+def test_an_image_that_outgrows_16_bits_in_its_last_column_keeps_what_came_before():
+    wire = np.arange(300 * 7, dtype=np.int32).reshape(300, 7)
+    wire[-1, 3] = 70_000
+    pixels = imagebytes.normalise(wire, device="camera")
+    assert pixels.dtype == np.int32
+    assert np.array_equal(pixels, wire.T)
+
+
+def test_room_of_another_size_is_not_used():
+    room = imagebytes.room_for(5, 4)
+    assert imagebytes.Turning(5, 4, device="camera", room=room).pixels is room
+    assert imagebytes.Turning(4, 5, device="camera", room=room).pixels.shape == (5, 4)

@@ -1,0 +1,79 @@
+"""A camera that only hands out ready frames, in a process of its own, and a capture loop against it.
+
+The simulated observatory works for its frames; here they lie encoded in memory, so that what is measured is ours.
+Exposures last as long as they say, in real time.
+"""
+
+import itertools
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.frames import CaptureRequest, FrameKind, Purpose
+from services.capture.session import Session
+from services.config import loader
+from services.events import Events
+from services.observatory import open_observatory
+from services.storage.catalogue import Catalogue
+from services.storage.layout import Layout
+from tests.fake_site import plan
+from tests.scripted_alpaca import Raw, ScriptedAlpaca, ScriptedCamera, image_bytes
+
+DISTINCT = 3
+"""Frames that are handed out in turn: two equal ones in a row would be refused."""
+
+
+@contextmanager
+def ready_frames(shape: tuple[int, int]) -> Iterator[int]:
+    """Serve a camera of this many rows and columns; give its port."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, shape), daemon=True)
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        here.send(None)
+        process.join()
+
+
+def _serve(line: Connection, shape: tuple[int, int]) -> None:
+    frames = itertools.cycle([_encoded(shape, seed) for seed in range(DISTINCT)])
+    with ScriptedAlpaca() as server:
+        ScriptedCamera(server, interface=4, nx=shape[1], ny=shape[0], imagearray=lambda _: next(frames))
+        line.send(server.port)
+        line.recv()
+
+
+def _encoded(shape: tuple[int, int], seed: int) -> Raw:
+    noise = np.random.default_rng(seed).normal(500, 6, shape)
+    return Raw(image_bytes(np.rint(noise).astype(np.uint16)), content_type="application/imagebytes")
+
+
+def taken_at(port: int, root: Path, exposure_s: float, count: int) -> list[float]:
+    """Take one set of darks with the whole capture loop; return when each exposure began, in seconds."""
+    layout = Layout(root)
+    document: dict[str, Any] = {
+        "camera": {"camera_type": "alpaca", "alpaca": {"host": "127.0.0.1", "port": port}},
+        "darkness": "none",
+        "storage": {"min_free_mb": 1},
+    }
+    loaded = loader.from_dict(document, root / "config.yaml")
+    request = CaptureRequest(
+        kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=round(exposure_s * 1e6), count=count, set_id="bench"
+    )
+    with Catalogue(layout.catalogue) as catalogue, open_observatory(loaded) as observatory:
+        events = Events(run_id="bench", clock=observatory.clock)
+        session = Session(observatory=observatory, events=events, layout=layout, catalogue=catalogue)
+        with session:
+            (results,) = session.run(plan(request))
+        events.close()
+        refused = [v for result in results for v in result.verdicts if v.refuses]
+        assert not refused, refused
+        rows = catalogue.frames(set_id="bench")
+    return [row.date_obs.timestamp() for row in rows if row.date_obs is not None]
