@@ -105,15 +105,16 @@ class RunContext:
         return mode_name(info, self.session.settings.readout_mode if named is None else named)
 
     def having(self, wanted: WantedSet) -> Having:
-        """Return what there is of a wanted set."""
-        return having(
-            self.match(wanted),
-            wanted.count,
-            self.catalogue.sets(wanted.kind),
-            now=self.clock.now(),
-            reuse=self.config.reuse,
-            fresh=self.options.fresh,
-        )
+        """Return what there is of a wanted set; with `--fresh` what this run has taken of it."""
+        sets = self.catalogue.sets(wanted.kind)
+        if self.options.fresh:
+            sets = [s for s in sets if s.set_id in self.tally.met]
+        return having(self.match(wanted), wanted.count, sets, now=self.clock.now(), reuse=self.config.reuse)
+
+    def has_taken(self, wanted: WantedSet) -> bool:
+        """Return whether this run completed a wanted set, perhaps at another temperature than was wanted."""
+        complete = (w for w, outcome in self.tally.outcomes if outcome.status is GroupStatus.COMPLETE)
+        return any(_identity(w) == _identity(wanted) for w in complete)
 
     def take(
         self, wanted: WantedSet, there: Having, plan: Callable[[str, SetRow | None], Plan[GroupOutcome]]
@@ -189,7 +190,7 @@ def missing(context: RunContext, wanted: WantedSet) -> Having | None:
     if there.standing is Standing.COMPLETE and there.row is not None:
         context.count_there(wanted, there.row)
         return None
-    return there
+    return None if context.has_taken(wanted) else there
 
 
 def match_of(

@@ -58,7 +58,7 @@ def flat_times_us(context: RunContext, state: State) -> tuple[int, ...]:
     """Return the exposures of the catalogued flats that darks of this state must serve, the shortest first."""
     times: set[int] = set()
     for wanted in wanted_flats(context, state):
-        there = context.having(wanted) if not context.options.fresh else NOTHING
+        there = context.having(wanted)
         rows = context.catalogue.frames(set_id=there.row.set_id) if there.row is not None else []
         times |= {row.exposure_us for row in rows if row.exposure_us is not None}
     return tuple(sorted(times))
