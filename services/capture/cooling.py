@@ -11,6 +11,7 @@ from services.capture import thermal
 from services.capture.approach import Approach, Stall, warm_up
 from services.capture.cooler import Cooler
 from services.capture.failures import GroupFailed
+from services.capture.recovery import quietly
 from services.config.models import CoolingPolicy
 
 log = structlog.get_logger(__name__)
@@ -113,10 +114,12 @@ class Thermostat:
         found = self._found
         if self._settings.warmup_at_end:
             warm_up(self._cooler, hurry)
-        elif found is not None and found.cooler_on is False:
-            self._cooler.switch(on=False)
-        elif found is not None and found.set_temperature_c is not None:
-            self._cooler.set_point(found.set_temperature_c)
+        elif found is not None:
+            set_c = found.set_temperature_c
+            if set_c is not None:
+                quietly("set-point", lambda: self._cooler.set_point(set_c))
+            if found.cooler_on is False:  # last: some drivers switch it on with a new set-point
+                self._cooler.switch(on=False)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
