@@ -163,13 +163,17 @@ def is_stalled(history: History, *, target_c: float, tolerance_c: float, since_s
 def is_stuck(history: History) -> bool:
     """Whether the reading stands still while set-point (> 2 °C) or power (> 20 points) moved, over three minutes.
 
-    A regulated sensor with coarse steps stays in one step for minutes and is healthy: then nothing else moves either.
+    A regulated sensor with coarse steps stays in one step for minutes and is healthy: nothing else moves then, but for
+    the power of a cooler that has just arrived at its set-point.
     """
     readings = history.window(STUCK_WINDOW_S, whole=True)
     celsius = [r.ccd_c for r in readings if r.plausible and r.ccd_c is not None]
     if len(celsius) < 3 or max(celsius) - min(celsius) > history.step_c + 1e-9:
         return False
-    return _span([r.set_c for r in readings]) > 2.0 or _span([r.power_pct for r in readings]) > 20.0
+    set_c = readings[-1].set_c
+    arrived = set_c is not None and abs(celsius[-1] - set_c) <= history.step_c + 1e-9
+    moved = _span([r.power_pct for r in readings]) > 20.0 and not arrived
+    return moved or _span([r.set_c for r in readings]) > 2.0
 
 
 def is_implausible(history: History) -> bool:

@@ -80,6 +80,18 @@ def test_a_reading_that_stands_while_the_set_point_moves_is_stuck() -> None:
     assert thermal.is_stuck(made)
 
 
+def test_a_cooler_that_arrives_at_its_set_point_lowers_its_power_and_is_healthy() -> None:
+    for reading_c, stuck in ((5.2, False), (9.0, True)):
+        made = history([(0.0, reading_c + 0.4)])  # a sensor of coarse steps
+        for k in range(1, 41):
+            made.add(Reading(at_s=5.0 * k, ccd_c=reading_c, set_c=5.0, power_pct=max(34.0, 70.0 - k)))
+        assert thermal.is_stuck(made) is stuck
+
+
+def test_what_is_no_temperature_is_not_believed() -> None:
+    assert [thermal.believed_c(c) for c in (-10.0, None, float("nan"), -273.0, -300.0, 99.0)] == [-10.0] + [None] * 5
+
+
 def test_a_stall_needs_full_power_and_five_minutes() -> None:
     at_limit = history(held(-5.0, until_s=400), power_pct=100.0)
     assert thermal.is_stalled(at_limit, target_c=-20.0, tolerance_c=0.3, since_s=0.0)

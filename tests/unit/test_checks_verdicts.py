@@ -243,6 +243,12 @@ def test_light_leak_against_the_plan_s_gradient():
     assert not codes(replace(FLAT_STATS, gradient_adu=4000.0), asked=flat_request(gradient_adu=3.0))
 
 
+def test_frame_without_a_temperature_is_not_at_its_set_point():
+    nameless = replace(HEADER, ccd_temp_c=None, temp_begin_c=None, temp_end_c=None)
+    assert codes(header=nameless, asked=request(set_temp_c=-10.0)) == {"temperature_off"}
+    assert not codes(header=nameless, asked=request())
+
+
 @pytest.mark.parametrize(
     ("begin", "mean", "end", "refused"),
     [(-10.0, -10.0, -10.0, False), (-10.5, -10.2, -9.6, False), (-10.6, -10.1, -10.0, True), (-10.0, -9.7, -9.4, True)],
