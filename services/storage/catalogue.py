@@ -7,15 +7,17 @@ One connection, one lock: the writer thread writes, any thread reads. Every chan
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from calibration.frames import FrameKind
-from services.errors import RunCode, StorageError, storage_error
+from services.errors import RunCode, StorageError
 from services.events import json_value
+from services.storage.database import CatalogueDamaged, Change, connect, trouble
 from services.storage.rows import (
     FactRow,
     Flag,
@@ -32,24 +34,25 @@ from services.storage.tables import (
     FRAME_COLUMNS,
     INSERT_FRAME,
     SCHEMA,
+    TABLES_QUERY,
     VERSION,
     fact_row,
     frame_row,
     frame_values,
+    mistyped_queries,
+    own_tables,
     refusal_row,
     run_row,
     set_row,
     where_of,
 )
 
+__all__ = ["Catalogue", "CatalogueDamaged"]
+
 if TYPE_CHECKING:
     from services.storage.disk import Disk
     from services.storage.index import AdoptReport
     from services.storage.layout import Layout
-
-
-class CatalogueDamaged(StorageError):
-    """The file is no catalogue any more; `open_catalogue` moves it aside and rebuilds it."""
 
 
 class Catalogue:
@@ -66,22 +69,28 @@ class Catalogue:
     ------
     StorageError
         The file was written by a newer version, is damaged, or cannot be opened.
+
+    Attributes
+    ----------
+    is_new : bool
+        The file was not there, or empty: what there is has to be read from the files (`open_catalogue`).
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self.read_only = read_only
+        self.is_new = False
         self._lock = threading.RLock()
         try:
-            self._base = _connect(path, read_only=read_only)
+            self._base = connect(path, read_only=read_only)
             self._base.row_factory = sqlite3.Row
         except sqlite3.Error as error:
-            raise _trouble(path, error) from error
+            raise trouble(path, error) from error
         try:
             self._prepare()
         except sqlite3.Error as error:
             self._base.close()
-            raise _trouble(path, error) from error
+            raise trouble(path, error) from error
         except StorageError:
             self._base.close()
             raise
@@ -100,11 +109,18 @@ class Catalogue:
         Raises
         ------
         CatalogueDamaged
-            The file is damaged.
+            The file is damaged, or holds what we did not write.
         """
         found = self._read("PRAGMA quick_check(1)")[0][0]
         if found != "ok":
-            raise CatalogueDamaged(f"{self.path}: {found}", code=RunCode.READ_FAILED)
+            raise self._damaged(found)
+        if [tuple(row) for row in self._read(TABLES_QUERY)] != own_tables():
+            raise self._damaged("its tables are not ours")
+        for query in mistyped_queries():
+            if self._read(query):
+                raise self._damaged("a column holds values of another type")
+        for read in (self.frames, self.refusals, self.masters, self.runs, self.facts):
+            read()
 
     def close(self) -> None:
         """Let go of the file; harmless when done twice."""
@@ -137,7 +153,8 @@ class Catalogue:
         """
         where, values = where_of(filters, FRAME_COLUMNS)
         query = f"SELECT * FROM frames{where} ORDER BY date_obs, set_id, frame_no, path"  # noqa: S608
-        return [frame_row(record) for record in self._read(query, values)]
+        with self._understood():
+            return [frame_row(record) for record in self._read(query, values)]
 
     def frame(self, path: str) -> FrameRow | None:
         """Return the row of a path."""
@@ -183,7 +200,8 @@ class Catalogue:
     def newest_date_obs(self, **filters: Any) -> datetime | None:
         """Return the latest start of the frames that pass the filters (a simulated clock starts after it)."""
         where, values = where_of(filters, FRAME_COLUMNS)
-        return parse_time(self._read(f"SELECT max(date_obs) FROM frames{where}", values)[0][0])  # noqa: S608
+        with self._understood():
+            return parse_time(self._read(f"SELECT max(date_obs) FROM frames{where}", values)[0][0])  # noqa: S608
 
     # --- refusals ---------------------------------------------------------------------------------------------------
 
@@ -199,7 +217,8 @@ class Catalogue:
         """Return refused frames in the order they came, of all runs or one, of all sets or one."""
         filters = {k: v for k, v in (("run_id", run_id), ("set_id", set_id)) if v is not None}
         where, values = where_of(filters, ("run_id", "set_id"))
-        return [refusal_row(r) for r in self._read(f"SELECT * FROM refusals{where} ORDER BY at, rowid", values)]  # noqa: S608
+        with self._understood():
+            return [refusal_row(r) for r in self._read(f"SELECT * FROM refusals{where} ORDER BY at, rowid", values)]  # noqa: S608
 
     # --- masters ----------------------------------------------------------------------------------------------------
 
@@ -222,10 +241,13 @@ class Catalogue:
         inputs: dict[str, list[str]] = {}
         for path, sha in self._read("SELECT master, pixel_sha256 FROM master_inputs ORDER BY rowid"):
             inputs.setdefault(path, []).append(sha)
-        return [
-            MasterRow.from_dict({**json.loads(r["record"]), "status": r["status"], "inputs": inputs.get(r["path"], [])})
-            for r in self._read(query, values)
-        ]
+        with self._understood():
+            return [
+                MasterRow.from_dict(
+                    {**json.loads(r["record"]), "status": r["status"], "inputs": inputs.get(r["path"], [])}
+                )
+                for r in self._read(query, values)
+            ]
 
     def set_master_status(self, path: str, status: MasterStatus) -> None:
         """Mark a master (its sidecar is the caller's)."""
@@ -254,7 +276,10 @@ class Catalogue:
 
     def runs(self) -> list[RunRow]:
         """Return all runs, the newest first."""
-        return [run_row(record) for record in self._read("SELECT * FROM runs ORDER BY started_at DESC, run_id DESC")]
+        with self._understood():
+            return [
+                run_row(record) for record in self._read("SELECT * FROM runs ORDER BY started_at DESC, run_id DESC")
+            ]
 
     def add_fact(self, row: FactRow) -> None:
         """Record something measured about a detector."""
@@ -270,7 +295,8 @@ class Catalogue:
             filters["settings"] = json.dumps(settings, sort_keys=True)
         where, values = where_of(filters, ("camera", "name", "settings"))
         records = self._read(f"SELECT * FROM detector_facts{where} ORDER BY at DESC, rowid DESC", values)  # noqa: S608
-        return [fact_row(record) for record in records]
+        with self._understood():
+            return [fact_row(record) for record in records]
 
     # --- files ------------------------------------------------------------------------------------------------------
 
@@ -294,6 +320,17 @@ class Catalogue:
 
     # --- SQLite -----------------------------------------------------------------------------------------------------
 
+    def _damaged(self, what: object) -> CatalogueDamaged:
+        return CatalogueDamaged(f"{self.path}: {what}", code=RunCode.READ_FAILED)
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Call rows that cannot be understood damage."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
+            raise self._damaged(f"a row cannot be understood: {error}") from error
+
     def _prepare(self) -> None:
         version = self._base.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
@@ -306,9 +343,10 @@ class Catalogue:
             if self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 raise CatalogueDamaged(f"{self.path}: another program's database", code=RunCode.READ_FAILED)
             self._base.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+            self.is_new = True
 
-    def _changing(self) -> "_Change":
-        return _Change(self._base, self._lock, self.path)
+    def _changing(self) -> Change:
+        return Change(self._base, self._lock, self.path)
 
     def _write_many(self, query: str, values: Sequence[Sequence[Any]]) -> int:
         if not values:
@@ -321,63 +359,4 @@ class Catalogue:
             with self._lock:
                 return self._base.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise _trouble(self.path, error) from error
-
-
-class _Change:
-    """One transaction under the lock, with SQLite's errors translated."""
-
-    def __init__(self, base: sqlite3.Connection, lock: threading.RLock, path: Path) -> None:
-        self._base = base
-        self._lock = lock
-        self._path = path
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._lock.acquire()
-        try:
-            self._base.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            self._lock.release()
-            raise _trouble(self._path, error) from error
-        return self._base
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._base.execute("COMMIT" if kind is None else "ROLLBACK")
-        except sqlite3.Error as failure:
-            if self._base.in_transaction:
-                self._base.rollback()
-            raise _trouble(self._path, failure) from failure
-        finally:
-            self._lock.release()
-        if isinstance(error, sqlite3.Error):
-            raise _trouble(self._path, error) from error
-
-
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    if read_only:
-        target = f"{path.absolute().as_uri()}?mode=ro" if path.exists() else ":memory:"
-        return sqlite3.connect(target, uri=True, check_same_thread=False, isolation_level=None)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(path.parent, error) from error
-    base = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30.0)
-    try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            base.execute(f"PRAGMA {pragma}").fetchall()
-    except sqlite3.Error:
-        base.close()
-        raise
-    return base
-
-
-def _trouble(path: Path, error: sqlite3.Error) -> StorageError:
-    code = getattr(error, "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_FULL:
-        return StorageError(f"{path}: {error}", code=RunCode.DISK_FULL)
-    if isinstance(error, sqlite3.DatabaseError) and code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        return CatalogueDamaged(f"{path}: {error}", code=RunCode.READ_FAILED)
-    return StorageError(f"{path}: {error}", code=RunCode.WRITE_FAILED)
+            raise trouble(self.path, error) from error

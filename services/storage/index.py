@@ -29,6 +29,7 @@ from services.storage.fits import FITS_SUFFIXES, Unreadable, pixel_hash, read_ca
 from services.storage.layout import Layout, free_path
 from services.storage.rows import FactRow, Flag, FrameRow, Origin, RefusalRow, RunRow, key_to_dict, parse_time
 from services.storage.sidecar import read_sidecar
+from services.storage.typed import check_types
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +63,7 @@ class IndexReport:
 
 
 def open_catalogue(layout: Layout) -> Catalogue:
-    """Open a root's catalogue for writing; a damaged one is moved aside and rebuilt from the files, with a warning.
+    """Open a root's catalogue for writing; one that is missing is made from the files, a damaged one moved aside first.
 
     Raises
     ------
@@ -70,16 +71,26 @@ def open_catalogue(layout: Layout) -> Catalogue:
         A newer version wrote it, or it cannot be opened or moved.
     """
     try:
-        return _checked(Catalogue(layout.catalogue))
+        catalogue = _checked(Catalogue(layout.catalogue))
     except CatalogueDamaged as error:
-        aside = free_path(layout.catalogue.with_suffix(".broken"))
-        log.warning("catalogue.damaged", detail=error.detail, moved_to=str(aside))
-    layout.catalogue.replace(aside)
-    for ending in ("-wal", "-shm"):
-        layout.catalogue.with_name(layout.catalogue.name + ending).unlink(missing_ok=True)
-    catalogue = Catalogue(layout.catalogue)
-    rebuild(catalogue, layout)
+        _move_aside(layout.catalogue, error)
+        catalogue = Catalogue(layout.catalogue)
+    if catalogue.is_new:
+        try:
+            rebuild(catalogue, layout)
+        except BaseException:
+            catalogue.close()
+            raise
     return catalogue
+
+
+def _move_aside(path: Path, error: CatalogueDamaged) -> None:
+    aside = free_path(path.with_suffix(".broken"))
+    log.warning("catalogue.damaged", detail=error.detail, moved_to=str(aside))
+    with reported(path):
+        path.replace(aside)
+        for ending in ("-wal", "-shm"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def _checked(catalogue: Catalogue) -> Catalogue:
@@ -309,10 +320,15 @@ def _adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[Problem]
 
 def _replay(catalogue: Catalogue, journal: Path) -> None:
     """Take refusals, runs and measured facts from a run's journal; a line cut off by a power cut is skipped."""
-    for line in journal.read_text(encoding="utf-8", errors="replace").splitlines():
+    try:
+        lines = journal.read_bytes().decode("utf-8", errors="replace").strip("\n").split("\n")
+    except OSError as error:
+        log.warning("journal.unreadable", journal=journal.name, detail=str(error))
+        return
+    for line in lines:
         try:
             _take(catalogue, json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             log.debug("journal.line_skipped", journal=journal.name)
 
 
@@ -324,17 +340,19 @@ def _take(catalogue: Catalogue, event: Mapping[str, Any]) -> None:
     if name == EventName.RUN_STARTED:
         steps = tuple(str(step) for step in event.get("steps", ()))
         run = RunRow(run_id=event["run_id"], started_at=at, steps=steps, software=event.get("software"))
+        check_types(run)
         catalogue.start_run(run)
     elif name == EventName.RUN_FINISHED:
-        catalogue.finish_run(
-            event["run_id"],
-            finished_at=at,
-            exit_code=int(event["exit_code"]),
-            code=event.get("code"),
-            detail=event.get("detail") or "",
+        exit_code, code, detail = int(event["exit_code"]), event.get("code"), event.get("detail") or ""
+        run = RunRow(
+            run_id=event["run_id"], started_at=at, finished_at=at, exit_code=exit_code, code=code, detail=detail
         )
+        check_types(run)
+        catalogue.finish_run(run.run_id, finished_at=at, exit_code=exit_code, code=code, detail=detail)
     elif name == EventName.FRAME_REFUSED:
-        catalogue.add_refusal(refusal_of(event, at))
+        refusal = refusal_of(event, at)
+        check_types(refusal)
+        catalogue.add_refusal(refusal)
     elif name == EventName.DETECTOR_MEASURED:
         for fact in facts_of(event, at):
             catalogue.add_fact(fact)

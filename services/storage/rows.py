@@ -8,6 +8,7 @@ from typing import Any
 
 from calibration.frames import FrameHeader, FrameKind, FrameStats, GroupKey
 from calibration.grouping import camera_of, group_key
+from services.storage.typed import check_types
 
 
 class Flag(StrEnum):
@@ -200,7 +201,7 @@ class MasterRow:
         return record
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> "MasterRow":
+    def from_dict(cls, record: Any) -> "MasterRow":
         """Return the row of plain JSON values; members that a newer version added are ignored.
 
         Raises
@@ -208,13 +209,18 @@ class MasterRow:
         KeyError, ValueError, TypeError
             The values are no master's.
         """
+        if not isinstance(record, Mapping) or not isinstance(record["key"], Mapping):
+            raise TypeError("a master's record is an object with an object `key`")
         known = {f.name: record[f.name] for f in fields(cls) if f.name in record}
         for name in ("built_at", "valid_from", "valid_until"):
             known[name] = parse_time(known.get(name))
         known["key"] = key_from_dict(record["key"])
         known["status"] = MasterStatus(record["status"])
         known["inputs"] = tuple(known.get("inputs", ()))
-        return cls(**known)
+        row = cls(**known)
+        check_types(row)
+        check_types(row.key)
+        return row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

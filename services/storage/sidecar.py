@@ -62,5 +62,5 @@ def read_sidecar(path: Path) -> MasterRow:
         return MasterRow.from_dict(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise Unreadable(f"{path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise Unreadable(f"{path}: no master's sidecar ({error})") from error

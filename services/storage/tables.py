@@ -3,8 +3,10 @@
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import fields
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from calibration.frames import FrameKind
@@ -50,6 +52,38 @@ INSERT_FRAME = (
     f"INSERT OR REPLACE INTO frames ({', '.join(FRAME_COLUMNS)}) "  # noqa: S608 - names of our own record
     f"VALUES ({', '.join('?' * len(FRAME_COLUMNS))})"
 )
+
+
+TABLES_QUERY = "SELECT type, name, sql FROM sqlite_master WHERE type != 'index' ORDER BY name"
+_TYPES = {"INTEGER": ("integer",), "REAL": ("real", "integer"), "TEXT": ("text",)}
+
+
+@cache
+def own_tables() -> list[tuple[str, str, str]]:
+    """Return what `TABLES_QUERY` finds in a catalogue of ours."""
+    with closing(_empty()) as base:
+        return base.execute(TABLES_QUERY).fetchall()
+
+
+@cache
+def mistyped_queries() -> tuple[str, ...]:
+    """Return queries that find a row with a value that is not of its column's type: SQLite itself takes any."""
+    with closing(_empty()) as base:
+        return tuple(_mistyped(base, name) for _, name, _ in own_tables())
+
+
+def _mistyped(base: sqlite3.Connection, table: str) -> str:
+    wrong = []
+    for _, column, kind, *_ in base.execute(f"PRAGMA table_info({table})"):
+        allowed = ", ".join(f"'{name}'" for name in (*_TYPES[kind], "null"))
+        wrong.append(f"typeof({column}) NOT IN ({allowed})")
+    return f"SELECT 1 FROM {table} WHERE {' OR '.join(wrong)} LIMIT 1"  # noqa: S608 - names of our own schema
+
+
+def _empty() -> sqlite3.Connection:
+    base = sqlite3.connect(":memory:")
+    base.executescript(SCHEMA)
+    return base
 
 
 def where_of(filters: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, list[Any]]:

@@ -16,7 +16,7 @@ from services.capture.failures import GroupFailed, UntilReached
 from services.config.models import Config, Storage
 from services.errors import RunCode, RunStopped, StorageError
 from services.events import EventName
-from services.storage.disk import FullDisk
+from services.storage.failing import FullDisk
 from services.storage.fits import read_frame, read_header
 from tests.fake_site import DARK, FLAT, Site, site_at
 from tests.fakes import failed, lost

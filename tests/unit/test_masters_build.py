@@ -21,7 +21,7 @@ from services.errors import RunCode, RunStopped, StorageError
 from services.events import Event, EventName, Events
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.storage.catalogue import Catalogue
-from services.storage.disk import FullDisk
+from services.storage.failing import FullDisk
 from services.storage.fits import read_pixels, write_frame
 from services.storage.layout import Layout
 from services.storage.rows import FrameRow, MasterStatus, Origin

@@ -14,7 +14,8 @@ from calibration.frames import Frame, FrameHeader, FrameKind
 from services.errors import RunCode, RunStopped, StorageError
 from services.storage.archive import archive, due
 from services.storage.catalogue import Catalogue
-from services.storage.disk import Disk, FullDisk, RealDisk, RecordingDisk
+from services.storage.disk import Disk, RealDisk
+from services.storage.failing import FullDisk, RecordingDisk
 from services.storage.fits import read_frame, write_frame
 from services.storage.layout import Layout
 from services.storage.rows import FrameRow, MasterRow, MasterStatus, Origin

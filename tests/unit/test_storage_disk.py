@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from services.errors import Exit, RunCode, StorageError
-from services.storage.disk import REAL_DISK, FullDisk, Growing, RecordingDisk, atomic, write_text
+from services.storage.disk import REAL_DISK, Growing, atomic, write_text
+from services.storage.failing import FullDisk, RecordingDisk
 
 CONTENT = bytes(range(256)) * 40
 

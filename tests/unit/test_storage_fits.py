@@ -19,7 +19,7 @@ from calibration.stats import pixel_sha256
 from services.errors import RunCode, StorageError
 from services.storage import fits, units
 from services.storage.cards import add_sums, encode_sum, header_block, sum_of
-from services.storage.disk import FullDisk, RecordingDisk
+from services.storage.failing import FullDisk, RecordingDisk
 from services.storage.pixels import encode_summed
 
 HEADER = FrameHeader(

@@ -10,7 +10,7 @@ from astropy.io import fits as astropy_fits
 from calibration.keywords import Card
 from services.errors import RunCode, StorageError
 from services.storage import fits
-from services.storage.disk import FullDisk, RecordingDisk
+from services.storage.failing import FullDisk, RecordingDisk
 from services.storage.fits import Plane, Table, create_planes
 
 SHAPE = (101, 53)

@@ -10,7 +10,8 @@ import pytest
 
 from calibration.frames import Frame, FrameHeader, FrameKind
 from services.storage import fits
-from services.storage.disk import Disk, RecordingDisk
+from services.storage.disk import Disk
+from services.storage.failing import RecordingDisk
 from services.storage.index import open_catalogue
 from services.storage.layout import Layout, MasterName
 from services.storage.rows import FrameRow, MasterRow
