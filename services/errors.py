@@ -40,6 +40,7 @@ class RunCode(StrEnum):
     NO_COVER = "no_cover"
     MAXADU_WRONG = "maxadu_wrong"
     FOREIGN_CLIENT = "foreign_client"
+    ENDING_FAILED = "ending_failed"
 
 
 class Exit:
@@ -103,6 +104,7 @@ MEANINGS: dict[str, Meaning] = {
     "no_cover": Meaning("there is no cover", "make sure by other means that it is dark"),
     "maxadu_wrong": Meaning("the camera's MaxADU is not its saturation", "the measured value is used instead"),
     "foreign_client": Meaning("another program changed the camera", "close the other program"),
+    "ending_failed": Meaning("a device was not left as it should be", "see to it by hand"),
     "too_bright": Meaning(
         "the light is too bright at the shortest exposure", "dim the panel or lower flat min_exposure"
     ),

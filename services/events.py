@@ -35,6 +35,7 @@ class EventName(StrEnum):
     GROUP_FINISHED = "group.finished"
     FRAME_STORED = "frame.stored"
     FRAME_REFUSED = "frame.refused"
+    EXPOSURE_ABORTED = "exposure.aborted"
     FLAT_EXPOSURE_ADJUSTED = "flat.exposure_adjusted"
     FLAT_SETTLED = "flat.settled"
     COOLING_CHANGED = "cooling.changed"

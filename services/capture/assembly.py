@@ -74,6 +74,7 @@ class Assembly:
             monitor=monitor,
             panel=site.new_panel(),
             stop_camera=site.camera.close,
+            abort_exposure=site.abort_exposure,
             clock=site.clock,
             events=self.events,
             interlock=site.interlock,

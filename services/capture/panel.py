@@ -4,7 +4,9 @@ A cover is never opened and a lamp never lit while the interlock says unsafe, wh
 cover opened by day unless the configuration allows it. Before darks the lamp must read Off and the cover Closed.
 """
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -165,6 +167,16 @@ class Light:
         if self._panel.info.has_cover and (told is None or told.cover != state.cover):
             self._events.emit(EventName.COVER_CHANGED, cover=state.cover.name.lower())
         self._told = state
+
+
+def secure(panel: CoverCalibrator) -> None:
+    """Make it dark in an emergency: cover and lamp are both told before either is waited for."""
+    told = threading.Event()
+    told.set()  # what waits gives up at once
+    for command in (panel.close_cover, panel.calibrator_off):
+        with suppress(DriverError):
+            command(told)
+    make_dark(panel)
 
 
 def make_dark(panel: CoverCalibrator) -> None:

@@ -1,7 +1,8 @@
 """Watches the safety monitor on a thread and connections of its own, so that no hung camera can blind it.
 
 Unsafe, or no reading for too long: the interlock is tripped, lamp off and cover closed over this thread's own
-connection, and the camera's sockets closed, which ends whatever call the worker hangs in.
+connection, and the camera's sockets closed, which ends whatever call the worker hangs in. The exposure is aborted over
+a third connection, which a camera that hangs keeps waiting without keeping the cover.
 """
 
 import threading
@@ -12,7 +13,7 @@ import structlog
 from drivers.base import CoverCalibrator, SafetyMonitor
 from drivers.clock import Clock, Deadline
 from drivers.errors import DriverError
-from services.capture.panel import make_dark
+from services.capture.panel import secure
 from services.capture.recovery import quietly
 from services.config.models import SafetyMonitor as SafetySettings
 from services.errors import RunCode
@@ -41,6 +42,8 @@ class SafetyWatch:
         Its own connection to panel and cover.
     stop_camera : callable
         Closes the worker's camera sockets.
+    abort_exposure : callable
+        Tells the camera to abort, over a connection of its own.
     clock, events, interlock
     settings : SafetyMonitor of the configuration
         `poll`, `stale_after`, `on_unsafe`.
@@ -52,6 +55,7 @@ class SafetyWatch:
         monitor: SafetyMonitor,
         panel: CoverCalibrator | None,
         stop_camera: Callable[[], None],
+        abort_exposure: Callable[[], None],
         clock: Clock,
         events: Events,
         interlock: Interlock,
@@ -60,6 +64,7 @@ class SafetyWatch:
         self._monitor = monitor
         self._panel = panel
         self._stop_camera = stop_camera
+        self._abort_exposure = abort_exposure
         self._clock = clock
         self._events = events
         self._interlock = interlock
@@ -67,6 +72,7 @@ class SafetyWatch:
         self._stop = threading.Event()
         self._first = threading.Event()
         self._connected = False
+        self._panel_connected = False
         self._fresh = self._deadline()
         self._said_safe = False
         self._secured = False
@@ -108,6 +114,8 @@ class SafetyWatch:
 
     def _watch(self) -> None:
         try:
+            if self._panel is not None:  # so that in an emergency only the commands are left to be sent
+                self._panel_connected = quietly("panel of the safety watch", self._panel.connect)
             while not self._stop.is_set():
                 real_s = self._clock.real()
                 self.look()
@@ -155,16 +163,43 @@ class SafetyWatch:
     def _secure(self) -> None:
         self._interlock.stop_now()
         self._stop_camera()
-        if self._panel is None:
-            return
-        for attempt in range(ATTEMPTS_TO_CLOSE):
+        abort = threading.Thread(target=self._abort, name="nightcal-abort", daemon=True)
+        abort.start()
+        if self._panel is not None:
+            self._make_dark(self._panel)
+        abort.join()
+
+    def _abort(self) -> None:
+        """Abort the exposure and tell what came of it."""
+        try:
+            self._abort_exposure()
+        except DriverError as error:
+            log.warning("exposure.not_aborted", detail=str(error))
+            self._events.emit(EventName.EXPOSURE_ABORTED, done=False, detail=str(error))
+        else:
+            self._events.emit(EventName.EXPOSURE_ABORTED, done=True, detail="")
+
+    def _make_dark(self, panel: CoverCalibrator) -> None:
+        problem: DriverError | None = None
+        for _ in range(ATTEMPTS_TO_CLOSE):
             try:
-                self._panel.connect()
-                make_dark(self._panel)
+                if not self._panel_connected:
+                    panel.connect()
+                self._panel_connected = True
+                secure(panel)
             except DriverError as error:
-                log.exception("safety.cover_not_closed", attempt=attempt + 1, detail=str(error))
+                problem, self._panel_connected = error, False
+                log.warning("safety.cover_not_closed", detail=str(error))
             else:
+                self._tell_dark(panel)
                 return
+        self._events.emit(EventName.WARNING_RAISED, code=RunCode.ENDING_FAILED.value, detail=f"flat panel: {problem}")
+
+    def _tell_dark(self, panel: CoverCalibrator) -> None:
+        if panel.info.has_calibrator:
+            self._events.emit(EventName.PANEL_CHANGED, brightness=0)
+        if panel.info.has_cover:
+            self._events.emit(EventName.COVER_CHANGED, cover="closed")
 
     def _deadline(self) -> Deadline:
         return Deadline(self._clock, self._settings.stale_after, real_s=5.0)

@@ -13,7 +13,7 @@ never hides the first cause.
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
@@ -26,9 +26,9 @@ from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
 from services.capture.assembly import Assembly, Store
 from services.capture.cooling import Cooled
 from services.capture.panel import make_dark
-from services.capture.recovery import quietly
 from services.capture.runner import Plan, Runner, quantised_us
 from services.config.models import CoolingPolicy
+from services.errors import RunCode, StorageError
 from services.events import EventName, Events
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise, sun_altitude_deg
@@ -102,6 +102,7 @@ class Session:
         self._until = until
         self._hurry = hurry
         self._ends = ExitStack()
+        self._shared = False
         store = Store(layout=layout, catalogue=catalogue, disk=disk)
         self._assembly = Assembly(observatory=observatory, events=events, store=store)
         self._recovery = self._assembly.recovery()
@@ -163,8 +164,8 @@ class Session:
         """
         try:
             self._begin()
-        except BaseException:
-            self._ends.close()
+        except BaseException as error:
+            self._end(error)
             raise
         return self
 
@@ -172,7 +173,11 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Leave the devices in a known state."""
-        del kind, error, traceback
+        del kind, traceback
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        self._shared = isinstance(error, CameraBusy)
         self._ends.close()
 
     def _begin(self) -> None:
@@ -206,7 +211,7 @@ class Session:
         self._observatory.note_camera(self.camera_info)
         self._lock_camera()
         if self._observatory.owns_camera:
-            self._release_at_end("camera", self._camera.disconnect)
+            self._release_at_end("camera", self._disconnect_camera)
         self._tell_connected("camera", self.camera_info.name, self.camera_info.unique_id)
 
     def _connect(self, connect: Callable[[], None]) -> None:
@@ -276,14 +281,29 @@ class Session:
     # --- ending -----------------------------------------------------------------------------------------------------
 
     def _at_end(self, what: str, act: Callable[[], object]) -> None:
-        self._ends.callback(quietly, what, act)
+        self._ends.callback(self._leave, what, act)
+
+    def _leave(self, what: str, act: Callable[[], object]) -> None:
+        """Do one step of the end; a failure is told, and never hides what came before."""
+        try:
+            act()
+        except Exception as error:
+            log.exception("ending.step_failed", step=what)
+            detail = f"{what}: {error}"
+            with suppress(StorageError):
+                self._events.emit(EventName.WARNING_RAISED, code=RunCode.ENDING_FAILED.value, detail=detail)
 
     def _release_at_end(self, what: str, disconnect: Callable[[], object]) -> None:
         if self._config.camera.release == "disconnect":
             self._at_end(what, disconnect)
 
     def _end_exposure(self) -> None:
-        """Abort what still runs; the safety watch may have closed the sockets, so connect once more for it."""
+        """Abort what still runs; the safety watch may have closed the sockets, so connect once more for it.
+
+        What runs in a camera that another program uses is not ours.
+        """
+        if self._shared:
+            return
         try:
             state = self._camera.state()
         except DriverError:
@@ -304,8 +324,12 @@ class Session:
             make_dark(panel)
 
     def _end_cooler(self) -> None:
-        if not self._skip_warmup:
+        if not self._skip_warmup and not self._shared:
             self._thermostat.end(self._hurry)
+
+    def _disconnect_camera(self) -> None:
+        if not self._shared:
+            self._camera.disconnect()
 
 
 def _is_busy(state: CameraState) -> bool:

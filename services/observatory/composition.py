@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -37,6 +38,8 @@ class Observatory:
     interlock : Interlock
     new_safety_monitor, new_panel : callable
         Make further driver objects for another thread; None where there is no such device.
+    abort_exposure : callable
+        Tells the camera to abort, from any thread and over a connection of its own; nothing for a camera handed in.
     simulator : Embedded or None
         The simulated observatory of this process.
     owns_camera : bool
@@ -53,6 +56,7 @@ class Observatory:
     panel: CoverCalibrator | None = None
     new_safety_monitor: Callable[[], SafetyMonitor | None] = field(default=lambda: None)
     new_panel: Callable[[], CoverCalibrator | None] = field(default=lambda: None)
+    abort_exposure: Callable[[], None] = field(default=lambda: None)
     simulator: "Embedded | None" = None
     owns_camera: bool = True
     is_simulated: bool = False
@@ -136,6 +140,7 @@ def open_observatory(
     clock = told or SystemClock()
     camera = network.camera(endpoint, clock, config.camera)
     observatory = _with_accessories(config, clock, camera, interlock, (endpoint.host, endpoint.port))
+    observatory.abort_exposure = partial(network.abort_exposure, endpoint, clock)
     observatory.is_simulated = told is not None
     return observatory
 
@@ -156,6 +161,7 @@ def _simulated(loaded: LoadedConfig, newest_obs: datetime | None, interlock: Int
     except BaseException:
         embedded.stop()
         raise
+    observatory.abort_exposure = partial(network.abort_exposure, endpoint, embedded.clock)
     observatory.simulator = embedded
     observatory.is_simulated = True
     return observatory

@@ -13,11 +13,14 @@ from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
 from drivers.alpaca.values import texts
 from drivers.base import SettingMode
 from drivers.clock import Clock, ScaledClock, SystemClock
-from drivers.errors import DriverError
+from drivers.errors import DriverError, Refused
 from services.config.models import AlpacaCamera as CameraSection
 from services.config.models import Camera, Device, FilterWheel, FlatPanel
 
 log = structlog.get_logger(__name__)
+
+ABORT_TIMEOUTS = Timeouts(open_s=1.0, put_s=2.0)
+"""Real seconds that an abort in an emergency waits for an answer."""
 
 CLOCK_ACTION = "nightcal:clock"
 """Listed among a camera's actions by simulated observatories only."""
@@ -83,6 +86,23 @@ def panel(endpoint: Endpoint, clock: Clock, section: FlatPanel | None) -> Alpaca
 def safety_monitor(endpoint: Endpoint, clock: Clock) -> AlpacaSafetyMonitor:
     """Return the safety monitor at an address."""
     return AlpacaSafetyMonitor(endpoint, clock)
+
+
+def abort_exposure(endpoint: Endpoint, clock: Clock) -> None:
+    """Abort, or stop, what a camera exposes, over a connection of its own and without waiting for what follows.
+
+    Raises
+    ------
+    DriverError
+        The camera refuses, or does not answer in time.
+    """
+    wire = CameraWire(endpoint, clock, timeouts=ABORT_TIMEOUTS, retries=False)
+    try:
+        wire.AbortExposure()
+    except Refused:
+        wire.StopExposure()
+    finally:
+        wire.line.close()
 
 
 def remote_clock(endpoint: Endpoint) -> Clock | None:

@@ -24,11 +24,13 @@ class Rig:
         self.heard: list[Event] = []
         self.events = Events(run_id="r", clock=self.clock)
         self.events.subscribe(self.heard.append)
-        self.camera_stopped = 0
+        self.camera_stopped = self.aborts = 0
+        self.abort_fails = False
         self.watch = SafetyWatch(
             monitor=self.monitor,
             panel=self.panel,
             stop_camera=self._stop,
+            abort_exposure=self._abort,
             clock=self.clock,
             events=self.events,
             interlock=self.interlock,
@@ -37,6 +39,11 @@ class Rig:
 
     def _stop(self) -> None:
         self.camera_stopped += 1
+
+    def _abort(self) -> None:
+        self.aborts += 1
+        if self.abort_fails:
+            raise lost("camera")
 
     @property
     def dark(self) -> bool:
@@ -70,7 +77,44 @@ def test_unsafe_stops_the_run_makes_it_dark_and_closes_the_cameras_sockets() -> 
     assert rig.camera_stopped == 1
     rig.watch.look()
     assert rig.camera_stopped == 1
-    assert rig.names() == [EventName.SAFETY_SAFE, EventName.SAFETY_UNSAFE]
+    assert rig.aborts == 1
+    names = rig.names()
+    assert names[:2] == [EventName.SAFETY_SAFE, EventName.SAFETY_UNSAFE]
+    assert set(names[2:]) == {EventName.EXPOSURE_ABORTED, EventName.PANEL_CHANGED, EventName.COVER_CHANGED}
+
+
+def test_an_abort_that_gets_no_answer_is_told_and_does_not_keep_the_cover() -> None:
+    rig = Rig()
+    rig.abort_fails = True
+    rig.monitor.safe = False
+    rig.watch.look()
+    assert rig.dark
+    rig.events.close()
+    (told,) = [e for e in rig.heard if e.name is EventName.EXPOSURE_ABORTED]
+    assert told.data["done"] is False
+    assert told.data["detail"]
+
+
+def test_cover_and_lamp_are_both_told_before_either_is_waited_for() -> None:
+    rig = Rig()
+    rig.panel.cover = CoverStatus.OPEN
+    rig.monitor.safe = False
+    rig.watch.look()
+    assert rig.panel.calls == ["connect", "close cover", "off", "off", "close cover"]
+    assert rig.dark
+
+
+def test_a_panel_that_cannot_be_made_dark_is_told() -> None:
+    rig = Rig()
+
+    def stuck(wake: threading.Event | None = None) -> None:
+        raise lost("panel")
+
+    rig.panel.calibrator_off = stuck  # type: ignore[method-assign]
+    rig.monitor.safe = False
+    rig.watch.look()
+    rig.events.close()
+    assert [e.data["code"] for e in rig.heard if e.name is EventName.WARNING_RAISED] == [RunCode.ENDING_FAILED]
 
 
 def test_a_monitor_that_does_not_answer_is_unsafe_after_its_time() -> None:
