@@ -154,16 +154,18 @@ def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
 
 
 def lower_priority() -> None:
-    """Let interactive programs and the camera's thread go first (master building in the background)."""
+    """Let the camera's thread and other programs go before the thread that calls this (master building).
+
+    Where a system knows priorities of whole programs only, nothing is done: the camera's would sink with it.
+    """
     if sys.platform == "win32":
         import ctypes
 
-        kernel = ctypes.windll.kernel32
-        below_normal = 0x4000
-        kernel.SetPriorityClass(kernel.GetCurrentProcess(), below_normal)
-        return
-    with suppress(OSError):
-        os.nice(5)
+        this_thread, lowest = ctypes.c_void_p(-2), -2
+        ctypes.windll.kernel32.SetThreadPriority(this_thread, lowest)
+    elif sys.platform == "linux":
+        with suppress(OSError):
+            os.nice(10)
 
 
 def boot_id() -> str:

@@ -6,7 +6,7 @@ One failing group never stops the others; a full disk or a stop by the user does
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -43,6 +43,8 @@ def build_all(
     disk: Disk = REAL_DISK,
     wake: threading.Event | None = None,
     executor: Executor | None = None,
+    sets: Collection[str] | None = None,
+    quiet: bool = False,
 ) -> tuple[MasterOutcome, ...]:
     """Build every master that is wanted, possible and not there yet.
 
@@ -63,6 +65,10 @@ def build_all(
         Ends the work between two bands when set.
     executor : Executor, optional
         Works on bands; by default `settings.workers` threads.
+    sets : collection of str, optional
+        Only groups of these sets.
+    quiet : bool
+        Tell only what was built: refusals and warnings are left to the one who looks at everything at the end.
 
     Returns
     -------
@@ -85,8 +91,9 @@ def build_all(
             bench = Bench(
                 settings=settings, layout=layout, disk=disk, executor=workers, run_id=events.run_id, wake=wake
             )
-            step = _Step(bench=bench, catalogue=catalogue, events=events, clock=clock, scratch=scratch)
-            return tuple(step.master(group) for group in _groups(settings, catalogue))
+            step = _Step(bench=bench, catalogue=catalogue, events=events, clock=clock, scratch=scratch, quiet=quiet)
+            groups = _groups(settings, catalogue)
+            return tuple(step.master(group) for group in groups if sets is None or group.rows[0].set_id in sets)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -119,6 +126,7 @@ class _Step:
     events: Events
     clock: Clock
     scratch: Path
+    quiet: bool = False
 
     def master(self, group: MasterGroup) -> MasterOutcome:
         """Build one master, or say why not."""
@@ -151,6 +159,8 @@ class _Step:
 
     def _surroundings(self) -> Surroundings:
         def warn(code: str, detail: str) -> None:
+            if self.quiet:
+                return
             self.events.emit(EventName.WARNING_RAISED, code=code, detail=detail)
 
         return Surroundings(
@@ -195,6 +205,11 @@ class _Step:
                 )
 
     def _refuse(self, group: MasterGroup, code: str, detail: str) -> MasterOutcome:
+        if not self.quiet:
+            self._tell_refused(group, code, detail)
+        return _outcome(group, Outcome.REFUSED, code=str(code), detail=detail)
+
+    def _tell_refused(self, group: MasterGroup, code: str, detail: str) -> None:
         self.events.emit(
             EventName.MASTER_REFUSED,
             kind=str(group.product),
@@ -203,7 +218,6 @@ class _Step:
             code=str(code),
             detail=detail,
         )
-        return _outcome(group, Outcome.REFUSED, code=str(code), detail=detail)
 
 
 def _outcome(group: MasterGroup, status: Outcome, **more: Any) -> MasterOutcome:

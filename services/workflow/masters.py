@@ -1,6 +1,7 @@
 """The masters step: index what lies in the folders, build, count."""
 
 import threading
+from collections.abc import Collection
 
 from drivers.clock import Clock
 from services.config.models import Config
@@ -13,9 +14,17 @@ from services.workflow.context import Tally
 
 
 def build_masters(
-    config: Config, place: Place, clock: Clock, tally: Tally, *, wake: threading.Event | None = None
+    config: Config,
+    place: Place,
+    clock: Clock,
+    tally: Tally,
+    *,
+    wake: threading.Event | None = None,
+    built: Collection[str] = (),
 ) -> None:
     """Build every master that is wanted, possible and not there yet, of our own frames and of others' in our folders.
+
+    `built` are the paths of the masters that this run has built and counted already, beside its exposures.
 
     Raises
     ------
@@ -35,7 +44,8 @@ def build_masters(
     )
     tally.masters_built += sum(o.status in (Outcome.BUILT, Outcome.PARTIAL) for o in outcomes)
     tally.masters_failed += sum(o.status is Outcome.REFUSED for o in outcomes)
-    kept = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
+    there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
+    kept = [path for path in there if path not in built]
     place.events.emit(EventName.STEP_FINISHED, step="masters", kept=kept)
 
 

@@ -29,6 +29,7 @@ from services.storage.layout import Layout
 from services.storage.locks import RootLock
 from services.storage.rows import Origin, RunRow
 from services.version import version
+from services.workflow.builder import MasterBuilder, building_beside
 from services.workflow.capture import Place, capture
 from services.workflow.context import Tally
 from services.workflow.dry_run import dry_run
@@ -160,6 +161,7 @@ class _Run:
         self._wake = wake
         self._ending = ending
         self._tally = Tally()
+        self._built: tuple[str, ...] = ()
 
     def go(self, observatory: Observatory | None) -> RunResult:
         """Do the steps, whatever happens; return how it ended."""
@@ -180,8 +182,7 @@ class _Run:
         if self._ending.code is None:
             self._ending.guard(lambda: call_hook(self._loaded.config.hooks, "before_run", events))
         if observatory is not None and self._ending.code is None:
-            warm_up_beside(self._wake)
-            self._ending.guard(lambda: capture(observatory, self._place, self._options, self._tally))
+            self._capture(observatory)
         if Step.MASTERS in self._options.steps and self._ending.code not in _NO_MASTERS_AFTER:
             self._ending.guard(self._masters)
         self._ending.guard(lambda: call_hook(self._loaded.config.hooks, "after_run", events))
@@ -191,9 +192,19 @@ class _Run:
         site = self._loaded.config.site
         return night_label(self._clock.now(), None if site is None else site.longitude)
 
+    def _capture(self, observatory: Observatory) -> None:
+        """Take frames, and build masters beside."""
+        warm_up_beside(self._wake)
+        builder = MasterBuilder(self._loaded.config, self._place, self._clock, self._wake)
+        self._place.events.subscribe(builder.hear)
+        with building_beside(builder, wanted=Step.MASTERS in self._options.steps):
+            self._ending.guard(lambda: capture(observatory, self._place, self._options, self._tally))
+        self._built = tuple(builder.built)
+        self._tally.masters_built += len(self._built)
+
     def _masters(self) -> None:
         config = self._loaded.config
-        build_masters(config, self._place, self._clock, self._tally, wake=self._wake)
+        build_masters(config, self._place, self._clock, self._tally, wake=self._wake, built=self._built)
 
     def _finish(self) -> RunResult:
         """Tell how the run ended and write its report; what fails here is the cause only if nothing was before it."""

@@ -1,0 +1,160 @@
+"""Masters while the night goes on: a set's master is built as soon as its last frame is stored.
+
+One thread of low priority hears which sets are finished and builds beside the next exposures, from the page cache. It
+does what the masters step does, with the same results, and only what needs no second thought: complete sets, and flats
+once their darks of this run are there. The masters step at the end finds them built and does the rest; whatever fails
+here is left to it, for building must never hurt capturing.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from calibration.frames import FrameKind, GroupStatus
+from drivers.clock import Clock
+from services import platform
+from services.config.models import Config
+from services.errors import RunStopped
+from services.events import Event, EventName
+from services.masters import MasterSettings, Outcome, build_all
+from services.storage.rows import Flag
+from services.workflow.capture import Place
+
+log = structlog.get_logger(__name__)
+
+Settings = tuple[int | None, int | None]
+"""Exposure and gain by which a flat waits for its dark; whether that fits in all else is decided when it is built."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A complete set; `there` when it was complete before this run, which leaves its master to the masters step."""
+
+    set_id: str
+    kind: FrameKind
+    exposure_us: int | None
+    gain: int | None
+    there: bool
+
+
+class MasterBuilder:
+    """Builds the masters of finished sets, one after the other.
+
+    Parameters
+    ----------
+    config : Config
+    place : Place
+    clock : Clock
+        Gives the stamps.
+    wake : threading.Event
+        Ends the work between two bands when set.
+
+    Attributes
+    ----------
+    built : list of str
+        Paths of the masters it built, below the root.
+    """
+
+    def __init__(self, config: Config, place: Place, clock: Clock, wake: threading.Event) -> None:
+        self.built: list[str] = []
+        self._settings = MasterSettings.of(config)
+        self._place = place
+        self._clock = clock
+        self._wake = wake
+        self._over = threading.Event()
+        self._finished: queue.SimpleQueue[Finished | None] = queue.SimpleQueue()
+        self._flats: list[Finished] = []
+        self._darks: set[Settings] = set()
+        self._thread = threading.Thread(target=self._work, name="nightcal-builder", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def hear(self, event: Event) -> None:
+        """Take note of a finished set: a listener of the run's events."""
+        data = event.data
+        if event.name is EventName.GROUP_FINISHED and data["status"] == GroupStatus.COMPLETE and data["set_id"]:
+            self._finished.put(
+                Finished(
+                    set_id=data["set_id"],
+                    kind=FrameKind(data["kind"]),
+                    exposure_us=data["exposure_us"],
+                    gain=data["gain"],
+                    there=data.get("there", False),
+                )
+            )
+
+    def close(self) -> None:
+        """End after the master that is being built; the masters step builds what waits."""
+        self._over.set()
+        self._finished.put(None)
+        self._thread.join()
+
+    # --- on the thread ----------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        platform.lower_priority()
+        with ThreadPoolExecutor(1, "nightcal-builder-bands", platform.lower_priority) as self._executor:
+            while (finished := self._finished.get()) is not None and not self._over.is_set():
+                try:
+                    self._take(finished)
+                except RunStopped:
+                    return
+                except Exception:  # a full disk included: the writer meets it as well, and ends the run by it
+                    log.exception("builder.failed", set_id=finished.set_id)
+
+    def _take(self, finished: Finished) -> None:
+        if finished.kind is FrameKind.FLAT:
+            self._flats.append(finished)
+        else:
+            if not finished.there:
+                self._build(finished)
+            self._darks.add((finished.exposure_us, finished.gain))
+        for flats in [flats for flats in self._flats if self._is_ready(flats)]:
+            if self._over.is_set():
+                return
+            self._flats.remove(flats)
+            self._build(flats)
+
+    def _is_ready(self, flats: Finished) -> bool:
+        """Return whether the darks of all exposures of a flat set were finished in this run, or found complete."""
+        if self._settings.flat_dark == "bias":
+            return any(gain == flats.gain for _, gain in self._darks)
+        rows = self._place.catalogue.frames(set_id=flats.set_id, flag=Flag.OK)
+        return all((row.exposure_us, flats.gain) in self._darks for row in rows)
+
+    def _build(self, finished: Finished) -> None:
+        place = self._place
+        outcomes = build_all(
+            settings=self._settings,
+            layout=place.layout,
+            catalogue=place.catalogue,
+            events=place.events,
+            clock=self._clock,
+            disk=place.disk,
+            wake=self._wake,
+            executor=self._executor,
+            sets={finished.set_id},
+            quiet=True,
+        )
+        new = (o.path for o in outcomes if o.status in {Outcome.BUILT, Outcome.PARTIAL} and o.path is not None)
+        self.built += [place.layout.relative(path) for path in new]
+
+
+@contextmanager
+def building_beside(builder: MasterBuilder, *, wanted: bool) -> Iterator[None]:
+    """Let a builder work for the length of a `with` block, when masters are wanted at all."""
+    if not wanted:
+        yield
+        return
+    builder.start()
+    try:
+        yield
+    finally:
+        builder.close()
