@@ -27,7 +27,7 @@ from drivers.alpaca.line import Timeouts
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator.devices import SimulatedObservatory
-from drivers.simulator.faults import FaultKind, FaultScript
+from drivers.simulator.faults import FaultKind, Faults, FaultScript
 from drivers.simulator.params import from_mapping
 from drivers.simulator.server import AlpacaServer
 from services import log
@@ -139,6 +139,10 @@ class ServedNight:
             document[name] = {**document.get(name, {}), **section} if isinstance(section, dict) else section
         document["camera"]["alpaca"] = {**at, **document["camera"].get("alpaca", {})}
         return document
+
+    def break_now(self, *faults: FaultScript) -> None:
+        """Let faults happen from now on, in place of those before."""
+        self.observatory.world.faults = Faults(faults)
 
     # --- what is left behind ----------------------------------------------------------------------------------------
 

@@ -65,14 +65,18 @@ class Recovery:
         self._events = events
         self._interlock = interlock
         self._listeners: list[Callable[[], None]] = []
+        self._gone = False
 
     def on_restored(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the camera is back: what it was told may be forgotten."""
         self._listeners.append(listener)
 
     def call(self, ask: Callable[[], T]) -> T:
-        """Call something that may be repeated without harm; on a loss restore the camera and call again."""
-        for _ in range(RESTORES):
+        """Call something that may be repeated without harm; on a loss restore the camera and call again.
+
+        A camera that was given up is not waited for once more: what ends a run asks it, but does not hold on to it.
+        """
+        for _ in range(0 if self._gone else RESTORES):
             try:
                 return ask()
             except GivenUp:
@@ -120,6 +124,7 @@ class Recovery:
                 break
             if self._clock.sleep(delay_s, self._interlock.wake):
                 self._interlock.check()
+        self._gone = True
         detail = f"did not come back within {GIVE_UP_S / 60:.0f} min: {last.detail}"
         raise GivenUp(device=last.device, detail=detail, number=last.number) from last
 
