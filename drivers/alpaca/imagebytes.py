@@ -187,6 +187,8 @@ def decode_json(body: bytes, *, num_x: int, num_y: int, device: str = "camera") 
             if len(body) <= MAX_DATA_START:  # short enough to be an error with an empty Value
                 _json_frame(body, device=device)
             raise BadImage(device=device, detail=f"the JSON image has {row} columns of plain numbers, not {num_x}")
+        if found.end(1) - found.start(1) > json_limit(1, num_y):  # parsed, it would take many times its length
+            raise BadImage(device=device, detail=f"column {row} of the JSON image is longer than any of {num_y} pixels")
         wire[row] = _json_row(found[1], num_y, device=device)
         at = found.end()
     end = _JSON_END.match(body, at)
@@ -299,7 +301,7 @@ def _json_frame(body: bytes, *, device: str) -> None:
         raise BadImage(device=device, detail="the JSON image is no object")
     number = answer.get("ErrorNumber") or 0
     if number:
-        reason = str(answer.get("ErrorMessage") or "no reason given")
+        reason = str(answer.get("ErrorMessage") or "no reason given")[:500]
         raise ExposureFailed(device=device, detail=reason, number=number if isinstance(number, int) else None)
     if answer.get("Rank", 2) != 2:
         raise BadImage(device=device, detail=f"an image of rank {answer['Rank']}; only two-dimensional ones are taken")

@@ -9,6 +9,7 @@ from drivers.alpaca.line import Reply, is_success
 from drivers.errors import DeviceLost, DeviceMissing, Refused
 
 NOT_CONNECTED = 0x407
+_LONGEST_MESSAGE = 500  # characters; it goes into logs, reports and notes
 
 
 def raise_for_status(device: str, what: str, reply: Reply) -> None:
@@ -37,7 +38,7 @@ def as_object(device: str, what: str, body: bytes) -> dict[str, Any]:
 def error_of(answer: Mapping[str, Any]) -> tuple[int, str]:
     """Return ErrorNumber and ErrorMessage; a missing number is success (the specification only says SHOULD)."""
     number = answer.get("ErrorNumber") or 0
-    return (number if isinstance(number, int) else 0x500), str(answer.get("ErrorMessage") or "")
+    return (number if isinstance(number, int) else 0x500), str(answer.get("ErrorMessage") or "")[:_LONGEST_MESSAGE]
 
 
 def configured_rows(reply: Reply) -> list[dict[str, Any]]:

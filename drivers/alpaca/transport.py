@@ -20,6 +20,7 @@ import structlog
 
 from drivers.alpaca.line import Endpoint, Line, Reply, Timeouts
 from drivers.alpaca.replies import NOT_CONNECTED, as_object, configured_rows, error_of, raise_for_status
+from drivers.alpaca.values import UNUSABLE, whole
 from drivers.clock import Clock, Deadline, retry
 from drivers.errors import DeviceLost, DeviceMissing, DriverError, NotOffered, Refused
 
@@ -111,10 +112,10 @@ class _Wire:
         """Read once per connection; 1 only where the device itself says that it has no such member."""
         if self._interface_version is None:
             try:
-                self._interface_version = int(self._get("interfaceversion"))
+                self._interface_version = whole(self._get("interfaceversion"))
             except NotOffered:
                 return 1
-            except (TypeError, ValueError) as error:
+            except UNUSABLE as error:
                 raise DeviceLost(device=self.label, detail="InterfaceVersion is no number") from error
         return self._interface_version
 
@@ -124,7 +125,7 @@ class _Wire:
         """Read a member of alpyca's class that the device must have, as `kind`."""
         try:
             return kind(getattr(self, member))
-        except (TypeError, ValueError) as error:
+        except UNUSABLE as error:
             raise DeviceLost(device=self.label, detail=f"{member} is unreadable: {error}") from error
         except NotOffered as error:
             raise Refused(device=self.label, detail=error.detail, number=error.number) from error
@@ -135,7 +136,7 @@ class _Wire:
             return kind(getattr(self, member))
         except NotOffered:
             return None
-        except (TypeError, ValueError) as error:
+        except UNUSABLE as error:
             log.warning("member.unreadable", device=self.label, member=member, detail=str(error))
             return None
 

@@ -7,6 +7,10 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+UNUSABLE = (TypeError, ValueError, OverflowError)
+"""What conversions of values raise; JSON has numbers that no float holds."""
+
+
 class Unreadable(ValueError):
     """A value is not of the kind its member has."""
 
@@ -61,5 +65,5 @@ def item(items: Mapping[str, Any], member: str, kind: Callable[[Any], T]) -> T |
     """Return one member out of DeviceState (names in lower case), None where it is missing or unreadable."""
     try:
         return kind(items[member.lower()])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, *UNUSABLE):
         return None
