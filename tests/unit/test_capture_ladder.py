@@ -11,6 +11,7 @@ from calibration.errors import FrameCode
 from calibration.frames import CaptureRequest, FrameResult
 from drivers.errors import DeviceLost, DriverCode, WrongDevice
 from services.capture.failures import GroupFailed
+from services.capture.recovery import GivenUp, Recovery
 from services.events import EventName
 from tests.fake_site import BIAS, DARK, Site, plan, site_at
 from tests.fakes import failed, lost
@@ -121,3 +122,15 @@ def test_the_same_buffer_twice_reconnects_the_camera(site: Site) -> None:
     assert [FrameCode.DUPLICATE_FRAME in {v.code for v in r.verdicts} for r in results[:4]] == [False, True, True, True]
     assert all(r.accepted for r in results[4:])
     assert site.names().count(EventName.DEVICE_RESTORED) == 1
+
+
+def test_a_camera_that_was_given_up_is_not_waited_for_again_while_the_run_ends(site: Site) -> None:
+    recovery = Recovery(camera=site.camera, clock=site.clock, events=site.events, interlock=site.interlock)
+    site.camera.connect_errors.extend([lost()] * 200)
+    site.camera.state_errors.extend([lost()] * 200)
+    with pytest.raises(GivenUp):
+        recovery.call(site.camera.state)
+    given_up_s = site.clock.monotonic()
+    with pytest.raises(DeviceLost):
+        recovery.call(site.camera.state)
+    assert site.clock.monotonic() == given_up_s > 900

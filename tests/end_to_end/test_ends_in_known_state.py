@@ -1,0 +1,290 @@
+"""On every way out the exposure is aborted, the lamp off, the cover closed, the cooler as found or as configured."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers.base import CalibratorStatus, CameraStates, CoverStatus
+from drivers.simulator.faults import FaultKind
+from services.config import load
+from services.events import Event, EventName
+from services.storage.failing import FullDisk
+from services.workflow.options import RunOptions, Step
+from services.workflow.run import run
+from tests.served_night import ServedNight, fault, hurry, served_night
+
+SCRIPT = Path(__file__).resolve().parents[2] / "calibration" / "calibration_workflow.py"
+COOLED: dict[str, Any] = {"cooling": {"target_temperature": 5.0}}
+LONG: dict[str, Any] = {"dark_capture": {"science_exposure_time": 60.0, "exposure_factors": [1.0]}}
+
+
+def assert_left_well(night: ServedNight, *, cooler_on: bool = False, set_point_c: float = 0.0) -> None:
+    assert night.activity is CameraStates.IDLE
+    assert night.lamp is CalibratorStatus.OFF
+    assert night.cover is CoverStatus.CLOSED
+    assert (night.cooler_on, night.set_point_c) == (cooler_on, set_point_c)
+    assert [d.name for d in night.observatory.devices() if d.read("connected")] == []
+
+
+def when(name: EventName, act: Callable[[], object], **data: object) -> Callable[[Event], None]:
+    """Return a listener that acts on the first event of a name that holds these data."""
+    done = threading.Event()
+
+    def hear(event: Event) -> None:
+        held = all(event.data.get(key) == value for key, value in data.items())
+        if event.name is name and held and not done.is_set():
+            done.set()
+            act()
+
+    return hear
+
+
+# --- done, failed ----------------------------------------------------------------------------------------------------
+
+
+def test_done(tmp_path: Path) -> None:
+    with served_night(tmp_path) as night:
+        assert night.run(**COOLED).exit_code == 0
+        assert_left_well(night)
+
+
+def test_done_with_a_cooler_that_was_on(tmp_path: Path) -> None:
+    with served_night(tmp_path) as night:
+        camera = night.observatory.camera
+        for member, value in (("Connected", "true"), ("SetCCDTemperature", "12"), ("CoolerOn", "true")):
+            camera.write(member.lower(), {member: value})
+        assert night.run(steps=(Step.DARKS,), **COOLED).exit_code == 0
+        assert_left_well(night, cooler_on=True, set_point_c=12.0)
+
+
+def test_done_with_warming_up(tmp_path: Path) -> None:
+    with served_night(tmp_path) as night:
+        ended = night.run(steps=(Step.DARKS,), cooling={"target_temperature": 0.0, "warmup_at_end": True})
+        assert ended.exit_code == 0
+        assert_left_well(night, set_point_c=15.0)
+    rising = [(datetime.fromisoformat(e["at"]), e["ccd_temp_c"]) for e in ended.said("cooling.changed", target_c=15.0)]
+    (first, low_c), (last, high_c) = rising[0], rising[-1]
+    minutes = (last - first).total_seconds() / 60
+    assert 8 < high_c - low_c < 17
+    assert (high_c - low_c) / minutes < 3.0, "2 °C a minute, and what overshoots"
+
+
+def test_done_and_left_connected_for_other_programs(tmp_path: Path) -> None:
+    with served_night(tmp_path) as night:
+        assert night.run(steps=(Step.DARKS,), camera={"release": "leave"}).exit_code == 0
+        assert night.observatory.camera.read("connected")
+        assert (night.lamp, night.cover) == (CalibratorStatus.OFF, CoverStatus.CLOSED)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        fault(FaultKind.EXPOSURE_ERROR, after_exposures=15),
+        fault(FaultKind.BLACK_FRAME, after_exposures=10),
+        fault(FaultKind.TEMPERATURE_NAN, after_exposures=10),
+    ],
+    ids=lambda f: f.kind.value,
+)
+def test_groups_failed(tmp_path: Path, trouble: Any) -> None:
+    with served_night(tmp_path, trouble) as night:
+        assert night.run(**COOLED).exit_code == 1
+        assert_left_well(night)
+
+
+def test_disk_full_while_the_lamp_is_on(tmp_path: Path) -> None:
+    with served_night(tmp_path) as night:
+        night.run(steps=(), **COOLED)  # writes the configuration
+        loaded = load(tmp_path / "config_calibration_frames.yaml")
+        result = run(loaded, RunOptions(steps=(Step.FLATS,)), threading.Event(), disk=FullDisk(150_000))
+        assert (result.exit_code, result.code) == (5, "disk_full")
+        assert_left_well(night)
+
+
+def test_bug_in_the_middle_of_the_flats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from services.capture import writer
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    with served_night(tmp_path) as night:
+        monkeypatch.setattr(writer, "examine", broken)
+        ended = night.run(steps=(Step.FLATS,), **COOLED)
+        assert_left_well(night)
+    assert ended.exit_code == 1
+    ended.assert_told("internal_error")
+
+
+# --- stopped ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        (EventName.COOLING_CHANGED, {}),
+        (EventName.COVER_CHANGED, {}),
+        (EventName.FLAT_EXPOSURE_ADJUSTED, {"filter": "L"}),
+        (EventName.FRAME_STORED, {"kind": "FLAT"}),
+        (EventName.FILTER_CHANGED, {"filter": "Ha"}),
+        (EventName.FRAME_STORED, {"kind": "DARK"}),
+        (EventName.MASTER_BUILT, {}),
+    ],
+    ids=lambda value: value.value if isinstance(value, EventName) else ",".join(map(str, value.values())),
+)
+def test_cancelled_at_any_moment(tmp_path: Path, name: EventName, data: dict[str, object]) -> None:
+    with served_night(tmp_path) as night:
+        ended = night.run(hear=when(name, night.wake.set, **data), **COOLED)
+        assert_left_well(night)
+    if name is not EventName.MASTER_BUILT:  # the last one may be the one
+        assert (ended.exit_code, ended.result.code) == (130, "interrupted")
+
+
+def test_cancelled_within_an_exposure_and_with_the_cover_open(tmp_path: Path) -> None:
+    panel = {"on_cover": False}
+    with served_night(tmp_path, rate=30.0, panel=panel) as night:
+        seen: list[tuple[CoverStatus, CameraStates]] = []
+
+        def stop() -> None:
+            deadline = time.monotonic() + 5
+            while night.activity is not CameraStates.EXPOSING and time.monotonic() < deadline:
+                time.sleep(0.01)
+            seen.append((night.cover, night.activity))
+            night.wake.set()
+
+        begun_s = time.monotonic()
+        ended = night.run(
+            steps=(Step.FLATS,),
+            hear=when(EventName.FLAT_EXPOSURE_ADJUSTED, stop),
+            flat_panel={"cover_for_flats": "open", "brightness": 1, "open_by_day": True},
+            flat_capture={"min_exposure": 30.0, "max_exposure": 60.0},
+        )
+        assert time.monotonic() - begun_s < 15
+        assert seen == [(CoverStatus.OPEN, CameraStates.EXPOSING)]
+        assert_left_well(night)
+    assert ended.result.code == "interrupted"
+
+
+def test_cancelled_with_warming_up_is_warmed_up_all_the_same(tmp_path: Path) -> None:
+    with served_night(tmp_path) as night:
+        ended = night.run(
+            steps=(Step.DARKS,),
+            hear=when(EventName.FRAME_STORED, night.wake.set),
+            cooling={"target_temperature": 0.0, "warmup_at_end": True},
+        )
+        assert_left_well(night, set_point_c=15.0)
+    assert ended.result.code == "interrupted"
+    assert ended.said("cooling.changed", target_c=15.0)[-1]["ccd_temp_c"] > 12
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM; Ctrl-Break takes the same road")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_within_an_exposure(tmp_path: Path, number: signal.Signals) -> None:
+    with served_night(tmp_path, rate=20.0) as night:
+        night.run(steps=(), **LONG)  # writes the configuration
+        command = [sys.executable, str(SCRIPT), "--config", str(tmp_path / "config_calibration_frames.yaml")]
+        with subprocess.Popen(
+            [*command, "--no-confirm", "--darks-only"],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "NO_COLOR": "1"},
+        ) as program:
+            try:
+                deadline = time.monotonic() + 60
+                while not (night.exposures and night.activity is CameraStates.EXPOSING):
+                    assert time.monotonic() < deadline
+                    assert program.poll() is None, program.communicate()[0].decode()
+                    time.sleep(0.02)
+                program.send_signal(number)
+                said = program.communicate(timeout=60)[0].decode()
+            finally:
+                program.kill()
+        assert program.returncode == 130, said
+        assert_left_well(night)
+
+
+def test_unsafe_with_the_cover_open(tmp_path: Path) -> None:
+    bad = fault(FaultKind.UNSAFE, after_exposures=12)
+    with served_night(tmp_path, bad, panel={"on_cover": False}) as night:
+        ended = night.run(flat_panel={"cover_for_flats": "open", "open_by_day": True}, **COOLED)
+        assert_left_well(night)
+    assert (ended.exit_code, ended.result.code) == (4, "unsafe")
+
+
+# --- failures while ending -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("device", "member"),
+    [
+        ("covercalibrator", "calibratoroff"),
+        ("covercalibrator", "closecover"),
+        ("covercalibrator", None),
+        ("camera", "abortexposure"),
+        ("camera", "cooleron"),
+        ("filterwheel", None),
+    ],
+)
+def test_failures_while_ending_are_told_and_never_hide_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, member: str | None
+) -> None:
+    hurry(monkeypatch)
+    with served_night(tmp_path, rate=300.0) as night:
+
+        def stop() -> None:
+            night.break_now(fault(FaultKind.HTTP_500, device=device, member=member))
+            night.wake.set()
+
+        hear = when(EventName.FRAME_STORED, stop, kind="FLAT")
+        ended = night.run(steps=(Step.FLATS,), hear=hear, **COOLED)
+        if device != "covercalibrator":
+            assert (night.lamp, night.cover) == (CalibratorStatus.OFF, CoverStatus.CLOSED)
+        elif member is not None:
+            assert night.cover is CoverStatus.CLOSED
+            assert (night.lamp is CalibratorStatus.OFF) == (member != "calibratoroff")
+        assert night.activity is CameraStates.IDLE
+        if member != "cooleron":
+            assert not night.cooler_on
+    assert (ended.exit_code, ended.result.code) == (130, "interrupted")
+    ended.assert_told("interrupted")
+    if device != "filterwheel" and member != "abortexposure":  # the wheel stays, and there may be nothing to abort
+        ended.assert_told("ending_failed")
+
+
+def test_server_that_is_gone_is_the_cause_and_not_what_could_not_be_ended(tmp_path: Path) -> None:
+    with served_night(tmp_path, safety=None) as night:
+        ended = night.run(hear=when(EventName.FRAME_STORED, night.server.stop, kind="FLAT"), **COOLED)
+        assert night.lamp is CalibratorStatus.READY, "nobody could reach it"
+    assert (ended.exit_code, ended.result.code) == (3, "device_lost")
+    assert "15 min" in ended.result.detail
+    told = " ".join(e["detail"] for e in ended.said("warning.raised", code="ending_failed"))
+    assert all(what in told for what in ("exposure", "light", "cooler"))
+
+
+# --- covers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("hour", "opened"), [(12, False), (0, True)])
+def test_cover_is_not_opened_by_day(tmp_path: Path, hour: int, opened: bool) -> None:
+    start = datetime(2030, 6, 21, hour, tzinfo=UTC)
+    with served_night(tmp_path, start=start, panel={"on_cover": False}) as night:
+        ended = night.run(
+            steps=(Step.FLATS,),
+            flat_panel={"cover_for_flats": "open"},
+            site={"latitude": 50.0, "longitude": 0.0},
+        )
+        assert_left_well(night)
+    assert bool(ended.said("cover.changed", cover="open")) == opened
+    assert ended.exit_code == (0 if opened else 1)
+    if not opened:
+        assert set(ended.groups().values()) == {"panel_not_ready"}
+        ended.assert_told("panel_not_ready")
