@@ -50,17 +50,14 @@ def build_all(
 
     Parameters
     ----------
-    settings : MasterSettings
-    layout : Layout
-        Where files are.
+    settings, layout
+        What is wanted, and where files are.
     catalogue : Catalogue
         What frames and masters there are; gets the new masters' rows.
     events : Events
         Hears `master.built`, `master.refused` and `warning.raised`.
-    clock : Clock
-        Gives the stamps.
-    disk : Disk
-        Where to write.
+    clock, disk
+        Give the stamps, and where to write.
     wake : threading.Event, optional
         Ends the work between two bands when set.
     executor : Executor, optional
