@@ -256,7 +256,7 @@ def _field(form: dict[str, str], name: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(form[name])
     except ValueError:
-        raise BadRequest(f"parameter {name}: {form[name]!r} cannot be read") from None
+        raise BadRequest(f"parameter {name}: {form[name][:80]!r} cannot be read") from None
 
 
 def iso(at: datetime) -> str:

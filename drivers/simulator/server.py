@@ -107,6 +107,10 @@ class _Server(uvicorn.Server):
         """Serve until told to leave."""
         self._loop = asyncio.get_running_loop()
         await self.serve(sockets=[listener])
+        while left := list(self.server_state.connections):  # whoever never reads keeps a socket open
+            for connection in left:
+                connection.transport.abort()
+            await asyncio.sleep(0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from numpy.typing import NDArray
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -26,6 +26,7 @@ from drivers.simulator.images import HEADER, error_bytes, image_bytes, image_jso
 
 IMAGE_BYTES = "application/imagebytes"
 _CHUNK = 1 << 20
+_LONGEST_FORM = 1 << 16
 _IMAGES = {"imagearray", "imagearrayvariant"}
 _AFTER_A_FRAME = {"imageready", "camerastate", "devicestate"}
 _RENDER_WAIT_S = 0.2
@@ -124,6 +125,8 @@ class Wire:
             return _Cut() if self._strike(device.kind, member, (FaultKind.ANSWER_LOST,)) else served
         except BadRequest as error:
             return PlainTextResponse(str(error), 400)
+        except ClientDisconnect:
+            return _Cut()
 
     def _addressed(self, path: Mapping[str, str]) -> tuple[Device, str]:
         if path["version"] != "v1":
@@ -137,7 +140,7 @@ class Wire:
 
     async def _served(self, request: Request, device: Device, member: str) -> Response:
         if request.method == "PUT":
-            form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+            form = dict(parse_qsl((await _form(request)).decode("utf-8", "replace"), keep_blank_values=True))
             ids = self._ids(form, "ClientTransactionID", "ClientID")
             return _answered(ids, lambda: device.write(member, form))
         ids = self._ids(_lowered(request.query_params), "clienttransactionid", "clientid")
@@ -206,15 +209,26 @@ class Wire:
         return True
 
 
+async def _form(request: Request) -> bytes:
+    """Return a request's body; what is longer than any form is not kept."""
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > _LONGEST_FORM:
+            raise BadRequest(f"the form is longer than {_LONGEST_FORM} bytes")
+    return body
+
+
 def _lowered(query: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in query.items()}
 
 
 def _unsigned(fields: Mapping[str, str], name: str) -> int:
     text = fields.get(name, "0").strip()
-    if not (text.isascii() and text.isdecimal()) or int(text) >= 2**32:
-        raise BadRequest(f"{name} = {text!r} is not a number from 0 to 4294967295")
-    return int(text)
+    digits = text.lstrip("0")
+    if not (text.isascii() and text.isdecimal()) or len(digits) > 10 or int(digits or "0") >= 2**32:
+        raise BadRequest(f"{name} = {text[:40]!r} is not a number from 0 to 4294967295")
+    return int(digits or "0")
 
 
 def _answered(ids: _Ids, call: Callable[[], Any], *, value: bool = False) -> Response:
