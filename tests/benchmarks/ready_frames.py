@@ -6,8 +6,9 @@ Exposures last as long as they say, in real time.
 
 import itertools
 import multiprocessing
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from services.config import loader
 from services.events import Events
 from services.observatory import open_observatory
 from services.storage.catalogue import Catalogue
+from services.storage.disk import REAL_DISK
 from services.storage.layout import Layout
+from services.workflow.capture import Place
 from tests.fake_site import plan
 from tests.scripted_alpaca import Raw, ScriptedAlpaca, ScriptedCamera, image_bytes
 
@@ -55,8 +58,23 @@ def _encoded(shape: tuple[int, int], seed: int) -> Raw:
     return Raw(image_bytes(np.rint(noise).astype(np.uint16)), content_type="application/imagebytes")
 
 
-def taken_at(port: int, root: Path, exposure_s: float, count: int) -> list[float]:
-    """Take one set of darks with the whole capture loop; return when each exposure began, in seconds."""
+@contextmanager
+def nothing_beside(_: Place) -> Iterator[None]:
+    """Let the loop run alone."""
+    yield
+
+
+def taken_at(
+    port: int,
+    root: Path,
+    exposure_s: float,
+    count: int,
+    beside: Callable[[Place], AbstractContextManager[None]] = nothing_beside,
+) -> list[float]:
+    """Take one set of darks with the whole capture loop; return when each exposure began, in seconds.
+
+    `beside` is entered with the place of the run, and does something else meanwhile.
+    """
     layout = Layout(root)
     document: dict[str, Any] = {
         "camera": {"camera_type": "alpaca", "alpaca": {"host": "127.0.0.1", "port": port}},
@@ -64,16 +82,20 @@ def taken_at(port: int, root: Path, exposure_s: float, count: int) -> list[float
         "storage": {"min_free_mb": 1},
     }
     loaded = loader.from_dict(document, root / "config.yaml")
+    set_id = f"taken-{secrets.token_hex(3)}"
     request = CaptureRequest(
-        kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=round(exposure_s * 1e6), count=count, set_id="bench"
+        kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=round(exposure_s * 1e6), count=count, set_id=set_id
     )
     with Catalogue(layout.catalogue) as catalogue, open_observatory(loaded) as observatory:
         events = Events(run_id="bench", clock=observatory.clock)
+        place = Place(layout=layout, catalogue=catalogue, events=events, disk=REAL_DISK)
         session = Session(observatory=observatory, events=events, layout=layout, catalogue=catalogue)
-        with session:
+        with session, beside(place):
             (results,) = session.run(plan(request))
         events.close()
         refused = [v for result in results for v in result.verdicts if v.refuses]
         assert not refused, refused
-        rows = catalogue.frames(set_id="bench")
+        rows = catalogue.frames(set_id=set_id)
+    for row in rows:
+        layout.absolute(row.path).unlink()
     return [row.date_obs.timestamp() for row in rows if row.date_obs is not None]
