@@ -164,6 +164,7 @@ class Runner:
         """
         complaint = self._bad.complaint
         if complaint is not None:
+            line.results()  # those on their way belong to the complaint
             self._bad.forget()
             self._recovery.restore(DeviceLost(device=self._camera.info.name, detail=complaint))
         if line.take_temperature_off():
@@ -173,6 +174,14 @@ class Runner:
     # --- one exposure -----------------------------------------------------------------------------------------------
 
     def _expose(self, request: CaptureRequest, reached: Reached) -> tuple[Exposure, Reached]:
+        """Expose, after what another program exposes; return the exposure and the state it was taken in."""
+        while True:
+            try:
+                return self._try(request, reached)
+            except CameraBusy as busy:
+                reached = self._state.give_way(busy, request)
+
+    def _try(self, request: CaptureRequest, reached: Reached) -> tuple[Exposure, Reached]:
         """Expose, with the ladder; return the exposure and the state it was taken in."""
         error: DriverError | None = None
         for _ in range(1 + FAILED_EXPOSURES):

@@ -299,12 +299,12 @@ def test_6_frame_that_comes_faster_than_its_exposure_is_refused(tmp_path: Path) 
 
 
 def test_6_old_frames_in_a_row_are_refused_and_the_camera_reconnected(tmp_path: Path) -> None:
-    with served_night(tmp_path, fault(FaultKind.DUPLICATE_FRAME, after_exposures=3, count=3)) as night:
-        ended = night.run(steps=(Step.DARKS,))
+    with served_night(tmp_path, fault(FaultKind.DUPLICATE_FRAME, after_exposures=3, count=4)) as night:
+        ended = night.run(steps=(Step.DARKS,), dark_capture={"num_darks": 10})
         assert all_complete(ended)
-        assert night.refused() == 3
+        assert 2 <= night.refused() <= 4, "one or two are on their way when two are known"
     assert ended.exit_code == 0
-    assert [e["codes"] for e in ended.said("frame.refused")] == [["duplicate_frame"]] * 3
+    assert {tuple(e["codes"]) for e in ended.said("frame.refused")} == {("duplicate_frame",)}
     (lost,) = ended.said("device.lost")
     assert "old frames in a row" in lost["detail"]
     assert len(ended.said("device.restored")) == 1
@@ -327,12 +327,13 @@ def test_6_old_frames_in_a_row_are_refused_and_the_camera_reconnected(tmp_path: 
 def test_7_damaged_frames_are_refused_for_their_damage_and_the_camera_reconnected(
     tmp_path: Path, kind: FaultKind, code: str
 ) -> None:
-    with served_night(tmp_path, fault(kind, after_exposures=4, count=3)) as night:
-        ended = night.run(steps=(Step.DARKS, Step.MASTERS))
+    with served_night(tmp_path, fault(kind, after_exposures=4, count=5)) as night:
+        ended = night.run(steps=(Step.DARKS, Step.MASTERS), dark_capture={"num_darks": 10})
         assert all_complete(ended)
-        assert {h["NCOMBINE"] for h in night.masters().values()} == {FRAMES}
+        assert {h["NCOMBINE"] for h in night.masters().values()} == {10}
     assert ended.exit_code == 0
-    assert [e["codes"] for e in ended.said("frame.refused")] == [[code]] * 3
+    assert {tuple(e["codes"]) for e in ended.said("frame.refused")} == {(code,)}
+    assert 3 <= night.refused() <= 5, "one or two are on their way when three are known"
     (lost,) = ended.said("device.lost")
     assert "switch the camera off and on" in lost["detail"]
     ended.assert_told(code)
