@@ -33,13 +33,12 @@ Settings = tuple[int | None, int | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A complete set; `there` when it was complete before this run, which leaves its master to the masters step."""
+    """A complete set, of this run or of an earlier one, which may have been killed before it built the master."""
 
     set_id: str
     kind: FrameKind
     exposure_us: int | None
     gain: int | None
-    there: bool
 
 
 class MasterBuilder:
@@ -86,7 +85,6 @@ class MasterBuilder:
                     kind=FrameKind(data["kind"]),
                     exposure_us=data["exposure_us"],
                     gain=data["gain"],
-                    there=data.get("there", False),
                 )
             )
 
@@ -113,8 +111,7 @@ class MasterBuilder:
         if finished.kind is FrameKind.FLAT:
             self._flats.append(finished)
         else:
-            if not finished.there:
-                self._build(finished)
+            self._build(finished)
             self._darks.add((finished.exposure_us, finished.gain))
         for flats in [flats for flats in self._flats if self._is_ready(flats)]:
             if self._over.is_set():

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
 from calibration.frames import FrameKind, GroupStatus
 from drivers.clock import ManualClock
@@ -148,6 +149,20 @@ def test_flats_that_were_there_get_their_master_with_a_dark_of_tonight(night: Ni
         night.take(FrameKind.DARK, 1.0)
         night.wait_for(2)
     assert [row.kind for row in night.masters()] == [FrameKind.DARK, FrameKind.FLAT]
+
+
+def test_flats_wait_for_the_master_of_a_dark_that_a_killed_run_left_without_one(night: Night) -> None:
+    for kind in (FrameKind.FLAT, FrameKind.DARK):
+        night.root.add(kind, 1.0, N, set_id=f"old {kind}")
+    night.take(FrameKind.BIAS, 0.001)
+    with building_beside(night.builder, wanted=True):
+        for kind in (FrameKind.FLAT, FrameKind.DARK):
+            night.finish(kind, 1.0, f"old {kind}", GroupStatus.COMPLETE, gain=10, there=True)
+        night.wait_for(4)
+    assert [row.kind for row in night.masters()].count(FrameKind.FLAT) == 1
+    assert len(night.builder.built) == 4
+    (flat,) = (row for row in night.masters() if row.kind is FrameKind.FLAT)
+    assert fits.getheader(night.root.layout.absolute(flat.path))["FLATDARK"] == "matched"
 
 
 def test_a_build_that_fails_hurts_nobody_and_the_next_is_tried(tmp_path: Path) -> None:
