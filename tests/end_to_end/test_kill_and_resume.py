@@ -1,15 +1,21 @@
 """Killed at random moments, a night goes on with exactly what is missing."""
 
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
-from tests.end_to_end.conftest import FRAMES
+from tests.end_to_end.conftest import FRAMES, Night
 
 KILLS = 10
 SPAN_S = (0.8, 3.2)
@@ -34,6 +40,107 @@ def test_kills_lose_nothing_and_count_nothing_twice(night, whole_files):
     whole_files(night)
     again = night.run()
     assert "nothing to take" in again.stdout, again.stdout
+
+
+MANY_KILLS = 100
+MOMENTS = {"start": (0.2, 2.0), "frames": (0.0, 3.0), "masters": (0.0, 0.8)}
+"""What is waited for before a kill, and real seconds from there."""
+
+
+class Killed:
+    """Nights of one configuration that are killed again and again; a complete one is checked, and a new one begun."""
+
+    def __init__(self, folder: Path, dice: random.Random, whole_files: Callable[[Night], None]) -> None:
+        self.folder = folder
+        self.dice = dice
+        self.whole_files = whole_files
+        self.complete = 0
+        self.struck: Counter[str] = Counter()
+        self.night = self.new_night()
+
+    def new_night(self) -> Night:
+        root = self.folder / f"night{self.complete}"
+        root.mkdir()
+        night = Night(root=root, config=root / "config_calibration_frames.yaml")
+        night.write({"dark_capture": {"science_exposure_time": [1.0, 2.0, 3.0, 4.0]}})
+        return night
+
+    def journals(self) -> dict[Path, str]:
+        """Return what all runs of the night have written."""
+        paths = (self.night.root / ".nightcal" / "events").glob("*.jsonl")
+        return {path: path.read_bytes().decode(errors="replace") for path in paths}
+
+    def strike(self) -> None:
+        """Run until a random moment."""
+        moment = self.dice.choices(list(MOMENTS), weights=[1, 4, 3])[0]
+        known = self.journals()
+        run = subprocess.Popen(self.night.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if moment != "start":
+            self.wait_for("frame.stored" if moment == "frames" else "master.built", run, known)
+        try:
+            run.wait(timeout=self.dice.uniform(*MOMENTS[moment]))
+        except subprocess.TimeoutExpired:
+            run.kill()
+            run.wait()
+        if run.returncode == 0:
+            self.finish()
+        else:
+            assert run.returncode == -signal.SIGKILL or sys.platform == "win32"
+            self.struck[self.last_event(known)] += 1
+            self.check()
+
+    def wait_for(self, name: str, run: "subprocess.Popen[bytes]", known: dict[Path, str]) -> None:
+        while run.poll() is None:
+            if any(f'"{name}"' in text for path, text in self.journals().items() if path not in known):
+                return
+            time.sleep(0.02)
+
+    def last_event(self, known: dict[Path, str]) -> str:
+        """Return the name of the last event of the run that was killed."""
+        new = "".join(text for path, text in self.journals().items() if path not in known)
+        names = re.findall(r'"name": "([a-z._]+)"', new)
+        return names[-1] if names else "before its first event"
+
+    def check(self) -> None:
+        """Everything that was reported stored is there, and what is there is whole."""
+        for text in self.journals().values():
+            for line in text.splitlines():
+                event = json.loads(line)
+                if event["name"] in ("frame.stored", "master.built"):
+                    assert (self.night.root / event["path"]).is_file(), event
+        for path in self.night.root.rglob("*.fits"):
+            if not path.name.startswith("."):
+                with fits.open(path, checksum=True) as units:  # a wrong sum warns, and warnings are errors
+                    assert all(unit.data is not None or unit.header["NAXIS"] == 0 for unit in units)
+
+    def finish(self) -> None:
+        """Check a complete night; the next one is new."""
+        counts = self.night.counts()
+        assert set(counts.values()) == {FRAMES}, counts
+        self.whole_files(self.night)
+        stored = sum(text.count('"name": "frame.stored"') for text in self.journals().values())
+        assert stored <= len(self.night.frames()), "more frames were taken than are there"
+        again = self.night.run()
+        assert "nothing to take" in again.stdout, again.stdout
+        masters = [json.loads(path.read_text()) for path in (self.night.root / "master_frames").glob("*.json")]
+        usable = [m for m in masters if m["status"] in ("built", "partial")]
+        assert len(usable) == len({json.dumps(m["key"]) for m in usable}) > 0
+        self.complete += 1
+        self.night = self.new_night()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3 * 3600)
+def test_a_hundred_kills_lose_nothing_and_count_nothing_twice(tmp_path, whole_files):
+    killed = Killed(tmp_path, random.Random(20261121), whole_files)
+    while killed.struck.total() < MANY_KILLS:
+        killed.strike()
+    last = killed.night.run()
+    assert last.returncode == 0, last.stdout + last.stderr
+    killed.finish()
+    print(f"\n{killed.struck.total()} kills, {killed.complete} nights; the last event before a kill:")
+    for name, count in killed.struck.most_common():
+        print(f"{count:5} {name}")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send to another process")
