@@ -69,7 +69,7 @@ class CalibratorStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraInfo:
-    """What a camera says of itself after connecting; None where it does not offer the member."""
+    """What a camera says of itself after connecting and after each `apply`; None where it does not offer the member."""
 
     name: str
     unique_id: str | None
@@ -228,7 +228,8 @@ class Camera(Protocol):
         """Set in the order ReadoutMode, bin, ROI, gain, offset; return what was read back.
 
         A difference is set once more; still different raises `SettingRefused`. A ROI that is not named becomes the
-        full frame of the binning.
+        full frame of the binning. What of `info` depends on the settings (`max_adu`, `electrons_per_adu`,
+        `full_well_capacity_e`) is afterwards that of these.
         """
         ...
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from drivers.alpaca.camera_info import read_info
+from drivers.alpaca.camera_info import read_info, refreshed
 from drivers.alpaca.camera_settings import Settings
 from drivers.alpaca.camera_status import Progress, Status
 from drivers.alpaca.download import Download
@@ -125,7 +125,8 @@ class AlpacaCamera:
     def apply(self, wanted: CameraSettings) -> CameraSettings:
         """Set in the order ReadoutMode, bin, ROI, gain, offset; read back; set once more what differs.
 
-        A ROI that is not named becomes the full frame of the binning.
+        A ROI that is not named becomes the full frame of the binning. `info` then tells ElectronsPerADU,
+        FullWellCapacity and MaxADU of these settings.
 
         Raises
         ------
@@ -133,7 +134,9 @@ class AlpacaCamera:
             The camera refuses a value, has no such setting, or reads back another value twice.
         DeviceLost
         """
-        return self._settings.apply(wanted)
+        found = self._settings.apply(wanted)
+        self._info = refreshed(self.info, self._wire)
+        return found
 
     def settings(self) -> CameraSettings:
         """Read all settings back."""

@@ -1,6 +1,6 @@
-"""What a camera says of itself, read once after connecting."""
+"""What a camera says of itself: read after connecting, and what its settings change read again after they were set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from drivers.alpaca.transport import CameraWire
@@ -24,7 +24,7 @@ class _Setting:
 
 
 def read_info(wire: CameraWire, *, unique_id: str | None, gain_mode: SettingMode | None) -> CameraInfo:
-    """Read all constant members.
+    """Read all members of `CameraInfo`.
 
     Parameters
     ----------
@@ -81,6 +81,21 @@ def read_info(wire: CameraWire, *, unique_id: str | None, gain_mode: SettingMode
         offset_min=offset.low,
         offset_max=offset.high,
         offsets=offset.names,
+    )
+
+
+def refreshed(info: CameraInfo, wire: CameraWire) -> CameraInfo:
+    """Return `info` with what depends on gain and readout mode as it is at the settings in force.
+
+    Raises
+    ------
+    DeviceLost
+    """
+    return replace(
+        info,
+        max_adu=wire.offered("MaxADU", whole),
+        electrons_per_adu=wire.offered("ElectronsPerADU", number),
+        full_well_capacity_e=wire.offered("FullWellCapacity", number),
     )
 
 

@@ -271,6 +271,17 @@ def test_a_gain_that_is_not_kept_fails_its_group(tmp_path: Path) -> None:
         assert caught.value.code == GroupCode.SETTING_REFUSED
 
 
+def test_each_header_tells_the_electrons_per_adu_of_its_own_gain(tmp_path: Path) -> None:
+    with night(tmp_path) as here, here.session() as session:
+        simulator = here.observatory.simulator
+        assert simulator is not None
+        for gain in (0, 60):
+            ((frame,),) = session.run(plan(replace(DARK, gain=gain, count=1, set_id=f"g{gain}")))
+            truth = simulator.truth.camera.conditions().e_per_adu
+            assert (frame.header.gain, frame.header.egain_e_adu) == (gain, pytest.approx(truth, rel=1e-4))
+        assert truth == pytest.approx(0.253, abs=0.001)
+
+
 def test_a_simulated_night_begins_after_the_newest_frame(tmp_path: Path) -> None:
     document = {"camera": {"camera_type": "simulator"}}
     loaded = loads(yaml.safe_dump(document), tmp_path / "config.yaml")
