@@ -135,7 +135,10 @@ MEANINGS: dict[str, Meaning] = {
     "too_fast": Meaning("the frame came back faster than its exposure", "the camera returned an old buffer"),
     "saturated_lines": Meaning("rows or columns are saturated", "check cable and power"),
     "level_off": Meaning("the level is outside its tolerance", "the lamp or the sky changed"),
-    "pedestal_off": Meaning("the pedestal does not fit gain and offset", "the camera may have changed its gain"),
+    "pedestal_off": Meaning(
+        "the pedestal does not fit gain and offset",
+        "the camera may have changed its gain; a lasting change is believed from the next night on, or with --fresh",
+    ),
     "noise_off": Meaning("the noise does not fit gain and level", "the camera may have changed its gain"),
     "light_leak": Meaning("light falls on a dark frame", "close the cover, switch lights off"),
     "temperature_off": Meaning("the sensor was too far from its set-point", "wait for the cooler"),

@@ -25,7 +25,7 @@ from services.workflow.dark_facts import dark_facts
 from services.workflow.flats import flat_times_us
 from services.workflow.have import Having
 from services.workflow.options import DarkTimes, Step
-from services.workflow.pedestal import usual_pedestal
+from services.workflow.pedestal import note_refused, usual_pedestal
 from services.workflow.phases import Phase, Phases
 
 ASSUMED_FLAT_US = 1_000_000
@@ -92,8 +92,11 @@ def _take_set(
     """Take one set; return its code."""
     camera = exposure_state(context.config, state)
     limits = _limits(context, wanted)
+    taken_as = ""
 
     def plan(set_id: str, row: SetRow | None) -> Plan[GroupOutcome]:
+        nonlocal taken_as
+        taken_as = set_id
         return make(
             camera,
             exposure_us=wanted.exposure_us or 0,
@@ -105,7 +108,10 @@ def _take_set(
             **after_flats,
         )
 
-    return context.take(wanted, there, plan).code
+    code = context.take(wanted, there, plan).code
+    if wanted.kind is FrameKind.BIAS and code == GroupCode.SETTING_REFUSED:
+        note_refused(context, wanted, taken_as)
+    return code
 
 
 def _limits(context: RunContext, wanted: WantedSet) -> Limits:

@@ -107,6 +107,18 @@ def test_9_two_nights_are_not_enough_to_judge_a_pedestal(tmp_path: Path) -> None
     assert ended.groups()["bias g26"] == "complete"
 
 
+def test_9_camera_whose_pedestal_moved_for_good_is_taken_again_from_the_second_night_on(tmp_path: Path) -> None:
+    begin, seed = datetime(2030, 1, 1, 20, tzinfo=UTC), id(tmp_path) % 2**31
+    moved = fault(FaultKind.HIDDEN_GAIN, value=0)
+    codes = []
+    for night in range(6):
+        faults = (moved,) if night in {3, 4} else ()
+        with served_night(tmp_path, *faults, start=begin + timedelta(days=night), seed=seed) as site:
+            ended = site.run(steps=(Step.DARKS,), camera={"alpaca": {"gain": 26}})
+        codes.append(ended.groups()["bias g26"])
+    assert codes == ["complete"] * 3 + ["setting_refused"] + ["complete"] * 2, "the old level is still believed too"
+
+
 def test_9_pedestals_wander_a_little_from_night_to_night_and_that_is_healthy(tmp_path: Path) -> None:
     assert all_complete(nights(tmp_path, count=4, steps=(Step.FLATS, Step.DARKS)))
 

@@ -315,3 +315,7 @@ def test_pedestal_is_judged_from_the_third_night():
     assert pedestal_limits([500.0, 500.4]) == (500.2, 10.0)
     level, tolerance = pedestal_limits([500.0, 510.0, 505.0])
     assert (level, tolerance) == (505.0, 25.0)
+
+
+def test_a_step_of_a_coarse_converter_is_no_change_of_the_pedestal():
+    assert pedestal_limits([496.0, 496.0, 496.0], step_adu=16) == (496.0, 48.0)
