@@ -33,6 +33,7 @@ class RunCode(StrEnum):
     READ_FAILED = "read_failed"
     INTERRUPTED = "interrupted"
     INTERNAL_ERROR = "internal_error"
+    HOOK_FAILED = "hook_failed"
 
     CLOCK_JUMP = "clock_jump"
     EXPOSURE_CLIPPED = "exposure_clipped"
@@ -93,6 +94,9 @@ MEANINGS: dict[str, Meaning] = {
     "interrupted": Meaning("stopped by the user", "run the same command again to continue", Exit.INTERRUPTED),
     "internal_error": Meaning(
         "nightcal itself failed", "what is stored is kept; report it with the log file", Exit.SOME_FAILED
+    ),
+    "hook_failed": Meaning(
+        "a hook of the site failed", "see what it printed; `on_failure: continue` goes on without it", Exit.SOME_FAILED
     ),
     "clock_jump": Meaning("the computer's clock jumped", "check its time service"),
     "exposure_clipped": Meaning(

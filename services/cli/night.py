@@ -98,17 +98,17 @@ def until_time(text: str, now: datetime) -> datetime:
     Usage
         The text is no time, or the moment is over.
     """
-    zone = now.astimezone().tzinfo
     allowed = "allowed: HH:MM (local time), HH:MMZ (UTC), an ISO time such as 2026-01-31T05:30Z, or sunrise"
     try:
         if "T" in text or "-" in text:
             moment = datetime.fromisoformat(text)
-            moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+            moment = moment if moment.tzinfo is not None else moment.astimezone()
         else:
             clock = datetime.fromisoformat(f"2000-01-01T{text}")
-            today = now.astimezone(clock.tzinfo or zone)
+            today = now.astimezone(clock.tzinfo).replace(tzinfo=clock.tzinfo)
             moment = today.replace(hour=clock.hour, minute=clock.minute, second=clock.second, microsecond=0)
-            moment = moment if moment > now else moment + timedelta(days=1)
+            # A naive time becomes aware last, so that a day on which the clocks change is counted right.
+            moment = moment.astimezone() if moment.astimezone() > now else (moment + timedelta(days=1)).astimezone()
     except ValueError:
         raise Usage(f"--until: found {text!r} — {allowed}") from None
     if moment <= now:

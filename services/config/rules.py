@@ -17,7 +17,19 @@ Finding = tuple[tuple[Key, ...], str]
 
 def findings(config: Config) -> Iterator[Finding]:
     """Yield all that does not go together, as (path, text)."""
-    for rule in (_dark_times, _flat_times, _flat_level, _counts, _folders, _cooling, _temperatures, _filters, _safety):
+    for rule in (
+        _dark_times,
+        _flat_times,
+        _flat_level,
+        _counts,
+        _folders,
+        _cooling,
+        _temperatures,
+        _filters,
+        _sky,
+        _binning,
+        _safety,
+    ):
         yield from rule(config)
     yield from _repeats(config)
 
@@ -120,6 +132,18 @@ def _filters(config: Config) -> Iterator[Finding]:
     for index, name in enumerate(config.flat_capture.filters):
         if name in opaque or name == dark_filter:
             yield ("flat_capture", "filters", index), f"found '{name}' — allowed: a filter that lets light through"
+
+
+def _sky(config: Config) -> Iterator[Finding]:
+    if config.flat_capture.source == "sky" and config.site is None:
+        yield ("flat_capture", "source"), "found 'sky' — allowed: that, with a `site` section (dusk or dawn?), or panel"
+
+
+def _binning(config: Config) -> Iterator[Finding]:
+    x, y = config.camera.active.bin_xy
+    if x != y:
+        path = ("camera", config.camera.camera_type, "binning")
+        yield path, f"found [{x}, {y}] — allowed: the same number for both"
 
 
 def _safety(config: Config) -> Iterator[Finding]:

@@ -225,6 +225,7 @@ def _outcome(group: MasterGroup, status: Outcome, **more: Any) -> MasterOutcome:
         filter=group.key.filter,
         exposure_us=group.exposure_us,
         gain=group.key.gain,
+        set_id=group.rows[0].set_id,
         **more,
     )
 

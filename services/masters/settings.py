@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MIN_FRAMES = 5
 """A set that is not complete makes a master from this many frames on (or from all, if fewer are wanted)."""
 
-ENGINE = 1
+ENGINE = 2
 """Part of every recipe's hash: to be raised when the same frames and settings give other pixels."""
 
 
@@ -123,6 +123,7 @@ class MasterOutcome:
     filter: str | None = None
     exposure_us: int | None = None
     gain: int | None = None
+    set_id: str | None = None
     path: Path | None = None
     code: str | None = None
     detail: str = ""

@@ -56,7 +56,7 @@ def exposure_state(config: Config, state: State) -> ExposureState:
         gain=state.gain,
         offset=section.offset,
         readout_mode=section.readout_mode,
-        binning=section.bin_xy[0] if section.binning is not None else None,
+        binning=section.bin_xy[0],
         set_temp_c=state.temperature_c,
     )
 

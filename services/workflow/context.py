@@ -97,6 +97,11 @@ class RunContext:
         match = match_of(self.config, wanted, camera=self.camera, found=self.session.settings)
         return replace(match, readout_mode=self._mode())
 
+    def _match_now(self, wanted: WantedSet) -> Match:
+        """Return `match` at the sensor's present temperature, where darks are taken as warm as the sensor is."""
+        held = wanted.set_temp_c is not None or wanted.kind is FrameKind.FLAT
+        return self.match(wanted) if held else replace(self.match(wanted), ccd_temp_c=self.session.temperature_c())
+
     def _mode(self) -> str | None:
         """Return the readout mode as headers name it: the one configured, by number or in any case, or as found."""
         named, info = self.config.camera.active.readout_mode, self.session.camera_info
@@ -109,7 +114,7 @@ class RunContext:
         sets = self.catalogue.sets(wanted.kind)
         if self.options.fresh:
             sets = [s for s in sets if s.set_id in self.tally.met]
-        return having(self.match(wanted), wanted.count, sets, now=self.clock.now(), reuse=self.config.reuse)
+        return having(self._match_now(wanted), wanted.count, sets, now=self.clock.now(), reuse=self.config.reuse)
 
     def has_taken(self, wanted: WantedSet) -> bool:
         """Return whether this run completed a wanted set, perhaps at another temperature than was wanted."""
@@ -201,12 +206,12 @@ def match_of(
     match = Match(
         kind=wanted.kind,
         camera=camera,
-        binning=section.bin_xy if section.binning is not None else None,
+        binning=section.bin_xy,
         gain=wanted.gain,
         offset=section.offset,
         readout_mode=section.readout_mode if isinstance(section.readout_mode, str) else None,
         exposure_us=wanted.exposure_us,
-        temperature_c=wanted.set_temp_c,
+        temperature_c=wanted.set_temp_c if _is_held(config, wanted) else None,
         filter=wanted.filter,
         source=config.flat_capture.source if wanted.kind is FrameKind.FLAT else None,
     )
@@ -217,6 +222,11 @@ def match_of(
         gain=found.gain if match.gain is None else match.gain,
         offset=found.offset if match.offset is None else match.offset,
     )
+
+
+def _is_held(config: Config, wanted: WantedSet) -> bool:
+    """Whether a set serves only at its own set-point: darks always, flats where several temperatures are wanted."""
+    return wanted.kind is not FrameKind.FLAT or len(config.flat_capture.temperatures) > 1
 
 
 def new_set_id(run_id: str) -> str:

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from calibration.errors import GroupCode
+from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import FrameKind, GroupOutcome, Limits, us
 from calibration.plans.bias import bias_plan
 from calibration.plans.dark import DarkTimes as PlannedTimes
 from calibration.plans.dark import dark_plan
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Plan
-from services.errors import RunCode
+from services.errors import ConfigInvalid, RunCode
 from services.storage.rows import SetRow
 from services.workflow.campaign import (
     State,
@@ -130,7 +130,10 @@ def _times(context: RunContext, flat_times: Iterable[int]) -> PlannedTimes:
         detail = f"min_exposure {wanted_us / 1e6:g} s is raised to the camera's shortest, {minimum_us / 1e6:g} s"
         context.warn(RunCode.EXPOSURE_CLIPPED, detail)
     step_us = max(1, us(info.exposure_resolution_s))
-    return dark_times(context.config, flat_times, minimum_us=minimum_us, resolution_us=step_us)
+    try:
+        return dark_times(context.config, flat_times, minimum_us=minimum_us, resolution_us=step_us)
+    except CalibrationError as error:  # a science time below what the camera can do
+        raise ConfigInvalid(f"dark_capture: {error}") from error
 
 
 def _flat_times(context: RunContext, state: State) -> tuple[int, ...]:

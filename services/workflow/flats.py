@@ -1,6 +1,7 @@
 """The flats of one state: every filter its own set; one that fails leaves the others alone."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from calibration.errors import GroupCode
@@ -12,6 +13,7 @@ from calibration.plans.settings import ExposureState, FlatSetBegun, Plan
 from calibration.plans.twilight import twilight_plan
 from services.capture.failures import GroupFailed
 from services.events import EventName
+from services.observatory.sun import sun_altitude_deg
 from services.storage.rows import Flag, SetRow
 from services.workflow.campaign import (
     State,
@@ -133,10 +135,12 @@ def _has_cover(context: RunContext) -> bool:
 
 
 def _dawn(context: RunContext) -> bool:
-    """Whether the sky brightens: known from the site, else by the clock of UTC."""
-    sunrise = context.session.sunrise()
-    now = context.clock.now()
-    return now.hour < 12 if sunrise is None else (sunrise - now).total_seconds() < 6 * 3600
+    """Whether the sky brightens: the sun stands higher a minute from now. Sky flats need a `site` (config/rules)."""
+    site, now = context.config.site, context.clock.now()
+    if site is None:
+        return False
+    place = {"latitude_deg": site.latitude, "longitude_deg": site.longitude}
+    return sun_altitude_deg(now + timedelta(minutes=1), **place) > sun_altitude_deg(now, **place)
 
 
 def _fail_all(context: RunContext, sets: list[WantedSet], failure: GroupFailed) -> None:

@@ -1,7 +1,7 @@
 """What is there already: which catalogued set serves a wanted one, which is continued, when a new one is opened.
 
 A set is the unit of having (CONTRACTS 5). It serves until its *oldest* frame passes the reuse age of its kind; an
-incomplete one is continued while its newest frame is younger than `resume_within`; else a whole new set is taken.
+incomplete one is continued while its oldest frame is younger than `resume_within`; else a whole new set is taken.
 """
 
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from calibration.frames import FrameKind, GroupKey
+from calibration.grouping import Tolerances
 from services.config.models import Reuse
 from services.storage.rows import Origin, SetRow
 
@@ -31,24 +32,32 @@ class Match:
     offset: int | None = None
     readout_mode: str | None = None
     exposure_us: int | None = None
-    temperature_c: float | None = None
     filter: str | None = None
     source: str | None = None
+    temperature_c: float | None = None
+    """Set-point wanted; None for flats that serve at any temperature, and without cooling."""
+    ccd_temp_c: float | None = None
+    """Measured temperature wanted, within the width of a cluster: for darks without a set-point."""
 
     def fits(self, key: GroupKey) -> bool:
-        """Return whether a set with this key is what is wanted."""
-        return self.kind is key.kind and all(
-            wanted is None or wanted == getattr(key, name) for name, wanted in self._named() if name != "kind"
-        )
+        """Return whether a set with this key is what is wanted, as keys tell (flats: without temperature)."""
+        named = ("filter", "source") if self.kind is FrameKind.FLAT else ("exposure_us", "temperature_c")
+        pairs = ((getattr(self, name), getattr(key, name)) for name in (*_COMPARED, *named))
+        return self.kind is key.kind and all(wanted is None or wanted == there for wanted, there in pairs)
 
-    def _named(self) -> list[tuple[str, object]]:
-        names = self.__dataclass_fields__
-        return [(name, getattr(self, name)) for name in names if not self._free(name)]
+    def serves(self, row: SetRow) -> bool:
+        """Return whether a catalogued set is what is wanted, at the temperature wanted."""
+        return self.fits(row.key) and self._is_as_warm(row)
 
-    def _free(self, name: str) -> bool:
-        """Whether a field says nothing for this kind: darks have no filter, flats no exposure and no temperature."""
-        flat = self.kind is FrameKind.FLAT
-        return name in (("exposure_us", "temperature_c") if flat else ("filter", "source"))
+    def _is_as_warm(self, row: SetRow) -> bool:
+        if self.temperature_c is not None:
+            return row.set_temp_c == self.temperature_c
+        if self.ccd_temp_c is None or row.ccd_temp_c is None:
+            return True
+        return abs(row.ccd_temp_c - self.ccd_temp_c) <= Tolerances().cluster_c
+
+
+_COMPARED = ("camera", "shape", "binning", "origin", "gain", "offset", "readout_mode")
 
 
 class Standing(StrEnum):
@@ -100,7 +109,7 @@ def having(
     """
     if fresh:
         return NOTHING
-    ours = [s for s in sets if s.origin is Origin.OWN and s.oldest is not None and match.fits(s.key)]
+    ours = [s for s in sets if s.origin is Origin.OWN and s.oldest is not None and match.serves(s)]
     complete = [s for s in ours if s.count >= count and now - _at(s.oldest) <= _age(match.kind, reuse)]
     if complete:
         return Having(standing=Standing.COMPLETE, row=max(complete, key=lambda s: _at(s.oldest)))

@@ -37,9 +37,9 @@ def call_hook(hooks: Hooks, moment: str, events: Events) -> None:
     if problem is None:
         return
     detail = f"hook {moment}: {problem}"
-    events.emit(EventName.WARNING_RAISED, code="hook_failed", detail=detail)
+    events.emit(EventName.WARNING_RAISED, code=RunCode.HOOK_FAILED, detail=detail)
     if hook.on_failure == "stop":
-        raise RunStopped(detail, code=RunCode.INTERRUPTED)
+        raise RunStopped(detail, code=RunCode.HOOK_FAILED)
 
 
 def _command(hook: Hook) -> str | None:

@@ -21,10 +21,17 @@ def build_masters(
     *,
     wake: threading.Event | None = None,
     built: Collection[str] = (),
+    concerned: Collection[str] | None = None,
 ) -> None:
     """Build every master that is wanted, possible and not there yet, of our own frames and of others' in our folders.
 
-    `built` are the paths of the masters that this run has built and counted already, beside its exposures.
+    Parameters
+    ----------
+    built : collection of str
+        Paths of the masters that this run has built and counted already, beside its exposures.
+    concerned : collection of str, optional
+        Ids of the sets this run is about: only their refusals count as failures. What an old run left incomplete is
+        told, but does not make a run fail that has all it wants.
 
     Raises
     ------
@@ -43,7 +50,8 @@ def build_masters(
         wake=wake,
     )
     tally.masters_built += sum(o.status in (Outcome.BUILT, Outcome.PARTIAL) for o in outcomes)
-    tally.masters_failed += sum(o.status is Outcome.REFUSED for o in outcomes)
+    refused = [o for o in outcomes if o.status is Outcome.REFUSED]
+    tally.masters_failed += sum(concerned is None or o.set_id in concerned for o in refused)
     there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
     kept = [path for path in there if path not in built]
     place.events.emit(EventName.STEP_FINISHED, step="masters", kept=kept)

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import structlog
 
-from calibration.errors import CalibrationError
 from calibration.grouping import night_label
 from drivers.clock import Clock, SystemClock
 from drivers.errors import DriverError
@@ -27,6 +26,7 @@ from services.storage.disk import REAL_DISK, Disk
 from services.storage.index import open_catalogue
 from services.storage.layout import Layout
 from services.storage.locks import RootLock
+from services.storage.roots import layout_of
 from services.storage.rows import Origin, RunRow
 from services.version import version
 from services.workflow.builder import MasterBuilder, building_beside
@@ -92,17 +92,6 @@ def run(
         return _Run(loaded, options, place, clock, wake or threading.Event(), ending).go(observatory)
 
 
-def layout_of(loaded: LoadedConfig) -> Layout:
-    """Return where a configuration's files lie."""
-    config = loaded.config
-    return Layout(
-        loaded.root,
-        config.dark_capture.output_dir,
-        config.flat_capture.output_dir,
-        config.master_frames.output_dir,
-    )
-
-
 @dataclass(slots=True)
 class Ending:
     """The first cause that stops a run. What comes later is logged and never hides it."""
@@ -121,8 +110,6 @@ class Ending:
             self._note(error.code, str(error))
         except ServiceError as error:
             self._note(error.code, error.detail)
-        except CalibrationError as error:
-            self._note(RunCode.CONFIG_INVALID, str(error))
         except Exception as error:  # a defect of ours must not cost the night its report
             log.exception("run.defect")
             self._note(RunCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
@@ -204,7 +191,16 @@ class _Run:
 
     def _masters(self) -> None:
         config = self._loaded.config
-        build_masters(config, self._place, self._clock, self._tally, wake=self._wake, built=self._built)
+        alone = self._options.steps == (Step.MASTERS,)
+        build_masters(
+            config,
+            self._place,
+            self._clock,
+            self._tally,
+            wake=self._wake,
+            built=self._built,
+            concerned=None if alone else self._tally.met,
+        )
 
     def _finish(self) -> RunResult:
         """Tell how the run ended and write its report; what fails here is the cause only if nothing was before it."""

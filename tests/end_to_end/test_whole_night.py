@@ -101,3 +101,28 @@ def test_headers_say_what_the_devices_reported(night):
     dark = fits.getheader(night.frames("dark_*")[0])
     assert dark["IMAGETYP"] == "DARK"
     assert dark["COVER"].lower() == "closed"
+
+
+def test_flats_at_two_temperatures_are_two_sets(night):
+    night.write({"flat_capture": {"temperatures": [5.0, 8.0], "filters": ["L"]}, "temperatures": [5.0, 8.0]})
+    done = night.run("--step", "flats")
+    assert done.returncode == 0, done.stdout
+    assert {fits.getheader(p)["SET-TEMP"] for p in night.frames("flat_*")} == {5.0, 8.0}
+    assert night.counts() == {"FLAT L": 12}
+
+
+def test_what_an_old_run_left_incomplete_does_not_fail_a_run_that_has_all(night):
+    assert night.run("--darks-only").returncode == 0
+    for path in night.frames("dark_*")[2:]:
+        path.unlink()
+    old = night.frames("dark_*")
+    for path in old:  # as if they had been taken 40 days ago
+        with fits.open(path, mode="update") as units:
+            for name in ("DATE-OBS", "DATE-AVG", "DATE-END"):
+                units[0].header[name] = units[0].header[name].replace("2026-", "2025-")
+            units[0].header["SETID"] = "old"
+            units[0].add_checksum()
+    done = night.run()
+    assert done.returncode == 0, done.stdout
+    assert "no master dark" in done.stdout
+    assert len(night.frames("dark_*")) > len(old)
