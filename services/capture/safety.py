@@ -2,11 +2,14 @@
 
 Unsafe, or no reading for too long: the interlock is tripped, lamp off and cover closed over this thread's own
 connection, and the camera's sockets closed, which ends whatever call the worker hangs in. The exposure is aborted over
-a third connection, which a camera that hangs keeps waiting without keeping the cover.
+a third connection, which a camera that hangs keeps waiting without keeping the cover. What happened is told by another
+thread: journal and log are on a disk, which may hang as well.
 """
 
 import threading
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import structlog
 
@@ -15,6 +18,7 @@ from drivers.clock import Clock, Deadline
 from drivers.errors import DriverError
 from services.capture.panel import secure
 from services.capture.recovery import quietly
+from services.capture.telling import Teller
 from services.config.models import SafetyMonitor as SafetySettings
 from services.errors import RunCode
 from services.events import EventName, Events
@@ -29,6 +33,9 @@ GRACE_S = 120.0
 """With `on_unsafe: finish_frame`, how long the frame may take to finish before everything is stopped all the same."""
 
 ATTEMPTS_TO_CLOSE = 3
+
+STOP_S = 10.0
+"""Real seconds at most that the end of a run waits for a monitor that does not answer, and for what is left to tell."""
 
 
 class SafetyWatch:
@@ -77,28 +84,33 @@ class SafetyWatch:
         self._said_safe = False
         self._secured = False
         self._grace: Deadline | None = None
+        self._teller = Teller("nightcal-safety-tells")
         self._thread = threading.Thread(target=self._watch, name="nightcal-safety", daemon=True)
 
     def start(self) -> None:
-        """Start watching and wait for the first reading; raises `RunStopped` when it is not safe."""
+        """Start watching and wait for the first reading; raises `RunStopped` when it is not safe, or stopped."""
         self._fresh = self._deadline()
         self._thread.start()
-        self._first.wait()
+        while not self._first.wait(LEAST_REAL_POLL_S):
+            self._interlock.check()
         if self._interlock.unsafe:
             self._interlock.check_edge()
 
     def stop(self) -> None:
-        """End the thread and its connections."""
+        """End the thread and its connections. Lamp and cover are waited for; a monitor without an answer is not."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(STOP_S)
+            if self._grace is not None:
+                self._thread.join()
+        self._teller.close(STOP_S)
 
     def look(self) -> None:
         """Take one reading and act on it."""
         try:
             safe = self._read()
         except DriverError as error:
-            log.debug("safety.no_answer", detail=str(error))
+            self._say(log.debug, "safety.no_answer", detail=str(error))
             self._connected = False
             if self._fresh.over:
                 self._trip(RunCode.SAFETY_STALE, f"no reading for {self._settings.stale_after:.0f} s: {error}")
@@ -123,9 +135,9 @@ class SafetyWatch:
                     self._first.set()
                 self._clock.sleep(self._settings.poll, self._stop)
                 self._stop.wait(max(0.0, LEAST_REAL_POLL_S - (self._clock.real() - real_s)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told, and acted on
             # A watch that has died is a watch that says unsafe.
-            log.exception("safety.failed")
+            self._say(log.error, "safety.failed", exc_info=error)
             self._trip(RunCode.SAFETY_STALE, f"the safety watch failed: {error}")
             quietly("secure", self._secure)
         finally:
@@ -143,7 +155,7 @@ class SafetyWatch:
     def _tell_safe(self) -> None:
         if not self._said_safe:
             self._said_safe = True
-            self._events.emit(EventName.SAFETY_SAFE, detail="")
+            self._tell(EventName.SAFETY_SAFE, detail="")
 
     def _trip(self, code: RunCode, detail: str) -> None:
         if self._grace is not None or self._secured:
@@ -152,8 +164,8 @@ class SafetyWatch:
         self._interlock.trip(code, detail, at_edge=finish)
         self._grace = Deadline(self._clock, GRACE_S if finish else 0.0)
         name = EventName.SAFETY_UNSAFE if code is RunCode.UNSAFE else EventName.SAFETY_STALE
-        self._events.emit(name, detail=detail)
-        log.warning("safety.tripped", code=code.value, detail=detail)
+        self._tell(name, detail=detail)
+        self._say(log.warning, "safety.tripped", code=code.value, detail=detail)
 
     def _secure_if_due(self) -> None:
         if self._grace is not None and self._grace.over and not self._secured:
@@ -173,11 +185,11 @@ class SafetyWatch:
         """Abort the exposure and tell what came of it."""
         try:
             self._abort_exposure()
-        except DriverError as error:
-            log.warning("exposure.not_aborted", detail=str(error))
-            self._events.emit(EventName.EXPOSURE_ABORTED, done=False, detail=str(error))
+        except Exception as error:  # noqa: BLE001 - told, whatever it is: nobody hears what a thread raises
+            self._say(log.warning, "exposure.not_aborted", detail=str(error))
+            self._tell(EventName.EXPOSURE_ABORTED, done=False, detail=str(error))
         else:
-            self._events.emit(EventName.EXPOSURE_ABORTED, done=True, detail="")
+            self._tell(EventName.EXPOSURE_ABORTED, done=True, detail="")
 
     def _make_dark(self, panel: CoverCalibrator) -> None:
         problem: DriverError | None = None
@@ -189,17 +201,23 @@ class SafetyWatch:
                 secure(panel)
             except DriverError as error:
                 problem, self._panel_connected = error, False
-                log.warning("safety.cover_not_closed", detail=str(error))
+                self._say(log.warning, "safety.cover_not_closed", detail=str(error))
             else:
                 self._tell_dark(panel)
                 return
-        self._events.emit(EventName.WARNING_RAISED, code=RunCode.ENDING_FAILED.value, detail=f"flat panel: {problem}")
+        self._tell(EventName.WARNING_RAISED, code=RunCode.ENDING_FAILED.value, detail=f"flat panel: {problem}")
 
     def _tell_dark(self, panel: CoverCalibrator) -> None:
         if panel.info.has_calibrator:
-            self._events.emit(EventName.PANEL_CHANGED, brightness=0)
+            self._tell(EventName.PANEL_CHANGED, brightness=0)
         if panel.info.has_cover:
-            self._events.emit(EventName.COVER_CHANGED, cover="closed")
+            self._tell(EventName.COVER_CHANGED, cover="closed")
+
+    def _tell(self, name: EventName, **data: Any) -> None:
+        self._say(self._events.emit, name, **data)
+
+    def _say(self, tell: Callable[..., object], *words: Any, **data: Any) -> None:
+        self._teller.say(partial(tell, *words, **data))
 
     def _deadline(self) -> Deadline:
         return Deadline(self._clock, self._settings.stale_after, real_s=5.0)

@@ -1,6 +1,8 @@
 """The safety watch and the interlock, on time that only tests move."""
 
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -9,20 +11,35 @@ from drivers.clock import ManualClock
 from services.capture.safety import SafetyWatch
 from services.config.models import SafetyMonitor
 from services.errors import RunCode, RunStopped
-from services.events import Event, EventName, Events
+from services.events import Event, EventName, Events, JournalFile
 from services.observatory import Interlock
 from tests.fakes import FakePanel, FakeSafety, lost
 
 
+class HungJournal:
+    """A journal on a disk that does not answer until it is let go; then it is full."""
+
+    def __init__(self, _path: Path) -> None:
+        self.let_go = threading.Event()
+
+    def write(self, text: str, /) -> None:
+        self.let_go.wait(20)
+        raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        self.let_go.set()
+
+
 class Rig:
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, open_journal: Callable[[Path], JournalFile] | None = None, **settings: object) -> None:
         self.clock = ManualClock()
         self.monitor = FakeSafety()
         self.panel = FakePanel(self.clock)
         self.panel.calibrator, self.panel.brightness = CalibratorStatus.READY, 100
         self.interlock = Interlock()
         self.heard: list[Event] = []
-        self.events = Events(run_id="r", clock=self.clock)
+        journal = {} if open_journal is None else {"journal": Path("journal"), "open_journal": open_journal}
+        self.events = Events(run_id="r", clock=self.clock, **journal)  # type: ignore[arg-type]
         self.events.subscribe(self.heard.append)
         self.camera_stopped = self.aborts = 0
         self.abort_fails = False
@@ -34,7 +51,7 @@ class Rig:
             clock=self.clock,
             events=self.events,
             interlock=self.interlock,
-            settings=SafetyMonitor(**settings),  # type: ignore[arg-type]
+            settings=SafetyMonitor(**settings),
         )
 
     def _stop(self) -> None:
@@ -49,9 +66,13 @@ class Rig:
     def dark(self) -> bool:
         return self.panel.calibrator is CalibratorStatus.OFF and self.panel.cover is CoverStatus.CLOSED
 
-    def names(self) -> list[EventName]:
+    def told(self) -> list[Event]:
+        self.watch.stop()
         self.events.close()
-        return [event.name for event in self.heard]
+        return self.heard
+
+    def names(self) -> list[EventName]:
+        return [event.name for event in self.told()]
 
 
 def test_safe_changes_nothing() -> None:
@@ -89,10 +110,53 @@ def test_an_abort_that_gets_no_answer_is_told_and_does_not_keep_the_cover() -> N
     rig.monitor.safe = False
     rig.watch.look()
     assert rig.dark
-    rig.events.close()
-    (told,) = [e for e in rig.heard if e.name is EventName.EXPOSURE_ABORTED]
+    (told,) = [e for e in rig.told() if e.name is EventName.EXPOSURE_ABORTED]
     assert told.data["done"] is False
     assert told.data["detail"]
+
+
+def test_a_disk_that_hangs_keeps_neither_lamp_nor_cover_waiting(tmp_path: Path) -> None:
+    journal = HungJournal(tmp_path)
+    rig = Rig(lambda _: journal)
+    rig.watch.look()
+    rig.monitor.safe = False
+    rig.watch.look()
+    assert rig.dark
+    assert rig.aborts == rig.camera_stopped == 1
+    assert not journal.let_go.is_set(), "nothing of it could be told yet"
+    journal.let_go.set()
+    assert EventName.SAFETY_UNSAFE in rig.names(), "a full disk keeps the listeners from nothing"
+
+
+def test_an_abort_that_breaks_in_an_unforeseen_way_is_told() -> None:
+    rig = Rig()
+
+    def break_down() -> None:
+        raise ZeroDivisionError("unforeseen")
+
+    rig.watch._abort_exposure = break_down
+    rig.monitor.safe = False
+    rig.watch.look()
+    assert rig.dark
+    assert [e.data["detail"] for e in rig.told() if e.name is EventName.EXPOSURE_ABORTED] == ["unforeseen"]
+
+
+def test_ctrl_c_while_the_first_reading_does_not_come_ends_the_start_at_once() -> None:
+    rig = Rig(stale_after=3600.0)
+    asked, answer = threading.Event(), threading.Event()
+
+    def silent() -> bool:
+        asked.set()
+        rig.interlock.wake.set()
+        return answer.wait(20)
+
+    rig.monitor.is_safe = silent  # type: ignore[method-assign]
+    with pytest.raises(RunStopped) as caught:
+        rig.watch.start()
+    assert caught.value.code is RunCode.INTERRUPTED
+    assert asked.is_set()
+    answer.set()
+    rig.watch.stop()
 
 
 def test_cover_and_lamp_are_both_told_before_either_is_waited_for() -> None:
@@ -113,8 +177,7 @@ def test_a_panel_that_cannot_be_made_dark_is_told() -> None:
     rig.panel.calibrator_off = stuck  # type: ignore[method-assign]
     rig.monitor.safe = False
     rig.watch.look()
-    rig.events.close()
-    assert [e.data["code"] for e in rig.heard if e.name is EventName.WARNING_RAISED] == [RunCode.ENDING_FAILED]
+    assert [e.data["code"] for e in rig.told() if e.name is EventName.WARNING_RAISED] == [RunCode.ENDING_FAILED]
 
 
 def test_a_monitor_that_does_not_answer_is_unsafe_after_its_time() -> None:
