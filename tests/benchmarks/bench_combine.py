@@ -1,150 +1,390 @@
-"""How fast frames on disk become a master, against astropy in the same run.
+"""Combining 40 frames of 61 megapixels: against reading them, against other programs, its memory and its growth.
 
-    python tests/benchmarks/bench_combine.py                       # 40 frames of 2048 x 2048
-    python tests/benchmarks/bench_combine.py --height 6388 --width 9576
-
-Frames are raw uint16 FITS in a temporary folder, read once before timing (warm page cache). `planes` is the loop over
-bands with every plane in memory, `master` the whole masters step with its three files, second pass and checksums.
-astropy's SigmaClip runs over the same frames in chunks of rows on one core; for large sets on a part of the rows, and
-its time is scaled.
+"a master" is the masters step from the catalogue to the three synced files: bands, second pass, sums, hash. "combining"
+is its loop over bands alone, planes dropped. ccdproc combines a few rows of the same frames and its time is scaled to
+all of them; Siril runs where `siril-cli` is installed. Cold rows need the right to drop the system's caches.
 """
 
-import argparse
-import resource
+import os
+import shutil
+import subprocess
 import tempfile
 import time
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from astropy.stats import SigmaClip
 
-from calibration.combine import Method, Recipe, combine_band
-from calibration.frames import Frame, FrameHeader, FrameKind
+from calibration.combine import Method
+from calibration.frames import FrameKind
 from drivers.clock import SystemClock
-from services.bands import Band, Source, bands_of, map_bands, read_band, rows_for, source_of
+from services import platform
+from services.bands import bands_of, map_bands, rows_for
 from services.events import Events
 from services.masters import MasterSettings, build_all
+from services.masters.groups import master_groups
+from services.masters.prepare import Surroundings, prepare
+from services.masters.stack import Stack, stack_band
 from services.storage.catalogue import Catalogue
-from services.storage.fits import write_frame
 from services.storage.layout import Layout
-from services.storage.rows import FrameRow
+from services.workflow.warm_up import warm_up
+from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated, cold, in_child
+from tests.benchmarks.stacks import STARTED, write_set
 
 WORKERS = 2
+PLANE_BYTES = 4 + 4 + 2 + 1
+"""Of a pixel in MEAN, SIGMA, COUNT and MASK."""
+
+CCDPROC_ROWS = 32
+GROWTH = (20, 40, 100, 400)
+MOST_MB = 300 * 1.048576
 
 
-def make_frames(layout: Layout, catalogue: Catalogue, n: int, shape: tuple[int, int]) -> list[Path]:
-    """Write darks with a fixed pattern, hot pixels and cosmic hits; noise is drawn once and rolled."""
-    rng = np.random.default_rng(1)
-    noise = rng.normal(0.0, 6.0, shape).astype(np.float32)
-    pattern = rng.normal(500.0, 3.0, shape[1]).astype(np.float32)[None, :]
-    hot = rng.integers(0, noise.size, noise.size // 1000)
-    paths = []
-    for k in range(n):
-        values = np.roll(noise.ravel(), int(rng.integers(noise.size))).reshape(shape) + pattern
-        values.flat[hot] += 800.0
-        values.flat[rng.integers(0, noise.size, noise.size // 125_000)] += 3000.0
-        header = FrameHeader(
-            kind=FrameKind.DARK,
-            shape=shape,
-            exposure_us=5_000_000,
-            date_obs=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=k),
-            night="2026-01-01",
-            set_id="bench",
-            frame_no=k + 1,
-            set_temp_c=-10.0,
-            ccd_temp_c=-10.0,
+@dataclass(frozen=True, kw_only=True)
+class Bed:
+    """A root with 40 darks, 40 flats and links to many darks."""
+
+    root: Path
+    shape: tuple[int, int]
+    frames: int
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.root)
+
+    @property
+    def pixels(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    def darks(self) -> list[Path]:
+        return sorted(self.layout.darks.glob("exp_5.000s/*.fits"))
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    """Yield all rows."""
+    shape, frames, repeats = (QUICK, 40, 3) if quick else (FULL, 40, 5)
+    warm_up()
+    with tempfile.TemporaryDirectory(prefix="bench-combine-", dir=Path.cwd()) as folder:
+        bed = Bed(root=Path(folder), shape=shape, frames=frames)
+        _make(bed)
+        yield from _against_reading(bed, repeats)
+        yield from _against_cold_reading(bed)
+        yield from _against_others(bed, quick=quick)
+        yield from _methods(bed, repeats)
+        yield from _growth(bed)
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+def _against_reading(bed: Bed, repeats: int) -> Iterator[Row]:
+    found, _ = in_child(_warm, bed, repeats)
+    ratio = found["combine"] / found["read"]
+    yield Row(
+        figure=f"combining {bed.frames} frames, warm",
+        goal="<= 3 x reading",
+        measured=str(found["combine"]),
+        ratio=ratio,
+        met=ratio <= 3,
+        peer=f"two threads into a buffer {found['read']}",
+    )
+    yield Row(
+        figure="  a master of them, written and synced",
+        measured=str(found["master"]),
+        ratio=found["master"] / found["read"],
+        peer=f"writing as many bytes, synced {found['write']}",
+    )
+
+
+def _against_cold_reading(bed: Bed) -> Iterator[Row]:
+    if not cold(*bed.darks()):
+        yield Row(
+            figure="a master from cold files", measured="not run", goal="<= 1.2 x", peer="caches cannot be dropped"
         )
-        path = layout.frame_path(header, wheel=False)
-        stored = write_frame(path, Frame(header=header, pixels=np.clip(np.rint(values), 0, 65535).astype(np.uint16)))
-        catalogue.add_frame(
-            FrameRow.of(
-                header,
-                path=layout.relative(path),
-                pixel_sha256=stored.pixel_sha256,
-                size=stored.size,
-                mtime_ns=stored.mtime_ns,
-            )
+        return
+    found, _ = in_child(_from_cold, bed)
+    limit = Timing(runs=tuple(a + b for a, b in zip(found["read"].runs, found["write"].runs, strict=True)))
+    ratio = found["master"] / limit
+    yield Row(
+        figure="a master from cold files, written and synced",
+        goal="<= 1.2 x",
+        measured=str(found["master"]),
+        ratio=ratio,
+        met=ratio <= 1.2,
+        peer=f"cold read {found['read']} + synced write {found['write']}",
+    )
+
+
+def _against_others(bed: Bed, *, quick: bool) -> Iterator[Row]:
+    found, _ = in_child(_masters, bed, 3)
+    mine: Timing = found["master"]
+    (ccdproc_s, rows_used), peak = in_child(_ccdproc, bed)
+    ratio = ccdproc_s / mine.median
+    yield Row(
+        figure="ccdproc's time for a master's",
+        goal=">= 200 x",
+        measured=str(mine),
+        ratio=ratio,
+        met=None if quick else ratio >= 200,
+        peak_mb=peak,
+        peer=f"ccdproc.combine {ccdproc_s:.0f} s, from {rows_used} of {bed.shape[0]} rows",
+    )
+    siril = shutil.which("siril-cli") or shutil.which("siril")
+    if siril is None:
+        yield Row(
+            figure="Siril's time for a master's", goal=">= 15 x", measured="not run", peer="siril-cli is not installed"
         )
-        paths.append(path)
-    return paths
+        return
+    seconds = Timing(runs=tuple(_siril(siril, bed) for _ in range(3)))
+    yield Row(
+        figure="Siril's time for a master's",
+        goal=">= 15 x",
+        measured=str(mine),
+        ratio=seconds / mine,
+        met=None if quick else seconds / mine >= 15,
+        peer=f"stack rej s 3 3 -nonorm {seconds}",
+    )
 
 
-def combine(recipe: Recipe, sources: tuple[Source, ...], band: Band) -> tuple[np.ndarray, ...]:
-    """Return the planes of a band."""
-    planes = combine_band(read_band(sources, band), recipe)
-    return planes.mean, planes.sigma, planes.count, planes.mask
+def _methods(bed: Bed, repeats: int) -> Iterator[Row]:
+    found, _ = in_child(_by_method, bed, repeats)
+    clip = found[Method.SIGMA_CLIP.value]
+    held = {"winsorized", "mad", "flats, scaled, dark subtracted"}
+    for name, seconds in found.items():
+        yield Row(
+            figure=f"combining, {name}",
+            goal="<= 3 x sigma_clip" if name in held else "",
+            measured=str(seconds),
+            ratio=seconds / clip,
+            met=seconds / clip <= 3 if name in held else None,
+            peer=f"sigma_clip {clip}",
+        )
 
 
-def time_planes(sources: tuple[Source, ...], method: Method) -> float:
-    """Return the seconds in which all planes of a stack are in memory."""
-    shape = sources[0].location.shape
-    out = [np.zeros(shape, dtype) for dtype in (np.float32, np.float32, np.uint16, np.uint8)]
+def _growth(bed: Bed) -> Iterator[Row]:
+    first: tuple[float, float] | None = None
+    for n in GROWTH:
+        seconds, peak = in_child(_one_master, bed, n)
+        each = seconds / n
+        first = first or (each, peak)
+        yield Row(
+            figure=f"a master of {n} frames",
+            goal="peak <= 300 MiB",
+            measured=f"{seconds:.2f} s",
+            ratio=each / first[0],
+            met=peak <= MOST_MB,
+            peak_mb=peak,
+            peer=f"a frame of {GROWTH[0]}: {first[0] * 1e3:.0f} ms, {first[1]:.0f} MB",
+        )
 
-    def sink(band: Band, planes: tuple[np.ndarray, ...]) -> None:
-        for whole, part in zip(out, planes, strict=True):
-            whole[band.start : band.stop] = part
 
-    rows = rows_for(memory_mb=256, frames=len(sources), columns=shape[1], workers=WORKERS)
-    work = partial(combine, Recipe(method=method))
-    with ThreadPoolExecutor(WORKERS) as executor:
+# --- what is timed, each in a process of its own ------------------------------------------------------------------
+
+
+def _warm(bed: Bed, repeats: int) -> dict[str, Timing]:
+    with _stack(bed, FrameKind.DARK, Method.SIGMA_CLIP) as stack:
+        runs = {
+            "read": partial(_read, bed),
+            "combine": partial(_combine, stack),
+            "master": partial(_master, bed, "stack"),
+            "write": partial(_write, bed),
+        }
+        return alternated(runs, repeats=repeats)
+
+
+def _from_cold(bed: Bed) -> dict[str, Timing]:
+    def colded(act: Callable[[], float]) -> Callable[[], float]:
+        def run() -> float:
+            cold(*bed.darks())
+            return act()
+
+        return run
+
+    runs = {
+        "read": colded(partial(_timed, partial(_read_whole, bed))),
+        "master": colded(partial(_master, bed, "stack")),
+        "write": partial(_write, bed),
+    }
+    return alternated(runs, repeats=3)
+
+
+def _masters(bed: Bed, repeats: int) -> dict[str, Timing]:
+    return alternated({"master": partial(_master, bed, "stack")}, repeats=repeats)
+
+
+def _one_master(bed: Bed, n: int) -> float:
+    return _master(bed, f"links-{n}")
+
+
+def _by_method(bed: Bed, repeats: int) -> dict[str, Timing]:
+    _master(bed, "stack", keep=True)  # the flats' dark
+    runs: dict[str, Callable[[], object]] = {}
+    methods = [m for m in Method if m is not Method.NOISE_MODEL]
+    with Catalogue(bed.layout.catalogue) as catalogue:
+        for method in methods:
+            runs[method.value] = partial(_combine, _prepared(bed, catalogue, FrameKind.DARK, method))
+        flats = _prepared(bed, catalogue, FrameKind.FLAT, Method.SIGMA_CLIP)
+        runs["flats, scaled, dark subtracted"] = partial(_combine, flats)
+        return alternated(runs, repeats=repeats)
+
+
+def _ccdproc(bed: Bed) -> tuple[float, int]:
+    """Combine the first rows of the frames, as files of their own, and scale the time to all rows."""
+    import ccdproc
+    from astropy.io import fits
+    from astropy.utils.exceptions import AstropyWarning
+
+    few = min(CCDPROC_ROWS, bed.shape[0])
+    with tempfile.TemporaryDirectory(dir=bed.root) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        names = []
+        for path in bed.darks():
+            with fits.open(path) as units:
+                name = Path(folder) / path.name
+                fits.PrimaryHDU(units[0].section[:few]).writeto(name)
+            names.append(str(name))
         start = time.perf_counter()
-        map_bands(sources, work, sink, executor, bands_of(shape[0], rows), workers=WORKERS)
-        return time.perf_counter() - start
+        ccdproc.combine(
+            names,
+            method="average",
+            unit="adu",
+            sigma_clip=True,
+            sigma_clip_low_thresh=3,
+            sigma_clip_high_thresh=3,
+            sigma_clip_func=np.ma.median,
+            sigma_clip_dev_func=np.ma.std,
+            mem_limit=1e9,
+        )
+        return (time.perf_counter() - start) * bed.shape[0] / few, few
 
 
-def time_astropy(sources: tuple[Source, ...], rows: int = 64) -> float:
-    """Return the seconds astropy takes for the whole stack, from at most `rows` rows of it."""
-    height = sources[0].location.shape[0]
-    rows = min(rows, height)
-    clip = SigmaClip(3.0, maxiters=5, cenfunc="median", stdfunc="std")
-    start = time.perf_counter()
-    for band in bands_of(rows, 16):
-        kept = clip(read_band(sources, band).astype(np.float32), axis=0)
-        kept.mean(axis=0)
-        kept.std(axis=0)
-    return (time.perf_counter() - start) * height / rows
+def _siril(program: str, bed: Bed) -> float:
+    """Stack links to the frames, with as many threads as we use."""
+    with tempfile.TemporaryDirectory(dir=bed.root) as folder:
+        for number, path in enumerate(bed.darks(), 1):
+            (Path(folder) / f"bench_{number:05d}.fit").symlink_to(path)
+        script = Path(folder) / "bench.ssf"
+        script.write_text(f"requires 1.0.0\nsetext fit\nsetcpu {WORKERS}\nstack bench_ rej s 3 3 -nonorm -out=out\n")
+        command = [program, "-d", folder, "-s", str(script)]
+        return _timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
 
 
-def time_master(layout: Layout, catalogue: Catalogue, method: Method) -> float:
-    """Return the seconds of the masters step, from the catalogue to the files."""
+# --- the pieces ---------------------------------------------------------------------------------------------------
+
+
+def _make(bed: Bed) -> None:
+    with Catalogue(bed.layout.catalogue) as catalogue:
+        paths = write_set(bed.layout, catalogue, bed.frames, bed.shape)
+        write_set(
+            bed.layout, catalogue, bed.frames, bed.shape, kind=FrameKind.FLAT, level_adu=30_000, set_id="flats", seed=2
+        )
+        taken = catalogue.frames(set_id="stack")
+        for n in GROWTH:
+            folder = bed.layout.darks / f"links-{n}"
+            folder.mkdir()
+            for k in range(n):
+                link = folder / f"{k:05d}.fits"
+                link.hardlink_to(paths[k % len(paths)])
+                row = replace(
+                    taken[k % len(taken)],
+                    path=bed.layout.relative(link),
+                    set_id=f"links-{n}",
+                    exposure_us=1_000_000 * n,
+                    date_obs=STARTED.replace(year=2025, microsecond=k),
+                )
+                catalogue.add_frame(row)
+
+
+def _master(bed: Bed, set_id: str, *, keep: bool = False) -> float:
+    """Build a set's master anew and return the seconds."""
     clock = SystemClock()
     events = Events(run_id="bench", clock=clock)
-    settings = MasterSettings(method=method, workers=WORKERS)
-    start = time.perf_counter()
-    outcomes = build_all(settings=settings, layout=layout, catalogue=catalogue, events=events, clock=clock)
-    took = time.perf_counter() - start
+    sigma = 3.0 if keep else 3.0 + clock.real() % 1e6 / 1e9  # another recipe: it is not there already
+    settings = MasterSettings(sigma=sigma, workers=WORKERS, num_darks=bed.frames, num_flats=bed.frames)
+    with Catalogue(bed.layout.catalogue) as catalogue:
+        start = time.perf_counter()
+        outcomes = build_all(
+            settings=settings, layout=bed.layout, catalogue=catalogue, events=events, clock=clock, sets={set_id}
+        )
+        took = time.perf_counter() - start
+        (path,) = (o.path for o in outcomes)
+        assert path is not None, outcomes
+        if not keep:
+            catalogue.remove_masters([bed.layout.relative(path)])
+            for made in (path, bed.layout.planes_path(path), bed.layout.sidecar_path(path)):
+                made.unlink()
     events.close()
-    assert [o.status.value for o in outcomes] == ["built"], outcomes
     return took
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--height", type=int, default=2048)
-    parser.add_argument("--width", type=int, default=2048)
-    parser.add_argument("--methods", nargs="*", default=[m.value for m in Method if m is not Method.NOISE_MODEL])
-    options = parser.parse_args()
-    shape = (options.height, options.width)
-    with tempfile.TemporaryDirectory(prefix="bench-combine-") as folder:
-        layout = Layout(Path(folder))
-        with Catalogue(layout.catalogue) as catalogue:
-            paths = make_frames(layout, catalogue, options.frames, shape)
-            sources = tuple(source_of(path, layout.cache) for path in paths)
-            print(f"{options.frames} frames of {shape[1]} x {shape[0]}, {WORKERS} workers")
-            peer = time_astropy(sources)
-            print(f"  astropy sigma_clip, one core     {peer:8.2f} s")
-            for name in options.methods:
-                time_planes(sources[:2], Method(name))  # compile, or load what was compiled
-                took = min(time_planes(sources, Method(name)) for _ in range(3))
-                print(f"  planes  {name:12s}             {took:8.2f} s   astropy / this = {peer / took:6.1f}")
-            took = time_master(layout, catalogue, Method.SIGMA_CLIP)
-            print(f"  master  sigma_clip, files written {took:7.2f} s   astropy / this = {peer / took:6.1f}")
-    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+@contextmanager
+def _stack(bed: Bed, kind: FrameKind, method: Method) -> Iterator[Stack]:
+    with Catalogue(bed.layout.catalogue) as catalogue:
+        yield _prepared(bed, catalogue, kind, method)
 
 
-if __name__ == "__main__":
-    main()
+def _prepared(bed: Bed, catalogue: Catalogue, kind: FrameKind, method: Method) -> Stack:
+    platform.raise_open_file_limit()
+    settings = MasterSettings(method=method, workers=WORKERS, num_darks=bed.frames, num_flats=bed.frames)
+    around = Surroundings(
+        settings=settings, layout=bed.layout, catalogue=catalogue, scratch=bed.root / "scratch", warn=lambda *_: None
+    )
+    (group,) = (g for g in master_groups(catalogue, kind) if g.rows[0].set_id in {"stack", "flats"})
+    return prepare(group, around).stack
+
+
+def _combine(stack: Stack) -> None:
+    frames = len(stack.frames) + 2 * len(stack.darks)
+    tall = rows_for(memory_mb=256, frames=frames, columns=stack.shape[1], workers=WORKERS)
+    with ThreadPoolExecutor(WORKERS) as executor:
+        bands = bands_of(stack.shape[0], tall)
+        map_bands(stack, stack_band, lambda *_: None, executor, bands, workers=WORKERS)
+
+
+def _read(bed: Bed) -> None:
+    """Read all frames' bytes, two threads, each half of them into its own buffer of 8 MB."""
+
+    def half(paths: list[Path]) -> None:
+        buffer = bytearray(8 << 20)
+        for path in paths:
+            with path.open("rb", buffering=0) as file:
+                while file.readinto(buffer):
+                    pass
+
+    paths = bed.darks()
+    with ThreadPoolExecutor(WORKERS) as executor:
+        list(executor.map(half, (paths[0::2], paths[1::2])))
+
+
+def _read_whole(bed: Bed) -> None:
+    """Read file after file, as `cat` does."""
+    buffer = bytearray(8 << 20)
+    for path in bed.darks():
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+
+
+def _write(bed: Bed) -> float:
+    """Write as many bytes as a master's planes have, synced; return the seconds."""
+    data, left = bytes(8 << 20), PLANE_BYTES * bed.pixels
+    path = bed.root / "plain"
+    start = time.perf_counter()
+    with path.open("wb", buffering=0) as file:
+        while left > 0:
+            left -= file.write(data[:left])
+        os.fsync(file.fileno())
+    took = time.perf_counter() - start
+    path.unlink()
+    return took
+
+
+def _timed(act: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
