@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from calibration.combine import MaskBit
 from calibration.frames import FrameKind, Verdict
-from calibration.masters import Background, Sketch, Thresholds, clipped, deviation
+from calibration.masters import MosaicBackground, Sketch, Smooth, Thresholds, clipped, deviation, levelled
 
 PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
 """Percentiles of MEAN that a master's header and its statistics tell."""
@@ -136,13 +136,13 @@ def statistics(
     found |= shape_of(limits.background) | pattern_of(sketch, limits.background)
     if limits.kind is FrameKind.FLAT:
         found["snr"] = level / found["master_noise_adu"] if found["master_noise_adu"] else float("nan")
-        found["dust_shadows"] = dust_shadows(sketch)
+        found["dust_shadows"] = dust_shadows(sketch, mosaic=isinstance(limits.background, MosaicBackground))
     if temperatures_c:
         found |= {"temp_min_c": min(temperatures_c), "temp_max_c": max(temperatures_c)}
     return found
 
 
-def shape_of(smooth: Background) -> dict[str, float]:
+def shape_of(smooth: Smooth) -> dict[str, float]:
     """Return the large-scale shape of a master: its corners over its centre, and the range of its nine parts.
 
     Corners and centre are an eighth of the image wide and high.
@@ -159,7 +159,7 @@ def shape_of(smooth: Background) -> dict[str, float]:
     return {"corner_centre_ratio": ratio, "gradient_adu": max(parts) - min(parts)}
 
 
-def pattern_of(sketch: Sketch, smooth: Background) -> dict[str, float]:
+def pattern_of(sketch: Sketch, smooth: Smooth) -> dict[str, float]:
     """Return how much whole rows and whole columns stand out, in ADU (robust sigma of their means)."""
     residual = sketch.planes.mean - smooth.rows(0, sketch.height, sketch.stride)
     reach = 5 * clipped(residual)[2]
@@ -170,17 +170,16 @@ def pattern_of(sketch: Sketch, smooth: Background) -> dict[str, float]:
     }
 
 
-def dust_shadows(sketch: Sketch) -> int:
+def dust_shadows(sketch: Sketch, *, mosaic: bool = False) -> int:
     """Return how many dust shadows a flat shows: connected dips of at least 0.5 % on a scale of 8 to 150 pixels."""
     side = 8
-    rows, columns = sketch.planes.mean.shape
+    mean = levelled(sketch.planes.mean) if mosaic else sketch.planes.mean
+    rows, columns = mean.shape
     down = max(1, side // sketch.stride)
     height, width = rows // down, columns // side
     if height < 8 or width < 8:
         return 0
-    whole = np.nan_to_num(
-        sketch.planes.mean[: height * down, : width * side], nan=float(np.nanmedian(sketch.planes.mean))
-    )
+    whole = np.nan_to_num(mean[: height * down, : width * side], nan=float(np.nanmedian(mean)))
     small: NDArray[np.float64] = np.median(
         whole.reshape(height, down, width, side).swapaxes(1, 2).reshape(height, width, -1), axis=2
     ).astype(np.float64)

@@ -26,6 +26,10 @@ ENOUGH = 250_000
 """Values that give a median or a standard deviation well enough: to 0.2 % of a standard deviation."""
 
 
+CELL = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""Places (y, x) of the colours in a cell of a mosaic."""
+
+
 class Normalisation(StrEnum):
     """What a flat is divided by; all robust, so that no defect moves it."""
 
@@ -53,8 +57,11 @@ class Sketch:
 
 
 def sketch_stride(shape: tuple[int, int]) -> int:
-    """Return the stride with which a sketch of an image of this shape (y, x) is taken."""
-    return max(1, shape[0] * shape[1] // SKETCH_PIXELS)
+    """Return the stride with which a sketch of an image of this shape (y, x) is taken.
+
+    It is odd, so that the rows of a sketch are alternately even and odd: all colours of a mosaic are in it.
+    """
+    return max(1, shape[0] * shape[1] // SKETCH_PIXELS) | 1
 
 
 def flat_scales(levels_adu: Sequence[float], dark_levels_adu: Sequence[float]) -> F32:
@@ -163,7 +170,10 @@ class Background:
 
     def rows(self, start: int, stop: int, step: int = 1) -> F32:
         """Return the background of rows start, start + step … below stop, shape (rows, x)."""
-        y = np.arange(start, stop, step)
+        return self.at(np.arange(start, stop, step))
+
+    def at(self, y: NDArray[np.int_]) -> F32:
+        """Return the background of some rows, shape (rows, x)."""
         place = np.interp(y, self.centres_y, np.arange(len(self.centres_y)))
         low = np.minimum(place.astype(np.intp), max(0, len(self.centres_y) - 2))
         high = np.minimum(low + 1, len(self.centres_y) - 1)
@@ -171,23 +181,75 @@ class Background:
         return np.asarray(self.columns[low] * (1 - part) + self.columns[high] * part, np.float32)
 
 
-def background(sketch: Sketch, values: F32 | None = None, *, box: int = 64) -> Background:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MosaicBackground:
+    """The smooth parts of the four planes of a 2 x 2 colour mosaic: each colour has surroundings of its own level.
+
+    Attributes
+    ----------
+    planes : tuple of Background
+        Of the pixels at (y, x) = (0, 0), (0, 1), (1, 0), (1, 1) of each cell; their rows are those of the whole image.
+    """
+
+    planes: tuple[Background, ...]
+
+    @property
+    def boxes(self) -> F32:
+        """Median of each box of the brightest plane, shape (my, mx)."""
+        return max(self.planes, key=lambda plane: float(np.median(plane.boxes))).boxes
+
+    def rows(self, start: int, stop: int, step: int = 1) -> F32:
+        """Return the background of rows start, start + step … below stop, shape (rows, x)."""
+        y = np.arange(start, stop, step)
+        found = np.empty((len(y), sum(plane.columns.shape[1] for plane in self.planes[:2])), np.float32)
+        for (row, column), plane in zip(CELL, self.planes, strict=True):
+            there = y % 2 == row
+            found[there, column::2] = plane.at(y[there])
+        return found
+
+
+Smooth = Background | MosaicBackground
+
+
+def background(sketch: Sketch, values: F32 | None = None, *, box: int = 64, mosaic: bool = False) -> Smooth:
     """Return the background of a master in boxes of about `box` pixels (smaller ones for small images).
 
-    `values`, of the sketch's shape, are MEAN unless something else of the master is asked for.
+    `values`, of the sketch's shape, are MEAN unless something else of the master is asked for. With `mosaic` each
+    colour has its own.
     """
     plane = sketch.planes.mean if values is None else values
+    side = max(8, min(box, sketch.height // 4, plane.shape[1] // 4))
+    if not mosaic or min(plane.shape) < 2:
+        return _background(plane, side, side, first=0, stride=sketch.stride)
+    stride = 2 * sketch.stride
+    parts = (_background(plane[y::2, x::2], side, side // 2, first=y * sketch.stride, stride=stride) for y, x in CELL)
+    return MosaicBackground(planes=tuple(parts))
+
+
+def _background(plane: F32, high: int, wide: int, *, first: int, stride: int) -> Background:
+    """Return the background of a plane that holds rows first, first + stride … of an image.
+
+    Boxes are about `high` rows of the image and `wide` columns of the plane.
+    """
     rows, width = plane.shape
-    side = max(8, min(box, sketch.height // 4, width // 4))
-    high, wide = max(1, side // sketch.stride), side
+    high, wide = max(1, high // stride), min(wide, width)
     number_y, number_x = max(1, rows // high), max(1, width // wide)
     high, wide = rows // number_y, width // number_x
     boxes = np.stack([_medians(plane[i * high : (i + 1) * high, : number_x * wide], wide) for i in range(number_y)])
     boxes[~np.isfinite(boxes)] = np.nanmedian(boxes) if np.isfinite(boxes).any() else 0.0
     centres_x = (np.arange(number_x) + 0.5) * wide - 0.5
     columns = np.stack([np.interp(np.arange(width), centres_x, row) for row in boxes]).astype(np.float32)
-    centres_y = ((np.arange(number_y) + 0.5) * high - 0.5) * sketch.stride
+    centres_y = ((np.arange(number_y) + 0.5) * high - 0.5) * stride + first
     return Background(boxes=boxes, columns=columns, centres_y=centres_y)
+
+
+def levelled(values: F32) -> F32:
+    """Return an image of a colour mosaic with its planes brought to one median: what is left are shadows and shape."""
+    found = values.copy()
+    medians = [float(np.nanmedian(values[y::2, x::2])) for y, x in CELL]
+    for (y, x), median in zip(CELL, medians, strict=True):
+        found[y::2, x::2] *= np.float32(max(medians) / median if median > 0 else 1.0)
+    return found
 
 
 def _medians(strip: F32, wide: int) -> F32:
@@ -216,9 +278,9 @@ class Thresholds:
     Attributes
     ----------
     kind : FrameKind
-    background : Background
+    background : Background or MosaicBackground
         Of MEAN.
-    noise : Background
+    noise : Background or MosaicBackground
         Of the standard deviation of a sample: glow and vignetting change it over the frame.
     hot_adu : float
         Biases and darks: excess over the background; flats: unused.
@@ -231,8 +293,8 @@ class Thresholds:
     """
 
     kind: FrameKind
-    background: Background
-    noise: Background
+    background: Smooth
+    noise: Smooth
     hot_adu: float
     noise_limit: float
     samples: int
@@ -241,20 +303,26 @@ class Thresholds:
 
 
 def thresholds(
-    kind: FrameKind, sketch: Sketch, *, samples: int, factor: float, noise: NoiseModel | None = None
+    kind: FrameKind,
+    sketch: Sketch,
+    *,
+    samples: int,
+    factor: float,
+    noise: NoiseModel | None = None,
+    mosaic: bool = False,
 ) -> Thresholds:
-    """Return what flags the pixels of a master of `samples` frames.
+    """Return what flags the pixels of a master of `samples` frames; those of a `mosaic` are held to their own colour.
 
     The hot threshold is 8 robust sigmas of the master about its background. The noise limit is 1.5 times the typical
     noise nearby plus 5 standard errors of a standard deviation of so few samples, ``1 / √(2 (n - 1))``.
     """
-    smooth = background(sketch)
+    smooth = background(sketch, mosaic=mosaic)
     residual = sketch.planes.mean - smooth.rows(0, sketch.height, sketch.stride)
     scatter = 5.0 / np.sqrt(2.0 * max(samples - 1, 1))
     return Thresholds(
         kind=kind,
         background=smooth,
-        noise=background(sketch, deviation(sketch.planes.sigma, sketch.planes.count, factor)),
+        noise=background(sketch, deviation(sketch.planes.sigma, sketch.planes.count, factor), mosaic=mosaic),
         hot_adu=HOT_SIGMAS * clipped(residual)[2],
         noise_limit=1.5 + float(scatter),
         samples=samples,

@@ -121,7 +121,14 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Be
         memory_mb=settings.memory_mb, frames=n + 2 * len(stack.darks), columns=stack.shape[1], workers=settings.workers
     )
     first = combine_files(stack, mean, planes, bench.executor, rows=rows, workers=settings.workers, wake=bench.wake)
-    limits = thresholds(kind, first.sketch, samples=n, factor=stack.recipe.factor_for(n), noise=prepared.noise)
+    limits = thresholds(
+        kind,
+        first.sketch,
+        samples=n,
+        factor=stack.recipe.factor_for(n),
+        noise=prepared.noise,
+        mosaic=kind is FrameKind.FLAT and prepared.group.rows[0].bayer_pattern is not None,
+    )
     divisor = 1.0
     if kind is FrameKind.FLAT:
         try:

@@ -82,10 +82,10 @@ def stack_band(stack: Stack, band: Band) -> BandResult:
 
 
 def first_pair(stack: Stack, frames: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the histogram of the difference of the first two frames in a band, in its first row where rows abound."""
+    """Return the histogram of the difference of the first two frames in a band, in its first rows where rows abound."""
     if len(frames) < 2:
         return np.zeros(1, np.int64)
-    rows = slice(None) if sketch_stride(stack.shape) == 1 else slice(1)
+    rows = slice(None) if sketch_stride(stack.shape) == 1 else slice(2)  # two hold all colours of a mosaic
     ratio = stack.scale[1] / stack.scale[0] if stack.scale else 1.0
     return pair_counts(frames[0, rows], frames[1, rows], ratio)
 

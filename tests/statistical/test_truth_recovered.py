@@ -39,7 +39,10 @@ from tests.served_night import ServedNight, served_night
 
 EVENING = datetime(2026, 11, 20, 18, tzinfo=UTC)
 MONO: dict[str, Any] = {}
-COLOUR: dict[str, Any] = {"wheel": None, "camera": {"colour": True}}
+COLOUR: dict[str, Any] = {
+    "wheel": None,
+    "camera": {"colour": True, "detector": {"hot_fraction": 2e-3, "colour_throughput": [0.3, 1.0, 0.6]}},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Flags, scales, normalisation and statistics of masters: pure arithmetic on simulated planes with known truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -165,6 +167,38 @@ def flat_planes(shadow: float, corner: float) -> BandPlanes:
 def test_dust_shadow_is_seen_and_vignetting_is_none() -> None:
     assert dust_shadows(sketch_of(flat_planes(0.05, 0.8))) == 1
     assert dust_shadows(sketch_of(flat_planes(0.0, 0.7))) == 0
+
+
+def mosaic_of(planes: BandPlanes, red: float, blue: float) -> BandPlanes:
+    """Return a flat as a colour sensor sees it, RGGB."""
+    response = np.ones(SHAPE, np.float32)
+    response[::2, ::2], response[1::2, 1::2] = red, blue
+    return replace(planes, mean=planes.mean * response, sigma=planes.sigma * np.sqrt(response))
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize(("red", "blue"), [(0.35, 0.6), (0.3, 0.9), (1 / 0.6, 0.5)])
+def test_no_colour_of_a_mosaic_is_taken_for_dead_or_hot_pixels(red: float, blue: float, stride: int) -> None:
+    planes = mosaic_of(flat_planes(0.05, 0.8), red, blue)
+    planes.mean[100, 100] *= 0.3
+    planes.mean[251, 201] *= 1.8
+    seen = BandPlanes(**{name: getattr(planes, name)[::stride] for name in BandPlanes.__slots__})
+    sketch = Sketch(planes=seen, stride=stride, height=SHAPE[0])
+    limits = thresholds(FrameKind.FLAT, sketch, samples=N, factor=1.0, mosaic=True)
+    flags = flag_rows(planes, 0, limits)
+    assert [tuple(place) for place in np.argwhere(flags & MaskBit.DEAD)] == [(100, 100)]
+    assert [tuple(place) for place in np.argwhere(flags & MaskBit.HOT)] == [(251, 201)]
+    assert not (flags & MaskBit.NOISY).any()
+    band = BandPlanes(**{name: getattr(planes, name)[71:90] for name in BandPlanes.__slots__})
+    np.testing.assert_array_equal(flag_rows(band, 71, limits), flags[71:90])
+
+
+def test_dust_on_a_colour_sensor_is_counted_as_on_any_other() -> None:
+    for stride in (1, 7):
+        for shadow, expected in ((0.05, 1), (0.0, 0)):
+            planes = mosaic_of(flat_planes(shadow, 0.8), 0.35, 0.6)
+            seen = BandPlanes(**{name: getattr(planes, name)[::stride] for name in BandPlanes.__slots__})
+            assert dust_shadows(Sketch(planes=seen, stride=stride, height=SHAPE[0]), mosaic=True) == expected
 
 
 def judged(planes: BandPlanes, kind: FrameKind, pair: float, **more: object) -> list[str]:
