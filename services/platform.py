@@ -20,8 +20,14 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from drivers.clock import Clock, SystemClock
+
 WINDOWS = sys.platform == "win32"
 """Where a whole function differs, `sys.platform` is asked in place: type checkers follow that."""
+
+_SHARING_ERRORS = frozenset({5, 32})
+"""ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION: what Windows says of a name that another program has open."""
+_SHARING_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.6)
 
 _seek_lock = threading.Lock()
 """Guards the seek + read twins: where there is no positioned call, the file's one position is shared by all threads."""
@@ -57,7 +63,7 @@ def rename_no_replace(source: Path, target: Path) -> None:
         `target` is there.
     """
     if WINDOWS:
-        source.rename(target)
+        patiently(lambda: source.rename(target))
         return
     try:
         target.hardlink_to(source)
@@ -71,6 +77,35 @@ def rename_no_replace(source: Path, target: Path) -> None:
         source.rename(target)
         return
     source.unlink()
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file over `target` in one step."""
+    patiently(lambda: source.replace(target))
+
+
+def remove(path: Path) -> None:
+    """Delete a file; one that is gone already is no error."""
+    patiently(lambda: path.unlink(missing_ok=True))
+
+
+def patiently(act: Callable[[], object], clock: Clock | None = None) -> None:
+    """Do something with a file's name, again for two seconds while another program on Windows holds the file.
+
+    Virus scanners, indexers, backups and previews open each new file for a moment without sharing it. POSIX systems
+    have no such errors: there it is done once.
+    """
+    clock = clock or SystemClock()
+    for pause_s in _SHARING_PAUSES_S:
+        try:
+            act()
+        except OSError as error:
+            if getattr(error, "winerror", None) not in _SHARING_ERRORS:
+                raise
+            clock.sleep(pause_s)
+        else:
+            return
+    act()
 
 
 def pread(handle: int, size: int, offset: int) -> bytes:

@@ -125,11 +125,11 @@ class RealDisk:
 
     def replace(self, source: Path, target: Path) -> None:
         """Rename over the target."""
-        source.replace(target)
+        platform.replace(source, target)
 
     def remove(self, path: Path) -> None:
         """Delete a file."""
-        path.unlink(missing_ok=True)
+        platform.remove(path)
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder; each new name is made durable in its parent."""

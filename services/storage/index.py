@@ -20,6 +20,7 @@ from calibration.errors import CalibrationError
 from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import group, night_label
 from calibration.keywords import is_master
+from services import platform
 from services.errors import StorageError
 from services.events import EventName
 from services.storage.archive import is_packed_twin
@@ -88,9 +89,9 @@ def _move_aside(path: Path, error: CatalogueDamaged) -> None:
     aside = free_path(path.with_suffix(".broken"))
     log.warning("catalogue.damaged", detail=error.detail, moved_to=str(aside))
     with reported(path):
-        path.replace(aside)
+        platform.replace(path, aside)
         for ending in ("-wal", "-shm"):
-            path.with_name(path.name + ending).unlink(missing_ok=True)
+            platform.remove(path.with_name(path.name + ending))
 
 
 def _checked(catalogue: Catalogue) -> Catalogue:

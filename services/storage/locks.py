@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -52,7 +53,8 @@ class _Lock:
     def release(self) -> None:
         """Let go; harmless when the lock is not held."""
         if self._lock.is_locked:
-            self._record.unlink(missing_ok=True)
+            with suppress(OSError):  # the lock goes, whatever becomes of a text
+                platform.remove(self._record)
             self._lock.release()
 
     def __enter__(self) -> Self:
@@ -72,7 +74,7 @@ class _Lock:
             "since": self._clock.now().isoformat(timespec="seconds"),
         }
         try:
-            self._record.unlink(missing_ok=True)  # another user's record can be removed, but not written to
+            platform.remove(self._record)  # another user's record can be removed, but not written to
             self._record.write_text(json.dumps(record), encoding="utf-8")
         except OSError:
             return  # the record serves a message; the lock is held without it

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from drivers.clock import ManualClock
 from services import platform
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +82,36 @@ def test_file_systems_without_hard_links_are_served(tmp_path: Path, monkeypatch:
     target.unlink()
     platform.rename_no_replace(source, target)
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+class Held:
+    """A file's name that another program on Windows holds for a while."""
+
+    def __init__(self, times: int, winerror: int) -> None:
+        self.error = OSError(13, "held")
+        self.error.winerror = winerror  # type: ignore[attr-defined, unused-ignore]
+        self.times, self.tries = times, 0
+
+    def __call__(self) -> None:
+        self.tries += 1
+        if self.tries <= self.times:
+            raise self.error
+
+
+@pytest.mark.parametrize("winerror", [5, 32])
+def test_a_file_that_a_virus_scanner_holds_for_a_second_does_not_end_the_night(winerror: int) -> None:
+    clock, held = ManualClock(), Held(6, winerror)
+    platform.patiently(held, clock)
+    assert held.tries == 7
+    assert clock.monotonic() < 1.0
+
+
+@pytest.mark.parametrize(("winerror", "waited_s"), [(32, 1.98), (183, 0.0), (112, 0.0)])
+def test_a_file_that_stays_held_or_fails_otherwise_is_an_error(winerror: int, waited_s: float) -> None:
+    clock = ManualClock()
+    with pytest.raises(OSError, match="held"):
+        platform.patiently(Held(1000, winerror), clock)
+    assert clock.monotonic() == pytest.approx(waited_s)
 
 
 def test_small_calls_do_no_harm(tmp_path: Path) -> None:
