@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from calibration.frames import FrameKind
 from services.errors import RunCode, StorageError
 from services.events import json_value
-from services.storage.database import CatalogueDamaged, Change, connect, trouble
+from services.storage.database import CatalogueDamaged, Change, connect, trouble, unreadable
 from services.storage.rows import (
     FactRow,
     Flag,
@@ -91,6 +91,9 @@ class Catalogue:
         except sqlite3.Error as error:
             self._base.close()
             raise trouble(path, error) from error
+        except UnicodeDecodeError as error:
+            self._base.close()
+            raise unreadable(path, error) from error
         except StorageError:
             self._base.close()
             raise
@@ -360,3 +363,5 @@ class Catalogue:
                 return self._base.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise trouble(self.path, error) from error
+        except UnicodeDecodeError as error:
+            raise unreadable(self.path, error) from error

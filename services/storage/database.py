@@ -71,10 +71,17 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     try:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             base.execute(f"PRAGMA {pragma}").fetchall()
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         base.close()
+        if isinstance(error, UnicodeDecodeError):
+            raise unreadable(path, error) from error
         raise
     return base
+
+
+def unreadable(path: Path, error: UnicodeDecodeError) -> CatalogueDamaged:
+    """Return the damage that SQLite wanted to tell of in a message that quotes it and is no text itself."""
+    return CatalogueDamaged(f"{path}: {error}", code=RunCode.READ_FAILED)
 
 
 def trouble(path: Path, error: sqlite3.Error) -> StorageError:

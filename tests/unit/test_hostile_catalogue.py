@@ -192,6 +192,17 @@ def flipped(tmp_path: Path, data: st.DataObject) -> None:
             contents(catalogue)
 
 
+def test_damage_that_sqlite_quotes_in_a_message_that_is_no_text_is_mended(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    written(tmp_path)
+    change(layout, "PRAGMA journal_mode = DELETE")
+    content = layout.catalogue.read_bytes()
+    layout.catalogue.write_bytes(content.replace(b"CREATE TABLE runs", b"CREATE TABL\x80 runs"))
+    with open_catalogue(layout) as catalogue:
+        assert len(catalogue.frames()) == 2
+    assert list(layout.hidden.glob("*.broken"))
+
+
 @given(st.data())
 @few(max_examples=40)
 def test_a_damaged_catalogue_is_opened_or_refused_by_name(tmp_path: Path, data: st.DataObject) -> None:
