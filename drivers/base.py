@@ -139,6 +139,11 @@ class CameraState:
     cooler_power_pct: float | None
     heat_sink_temperature_c: float | None = None
 
+    @property
+    def at_work(self) -> bool:
+        """Whether an exposure is under way, ours or another program's."""
+        return self.activity not in {None, CameraStates.IDLE, CameraStates.ERROR}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExposureRequest:

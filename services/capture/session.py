@@ -20,7 +20,7 @@ from typing import Self, TypeVar
 
 import structlog
 
-from drivers.base import CameraInfo, CameraSettings, CameraState, CameraStates, PanelInfo
+from drivers.base import CameraInfo, CameraSettings, CameraStates, PanelInfo
 from drivers.clock import Deadline, retry
 from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
 from services.capture.assembly import Assembly, Store
@@ -265,7 +265,7 @@ class Session:
         """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end."""
         longest_s = LEFTOVER_S + self._config.dark_capture.max_exposure
         deadline = Deadline(self._clock, longest_s, real_s=5.0)
-        while _is_busy(state := self._camera.state()):
+        while (state := self._camera.state()).at_work:
             if deadline.over:
                 detail = f"it has been exposing for {longest_s:.0f} s, for another program"
                 raise CameraBusy(device=self.camera_info.name, detail=detail)
@@ -309,7 +309,7 @@ class Session:
         except DriverError:
             self._camera.connect()
             state = self._camera.state()
-        if _is_busy(state) or state.activity is CameraStates.ERROR:
+        if state.at_work or state.activity is CameraStates.ERROR:
             self._camera.abort()
 
     def _end_light(self) -> None:
@@ -330,12 +330,3 @@ class Session:
     def _disconnect_camera(self) -> None:
         if not self._shared:
             self._camera.disconnect()
-
-
-def _is_busy(state: CameraState) -> bool:
-    return state.activity in {
-        CameraStates.WAITING,
-        CameraStates.EXPOSING,
-        CameraStates.READING,
-        CameraStates.DOWNLOAD,
-    }

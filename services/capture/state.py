@@ -4,14 +4,14 @@ Temperature, filter, panel and cover, then the camera's readout mode, binning, s
 wait that the request asks for. Only what differs is moved. Nothing else in the program moves a device.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import structlog
 
 from calibration.errors import GroupCode
 from calibration.frames import CaptureRequest, Cover, FrameKind
 from drivers.base import Camera, CameraSettings, FilterWheel, PanelState
-from drivers.clock import Clock
+from drivers.clock import Clock, Deadline
 from drivers.errors import (
     CameraBusy,
     Cancelled,
@@ -34,7 +34,9 @@ from services.observatory import Interlock
 log = structlog.get_logger(__name__)
 
 FOREIGN_CHANGES = 3
-"""Settings found changed by somebody else this often: the camera is in use."""
+"""Settings found changed, or exposures begun, by somebody else this often: the camera is in use."""
+FOREIGN_EXPOSURE_S = 300.0
+"""An exposure of somebody else is waited for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,7 @@ class StateKeeper:
         self._rules = rules
         self._wanted: CameraSettings | None = None
         self._applied: CameraSettings | None = None
+        self._as_found: CameraSettings | None = None
         self._filter: str | None = None
         self._foreign = 0
         self._warned: set[RunCode] = set()
@@ -159,6 +162,23 @@ class StateKeeper:
             log.warning("filter.not_read", detail=str(error))
             there = False
         return reached if there else self.reach(replace(request, wait_s=0.0))
+
+    def give_way(self, busy: CameraBusy, request: CaptureRequest) -> Reached:
+        """Let another program's exposure end, then bring everything back to the state of `request`.
+
+        Raises
+        ------
+        CameraBusy
+            It does not end, or this was not the first time.
+        """
+        self._warn_of_foreigner(busy.detail)
+        deadline = Deadline(self._clock, FOREIGN_EXPOSURE_S)
+        while self._recovery.call(self._camera.state).at_work:
+            if deadline.over:
+                raise busy
+            if self._clock.sleep(1.0, self._interlock.wake):
+                self._interlock.check()
+        return self.reach(replace(request, wait_s=0.0))
 
     @property
     def is_known(self) -> bool:
@@ -272,17 +292,21 @@ class StateKeeper:
         except (SettingRefused, Refused, NotOffered) as error:
             self._wanted = self._applied = None
             raise GroupFailed(GroupCode.SETTING_REFUSED, str(error)) from error
-        self._wanted, self._applied = wanted, found
+        self._as_found = self._as_found or found
+        self._wanted, self._applied = self._camera_settings(request), found
         return found
 
     def _camera_settings(self, request: CaptureRequest) -> CameraSettings:
         roi = request.roi
+        # what nobody names stays as it was found, also when the camera forgets it or others change it
+        found = self._as_found or CameraSettings()
+        mode = self._mode_number(request.readout_mode)
         settings = CameraSettings(
-            readout_mode=self._mode_number(request.readout_mode),
+            readout_mode=found.readout_mode if mode is None else mode,
             bin_x=request.binning,
             bin_y=request.binning,
-            gain=request.gain,
-            offset=request.offset,
+            gain=found.gain if request.gain is None else request.gain,
+            offset=found.offset if request.offset is None else request.offset,
         )
         if roi is None:
             return settings
@@ -302,15 +326,24 @@ class StateKeeper:
         """Notice settings that are not as we left them: another program, or a camera that was switched off and on."""
         if self._applied is None or found == self._applied:
             return
+        self._warn_of_foreigner(_difference(self._applied, found))
+
+    def _warn_of_foreigner(self, detail: str) -> None:
+        """Tell of one sign of another program; after too many the camera is theirs."""
         self._foreign += 1
-        detail = f"settings are {found}, we left {self._applied}"
         if self._foreign >= FOREIGN_CHANGES:
-            raise CameraBusy(device=self._camera.info.name, detail=f"another program changes the camera: {detail}")
+            raise CameraBusy(device=self._camera.info.name, detail=f"another program uses the camera: {detail}")
         self._events.emit(EventName.WARNING_RAISED, code=RunCode.FOREIGN_CLIENT.value, detail=detail)
-        log.warning("camera.changed_by_others", detail=detail)
+        log.warning("camera.used_by_others", detail=detail)
 
     def _warn(self, code: RunCode, detail: str) -> None:
         if code not in self._warned:
             self._warned.add(code)
             self._events.emit(EventName.WARNING_RAISED, code=code.value, detail=detail)
             log.warning("warning.raised", code=code.value, detail=detail)
+
+
+def _difference(left: CameraSettings, found: CameraSettings) -> str:
+    """Return which settings differ, in words."""
+    pairs = ((f.name.replace("_", " "), getattr(left, f.name), getattr(found, f.name)) for f in fields(left))
+    return ", ".join(f"{name} is {now}, we left {before}" for name, before, now in pairs if now != before)

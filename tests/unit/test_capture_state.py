@@ -8,7 +8,7 @@ import pytest
 
 from calibration.errors import FrameCode, GroupCode
 from calibration.frames import Cover
-from drivers.base import CalibratorStatus, CoverStatus
+from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.errors import CameraBusy
 from services.capture.failures import GroupFailed
 from services.config.models import Config, Cooling, FilterWheel, Storage
@@ -58,6 +58,39 @@ def test_another_programs_change_is_noticed_undone_and_in_the_end_given_up(site:
     codes = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
     site.events.close()
     assert codes.count(RunCode.FOREIGN_CLIENT) == 2
+
+
+def test_a_setting_that_nobody_named_is_put_back_as_it_was_found(site: Site) -> None:
+    with site.session() as session:
+        session.run(plan(DARK))
+        site.camera.change_behind_our_back(gain=99, offset=3)
+        (results,) = session.run(plan(DARK))
+    assert {(r.header.gain, r.header.offset) for r in results} == {(26, 25)}
+    (warned,) = [e for e in site.heard if e.name is EventName.WARNING_RAISED]
+    assert warned.data["detail"] == "gain is 99, we left 26, offset is 3, we left 25"
+
+
+def test_another_programs_exposure_is_waited_for_and_the_settings_seen_to(site: Site) -> None:
+    busy = CameraBusy(device="Fake camera", detail="it is exposing, and not for us")
+    site.camera.expose_errors.extend([None, None, busy])
+    (results,) = site.take(DARK)
+    assert [r.accepted for r in results] == [True] * 3
+    assert site.camera.calls.count("disconnect") == 1  # at the end: it is ours again
+    (warned,) = [e for e in site.heard if e.name is EventName.WARNING_RAISED]
+    assert warned.data["code"] == RunCode.FOREIGN_CLIENT
+
+
+def test_a_camera_that_another_program_keeps_is_left_to_it(site: Site) -> None:
+    def theirs():
+        site.camera.activity = CameraStates.EXPOSING
+        return (yield from plan(DARK))
+
+    site.camera.expose_errors.append(CameraBusy(device="Fake camera", detail="it is exposing, and not for us"))
+    begun_s = site.clock.monotonic()
+    with pytest.raises(CameraBusy), site.session() as session:
+        session.run(theirs())
+    assert site.clock.monotonic() - begun_s >= 300.0
+    assert not {"abort", "disconnect"} & set(site.camera.calls)
 
 
 def test_an_exposure_is_rounded_to_what_the_camera_keeps(site: Site) -> None:
