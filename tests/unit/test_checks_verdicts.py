@@ -81,7 +81,16 @@ def test_another_size_refuses_at_once():
 
 @pytest.mark.parametrize("level", [0.0, 512.0, 65535.0])
 def test_frame_of_one_value_refuses(level):
-    assert codes(replace(STATS, sigma_adu=0.0, level_adu=level, constant_rows=2000)) == {"constant"}
+    same = replace(STATS, sigma_adu=0.0, level_adu=level, min_adu=level, max_adu=level, constant_rows=2000)
+    assert codes(same) == {"constant"}
+
+
+@pytest.mark.parametrize("step", [1, 16])
+def test_bias_of_a_quiet_sensor_with_coarse_steps_is_no_frame_of_one_value(step):
+    stats = replace(STATS, sigma_adu=0.0, level_adu=32.0 * step, min_adu=31.0 * step, max_adu=34.0 * step)
+    quiet = replace(stats, step_adu=step, saturated_fraction=0.0, constant_rows=1900)
+    assert not codes(quiet)
+    assert not codes(quiet, previous=PreviousFrame(stats=quiet, difference_sigma_adu=0.0), reference=result(quiet))
 
 
 @pytest.mark.parametrize("level", [0.0, 1000.0, 32768.0])
@@ -101,11 +110,13 @@ def test_a_dark_at_the_end_of_its_converter_may_be_flooded_with_light(level):
 
 
 def test_saturated_test_flat_is_no_fault_of_the_camera():
-    saturated = replace(FLAT_STATS, sigma_adu=0.0, level_adu=65535.0, saturated_fraction=1.0, constant_rows=2000)
+    full = {"level_adu": 65535.0, "min_adu": 65535.0, "max_adu": 65535.0, "saturated_fraction": 1.0}
+    saturated = replace(FLAT_STATS, sigma_adu=0.0, constant_rows=2000, **full)
     found = verdicts(saturated, asked=flat_request(purpose=Purpose.TEST))
     assert {code: v.refuses for code, v in found.items()} == {FrameCode.CONSTANT: False}
     assert codes(saturated, asked=flat_request()) == {"constant"}
-    assert codes(replace(saturated, level_adu=0.0), asked=flat_request(purpose=Purpose.TEST)) == {"constant"}
+    black = replace(saturated, level_adu=0.0, min_adu=0.0, max_adu=0.0)
+    assert codes(black, asked=flat_request(purpose=Purpose.TEST)) == {"constant"}
 
 
 def test_part_of_a_frame_missing_refuses():
