@@ -100,7 +100,7 @@ def to_frame(taken: Taken, words: Words) -> Frame:
         simulated=words.simulated,
         software=words.software,
         row_order="TOP-DOWN",
-        saturation_adu=request.limits.saturation_adu or words.saturation_adu,
+        saturation_adu=_saturation_adu(taken, words),
         **_camera_fields(taken.info, taken.reached.settings, words),
         **_temperature_fields(exposure, taken.state),
         **_light_fields(request.kind, taken.reached, words),
@@ -193,6 +193,18 @@ def _light_fields(kind: FrameKind, reached: Reached, words: Words) -> dict[str, 
         fields["panel_brightness"] = shown_brightness(panel)
         fields["cover"] = None if panel.cover is CoverStatus.NOT_PRESENT else panel.cover.name.lower()
     return fields
+
+
+def _saturation_adu(taken: Taken, words: Words) -> float | None:
+    """Return where pixels saturate: what the plan knows or the configuration says, for dark frames else MaxADU.
+
+    MaxADU is believed until a pixel lies above it. Flats are asked for by plans that know better.
+    """
+    known = taken.request.limits.saturation_adu or words.saturation_adu
+    told = taken.info.max_adu
+    if known is not None or told is None or taken.request.kind is FrameKind.FLAT:
+        return known
+    return float(told) if 0 < told >= taken.exposure.pixels.max(initial=0) else None
 
 
 def _plausible_egain(info: CameraInfo) -> float | None:

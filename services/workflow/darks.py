@@ -22,6 +22,7 @@ from services.workflow.campaign import (
 )
 from services.workflow.context import RunContext, missing
 from services.workflow.dark_facts import dark_facts
+from services.workflow.detector import measured_saturation
 from services.workflow.flats import flat_times_us
 from services.workflow.have import Having
 from services.workflow.options import DarkTimes, Step
@@ -115,7 +116,7 @@ def _take_set(
 
 
 def _limits(context: RunContext, wanted: WantedSet) -> Limits:
-    limits = base_limits(context.config)
+    limits = replace(base_limits(context.config), saturation_adu=measured_saturation(context, wanted.gain))
     if wanted.kind is not FrameKind.BIAS:
         return limits
     usual = usual_pedestal(context, gain=wanted.gain, set_temp_c=wanted.set_temp_c)

@@ -3,8 +3,9 @@
 from typing import Any
 
 from calibration.errors import CalibrationError, GroupCode
-from calibration.frames import Cover
+from calibration.frames import Cover, FrameKind
 from calibration.plans.detector import Detector, measure_detector
+from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Darkness
 from services.capture.failures import GroupFailed
 from services.errors import RunCode
@@ -45,6 +46,13 @@ def measured(context: RunContext, state: State) -> Detector:
     return detector
 
 
+def measured_saturation(context: RunContext, gain: int | None) -> float | None:
+    """Return the saturation level that was found last with these settings, in ADU; None while it is not known."""
+    here = _settings(context, gain)
+    facts = context.catalogue.facts(camera=context.camera, name="saturation_adu")
+    return next((fact.value for fact in facts if fact.holds_for(here)), None)
+
+
 def darkness(context: RunContext, **known: Any) -> Darkness:
     """Return what makes it dark here, and what is `known` of how a dark looks (other fields of `Darkness`)."""
     panel = context.session.panel_info
@@ -66,6 +74,17 @@ def _compare(context: RunContext, state: State, detector: Detector) -> None:
         raise GroupFailed(GroupCode.SETTING_REFUSED, f"{detail}: gain or offset are not what they read")
 
 
+def _settings(context: RunContext, gain: int | None) -> dict[str, object]:
+    """Return the settings that facts of the detector depend on, as they are told."""
+    match = context.match(WantedSet(kind=FrameKind.BIAS, count=1, why=(), gain=gain))
+    return {
+        "gain": match.gain,
+        "offset": match.offset,
+        "readout_mode": match.readout_mode,
+        "binning": None if match.binning is None else list(match.binning),  # as JSON gives it back
+    }
+
+
 def _tell(context: RunContext, state: State, detector: Detector) -> None:
     event = context.events.emit(
         EventName.DETECTOR_MEASURED,
@@ -75,7 +94,7 @@ def _tell(context: RunContext, state: State, detector: Detector) -> None:
         saturation_source=detector.saturation_source,
         step_adu=detector.step_adu,
         k_adu_e=detector.k_adu_e,
-        gain=state.gain if state.gain is not None else context.session.settings.gain,
+        **_settings(context, state.gain),
         set_temp_c=state.temperature_c,
     )
     for fact in facts_of(event.data, event.at):
