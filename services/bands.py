@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from services import platform
 from services.errors import RunStopped
 from services.storage.fits import pixel_location, read_pixels
-from services.storage.pixels import PixelLocation, decode
+from services.storage.pixels import PixelLocation, decode, encode, encoding
 from services.storage.units import Unreadable
 
 S = TypeVar("S")
@@ -148,12 +148,14 @@ def source_of(path: Path, scratch: Path) -> Source:
     location = pixel_location(path)
     if location is not None:
         return Source(path=path, location=location)
-    pixels = read_pixels(path).astype(">f4")
+    pixels = read_pixels(path)
+    if pixels.dtype != np.uint16:
+        pixels = pixels.astype(np.float32)
     scratch.mkdir(parents=True, exist_ok=True)
     unpacked = scratch / f"{len(list(scratch.iterdir())):05d}.raw"
-    pixels.tofile(unpacked)
-    shape = (pixels.shape[0], pixels.shape[1])
-    return Source(path=unpacked, location=PixelLocation(offset=0, bitpix=-32, bzero=0, shape=shape))
+    encode(pixels).tofile(unpacked)
+    (bitpix, bzero), shape = encoding(pixels.dtype), (pixels.shape[0], pixels.shape[1])
+    return Source(path=unpacked, location=PixelLocation(offset=0, bitpix=bitpix, bzero=bzero, shape=shape))
 
 
 def plane_of(path: Path, name: str) -> Source:

@@ -6,13 +6,14 @@ One failing group never stops the others; a full disk or a stop by the user does
 import shutil
 import tempfile
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from calibration.combine import SMALL_N, Method
 from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import FrameKind
 from drivers.clock import Clock
@@ -20,8 +21,9 @@ from services import platform
 from services.errors import RunCode, RunStopped, StorageError
 from services.events import EventName, Events
 from services.masters.build import Bench, build
+from services.masters.darks import FlatDark
 from services.masters.groups import MasterGroup, as_dark, master_groups
-from services.masters.prepare import Prepared, Refused, Surroundings, prepare
+from services.masters.prepare import Refused, Surroundings, foreseen_darks, prepare
 from services.masters.settings import MasterOutcome, MasterSettings, Outcome
 from services.storage.catalogue import Catalogue
 from services.storage.disk import REAL_DISK, Disk, reported
@@ -137,12 +139,18 @@ class _Step:
             if error.code in _FATAL:
                 raise
             return self._refuse(group, error.code, error.detail)
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)  # unpacked frames of one group may be gigabytes
 
     def _build(self, group: MasterGroup) -> MasterOutcome:
         if self.bench.wake is not None and self.bench.wake.is_set():
             raise RunStopped("stopped before all masters were built")
+        known = self._foreseen(group)
+        if known is not None:
+            return _outcome(group, Outcome.KEPT, path=self.bench.layout.absolute(known.path))
         prepared = prepare(group, self._surroundings())
-        recipe = self._recipe(prepared)
+        method = prepared.stack.recipe.method_for(len(prepared.stack.frames))
+        recipe = self._recipe(prepared.group, prepared.darks, method)
         there = self._there(recipe)
         if there is not None:
             return _outcome(prepared.group, Outcome.KEPT, path=self.bench.layout.absolute(there.path))
@@ -168,12 +176,22 @@ class _Step:
             warn=warn,
         )
 
-    def _recipe(self, prepared: Prepared) -> str:
-        """Return the recipe's hash: inputs, settings, noise model, and the darks' own recipes."""
-        parts = self.bench.settings.recipe_parts(prepared.group.product)
-        parts["darks"] = sorted(f"{dark.how} {dark.master.recipe}" for dark in prepared.darks)
-        parts["rejection"] = str(prepared.stack.recipe.method_for(len(prepared.stack.frames)))
-        return prepared.group.recipe(parts)
+    def _foreseen(self, group: MasterGroup) -> MasterRow | None:
+        """Return the master that is there already, where the catalogue alone can tell: no frame is opened, or unpacked.
+
+        What rejects outliers among few frames depends on their noise, and levels of others' flats on their pixels.
+        """
+        if not group.own or len(group.rows) < SMALL_N:
+            return None
+        darks = foreseen_darks(group, self._surroundings())
+        return None if darks is None else self._there(self._recipe(group, darks, self.bench.settings.method))
+
+    def _recipe(self, group: MasterGroup, darks: Sequence[FlatDark], method: Method) -> str:
+        """Return the recipe's hash: inputs, settings, what rejects, and the darks' own recipes."""
+        parts = self.bench.settings.recipe_parts(group.product)
+        parts["darks"] = sorted(f"{dark.how} {dark.master.recipe}" for dark in darks)
+        parts["rejection"] = str(method)
+        return group.recipe(parts)
 
     def _there(self, recipe: str) -> MasterRow | None:
         """Return the master of this recipe if its file is still there."""

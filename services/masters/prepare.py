@@ -1,6 +1,6 @@
 """From a group to a stack: which of its files can be read, their scales and darks, and the noise they should have."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,6 +94,21 @@ def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
     return _with_noise(Prepared(group=group, stack=Stack(frames=sources, recipe=Recipe())), around)
 
 
+def foreseen_darks(group: MasterGroup, around: Surroundings) -> tuple[FlatDark, ...] | None:
+    """Return the distinct darks of a group of ours without opening a frame; None where a frame would be left out."""
+    if group.product is not FrameKind.FLAT:
+        return ()
+    levels = [row.level_adu for row in group.rows if row.level_adu is not None]
+    if len(levels) < len(group.rows):
+        return None
+    found, reasons = _darks_of(group, levels, around)
+    return None if reasons else _distinct(found)
+
+
+def _distinct(found: Mapping[int, FlatDark]) -> tuple[FlatDark, ...]:
+    return tuple({dark.master.path: dark for dark in found.values()}.values())
+
+
 def _source(row: FrameRow, around: Surroundings) -> Source | None:
     """Return a frame's file, or None with a warning when it cannot be read: the others go on without it."""
     try:
@@ -124,7 +139,7 @@ def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings)
             raise Refused(GroupCode.NO_MATCHING_DARK, detail)
         around.warn(GroupCode.NO_MATCHING_DARK, f"{len(group.rows) - len(used)} flats left out: {detail}")
     group = replace(group, rows=tuple(group.rows[i] for i in used))
-    distinct = list({dark.master.path: dark for dark in found.values()}.values())
+    distinct = _distinct(found)
     places = [dark.master.path for dark in distinct]
     dark_of = tuple(places.index(found[row.exposure_us or 0].master.path) for row in group.rows)
     dark_sources = tuple(_dark_sources(dark, around.layout) for dark in distinct)
@@ -142,7 +157,7 @@ def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings)
         dark_of=dark_of,
     )
     net = tuple(level - dark_levels[d] for level, d in zip(own, dark_of, strict=True))
-    return _with_noise(Prepared(group=group, stack=stack, darks=tuple(distinct), levels_adu=net), around)
+    return _with_noise(Prepared(group=group, stack=stack, darks=distinct, levels_adu=net), around)
 
 
 def _darks_of(

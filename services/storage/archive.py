@@ -66,7 +66,7 @@ def due(catalogue: Catalogue, keep: Keep, now: datetime) -> list[FrameRow]:
         for row in catalogue.frames(origin=Origin.OWN)
         if row.pixel_sha256 in combined
         and not row.path.endswith(_PACKED)
-        and (row.date_obs is None or now - row.date_obs >= age)
+        and (not age or row.date_obs is None or now - row.date_obs >= age)
     ]
 
 

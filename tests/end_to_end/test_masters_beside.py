@@ -60,6 +60,6 @@ def _masters(folder):
     for path in sorted(folder.glob("*.fits")):
         header = fits.getheader(path)
         with fits.open(folder / "planes" / path.name) as units:
-            planes = [unit.data.tobytes() for unit in units[1:4]]
+            planes = [unit.data.tobytes() for unit in units[:3]]
         found[header["RECIPE"], header["IMAGETYP"]] = (fits.getdata(path).tobytes(), planes)
     return found

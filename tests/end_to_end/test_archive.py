@@ -1,0 +1,37 @@
+"""`nightcal archive` on a night that was taken: says what it does, keeps what a run needs, and is idle by default."""
+
+import subprocess
+import sys
+
+from tests.end_to_end.conftest import REPOSITORY
+
+
+def _archive(night, *options):
+    command = [sys.executable, "-m", "services.cli.main", "archive", "--config", str(night.config), *options]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_a_packed_night_is_still_a_night_that_is_there(night):
+    assert night.run().returncode == 0
+    frames = night.frames()
+    idle = _archive(night)
+    assert (idle.returncode, night.frames()) == (0, frames)
+    assert "forever" in idle.stdout
+    night.write({"storage": {"keep_raw": 0}})
+    assert f"{len(frames)} frames to pack" in _archive(night, "--dry-run").stdout
+    done = _archive(night)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(frames)} frames packed" in done.stdout
+    assert night.frames() == []
+    masters = sorted((night.root / "master_frames").rglob("*.fits"))
+    again = night.run()
+    assert again.returncode == 0, again.stdout
+    assert "nothing to take" in again.stdout
+    assert sorted((night.root / "master_frames").rglob("*.fits")) == masters
+    assert "0 frames packed" in _archive(night).stdout
+
+
+def test_only_certified_masters_free_their_frames_when_asked(night):
+    night.write({"storage": {"keep_raw": "until_certified"}, "flat_capture": {"filters": ["L"]}})
+    assert night.run().returncode == 0
+    assert "0 frames packed" in _archive(night).stdout

@@ -1,0 +1,70 @@
+"""Masters and packed frames: the same pixels as before, and nothing is unpacked for a master that is there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from calibration.frames import FrameKind
+from services.events import EventName
+from services.masters import Outcome
+from services.storage.archive import archive, due
+from tests.unit.test_masters_build import START, Root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Root]:
+    made = Root(tmp_path)
+    made.add(FrameKind.BIAS, 0.001, 12)
+    made.add(FrameKind.DARK, 1.0, 12)
+    made.add(FrameKind.FLAT, 1.0, 12, filter="R")
+    yield made
+    made.catalogue.close()
+
+
+def planes(root: Root) -> dict[str, tuple[np.ndarray, ...]]:
+    """Return all planes of the masters by name."""
+    found = {}
+    for master in sorted(root.layout.masters.glob("*.fits")):
+        with fits.open(root.layout.planes_path(master)) as units:
+            found[master.name] = (fits.getdata(master), *(unit.data for unit in units[:3]))
+    return found
+
+
+def pack(root: Root) -> int:
+    packed = list(archive(root.catalogue, root.layout, due(root.catalogue, 0.0, START.replace(year=2030))))
+    assert not [p.problem for p in packed if p.problem]
+    return len(packed)
+
+
+def test_masters_of_packed_frames_are_the_same(root: Root, tmp_path: Path) -> None:
+    root.build()
+    first = planes(root)
+    assert pack(root) == 36
+    root.layout.masters.rename(tmp_path / "first")
+    root.catalogue.remove_masters([row.path for row in root.catalogue.masters()])
+    assert {o.status for o in root.build()} == {Outcome.BUILT}
+    again = planes(root)
+    assert again.keys() == first.keys()
+    for name, expected in first.items():
+        for plane, other in zip(expected, again[name], strict=True):
+            np.testing.assert_array_equal(plane, other)
+    assert not list(root.layout.cache.iterdir())
+
+
+def test_a_master_that_is_there_needs_no_packed_frame_to_be_read(root: Root) -> None:
+    root.build()
+    pack(root)
+    for row in root.catalogue.frames():
+        root.layout.absolute(row.path).write_bytes(b"no longer to be read")
+    root.heard.clear()
+    assert {o.status for o in root.build()} == {Outcome.KEPT}
+    assert EventName.WARNING_RAISED not in [event.name for event in root.heard]
+
+
+def test_other_settings_still_make_other_masters_of_packed_frames(root: Root) -> None:
+    root.build()
+    pack(root)
+    assert {o.status for o in root.build(sigma=2.5)} == {Outcome.BUILT}
