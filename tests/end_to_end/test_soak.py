@@ -1,0 +1,227 @@
+"""Runs one after the other in one process, on a served observatory in which something fails every few minutes.
+
+Memory, threads, sockets and open files do not grow, and every ending is explained: each exit code but 0 has a reason
+code, each group that is not complete has one, and none of them is a defect of ours.
+"""
+
+import gc
+import random
+import shutil
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
+from drivers.alpaca.filter_wheel import AlpacaFilterWheel
+from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
+from drivers.clock import ScaledClock, SystemClock
+from drivers.simulator.devices import SimulatedObservatory
+from drivers.simulator.faults import DeviceKind, FaultKind, FaultScript
+from drivers.simulator.params import from_mapping
+from drivers.simulator.server import AlpacaServer
+from services.errors import MEANINGS, Exit
+from services.observatory import network
+from tests.served_night import QUICK, Ended, ServedNight, hurry
+
+SEED = 20261120
+RATE = 200.0
+FAULT_EVERY_S = 240.0
+"""Clock seconds between two faults, on average."""
+
+RUNS_IN_A_FOLDER = 4
+SETTLE_S = 8.0
+"""Real seconds in which the server lets go of what a run has left."""
+
+WIRE = (FaultKind.DROP, FaultKind.ANSWER_LOST, FaultKind.GARBLED, FaultKind.HTTP_500, FaultKind.PUT_IGNORED,
+        FaultKind.DISCONNECTED, FaultKind.STALL)  # fmt: skip
+REAL_S = {FaultKind.STALL: 2.0, FaultKind.SAFETY_HANG: 3.0, FaultKind.IMAGE_SLOW: 0.2}
+"""Kinds whose value is a time in real seconds."""
+
+LASTING = (FaultKind.TEMPERATURE_FROZEN, FaultKind.TEMPERATURE_NAN, FaultKind.TEMPERATURE_IMPLAUSIBLE, FaultKind.UNSAFE,
+           FaultKind.COOLER_POWER_LOSS, FaultKind.LAMP_DRIFT, FaultKind.LAMP_FLICKER, FaultKind.LAMP_LEVEL,
+           FaultKind.LIGHT_LEAK, FaultKind.HIDDEN_GAIN)  # fmt: skip
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted in Linux' /proc")
+
+
+def random_fault(dice: random.Random, at_s: float) -> FaultScript:
+    """Return anything that can go wrong, once or for some minutes."""
+    kind = dice.choice(tuple(FaultKind))
+    device = dice.choice((*DeviceKind, None)) if kind in WIRE else None
+    value = dice.uniform(0.1, REAL_S[kind]) if kind in REAL_S else None
+    if kind in LASTING:
+        return FaultScript(kind=kind, at_s=at_s, for_s=dice.uniform(30.0, 600.0), value=value)
+    for_s = dice.uniform(60.0, 900.0)
+    return FaultScript(kind=kind, device=device, at_s=at_s, for_s=for_s, count=dice.randint(1, 4), value=value)
+
+
+def random_faults(dice: random.Random, hours: float) -> tuple[FaultScript, ...]:
+    """Return faults for so many hours."""
+    found, at_s = [], dice.expovariate(1 / FAULT_EVERY_S)
+    while at_s < 3600 * hours:
+        found.append(random_fault(dice, at_s))
+        at_s += dice.expovariate(1 / FAULT_EVERY_S)
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What the process holds."""
+
+    memory_mb: float
+    threads: int
+    sockets: int
+    files: int
+
+    @classmethod
+    def now(cls) -> "Held":
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        links = [str(_target(link)) for link in Path("/proc/self/fd").iterdir()]
+        sockets = sum(link.startswith("socket:") for link in links)
+        return cls(
+            memory_mb=pages * 4096 / 1e6, threads=threading.active_count(), sockets=sockets, files=len(links) - sockets
+        )
+
+    def exceeds(self, other: "Held") -> bool:
+        """Whether it is more in anything that can be counted."""
+        return self.threads > other.threads or self.sockets > other.sockets or self.files > other.files
+
+
+def _target(link: Path) -> Path | None:
+    try:
+        return link.readlink()
+    except OSError:  # the folder's own, which is closed by now
+        return None
+
+
+@dataclass(slots=True, kw_only=True)
+class Soak:
+    """The runs and what was seen of them."""
+
+    folder: Path
+    observatory: SimulatedObservatory
+    server: AlpacaServer
+    dice: random.Random
+    until: datetime
+    held: list[Held] = field(default_factory=list)
+    exits: Counter[str] = field(default_factory=Counter)
+    groups: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    frames: int = 0
+
+    def once(self) -> None:
+        """Run, check the ending, and count what is still held."""
+        number = len(self.held)
+        root = self.folder / f"night{number // RUNS_IN_A_FOLDER}"
+        if number % RUNS_IN_A_FOLDER == 0 and number:
+            shutil.rmtree(self.folder / f"night{number // RUNS_IN_A_FOLDER - 1}")
+        root.mkdir(exist_ok=True)
+        night = ServedNight(root=root, observatory=self.observatory, server=self.server)
+        cooling = {"cooling": {"target_temperature": 5.0}} if self.dice.random() < 0.3 else {}
+        options = {"fresh": self.dice.random() < 0.6, "until": self.until}
+        self.explain(night.run(options=options, **cooling), number)
+        first = self.held[0] if self.held else None
+        self.held.append(settled(first))
+
+    def explain(self, ended: Ended, number: int) -> None:
+        """Every ending has its reason, and none is a defect."""
+        code, exit_code, groups = ended.result.code, ended.exit_code, ended.report["groups"]
+        where = f"run {number}: exit {exit_code}, {code}: {ended.result.detail}"
+        self.exits[f"{exit_code} {code or ''}".strip()] += 1
+        self.frames += len(ended.said("frame.stored"))
+        incomplete = [g for g in groups if g["status"] not in ("complete", "there")]
+        assert code != "internal_error", where
+        if code is None and exit_code == Exit.DONE:
+            assert not incomplete, where
+        elif code is None:
+            assert exit_code == Exit.SOME_FAILED, where
+            assert incomplete or ended.said("master.refused") or "stopped in time" in ended.result.detail, where
+        else:
+            assert (MEANINGS[code].exit or Exit.DEVICE) == exit_code, where
+        for group in incomplete:
+            reason = group.get("code") or (code if group["status"] in ("cut_off", "not_reached") else None)
+            assert reason in MEANINGS, f"{where}: {group}"
+            self.groups[str(group.get("code") or group["status"])] += 1
+        for refusal in ended.report["refusals"]:
+            assert refusal["codes"], where
+            assert set(refusal["codes"]) <= set(MEANINGS), where
+            self.refused.update(refusal["codes"])
+        for master in ended.said("master.refused"):
+            assert master["code"] in MEANINGS, where
+        broken = [line for line in ended.log if line["event"] in ("run.defect", "writer.failed", "safety.failed")]
+        assert not broken, broken
+
+    def tell(self, real_s: float) -> None:
+        """Print the numbers."""
+        first, last = self.held[0], self.held[-1]
+        hours = self.observatory.world.t_s() / 3600
+        print(f"\n{hours:.1f} h of the clock in {real_s:.0f} s, {len(self.held)} runs, {self.frames} frames")
+        print("exits:", dict(self.exits.most_common()))
+        print("groups not complete:", dict(self.groups.most_common()))
+        print("frames refused:", dict(self.refused.most_common()))
+        print(f"after the first run: {first}\nafter the last run:  {last}")
+        quarters = [self.held[len(self.held) * q // 4 : len(self.held) * (q + 1) // 4] for q in range(4)]
+        means = [statistics.fmean(h.memory_mb for h in quarter) for quarter in quarters if quarter]
+        print("memory, mean of each quarter, MB:", ", ".join(f"{mean:.1f}" for mean in means))
+
+
+def settled(wanted: Held | None) -> Held:
+    """Return what is held as soon as it is no more than `wanted`, else after a while."""
+    end = time.monotonic() + SETTLE_S
+    while (held := Held.now()).exceeds(wanted or held) and time.monotonic() < end:
+        time.sleep(0.1)
+    return held
+
+
+@contextmanager
+def soaking(folder: Path, hours: float) -> Iterator[Soak]:
+    dice = random.Random(SEED)
+    mapping = {"seed": SEED, "camera": {"width": 160, "height": 120}, "safety": {}}
+    parameters = replace(from_mapping(mapping), faults=random_faults(dice, hours))
+    clock = ScaledClock(rate=RATE, start=SystemClock().now() + timedelta(days=1))
+    with SimulatedObservatory(parameters, clock) as observatory, AlpacaServer(observatory) as server:
+        until = clock.now() + timedelta(hours=hours)
+        yield Soak(folder=folder, observatory=observatory, server=server, dice=dice, until=until)
+
+
+def soak(folder: Path, hours: float) -> Soak:
+    began = time.monotonic()
+    with soaking(folder, hours) as running:
+        while running.observatory.world.t_s() < 3600 * hours:
+            running.once()
+        running.tell(time.monotonic() - began)
+    return running
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every device short time-outs in real seconds: at this rate each of them is many minutes of the clock."""
+    hurry(monkeypatch)
+    for driver in (AlpacaFilterWheel, AlpacaCoverCalibrator, AlpacaSafetyMonitor):
+        monkeypatch.setattr(network, driver.__name__, partial(driver, timeouts=QUICK))
+
+
+def test_an_hour_of_failing_runs_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = soak(tmp_path, 1.0)
+    assert not done.held[-1].exceeds(done.held[0])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3 * 3600)
+def test_a_day_of_failing_runs_leaves_nothing_behind(tmp_path: Path) -> None:
+    done = soak(tmp_path, 24.0)
+    assert not done.held[-1].exceeds(done.held[0])
+    quarter = len(done.held) // 4
+    second, last = done.held[quarter : 2 * quarter], done.held[-quarter:]
+    grown_mb = statistics.fmean(h.memory_mb for h in last) - statistics.fmean(h.memory_mb for h in second)
+    assert grown_mb < 10.0, f"memory grew by {grown_mb:.1f} MB between the second quarter and the last"
