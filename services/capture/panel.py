@@ -117,7 +117,7 @@ class Light:
             self._panel.close_cover(self._interlock.wake)
         elif cover is Cover.OPEN and now.cover is not CoverStatus.OPEN:
             if self._is_day() and not self._open_by_day:
-                detail = "the cover is not opened while the sun is up (flat_panel.open_by_day)"
+                detail = "the cover is not opened while the sun is up, or the clock is wrong (flat_panel.open_by_day)"
                 raise GroupFailed(GroupCode.PANEL_NOT_READY, detail)
             self._guarded(lambda: self._panel.open_cover(self._interlock.wake), self._panel.close_cover)
 

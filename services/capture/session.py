@@ -36,6 +36,7 @@ from services.storage.catalogue import Catalogue
 from services.storage.disk import REAL_DISK, Disk
 from services.storage.layout import Layout
 from services.storage.locks import DeviceLock
+from services.version import is_credible
 
 log = structlog.get_logger(__name__)
 
@@ -199,9 +200,14 @@ class Session:
             recovery=self._recovery,
             thermostat=self._thermostat,
             writer=writer,
-            is_day=lambda: (self.sun_altitude() or -90.0) > 0.0,
+            is_day=self._is_day,
             until=self._until,
         )
+
+    def _is_day(self) -> bool:
+        """Whether the sun is up, as far as anybody knows; a clock that cannot be right is no leave to open a cover."""
+        altitude_deg = self.sun_altitude()
+        return altitude_deg is not None and (altitude_deg > 0.0 or not is_credible(self._clock.now()))
 
     def _connect_camera(self) -> None:
         if self._observatory.owns_camera:

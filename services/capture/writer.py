@@ -43,6 +43,7 @@ class _Job:
     first: bool
     wanted: int
     ticket: Ticket
+    submitted_s: float
 
 
 class Writer:
@@ -101,7 +102,8 @@ class Writer:
             Frames the set will hold when this request is done, for the progress.
         """
         ticket: Ticket = Future()
-        self._queue.put(_Job(taken=taken, first=first, wanted=wanted, ticket=ticket))
+        submitted_s = self._clock.monotonic()
+        self._queue.put(_Job(taken=taken, first=first, wanted=wanted, ticket=ticket, submitted_s=submitted_s))
         return ticket
 
     def check(self) -> None:
@@ -260,4 +262,6 @@ class Writer:
         return self._disk.free_bytes(Path(self._layout.root))
 
     def _since(self, job: _Job) -> float:
-        return (self._clock.now() - job.taken.exposure.started_at).total_seconds()
+        """Return the seconds since the start of a job's exposure, whatever the wall clock did meanwhile."""
+        exposure, waited_s = job.taken.exposure, self._clock.monotonic() - job.submitted_s
+        return exposure.returned_after_s + waited_s

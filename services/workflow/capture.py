@@ -16,6 +16,7 @@ from services.observatory.sun import next_sunrise
 from services.storage.catalogue import Catalogue
 from services.storage.disk import Disk
 from services.storage.layout import Layout
+from services.version import is_credible
 from services.workflow.campaign import State, states
 from services.workflow.context import RunContext, Tally
 from services.workflow.darks import foreseen_darks, take_biases, take_darks
@@ -66,6 +67,8 @@ def capture(observatory: Observatory, place: Place, options: RunOptions, tally: 
             camera=_name(session, simulated=observatory.is_simulated),
             opaque=observatory.opaque_filters,
         )
+        if not is_credible(now := observatory.clock.now()):
+            context.warn(RunCode.CLOCK_JUMP, f"{_wrong_clock(now)}: the times in headers and names are wrong")
         _warn_of_darkness(context)
         _all_states(context)
 
@@ -112,7 +115,14 @@ def _until(observatory: Observatory, options: RunOptions) -> datetime | None:
     site = observatory.config.site
     if site is None:
         raise Usage("--until sunrise needs `site` with latitude and longitude in the configuration")
-    return next_sunrise(observatory.clock.now(), latitude_deg=site.latitude, longitude_deg=site.longitude)
+    now = observatory.clock.now()
+    if not is_credible(now):
+        raise Usage(f"--until sunrise: {_wrong_clock(now)}, so that nobody knows where the sun is")
+    return next_sunrise(now, latitude_deg=site.latitude, longitude_deg=site.longitude)
+
+
+def _wrong_clock(now: datetime) -> str:
+    return f"the computer's clock says {now:%Y-%m-%d}, which is before this program was made"
 
 
 def _warn_of_darkness(context: RunContext) -> None:
