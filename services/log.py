@@ -22,6 +22,8 @@ import structlog
 from drivers.clock import Clock, SystemClock
 
 LEVELS = {name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
+WIRE = "nightcal.wire"
+"""Logger of the drivers' calls, one line each at DEBUG."""
 _SECRET = re.compile(r"(password|passwd|secret|token|authorization|api_?key)", re.IGNORECASE)
 _UNITS = {
     "_s": "s",
@@ -77,7 +79,7 @@ def configure(
         logger_factory=lambda *_: _sinks,
         cache_logger_on_first_use=False,
     )
-    _adopt_foreign(max(number, logging.WARNING))
+    _adopt_foreign(number)
 
 
 def close() -> None:
@@ -163,10 +165,15 @@ class _Foreign(logging.Handler):
 
 
 def _adopt_foreign(level: int) -> None:
-    root = logging.getLogger()
-    for handler in [h for h in root.handlers if isinstance(h, _Foreign)]:
-        root.removeHandler(handler)
-    root.addHandler(_Foreign(level))
+    """Take in what other libraries log from WARNING on, and our own drivers' wire from `level` on."""
+    for name, least in (("", max(level, logging.WARNING)), (WIRE, level)):
+        logger = logging.getLogger(name)
+        for handler in [h for h in logger.handlers if isinstance(h, _Foreign)]:
+            logger.removeHandler(handler)
+        logger.addHandler(_Foreign(least))
+    wire = logging.getLogger(WIRE)
+    wire.setLevel(level)
+    wire.propagate = False
     logging.captureWarnings(capture=True)
 
 

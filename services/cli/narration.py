@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from services.errors import meaning
+from services.errors import RunCode, meaning
 from services.events import Event, EventName
 
 Data = Mapping[str, Any]
@@ -38,12 +38,13 @@ def cooling(data: Data) -> str:
 
 def _run_started(data: Data) -> str:
     told = " on the simulated observatory" if data.get("simulated") else ""
-    return f"run started{told}: {', '.join(map(str, data.get('steps', ())))} → {data.get('root', '')}"
+    return f"run started{told}: {', '.join(map(str, data.get('steps', ())))} → {data.get('root', '')} (times are UTC)"
 
 
 def _run_finished(data: Data) -> str | None:
     code = data.get("code")
-    return None if code is None else f"run stopped: {meaning(code).text}"
+    how = "run finished, but" if code == RunCode.LEFT_UNSAFE else "run stopped:"
+    return None if code is None else f"{how} {meaning(code).text}"
 
 
 def _group_started(data: Data) -> str:

@@ -45,7 +45,9 @@ def _dark_times(config: Config) -> Iterator[Finding]:
     span = f"{dark.min_exposure:g} to {dark.max_exposure:g}"
     for index, time_s in enumerate(dark.science_exposure_time):
         if not dark.min_exposure <= time_s <= dark.max_exposure:
-            text = f"found {time_s:g} — allowed: min_exposure to max_exposure ({span})"
+            text = f"found {time_s:g} — allowed: min_exposure to max_exposure ({span}); raise max_exposure for more"
+            if time_s < dark.min_exposure:
+                text = f"found {time_s:g} — allowed: min_exposure to max_exposure ({span})"
             yield ("dark_capture", "science_exposure_time", index), text
 
 

@@ -69,7 +69,7 @@ def test_plain_lines_tell_the_night():
     lines = stream.getvalue().splitlines()
     assert [line[:10].rstrip() for line in lines] == [line[:8] for line in lines]
     assert [line[10:] for line in lines] == [
-        "run started on the simulated observatory: flats → /data",
+        "run started on the simulated observatory: flats → /data (times are UTC)",
         "camera connected: QHY600M",
         "cooling: 12.0 °C → -10.0 °C, cooler 50 %",
         "cooled: stable at -10.0 °C after 480 s",

@@ -25,6 +25,7 @@ def console():
     structlog.reset_defaults()
     logging.captureWarnings(capture=False)
     logging.getLogger().handlers[:] = handlers
+    logging.getLogger(log.WIRE).handlers.clear()
     warnings.showwarning = shown
 
 
@@ -116,3 +117,14 @@ def test_sentences_leave_out_what_is_empty_or_nested() -> None:
     assert log.sentence("cooling.changed", {"cooler_power_pct": 55.0, "set_point_c": -10}) == (
         "cooling changed: cooler power 55 %, set point -10 °C"
     )
+
+
+def test_debug_shows_the_wire(tmp_path: Path, console) -> None:
+    """`--debug` promised the wire and showed nothing of it."""
+    file = tmp_path / "night.log"
+    log.configure("DEBUG", file, console=False)
+    logging.getLogger("nightcal.wire").debug("camera 0: name: HTTP 200, 85 bytes")
+    log.configure("INFO", file, console=False)
+    logging.getLogger("nightcal.wire").debug("camera 0: name: HTTP 200, 86 bytes")
+    log.close()
+    assert file.read_text(encoding="utf-8").count("HTTP 200") == 1
