@@ -207,3 +207,24 @@ def test_a_frame_taken_off_its_set_point_is_refused_and_the_sensor_waited_for(tm
     assert not any(refused[5:])
     assert results[-1].header.set_temp_c == -10.0
     site.close()
+
+
+# --- a camera that was away ------------------------------------------------------------------------------------------
+
+
+def test_a_camera_switched_off_and_on_within_a_set_goes_on_with_the_gain_it_had(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = site.camera.connect
+
+    def wake_up_with_defaults() -> None:
+        connect()
+        site.camera.change_behind_our_back(gain=0, offset=10, readout_mode=1)
+
+    with site.session() as session:
+        monkeypatch.setattr(site.camera, "connect", wake_up_with_defaults)
+        site.camera.expose_errors.extend([None, None, lost()])
+        (results,) = session.run(plan(DARK))
+    assert [r.accepted for r in results] == [True] * 3
+    found = [(r.header.gain, r.header.offset, r.header.readout_mode) for r in results]
+    assert found == [(26, 25, "Photographic")] * 3
