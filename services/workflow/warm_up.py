@@ -62,10 +62,12 @@ def _measuring() -> None:
 
 
 def _writing() -> None:
+    from services.storage.cards import sum_of
     from services.storage.pixels import encode_summed
 
     flat = _frames().reshape(-1)
     encode_summed(flat, np.empty_like(flat))
+    sum_of(bytes(1 << 20))
 
 
 def _reading() -> None:

@@ -373,3 +373,13 @@ def test_pixels_are_encoded_and_summed_as_the_slow_way_does(size: int) -> None:
     stored, total = encode_summed(values, np.empty(size, np.uint16))
     assert stored.tobytes() == (values.astype(np.int32) - 32768).astype(">i2").tobytes()
     assert total == sum_of(stored.tobytes())
+
+
+@pytest.mark.parametrize("size", [1 << 16, (1 << 16) + 3, 300_001])
+def test_large_data_are_summed_as_small_pieces_of_them_are(size: int) -> None:
+    data = np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8).tobytes()
+    total = 0
+    for start in range(0, size, 4000):
+        total = sum_of(data[start : start + 4000], total)
+    assert sum_of(data) == total
+    assert sum_of(bytearray(data), 12345) == add_sums(total, 12345)
