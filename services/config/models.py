@@ -137,7 +137,11 @@ class Cooling(Section):
     ramp_rate: Positive = Field(5.0, le=30, description="°C per minute down")
     stabilization_tolerance: Positive = Field(0.3, description="°C around the set-point that count as stable")
     stable_time: Positive = Field(120.0, description="s that temperature must hold")
-    frame_tolerance: Positive = Field(0.5, description="°C from the set-point at both ends of a frame")
+    frame_tolerance: Positive = Field(
+        0.5,
+        le=0.5,
+        description="°C from the set-point at both ends of a frame; beyond 0.5 it counts as another temperature",
+    )
     on_dark_failure: CoolingPolicy = Field(CoolingPolicy.STOP, description="when the set-point is not reached: darks")
     on_flat_failure: CoolingPolicy = Field(
         CoolingPolicy.CONTINUE_MARKED, description="when the set-point is not reached: flats"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from calibration.grouping import Tolerances
 from services.config import as_loaded, from_dict, load, loads
 from services.config.models import RejectionMethod
 from services.errors import ConfigInvalid, Exit
@@ -283,6 +284,13 @@ def test_cooling_may_be_one_word():
     assert loads("cooling: off", HERE).config.cooling.mode == "off"
     config = loads("cooling: required\ntemperatures: -10", HERE).config
     assert (config.cooling.mode, config.temperatures) == ("required", (-10.0,))
+
+
+def test_frames_are_never_let_so_far_from_their_set_point_that_their_set_falls_apart():
+    widest = Tolerances().set_point_c
+    assert loads(f"cooling: {{frame_tolerance: {widest}}}", HERE).config.cooling.frame_tolerance == widest
+    with pytest.raises(ConfigInvalid, match=r"cooling\.frame_tolerance: found 0\.8 — allowed: .*0\.5"):
+        loads("cooling: {frame_tolerance: 0.8}", HERE)
 
 
 def test_reuse_may_be_one_number_of_hours():
