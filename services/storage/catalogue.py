@@ -44,6 +44,7 @@ from services.storage.tables import (
     refusal_row,
     run_row,
     set_row,
+    sets_query,
     where_of,
 )
 
@@ -192,13 +193,9 @@ class Catalogue:
         **filters
             As for `frames`.
         """
-        members: dict[str, list[FrameRow]] = {}
-        for row in self.frames(**filters | ({} if kind is None else {"kind": kind})):
-            if row.set_id is not None:
-                members.setdefault(row.set_id, []).append(row)
-        found = (set_row(set_id, rows) for set_id, rows in members.items())
-        sets = [s for s in found if s is not None]
-        return sorted(sets, key=lambda s: time_text(s.newest) or "", reverse=True)
+        where, values = where_of(filters | ({} if kind is None else {"kind": kind}), FRAME_COLUMNS)
+        with self._understood():
+            return [set_row(record) for record in self._read(sets_query(where), values)]
 
     def newest_date_obs(self, **filters: Any) -> datetime | None:
         """Return the latest start of the frames that pass the filters (a simulated clock starts after it)."""
@@ -242,7 +239,9 @@ class Catalogue:
         where, values = where_of(filters, ("path", "kind", "filter", "exposure_us", "recipe", "status"))
         query = f"SELECT path, status, record FROM masters{where} ORDER BY built_at DESC, path"  # noqa: S608
         inputs: dict[str, list[str]] = {}
-        for path, sha in self._read("SELECT master, pixel_sha256 FROM master_inputs ORDER BY rowid"):
+        of_them = f" WHERE master IN (SELECT path FROM masters{where})"  # noqa: S608
+        query_inputs = f"SELECT master, pixel_sha256 FROM master_inputs{of_them} ORDER BY rowid"  # noqa: S608
+        for path, sha in self._read(query_inputs, values):
             inputs.setdefault(path, []).append(sha)
         with self._understood():
             return [

@@ -153,27 +153,43 @@ def fact_row(record: sqlite3.Row) -> FactRow:
     return FactRow(**{**dict(record), "at": parse_time(record["at"]), "settings": json.loads(record["settings"])})
 
 
-def set_row(set_id: str, members: Sequence[FrameRow]) -> SetRow | None:
-    """Return a set from its members, the first one first; None when all are marked bad."""
-    rows = [row for row in members if row.flag is Flag.OK]
-    if not rows:
-        return None
-    first, times = rows[0], [row.date_obs for row in rows if row.date_obs is not None]
-    levels = [row.level_adu for row in rows if row.level_adu is not None]
+def sets_query(where: str) -> str:
+    """Return the query of sets: their first good frame, and what all of them count to; the newest first.
+
+    SQLite groups, so that the frames of years are not read to learn of a few sets.
+    """
+    return f"""
+    WITH members AS (SELECT path, set_id, flag, date_obs, frame_no, level_adu FROM frames{where}),
+    firsts AS (
+        SELECT path, min(printf('%s %012d %s', date_obs, coalesce(frame_no, -1), path))
+        FROM members WHERE flag = 'ok' AND set_id IS NOT NULL GROUP BY set_id),
+    counts AS (
+        SELECT set_id, sum(flag = 'ok') AS in_set, max(frame_no) AS last_no,
+            min(date_obs) FILTER (WHERE flag = 'ok') AS oldest, max(date_obs) FILTER (WHERE flag = 'ok') AS newest,
+            avg(level_adu) FILTER (WHERE flag = 'ok') AS mean_level_adu
+        FROM members GROUP BY set_id)
+    SELECT frames.*, in_set, last_no, oldest, newest, mean_level_adu
+    FROM firsts JOIN frames USING (path) JOIN counts USING (set_id)
+    ORDER BY newest DESC, date_obs, set_id"""  # noqa: S608 - of our own columns
+
+
+def set_row(record: sqlite3.Row) -> SetRow:
+    """Return the set of a record of `sets_query`."""
+    first = frame_row(record)
     return SetRow(
-        set_id=set_id,
+        set_id=str(first.set_id),
         key=first.key(),
-        count=len(rows),
-        oldest=min(times, default=None),
-        newest=max(times, default=None),
+        count=record["in_set"],
+        oldest=parse_time(record["oldest"]),
+        newest=parse_time(record["newest"]),
         exposure_us=first.exposure_us,
         panel_brightness=first.panel_brightness,
         filter=first.filter,
         level_adu=first.level_adu,
-        mean_level_adu=sum(levels) / len(levels) if levels else None,
+        mean_level_adu=record["mean_level_adu"],
         set_temp_c=first.set_temp_c,
         ccd_temp_c=first.ccd_temp_c,
         night=first.night,
         origin=first.origin,
-        next_frame_no=1 + max((row.frame_no or 0 for row in members), default=0),
+        next_frame_no=1 + (record["last_no"] or 0),
     )

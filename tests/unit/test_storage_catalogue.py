@@ -10,6 +10,7 @@ import pytest
 
 from calibration.frames import FrameHeader, FrameKind, GroupKey
 from calibration.grouping import group_key
+from drivers.clock import SystemClock
 from services.errors import Exit, RunCode, StorageError
 from services.storage.catalogue import Catalogue, CatalogueDamaged
 from services.storage.rows import (
@@ -132,6 +133,40 @@ def test_sets_are_what_a_run_subtracts(catalogue: Catalogue) -> None:
     assert [s.set_id for s in catalogue.sets(FrameKind.FLAT)] == ["set-2"]
     assert [s.set_id for s in catalogue.sets(FrameKind.DARK, gain=26)] == ["set-1"]
     assert catalogue.sets(FrameKind.DARK, gain=None) == []
+
+
+def test_the_first_frame_of_a_set_stands_for_it_also_where_times_and_numbers_are_missing(catalogue: Catalogue) -> None:
+    untimed = replace(ROW, set_id="u", date_obs=None, level_adu=None)
+    catalogue.add_frames(replace(untimed, path=f"u{n}", frame_no=n, gain=n) for n in (2, 10))
+    catalogue.add_frames(replace(member(n), date_obs=AT, gain=n, filter=str(n)) for n in (7, 2, 30))
+    catalogue.add_frames(replace(member(n), set_id="n", frame_no=None, path=f"n{n}", gain=n) for n in (3, 2))
+    catalogue.add_frame(replace(ROW, path="alone", set_id=None))
+    catalogue.set_flag(Flag.BAD, set_id="u", paths=[member(2).path])
+    catalogue.set_flag(Flag.OK, paths=["u10"])
+    sets = {s.set_id: s for s in catalogue.sets()}
+    assert list(sets) == ["n", "set-1", "u"]
+    assert {name: (s.key.gain, s.count, s.next_frame_no) for name, s in sets.items()} == {
+        "n": (2, 2, 1), "set-1": (7, 2, 31), "u": (10, 1, 11),
+    }  # fmt: skip
+    assert (sets["u"].newest, sets["u"].mean_level_adu) == (None, None)
+
+
+def test_asking_for_sets_does_not_take_longer_with_every_frame_ever_taken(catalogue: Catalogue) -> None:
+    catalogue.add_frames(replace(member(n), path=f"{n}", set_id=f"s{n // 40}") for n in range(12_000))
+    clock = SystemClock()
+    begin = clock.monotonic()
+    frames = len(catalogue.frames())
+    middle = clock.monotonic()
+    sets = len(catalogue.sets(FrameKind.DARK))
+    assert (frames, sets) == (12_000, 300)
+    assert clock.monotonic() - middle < (middle - begin) / 2
+
+
+def test_inputs_are_those_of_the_masters_that_were_asked_for(catalogue: Catalogue) -> None:
+    catalogue.add_master(master("a", inputs=("1", "2"), recipe="r1"))
+    catalogue.add_master(master("b", inputs=("3", "1"), recipe="r2"))
+    assert [row.inputs for row in catalogue.masters(recipe="r2")] == [("3", "1")]
+    assert {row.path: row.inputs for row in catalogue.masters()} == {"a": ("1", "2"), "b": ("3", "1")}
 
 
 def test_a_whole_set_can_be_marked(catalogue: Catalogue) -> None:
