@@ -288,9 +288,10 @@ def test_cooling_may_be_one_word():
 
 def test_frames_are_never_let_so_far_from_their_set_point_that_their_set_falls_apart():
     widest = Tolerances().set_point_c
-    assert loads(f"cooling: {{frame_tolerance: {widest}}}", HERE).config.cooling.frame_tolerance == widest
+    config = loads(f"cooling: {{target_temperature: -10, frame_tolerance: {widest}}}", HERE).config
+    assert config.cooling.frame_tolerance == widest
     with pytest.raises(ConfigInvalid, match=r"cooling\.frame_tolerance: found 0\.8 — allowed: .*0\.5"):
-        loads("cooling: {frame_tolerance: 0.8}", HERE)
+        loads("cooling: {target_temperature: -10, frame_tolerance: 0.8}", HERE)
 
 
 def test_reuse_may_be_one_number_of_hours():
