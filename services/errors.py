@@ -42,6 +42,7 @@ class RunCode(StrEnum):
     MAXADU_WRONG = "maxadu_wrong"
     FOREIGN_CLIENT = "foreign_client"
     ENDING_FAILED = "ending_failed"
+    LEFT_UNSAFE = "left_unsafe"
 
 
 class Exit:
@@ -108,7 +109,10 @@ MEANINGS: dict[str, Meaning] = {
     "no_cover": Meaning("there is no cover", "make sure by other means that it is dark"),
     "maxadu_wrong": Meaning("the camera's MaxADU is not its saturation", "the measured value is used instead"),
     "foreign_client": Meaning("another program changed the camera", "close the other program"),
-    "ending_failed": Meaning("a device was not left as it should be", "see to it by hand"),
+    "ending_failed": Meaning("a device was not let go as it should be", "see to it if it happens again"),
+    "left_unsafe": Meaning(
+        "a device could not be left in a known state", "go and see: lamp off, cover closed, cooler off", Exit.DEVICE
+    ),
     "too_bright": Meaning(
         "the light is too bright at the shortest exposure", "dim the panel or lower flat min_exposure"
     ),

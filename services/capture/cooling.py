@@ -70,6 +70,12 @@ class Thermostat:
         """Remember how the cooler was before anything was done to it."""
         self._found = state
 
+    @property
+    def found_on(self) -> bool:
+        """Whether the cooler is to be left on, as it was found."""
+        found = self._found
+        return found is not None and found.cooler_on is not False and not self._settings.warmup_at_end
+
     def look(self) -> CameraState:
         """Read the camera's state afresh."""
         return self._cooler.state()
@@ -116,10 +122,13 @@ class Thermostat:
             warm_up(self._cooler, hurry)
         elif found is not None:
             set_c = found.set_temperature_c
+            if found.cooler_on is not False:
+                if set_c is not None:
+                    self._cooler.set_point(set_c)
+                return
             if set_c is not None:
                 quietly("set-point", lambda: self._cooler.set_point(set_c))
-            if found.cooler_on is False:  # last: some drivers switch it on with a new set-point
-                self._cooler.switch(on=False)
+            self._cooler.switch(on=False)  # last: some drivers switch it on with a new set-point
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

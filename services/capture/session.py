@@ -7,14 +7,15 @@
         outcome = session.run(bias_plan(…))
 
 Ends in this order, whatever happened: what is queued is written, the exposure aborted, the lamp off, the cover closed,
-the cooler as found or warmed, the safety watch stopped, devices released. What fails on the way is logged and
-never hides the first cause.
+the cooler as found or warmed, the safety watch stopped, devices released. What fails on the way is told
+(`services.capture.leaving`) and never hides the first cause.
 """
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -25,10 +26,9 @@ from drivers.clock import Deadline, retry
 from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
 from services.capture.assembly import Assembly, Store
 from services.capture.cooling import Cooled
-from services.capture.panel import make_dark
+from services.capture.leaving import Leaving, Step, cooler_left, darken, exposure_left, light_left
 from services.capture.runner import Plan, Runner, quantised_us
 from services.config.models import CoolingPolicy
-from services.errors import RunCode, StorageError
 from services.events import EventName, Events
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise, sun_altitude_deg
@@ -73,6 +73,8 @@ class Session:
         Names of the wheel's positions; empty without a wheel.
     settings : CameraSettings
         As found after connecting.
+    left_unsafe : tuple of str
+        After the end: what could not be left in a known state, in words.
     """
 
     camera_info: CameraInfo
@@ -103,6 +105,7 @@ class Session:
         self._until = until
         self._hurry = hurry
         self._ends = ExitStack()
+        self._leaving = Leaving(events)
         self._shared = False
         store = Store(layout=layout, catalogue=catalogue, disk=disk)
         self._assembly = Assembly(observatory=observatory, events=events, store=store)
@@ -151,6 +154,11 @@ class Session:
             return None
         return next_sunrise(self._clock.now(), latitude_deg=site.latitude, longitude_deg=site.longitude)
 
+    @property
+    def left_unsafe(self) -> tuple[str, ...]:
+        """What the end could not leave in a known state, in words; empty before."""
+        return tuple(self._leaving.left)
+
     # --- beginning --------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
@@ -190,9 +198,7 @@ class Session:
         self._wait_for_leftovers()
         self._thermostat.note_found(self._camera.state())
         self.settings = self._camera.settings()
-        self._at_end("cooler", self._end_cooler)
-        self._at_end("light", self._end_light)
-        self._at_end("exposure", self._end_exposure)
+        self._ends.callback(self._leave_devices)
         writer = self._assembly.writer()
         writer.start()
         self._at_end("writer", writer.close)
@@ -287,29 +293,27 @@ class Session:
     # --- ending -----------------------------------------------------------------------------------------------------
 
     def _at_end(self, what: str, act: Callable[[], object]) -> None:
-        self._ends.callback(self._leave, what, act)
-
-    def _leave(self, what: str, act: Callable[[], object]) -> None:
-        """Do one step of the end; a failure is told, and never hides what came before."""
-        try:
-            act()
-        except Exception as error:
-            log.exception("ending.step_failed", step=what)
-            detail = f"{what}: {error}"
-            with suppress(StorageError):
-                self._events.emit(EventName.WARNING_RAISED, code=RunCode.ENDING_FAILED.value, detail=detail)
+        self._ends.callback(self._leaving.tidy, what, act)
 
     def _release_at_end(self, what: str, disconnect: Callable[[], object]) -> None:
         if self._config.camera.release == "disconnect":
             self._at_end(what, disconnect)
 
-    def _end_exposure(self) -> None:
-        """Abort what still runs; the safety watch may have closed the sockets, so connect once more for it.
+    def _leave_devices(self) -> None:
+        """Exposure, light, cooler: in this order; a camera or cooler that another program uses is not ours."""
+        camera, panel, steps = self._camera, self._observatory.panel, []
+        if not self._shared:
+            steps.append(Step(name="camera", act=self._end_exposure, look=lambda: exposure_left(camera)))
+        if panel is not None:
+            steps.append(Step(name="flat panel", act=lambda: darken(panel), look=lambda: light_left(panel)))
+        if not self._skip_warmup and not self._shared:
+            as_found = self._thermostat.found_on
+            look = partial(cooler_left, camera, as_found=as_found)
+            steps.append(Step(name="cooler", act=lambda: self._thermostat.end(self._hurry), look=look))
+        self._leaving.devices(tuple(steps))
 
-        What runs in a camera that another program uses is not ours.
-        """
-        if self._shared:
-            return
+    def _end_exposure(self) -> None:
+        """Abort what still runs; the safety watch may have closed the sockets, so connect once more for it."""
         try:
             state = self._camera.state()
         except DriverError:
@@ -317,21 +321,6 @@ class Session:
             state = self._camera.state()
         if state.at_work or state.activity is CameraStates.ERROR:
             self._camera.abort()
-
-    def _end_light(self) -> None:
-        panel = self._observatory.panel
-        if panel is None:
-            return
-        try:
-            make_dark(panel)
-        except DriverError as error:
-            log.warning("panel.retried", detail=str(error))
-            panel.connect()
-            make_dark(panel)
-
-    def _end_cooler(self) -> None:
-        if not self._skip_warmup and not self._shared:
-            self._thermostat.end(self._hurry)
 
     def _disconnect_camera(self) -> None:
         if not self._shared:

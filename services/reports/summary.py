@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from services.errors import meaning
+from services.errors import RunCode, meaning
 from services.reports.journal import Record
 from services.reports.markup import Markup, tag
 from services.reports.night import NightReport
@@ -34,7 +34,8 @@ def headline(report: NightReport) -> Headline:
     if run.get("code"):
         said = meaning(str(run["code"]))
         first = f"{_sentence(said.advice)}."
-        return Headline(look="bad", text=f"Stopped: {said.text}", detail=detail, advice=(first, *advice))
+        how = "Finished, but" if run["code"] == RunCode.LEFT_UNSAFE else "Stopped:"
+        return Headline(look="bad", text=f"{how} {said.text}", detail=detail, advice=(first, *advice))
     if run["exit_code"] != 0:
         return Headline(look="warn", text="Finished, but not everything is there", detail=detail, advice=advice)
     return Headline(look="ok", text="All done", detail=detail, advice=advice)

@@ -54,23 +54,30 @@ def capture(observatory: Observatory, place: Place, options: RunOptions, tally: 
         until=_until(observatory, options),
         hurry=threading.Event(),
     )
-    with session:
-        context = RunContext(
-            config=observatory.config,
-            session=session,
-            layout=place.layout,
-            catalogue=place.catalogue,
-            events=place.events,
-            clock=observatory.clock,
-            options=options,
-            tally=tally,
-            camera=_name(session, simulated=observatory.is_simulated),
-            opaque=observatory.opaque_filters,
-        )
-        if not is_credible(now := observatory.clock.now()):
-            context.warn(RunCode.CLOCK_JUMP, f"{_wrong_clock(now)}: the times in headers and names are wrong")
-        _warn_of_darkness(context)
-        _all_states(context)
+    try:
+        with session:
+            _take(session, observatory, place, options, tally)
+    finally:
+        tally.left_unsafe = session.left_unsafe
+
+
+def _take(session: Session, observatory: Observatory, place: Place, options: RunOptions, tally: Tally) -> None:
+    context = RunContext(
+        config=observatory.config,
+        session=session,
+        layout=place.layout,
+        catalogue=place.catalogue,
+        events=place.events,
+        clock=observatory.clock,
+        options=options,
+        tally=tally,
+        camera=_name(session, simulated=observatory.is_simulated),
+        opaque=observatory.opaque_filters,
+    )
+    if not is_credible(now := observatory.clock.now()):
+        context.warn(RunCode.CLOCK_JUMP, f"{_wrong_clock(now)}: the times in headers and names are wrong")
+    _warn_of_darkness(context)
+    _all_states(context)
 
 
 def _all_states(context: RunContext) -> None:

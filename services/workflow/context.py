@@ -36,6 +36,8 @@ class Tally:
     """Frames kept by this run."""
     masters_built: int = 0
     masters_failed: int = 0
+    left_unsafe: tuple[str, ...] = ()
+    """What could not be left in a known state, in words."""
 
     @property
     def failed(self) -> int:

@@ -99,6 +99,7 @@ class Ending:
     code: str | None = None
     detail: str = ""
     until: str | None = None
+    left: tuple[str, ...] = ()
 
     def guard(self, act: Callable[[], T]) -> T | None:
         """Do something; keep what stops it as the cause, if it is the first."""
@@ -121,6 +122,12 @@ class Ending:
         if self.code is None:
             return None
         return meaning(self.code).exit or Exit.DEVICE
+
+    def leave(self, left: tuple[str, ...]) -> None:
+        """Note what could not be left in a known state: the cause where nothing went wrong before, told in any case."""
+        self.left = left
+        if left:
+            self._note(RunCode.LEFT_UNSAFE, "")
 
     def _note(self, code: str, detail: str) -> None:
         if self.code is None:
@@ -186,6 +193,7 @@ class _Run:
         self._place.events.subscribe(builder.hear)
         with building_beside(builder, wanted=Step.MASTERS in self._options.steps):
             self._ending.guard(lambda: capture(observatory, self._place, self._options, self._tally))
+        self._ending.leave(self._tally.left_unsafe)
         self._built = tuple(builder.built)
         self._tally.masters_built += len(self._built)
 
@@ -228,7 +236,7 @@ class _Run:
         return code
 
     def _detail(self) -> str:
-        return self._ending.detail or self._summary()
+        return "; ".join((self._ending.detail or self._summary(), *self._ending.left))
 
     def _report(self) -> tuple[Path, Path]:
         from services.reports import write_report

@@ -1,5 +1,6 @@
 """On every way out the exposure is aborted, the lamp off, the cover closed, the cooler as found or as configured."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -13,10 +14,13 @@ from typing import Any
 
 import pytest
 
+from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
+from drivers.alpaca.line import Timeouts
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.simulator.faults import FaultKind
 from services.config import load
 from services.events import Event, EventName
+from services.observatory import network
 from services.storage.failing import FullDisk
 from services.workflow.options import RunOptions, Step
 from services.workflow.run import run
@@ -257,7 +261,7 @@ def test_failures_while_ending_are_told_and_never_hide_the_first(
     assert (ended.exit_code, ended.result.code) == (130, "interrupted")
     ended.assert_told("interrupted")
     if device != "filterwheel" and member != "abortexposure":  # the wheel stays, and there may be nothing to abort
-        ended.assert_told("ending_failed")
+        ended.assert_told("ending_failed" if member == "closecover" else "left_unsafe")  # it is closed already
 
 
 def test_server_that_is_gone_is_the_cause_and_not_what_could_not_be_ended(tmp_path: Path) -> None:
@@ -266,8 +270,35 @@ def test_server_that_is_gone_is_the_cause_and_not_what_could_not_be_ended(tmp_pa
         assert night.lamp is CalibratorStatus.READY, "nobody could reach it"
     assert (ended.exit_code, ended.result.code) == (3, "device_lost")
     assert "15 min" in ended.result.detail
-    told = " ".join(e["detail"] for e in ended.said("warning.raised", code="ending_failed"))
-    assert all(what in told for what in ("exposure", "light", "cooler"))
+    told = " ".join(e["detail"] for e in ended.said("warning.raised", code="left_unsafe"))
+    assert all(f"{what}: how it stands is not known" in told for what in ("camera", "flat panel", "cooler"))
+    assert "flat panel: how it stands is not known" in ended.result.detail
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (fault(FaultKind.PANEL_STAYS_ON, after_exposures=14), "flat panel: the lamp is still on"),
+        (fault(FaultKind.COVER_STUCK, after_exposures=12), "flat panel: the cover is not closed, it reads error"),
+    ],
+    ids=["lamp", "cover"],
+)
+def test_a_lamp_or_cover_that_is_left_unsafe_is_no_run_that_is_all_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Any, words: str
+) -> None:
+    quick = functools.partial(AlpacaCoverCalibrator, timeouts=Timeouts(real_s=0.2))
+    monkeypatch.setattr(network, "AlpacaCoverCalibrator", quick)
+    with served_night(tmp_path, trouble, panel={"on_cover": words.endswith("on")}) as night:
+        opened: dict[str, Any] = {} if words.endswith("on") else {"cover_for_flats": "open", "open_by_day": True}
+        ended = night.run(steps=(Step.FLATS,), flat_panel=opened, flat_capture={"filters": ["L"]})
+    assert set(ended.groups().values()) == {"complete"}, "the frames themselves are good"
+    assert (ended.exit_code, ended.result.code) == (3, "left_unsafe")
+    assert words in ended.result.detail
+    assert any(words in e["detail"] for e in ended.report["warnings"])
+    assert ended.result.report_html is not None
+    page = ended.result.report_html.read_text(encoding="utf-8")
+    assert "Finished, but a device could not be left in a known state" in page
+    assert words in page
 
 
 # --- covers ----------------------------------------------------------------------------------------------------------

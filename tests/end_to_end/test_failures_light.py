@@ -123,9 +123,9 @@ def test_15_lamp_that_cannot_be_switched_off_loses_darks_and_no_flat(tmp_path: P
         assert all(name.startswith("dark ") and code == "panel_not_ready" for name, code in failed.items())
         assert ended.groups()["flat L"] == ended.groups()["flat Ha"] == "complete"
         assert night.lamp is CalibratorStatus.READY
-    assert ended.exit_code == 1
+    assert (ended.exit_code, ended.result.code) == (3, "left_unsafe")
     ended.assert_told("panel_not_ready")
-    ended.assert_told("ending_failed")  # somebody has to switch it off by hand
+    ended.assert_told("left_unsafe")  # somebody has to switch it off by hand
     assert {m["code"] for m in ended.said("master.refused", kind="FLAT")} == {"no_matching_dark"}
 
 
@@ -155,9 +155,10 @@ def test_15_cover_that_sticks_half_way_loses_what_needs_it(tmp_path: Path) -> No
             "dark 2.000": "panel_not_ready",
         }
         assert night.cover is CoverStatus.ERROR
-    assert ended.exit_code == 1
+    assert (ended.exit_code, ended.result.code) == (3, "left_unsafe")
+    assert "the cover is not closed, it reads error" in ended.result.detail
     ended.assert_told("panel_not_ready")
-    ended.assert_told("ending_failed")
+    ended.assert_told("left_unsafe")
 
 
 def test_15_cover_that_sticks_once_is_told_again(tmp_path: Path) -> None:

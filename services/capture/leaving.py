@@ -1,0 +1,136 @@
+"""How devices are left: the steps that end a session, and in words what could not be left as it should be.
+
+No step stops the next one. What does not matter to anybody's equipment (a connection that could not be closed) is a
+warning; an exposure, a light, a cover or a cooler that could not be left well is `left_unsafe`, the run's own failure.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from drivers.base import CalibratorStatus, Camera, CoverCalibrator, CoverStatus
+from drivers.errors import DeviceLost, DriverError
+from services.capture.panel import make_dark
+from services.errors import RunCode, StorageError
+from services.events import EventName, Events
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something that must be left in a known state.
+
+    Attributes
+    ----------
+    name : str
+    act : callable
+        Brings it there.
+    look : callable
+        Says in words how it stands instead, "" where it stands well after all; raises `DriverError` when nobody knows.
+    """
+
+    name: str
+    act: Callable[[], object]
+    look: Callable[[], str]
+
+
+class Leaving:
+    """Does the steps of an end.
+
+    Parameters
+    ----------
+    events : Events
+
+    Attributes
+    ----------
+    left : list of str
+        What could not be left in a known state, in words.
+    """
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self.left: list[str] = []
+
+    def tidy(self, what: str, act: Callable[[], object]) -> None:
+        """Do a step that nobody's equipment depends on; a failure is told, and never hides what came before."""
+        try:
+            act()
+        except Exception as error:
+            log.exception("ending.step_failed", step=what)
+            self._tell(RunCode.ENDING_FAILED, f"{what}: {error}")
+
+    def devices(self, steps: tuple[Step, ...]) -> None:
+        """Leave devices; those that were away are asked once more when all others are done: a server may be back."""
+        failed = [(step, error) for step in steps if (error := _attempt(step)) is not None]
+        for step, error in failed:
+            again = _attempt(step) if isinstance(error, DeviceLost) else error
+            if again is not None:
+                self._judge(step, again)
+
+    def _judge(self, step: Step, error: Exception) -> None:
+        try:
+            stands = step.look()
+        except DriverError:
+            stands = "how it stands is not known"
+        if not stands:  # it failed, and is well all the same: a cover that was closed before
+            self._tell(RunCode.ENDING_FAILED, f"{step.name}: {error}")
+            return
+        self.left.append(f"{step.name}: {stands}")
+        self._tell(RunCode.LEFT_UNSAFE, f"{step.name}: {stands} ({error})")
+
+    def _tell(self, code: RunCode, detail: str) -> None:
+        with suppress(StorageError):
+            self._events.emit(EventName.WARNING_RAISED, code=code.value, detail=detail)
+
+
+def _attempt(step: Step) -> Exception | None:
+    try:
+        step.act()
+    except Exception as error:
+        log.exception("ending.step_failed", step=step.name)
+        return error
+    return None
+
+
+def darken(panel: CoverCalibrator) -> None:
+    """Switch the lamp off and close the cover; once more over a new connection when that fails."""
+    try:
+        make_dark(panel)
+    except DriverError as error:
+        log.warning("panel.retried", detail=str(error))
+        panel.connect()
+        make_dark(panel)
+
+
+def light_left(panel: CoverCalibrator) -> str:
+    """Return what still shines or stands open, "" when it is dark."""
+    state = panel.state()
+    parts = []
+    if state.calibrator not in {CalibratorStatus.OFF, CalibratorStatus.NOT_PRESENT}:
+        reads = state.calibrator
+        parts.append("the lamp is still on" if reads is CalibratorStatus.READY else f"the lamp reads {_word(reads)}")
+    if state.cover not in {CoverStatus.CLOSED, CoverStatus.NOT_PRESENT}:
+        parts.append(f"the cover is not closed, it reads {_word(state.cover)}")
+    return ", ".join(parts)
+
+
+def exposure_left(camera: Camera) -> str:
+    """Return whether the camera still exposes."""
+    return "the camera is still exposing" if camera.state().at_work else ""
+
+
+def cooler_left(camera: Camera, *, as_found: bool) -> str:
+    """Return how the cooler stands, "" when it is off."""
+    state = camera.state()
+    if state.cooler_on is False:
+        return ""
+    celsius = state.ccd_temperature_c
+    at = "" if celsius is None else f" at {celsius:.1f} °C"
+    return f"the cooler is still on{at}" + (", with another set-point than it was found with" if as_found else "")
+
+
+def _word(status: CalibratorStatus | CoverStatus) -> str:
+    return status.name.lower().replace("_", " ")
