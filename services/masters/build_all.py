@@ -194,11 +194,14 @@ class _Step:
         return group.recipe(parts)
 
     def _there(self, recipe: str) -> MasterRow | None:
-        """Return the master of this recipe if its file is still there."""
-        for row in self.catalogue.masters(recipe=recipe):
-            if row.status in USABLE and self.bench.layout.absolute(row.path).is_file():
-                return row
-        return None
+        """Return the master of this recipe if its file is still there, else one that was marked bad.
+
+        That word stands: the same frames and settings would only give the same master again.
+        """
+        rows = self.catalogue.masters(recipe=recipe)
+        usable = [row for row in rows if row.status in USABLE and self.bench.layout.absolute(row.path).is_file()]
+        bad = [row for row in rows if row.status is MasterStatus.BAD]
+        return next(iter(usable + bad), None)
 
     def _status(self, group: MasterGroup) -> MasterStatus:
         """Return `partial` for a set of ours that is not complete; a foreign set is what it is."""

@@ -14,6 +14,7 @@ import pytest
 from astropy.io import fits
 
 from calibration.combine import MaskBit, Method
+from calibration.errors import GroupCode
 from calibration.frames import Frame, FrameHeader, FrameKind
 from calibration.masters import Normalisation, central_level
 from drivers.clock import ManualClock
@@ -380,8 +381,7 @@ def test_processes_build_the_same_masters(full: Root) -> None:
     flat = by_kind(full.build())[FrameKind.FLAT, 1_000_000].path
     assert flat is not None
     threads = read_pixels(flat)
-    for row in full.catalogue.masters():
-        full.catalogue.set_master_status(row.path, MasterStatus.BAD)
+    full.catalogue.remove_masters([row.path for row in full.catalogue.masters()])
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         flat = by_kind(full.build(executor=pool))[FrameKind.FLAT, 1_000_000].path
     assert flat is not None
@@ -403,6 +403,18 @@ def test_planes_are_not_kept_when_they_are_not_wanted(full: Root) -> None:
 
 def test_masters_that_are_not_wanted_are_not_made(full: Root) -> None:
     assert {o.kind for o in full.build(darks=False, flats=False)} == {FrameKind.BIAS}
+
+
+def test_a_master_marked_bad_is_not_built_again_from_the_same_frames(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 12)
+    path = root.build()[0].path
+    assert path is not None
+    root.catalogue.set_master_status(root.layout.relative(path), MasterStatus.BAD)
+    assert [(o.status, o.path) for o in root.build()] == [(Outcome.KEPT, path)]
+    root.add(FrameKind.FLAT, 1.0, 12, filter="R")
+    assert by_kind(root.build())[FrameKind.FLAT, 1_000_000].code == GroupCode.NO_MATCHING_DARK
+    root.add(FrameKind.DARK, 1.0, 1)
+    assert root.build()[0].status is Outcome.BUILT
 
 
 def test_bad_frames_are_not_used(root: Root) -> None:
