@@ -160,7 +160,7 @@ def warm_up(cooler: Cooler, hurry: threading.Event | None = None) -> None:
     reading = cooler.read()
     if reading.plausible and reading.ccd_c is not None and reading.cooler_on is not False:
         _rise(cooler, reading.ccd_c, hurry)
-    cooler.switch(on=False)
+    cooler.switch_off()
     log.info("cooling.off")
 
 

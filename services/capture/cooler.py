@@ -2,11 +2,16 @@
 
 from drivers.base import Camera, CameraState
 from drivers.clock import Clock
+from drivers.errors import Refused
 from services.capture.recovery import Recovery
 from services.capture.thermal import History, Reading, believed_c
 from services.config.models import Cooling
 from services.events import EventName, Events
 from services.observatory import Interlock
+
+_ATTEMPTS_TO_SWITCH_OFF = 2
+_LOOKS = 3
+"""Drivers that ask the camera once a second tell a little later what it does."""
 
 
 class Cooler:
@@ -68,6 +73,16 @@ class Cooler:
     def switch(self, *, on: bool) -> None:
         """Switch the cooler."""
         self._recovery.call(lambda: self._camera.set_cooler(on))
+
+    def switch_off(self) -> None:
+        """Switch the cooler off, and see that it is; raises `Refused` when it goes on."""
+        for _ in range(_ATTEMPTS_TO_SWITCH_OFF):
+            self.switch(on=False)
+            for _ in range(_LOOKS):
+                if self.state().cooler_on is not True:
+                    return
+                self.clock.sleep(1.0)
+        raise Refused(device="cooler", detail="it reads on after it was switched off")
 
     def sleep(self, seconds: float) -> None:
         """Wait; raises `RunStopped` when the run is to stop."""

@@ -128,7 +128,7 @@ class Thermostat:
                 return
             if set_c is not None:
                 quietly("set-point", lambda: self._cooler.set_point(set_c))
-            self._cooler.switch(on=False)  # last: some drivers switch it on with a new set-point
+            self._cooler.switch_off()  # last: some drivers switch it on with a new set-point
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

@@ -14,15 +14,23 @@ from calibration.errors import GroupCode
 from calibration.frames import Cover
 from drivers.base import CalibratorStatus, CoverCalibrator, CoverStatus, PanelState
 from drivers.clock import Clock
-from drivers.errors import Cancelled, DeviceLost, DriverError
+from drivers.errors import Cancelled, DeviceLost, DriverError, PanelFailed
 from services.capture.failures import GroupFailed
 from services.events import EventName, Events
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)
 
+MOMENT_S = 5.0
+"""How long a lamp that did not go off in its time before is waited for from then on: no group waits it out again."""
+
 RECONNECTS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """How long a lost panel is waited for: a minute; then its group fails and the next one asks again."""
+
+
+_AT_ONCE = threading.Event()
+"""Given as what ends a wait: the command is sent, and not waited for."""
+_AT_ONCE.set()
 
 
 class Light:
@@ -58,6 +66,7 @@ class Light:
         self._open_by_day = open_by_day
         self._on_lost = on_lost
         self._told: PanelState | None = None
+        self._stays_lit = False
 
     def reach(self, *, brightness: int | None, cover: Cover) -> PanelState:
         """Bring lamp and cover to a state: off before a cover moves, on only when it stands still.
@@ -100,15 +109,28 @@ class Light:
     def _reach(self, brightness: int | None, cover: Cover) -> PanelState:
         before = self._panel.state()
         if brightness is None and _lit(before):
-            self._panel.calibrator_off(self._interlock.wake)
+            self._switch_off()
         self._move_cover(before, cover)
         shines = before.calibrator is CalibratorStatus.READY and before.brightness == brightness
         if brightness is not None and not shines:
             self._guarded(lambda: self._panel.calibrator_on(brightness, self._interlock.wake), self._off)
         after = self._panel.state()
         self._verify(after, brightness, cover)
+        self._stays_lit = self._stays_lit and brightness is not None
         self._tell(after)
         return after
+
+    def _switch_off(self) -> None:
+        try:
+            if self._stays_lit:
+                with suppress(Cancelled):
+                    self._panel.calibrator_off(_AT_ONCE)
+                self._clock.sleep(MOMENT_S, self._interlock.wake)
+            else:
+                self._panel.calibrator_off(self._interlock.wake)
+        except PanelFailed:
+            self._stays_lit = True
+            raise
 
     def _move_cover(self, now: PanelState, cover: Cover) -> None:
         if not self._panel.info.has_cover:
@@ -171,11 +193,9 @@ class Light:
 
 def secure(panel: CoverCalibrator) -> None:
     """Make it dark in an emergency: cover and lamp are both told before either is waited for."""
-    told = threading.Event()
-    told.set()  # what waits gives up at once
     for command in (panel.close_cover, panel.calibrator_off):
         with suppress(DriverError):
-            command(told)
+            command(_AT_ONCE)
     make_dark(panel)
 
 

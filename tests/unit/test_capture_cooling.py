@@ -9,6 +9,7 @@ import pytest
 
 from calibration.errors import GroupCode
 from drivers.clock import ManualClock
+from drivers.errors import Refused
 from services.capture.cooler import Cooler
 from services.capture.cooling import Thermostat
 from services.capture.failures import GroupFailed
@@ -326,6 +327,15 @@ def test_a_second_ctrl_c_cuts_the_warming_short_but_switches_the_cooler_off() ->
     rig.thermostat.end(hurry)
     assert not rig.plant.on
     assert rig.clock.monotonic() == before_s
+
+
+def test_a_cooler_that_does_not_go_off_is_no_cooler_that_was_left_off() -> None:
+    rig = Rig()
+    rig.thermostat.note_found(rig.camera.state())
+    rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    rig.camera.set_cooler = lambda on: None  # type: ignore[method-assign]
+    with pytest.raises(Refused, match="reads on"):
+        rig.thermostat.end()
 
 
 @pytest.mark.parametrize(("found_on", "found_c"), [(False, 18.0), (True, 5.0)])

@@ -1,5 +1,6 @@
 """Devices brought to the state of a request: settings, light, temperature."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from calibration.errors import FrameCode, GroupCode
 from calibration.frames import Cover
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
-from drivers.errors import CameraBusy
+from drivers.errors import CameraBusy, PanelFailed
 from services.capture.failures import GroupFailed
 from services.config.models import Config, Cooling, FilterWheel, Storage
 from services.errors import RunCode
@@ -116,6 +117,25 @@ def test_a_lamp_that_stays_lit_before_darks_fails_the_group(site: Site) -> None:
         site.take(DARK)
     assert caught.value.code == GroupCode.PANEL_NOT_READY
     assert site.camera.exposed == []
+
+
+def test_a_lamp_that_stays_lit_is_not_waited_out_again_for_each_group_of_darks(site: Site) -> None:
+    site.panel.calibrator, site.panel.brightness = CalibratorStatus.READY, 200
+    told_only = []
+
+    def stays_lit(wake: threading.Event | None = None) -> None:
+        told_only.append(wake is not None and site.clock.sleep(120.0, wake))
+        raise PanelFailed(device="Fake panel", detail="it did not get off")
+
+    site.panel.calibrator_off = stays_lit  # type: ignore[method-assign]
+    with site.session() as session:
+        for _ in range(3):
+            with pytest.raises(GroupFailed):
+                session.run(plan(DARK))
+        assert told_only == [False, True, True, True, True, True]
+        assert site.clock.monotonic() < 200
+        site.panel.calibrator = CalibratorStatus.OFF  # somebody pulled the plug
+        assert all(result.accepted for result in session.run(plan(DARK))[0])
 
 
 def test_a_stuck_wheel_fails_the_group_only(site: Site) -> None:
