@@ -6,13 +6,11 @@ Headers are the truth. What cannot be read is reported, never raised: one broken
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -22,15 +20,15 @@ from calibration.grouping import group, night_label
 from calibration.keywords import is_master
 from services import platform
 from services.errors import StorageError
-from services.events import EventName
 from services.storage.archive import is_packed_twin
 from services.storage.catalogue import Catalogue, CatalogueDamaged
 from services.storage.disk import REAL_DISK, Disk, reported
 from services.storage.fits import FITS_SUFFIXES, Unreadable, pixel_hash, read_cards, read_header, read_pixels
+from services.storage.integrity import check_sum
 from services.storage.layout import Layout, free_path
-from services.storage.rows import FactRow, Flag, FrameRow, Origin, RefusalRow, RunRow, key_to_dict, parse_time
+from services.storage.replay import replay
+from services.storage.rows import Flag, FrameRow, Origin, key_to_dict
 from services.storage.sidecar import read_sidecar
-from services.storage.typed import check_types
 
 log = structlog.get_logger(__name__)
 
@@ -107,12 +105,12 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk | None = None) -> Ado
     """Bring index and files together at the start of a run, under the root's lock.
 
     Hidden `.*.part` files that a crash left are deleted; finals without a row (or changed since) are read and get one;
-    rows of files that are gone are removed. Foreign files in our folders are left alone.
+    rows of files that are gone, or can no longer be read as they were written, are removed: they are missing, and taken
+    again. Foreign files in our folders are left alone.
     """
     parts = _delete_parts(layout, disk or REAL_DISK)
     rows = {row.path: row for row in catalogue.frames()}
     gone = [path for path in rows if not _counts(layout.absolute(path))]
-    catalogue.remove_frames(gone)
     new: list[FrameRow] = []
     problems: list[Problem] = []
     for path in _fits_files((layout.darks, layout.flats)):
@@ -122,6 +120,9 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk | None = None) -> Ado
         row = _read(_own, path, name, problems)
         if row is not None:
             new.append(replace(row, flag=rows[name].flag) if name in rows else row)
+        elif name in rows:
+            gone.append(name)
+    catalogue.remove_frames(gone)
     catalogue.add_frames(new)
     masters, lost = _adopt_masters(catalogue, layout, problems)
     return AdoptReport(
@@ -143,7 +144,7 @@ def rebuild(catalogue: Catalogue, layout: Layout) -> AdoptReport:
     report = replace(report, adopted=report.adopted + again.indexed, problems=report.problems + again.problems)
     catalogue.set_flag(Flag.BAD, paths=[row.path for row in catalogue.frames() if row.pixel_sha256 in bad])
     for journal in sorted((layout.hidden / "events").glob("*.jsonl")):
-        _replay(catalogue, journal)
+        replay(catalogue, journal)
     return report
 
 
@@ -268,7 +269,10 @@ def _read(
 def _own(path: Path, name: str) -> FrameRow | None:
     """Return the row of one of our frames; None for a foreign file."""
     header = read_header(path)
-    return None if header.set_id is None else _row(path, name, header, Origin.OWN)
+    if header.set_id is None:
+        return None
+    check_sum(path)
+    return _row(path, name, header, Origin.OWN)
 
 
 def _foreign(path: Path, name: str, *, longitude_deg: float | None) -> FrameRow | None:
@@ -276,6 +280,8 @@ def _foreign(path: Path, name: str, *, longitude_deg: float | None) -> FrameRow 
     header = read_header(path)
     if header.kind is FrameKind.LIGHT or is_master(read_cards(path), path):
         return None
+    if header.set_id is not None:  # nightcal's, from another folder: its sum is true
+        check_sum(path)
     if header.night is None and header.date_obs is not None:
         at = header.site_longitude_deg if longitude_deg is None else longitude_deg
         header = replace(header, night=night_label(header.date_obs, at))
@@ -317,69 +323,3 @@ def _adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[Problem]
         except Unreadable as error:
             problems.append(Problem(path=layout.relative(sidecar), reason=str(error)))
     return added, len(gone)
-
-
-def _replay(catalogue: Catalogue, journal: Path) -> None:
-    """Take refusals, runs and measured facts from a run's journal; a line cut off by a power cut is skipped."""
-    try:
-        lines = journal.read_bytes().decode("utf-8", errors="replace").strip("\n").split("\n")
-    except OSError as error:
-        log.warning("journal.unreadable", journal=journal.name, detail=str(error))
-        return
-    for line in lines:
-        try:
-            _take(catalogue, json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-            log.debug("journal.line_skipped", journal=journal.name)
-
-
-def _take(catalogue: Catalogue, event: Mapping[str, Any]) -> None:
-    at = parse_time(event["at"])
-    if at is None:
-        return
-    name = event["name"]
-    if name == EventName.RUN_STARTED:
-        steps = tuple(str(step) for step in event.get("steps", ()))
-        run = RunRow(run_id=event["run_id"], started_at=at, steps=steps, software=event.get("software"))
-        check_types(run)
-        catalogue.start_run(run)
-    elif name == EventName.RUN_FINISHED:
-        exit_code, code, detail = int(event["exit_code"]), event.get("code"), event.get("detail") or ""
-        run = RunRow(
-            run_id=event["run_id"], started_at=at, finished_at=at, exit_code=exit_code, code=code, detail=detail
-        )
-        check_types(run)
-        catalogue.finish_run(run.run_id, finished_at=at, exit_code=exit_code, code=code, detail=detail)
-    elif name == EventName.FRAME_REFUSED:
-        refusal = refusal_of(event, at)
-        check_types(refusal)
-        catalogue.add_refusal(refusal)
-    elif name == EventName.DETECTOR_MEASURED:
-        for fact in facts_of(event, at):
-            catalogue.add_fact(fact)
-
-
-def refusal_of(event: Mapping[str, Any], at: datetime) -> RefusalRow:
-    """Return the refusal that a `frame.refused` event tells."""
-    return RefusalRow(
-        run_id=event["run_id"],
-        at=at,
-        kind=FrameKind(event["kind"]),
-        codes=tuple(event["codes"]),
-        set_id=event.get("set_id"),
-        filter=event.get("filter"),
-        exposure_us=event.get("exposure_us"),
-        level_adu=event.get("level_adu"),
-        path=event.get("path"),
-        verdicts=tuple(event.get("verdicts", ())),
-    )
-
-
-def facts_of(event: Mapping[str, Any], at: datetime) -> list[FactRow]:
-    """Return the facts that a `detector.measured` event tells: its numbers, under its settings."""
-    settings = {name: event[name] for name in ("gain", "offset", "readout_mode", "binning") if name in event}
-    return [
-        FactRow(camera=str(event.get("camera", "")), name=name, value=float(event[name]), at=at, settings=settings)
-        for name in ("bias_adu", "saturation_adu", "step_adu", "k_adu_e", "read_noise_adu")
-        if isinstance(event.get(name), int | float)
-    ]

@@ -10,7 +10,7 @@ from calibration.plans.settings import Darkness
 from services.capture.failures import GroupFailed
 from services.errors import RunCode
 from services.events import EventName
-from services.storage.index import facts_of
+from services.storage.replay import facts_of
 from services.workflow.campaign import (
     State,
     camera_facts,

@@ -80,13 +80,33 @@ def test_a_file_changed_by_hand_is_read_again_and_its_mark_stays(layout: Layout,
     row = take(layout, 1)
     catalogue.add_frame(row)
     catalogue.set_flag(Flag.BAD, paths=[row.path])
-    with astropy_fits.open(layout.absolute(row.path), mode="update") as units:
+    with astropy_fits.open(layout.absolute(row.path), mode="update", checksum=True) as units:
         units[0].data[0, 0] ^= 1
         units[0].header["HISTORY"] = "edited " * 500
     assert adopt(catalogue, layout).adopted == 1
     (again,) = catalogue.frames()
     assert again.pixel_sha256 != row.pixel_sha256
     assert again.flag is Flag.BAD
+
+
+def damage(path: Path, kept: int) -> None:
+    """Cut a file, or overwrite the last of its pixels with zeros."""
+    whole = path.read_bytes()
+    path.write_bytes(whole[:kept] if kept < len(whole) else whole[:-2880] + bytes(2880))
+
+
+@pytest.mark.parametrize("kept", [0, 3000, 10**9], ids=["emptied", "truncated", "zeroed"])
+def test_a_damaged_frame_is_missing_instead_of_there(layout: Layout, catalogue: Catalogue, kept: int) -> None:
+    rows = [take(layout, number) for number in (1, 2)]
+    catalogue.add_frames(rows)
+    damage(layout.absolute(rows[1].path), kept)
+    for removed in (1, 0):  # nor does it come back
+        report = adopt(catalogue, layout)
+        assert (report.removed, [p.path for p in report.problems]) == (removed, [rows[1].path])
+        assert catalogue.frames() == rows[:1]
+        assert [s.count for s in catalogue.sets()] == [1]
+        assert index_folder(catalogue, layout.darks, layout=layout).indexed == 0
+        assert catalogue.frames() == rows[:1]
 
 
 def test_only_our_own_parts_are_deleted(layout: Layout, catalogue: Catalogue, tmp_path: Path) -> None:
