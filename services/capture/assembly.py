@@ -91,6 +91,7 @@ class Assembly:
             events=self.events,
             clock=site.clock,
             words=words_of(site.config, run_id=self.events.run_id, simulated=site.is_simulated),
+            interlock=site.interlock,
             storage=site.config.storage,
             wheel=site.wheel is not None,
         )

@@ -120,7 +120,7 @@ class Runner:
         reached = self._state.reach(request)
         request = _at_reached_temperature(request, reached)
         wanted = self._writer.held(request.set_id) + request.count
-        line = _Line(request, self._bad)
+        line = _Line(request, self._bad, self._writer)
         for _ in range(request.count):
             if line.must_end():
                 break
@@ -226,8 +226,9 @@ class Runner:
 class _Line:
     """The frames of one request between camera and result."""
 
-    def __init__(self, request: CaptureRequest, bad: BadFrames) -> None:
+    def __init__(self, request: CaptureRequest, bad: BadFrames, writer: Writer) -> None:
         self.tickets: list[Ticket] = []
+        self._writer = writer
         self._bad = bad
         self._stop_early = request.limits.stop_early
         self._seen = 0
@@ -244,7 +245,7 @@ class _Line:
             ticket = self.tickets[self._seen]
             if len(self.tickets) - self._seen <= ahead and not ticket.done():
                 break
-            self._see(ticket.result())
+            self._see(self._writer.result(ticket))
         return self._stop_early and self._refused
 
     def take_temperature_off(self) -> bool:
@@ -255,7 +256,7 @@ class _Line:
     def results(self) -> tuple[FrameResult, ...]:
         """Wait for all results."""
         for ticket in self.tickets[self._seen :]:
-            self._see(ticket.result())
+            self._see(self._writer.result(ticket))
         return tuple(ticket.result() for ticket in self.tickets)
 
     def _see(self, result: FrameResult) -> None:

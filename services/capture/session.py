@@ -6,9 +6,9 @@
         session.cool_to(-10.0)
         outcome = session.run(bias_plan(…))
 
-Ends in this order, whatever happened: what is queued is written, the exposure aborted, the lamp off, the cover closed,
-the cooler as found or warmed, the safety watch stopped, devices released. What fails on the way is told
-(`services.capture.leaving`) and never hides the first cause.
+Ends in this order, whatever happened: the exposure aborted, the lamp off, the cover closed, the cooler as found or
+warmed, what is queued written (meanwhile: a disk that hangs keeps no device waiting), the safety watch stopped, devices
+released. What fails on the way is told (`services.capture.leaving`) and never hides the first cause.
 """
 
 import threading
@@ -198,7 +198,6 @@ class Session:
         self._wait_for_leftovers()
         self._thermostat.note_found(self._camera.state())
         self.settings = self._camera.settings()
-        self._ends.callback(self._leave_devices)
         writer = self._assembly.writer()
         writer.start()
         self._at_end("writer", writer.close)
@@ -207,6 +206,7 @@ class Session:
             thermostat=self._thermostat,
             writer=writer,
             is_day=self._is_day,
+        self._ends.callback(self._leave_devices)
             until=self._until,
         )
 

@@ -1,12 +1,13 @@
 """The one thread that measures, judges, writes and catalogues frames while the camera takes the next one.
 
 Its queue holds two frames, so a slow disk slows the camera down instead of filling the memory. A failure to write ends
-the run: the ticket of the frame raises it, and every later one. Refused frames are kept for inspection, in bounds.
+the run: the ticket of the frame raises it, and every later one. Whoever waits for the disk hears a stop all the same.
+Refused frames are kept for inspection, in bounds.
 """
 
 import queue
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,12 +16,13 @@ import numpy as np
 import structlog
 
 from calibration.frames import Frame, FrameResult, Pixels, Purpose
-from drivers.clock import Clock
+from drivers.clock import Clock, Deadline, SystemClock
 from services.capture.acquisition import Taken, Words, to_frame, with_stats
 from services.capture.examination import Examined, Seen, examine
 from services.config.models import Storage
 from services.errors import RunCode, StorageError
 from services.events import EventName, Events
+from services.observatory import Interlock
 from services.storage.catalogue import Catalogue
 from services.storage.disk import Disk
 from services.storage.fits import write_frame
@@ -30,6 +32,10 @@ from services.storage.rows import FrameRow, RefusalRow
 log = structlog.get_logger(__name__)
 
 QUEUED = 2
+SLICE_S = 0.1
+"""Real seconds between two looks at the interlock while a disk is waited for."""
+CLOSE_S = 120.0
+"""Real seconds at most that the end of a run waits for the disk: one that hangs must not keep devices from theirs."""
 LOW_FACTOR = 2
 """`storage.low` is told from this multiple of the floor on."""
 
@@ -52,6 +58,8 @@ class Writer:
     Parameters
     ----------
     layout, catalogue, disk, events, clock, words
+    interlock : Interlock
+        A stop ends every wait for the disk.
     storage : Storage
         Floor of free space, and how many refused frames are kept.
     wheel : bool
@@ -67,6 +75,7 @@ class Writer:
         events: Events,
         clock: Clock,
         words: Words,
+        interlock: Interlock,
         storage: Storage,
         wheel: bool,
     ) -> None:
@@ -76,6 +85,7 @@ class Writer:
         self._events = events
         self._clock = clock
         self._words = words
+        self._interlock = interlock
         self._storage = storage
         self._wheel = wheel
         self._queue: queue.Queue[_Job | None] = queue.Queue(QUEUED)
@@ -91,7 +101,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, taken: Taken, *, first: bool, wanted: int) -> Ticket:
-        """Hand over an exposure; waits while two are queued.
+        """Hand over an exposure; waits while two are queued. Raises `RunStopped` when the run is to end meanwhile.
 
         Parameters
         ----------
@@ -103,8 +113,16 @@ class Writer:
         """
         ticket: Ticket = Future()
         submitted_s = self._clock.monotonic()
-        self._queue.put(_Job(taken=taken, first=first, wanted=wanted, ticket=ticket, submitted_s=submitted_s))
+        job = _Job(taken=taken, first=first, wanted=wanted, ticket=ticket, submitted_s=submitted_s)
+        while not self._put(job):
+            self._interlock.check()
         return ticket
+
+    def result(self, ticket: Ticket) -> FrameResult:
+        """Wait for the result of a frame; raises what went wrong with it, or `RunStopped` when the run is to end."""
+        while not wait((ticket,), SLICE_S).done:
+            self._interlock.check()
+        return ticket.result()
 
     def check(self) -> None:
         """Raise what made the writer fail, when it has: nothing more can be stored."""
@@ -121,10 +139,28 @@ class Writer:
         return self._numbers[set_id]
 
     def close(self) -> None:
-        """Write what is queued, then end the thread."""
+        """Write what is queued, then end the thread.
+
+        Raises
+        ------
+        StorageError
+            The disk hangs: `write_failed`.
+        """
+        deadline = Deadline(SystemClock(), CLOSE_S)
+        while self._thread.is_alive() and not self._put(None):
+            if deadline.over:
+                break
+        self._thread.join(deadline.left_s)
         if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+            detail = f"{self._queue.qsize()} frames are still not written after {CLOSE_S:.0f} s: the disk hangs"
+            raise StorageError(detail, code=RunCode.WRITE_FAILED)
+
+    def _put(self, job: _Job | None) -> bool:
+        try:
+            self._queue.put(job, timeout=SLICE_S)
+        except queue.Full:
+            return False
+        return True
 
     # --- on the thread ----------------------------------------------------------------------------------------------
 
