@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from calibration.combine import SMALL_N, Method
+from calibration.combine import Method
 from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import FrameKind
 from drivers.clock import Clock
@@ -23,7 +23,7 @@ from services.events import EventName, Events
 from services.masters.build import Bench, build
 from services.masters.darks import FlatDark
 from services.masters.groups import MasterGroup, as_dark, master_groups
-from services.masters.prepare import Refused, Surroundings, foreseen_darks, prepare
+from services.masters.prepare import Refused, Surroundings, foreseen_darks, foreseen_method, prepare
 from services.masters.settings import MasterOutcome, MasterSettings, Outcome
 from services.storage.catalogue import Catalogue
 from services.storage.disk import REAL_DISK, Disk, reported
@@ -179,15 +179,19 @@ class _Step:
     def _foreseen(self, group: MasterGroup) -> MasterRow | None:
         """Return the master that is there already, where the catalogue alone can tell: no frame is opened, or unpacked.
 
-        What rejects outliers among few frames depends on their noise, and levels of others' flats on their pixels.
+        What rejects outliers among few frames depends on whether their gain is known; the levels of others' flats are
+        known from their pixels only.
         """
-        if not group.own or len(group.rows) < SMALL_N:
-            return None
         darks = foreseen_darks(group, self._surroundings())
-        return None if darks is None else self._there(self._recipe(group, darks, self.bench.settings.method))
+        method = foreseen_method(group, self._surroundings())
+        return None if darks is None else self._there(self._recipe(group, darks, method))
 
     def _recipe(self, group: MasterGroup, darks: Sequence[FlatDark], method: Method) -> str:
-        """Return the recipe's hash: inputs, settings, what rejects, and the darks' own recipes."""
+        """Return the recipe's hash: inputs, settings, what rejects, and the darks' own recipes.
+
+        The numbers of the noise model are no part of it: the gain is measured anew in each night, and a master is not
+        to be built anew for that.
+        """
         parts = self.bench.settings.recipe_parts(group.product)
         parts["darks"] = sorted(f"{dark.how} {dark.master.recipe}" for dark in darks)
         parts["rejection"] = str(method)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.combine import NoiseModel, Recipe
+from calibration.combine import Method, NoiseModel, Recipe
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind
 from calibration.master_quality import pair_counts, pair_sigma
@@ -95,14 +95,21 @@ def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
 
 
 def foreseen_darks(group: MasterGroup, around: Surroundings) -> tuple[FlatDark, ...] | None:
-    """Return the distinct darks of a group of ours without opening a frame; None where a frame would be left out."""
+    """Return the distinct darks of a group without opening a frame; None where that cannot be told."""
     if group.product is not FrameKind.FLAT:
         return ()
-    levels = [row.level_adu for row in group.rows if row.level_adu is not None]
+    levels = [row.level_adu for row in group.rows if row.level_adu is not None and row.origin is Origin.OWN]
     if len(levels) < len(group.rows):
         return None
     found, reasons = _darks_of(group, levels, around)
     return None if reasons else _distinct(found)
+
+
+def foreseen_method(group: MasterGroup, around: Surroundings) -> Method:
+    """Return what will reject outliers, without opening a frame."""
+    gain = _gain_e_adu(group, around.catalogue)
+    known = None if gain is None else NoiseModel(read_noise_adu=1.0, gain_e_adu=gain)
+    return Recipe(method=around.settings.method, noise=known).method_for(len(group.rows))
 
 
 def _distinct(found: Mapping[int, FlatDark]) -> tuple[FlatDark, ...]:
@@ -249,9 +256,10 @@ def _noise_model(kind: FrameKind, pair_adu: float, level_adu: float, gain_e_adu:
 
 
 def _gain_e_adu(group: MasterGroup, catalogue: Catalogue) -> float | None:
-    """Return e-/ADU: measured by our own detector step at this gain, else what the header says."""
+    """Return e-/ADU: measured by our own detector step with these settings, else what the header says."""
     first = group.rows[0]
+    settings = {"gain": first.gain, "readout_mode": first.readout_mode, "binning": [first.bin_x, first.bin_y]}
     for fact in catalogue.facts(name="k_adu_e"):
-        if fact.camera in {"", first.camera} and fact.settings.get("gain", first.gain) == first.gain and fact.value > 0:
+        if fact.camera in {"", first.camera} and fact.holds_for(settings) and fact.value > 0:
             return 1.0 / fact.value
     return first.egain_e_adu if first.egain_e_adu and first.egain_e_adu > 0 else None

@@ -1,6 +1,7 @@
 """Masters and packed frames: the same pixels as before, and nothing is unpacked for a master that is there."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from calibration.frames import FrameKind
 from services.events import EventName
 from services.masters import Outcome
 from services.storage.archive import archive, due
+from services.storage.rows import Origin
 from tests.unit.test_masters_build import START, Root
 
 
@@ -62,6 +64,23 @@ def test_a_master_that_is_there_needs_no_packed_frame_to_be_read(root: Root) -> 
     root.heard.clear()
     assert {o.status for o in root.build()} == {Outcome.KEPT}
     assert EventName.WARNING_RAISED not in [event.name for event in root.heard]
+
+
+@pytest.mark.parametrize("origin", list(Origin))
+@pytest.mark.parametrize("egain", [None, 0.5])
+def test_a_small_master_or_one_of_others_darks_that_is_there_needs_none_either(
+    tmp_path: Path, origin: Origin, egain: float | None
+) -> None:
+    root = Root(tmp_path)
+    root.add(FrameKind.DARK, 1.0, 6, egain_e_adu=egain)
+    rows = root.catalogue.frames()
+    root.catalogue.remove_frames([row.path for row in rows])
+    root.catalogue.add_frames([replace(row, origin=origin) for row in rows])
+    root.build(num_darks=6)
+    for row in rows:
+        root.layout.absolute(row.path).write_bytes(b"no longer to be read")
+    assert [o.status for o in root.build(num_darks=6)] == [Outcome.KEPT]
+    root.catalogue.close()
 
 
 def test_other_settings_still_make_other_masters_of_packed_frames(root: Root) -> None:
