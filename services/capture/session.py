@@ -201,12 +201,12 @@ class Session:
         writer = self._assembly.writer()
         writer.start()
         self._at_end("writer", writer.close)
+        self._ends.callback(self._leave_devices)
         self._runner = self._assembly.runner(
             recovery=self._recovery,
             thermostat=self._thermostat,
             writer=writer,
             is_day=self._is_day,
-        self._ends.callback(self._leave_devices)
             until=self._until,
         )
 

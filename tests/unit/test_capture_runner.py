@@ -1,5 +1,6 @@
 """Plans on fake devices: what is stored, what is sent back, and how a run ends."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -12,10 +13,12 @@ from calibration.errors import FrameCode
 from calibration.frames import FrameKind, Limits, Purpose
 from drivers.base import CalibratorStatus, CoverStatus
 from drivers.errors import CameraBusy
+from services.capture import writer
 from services.capture.failures import GroupFailed, UntilReached
 from services.config.models import Config, Storage
 from services.errors import RunCode, RunStopped, StorageError
 from services.events import EventName
+from services.storage.disk import RealDisk, Stream
 from services.storage.failing import FullDisk
 from services.storage.fits import read_frame, read_header
 from tests.fake_site import DARK, FLAT, Site, site_at
@@ -143,6 +146,67 @@ def test_ctrl_c_ends_at_once_and_leaves_everything_dark_and_quiet(site: Site) ->
     assert site.panel.cover is CoverStatus.CLOSED
     assert not site.camera.connected
     assert len(site.catalogue.frames()) == 2
+
+
+class HungDisk(RealDisk):
+    """A disk on which no file can be made until it answers again."""
+
+    def __init__(self) -> None:
+        self.asked, self.answers = threading.Event(), threading.Event()
+
+    def create(self, path: Path) -> Stream:
+        self.asked.set()
+        self.answers.wait(20)
+        return super().create(path)
+
+
+def interrupted_when_asked(site: Site, disk: HungDisk) -> threading.Thread:
+    def interrupt() -> None:
+        disk.asked.wait(20)
+        site.interlock.wake.set()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    return thread
+
+
+def test_ctrl_c_while_the_disk_is_waited_for_leaves_everything_dark_before_it_answers(tmp_path: Path) -> None:
+    disk = HungDisk()
+    site = Site(tmp_path, disk=disk)
+    lit: list[bool] = []
+    off = site.panel.calibrator_off
+
+    def switch_off(wake: threading.Event | None = None) -> None:
+        off(wake)
+        if disk.asked.is_set():
+            lit.append(disk.answers.is_set())
+            disk.answers.set()
+
+    site.panel.calibrator_off = switch_off  # type: ignore[method-assign]
+    thread = interrupted_when_asked(site, disk)
+    with pytest.raises(RunStopped) as caught:
+        site.take(replace(FLAT, count=10))
+    thread.join()
+    assert caught.value.code is RunCode.INTERRUPTED
+    assert lit[0] is False, "the lamp shone until the disk answered"
+    assert len(site.catalogue.frames()) == len(list(tmp_path.rglob("flat_*.fits"))) > 0, "what was queued is written"
+    site.close()
+
+
+def test_a_disk_that_hangs_for_ever_does_not_keep_the_run_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "CLOSE_S", 0.3)
+    disk = HungDisk()
+    site = Site(tmp_path, disk=disk)
+    thread = interrupted_when_asked(site, disk)
+    with pytest.raises(RunStopped):
+        site.take(replace(FLAT, count=10))
+    thread.join()
+    assert site.panel.calibrator is CalibratorStatus.OFF
+    assert not site.camera.connected
+    disk.answers.set()
+    assert EventName.WARNING_RAISED in site.names()
 
 
 def test_until_stops_at_a_frames_edge_and_keeps_what_was_taken(site: Site) -> None:
