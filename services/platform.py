@@ -162,7 +162,10 @@ def raise_open_file_limit(wanted: int = 4096) -> int:
 
 
 def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
-    """Let SIGINT and SIGTERM (Windows: Ctrl-C, Ctrl-Break) set `wake`; return a function that restores what was there.
+    """Let SIGINT, SIGTERM and SIGHUP (Windows: Ctrl-C, Ctrl-Break) set `wake`; return a function that undoes it.
+
+    SIGHUP comes when the terminal goes, as when an ssh connection drops. One that is ignored (`nohup`) stays ignored:
+    such a run is meant to go on.
 
     After a second signal the handling that was there before is back, so that a third one ends a program that hangs;
     two in a row, as impatient users send them, still leave panel and cover as they should be. Only the main thread can
@@ -170,8 +173,9 @@ def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
-    names = ("SIGINT", "SIGTERM", "SIGBREAK")
+    names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    numbers = [n for n in numbers if n != getattr(signal, "SIGHUP", None) or signal.getsignal(n) != signal.SIG_IGN]
     before = {number: signal.getsignal(number) for number in numbers}
 
     def restore() -> None:

@@ -145,6 +145,32 @@ def test_the_first_signal_wakes_and_the_second_ends(capfd: pytest.CaptureFixture
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@posix_only
+def test_a_dropped_ssh_connection_ends_the_run_as_ctrl_c_does() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    wake = threading.Event()
+    restore = platform.install_signal_handlers(wake)
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert wake.wait(5)
+    finally:
+        restore()
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+@posix_only
+def test_a_run_under_nohup_goes_on_without_its_terminal() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    wake = threading.Event()
+    restore = platform.install_signal_handlers(wake)
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not wake.is_set()
+    finally:
+        restore()
+        assert signal.signal(signal.SIGHUP, before) == signal.SIG_IGN
+
+
 def test_other_threads_install_no_handlers() -> None:
     before = signal.getsignal(signal.SIGINT)
     with ThreadPoolExecutor(1) as pool:
