@@ -13,6 +13,7 @@ import structlog
 from drivers.base import CalibratorStatus, Camera, CoverCalibrator, CoverStatus
 from drivers.errors import DeviceLost, DriverError
 from services.capture.panel import make_dark
+from services.capture.recovery import quietly
 from services.errors import RunCode, StorageError
 from services.events import EventName, Events
 
@@ -62,9 +63,18 @@ class Leaving:
             log.exception("ending.step_failed", step=what)
             self._tell(RunCode.ENDING_FAILED, f"{what}: {error}")
 
-    def devices(self, steps: tuple[Step, ...]) -> None:
-        """Leave devices; those that were away are asked once more when all others are done: a server may be back."""
+    def devices(self, steps: tuple[Step, ...], wait: Callable[[], object] = lambda: None) -> None:
+        """Leave devices; those that were away are asked once more when all others are done.
+
+        Parameters
+        ----------
+        steps : tuple of Step
+        wait : callable
+            Waits before that for the camera, whose server may be that of all.
+        """
         failed = [(step, error) for step in steps if (error := _attempt(step)) is not None]
+        if any(isinstance(error, DeviceLost) for _, error in failed):
+            quietly("waiting for the camera", wait)
         for step, error in failed:
             again = _attempt(step) if isinstance(error, DeviceLost) else error
             if again is not None:

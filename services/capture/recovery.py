@@ -4,6 +4,7 @@ Only the camera climbs this ladder; a wheel or panel that fails costs its group.
 itself: it brings the camera back, and the runner decides what is asked again.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -22,6 +23,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 GIVE_UP_S = 900.0
+STOPPED_S = 60.0
+"""How long the end of a run that was stopped waits for a camera, to leave its cooler well."""
 FAILED_EXPOSURES = 2
 """A frame is tried again this often."""
 
@@ -66,10 +69,19 @@ class Recovery:
         self._interlock = interlock
         self._listeners: list[Callable[[], None]] = []
         self._gone = False
+        self._ending = False
+        self._hurry: threading.Event | None = None
 
     def on_restored(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the camera is back: what it was told may be forgotten."""
         self._listeners.append(listener)
+
+    def end(self, hurry: threading.Event | None) -> None:
+        """Wait from now on whatever stopped the run, but for `hurry`: a cooler may be on.
+
+        A run that came to its end waits as long as ever, one that was stopped for a minute.
+        """
+        self._ending, self._hurry = True, hurry
 
     def call(self, ask: Callable[[], T]) -> T:
         """Call something that may be repeated without harm; on a loss restore the camera and call again.
@@ -97,7 +109,7 @@ class Recovery:
         WrongDevice, CameraBusy
             When another one did, or another program has it.
         """
-        self._interlock.check()
+        self._check()
         self._events.emit(EventName.DEVICE_LOST, device="camera", code=error.code.value, detail=str(error))
         log.warning("device.lost", device="camera", code=error.code.value, detail=str(error))
         quietly("abort", self._camera.abort)
@@ -109,7 +121,10 @@ class Recovery:
         log.info("device.restored", device="camera")
 
     def _connect(self, error: DriverError) -> None:
-        deadline = Deadline(self._clock, GIVE_UP_S, real_s=5.0)
+        stopped = self._ending and self._interlock.code is not None
+        patience_s = STOPPED_S if stopped else GIVE_UP_S
+        deadline = Deadline(self._clock, patience_s, real_s=5.0)
+        wake = self._hurry if self._ending else self._interlock.wake
         last: DriverError = error
         for delay_s in back_off_s():
             try:
@@ -122,11 +137,16 @@ class Recovery:
                 return
             if deadline.over:
                 break
-            if self._clock.sleep(delay_s, self._interlock.wake):
-                self._interlock.check()
+            if self._clock.sleep(delay_s, wake):
+                self._check()
+                break
         self._gone = True
-        detail = f"did not come back within {GIVE_UP_S / 60:.0f} min: {last.detail}"
+        detail = f"did not come back within {patience_s / 60:.0f} min: {last.detail}"
         raise GivenUp(device=last.device, detail=detail, number=last.number) from last
+
+    def _check(self) -> None:
+        if not self._ending:
+            self._interlock.check()
 
 
 class BadFrames:

@@ -83,6 +83,8 @@ class SafetyWatch:
         self._fresh = self._deadline()
         self._said_safe = False
         self._secured = False
+        self._camera = threading.Lock()
+        self._spared = False
         self._grace: Deadline | None = None
         self._teller = Teller("nightcal-safety-tells")
         self._thread = threading.Thread(target=self._watch, name="nightcal-safety", daemon=True)
@@ -95,6 +97,14 @@ class SafetyWatch:
             self._interlock.check()
         if self._interlock.unsafe:
             self._interlock.check_edge()
+
+    def spare_camera(self) -> None:
+        """From now on nothing is exposed any more: the camera's sockets are left open, whatever is read.
+
+        What ends a session needs them, warming up for a quarter of an hour; lamp and cover are made dark as before.
+        """
+        with self._camera:
+            self._spared = True
 
     def stop(self) -> None:
         """End the thread and its connections. Lamp and cover are waited for; a monitor without an answer is not."""
@@ -174,12 +184,15 @@ class SafetyWatch:
 
     def _secure(self) -> None:
         self._interlock.stop_now()
-        self._stop_camera()
         abort = threading.Thread(target=self._abort, name="nightcal-abort", daemon=True)
-        abort.start()
+        with self._camera:
+            if not self._spared:
+                self._stop_camera()
+                abort.start()
         if self._panel is not None:
             self._make_dark(self._panel)
-        abort.join()
+        if abort.ident is not None:
+            abort.join()
 
     def _abort(self) -> None:
         """Abort the exposure and tell what came of it."""

@@ -28,6 +28,7 @@ from services.capture.assembly import Assembly, Store
 from services.capture.cooling import Cooled
 from services.capture.leaving import Leaving, Step, cooler_left, darken, exposure_left, light_left
 from services.capture.runner import Plan, Runner, quantised_us
+from services.capture.safety import SafetyWatch
 from services.config.models import CoolingPolicy
 from services.events import EventName, Events
 from services.observatory import Observatory
@@ -112,6 +113,7 @@ class Session:
         self._recovery = self._assembly.recovery()
         self._thermostat = self._assembly.thermostat(self._recovery, skip=skip_cooling)
         self._runner: Runner | None = None
+        self._watch: SafetyWatch | None = None
 
     # --- use --------------------------------------------------------------------------------------------------------
 
@@ -187,6 +189,9 @@ class Session:
 
     def _end(self, error: BaseException | None) -> None:
         self._shared = isinstance(error, CameraBusy)
+        if self._watch is not None:
+            self._watch.spare_camera()
+        self._recovery.end(self._hurry)
         self._ends.close()
 
     def _begin(self) -> None:
@@ -268,7 +273,7 @@ class Session:
         self._tell_connected("flat panel", panel.info.name, panel.info.unique_id)
 
     def _start_safety(self) -> None:
-        watch = self._assembly.safety_watch()
+        self._watch = watch = self._assembly.safety_watch()
         if watch is not None:
             self._at_end("safety watch", watch.stop)
             watch.start()
@@ -310,7 +315,7 @@ class Session:
             as_found = self._thermostat.found_on
             look = partial(cooler_left, camera, as_found=as_found)
             steps.append(Step(name="cooler", act=lambda: self._thermostat.end(self._hurry), look=look))
-        self._leaving.devices(tuple(steps))
+        self._leaving.devices(tuple(steps), wait=lambda: None if self._shared else self._recovery.call(camera.state))
 
     def _end_exposure(self) -> None:
         """Abort what still runs; the safety watch may have closed the sockets, so connect once more for it."""

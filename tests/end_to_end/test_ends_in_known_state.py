@@ -216,6 +216,50 @@ def test_signal_within_an_exposure(tmp_path: Path, number: signal.Signals) -> No
         assert_left_well(night)
 
 
+@pytest.mark.parametrize("on_unsafe", ["finish_frame", "abort"])
+def test_unsafe_with_warming_up_is_warmed_up_to_its_end(tmp_path: Path, on_unsafe: str) -> None:
+    with served_night(tmp_path) as night:
+        ended = night.run(
+            steps=(Step.DARKS,),
+            hear=when(EventName.FRAME_STORED, lambda: night.break_now(fault(FaultKind.UNSAFE))),
+            cooling={"target_temperature": 0.0, "warmup_at_end": True},
+            safety_monitor={"on_unsafe": on_unsafe},
+        )
+        assert_left_well(night, set_point_c=15.0)
+    assert (ended.exit_code, ended.result.code) == (4, "unsafe")
+    assert not ended.said("warning.raised", code="left_unsafe")
+    assert ended.said("cooling.changed", target_c=15.0)[-1]["ccd_temp_c"] > 12
+
+
+def test_unsafe_while_warming_up_does_not_keep_the_cooler_on(tmp_path: Path) -> None:
+    with served_night(tmp_path) as night:
+        ended = night.run(
+            steps=(Step.DARKS,),
+            hear=when(EventName.COOLING_CHANGED, lambda: night.break_now(fault(FaultKind.UNSAFE)), target_c=15.0),
+            cooling={"target_temperature": 0.0, "warmup_at_end": True},
+        )
+        assert_left_well(night, set_point_c=15.0)
+    assert ended.said("cooling.changed", target_c=15.0)[-1]["ccd_temp_c"] > 12
+
+
+def test_server_that_is_away_for_ten_minutes_at_the_end_is_waited_for(tmp_path: Path) -> None:
+    with served_night(tmp_path, safety=None) as night:
+        night.run(steps=(), **COOLED)
+
+        def go_away() -> None:
+            night.break_now(fault(FaultKind.DROP, at_s=night.observatory.world.t_s(), for_s=600.0))
+
+        ended = night.run(
+            steps=(Step.FLATS,),
+            hear=when(EventName.STEP_FINISHED, go_away, step="flats"),
+            flat_capture={"filters": ["L"]},
+            **COOLED,
+        )
+        assert_left_well(night)
+    assert ended.exit_code == 0
+    assert ended.said("device.restored")
+
+
 def test_unsafe_with_the_cover_open(tmp_path: Path) -> None:
     bad = fault(FaultKind.UNSAFE, after_exposures=12)
     with served_night(tmp_path, bad, panel={"on_cover": False}) as night:

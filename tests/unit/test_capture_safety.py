@@ -168,6 +168,17 @@ def test_cover_and_lamp_are_both_told_before_either_is_waited_for() -> None:
     assert rig.dark
 
 
+def test_what_ends_a_session_keeps_its_camera_when_it_gets_unsafe() -> None:
+    rig = Rig(on_unsafe="finish_frame")
+    rig.monitor.safe = False
+    rig.watch.look()
+    rig.watch.spare_camera()  # the frame was finished, and the sensor is warmed up
+    rig.clock.advance(121.0)
+    rig.watch.look()
+    assert rig.dark
+    assert (rig.camera_stopped, rig.aborts) == (0, 0)
+
+
 def test_a_panel_that_cannot_be_made_dark_is_told() -> None:
     rig = Rig()
 
