@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -226,13 +227,42 @@ def host_name() -> str:
 def machine_folder() -> Path:
     """Return a folder that all programs of this machine's users share, made when it is missing (device locks).
 
-    Not sticky on purpose: Linux refuses to open another user's lock file for writing in a sticky folder.
+    The folder for temporary files is asked last: each user of Windows and macOS, and each service with a private one,
+    has its own, in which nobody would meet another user's run. Not sticky on purpose: Linux refuses to open another
+    user's lock file for writing in a sticky folder.
+
+    Raises
+    ------
+    OSError
+        No folder can be written.
     """
+    for parent in _machine_folders():
+        folder = parent / "nightcal-locks"
+        if parent.is_dir() and _shared(folder):
+            return folder
     folder = Path(tempfile.gettempdir()) / "nightcal-locks"
     folder.mkdir(exist_ok=True)
-    with suppress(OSError):
-        folder.chmod(0o777)  # another user of this machine drives the same camera
     return folder
+
+
+def _machine_folders() -> tuple[Path, ...]:
+    """Return the folders in which any user of the machine may make something that all others see."""
+    if sys.platform == "win32":
+        return (Path(os.environ.get("PROGRAMDATA") or "C:/ProgramData"),)
+    return tuple(Path(name) for name in ("/run/lock", "/var/lock", "/tmp"))  # noqa: S108 - another user's folder serves
+
+
+def _shared(folder: Path) -> bool:
+    """Make a folder that every user of the machine may write to; return whether this one may."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return folder.is_dir() and os.access(folder, os.W_OK)
+    except OSError:
+        return False
+    with suppress(OSError):
+        _open_to_all(folder)
+    return True
 
 
 def prepare_numba_cache(folder: Path | None = None) -> None:
@@ -270,6 +300,9 @@ def _user_cache() -> Path:
 
 if sys.platform != "win32":
 
+    def _open_to_all(folder: Path) -> None:
+        folder.chmod(0o777)
+
     def _read_some(handle: int, view: memoryview, offset: int) -> int:
         return os.preadv(handle, [view], offset)
 
@@ -277,6 +310,11 @@ if sys.platform != "win32":
         return os.pwrite(handle, view, offset)
 
 else:
+
+    def _open_to_all(folder: Path) -> None:
+        """Let the group of all users (S-1-5-32-545 in every language) change what anybody makes in a folder."""
+        grant = ("icacls", str(folder), "/grant", "*S-1-5-32-545:(OI)(CI)M")
+        subprocess.run(grant, check=False, capture_output=True)  # noqa: S603 - our own words
 
     def _read_some(handle: int, view: memoryview, offset: int) -> int:
         return seek_read(handle, view, offset)

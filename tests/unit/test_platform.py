@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -121,6 +122,32 @@ def test_small_calls_do_no_harm(tmp_path: Path) -> None:
     assert platform.host_name()
     assert platform.machine_folder().is_dir()
     assert isinstance(platform.is_terminal(), bool)
+
+
+def test_users_and_services_with_temporary_folders_of_their_own_meet_at_one_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    for user in ("one", "other"):
+        (tmp_path / user).mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / user))
+        found.add(platform.machine_folder())
+    assert len(found) == 1
+    (folder,) = found
+    assert folder.is_dir()
+    assert os.access(folder, os.W_OK)
+    if not platform.WINDOWS:
+        assert folder.stat().st_mode & 0o777 == 0o777
+
+
+def test_where_nothing_of_the_machine_can_be_written_the_temporary_folder_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nightcal-locks").touch()  # no folder can be made there
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(platform, "_machine_folders", lambda: (tmp_path / "missing", tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    assert platform.machine_folder() == tmp_path / "temporary" / "nightcal-locks"
 
 
 def test_a_missing_folder_cannot_be_made_durable(tmp_path: Path) -> None:
