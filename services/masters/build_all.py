@@ -28,7 +28,7 @@ from services.masters.settings import MasterOutcome, MasterSettings, Outcome
 from services.storage.catalogue import Catalogue
 from services.storage.disk import REAL_DISK, Disk, reported
 from services.storage.layout import Layout
-from services.storage.rows import USABLE, MasterRow, MasterStatus
+from services.storage.rows import USABLE, Flag, MasterRow, MasterStatus
 from services.storage.sidecar import write_sidecar
 
 _FATAL = {RunCode.DISK_FULL, RunCode.WRITE_FAILED}
@@ -155,6 +155,9 @@ class _Step:
         if there is not None:
             return _outcome(prepared.group, Outcome.KEPT, path=self.bench.layout.absolute(there.path))
         status = self._status(prepared.group)
+        better = self._more_complete(prepared.group) if status is MasterStatus.PARTIAL else None
+        if better is not None:
+            return _outcome(prepared.group, Outcome.KEPT, path=self.bench.layout.absolute(better.path))
         row = build(prepared, recipe=recipe, status=status, built_at=self.clock.now(), bench=self.bench)
         self.catalogue.add_master(row)
         self._supersede(row)
@@ -206,6 +209,20 @@ class _Step:
         usable = [row for row in rows if row.status in USABLE and self.bench.layout.absolute(row.path).is_file()]
         bad = [row for row in rows if row.status is MasterStatus.BAD]
         return next(iter(usable + bad), None)
+
+    def _more_complete(self, group: MasterGroup) -> MasterRow | None:
+        """Return a complete master of these frames and others: frames that were lost since do not make it worse.
+
+        Frames that were marked bad do.
+        """
+        inputs = {row.pixel_sha256 for row in group.rows}
+        bad = {row.pixel_sha256 for row in self.catalogue.frames(flag=Flag.BAD)}
+        for row in self.catalogue.masters(kind=group.product):
+            more = row.key == group.key and inputs < set(row.inputs) and not bad & set(row.inputs)
+            complete = row.status in USABLE and row.status is not MasterStatus.PARTIAL
+            if more and complete and self.bench.layout.absolute(row.path).is_file():
+                return row
+        return None
 
     def _status(self, group: MasterGroup) -> MasterStatus:
         """Return `partial` for a set of ours that is not complete; a foreign set is what it is."""

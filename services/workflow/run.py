@@ -5,7 +5,7 @@ The command line calls it in the main thread, a daemon in its worker; everything
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,8 @@ def run(
         place = Place(layout=layout, catalogue=catalogue, events=events, disk=disk)
         for problem in adopted.problems:
             events.emit(EventName.WARNING_RAISED, code=RunCode.READ_FAILED, detail=f"{problem.path}: {problem.reason}")
-        return _Run(loaded, options, place, clock, wake or threading.Event(), ending).go(observatory)
+        told = [problem.path for problem in adopted.problems]
+        return _Run(loaded, options, place, clock, wake or threading.Event(), ending, told).go(observatory)
 
 
 @dataclass(slots=True)
@@ -147,6 +148,7 @@ class _Run:
         clock: Clock,
         wake: threading.Event,
         ending: Ending,
+        told: Collection[str] = (),
     ) -> None:
         self._loaded = loaded
         self._options = options
@@ -154,6 +156,7 @@ class _Run:
         self._clock = clock
         self._wake = wake
         self._ending = ending
+        self._told = told
         self._tally = Tally()
         self._built: tuple[str, ...] = ()
 
@@ -208,6 +211,7 @@ class _Run:
             wake=self._wake,
             built=self._built,
             concerned=None if alone else self._tally.met,
+            told=self._told,
         )
 
     def _finish(self) -> RunResult:

@@ -25,7 +25,7 @@ from services.storage.catalogue import Catalogue
 from services.storage.failing import FullDisk
 from services.storage.fits import read_pixels, write_frame
 from services.storage.layout import Layout
-from services.storage.rows import FrameRow, MasterStatus, Origin
+from services.storage.rows import Flag, FrameRow, MasterStatus, Origin
 
 SHAPE = (48, 64)
 START = datetime(2026, 1, 1, 20, 0, tzinfo=UTC)
@@ -339,6 +339,16 @@ def test_truncated_frame_is_left_out_with_a_warning(root: Root) -> None:
     assert paths[3].name in warnings[0]["detail"]
 
 
+def test_complete_master_is_not_replaced_by_one_of_fewer_frames_when_a_frame_is_lost(root: Root) -> None:
+    paths = root.add(FrameKind.DARK, 1.0, 12)
+    before = root.build()[0]
+    root.catalogue.remove_frames([root.layout.relative(paths[3])])
+    after = root.build()[0]
+    assert (after.status, after.path) == (Outcome.KEPT, before.path)
+    root.catalogue.set_flag(Flag.BAD, paths=[root.layout.relative(paths[4])])  # was combined, and should not have been
+    assert root.build()[0].status is Outcome.PARTIAL
+
+
 def test_one_failing_group_does_not_stop_the_others(root: Root) -> None:
     root.add(FrameKind.BIAS, 0.001, 2)
     root.add(FrameKind.DARK, 1.0, 12)
@@ -403,6 +413,15 @@ def test_planes_are_not_kept_when_they_are_not_wanted(full: Root) -> None:
 
 def test_masters_that_are_not_wanted_are_not_made(full: Root) -> None:
     assert {o.kind for o in full.build(darks=False, flats=False)} == {FrameKind.BIAS}
+
+
+def test_minmax_of_too_few_frames_for_a_spread_says_so(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 4)
+    assert root.build(num_darks=4, method=Method.MINMAX)[0].status is Outcome.BUILT
+    (warned,) = [e for e in root.heard if e.name is EventName.WARNING_RAISED]
+    assert warned.data["detail"] == (
+        "minmax leaves 2 of 4 samples of each pixel: their spread tells little; 5 frames would do"
+    )
 
 
 def test_a_master_marked_bad_is_not_built_again_from_the_same_frames(root: Root) -> None:

@@ -1,0 +1,60 @@
+"""What becomes of files that were cut, overwritten or copied between two runs: never used, told once, put right."""
+
+import pytest
+from astropy.io import fits
+
+from services.config import load
+from services.workflow.options import RunOptions, Step
+from services.workflow.run import run
+
+ONE_FLAT = {"flat_capture": {"num_flats": 6, "filters": ["L"]}}
+
+
+class Heard:
+    """Runs a night in this process and keeps what it warned of."""
+
+    def __init__(self, night):
+        self.night = night
+        self.warnings = []
+        night.write(ONE_FLAT)
+
+    def run(self, *steps):
+        self.warnings.clear()
+        options = RunOptions(steps=steps or tuple(Step), listeners=(self._hear,))
+        return run(load(self.night.config), options)
+
+    def _hear(self, event):
+        if event.name == "warning.raised":
+            self.warnings.append(dict(event.data))
+
+    def of(self, path):
+        return [w["code"] for w in self.warnings if path.name in w["detail"]]
+
+    def masters(self, kind):
+        found = (fits.getheader(p) for p in (self.night.root / "master_frames").glob("master_*.fits"))
+        return sorted(h["NCOMBINE"] for h in found if h["IMAGETYP"] == f"MASTER {kind}")
+
+
+@pytest.fixture
+def heard(night):
+    return Heard(night)
+
+
+@pytest.mark.parametrize("kept", [0, 20000])
+def test_flat_that_was_cut_is_taken_again_instead_of_missing_in_its_master_for_ever(heard, kept):
+    assert heard.run().exit_code == 0
+    cut = heard.night.frames("flat_*")[0]
+    cut.write_bytes(cut.read_bytes()[:kept])
+    again = heard.run()
+    assert (again.exit_code, heard.of(cut)) == (0, ["read_failed"])
+    assert "1 frames taken" in again.detail or "1 frame taken" in again.detail
+    assert set(heard.masters("FLAT")) == {6}
+
+
+def test_masters_step_alone_keeps_the_complete_master_when_a_frame_was_cut(heard):
+    assert heard.run().exit_code == 0
+    cut = heard.night.frames("bias_*")[0]
+    cut.write_bytes(b"")
+    assert heard.run(Step.MASTERS).exit_code == 0
+    assert heard.of(cut) == ["read_failed"]
+    assert heard.masters("BIAS") == [6]
