@@ -25,7 +25,7 @@ from services.storage.catalogue import Catalogue, CatalogueDamaged
 from services.storage.disk import REAL_DISK, Disk, reported
 from services.storage.fits import FITS_SUFFIXES, Unreadable, pixel_hash, read_cards, read_header, read_pixels
 from services.storage.integrity import check_sum
-from services.storage.layout import Layout, free_path
+from services.storage.layout import Layout, free_path, is_own_part
 from services.storage.replay import replay
 from services.storage.rows import Flag, FrameRow, Origin, key_to_dict
 from services.storage.sidecar import read_sidecar
@@ -234,7 +234,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _delete_parts(layout: Layout, disk: Disk) -> int:
     ours = (layout.darks, layout.flats, layout.masters, layout.refused, layout.reports)
-    parts = {part for folder in ours for part in folder.rglob(".*.part")}
+    parts = {part for folder in ours for part in folder.rglob(".*.part") if is_own_part(part)}
     for part in parts:
         with reported(part):
             disk.remove(part)

@@ -14,6 +14,10 @@ from calibration.frames import FrameHeader, FrameKind
 _UNSAFE = re.compile(r"[^A-Za-z0-9.+-]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _LONGEST = 32
+_FRAME = r"(bias|dark|flat)_[0-9]{8}_[0-9]{6}_[0-9]{3}[0-9_]*\.fits(\.fz)?"
+_MASTER = r"master_(bias|dark|flat)_.*\.(fits(\.fz)?|json)"
+_REPORT = r"[A-Za-z0-9.+-]+_[0-9]{8}T[0-9]{6}.*\.(json|html)"
+_OWN_PART = re.compile(rf"\.({_FRAME}|{_MASTER}|{_REPORT})\.part")
 
 Taken = Callable[[Path], bool]
 """Says whether a name is in use: on disk, or promised to a frame that waits to be written."""
@@ -217,6 +221,14 @@ def free_path(path: Path, taken: Taken = Path.exists) -> Path:
 def part_path(path: Path) -> Path:
     """Return the hidden name under which a file grows until it is whole."""
     return path.with_name(f".{path.name}.part")
+
+
+def is_own_part(path: Path) -> bool:
+    """Return whether a file is named as one of ours that was still growing: a frame, a master, a report.
+
+    The folders are the user's: what other programs let grow in them is theirs.
+    """
+    return _OWN_PART.fullmatch(path.name) is not None
 
 
 def _frame_stem(header: FrameHeader, at: datetime) -> str:

@@ -115,6 +115,7 @@ def test_only_our_own_parts_are_deleted(layout: Layout, catalogue: Catalogue, tm
     ours = folder / ".dark_20260101_180002_002.fits.part"
     ours.write_bytes(b"half")
     foreign = [folder / "notes.part", folder / "x.fits.part", tmp_path / ".download.part", folder / ".hidden"]
+    foreign += [folder / name for name in (".film.mkv.part", ".M31.fits.part", ".dark.fits.part", ".notes.json.part")]
     for path in foreign:
         path.write_bytes(b"not ours")
     assert adopt(catalogue, layout).parts_deleted == 1

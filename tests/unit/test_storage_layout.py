@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.frames import FrameHeader, FrameKind
-from services.storage.layout import Layout, MasterName, free_path, part_path, sanitise, seconds_text
+from services.storage.layout import Layout, MasterName, free_path, is_own_part, part_path, sanitise, seconds_text
 
 AT = datetime(2025, 7, 29, 14, 30, 22, tzinfo=UTC)
 
@@ -39,6 +39,7 @@ def test_frames_are_called_as_in_the_guide(
 ) -> None:
     layout = Layout(tmp_path)
     path = layout.frame_path(header(**known), wheel=wheel)
+    assert is_own_part(part_path(path))
     assert layout.relative(path) == expected
     assert layout.absolute(expected) == path
 
@@ -89,6 +90,8 @@ def test_masters_are_called_as_in_the_guide(tmp_path: Path, known: dict[str, obj
     assert path == tmp_path / "master_frames" / f"{expected}.fits"
     assert layout.planes_path(path) == tmp_path / "master_frames" / "planes" / f"{expected}.fits"
     assert layout.sidecar_path(path) == tmp_path / "master_frames" / f"{expected}.json"
+    assert is_own_part(part_path(path))
+    assert is_own_part(part_path(layout.sidecar_path(path)))
 
 
 def test_a_master_does_not_take_the_name_of_planes_that_are_there(tmp_path: Path) -> None:
@@ -157,4 +160,5 @@ def test_reports_logs_and_journals(tmp_path: Path) -> None:
     assert layout.events("r/1") == tmp_path / ".nightcal" / "events" / "r-1.jsonl"
     assert layout.refused_path(header(night="2025-07-29")).parent == tmp_path / "refused" / "2025-07-29"
     assert part_path(page).name == ".2025-07-29_20250729T143022_ab1c.json.part"
+    assert all(is_own_part(part_path(path)) for path in layout.report_paths("unknown", "20250729T143022-ab1c"))
     assert free_path(page, free) == page
