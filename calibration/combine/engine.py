@@ -178,5 +178,6 @@ def _params(recipe: Recipe, n: int) -> tiles.Params:
 
 
 def min_count(recipe: Recipe, n: int) -> int:
-    """Return how many samples a pixel must keep not to be marked LOW_COUNT."""
-    return max(1, int(np.ceil(recipe.min_fraction * n)))
+    """Return how many samples a pixel must keep not to be marked LOW_COUNT: a fraction of what the method can keep."""
+    most = n - 2 if recipe.method is Method.MINMAX and n > 2 else n
+    return max(1, int(np.ceil(recipe.min_fraction * most)))

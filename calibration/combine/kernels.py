@@ -336,7 +336,7 @@ def _reduce(lanes: Any, p: Any, row: int, x0: int, width: int, work: Any, planes
     centre, s, q, _, _, _, rest = work
     for j in range(width):
         m = good[j]
-        if m < n or n == 1 or p.method == tiles.WINSORIZED:
+        if m < n or n == 1 or (n == 3 and p.method == tiles.MINMAX) or p.method == tiles.WINSORIZED:
             mean, deviation, lo, hi = _column(tile[j::W], m, p)
         elif rest[j]:
             lo, hi, total, squares = _clip(tile[j::W], n, p, centre[j], s[j], q[j])

@@ -80,7 +80,7 @@ class Recipe:
     saturation_adu : float, optional
         Raw samples at or above it are saturated; None knows no saturation.
     min_fraction : float
-        Pixels that keep less than this fraction of the frames are marked LOW_COUNT.
+        Pixels that keep less than this fraction of the samples (`minmax`: of those it can keep) are marked LOW_COUNT.
     """
 
     method: Method = Method.SIGMA_CLIP

@@ -90,7 +90,7 @@ _NOISE_MODEL = (
 """Clipping by the noise model serves below 10 frames only."""
 
 _MINMAX = (
-    1.0000,
+    0.6698,
     1.4085,
     1.3765,
     1.3459,
@@ -108,28 +108,42 @@ _MINMAX = (
     1.0314,
     1.0154,
 )
-"""Of `COUNTS`; with 3 frames a single sample is left and there is no s."""
+"""Of `COUNTS`; with 3 frames the median is left, and s is the noise that its level should have."""
+
+_MEDIAN_ODD = {3: 1.1602, 5: 1.1976, 7: 1.2137, 9: 1.2227, 11: 1.2283, 15: 1.2351, 21: 1.2403, 31: 1.2446, 61: 1.2489}
+_MEDIAN_EVEN = {4: 1.0922, 6: 1.1351, 8: 1.1599, 10: 1.1761, 12: 1.1875, 16: 1.2025, 20: 1.2119, 30: 1.2250, 60: 1.2388}
+"""√(n Var(median)) of Gaussian samples, integrated from their order statistics; √(π/2) for n without end.
+
+The mean of the two in the middle of an even number is more precise than the one of an odd number.
+"""
 
 _TABLES = {
     "sigma_clip": _SIGMA_CLIP,
     "mad": _MAD,
     "winsorized": _WINSORIZED,
     "noise_model": _NOISE_MODEL,
-    "minmax": tuple((value,) * len(SIGMAS) for value in _MINMAX),
 }
 
 
 def truncation_factor(method: str, n: int, k: float) -> float:
     """Return c for a method at n frames and a threshold of k sigma.
 
-    1 for `none`, √(π/2) for `median` (the scatter of a Gaussian sample's median over that of its mean, for large n),
-    1 for fewer than 3 frames.
+    1 for `none` and for fewer than 3 frames. For `median` it is the scatter of the median over that of the mean.
     """
     if n < COUNTS[0] or method == "none":
         return 1.0
     if method == "median":
-        return float(np.sqrt(np.pi / 2))
+        return _median_factor(n)
+    if method == "minmax":
+        return float(np.interp(1.0 / n, [1.0 / count for count in reversed(COUNTS)], _MINMAX[::-1]))
     table = np.asarray(_TABLES[method])
     at_k = [1.0 + float(np.exp(np.interp(k, SIGMAS, np.log(np.maximum(row, 1.00001) - 1.0)))) for row in table]
     inverse = 1.0 / np.asarray(COUNTS[: len(at_k)], np.float64)
     return float(np.interp(1.0 / n, inverse[::-1], at_k[::-1]))
+
+
+def _median_factor(n: int) -> float:
+    """Return c of the median of n samples, between entries linear in 1/n."""
+    table = _MEDIAN_ODD if n % 2 else _MEDIAN_EVEN
+    inverse = [0.0, *(1 / count for count in reversed(table))]
+    return float(np.interp(1 / n, inverse, [np.sqrt(np.pi / 2), *reversed(table.values())]))

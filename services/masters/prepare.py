@@ -24,6 +24,9 @@ from services.storage.rows import FrameRow, Origin
 SATURATED_FROM = 0.98
 """Samples at or above this fraction of the saturation level count as saturated."""
 
+MINMAX_ENOUGH = 5
+"""From so many frames on `minmax` keeps enough for a spread."""
+
 _PAIR_ROWS = 128
 
 Warn = Callable[[str, str], None]
@@ -227,6 +230,9 @@ def _with_noise(prepared: Prepared, around: Surroundings) -> Prepared:
             GroupCode.TOO_FEW_FRAMES,
             f"{settings.method} sees no outlier among {len(stack.frames)} frames of unknown gain; 10 frames would do",
         )
+    if settings.method is Method.MINMAX and 2 < len(stack.frames) < MINMAX_ENOUGH:
+        left = f"minmax leaves {len(stack.frames) - 2} of {len(stack.frames)} samples of each pixel"
+        around.warn(GroupCode.TOO_FEW_FRAMES, f"{left}: their spread tells little; {MINMAX_ENOUGH} frames would do")
     return replace(prepared, stack=replace(stack, recipe=recipe), pair_noise_adu=pair, noise=noise)
 
 

@@ -49,13 +49,17 @@ def derive(method: Method, n: int, k: float, *, pixels: int, seed: int) -> float
         (Method.WINSORIZED, 40, 3.0),
         (Method.MINMAX, 10, 3.0),
         (Method.NOISE_MODEL, 5, 3.0),
+        (Method.MEDIAN, 4, 3.0),
+        (Method.MEDIAN, 5, 3.0),
+        (Method.MEDIAN, 10, 3.0),
+        (Method.MEDIAN, 13, 3.0),
         (Method.MEDIAN, 40, 3.0),
         (Method.NONE, 5, 3.0),
     ],
 )
 def test_factor_makes_sigma_the_scatter_of_the_mean(method: Method, n: int, k: float) -> None:
     simulated = derive(method, n, k, pixels=200_000, seed=7)
-    assert truncation_factor(method, n, k) == pytest.approx(simulated, abs=0.02 if method is not Method.MEDIAN else 0.03)
+    assert truncation_factor(method, n, k) == pytest.approx(simulated, abs=0.02)
 
 
 def _print_tables() -> None:

@@ -1,5 +1,6 @@
 """The engine equals its astropy twin mask for mask, and keeps its word at the edges."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -36,6 +37,21 @@ def assert_same(frames: np.ndarray, recipe: Recipe, **calibration: np.ndarray) -
 @pytest.mark.parametrize(("method", "n"), list(product(ASKED, [1, 2, 3, 5, 9, 10, 25, 40])))
 def test_every_method_equals_its_twin(method: Method, n: int) -> None:
     assert_same(frames_of(n, seed=n), Recipe(method=method, saturation_adu=1300.0))
+
+
+@pytest.mark.parametrize(("method", "n"), list(product(ASKED, [1, 2, 3, 4])))
+def test_few_samples_of_known_noise_equal_the_twin(method: Method, n: int) -> None:
+    assert_same(frames_of(n, seed=n), Recipe(method=method, noise=NOISE))
+
+
+def test_minmax_of_three_frames_is_their_median_with_the_noise_it_should_have_and_no_mark() -> None:
+    frames = np.random.default_rng(3).normal(500.0, NOISE.read_noise_adu, (3, 20, 500)).round().astype(np.uint16)
+    noise = replace(NOISE, pedestal_adu=600.0)  # there is no light in them
+    found = combine_band(frames, Recipe(method=Method.MINMAX, noise=noise))
+    assert not found.mask.any()
+    assert np.median(found.sigma) == pytest.approx(found.mean.std(), rel=0.03)
+    thin = combine_band(frames, Recipe(method=Method.MINMAX, noise=noise, min_fraction=1.0))
+    assert not thin.mask.any()
 
 
 @pytest.mark.parametrize(("method", "n"), list(product(ASKED, [2, 7, 30])))
