@@ -1,5 +1,6 @@
 """How a command ends: whatever is raised becomes a message that says what to do, and the exit code of the contract."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -27,14 +28,25 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: s
     except KeyboardInterrupt:
         complain("interrupted")
         return Exit.INTERRUPTED
-    except (BrokenPipeError, SystemExit):
-        # The reader (`| head`) has had enough; the parser makes a SystemExit of it, and nothing else. What is left must
-        # not be flushed into the closed pipe when the program ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
-        return Exit.DONE
+    except (BrokenPipeError, SystemExit) as end:
+        return _ended(end)
     except Exception as error:  # noqa: BLE001 - told apart by _failed, which raises what no user can cause
         return _failed(error, words)
     return code if isinstance(code, int) else Exit.DONE
+
+
+def _ended(end: BrokenPipeError | SystemExit) -> int:
+    """Return the exit code of a program that was left: 0 where the reader (`| head`) has had enough."""
+    cause = end.__context__ if isinstance(end, SystemExit) else end  # the parser makes a SystemExit of a broken pipe
+    if isinstance(cause, OSError) and cause.errno == errno.EPIPE:
+        # What is left must not be flushed into the closed pipe when the program ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
+        return Exit.DONE
+    code = end.code if isinstance(end, SystemExit) else Exit.SOME_FAILED
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+        return Exit.SOME_FAILED
+    return code or Exit.DONE
 
 
 def complain(code: str, detail: str = "", *, rehearse: bool = False) -> None:

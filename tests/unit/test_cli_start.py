@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import typer
 
 from services.cli.failures import run_app
 from services.cli.main import app, workflow
@@ -166,3 +167,31 @@ def test_the_file_in_this_folder_wins_over_the_one_beside_the_checkout(tmp_path:
     assert default_config() == ROOT / "config_calibration_frames.yaml"
     (tmp_path / "config_calibration_frames.yaml").write_text("{}", encoding="utf-8")
     assert default_config() == Path("config_calibration_frames.yaml")
+
+
+@pytest.mark.parametrize(("code", "expected"), [(3, 3), (None, 0), (0, 0), ("it failed", 1)])
+def test_a_program_that_exits_by_itself_keeps_its_exit_code(
+    code: object, expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = typer.Typer()
+
+    @failing.command()
+    def end() -> None:
+        raise SystemExit(code)
+
+    assert run_app(failing, [], name="x") == expected
+    assert ("it failed" in capsys.readouterr().err) == (code == "it failed")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no `head` there")
+def test_a_reader_that_has_had_enough_is_no_failure() -> None:
+    program = "import sys; from services.cli.failures import run_app; from services.cli.main import app; "
+    program += "code = run_app(app, ['config', 'schema'], name='nightcal'); print(code, file=sys.stderr)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as done:
+        assert done.stdout is not None
+        assert done.stderr is not None
+        done.stdout.close()
+        assert done.stderr.read() == "0\n"
+    assert done.returncode == 0
