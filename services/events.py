@@ -29,6 +29,7 @@ class EventName(StrEnum):
 
     RUN_STARTED = "run.started"
     RUN_FINISHED = "run.finished"
+    RUN_ENDING = "run.ending"
     STEP_STARTED = "step.started"
     STEP_FINISHED = "step.finished"
     GROUP_STARTED = "group.started"

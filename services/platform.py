@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 
 from drivers.clock import Clock, SystemClock
+from services.stopping import Stop
 
 WINDOWS = sys.platform == "win32"
 """Where a whole function differs, `sys.platform` is asked in place: type checkers follow that."""
@@ -168,6 +169,8 @@ def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
     SIGHUP comes when the terminal goes, as when an ssh connection drops. One that is ignored (`nohup`) stays ignored:
     such a run is meant to go on.
 
+    A `Stop` is asked: it tells a user's wish from a run's own reasons, and the second signal from the first.
+
     After a second signal the handling that was there before is back, so that a third one ends a program that hangs;
     two in a row, as impatient users send them, still leave panel and cover as they should be. Only the main thread can
     install handlers: elsewhere nothing is done.
@@ -183,10 +186,17 @@ def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    heard = 0
+
     def stop(_number: int, _frame: FrameType | None) -> None:
-        if wake.is_set():
+        nonlocal heard
+        heard += 1
+        if heard > 1:
             restore()
-        wake.set()
+        if isinstance(wake, Stop):
+            wake.ask()
+        else:
+            wake.set()
 
     for number in numbers:
         signal.signal(number, stop)

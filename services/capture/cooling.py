@@ -8,7 +8,7 @@ import structlog
 from calibration.errors import GroupCode
 from drivers.base import CameraState
 from services.capture import thermal
-from services.capture.approach import Approach, Stall, warm_up
+from services.capture.approach import WARM_UP_LIMIT_S, Approach, Stall, warm_up
 from services.capture.cooler import Cooler
 from services.capture.failures import GroupFailed
 from services.capture.recovery import quietly
@@ -75,6 +75,18 @@ class Thermostat:
         """Whether the cooler is to be left on, as it was found."""
         found = self._found
         return found is not None and found.cooler_on is not False and not self._settings.warmup_at_end
+
+    @property
+    def warming_s(self) -> float | None:
+        """About how long warming up at the end will take, s; None when the sensor is not warmed up."""
+        last = self._cooler.history.last
+        if not (self._active and self._cooler.can_be_set and self._settings.warmup_at_end) or last is None:
+            return None
+        if last.ccd_c is None or last.cooler_on is False:
+            return 0.0
+        degrees = max(0.0, self._settings.warmup_final_temp - last.ccd_c)
+        seconds = max(60 * degrees / self._settings.warmup_rate, self._settings.warmup_min_duration_s)
+        return min(seconds, WARM_UP_LIMIT_S)
 
     def look(self) -> CameraState:
         """Read the camera's state afresh."""

@@ -55,6 +55,11 @@ class Leaving:
         self._events = events
         self.left: list[str] = []
 
+    def begin(self, code: RunCode | None, warming_s: float | None) -> None:
+        """Tell that the end begins: what stopped the run, None when it is done, and how long warming up takes."""
+        with suppress(StorageError):
+            self._events.emit(EventName.RUN_ENDING, code=None if code is None else code.value, warming_s=warming_s)
+
     def tidy(self, what: str, act: Callable[[], object]) -> None:
         """Do a step that nobody's equipment depends on; a failure is told, and never hides what came before."""
         try:

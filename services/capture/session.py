@@ -11,7 +11,6 @@ warmed, what is queued written (meanwhile: a disk that hangs keeps no device wai
 released. What fails on the way is told (`services.capture.leaving`) and never hides the first cause.
 """
 
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
@@ -63,8 +62,6 @@ class Session:
         Leave the cooler as it is at the beginning, or at the end.
     until : datetime, optional
         No exposure is begun that would end after it.
-    hurry : threading.Event, optional
-        Set: warming up at the end is cut short (a second Ctrl-C).
 
     Attributes
     ----------
@@ -94,7 +91,6 @@ class Session:
         skip_cooling: bool = False,
         skip_warmup: bool = False,
         until: datetime | None = None,
-        hurry: threading.Event | None = None,
     ) -> None:
         self._observatory = observatory
         self._config = observatory.config
@@ -104,7 +100,7 @@ class Session:
         self._events = events
         self._skip_warmup = skip_warmup
         self._until = until
-        self._hurry = hurry
+        self._hurry = observatory.interlock.hurry
         self._ends = ExitStack()
         self._leaving = Leaving(events)
         self._shared = False
@@ -192,6 +188,8 @@ class Session:
         if self._watch is not None:
             self._watch.spare_camera()
         self._recovery.end(self._hurry)
+        if self._runner is not None:
+            self._leaving.begin(self._interlock.code, self._warming_s())
         self._ends.close()
 
     def _begin(self) -> None:
@@ -316,6 +314,10 @@ class Session:
             look = partial(cooler_left, camera, as_found=as_found)
             steps.append(Step(name="cooler", act=lambda: self._thermostat.end(self._hurry), look=look))
         self._leaving.devices(tuple(steps), wait=lambda: None if self._shared else self._recovery.call(camera.state))
+
+    def _warming_s(self) -> float | None:
+        """How long warming up will take, None when the sensor is left as it is."""
+        return None if self._skip_warmup or self._shared else self._thermostat.warming_s
 
     def _end_exposure(self) -> None:
         """Abort what still runs; the safety watch may have closed the sockets, so connect once more for it."""

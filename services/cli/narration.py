@@ -33,7 +33,9 @@ def cooling(data: Data) -> str:
     """Return where the cooling stands."""
     power = data.get("cooler_power_pct")
     shown = "" if power is None else f", cooler {power:.0f} %"
-    return f"cooling: {_celsius(data.get('ccd_temp_c'))} → {_celsius(data.get('target_c'))}{shown}"
+    now, target = data.get("ccd_temp_c"), data.get("target_c")
+    way = "warming" if now is not None and target is not None and target > now else "cooling"
+    return f"{way}: {_celsius(data.get('ccd_temp_c'))} → {_celsius(data.get('target_c'))}{shown}"
 
 
 def _run_started(data: Data) -> str:
@@ -45,6 +47,17 @@ def _run_finished(data: Data) -> str | None:
     code = data.get("code")
     how = "run finished, but" if code == RunCode.LEFT_UNSAFE else "run stopped:"
     return None if code is None else f"{how} {meaning(code).text}"
+
+
+def _run_ending(data: Data) -> str | None:
+    code, warming_s = data.get("code"), data.get("warming_s")
+    if code is None and not warming_s:
+        return None
+    stopping = "" if code is None else f"stopping, {meaning(code).text}: lamp off, cover closed; "
+    if not warming_s:
+        return stopping.rstrip("; ")
+    hurry = "Ctrl-C once more" if code == RunCode.INTERRUPTED else "Ctrl-C twice"
+    return f"{stopping}warming up takes about {max(1, round(warming_s / 60))} min ({hurry} cuts it short)"
 
 
 def _group_started(data: Data) -> str:
@@ -149,6 +162,7 @@ def _adu(value: float | None) -> str:
 _SENTENCES: dict[EventName, Callable[[Data], str | None]] = {
     EventName.RUN_STARTED: _run_started,
     EventName.RUN_FINISHED: _run_finished,
+    EventName.RUN_ENDING: _run_ending,
     EventName.STEP_STARTED: lambda data: f"— {data.get('step')} —",
     EventName.GROUP_STARTED: _group_started,
     EventName.GROUP_FINISHED: _group_finished,

@@ -13,6 +13,7 @@ from services.cli.failures import complain, concerns_camera
 from services.cli.parameters import LogLevel, StepChoice, default_config
 from services.cli.prompts import asker, is_terminal
 from services.errors import Usage
+from services.stopping import Stop
 
 if TYPE_CHECKING:
     from services.config import LoadedConfig
@@ -80,7 +81,7 @@ def execute(request: Request) -> int:
     options = _options(request, loaded)
     from services.workflow.run import run
 
-    wake = threading.Event()
+    wake = Stop()
     restore = install_signal_handlers(wake)
     try:
         with _shown(request, loaded, options, wake) as shown:

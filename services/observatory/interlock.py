@@ -7,6 +7,7 @@ event without a reason was set from outside: a signal, Ctrl-C, an ordered stop.
 import threading
 
 from services.errors import RunCode, RunStopped
+from services.stopping import Stop
 
 
 class Interlock:
@@ -15,7 +16,8 @@ class Interlock:
     Parameters
     ----------
     wake : threading.Event, optional
-        The event that a signal handler sets; without one the interlock makes its own.
+        The event that a signal handler sets (a `Stop`, where it may do so after us); without one the interlock makes
+        its own.
     """
 
     def __init__(self, wake: threading.Event | None = None) -> None:
@@ -51,6 +53,13 @@ class Interlock:
             if self._ours:
                 self._ours = False
                 self.wake.clear()
+                if isinstance(self.wake, Stop) and self.wake.asked:  # the user too, after we did
+                    self.wake.set()
+
+    @property
+    def hurry(self) -> threading.Event | None:
+        """Set when the user asks a second time, None where nobody can."""
+        return self.wake.hurry if isinstance(self.wake, Stop) else None
 
     @property
     def code(self) -> RunCode | None:

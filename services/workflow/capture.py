@@ -1,6 +1,5 @@
 """The capture steps of a run: temperature outside, gain inside; biases, flats of every filter, darks that fit them."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,7 +51,6 @@ def capture(observatory: Observatory, place: Place, options: RunOptions, tally: 
         skip_cooling=options.skip_cooling,
         skip_warmup=options.skip_warmup,
         until=_until(observatory, options),
-        hurry=threading.Event(),
     )
     try:
         with session:

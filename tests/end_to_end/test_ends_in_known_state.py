@@ -21,6 +21,7 @@ from drivers.simulator.faults import FaultKind
 from services.config import load
 from services.events import Event, EventName
 from services.observatory import network
+from services.stopping import Stop
 from services.storage.failing import FullDisk
 from services.workflow.options import RunOptions, Step
 from services.workflow.run import run
@@ -186,6 +187,24 @@ def test_cancelled_with_warming_up_is_warmed_up_all_the_same(tmp_path: Path) -> 
         assert_left_well(night, set_point_c=15.0)
     assert ended.result.code == "interrupted"
     assert ended.said("cooling.changed", target_c=15.0)[-1]["ccd_temp_c"] > 12
+
+
+def test_second_ctrl_c_cuts_the_warming_short(tmp_path: Path) -> None:
+    with served_night(tmp_path) as night:
+        night.wake = stop = Stop()
+        first = when(EventName.FRAME_STORED, stop.ask)
+        second = when(EventName.COOLING_CHANGED, stop.ask, target_c=15.0)
+        ended = night.run(
+            steps=(Step.DARKS,),
+            hear=lambda event: (first(event), second(event)),
+            cooling={"target_temperature": 0.0, "warmup_at_end": True},
+        )
+        assert (night.cooler_on, night.activity) == (False, CameraStates.IDLE)
+    assert ended.exit_code == 130
+    assert ended.said("cooling.changed", target_c=15.0)[-1]["ccd_temp_c"] < 8
+    (told,) = ended.said("run.ending")
+    assert told["code"] == "interrupted"
+    assert 300 < told["warming_s"] < 600
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM; Ctrl-Break takes the same road")

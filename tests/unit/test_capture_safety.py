@@ -13,6 +13,7 @@ from services.config.models import SafetyMonitor
 from services.errors import RunCode, RunStopped
 from services.events import Event, EventName, Events, JournalFile
 from services.observatory import Interlock
+from services.stopping import Stop
 from tests.fakes import FakePanel, FakeSafety, lost
 
 
@@ -166,6 +167,16 @@ def test_cover_and_lamp_are_both_told_before_either_is_waited_for() -> None:
     rig.watch.look()
     assert rig.panel.calls == ["connect", "close cover", "off", "off", "close cover"]
     assert rig.dark
+
+
+def test_ctrl_c_after_it_got_unsafe_also_stops_the_masters() -> None:
+    for asked in (False, True):
+        interlock = Interlock(stop := Stop())
+        interlock.trip(RunCode.UNSAFE, "rain")
+        if asked:
+            stop.ask()
+        interlock.release()
+        assert stop.is_set() == asked
 
 
 def test_what_ends_a_session_keeps_its_camera_when_it_gets_unsafe() -> None:

@@ -109,6 +109,22 @@ def test_bars_show_each_frame_and_lines_scroll_by_above_them():
     assert "flat L: complete, 12 kept, 1 refused" in stream.getvalue()
 
 
+def test_ctrl_c_with_warming_up_says_what_goes_on_and_for_how_long():
+    stream = io.StringIO()
+    rising = {"ccd_temp_c": -10.0, "target_c": 15.0, "cooler_power_pct": 60.0}
+    ending = {"code": "interrupted", "warming_s": 755.0}
+    told(Lines(stream), [(EventName.RUN_ENDING, ending), (EventName.COOLING_CHANGED, rising)])
+    stopping, rising_line = (line[10:] for line in stream.getvalue().splitlines())
+    assert stopping.startswith("stopping, stopped by the user: lamp off, cover closed; warming up takes about 13 min")
+    assert stopping.endswith("(Ctrl-C once more cuts it short)")
+    assert rising_line == "warming: -10.0 °C → 15.0 °C, cooler 60 %"
+
+
+def test_the_end_of_a_run_without_warming_up_is_not_worth_a_line():
+    ending = Event(name=EventName.RUN_ENDING, run_id="r", seq=1, at=START, data={"code": None, "warming_s": None})
+    assert sentence(ending) is None
+
+
 @pytest.mark.parametrize("name", list(EventName))
 def test_every_event_can_be_told_without_its_data(name: EventName):
     event = Event(name=name, run_id="r", seq=1, at=START, data={})

@@ -12,6 +12,7 @@ import pytest
 
 from drivers.clock import ManualClock
 from services import platform
+from services.stopping import Stop
 
 ROOT = Path(__file__).parents[2]
 DATA = bytes(range(256)) * 64
@@ -196,6 +197,20 @@ def test_a_run_under_nohup_goes_on_without_its_terminal() -> None:
     finally:
         restore()
         assert signal.signal(signal.SIGHUP, before) == signal.SIG_IGN
+
+
+@posix_only
+def test_a_second_signal_hurries_and_a_first_one_after_bad_weather_does_not() -> None:
+    stop = Stop()
+    restore = platform.install_signal_handlers(stop)
+    try:
+        stop.set()  # the weather
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert (stop.asked, stop.hurry.is_set()) == (True, False)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.hurry.wait(5)
+    finally:
+        restore()
 
 
 def test_other_threads_install_no_handlers() -> None:
