@@ -138,6 +138,7 @@ class Assembly:
             writer=writer,
             events=self.events,
             until=until,
+            ahead=site.config.storage.frames_in_flight,
         )
 
     def _light(self, is_day: Callable[[], bool], recovery: Recovery) -> Light | None:

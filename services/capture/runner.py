@@ -49,7 +49,7 @@ CLOCK_JUMP_S = 5.0
 """Between two exposures; time services move a clock by less."""
 
 AHEAD = 2
-"""Frames that may be unjudged when an exposure starts; one where a refusal must end the request."""
+"""Frames that may be unjudged when an exposure starts, by default; one where a refusal must end the request."""
 
 
 class Runner:
@@ -60,6 +60,8 @@ class Runner:
     camera, clock, interlock, recovery, thermostat, state, writer, events
     until : datetime, optional
         No exposure is begun that would end after it.
+    ahead : int
+        Frames that may be unjudged when an exposure starts: with the writer's queue, the memory that is used.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Runner:
         writer: Writer,
         events: Events,
         until: datetime | None = None,
+        ahead: int = AHEAD,
     ) -> None:
         self._camera = camera
         self._clock = clock
@@ -84,6 +87,7 @@ class Runner:
         self._writer = writer
         self._events = events
         self._until = until
+        self._ahead = ahead
         self._lead_s: float | None = None
         self._bad = BadFrames()
         self._settled_in: CameraSettings | None = None
@@ -120,7 +124,7 @@ class Runner:
         reached = self._state.reach(request)
         request = _at_reached_temperature(request, reached)
         wanted = self._writer.held(request.set_id) + request.count
-        line = _Line(request, self._bad, self._writer)
+        line = _Line(request, self._bad, self._writer, self._ahead)
         for _ in range(request.count):
             if line.must_end():
                 break
@@ -226,11 +230,12 @@ class Runner:
 class _Line:
     """The frames of one request between camera and result."""
 
-    def __init__(self, request: CaptureRequest, bad: BadFrames, writer: Writer) -> None:
+    def __init__(self, request: CaptureRequest, bad: BadFrames, writer: Writer, ahead: int) -> None:
         self.tickets: list[Ticket] = []
         self._writer = writer
         self._bad = bad
         self._stop_early = request.limits.stop_early
+        self._ahead = 1 if self._stop_early else ahead
         self._seen = 0
         self._refused = False
         self._temperature_off = False
@@ -238,12 +243,11 @@ class _Line:
     def must_end(self) -> bool:
         """Look at what is judged by now; return whether a refusal ends the request.
 
-        At most `AHEAD` frames are left unjudged; one, the frame in flight, where a refusal must end the request.
+        At most `ahead` frames are left unjudged; one, the frame in flight, where a refusal must end the request.
         """
-        ahead = 1 if self._stop_early else AHEAD
         while self._seen < len(self.tickets):
             ticket = self.tickets[self._seen]
-            if len(self.tickets) - self._seen <= ahead and not ticket.done():
+            if len(self.tickets) - self._seen <= self._ahead and not ticket.done():
                 break
             self._see(self._writer.result(ticket))
         return self._stop_early and self._refused

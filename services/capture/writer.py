@@ -1,6 +1,6 @@
 """The one thread that measures, judges, writes and catalogues frames while the camera takes the next one.
 
-Its queue holds two frames, so a slow disk slows the camera down instead of filling the memory. A failure to write ends
+Its queue is short, so that a slow disk slows the camera down instead of filling the memory. A failure to write ends
 the run: the ticket of the frame raises it, and every later one. Whoever waits for the disk hears a stop all the same.
 Refused frames are kept for inspection, in bounds.
 """
@@ -31,7 +31,6 @@ from services.storage.rows import FrameRow, RefusalRow
 
 log = structlog.get_logger(__name__)
 
-QUEUED = 2
 SLICE_S = 0.1
 """Real seconds between two looks at the interlock while a disk is waited for."""
 CLOSE_S = 120.0
@@ -61,7 +60,7 @@ class Writer:
     interlock : Interlock
         A stop ends every wait for the disk.
     storage : Storage
-        Floor of free space, and how many refused frames are kept.
+        Floor of free space, how many frames may wait, and how many refused ones are kept.
     wheel : bool
         Whether flats get a folder a filter.
     """
@@ -88,7 +87,7 @@ class Writer:
         self._interlock = interlock
         self._storage = storage
         self._wheel = wheel
-        self._queue: queue.Queue[_Job | None] = queue.Queue(QUEUED)
+        self._queue: queue.Queue[_Job | None] = queue.Queue(storage.frames_in_flight)
         self._thread = threading.Thread(target=self._work, name="nightcal-writer", daemon=True)
         self._failure: BaseException | None = None
         self._previous: Seen | None = None
@@ -101,7 +100,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, taken: Taken, *, first: bool, wanted: int) -> Ticket:
-        """Hand over an exposure; waits while two are queued. Raises `RunStopped` when the run is to end meanwhile.
+        """Hand over an exposure; waits while the queue is full. Raises `RunStopped` when the run is to end meanwhile.
 
         Parameters
         ----------

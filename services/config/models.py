@@ -320,9 +320,13 @@ class Storage(Section):
     root: Text | None = Field(None, description="where everything is written; null: the folder of this file")
     keep_refused: Whole = Field(200, ge=0, description="refused frames kept for inspection")
     keep_raw: Literal["forever", "until_certified"] | Days = Field(
-        "forever", description="how long frames stay as taken once they are in a master; then `nightcal archive` packs them"
+        "forever",
+        description="how long frames stay as taken once they are in a master; then `nightcal archive` packs them",
     )
     min_free_mb: Whole = Field(2000, ge=0, description="MB of free space below which a run stops")
+    frames_in_flight: Whole = Field(
+        2, ge=1, le=64, description="frames in memory that wait to be checked and written; more ride out a slow disk"
+    )
 
 
 class Site(Section):
