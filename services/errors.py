@@ -43,6 +43,7 @@ class RunCode(StrEnum):
     FOREIGN_CLIENT = "foreign_client"
     ENDING_FAILED = "ending_failed"
     LEFT_UNSAFE = "left_unsafe"
+    FRAME_COPIED = "frame_copied"
 
 
 class Exit:
@@ -113,6 +114,7 @@ MEANINGS: dict[str, Meaning] = {
     "left_unsafe": Meaning(
         "a device could not be left in a known state", "go and see: lamp off, cover closed, cooler off", Exit.DEVICE
     ),
+    "frame_copied": Meaning("a file holds the same frame as another one", "it is counted once: delete the copy"),
     "too_bright": Meaning(
         "the light is too bright at the shortest exposure", "dim the panel or lower flat min_exposure"
     ),

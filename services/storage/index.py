@@ -19,7 +19,7 @@ from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import group, night_label
 from calibration.keywords import is_master
 from services import platform
-from services.errors import StorageError
+from services.errors import RunCode, StorageError
 from services.storage.archive import is_packed_twin
 from services.storage.catalogue import Catalogue, CatalogueDamaged
 from services.storage.disk import REAL_DISK, Disk, reported
@@ -35,10 +35,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A file that was left out, and why."""
+    """A file that was left out, and why: `read_failed` or `frame_copied`."""
 
     path: str
     reason: str
+    code: RunCode = RunCode.READ_FAILED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,20 +111,21 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk | None = None) -> Ado
     """
     parts = _delete_parts(layout, disk or REAL_DISK)
     rows = {row.path: row for row in catalogue.frames()}
-    gone = [path for path in rows if not _counts(layout.absolute(path))]
+    stale = {path for path in rows if not _counts(layout.absolute(path))}
     new: list[FrameRow] = []
     problems: list[Problem] = []
     for path in _fits_files((layout.darks, layout.flats)):
         name = layout.relative(path)
         if _unchanged(rows.get(name), path):
             continue
+        stale.add(name)
         row = _read(_own, path, name, problems)
         if row is not None:
             new.append(replace(row, flag=rows[name].flag) if name in rows else row)
-        elif name in rows:
-            gone.append(name)
-    catalogue.remove_frames(gone)
+    new = _once(new, (row for row in rows.values() if row.path not in stale), problems)
+    catalogue.remove_frames(stale)
     catalogue.add_frames(new)
+    gone = (stale & rows.keys()) - {row.path for row in new}
     masters, lost = _adopt_masters(catalogue, layout, problems)
     return AdoptReport(
         adopted=len(new), removed=len(gone) + lost, parts_deleted=parts, masters=masters, problems=tuple(problems)
@@ -188,6 +190,7 @@ def _index(
         row = _read(partial(_foreign, longitude_deg=longitude_deg), path, name, problems)
         if row is not None:
             rows.append(row)
+    rows = _once(rows, known.values(), problems)
     new = {row.path for row in rows}
     before = [row for row in known.values() if row.origin is Origin.FOREIGN and row.path not in new]
     catalogue.add_frames(_with_sets([*before, *rows]))
@@ -264,6 +267,21 @@ def _read(
     except OSError as error:
         problems.append(Problem(path=name, reason=error.strerror or str(error)))
     return None
+
+
+def _once(new: list[FrameRow], known: Iterable[FrameRow], problems: list[Problem]) -> list[FrameRow]:
+    """Return new rows without copies: the same pixels twice are one frame, whatever the files are called."""
+    replaced = {row.path for row in new}
+    holders = {(row.kind, row.pixel_sha256): row.path for row in known if row.path not in replaced}
+    kept = []
+    for row in new:
+        holder = holders.setdefault((row.kind, row.pixel_sha256), row.path)
+        if holder == row.path:
+            kept.append(row)
+        else:
+            reason = f"its pixels are those of {holder}"
+            problems.append(Problem(path=row.path, reason=reason, code=RunCode.FRAME_COPIED))
+    return kept
 
 
 def _own(path: Path, name: str) -> FrameRow | None:

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator
 
 from drivers.clock import Clock
 from services.config.models import Config
-from services.errors import RunCode
 from services.events import EventName
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.storage.index import index_folder
@@ -82,4 +81,4 @@ def _index(config: Config, place: Place, told: Collection[str]) -> None:
         report = index_folder(place.catalogue, folder, layout=place.layout, longitude_deg=longitude)
         for problem in (problem for problem in report.problems if problem.path not in told):
             detail = f"{problem.path}: {problem.reason}"
-            place.events.emit(EventName.WARNING_RAISED, code=RunCode.READ_FAILED, detail=detail)
+            place.events.emit(EventName.WARNING_RAISED, code=problem.code, detail=detail)

@@ -88,7 +88,7 @@ def run(
             events.subscribe(listener)
         place = Place(layout=layout, catalogue=catalogue, events=events, disk=disk)
         for problem in adopted.problems:
-            events.emit(EventName.WARNING_RAISED, code=RunCode.READ_FAILED, detail=f"{problem.path}: {problem.reason}")
+            events.emit(EventName.WARNING_RAISED, code=problem.code, detail=f"{problem.path}: {problem.reason}")
         told = [problem.path for problem in adopted.problems]
         return _Run(loaded, options, place, clock, wake or threading.Event(), ending, told).go(observatory)
 

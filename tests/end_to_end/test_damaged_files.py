@@ -51,6 +51,19 @@ def test_flat_that_was_cut_is_taken_again_instead_of_missing_in_its_master_for_e
     assert set(heard.masters("FLAT")) == {6}
 
 
+def test_copied_flat_is_combined_once_and_stands_in_for_no_other(heard):
+    assert heard.run().exit_code == 0
+    first, second = heard.night.frames("flat_*")[:2]
+    second.write_bytes(first.read_bytes())
+    again = heard.run()
+    assert (again.exit_code, heard.of(second)) == (0, ["frame_copied"])
+    assert set(heard.masters("FLAT")) == {6}
+    inputs = {path: set() for path in heard.night.root.glob("master_frames/planes/master_flat_*.fits")}
+    for path, digests in inputs.items():
+        digests.update(fits.getdata(path, "INPUTS")["SHA256"])
+    assert [len(digests) for digests in inputs.values()] == [6, 6]
+
+
 def test_masters_step_alone_keeps_the_complete_master_when_a_frame_was_cut(heard):
     assert heard.run().exit_code == 0
     cut = heard.night.frames("bias_*")[0]

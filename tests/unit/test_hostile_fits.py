@@ -310,7 +310,7 @@ KEYWORDS = ["EXPTIME", "GAIN", "DATE-OBS", "CCD-TEMP", "XBINNING", "CCDSUM", "FI
 @given(st.dictionaries(st.sampled_from(KEYWORDS), CARD_TEXT, max_size=8))
 @few(max_examples=120)
 def test_any_words_in_known_cards_keep_no_other_file_out(tmp_path: Path, words: dict[str, str]) -> None:
-    (tmp_path / "other.fits").write_bytes(image())
+    (tmp_path / "other.fits").write_bytes(image()[:-2880] + b"\1" * 2880)
     (tmp_path / "dark.fits").write_bytes(image(**words))
     base = tmp_path / ".nightcal" / "catalogue.sqlite"
     base.unlink(missing_ok=True)

@@ -109,6 +109,30 @@ def test_a_damaged_frame_is_missing_instead_of_there(layout: Layout, catalogue: 
         assert catalogue.frames() == rows[:1]
 
 
+def test_a_copied_frame_is_counted_once(layout: Layout, catalogue: Catalogue) -> None:
+    row = take(layout, 1)
+    catalogue.add_frame(row)
+    path = layout.absolute(row.path)
+    copies = [path.with_name("a copy.fits"), path.with_name("z copy.fits")]
+    for copy in copies:
+        copy.write_bytes(path.read_bytes())
+    for report in (adopt(catalogue, layout), index_folder(catalogue, layout.darks, layout=layout)):
+        assert [(p.path, p.code) for p in report.problems] == [(layout.relative(c), "frame_copied") for c in copies]
+        assert catalogue.frames() == [row]
+    path.unlink()
+    adopt(catalogue, layout)
+    assert [row.path for row in catalogue.frames()] == [layout.relative(copies[0])]
+
+
+def test_a_copy_beside_a_frame_that_was_changed_is_not_counted_twice(layout: Layout, catalogue: Catalogue) -> None:
+    rows = [take(layout, 1), take(layout, 2)]
+    catalogue.add_frames(rows)
+    layout.absolute(rows[1].path).write_bytes(layout.absolute(rows[0].path).read_bytes())
+    report = adopt(catalogue, layout)
+    assert [p.code for p in report.problems] == ["frame_copied"]
+    assert catalogue.frames() == rows[:1]
+
+
 def test_only_our_own_parts_are_deleted(layout: Layout, catalogue: Catalogue, tmp_path: Path) -> None:
     row = take(layout, 1)
     folder = layout.absolute(row.path).parent
