@@ -84,9 +84,9 @@ def build(prepared: Prepared, *, recipe: str, status: MasterStatus, built_at: da
         return _build(prepared, path, recipe=recipe, status=status, built_at=built_at, bench=bench)
     except BaseException:
         if not path.exists():  # the last of the three; where it is, the others belong to it
-            with suppress(OSError):
-                bench.disk.remove(bench.layout.sidecar_path(path))
-                bench.disk.remove(bench.layout.planes_path(path))
+            for beside in (bench.layout.sidecar_path(path), bench.layout.planes_path(path)):
+                with suppress(OSError):
+                    bench.disk.remove(beside)
         raise
 
 

@@ -22,6 +22,7 @@ from services.errors import RunCode, RunStopped, StorageError
 from services.events import Event, EventName, Events
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.storage.catalogue import Catalogue
+from services.storage.disk import REAL_DISK, Disk, RealDisk
 from services.storage.failing import FullDisk
 from services.storage.fits import read_pixels, write_frame
 from services.storage.layout import Layout
@@ -102,7 +103,12 @@ class Root:
         return paths
 
     def build(
-        self, *, executor: Executor | None = None, wake: threading.Event | None = None, **settings: object
+        self,
+        *,
+        executor: Executor | None = None,
+        wake: threading.Event | None = None,
+        disk: Disk = REAL_DISK,
+        **settings: object,
     ) -> tuple[MasterOutcome, ...]:
         clock = ManualClock(START + timedelta(hours=6))
         events = Events(run_id="run", clock=clock)
@@ -115,6 +121,7 @@ class Root:
                 catalogue=self.catalogue,
                 events=events,
                 clock=clock,
+                disk=disk,
                 wake=wake,
                 executor=executor,
             )
@@ -385,6 +392,27 @@ def test_full_disk_leaves_nothing_behind(full: Root) -> None:
     assert failure.value.code is RunCode.DISK_FULL
     assert not [path for path in full.layout.masters.rglob("*") if path.is_file()]
     assert full.catalogue.masters() == []
+
+
+class StubbornDisk(RealDisk):
+    """A disk on which no master gets its name, and no sidecar goes away."""
+
+    def rename_no_replace(self, source: Path, target: Path) -> None:
+        if target.suffix == ".fits" and target.parent.name == "master_frames":
+            raise OSError("input/output error")
+        super().rename_no_replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        if path.suffix == ".json":
+            raise OSError("input/output error")
+        super().remove(path)
+
+
+def test_planes_of_a_master_that_failed_go_away_though_its_sidecar_does_not(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 12)
+    with pytest.raises(StorageError):
+        root.build(disk=StubbornDisk())
+    assert not list(root.layout.planes.glob("*"))
 
 
 def test_processes_build_the_same_masters(full: Root) -> None:
