@@ -24,9 +24,11 @@ EVERY_CODE = sorted({str(code) for codes in (FrameCode, GroupCode, RunCode, Driv
 @pytest.mark.parametrize("code", EVERY_CODE)
 def test_every_code_is_explained(code: str) -> None:
     found = MEANINGS[code]
-    assert found.text[0].islower() or found.text[0].isupper()
-    assert not found.text.endswith(".")
-    assert len(found.advice) > 5
+    for words in (found.text, found.advice):
+        assert len(words.split()) > 1
+        assert words == words.strip()
+        assert not words.endswith(".")
+        assert words[0].islower() or words.split()[0] == "MaxADU", "it goes on after a code or a colon"
 
 
 def test_no_explanation_without_its_code() -> None:
