@@ -1,7 +1,8 @@
 """One prepared group becomes a master: planes, second pass, statistics, verdict, and its three files.
 
-All three are written to their last byte before the first gets its name. Order of the names: planes, sidecar, master.
-A master that is there is whole.
+Planes and master are on disk to their last byte, under hidden names, before the sidecar is written: that is the moment
+from which the master exists, for a start after a kill gives both their names (`services.storage.index.adopt`). The
+master is named last: one that is there is whole.
 """
 
 import threading
@@ -107,11 +108,11 @@ def _build(
         digest = mean.seal({"MEAN": [*cards, *_history(prepared, measured, bench)]})
         row = _row(prepared, measured, path, bench, recipe=recipe, status=status, built_at=built_at)
         row = replace(row, pixel_sha256=digest)
+        write_sidecar(bench.layout, row, verdicts=verdicts, disk=bench.disk)
         if bench.settings.save_planes:
             planes.commit()
-        write_sidecar(bench.layout, row, verdicts=verdicts, disk=bench.disk)
-        mean.commit()
-    return row
+        stored = mean.commit()
+    return replace(row, size=stored.size, mtime_ns=stored.mtime_ns)
 
 
 def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Bench) -> _Measured:

@@ -200,6 +200,12 @@ class Growing:
         with reported(self.path):
             return self._stream.read_at(size, offset)
 
+    def sync(self) -> None:
+        """Make what was written durable under the hidden name; `commit` does the rest at once."""
+        with reported(self.path):
+            self._stream.fsync()
+            self._disk.fsync_folder(self.path.parent)
+
     def commit(self) -> None:
         """Give the file its name."""
         try:

@@ -24,10 +24,10 @@ from services.storage.archive import is_packed_twin
 from services.storage.catalogue import Catalogue, CatalogueDamaged
 from services.storage.disk import REAL_DISK, Disk, reported
 from services.storage.fits import FITS_SUFFIXES, Unreadable, pixel_hash, read_cards, read_header, read_pixels
-from services.storage.integrity import check_sum
-from services.storage.layout import Layout, free_path, is_own_part
+from services.storage.integrity import as_it_lies, check_pixels, check_sum, is_unchanged
+from services.storage.layout import Layout, free_path, is_own_part, part_path
 from services.storage.replay import replay
-from services.storage.rows import Flag, FrameRow, Origin, key_to_dict
+from services.storage.rows import Flag, FrameRow, MasterRow, Origin, key_to_dict
 from services.storage.sidecar import read_sidecar
 
 log = structlog.get_logger(__name__)
@@ -105,10 +105,11 @@ def _checked(catalogue: Catalogue) -> Catalogue:
 def adopt(catalogue: Catalogue, layout: Layout, disk: Disk | None = None) -> AdoptReport:
     """Bring index and files together at the start of a run, under the root's lock.
 
-    Hidden `.*.part` files that a crash left are deleted; finals without a row (or changed since) are read and get one;
-    rows of files that are gone, or can no longer be read as they were written, are removed: they are missing, and taken
-    again. Foreign files in our folders are left alone.
+    Masters that a crash kept from their names get them; other hidden `.*.part` files that it left are deleted; finals
+    without a row (or changed since) are read and get one; rows of files that are gone, or can no longer be read as they
+    were written, are removed: they are missing, and taken again. Foreign files in our folders are left alone.
     """
+    _finish_masters(layout, disk or REAL_DISK)
     parts = _delete_parts(layout, disk or REAL_DISK)
     rows = {row.path: row for row in catalogue.frames()}
     stale = {path for path in rows if not _counts(layout.absolute(path))}
@@ -235,6 +236,26 @@ def _files(folder: Path) -> Iterator[Path]:
                     yield Path(entry.path)
 
 
+def _finish_masters(layout: Layout, disk: Disk) -> None:
+    """Name masters whose sidecar says that they are whole, and which a kill kept from their names."""
+    for sidecar in sorted(layout.masters.glob("master_*.json")):
+        master = sidecar.with_suffix(".fits")
+        if master.exists() or not _is_whole(part_path(master), sidecar):
+            continue
+        for path in (layout.planes_path(master), master):
+            if part_path(path).is_file() and not path.exists():
+                with reported(path):
+                    disk.rename_no_replace(part_path(path), path)
+                    disk.fsync_folder(path.parent)
+
+
+def _is_whole(part: Path, sidecar: Path) -> bool:
+    try:
+        return part.is_file() and pixel_hash(read_pixels(part)) == read_sidecar(sidecar).pixel_sha256
+    except Unreadable:
+        return False
+
+
 def _delete_parts(layout: Layout, disk: Disk) -> int:
     ours = (layout.darks, layout.flats, layout.masters, layout.refused, layout.reports)
     parts = {part for folder in ours for part in folder.rglob(".*.part") if is_own_part(part)}
@@ -325,19 +346,46 @@ def _with_sets(rows: list[FrameRow]) -> list[FrameRow]:
 
 
 def _adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[Problem]) -> tuple[int, int]:
-    """Add masters whose file and sidecar are there, forget those whose file is gone; return how many of each."""
+    """Add masters whose file and sidecar are there, forget those whose file is gone or damaged; return how many of each.
+
+    A damaged one is told as long as its file is there.
+    """
     known = {row.path: row for row in catalogue.masters()}
     gone = [path for path in known if not layout.absolute(path).is_file()]
-    catalogue.remove_masters(gone)
     added = 0
+    for name, row in known.items():
+        if name not in gone and not is_unchanged(row, layout.absolute(name)):
+            checked = _checked_master(row, layout, problems)
+            if checked is None:
+                gone.append(name)
+            else:
+                catalogue.add_master(checked)
+    catalogue.remove_masters(gone)
     for sidecar in sorted(layout.masters.glob("master_*.json")):
         master = sidecar.with_suffix(".fits")
         name = layout.relative(master)
         if name in known or not master.is_file():
             continue
         try:
-            catalogue.add_master(replace(read_sidecar(sidecar), path=name))
-            added += 1
+            found = replace(read_sidecar(sidecar), path=name)
         except Unreadable as error:
             problems.append(Problem(path=layout.relative(sidecar), reason=str(error)))
+            continue
+        checked = _checked_master(found, layout, problems)
+        if checked is not None:
+            catalogue.add_master(checked)
+            added += 1
     return added, len(gone)
+
+
+def _checked_master(row: MasterRow, layout: Layout, problems: list[Problem]) -> MasterRow | None:
+    """Return a master's row as its file lies there; None when that is damaged, which is noted."""
+    path = layout.absolute(row.path)
+    try:
+        check_pixels(row, path)
+        return as_it_lies(row, path)
+    except Unreadable as error:
+        problems.append(Problem(path=row.path, reason=error.detail))
+    except OSError as error:
+        problems.append(Problem(path=row.path, reason=error.strerror or str(error)))
+    return None

@@ -82,9 +82,15 @@ class _Lock:
     def _holder(self) -> str:
         try:
             record: Mapping[str, Any] = json.loads(self._record.read_text(encoding="utf-8"))
-            return f"`{record['command']}` (pid {record['pid']} on {record['host']}, since {record['since']})"
-        except (OSError, ValueError, KeyError, TypeError):
+            command, pid, host, since = (_shown(record[name]) for name in ("command", "pid", "host", "since"))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return "another program"
+        return f"`{command}` (pid {pid} on {host}, since {since})"
+
+
+def _shown(value: object) -> str:
+    """Return what somebody wrote as part of a message: not too long, and nothing that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:200])
 
 
 class RootLock(_Lock):

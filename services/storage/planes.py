@@ -106,7 +106,7 @@ class PlanesFile:
         return self.commit()
 
     def seal(self, cards: Mapping[str, Sequence[Card]] | None = None, tables: Sequence[Table] = ()) -> str:
-        """Write headers, sums and tables; return the hash of the first plane's values.
+        """Write headers, sums and tables, durable under the hidden name; return the hash of the first plane's values.
 
         Parameters
         ----------
@@ -131,6 +131,7 @@ class PlanesFile:
             data = _table_bytes(table)
             self._file.write_at(data, at)
             at += len(data)
+        self._file.sync()
         return self._digest
 
     def commit(self) -> Stored:

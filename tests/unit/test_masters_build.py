@@ -24,7 +24,8 @@ from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.storage.catalogue import Catalogue
 from services.storage.disk import REAL_DISK, Disk, RealDisk
 from services.storage.failing import FullDisk
-from services.storage.fits import read_pixels, write_frame
+from services.storage.fits import pixel_hash, read_pixels, write_frame
+from services.storage.index import open_catalogue
 from services.storage.layout import Layout
 from services.storage.rows import Flag, FrameRow, MasterStatus, Origin
 
@@ -356,6 +357,23 @@ def test_complete_master_is_not_replaced_by_one_of_fewer_frames_when_a_frame_is_
     assert root.build()[0].status is Outcome.PARTIAL
 
 
+def test_master_that_was_overwritten_is_built_again(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 12)
+    before = root.build()[0].path
+    assert before is not None
+    before.write_bytes(before.read_bytes()[:-2880] + b"\1" * 2880)
+    after = root.build()[0]
+    assert (after.status, after.path != before) == (Outcome.BUILT, True)
+
+
+def test_frame_that_was_overwritten_is_left_out_with_a_warning(root: Root) -> None:
+    paths = root.add(FrameKind.DARK, 1.0, 12)
+    paths[3].write_bytes(paths[3].read_bytes()[:-2880] + b"\1" * 2880)
+    assert root.build()[0].n == 11
+    (warning,) = [e.data for e in root.heard if e.name is EventName.WARNING_RAISED]
+    assert (warning["code"], paths[3].name in warning["detail"]) == ("read_failed", True)
+
+
 def test_one_failing_group_does_not_stop_the_others(root: Root) -> None:
     root.add(FrameKind.BIAS, 0.001, 2)
     root.add(FrameKind.DARK, 1.0, 12)
@@ -503,3 +521,55 @@ def test_flats_taken_across_noon_are_one_master(root: Root) -> None:
     root.add(FrameKind.FLAT, 2.0, 3, filter="L", set_id="s", night="2026-01-02")
     flats = [o for o in root.build(num_darks=6, num_flats=6) if o.kind is FrameKind.FLAT]
     assert [(o.status, o.n) for o in flats] == [(Outcome.BUILT, 6)]
+
+
+class DyingDisk(RealDisk):
+    """A disk on which the process dies before its n-th renaming: nothing after it is done, not even tidying up."""
+
+    def __init__(self, renamings: int) -> None:
+        self.left = renamings
+
+    def rename_no_replace(self, source: Path, target: Path) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Killed
+        super().rename_no_replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        if self.left >= 0:
+            super().remove(path)
+
+
+class Killed(BaseException):
+    """The end of the process."""
+
+
+@pytest.mark.parametrize("renamings", range(7))
+def test_a_master_whose_sidecar_is_written_survives_a_kill_and_leaves_nothing_lying_about(
+    tmp_path: Path, renamings: int
+) -> None:
+    root = Root(tmp_path)
+    root.add(FrameKind.DARK, 1.0, 12)
+    root.add(FrameKind.DARK, 2.0, 12)
+    events = Events(run_id="run", clock=ManualClock(START))
+    told = {"settings": MasterSettings(num_darks=12), "events": events, "clock": ManualClock(START)}
+    disk = DyingDisk(renamings)
+    if renamings < 6:  # sidecar, planes, master; twice
+        with pytest.raises(Killed):
+            build_all(layout=root.layout, catalogue=root.catalogue, disk=disk, **told)  # type: ignore[arg-type]
+    else:
+        build_all(layout=root.layout, catalogue=root.catalogue, disk=disk, **told)  # type: ignore[arg-type]
+    root.catalogue.close()
+    with open_catalogue(root.layout) as catalogue:
+        catalogue.adopt(root.layout)
+        there = catalogue.masters()
+        assert len(there) == (renamings + 2) // 3
+        for row in there:
+            path = root.layout.absolute(row.path)
+            assert pixel_hash(read_pixels(path)) == row.pixel_sha256
+            assert root.layout.planes_path(path).is_file()
+        files = [path for path in root.layout.masters.rglob("*") if path.is_file()]
+        assert len(files) == 3 * len(there)
+        build_all(layout=root.layout, catalogue=catalogue, **told)  # type: ignore[arg-type]
+        assert len(catalogue.masters()) == 2
+        assert not list(root.layout.masters.rglob("*_2.fits"))

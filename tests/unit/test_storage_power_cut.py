@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,13 +37,17 @@ def a_night(layout: Layout, disk: Disk) -> None:
         path = layout.frame_path(header(number), wheel=False)
         stored = fits.write_frame(path, Frame(header=header(number), pixels=pixels), disk)
     path = layout.master_path(MasterName(kind=FrameKind.DARK, stamp=AT))
-    with fits.create_planes(layout.planes_path(path), [fits.Plane(name="SIGMA")], SHAPE, disk) as file:
-        file.finish()
     row = FrameRow.of(header(1), path="x", pixel_sha256=stored.pixel_sha256, size=1, mtime_ns=1)
-    write_sidecar(layout, MasterRow(path=layout.relative(path), key=row.key(), n=2, recipe="r", built_at=AT), disk=disk)
-    with fits.create_planes(path, [fits.Plane(name="MEAN")], SHAPE, disk) as file:
-        file.write("MEAN", 0, np.ones(SHAPE))
-        file.finish()
+    master = MasterRow(path=layout.relative(path), key=row.key(), n=2, recipe="r", built_at=AT)
+    with (
+        fits.create_planes(layout.planes_path(path), [fits.Plane(name="SIGMA")], SHAPE, disk) as planes,
+        fits.create_planes(path, [fits.Plane(name="MEAN")], SHAPE, disk) as mean,
+    ):
+        mean.write("MEAN", 0, np.ones(SHAPE))
+        planes.seal()
+        write_sidecar(layout, replace(master, pixel_sha256=mean.seal()), disk=disk)
+        planes.commit()
+        mean.commit()
 
 
 def left_by(files: dict[Path, bytes], before: Path, after: Path) -> Layout:
