@@ -88,7 +88,7 @@ class Runner:
         self._events = events
         self._until = until
         self._ahead = ahead
-        self._lead_s: float | None = None
+        self._lead_s = self._lead()
         self._bad = BadFrames()
         self._settled_in: CameraSettings | None = None
         recovery.on_restored(self._unsettle)
@@ -154,12 +154,16 @@ class Runner:
 
     def _watch_clock(self) -> None:
         """Warn when the wall clock jumped against the monotonic one: times in headers are then not to be trusted."""
-        lead_s = self._clock.now().timestamp() - self._clock.monotonic()
-        if self._lead_s is not None and abs(lead_s - self._lead_s) > CLOCK_JUMP_S:
+        lead_s = self._lead()
+        if abs(lead_s - self._lead_s) > CLOCK_JUMP_S:
             detail = f"the clock jumped by {lead_s - self._lead_s:+.1f} s"
             self._events.emit(EventName.WARNING_RAISED, code=RunCode.CLOCK_JUMP.value, detail=detail)
             log.warning("clock.jumped", seconds=round(lead_s - self._lead_s, 1))
         self._lead_s = lead_s
+
+    def _lead(self) -> float:
+        """Return by how much the wall clock is ahead of the monotonic one."""
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
     def _hold(self, request: CaptureRequest, reached: Reached, line: "_Line") -> Reached:
         """Mend what the last frames complained of before the next is taken, and see that the filter is still there.
