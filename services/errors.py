@@ -39,6 +39,7 @@ class RunCode(StrEnum):
     EXPOSURE_CLIPPED = "exposure_clipped"
     FLAT_EXPOSURE_ASSUMED = "flat_exposure_assumed"
     NO_COVER = "no_cover"
+    NO_SITE = "no_site"
     MAXADU_WRONG = "maxadu_wrong"
     FOREIGN_CLIENT = "foreign_client"
     ENDING_FAILED = "ending_failed"
@@ -106,6 +107,10 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "flat_exposure_assumed": Meaning(
         "no flats to match: 1.0 s was assumed", "take flats first, or set flat_exposure_time"
+    ),
+    "no_site": Meaning(
+        "nobody knows where the sun stands, so a cover is opened by day too",
+        "give latitude and longitude in `site`, or set flat_panel.open_by_day",
     ),
     "no_cover": Meaning("there is no cover", "make sure by other means that it is dark"),
     "maxadu_wrong": Meaning("the camera's MaxADU is not its saturation", "the measured value is used instead"),

@@ -138,7 +138,7 @@ class Light:
         if cover is Cover.CLOSED and now.cover is not CoverStatus.CLOSED:
             self._panel.close_cover(self._interlock.wake)
         elif cover is Cover.OPEN and now.cover is not CoverStatus.OPEN:
-            if self._is_day() and not self._open_by_day:
+            if not self._open_by_day and self._is_day():
                 detail = "the cover is not opened while the sun is up, or the clock is wrong (flat_panel.open_by_day)"
                 raise GroupFailed(GroupCode.PANEL_NOT_READY, detail)
             self._guarded(lambda: self._panel.open_cover(self._interlock.wake), self._panel.close_cover)

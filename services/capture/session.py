@@ -29,6 +29,7 @@ from services.capture.leaving import Leaving, Step, cooler_left, darken, exposur
 from services.capture.runner import Plan, Runner, quantised_us
 from services.capture.safety import SafetyWatch
 from services.config.models import CoolingPolicy
+from services.errors import RunCode
 from services.events import EventName, Events
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise, sun_altitude_deg
@@ -109,6 +110,7 @@ class Session:
         self._recovery = self._assembly.recovery()
         self._thermostat = self._assembly.thermostat(self._recovery, skip=skip_cooling)
         self._runner: Runner | None = None
+        self._warned_of_site = False
         self._watch: SafetyWatch | None = None
 
     # --- use --------------------------------------------------------------------------------------------------------
@@ -216,6 +218,10 @@ class Session:
     def _is_day(self) -> bool:
         """Whether the sun is up, as far as anybody knows; a clock that cannot be right is no leave to open a cover."""
         altitude_deg = self.sun_altitude()
+        if self._config.site is None and not self._warned_of_site:
+            self._warned_of_site = True
+            detail = "a cover is opened, and without `site` nobody knows whether the sun is up"
+            self._events.emit(EventName.WARNING_RAISED, code=RunCode.NO_SITE.value, detail=detail)
         return altitude_deg is not None and (altitude_deg > 0.0 or not is_credible(self._clock.now()))
 
     def _connect_camera(self) -> None:

@@ -12,7 +12,7 @@ from calibration.frames import Cover
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.errors import CameraBusy, PanelFailed
 from services.capture.failures import GroupFailed
-from services.config.models import Config, Cooling, FilterWheel, Storage
+from services.config.models import Config, Cooling, FilterWheel, FlatPanel, Storage
 from services.errors import RunCode
 from services.events import EventName
 from tests.fake_site import DARK, FLAT, Site, plan, site_at
@@ -191,6 +191,18 @@ def test_a_cover_is_not_opened_by_day(tmp_path: Path) -> None:
     assert "sun" in caught.value.detail
     assert "open" not in site.panel.calls
     site.close()
+
+
+@pytest.mark.parametrize("open_by_day", [False, True])
+def test_a_cover_that_is_opened_without_anybody_knowing_the_sun_is_told_once(tmp_path: Path, open_by_day: bool) -> None:
+    panel = FlatPanel(open_by_day=open_by_day)
+    site = Site(tmp_path, config=Config(storage=Storage(min_free_mb=0), flat_panel=panel))
+    site.panel.cover = CoverStatus.CLOSED
+    opened = replace(FLAT, cover=Cover.OPEN, count=1)
+    site.take(opened, replace(opened, cover=Cover.CLOSED), opened)
+    site.close()
+    told = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
+    assert told == ([] if open_by_day else [RunCode.NO_SITE])
 
 
 # --- temperature -----------------------------------------------------------------------------------------------------
