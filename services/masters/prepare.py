@@ -186,12 +186,12 @@ def _darks_of(
 
 
 def _dark_sources(dark: FlatDark, layout: Layout) -> DarkSources:
-    """Return the planes of a dark; those beside the master may be missing."""
+    """Return the planes of a dark; those beside the master may be missing, its typical SIGMA is known all the same."""
     path = layout.absolute(dark.master.path)
     planes = layout.planes_path(path)
     mean = plane_of(path, "MEAN")
     if not planes.is_file():
-        return DarkSources(mean=mean)
+        return DarkSources(mean=mean, noise_adu=float(dark.master.statistics.get("master_noise_adu") or 0.0))
     return DarkSources(mean=mean, sigma=plane_of(planes, "SIGMA"), mask=plane_of(planes, "MASK"))
 
 

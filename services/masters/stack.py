@@ -17,11 +17,18 @@ from services.storage.planes import PlanesFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DarkSources:
-    """The planes of one dark: MEAN, and where it has them SIGMA and MASK."""
+    """The planes of one dark: MEAN, and where it has them SIGMA and MASK; `noise_adu` stands in for a missing SIGMA."""
 
     mean: Source
     sigma: Source | None = None
     mask: Source | None = None
+    noise_adu: float = 0.0
+
+    def sigma_band(self, band: Band) -> NDArray[np.float32]:
+        """Return the 1σ uncertainty of some rows of MEAN."""
+        if self.sigma is None:
+            return np.full((band.rows, self.mean.location.shape[1]), self.noise_adu, np.float32)
+        return read_rows(self.sigma, band).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +79,8 @@ def stack_band(stack: Stack, band: Band) -> BandResult:
     frames = read_band(stack.frames, band)
     scale = np.asarray(stack.scale, np.float32) if stack.scale else None
     planes = combine_band(frames, stack.recipe, scale=scale, dark=_dark_band(stack, band))
-    sigmas = [read_rows(d.sigma, band) for d in stack.darks if d.sigma is not None]
-    if sigmas and len(sigmas) == len(stack.darks):
+    if stack.darks:
+        sigmas = [dark.sigma_band(band) for dark in stack.darks]
         planes = replace(planes, sigma=with_dark(planes.sigma, sigmas, stack.shares))
     masks = [read_rows(d.mask, band) for d in stack.darks if d.mask is not None]
     if masks:
