@@ -19,6 +19,10 @@ from calibration.plans.settings import Darkness, ExposureState, Plan, outcome
 PROBE_FROM_US = 200_000
 """Shorter darks need no second exposure: light that shows in them shows in level and gradient alone, or not at all."""
 
+TELLING_FRACTION = 16
+"""Light in an exposure shorter by this factor is as much fainter; a pedestal that moved is as high as ever."""
+HIGHEST_PEDESTAL_ADU = 8000.0
+
 
 class DarkUse(StrEnum):
     """What a dark time serves, in the order in which times are taken."""
@@ -144,7 +148,8 @@ def dark_plan(
     Returns
     -------
     GroupOutcome
-        `not_dark` after at most three frames, or while flats still glow; `too_many_refused` as for a bias.
+        `not_dark` after at most three frames, or while flats still glow; `setting_refused` when a short exposure is as
+        bright; `too_many_refused` as for a bias.
     """
     missing = count - have
     if missing <= 0:
@@ -167,14 +172,36 @@ def dark_plan(
             return outcome(have, 0, wanted=count, code=GroupCode.NOT_DARK, exposure_us=exposure_us, detail=detail)
         request = replace(request, wait_s=0.0)
     taken = yield from _judged(request, missing, darkness)
+    moved = (yield from _moved_adu(request, taken, darkness)) if taken.code is GroupCode.NOT_DARK else None
+    if moved is not None:
+        told = f"{moved:+.0f} ADU in a short exposure as well: gain or offset are not what they read"
+        taken, why = replace(taken, code=GroupCode.SETTING_REFUSED), f"{taken.reasons}; {told}"
+    else:
+        why = taken.reasons
     return outcome(
         have + taken.accepted,
         taken.refused,
         wanted=count,
         code=taken.code,
         exposure_us=exposure_us,
-        detail=taken.reasons,
+        detail=why,
     )
+
+
+def _moved_adu(request: CaptureRequest, taken: Taken, darkness: Darkness) -> Plan[float | None]:
+    """Return by how much the pedestal is off, None where what makes the darks too bright is light after all."""
+    if darkness.bias_adu is None or request.exposure_us < PROBE_FROM_US:
+        return None
+    excess = taken.results[-1].stats.level_adu - darkness.bias_adu
+    exposure_us = quantise(request.exposure_us / TELLING_FRACTION)
+    short = replace(request, purpose=Purpose.TEST, exposure_us=exposure_us, count=1, wait_s=0.0, limits=Limits())
+    results = yield short
+    if not results:
+        return None
+    level_adu = results[0].stats.level_adu
+    moved = level_adu - darkness.bias_adu
+    like_a_pedestal = moved > max(darkness.bias_tolerance_adu, excess / 2) and level_adu < HIGHEST_PEDESTAL_ADU
+    return moved if like_a_pedestal else None
 
 
 def _judged(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[Taken]:

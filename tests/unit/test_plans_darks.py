@@ -160,7 +160,23 @@ def test_an_open_cover_costs_three_frames_not_forty(rate: float | None) -> None:
     outcome, asked = drive(dark(darkness=replace(COVERED, rate_adu_s=rate)), physics(leak=200.0))
     assert outcome.status is GroupStatus.FAILED
     assert outcome.code is GroupCode.NOT_DARK
-    assert sum(r.count for r in asked) == 3
+    assert sum(r.count for r in asked) == 4, "three, and a short one that tells light from a setting"
+
+
+@pytest.mark.parametrize("after", [0, 9])
+def test_another_gain_that_lifts_the_darks_is_no_light_leak(after: int) -> None:
+    taken = 0
+
+    def take(request: CaptureRequest) -> FrameResult:
+        nonlocal taken
+        taken += 1
+        return physics(bias=500.0 if taken <= after else 580.0)(request)
+
+    outcome, asked = drive(dark(), take)
+    assert outcome.code is GroupCode.SETTING_REFUSED
+    assert outcome.accepted == after
+    assert "+80 ADU in a short exposure as well: gain or offset" in outcome.detail
+    assert asked[-1].exposure_us == 20 * S // 16
 
 
 def test_light_that_comes_during_the_first_two_exposures_is_not_linear_and_not_dark() -> None:
@@ -190,7 +206,7 @@ def test_a_constant_light_is_not_taken_for_dark_current_though_it_is_linear() ->
     assert outcome.code is GroupCode.NOT_DARK
     assert outcome.detail.startswith("2 ")
     assert FrameCode.LIGHT_LEAK in outcome.detail
-    assert sum(r.count for r in asked) == 3
+    assert sum(r.count for r in asked) == 4, "three, and a short one that tells light from a setting"
 
 
 def test_light_from_one_side_is_seen_by_its_gradient_before_its_level() -> None:
