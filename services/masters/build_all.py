@@ -27,6 +27,7 @@ from services.masters.prepare import Refused, Surroundings, foreseen_darks, fore
 from services.masters.settings import MasterOutcome, MasterSettings, Outcome
 from services.storage.catalogue import Catalogue
 from services.storage.disk import REAL_DISK, Disk, reported
+from services.storage.integrity import is_whole
 from services.storage.layout import Layout
 from services.storage.rows import USABLE, Flag, MasterRow, MasterStatus
 from services.storage.sidecar import write_sidecar
@@ -201,12 +202,12 @@ class _Step:
         return group.recipe(parts)
 
     def _there(self, recipe: str) -> MasterRow | None:
-        """Return the master of this recipe if its file is still there, else one that was marked bad.
+        """Return the master of this recipe if its file is still there and whole, else one that was marked bad.
 
         That word stands: the same frames and settings would only give the same master again.
         """
         rows = self.catalogue.masters(recipe=recipe)
-        usable = [row for row in rows if row.status in USABLE and self.bench.layout.absolute(row.path).is_file()]
+        usable = [row for row in rows if row.status in USABLE and is_whole(row, self.bench.layout.absolute(row.path))]
         bad = [row for row in rows if row.status is MasterStatus.BAD]
         return next(iter(usable + bad), None)
 
@@ -220,7 +221,7 @@ class _Step:
         for row in self.catalogue.masters(kind=group.product):
             more = row.key == group.key and inputs < set(row.inputs) and not bad & set(row.inputs)
             complete = row.status in USABLE and row.status is not MasterStatus.PARTIAL
-            if more and complete and self.bench.layout.absolute(row.path).is_file():
+            if more and complete and is_whole(row, self.bench.layout.absolute(row.path)):
                 return row
         return None
 

@@ -18,6 +18,7 @@ from services.masters.groups import MasterGroup
 from services.masters.settings import MasterSettings
 from services.masters.stack import DarkSources, Stack
 from services.storage.catalogue import Catalogue
+from services.storage.integrity import check_pixels
 from services.storage.layout import Layout
 from services.storage.rows import FrameRow, Origin
 
@@ -121,8 +122,10 @@ def _distinct(found: Mapping[int, FlatDark]) -> tuple[FlatDark, ...]:
 
 def _source(row: FrameRow, around: Surroundings) -> Source | None:
     """Return a frame's file, or None with a warning when it cannot be read: the others go on without it."""
+    path = around.layout.absolute(row.path)
     try:
-        source = source_of(around.layout.absolute(row.path), around.scratch)
+        check_pixels(row, path)
+        source = source_of(path, around.scratch)
     except StorageError as error:
         around.warn(RunCode.READ_FAILED, f"left out of its master: {error.detail}")
         return None

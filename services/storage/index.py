@@ -266,11 +266,7 @@ def _delete_parts(layout: Layout, disk: Disk) -> int:
 
 
 def _unchanged(row: FrameRow | None, path: Path) -> bool:
-    try:
-        status = path.stat()
-    except OSError:  # gone since it was listed: reading it will say so
-        return False
-    return row is not None and (row.size, row.mtime_ns) == (status.st_size, status.st_mtime_ns)
+    return row is not None and is_unchanged(row, path)
 
 
 def _read(
@@ -346,7 +342,7 @@ def _with_sets(rows: list[FrameRow]) -> list[FrameRow]:
 
 
 def _adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[Problem]) -> tuple[int, int]:
-    """Add masters whose file and sidecar are there, forget those whose file is gone or damaged; return how many of each.
+    """Add masters whose file and sidecar are there, forget those whose file is gone or damaged; return both numbers.
 
     A damaged one is told as long as its file is there.
     """

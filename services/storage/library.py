@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from calibration.frames import FrameHeader, FrameKind, Pixels, us
+from calibration.frames import FrameKind, Pixels, us
 from calibration.grouping import same_exposure
 from services.errors import RunCode, StorageError
 from services.storage.catalogue import Catalogue
-from services.storage.fits import read_cards, read_pixels
+from services.storage.fits import Unreadable, pixel_hash, read_cards, read_pixels
 from services.storage.layout import Layout, seconds_text
 from services.storage.rows import USABLE, MasterRow
 
@@ -68,6 +68,8 @@ class MasterLibrary:
         ------
         NoMaster
             None fits; the message lists what there is.
+        Unreadable
+            Its file is missing or damaged.
         """
         found = self.find(FrameKind.DARK, **filters)
         wanted = us(exposure_s)
@@ -100,25 +102,16 @@ class MasterLibrary:
             named = "".join(f", {name} {value}" for name, value in filters.items() if name != "filter")
             raise NoMaster(f"no master {kind.lower()}{what}{named}; {self._offer(kind)}")
         path = self._layout.absolute(rows[0].path)
-        return LoadedMaster(row=rows[0], path=path, pixels=read_pixels(path), cards=read_cards(path))
+        pixels = read_pixels(path)
+        if rows[0].pixel_sha256 not in {None, pixel_hash(pixels)}:
+            raise Unreadable(f"{path}: damaged, its pixels are not those that were written; run the masters step")
+        return LoadedMaster(row=rows[0], path=path, pixels=pixels, cards=read_cards(path))
 
     def _offer(self, kind: FrameKind) -> str:
         rows = [row for row in self._catalogue.masters(kind=kind) if row.status in USABLE]
         if not rows:
             return f"there are no {kind.lower()} masters: run the masters step"
         return "there are: " + "; ".join(sorted({_describe(row) for row in rows}))
-
-
-def header_filters(header: FrameHeader) -> dict[str, Any]:
-    """Return the filters that a master must pass to serve a frame (exposure, filter and temperature aside)."""
-    return {
-        "shape": header.shape,
-        "binning": (header.bin_x, header.bin_y),
-        "origin": (header.origin_x, header.origin_y),
-        "gain": header.gain,
-        "offset": header.offset,
-        "readout_mode": header.readout_mode,
-    }
 
 
 def _fits(row: MasterRow, filters: dict[str, Any]) -> bool:

@@ -168,7 +168,8 @@ class MasterRow:
     """One master on disk.
 
     `exposure_us` is a flat's median exposure (not part of its key); `inputs` the pixel hashes of its frames, `recipe`
-    a hash over them and the settings: the same recipe is the same master.
+    a hash over them and the settings: the same recipe is the same master. `size` and `mtime_ns` are those of the file
+    when its pixels were last known to be `pixel_sha256`; a sidecar does not hold them.
     """
 
     path: str
@@ -188,6 +189,8 @@ class MasterRow:
     pixel_sha256: str | None = None
     inputs: tuple[str, ...] = ()
     statistics: Mapping[str, Any] = field(default_factory=dict)
+    size: int | None = field(default=None, compare=False)
+    mtime_ns: int | None = field(default=None, compare=False)
 
     @property
     def kind(self) -> FrameKind:

@@ -46,6 +46,8 @@ def write_sidecar(
     """
     path = layout.sidecar_path(layout.absolute(row.path))
     record = {"format": "nightcal master", "version": VERSION, **row.to_dict(), "verdicts": list(verdicts)}
+    for name in ("size", "mtime_ns"):  # of the file as it lies in this place
+        del record[name]
     write_text(path, json.dumps(record, indent=1, default=json_value) + "\n", disk, replace=replace)
     return path
 

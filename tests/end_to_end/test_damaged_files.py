@@ -64,6 +64,15 @@ def test_copied_flat_is_combined_once_and_stands_in_for_no_other(heard):
     assert [len(digests) for digests in inputs.values()] == [6, 6]
 
 
+def test_master_that_was_overwritten_is_told_and_built_again(heard):
+    assert heard.run().exit_code == 0
+    (bias,) = (heard.night.root / "master_frames").glob("master_bias_*.fits")
+    bias.write_bytes(bias.read_bytes()[:-5760] + bytes(5760))
+    assert heard.run().exit_code == 0
+    assert heard.of(bias) == ["read_failed"]
+    assert heard.masters("BIAS") == [6, 6]
+
+
 def test_masters_step_alone_keeps_the_complete_master_when_a_frame_was_cut(heard):
     assert heard.run().exit_code == 0
     cut = heard.night.frames("bias_*")[0]

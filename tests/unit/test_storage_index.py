@@ -14,7 +14,7 @@ from drivers.clock import ManualClock
 from services.events import EventName, Events
 from services.storage import fits
 from services.storage.catalogue import Catalogue
-from services.storage.index import adopt, index_folder, open_catalogue, prune_refused, rebuild
+from services.storage.index import adopt, index_folder, open_catalogue, rebuild
 from services.storage.layout import Layout, MasterName
 from services.storage.rows import Flag, FrameRow, MasterRow, MasterStatus, Origin
 from services.storage.sidecar import read_sidecar, write_sidecar
@@ -170,6 +170,19 @@ def test_masters_come_back_from_their_sidecars(layout: Layout, catalogue: Catalo
     layout.absolute(master.path).unlink()
     assert adopt(catalogue, layout).removed == 1
     assert catalogue.masters() == []
+
+
+def test_a_master_that_was_overwritten_is_told_and_does_not_serve(layout: Layout, catalogue: Catalogue) -> None:
+    master = build(layout, take(layout, 1))
+    adopt(catalogue, layout)
+    path = layout.absolute(master.path)
+    path.touch()
+    assert adopt(catalogue, layout).problems == ()  # a new time alone is no damage
+    path.write_bytes(path.read_bytes()[:-2880] + b"\1" * 2880)
+    for removed in (1, 0):
+        report = adopt(catalogue, layout)
+        assert (report.removed, [p.path for p in report.problems]) == (removed, [master.path])
+        assert catalogue.masters() == []
 
 
 def test_a_damaged_sidecar_is_reported(layout: Layout, catalogue: Catalogue) -> None:
@@ -344,16 +357,6 @@ def test_a_foreign_file_that_is_gone_loses_its_row(tmp_path: Path, layout: Layou
     assert adopt(catalogue, layout).removed == 0
     path.unlink()
     assert adopt(catalogue, layout).removed == 1
-
-
-def test_refused_frames_are_kept_up_to_a_number(layout: Layout) -> None:
-    folder = layout.refused / "2026-01-01"
-    folder.mkdir(parents=True)
-    for n in range(5):
-        (folder / f"dark_{n}.fits").write_bytes(b"x")
-    assert prune_refused(layout, keep=2) == 3
-    assert [path.name for path in sorted(folder.iterdir())] == ["dark_3.fits", "dark_4.fits"]
-    assert prune_refused(layout, keep=2) == 0
 
 
 def test_a_sidecar_is_json_that_a_human_can_read(layout: Layout) -> None:
