@@ -50,8 +50,8 @@ class Assembly:
         site = self.observatory
         return Recovery(camera=site.camera, clock=site.clock, events=self.events, interlock=site.interlock)
 
-    def thermostat(self, recovery: Recovery, *, skip: bool) -> Thermostat:
-        """Return the thermostat; with `skip` the cooler is left as found."""
+    def thermostat(self, recovery: Recovery, *, skip: bool, until: datetime | None = None) -> Thermostat:
+        """Return the thermostat; with `skip` the cooler is left as found, after `until` nothing is waited for."""
         site, settings = self.observatory, self.observatory.config.cooling
         cooler = Cooler(
             camera=site.camera,
@@ -60,6 +60,7 @@ class Assembly:
             interlock=site.interlock,
             recovery=recovery,
             settings=settings or Cooling(),
+            until=until,
         )
         wanted = settings is not None and settings.mode != "off" and settings.enable_cooling
         return Thermostat(cooler, active=wanted and not skip)

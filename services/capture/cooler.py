@@ -1,8 +1,11 @@
 """One camera's cooler as the rest of capture sees it: readings into a history, commands, and what is told of them."""
 
+from datetime import datetime
+
 from drivers.base import Camera, CameraState
 from drivers.clock import Clock
 from drivers.errors import Refused
+from services.capture.failures import UntilReached
 from services.capture.recovery import Recovery
 from services.capture.thermal import History, Reading, believed_c
 from services.config.models import Cooling
@@ -21,6 +24,8 @@ class Cooler:
     ----------
     camera, clock, events, interlock, recovery
     settings : Cooling
+    until : datetime, optional
+        Cooling is not waited for beyond it.
     """
 
     def __init__(
@@ -32,11 +37,13 @@ class Cooler:
         interlock: Interlock,
         recovery: Recovery,
         settings: Cooling,
+        until: datetime | None = None,
     ) -> None:
         self._camera = camera
         self._events = events
         self._interlock = interlock
         self._recovery = recovery
+        self._until = until
         self._told_s: float | None = None
         self.clock = clock
         self.settings = settings
@@ -85,9 +92,11 @@ class Cooler:
         raise Refused(device="cooler", detail="it reads on after it was switched off")
 
     def sleep(self, seconds: float) -> None:
-        """Wait; raises `RunStopped` when the run is to stop."""
+        """Wait; raises `RunStopped` when the run is to stop, `UntilReached` when its time has come."""
         if self.clock.sleep(seconds, self._interlock.wake):
             self._interlock.check()
+        if self._until is not None and self.clock.now() >= self._until:
+            raise UntilReached(f"the time given came while cooling ({self._until:%H:%M:%S} UTC)")
 
     def tell(self, reading: Reading, target_c: float) -> None:
         """Emit `cooling.changed`, but not more often than `status_interval`."""

@@ -121,6 +121,7 @@ class Runner:
         """Take one request; the results of a discarding one are none."""
         self._writer.check()
         request = self._quantised(request)
+        self._check_time(request, wait_s=request.wait_s)
         reached = self._state.reach(request)
         request = _at_reached_temperature(request, reached)
         wanted = self._writer.held(request.set_id) + request.count
@@ -143,13 +144,13 @@ class Runner:
         exposure_us = quantised_us(request.exposure_us, self._camera.info)
         return request if exposure_us == request.exposure_us else replace(request, exposure_us=exposure_us)
 
-    def _check_time(self, request: CaptureRequest) -> None:
+    def _check_time(self, request: CaptureRequest, *, wait_s: float = 0.0) -> None:
         self._interlock.check_edge()
         self._watch_clock()
         if self._until is not None:
             left_s = (self._until - self._clock.now()).total_seconds()
             first_s = DISCARD_S if self._settled_in is None else 0.0
-            if left_s < first_s + request.exposure_us / 1e6:
+            if left_s < wait_s + first_s + request.exposure_us / 1e6:
                 raise UntilReached(f"the time given has come ({self._until:%H:%M:%S} UTC)")
 
     def _watch_clock(self) -> None:

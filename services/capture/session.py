@@ -3,7 +3,6 @@
 ::
 
     with Session(observatory=…, events=…, layout=…, catalogue=…, disk=…) as session:
-        session.cool_to(-10.0)
         outcome = session.run(bias_plan(…))
 
 Ends in this order, whatever happened: the exposure aborted, the lamp off, the cover closed, the cooler as found or
@@ -24,11 +23,9 @@ from drivers.base import CameraInfo, CameraSettings, CameraStates, PanelInfo
 from drivers.clock import Deadline, retry
 from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
 from services.capture.assembly import Assembly, Store
-from services.capture.cooling import Cooled
 from services.capture.leaving import Leaving, Step, cooler_left, darken, exposure_left, light_left
 from services.capture.runner import Plan, Runner, quantised_us
 from services.capture.safety import SafetyWatch
-from services.config.models import CoolingPolicy
 from services.errors import RunCode
 from services.events import EventName, Events
 from services.observatory import Observatory
@@ -108,7 +105,7 @@ class Session:
         store = Store(layout=layout, catalogue=catalogue, disk=disk)
         self._assembly = Assembly(observatory=observatory, events=events, store=store)
         self._recovery = self._assembly.recovery()
-        self._thermostat = self._assembly.thermostat(self._recovery, skip=skip_cooling)
+        self._thermostat = self._assembly.thermostat(self._recovery, skip=skip_cooling, until=until)
         self._runner: Runner | None = None
         self._warned_of_site = False
         self._watch: SafetyWatch | None = None
@@ -120,17 +117,6 @@ class Session:
         if self._runner is None:
             raise RuntimeError("a session is used inside its `with` block")
         return self._runner.run(plan)
-
-    def cool_to(self, celsius: float | None, policy: CoolingPolicy = CoolingPolicy.STOP) -> Cooled | None:
-        """Bring the sensor to a temperature and wait until it holds; None when the cooler is left as found.
-
-        Raises
-        ------
-        GroupFailed
-            cooler_limit, sensor_stuck, cooler_lost, unless the policy goes on.
-        RunStopped
-        """
-        return self._thermostat.ensure(celsius, policy)
 
     def temperature_c(self) -> float | None:
         """Return the sensor's temperature, read afresh."""

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +13,7 @@ from drivers.clock import ManualClock
 from drivers.errors import Refused
 from services.capture.cooler import Cooler
 from services.capture.cooling import Thermostat
-from services.capture.failures import GroupFailed
+from services.capture.failures import GroupFailed, UntilReached
 from services.capture.recovery import Recovery
 from services.config.models import Cooling, CoolingPolicy
 from services.errors import RunCode, RunStopped
@@ -25,7 +26,15 @@ from tests.fakes import INFO, FakeCamera, lost
 class Rig:
     """A thermostat on a fake camera, with what it emitted."""
 
-    def __init__(self, *, cooling: Cooling | None = None, plant: dict | None = None, info=INFO, active: bool = True):
+    def __init__(
+        self,
+        *,
+        cooling: Cooling | None = None,
+        plant: dict | None = None,
+        info=INFO,
+        active: bool = True,
+        until_s: float | None = None,
+    ) -> None:
         self.clock = ManualClock()
         self.plant = Plant(self.clock, **(plant or {}))
         self.camera = FakeCamera(self.clock, plant=self.plant, info=info)
@@ -42,6 +51,7 @@ class Rig:
             interlock=self.interlock,
             recovery=recovery,
             settings=settings,
+            until=None if until_s is None else self.clock.now() + timedelta(seconds=until_s),
         )
         self.thermostat = Thermostat(cooler, active=active)
 
@@ -296,6 +306,15 @@ def test_a_stop_ends_the_cooling() -> None:
     with pytest.raises(RunStopped) as caught:
         rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
     assert caught.value.code is RunCode.UNSAFE
+
+
+def test_cooling_ends_when_the_time_of_until_comes() -> None:
+    """`--until` was looked at between exposures only: a run cooled on for half an hour after it."""
+    rig = Rig(until_s=60.0)
+    begun = rig.clock.now()
+    with pytest.raises(UntilReached):
+        rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    assert rig.clock.now() - begun < timedelta(seconds=75)
 
 
 def test_warming_up_is_slow_and_ends_with_the_cooler_off() -> None:

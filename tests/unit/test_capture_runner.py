@@ -218,6 +218,13 @@ def test_until_stops_at_a_frames_edge_and_keeps_what_was_taken(site: Site) -> No
     assert len(begun) >= 4
 
 
+def test_nothing_is_moved_for_a_request_that_cannot_end_in_time(site: Site) -> None:
+    until = site.clock.now() + timedelta(seconds=60)
+    with pytest.raises(UntilReached):
+        site.take(replace(FLAT, count=1, wait_s=120.0), until=until)
+    assert EventName.PANEL_CHANGED not in site.names()
+
+
 def test_a_full_disk_ends_the_run_with_its_code_and_no_half_file(tmp_path: Path) -> None:
     site = Site(tmp_path, disk=FullDisk(50_000))
     with pytest.raises(StorageError) as caught:
