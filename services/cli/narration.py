@@ -146,6 +146,11 @@ def _safety(what: str) -> Callable[[Data], str]:
     return lambda data: f"safety: {what} {data.get('detail') or ''}".rstrip()
 
 
+def _storage_low(data: Data) -> str:
+    needed_mb = data.get("needed_mb")
+    return f"storage: {data.get('free_mb', 0):.0f} MB free{f', {needed_mb:.0f} MB needed' if needed_mb else ''}"
+
+
 def _lamp(data: Data) -> str:
     level = data.get("panel_brightness")
     return "" if level is None else f" at brightness {level}"
@@ -184,6 +189,6 @@ _SENTENCES: dict[EventName, Callable[[Data], str | None]] = {
     EventName.DETECTOR_MEASURED: _detector,
     EventName.MASTER_BUILT: _master_built,
     EventName.MASTER_REFUSED: _master_refused,
-    EventName.STORAGE_LOW: lambda data: f"storage: {data.get('free_mb', 0):.0f} MB free",
+    EventName.STORAGE_LOW: _storage_low,
     EventName.WARNING_RAISED: _warning,
 }

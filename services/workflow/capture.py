@@ -9,7 +9,7 @@ from calibration.grouping import camera_of
 from calibration.plans.sequence import WantedSet
 from services.capture.session import Session
 from services.errors import RunCode, Usage
-from services.events import Events
+from services.events import EventName, Events
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
 from services.storage.catalogue import Catalogue
@@ -19,6 +19,7 @@ from services.version import is_credible
 from services.workflow.campaign import State, states
 from services.workflow.context import RunContext, Tally
 from services.workflow.darks import foreseen_darks, take_biases, take_darks
+from services.workflow.dry_run import BYTES_PER_PIXEL, HEADER_BYTES
 from services.workflow.flats import take_flats, wanted_flats
 from services.workflow.options import DarkTimes, RunOptions, Step
 from services.workflow.phases import Phases
@@ -75,13 +76,14 @@ def _take(session: Session, observatory: Observatory, place: Place, options: Run
     if not is_credible(now := observatory.clock.now()):
         context.warn(RunCode.CLOCK_JUMP, f"{_wrong_clock(now)}: the times in headers and names are wrong")
     _warn_of_darkness(context)
-    _all_states(context)
+    _all_states(context, place.disk)
 
 
-def _all_states(context: RunContext) -> None:
+def _all_states(context: RunContext, disk: Disk) -> None:
     phases = Phases(context)
     wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling))
     context.foresee(each for state in wanted for each in _foreseen(context, state))
+    _warn_of_space(context, disk)
     for state in wanted:
         _one_state(context, phases, state)
     phases.leave()
@@ -128,6 +130,17 @@ def _until(observatory: Observatory, options: RunOptions) -> datetime | None:
 
 def _wrong_clock(now: datetime) -> str:
     return f"the computer's clock says {now:%Y-%m-%d}, which is before this program was made"
+
+
+def _warn_of_space(context: RunContext, disk: Disk) -> None:
+    """Say before the first frame that there is no room for all of them; the run goes as far as it can."""
+    info, (bin_x, bin_y) = context.session.camera_info, context.config.camera.active.bin_xy
+    lacking = sum(wanted - have for have, wanted in context.tally.progress.values())
+    frame_bytes = BYTES_PER_PIXEL * (info.camera_x_size // bin_x) * (info.camera_y_size // bin_y) + HEADER_BYTES
+    free_bytes, floor_bytes = disk.free_bytes(context.layout.root), 1_000_000 * context.config.storage.min_free_mb
+    if lacking * frame_bytes > free_bytes - floor_bytes:
+        needed_mb = lacking * frame_bytes // 1_000_000
+        context.events.emit(EventName.STORAGE_LOW, free_mb=free_bytes // 1_000_000, needed_mb=needed_mb)
 
 
 def _warn_of_darkness(context: RunContext) -> None:
