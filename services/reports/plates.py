@@ -186,8 +186,8 @@ def _flat_scale(report: NightReport, group: Record) -> Callable[[float], float] 
 
 
 def _tolerance_pct(report: NightReport) -> float | None:
-    section = (report.run.get("settings") or {}).get("flat_capture") or {}
-    tolerance = section.get("count_tolerance")
+    section = (report.run.get("settings") or {}).get("flat_capture")
+    tolerance = section.get("count_tolerance") if isinstance(section, dict) else None
     return 100 * float(tolerance) if isinstance(tolerance, int | float) else None
 
 
