@@ -11,6 +11,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.clipping import untruncated
 from calibration.combine import BandPlanes, MaskBit, NoiseModel
 from calibration.errors import CombineError
 from calibration.frames import FrameKind
@@ -107,7 +108,8 @@ def central_level(values: NDArray[np.floating]) -> float:
 def clipped(values: NDArray[np.floating], *, k: float = 3.0) -> tuple[float, float, float]:
     """Return median, mean and standard deviation after clipping by k robust sigmas about the median, until settled.
 
-    Of many values every m-th is looked at (m odd, so that no column is met again and again).
+    What clipping takes from the standard deviation of Gaussian values is put back, as in `calibration.stats`. Of many
+    values every m-th is looked at (m odd, so that no column is met again and again).
     """
     flat = np.asarray(values).ravel()
     x = flat[:: (flat.size // ENOUGH) | 1].astype(np.float64)
@@ -121,7 +123,7 @@ def clipped(values: NDArray[np.floating], *, k: float = 3.0) -> tuple[float, flo
         if keep.all():
             break
         x = x[keep]
-    return float(np.median(x)), float(x.mean()), float(x.std())
+    return float(np.median(x)), float(x.mean()), untruncated(float(x.std()), reach)
 
 
 def normalisation_factor(sketch: Sketch, how: Normalisation) -> float:

@@ -5,8 +5,6 @@ and no copy. Frames that are not uint16 take the same road with sorted values in
 here; that is `calibration.checks`.
 """
 
-import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration import kernels
+from calibration.clipping import untruncated
 from calibration.frames import FrameStats, Pixels
+from calibration.pixel_identity import pixel_sha256
 
 CLIP = 3.0
 """Clipping threshold of levels and noise, in sigma."""
@@ -173,12 +173,6 @@ def compare(a: Pixels, b: Pixels, *, bayer: bool = False) -> PairStats:
     return PairStats(difference_sigma_adu=float(sigma), identical_rows=identical / a.shape[0])
 
 
-def pixel_sha256(pixels: Pixels) -> str:
-    """Return the SHA-256 of the pixels: row by row, little-endian, in the dtype they have, in hexadecimal."""
-    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
-    return hashlib.sha256(little.view(np.uint8).data).hexdigest()
-
-
 def as_counts(pixels: Pixels) -> Pixels:
     """Return the frame as contiguous native uint16 if its dtype is an integer and every value fits, else unchanged."""
     if pixels.dtype == np.uint16:
@@ -241,7 +235,7 @@ def clipped(values: Distribution, *, step: int = 1, sigmas: float = CLIP) -> Cli
         if bounds == (low, high):
             break
         low, high = bounds
-    return Clipped(median=float(median), mean=float(mean), sigma=_untruncated(sigma, reach))
+    return Clipped(median=float(median), mean=float(mean), sigma=untruncated(sigma, reach))
 
 
 def step_of(values: Distribution) -> int:
@@ -287,20 +281,6 @@ def _span(start: int, stop: int, plane: int | None) -> Span:
     if plane is None:
         return start, stop, 1
     return start + (plane - start) % 2, stop, 2
-
-
-def _untruncated(sigma: float, reach: float) -> float:
-    """Return the sigma of a normal distribution whose part within +-`reach` has `sigma`."""
-    if sigma <= 0:
-        return 0.0
-    true = sigma
-    for _ in range(5):
-        c = reach / true
-        if c > 8:
-            break
-        density = math.exp(-(c**2) / 2) / math.sqrt(2 * math.pi)
-        true = sigma / math.sqrt(1 - 2 * c * density / math.erf(c / math.sqrt(2)))
-    return true
 
 
 def _interpolated_median(values: NDArray[np.float64], counts: NDArray[np.int64], step: int) -> float:

@@ -1,6 +1,5 @@
 """Pixel values as FITS stores them: byte order, BZERO, and the hash that names a frame whatever its file."""
 
-import hashlib
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.frames import Pixels
+from calibration.pixel_identity import pixel_sha256
 from services.errors import StorageError
 from services.storage.cards import add_sums, sum_of
 from services.storage.units import STORED
@@ -117,7 +117,5 @@ def values_of(stored: NDArray[Any], location: PixelLocation) -> Pixels:
     return bits.view(unsigned)
 
 
-def pixel_hash(pixels: Pixels) -> str:
-    """Return the SHA-256 of pixel values in C order and little-endian form: the frame's identity, whatever its file."""
-    values = np.ascontiguousarray(pixels)
-    return hashlib.sha256(values.astype(values.dtype.newbyteorder("<"), copy=False).data).hexdigest()
+pixel_hash = pixel_sha256
+"""The identity of a frame, whatever its file."""

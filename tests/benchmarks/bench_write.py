@@ -14,7 +14,7 @@ import numpy as np
 from astropy.io import fits
 
 from calibration.frames import Frame, FrameHeader, FrameKind
-from calibration.stats import pixel_sha256
+from calibration.pixel_identity import pixel_sha256
 from services.storage.disk import RealDisk, RealStream, Stream
 from services.storage.fits import write_frame
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated

@@ -10,9 +10,11 @@ from calibration.errors import CombineError
 from calibration.frames import FrameKind
 from calibration.master_quality import Totals, dust_shadows, judge, pair_counts, pair_sigma, statistics
 from calibration.masters import (
+    ENOUGH,
     Normalisation,
     Sketch,
     background,
+    clipped,
     flag_rows,
     flat_scales,
     inherit,
@@ -139,6 +141,15 @@ def test_dark_flat_cannot_be_normalised() -> None:
     planes = BandPlanes(mean=zeros, sigma=zeros, count=zeros.astype(np.uint16), mask=zeros.astype(np.uint8))
     with pytest.raises(CombineError, match="cannot be normalised"):
         normalisation_factor(sketch_of(planes), Normalisation.MEAN)
+
+
+@pytest.mark.parametrize("k", [2.0, 3.0, 5.0])
+def test_thresholds_are_not_lowered_by_what_clipping_cuts_off(k: float) -> None:
+    values = np.random.default_rng(8).normal(500.0, 4.0, ENOUGH)
+    values[::50] += 3000.0
+    median, mean, sigma = clipped(values, k=k)
+    assert (median, mean) == (pytest.approx(500.0, abs=0.2), pytest.approx(500.0, abs=0.1))
+    assert sigma == pytest.approx(4.0, rel=0.005 if k >= 3 else 0.02)
 
 
 def test_noise_of_a_pair_ignores_cosmic_hits_and_a_common_offset() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from calibration.errors import CalibrationError
 from calibration.frames import Frame, FrameHeader, FrameKind
 from calibration.keywords import Card
-from calibration.stats import pixel_sha256
+from calibration.pixel_identity import pixel_sha256
 from services.errors import RunCode, StorageError
 from services.storage import fits, units
 from services.storage.cards import add_sums, encode_sum, header_block, sum_of
