@@ -247,7 +247,7 @@ class FrameResult:
     """What came of one exposure of a request. `path` is None when the frame was not kept.
 
     `pair_sigma_adu` is the robust sigma of the difference to the frame before it in the same request, over sqrt 2:
-    the temporal noise (`calibration.stats.difference_sigma`); None for the first frame of a request.
+    the temporal noise (`calibration.stats.compare`); None for the first frame of a request.
     """
 
     request: CaptureRequest

@@ -138,22 +138,6 @@ def match_bias(
     return _match(wanted, candidates, refuse, score)
 
 
-def match_flat(wanted: GroupKey, candidates: Iterable[Candidate], *, at: datetime | None = None) -> MatchReport:
-    """Find the flat for frames: same filter and rotator angle, nearest in time."""
-
-    def refuse(c: Candidate) -> str | None:
-        if c.key.kind is not FrameKind.FLAT:
-            return f"a {c.key.kind.value}, no FLAT"
-        if c.key.filter != wanted.filter:
-            return f"filter {_shown(c.key.filter)}, wanted {_shown(wanted.filter)}"
-        return _rotator_refusal(c.key.rotator_angle_deg, wanted.rotator_angle_deg)
-
-    def score(c: Candidate) -> float:
-        return _age_score(c, at)
-
-    return _match(wanted, candidates, refuse, score)
-
-
 def _match(
     wanted: GroupKey,
     candidates: Iterable[Candidate],
@@ -203,14 +187,6 @@ def _temperature_refusal(found: float | None, wanted: float | None, tolerances: 
         return None
     if found is None or wanted is None or abs(found - wanted) > tolerances.cluster_c + 1e-9:
         return f"temperature {_degrees(found)}, wanted {_degrees(wanted)}"
-    return None
-
-
-def _rotator_refusal(found: float | None, wanted: float | None) -> str | None:
-    if found is None and wanted is None:
-        return None
-    if found is None or wanted is None or abs((found - wanted + 180) % 360 - 180) > _ROTATOR_DEG:
-        return f"rotator at {_shown(found)}, wanted {_shown(wanted)}"
     return None
 
 

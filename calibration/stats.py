@@ -127,19 +127,6 @@ def measure(pixels: Pixels, *, saturation_adu: float | None, bayer: bool, mid_at
     )
 
 
-def difference_sigma(a: Pixels, b: Pixels, *, bayer: bool = False) -> float:
-    """Return the robust sigma of `a - b` over sqrt 2 in the central part: the temporal noise of one frame, in ADU.
-
-    A common offset of the frames drops out. With `bayer` only the brightest plane of `a` is used.
-
-    Raises
-    ------
-    ValueError
-        The shapes differ.
-    """
-    return compare(a, b, bayer=bayer).difference_sigma_adu
-
-
 def compare(a: Pixels, b: Pixels, *, bayer: bool = False) -> PairStats:
     """Compare a frame with another one, usually the one before.
 

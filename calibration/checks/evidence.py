@@ -20,7 +20,7 @@ class PreviousFrame:
     stats : FrameStats
         What was measured on it.
     difference_sigma_adu : float or None
-        `stats.difference_sigma` of this frame and that one; None when their kind or exposure differ.
+        `stats.compare` of this frame and that one; None when their kind or exposure differ.
     identical_rows : float
         Fraction of rows that repeat it pixel for pixel (`stats.compare`).
     accepted : bool

@@ -198,15 +198,6 @@ def _index(
     return IndexReport(indexed=len(rows), known=unchanged, problems=tuple(problems))
 
 
-def prune_refused(layout: Layout, keep: int, disk: Disk = REAL_DISK) -> int:
-    """Delete the oldest refused frames above `keep` and return how many that were."""
-    files = sorted(_fits_files((layout.refused,)), key=lambda path: (path.stat().st_mtime_ns, path.name))
-    old = files[: max(0, len(files) - keep)]
-    for path in old:
-        disk.remove(path)
-    return len(old)
-
-
 def _fits_files(folders: Iterable[Path]) -> Iterator[Path]:
     """Yield the visible FITS files below folders, sorted so that everything that follows is reproducible."""
     seen: set[Path] = set()

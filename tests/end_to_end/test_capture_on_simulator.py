@@ -26,7 +26,6 @@ from drivers.simulator.server import AlpacaServer
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
 from services.config import loads
-from services.config.models import CoolingPolicy
 from services.errors import RunCode, RunStopped, StorageError
 from services.events import Event, EventName, Events
 from services.observatory import Observatory, open_observatory
@@ -132,9 +131,6 @@ def test_flats_and_darks_travel_from_the_wire_to_catalogued_files(tmp_path: Path
 def test_the_sensor_is_cooled_held_and_left_as_found(tmp_path: Path) -> None:
     with night(tmp_path, rate=300.0, cooling={"target_temperature": -5.0, "ramp_rate": 10.0}) as here:
         with here.session() as session:
-            cooled = session.cool_to(-5.0, CoolingPolicy.STOP)
-            assert cooled is not None
-            assert cooled.stable
             (darks,) = session.run(plan(replace(DARK, set_temp_c=-5.0)))
         assert [r.accepted for r in darks] == [True] * 3
         assert darks[0].header.set_temp_c == -5.0
@@ -150,7 +146,7 @@ def test_a_set_point_beyond_the_cooler_is_given_up_with_its_code(tmp_path: Path)
         here.session() as session,
     ):
         with pytest.raises(GroupFailed) as caught:
-            session.cool_to(-60.0)
+            session.run(plan(replace(DARK, set_temp_c=-60.0)))
         assert caught.value.code == GroupCode.COOLER_LIMIT
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from calibration.frames import FrameKind, GroupKey
-from calibration.matching import Candidate, match_bias, match_dark, match_flat
+from calibration.matching import Candidate, match_bias, match_dark
 
 NIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -121,20 +121,3 @@ def test_bias_is_found_whatever_the_exposure():
     assert match_bias(FLAT, [candidate(), bias], temperature_c=-10.2).chosen == bias
     assert match_bias(DARK, [bias]).chosen == bias
     assert match_bias(DARK, [candidate()]).refused[0].reason == "a DARK, no BIAS"
-
-
-def test_flat_needs_filter_and_rotator_and_is_nearest_in_time():
-    light = replace(FLAT, kind=FrameKind.LIGHT, rotator_angle_deg=359.8)
-    flats = [
-        Candidate(name="R", key=replace(FLAT, filter="R", rotator_angle_deg=0.0)),
-        Candidate(name="turned", key=replace(FLAT, rotator_angle_deg=180.0)),
-        Candidate(name="unknown", key=FLAT),
-        Candidate(name="old", key=replace(FLAT, rotator_angle_deg=0.1), at=NIGHT - timedelta(days=9)),
-        Candidate(
-            name="new", key=replace(FLAT, rotator_angle_deg=0.1, night="2026-01-02"), at=NIGHT + timedelta(days=1)
-        ),
-    ]
-    report = match_flat(light, flats, at=NIGHT)
-    assert report.chosen.name == "new"
-    assert {r.candidate.name for r in report.refused} == {"R", "turned", "unknown", "old"}
-    assert match_flat(replace(light, filter=None), flats).chosen is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from calibration import stats
-from calibration.stats import Distribution, clipped, compare, difference_sigma, measure, pixel_sha256
+from calibration.stats import Distribution, clipped, compare, measure, pixel_sha256
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -152,9 +152,10 @@ def test_difference_sigma_is_the_temporal_noise(sigma):
     pattern = rng.normal(1000, 20, (600, 800))
     a, b = ((pattern + shift + rng.normal(0, sigma, pattern.shape)).round().astype(np.uint16) for shift in (0, 30))
     expected = np.hypot(sigma, 1 / np.sqrt(12))
-    assert difference_sigma(a, b) == pytest.approx(expected, rel=0.02)
-    assert difference_sigma(a, b) == pytest.approx(difference_sigma(b, a), rel=1e-3)
-    assert difference_sigma(a.astype(float), b.astype(float)) == pytest.approx(difference_sigma(a, b), rel=1e-6)
+    found = compare(a, b).difference_sigma_adu
+    assert found == pytest.approx(expected, rel=0.02)
+    assert found == pytest.approx(compare(b, a).difference_sigma_adu, rel=1e-3)
+    assert found == pytest.approx(compare(a.astype(float), b.astype(float)).difference_sigma_adu, rel=1e-6)
 
 
 def test_identical_rows_count_stale_buffers_only():
@@ -168,7 +169,7 @@ def test_identical_rows_count_stale_buffers_only():
 
 def test_frames_of_different_shapes_cannot_be_compared():
     with pytest.raises(ValueError, match="different shapes"):
-        difference_sigma(np.zeros((4, 4), np.uint16), np.zeros((4, 5), np.uint16))
+        compare(np.zeros((4, 4), np.uint16), np.zeros((4, 5), np.uint16))
 
 
 def test_clipping_an_empty_distribution_gives_nothing():
