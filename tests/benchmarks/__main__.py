@@ -27,7 +27,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.one:
         module = importlib.import_module(f"tests.benchmarks.bench_{options.one}")
-        return 0 if show(module.rows(quick=options.quick)) else 1
+        return 0 if show(module.rows(quick=options.quick), quick=options.quick) else 1
     if unknown := sorted(set(options.names) - set(NAMES)):
         parser.error(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(NAMES)})")
     print(heading(), flush=True)

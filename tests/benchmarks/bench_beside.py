@@ -53,7 +53,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         goal="<= 1.02 x alone",
         measured=str(both),
         ratio=both / one,
-        met=both / one <= GOAL,
+        met=both / one <= GOAL if built else None,
         peak_mb=peak,
         peer=f"alone {one}; {built} masters of {stack} frames built",
     )

@@ -5,6 +5,7 @@ Exposures last as long as they say, in real time.
 """
 
 import itertools
+import logging
 import multiprocessing
 import secrets
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 
 from calibration.frames import CaptureRequest, FrameKind, Purpose
 from services.capture.session import Session
@@ -75,6 +77,7 @@ def taken_at(
 
     `beside` is entered with the place of the run, and does something else meanwhile.
     """
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     layout = Layout(root)
     document: dict[str, Any] = {
         "camera": {"camera_type": "alpaca", "alpaca": {"host": "127.0.0.1", "port": port}},
