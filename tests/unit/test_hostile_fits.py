@@ -21,6 +21,7 @@ from services.storage import index
 from services.storage.catalogue import Catalogue
 from services.storage.fits import Unreadable, pixel_location, read_cards, read_frame, read_header, read_pixels
 from services.storage.index import index_folder
+from services.storage.integrity import check_sum
 from services.storage.layout import Layout
 from services.storage.rows import FrameRow
 
@@ -173,6 +174,17 @@ def test_text_that_goes_on_for_ever_is_cut(tmp_path: Path) -> None:
         found = read_header(path)
     assert found.filter is not None
     assert len(found.filter) < 20_000
+
+
+def test_a_sum_of_thousands_of_digits_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "dark.fits"
+    lines = b"DATASUM = '1&'".ljust(80) + 100 * (b"CONTINUE  '" + b"7" * 66 + b"&'").ljust(80)
+    plain = image()
+    body = plain[: plain.index(b"END  ")] + lines + b"END".ljust(80)
+    path.write_bytes(body.ljust(-(-len(body) // 2880) * 2880) + bytes(2880))
+    check_sum(path)
+    with Catalogue(tmp_path / ".nightcal" / "catalogue.sqlite") as catalogue:
+        assert index_folder(catalogue, tmp_path).problems == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"SIMPLE", b"SIMPLE  =", b"\0" * 2880, b"SIMPLE  =" + b" " * 3_000_000])
