@@ -75,12 +75,14 @@ MEANINGS: dict[str, Meaning] = {
         "another program uses the camera or this folder", "close the other program, then run again", Exit.DEVICE
     ),
     "device_lost": Meaning(
-        "a device stopped answering",
-        "check power, cable and server, then run again: what is stored is kept",
+        "a device does not answer",
+        "check power, cable, server, host and port, then run again: what is stored is kept",
         Exit.DEVICE,
     ),
     "device_missing": Meaning(
-        "a device that the configuration names is not there", "list what answers with `nightcal devices`", Exit.DEVICE
+        "something that the configuration names is not there",
+        "list what answers with `nightcal devices`; the line above says what was looked for",
+        Exit.DEVICE,
     ),
     "wrong_device": Meaning(
         "the device that answers is another one", "check host, port and device_id in the configuration", Exit.DEVICE

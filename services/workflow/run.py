@@ -26,6 +26,7 @@ from services.storage.disk import REAL_DISK, Disk
 from services.storage.index import open_catalogue
 from services.storage.layout import Layout
 from services.storage.locks import RootLock
+from services.storage.mounted import MountedDisk
 from services.storage.roots import layout_of
 from services.storage.rows import Origin, RunRow
 from services.version import version
@@ -76,6 +77,7 @@ def run(
     _make_root(layout)
     with ExitStack() as stack:
         stack.enter_context(RootLock(layout.root, SystemClock()))
+        disk = MountedDisk(disk, layout.root, layout.darks, layout.flats, layout.masters)
         catalogue = stack.enter_context(open_catalogue(layout))
         adopted = catalogue.adopt(layout, disk)
         ending = Ending()
@@ -180,10 +182,15 @@ class _Run:
             self._ending.guard(lambda: call_hook(self._loaded.config.hooks, "before_run", events))
         if observatory is not None and self._ending.code is None:
             self._capture(observatory)
-        if Step.MASTERS in self._options.steps and self._ending.code not in _NO_MASTERS_AFTER:
+        if Step.MASTERS in self._options.steps and self._may_build():
             self._ending.guard(self._masters)
         self._ending.guard(lambda: call_hook(self._loaded.config.hooks, "after_run", events))
         return self._finish()
+
+    def _may_build(self) -> bool:
+        """Whether masters are worth a try: not after causes that concern the files, nor when capture never began."""
+        code = self._ending.code
+        return code is None or (code not in _NO_MASTERS_AFTER and bool(self._tally.met))
 
     def _night(self) -> str:
         site = self._loaded.config.site

@@ -114,7 +114,7 @@ def test_a_run_without_its_camera_says_how_to_rehearse(folder: Path, capsys: pyt
     )
     assert nightcal("run", "--config", "c.yaml", "--no-confirm") == 3
     err = capsys.readouterr().err
-    assert "What to do: list what answers with `nightcal devices`." in err
+    assert "What to do: list what answers with `nightcal devices`;" in err
     assert "To rehearse without a camera, add --simulator." in err
 
 
