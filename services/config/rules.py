@@ -28,6 +28,7 @@ def findings(config: Config) -> Iterator[Finding]:
         _filters,
         _sky,
         _binning,
+        _hosts,
         _safety,
     ):
         yield from rule(config)
@@ -146,6 +147,19 @@ def _binning(config: Config) -> Iterator[Finding]:
     if x != y:
         path = ("camera", config.camera.camera_type, "binning")
         yield path, f"found [{x}, {y}] — allowed: the same number for both"
+
+
+def _hosts(config: Config) -> Iterator[Finding]:
+    named: dict[tuple[Key, ...], str | None] = {
+        ("camera", "alpaca", "host"): config.camera.alpaca.host,
+        ("camera", "ascom", "host"): config.camera.ascom.host,
+    }
+    for section in ("filter_wheel", "flat_panel", "safety_monitor"):
+        device = getattr(config, section)
+        named[section, "host"] = None if device is None else device.host
+    for path, host in named.items():
+        if host is not None and any(sign in host for sign in "/ \t"):
+            yield path, f"found '{host}' — allowed: a name or an address alone; the port is a key of its own"
 
 
 def _safety(config: Config) -> Iterator[Finding]:

@@ -57,6 +57,10 @@ def problem(text: str) -> str:
         (COOLED + "temperatures: [0, 5]", "found -10 — allowed: one of `temperatures` (0, 5), or null"),
         (COOLED + "temperatures: [-10, -10]", "f.yaml:2:21: temperatures[1]: -10.0 is listed twice"),
         (COOLED + "flat_capture: {temperatures: 5}", "flat_capture.temperatures: found 5 — allowed: set-points"),
+        (
+            "camera: {alpaca: {host: 'http://obs:11111/'}}",
+            "camera.alpaca.host: found 'http://obs:11111/' — allowed: a name or an address alone",
+        ),
         ("flat_capture: {source: sky}", "flat_capture.source: found 'sky' — allowed: that, with a `site` section"),
         ("camera: {alpaca: {binning: [2, 1]}}", "camera.alpaca.binning: found [2, 1] — allowed: the same number"),
         ("darkness: filter:Dark", "found 'filter:Dark' — allowed: that, with a `filter_wheel` section"),
