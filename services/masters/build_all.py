@@ -250,6 +250,9 @@ class _Step:
         return _outcome(group, Outcome.REFUSED, code=str(code), detail=detail)
 
     def _tell_refused(self, group: MasterGroup, code: str, detail: str) -> None:
+        cameras = {row.camera for row in self.catalogue.frames()}
+        if len(cameras) > 1:  # else it would seem to be about the camera that is there
+            detail = f"{detail} (frames of {group.key.camera})"
         self.events.emit(
             EventName.MASTER_REFUSED,
             kind=str(group.product),

@@ -374,6 +374,15 @@ def test_frame_that_was_overwritten_is_left_out_with_a_warning(root: Root) -> No
     assert (warning["code"], paths[3].name in warning["detail"]) == ("read_failed", True)
 
 
+def test_refusal_says_which_camera_it_is_about_when_there_are_several(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 2, camera_id="old")
+    root.build()
+    root.add(FrameKind.DARK, 2.0, 2, camera_id="new")
+    root.build()
+    told = [e.data["detail"] for e in root.heard if e.name is EventName.MASTER_REFUSED]
+    assert ["old" in told[0], "old" in told[1], "new" in told[2]] == [False, True, True]
+
+
 def test_one_failing_group_does_not_stop_the_others(root: Root) -> None:
     root.add(FrameKind.BIAS, 0.001, 2)
     root.add(FrameKind.DARK, 1.0, 12)
