@@ -71,6 +71,11 @@ class Thermostat:
         self._found = state
 
     @property
+    def is_ours(self) -> bool:
+        """Whether the cooler is ever touched."""
+        return self._active and self._cooler.can_be_set
+
+    @property
     def found_on(self) -> bool:
         """Whether the cooler is to be left on, as it was found."""
         found = self._found
@@ -127,7 +132,7 @@ class Thermostat:
         hurry : threading.Event, optional
             Set: the warming up is cut short.
         """
-        if not self._active or not self._cooler.can_be_set:
+        if not self.is_ours:
             return
         found = self._found
         if self._settings.warmup_at_end:

@@ -24,6 +24,7 @@ from drivers.clock import Deadline, retry
 from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
 from services.capture.assembly import Assembly, Store
 from services.capture.leaving import Leaving, Step, cooler_left, darken, exposure_left, light_left
+from services.capture.remembered import CoolerMemory
 from services.capture.runner import Plan, Runner, quantised_us
 from services.capture.safety import SafetyWatch
 from services.errors import RunCode
@@ -109,6 +110,8 @@ class Session:
         self._runner: Runner | None = None
         self._warned_of_site = False
         self._watch: SafetyWatch | None = None
+        self._memory: CoolerMemory | None = None
+        self._catalogue = catalogue
 
     # --- use --------------------------------------------------------------------------------------------------------
 
@@ -187,7 +190,7 @@ class Session:
         self._connect_wheel()
         self._connect_panel()
         self._wait_for_leftovers()
-        self._thermostat.note_found(self._camera.state())
+        self._note_cooler()
         self.settings = self._camera.settings()
         writer = self._assembly.writer()
         writer.start()
@@ -281,6 +284,15 @@ class Session:
         if state.activity is CameraStates.ERROR:
             self._camera.abort()
 
+    def _note_cooler(self) -> None:
+        """Learn how the cooler is to be left; a run that was killed may have switched it on."""
+        state = self._camera.state()
+        if self._thermostat.is_ours:
+            camera = self.camera_info.unique_id or self.camera_info.name
+            self._memory = CoolerMemory(self._catalogue, camera, self._clock)
+            state = self._memory.found(state)
+        self._thermostat.note_found(state)
+
     def _tell_connected(self, device: str, name: str, unique_id: str | None) -> None:
         self._events.emit(EventName.DEVICE_CONNECTED, device=device, device_name=name, unique_id=unique_id)
         log.info("device.connected", device=device, name=name)
@@ -304,12 +316,17 @@ class Session:
         if not self._skip_warmup and not self._shared:
             as_found = self._thermostat.found_on
             look = partial(cooler_left, camera, as_found=as_found)
-            steps.append(Step(name="cooler", act=lambda: self._thermostat.end(self._hurry), look=look))
+            steps.append(Step(name="cooler", act=self._end_cooler, look=look))
         self._leaving.devices(tuple(steps), wait=lambda: None if self._shared else self._recovery.call(camera.state))
 
     def _warming_s(self) -> float | None:
         """How long warming up will take, None when the sensor is left as it is."""
         return None if self._skip_warmup or self._shared else self._thermostat.warming_s
+
+    def _end_cooler(self) -> None:
+        self._thermostat.end(self._hurry)
+        if self._memory is not None:
+            self._memory.left()
 
     def _end_exposure(self) -> None:
         """Abort what still runs; the safety watch may have closed the sockets, so connect once more for it."""

@@ -279,6 +279,27 @@ def test_server_that_is_away_for_ten_minutes_at_the_end_is_waited_for(tmp_path: 
     assert ended.said("device.restored")
 
 
+@pytest.mark.parametrize("found_on", [False, True])
+def test_cooler_that_a_killed_run_switched_on_is_left_as_that_run_found_it(tmp_path: Path, found_on: bool) -> None:
+    with served_night(tmp_path, rate=300.0) as night:
+        camera = night.observatory.camera
+        if found_on:
+            for member, value in (("Connected", "true"), ("SetCCDTemperature", "12"), ("CoolerOn", "true")):
+                camera.write(member.lower(), {member: value})
+        night.run(steps=(), **COOLED)  # writes the configuration
+        command = [sys.executable, str(SCRIPT), "--config", str(tmp_path / "config_calibration_frames.yaml")]
+        with subprocess.Popen(
+            [*command, "--darks-only"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        ) as killed:
+            deadline = time.monotonic() + 60
+            while not night.exposures and time.monotonic() < deadline:
+                time.sleep(0.02)
+            killed.kill()
+        assert night.cooler_on
+        assert night.run(steps=(Step.DARKS,), **COOLED).exit_code == 0
+        assert_left_well(night, cooler_on=found_on, set_point_c=12.0 if found_on else 0.0)
+
+
 def test_unsafe_with_the_cover_open(tmp_path: Path) -> None:
     bad = fault(FaultKind.UNSAFE, after_exposures=12)
     with served_night(tmp_path, bad, panel={"on_cover": False}) as night:
