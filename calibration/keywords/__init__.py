@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from calibration.frames import FrameHeader
+from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords.kinds import is_master, kind_of, kind_of_path, kind_of_word
 from calibration.keywords.master import MASTER_KEYWORDS, PERCENTILES, MasterInfo, percentile_keyword
 from calibration.keywords.reading import (
@@ -26,6 +26,7 @@ from calibration.keywords.values import ascii_text, to_mjd
 __all__ = [
     "FRAME_KEYWORDS",
     "MASTER_KEYWORDS",
+    "OF_THE_VALUES",
     "PERCENTILES",
     "Card",
     "CardValue",
@@ -44,6 +45,10 @@ __all__ = [
     "to_cards",
 ]
 
+OF_THE_VALUES = frozenset({"DATAMED", "DATASTD", "DATAMIN", "DATAMAX", *map(percentile_keyword, PERCENTILES)})
+"""Keywords that say what the values of the image are, in its own unit."""
+
+_EXTRA_COMMENTS = {"DATE": "UTC, when the file was made"}
 _VALID = re.compile(r"[A-Z0-9_-]{1,8}")
 
 
@@ -59,20 +64,31 @@ def to_cards(header: FrameHeader, master: MasterInfo | None = None) -> tuple[Car
     """Return the cards of a frame, or of a master when `master` is given.
 
     Fields that are None or not finite have no card. Cards of `header.extra` follow, as far as a plain card can hold
-    them and no field has their keyword.
+    them and no field has their keyword. The values of a master flat have no unit: its BUNIT is empty, which FITS tools
+    read as dimensionless (a missing one they refuse).
     """
     kind = header.kind.value if master is None else f"MASTER {header.kind.value}"
     cards = [Card("IMAGETYP", kind, "type of frame"), *_rows(FRAME_KEYWORDS, header)]
     if header.date_obs is not None:
         cards.append(Card("TIMESYS", "UTC", "time system of all dates"))
         cards.append(Card("MJD-OBS", to_mjd(header.date_obs), "[d] start of the exposure, UTC"))
-    cards.append(Card("BUNIT", "adu", "unit of the values"))
+    relative = master is not None and header.kind is FrameKind.FLAT
+    unit, words = ("", "relative, 1 is the level it was divided by") if relative else ("adu", "unit of the values")
+    cards.append(Card("BUNIT", unit, words))
     if master is not None:
         cards.extend(_rows(MASTER_KEYWORDS, master))
         for percentile, value in zip(PERCENTILES, master.percentiles_adu, strict=False):
             cards.append(Card(percentile_keyword(percentile), float(value), f"[adu] percentile {percentile}"))
+    if relative:
+        cards = [_relative(card) for card in cards]
     taken = {card.keyword for card in cards} | {spelling for row in FRAME_KEYWORDS for spelling in row.known_as}
     return tuple(_fitted(card) for card in (*cards, *_extra(header, taken)) if _holds(card.value))
+
+
+def _relative(card: Card) -> Card:
+    """Return a card about a normalised flat's values, which have no unit (BUNIT is empty, as for any pure number)."""
+    of_values = card.keyword in OF_THE_VALUES
+    return card._replace(comment=card.comment.removeprefix("[adu] ")) if of_values else card
 
 
 def _rows(table: tuple[Keyword, ...], record: object) -> Iterable[Card]:
@@ -88,7 +104,7 @@ def _extra(header: FrameHeader, taken: set[str]) -> Iterable[Card]:
     for keyword, value in header.extra.items():
         if keyword in taken or not _VALID.fullmatch(keyword) or not isinstance(value, str | int | float | bool):
             continue
-        yield Card(keyword, ascii_text(value) if isinstance(value, str) else value)
+        yield Card(keyword, ascii_text(value) if isinstance(value, str) else value, _EXTRA_COMMENTS.get(keyword, ""))
 
 
 def _fitted(card: Card) -> Card:

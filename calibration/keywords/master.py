@@ -35,9 +35,9 @@ class MasterInfo:
     flat_dark : str
         How the darks of a flat were found: `matched`, `bias` or `model`.
     dark_file, dark_sha256 : str
-        The dark subtracted from a flat, and the digest of its pixels.
+        The dark subtracted from a flat, and the SHA-256 of its pixels (which leaves no room for a comment).
     flat_norm : float
-        Factor by which a flat was divided.
+        Level in ADU by which a flat was divided.
     flat_level_adu : float
         Median level of its frames above the dark.
     sigma_correction : float
@@ -81,8 +81,8 @@ MASTER_KEYWORDS: tuple[Keyword, ...] = (
     ),
     text_row("flat_dark", "FLATDARK", "how the flat's dark was found"),
     text_row("dark_file", "DARKFILE", "dark subtracted"),
-    text_row("dark_sha256", "DARKSHA", "SHA-256 of its pixels"),
-    number_row("flat_norm", "FLATNORM", "factor the flat was divided by"),
+    text_row("dark_sha256", "DARKSHA", ""),
+    number_row("flat_norm", "FLATNORM", "[adu] level the flat was divided by"),
     number_row("flat_level_adu", "FLATLVL", "[adu] median level above the dark"),
     number_row("sigma_correction", "SIGCORR", "truncation factor contained in SIGMA"),
     text_row("calibration_status", "CALSTAT", "calibrations applied"),

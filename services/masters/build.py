@@ -20,7 +20,7 @@ import numpy as np
 from calibration.combine import Method
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameHeader, FrameKind, Verdict
-from calibration.keywords import Card, MasterInfo, to_cards
+from calibration.keywords import OF_THE_VALUES, Card, MasterInfo, to_cards
 from calibration.master_quality import judge, pair_sigma, statistics
 from calibration.masters import central_level, normalisation_factor, thresholds
 from services.bands import rows_for
@@ -104,7 +104,7 @@ def _build(
         verdicts = [asdict(verdict) for verdict in measured.verdicts]
         cards = to_cards(_header(prepared, measured, bench, built_at), _info(prepared, measured, recipe))
         if bench.settings.save_planes:
-            planes.seal({name: [*cards, *_plane_cards(name)] for name in _MEANINGS}, tables=(_inputs(prepared),))
+            planes.seal({name: _plane_cards(name, cards) for name in _MEANINGS}, tables=(_inputs(prepared),))
         digest = mean.seal({"MEAN": [*cards, *_history(prepared, measured, bench)]})
         row = _row(prepared, measured, path, bench, recipe=recipe, status=status, built_at=built_at)
         row = replace(row, pixel_sha256=digest)
@@ -224,7 +224,7 @@ def _row(
 
 def _header(prepared: Prepared, measured: _Measured, bench: Bench, built_at: datetime) -> FrameHeader:
     """Return the header of the first frame, made true for the master: times and temperature of all, no frame number."""
-    group = prepared.group
+    group, flat = prepared.group, prepared.group.product is FrameKind.FLAT
     first = read_header(bench.layout.absolute(group.rows[0].path))
     times = [row.date_obs for row in group.rows if row.date_obs is not None]
     temperatures = [row.ccd_temp_c for row in group.rows if row.ccd_temp_c is not None]
@@ -247,6 +247,9 @@ def _header(prepared: Prepared, measured: _Measured, bench: Bench, built_at: dat
         std_adu=found["spatial_sigma_adu"] / measured.divisor,
         min_adu=found["percentiles_adu"][0] / measured.divisor,
         max_adu=found["percentiles_adu"][-1] / measured.divisor,
+        saturation_adu=None if flat else first.saturation_adu,  # its values are no ADU
+        step_adu=None,
+        filter=first.filter if flat else None,
         software=first.software,
         extra={"DATE": built_at.replace(tzinfo=None).isoformat(timespec="seconds")},
     )
@@ -286,8 +289,11 @@ _MEANINGS = {
 }
 
 
-def _plane_cards(name: str) -> Sequence[Card]:
-    return (Card("HISTORY", f"{name}: {_MEANINGS[name]}"),)
+def _plane_cards(name: str, cards: Sequence[Card]) -> list[Card]:
+    """Return the cards of a plane: those of its master, but for what they say of MEAN's values alone."""
+    not_its_own = OF_THE_VALUES | {"SATURATE"} | (set() if name == "SIGMA" else {"BUNIT"})
+    kept = [card for card in cards if card.keyword not in not_its_own]
+    return [*kept, Card("HISTORY", f"{name}: {_MEANINGS[name]}")]
 
 
 def _history(prepared: Prepared, measured: _Measured, bench: Bench) -> list[Card]:

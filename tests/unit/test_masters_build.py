@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData
+from astropy.units import dimensionless_unscaled
 
 from calibration.combine import MaskBit, Method
 from calibration.errors import GroupCode
@@ -230,6 +232,31 @@ def test_normalisation_divides_by_what_is_asked(full: Root, how: Normalisation) 
     data = read_pixels(outcome.path).astype(np.float64)
     found = {"mean": data.mean(), "median": np.median(data), "max": np.percentile(data, 99.9)}[how]
     assert found == pytest.approx(1.0, abs=3e-3)
+
+
+def test_flat_and_its_planes_do_not_claim_to_be_in_adu(full: Root) -> None:
+    path = by_kind(full.build())[FrameKind.FLAT, 1_000_000].path
+    assert path is not None
+    header = fits.getheader(path)
+    assert CCDData.read(path).unit == dimensionless_unscaled
+    assert "SATURATE" not in header
+    assert header.comments["FLATNORM"].startswith("[adu]")
+    assert header.comments["DATE"]
+    assert not [name for name in ("DATAMED", "DATAMIN", "PCT050") if "adu" in header.comments[name]]
+    with fits.open(full.layout.planes_path(path)) as units:
+        assert [units[name].header.get("BUNIT") for name in ("SIGMA", "COUNT", "MASK")] == ["", None, None]
+        assert "DATAMED" not in units["COUNT"].header
+
+
+def test_dark_is_in_adu_and_of_no_filter(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 12, filter="R")
+    path = root.build()[0].path
+    assert path is not None
+    header = fits.getheader(path)
+    assert (header["BUNIT"], header["SATURATE"], "FILTER" in header) == ("adu", 60000.0, False)
+    assert "[adu]" in header.comments["RDNOISE"]
+    with fits.open(root.layout.planes_path(path)) as units:
+        assert [units[name].header.get("BUNIT") for name in ("SIGMA", "COUNT", "MASK")] == ["adu", None, None]
 
 
 def test_second_build_keeps_what_is_there(full: Root) -> None:
