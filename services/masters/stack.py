@@ -138,7 +138,7 @@ class _Collector:
         self._height = stack.shape[0]
         self._stride = sketch_stride(stack.shape)
         self._mean, self._planes = mean, planes
-        self._kept: list[BandPlanes] = []
+        self._sketch = _empty((len(range(0, self._height, self._stride)), stack.shape[1]))
         self._totals = Totals()
         self._pairs: NDArray[np.int64] = np.zeros(1, np.int64)
 
@@ -151,26 +151,22 @@ class _Collector:
         self._pairs = self._pairs + result.pairs
         self._totals.add_samples(found.count, found.mean, self._n)
         first = -band.start % self._stride
-        if first < band.rows:
-            self._kept.append(_every(found, slice(first, None, self._stride)))
+        place = (band.start + first) // self._stride
+        for name in ("mean", "sigma", "count", "mask"):
+            rows = getattr(found, name)[first :: self._stride]
+            getattr(self._sketch, name)[place : place + len(rows)] = rows
 
     def result(self) -> FirstPass:
-        joined = BandPlanes(
-            mean=np.concatenate([p.mean for p in self._kept]),
-            sigma=np.concatenate([p.sigma for p in self._kept]),
-            count=np.concatenate([p.count for p in self._kept]),
-            mask=np.concatenate([p.mask for p in self._kept]),
-        )
-        sketch = Sketch(planes=joined, stride=self._stride, height=self._height)
+        sketch = Sketch(planes=self._sketch, stride=self._stride, height=self._height)
         return FirstPass(sketch=sketch, totals=self._totals, pairs=self._pairs)
 
 
-def _every(planes: BandPlanes, rows: slice) -> BandPlanes:
+def _empty(shape: tuple[int, int]) -> BandPlanes:
     return BandPlanes(
-        mean=planes.mean[rows].copy(),
-        sigma=planes.sigma[rows].copy(),
-        count=planes.count[rows].copy(),
-        mask=planes.mask[rows].copy(),
+        mean=np.empty(shape, np.float32),
+        sigma=np.empty(shape, np.float32),
+        count=np.empty(shape, np.uint16),
+        mask=np.empty(shape, np.uint8),
     )
 
 
