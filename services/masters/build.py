@@ -159,6 +159,8 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Be
     found = {name: _known(value) for name, value in found.items()}
     found["verdict"] = ("suspect" if verdicts else "ok") if settings.quality_control else "not judged"
     found["verdicts"] = [v.code for v in verdicts]
+    if method is not settings.method:
+        found["note"] = f"rejection {method} instead of {settings.method}, which sees no outlier among {n} frames"
     return _Measured(
         statistics=found,
         verdicts=verdicts,

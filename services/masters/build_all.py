@@ -288,4 +288,5 @@ def _told(row: MasterRow) -> dict[str, Any]:
         "rejected": row.rejected,
         "status": str(row.status),
         "statistics": dict(row.statistics),
+        "note": row.statistics.get("note", ""),
     }

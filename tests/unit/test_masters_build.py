@@ -430,6 +430,18 @@ def test_few_frames_of_unknown_gain_are_warned_of(root: Root) -> None:
     assert fits.getheader(outcome.path)["REJMETH"] == "noise_model"
 
 
+def test_rejection_by_the_noise_model_is_noted_beside_the_master(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 6, egain_e_adu=GAIN)
+    root.add(FrameKind.DARK, 2.0, 12, egain_e_adu=GAIN)
+    few, many = root.build(num_darks=6)
+    assert few.path is not None
+    assert many.path is not None
+    record = json.loads(root.layout.sidecar_path(few.path).read_text())
+    assert "noise_model instead of sigma_clip" in record["statistics"]["note"]
+    notes = [e.data["note"] for e in root.heard if e.name is EventName.MASTER_BUILT]
+    assert notes == [record["statistics"]["note"], ""]
+
+
 def test_full_disk_leaves_nothing_behind(full: Root) -> None:
     clock = ManualClock(START)
     events = Events(run_id="run", clock=clock)
