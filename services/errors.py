@@ -116,7 +116,7 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "no_cover": Meaning("there is no cover", "make sure by other means that it is dark"),
     "maxadu_wrong": Meaning("the camera's MaxADU is not its saturation", "the measured value is used instead"),
-    "foreign_client": Meaning("another program changed the camera", "close the other program"),
+    "foreign_client": Meaning("something else changed a device", "close other programs that use it"),
     "ending_failed": Meaning("a device was not let go as it should be", "see to it if it happens again"),
     "left_unsafe": Meaning(
         "a device could not be left in a known state", "go and see: lamp off, cover closed, cooler off", Exit.DEVICE

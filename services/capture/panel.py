@@ -16,6 +16,7 @@ from drivers.base import CalibratorStatus, CoverCalibrator, CoverStatus, PanelSt
 from drivers.clock import Clock
 from drivers.errors import Cancelled, DeviceLost, DriverError, PanelFailed
 from services.capture.failures import GroupFailed
+from services.errors import RunCode
 from services.events import EventName, Events
 from services.observatory import Interlock
 
@@ -66,6 +67,7 @@ class Light:
         self._open_by_day = open_by_day
         self._on_lost = on_lost
         self._told: PanelState | None = None
+        self._left: PanelState | None = None
         self._stays_lit = False
 
     def reach(self, *, brightness: int | None, cover: Cover) -> PanelState:
@@ -91,11 +93,13 @@ class Light:
         except DriverError as first:
             self._interlock.check()
             log.warning("panel.retried", detail=str(first))
+            self._warn(GroupCode.PANEL_NOT_READY.value, f"{first}; it is told once more")
             return self._again(first, brightness, cover)
 
     def _again(self, first: DriverError, brightness: int | None, cover: Cover) -> PanelState:
         lost = first if isinstance(first, DeviceLost) else None
         if lost is not None:
+            self._left = None  # it may come back as it pleases
             self._events.emit(EventName.DEVICE_LOST, device="flat panel", code=lost.code.value, detail=str(lost))
             self._on_lost()
         try:
@@ -108,6 +112,7 @@ class Light:
 
     def _reach(self, brightness: int | None, cover: Cover) -> PanelState:
         before = self._panel.state()
+        self._notice_foreigners(before)
         if brightness is None and _lit(before):
             self._switch_off()
         self._move_cover(before, cover)
@@ -118,7 +123,25 @@ class Light:
         self._verify(after, brightness, cover)
         self._stays_lit = self._stays_lit and brightness is not None
         self._tell(after)
+        self._left = after
         return after
+
+    def _notice_foreigners(self, found: PanelState) -> None:
+        """Tell of a lamp or cover that is not as we left it: somebody else, a hand, or their power."""
+        left, self._left = self._left, None  # what we begin and do not end well is not laid to anybody
+        if left is None:
+            return
+        parts = []
+        if shown_brightness(left) != shown_brightness(found):
+            parts.append(f"the lamp is {_brightness(found)}, we left it {_brightness(left)}")
+        if left.cover is not found.cover:
+            parts.append(f"the cover is {found.cover.name.lower()}, we left it {left.cover.name.lower()}")
+        if parts:
+            log.warning("panel.moved_by_others", detail=", ".join(parts))
+            self._warn(RunCode.FOREIGN_CLIENT.value, ", ".join(parts))
+
+    def _warn(self, code: str, detail: str) -> None:
+        self._events.emit(EventName.WARNING_RAISED, code=code, detail=detail)
 
     def _switch_off(self) -> None:
         try:
@@ -217,6 +240,11 @@ def shown_brightness(state: PanelState) -> int | None:
     if state.calibrator is CalibratorStatus.NOT_PRESENT:
         return None
     return state.brightness if _lit(state) else 0
+
+
+def _brightness(state: PanelState) -> str:
+    shown = shown_brightness(state)
+    return "off" if shown == 0 else f"at {shown}"
 
 
 def _lit(state: PanelState) -> bool:

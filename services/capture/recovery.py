@@ -6,6 +6,7 @@ itself: it brings the camera back, and the runner decides what is asked again.
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import TypeVar
 
 import structlog
@@ -110,7 +111,14 @@ class Recovery:
             When another one did, or another program has it.
         """
         self._check()
-        self._events.emit(EventName.DEVICE_LOST, device="camera", code=error.code.value, detail=str(error))
+        until = self._clock.now() + timedelta(seconds=self._patience_s)
+        self._events.emit(
+            EventName.DEVICE_LOST,
+            device="camera",
+            code=error.code.value,
+            detail=str(error),
+            waiting_until=until.isoformat(timespec="seconds"),
+        )
         log.warning("device.lost", device="camera", code=error.code.value, detail=str(error))
         quietly("abort", self._camera.abort)
         quietly("disconnect", self._camera.disconnect)
@@ -121,8 +129,7 @@ class Recovery:
         log.info("device.restored", device="camera")
 
     def _connect(self, error: DriverError) -> None:
-        stopped = self._ending and self._interlock.code is not None
-        patience_s = STOPPED_S if stopped else GIVE_UP_S
+        patience_s = self._patience_s
         deadline = Deadline(self._clock, patience_s, real_s=5.0)
         wake = self._hurry if self._ending else self._interlock.wake
         last: DriverError = error
@@ -143,6 +150,10 @@ class Recovery:
         self._gone = True
         detail = f"did not come back within {patience_s / 60:.0f} min: {last.detail}"
         raise GivenUp(device=last.device, detail=detail, number=last.number) from last
+
+    @property
+    def _patience_s(self) -> float:
+        return STOPPED_S if self._ending and self._interlock.code is not None else GIVE_UP_S
 
     def _check(self) -> None:
         if not self._ending:

@@ -214,6 +214,8 @@ class StateKeeper:
             return self._turn(wheel, wanted)
         except FilterFailed as error:
             log.warning("filter.retried", detail=str(error))
+            detail = f"{error}; it is sent once more"
+            self._events.emit(EventName.WARNING_RAISED, code=GroupCode.FILTER_FAILED.value, detail=detail)
         try:
             return self._turn(wheel, wanted)
         except FilterFailed as error:

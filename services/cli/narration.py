@@ -1,6 +1,7 @@
 """Events of a run as sentences an observer reads; None for what is not worth a line."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from services.errors import RunCode, meaning
@@ -142,6 +143,14 @@ def _device(what: str) -> Callable[[Data], str]:
     return tell
 
 
+def _lost(data: Data) -> str:
+    try:
+        waiting = f"; waiting for it until {datetime.fromisoformat(str(data.get('waiting_until'))):%H:%M}"
+    except ValueError:
+        waiting = ""
+    return f"{_device('lost')(data)}{waiting}"
+
+
 def _safety(what: str) -> Callable[[Data], str]:
     return lambda data: f"safety: {what} {data.get('detail') or ''}".rstrip()
 
@@ -179,7 +188,7 @@ _SENTENCES: dict[EventName, Callable[[Data], str | None]] = {
     EventName.COOLING_STABLE: _stable,
     EventName.COOLING_STALLED: _stalled,
     EventName.DEVICE_CONNECTED: _device("connected"),
-    EventName.DEVICE_LOST: _device("lost"),
+    EventName.DEVICE_LOST: _lost,
     EventName.DEVICE_RESTORED: _device("is back"),
     EventName.FILTER_CHANGED: lambda data: f"filter {data.get('filter')}",
     EventName.COVER_CHANGED: lambda data: f"cover {data.get('cover')}",

@@ -138,6 +138,18 @@ def test_a_lamp_that_stays_lit_is_not_waited_out_again_for_each_group_of_darks(s
         assert all(result.accepted for result in session.run(plan(DARK))[0])
 
 
+def test_a_cover_and_a_lamp_that_somebody_else_moved_are_put_right_and_told(site: Site) -> None:
+    with site.session() as session:
+        session.run(plan(DARK))
+        site.panel.cover, site.panel.calibrator, site.panel.brightness = CoverStatus.OPEN, CalibratorStatus.READY, 7
+        assert all(result.accepted for result in session.run(plan(DARK))[0])
+        session.run(plan(DARK))
+    site.events.close()
+    (warned,) = [e for e in site.heard if e.name is EventName.WARNING_RAISED]
+    assert warned.data["code"] == RunCode.FOREIGN_CLIENT
+    assert warned.data["detail"] == "the lamp is at 7, we left it off, the cover is open, we left it closed"
+
+
 def test_a_stuck_wheel_fails_the_group_only(site: Site) -> None:
     site.wheel.stuck = True
     with site.session() as session:

@@ -120,6 +120,12 @@ def test_ctrl_c_with_warming_up_says_what_goes_on_and_for_how_long():
     assert rising_line == "warming: -10.0 °C → 15.0 °C, cooler 60 %"
 
 
+def test_a_camera_that_is_lost_is_said_to_be_waited_for_and_until_when():
+    data = {"device": "camera", "detail": "no answer", "waiting_until": "2026-01-31T03:29:40+00:00"}
+    event = Event(name=EventName.DEVICE_LOST, run_id="r", seq=1, at=START, data=data)
+    assert sentence(event) == "camera lost: no answer; waiting for it until 03:29"
+
+
 def test_the_end_of_a_run_without_warming_up_is_not_worth_a_line():
     ending = Event(name=EventName.RUN_ENDING, run_id="r", seq=1, at=START, data={"code": None, "warming_s": None})
     assert sentence(ending) is None
