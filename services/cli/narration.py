@@ -122,7 +122,7 @@ def _detector(data: Data) -> str:
 def _master_built(data: Data) -> str:
     doubt = "" if data.get("status") in (None, "built") else f", {data['status']}"
     name = str(data.get("path", "")).rpartition("/")[2]
-    return f"{name}: {data.get('n')} frames{doubt}"
+    return f"{name}: {data.get('n')} frame{'' if data.get('n') == 1 else 's'}{doubt}"
 
 
 def _master_refused(data: Data) -> str:

@@ -28,6 +28,7 @@ def groups_of(events: Iterable[Record], catalogue: Catalogue) -> tuple[Record, .
     events = tuple(events)
     begun = _begun(events)
     _count(begun, events)
+    begun = _last_attempts(begun)
     for record in begun.values():
         record.update(_evenness(record, events, catalogue))
     return (*begun.values(), *_not_reached(events, begun.values()))
@@ -58,6 +59,20 @@ def _count(begun: Mapping[str, Record], events: Iterable[Record]) -> None:
         record["refused"] = max(refused[key], int(record.get("refused") or 0))
         if record.get("accepted") is None:
             record["accepted"] = have + taken
+
+
+def _last_attempts(begun: Mapping[str, Record]) -> dict[str, Record]:
+    """Leave out sets that gave no frame and were begun again; what they refused counts with the last attempt."""
+    last: dict[str, Record] = {}
+    kept: dict[str, Record] = {}
+    for key, record in reversed(list(begun.items())):
+        again = last.setdefault(_identity(record), record)
+        if again is record or record["accepted"] or record["taken"]:
+            kept[key] = record
+            continue
+        again["refused"] += record["refused"]
+        again["refusals"] = dict(Counter(record["refusals"]) + Counter(again["refusals"]))
+    return dict(reversed(list(kept.items())))
 
 
 def _evenness(record: Record, events: Iterable[Record], catalogue: Catalogue) -> Record:

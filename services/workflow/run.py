@@ -267,11 +267,11 @@ class _Run:
         if tally.taken == 0 and tally.outcomes == []:
             parts.append(f"nothing to take: all {tally.already} sets are there" if tally.already else "")
         else:
-            parts.append(f"{tally.taken} frames taken")
+            parts.append(f"{_count(tally.taken, 'frame')} taken")
         if tally.masters_built:
-            parts.append(f"{tally.masters_built} masters built")
+            parts.append(f"{_count(tally.masters_built, 'master')} built")
         if tally.failed:
-            parts.append(f"{tally.failed} groups incomplete or failed (see the report)")
+            parts.append(f"{_count(tally.failed, 'group')} incomplete or failed (see the report)")
         return "; ".join(part for part in parts if part) or "nothing to do"
 
 
@@ -287,6 +287,10 @@ def _observatory(
         camera=options.camera,
         wake=wake,
     )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _make_root(layout: Layout) -> None:

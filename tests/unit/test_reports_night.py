@@ -88,6 +88,17 @@ def test_a_set_that_fails_before_it_has_an_id_is_kept_apart_from_the_next(night)
     assert [(g["filter"], g["code"]) for g in report_of(night).groups] == [("L", "not_dark"), ("Ha", "not_dark")]
 
 
+def test_a_bias_that_failed_before_and_after_the_flats_is_listed_once(night):
+    night.start()
+    for set_id in ("s1", "s2"):
+        night.begin(BIAS_SET, set_id, wanted=2)
+        night.end(BIAS_SET, set_id, accepted=0, code="cooler_limit")
+    report = report_of(night)
+    (group,) = report.groups
+    assert (group["set_id"], group["code"]) == ("s2", "cooler_limit")
+    assert report.totals["wanted"] == 2
+
+
 def test_a_master_names_a_frame_and_its_sets(night):
     night.start()
     night.take(BIAS_SET, "s1", 1)
