@@ -171,21 +171,19 @@ def dark_plan(
             detail = f"what the flats left behind still fades by {fell:.1f} ADU a frame (dark_capture.persistence_wait)"
             return outcome(have, 0, wanted=count, code=GroupCode.NOT_DARK, exposure_us=exposure_us, detail=detail)
         request = replace(request, wait_s=0.0)
+    taken, why = yield from _explained(request, missing, darkness)
+    kept = have + taken.accepted
+    return outcome(kept, taken.refused, wanted=count, code=taken.code, exposure_us=exposure_us, detail=why)
+
+
+def _explained(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[tuple[Taken, str]]:
+    """Take the darks; return with them why some were lost, light told from a pedestal that moved."""
     taken = yield from _judged(request, missing, darkness)
     moved = (yield from _moved_adu(request, taken, darkness)) if taken.code is GroupCode.NOT_DARK else None
-    if moved is not None:
-        told = f"{moved:+.0f} ADU in a short exposure as well: gain or offset are not what they read"
-        taken, why = replace(taken, code=GroupCode.SETTING_REFUSED), f"{taken.reasons}; {told}"
-    else:
-        why = taken.reasons
-    return outcome(
-        have + taken.accepted,
-        taken.refused,
-        wanted=count,
-        code=taken.code,
-        exposure_us=exposure_us,
-        detail=why,
-    )
+    if moved is None:
+        return taken, taken.reasons
+    told = f"{moved:+.0f} ADU in a short exposure as well: gain or offset are not what they read"
+    return replace(taken, code=GroupCode.SETTING_REFUSED), f"{taken.reasons}; {told}"
 
 
 def _moved_adu(request: CaptureRequest, taken: Taken, darkness: Darkness) -> Plan[float | None]:
