@@ -28,7 +28,7 @@ from services.workflow.run import run
 from tests.end_to_end.conftest import SMALL, Night
 
 FRAMES = 4
-SAMPLES = 14
+SAMPLES = 8
 """Prefixes of the default run; `long` takes all."""
 
 
