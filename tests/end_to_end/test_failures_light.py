@@ -363,9 +363,10 @@ def test_20_frames_are_thrown_away_while_the_glow_of_flats_fades(tmp_path: Path)
 
 
 def test_20_glow_that_does_not_fade_is_no_dark(tmp_path: Path) -> None:
-    glowing = {"detector": {"persistence": 0.2, "persistence_tau_s": 300.0}}
+    glowing = {"detector": {"persistence": 0.5, "persistence_tau_s": 1500.0}}
+    dark = {"persistence_wait": 0, "science_exposure_time": 30.0}
     with served_night(tmp_path, camera=glowing) as night:
-        ended = night.run(dark_capture={"persistence_wait": 0}, flat_capture={"filters": ["L"]}, **COOLED)
+        ended = night.run(dark_capture=dark, flat_capture={"filters": ["L"]}, **COOLED)
         first = next(g for g in ended.report["groups"] if g["kind"] == "DARK")
     assert first["code"] == "not_dark"
     assert "flats left behind" in first["detail"]
