@@ -114,10 +114,18 @@ def remote_clock(endpoint: Endpoint) -> Clock | None:
     try:
         if CLOCK_ACTION not in (wire.offered("SupportedActions", texts) or ()):
             return None
-        told = json.loads(wire.action(CLOCK_ACTION))
-        return ScaledClock(rate=float(told["rate"]), start=datetime.fromisoformat(told["utc"]))
-    except (DriverError, ValueError, KeyError, TypeError) as error:
+        return _clock_of(wire.action(CLOCK_ACTION))
+    except (DriverError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         log.debug("clock.not_told", endpoint=endpoint.address, detail=str(error))
         return None
     finally:
         wire.line.close()
+
+
+def _clock_of(answer: str) -> ScaledClock:
+    """Return the clock that a simulated observatory tells of; raises `ValueError` for one that cannot be."""
+    told = json.loads(answer)
+    rate, start = float(told["rate"]), datetime.fromisoformat(told["utc"])
+    if not (0.001 <= rate <= 1e6 and 1970 <= start.year < 2200):
+        raise ValueError(f"no clock goes {rate:g} times as fast from {start}")
+    return ScaledClock(rate=rate, start=start)
