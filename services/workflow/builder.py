@@ -1,9 +1,10 @@
 """Masters while the night goes on: a set's master is built as soon as its last frame is stored.
 
 One thread of low priority hears which sets are finished and builds beside the next exposures, from the page cache. It
-does what the masters step does, with the same results, and only what needs no second thought: complete sets, and flats
-once their darks of this run are there. The masters step at the end finds them built and does the rest; whatever fails
-here is left to it, for building must never hurt capturing.
+does what the masters step does, with the same results, and only what needs no second thought: complete sets, flats
+once their darks of this run are there, and biases once a set was taken after them, for their noise model needs the gain
+that is measured before the flats. The masters step at the end finds them built and does the rest; whatever fails here
+is left to it, for building must never hurt capturing.
 """
 
 import queue
@@ -67,6 +68,7 @@ class MasterBuilder:
         self._wake = wake
         self._over = threading.Event()
         self._finished: queue.SimpleQueue[Finished | None] = queue.SimpleQueue()
+        self._biases: list[Finished] = []
         self._flats: list[Finished] = []
         self._darks: set[Settings] = set()
         self._thread = threading.Thread(target=self._work, name="nightcal-builder", daemon=True)
@@ -108,16 +110,24 @@ class MasterBuilder:
                     log.exception("builder.failed", set_id=finished.set_id)
 
     def _take(self, finished: Finished) -> None:
+        if finished.kind is FrameKind.BIAS:
+            self._biases.append(finished)
+            return
+        for bias in [bias for bias in self._biases if bias.gain == finished.gain]:
+            self._biases.remove(bias)
+            self._build_dark(bias)
         if finished.kind is FrameKind.FLAT:
             self._flats.append(finished)
         else:
-            self._build(finished)
-            self._darks.add((finished.exposure_us, finished.gain))
+            self._build_dark(finished)
         for flats in [flats for flats in self._flats if self._is_ready(flats)]:
-            if self._over.is_set():
-                return
             self._flats.remove(flats)
             self._build(flats)
+
+    def _build_dark(self, finished: Finished) -> None:
+        """Build a bias or a dark, and know that flats may use it."""
+        self._build(finished)
+        self._darks.add((finished.exposure_us, finished.gain))
 
     def _is_ready(self, flats: Finished) -> bool:
         """Return whether the darks of all exposures of a flat set were finished in this run, or found complete."""
@@ -127,6 +137,8 @@ class MasterBuilder:
         return all((row.exposure_us, flats.gain) in self._darks for row in rows)
 
     def _build(self, finished: Finished) -> None:
+        if self._over.is_set():
+            return
         place = self._place
         outcomes = build_all(
             settings=self._settings,

@@ -15,7 +15,7 @@ from services.events import Event, EventName, Events
 from services.storage.disk import REAL_DISK, Disk
 from services.storage.failing import FullDisk
 from services.storage.fits import read_pixels
-from services.storage.rows import MasterRow
+from services.storage.rows import FactRow, MasterRow
 from services.workflow.builder import MasterBuilder, building_beside
 from services.workflow.capture import Place
 from tests.unit.test_masters_build import START, Root
@@ -95,8 +95,8 @@ def night(tmp_path: Path) -> Iterator[Night]:
 def test_each_set_becomes_a_master_when_it_is_finished_and_flats_when_their_dark_is(night: Night) -> None:
     with building_beside(night.builder, wanted=True):
         night.take(FrameKind.BIAS, 0.001)
-        night.wait_for(2)
         night.take(FrameKind.FLAT, 1.0, filter="R")
+        night.wait_for(2)
         night.take(FrameKind.DARK, 2.0)
         night.wait_for(1)
         assert [row.kind for row in night.masters()] == [FrameKind.BIAS, FrameKind.DARK, FrameKind.DARK]
@@ -124,6 +124,19 @@ def test_masters_built_beside_are_those_of_the_masters_step(night: Night, tmp_pa
         assert (read_pixels(night.root.layout.absolute(a.path)) == read_pixels(step.layout.absolute(b.path))).all()
     assert {o.status.value for o in night.root.build(num_darks=N, num_flats=N)} == {"kept"}
     step.catalogue.close()
+
+
+def test_biases_know_the_gain_that_is_measured_after_them(night: Night) -> None:
+    with building_beside(night.builder, wanted=True):
+        night.take(FrameKind.BIAS, 0.001)
+        night.take(FrameKind.DARK, 3.0, gain=20)
+        night.wait_for(1)
+        assert [row.exposure_us for row in night.masters()] == [3_000_000]
+        night.root.catalogue.add_fact(FactRow(camera="", name="k_adu_e", value=2.0, at=START, settings={"gain": 10}))
+        night.take(FrameKind.DARK, 1.0)
+        night.wait_for(3)
+    bias = next(row for row in night.masters() if row.kind is FrameKind.BIAS)
+    assert night.builder.built.index(bias.path) == 1
 
 
 def test_an_incomplete_set_waits_for_the_masters_step(night: Night) -> None:
