@@ -403,11 +403,14 @@ def test_24_camera_that_another_program_keeps_changing_is_left_to_it(tmp_path: P
 
 
 def test_24_single_exposure_of_another_program_is_waited_for(tmp_path: Path) -> None:
-    with served_night(tmp_path) as night:
-        ended = night.run(hear=meddling(night, expose(20.0), {9}))
+    with served_night(tmp_path, rate=200.0) as night:  # theirs must last until ours is to begin, on a slow machine too
+        ended = night.run(hear=meddling(night, expose(240.0), {9}))
         assert ended.exit_code == 0
         assert len(night.headers()) == 6 * FRAMES
-    ended.assert_told("foreign_client")
+    # Theirs may begin the moment ours is over, before ours is fetched: then their image comes, and must be refused.
+    slipped = [e for e in ended.said("frame.refused") if "exposure_mismatch" in e["codes"]]
+    if not slipped:
+        ended.assert_told("foreign_client")
 
 
 def test_24_camera_that_another_program_exposes_with_is_left_to_it(tmp_path: Path) -> None:

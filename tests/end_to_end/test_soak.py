@@ -5,13 +5,15 @@ code, each group that is not complete has one, and none of them is a defect of o
 """
 
 import gc
+import os
 import random
+import re
 import shutil
 import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -97,6 +99,16 @@ class Held:
         return self.threads > other.threads or self.sockets > other.sockets or self.files > other.files
 
 
+def most(held: Sequence[Held]) -> Held:
+    """Return the most of everything that was held: pools of threads come and go, a leak only grows."""
+    return Held(
+        memory_mb=max(h.memory_mb for h in held),
+        threads=max(h.threads for h in held),
+        sockets=max(h.sockets for h in held),
+        files=max(h.files for h in held),
+    )
+
+
 def _target(link: Path) -> Path | None:
     try:
         return link.readlink()
@@ -117,6 +129,7 @@ class Soak:
     exits: Counter[str] = field(default_factory=Counter)
     groups: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)
     frames: int = 0
 
     def once(self) -> None:
@@ -138,6 +151,8 @@ class Soak:
         code, exit_code, groups = ended.result.code, ended.exit_code, ended.report["groups"]
         where = f"run {number}: exit {exit_code}, {code}: {ended.result.detail}"
         self.exits[f"{exit_code} {code or ''}".strip()] += 1
+        if code is not None:
+            self.causes[re.sub(r"[0-9.]+", "#", ended.result.detail)[:100]] += 1
         self.frames += len(ended.said("frame.stored"))
         incomplete = [g for g in groups if g["status"] not in ("complete", "there")]
         assert code != "internal_error", where
@@ -167,9 +182,11 @@ class Soak:
         hours = self.observatory.world.t_s() / 3600
         print(f"\n{hours:.1f} h of the clock in {real_s:.0f} s, {len(self.held)} runs, {self.frames} frames")
         print("exits:", dict(self.exits.most_common()))
+        print("causes of stops:", dict(self.causes.most_common()))
         print("groups not complete:", dict(self.groups.most_common()))
         print("frames refused:", dict(self.refused.most_common()))
         print(f"after the first run: {first}\nafter the last run:  {last}")
+        print("threads:", ", ".join(sorted(thread.name for thread in threading.enumerate())))
         quarters = [self.held[len(self.held) * q // 4 : len(self.held) * (q + 1) // 4] for q in range(4)]
         means = [statistics.fmean(h.memory_mb for h in quarter) for quarter in quarters if quarter]
         print("memory, mean of each quarter, MB:", ", ".join(f"{mean:.1f}" for mean in means))
@@ -186,7 +203,7 @@ def settled(wanted: Held | None) -> Held:
 @contextmanager
 def soaking(folder: Path, hours: float) -> Iterator[Soak]:
     dice = random.Random(SEED)
-    mapping = {"seed": SEED, "camera": {"width": 160, "height": 120}, "safety": {}}
+    mapping = {"seed": SEED + os.getpid(), "camera": {"width": 160, "height": 120}, "safety": {}}
     parameters = replace(from_mapping(mapping), faults=random_faults(dice, hours))
     clock = ScaledClock(rate=RATE, start=SystemClock().now() + timedelta(days=1))
     with SimulatedObservatory(parameters, clock) as observatory, AlpacaServer(observatory) as server:
@@ -211,16 +228,17 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(network, driver.__name__, partial(driver, timeouts=QUICK))
 
 
+@pytest.mark.timeout(400)
 def test_an_hour_of_failing_runs_leaves_nothing_behind(tmp_path: Path) -> None:
     done = soak(tmp_path, 1.0)
-    assert not done.held[-1].exceeds(done.held[0])
+    assert not done.held[-1].exceeds(most(done.held[: len(done.held) // 2]))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3 * 3600)
 def test_a_day_of_failing_runs_leaves_nothing_behind(tmp_path: Path) -> None:
     done = soak(tmp_path, 24.0)
-    assert not done.held[-1].exceeds(done.held[0])
+    assert not done.held[-1].exceeds(most(done.held[: len(done.held) // 4]))
     quarter = len(done.held) // 4
     second, last = done.held[quarter : 2 * quarter], done.held[-quarter:]
     grown_mb = statistics.fmean(h.memory_mb for h in last) - statistics.fmean(h.memory_mb for h in second)
