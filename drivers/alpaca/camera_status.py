@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from drivers.alpaca.transport import CameraWire
-from drivers.alpaca.values import flag, item, number, reading, whole
+from drivers.alpaca.values import UNUSABLE, flag, item, number, reading, whole
 from drivers.base import CameraInfo, CameraState, CameraStates
-from drivers.errors import ExposureFailed, NotOffered
+from drivers.errors import DeviceLost, ExposureFailed, NotOffered
 
 T = TypeVar("T")
 
@@ -83,3 +83,5 @@ class Status:
             return flag(self._wire.ImageReady)
         except NotOffered as error:
             raise ExposureFailed(device=self._wire.label, detail=error.detail, number=error.number) from error
+        except UNUSABLE as error:
+            raise DeviceLost(device=self._wire.label, detail=f"ImageReady is unreadable: {error}") from error

@@ -71,6 +71,7 @@ class Wire:
                 Route("/management/v1/configureddevices", self._answerer(self._configured)),
             ]
         self._starlette = Starlette(routes=routes)
+        self._starlette.router.redirect_slashes = False  # an address is right or it is not
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; faults of the connection need the transport below uvicorn's `send`."""

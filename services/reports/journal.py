@@ -62,13 +62,27 @@ def _sound(record: Record) -> Record:
 def _as_promised(name: str, value: Any) -> Any:
     if name in _LISTS:
         return [found for item in value if (found := _LISTS[name](item)) is not None] if isinstance(value, list) else []
-    if name in ("settings", "statistics"):
+    if name == "statistics":
+        return sound_statistics(value)
+    if name == "settings":
         return value if isinstance(value, dict) else {}
     if name in _TEXTS:
         return value if isinstance(value, str) else None
     if name in _NUMBERS or name.endswith(_UNITS):
         return value if is_number(value) else None
     return value
+
+
+def sound_statistics(value: object) -> Record:
+    """Return a master's statistics: numbers, lists of them, yes or no; and its verdict with the codes of it."""
+    found = plain(value) if isinstance(value, dict) else {}
+    measured = {name: each for name, each in found.items() if each is None or _is_measured(each)}
+    verdicts = _as_promised("codes", found.get("verdicts"))
+    return {**measured, "verdict": _text(found.get("verdict")), "verdicts": verdicts}
+
+
+def _is_measured(value: object) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, list) and all(map(is_number, value)))
 
 
 def _object(value: object) -> Record | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from services.events import EventName
-from services.reports.journal import Record, named, plain
+from services.reports.journal import Record, named, plain, sound_statistics
 from services.storage.catalogue import Catalogue
 from services.storage.rows import MasterRow
 
@@ -37,7 +37,7 @@ def _told(row: MasterRow) -> Record:
     record = row.to_dict()
     shown: Record = {name: record[name] for name in ("path", "exposure_us", "n", "rejected", "status", "statistics")}
     shown |= {"kind": str(row.kind), "filter": row.key.filter, "gain": row.key.gain, "at": record["built_at"]}
-    return dict(plain(shown))
+    return dict(plain(shown)) | {"statistics": sound_statistics(row.statistics)}
 
 
 def _source(row: MasterRow | None, catalogue: Catalogue) -> Record:

@@ -3,8 +3,8 @@
 import json
 import math
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -112,10 +112,13 @@ def quick() -> ScaledClock:
     return ScaledClock(rate=1e5, start=SystemClock().now())
 
 
-def only_driver_errors(*acts: Callable[[], object]) -> None:
-    for act in acts:
-        with suppress(DriverError):
-            act()
+def only_driver_errors(*acts: Callable[[], object], close: Iterable[Callable[[], None]]) -> None:
+    with ExitStack() as closing:
+        for each in close:
+            closing.callback(each)
+        for act in acts:
+            with suppress(DriverError):
+                act()
 
 
 def use_camera(server: ScriptedAlpaca, data: st.DataObject) -> None:
@@ -133,8 +136,8 @@ def use_camera(server: ScriptedAlpaca, data: st.DataObject) -> None:
         lambda: camera.set_temperature(-10.0),
         camera.disconnect,
         lambda: network.remote_clock(server.endpoint()),
+        close=(camera.close,),
     )
-    camera.close()
 
 
 def use_others(server: ScriptedAlpaca, data: st.DataObject) -> None:
@@ -151,6 +154,7 @@ def use_others(server: ScriptedAlpaca, data: st.DataObject) -> None:
         lamp.connect, lamp.state, lambda: lamp.calibrator_on(3), lamp.close_cover, lamp.disconnect,
         monitor.connect, monitor.is_safe, monitor.disconnect,
         lambda: discovery.configured_devices("127.0.0.1", server.port, timeouts=HASTY, clock=quick()),
+        close=(wheel.close, lamp.close, monitor.close),
     )  # fmt: skip
 
 
@@ -160,8 +164,7 @@ def test_a_number_that_no_float_holds_in_any_member_ends_in_driver_errors(server
             scripted = ScriptedCamera(server, interface=4)
             scripted.device[member] = value
             camera = AlpacaCamera(server.endpoint(), quick(), timeouts=HASTY)
-            only_driver_errors(camera.connect, camera.settings, camera.state)
-            camera.close()
+            only_driver_errors(camera.connect, camera.settings, camera.state, close=(camera.close,))
 
 
 @given(st.data())
