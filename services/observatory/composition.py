@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from drivers.base import Camera, CameraInfo, CoverCalibrator, FilterWheel, SafetyMonitor
 from drivers.clock import Clock, SystemClock
-from drivers.errors import DeviceMissing
+from drivers.errors import DeviceLost, DeviceMissing
 from services.config.models import Config, Device, LoadedConfig
 from services.observatory.interlock import Interlock
 
@@ -70,10 +70,19 @@ class Observatory:
         return names if by_darkness is None or by_darkness in names else (by_darkness, *names)
 
     def note_camera(self, info: CameraInfo) -> None:
-        """Learn from a connected camera whether its frames are simulated ones."""
+        """Learn from a connected camera whether its frames are simulated ones.
+
+        Raises
+        ------
+        DeviceLost
+            It is a simulated one whose clock could not be asked for: all our waiting would be of another time.
+        """
         from services.observatory.network import CLOCK_ACTION
 
-        self.is_simulated = self.simulator is not None or CLOCK_ACTION in info.supported_actions
+        tells = CLOCK_ACTION in info.supported_actions
+        self.is_simulated = self.simulator is not None or tells
+        if tells and self.owns_camera and isinstance(self.clock, SystemClock):
+            raise DeviceLost(device=info.name, detail="it is simulated, and did not tell its clock; run again")
 
     def close(self) -> None:
         """Close the sockets and end the simulator."""

@@ -12,8 +12,8 @@ from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
 from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
 from drivers.alpaca.values import texts
 from drivers.base import SettingMode
-from drivers.clock import Clock, ScaledClock, SystemClock
-from drivers.errors import DriverError, Refused
+from drivers.clock import Clock, ScaledClock, SystemClock, retry
+from drivers.errors import DeviceLost, DriverError, Refused
 from services.config.models import AlpacaCamera as CameraSection
 from services.config.models import Camera, Device, FilterWheel, FlatPanel
 
@@ -108,13 +108,15 @@ def abort_exposure(endpoint: Endpoint, clock: Clock) -> None:
 def remote_clock(endpoint: Endpoint) -> Clock | None:
     """Return the clock of a simulated observatory in another process, None for a real camera.
 
-    It is asked for only where the camera lists the action. What cannot be asked now is reported by `connect`.
+    It is asked for only where the camera lists the action. What cannot be asked now is reported by `connect`, or, where
+    only this failed, by `Observatory.note_camera`.
     """
     wire = CameraWire(endpoint, SystemClock(), timeouts=Timeouts(), retries=False)
     try:
         if CLOCK_ACTION not in (wire.offered("SupportedActions", texts) or ()):
             return None
-        return _clock_of(wire.action(CLOCK_ACTION))
+        told = retry(SystemClock(), lambda: wire.action(CLOCK_ACTION), delays_s=(0.2, 1.0), on=DeviceLost)
+        return _clock_of(told)
     except (DriverError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         log.debug("clock.not_told", endpoint=endpoint.address, detail=str(error))
         return None

@@ -32,7 +32,8 @@ from drivers.simulator.params import from_mapping
 from drivers.simulator.server import AlpacaServer
 from services.errors import MEANINGS, Exit
 from services.observatory import network
-from tests.served_night import QUICK, Ended, ServedNight, hurry
+from services.workflow.options import Step
+from tests.served_night import QUICK, Ended, ServedNight, fault, hurry, served_night
 
 SEED = 20261120
 RATE = 200.0
@@ -243,3 +244,15 @@ def test_a_day_of_failing_runs_leaves_nothing_behind(tmp_path: Path) -> None:
     second, last = done.held[quarter : 2 * quarter], done.held[-quarter:]
     grown_mb = statistics.fmean(h.memory_mb for h in last) - statistics.fmean(h.memory_mb for h in second)
     assert grown_mb < 10.0, f"memory grew by {grown_mb:.1f} MB between the second quarter and the last"
+
+
+def test_a_simulated_camera_whose_clock_was_not_told_is_not_used_by_ours(tmp_path: Path) -> None:
+    lost = fault(FaultKind.DROP, device=DeviceKind.CAMERA, member="supportedactions", count=1)
+    with served_night(tmp_path, lost) as night:
+        ended = night.run(steps=(Step.DARKS,))
+        assert (ended.exit_code, ended.result.code) == (Exit.DEVICE, "device_lost")
+        assert "clock" in ended.result.detail
+        assert night.run(steps=(Step.DARKS,)).exit_code == Exit.DONE
+    untold = fault(FaultKind.DROP, device=DeviceKind.CAMERA, member="action", count=2)
+    with served_night(tmp_path / "again", untold) as night:  # asked for once more at once
+        assert night.run(steps=(Step.DARKS,)).exit_code == Exit.DONE
