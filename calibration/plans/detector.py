@@ -18,8 +18,13 @@ from calibration.plans.settings import Darkness, ExposureState, Plan
 SHORT_FRAMES = 3
 CLIMB_START_US = 20_000
 CLIMB_FACTOR = 5
+CONFIRM_FACTOR = 3
+STANDSTILL = 0.1
+"""A clipped level moves by less than this when the exposure is three times as long."""
+CLIPPED_ABOVE = 0.15
+"""No pixel exceeds a clipped level by more than this: wells differ by a few per cent, lit pixels by more."""
 CLIPPED = 0.5
-"""A signal that grew by less than this part of its exposure's growth is clipped: no sensor is so far from linear."""
+"""A signal that grew by less than this part of its exposure's growth may be clipped: no sensor bends so far."""
 
 
 class SaturationSource(StrEnum):
@@ -181,8 +186,9 @@ def measure_detector(
     bias_adu = median(r.stats.level_adu for r in shorts)
     read_sigma_adu = noise_of(shorts)
     flats: tuple[FrameResult, ...] = ()
+    clip_adu = None
     if lamp is not None:
-        flats = yield from _climb(state, facts, lamp, bias_adu, read_sigma_adu)
+        flats, clip_adu = yield from _climb(state, facts, lamp, bias_adu, read_sigma_adu)
     seen = (*shorts, *flats)
     step_adu = math.gcd(*(r.stats.step_adu for r in seen)) or 1
     saturation_adu, source = saturation_of(
@@ -190,7 +196,7 @@ def measure_detector(
         bias_adu=bias_adu,
         seen_adu=max(r.stats.max_adu for r in seen),
         step_adu=step_adu,
-        clip_adu=_clip(flats, bias_adu, read_sigma_adu),
+        clip_adu=clip_adu,
     )
     found = Detector(
         bias_adu=bias_adu,
@@ -230,16 +236,24 @@ def _shorts(state: ExposureState, facts: CameraFacts, darkness: Darkness) -> Pla
 
 def _climb(
     state: ExposureState, facts: CameraFacts, lamp: Lamp, bias_adu: float, read_sigma_adu: float
-) -> Plan[tuple[FrameResult, ...]]:
-    """Expose longer and longer until the level falls behind."""
+) -> Plan[tuple[tuple[FrameResult, ...], float | None]]:
+    """Expose longer and longer until the level stands still: the flats, and that level in ADU (None: it still rose).
+
+    A level that falls behind is not yet a clipped one, a chopped lamp does that too: it has to stay where it is in a
+    longer exposure, with no pixel far above it.
+    """
     longest = min(lamp.max_exposure_us, facts.exposure_max_us)
     exposure_us = min(max(CLIMB_START_US, facts.exposure_min_us), longest)
     taken: tuple[FrameResult, ...] = ()
     while True:
-        results = yield _lit(state, lamp, quantise(exposure_us, facts.exposure_resolution_us))
-        taken += results
-        if exposure_us >= longest or _clip(taken, bias_adu, read_sigma_adu) is not None:
-            return taken
+        taken += yield _lit(state, lamp, quantise(exposure_us, facts.exposure_resolution_us))
+        if _behind(taken, bias_adu, read_sigma_adu):
+            exposure_us = min(exposure_us * CONFIRM_FACTOR, longest)
+            taken += yield _lit(state, lamp, quantise(exposure_us, facts.exposure_resolution_us))
+            if _stands_still(taken, bias_adu):
+                return taken, taken[-1].stats.level_adu
+        if exposure_us >= longest:
+            return taken, None
         exposure_us = min(exposure_us * CLIMB_FACTOR, longest)
 
 
@@ -255,15 +269,22 @@ def _lit(state: ExposureState, lamp: Lamp, exposure_us: int, count: int = 1) -> 
     )
 
 
-def _clip(flats: tuple[FrameResult, ...], bias_adu: float, read_sigma_adu: float) -> float | None:
-    """Return the level of a flat that is far below what the one before predicts, in ADU; None while it still rises."""
+def _behind(flats: tuple[FrameResult, ...], bias_adu: float, read_sigma_adu: float) -> bool:
+    """Whether the last flat is far below what the one before predicts."""
     if len(flats) < 2:
-        return None
+        return False
     before, last = flats[-2:]
     longer = last.request.exposure_us / before.request.exposure_us
     signal, base = last.stats.level_adu - bias_adu, before.stats.level_adu - bias_adu
     lit = base > 0 and signal > 20 * max(read_sigma_adu, last.stats.step_adu)
-    return last.stats.level_adu if lit and signal < CLIPPED * longer * base else None
+    return lit and signal < CLIPPED * longer * base
+
+
+def _stands_still(flats: tuple[FrameResult, ...], bias_adu: float) -> bool:
+    """Whether the last flat, of a longer exposure, has the level of the one before, at the top of its histogram."""
+    before, last = (r.stats.level_adu - bias_adu for r in flats[-2:])
+    top = flats[-1].stats.max_adu - bias_adu
+    return abs(last / before - 1) < STANDSTILL and top < (1 + CLIPPED_ABOVE) * last
 
 
 def _gain(state: ExposureState, found: Detector, lamp: Lamp, flats: tuple[FrameResult, ...]) -> Plan[float | None]:

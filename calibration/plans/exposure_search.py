@@ -186,7 +186,7 @@ class _Hunt:
 
     def given_up(self) -> SearchFailed:
         """Return the failure of a search that used all its frames."""
-        return self._failed(GroupCode.UNSTABLE_LAMP if self.rates.contradictions >= 2 else GroupCode.NO_CONVERGENCE)
+        return self._failed(GroupCode.UNSTABLE_LAMP if self.rates.unsteady else GroupCode.NO_CONVERGENCE)
 
     def facts(self) -> dict[str, float | int | str | None]:
         """Return the data of `flat.exposure_adjusted`: the frame just seen."""

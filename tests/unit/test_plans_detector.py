@@ -8,7 +8,7 @@ from calibration.errors import CalibrationError
 from calibration.frames import Purpose
 from calibration.plans.detector import CameraFacts, Detector, SaturationSource, full_scale, measure_detector
 from calibration.plans.settings import Darkness, ExposureState
-from tests.benchmarks.flat_lamps import Light, Sensor, SmallCamera, drive
+from tests.benchmarks.flat_lamps import LampKind, Light, Sensor, SmallCamera, drive
 
 
 def measured(camera: SmallCamera, **facts: object) -> Detector:
@@ -69,6 +69,15 @@ def test_a_lamp_too_dim_to_saturate_ends_at_its_longest_exposure() -> None:
     assert found.saturation_source is SaturationSource.MAXADU
     assert max(r.exposure_us for r in camera.requests) == 60_000_000
     assert len(camera.taken) <= 12
+
+
+@pytest.mark.parametrize("needed_s", [1.0, 2.0, 4.0])
+def test_a_chopped_lamp_that_falls_behind_its_exposure_is_not_taken_for_saturation(needed_s: float) -> None:
+    light = Light(kind=LampKind.PWM, needed_s=needed_s, max_brightness=4, period_s=1 / 7)
+    camera = SmallCamera(sensor=Sensor(), light=light, seed=3)
+    lamp = replace(camera.lamp, brightness=1)
+    found = drive(measure_detector(ExposureState(), camera.facts, Darkness(), lamp=lamp), camera)
+    assert found.saturation_adu == 65535
 
 
 def test_no_frame_at_all_is_an_error() -> None:
