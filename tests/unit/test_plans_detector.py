@@ -77,7 +77,7 @@ def test_a_chopped_lamp_that_falls_behind_its_exposure_is_not_taken_for_saturati
     camera = SmallCamera(sensor=Sensor(), light=light, seed=3)
     lamp = replace(camera.lamp, brightness=1)
     found = drive(measure_detector(ExposureState(), camera.facts, Darkness(), lamp=lamp), camera)
-    assert found.saturation_adu == 65535
+    assert found.saturation_adu == pytest.approx(65535, rel=1e-4)
 
 
 def test_no_frame_at_all_is_an_error() -> None:
