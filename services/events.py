@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,9 @@ from drivers.clock import Clock
 from services.errors import storage_error
 
 log = structlog.get_logger(__name__)
+
+WORTH_TELLING_S = 30.0
+"""A wait that is longer is told."""
 
 
 class EventName(StrEnum):
@@ -56,6 +59,7 @@ class EventName(StrEnum):
     MASTER_REFUSED = "master.refused"
     MASTER_CERTIFIED = "master.certified"
     MODEL_FITTED = "model.fitted"
+    WAITING = "waiting"
     STORAGE_LOW = "storage.low"
     WARNING_RAISED = "warning.raised"
     PROGRESS = "progress"
@@ -156,7 +160,7 @@ class Events:
         self._seq = 0
         self._lock = threading.Lock()
         self._listeners: list[Listener] = []
-        self._queue: queue.Queue[Event | None] = queue.Queue(self._CAPACITY)
+        self._queue: queue.Queue[Event | threading.Event | None] = queue.Queue(self._CAPACITY)
         self._thread: threading.Thread | None = None
         self._file: JournalFile | None = None
         if journal is not None:
@@ -206,6 +210,28 @@ class Events:
             return error
         return None
 
+    def tell_wait(self, wait_s: float, why: str, *, at_most: bool = False) -> None:
+        """Tell what is waited for and until when, if it takes long enough for anybody to wonder (`WORTH_TELLING_S`)."""
+        if wait_s > WORTH_TELLING_S:
+            until = self._clock.now() + timedelta(seconds=wait_s)
+            self.emit(
+                EventName.WAITING,
+                wait_s=wait_s,
+                until=until.isoformat(timespec="seconds"),
+                at_most=at_most,
+                detail=why,
+            )
+
+    def caught_up(self, timeout_s: float = 2.0) -> bool:
+        """Wait until the listeners have heard what was said so far; return whether they have within `timeout_s`."""
+        if self._thread is None:
+            return True
+        mark = threading.Event()
+        with suppress(queue.Full):
+            self._queue.put_nowait(mark)
+            return mark.wait(timeout_s)
+        return False
+
     def close(self) -> None:
         """Let the listeners hear what was said, then end."""
         if self._thread is not None:
@@ -222,6 +248,9 @@ class Events:
 
     def _dispatch(self) -> None:
         while (event := self._queue.get()) is not None:
+            if isinstance(event, threading.Event):
+                event.set()
+                continue
             for listener in self._listeners:
                 try:
                     listener(event)

@@ -275,12 +275,16 @@ class Session:
         """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end."""
         longest_s = LEFTOVER_S + self._config.dark_capture.max_exposure
         deadline = Deadline(self._clock, longest_s, real_s=5.0)
-        while (state := self._camera.state()).at_work:
+        state = self._camera.state()
+        if state.at_work:
+            self._events.tell_wait(longest_s, "an exposure that runs already ends", at_most=True)
+        while state.at_work:
             if deadline.over:
                 detail = f"it has been exposing for {longest_s:.0f} s, for another program"
                 raise CameraBusy(device=self.camera_info.name, detail=detail)
             if self._clock.sleep(1.0, self._interlock.wake):
                 self._interlock.check()
+            state = self._camera.state()
         if state.activity is CameraStates.ERROR:
             self._camera.abort()
 

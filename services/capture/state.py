@@ -37,6 +37,9 @@ FOREIGN_CHANGES = 3
 """Settings found changed, or exposures begun, by somebody else this often: the camera is in use."""
 FOREIGN_EXPOSURE_S = 300.0
 """An exposure of somebody else is waited for so long."""
+FADING = "the charge that light left on the sensor fades (dark_capture.persistence_wait)"
+WARMING_LAMP = "the lamp warms up (flat_panel.warmup)"
+CHANGING_SKY = "the sky is not as bright as it should be yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +151,16 @@ class StateKeeper:
         name = self._reach_filter(self._wanted_filter(request))
         panel = self._reach_light(request)
         settings = self._reach_settings(request)
-        if request.wait_s > 0 and self._clock.sleep(request.wait_s, self._interlock.wake):
-            self._interlock.check()
+        self._wait(request)
         return Reached(settings=settings, filter=name, panel=panel, cooled=cooled)
+
+    def _wait(self, request: CaptureRequest) -> None:
+        if request.wait_s <= 0:
+            return
+        lit = CHANGING_SKY if request.panel_brightness is None else WARMING_LAMP
+        self._events.tell_wait(request.wait_s, lit if request.kind is FrameKind.FLAT else FADING)
+        if self._clock.sleep(request.wait_s, self._interlock.wake):
+            self._interlock.check()
 
     def confirm(self, request: CaptureRequest, reached: Reached) -> Reached:
         """Read the wheel once more before a flat; one that has slipped, or was turned by others, is turned back."""
@@ -172,6 +182,7 @@ class StateKeeper:
             It does not end, or this was not the first time.
         """
         self._warn_of_foreigner(busy.detail)
+        self._events.tell_wait(FOREIGN_EXPOSURE_S, "another program's exposure ends", at_most=True)
         deadline = Deadline(self._clock, FOREIGN_EXPOSURE_S)
         while self._recovery.call(self._camera.state).at_work:
             if deadline.over:

@@ -40,8 +40,11 @@ def cooling(data: Data) -> str:
 
 
 def _run_started(data: Data) -> str:
-    told = " on the simulated observatory" if data.get("simulated") else ""
-    return f"run started{told}: {', '.join(map(str, data.get('steps', ())))} → {data.get('root', '')} (times are UTC)"
+    simulated = data.get("simulated")
+    told = " on the simulated observatory" if simulated else ""
+    times = "simulated UTC; the log has real ones too" if simulated else "UTC"
+    steps = ", ".join(map(str, data.get("steps", ())))
+    return f"run started{told}: {steps} → {data.get('root', '')} (times are {times})"
 
 
 def _run_finished(data: Data) -> str | None:
@@ -151,6 +154,19 @@ def _lost(data: Data) -> str:
     return f"{_device('lost')(data)}{waiting}"
 
 
+def _waiting(data: Data) -> str:
+    try:
+        until = f" until {datetime.fromisoformat(str(data.get('until'))):%H:%M:%S}"
+    except ValueError:
+        until = ""
+    length = _length(data.get("wait_s") or 0.0)
+    return f"waiting{until} ({'at most ' if data.get('at_most') else ''}{length}): {data.get('detail') or ''}"
+
+
+def _length(seconds_: float) -> str:
+    return f"{seconds_:.0f} s" if seconds_ < 120 else f"{seconds_ / 60:.3g} min"
+
+
 def _safety(what: str) -> Callable[[Data], str]:
     return lambda data: f"safety: {what} {data.get('detail') or ''}".rstrip()
 
@@ -200,4 +216,5 @@ _SENTENCES: dict[EventName, Callable[[Data], str | None]] = {
     EventName.MASTER_REFUSED: _master_refused,
     EventName.STORAGE_LOW: _storage_low,
     EventName.WARNING_RAISED: _warning,
+    EventName.WAITING: _waiting,
 }

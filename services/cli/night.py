@@ -133,7 +133,7 @@ def _shown(
     ask = asker(no_confirm=request.no_confirm, wake=wake, quiet=display.still)
     try:
         with display.showing():
-            yield replace(options, ask=ask, listeners=(display, _log_event))
+            yield replace(options, ask=ask, listeners=(display, EventLog()))
     finally:
         log.close()
 
@@ -151,16 +151,34 @@ def _open_log(request: Request, loaded: "LoadedConfig") -> None:
         raise StorageError(f"{path}: {error.strerror or error}") from None
 
 
-def _log_event(event: "Event") -> None:
-    """Write an event to the log: at DEBUG what comes by the second, at WARNING what needs a look."""
-    import structlog
+class EventLog:
+    """A listener that writes events to the log: at DEBUG what comes by the second, at WARNING what needs a look.
 
+    The log's own time is always the real one. Events of a simulated night carry theirs, too, as `simulated_at`.
+    """
+
+    def __init__(self) -> None:
+        self._simulated = False
+
+    def __call__(self, event: "Event") -> None:
+        """Write an event."""
+        import structlog
+
+        from services.events import EventName
+
+        if event.name is EventName.RUN_STARTED:
+            self._simulated = bool(event.data.get("simulated"))
+        at = {"simulated_at": event.at.isoformat(timespec="seconds")} if self._simulated else {}
+        logger = structlog.get_logger(__name__)
+        getattr(logger, _log_level(event))(event.name, run_id=event.run_id, **at, **event.data)
+
+
+def _log_level(event: "Event") -> str:
     from services.events import EventName
 
-    level = "info"
     if event.name in (EventName.PROGRESS, EventName.COOLING_CHANGED):
-        level = "debug"
-    elif event.name in (
+        return "debug"
+    needs_a_look = (
         EventName.WARNING_RAISED,
         EventName.DEVICE_LOST,
         EventName.FRAME_REFUSED,
@@ -168,9 +186,8 @@ def _log_event(event: "Event") -> None:
         EventName.COOLING_STALLED,
         EventName.SAFETY_UNSAFE,
         EventName.SAFETY_STALE,
-    ):
-        level = "warning"
-    getattr(structlog.get_logger(__name__), level)(event.name, run_id=event.run_id, **event.data)
+    )
+    return "warning" if event.name in needs_a_look else "info"
 
 
 def _options(request: Request, loaded: "LoadedConfig") -> "RunOptions":

@@ -1,5 +1,6 @@
 """What a run shows while it goes on: progress bars on a terminal, plain lines elsewhere. Both only listen to events."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
@@ -33,28 +34,57 @@ class Display(Protocol):
         ...
 
 
+class _Gate:
+    """Passes lines on, and holds them back while a question stands on the terminal."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._held: list[str] | None = None
+        self._lock = threading.Lock()
+
+    def say(self, text: str) -> None:
+        """Write a line, now or when the question is answered."""
+        with self._lock:
+            if self._held is None:
+                self._write(text)
+            else:
+                self._held.append(text)
+
+    @contextmanager
+    def shut(self) -> Iterator[None]:
+        """Hold lines back."""
+        with self._lock:
+            self._held = []
+        try:
+            yield
+        finally:
+            with self._lock:
+                held, self._held = self._held, None
+                for text in held:
+                    self._write(text)
+
+
 class Lines:
     """One plain line for each event worth it, with the run's own time in UTC."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._gate = _Gate(lambda text: print(text, file=stream, flush=True))
         self._cooling_at: datetime | None = None
 
     def __call__(self, event: Event) -> None:
         """Print a line."""
         text = sentence(event) if self._is_due(event) else None
         if text is not None:
-            print(_timed(event, text), file=self._stream, flush=True)
+            self._gate.say(_timed(event, text))
 
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Need nothing."""
         yield
 
-    @contextmanager
-    def still(self) -> Iterator[None]:
-        """Need nothing."""
-        yield
+    def still(self) -> AbstractContextManager[None]:
+        """Hold the lines back."""
+        return self._gate.shut()
 
     def _is_due(self, event: Event) -> bool:
         if event.name is EventName.FRAME_STORED:
@@ -84,6 +114,7 @@ class Bars:
             console=console or Console(highlight=False, markup=False),
             transient=True,
         )
+        self._gate = _Gate(self._progress.console.print)
         self._run: TaskID | None = None
         self._group: TaskID | None = None
         self._cooling: TaskID | None = None
@@ -106,7 +137,7 @@ class Bars:
             move(event)
         text = None if event.name in _BARS_ONLY else sentence(event)
         if text is not None:
-            self._progress.console.print(_timed(event, text))
+            self._gate.say(_timed(event, text))
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -116,12 +147,13 @@ class Bars:
 
     @contextmanager
     def still(self) -> Iterator[None]:
-        """Take the bars away."""
-        self._progress.stop()
-        try:
-            yield
-        finally:
-            self._progress.start()
+        """Take the bars away, and hold the lines back."""
+        with self._gate.shut():
+            self._progress.stop()
+            try:
+                yield
+            finally:
+                self._progress.start()
 
     def _overall(self, event: Event) -> None:
         done, wanted = event.data.get("done", 0), event.data.get("wanted", 0)

@@ -10,7 +10,7 @@ import requests
 
 from services.config.models import Hook, Hooks
 from services.errors import RunCode, RunStopped
-from services.events import EventName, Events
+from services.events import WORTH_TELLING_S, EventName, Events
 
 
 def call_hook(hooks: Hooks, moment: str, events: Events) -> None:
@@ -33,6 +33,8 @@ def call_hook(hooks: Hooks, moment: str, events: Events) -> None:
     hook: Hook | None = getattr(hooks, moment)
     if hook is None:
         return
+    if hook.timeout > WORTH_TELLING_S:  # real seconds, whatever the run's clock does: no "until"
+        events.emit(EventName.WAITING, wait_s=hook.timeout, at_most=True, detail=f"the hook {moment} ends")
     problem = _command(hook) if hook.command is not None else _address(hook)
     if problem is None:
         return

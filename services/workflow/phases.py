@@ -1,16 +1,14 @@
 """Dark or lit: the site's hooks, the prompts and the step events stand where a run goes from one to the other."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
+from drivers.base import PanelInfo
+from services.config.models import Config
 from services.errors import RunCode, RunStopped
 from services.events import EventName
 from services.workflow.context import RunContext
 from services.workflow.hooks import call_hook
-
-PROMPTS = {
-    "darks": "Darks and biases come next: close the cover and switch all lights off.",
-    "flats": "Flats come next: point the telescope at the flat panel, or put the panel on the telescope.",
-}
 
 
 class Phase(StrEnum):
@@ -41,12 +39,19 @@ class Phases:
         if phase is self._now:
             return
         self.leave()
-        ask = self._context.options.ask
-        if ask is not None and not ask(PROMPTS[phase]):
-            raise RunStopped(f"declined before the {phase}", code=RunCode.INTERRUPTED)
+        self._ask(phase)
         call_hook(self._context.config.hooks, f"before_{phase}", self._context.events)
         self._context.events.emit(EventName.STEP_STARTED, step=phase)
         self._now = phase
+
+    def _ask(self, phase: Phase) -> None:
+        ask, session = self._context.options.ask, self._context.session
+        if ask is None:
+            return
+        tell = to_do_for_darks if phase is Phase.DARKS else to_do_for_flats
+        self._context.events.caught_up()  # what was said before the question stands above it
+        if not ask(tell(self._context.config, session.panel_info, self._context.opaque)):
+            raise RunStopped(f"declined before the {phase}", code=RunCode.INTERRUPTED)
 
     def leave(self) -> None:
         """End the phase, if there is one."""
@@ -55,3 +60,26 @@ class Phases:
         phase, self._now = self._now, None
         self._context.events.emit(EventName.STEP_FINISHED, step=phase)
         call_hook(self._context.config.hooks, f"after_{phase}", self._context.events)
+
+
+def to_do_for_darks(config: Config, panel: PanelInfo | None, opaque: Sequence[str]) -> str:
+    """Return what somebody at the telescope is asked before biases and darks; what moves by itself is not theirs."""
+    moved = panel is not None and panel.has_cover
+    theirs = {"roof": "close the roof", "manual": "make it dark", "cover": None if moved else "close the cover"}
+    first = theirs.get(config.darkness)
+    itself = ["the cover closes"] if moved else []
+    itself += [f"the wheel turns to {opaque[0]}"] if opaque else []
+    asked = f"{first} and switch all lights off" if first else "switch all lights off"
+    aside = f" ({' and '.join(itself)} by itself)" if itself else ""
+    return f"Darks and biases come next: {asked}{aside}."
+
+
+def to_do_for_flats(config: Config, panel: PanelInfo | None, _opaque: Sequence[str]) -> str:
+    """Return what somebody at the telescope is asked before flats."""
+    if config.flat_capture.source == "sky":
+        return "Flats come next: point the telescope at the twilight sky, away from bright stars."
+    if panel is None or not panel.has_calibrator:
+        return "Flats come next: put the flat panel on the telescope and switch it on."
+    if panel.has_cover and config.flat_panel is not None and config.flat_panel.cover_for_flats == "closed":
+        return f"Flats come next: nothing stands in the way of {panel.name} (it closes and lights up by itself)?"
+    return f"Flats come next: point the telescope at {panel.name}, or put it on (it lights up by itself)."

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def test_another_programs_change_is_noticed_undone_and_in_the_end_given_up(site:
     codes = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
     site.events.close()
     assert codes.count(RunCode.FOREIGN_CLIENT) == 2
+
+
+def test_five_minutes_of_waiting_for_the_afterglow_are_told_before_they_pass(site: Site) -> None:
+    begun = site.clock.now()
+    site.take(replace(DARK, wait_s=300.0), replace(DARK, wait_s=5.0))
+    (told,) = [e for e in site.heard if e.name is EventName.WAITING]
+    assert (told.data["wait_s"], told.data["at_most"]) == (300.0, False)
+    assert (datetime.fromisoformat(told.data["until"]) - told.at).total_seconds() == pytest.approx(300, abs=1)
+    assert "persistence_wait" in told.data["detail"]
+    assert begun <= told.at
+    assert (site.clock.now() - told.at).total_seconds() >= 300
 
 
 def test_a_setting_that_nobody_named_is_put_back_as_it_was_found(site: Site) -> None:

@@ -1,18 +1,22 @@
 """What a run shows: plain lines elsewhere, bars on a terminal, and questions only where somebody can answer."""
 
 import io
+import json
 import signal
 import sys
 import threading
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from drivers.clock import ManualClock
+from services import log
 from services.cli.narration import sentence, title
+from services.cli.night import EventLog
 from services.cli.progress import Bars, Lines
 from services.cli.prompts import asker, confirmed
 from services.errors import meaning
@@ -69,7 +73,7 @@ def test_plain_lines_tell_the_night():
     lines = stream.getvalue().splitlines()
     assert [line[:10].rstrip() for line in lines] == [line[:8] for line in lines]
     assert [line[10:] for line in lines] == [
-        "run started on the simulated observatory: flats → /data (times are UTC)",
+        "run started on the simulated observatory: flats → /data (times are simulated UTC; the log has real ones too)",
         "camera connected: QHY600M",
         "cooling: 12.0 °C → -10.0 °C, cooler 50 %",
         "cooled: stable at -10.0 °C after 480 s",
@@ -124,6 +128,73 @@ def test_a_camera_that_is_lost_is_said_to_be_waited_for_and_until_when():
     data = {"device": "camera", "detail": "no answer", "waiting_until": "2026-01-31T03:29:40+00:00"}
     event = Event(name=EventName.DEVICE_LOST, run_id="r", seq=1, at=START, data=data)
     assert sentence(event) == "camera lost: no answer; waiting for it until 03:29"
+
+
+def test_a_line_that_arrives_during_a_question_waits_until_it_is_answered():
+    # "[Enter] go on, [q] stop: 09:21:55  bias: complete, 3 kept" stood on one line
+    plain, fancy = io.StringIO(), io.StringIO()
+    bars = Bars(Console(file=fancy, force_terminal=True, width=100, color_system=None, legacy_windows=False))
+    finished = Event(
+        name=EventName.GROUP_FINISHED,
+        run_id="r",
+        seq=1,
+        at=START,
+        data={**FLAT, "status": "complete", "code": None, "accepted": 12, "refused": 0},
+    )
+    for display, stream in ((Lines(plain), plain), (bars, fancy)):
+        with display.showing():
+            with display.still():
+                display(finished)
+                assert "complete" not in stream.getvalue()
+            assert stream.getvalue().count("flat L: complete, 12 kept") == 1
+
+
+def test_what_was_said_before_a_question_stands_above_it():
+    heard: list[int] = []
+    bus = Events(run_id="r", clock=ManualClock(START))
+    assert bus.caught_up()
+    go_on = threading.Event()
+
+    def slow(event: Event) -> None:
+        go_on.wait(10)
+        heard.append(event.seq)
+
+    bus.subscribe(slow)
+    bus.emit(EventName.PROGRESS)
+    assert not bus.caught_up(timeout_s=0)
+    go_on.set()
+    assert bus.caught_up(timeout_s=10)
+    assert heard == [1]
+    bus.close()
+
+
+def test_minutes_of_waiting_say_for_what_and_until_when():
+    stream = io.StringIO()
+    bus = Events(run_id="r", clock=ManualClock(START))
+    bus.subscribe(Lines(stream))
+    bus.tell_wait(30.0, "nothing worth a line")
+    bus.tell_wait(300.0, "the charge that light left on the sensor fades")
+    bus.tell_wait(45.0, "another program's exposure ends", at_most=True)
+    bus.emit(EventName.WAITING, wait_s=60.0, at_most=True, detail="the hook before_flats ends")
+    bus.close()
+    assert [line[10:] for line in stream.getvalue().splitlines()] == [
+        "waiting until 18:05:00 (5 min): the charge that light left on the sensor fades",
+        "waiting until 18:00:45 (at most 45 s): another program's exposure ends",
+        "waiting (at most 60 s): the hook before_flats ends",
+    ]
+
+
+def test_the_log_of_a_simulated_night_has_its_times_beside_the_real_ones(tmp_path: Path):
+    log.configure("INFO", tmp_path / "night.log", console=False)
+    tell = EventLog()
+    for simulated in (True, False):
+        started = {"steps": ["flats"], "simulated": simulated}
+        tell(Event(name=EventName.RUN_STARTED, run_id="r", seq=1, at=START, data=started))
+    log.close()
+    first, second = (json.loads(line) for line in (tmp_path / "night.log").read_text(encoding="utf-8").splitlines())
+    assert first["simulated_at"] == "2026-01-31T18:00:00+00:00"
+    assert not first["at"].startswith("2026-01-31T18:00:00")
+    assert "simulated_at" not in second
 
 
 def test_the_end_of_a_run_without_warming_up_is_not_worth_a_line():
