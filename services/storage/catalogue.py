@@ -32,8 +32,10 @@ from services.storage.rows import (
 )
 from services.storage.tables import (
     FRAME_COLUMNS,
+    HOLDS_QUERY,
     INSERT_FRAME,
     SCHEMA,
+    TABLES,
     TABLES_QUERY,
     VERSION,
     fact_row,
@@ -74,7 +76,8 @@ class Catalogue:
     Attributes
     ----------
     is_new : bool
-        The file was not there, or empty: what there is has to be read from the files (`open_catalogue`).
+        It holds nothing: what there is has to be read from the files (`open_catalogue`). So it is, too, when the first
+        reading was interrupted.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -314,10 +317,14 @@ class Catalogue:
 
         return index.rebuild(self, layout)
 
+    def at_once(self) -> Change:
+        """Return a context whose changes reach the file together at its end; all or, after a kill, none of them."""
+        return self._changing()
+
     def clear(self) -> None:
         """Forget everything."""
         with self._changing() as base:
-            for table in ("frames", "refusals", "masters", "master_inputs", "runs", "detector_facts"):
+            for table in TABLES:
                 base.execute(f"DELETE FROM {table}")  # noqa: S608
 
     # --- SQLite -----------------------------------------------------------------------------------------------------
@@ -345,7 +352,7 @@ class Catalogue:
             if self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 raise CatalogueDamaged(f"{self.path}: another program's database", code=RunCode.READ_FAILED)
             self._base.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
-            self.is_new = True
+        self.is_new = not self._base.execute(HOLDS_QUERY).fetchone()[0]
 
     def _changing(self) -> Change:
         return Change(self._base, self._lock, self.path)

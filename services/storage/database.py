@@ -5,10 +5,18 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+import structlog
+
 from services.errors import RunCode, StorageError, storage_error
 
 _DAMAGE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
 """Our queries are right: an SQLITE_ERROR says that a table or column is missing."""
+
+
+_NO_WAL = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL}
+"""What network shares say that offer no memory shared between programs: the catalogue does without its WAL there."""
+
+log = structlog.get_logger(__name__)
 
 
 class CatalogueDamaged(StorageError):
@@ -16,17 +24,20 @@ class CatalogueDamaged(StorageError):
 
 
 class Change:
-    """One transaction under the lock, with SQLite's errors translated."""
+    """One transaction under the lock, with SQLite's errors translated; within another one it is a part of that."""
 
     def __init__(self, base: sqlite3.Connection, lock: threading.RLock, path: Path) -> None:
         self._base = base
         self._lock = lock
         self._path = path
+        self._is_part = False
 
     def __enter__(self) -> sqlite3.Connection:
         self._lock.acquire()
+        self._is_part = self._base.in_transaction
         try:
-            self._base.execute("BEGIN IMMEDIATE")
+            if not self._is_part:
+                self._base.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             self._lock.release()
             raise trouble(self._path, error) from error
@@ -36,9 +47,9 @@ class Change:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
+            if kind is None and not self._is_part:
                 self._base.execute("COMMIT")
-            elif self._base.in_transaction:  # a full disk has ended it already
+            elif self._base.in_transaction and not self._is_part:  # a full disk has ended it already
                 self._base.execute("ROLLBACK")
         except sqlite3.Error as failure:
             if self._base.in_transaction:
@@ -67,10 +78,23 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(path.parent, error) from error
+    try:
+        return _durable(path, "journal_mode = WAL")
+    except sqlite3.Error as error:
+        if _primary(error) not in _NO_WAL:
+            raise
+        log.info("catalogue.without_wal", path=str(path), detail=str(error))
+    return _durable(path, "locking_mode = EXCLUSIVE", "journal_mode = DELETE", "locking_mode = NORMAL")
+
+
+def _durable(path: Path, *pragmas: str) -> sqlite3.Connection:
+    """Open for writing, and show at once that this can be done: SQLite calls WAL possible before it tried."""
     base = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30.0)
     try:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for pragma in (*pragmas, "synchronous = FULL", "foreign_keys = ON"):
             base.execute(f"PRAGMA {pragma}").fetchall()
+        base.execute("BEGIN IMMEDIATE")
+        base.execute("ROLLBACK")
     except (sqlite3.Error, UnicodeDecodeError) as error:
         base.close()
         if isinstance(error, UnicodeDecodeError):
@@ -86,10 +110,15 @@ def unreadable(path: Path, error: UnicodeDecodeError) -> CatalogueDamaged:
 
 def trouble(path: Path, error: sqlite3.Error) -> StorageError:
     """Return SQLite's error as ours: `disk_full`, damage, or `write_failed`."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = None if code is None else code & 0xFF
+    primary = _primary(error)
     if primary == sqlite3.SQLITE_FULL:
         return StorageError(f"{path}: {error}", code=RunCode.DISK_FULL)
-    if primary in _DAMAGE or (code is None and isinstance(error, sqlite3.OperationalError)):  # a text that is no UTF-8
+    is_no_text = primary is None and isinstance(error, sqlite3.OperationalError)  # a column that is no UTF-8
+    if primary in _DAMAGE or is_no_text:
         return CatalogueDamaged(f"{path}: {error}", code=RunCode.READ_FAILED)
     return StorageError(f"{path}: {error}", code=RunCode.WRITE_FAILED)
+
+
+def _primary(error: sqlite3.Error) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

@@ -124,8 +124,9 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk | None = None) -> Ado
         if row is not None:
             new.append(replace(row, flag=rows[name].flag) if name in rows else row)
     new = _once(new, (row for row in rows.values() if row.path not in stale), problems)
-    catalogue.remove_frames(stale)
-    catalogue.add_frames(new)
+    with catalogue.at_once():  # a row that is read again keeps its mark
+        catalogue.remove_frames(stale)
+        catalogue.add_frames(new)
     gone = (stale & rows.keys()) - {row.path for row in new}
     masters, lost = _adopt_masters(catalogue, layout, problems)
     return AdoptReport(
@@ -134,20 +135,21 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk | None = None) -> Ado
 
 
 def rebuild(catalogue: Catalogue, layout: Layout) -> AdoptReport:
-    """Empty the index and fill it from headers, sidecars and journals.
+    """Empty the index and fill it from headers, sidecars and journals; a kill before its end leaves it as it was.
 
     Foreign frames are read again where they were; marks of bad frames are kept by their pixels. Both are lost with a
     catalogue that cannot be read.
     """
-    bad = {row.pixel_sha256 for row in catalogue.frames(flag=Flag.BAD)}
-    foreign = [layout.absolute(row.path) for row in catalogue.frames(origin=Origin.FOREIGN)]
-    catalogue.clear()
-    report = adopt(catalogue, layout)
-    again = _index(catalogue, (path for path in foreign if path.is_file()), layout)
-    report = replace(report, adopted=report.adopted + again.indexed, problems=report.problems + again.problems)
-    catalogue.set_flag(Flag.BAD, paths=[row.path for row in catalogue.frames() if row.pixel_sha256 in bad])
-    for journal in sorted((layout.hidden / "events").glob("*.jsonl")):
-        replay(catalogue, journal)
+    with catalogue.at_once():
+        bad = {row.pixel_sha256 for row in catalogue.frames(flag=Flag.BAD)}
+        foreign = [layout.absolute(row.path) for row in catalogue.frames(origin=Origin.FOREIGN)]
+        catalogue.clear()
+        report = adopt(catalogue, layout)
+        again = _index(catalogue, (path for path in foreign if path.is_file()), layout)
+        report = replace(report, adopted=report.adopted + again.indexed, problems=report.problems + again.problems)
+        catalogue.set_flag(Flag.BAD, paths=[row.path for row in catalogue.frames() if row.pixel_sha256 in bad])
+        for journal in sorted((layout.hidden / "events").glob("*.jsonl")):
+            replay(catalogue, journal)
     return report
 
 

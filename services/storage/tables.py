@@ -54,6 +54,10 @@ INSERT_FRAME = (
 )
 
 
+TABLES = ("frames", "refusals", "masters", "master_inputs", "runs", "detector_facts")
+HOLDS_QUERY = f"SELECT EXISTS({' UNION ALL '.join(f'SELECT 1 FROM {table}' for table in TABLES)})"  # noqa: S608
+"""Whether any table has a row."""
+
 TABLES_QUERY = "SELECT type, name, sql FROM sqlite_master WHERE type != 'index' ORDER BY name"
 _TYPES = {"INTEGER": ("integer",), "REAL": ("real", "integer"), "TEXT": ("text",)}
 
