@@ -6,7 +6,6 @@ saturation, or a level that stands still below it, correct the saturation before
 
 import math
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 from calibration.frames import FrameResult
 from calibration.plans.detector import Detector, SaturationSource
@@ -23,6 +22,8 @@ UNSTEADY = 0.1
 """A rate that changes by more between two similar exposures speaks against the lamp (or the shutter)."""
 STANDSTILL = 0.1
 """A level that answers a change of dose by less than this part of it is clipped."""
+ENOUGH = 4
+"""Frames that told a rate, from which a steady lamp would have been found."""
 LARGEST_STEP = 10.0
 """One step never changes the dose by more than this."""
 
@@ -60,14 +61,6 @@ def point_of(result: FrameResult, detector: Detector) -> Point:
     )
 
 
-def _apart(one: Point, other: Point) -> bool:
-    """Whether two frames of one lamp and nearly the same exposure disagree on the rate."""
-    longer = other.setting.exposure_us / one.setting.exposure_us
-    if one.setting.brightness != other.setting.brightness or not 0.5 <= longer <= 2:
-        return False
-    return abs(other.signal_adu / (longer * one.signal_adu) - 1) > UNSTEADY
-
-
 class Rates:
     """What the test frames said so far, and the setting to try next.
 
@@ -87,7 +80,7 @@ class Rates:
         self.gamma = gamma
         self.contradictions = 0
         self._points: list[Point] = []
-        self._told: list[Point] = []
+        self._told = 0
         self._blind = settings.exposure_step_factor
 
     @property
@@ -114,15 +107,17 @@ class Rates:
             point = replace(point, saturated=True)
         self.contradictions += self._contradicts(point)
         self._points.append(point)
-        if point.tells:
-            self._told.append(point)
+        self._told += point.tells
         self._learn_gamma()
         return point
 
     @property
     def unsteady(self) -> bool:
-        """Whether the frames speak against the lamp: brackets crossed, or rates of similar exposures apart."""
-        return self.contradictions >= 2 or any(_apart(a, b) for a, b in combinations(self._told, 2))
+        """Whether frames that found no level speak against the lamp: they contradict each other, or told enough.
+
+        The first that tells the rate leads a steady lamp near its level, the second onto it, the third confirms it.
+        """
+        return self.contradictions >= 2 or self._told >= ENOUGH
 
     def forget(self) -> None:
         """Drop everything but the last frame: the lamp has moved."""
@@ -187,7 +182,14 @@ class Rates:
     def _contradicts(self, point: Point) -> bool:
         """Whether a frame departs from the last rate of the same lamp, at nearly the same exposure."""
         before = self._points[-1] if self._points else None
-        return before is not None and before.tells and point.tells and _apart(before, point)
+        if (
+            before is None
+            or not (point.tells and before.tells)
+            or before.setting.brightness != point.setting.brightness
+        ):
+            return False
+        longer = point.setting.exposure_us / before.setting.exposure_us
+        return 0.5 <= longer <= 2 and abs(point.signal_adu / (longer * before.signal_adu) - 1) > UNSTEADY
 
     def _learn_gamma(self) -> None:
         """Estimate the panel's exponent from the rates at the last two brightnesses."""
