@@ -66,6 +66,8 @@ def _words(schema: Schema, here: Schema) -> str:
 
 
 def _one(schema: Schema, here: Schema) -> str:
+    if "x-allowed" in here:  # where the schema's own words (a pattern) are not a user's
+        return str(here["x-allowed"])
     if "const" in here:
         return str(here["const"])
     if "enum" in here:
@@ -75,8 +77,6 @@ def _one(schema: Schema, here: Schema) -> str:
         return ("a whole number" if kind == "integer" else "a number") + _range(here)
     if kind == "array":
         return _list(schema, here)
-    if "pattern" in here:
-        return "text like " + str(here["pattern"]).strip("^$").removeprefix("(").removesuffix(")")
     words = {"boolean": "true or false", "null": "null", "object": "a section of keys", "string": "text"}
     return words.get(str(kind), "any value")
 
@@ -93,7 +93,7 @@ def _range(here: Schema) -> str:
     low, high = here.get("minimum"), here.get("maximum")
     above, below = here.get("exclusiveMinimum"), here.get("exclusiveMaximum")
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
+        return f" from {low:.9g} to {high:.9g}"
     parts = [(low, "at least"), (above, "above"), (high, "at most"), (below, "below")]
     said = [f"{word} {limit:g}" for limit, word in parts if limit is not None]
     return " " + " and ".join(said) if said else ""

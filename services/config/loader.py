@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from services.config import allowed
+from services.config import allowed, hints
 from services.config.models import IGNORED_SECTIONS, NOT_USED, Config, LoadedConfig
 from services.config.positions import Key, Node, Problem, from_mapping, parse, read, with_value
 from services.config.rules import findings
@@ -144,7 +144,8 @@ def _problem(tree: Node, path: tuple[Key, ...], detail: ErrorDetails) -> Problem
     if detail["type"] == "value_error":
         return Problem(node.key_where, node.spelled, str(detail["ctx"]["error"]))
     may = detail.get("ctx", {}).get("allowed") or allowed.describe(document_schema(), path)
-    return Problem(node.where, node.spelled, f"found {_shown(node)} — allowed: {may}")
+    hint = hints.of_value(path, node.value, may)
+    return Problem(node.where, node.spelled, f"found {_shown(node)} — allowed: {may}{hint}")
 
 
 def _placed(node: Node, rest: tuple[Key, ...], text: str) -> Problem:
@@ -160,6 +161,9 @@ def _nearest(path: tuple[Key, ...]) -> str:
     *section, key = path
     schema = document_schema()
     known = allowed.keys(schema, section) + (() if section else ("video", *IGNORED_SECTIONS))
+    below = [name for name in known if key in allowed.keys(schema, (*section, name))]
+    if below:
+        return f"belongs to {' or '.join(f'`{name}`' for name in below)}: indent it further"
     close = difflib.get_close_matches(str(key).lower(), known, n=1)
     if close:
         return f"did you mean `{close[0]}`?"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.config.values import (
+    Address,
     Binning,
     Celsius,
     Darkness,
@@ -109,7 +110,7 @@ class MasterFrames(Section):
     create_master_bias: Flag = Field(True, description="build the bias")
     create_master_darks: Flag = Field(True, description="build the darks")
     create_master_flats: Flag = Field(True, description="build the flats")
-    flat_dark: Literal["matched", "bias", "model"] = Field("matched", description="what is subtracted from a flat")
+    flat_dark: Literal["matched", "bias"] = Field("matched", description="what is subtracted from a flat")
     memory_mb: Whole = Field(256, ge=16, le=1_000_000, description="for bands of frames in memory")
     enable_calibration: Flag = Field(True, description=NOT_USED)
     auto_load_masters: Flag = Field(True, description=NOT_USED)
@@ -274,7 +275,7 @@ class Hook(Section):
     command: Annotated[tuple[Text, ...], OneOrMany] | None = Field(
         None, description="program and arguments, as a list; no shell"
     )
-    url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = Field(None, description="called with GET")
+    url: Address | None = Field(None, description="called with GET")
     timeout: Positive = Field(60.0, description="s")
     on_failure: Literal["continue", "stop"] = Field("continue", description="what becomes of the run")
 
@@ -355,9 +356,7 @@ class Config(Section):
     filter_wheel: FilterWheel | None = Field(None, description="absent: there is none")
     flat_panel: FlatPanel | None = Field(None, description="a panel, a cover or both; absent: there is none")
     safety_monitor: SafetyMonitor | None = Field(None, description="absent: there is none")
-    darkness: Darkness = Field(
-        "cover", description="what makes it dark: cover | filter:NAME | shutter | roof | manual | none"
-    )
+    darkness: Darkness = Field("cover", description="what makes it dark")
     temperatures: Annotated[tuple[Celsius, ...], OneOrMany] = Field(
         (), description="°C at which darks and biases are taken; empty: the cooling section's"
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from services.config import hints
 from services.config.values import PlainFloat, PlainInt
 from services.errors import ConfigInvalid
 
@@ -157,8 +158,7 @@ def parse(text: str, name: str) -> tuple[Node, tuple[Problem, ...]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(part for part in (error.context, error.problem) if part)
-        hint = " (a tab: indent with spaces)" if "'\\t'" in what else ""
-        raise ConfigInvalid(f"{_at(name, mark)}: {what}{hint}") from None
+        raise ConfigInvalid(f"{_at(name, mark)}: {what}{hints.of_syntax(error, text)}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)

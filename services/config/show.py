@@ -3,23 +3,26 @@
 import math
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from services.config import allowed
 from services.config.loader import document_schema
-from services.config.models import IGNORED_SECTIONS, NOT_USED, Camera, LoadedConfig
+from services.config.models import IGNORED_SECTIONS, NOT_USED, Camera, Config, LoadedConfig
 from services.config.spellings import COOLING_WORDS
 
 _COMMENT_COLUMN = 44
+_SHOWN_ELSEWHERE = ("camera", "cooling")
+_SAYS_NOTHING = frozenset({"text", "text or null", "null or text"})
 
 
 def show(loaded: LoadedConfig) -> str:
-    """Return the effective configuration, each key with its description; it loads again as it stands."""
+    """Return the effective configuration, each key with what it means and allows; it loads again as it stands."""
     header = [f"# effective configuration of {loaded.path}", f"# files go to {loaded.root}"]
-    return "\n".join([*header, *_lines(loaded.config, 0)]) + "\n"
+    return "\n".join([*header, *_lines(Config, loaded.config)]) + "\n"
 
 
 def schema() -> dict[str, Any]:
@@ -38,28 +41,67 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "nightcal configuration"}
 
 
-def _lines(model: BaseModel, depth: int) -> Iterator[str]:
-    for name, field in _shown_fields(model):
-        value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            if depth == 0:
-                yield ""
-            yield _line(f"{name}:", field, depth)
-            yield from _lines(value, depth + 1)
+def _lines(section: type[BaseModel], model: BaseModel | None, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield a section's keys, each with its value: the default where there is no `model`.
+
+    Sections that are not there follow as comments: to uncomment them is all it takes.
+    """
+    told: dict[type[BaseModel], str] = {}
+    apart = False
+    for name, field in section.model_fields.items():
+        here, inner = (*path, name), _section(field)
+        if field.description == NOT_USED or here == _SHOWN_ELSEWHERE:
+            continue
+        if not path and (apart or inner is not None):
+            yield ""
+        apart = inner is not None
+        if inner is None:
+            yield _line(f"{name}:{_value(section, model, name)}", _about(field, here, model), len(path))
+            continue
+        value = None if model is None or _is_idle(model, name) else getattr(model, name)
+        if value is not None:
+            block = [_line(f"{name}:", field.description, len(path)), *_lines(inner, value, here)]
+        elif inner in told:
+            block = [_line(f"{name}:", f"{field.description}; its keys are those of `{told[inner]}`", len(path))]
         else:
-            plain = model.model_dump(mode="json", include={name})[name]
-            flow = yaml.safe_dump([plain], default_flow_style=True, allow_unicode=True, width=math.inf)
-            yield _line(f"{name}: {flow.strip()[1:-1]}", field, depth)
+            block = [_line(f"{name}:", field.description, len(path)), *_lines(inner, None, here)]
+        yield from block if value is not None else (f"# {line}" for line in block)
+        told.setdefault(inner, name)
 
 
-def _shown_fields(model: BaseModel) -> Iterator[tuple[str, FieldInfo]]:
-    """Yield the fields that have an effect: not the accepted ones, nor the sections of another camera type."""
-    for name, field in type(model).model_fields.items():
-        idle = isinstance(model, Camera) and name in ("alpaca", "ascom", "cooling") and name != model.camera_type
-        if field.description != NOT_USED and not idle:
-            yield name, field
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the section that stands under a key, None for a key with a value."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def _line(text: str, field: FieldInfo, depth: int) -> str:
+def _is_idle(model: BaseModel, name: str) -> bool:
+    """Whether a section belongs to another camera type and nothing was written in it."""
+    value = getattr(model, name)
+    other = isinstance(model, Camera) and name in ("alpaca", "ascom") and name != model.camera_type
+    return other and value == type(value)()
+
+
+def _value(section: type[BaseModel], model: BaseModel | None, name: str) -> str:
+    """Return a value as YAML behind its colon; nothing for one that has no default."""
+    if model is None and section.model_fields[name].is_required():
+        return ""
+    shown = section.model_construct() if model is None else model
+    plain = shown.model_dump(mode="json", include={name})[name]
+    return " " + yaml.safe_dump([plain], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
+
+
+def _about(field: FieldInfo, path: tuple[str, ...], model: BaseModel | None) -> str:
+    """Return what a key means, what is allowed, and the default where another value stands."""
+    words = allowed.describe(document_schema(), path)
+    parts = [field.description or "", "" if words in _SAYS_NOTHING else words]
+    if field.is_required():
+        parts.append("must be given")
+    elif model is not None and getattr(model, path[-1]) != field.default:
+        parts.append(f"default {_value(type(model), None, path[-1]).strip()}")
+    return " — ".join(part for part in parts if part)
+
+
+def _line(text: str, about: str | None, depth: int) -> str:
     written = "  " * depth + text
-    return f"{written:<{_COMMENT_COLUMN}} # {field.description}" if field.description else written
+    return f"{written:<{_COMMENT_COLUMN}} # {about}" if about else written

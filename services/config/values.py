@@ -87,7 +87,20 @@ Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_text)]
 Folder = Annotated[str, Field(min_length=1), BeforeValidator(_folder)]
-Darkness = Annotated[str, Field(pattern=r"^(cover|shutter|roof|manual|none|filter:.+)$"), BeforeValidator(_text)]
+Darkness = Annotated[
+    str,
+    Field(
+        pattern=r"^(cover|shutter|roof|manual|none|filter:.+)$",
+        json_schema_extra={"x-allowed": "cover, shutter, roof, manual, none or filter:NAME"},
+    ),
+    BeforeValidator(_text),
+]
+Address = Annotated[
+    str,
+    Field(
+        pattern=r"^https?://\S+$", json_schema_extra={"x-allowed": "an address that begins with http:// or https://"}
+    ),
+]
 Seconds = Annotated[Real, Field(ge=0)]
 Days = Annotated[Real, Field(ge=0)]
 Positive = Annotated[Real, Field(gt=0)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.config import load, loads, schema, show, simulated
-from services.config.models import Config, Hooks
+from services.config.models import Config, Cooling, Hooks
 from services.config.simulation import load_observatory
 from services.errors import ConfigInvalid
 
@@ -101,6 +101,38 @@ reuse: 24
 
 @pytest.mark.parametrize("text", [SHIPPED.read_text(encoding="utf-8"), "{}", ODD], ids=["shipped", "defaults", "odd"])
 def test_what_is_shown_loads_again_to_the_same(text: str):
+    loaded = loads(text, SHIPPED)
+    assert loads(show(loaded), SHIPPED).config == loaded.config
+
+
+def test_what_is_shown_is_a_template_with_every_key_and_its_choices():
+    text = show(loads("{}", SHIPPED))
+    for line in (
+        "# safety_monitor:", "#   on_unsafe: abort", "# cooling:", "#   ramp_rate: 5.0", "# flat_panel:", "# site:",
+        "#   latitude:", "#   before_run:", "#     command: null",
+    ):  # fmt: skip
+        assert any(shown.startswith(line) for shown in text.splitlines()), line
+    assert "sigma_clip, winsorized, mad, minmax, median, none" in text
+    assert "alpaca, ascom, simulator" in text
+    assert "a whole number from 1 to 10000" in text
+    changed = show(loads("dark_capture: {num_darks: 7}", SHIPPED))
+    assert "a whole number from 1 to 10000 — default 40" in changed
+
+
+def test_the_sections_of_a_template_load_when_they_are_uncommented():
+    text = show(loads("{}", SHIPPED))
+    begin = text.index("# cooling:")
+    section = text[begin : text.index("\n\n", begin)]
+    plain = "\n".join(line.removeprefix("# ") for line in section.splitlines())
+    config = loads(plain.replace("target_temperature: null", "target_temperature: -10"), SHIPPED).config
+    assert config.cooling is not None
+    assert config.cooling.model_dump(exclude={"target_temperature"}) == Cooling().model_dump(
+        exclude={"target_temperature"}
+    )
+
+
+def test_a_section_that_is_written_but_not_used_is_shown_all_the_same():
+    text = "camera: {camera_type: ascom, ascom: {port: 7}, alpaca: {host: dome}}"
     loaded = loads(text, SHIPPED)
     assert loads(show(loaded), SHIPPED).config == loaded.config
 
