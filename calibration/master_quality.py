@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from calibration.background import MosaicBackground, Smooth, box_medians, levelled
 from calibration.combine import MaskBit
 from calibration.frames import FrameKind, Verdict
-from calibration.masters import MosaicBackground, Sketch, Smooth, Thresholds, clipped, deviation, levelled
+from calibration.masters import HOT_SIGMAS, Thresholds, residual
+from calibration.sketch import Sketch, blocks, central_level, clipped, gathered, thinned
 
 PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
 """Percentiles of MEAN that a master's header and its statistics tell."""
@@ -101,6 +102,11 @@ class Totals:
         self.low_count += flagged[MaskBit.LOW_COUNT]
         self.no_data += flagged[MaskBit.NO_DATA]
 
+    def flags(self) -> dict[str, int]:
+        """Return how many pixels have each flag."""
+        names = ("hot", "dead", "noisy", "saturated", "low_count", "no_data")
+        return {name: getattr(self, name) for name in names}
+
 
 def statistics(
     sketch: Sketch, limits: Thresholds, totals: Totals, *, pair_noise_adu: float, temperatures_c: tuple[float, ...] = ()
@@ -109,37 +115,49 @@ def statistics(
 
     `sample_noise_adu` is the typical standard deviation of a pixel's samples, `pair_noise_adu` the same from two
     frames alone: they agree unless something moved. `master_noise_adu` is the typical SIGMA, `expected_noise_adu`
-    what `pair_noise_adu` promises for so many frames.
+    what `pair_noise_adu` promises for so many frames. Flags of single pixels are counted in `Totals.flags`.
     """
-    mean = sketch.planes.mean
-    level, average, spread = clipped(mean)
-    sample = clipped(deviation(sketch.planes.sigma, sketch.planes.count, limits.factor))[0]
-    finite = mean[np.isfinite(mean)]
-    shares = np.percentile(finite, PERCENTILES) if finite.size else np.full(len(PERCENTILES), np.nan)
-    found: dict[str, Any] = {
-        "n": limits.samples,
-        "pixels": totals.pixels,
-        "median_adu": level,
-        "mean_adu": average,
-        "spatial_sigma_adu": spread,
-        "percentiles_adu": [totals.minimum, *(float(p) for p in shares[1:-1]), totals.maximum],
+    sample = clipped(thinned(sketch.deviation(limits.factor), sketch.shape))[0]
+    noise = clipped(thinned(sketch.sigma, sketch.shape))[0]
+    found: dict[str, Any] = {"n": limits.samples, "pixels": totals.pixels}
+    found |= _levels(sketch, totals)
+    found |= {
         "pair_noise_adu": pair_noise_adu,
         "sample_noise_adu": sample,
         "noise_ratio": sample / pair_noise_adu if pair_noise_adu > 0 else float("nan"),
-        "master_noise_adu": clipped(sketch.planes.sigma)[0],
+        "master_noise_adu": noise,
         "expected_noise_adu": pair_noise_adu * limits.factor / limits.samples**0.5,
         "rejected_fraction": 1.0 - totals.kept / max(totals.samples, 1),
     }
     if limits.kind is not FrameKind.FLAT:
         found["hot_threshold_adu"] = limits.hot_adu
-    found |= {name: getattr(totals, name) for name in ("hot", "dead", "noisy", "saturated", "low_count", "no_data")}
-    found |= shape_of(limits.background) | pattern_of(sketch, limits.background)
+    found |= shape_of(limits.background) | pattern_of(sketch, limits)
     if limits.kind is FrameKind.FLAT:
-        found["snr"] = level / found["master_noise_adu"] if found["master_noise_adu"] else float("nan")
+        found["snr"] = found["median_adu"] / noise if noise else float("nan")
         found["dust_shadows"] = dust_shadows(sketch, mosaic=isinstance(limits.background, MosaicBackground))
     if temperatures_c:
         found |= {"temp_min_c": min(temperatures_c), "temp_max_c": max(temperatures_c)}
     return found
+
+
+def _levels(sketch: Sketch, totals: Totals) -> dict[str, Any]:
+    """Return the levels of MEAN: of all and of the central part, and its percentiles."""
+
+    def finite(first: int, stop: int) -> NDArray[np.float32]:
+        rows = sketch.mean(first, stop)
+        return rows[np.isfinite(rows)]
+
+    values = gathered(finite, sketch.shape)
+    level, average, spread = clipped(values)
+    nothing = np.full(len(PERCENTILES), np.nan)
+    shares = np.percentile(values, PERCENTILES, overwrite_input=True) if values.size else nothing
+    return {
+        "median_adu": level,
+        "mean_adu": average,
+        "spatial_sigma_adu": spread,
+        "level_adu": central_level(sketch.mean, sketch.shape),
+        "percentiles_adu": [totals.minimum, *(float(p) for p in shares[1:-1]), totals.maximum],
+    }
 
 
 def shape_of(smooth: Smooth) -> dict[str, float]:
@@ -159,30 +177,27 @@ def shape_of(smooth: Smooth) -> dict[str, float]:
     return {"corner_centre_ratio": ratio, "gradient_adu": max(parts) - min(parts)}
 
 
-def pattern_of(sketch: Sketch, smooth: Smooth) -> dict[str, float]:
+def pattern_of(sketch: Sketch, limits: Thresholds) -> dict[str, float]:
     """Return how much whole rows and whole columns stand out, in ADU (robust sigma of their means)."""
-    residual = sketch.planes.mean - smooth.rows(0, sketch.height, sketch.stride)
-    reach = 5 * clipped(residual)[2]
-    residual = np.where(np.abs(residual) <= reach, residual, 0.0)  # single hot pixels are no pattern
-    return {
-        "row_pattern_adu": clipped(residual.mean(axis=1))[2],
-        "column_pattern_adu": clipped(residual.mean(axis=0))[2],
-    }
+    rest = residual(sketch, limits.background)
+    reach = 5 * limits.hot_adu / HOT_SIGMAS
+    height, width = sketch.shape
+    rows, columns = np.empty(height), np.zeros(width)
+    for first, stop in blocks(height):
+        part = rest(first, stop)
+        part[~(np.abs(part) <= reach)] = 0.0  # single hot pixels are no pattern
+        rows[first:stop] = part.mean(axis=1)
+        columns += part.sum(axis=0, dtype=np.float64)
+    return {"row_pattern_adu": clipped(rows)[2], "column_pattern_adu": clipped(columns / height)[2]}
 
 
 def dust_shadows(sketch: Sketch, *, mosaic: bool = False) -> int:
     """Return how many dust shadows a flat shows: connected dips of at least 0.5 % on a scale of 8 to 150 pixels."""
-    side = 8
-    mean = levelled(sketch.planes.mean) if mosaic else sketch.planes.mean
-    rows, columns = mean.shape
-    down = max(1, side // sketch.stride)
-    height, width = rows // down, columns // side
-    if height < 8 or width < 8:
+    from scipy import ndimage  # only flats pay for it
+
+    small = _small(sketch, mosaic=mosaic)
+    if min(small.shape) < 8:
         return 0
-    whole = np.nan_to_num(mean[: height * down, : width * side], nan=float(np.nanmedian(mean)))
-    small: NDArray[np.float64] = np.median(
-        whole.reshape(height, down, width, side).swapaxes(1, 2).reshape(height, width, -1), axis=2
-    ).astype(np.float64)
     flat = small / np.maximum(_large_scale(small), 1e-6)
     ratio = ndimage.gaussian_filter(flat, 1.0, mode="nearest") - ndimage.gaussian_filter(flat, 12.0, mode="nearest")
     dips = ratio < -max(0.005, 5 * clipped(ratio)[2])
@@ -191,14 +206,31 @@ def dust_shadows(sketch: Sketch, *, mosaic: bool = False) -> int:
     return int((sizes >= 4).sum())
 
 
+def _small(sketch: Sketch, *, mosaic: bool) -> NDArray[np.float64]:
+    """Return the medians of cells of 8 x 8 pixels of MEAN."""
+    side = 8
+    values = levelled(sketch.mean, sketch.shape) if mosaic else sketch.mean
+    down = max(1, side // sketch.stride)
+    height, width = sketch.shape[0] // down, sketch.shape[1] // side
+    small = np.empty((height, width))
+    for i in range(height):
+        small[i] = box_medians(values(i * down, (i + 1) * down)[:, : width * side], side)
+    empty = ~np.isfinite(small)
+    small[empty] = np.median(small[~empty]) if not empty.all() else 0.0
+    return small
+
+
 def _large_scale(small: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a polynomial of the 4th degree in x and y through an image: what vignetting and gradients look like."""
     y, x = (np.linspace(-1, 1, size) for size in small.shape)
-    terms = [np.outer(y**i, x**j) for i in range(5) for j in range(5 - i)]
-    design = np.stack([term.ravel() for term in terms], axis=1)
-    few = slice(None, None, max(1, small.size // 20_000))
-    found = np.linalg.lstsq(design[few], small.ravel()[few], rcond=None)[0]
-    return np.asarray((design @ found).reshape(small.shape), np.float64)
+    powers = [(i, j) for i in range(5) for j in range(5 - i)]
+    few = np.arange(0, small.size, max(1, small.size // 20_000))
+    at_y, at_x = y[few // small.shape[1]], x[few % small.shape[1]]
+    design = np.stack([at_y**i * at_x**j for i, j in powers], axis=1)
+    found = np.linalg.lstsq(design, small.ravel()[few], rcond=None)[0]
+    coefficients = np.zeros((5, 5))
+    coefficients[tuple(np.transpose(powers))] = found
+    return np.asarray(np.vander(y, 5, increasing=True) @ coefficients @ np.vander(x, 5, increasing=True).T, np.float64)
 
 
 def judge(kind: FrameKind, found: dict[str, Any], *, designed: float = 0.0) -> tuple[Verdict, ...]:

@@ -22,7 +22,7 @@ from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameHeader, FrameKind, Verdict
 from calibration.keywords import OF_THE_VALUES, Card, MasterInfo, to_cards
 from calibration.master_quality import judge, pair_sigma, statistics
-from calibration.masters import central_level, normalisation_factor, thresholds
+from calibration.masters import normalisation_factor, thresholds
 from services.bands import rows_for
 from services.masters.prepare import Prepared, Refused
 from services.masters.settings import MasterSettings
@@ -136,11 +136,6 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Be
             divisor = normalisation_factor(first.sketch, settings.normalisation)
         except CombineError as error:
             raise Refused(GroupCode.TOO_DIM, str(error)) from error
-    finishing = Finishing(
-        mean=mean, planes=planes, limits=limits if settings.quality_control else None, divisor=divisor
-    )
-    tall = rows_for(memory_mb=settings.memory_mb, frames=8, columns=stack.shape[1], workers=settings.workers)
-    finish_files(finishing, stack.shape[0], first.totals, rows=tall, workers=settings.workers)
     found = statistics(
         first.sketch,
         limits,
@@ -148,7 +143,12 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Be
         pair_noise_adu=_pair_noise(prepared, first),
         temperatures_c=tuple(row.ccd_temp_c for row in prepared.group.rows if row.ccd_temp_c is not None),
     )
-    found |= {"level_adu": central_level(first.sketch.planes.mean), "own": prepared.group.own}
+    finishing = Finishing(
+        mean=mean, planes=planes, limits=limits if settings.quality_control else None, divisor=divisor
+    )
+    tall = rows_for(memory_mb=settings.memory_mb, frames=8, columns=stack.shape[1], workers=settings.workers)
+    finish_files(finishing, stack.shape[0], first.totals, rows=tall, workers=settings.workers)
+    found |= first.totals.flags() | {"own": prepared.group.own}
     if kind is FrameKind.FLAT:
         found |= {"normalised_by": divisor, "net_level_adu": float(np.median(prepared.levels_adu))}
     method = stack.recipe.method_for(n)

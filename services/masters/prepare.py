@@ -10,7 +10,8 @@ from calibration.combine import Method, NoiseModel, Recipe
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind
 from calibration.master_quality import pair_counts, pair_sigma
-from calibration.masters import clipped, flat_scales
+from calibration.masters import flat_scales
+from calibration.sketch import clipped
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
 from services.errors import RunCode, StorageError
 from services.masters.darks import FlatDark, NoDark, flat_dark

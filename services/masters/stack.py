@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from calibration.combine import BandPlanes, Recipe, combine_band
 from calibration.master_quality import Totals, pair_counts
-from calibration.masters import Sketch, Thresholds, flag_rows, inherit, sketch_stride, with_dark
+from calibration.masters import Thresholds, flag_rows, inherit, with_dark
+from calibration.sketch import Sketch, sketch_stride
 from services.bands import Band, Source, bands_of, map_bands, read_band, read_rows
 from services.storage.planes import PlanesFile
 
@@ -106,7 +107,7 @@ def _dark_band(stack: Stack, band: Band) -> NDArray[np.float32] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FirstPass:
-    """What the first pass leaves in memory: a sketch of the planes, exact counts, and a pair's differences."""
+    """What the first pass leaves: a sketch of the planes, read from their files, exact counts, a pair's differences."""
 
     sketch: Sketch
     totals: Totals
@@ -127,20 +128,18 @@ def combine_files(
     collector = _Collector(stack, mean, planes)
     bands = bands_of(stack.shape[0], rows)
     map_bands(stack, stack_band, collector.take, executor, bands, workers=workers, wake=wake)
-    return collector.result()
+    sketch = _sketch(stack.shape, mean, planes)
+    return FirstPass(sketch=sketch, totals=collector.totals, pairs=collector.pairs)
 
 
 class _Collector:
-    """The sink of the first pass: writes each band and keeps every stride-th row."""
+    """The sink of the first pass: writes each band, and counts."""
 
     def __init__(self, stack: Stack, mean: PlanesFile, planes: PlanesFile) -> None:
+        self.totals = Totals()
+        self.pairs: NDArray[np.int64] = np.zeros(1, np.int64)
         self._n = len(stack.frames)
-        self._height = stack.shape[0]
-        self._stride = sketch_stride(stack.shape)
         self._mean, self._planes = mean, planes
-        self._sketch = _empty((len(range(0, self._height, self._stride)), stack.shape[1]))
-        self._totals = Totals()
-        self._pairs: NDArray[np.int64] = np.zeros(1, np.int64)
 
     def take(self, band: Band, result: BandResult) -> None:
         found = result.planes
@@ -148,26 +147,20 @@ class _Collector:
         self._planes.write("SIGMA", band.start, found.sigma)
         self._planes.write("COUNT", band.start, found.count)
         self._planes.write("MASK", band.start, found.mask)
-        self._pairs = self._pairs + result.pairs
-        self._totals.add_samples(found.count, found.mean, self._n)
-        first = -band.start % self._stride
-        place = (band.start + first) // self._stride
-        for name in ("mean", "sigma", "count", "mask"):
-            rows = getattr(found, name)[first :: self._stride]
-            getattr(self._sketch, name)[place : place + len(rows)] = rows
-
-    def result(self) -> FirstPass:
-        sketch = Sketch(planes=self._sketch, stride=self._stride, height=self._height)
-        return FirstPass(sketch=sketch, totals=self._totals, pairs=self._pairs)
+        self.pairs = self.pairs + result.pairs
+        self.totals.add_samples(found.count, found.mean, self._n)
 
 
-def _empty(shape: tuple[int, int]) -> BandPlanes:
-    return BandPlanes(
-        mean=np.empty(shape, np.float32),
-        sigma=np.empty(shape, np.float32),
-        count=np.empty(shape, np.uint16),
-        mask=np.empty(shape, np.uint8),
-    )
+def _sketch(shape: tuple[int, int], mean: PlanesFile, planes: PlanesFile) -> Sketch:
+    """Return the sketch of a growing master; to be used before its values are normalised."""
+    stride = sketch_stride(shape)
+
+    def read(name: str, first: int, stop: int) -> NDArray[Any]:
+        file = mean if name == "mean" else planes
+        rows = [file.read(name.upper(), y, 1) for y in range(first * stride, min(stop * stride, shape[0]), stride)]
+        return np.concatenate(rows)
+
+    return Sketch(read=read, shape=(len(range(0, shape[0], stride)), shape[1]), stride=stride, height=shape[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,7 +18,8 @@ from astropy.units import dimensionless_unscaled
 from calibration.combine import MaskBit, Method
 from calibration.errors import GroupCode
 from calibration.frames import Frame, FrameHeader, FrameKind
-from calibration.masters import Normalisation, central_level
+from calibration.masters import Normalisation
+from calibration.sketch import central_level
 from drivers.clock import ManualClock
 from services.errors import RunCode, RunStopped, StorageError
 from services.events import Event, EventName, Events
@@ -101,7 +102,7 @@ class Root:
                 size=stored.size,
                 mtime_ns=stored.mtime_ns,
             )
-            self.catalogue.add_frame(replace(row, level_adu=central_level(pixels.astype(np.float32))))
+            self.catalogue.add_frame(replace(row, level_adu=central_level(lambda a, b, p=pixels: p[a:b], pixels.shape)))
             paths.append(path)
         return paths
 

@@ -5,31 +5,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from calibration.background import background
 from calibration.combine import BandPlanes, MaskBit, Method, NoiseModel, Recipe, combine_band
 from calibration.errors import CombineError
 from calibration.frames import FrameKind
 from calibration.master_quality import Totals, dust_shadows, judge, pair_counts, pair_sigma, statistics
 from calibration.masters import (
-    ENOUGH,
     Normalisation,
-    Sketch,
-    background,
-    clipped,
     flag_rows,
     flat_scales,
     inherit,
     normalisation_factor,
-    sketch_stride,
     thresholds,
     with_dark,
 )
+from calibration.sketch import ENOUGH, Sketch, clipped, sketch_stride
 
 SHAPE = (400, 500)
 N, READ_NOISE, GAIN = 40, 4.0, 0.5
 
 
 def sketch_of(planes: BandPlanes) -> Sketch:
-    return Sketch(planes=planes, stride=1, height=planes.mean.shape[0])
+    return Sketch.of(planes)
 
 
 def dark_truth(rng: np.random.Generator) -> np.ndarray:
@@ -194,7 +191,7 @@ def test_no_colour_of_a_mosaic_is_taken_for_dead_or_hot_pixels(red: float, blue:
     planes.mean[100, 100] *= 0.3
     planes.mean[251, 201] *= 1.8
     seen = BandPlanes(**{name: getattr(planes, name)[::stride] for name in BandPlanes.__slots__})
-    sketch = Sketch(planes=seen, stride=stride, height=SHAPE[0])
+    sketch = Sketch.of(seen, stride=stride, height=SHAPE[0])
     limits = thresholds(FrameKind.FLAT, sketch, samples=N, factor=1.0, mosaic=True)
     flags = flag_rows(planes, 0, limits)
     assert [tuple(place) for place in np.argwhere(flags & MaskBit.DEAD)] == [(100, 100)]
@@ -209,7 +206,7 @@ def test_dust_on_a_colour_sensor_is_counted_as_on_any_other() -> None:
         for shadow, expected in ((0.05, 1), (0.0, 0)):
             planes = mosaic_of(flat_planes(shadow, 0.8), 0.35, 0.6)
             seen = BandPlanes(**{name: getattr(planes, name)[::stride] for name in BandPlanes.__slots__})
-            assert dust_shadows(Sketch(planes=seen, stride=stride, height=SHAPE[0]), mosaic=True) == expected
+            assert dust_shadows(Sketch.of(seen, stride=stride, height=SHAPE[0]), mosaic=True) == expected
 
 
 def judged(planes: BandPlanes, kind: FrameKind, pair: float, **more: object) -> list[str]:
@@ -218,7 +215,7 @@ def judged(planes: BandPlanes, kind: FrameKind, pair: float, **more: object) -> 
     totals = Totals()
     totals.add_samples(planes.count, planes.mean, N)
     totals.add_mask(flag_rows(planes, 0, limits))
-    found = statistics(sketch, limits, totals, pair_noise_adu=pair) | more
+    found = statistics(sketch, limits, totals, pair_noise_adu=pair) | totals.flags() | more
     return [verdict.code for verdict in judge(kind, found)]
 
 
@@ -241,9 +238,10 @@ def test_minmax_is_not_suspect_for_what_it_always_rejects() -> None:
     rng = np.random.default_rng(1)
     frames = np.rint(rng.normal(500.0, READ_NOISE, (10, 100, 100))).astype(np.uint16)
     recipe = Recipe(method=Method.MINMAX)
-    sketch = sketch_of(combine_band(frames, recipe))
+    planes = combine_band(frames, recipe)
+    sketch = sketch_of(planes)
     limits = thresholds(FrameKind.BIAS, sketch, samples=10, factor=recipe.factor_for(10))
     totals = Totals()
-    totals.add_samples(sketch.planes.count, sketch.planes.mean, 10)
-    found = statistics(sketch, limits, totals, pair_noise_adu=READ_NOISE)
+    totals.add_samples(planes.count, planes.mean, 10)
+    found = statistics(sketch, limits, totals, pair_noise_adu=READ_NOISE) | totals.flags()
     assert "rejected" not in [v.code for v in judge(FrameKind.BIAS, found, designed=0.2)]

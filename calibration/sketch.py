@@ -1,0 +1,145 @@
+"""A sketch of a master: every few rows of its planes, from which its global numbers are taken, a few rows at a time.
+
+A master of 61 megapixels is hundreds of megabytes: its planes stay where they are kept, and are looked at in blocks.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.clipping import untruncated
+from calibration.combine import BandPlanes
+
+F32 = NDArray[np.float32]
+
+SKETCH_PIXELS = 8_000_000
+"""About this many pixels of a master are looked at for its global numbers."""
+
+ENOUGH = 250_000
+"""Values that give a median or a standard deviation well enough: to 0.2 % of a standard deviation."""
+
+_BLOCK = 16
+"""Rows looked at together: a block stays in the processor's cache between its passes."""
+
+Values = Callable[[int, int], NDArray[Any]]
+"""Gives rows first..stop-1 of a sketch, or of something that is made of it, shape (rows, x)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sketch:
+    """Every `stride`-th row of a master's planes.
+
+    Attributes
+    ----------
+    read : callable
+        ``read(name, first, stop)`` gives rows first..stop-1 of the sketch of a plane (`mean`, `sigma`, `count`,
+        `mask`), shape (rows, x).
+    shape : tuple of int
+        Rows and columns of the sketch.
+    stride : int
+    height : int
+        Rows of the whole master.
+    """
+
+    read: Callable[[str, int, int], NDArray[Any]]
+    shape: tuple[int, int]
+    stride: int
+    height: int
+
+    @classmethod
+    def of(cls, planes: BandPlanes, *, stride: int = 1, height: int | None = None) -> "Sketch":
+        """Return the sketch whose rows are those of `planes`."""
+
+        def read(name: str, first: int, stop: int) -> NDArray[Any]:
+            rows: NDArray[Any] = getattr(planes, name)[first:stop]
+            return rows
+
+        shape = planes.mean.shape
+        return cls(read=read, shape=(shape[0], shape[1]), stride=stride, height=height or shape[0])
+
+    def mean(self, first: int, stop: int) -> F32:
+        """Return rows of MEAN."""
+        return np.asarray(self.read("mean", first, stop), np.float32)
+
+    def sigma(self, first: int, stop: int) -> F32:
+        """Return rows of SIGMA."""
+        return np.asarray(self.read("sigma", first, stop), np.float32)
+
+    def deviation(self, factor: float) -> Values:
+        """Return the standard deviations of the pixels' samples; `factor` as in `deviation`."""
+        return lambda first, stop: deviation(self.sigma(first, stop), self.read("count", first, stop), factor)
+
+
+def sketch_stride(shape: tuple[int, int]) -> int:
+    """Return the stride with which a sketch of an image of this shape (y, x) is taken.
+
+    It is odd, so that the rows of a sketch are alternately even and odd: all colours of a mosaic are in it.
+    """
+    return max(1, shape[0] * shape[1] // SKETCH_PIXELS) | 1
+
+
+def deviation(sigma: F32, count: NDArray[np.uint16], factor: float) -> F32:
+    """Return the standard deviation of a pixel's samples from its planes: ``s = SIGMA √COUNT / c``."""
+    return np.asarray(sigma * np.sqrt(count.astype(np.float32)) / np.float32(factor), np.float32)
+
+
+def blocks(rows: int, step: int = _BLOCK) -> Iterator[tuple[int, int]]:
+    """Cut `rows` rows into blocks: first row and the row behind the last."""
+    for first in range(0, rows, step):
+        yield first, min(first + step, rows)
+
+
+def thinned(values: Values, shape: tuple[int, int], *, top: int = 0, left: int = 0) -> NDArray[Any]:
+    """Return about `ENOUGH` values, evenly spread over `shape` rows and columns from (top, left) on.
+
+    Every m-th is taken, m odd, so that no column is met again and again.
+    """
+    rows, columns = shape
+    step = (rows * columns // ENOUGH) | 1
+    parts = [
+        values(top + first, top + stop)[:, left : left + columns].ravel()[-first * columns % step :: step]
+        for first, stop in blocks(rows)
+    ]
+    return np.concatenate(parts)
+
+
+def gathered(pick: Values, shape: tuple[int, int]) -> F32:
+    """Return in one array what `pick` chooses of each block of rows of a sketch of this shape."""
+    found = np.empty(shape[0] * shape[1], np.float32)
+    size = 0
+    for first, stop in blocks(shape[0]):
+        part = pick(first, stop).ravel()
+        found[size : size + part.size] = part
+        size += part.size
+    return found[:size]
+
+
+def central_level(values: Values, shape: tuple[int, int]) -> float:
+    """Return the clipped median of the central 50 % x 50 %, the region of `FrameStats.level_adu`."""
+    height, width = shape
+    top, left = height // 4, width // 4
+    return clipped(thinned(values, (height - 2 * top, width - 2 * left), top=top, left=left))[0]
+
+
+def clipped(values: NDArray[np.floating], *, k: float = 3.0) -> tuple[float, float, float]:
+    """Return median, mean and standard deviation after clipping by k robust sigmas about the median, until settled.
+
+    What clipping takes from the standard deviation of Gaussian values is put back, as in `calibration.stats`. Of many
+    values every m-th is looked at (m odd, so that no column is met again and again).
+    """
+    flat = np.asarray(values).ravel()
+    x = flat[:: (flat.size // ENOUGH) | 1].astype(np.float64)
+    x = x[np.isfinite(x)]
+    if x.size == 0:
+        return float("nan"), float("nan"), float("nan")
+    for _ in range(10):
+        low, centre, high = np.percentile(x, [15.865, 50.0, 84.135])
+        reach = k * max((high - low) / 2, 1e-12)
+        keep = np.abs(x - centre) <= reach
+        if keep.all():
+            break
+        x = x[keep]
+    return float(np.median(x)), float(x.mean()), untruncated(float(x.std()), reach)
