@@ -2,6 +2,9 @@
 
 import json
 import struct
+import threading
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,14 +22,17 @@ _CODES: dict[Any, int] = {np.int16: 1, np.int32: 2, np.uint8: 6, np.uint16: 8}
 _TILE = 512
 
 
-def image_bytes(pixels: Pixels, *, transmission: Transmission, client: int, server: int) -> NDArray[np.uint8]:
-    """Return a frame of shape (y, x) as ImageBytes: header and [x][y] pixels, as bytes in one buffer."""
-    dtype = _element_type(pixels, transmission)
-    height, width = pixels.shape
-    buffer = np.empty(HEADER.size + width * height * np.dtype(dtype).itemsize, np.uint8)
-    HEADER.pack_into(buffer.data, 0, 1, 0, client, server, HEADER.size, _INT32, _CODES[dtype], 2, width, height, 0)
-    _transpose(pixels, buffer[HEADER.size :].view(dtype).reshape(width, height))
-    return buffer
+def image_columns(pixels: Pixels, transmission: Transmission) -> NDArray[Any]:
+    """Return a frame of shape (y, x) as it travels: [x][y], of the type that a server of that kind sends."""
+    turned = np.empty(pixels.shape[::-1], _element_type(pixels, transmission))
+    _transpose(pixels, turned)
+    return turned
+
+
+def image_header(columns: NDArray[Any], *, client: int, server: int) -> bytearray:
+    """Return what stands before the columns in ImageBytes."""
+    code = _CODES[columns.dtype.type]
+    return bytearray(HEADER.pack(1, 0, client, server, HEADER.size, _INT32, code, 2, *columns.shape, 0))
 
 
 def error_bytes(number: int, message: str, *, client: int, server: int) -> bytes:
@@ -34,10 +40,40 @@ def error_bytes(number: int, message: str, *, client: int, server: int) -> bytes
     return HEADER.pack(1, number, client, server, HEADER.size, 0, 0, 0, 0, 0, 0) + message.encode()
 
 
-def image_json(pixels: Pixels, *, client: int, server: int) -> bytes:
-    """Return a frame as JSON, the slow way of servers without ImageBytes."""
+def image_text(pixels: Pixels, _: Transmission) -> NDArray[Any]:
+    """Return the columns of a frame as JSON, the slow way of servers without ImageBytes; as an array of its bytes."""
+    return np.frombuffer(json.dumps(pixels.T.tolist()).encode(), np.uint8)
+
+
+def around_text(*, client: int, server: int) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the columns in JSON."""
     ids = {"ClientTransactionID": client, "ServerTransactionID": server, "ErrorNumber": 0, "ErrorMessage": ""}
-    return json.dumps({"Type": _INT32, "Rank": 2, "Value": pixels.T.tolist(), **ids}).encode()
+    return f'{{"Type": {_INT32}, "Rank": 2, "Value": '.encode(), f", {json.dumps(ids)[1:]}".encode()
+
+
+class Shared:
+    """What an image becomes on the wire, made once however many clients ask for it at a time, and not kept for later.
+
+    Parameters
+    ----------
+    make : callable
+        Turns pixels into what travels.
+    """
+
+    def __init__(self, make: Callable[[Pixels, Transmission], NDArray[Any]]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._of: weakref.ref[Pixels] | None = None
+        self._made: weakref.ref[NDArray[Any]] | None = None
+
+    def of(self, pixels: Pixels, transmission: Transmission) -> NDArray[Any]:
+        """Return what a frame becomes."""
+        with self._lock:
+            made = None if self._made is None else self._made()
+            if made is None or self._of is None or self._of() is not pixels:
+                made = self._make(pixels, transmission)
+                self._of, self._made = weakref.ref(pixels), weakref.ref(made)
+            return made
 
 
 def _element_type(pixels: Pixels, transmission: Transmission) -> Any:

@@ -7,6 +7,7 @@ from types import TracebackType
 
 import uvicorn
 
+from drivers.simulator.connections import PatientConnection
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.discovery import DiscoveryResponder
 from drivers.simulator.wire import Wire
@@ -135,7 +136,7 @@ def _config(wire: Wire) -> uvicorn.Config:
     return uvicorn.Config(
         wire.app,
         interface="asgi3",
-        http="h11",
+        http=PatientConnection,
         ws="none",
         loop="asyncio",
         lifespan="off",

@@ -22,7 +22,7 @@ from drivers.simulator.device import Device
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.errors import AscomError, BadRequest
 from drivers.simulator.faults import DeviceKind, FaultKind, FaultScript
-from drivers.simulator.images import HEADER, error_bytes, image_bytes, image_json
+from drivers.simulator.images import HEADER, Shared, around_text, error_bytes, image_columns, image_header, image_text
 
 IMAGE_BYTES = "application/imagebytes"
 _CHUNK = 1 << 20
@@ -58,6 +58,7 @@ class Wire:
         self._observatory = observatory
         self._devices: dict[str, Device] = {d.kind.value: d for d in observatory.devices()}
         self._server_ids = itertools.count(1)
+        self._columns, self._texts = Shared(image_columns), Shared(image_text)
         self.stopping = asyncio.Event()
         routes = [
             Route("/api/{version}/{device}/{number}/{member}", self._api, methods=["GET", "PUT"]),
@@ -172,13 +173,15 @@ class Wire:
             body = error_bytes(error.number, error.message, client=ids.client, server=ids.server)
             return Response(body, media_type=IMAGE_BYTES)
         if not as_bytes or self._strike(DeviceKind.CAMERA, member, (FaultKind.IMAGE_JSON,)):
-            text = await asyncio.to_thread(image_json, pixels, client=ids.client, server=ids.server)
-            return Response(text, media_type="application/json")
-        buffer = await asyncio.to_thread(
-            image_bytes, pixels, transmission=params.transmission, client=ids.client, server=ids.server
-        )
+            text = await asyncio.to_thread(self._texts.of, pixels, params.transmission)
+            before, behind = around_text(client=ids.client, server=ids.server)
+            return _ImageResponse("application/json", before, text.data, behind)
+        columns = await asyncio.to_thread(self._columns.of, pixels, params.transmission)
+        head = image_header(columns, client=ids.client, server=ids.server)
         fault = self._strike(DeviceKind.CAMERA, member, _IMAGE_FAULTS)
-        return _ImageResponse(buffer, fault, self._stopped_within)
+        if fault is None:
+            return _ImageResponse(IMAGE_BYTES, head, columns.data)
+        return _BrokenImage(head, columns, fault, self._stopped_within)
 
     # --- faults -----------------------------------------------------------------------------------------------------
 
@@ -259,22 +262,40 @@ class _Cut(Response):
 
 
 class _ImageResponse(Response):
-    """An image in pieces without a copy of the whole; perhaps malformed on purpose."""
+    """An image in pieces without a copy of the whole."""
 
-    media_type = IMAGE_BYTES
-
-    def __init__(
-        self, buffer: NDArray[np.uint8], fault: FaultScript | None, pause: Callable[[float], Awaitable[bool]]
-    ) -> None:
-        self._fault = fault
-        self._pause = pause
-        self._buffer = buffer if fault is None else _malformed(buffer, fault)
-        super().__init__(b"", headers={"content-length": str(len(self._buffer))}, media_type=IMAGE_BYTES)
+    def __init__(self, media_type: str, *parts: bytes | bytearray | memoryview) -> None:
+        self._views = [memoryview(part).cast("B") for part in parts]  # they hold what they show
+        length = sum(len(view) for view in self._views)
+        super().__init__(b"", headers={"content-length": str(length)}, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        cut, view = self._when(FaultKind.IMAGE_TRUNCATED), self._buffer.data
-        slow = self._when(FaultKind.IMAGE_SLOW)
+        for view in self._views:
+            for first in range(0, len(view), _CHUNK):
+                await self._send(send, view[first : first + _CHUNK])
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    @staticmethod
+    async def _send(send: Send, piece: memoryview) -> None:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+class _BrokenImage(_ImageResponse):
+    """An image that is malformed, cut or slow on purpose."""
+
+    def __init__(
+        self, head: bytearray, columns: NDArray[Any], fault: FaultScript, pause: Callable[[float], Awaitable[bool]]
+    ) -> None:
+        self._fault = fault
+        self._pause = pause
+        whole = np.concatenate((np.frombuffer(head, np.uint8), columns.reshape(-1).view(np.uint8)))
+        super().__init__(IMAGE_BYTES, _malformed(whole, fault).data)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        (view,) = self._views
+        cut, slow = self._when(FaultKind.IMAGE_TRUNCATED), self._when(FaultKind.IMAGE_SLOW)
         last = len(view) if cut is None else int(len(view) * cut.amount)
         quick = last if slow is None else last // 4
         for first in range(0, quick, _CHUNK):
@@ -289,11 +310,7 @@ class _ImageResponse(Response):
             await _cut(scope, flush=True)
 
     def _when(self, kind: FaultKind) -> FaultScript | None:
-        return self._fault if self._fault is not None and self._fault.kind is kind else None
-
-    @staticmethod
-    async def _send(send: Send, piece: memoryview) -> None:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        return self._fault if self._fault.kind is kind else None
 
 
 async def _cut(scope: Scope, *, flush: bool) -> None:
