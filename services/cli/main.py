@@ -54,7 +54,7 @@ def _options(
     """Take the options of the command itself."""
 
 
-@app.command("run")
+@app.command("run", short_help="Take the frames that are missing, build the masters.")
 @workflow_app.command()
 def run(
     *,
@@ -98,7 +98,7 @@ def run(
     )
 
 
-@config_app.command("check")
+@config_app.command("check", short_help="Say whether a configuration is understood.")
 def config_check(config: ConfigFile = None) -> int:
     """Say whether a configuration is understood, and what of it is not used."""
     from services.cli.configuration import check
@@ -136,7 +136,7 @@ def devices(
     return list_devices(host=host, port=port, discovery_port=discovery_port, timeout_s=timeout)
 
 
-@app.command()
+@app.command(short_help="Serve the simulated observatory to Alpaca clients.")
 def simulate(
     *,
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0: a free one")] = 11111,
@@ -154,7 +154,7 @@ def simulate(
     return serve(host=host, port=port, config=config, rate=rate, discovery_port=discovery_port if discovery else None)
 
 
-@app.command()
+@app.command(short_help="Make the night report of a run again.")
 def report(
     run_id: Annotated[str | None, typer.Argument(metavar="RUN_ID", help="The run [default: the newest]")] = None,
     *,
@@ -167,7 +167,7 @@ def report(
     return make_report(config, run_id, simulator=simulator)
 
 
-@app.command()
+@app.command(short_help="Pack frames as storage.keep_raw allows, without loss.")
 def archive(
     *,
     config: ConfigFile = None,
@@ -180,7 +180,7 @@ def archive(
     return pack(config, simulator=simulator, dry_run=dry_run)
 
 
-@app.command("warm-up")
+@app.command("warm-up", short_help="Compile the fast loops now.")
 def warm_up() -> int:
     """Compile the fast loops now; else the first run does it while the camera cools."""
     from services.cli.warm_up import warm_up as compile_all
@@ -188,7 +188,7 @@ def warm_up() -> int:
     return compile_all()
 
 
-@catalogue_app.command("rebuild")
+@catalogue_app.command("rebuild", short_help="Rebuild the index from the files.")
 def catalogue_rebuild(config: ConfigFile = None, simulator: Simulator = False) -> int:
     """Rebuild the index from the headers of the files: they are the truth."""
     from services.cli.catalogue import rebuild

@@ -127,11 +127,13 @@ def masters(
     darks_only: Annotated[bool, typer.Option("--darks-only", help="No master flats")] = False,
     flats_only: Annotated[bool, typer.Option("--flats-only", help="No master biases and darks")] = False,
     rejection_method: Annotated[
-        str | None, typer.Option("--rejection-method", help="As in the configuration, e.g. sigma_clip or minmax")
+        str | None,
+        typer.Option("--rejection-method", metavar="NAME", help="sigma_clip, winsorized, mad, minmax, median or none"),
     ] = None,
     sigma_threshold: Annotated[float | None, typer.Option("--sigma-threshold", help="Limit of the clipping")] = None,
     normalization_method: Annotated[
-        str | None, typer.Option("--normalization-method", help="What of a flat becomes 1: mean, median or max")
+        str | None,
+        typer.Option("--normalization-method", metavar="NAME", help="What of a flat becomes 1: mean, median or max"),
     ] = None,
     no_confirm: NoConfirm = False,
     debug: Debug = False,

@@ -98,6 +98,23 @@ def build_all(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def foresee_all(
+    *, settings: MasterSettings, layout: Layout, catalogue: Catalogue, clock: Clock
+) -> tuple[MasterOutcome, ...]:
+    """Return what `build_all` would do as far as the catalogue alone can tell: `kept`, or `built` of enough frames.
+
+    Nothing is written, no frame is opened; frames that turn out bad may still leave too few.
+    """
+    bench = Bench(settings=settings, layout=layout, disk=REAL_DISK, executor=ThreadPoolExecutor(1), run_id="")
+    events = Events(run_id="", clock=clock)
+    step = _Step(bench=bench, catalogue=catalogue, events=events, clock=clock, scratch=layout.cache, quiet=True)
+    return tuple(
+        _outcome(group, Outcome.BUILT if step.foreseen(group) is None else Outcome.KEPT)
+        for group in _groups(settings, catalogue)
+        if len(group.rows) >= settings.least(group.product, group.key.source)
+    )
+
+
 def _workers(settings: MasterSettings, executor: Executor | None) -> AbstractContextManager[Executor]:
     """Return the caller's executor, which stays open, or threads of our own."""
     if executor is not None:
@@ -146,7 +163,7 @@ class _Step:
     def _build(self, group: MasterGroup) -> MasterOutcome:
         if self.bench.wake is not None and self.bench.wake.is_set():
             raise RunStopped("stopped before all masters were built")
-        known = self._foreseen(group)
+        known = self.foreseen(group)
         if known is not None:
             return _outcome(group, Outcome.KEPT, path=self.bench.layout.absolute(known.path))
         prepared = prepare(group, self._surroundings())
@@ -180,7 +197,7 @@ class _Step:
             warn=warn,
         )
 
-    def _foreseen(self, group: MasterGroup) -> MasterRow | None:
+    def foreseen(self, group: MasterGroup) -> MasterRow | None:
         """Return the master that is there already, where the catalogue alone can tell: no frame is opened, or unpacked.
 
         What rejects outliers among few frames depends on whether their gain is known; the levels of others' flats are

@@ -14,6 +14,7 @@ from calibration.plans.dark import DarkTimes as PlannedTimes
 from calibration.plans.sequence import Costs, Estimate, WantedSet, estimate
 from drivers.clock import SystemClock
 from services.config.models import Config, LoadedConfig
+from services.masters import MasterOutcome, MasterSettings, Outcome, foresee_all
 from services.observatory import known_without_devices
 from services.storage.catalogue import Catalogue
 from services.storage.layout import Layout
@@ -53,9 +54,16 @@ def dry_run(loaded: LoadedConfig, layout: Layout, options: RunOptions) -> RunRes
     with Catalogue(layout.catalogue, read_only=True) as catalogue:
         known = _known(loaded, catalogue)
         lines = tuple(_lines(loaded.config, known, catalogue, options))
-    cost = _cost(lines, known)
-    text = "\n".join((*_shown(lines), "", *_sums(lines, cost, known, layout.root, options)))
-    return RunResult(run_id="", exit_code=0, code=None, detail="", plan_text=text)
+        masters = _masters(loaded.config, layout, catalogue, options)
+    paragraphs = (_capture(loaded.config, lines, known, options), _of_masters(masters, lines, options))
+    text = "\n".join(line for paragraph in paragraphs for line in paragraph)
+    return RunResult(run_id="", exit_code=0, code=None, detail="", plan_text=f"{text}\n{_room(layout.root)}")
+
+
+def _masters(config: Config, layout: Layout, catalogue: Catalogue, options: RunOptions) -> tuple[MasterOutcome, ...]:
+    if Step.MASTERS not in options.steps:
+        return ()
+    return foresee_all(settings=MasterSettings.of(config), layout=layout, catalogue=catalogue, clock=SystemClock())
 
 
 def _known(loaded: LoadedConfig, catalogue: Catalogue) -> Known:
@@ -100,33 +108,54 @@ def _times(config: Config, flat_times: Iterable[int | None]) -> PlannedTimes:
     return dark_times(config, [t for t in flat_times if t is not None])
 
 
-def _shown(lines: Iterable[Line]) -> Iterator[str]:
-    yield f"{'':16}{'exposure':>10}  {'filter':<12}{'gain':>6}{'°C':>7}{'wanted':>8}{'there':>7}{'to take':>9}  for"
+def _capture(config: Config, lines: tuple[Line, ...], known: Known, options: RunOptions) -> Iterator[str]:
+    """Yield the sets as a table, and their sums; nothing where nothing would be taken in any case."""
+    if not {Step.DARKS, Step.FLATS} & set(options.steps):
+        return
+    yield f"{'':16}{'exposure':>10}  {'filter':<12}{'gain':>8}{'°C':>8}{'wanted':>8}{'there':>7}{'to take':>9}  for"
     for line in lines:
         wanted = line.wanted
-        exposure = "found" if wanted.exposure_us is None else f"{wanted.exposure_us / 1e6:g} s"
         yield (
-            f"  {wanted.kind.lower():<14}{exposure:>10}  {wanted.filter or '-':<12}{_or_found(wanted.gain):>6}"
-            f"{_or_found(wanted.set_temp_c):>7}{wanted.count:>8}{line.there.count:>7}{line.lacking:>9}"
-            f"  {', '.join(wanted.why)}{' (continued)' if line.there.standing is Standing.RESUMED else ''}"
+            f"  {wanted.kind.lower():<14}{_exposure(line):>10}  {wanted.filter or '-':<12}{_or_as_is(wanted.gain):>8}"
+            f"{_or_as_is(wanted.set_temp_c):>8}{wanted.count:>8}{line.there.count:>7}{line.lacking:>9}"
+            f"  {', '.join(wanted.why)}{_remark(line)}"
         )
+    yield ""
+    yield from _sums(config, lines, known, options)
 
 
-def _or_found(value: float | None) -> str:
-    return "found" if value is None else f"{value:g}"
+def _exposure(line: Line) -> str:
+    """Return a set's exposure; that of flats is found when they are taken, unless some are there."""
+    row = line.there.row
+    exposure_us = line.wanted.exposure_us or (row.exposure_us if row is not None else None)
+    return "searched" if exposure_us is None else f"{exposure_us / 1e6:g} s"
 
 
-def _cost(lines: Iterable[Line], known: Known) -> Estimate:
+def _remark(line: Line) -> str:
+    level = line.there.row.panel_brightness if line.there.row is not None else None
+    lamp = f", brightness {level}" if level and line.wanted.kind is FrameKind.FLAT else ""
+    return f"{lamp}{' (continued)' if line.there.standing is Standing.RESUMED else ''}"
+
+
+def _or_as_is(value: float | None) -> str:
+    return "as is" if value is None else f"{value:g}"
+
+
+def _cost(config: Config, lines: Iterable[Line], known: Known) -> Estimate:
     size = 0 if known.pixels is None else known.pixels * BYTES_PER_PIXEL + HEADER_BYTES
     left = [_rest(line) for line in lines if line.lacking]
-    return estimate(left, Costs(frame_bytes=size))
+    cost = estimate(left, Costs(frame_bytes=size))
+    kinds = [wanted.kind for wanted in left]
+    fades = FrameKind.FLAT in kinds and FrameKind.DARK in kinds[kinds.index(FrameKind.FLAT) :]
+    return replace(cost, seconds=cost.seconds + config.dark_capture.persistence_wait) if fades else cost
 
 
 def _rest(line: Line) -> WantedSet:
     return replace(line.wanted, count=line.lacking)
 
 
-def _sums(lines: tuple[Line, ...], cost: Estimate, known: Known, root: Path, options: RunOptions) -> Iterator[str]:
+def _sums(config: Config, lines: tuple[Line, ...], known: Known, options: RunOptions) -> Iterator[str]:
+    cost = _cost(config, lines, known)
     there = sum(line.there.count for line in lines)
     if cost.frames == 0:
         yield f"Nothing to take: all {there} frames are there."
@@ -135,13 +164,44 @@ def _sums(lines: tuple[Line, ...], cost: Estimate, known: Known, root: Path, opt
         yield f"{cost.frames} frames to take ({there} there), about {_duration(cost.seconds)}, {size}."
     new_flats = sum(line.wanted.kind is FrameKind.FLAT and line.lacking > 0 for line in lines)
     if new_flats and Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL:
-        yield f"Darks for the exposures that {new_flats} flat sets will find come on top: at most {new_flats} sets."
+        most = f"{_count(new_flats, 'set')} of {config.dark_capture.num_darks}"
+        yield f"Darks for the exposures that {_count(new_flats, 'flat set')} will find come on top: at most {most}."
     if known.from_where == "unknown":
         yield "The wheel's filters are not known before it was seen: one set of flats is shown for all of them."
     elif known.from_where:
-        yield f"Filters: as {known.from_where} says."
+        yield f"The filters are those of {known.from_where}."
+
+
+def _of_masters(masters: tuple[MasterOutcome, ...], lines: tuple[Line, ...], options: RunOptions) -> Iterator[str]:
+    """Yield what there is of masters, one by one where nothing else was asked for."""
+    if Step.MASTERS not in options.steps:
+        return
+    if options.steps == (Step.MASTERS,) and masters:
+        yield f"{'master':<16}{'exposure':>10}  {'filter':<12}{'frames':>8}"
+        for each in masters:
+            exposure = "" if each.exposure_us is None else f"{each.exposure_us / 1e6:g} s"
+            there = "there" if each.status is Outcome.KEPT else "to build"
+            yield f"  {each.kind.lower():<14}{exposure:>10}  {each.filter or '-':<12}{each.n:>8}  {there}"
+        yield ""
+    kept = sum(each.status is Outcome.KEPT for each in masters)
+    later = "; those of the frames to take come on top" if any(line.lacking for line in lines) else ""
+    if not masters and not later:
+        yield "No masters to build: there are not enough frames of any kind yet."
+        return
+    missing = len(masters) - kept
+    if not missing and not later:
+        yield f"No masters to build: all {kept} are there."
+        return
+    yield f"{_count(missing, 'master')} to build of the frames that are there ({kept} there){later}."
+
+
+def _room(root: Path) -> str:
     folder = next(f for f in (root, *root.parents) if f.exists())
-    yield f"{shutil.disk_usage(folder).free / 1e9:.1f} GB are free below {root}."
+    return f"{shutil.disk_usage(folder).free / 1e9:.1f} GB are free below {root}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _size(count: float) -> str:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -65,6 +66,22 @@ def test_help_names_every_option_of_the_guide(capsys: pytest.CaptureFixture[str]
         "--simulator", "--dry-run", "--until", "--fresh",
     ):  # fmt: skip
         assert option in text, option
+
+
+def test_no_line_of_the_list_of_commands_is_cut_short(capsys: pytest.CaptureFixture[str]):
+    for words in (["--help"], ["config", "--help"], ["catalogue", "--help"]):
+        assert run_app(app, words, name="nightcal") == 0
+        assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
+def test_help_names_every_choice_of_the_methods(capsys: pytest.CaptureFixture[str]):
+    from services.config.models import MasterFrames, RejectionMethod
+
+    assert master_runner(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert ", ".join(list(RejectionMethod)[:-1]) + f" or {list(RejectionMethod)[-1]}" in text
+    choices = get_args(MasterFrames.model_fields["normalization_method"].annotation)
+    assert f"{', '.join(choices[:-1])} or {choices[-1]}" in text
 
 
 @pytest.mark.parametrize(
