@@ -9,7 +9,9 @@ import ipaddress
 import itertools
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +26,9 @@ DISCOVERY_PORT = 32227
 _QUESTION = b"alpacadiscovery1"
 _PROBED_TYPES = ("camera", "filterwheel", "covercalibrator", "safetymonitor")
 _PROBED_NUMBERS = range(4)
+_MOST_SERVERS, _MOST_DEVICES, _LONGEST_NAME, _MOST_LISTED = 64, 64, 200, 20
+"""No site has more: what somebody floods a network with is neither asked one by one nor printed."""
+_ASKED_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,7 +65,8 @@ def discover(
     Returns
     -------
     tuple of ServerAddress
-        Sorted. A server of this machine that answers on several of its addresses is named once, by 127.0.0.1.
+        Sorted, the first 64 that answer. A server of this machine that answers on several of its addresses is named
+        once, by 127.0.0.1.
     """
     clock = SystemClock()
     end = clock.monotonic() + timeout_s
@@ -71,7 +77,7 @@ def discover(
         for address in _broadcasts() if addresses is None else addresses:
             with contextlib.suppress(OSError):  # a network without a route is simply not asked
                 asking.sendto(_QUESTION, (address, port))
-        while (left_s := end - clock.monotonic()) > 0:
+        while (left_s := end - clock.monotonic()) > 0 and len(found) < _MOST_SERVERS:
             asking.settimeout(left_s)
             try:
                 answer, (host, _) = asking.recvfrom(1024)
@@ -99,7 +105,7 @@ def configured_devices(
     ask = _Asking(line, times.read_s)
     try:
         rows = configured_rows(ask.reply("/management/v1/configureddevices"))
-        return tuple(_from_row(row) for row in rows if _is_device(row)) if rows else _probe(ask)
+        return tuple(_from_row(row) for row in rows if _is_device(row))[:_MOST_DEVICES] if rows else _probe(ask)
     finally:
         line.close()
 
@@ -112,6 +118,7 @@ def find_by_name(
     timeout_s: float = 2.0,
     addresses: tuple[str, ...] | None = None,
     servers: tuple[ServerAddress, ...] | None = None,
+    timeouts: Timeouts | None = None,
 ) -> Endpoint:
     """Return where the device of that name is. A name that is equal wins over names that contain it.
 
@@ -125,6 +132,7 @@ def find_by_name(
         As for `discover`.
     servers : tuple of ServerAddress, optional
         Where to look; None: what `discover` finds.
+    timeouts : Timeouts, optional
 
     Raises
     ------
@@ -132,7 +140,9 @@ def find_by_name(
         No device, or more than one, fits; the detail names them all.
     """
     asked = discover(port=port, timeout_s=timeout_s, addresses=addresses) if servers is None else servers
-    known = [(server, device) for server in asked for device in _devices_or_none(server) if device.type == device_type]
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as asking:  # one that is silent must not hold up the others
+        answers = zip(asked, asking.map(partial(_devices_or_none, timeouts=timeouts), asked), strict=True)
+        known = [(server, device) for server, devices in answers for device in devices if device.type == device_type]
     wanted = name.strip().casefold()
     fitting = [pair for pair in known if pair[1].name.casefold() == wanted]
     fitting = _once_each(fitting or [pair for pair in known if wanted and wanted in pair[1].name.casefold()])
@@ -193,7 +203,7 @@ def _is_device(row: dict[str, Any]) -> bool:
 
 def _from_row(row: dict[str, Any]) -> ConfiguredDevice:
     return ConfiguredDevice(
-        name=str(row.get("DeviceName") or ""),
+        name=str(row.get("DeviceName") or "")[:_LONGEST_NAME],
         type=row["DeviceType"].lower(),
         number=row["DeviceNumber"],
         unique_id=str(row["UniqueID"]) if row.get("UniqueID") else None,
@@ -209,14 +219,14 @@ def _probe(ask: _Asking) -> tuple[ConfiguredDevice, ...]:
         with contextlib.suppress(DeviceLost):  # whatever answers here is no Alpaca device
             answer = as_object(f"{kind} {number}", "name", reply.body)
             if error_of(answer)[0] in (0, NOT_CONNECTED):
-                name = str(answer.get("Value") or "")
+                name = str(answer.get("Value") or "")[:_LONGEST_NAME]
                 found.append(ConfiguredDevice(name=name, type=kind, number=number, unique_id=None))
     return tuple(found)
 
 
-def _devices_or_none(server: ServerAddress) -> tuple[ConfiguredDevice, ...]:
+def _devices_or_none(server: ServerAddress, timeouts: Timeouts | None) -> tuple[ConfiguredDevice, ...]:
     try:
-        return configured_devices(server.host, server.port)
+        return configured_devices(server.host, server.port, timeouts=timeouts)
     except DriverError:  # a server that announces itself and then does not answer must not hide the others
         return ()
 
@@ -233,4 +243,5 @@ def _once_each(pairs: list[_Pair]) -> list[_Pair]:
 
 
 def _listed(pairs: list[_Pair]) -> str:
-    return ", ".join(f"{d.name!r} (device {d.number} at {s.host}:{s.port})" for s, d in pairs)
+    words = [f"{d.name!r} (device {d.number} at {s.host}:{s.port})" for s, d in pairs[:_MOST_LISTED]]
+    return ", ".join([*words, f"{len(pairs) - _MOST_LISTED} more"] if len(pairs) > _MOST_LISTED else words)

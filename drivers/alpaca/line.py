@@ -26,6 +26,7 @@ from drivers.errors import DeviceLost
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Longest reply taken from anything but an image: a list of names is a few kilobytes."""
 
+_PIECE_BYTES = 1 << 16
 _IDLE_BEFORE_PUT_S = 1.0
 """A PUT goes over a connection idle for longer only after reconnecting.
 
@@ -132,14 +133,14 @@ class Stream:
 
     def read(self, limit: int) -> bytes:
         """Return the rest of the body; raises `DeviceLost` when it is longer than `limit` bytes."""
-        parts, total = [], 0
-        with self._readable():
-            while part := self._response.read(min(1 << 20, limit + 1 - total)):
-                parts.append(part)
-                total += len(part)
-                if total > limit:
+        body = bytearray()
+        piece = memoryview(bytearray(min(_PIECE_BYTES, limit + 1)))
+        with self._readable():  # not by `read`: for a chunk of -1 bytes that takes whatever comes
+            while count := self._response.readinto(piece[: limit + 1 - len(body)]):
+                body += piece[:count]
+                if len(body) > limit:
                     raise DeviceLost(device=self._line.device, detail=f"a reply is longer than {limit} bytes")
-        return b"".join(parts)
+        return bytes(body)
 
     @contextlib.contextmanager
     def _readable(self) -> Iterator[None]:
