@@ -31,7 +31,7 @@ from drivers.simulator.faults import FaultKind, Faults, FaultScript
 from drivers.simulator.params import from_mapping
 from drivers.simulator.server import AlpacaServer
 from services import log
-from services.cli.night import _log_event
+from services.cli.night import EventLog
 from services.config import load
 from services.events import Event
 from services.observatory import network
@@ -106,7 +106,7 @@ class ServedNight:
         """Run the workflow with a small configuration and what `sections` change of it."""
         path = self.root / "config_calibration_frames.yaml"
         path.write_text(yaml.safe_dump(self._document(sections)), encoding="utf-8")
-        listeners = (_log_event,) if hear is None else (_log_event, hear)
+        listeners = (EventLog(),) if hear is None else (EventLog(), hear)
         with _logged(self.root / "logs" / "night.log") as lines:
             asked = RunOptions(steps=steps, listeners=listeners, **(options or {}))
             result = run(load(path), asked, self.wake)
