@@ -6,7 +6,7 @@ program, and the rehearsal of a configuration on the simulated observatory.
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -26,6 +26,7 @@ from services.errors import ConfigInvalid
 DEFAULT_NAME = "config_calibration_frames.yaml"
 """The file that is meant when none is named."""
 _LONGEST_SHOWN = 60
+_LONGEST_LINE, _MOST_LINES = 1000, 50
 _NOTHING = object()
 
 
@@ -87,8 +88,15 @@ def _build(
     config, wrong = _validated(tree)
     found.extend(wrong)
     if found:
-        raise ConfigInvalid("\n".join(str(problem) for problem in sorted(set(found))))
+        raise ConfigInvalid("\n".join(_lines(sorted(set(found)))))
     return LoadedConfig(config=config, path=path, notes=(*translated.notes, *_notes(config, tree)))
+
+
+def _lines(problems: Sequence[Problem]) -> Iterator[str]:
+    """Yield a line a problem, of the first few, none of them endless: a file may be anything."""
+    yield from (str(problem)[:_LONGEST_LINE] for problem in problems[:_MOST_LINES])
+    if len(problems) > _MOST_LINES:
+        yield f"… and {len(problems) - _MOST_LINES} more"
 
 
 def _overlaid(tree: Node, overrides: Mapping[str, tuple[str, Any]]) -> Node:
@@ -109,7 +117,7 @@ def _validated(tree: Node) -> tuple[Config, list[Problem]]:
             break
         except ValidationError as error:
             details = error.errors(include_url=False)
-            problems = problems or _problems(tree, details)
+            problems = problems or _problems(tree, details[: 2 * _MOST_LINES])
             for detail in details:
                 path = _droppable(tree.descend(detail["loc"])[1])
                 broken.add(path)

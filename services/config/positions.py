@@ -19,7 +19,7 @@ from services.errors import ConfigInvalid
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
-MAX_NODES = 20_000
+MAX_NODES = 5_000
 
 Scalar = str | int | float | bool | None
 Key = str | int
@@ -207,15 +207,19 @@ def resolve(text: str) -> Scalar:
 
 
 class _Composer(yaml.SafeLoader):
-    """PyYAML's composer, which would follow any depth until the stack ends."""
+    """PyYAML's composer, which would follow any depth until the stack ends, and any length for minutes."""
 
     _depth = 0
+    _count = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self._depth > MAX_DEPTH:
+        if self._depth > MAX_DEPTH or self._count > 2 * MAX_NODES:  # keys are nodes, too
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark)
+            deep = self._depth > MAX_DEPTH
+            what = f"nested deeper than {MAX_DEPTH} levels" if deep else f"more than {MAX_NODES} values"
+            raise yaml.MarkedYAMLError(problem=what, problem_mark=mark)
         self._depth += 1
+        self._count += 1
         try:
             return super().compose_node(parent, index)
         finally:

@@ -1,5 +1,6 @@
 """Files that are no configuration end in a message, never in a traceback, a stall, or code that runs."""
 
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -85,6 +86,25 @@ def test_a_missing_file_a_folder_and_an_impossible_name(tmp_path: Path):
         load(tmp_path / "file.yaml" / "below")
     with pytest.raises(ConfigInvalid, match="cannot be read"):
         load(tmp_path / "nul\0byte.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dark_capture:\n" + "".join(f"  num_dark{n}: 1\n" for n in range(2_400)),
+        "hooks: {" + ",".join(f"before_{n}: x" for n in range(2_400)) + "}",
+        "darkness: cover\n" * 2_400,
+        "dark_capture: {science_exposure_time: [" + "x," * 4_000 + "1]}",
+        "dark_capture: {science_exposure_time: 1e" + "9" * 200_000 + "}",
+        "".join(f"{'a' * 90}{n}: &a{n} x\n" for n in range(2_400)),
+    ],
+)
+def test_thousands_of_mistakes_are_told_in_some_lines_and_soon(text: str):
+    began = time.monotonic()
+    lines = refused(text).split("\n")
+    assert len(lines) <= 51
+    assert max(map(len, lines)) <= 1000
+    assert time.monotonic() - began < 20  # it was a minute on a machine that takes a second for this
 
 
 def test_a_number_too_long_for_python_is_no_crash():
