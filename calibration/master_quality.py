@@ -4,21 +4,26 @@ Pure numbers from a sketch of the master (`calibration.masters.Sketch`), the noi
 counts; nothing here decides whether a master is used, it only says `ok` or what is suspect.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.background import MosaicBackground, Smooth, box_medians, levelled
+from calibration.background import Each, MosaicBackground, Smooth, box_medians, levelled
 from calibration.combine import MaskBit
 from calibration.frames import FrameKind, Verdict
 from calibration.masters import HOT_SIGMAS, Thresholds, residual
-from calibration.sketch import Sketch, blocks, central_level, clipped, gathered, thinned
+from calibration.sketch import Sketch, blocks, central_level, clipped, thinned
 
 PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
 """Percentiles of MEAN that a master's header and its statistics tell."""
+
+_ENOUGH_FOR_TAILS = 2_000_000
+"""Values that give the percentiles of a master; its lowest and highest are of all pixels."""
 
 _PAIR_REACH = 4096
 
@@ -109,45 +114,65 @@ class Totals:
 
 
 def statistics(
-    sketch: Sketch, limits: Thresholds, totals: Totals, *, pair_noise_adu: float, temperatures_c: tuple[float, ...] = ()
+    sketch: Sketch,
+    limits: Thresholds,
+    totals: Totals,
+    *,
+    pair_noise_adu: float,
+    temperatures_c: tuple[float, ...] = (),
+    each: Each = map,
 ) -> dict[str, Any]:
     """Return what the report and the header tell of a master, with units in the names (flats before normalisation).
 
     `sample_noise_adu` is the typical standard deviation of a pixel's samples, `pair_noise_adu` the same from two
     frames alone: they agree unless something moved. `master_noise_adu` is the typical SIGMA, `expected_noise_adu`
-    what `pair_noise_adu` promises for so many frames. Flags of single pixels are counted in `Totals.flags`.
+    what `pair_noise_adu` promises for so many frames. Flags of single pixels are counted in `Totals.flags`. `each`
+    works on what needs a look at the whole sketch.
     """
-    sample = clipped(thinned(sketch.deviation(limits.factor), sketch.shape))[0]
-    noise = clipped(thinned(sketch.sigma, sketch.shape))[0]
+    flat = limits.kind is FrameKind.FLAT
+    looks: list[Callable[[], dict[str, Any]]] = [
+        partial(_levels, sketch, totals),
+        partial(_noises, sketch, limits, pair_noise_adu),
+        partial(pattern_of, sketch, limits),
+    ]
+    if flat:
+        looks.append(
+            lambda: {"dust_shadows": dust_shadows(sketch, mosaic=isinstance(limits.background, MosaicBackground))}
+        )
     found: dict[str, Any] = {"n": limits.samples, "pixels": totals.pixels}
-    found |= _levels(sketch, totals)
-    found |= {
-        "pair_noise_adu": pair_noise_adu,
-        "sample_noise_adu": sample,
-        "noise_ratio": sample / pair_noise_adu if pair_noise_adu > 0 else float("nan"),
-        "master_noise_adu": noise,
-        "expected_noise_adu": pair_noise_adu * limits.factor / limits.samples**0.5,
-        "rejected_fraction": 1.0 - totals.kept / max(totals.samples, 1),
-    }
-    if limits.kind is not FrameKind.FLAT:
+    for part in each(_look, looks):
+        found |= part
+    found |= shape_of(limits.background)
+    found["rejected_fraction"] = 1.0 - totals.kept / max(totals.samples, 1)
+    if flat:
+        found["snr"] = found["median_adu"] / found["master_noise_adu"] if found["master_noise_adu"] else float("nan")
+    else:
         found["hot_threshold_adu"] = limits.hot_adu
-    found |= shape_of(limits.background) | pattern_of(sketch, limits)
-    if limits.kind is FrameKind.FLAT:
-        found["snr"] = found["median_adu"] / noise if noise else float("nan")
-        found["dust_shadows"] = dust_shadows(sketch, mosaic=isinstance(limits.background, MosaicBackground))
     if temperatures_c:
         found |= {"temp_min_c": min(temperatures_c), "temp_max_c": max(temperatures_c)}
     return found
 
 
+def _look(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return look()
+
+
+def _noises(sketch: Sketch, limits: Thresholds, pair_noise_adu: float) -> dict[str, float]:
+    """Return the typical noise of a sample and of the master, beside what a pair of frames promises."""
+    sample = clipped(thinned(sketch.deviation(limits.factor), sketch.shape))[0]
+    return {
+        "pair_noise_adu": pair_noise_adu,
+        "sample_noise_adu": sample,
+        "noise_ratio": sample / pair_noise_adu if pair_noise_adu > 0 else float("nan"),
+        "master_noise_adu": clipped(thinned(sketch.sigma, sketch.shape))[0],
+        "expected_noise_adu": pair_noise_adu * limits.factor / limits.samples**0.5,
+    }
+
+
 def _levels(sketch: Sketch, totals: Totals) -> dict[str, Any]:
     """Return the levels of MEAN: of all and of the central part, and its percentiles."""
-
-    def finite(first: int, stop: int) -> NDArray[np.float32]:
-        rows = sketch.mean(first, stop)
-        return rows[np.isfinite(rows)]
-
-    values = gathered(finite, sketch.shape)
+    values = thinned(sketch.mean, sketch.shape, number=_ENOUGH_FOR_TAILS)
+    values = values[np.isfinite(values)]
     level, average, spread = clipped(values)
     nothing = np.full(len(PERCENTILES), np.nan)
     shares = np.percentile(values, PERCENTILES, overwrite_input=True) if values.size else nothing

@@ -92,13 +92,15 @@ def blocks(rows: int, step: int = _BLOCK) -> Iterator[tuple[int, int]]:
         yield first, min(first + step, rows)
 
 
-def thinned(values: Values, shape: tuple[int, int], *, top: int = 0, left: int = 0) -> NDArray[Any]:
-    """Return about `ENOUGH` values, evenly spread over `shape` rows and columns from (top, left) on.
+def thinned(
+    values: Values, shape: tuple[int, int], *, top: int = 0, left: int = 0, number: int = ENOUGH
+) -> NDArray[Any]:
+    """Return about `number` values, evenly spread over `shape` rows and columns from (top, left) on.
 
     Every m-th is taken, m odd, so that no column is met again and again.
     """
     rows, columns = shape
-    step = (rows * columns // ENOUGH) | 1
+    step = (rows * columns // number) | 1
     parts = [
         values(top + first, top + stop)[:, left : left + columns].ravel()[-first * columns % step :: step]
         for first, stop in blocks(rows)

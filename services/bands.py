@@ -7,9 +7,11 @@ caller's thread, band after band from the top.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor, Future, wait
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,8 +31,14 @@ R = TypeVar("R")
 _BAND_BYTES = 8 << 20
 """Samples of one band: about what stays in the processor's caches between reading and combining."""
 
-_AHEAD_BYTES = 4 << 20
-"""Piece of each file that is asked for before it is needed: one seek of a disk serves many bands."""
+_AHEAD_BYTES = 256 << 20
+"""Of all files together, what is asked for at once, long before it is needed."""
+
+_PIECE_BYTES = (1 << 18, 4 << 20)
+"""Least and most of it a file: one seek of a disk serves many bands."""
+
+_SPARE_FILES = 64
+"""Files that others may open while those of a stack are held open."""
 
 _IN_FLIGHT = 3
 """Bands being worked on or waiting for the sink, per worker."""
@@ -62,6 +70,20 @@ class Source:
         return self.location.bitpix == 16 and self.location.bzero == 1 << 15
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSource(Source):
+    """A source whose file is held open in this process; in another one it is a plain source."""
+
+    handle: int
+
+    def __reduce__(self) -> tuple[Callable[[Path, PixelLocation], Source], tuple[Path, PixelLocation]]:
+        return _plain, (self.path, self.location)
+
+
+def _plain(path: Path, location: PixelLocation) -> Source:
+    return Source(path=path, location=location)
+
+
 def rows_for(*, memory_mb: float, frames: int, columns: int, workers: int) -> int:
     """Return how many rows a band may have.
 
@@ -74,7 +96,7 @@ def rows_for(*, memory_mb: float, frames: int, columns: int, workers: int) -> in
     """
     a_row = frames * columns
     allowed = memory_mb * 1e6 / (8 * a_row * workers)
-    return max(1, int(min(allowed, max(8, _BAND_BYTES / (2 * a_row)))))
+    return max(1, int(min(allowed, _BAND_BYTES / (2 * a_row))))
 
 
 def bands_of(height: int, rows: int) -> Iterator[Band]:
@@ -115,7 +137,7 @@ def map_bands(
     Raises
     ------
     Exception
-        The first failure of `work` or `sink`; bands not begun are cancelled.
+        The first failure of `work` or `sink`; bands not begun are cancelled, those being worked on are waited for.
     """
     waiting: deque[tuple[Band, Future[R]]] = deque()
     try:
@@ -128,8 +150,7 @@ def map_bands(
         while waiting:
             _take(waiting, sink)
     finally:
-        for _, future in waiting:
-            future.cancel()
+        wait([future for _, future in waiting if not future.cancel()])
 
 
 def _take(waiting: "deque[tuple[Band, Future[R]]]", sink: Callable[[Band, R], None]) -> None:
@@ -177,6 +198,103 @@ def plane_of(path: Path, name: str) -> Source:
     return Source(path=path, location=PixelLocation(offset=offset, bitpix=bitpix, bzero=bzero, shape=shape))
 
 
+@contextmanager
+def held_open(sources: tuple[Source, ...]) -> Iterator[tuple[Source, ...]]:
+    """Give the sources with their files open: they are not opened anew for each band.
+
+    Where the system allows too few files at once they stay as they are.
+
+    Raises
+    ------
+    Unreadable
+        A file is gone.
+    """
+    if len(sources) + _SPARE_FILES > platform.raise_open_file_limit():
+        yield sources
+        return
+    with ExitStack() as stack:
+        files = [stack.enter_context(_opened(source)) for source in sources]
+        yield tuple(
+            OpenSource(path=s.path, location=s.location, handle=f.fileno()) for s, f in zip(sources, files, strict=True)
+        )
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[FileIO]:
+    try:
+        file = FileIO(source.path)
+    except OSError as error:
+        raise Unreadable(f"{source.path}: {error.strerror or error}") from error
+    with file:
+        yield file
+
+
+def ahead(sources: tuple[Source, ...], bands: Iterator[Band]) -> Generator[Band]:
+    """Yield bands, while a thread asks the system to read what lies in the files behind the last one yielded.
+
+    Files that are in memory already cost it next to nothing. To be closed when it is not exhausted.
+    """
+    row_bytes = max(source.location.row_bytes for source in sources)
+    piece = min(max(_AHEAD_BYTES // len(sources), _PIECE_BYTES[0]), _PIECE_BYTES[1])
+    reader = _Ahead(sources, max(1, piece // row_bytes))
+    try:
+        for band in bands:
+            reader.reached(band.stop)
+            yield band
+    finally:
+        reader.close()
+
+
+class _Ahead:
+    """The thread that asks for `rows` rows of each file after the other, at most twice as many ahead."""
+
+    def __init__(self, sources: tuple[Source, ...], rows: int) -> None:
+        self._sources = sources
+        self._rows = rows
+        self._height = sources[0].location.shape[0]
+        self._row = 0
+        self._over = False
+        self._moved = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="nightcal-read-ahead", daemon=True)
+        self._thread.start()
+
+    def reached(self, row: int) -> None:
+        """Say that the rows before this one are being read."""
+        with self._moved:
+            self._row = row
+            self._moved.notify()
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._moved:
+            self._over = True
+            self._moved.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        for first in range(0, self._height, self._rows):
+            self._wait_until(first - 2 * self._rows)
+            for source in self._sources:
+                if self._over:
+                    return
+                _ask(source, first, self._rows)
+
+    def _wait_until(self, row: int) -> None:
+        with self._moved:
+            self._moved.wait_for(lambda: self._over or self._row >= row)
+
+
+def _ask(source: Source, first: int, rows: int) -> None:
+    """Ask for some rows of a file; one that is gone is met by who reads it."""
+    row_bytes = source.location.row_bytes
+    offset, size = source.location.offset + first * row_bytes, rows * row_bytes
+    if isinstance(source, OpenSource):
+        platform.read_ahead(source.handle, offset, size)
+        return
+    with suppress(Unreadable), _opened(source) as file:
+        platform.read_ahead(file.fileno(), offset, size)
+
+
 _buffers = threading.local()
 
 
@@ -198,11 +316,12 @@ def read_band(sources: tuple[Source, ...], band: Band) -> NDArray[Any]:
     from calibration.combine.kernels import decode_u16
 
     shape = (len(sources), band.rows, sources[0].location.shape[1])
-    samples = _buffer(int(np.prod(shape))).reshape(shape)
-    for source, target in zip(sources, samples, strict=True):
-        _fill(source, band, target.reshape(-1).view(np.uint8).data)
-    decode_u16(samples.reshape(-1))
-    return samples
+    samples = _buffer(int(np.prod(shape)))
+    target, size = samples.data.cast("B"), band.rows * sources[0].location.row_bytes
+    for i, source in enumerate(sources):
+        _fill(source, band, target[i * size : (i + 1) * size])
+    decode_u16(samples)
+    return samples.reshape(shape)
 
 
 def read_rows(source: Source, band: Band) -> NDArray[Any]:
@@ -221,12 +340,12 @@ def _buffer(size: int) -> NDArray[np.uint16]:
 
 def _fill(source: Source, band: Band, target: memoryview) -> None:
     offset = source.location.offset + band.start * source.location.row_bytes
-    end = offset + len(target)
     try:
-        with source.path.open("rb", buffering=0) as file:
-            if band.start == 0 or offset // _AHEAD_BYTES != end // _AHEAD_BYTES:
-                platform.read_ahead(file.fileno(), end, _AHEAD_BYTES)
-            got = platform.pread_into(file.fileno(), target, offset)
+        if isinstance(source, OpenSource):
+            got = platform.pread_into(source.handle, target, offset)
+        else:
+            with _opened(source) as file:
+                got = platform.pread_into(file.fileno(), target, offset)
     except OSError as error:
         raise Unreadable(f"{source.path}: {error.strerror or error}") from error
     if got != len(target):

@@ -31,6 +31,8 @@ _SHARING_ERRORS = frozenset({5, 32})
 """ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION: what Windows says of a name that another program has open."""
 _SHARING_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.6)
 
+_READ_AHEAD_BYTES = 1 << 17
+
 _seek_lock = threading.Lock()
 """Guards the seek + read twins: where there is no positioned call, the file's one position is shared by all threads."""
 
@@ -120,7 +122,9 @@ def pread(handle: int, size: int, offset: int) -> bytes:
 def pread_into(handle: int, buffer: bytearray | memoryview, offset: int) -> int:
     """Fill a writable buffer from `offset` and return the number of bytes read; short only at the end of the file."""
     view = memoryview(buffer).cast("B")
-    done = 0
+    done = _read_some(handle, view, offset)
+    if done == 0 or done == len(view):  # nearly always: bands are read in millions of small pieces
+        return done
     while done < len(view):
         got = _read_some(handle, view[done:], offset + done)
         if got == 0:
@@ -138,10 +142,14 @@ def pwrite(handle: int, data: bytes | bytearray | memoryview, offset: int) -> No
 
 
 def read_ahead(handle: int, offset: int, size: int) -> None:
-    """Tell the system that these bytes are wanted soon; where it does not listen, nothing happens."""
+    """Tell the system that these bytes are wanted soon; where it does not listen, nothing happens.
+
+    In small pieces: of a longer one Linux reads only as much as it would read ahead by itself.
+    """
     if sys.platform == "linux":
         with suppress(OSError):
-            os.posix_fadvise(handle, offset, size, os.POSIX_FADV_WILLNEED)
+            for start in range(offset, offset + size, _READ_AHEAD_BYTES):
+                os.posix_fadvise(handle, start, _READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
 
 
 def raise_open_file_limit(wanted: int = 4096) -> int:

@@ -7,7 +7,7 @@ master is named last: one that is there is whole.
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -33,6 +33,9 @@ from services.storage.layout import Layout, MasterName
 from services.storage.planes import Plane, PlanesFile, Table, create_planes
 from services.storage.rows import MasterRow, MasterStatus
 from services.storage.sidecar import write_sidecar
+
+_PASS_FRAMES = 32
+"""A pixel of the second pass, with all that is made of its planes on the way, takes what so many samples take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,33 +125,50 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Be
         memory_mb=settings.memory_mb, frames=n + 2 * len(stack.darks), columns=stack.shape[1], workers=settings.workers
     )
     first = combine_files(stack, mean, planes, bench.executor, rows=rows, workers=settings.workers, wake=bench.wake)
-    limits = thresholds(
-        kind,
-        first.sketch,
-        samples=n,
-        factor=stack.recipe.factor_for(n),
-        noise=prepared.noise,
-        mosaic=kind is FrameKind.FLAT and prepared.group.rows[0].bayer_pattern is not None,
-    )
-    divisor = 1.0
-    if kind is FrameKind.FLAT:
-        try:
-            divisor = normalisation_factor(first.sketch, settings.normalisation)
-        except CombineError as error:
-            raise Refused(GroupCode.TOO_DIM, str(error)) from error
-    found = statistics(
-        first.sketch,
-        limits,
-        first.totals,
-        pair_noise_adu=_pair_noise(prepared, first),
-        temperatures_c=tuple(row.ccd_temp_c for row in prepared.group.rows if row.ccd_temp_c is not None),
-    )
-    finishing = Finishing(
-        mean=mean, planes=planes, limits=limits if settings.quality_control else None, divisor=divisor
-    )
-    tall = rows_for(memory_mb=settings.memory_mb, frames=8, columns=stack.shape[1], workers=settings.workers)
-    finish_files(finishing, stack.shape[0], first.totals, rows=tall, workers=settings.workers)
-    found |= first.totals.flags() | {"own": prepared.group.own}
+    divisor = _divisor(prepared, first, settings)
+    with ThreadPoolExecutor(settings.workers, thread_name_prefix="nightcal-finish") as threads:
+        limits = thresholds(
+            kind,
+            first.sketch,
+            samples=n,
+            factor=stack.recipe.factor_for(n),
+            noise=prepared.noise,
+            mosaic=kind is FrameKind.FLAT and prepared.group.rows[0].bayer_pattern is not None,
+            each=threads.map,
+        )
+        found = statistics(
+            first.sketch,
+            limits,
+            first.totals,
+            pair_noise_adu=_pair_noise(prepared, first),
+            temperatures_c=tuple(row.ccd_temp_c for row in prepared.group.rows if row.ccd_temp_c is not None),
+            each=threads.map,
+        )
+        finishing = Finishing(
+            mean=mean, planes=planes, limits=limits if settings.quality_control else None, divisor=divisor
+        )
+        tall = rows_for(
+            memory_mb=settings.memory_mb, frames=_PASS_FRAMES, columns=stack.shape[1], workers=settings.workers
+        )
+        finish_files(finishing, stack.shape[0], first.totals, threads, rows=tall, workers=settings.workers)
+    return _measured(prepared, found | first.totals.flags(), first, divisor, settings)
+
+
+def _divisor(prepared: Prepared, first: FirstPass, settings: MasterSettings) -> float:
+    if prepared.group.product is not FrameKind.FLAT:
+        return 1.0
+    try:
+        return normalisation_factor(first.sketch, settings.normalisation)
+    except CombineError as error:
+        raise Refused(GroupCode.TOO_DIM, str(error)) from error
+
+
+def _measured(
+    prepared: Prepared, found: dict[str, Any], first: FirstPass, divisor: float, settings: MasterSettings
+) -> _Measured:
+    """Return what is told of a master: its numbers, and what is suspect about them."""
+    kind, stack, n = prepared.group.product, prepared.stack, len(prepared.stack.frames)
+    found["own"] = prepared.group.own
     if kind is FrameKind.FLAT:
         found |= {"normalised_by": divisor, "net_level_adu": float(np.median(prepared.levels_adu))}
     method = stack.recipe.method_for(n)

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from calibration.combine import BandPlanes, Recipe, combine_band
 from calibration.master_quality import Totals, pair_counts
 from calibration.masters import Thresholds, flag_rows, inherit, with_dark
 from calibration.sketch import Sketch, sketch_stride
-from services.bands import Band, Source, bands_of, map_bands, read_band, read_rows
+from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows
 from services.storage.planes import PlanesFile
 
 
@@ -126,8 +127,9 @@ def combine_files(
 ) -> FirstPass:
     """Combine a stack into MEAN of one file and SIGMA, COUNT, MASK of another."""
     collector = _Collector(stack, mean, planes)
-    bands = bands_of(stack.shape[0], rows)
-    map_bands(stack, stack_band, collector.take, executor, bands, workers=workers, wake=wake)
+    with held_open(stack.frames) as frames, closing(ahead(frames, bands_of(stack.shape[0], rows))) as bands:
+        opened = replace(stack, frames=frames)
+        map_bands(opened, stack_band, collector.take, executor, bands, workers=workers, wake=wake)
     sketch = _sketch(stack.shape, mean, planes)
     return FirstPass(sketch=sketch, totals=collector.totals, pairs=collector.pairs)
 
@@ -182,14 +184,17 @@ class Finishing:
     divisor: float = 1.0
 
 
-def finish_files(finishing: Finishing, height: int, totals: Totals, *, rows: int, workers: int) -> None:
-    """Flag and normalise what the first pass wrote, and add the flags to `totals`.
+def finish_files(
+    finishing: Finishing, height: int, totals: Totals, threads: ThreadPoolExecutor, *, rows: int, workers: int
+) -> None:
+    """Flag and normalise what the first pass wrote, add the flags to `totals`, and take the files' sums.
 
     On threads whatever works on the first pass: the growing files have no name yet that another process could open.
     """
-    with ThreadPoolExecutor(workers, thread_name_prefix="nightcal-finish") as executor:
-        bands = bands_of(height, rows)
-        map_bands(finishing, _finish_band, lambda _, m: totals.add_mask(m), executor, bands, workers=workers)
+    bands = bands_of(height, rows)
+    map_bands(finishing, _finish_band, lambda _, m: totals.add_mask(m), threads, bands, workers=workers)
+    for summed in [threads.submit(file.sum_up) for file in (finishing.mean, finishing.planes)]:
+        summed.result()
 
 
 def _finish_band(finishing: Finishing, band: Band) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from services.storage.cards import header_block, image_cards, padded, sum_of
 from services.storage.disk import REAL_DISK, Disk, Growing
 from services.storage.pixels import PixelLocation, decode, encode, encoding
 
-_PIECE_BYTES = 1 << 23
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,7 @@ class PlanesFile:
         self._places = dict(places)
         self._open = True
         self._digest = ""
+        self._sums: dict[str, int] = {}
 
     def write(self, name: str, y: int, rows: NDArray[Any]) -> None:
         """Write rows of a plane from row `y` on; safe from several threads for different rows.
@@ -90,6 +91,7 @@ class PlanesFile:
             Converted to the plane's type; NaN is kept in float planes.
         """
         place = self._place(name, y, rows)
+        self._sums.pop(name, None)
         values = np.ascontiguousarray(rows, dtype=place.plane.dtype)
         self._file.write_at(encode(values).data, place.location.offset + y * place.location.row_bytes)
 
@@ -104,6 +106,28 @@ class PlanesFile:
         """Write headers, sums and tables, and give the file its name; parameters and errors as `seal`."""
         self.seal(cards, tables)
         return self.commit()
+
+    def sum_up(self) -> None:
+        """Take the sums of what is there and was not summed since it was written, as `seal` would; of one thread."""
+        for number, (name, place) in enumerate(self._places.items()):
+            if name not in self._sums:
+                self._sums[name] = self._sum(place, hashed=number == 0)
+
+    def _sum(self, place: _Place, *, hashed: bool) -> int:
+        """Return DATASUM from what is in the file, and when asked keep the hash of the values."""
+        location = place.location
+        self._file.write_at(bytes(place.end - location.offset - location.size), location.offset + location.size)
+        step = max(1, _PIECE_BYTES // (4 * location.row_bytes)) * 4  # whole words: a sum's piece ends on one
+        total, digest = 0, hashlib.sha256()
+        for y in range(0, location.shape[0], step):
+            count = min(step, location.shape[0] - y)
+            raw = self._file.read_at(count * location.row_bytes, location.offset + y * location.row_bytes)
+            total = sum_of(raw, total)
+            if hashed:
+                values = decode(raw, location, count)
+                digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
+        self._digest = digest.hexdigest() if hashed else self._digest
+        return total
 
     def seal(self, cards: Mapping[str, Sequence[Card]] | None = None, tables: Sequence[Table] = ()) -> str:
         """Write headers, sums and tables, durable under the hidden name; return the hash of the first plane's values.
@@ -122,10 +146,9 @@ class PlanesFile:
         ValueError
             There are more cards than `spare_cards` left room for.
         """
-        for place in self._places.values():
-            datasum, sha = self._sums(place, hashed=not self._digest)
-            self._digest = self._digest or sha
-            self._write_header(place, (cards or {}).get(place.plane.name, ()), datasum)
+        self.sum_up()
+        for name, place in self._places.items():
+            self._write_header(place, (cards or {}).get(name, ()), self._sums[name])
         at = max(place.end for place in self._places.values())
         for table in tables:
             data = _table_bytes(table)
@@ -166,21 +189,6 @@ class PlanesFile:
         if rows.ndim != 2 or rows.shape[1] != width or y < 0 or y + rows.shape[0] > height:
             raise ValueError(f"rows {rows.shape} at {y} do not fit into plane {name} {place.location.shape}")
         return place
-
-    def _sums(self, place: _Place, *, hashed: bool) -> tuple[int, str]:
-        """Return DATASUM and, when asked, the hash of the values, from what is in the file."""
-        location = place.location
-        self._file.write_at(bytes(place.end - location.offset - location.size), location.offset + location.size)
-        step = max(1, _PIECE_BYTES // (4 * location.row_bytes)) * 4  # whole words: a sum's piece ends on one
-        total, digest = 0, hashlib.sha256()
-        for y in range(0, location.shape[0], step):
-            count = min(step, location.shape[0] - y)
-            raw = self._file.read_at(count * location.row_bytes, location.offset + y * location.row_bytes)
-            total = sum_of(raw, total)
-            if hashed:
-                values = decode(raw, location, count)
-                digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
-        return total, digest.hexdigest() if hashed else ""
 
     def _write_header(self, place: _Place, more: Sequence[Card], datasum: int) -> None:
         cards = [*_head(place), *place.plane.cards, *more]

@@ -122,13 +122,13 @@ def peak_mb() -> float:
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+        return int(line.split()[1]) * 1024 / 1e6
     try:
         import resource
     except ImportError:
         return float("nan")
-    unit = 1 << 20 if os.uname().sysname == "Darwin" else 1 << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    unit = 1 if os.uname().sysname == "Darwin" else 1 << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def in_child(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:

@@ -1,5 +1,6 @@
 """Row bands: raw reads equal whole reads, order and failures of the loop, memory as a setting."""
 
+import pickle
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,21 @@ import pytest
 from astropy.io import fits
 
 from calibration.frames import Frame, FrameHeader, FrameKind
-from services.bands import Band, Source, bands_of, map_bands, plane_of, read_band, read_rows, rows_for, source_of
+from services import platform
+from services.bands import (
+    Band,
+    OpenSource,
+    Source,
+    ahead,
+    bands_of,
+    held_open,
+    map_bands,
+    plane_of,
+    read_band,
+    read_rows,
+    rows_for,
+    source_of,
+)
 from services.errors import RunCode, RunStopped, StorageError
 from services.storage.fits import write_frame
 
@@ -136,6 +151,65 @@ def test_file_that_became_shorter_is_unreadable(cameras: tuple[np.ndarray, tuple
         read_band(sources, Band(start=10, stop=12))
     assert failure.value.code is RunCode.READ_FAILED
     assert "1.fits" in failure.value.detail
+
+
+def test_files_are_held_open_here_and_opened_by_path_elsewhere(
+    cameras: tuple[np.ndarray, tuple[Source, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels, sources = cameras
+    with held_open(sources) as opened:
+        assert all(isinstance(source, OpenSource) for source in opened)
+        np.testing.assert_array_equal(read_band(opened, Band(start=3, stop=8)), pixels[:, 3:8])
+        assert pickle.loads(pickle.dumps(opened)) == sources  # noqa: S301 - our own
+    monkeypatch.setattr(platform, "raise_open_file_limit", lambda: len(sources))
+    with held_open(sources) as plain:
+        assert plain == sources
+
+
+def test_files_that_are_gone_are_not_held_open(cameras: tuple[np.ndarray, tuple[Source, ...]]) -> None:
+    _, sources = cameras
+    sources[2].path.unlink()
+    with pytest.raises(StorageError, match=r"2\.fits"), held_open(sources):
+        pass
+
+
+def test_rows_are_asked_for_ahead_of_the_band_but_not_far(
+    cameras: tuple[np.ndarray, tuple[Source, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, sources = cameras
+    row_bytes = sources[0].location.row_bytes
+    monkeypatch.setattr("services.bands._PIECE_BYTES", (1, 3 * row_bytes))
+    asked: list[int] = []
+    told = threading.Semaphore(0)
+
+    def read_ahead(_: int, offset: int, size: int) -> None:
+        assert size == 3 * row_bytes
+        asked.append((offset - sources[0].location.offset) // row_bytes)
+        told.release()
+
+    monkeypatch.setattr(platform, "read_ahead", read_ahead)
+    bands = ahead(sources, bands_of(SHAPE[0], 4))
+    assert next(bands) == Band(start=0, stop=4)
+    assert all(told.acquire(timeout=60) for _ in range(4 * len(sources)))
+    assert sorted(asked) == [first for first in (0, 3, 6, 9) for _ in sources]  # the next begins 6 rows after 4
+    assert list(bands) == list(bands_of(SHAPE[0], 4))[1:]
+    assert not [thread for thread in threading.enumerate() if thread.name == "nightcal-read-ahead"]
+
+
+def test_work_that_goes_on_is_waited_for_when_a_band_fails() -> None:
+    begun, ended = threading.Event(), []
+
+    def work(_: int, band: Band) -> None:
+        if band.start == 0:
+            begun.wait(60)
+            raise ValueError("the first band")
+        begun.set()
+        ended.append(band.start)
+
+    with ThreadPoolExecutor(2) as executor:
+        with pytest.raises(ValueError, match="first band"):
+            map_bands(0, work, lambda *_: None, executor, bands_of(2, 1), workers=2)
+        assert ended == [1]
 
 
 def test_plane_by_name(tmp_path: Path) -> None:
