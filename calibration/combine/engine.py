@@ -124,19 +124,17 @@ def _combine(
         low=np.empty(extra, np.float32),
         high=np.empty(extra, np.float32),
     )
-    pairs, params = tiles.network(n), _params(recipe, n)
+    pairs, params = tiles.block_network(n), _params(recipe, n)
     if frames.dtype == np.uint16 and scale is None and dark is None and valid is None:
-        kernels.combine_u16(frames, pairs, params, planes)
+        kernels.combine_u16(frames, pairs, params, tiles.bench(n, integers=True), planes)
     else:
-        kernels.combine_f32(
+        stack = (
             frames,
             np.empty((0, 0, 0), np.bool_) if valid is None else np.ascontiguousarray(valid, dtype=np.bool_),
             _dark(dark),
             np.ones(n, np.float32) if scale is None else np.ascontiguousarray(scale, dtype=np.float32),
-            pairs,
-            params,
-            planes,
         )
+        kernels.combine_f32(stack, pairs, params, tiles.bench(n, integers=False), planes)
     return (
         BandPlanes(mean=planes.mean, sigma=planes.sigma, count=planes.counts, mask=planes.mask),
         planes.low,

@@ -1,0 +1,126 @@
+# ruff: noqa: PLR0917 - numba passes by position
+"""Where results leave a tile: whole lanes at once, the others set apart and stored when they are settled."""
+
+from math import inf, nan, sqrt
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from calibration.combine import tiles
+from calibration.combine.kernels import exact
+from calibration.combine.kernels.fast import LOWER, SUM, UPPER, VARIANCE, kept_rows
+
+W = tiles.W
+ROW, COLUMN, TOO_BRIGHT, INDEX = range(0, 4 * W, W)  # of `place`
+
+
+@njit(nogil=True, error_model="numpy")
+def count_saturated(tile: Any, n: int, saturation: float, saturated: Any) -> None:
+    """Count raw samples that are saturated in a sorted tile: few rows from its top, most often none."""
+    saturated[:] = 0
+    for i in range(n - 1, -1, -1):
+        row = tile[i * W : (i + 1) * W]
+        found = np.int64(0)
+        for j in range(W):
+            bright = np.float32(row[j]) >= saturation
+            saturated[j] += np.uint16(bright)
+            found += bright
+        if found == 0:
+            break
+
+
+@njit(nogil=True, error_model="numpy")
+def store_lanes(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
+    """Store all lanes as if nothing were cut from any; those from which something is are stored again."""
+    row, x0, width = at
+    tile, fast, single, saturated = bench.tile, bench.fast, bench.single, bench.saturated
+    lo, hi = kept_rows(n, p.method)
+    m = hi - lo
+    mean, sigma = planes.mean[row, x0 : x0 + width], planes.sigma[row, x0 : x0 + width]
+    counts, mask = planes.counts[row, x0 : x0 + width], planes.mask[row, x0 : x0 + width]
+    if p.method == tiles.MEDIAN:
+        for j in range(width):
+            mean[j] = (np.float64(fast[LOWER + j]) + np.float64(fast[UPPER + j])) * 0.5
+    else:
+        share = 1.0 / m
+        for j in range(width):
+            mean[j] = np.float64(fast[LOWER + j]) + np.float64(fast[SUM + j]) * share
+    scale = np.float32(p.factor**2 / m / max(m - 1, 1))
+    for j in range(width):
+        sigma[j] = sqrt(single[VARIANCE + j] * scale)
+    counts[:] = m
+    few = np.uint8(tiles.LOW_COUNT if m < p.min_count else 0)
+    for j in range(width):
+        mask[j] = few | (np.uint8(tiles.SATURATED) if saturated[j] > n - m else np.uint8(0))
+    for j in range(min(width, planes.low.shape[1])):  # none when nobody asks for the bounds
+        planes.low[row, x0 + j], planes.high[row, x0 + j] = tile[lo * W + j], tile[(hi - 1) * W + j]
+
+
+@njit(nogil=True, error_model="numpy")
+def set_apart(bench: Any, n: int, p: Any, at: Any, filled: int, planes: Any) -> int:
+    """Copy the marked lanes to those set apart, settling these when they are full; return how many there are."""
+    row, x0, width = at
+    place, marked = bench.place, 0
+    for j in range(width):
+        place[INDEX + marked] = j
+        marked += bench.rest[j]
+    if filled + marked > W:
+        settle_all(bench, n, p, filled, planes)
+        filled = 0
+    for i in range(n):
+        source, target = bench.tile[i * W : (i + 1) * W], bench.apart[i * W + filled : (i + 1) * W]
+        for k in range(marked):
+            target[k] = source[np.uint64(place[INDEX + k])]
+    for k in range(marked):
+        j = place[INDEX + k]
+        place[ROW + filled + k], place[COLUMN + filled + k] = row, x0 + j
+        place[TOO_BRIGHT + filled + k] = bench.saturated[j]
+    return filled + marked
+
+
+@njit(nogil=True, error_model="numpy")
+def settle_all(bench: Any, n: int, p: Any, filled: int, planes: Any) -> None:
+    """Settle the lanes set apart and store them."""
+    v, place = bench.exact, bench.place
+    _count_samples(bench.apart, n, filled, v)
+    exact.settle(bench.apart, n, p, v)
+    for j in range(filled):
+        lo, hi = int(v[exact.FIRST + j]), int(v[exact.LAST + j])
+        row, x = place[ROW + j], place[COLUMN + j]
+        _store(planes, row, x, p, j, v)
+        if place[TOO_BRIGHT + j] > int(v[exact.COUNT + j]) - (hi - lo):
+            planes.mask[row, x] |= tiles.SATURATED
+        if planes.low.shape[0] > 0:
+            planes.low[row, x] = bench.apart[lo * W + j] if hi > lo else nan
+            planes.high[row, x] = bench.apart[(hi - 1) * W + j] if hi > lo else nan
+
+
+@njit(nogil=True, error_model="numpy")
+def _count_samples(tile: Any, n: int, filled: int, v: Any) -> None:
+    """Count the samples that are there: the others are infinite, at the end of their column."""
+    for j in range(W):
+        v[exact.COUNT + j] = n if j < filled else 0.0
+    for i in range(n - 1, -1, -1):
+        absent = 0
+        for j in range(filled):
+            gone = np.float32(tile[i * W + j]) == np.float32(inf)
+            v[exact.COUNT + j] -= 1.0 if gone else 0.0
+            absent += gone
+        if absent == 0:
+            break
+
+
+@njit(nogil=True, error_model="numpy")
+def _store(planes: Any, row: int, x: int, p: Any, j: int, v: Any) -> None:
+    count = int(v[exact.LAST + j] - v[exact.FIRST + j])
+    mean = sigma = nan
+    if count > 0:
+        centre, s, q = v[exact.CENTRE + j], v[exact.SUM + j], v[exact.SQUARES + j]
+        mean = centre if p.method == tiles.MEDIAN else centre + s / count
+        sigma = sqrt(exact.variance(count, s, q, 1)) if count > 1 else exact.expected(mean, p)
+    planes.mean[row, x] = mean
+    planes.sigma[row, x] = p.factor * sigma / sqrt(count)
+    planes.counts[row, x] = count
+    few = tiles.LOW_COUNT if count < p.min_count else 0
+    planes.mask[row, x] = few | (tiles.NO_DATA if count == 0 else 0)
