@@ -203,7 +203,7 @@ class ServedNight:
 def served_night(
     root: Path,
     *faults: FaultScript,
-    rate: float = 1000.0,
+    rate: float = 500.0,
     start: datetime | None = None,
     seed: int | None = None,
     **observatory: Any,

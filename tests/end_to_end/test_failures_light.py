@@ -67,7 +67,7 @@ def lit_filters(night: ServedNight) -> set[str | None]:
 @pytest.mark.parametrize("told_pct", [0.0, 100.0])
 def test_14_cooler_without_power_stops_darks_and_marks_flats(tmp_path: Path, told_pct: float) -> None:
     gone = fault(FaultKind.COOLER_POWER_LOSS, after_exposures=BIASES + 5, value=told_pct)
-    with served_night(tmp_path, gone) as night:
+    with served_night(tmp_path, gone, rate=200.0) as night:
         ended = night.run(**COOLED)
         flats = night.headers("flat_*")
     failed = lost(ended)
@@ -85,7 +85,7 @@ def test_14_cooler_without_power_stops_darks_and_marks_flats(tmp_path: Path, tol
 def test_14_power_that_comes_back_costs_nothing(tmp_path: Path) -> None:
     away = fault(FaultKind.COOLER_POWER_LOSS, at_s=1300.0, for_s=150.0)
     dark = {"num_darks": 40, "science_exposure_time": 20.0, "flat_exposure_time": 20.0}
-    with served_night(tmp_path, away) as night:
+    with served_night(tmp_path, away, rate=200.0) as night:
         ended = night.run(steps=(Step.DARKS,), dark_capture=dark, **COOLED)
         assert lost(ended) == {}
         headers = night.headers()

@@ -228,7 +228,7 @@ def readings(night: ServedNight) -> list[float]:
 def test_12_sensor_that_cannot_be_believed_stops_darks_within_minutes_and_marks_flats(
     tmp_path: Path, broken: FaultScript
 ) -> None:
-    with served_night(tmp_path, broken) as night:
+    with served_night(tmp_path, broken, rate=200.0) as night:
         ended = night.run(cooling=COOLED)
         assert all(-100 < t < 60 for t in readings(night))
         assert len(night.headers("flat_*")) == 2 * FRAMES

@@ -414,7 +414,7 @@ def test_24_single_exposure_of_another_program_is_waited_for(tmp_path: Path) -> 
 
 
 def test_24_camera_that_another_program_exposes_with_is_left_to_it(tmp_path: Path) -> None:
-    with served_night(tmp_path) as night:
+    with served_night(tmp_path, rate=200.0) as night:
         ended = night.run(hear=meddling(night, expose(3000.0), {9}))
         assert night.activity is CameraStates.EXPOSING  # theirs was not aborted
         assert connected(night)
