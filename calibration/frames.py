@@ -190,8 +190,11 @@ class Limits:
         More than this refuses the frame.
     pedestal_adu, pedestal_tolerance_adu : float
         Expected level of a bias or dark and the difference allowed.
+    bias_adu : float
+        Of a dark: the pedestal it stands on, the rest of its level being dark current.
     noise_adu, noise_tolerance : float
-        Expected sigma of the difference of successive frames over sqrt 2, and the relative difference allowed.
+        Expected sigma of the difference of successive frames over sqrt 2, and the relative difference allowed; of
+        flats at `level_adu`.
     light_adu : float
         Level above which a bias or dark is lit.
     gradient_adu : float
@@ -208,6 +211,7 @@ class Limits:
     max_saturated_fraction: float | None = None
     pedestal_adu: float | None = None
     pedestal_tolerance_adu: float | None = None
+    bias_adu: float | None = None
     noise_adu: float | None = None
     noise_tolerance: float | None = None
     light_adu: float | None = None

@@ -74,11 +74,23 @@ class Evidence:
         return self.previous.difference_sigma_adu
 
     @property
-    def temperature_change_c(self) -> float:
-        """How far the sensor's temperature is from the reference's, 0 where one of them is not known."""
+    def warmer_c(self) -> float:
+        """How much warmer the sensor is than in the reference, 0 where one of them is not known."""
         then = self.reference.header.ccd_temp_c if self.reference is not None else None
         now = self.frame.header.ccd_temp_c
-        return abs(now - then) if now is not None and then is not None else 0.0
+        return now - then if now is not None and then is not None else 0.0
+
+    @property
+    def temperature_change_c(self) -> float:
+        """How far the sensor's temperature is from the reference's, 0 where one of them is not known."""
+        return abs(self.warmer_c)
+
+    @property
+    def dark_signal_adu(self) -> float | None:
+        """The dark current's part of the reference's level; None where the pedestal is not known."""
+        if self.reference is None or self.request.limits.bias_adu is None:
+            return None
+        return max(0.0, self.reference.stats.level_adu - self.request.limits.bias_adu)
 
     @property
     def baseline(self) -> FrameStats | None:

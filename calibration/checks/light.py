@@ -64,13 +64,31 @@ def _coarse(e: Evidence) -> float:
     return 2.0 * (e.stats.step_adu - 1)
 
 
+def _temporal_noise(e: Evidence, reference: FrameResult) -> float:
+    """Return the noise of the noisiest region; a pattern is in both frames and does not show.
+
+    What glows has more shot noise than the middle, where it is measured. An electron is no more ADU than the noise
+    has, nor than all of the noise being shot noise of the dark current would make it. The skewed pattern of a dark is
+    clipped at whole steps of the converter: coarse ones let it show.
+    """
+    middle, dark = reference.pair_sigma_adu, e.request.kind is FrameKind.DARK
+    if middle is None or (dark and e.stats.step_adu > 1):
+        return e.stats.sigma_adu
+    if not dark:
+        return middle
+    k_adu_e = min(middle, middle**2 / e.dark_signal_adu) if e.dark_signal_adu else middle
+    return float(np.sqrt(middle**2 + k_adu_e * reference.stats.gradient_adu))
+
+
 def _leak_limits(e: Evidence, reference: FrameResult) -> NDArray[np.float64]:
     """Return the limit of each contrast: 1 ADU, 5 sigma of pixel and row noise in both frames, or changes of glow."""
     height, width = e.frame.pixels.shape
+    noise = _temporal_noise(e, reference)
     pixel = (CONTRASTS**2).sum(axis=1) * GRID**2 / (height * width)
     row = (CONTRASTS.reshape(-1, GRID, GRID).sum(axis=2) ** 2).sum(axis=1) * ROW_NOISE**2 * GRID / height
-    statistical = 5 * e.stats.sigma_adu * np.sqrt(2 * (pixel + row))
-    glow = 0.0
-    if e.request.kind is FrameKind.DARK:  # follows the temperature
-        glow = (0.03 + DARK_CURRENT_PER_C * e.temperature_change_c) * reference.stats.gradient_adu
-    return np.asarray(np.maximum(max(1.0, glow), statistical), dtype=np.float64)
+    statistical = 5 * noise * np.sqrt(2 * (pixel + row))
+    glow = np.zeros(len(CONTRASTS))
+    if e.request.kind is FrameKind.DARK:  # follows the temperature, each contrast as far as the glow has it
+        usual = np.abs(CONTRASTS @ np.array(reference.stats.region_adu))
+        glow = (0.03 + DARK_CURRENT_PER_C * e.temperature_change_c) * usual
+    return np.asarray(np.maximum(np.maximum(1.0, glow), statistical), dtype=np.float64)

@@ -55,7 +55,7 @@ def dark_limits(limits: Limits, darkness: Darkness, exposure_us: int, temperatur
         Of the sensor.
     """
     believed_adu = poor_rate_adu_s(temperature_c) * exposure_us / 1e6
-    limits = replace(limits, gradient_adu=_gradient(limits, darkness, believed_adu))
+    limits = replace(limits, gradient_adu=_gradient(limits, darkness, believed_adu), bias_adu=darkness.bias_adu)
     if darkness.bias_adu is None:
         return limits
     tolerance, signal = darkness.bias_tolerance_adu, (darkness.rate_adu_s or 0.0) * exposure_us / 1e6

@@ -195,9 +195,9 @@ class _Series:
         """Note where the series stands and tell it."""
         self._reference = self._error(level_adu)
         if seen is not None and seen.noise_adu is not None:
-            # shot noise goes with the root of the signal, and the series may not be at the level it was measured at
-            signal, then = level_adu - self.detector.bias_adu, seen.level_adu - self.detector.bias_adu
-            self.noise_adu = seen.noise_adu * math.sqrt(signal / then) if then > 0 else None
+            # shot noise goes with the root of the signal, and the level wanted is not the one it was measured at
+            then = seen.level_adu - self.detector.bias_adu
+            self.noise_adu = seen.noise_adu * math.sqrt(self._target / then) if then > 0 else None
             self.noise_error = seen.noise_error
         self.task.notify(
             "flat.settled",
@@ -279,7 +279,6 @@ class _Series:
             level_tolerance_adu=tolerance * self._target,
             max_saturated_fraction=SATURATED_FRACTION,
             noise_adu=self.noise_adu,
-            # the noise goes with the root of a level that may itself move by the tolerance
-            noise_tolerance=NOISE_TOLERANCE + tolerance / 2 + 6 * self.noise_error,
+            noise_tolerance=NOISE_TOLERANCE + 6 * self.noise_error,
             stop_early=True,
         )

@@ -1,247 +1,305 @@
 """Named faults are found, healthy frames of many different cameras are left alone.
 
-The cameras are made here, apart from the simulator: pedestal, noise, step, fixed pattern, row noise, hot and telegraph
-pixels, bad columns, glow that follows the temperature, vignetting and a lamp that breathes.
+Plans drive made-up cameras (`tests/made_cameras.py`) up to the middle of a set; from there frames with one fault of a
+named size are judged, each as if it were the next. A fault that the noise of so small a frame hides is made as large as
+the check promises to see in that camera; `least_leak_adu` says what that is.
+
+In the default run every one of 50 frames with a fault has to be found, of 10 cameras and all kinds that can have it; in
+the `long` one 99 % of 544 frames of each kind, of 34 cameras.
 """
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from calibration import stats
-from calibration.checks import PreviousFrame, judge
 from calibration.errors import FrameCode
-from calibration.frames import CaptureRequest, Frame, FrameHeader, FrameKind, FrameResult, Limits, Purpose
+from calibration.frames import CaptureRequest, FrameKind, FrameResult, Purpose
+from tests.made_cameras import Camera, Desk, Odd, plans_of
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+DEFAULT_SEEDS, LONG_SEEDS = range(20_000, 20_010), range(720_000, 720_034)
+HEALTHY_SEEDS, LONG_HEALTHY_SEEDS = range(10_000, 10_010), range(710_000, 710_112)
+KEPT = 3
+"""Good frames before the one that is spoiled: a reference, its noise from a pair, and the frame before."""
+BIAS, DARK, FLAT = FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A desk in the middle of a set, and the request that is under way."""
+
+    desk: Desk
+    request: CaptureRequest
+
+    @property
+    def rng(self) -> np.random.Generator:
+        return self.desk.camera.rng
+
+    def expose(self, odd: Odd | None = None) -> NDArray[np.uint16]:
+        return self.desk.camera.take(self.request, odd=odd or Odd())
+
+    def judged(self, pixels: NDArray[Any], **facts: Any) -> FrameResult:
+        return self.desk.judged(self.request, pixels, **facts)
+
+
+def spots(seed: int) -> dict[FrameKind, Spot]:
+    """Return a camera's night, stopped within its biases, darks and flats."""
+    camera, found, bias = Camera(seed), {}, None
+    for kind, make in plans_of(camera, count=KEPT + 2).items():
+        desk = Desk(camera)
+        if kind is BIAS:
+            assert desk.drive(make(None), kept=1) is not None
+            bias = desk.frames[-1].stats
+        request = desk.drive(make(bias), kept=KEPT)
+        assert request is not None, f"no {kind} of {camera}"
+        found[kind] = Spot(desk, request)
+    return found
+
+
+# --- faults: each returns the frame as judged ------------------------------------------------------------------------
+
+
+def least_leak_adu(spot: Spot) -> float:
+    """Return the smallest leak from centre to edge that stands out of this camera's noise, but at least 3 ADU."""
+    reference = spot.desk.reference
+    assert reference is not None
+    noise = reference.pair_sigma_adu or reference.stats.sigma_adu
+    if spot.request.kind is DARK and spot.desk.camera.step > 1:
+        noise = reference.stats.sigma_adu  # clipped at whole steps, the pattern shows
+    rows, columns = spot.desk.camera.shape
+    pixel_noise = noise * np.sqrt(2 * 18 / (rows * columns))  # of the difference of two of nine regions, in two frames
+    # a temperature that is known to 0.3 °C leaves 7 % of the glow unknown
+    glow = 0.07 * reference.stats.gradient_adu if spot.request.kind is DARK else 0.0
+    # the sides differ from the middle by 1.3 ADU of 3; what is found for certain is three sigma above the limit
+    return float(max(3.0, 3.0 / 1.3 * (max(1.0, 5 * pixel_noise, glow) + 3 * pixel_noise)))
+
+
+def leak(spot: Spot) -> FrameResult:
+    return spot.judged(spot.expose(Odd(leak_adu=least_leak_adu(spot))))
+
+
+def measurable(spot: Spot) -> bool:
+    """Whether a gain shows in the noise: below half a step the converter's own noise is most of it."""
+    camera = spot.desk.camera
+    return spot.request.kind is FLAT or camera.read_noise >= 0.5 * camera.step
+
+
+def gain_high(spot: Spot) -> FrameResult:
+    return spot.judged(spot.expose(Odd(gain=1.1)))
+
+
+def gain_low(spot: Spot) -> FrameResult:
+    return spot.judged(spot.expose(Odd(gain=0.9)))
+
+
+def noisy(spot: Spot) -> FrameResult:
+    return spot.judged(spot.expose(Odd(noise=1.2)))
+
+
+def lamp_up(spot: Spot) -> FrameResult:
+    return spot.judged(spot.expose(Odd(lamp=1.02)))
+
+
+def lamp_down(spot: Spot) -> FrameResult:
+    return spot.judged(spot.expose(Odd(lamp=0.98)))
+
+
+def pedestal_up(spot: Spot) -> FrameResult:
+    return spot.judged(spot.expose(Odd(shift_adu=max(15.0, 4.0 * spot.desk.camera.step))))
+
+
+def pedestal_down(spot: Spot) -> FrameResult:
+    return spot.judged(spot.expose(Odd(shift_adu=-max(15.0, 4.0 * spot.desk.camera.step))))
+
+
+def saturated_row(spot: Spot) -> FrameResult:
+    pixels = spot.expose()
+    pixels[spot.rng.integers(pixels.shape[0])] = spot.desk.camera.ceiling
+    return spot.judged(pixels)
+
+
+def saturated_column(spot: Spot) -> FrameResult:
+    pixels = spot.expose()
+    healthy = np.flatnonzero(np.arange(pixels.shape[1]) != spot.desk.camera.bad_column)
+    pixels[:, spot.rng.choice(healthy)] = spot.desk.camera.ceiling
+    return spot.judged(pixels)
+
+
+def duplicate(spot: Spot) -> FrameResult:
+    assert spot.desk.last is not None
+    return spot.judged(spot.desk.last[0].copy())
+
+
+def constant(spot: Spot) -> FrameResult:
+    return spot.judged(np.full(spot.desk.camera.shape, int(spot.rng.choice([0, 512, 65535])), np.uint16))
+
+
+def half_missing(spot: Spot) -> FrameResult:
+    pixels = spot.expose()
+    pixels[pixels.shape[0] // 2 :] = 0
+    return spot.judged(pixels)
+
+
+def half_stale(spot: Spot) -> FrameResult:
+    assert spot.desk.last is not None
+    pixels = spot.expose()
+    half = pixels.shape[0] // 2
+    pixels[half:] = spot.desk.last[0][half:]
+    return spot.judged(pixels)
+
+
+def half_unlit(spot: Spot) -> FrameResult:
+    pixels, half = spot.expose(), spot.desk.camera.shape[1] // 2
+    pixels[:, half:] = spot.desk.camera.take(replace(spot.request, kind=BIAS))[:, half:]
+    return spot.judged(pixels)
+
+
+def eight_bits(spot: Spot) -> FrameResult:
+    camera = spot.desk.camera
+    return spot.judged(spot.expose() >> (8 if camera.step > 1 else camera.bits - 8))
+
+
+def other_size(spot: Spot) -> FrameResult:
+    pixels = spot.expose()
+    return spot.judged(pixels[:-2] if spot.rng.random() < 0.5 else pixels[:, :-2])
+
+
+def too_fast(spot: Spot) -> FrameResult:
+    return spot.judged(spot.expose(), returned_after_s=0.9 * spot.request.exposure_us / 1e6 - 0.005)
+
+
+def warm_begin(spot: Spot) -> FrameResult:
+    wanted = spot.request.set_temp_c or 0.0
+    return spot.judged(spot.expose(), facts={"temp_begin_c": wanted + spot.rng.choice([-0.6, 0.6])})
+
+
+def warm_end(spot: Spot) -> FrameResult:
+    wanted = spot.request.set_temp_c or 0.0
+    return spot.judged(spot.expose(), facts={"temp_end_c": wanted + spot.rng.choice([-0.6, 0.6])})
+
+
+def exposure_off(spot: Spot) -> FrameResult:
+    reported = spot.request.exposure_us + int(spot.rng.choice([-1, 1])) * max(
+        2_100, round(0.021 * spot.request.exposure_us)
+    )
+    return spot.judged(spot.expose(), facts={"reported_exposure_us": reported})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault, the kinds of frames it is put into, the verdicts that name it, and its size in words."""
+
+    spoil: Callable[[Spot], FrameResult]
+    kinds: tuple[FrameKind, ...]
+    wanted: frozenset[FrameCode]
+    size: str
+    possible: Callable[[Spot], bool] = lambda spot: True
+
+
+def named(
+    spoil: Callable[[Spot], FrameResult], kinds: tuple[FrameKind, ...], codes: str, size: str, **possible: Any
+) -> Fault:
+    return Fault(spoil, kinds, frozenset(FrameCode(code) for code in codes.split()), size, **possible)
+
+
+ALL = (BIAS, DARK, FLAT)
+OTHER_LEVEL = "noise_off pedestal_off level_off lamp_drift"
+FAULTS = (
+    named(leak, (BIAS, DARK), "light_leak", "3 ADU centre to edge"),
+    named(gain_high, ALL, OTHER_LEVEL, "+10 %", possible=measurable),
+    named(gain_low, ALL, OTHER_LEVEL, "-10 %", possible=measurable),
+    named(noisy, ALL, "noise_off", "+20 % temporal"),
+    named(lamp_up, (FLAT,), "lamp_drift", "+2 %"),
+    named(lamp_down, (FLAT,), "lamp_drift", "-2 %"),
+    named(pedestal_up, (BIAS,), "pedestal_off", "+15 ADU or 4 steps"),
+    named(pedestal_down, (BIAS,), "pedestal_off", "-15 ADU or 4 steps"),
+    named(saturated_row, ALL, "saturated_lines", "one"),
+    named(saturated_column, ALL, "saturated_lines", "one"),
+    named(duplicate, ALL, "duplicate_frame", "the frame before"),
+    named(constant, ALL, "constant", "one value"),
+    named(half_missing, ALL, "partial", "lower half zero"),
+    named(half_stale, ALL, "partial duplicate_frame", "lower half old"),
+    named(half_unlit, (FLAT,), "partial", "right half dark"),
+    named(eight_bits, ALL, f"{OTHER_LEVEL} constant partial", "8 bits of 16"),
+    named(other_size, ALL, "size_changed", "two rows or columns less"),
+    named(too_fast, (DARK, FLAT), "too_fast", "90 % of its time less 5 ms"),
+    named(warm_begin, ALL, "temperature_off", "0.6 °C at the start"),
+    named(warm_end, ALL, "temperature_off", "0.6 °C at the end"),
+    named(exposure_off, ALL, "exposure_mismatch", "2.1 %, at least 2.1 ms"),
+)
+
+
+def found(fault: Fault, spot: Spot) -> bool:
+    return bool({v.code for v in fault.spoil(spot).verdicts} & fault.wanted)
 
 
 @dataclass
-class Camera:
-    """A made-up detector; `take` returns pixels of one exposure."""
+class Score:
+    """How often a fault was looked for, and the cameras in which it was missed, once for each frame."""
 
-    seed: int
-
-    def __post_init__(self):
-        rng = self.rng = np.random.default_rng(self.seed)
-        self.shape = (int(rng.integers(480, 800)) & ~1, int(rng.integers(480, 900)) & ~1)
-        self.step = int(rng.choice([1, 1, 1, 4, 16]))
-        self.bayer = bool(rng.random() < 0.3)
-        self.ceiling = 65535 if self.step == 1 else 65536 - self.step
-        self.pedestal = float(10 ** rng.uniform(1.5, 3.5)) + 10 * self.step
-        self.read_noise = float(rng.uniform(0.7, 4.0)) * max(1.0, 0.6 * self.step)
-        self.k = float(rng.uniform(0.5, 4.0))  # ADU per electron
-        y, x = np.mgrid[-1 : 1 : self.shape[0] * 1j, -1 : 1 : self.shape[1] * 1j]
-        pattern = rng.normal(0, rng.uniform(0.1, 1.0) * self.read_noise, self.shape)
-        pattern += rng.normal(0, rng.uniform(0, 0.5) * self.read_noise, self.shape[1])
-        self.bias = self.pedestal + pattern + rng.uniform(-2, 2) * y
-        self.row_noise = float(rng.uniform(0, 0.3) * self.read_noise)
-        self.dark_e = rng.lognormal(0, 0.3, self.shape) * rng.uniform(0.001, 2.0)
-        hot = rng.random(self.shape) < 1e-3
-        self.dark_e[hot] *= rng.lognormal(5, 1.5, int(hot.sum()))
-        self.glow_e = rng.uniform(0, 5) * np.exp(-3 * np.hypot(x - 1, y - 1))
-        self.telegraph = rng.random(self.shape) < 0.01
-        self.flat = (1 - rng.uniform(0, 0.35) * (x**2 + y**2) / 2) * rng.normal(1, 0.008, self.shape)
-        if self.bayer:
-            for (oy, ox), throughput in zip([(0, 0), (0, 1), (1, 0), (1, 1)], [0.5, 1.0, 1.0, 0.7], strict=True):
-                self.flat[oy::2, ox::2] *= throughput
-        self.bad_column = int(rng.integers(self.shape[1])) if rng.random() < 0.2 else None
-        self.leak_shape = np.maximum(abs(x), abs(y)) if rng.random() < 0.5 else np.hypot(x, y)
-        self.pwm = float(rng.uniform(0, 0.002))
-
-    def take(self, kind, *, seconds=10.0, level_adu=20_000.0, celsius=0.0, leak_adu=0.0, gain=1.0):
-        rng = self.rng
-        electrons = np.zeros(self.shape)
-        if kind is not FrameKind.BIAS:
-            electrons += (self.dark_e + self.glow_e) * seconds * 2 ** (celsius / 6)
-        if kind is FrameKind.FLAT:
-            electrons += self.flat * level_adu / self.k * (1 + rng.normal(0, self.pwm))
-        signal = rng.normal(electrons, np.sqrt(electrons)) * self.k  # normal is near enough, and fast
-        noise = rng.normal(0, self.read_noise, self.shape) + rng.normal(0, self.row_noise, (self.shape[0], 1))
-        noise[self.telegraph] += rng.choice([-1, 0, 1], int(self.telegraph.sum())) * 4 * self.read_noise
-        adu = self.bias + rng.normal(0, 0.3) + gain * (signal + noise) + leak_adu * self.leak_shape
-        if gain != 1:
-            adu += (gain - 1) * (self.bias - self.bias.mean())
-        if self.bad_column is not None:
-            adu[:, self.bad_column] = self.ceiling
-        return (np.clip(np.rint(adu / self.step) * self.step, 0, self.ceiling)).astype(np.uint16)
+    tried: int = 0
+    missed: list[str] = field(default_factory=list)
 
 
-@dataclass
-class Series:
-    """What the runner keeps while a set is taken."""
-
-    camera: Camera
-    kind: FrameKind
-    seconds: float = 10.0
-    celsius: float = -10.0
-    first: FrameResult | None = None
-    last: tuple | None = None
-    count: int = 0
-
-    def land(self, pixels, **options):
-        camera, self.count = self.camera, self.count + 1
-        measured = stats.measure(
-            pixels, saturation_adu=camera.ceiling, bayer=camera.bayer, mid_at=START + timedelta(seconds=self.count)
-        )
-        previous, pair_sigma = None, None
-        if self.last is not None:
-            before, before_stats = self.last
-            pair = stats.compare(pixels, before, bayer=camera.bayer)
-            previous = PreviousFrame(
-                stats=before_stats,
-                difference_sigma_adu=pair.difference_sigma_adu,
-                identical_rows=pair.identical_rows,
-            )
-            pair_sigma = pair.difference_sigma_adu
-        flat = self.kind is FrameKind.FLAT
-        request = CaptureRequest(
-            kind=self.kind,
-            purpose=Purpose.KEEP,
-            exposure_us=int(self.seconds * 1e6),
-            panel_brightness=100 if flat else None,
-            set_temp_c=-10.0,
-            limits=Limits(pedestal_adu=camera.pedestal, max_saturated_fraction=0.01 if flat else None),
-        )
-        header = FrameHeader(
-            kind=self.kind,
-            shape=pixels.shape,
-            exposure_us=request.exposure_us,
-            ccd_temp_c=options.pop("celsius", self.celsius),
-            bayer_pattern="RGGB" if camera.bayer else None,
-        )
-        verdicts = judge(
-            Frame(header=header, pixels=pixels),
-            measured,
-            request=request,
-            previous=previous,
-            reference=self.first,
-            expected_shape=camera.shape,
-            **({"returned_after_s": self.seconds + 0.5} | options),
-        )
-        result = FrameResult(request=request, header=header, stats=measured, verdicts=verdicts)
-        if self.first is None and result.accepted:
-            self.first = result
-        elif result.accepted and self.first.pair_sigma_adu is None:
-            self.first = replace(self.first, pair_sigma_adu=pair_sigma)
-        self.last = (pixels, measured)
-        return {v.code for v in verdicts}, result
+def scores(seeds: range, number: Callable[[Fault], int]) -> dict[str, Score]:
+    """Put each fault into a number of frames of each camera and kind."""
+    result: dict[str, Score] = {}
+    for seed in seeds:
+        for kind, spot in spots(seed).items():
+            for fault in (f for f in FAULTS if kind in f.kinds and f.possible(spot)):
+                score = result.setdefault(f"{kind.value:5} {fault.spoil.__name__:17} {fault.size:25}", Score())
+                frames = number(fault)
+                lost = sum(not found(fault, spot) for _ in range(frames))
+                score.tried += frames
+                score.missed += [f"{seed}: {spot.desk.camera}"] * lost
+    return result
 
 
-def started(seed, kind):
-    series = Series(camera=Camera(seed), kind=kind)
-    for _ in range(2):
-        codes, _ = series.land(series.camera.take(kind))
-        assert not codes - {FrameCode.SATURATED_LINES}, codes
-    return series
+@pytest.mark.timeout(600)
+def test_faults_of_a_named_size_are_found_in_every_one_of_fifty_frames() -> None:
+    result = scores(DEFAULT_SEEDS, lambda fault: -(-5 // len(fault.kinds)))
+    assert not {name: score.missed for name, score in result.items() if score.missed}
 
 
-def healthy(n_cameras, frames):
-    alarms = []
-    for seed in range(n_cameras):
-        kind = (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT)[seed % 3]
-        camera = Camera(10_000 + seed)
-        series = Series(camera=camera, kind=kind)
-        for i in range(frames):
-            drift = float(camera.rng.uniform(-0.4, 0.4))
-            pixels = camera.take(kind, celsius=drift, level_adu=20_000.0)
-            codes, result = series.land(pixels, celsius=-10.0 + drift)
-            # a bad column of the sensor is doubted once, where nothing is known of the camera yet
-            codes -= {FrameCode.SATURATED_LINES} if i == 0 and camera.bad_column is not None else set()
-            if codes:
-                alarms.append((seed, kind, i, list(result.verdicts)))
-    return alarms
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_faults_of_a_named_size_are_found_in_ninety_nine_of_a_hundred_frames() -> None:
+    result = scores(LONG_SEEDS, lambda fault: 16)
+    for name, score in result.items():
+        print(f"{name} {score.tried - len(score.missed)}/{score.tried}")
+    assert not {name: score.missed for name, score in result.items() if len(score.missed) > 0.01 * score.tried}
 
 
-def test_healthy_frames_of_many_cameras_raise_no_alarm():
-    assert not healthy(36, 4)
+def alarms(seeds: range) -> tuple[int, list[str]]:
+    """Return how many healthy frames were kept, and what was said against any."""
+    kept, said = 0, []
+    for seed in seeds:
+        camera, bias = Camera(seed), None
+        for kind, make in plans_of(camera, count=6).items():
+            desk = Desk(camera)
+            desk.drive(make(bias))
+            bias = desk.frames[-1].stats if kind is BIAS else bias
+            kept += sum(r.accepted and r.request.purpose is Purpose.KEEP for r in desk.frames)
+            for turn, result in enumerate(desk.frames):
+                # a bad column of the sensor is doubted once, where nothing is known of the camera yet
+                codes = {v.code for v in result.verdicts} - ({FrameCode.SATURATED_LINES} if turn == 0 else set())
+                said += [f"{seed} {kind} {turn}: {result.verdicts} {camera}"] if codes else []
+    return kept, said
+
+
+def test_healthy_frames_of_many_cameras_raise_no_alarm() -> None:
+    kept, said = alarms(HEALTHY_SEEDS)
+    assert not said
+    assert kept == 18 * len(HEALTHY_SEEDS)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_two_thousand_healthy_frames_raise_no_alarm():
-    assert not healthy(250, 8)
-
-
-def leak(series):
-    # 3 ADU from centre to edge, or what a coarse sensor of this size can show at all
-    return series.camera.take(series.kind, leak_adu=max(3.0, 0.2 * series.first.stats.sigma_adu))
-
-
-def gain_off(series):
-    return series.camera.take(series.kind, gain=1.1)
-
-
-def gain_low(series):
-    return series.camera.take(series.kind, gain=0.9)
-
-
-def lamp_drift(series):
-    return series.camera.take(series.kind, level_adu=20_000 * 1.02)
-
-
-def saturated_row(series):
-    pixels = series.camera.take(series.kind)
-    pixels[series.camera.rng.integers(pixels.shape[0])] = series.camera.ceiling
-    return pixels
-
-
-def duplicate(series):
-    return series.last[0].copy()
-
-
-def constant(series):
-    return np.full(series.camera.shape, int(series.camera.rng.choice([0, 512, 65535])), np.uint16)
-
-
-def half_missing(series):
-    pixels = series.camera.take(series.kind)
-    pixels[pixels.shape[0] // 2 :] = 0
-    return pixels
-
-
-def half_stale(series):
-    pixels = series.camera.take(series.kind)
-    half = pixels.shape[0] // 2
-    pixels[half:] = series.last[0][half:]
-    return pixels
-
-
-def half_unlit(series):
-    pixels = series.camera.take(series.kind)
-    pixels[:, pixels.shape[1] // 2 :] = series.camera.take(FrameKind.BIAS)[:, pixels.shape[1] // 2 :]
-    return pixels
-
-
-FAULTS = [
-    (leak, FrameKind.BIAS, {FrameCode.LIGHT_LEAK}),
-    (leak, FrameKind.DARK, {FrameCode.LIGHT_LEAK}),
-    (gain_off, FrameKind.BIAS, {FrameCode.NOISE_OFF}),
-    (gain_low, FrameKind.DARK, {FrameCode.NOISE_OFF}),
-    (gain_off, FrameKind.FLAT, {FrameCode.NOISE_OFF, FrameCode.LAMP_DRIFT}),
-    (lamp_drift, FrameKind.FLAT, {FrameCode.LAMP_DRIFT}),
-    (saturated_row, FrameKind.BIAS, {FrameCode.SATURATED_LINES}),
-    (saturated_row, FrameKind.FLAT, {FrameCode.SATURATED_LINES}),
-    (duplicate, FrameKind.DARK, {FrameCode.DUPLICATE_FRAME}),
-    (constant, FrameKind.DARK, {FrameCode.CONSTANT}),
-    (constant, FrameKind.FLAT, {FrameCode.CONSTANT}),
-    (half_missing, FrameKind.BIAS, {FrameCode.PARTIAL}),
-    (half_missing, FrameKind.FLAT, {FrameCode.PARTIAL}),
-    (half_stale, FrameKind.DARK, {FrameCode.PARTIAL, FrameCode.DUPLICATE_FRAME}),
-    (half_unlit, FrameKind.FLAT, {FrameCode.PARTIAL}),
-]
-
-
-@pytest.mark.parametrize(("spoil", "kind", "wanted"), FAULTS, ids=[f"{f.__name__}-{k}" for f, k, _ in FAULTS])
-def test_fault_is_found_in_ninety_nine_of_a_hundred_frames(spoil, kind, wanted):
-    missed = []
-    for seed in range(10):
-        base = started(20_000 + seed, kind)
-        for _ in range(5):
-            series = replace(base)
-            codes, result = series.land(spoil(series))
-            if not codes & wanted:
-                missed.append((seed, result.verdicts, base.first.stats, result.stats))
-    assert not missed, (len(missed), missed[0])
+def test_two_thousand_healthy_frames_raise_no_alarm() -> None:
+    kept, said = alarms(LONG_HEALTHY_SEEDS)
+    print(f"{len(said)} alarms in {kept} frames kept of {len(LONG_HEALTHY_SEEDS)} cameras")
+    assert not said
+    assert kept >= 2_000
