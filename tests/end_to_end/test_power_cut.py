@@ -5,6 +5,7 @@ as lost. Journals are never synced before their end: they are taken as they were
 """
 
 import json
+import shutil
 import sqlite3
 import threading
 import time
@@ -152,6 +153,18 @@ def moments(recorded: Recorded, *, names_kept: bool) -> Iterator[int]:
         before = now
 
 
+def states(recorded: Recorded, *, names_kept: bool) -> Iterator[int]:
+    """Yield every prefix that leaves anything else than the one before: hidden files, catalogue, what was reported."""
+    before = None
+    for steps in range(len(recorded.disk.steps) + 1):
+        files = recorded.disk.after_power_cut(steps, names_kept=names_kept)
+        contents = {(path, hash(content)) for path, content in files.items() if path.suffix != ".jsonl"}
+        now = (contents, recorded.catalogue(steps), recorded.told(steps))
+        if now != before:
+            yield steps
+        before = now
+
+
 def sampled(steps: list[int], count: int) -> list[int]:
     """Return `count` prefixes, first and last among them."""
     return [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]
@@ -190,6 +203,7 @@ def check_all(recorded: Recorded, folder: Path, prefixes: list[int], *, names_ke
             root = folder / f"{steps}-{catalogue}"
             layout = recorded.rebuild(root, steps, names_kept=names_kept, catalogue=catalogue, journal=journal)
             examine(recorded, layout, steps)
+            shutil.rmtree(root)
 
 
 def go_on(recorded: Recorded, folder: Path, steps: int, *, names_kept: bool, catalogue: bool) -> tuple[int, int]:
@@ -232,7 +246,7 @@ def test_after_a_power_cut_a_new_run_takes_exactly_what_is_missing(recorded: Rec
 def test_after_a_power_cut_at_every_step_everything_is_there_and_whole(
     recorded: Recorded, tmp_path: Path, names_kept: bool
 ) -> None:
-    prefixes = list(moments(recorded, names_kept=names_kept))
+    prefixes = list(states(recorded, names_kept=names_kept))
     print(f"\n{len(recorded.disk.steps)} steps, {len(prefixes)} different states")
     check_all(recorded, tmp_path, prefixes, names_kept=names_kept)
 
