@@ -45,6 +45,7 @@ class RunCode(StrEnum):
     ENDING_FAILED = "ending_failed"
     LEFT_UNSAFE = "left_unsafe"
     FRAME_COPIED = "frame_copied"
+    UNUSED_DEVICE = "unused_device"
 
 
 class Exit:
@@ -122,10 +123,17 @@ MEANINGS: dict[str, Meaning] = {
         "a device could not be left in a known state", "go and see: lamp off, cover closed, cooler off", Exit.DEVICE
     ),
     "frame_copied": Meaning("a file holds the same frame as another one", "it is counted once: delete the copy"),
+    "unused_device": Meaning(
+        "a device answers that the configuration says nothing of",
+        "give it its section; `enabled: false` in it leaves the device alone",
+    ),
     "too_bright": Meaning(
         "the light is too bright at the shortest exposure", "dim the panel or lower flat min_exposure"
     ),
-    "too_dim": Meaning("the light is too dim at the longest exposure", "brighten the panel or raise flat max_exposure"),
+    "too_dim": Meaning(
+        "the light is too dim at the longest exposure",
+        "brighten the panel (with a `flat_panel` section nightcal does it), or raise flat max_exposure",
+    ),
     "resolution": Meaning(
         "the camera's steps of exposure are too coarse for the tolerance", "dim the panel, or raise count_tolerance"
     ),

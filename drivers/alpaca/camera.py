@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from drivers.alpaca.camera_info import read_info, refreshed
+from drivers.alpaca.camera_info import read_info, refreshed, with_sensor_type
 from drivers.alpaca.camera_settings import Settings
 from drivers.alpaca.camera_status import Progress, Status
 from drivers.alpaca.download import Download
@@ -26,6 +26,7 @@ from drivers.base import (
     CameraStates,
     Exposure,
     ExposureRequest,
+    SensorType,
     SettingMode,
 )
 from drivers.clock import Clock, Deadline
@@ -56,6 +57,9 @@ class AlpacaCamera:
     timeouts : Timeouts, optional
     gain_mode : SettingMode, optional
         For cameras that answer as if they took their gain by value and by index.
+    sensor_type : SensorType, optional
+        For drivers that tell a wrong one, or none: monochrome counts in any case, a mosaic only where the camera tells
+        of none.
     client_id : int, optional
         Alpaca's ClientID; random when None.
     """
@@ -67,11 +71,13 @@ class AlpacaCamera:
         *,
         timeouts: Timeouts | None = None,
         gain_mode: SettingMode | None = None,
+        sensor_type: SensorType | None = None,
         client_id: int | None = None,
     ) -> None:
         self._clock = clock
         self._times = timeouts or Timeouts()
         self._gain_mode = gain_mode
+        self._sensor_type = sensor_type
         self._wire = CameraWire(endpoint, clock, timeouts=self._times, client_id=client_id)
         self._label = self._wire.label
         self._identity = Identity(self._label)
@@ -109,7 +115,7 @@ class AlpacaCamera:
             size=(info.camera_x_size, info.camera_y_size),
             unique_id=info.unique_id,
         )
-        self._info = info
+        self._info = with_sensor_type(info, self._sensor_type)
         self._settings.begin(info)
 
     def disconnect(self) -> None:

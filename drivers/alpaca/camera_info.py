@@ -116,3 +116,11 @@ def _setting(wire: CameraWire, member: str, told: SettingMode | None) -> _Settin
 
 def _sensor_type(value: Any) -> SensorType:
     return SensorType(int(value))
+
+
+def with_sensor_type(info: CameraInfo, told: SensorType | None) -> CameraInfo:
+    """Return what a camera says with the kind of sensor that its owner tells; see `AlpacaCamera`."""
+    mosaic = info.sensor_type not in (None, SensorType.MONOCHROME)
+    if told is None or (mosaic and told is not SensorType.MONOCHROME):
+        return info
+    return replace(info, sensor_type=told)

@@ -205,7 +205,9 @@ class Camera(Section):
     sensor_width: Positive | None = Field(None, description="mm")
     sensor_height: Positive | None = Field(None, description="mm")
     pixel_size: Positive | None = Field(None, description="µm; used when the camera does not tell")
-    type: Literal["mono", "color"] | None = Field(None, description="null: as the camera says")
+    type: Literal["mono", "color"] | None = Field(
+        None, description="null: as the camera says; color: RGGB where it tells no pattern of its own"
+    )
     release: Literal["disconnect", "leave"] = Field(
         "disconnect", description="leave: devices shared with other programs stay connected at the end"
     )

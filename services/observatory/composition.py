@@ -40,6 +40,8 @@ class Observatory:
         Make further driver objects for another thread; None where there is no such device.
     abort_exposure : callable
         Tells the camera to abort, from any thread and over a connection of its own; nothing for a camera handed in.
+    unused_devices : callable
+        Tells, in words, of accessories on the camera's server that the configuration says nothing of.
     simulator : Embedded or None
         The simulated observatory of this process.
     owns_camera : bool
@@ -57,6 +59,7 @@ class Observatory:
     new_safety_monitor: Callable[[], SafetyMonitor | None] = field(default=lambda: None)
     new_panel: Callable[[], CoverCalibrator | None] = field(default=lambda: None)
     abort_exposure: Callable[[], None] = field(default=lambda: None)
+    unused_devices: Callable[[], tuple[str, ...]] = field(default=lambda: ())
     simulator: "Embedded | None" = None
     owns_camera: bool = True
     is_simulated: bool = False
@@ -150,6 +153,7 @@ def open_observatory(
     camera = network.camera(endpoint, clock, config.camera)
     observatory = _with_accessories(config, clock, camera, interlock, (endpoint.host, endpoint.port))
     observatory.abort_exposure = partial(network.abort_exposure, endpoint, clock)
+    observatory.unused_devices = partial(network.unused_devices, config, endpoint)
     observatory.is_simulated = told is not None
     return observatory
 

@@ -11,14 +11,16 @@ from drivers.alpaca.filter_wheel import AlpacaFilterWheel
 from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
 from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
 from drivers.alpaca.values import texts
-from drivers.base import SettingMode
+from drivers.base import SensorType, SettingMode
 from drivers.clock import Clock, ScaledClock, SystemClock, retry
 from drivers.errors import DeviceLost, DriverError, Refused
 from services.config.models import AlpacaCamera as CameraSection
-from services.config.models import Camera, Device, FilterWheel, FlatPanel
+from services.config.models import Camera, Config, Device, FilterWheel, FlatPanel
 
 log = structlog.get_logger(__name__)
 
+_SENSORS = {None: None, "mono": SensorType.MONOCHROME, "color": SensorType.RGGB}
+"""What `camera.type` says; a colour camera that tells its own pattern keeps it."""
 ABORT_TIMEOUTS = Timeouts(open_s=1.0, put_s=2.0)
 """Real seconds that an abort in an emergency waits for an answer."""
 
@@ -69,7 +71,35 @@ def endpoint_of(section: Device | None, at_home: Home) -> Endpoint:
 def camera(endpoint: Endpoint, clock: Clock, section: Camera) -> AlpacaCamera:
     """Return the camera at an address."""
     mode = getattr(section.active, "gain_mode", "auto")
-    return AlpacaCamera(endpoint, clock, gain_mode=None if mode == "auto" else SettingMode(mode))
+    return AlpacaCamera(
+        endpoint,
+        clock,
+        gain_mode=None if mode == "auto" else SettingMode(mode),
+        sensor_type=_SENSORS[section.type],
+    )
+
+
+def unused_devices(config: Config, endpoint: Endpoint) -> tuple[str, ...]:
+    """Return, in words, the accessories on the camera's server for which the configuration has no section at all.
+
+    A server that cannot be asked has none: this is a hint, and no reason to stop.
+    """
+    from drivers.alpaca.discovery import configured_devices
+
+    sections = {"covercalibrator": "flat_panel", "filterwheel": "filter_wheel", "safetymonitor": "safety_monitor"}
+    missing = {kind: name for kind, name in sections.items() if getattr(config, name) is None}
+    if not missing:
+        return ()
+    try:
+        devices = configured_devices(endpoint.host, endpoint.port)
+    except DriverError as error:
+        log.debug("devices.not_listed", endpoint=endpoint.address, detail=str(error))
+        return ()
+    return tuple(
+        f"{device.name} answers at {endpoint.host}:{endpoint.port}: to use it, `{missing[device.type]}: {{}}` is enough"
+        for device in devices
+        if device.type in missing
+    )
 
 
 def filter_wheel(endpoint: Endpoint, clock: Clock, section: FilterWheel | None) -> AlpacaFilterWheel:

@@ -75,6 +75,8 @@ def _take(session: Session, observatory: Observatory, place: Place, options: Run
     )
     if not is_credible(now := observatory.clock.now()):
         context.warn(RunCode.CLOCK_JUMP, f"{_wrong_clock(now)}: the times in headers and names are wrong")
+    for unused in observatory.unused_devices():
+        context.warn(RunCode.UNUSED_DEVICE, unused)
     _warn_of_darkness(context)
     _all_states(context, place.disk)
 

@@ -100,6 +100,27 @@ def test_the_gain_mode_follows_what_is_readable(
     camera.close()
 
 
+@pytest.mark.parametrize(
+    ("reported", "told", "believed"),
+    [
+        (2, None, SensorType.RGGB),
+        (2, SensorType.MONOCHROME, SensorType.MONOCHROME),
+        (0, SensorType.RGGB, SensorType.RGGB),
+        (AlpacaFault(0x400), SensorType.RGGB, SensorType.RGGB),
+        (3, SensorType.RGGB, SensorType.CMYG),
+        (0, None, SensorType.MONOCHROME),
+    ],
+)
+def test_a_driver_that_tells_a_wrong_sensor_is_corrected_by_its_owner(
+    server: ScriptedAlpaca, reported: object, told: SensorType | None, believed: SensorType
+) -> None:
+    ScriptedCamera(server, sensortype=reported)
+    camera = AlpacaCamera(server.endpoint(), SystemClock(), timeouts=QUICK, sensor_type=told)
+    camera.connect()
+    assert camera.info.sensor_type is believed
+    camera.close()
+
+
 def test_a_camera_with_nothing_optional_connects(server: ScriptedAlpaca) -> None:
     device = ScriptedCamera(server)
     required = """name connected interfaceversion cameraxsize cameraysize maxbinx maxbiny binx biny numx numy startx

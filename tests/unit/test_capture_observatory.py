@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from drivers.alpaca.transport import Endpoint
+from drivers.base import SensorType
 from drivers.clock import ManualClock, ScaledClock, SystemClock
 from drivers.errors import DeviceMissing
 from drivers.simulator.devices import SimulatedObservatory
@@ -110,6 +111,40 @@ def test_a_remote_simulator_tells_its_clock_and_a_silent_server_is_left_to_conne
         assert network.remote_clock(endpoint) is None
     finally:
         truth.close()
+
+
+def test_a_panel_that_answers_though_the_configuration_has_no_section_for_it_is_named(tmp_path: Path) -> None:
+    # the guide's file has no `flat_panel`: its flats failed as too dim beside a panel that only had to be switched on
+    size = CameraParameters(width=64, height=48)
+    with AlpacaServer(SimulatedObservatory(ObservatoryParameters(camera=size), ManualClock())) as server:
+        camera = {"alpaca": {"host": "127.0.0.1", "port": server.port}}
+
+        def unused(**sections: object) -> tuple[str, ...]:
+            with open_observatory(loaded(tmp_path, camera=camera, **sections)) as observatory:
+                return observatory.unused_devices()
+
+        told = unused()
+        named = {text.partition("`")[2].partition(":")[0] for text in told}
+        assert named == {"flat_panel", "filter_wheel", "safety_monitor"}
+        assert all(f"answers at 127.0.0.1:{server.port}" in text for text in told)
+        assert unused(filter_wheel={}, flat_panel={"enabled": False}, safety_monitor={}) == ()
+    with open_observatory(loaded(tmp_path, camera=camera)) as observatory:
+        assert observatory.unused_devices() == ()  # a server that is away is no reason to stop here
+
+
+def test_what_the_owner_says_of_the_sensor_reaches_the_camera(tmp_path: Path) -> None:
+    clock = ScaledClock(rate=100.0, start=datetime(2030, 1, 1, tzinfo=UTC))
+    size = CameraParameters(width=64, height=48)
+    with AlpacaServer(SimulatedObservatory(ObservatoryParameters(camera=size), clock)) as server:
+        section = {"alpaca": {"host": "127.0.0.1", "port": server.port}}
+        for told, sensor in (
+            (None, SensorType.MONOCHROME),
+            ("color", SensorType.RGGB),
+            ("mono", SensorType.MONOCHROME),
+        ):
+            with open_observatory(loaded(tmp_path, camera={**section, "type": told})) as observatory:
+                observatory.camera.connect()
+                assert observatory.camera.info.sensor_type is sensor
 
 
 @pytest.mark.parametrize(
