@@ -4,8 +4,11 @@ What an observer asks in the morning comes first: did it work, what is missing, 
 and the configuration are escaped (`services.reports.markup`), and the page forbids itself to load anything.
 """
 
+from dataclasses import replace
+
 from services.reports.markup import Markup, joined, tag
 from services.reports.night import NightReport
+from services.reports.order import in_order, without_twins
 from services.reports.pictures import Album
 from services.reports.plates import level_charts, master_plates, refused_plates, temperature_charts
 from services.reports.style import STYLE
@@ -46,6 +49,7 @@ def render(report: NightReport, layout: Layout) -> str:
 
 def _body(report: NightReport, layout: Layout) -> Markup:
     album = Album()
+    report = replace(report, groups=in_order(report.groups), masters=without_twins(in_order(report.masters)))
     refused = joined((refused_table(report.refusals), refused_plates(report, layout, album)))
     searches = searches_table(report.searches)
     sections = (

@@ -7,6 +7,7 @@ from services.reports.figures import Curve, bars, chart, legend, number_axis, ti
 from services.reports.journal import Record
 from services.reports.markup import EMPTY, Markup, joined, tag
 from services.reports.night import NightReport
+from services.reports.order import in_order
 from services.reports.pictures import Album, Picture
 from services.reports.tables import status_mark, verdict_mark
 from services.reports.words import moment, number, percent, plural, seconds, significant, title
@@ -143,7 +144,8 @@ def level_charts(report: NightReport) -> Markup:
         if isinstance(frame.get("level_adu"), int | float):
             sets.setdefault(str(frame.get("set_id")), []).append(frame)
     known = {str(g.get("set_id")): g for g in report.groups}
-    order = sorted(sets, key=lambda set_id: sets[set_id][0].get("kind") != "FLAT")
+    sorted_ids = [str(frame.get("set_id")) for frame in in_order(frames[0] for frames in sets.values())]
+    order = sorted(sorted_ids, key=lambda set_id: sets[set_id][0].get("kind") != "FLAT")
     charts = [_level_chart(report, known.get(set_id, sets[set_id][0]), sets[set_id]) for set_id in order]
     return tag("div", *charts, class_="grid") if charts else tag("p", "No frame was stored.", class_="soft")
 

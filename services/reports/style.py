@@ -95,6 +95,7 @@ svg .dot.bad { fill: var(--card); stroke: var(--bad); stroke-width: 1.5; }
 .key.dash::before { border-top: 2px dashed var(--soft); }
 @media (min-width: 940px) { .wide svg text { font-size: 8px; } }
 pre { overflow-x: auto; margin: 8px 0 0; padding: 10px 12px; background: var(--stripe); border-radius: 8px; }
+abbr { text-decoration: underline dotted var(--line); text-underline-offset: 3px; cursor: help; }
 summary { cursor: pointer; color: var(--a); margin: 8px 0; }
 footer { margin-top: 36px; color: var(--soft); font-size: 0.84rem; }
 @media (max-width: 560px) {

@@ -7,6 +7,7 @@ import yaml
 
 from services.errors import meaning
 from services.events import EventName
+from services.reports.columns import MASTERS, SETS, heads, key
 from services.reports.journal import Record
 from services.reports.markup import EMPTY, Markup, joined, table, tag
 from services.reports.night import NightReport
@@ -49,23 +50,9 @@ def groups_table(groups: Sequence[Record]) -> Markup:
     if not groups:
         return tag("p", "No set was begun.", class_="soft")
     gains = len({g.get("gain") for g in groups}) > 1
-    heads = [
-        "Set",
-        "Status",
-        "Wanted",
-        "There",
-        "Taken",
-        "Refused",
-        "Exposure",
-        "Lamp",
-        "Level",
-        "±",
-        "Set-point",
-        "CCD",
-    ]
-    heads += ["Gain"] * gains
+    shown = [name for name in SETS if gains or name != "Gain"]
     rows = ([*_group_cells(g), *([number(g.get("gain"))] if gains else [])] for g in groups)
-    return table(heads, rows, numbers=range(2, len(heads)))
+    return joined((table(heads(SETS, shown), rows, numbers=range(2, len(shown))), key(SETS, shown)))
 
 
 def _group_cells(group: Record) -> list[object]:
@@ -102,20 +89,9 @@ def masters_table(masters: Sequence[Record]) -> Markup:
     """Return the masters with their statistics, a row each."""
     if not masters:
         return tag("p", "No master was built.", class_="soft")
-    heads = (
-        "Master",
-        "Verdict",
-        "Frames",
-        "Rejected",
-        "Level",
-        "Noise of a frame",
-        "of the master",
-        "Hot",
-        "Dead",
-        "Noisy",
-        "Corner / centre",
-    )
-    return table(heads, (_master_cells(m) for m in masters), numbers=range(2, len(heads)))
+    shown = tuple(MASTERS)
+    cells = (_master_cells(m) for m in masters)
+    return joined((table(heads(MASTERS, shown), cells, numbers=range(2, len(shown))), key(MASTERS, shown)))
 
 
 def _master_cells(master: Record) -> list[object]:

@@ -61,10 +61,11 @@ def duration(begin: object, end: object) -> str:
 
 
 def title(record: Mapping[str, Any]) -> str:
-    """Return the name of a set or a master: "Flat Ha", "Dark 5 s", "Bias"."""
+    """Return the name of a set or a master: "Flat Ha", "Dark 5 s", "Bias", "Bias = Dark 0.001 s" (`twin`)."""
     kind = str(record.get("kind") or "set").capitalize()
     detail = {"Flat": record.get("filter"), "Dark": seconds(record.get("exposure_us"))}.get(kind)
-    return f"{kind} {detail}" if detail else kind
+    name = f"{kind} {detail}" if detail else kind
+    return f"{name} = {record['twin']}" if record.get("twin") else name
 
 
 def plural(count: int, noun: str) -> str:

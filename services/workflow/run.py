@@ -281,9 +281,11 @@ def _observatory(
     """Open what the capture steps need; masters alone need no device."""
     if not {Step.DARKS, Step.FLATS} & set(options.steps):
         return nullcontext()
+    ended = (row.finished_at for row in catalogue.runs())  # a simulated night goes on after its last frame, too
+    newest = max(filter(None, (catalogue.newest_date_obs(origin=Origin.OWN, simulated=True), *ended)), default=None)
     return open_observatory(
         loaded,
-        newest_obs=catalogue.newest_date_obs(origin=Origin.OWN, simulated=True),
+        newest_obs=newest,
         camera=options.camera,
         wake=wake,
     )

@@ -1,6 +1,8 @@
 """From an empty folder to masters, as the guide says it; and once more, where nothing is left to do."""
 
+import json
 import re
+from datetime import datetime
 
 from astropy.io import fits
 
@@ -73,6 +75,15 @@ def test_dry_run_touches_nothing(night):
     assert sorted(night.root.rglob("*")) == before
     assert night.run().returncode == 0
     assert "Nothing to take" in night.run("--dry-run").stdout
+
+
+def test_a_second_simulated_night_begins_after_the_end_of_the_first(night):
+    for _ in range(2):
+        assert night.run("--step", "darks").returncode == 0
+    journals = sorted((night.root / ".nightcal" / "events").glob("*.jsonl"))
+    first, second = ([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in journals)
+    assert first[-1]["name"] == "run.finished"
+    assert datetime.fromisoformat(first[-1]["at"]) < datetime.fromisoformat(second[0]["at"])
 
 
 def test_report_tells_what_was_planned_taken_and_built(night):

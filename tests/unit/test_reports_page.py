@@ -8,8 +8,11 @@ import pytest
 
 from services.events import EventName
 from services.reports import build_report, write_report
+from services.reports.columns import MASTERS, SETS
+from services.reports.order import in_order, without_twins
 from services.reports.page import render
 from services.reports.summary import headline
+from services.reports.words import title
 from tests.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
 
 HOSTILE = '<script>alert("x")</script><img src=//evil.example/x onerror=a()>&amp;\'"'
@@ -84,6 +87,41 @@ def test_a_good_night_says_so_first_and_shows_everything(night):
     assert read.tags.count("img") == 3, "a frame and the master of the biases, a flat that has no master"
     assert "Ha" in read.text
     assert len(page) < 1_000_000
+
+
+def test_every_column_says_what_it_means(night):
+    a_good_night(night)
+    _, read = page_of(night)
+    assert read.tags.count("abbr") == len(SETS) - 1 + len(MASTERS), "all but the gain, which is one"
+    told = {value for name, value in read.attributes if name == "title"}
+    assert {*SETS.values(), *MASTERS.values()} - told == {SETS["Gain"]}
+    assert read.text.count("What the columns mean") == 2
+
+
+def test_darks_stand_in_the_order_of_their_exposures():
+    darks = [{"kind": "DARK", "exposure_us": us} for us in (5_000_000, 2_500_000, None, 10_000_000)]
+    flats = [{"kind": "FLAT", "filter": name, "exposure_us": 1} for name in ("L", "Ha", "B")]
+    shown = in_order([*flats[:2], *darks, {"kind": "BIAS"}, {"kind": None}, flats[2]])
+    assert [(r["kind"], r.get("filter"), r.get("exposure_us")) for r in shown] == [
+        ("BIAS", None, None),
+        *[("DARK", None, us) for us in (None, 2_500_000, 5_000_000, 10_000_000)],
+        *[("FLAT", name, 1) for name in ("L", "Ha", "B")],
+        (None, None, None),
+    ]
+
+
+def test_the_bias_and_the_dark_of_its_exposure_are_one_row(night):
+    night.start()
+    facts = {"exposure_us": 1000, "gain": 26, "n": 40, "statistics": {"median_adu": 537.8}, "rejected": 3}
+    others = {**facts, "exposure_us": 5_000_000}
+    for kind, told in (("DARK", others), ("DARK", facts), ("BIAS", facts)):
+        night.emit(EventName.MASTER_BUILT, kind=kind, path=f"master_frames/{kind}.fits", status="built", **told)
+    night.finish()
+    report = build_report(night.layout, night.catalogue, RUN)
+    assert len(report.masters) == 3, "the JSON tells of each file"
+    assert [title(m) for m in without_twins(in_order(report.masters))] == ["Bias = Dark 0.001\u00a0s", "Dark 5\u00a0s"]
+    _, read = page_of(night)
+    assert "Bias = Dark 0.001\u00a0s" in read.text
 
 
 def test_the_page_needs_nothing_but_itself(night):
