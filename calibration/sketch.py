@@ -97,14 +97,12 @@ def thinned(
 ) -> NDArray[Any]:
     """Return about `number` values, evenly spread over `shape` rows and columns from (top, left) on.
 
-    Every m-th is taken, m odd, so that no column is met again and again.
+    Every m-th row and column is taken; m is odd, so that both parities, all colours of a mosaic, are met.
     """
     rows, columns = shape
-    step = (rows * columns // number) | 1
-    parts = [
-        values(top + first, top + stop)[:, left : left + columns].ravel()[-first * columns % step :: step]
-        for first, stop in blocks(rows)
-    ]
+    down = int((rows * columns / number) ** 0.5) | 1
+    right = int(rows * columns / (number * down)) | 1
+    parts = [values(y, y + 1)[0, left : left + columns : right] for y in range(top, top + rows, down)]
     return np.concatenate(parts)
 
 

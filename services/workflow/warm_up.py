@@ -27,7 +27,7 @@ def warm_up(wake: threading.Event | None = None) -> None:
     wake : threading.Event, optional
         Ends it between two loops.
     """
-    for part in (_measuring, _writing, _reading, _combining, _combining_flats, _combining_floats):
+    for part in (_measuring, _writing, _reading, _combining, _combining_flats, _combining_floats, _flagging):
         if wake is not None and wake.is_set():
             return
         part()
@@ -92,3 +92,13 @@ def _combining_floats() -> None:
     from calibration.combine import Recipe, combine_band
 
     combine_band(_frames().astype(np.float32), Recipe())
+
+
+def _flagging() -> None:
+    from calibration.combine import Recipe, combine_band
+    from calibration.frames import FrameKind
+    from calibration.masters import flag_rows, thresholds
+    from calibration.sketch import Sketch
+
+    planes = combine_band(_frames(), Recipe())
+    flag_rows(planes, 0, thresholds(FrameKind.DARK, Sketch.of(planes), samples=_FRAMES, factor=1.0))
