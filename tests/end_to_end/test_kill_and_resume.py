@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,50 @@ def test_two_runs_in_one_folder_are_refused(night):
     assert first.returncode == 0
     assert second.returncode == 3
     assert str(first.pid) in second.stdout + second.stderr
+
+
+class Relay:
+    """Runs of one night, each of which begins while the one before is about to be killed."""
+
+    def __init__(self, night: Night) -> None:
+        self.night = night
+
+    def start(self) -> "subprocess.Popen[str]":
+        return subprocess.Popen(self.night.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def until_it_takes(self, run: "subprocess.Popen[str]") -> None:
+        """Wait until a run has taken a frame, or has ended."""
+        known = set(self.night.frames())
+        while run.poll() is None and set(self.night.frames()) <= known:
+            with suppress(subprocess.TimeoutExpired):
+                run.wait(timeout=0.02)
+
+    def hand_over(self, run: "subprocess.Popen[str]", after_s: float) -> "subprocess.Popen[str]":
+        """Start another run, kill this one a moment later, and return the one that takes the rest."""
+        following = self.start()
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(timeout=after_s)
+        run.kill()
+        run.communicate()
+        self.until_it_takes(following)
+        if following.poll() != 3:
+            return following
+        assert f"pid {run.pid}" in following.communicate()[0]
+        again = self.start()
+        self.until_it_takes(again)
+        return again
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(25, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
+def test_a_run_that_begins_while_another_is_killed_takes_over_or_is_refused(night, whole_files, times):
+    dice = random.Random(20261122)
+    night.write({"dark_capture": {"science_exposure_time": [1.0, 2.0, 3.0, 4.0]}})
+    relay = Relay(night)
+    run = relay.start()
+    relay.until_it_takes(run)
+    for _ in range(times):  # before, while and after the other one asks for the lock
+        run = relay.hand_over(run, dice.uniform(0.3, 1.8))
+    told, _ = run.communicate(timeout=100)
+    assert run.returncode == 0, told
+    assert set(night.counts().values()) == {FRAMES}, night.counts()
+    whole_files(night)
