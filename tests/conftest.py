@@ -1,0 +1,17 @@
+"""What the whole suite needs before its first test."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernels once, before the workers begin: a night in a test is shorter than the compiler takes."""
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return
+    warm_up = [sys.executable, "-m", "services.cli.main", "warm-up"]
+    subprocess.run(warm_up, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, timeout=900)
