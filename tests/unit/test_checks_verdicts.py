@@ -174,6 +174,35 @@ def test_pedestal_against_the_plan_and_the_set():
     assert not codes(replace(FLAT_STATS, level_adu=560.0), asked=flat_request())
 
 
+def test_pedestal_of_biases_wanders_little_within_a_set():
+    asked = request(kind=FrameKind.BIAS)
+    assert not codes(replace(STATS, level_adu=509.0), asked=asked, reference=result(asked=asked))
+    assert codes(replace(STATS, level_adu=512.0), asked=asked, reference=result(asked=asked)) == {"pedestal_off"}
+
+
+def test_level_of_a_dark_follows_its_temperature_where_the_pedestal_is_known():
+    asked, then = request(bias_adu=500.0), replace(STATS, level_adu=1500.0)
+    warmer = replace(HEADER, ccd_temp_c=-9.6)
+    assert not codes(replace(STATS, level_adu=1549.0), header=warmer, asked=asked, reference=result(then))
+    assert codes(replace(STATS, level_adu=1600.0), asked=asked, reference=result(then)) == {"pedestal_off"}
+    assert codes(replace(STATS, level_adu=1450.0), header=warmer, asked=asked, reference=result(then)) == {
+        "pedestal_off"
+    }
+    assert not codes(replace(STATS, level_adu=1600.0), asked=request(), reference=result(then))
+
+
+def test_noise_of_flats_goes_with_the_root_of_their_level():
+    asked = flat_request(noise_adu=100.0, noise_tolerance=0.05, level_adu=20_500.0, pedestal_adu=500.0)
+    brighter = replace(FLAT_STATS, level_adu=22_500.0)
+
+    def found(stats, sigma):
+        before = replace(brighter, pixel_sha256="b")
+        return codes(stats, asked=asked, previous=PreviousFrame(stats=before, difference_sigma_adu=sigma))
+
+    assert not found(brighter, 105.0)
+    assert found(brighter, 99.0) == {"noise_off"}
+
+
 def test_noise_of_the_pair_against_the_plan():
     asked = request(noise_adu=5.0, noise_tolerance=0.05)
     before = replace(STATS, pixel_sha256="b")
@@ -245,6 +274,14 @@ def test_glow_that_follows_the_temperature_is_no_leak():
     now = replace(STATS, region_adu=tuple(500 + 1.05 * glow), gradient_adu=42.0)
     assert not codes(now, header=replace(HEADER, ccd_temp_c=-9.6), reference=result(then))
     assert codes(now, reference=result(then)) == {"light_leak"}
+
+
+def test_glow_of_a_corner_hides_no_leak_elsewhere():
+    glow, leak = np.array([0.0, 0, 0, 0, 0, 0, 0, 0, 400]), np.array([2.3, 2, 2.3, 2, 0.7, 2, 2.3, 2, 2.3])
+    then = replace(STATS, region_adu=tuple(500 + glow), gradient_adu=400.0)
+    reference = replace(result(then, asked=request(bias_adu=499.0)), pair_sigma_adu=5.0)
+    leaking = replace(STATS, region_adu=tuple(500 + glow + leak), gradient_adu=400.0)
+    assert codes(leaking, asked=request(bias_adu=499.0), reference=reference) == {"light_leak"}
 
 
 def test_light_leak_against_the_plan_s_gradient():
