@@ -16,6 +16,7 @@ from drivers.alpaca.camera_settings import Settings
 from drivers.alpaca.camera_status import Progress, Status
 from drivers.alpaca.download import Download
 from drivers.alpaca.identity import Identity
+from drivers.alpaca.imagebytes import Image
 from drivers.alpaca.pacing import Pace
 from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
 from drivers.alpaca.values import number, text
@@ -177,7 +178,7 @@ class AlpacaCamera:
         CameraBusy
             It exposes for somebody else.
         Cancelled
-            `wake` was set; the exposure was aborted.
+            `wake` was set; the exposure was aborted, or its image given up.
         BadImage, DeviceLost, Refused
         """
         if wake is not None and wake.is_set():
@@ -194,7 +195,7 @@ class AlpacaCamera:
         if end_c is None:
             end_c = self._status.temperature(self.info)
         before_s = self._clock.real()
-        image = self._download.fetch(num_x=num_x, num_y=num_y)
+        image = self._fetch(num_x, num_y, wake)
         self._download_s = self._clock.real() - before_s
         return Exposure(
             pixels=image.pixels,
@@ -288,6 +289,14 @@ class AlpacaCamera:
             if deadline.over:
                 detail = f"no image {patience_s:g} s after the end of an exposure of {duration_s:g} s"
                 raise ExposureStalled(device=self._label, detail=f"{detail}; it is {progress.activity.name.lower()}")
+
+    def _fetch(self, num_x: int, num_y: int, wake: threading.Event | None) -> Image:
+        try:
+            return self._download.fetch(num_x=num_x, num_y=num_y, wake=wake)
+        except ExposureStalled as error:
+            if wake is None or not wake.is_set():
+                raise
+            raise Cancelled(device=self._label, detail="stopped; the image was not waited for") from error
 
     def _cancel(self) -> None:
         try:

@@ -4,6 +4,7 @@ The pixels go from the socket, a few columns at a time, to their place in the im
 header says before it was checked against the announced size. The whole transfer has a deadline in real time.
 """
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ class Download:
         if possible and (self._room is None or self._room.shape != (num_y, num_x)):
             self._room = imagebytes.room_for(num_x, num_y)
 
-    def fetch(self, *, num_x: int, num_y: int) -> Image:
-        """Fetch the image that is ready.
+    def fetch(self, *, num_x: int, num_y: int, wake: threading.Event | None = None) -> Image:
+        """Fetch the image that is ready; one that is not there soon after `wake` was set is given up.
 
         Raises
         ------
@@ -54,7 +55,7 @@ class Download:
         path = f"{wire.path}/imagearray"
         try:
             with wire.line.stream(
-                path, wire.identification(), accept=ACCEPT, total_s=wire.timeouts.image_first_s
+                path, wire.identification(), accept=ACCEPT, total_s=wire.timeouts.image_first_s, wake=wake
             ) as stream:
                 return self._take(stream, num_x, num_y)
         except TimedOut as error:

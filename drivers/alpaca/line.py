@@ -11,6 +11,7 @@ Sockets live in real time, whatever the observatory's clock does. Nothing here k
 import contextlib
 import http.client
 import io
+import math
 import selectors
 import socket
 import threading
@@ -22,6 +23,11 @@ from urllib.parse import urlencode
 
 from drivers.clock import Clock
 from drivers.errors import DeviceLost
+
+STOPPED_S = 3.0
+"""Real seconds that a stop leaves to a transfer under way: what comes well is let come."""
+_SLICE_S = 0.25
+"""Real seconds between two looks at a stop while bytes are waited for."""
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Longest reply taken from anything but an image: a list of names is a few kilobytes."""
@@ -174,6 +180,8 @@ class Line:
         self._connection: http.client.HTTPConnection | None = None
         self._used_at = 0.0
         self._stall_s = self._end = 0.0
+        self._wake: threading.Event | None = None
+        self._stopped = math.inf
 
     def reopen(self) -> None:
         """Allow calls again after `close`."""
@@ -213,11 +221,26 @@ class Line:
             return Reply(status=stream.status, body=stream.read(MAX_REPLY_BYTES))
 
     @contextlib.contextmanager
-    def stream(self, path: str, query: Mapping[str, Any], *, accept: str, total_s: float) -> Iterator[Stream]:
-        """GET something large; the body is read inside the context. Raises `DeviceLost`."""
+    def stream(
+        self,
+        path: str,
+        query: Mapping[str, Any],
+        *,
+        accept: str,
+        total_s: float,
+        wake: threading.Event | None = None,
+    ) -> Iterator[Stream]:
+        """GET something large; the body is read inside the context. Raises `DeviceLost`.
+
+        When `wake` is set the rest gets `STOPPED_S` at most.
+        """
         target = f"{path}?{urlencode(query)}"
-        with self._exchange("GET", target, headers={"Accept": accept}, total_s=total_s) as stream:
-            yield stream
+        self._wake, self._stopped = wake, math.inf
+        try:
+            with self._exchange("GET", target, headers={"Accept": accept}, total_s=total_s) as stream:
+                yield stream
+        finally:
+            self._wake, self._stopped = None, math.inf
 
     @contextlib.contextmanager
     def _exchange(
@@ -272,12 +295,19 @@ class Line:
     def _response(self, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
         return http.client.HTTPResponse(_Patient(sock, self), *args, **kwargs)  # type: ignore[arg-type]
 
-    def patience_s(self) -> float:
-        """Return the seconds the next `recv` may take; raises `TimeoutError` when the call's time is over."""
-        left_s = self._end - self._clock.real()
-        if left_s <= 0:
-            raise TimeoutError
-        return min(left_s, self._stall_s)
+    def receive(self, sock: socket.socket, buffer: Any) -> int:
+        """Take what comes next; raises `TimeoutError` when that, or the whole call, takes too long."""
+        stalled = self._clock.real() + self._stall_s
+        while True:
+            now = self._clock.real()
+            if self._wake is not None and self._wake.is_set():
+                self._stopped = min(self._stopped, now + STOPPED_S)
+            left_s = min(self._end, self._stopped, stalled) - now
+            if left_s <= 0:
+                raise TimeoutError
+            sock.settimeout(left_s if self._wake is None else min(left_s, _SLICE_S))
+            with contextlib.suppress(TimeoutError):
+                return sock.recv_into(buffer)
 
     def _after(self, *, reusable: bool) -> None:
         self._used_at = self._clock.real()
@@ -322,8 +352,7 @@ class _PatientFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._line.patience_s())
-        return self._file.readinto(buffer)
+        return self._line.receive(self._sock, buffer)
 
     def close(self) -> None:
         self._file.close()
