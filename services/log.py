@@ -7,6 +7,7 @@ outputs, so that nothing is printed across a progress bar.
 
 import json
 import logging
+import queue
 import re
 import sys
 import threading
@@ -24,6 +25,8 @@ from drivers.clock import Clock, SystemClock
 LEVELS = {name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 WIRE = "nightcal.wire"
 """Logger of the drivers' calls, one line each at DEBUG."""
+_DRAIN_S = 5.0
+"""Real seconds at most that the end of the log waits for the wire's last lines."""
 _SECRET = re.compile(r"(password|passwd|secret|token|authorization|api_?key)", re.IGNORECASE)
 _UNITS = {
     "_s": "s",
@@ -84,6 +87,7 @@ def configure(
 
 def close() -> None:
     """Close the log file; later lines go to the console only."""
+    _wire.drain()
     with _sinks.lock:
         if _sinks.file is not None:
             _sinks.file.close()  # nothing is held back, so nothing can fail for want of room
@@ -164,17 +168,53 @@ class _Foreign(logging.Handler):
         _sinks.write(at=_sinks.clock.now(), level=record.levelname.lower(), event=event, values=values)
 
 
+class _Wire(logging.Handler):
+    """The wire's lines, written by a thread of their own.
+
+    Calls of the safety watch are among them, and it must not wait for a disk that hangs, nor for who waits for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._lines: queue.SimpleQueue[tuple[datetime, logging.LogRecord] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """Take the wire's lines from now on."""
+        logging.getLogger(WIRE).addHandler(self)
+        self._thread = threading.Thread(target=self._work, name="nightcal-wire-log", daemon=True)
+        self._thread.start()
+
+    def drain(self) -> None:
+        """Take no more lines, and let all so far be written unless the disk hangs."""
+        logging.getLogger(WIRE).removeHandler(self)
+        if self._thread is not None:
+            self._lines.put(None)
+            self._thread.join(_DRAIN_S)
+            self._thread = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.put((_sinks.clock.now(), record))
+
+    def _work(self) -> None:
+        while (line := self._lines.get()) is not None:
+            at, record = line
+            event, values = record.getMessage(), {"logger": record.name}
+            _sinks.write(at=at, level=record.levelname.lower(), event=event, values=values)
+
+
 def _adopt_foreign(level: int) -> None:
     """Take in what other libraries log from WARNING on, and our own drivers' wire from `level` on."""
-    for name, least in (("", max(level, logging.WARNING)), (WIRE, level)):
-        logger = logging.getLogger(name)
-        for handler in [h for h in logger.handlers if isinstance(h, _Foreign)]:
-            logger.removeHandler(handler)
-        logger.addHandler(_Foreign(least))
-    wire = logging.getLogger(WIRE)
+    root, wire = logging.getLogger(), logging.getLogger(WIRE)
+    for handler in [h for h in root.handlers if isinstance(h, _Foreign)]:
+        root.removeHandler(handler)
+    root.addHandler(_Foreign(max(level, logging.WARNING)))
+    if level <= logging.DEBUG:
+        _wire.begin()
     wire.setLevel(level)
     wire.propagate = False
     logging.captureWarnings(capture=True)
 
 
 _sinks = _Sinks()
+_wire = _Wire()

@@ -17,7 +17,6 @@ from drivers.base import CoverCalibrator, SafetyMonitor
 from drivers.clock import Clock, Deadline
 from drivers.errors import DriverError
 from services.capture.panel import secure
-from services.capture.recovery import quietly
 from services.capture.telling import Teller
 from services.config.models import SafetyMonitor as SafetySettings
 from services.errors import RunCode
@@ -137,7 +136,7 @@ class SafetyWatch:
     def _watch(self) -> None:
         try:
             if self._panel is not None:  # so that in an emergency only the commands are left to be sent
-                self._panel_connected = quietly("panel of the safety watch", self._panel.connect)
+                self._panel_connected = self._attempt("panel of the safety watch", self._panel.connect)
             while not self._stop.is_set():
                 real_s = self._clock.real()
                 self.look()
@@ -149,12 +148,21 @@ class SafetyWatch:
             # A watch that has died is a watch that says unsafe.
             self._say(log.error, "safety.failed", exc_info=error)
             self._trip(RunCode.SAFETY_STALE, f"the safety watch failed: {error}")
-            quietly("secure", self._secure)
+            self._attempt("secure", self._secure)
         finally:
             self._first.set()
-            quietly("safety monitor", self._monitor.disconnect)
+            self._attempt("safety monitor", self._monitor.disconnect)
             if self._panel is not None:
-                quietly("panel of the safety watch", self._panel.close)
+                self._attempt("panel of the safety watch", self._panel.close)
+
+    def _attempt(self, what: str, act: Callable[[], object]) -> bool:
+        """Do what may fail; a failure is logged. Return whether it succeeded."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - told, whatever it is
+            self._say(log.error, "ending.step_failed", step=what, exc_info=error)
+            return False
+        return True
 
     def _read(self) -> bool:
         if not self._connected:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import threading
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,3 +129,26 @@ def test_debug_shows_the_wire(tmp_path: Path, console) -> None:
     logging.getLogger("nightcal.wire").debug("camera 0: name: HTTP 200, 86 bytes")
     log.close()
     assert file.read_text(encoding="utf-8").count("HTTP 200") == 1
+
+
+class Stuck(io.StringIO):
+    """A terminal that takes nothing until it is freed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.freed = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.freed.wait(5.0)
+        return super().write(text)
+
+
+def test_wire_waits_for_nobody_who_writes_the_log() -> None:
+    """The safety watch asks its devices over the wire: with `--debug` a disk that hung would have kept it."""
+    stuck = Stuck()
+    log.configure("DEBUG", None, console=stuck)
+    logging.getLogger(log.WIRE).debug("safety monitor 0: issafe: HTTP 200, 85 bytes")
+    assert stuck.getvalue() == ""
+    stuck.freed.set()
+    log.close()
+    assert "issafe" in stuck.getvalue()
