@@ -161,11 +161,17 @@ class Recovery:
 
 
 class BadFrames:
-    """Counts frames in a row that say the camera's link is ill: old buffers (2), damaged frames (3)."""
+    """Counts frames in a row that say the camera's link is ill: old buffers (2), damaged frames (3).
+
+    An image of another exposure than asked for, by a camera that has told its exposures right before, is another
+    program's, whose exposure slipped in before ours was fetched.
+    """
 
     def __init__(self) -> None:
         self._stale = 0
         self._damaged = 0
+        self._tells_exposure = False
+        self._foreign: list[str] = []
 
     def see(self, result: FrameResult) -> None:
         """Take one result in."""
@@ -173,6 +179,20 @@ class BadFrames:
         self._stale = self._stale + 1 if codes & _STALE else 0
         damaged = bool(codes & _DAMAGED) and FrameCode.LIGHT_LEAK not in codes  # flooded with light is no damage
         self._damaged = self._damaged + 1 if damaged else 0
+        if FrameCode.EXPOSURE_MISMATCH in codes:
+            self._note_foreign(result)
+        elif result.header.reported_exposure_us is not None:
+            self._tells_exposure = True
+
+    def take_foreign(self) -> tuple[str, ...]:
+        """Return, in words, the images of other exposures since the last call."""
+        found, self._foreign = tuple(self._foreign), []
+        return found
+
+    def _note_foreign(self, result: FrameResult) -> None:
+        if self._tells_exposure:
+            theirs, ours = result.header.reported_exposure_us or 0, result.request.exposure_us
+            self._foreign.append(f"an image of {theirs / 1e6:g} s came for our exposure of {ours / 1e6:g} s")
 
     @property
     def complaint(self) -> str | None:

@@ -138,7 +138,13 @@ class Runner:
             taken = Taken(request=request, exposure=exposure, info=self._camera.info, reached=reached, state=state)
             line.tickets.append(self._writer.submit(taken, first=not line.tickets, wanted=wanted))
             del exposure, taken  # the writer alone holds the pixels now
-        return line.results()
+        results = line.results()
+        self._tell_foreign()
+        return results
+
+    def _tell_foreign(self) -> None:
+        for detail in self._bad.take_foreign():
+            self._state.warn_of_foreigner(detail)
 
     def _quantised(self, request: CaptureRequest) -> CaptureRequest:
         exposure_us = quantised_us(request.exposure_us, self._camera.info)
@@ -171,6 +177,7 @@ class Runner:
 
         Complaints are of an ill link, and of a sensor off its set-point.
         """
+        self._tell_foreign()
         complaint = self._bad.complaint
         if complaint is not None:
             line.results()  # those on their way belong to the complaint

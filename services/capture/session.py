@@ -23,11 +23,13 @@ from drivers.base import CameraInfo, CameraSettings, CameraStates, PanelInfo
 from drivers.clock import Deadline, retry
 from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
 from services.capture.assembly import Assembly, Store
+from services.capture.cooling import Cooled
 from services.capture.leaving import Leaving, Step, cooler_left, darken, exposure_left, light_left
 from services.capture.remembered import CoolerMemory
 from services.capture.runner import Plan, Runner, quantised_us
 from services.capture.safety import SafetyWatch
-from services.errors import RunCode
+from services.capture.state import mode_number
+from services.errors import ConfigInvalid, RunCode
 from services.events import EventName, Events
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise, sun_altitude_deg
@@ -125,6 +127,22 @@ class Session:
         """Return the sensor's temperature, read afresh."""
         return self._thermostat.look().ccd_temperature_c
 
+    def cool_for_darks(self, set_temp_c: float | None) -> Cooled | None:
+        """Bring the sensor to a dark's temperature, or where the configuration allows it to another one.
+
+        Returns
+        -------
+        Cooled or None
+            None where the cooler is left as found.
+
+        Raises
+        ------
+        GroupFailed
+            The temperature cannot be had; see `Thermostat.ensure` for what else.
+        """
+        cooling = self._config.cooling
+        return None if cooling is None else self._thermostat.ensure(set_temp_c, cooling.on_dark_failure)
+
     def quantise(self, exposure_us: int) -> int:
         """Return the nearest exposure that the camera keeps."""
         return quantised_us(exposure_us, self.camera_info)
@@ -159,6 +177,8 @@ class Session:
             A device is lost, missing, wrong or in use.
         RunStopped
             It is not safe.
+        ConfigInvalid
+            The camera has no such readout mode.
         """
         try:
             self._begin()
@@ -218,11 +238,21 @@ class Session:
             self._at_end("camera sockets", self._camera.close)
         self._connect(self._camera.connect)
         self.camera_info = self._camera.info
+        self._check_mode()
         self._observatory.note_camera(self.camera_info)
         self._lock_camera()
         if self._observatory.owns_camera:
             self._release_at_end("camera", self._disconnect_camera)
         self._tell_connected("camera", self.camera_info.name, self.camera_info.unique_id)
+
+    def _check_mode(self) -> None:
+        """Refuse a readout mode that the camera does not have before anything is taken: all sets want it."""
+        named = self._config.camera.active.readout_mode
+        try:
+            if named is not None:
+                mode_number(self.camera_info, named)
+        except LookupError as error:
+            raise ConfigInvalid(f"camera: readout_mode: {error}") from error
 
     def _connect(self, connect: Callable[[], None]) -> None:
         try:

@@ -10,7 +10,7 @@ import structlog
 
 from calibration.errors import GroupCode
 from calibration.frames import CaptureRequest, Cover, FrameKind
-from drivers.base import Camera, CameraSettings, FilterWheel, PanelState
+from drivers.base import Camera, CameraInfo, CameraSettings, FilterWheel, PanelState
 from drivers.clock import Clock, Deadline
 from drivers.errors import (
     CameraBusy,
@@ -181,7 +181,7 @@ class StateKeeper:
         CameraBusy
             It does not end, or this was not the first time.
         """
-        self._warn_of_foreigner(busy.detail)
+        self.warn_of_foreigner(busy.detail)
         self._events.tell_wait(FOREIGN_EXPOSURE_S, "another program's exposure ends", at_most=True)
         deadline = Deadline(self._clock, FOREIGN_EXPOSURE_S)
         while self._recovery.call(self._camera.state).at_work:
@@ -190,6 +190,14 @@ class StateKeeper:
             if self._clock.sleep(1.0, self._interlock.wake):
                 self._interlock.check()
         return self.reach(replace(request, wait_s=0.0))
+
+    def warn_of_foreigner(self, detail: str) -> None:
+        """Tell of one sign of another program; raises `CameraBusy` after too many: the camera is theirs."""
+        self._foreign += 1
+        if self._foreign >= FOREIGN_CHANGES:
+            raise CameraBusy(device=self._camera.info.name, detail=f"another program uses the camera: {detail}")
+        self._events.emit(EventName.WARNING_RAISED, code=RunCode.FOREIGN_CLIENT.value, detail=detail)
+        log.warning("camera.used_by_others", detail=detail)
 
     @property
     def is_known(self) -> bool:
@@ -326,34 +334,39 @@ class StateKeeper:
         return replace(settings, start_x=roi.start_x, start_y=roi.start_y, num_x=roi.num_x, num_y=roi.num_y)
 
     def _mode_number(self, mode: int | str | None) -> int | None:
-        if mode is None or isinstance(mode, int):
-            return mode
-        modes = self._camera.info.readout_modes
-        folded = [name.casefold() for name in modes]
-        if mode.strip().casefold() not in folded:
-            known = ", ".join(modes) or "none"
-            raise GroupFailed(GroupCode.SETTING_REFUSED, f"the camera has no readout mode {mode!r} (it has: {known})")
-        return folded.index(mode.strip().casefold())
+        try:
+            return None if mode is None else mode_number(self._camera.info, mode)
+        except LookupError as error:
+            raise GroupFailed(GroupCode.SETTING_REFUSED, str(error)) from error
 
     def _notice_foreigners(self, found: CameraSettings) -> None:
         """Notice settings that are not as we left them: another program, or a camera that was switched off and on."""
         if self._applied is None or found == self._applied:
             return
-        self._warn_of_foreigner(_difference(self._applied, found))
-
-    def _warn_of_foreigner(self, detail: str) -> None:
-        """Tell of one sign of another program; after too many the camera is theirs."""
-        self._foreign += 1
-        if self._foreign >= FOREIGN_CHANGES:
-            raise CameraBusy(device=self._camera.info.name, detail=f"another program uses the camera: {detail}")
-        self._events.emit(EventName.WARNING_RAISED, code=RunCode.FOREIGN_CLIENT.value, detail=detail)
-        log.warning("camera.used_by_others", detail=detail)
+        self.warn_of_foreigner(_difference(self._applied, found))
 
     def _warn(self, code: RunCode, detail: str) -> None:
         if code not in self._warned:
             self._warned.add(code)
             self._events.emit(EventName.WARNING_RAISED, code=code.value, detail=detail)
             log.warning("warning.raised", code=code.value, detail=detail)
+
+
+def mode_number(info: CameraInfo, named: int | str) -> int:
+    """Return the number of a readout mode given by number or name, in any case.
+
+    Raises
+    ------
+    LookupError
+        The camera has no such mode; says which it has.
+    """
+    folded = [mode.casefold() for mode in info.readout_modes]
+    if isinstance(named, str) and named.strip().casefold() in folded:
+        return folded.index(named.strip().casefold())
+    if isinstance(named, int) and 0 <= named < max(1, len(folded)):
+        return named
+    known = ", ".join(f"{place} {mode!r}" for place, mode in enumerate(info.readout_modes)) or "none"
+    raise LookupError(f"the camera has no readout mode {named!r} (it has: {known})")
 
 
 def _difference(left: CameraSettings, found: CameraSettings) -> str:

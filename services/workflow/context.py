@@ -10,6 +10,7 @@ from calibration.plans.settings import Plan
 from drivers.base import CameraSettings
 from drivers.clock import Clock
 from services.capture.acquisition import mode_name
+from services.capture.cooling import Cooled
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
 from services.config.models import Config
@@ -111,12 +112,20 @@ class RunContext:
             return next((mode for mode in info.readout_modes if mode.casefold() == named.strip().casefold()), named)
         return mode_name(info, self.session.settings.readout_mode if named is None else named)
 
-    def having(self, wanted: WantedSet) -> Having:
-        """Return what there is of a wanted set; with `--fresh` what this run has taken of it."""
+    def having(self, wanted: WantedSet, cooled: Cooled | None = None) -> Having:
+        """Return what there is of a wanted set; with `--fresh` what this run has taken of it.
+
+        `cooled` tells of a temperature that could not be had: then what was taken as warm as the sensor is now serves.
+        """
         sets = self.catalogue.sets(wanted.kind)
         if self.options.fresh:
             sets = [s for s in sets if s.set_id in self.tally.met]
-        return having(self._match_now(wanted), wanted.count, sets, now=self.clock.now(), reuse=self.config.reuse)
+        match = self._match_now(wanted)
+        if cooled is not None and (cooled.stable or cooled.ccd_c is not None):
+            # frames of a set-point that was given up are as warm as they were measured
+            held, measured = (cooled.set_c, None) if cooled.stable else (None, cooled.ccd_c)
+            match = replace(match, temperature_c=held, ccd_temp_c=measured)
+        return having(match, wanted.count, sets, now=self.clock.now(), reuse=self.config.reuse)
 
     def has_taken(self, wanted: WantedSet) -> bool:
         """Return whether this run completed a wanted set, perhaps at another temperature than was wanted."""
@@ -191,9 +200,12 @@ class RunContext:
         )
 
 
-def missing(context: RunContext, wanted: WantedSet) -> Having | None:
-    """Return what there is of a set that must be taken or continued; None when it is complete, which is counted."""
-    there = context.having(wanted)
+def missing(context: RunContext, wanted: WantedSet, cooled: Cooled | None = None) -> Having | None:
+    """Return what there is of a set that must be taken or continued; None when it is complete, which is counted.
+
+    `cooled` as for `RunContext.having`.
+    """
+    there = context.having(wanted, cooled)
     if there.standing is Standing.COMPLETE and there.row is not None:
         context.count_there(wanted, there.row)
         return None

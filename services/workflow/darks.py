@@ -11,6 +11,8 @@ from calibration.plans.dark import DarkTimes as PlannedTimes
 from calibration.plans.dark import dark_plan
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Plan
+from services.capture.failures import GroupFailed
+from services.config.models import CoolingPolicy
 from services.errors import ConfigInvalid, RunCode
 from services.storage.rows import SetRow
 from services.workflow.campaign import (
@@ -67,13 +69,33 @@ def _take(
     lacking = [(wanted, there) for wanted in sets if (there := missing(context, wanted)) is not None]
     wait_s = context.config.dark_capture.persistence_wait if after_flats else 0.0
     fade_us = _fade_us(state, [wanted for wanted, _ in lacking]) if after_flats else None
-    for wanted, there in lacking:
+    for wanted, before in lacking:
         phases.enter(Phase.DARKS)
+        there = _as_warm(context, wanted, before)
+        if there is None:
+            continue
         if wanted.kind is FrameKind.BIAS:
             _take_set(context, state, wanted, there, bias_plan, wait_s=wait_s)
         elif _take_set(context, state, wanted, there, dark_plan, wait_s=wait_s, fade_us=fade_us) != GroupCode.NOT_DARK:
             fade_us = None
         wait_s = 0.0
+
+
+def _as_warm(context: RunContext, wanted: WantedSet, there: Having) -> Having | None:
+    """Return what there is of a set at the temperature that can be had; None when that is all.
+
+    Where the observer takes darks warmer, or marked, those of an earlier run serve as long as it is no colder.
+    """
+    cooling = context.config.cooling
+    if cooling is None or cooling.on_dark_failure is CoolingPolicy.STOP or there.row is not None:
+        return there
+    try:
+        cooled = context.session.cool_for_darks(wanted.set_temp_c)
+    except GroupFailed:
+        return there  # it is told of the set that is begun now
+    if cooled is None or (cooled.stable and cooled.set_c == wanted.set_temp_c):
+        return there
+    return missing(context, wanted, cooled)
 
 
 def _fade_us(state: State, sets: Iterable[WantedSet]) -> int | None:

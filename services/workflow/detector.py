@@ -21,6 +21,7 @@ from services.workflow.campaign import (
 )
 from services.workflow.context import RunContext
 from services.workflow.pedestal import usual_pedestal
+from services.workflow.system_gain import check_gain
 
 
 def measured(context: RunContext, state: State) -> Detector:
@@ -29,7 +30,7 @@ def measured(context: RunContext, state: State) -> Detector:
     Raises
     ------
     GroupFailed
-        The frames for it cannot be had, or the pedestal is not that of earlier nights.
+        The frames for it cannot be had, or pedestal or system gain are not those of earlier nights or of this gain.
     """
     config, session = context.config, context.session
     panel = panel_settings(config.flat_panel, session.panel_info) if config.flat_capture.source == "panel" else None
@@ -41,8 +42,12 @@ def measured(context: RunContext, state: State) -> Detector:
         detector = session.run(plan)
     except CalibrationError as error:
         raise GroupFailed(GroupCode.NO_FRAMES, str(error)) from error
+    known = context.catalogue.facts(camera=context.camera, name="k_adu_e")  # before this one is among them
     _tell(context, state, detector)
     _compare(context, state, detector)
+    if detector.k_adu_e is not None and not context.options.fresh:
+        here, pixels = _settings(context, state.gain), _measured_pixels(context, detector)
+        check_gain(detector.k_adu_e, known, here, now=context.clock.now(), pixels=pixels)
     return detector
 
 
@@ -72,6 +77,13 @@ def _compare(context: RunContext, state: State, detector: Detector) -> None:
             f"the pedestal is {detector.bias_adu:.0f} ADU, in earlier nights it was {usual[0]:.0f} ± {usual[1]:.0f}"
         )
         raise GroupFailed(GroupCode.SETTING_REFUSED, f"{detail}: gain or offset are not what they read")
+
+
+def _measured_pixels(context: RunContext, detector: Detector) -> int:
+    """Return on how many pixels noise is measured: the central quarter, of one plane of a mosaic."""
+    info, (bin_x, bin_y) = context.session.camera_info, context.config.camera.active.bin_xy
+    frame = (info.camera_x_size // bin_x) * (info.camera_y_size // bin_y)
+    return frame // (16 if detector.bayer else 4)
 
 
 def _settings(context: RunContext, gain: int | None) -> dict[str, object]:

@@ -58,6 +58,19 @@ def test_9_setting_that_is_kept_the_second_time_costs_nothing(tmp_path: Path) ->
     assert {header["GAIN"] for header in night.headers()} == {60}
 
 
+@pytest.mark.parametrize("mode", ["Ultra low noise", 7])
+def test_9_readout_mode_that_the_camera_does_not_have_is_told_once_at_the_start(
+    tmp_path: Path, mode: str | int
+) -> None:
+    with served_night(tmp_path) as night:
+        ended = night.run(camera={"alpaca": {"readout_mode": mode}})
+        assert night.exposures == []
+    assert (ended.exit_code, ended.result.code) == (2, "config_invalid")
+    assert ended.groups() == {}
+    assert "Extended fullwell" in ended.result.detail  # one that it has
+    ended.assert_told("config_invalid")
+
+
 def test_9_gain_that_is_refused_loses_the_groups_of_that_gain_only(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.WRONG_GAIN, value=26)) as night:
         ended = night.run(gains=[26, 60])
@@ -94,6 +107,26 @@ def test_9_gain_that_differs_though_it_reads_well_is_found_by_the_pedestal_of_ea
     assert "in earlier nights" in flats["detail"]
     ended.assert_told("pedestal_off")
     ended.assert_told("setting_refused")
+
+
+def test_9_gain_that_is_not_applied_is_found_on_the_first_night_by_another_gain(tmp_path: Path) -> None:
+    hidden = fault(FaultKind.HIDDEN_GAIN, value=26)
+    with served_night(tmp_path, hidden, camera={"width": 640, "height": 480}) as night:
+        ended = night.run(steps=(Step.FLATS,), gains=[26, 60], flat_capture={"filters": ["L"]})
+    assert ended.groups() == {"flat L g26": "complete", "flat L g60": "setting_refused"}
+    assert "as at gain 26" in ended.said("group.finished", gain=60)[0]["detail"]
+    assert ended.exit_code == 1
+    ended.assert_told("setting_refused")
+
+
+def test_9_gain_that_is_not_applied_is_found_on_the_second_night_by_its_system_gain(tmp_path: Path) -> None:
+    begin, seed = datetime(2030, 1, 1, 20, tzinfo=UTC), id(tmp_path) % 2**31
+    ends = []
+    for night, faults in enumerate([(), (fault(FaultKind.HIDDEN_GAIN, value=0),), ()]):
+        with served_night(tmp_path, *faults, start=begin + timedelta(days=night), seed=seed) as site:
+            sections = {"camera": {"alpaca": {"gain": 26}}, "flat_capture": {"filters": ["L"]}}
+            ends.append(site.run(steps=(Step.FLATS,), **sections).groups()["flat L g26"])
+    assert ends == ["complete", "setting_refused", "complete"]
 
 
 def test_9_gain_that_is_higher_is_found_too(tmp_path: Path) -> None:
@@ -198,6 +231,20 @@ def test_11_darks_are_taken_warmer_when_the_observer_says_so(tmp_path: Path) -> 
         assert {h["NCOMBINE"] for h in night.masters().values()} == {FRAMES}
     assert ended.exit_code == 0
     assert [e["target_c"] for e in ended.said("cooling.stalled")] == [-27.0, -22.0]
+
+
+@pytest.mark.parametrize(("target_c", "policy"), [(-40.0, "continue_marked"), (-27.0, "raise_setpoint")])
+def test_11_darks_of_the_temperature_that_could_be_had_serve_the_next_run(
+    tmp_path: Path, target_c: float, policy: str
+) -> None:
+    with served_night(tmp_path) as night:
+        cooling = {"target_temperature": target_c, "on_dark_failure": policy}
+        first = night.run(steps=(Step.DARKS, Step.MASTERS), cooling=cooling)
+        again = night.run(steps=(Step.DARKS, Step.MASTERS), cooling=cooling)
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert first.said("frame.stored")
+    assert not again.said("frame.stored")
+    assert all_complete(again)
 
 
 def test_11_other_temperatures_are_reached_all_the_same(tmp_path: Path) -> None:

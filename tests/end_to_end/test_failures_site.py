@@ -117,6 +117,7 @@ def test_21_unsafe_is_acted_on_within_five_seconds_while_the_camera_hangs_for_a_
     dark = next(at for at, _, lamp, _ in seen.devices if at > begun and lamp is CalibratorStatus.OFF)
     closing = next(at for at, _, _, cover in seen.devices if at > begun and cover is not CoverStatus.OPEN)
     aborted = seen.when(EventName.EXPOSURE_ABORTED)
+    print(f"s after unsafe: dark {dark - begun:.2f}, closing {closing - begun:.2f}, abort told {aborted - begun:.2f}")
     assert dark - begun < 5.0
     assert closing - begun < 5.0
     assert aborted - begun < 5.0
@@ -407,10 +408,8 @@ def test_24_single_exposure_of_another_program_is_waited_for(tmp_path: Path) -> 
         ended = night.run(hear=meddling(night, expose(240.0), {9}))
         assert ended.exit_code == 0
         assert len(night.headers()) == 6 * FRAMES
-    # Theirs may begin the moment ours is over, before ours is fetched: then their image comes, and must be refused.
-    slipped = [e for e in ended.said("frame.refused") if "exposure_mismatch" in e["codes"]]
-    if not slipped:
-        ended.assert_told("foreign_client")
+    # Theirs may begin the moment ours is over, before ours is fetched: then their image comes, is refused and told.
+    ended.assert_told("foreign_client")
 
 
 def test_24_camera_that_another_program_exposes_with_is_left_to_it(tmp_path: Path) -> None:
