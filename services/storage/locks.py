@@ -4,6 +4,7 @@ The system frees them when a process dies, however it dies. A JSON beside each s
 a stale one misleads nobody, because the lock itself decides.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,8 @@ from drivers.clock import Clock, SystemClock
 from services import platform
 from services.errors import RunCode, StorageError
 from services.storage.layout import sanitise
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class _Lock:
@@ -45,8 +48,8 @@ class _Lock:
             self._lock.acquire(blocking=False)
         except Timeout:
             raise StorageError(f"{self._what} is in use by {self._holder()}", code=RunCode.CAMERA_BUSY) from None
-        except OSError as error:
-            raise StorageError(f"{self.path}: {error.strerror or error}") from error
+        except (OSError, NotImplementedError) as error:
+            raise StorageError(f"{self.path}: {_reason(error)}") from error
         self._write_record()
         return self
 
@@ -86,6 +89,13 @@ class _Lock:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return "another program"
         return f"`{command}` (pid {pid} on {host}, since {since})"
+
+
+def _reason(error: OSError | NotImplementedError) -> str:
+    """Return why there is no lock; some network shares have none for anybody."""
+    if isinstance(error, NotImplementedError) or error.errno in _NO_LOCKS:
+        return "this file system knows no locks: mount the share with them, or put storage.root on a disk of its own"
+    return error.strerror or str(error)
 
 
 def _shown(value: object) -> str:

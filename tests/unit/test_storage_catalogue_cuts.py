@@ -204,6 +204,23 @@ def test_a_log_that_was_cut_anywhere_holds_every_row_before_the_cut_and_no_half_
     assert len(held[-1]) > 50
 
 
+def test_a_log_whose_database_was_moved_aside_before_a_kill_is_not_taken_for_the_new_ones(tmp_path: Path) -> None:
+    layout = a_root(tmp_path / "root")
+    moments = Moments(layout, tmp_path / "left")
+    with open_catalogue(layout) as catalogue:
+        rebuild(catalogue, layout)
+        before = contents(catalogue)
+        catalogue.add_frame(FrameRow.of(header(9), path="gone.fits", pixel_sha256="9", size=1, mtime_ns=1))
+        moments.keep()
+    (left,) = moments.left
+    left.catalogue.unlink()
+    assert left.catalogue.with_name("catalogue.sqlite-wal").stat().st_size > 0
+    with open_catalogue(left) as catalogue:
+        catalogue.check()
+        assert contents(catalogue)["runs"] == before["runs"]
+        assert "gone.fits" not in contents(catalogue)["frames"]
+
+
 def test_a_share_without_shared_memory_keeps_its_catalogue_without_a_log(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.catalogue.with_name("catalogue.sqlite-shm").mkdir(parents=True)  # SQLite cannot map it, as on such shares

@@ -1,5 +1,6 @@
 """Locks: one holder, named; free when the holder dies, however it dies."""
 
+import errno
 import json
 import os
 import subprocess
@@ -87,3 +88,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="nightcal") as caught:
         RootLock(tmp_path).acquire()
     assert caught.value.code is RunCode.WRITE_FAILED
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks files another way")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_share_that_knows_no_locks_is_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match="knows no locks"):
+        RootLock(tmp_path).acquire()
