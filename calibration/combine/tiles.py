@@ -43,7 +43,7 @@ class Planes(NamedTuple):
     high: NDArray[np.float32]
 
 
-FAST_ROWS, EXACT_ROWS, PLACE_ROWS = 12, 18, 4
+FAST_ROWS, EXACT_ROWS, PLACE_ROWS = 12, 16, 4
 """Numbers a lane has: in the vector pass over all of them, when it is settled exactly, and where it came from."""
 
 
@@ -58,6 +58,7 @@ class Bench(NamedTuple):
     apart: NDArray[np.uint16] | NDArray[np.float32]
     fast: NDArray[np.int32] | NDArray[np.float32]
     single: NDArray[np.float32]
+    deviations: NDArray[np.float32]
     exact: NDArray[np.float64]
     place: NDArray[np.int64]
     saturated: NDArray[np.uint16]
@@ -74,6 +75,7 @@ def bench(n: int, *, integers: bool) -> Bench:
         apart=aligned(rows, tile.dtype),
         fast=aligned(FAST_ROWS, np.int32 if integers else np.float32),
         single=aligned(FAST_ROWS, np.float32),
+        deviations=aligned(rows, np.float32),
         exact=aligned(EXACT_ROWS, np.float64),
         place=aligned(PLACE_ROWS, np.int64),
         saturated=aligned(1, np.uint16),

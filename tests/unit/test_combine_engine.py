@@ -1,5 +1,6 @@
 """The engine equals its astropy twin mask for mask, and keeps its word at the edges."""
 
+import pkgutil
 from dataclasses import replace
 from itertools import product
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calibration.combine import MaskBit, Method, NoiseModel, Recipe, combine_band, reference, survivors
+from calibration.combine import MaskBit, Method, NoiseModel, Recipe, combine_band, kernels, reference, survivors
 from calibration.errors import CombineError
 
 ASKED = [m for m in Method if m is not Method.NOISE_MODEL]
@@ -165,6 +166,59 @@ def test_mean_and_spread_of_large_values_keep_their_digits() -> None:
     result = combine_band(frames, Recipe(method=Method.NONE))
     assert result.mean[0, 0] == np.float32(65000.5)
     assert result.sigma[0, 0] == pytest.approx(np.std([0, 1] * 20, ddof=1) / 40**0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [*range(1, 42), 63, 64, 65, 100, 129])
+@pytest.mark.parametrize("kind", [np.uint16, np.float32])
+def test_medians_of_any_number_of_frames(n: int, kind: type) -> None:
+    values = np.random.default_rng(n).integers(0, 65536, (n, 2, 259))
+    frames = values.astype(np.uint16) if kind is np.uint16 else (values - 32768).astype(np.float32) / np.float32(8.0)
+    found = combine_band(frames, Recipe(method=Method.MEDIAN))
+    np.testing.assert_array_equal(found.mean, np.median(frames.astype(np.float64), axis=0).astype(np.float32))
+
+
+@pytest.mark.parametrize("n", [7, 8, 9, 16, 33, 40])
+def test_winsorized_pixels_of_many_kinds_equal_the_twin(n: int) -> None:
+    rng = np.random.default_rng(40 + n)
+    level = rng.uniform(300.0, 60_000.0, (1, 800))
+    spread = rng.choice([0.3, 6.0, 200.0, 3000.0], (1, 800))
+    values = rng.normal(level, spread, (n, 1, 800))
+    values[rng.random(values.shape) < 0.02] += 3000.0
+    frames = np.clip(np.rint(values), 0, 65535).astype(np.uint16)
+    for sigma in (2.0, 3.0):
+        assert_same(frames, Recipe(method=Method.WINSORIZED, sigma=sigma))
+        assert_same(values.astype(np.float32), Recipe(method=Method.WINSORIZED, sigma=sigma))
+
+
+@pytest.mark.parametrize("method", [Method.SIGMA_CLIP, Method.MAD, Method.WINSORIZED])
+def test_faint_floats_on_a_high_level_equal_the_twin(method: Method) -> None:
+    rng = np.random.default_rng(8)
+    frames = rng.normal(30_000.0, 0.05, (20, 1, 300)).astype(np.float32)
+    frames[:, :, 100:200] *= np.float32(1e-9)
+    frames[:, :, 200:] *= np.float32(1e12)
+    ours, theirs = (c(frames, Recipe(method=method)) for c in (combine_band, reference.combine_band))
+    np.testing.assert_array_equal(ours.count, theirs.count)
+    np.testing.assert_allclose(ours.mean, theirs.mean, rtol=3e-7)
+    np.testing.assert_allclose(ours.sigma, theirs.sigma, rtol=2e-5)
+
+
+@pytest.mark.parametrize("method", ASKED)
+def test_samples_at_both_ends_of_the_range_overflow_nothing(method: Method) -> None:
+    frames = np.random.default_rng(2).choice([0, 65535], (40, 1, 300)).astype(np.uint16)
+    assert_same(frames, Recipe(method=method))
+
+
+@pytest.mark.parametrize("method", ASKED)
+def test_a_pixel_does_not_depend_on_its_neighbours(method: Method) -> None:
+    frames = frames_of(20, seed=6, shape=(3, 520))
+    whole, part = combine_band(frames, Recipe(method=method)), combine_band(frames[:, 1:2, 77:], Recipe(method=method))
+    for name in ("mean", "sigma", "count", "mask"):
+        np.testing.assert_array_equal(getattr(whole, name)[1:2, 77:], getattr(part, name))
+
+
+def test_no_kernel_is_forgotten_in_the_key_of_the_compiled_ones() -> None:
+    there = {m.name for m in pkgutil.iter_modules(kernels.__path__, f"{kernels.__name__}.")}
+    assert there <= {m.__name__ for m in kernels.CALLED}
 
 
 @pytest.mark.parametrize(

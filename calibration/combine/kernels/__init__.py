@@ -17,7 +17,7 @@ from typing import Any
 from numba import njit
 
 from calibration.combine import tiles
-from calibration.combine.kernels import exact, fast, load, sort, store
+from calibration.combine.kernels import exact, fast, load, sort, store, winsor
 
 W = tiles.W
 
@@ -73,7 +73,8 @@ def _decode_u16(sources: str) -> Any:
     return decode_u16
 
 
-_SOURCES = sha256("".join(map(getsource, (tiles, sort, load, fast, exact, store))).encode()).hexdigest()
+CALLED = (tiles, sort, load, fast, winsor, exact, store)
+_SOURCES = sha256("".join(map(getsource, CALLED)).encode()).hexdigest()
 
 combine_u16 = _combine_u16(_SOURCES)
 """Combine raw frames of uint16, shape (n, rows, x), as they are."""

@@ -169,26 +169,36 @@ def _spreads(tile: Any, p: Any, v: Any) -> None:
 
 @njit(nogil=True, error_model="numpy")
 def _mad(x: Any, lo: int, hi: int, centre: float) -> float:
+    """Return the median of |x - centre| over a window of a column, whose samples lie W apart.
+
+    The half of the samples that are nearest to the centre are neighbours: found where the distances of the ends of such
+    a run cross. Its farther end is the upper of the two middle distances, the next one after that the lower.
+    """
     n = hi - lo
-    upper = _rank(x, lo, hi, centre, n // 2 + 1)
-    return upper if n % 2 else (_rank(x, lo, hi, centre, n // 2) + upper) * 0.5
+    run = n // 2  # from the first to the last of n // 2 + 1 samples
+    a, left = lo, n - run - 1
+    while left > 0:
+        half = left >> 1
+        short = _at(x, a + half + run) - centre < centre - _at(x, a + half)
+        a = a + half + 1 if short else a
+        left = left - half - 1 if short else half
+    if a > lo and _farther(x, a - 1, run, centre) < _farther(x, a, run, centre):
+        a -= 1
+    below, above = centre - _at(x, a), _at(x, a + run) - centre
+    upper = max(below, above)
+    if n % 2:
+        return upper
+    return (upper + (_farther(x, a + 1, run - 1, centre) if below > above else _farther(x, a, run - 1, centre))) * 0.5
 
 
 @njit(nogil=True, error_model="numpy")
-def _rank(x: Any, lo: int, hi: int, centre: float, rank: int) -> float:
-    """Return the `rank`-th smallest |x - centre| of a window of a column, whose samples lie W apart.
+def _farther(x: Any, a: int, run: int, centre: float) -> float:
+    return max(centre - _at(x, a), _at(x, a + run) - centre)
 
-    Of each run of `rank` neighbours take the greater end deviation; the least of them, found where the ends cross.
-    """
-    a, b = lo, hi - rank
-    while a < b:
-        i = (a + b) // 2
-        rises = np.float64(x[(i + rank - 1) * W]) - centre >= centre - np.float64(x[i * W])
-        a, b = (a, i) if rises else (i + 1, b)
-    d = max(centre - np.float64(x[a * W]), np.float64(x[(a + rank - 1) * W]) - centre)
-    if a > lo:
-        d = min(d, max(centre - np.float64(x[(a - 1) * W]), np.float64(x[(a + rank - 2) * W]) - centre))
-    return d
+
+@njit(nogil=True, error_model="numpy")
+def _at(x: Any, i: int) -> float:
+    return np.float64(x[np.uint64(i * W)])
 
 
 @njit(nogil=True, error_model="numpy")

@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from calibration.combine import tiles
+from calibration.combine.kernels import winsor
 
 W = tiles.W
 LOWER, UPPER, SUM, SQUARES, RANK, RANK_BEFORE = range(0, 6 * W, W)
@@ -30,8 +31,10 @@ def survey(n: int, p: Any, bench: Any) -> None:
     """Sum up all lanes of the sorted tile and mark those that are to be settled exactly."""
     tile, fast, single = bench.tile, bench.fast, bench.single
     lo, hi = kept_rows(n, p.method)
-    fast[LOWER : LOWER + W] = tile[(n - 1) // 2 * W : (n - 1) // 2 * W + W]
-    fast[UPPER : UPPER + W] = tile[n // 2 * W : n // 2 * W + W]
+    middle, other = tile[(n - 1) // 2 * W : (n + 1) // 2 * W], tile[n // 2 * W : (n // 2 + 1) * W]
+    for j in range(W):
+        fast[LOWER + j] = middle[j]
+        fast[UPPER + j] = other[j]
     _sum_up(tile[lo * W : hi * W], fast)
     m = np.float32(hi - lo)
     for j in range(W):
@@ -42,7 +45,8 @@ def survey(n: int, p: Any, bench: Any) -> None:
 
 @njit(nogil=True, error_model="numpy")
 def _sum_up(rows: Any, fast: Any) -> None:
-    fast[SUM : SUM + 2 * W] = 0
+    for j in range(2 * W):
+        fast[SUM + j] = 0
     whole = rows.shape[0] // (AT_ONCE * W) * (AT_ONCE * W)
     for start in range(0, whole, AT_ONCE * W):
         _add_eight(rows[start : start + AT_ONCE * W], fast)
@@ -72,7 +76,8 @@ def _add_eight(t: Any, fast: Any) -> None:
 def _mark(n: int, p: Any, bench: Any) -> None:
     tile, fast, single, rest = bench.tile, bench.fast, bench.single, bench.rest
     lo, hi = kept_rows(n, p.method)
-    if p.method == tiles.WINSORIZED or hi - lo < 2:  # a single sample has the noise it should have
+    if hi - lo < 2 or (p.method == tiles.WINSORIZED and n < winsor.LEAST):
+        # a single sample has the noise it should have
         rest[:] = 1
         return
     _spreads(n, p, bench)
@@ -110,8 +115,14 @@ def _spreads(n: int, p: Any, bench: Any) -> None:
             level = (np.float32(fast[LOWER + j]) + np.float32(fast[UPPER + j])) * np.float32(0.5)
             signal = max(level - np.float32(p.pedestal), np.float32(0.0))
             single[SPREAD + j] = np.float32(p.read_variance) + signal * np.float32(p.inverse_gain)
+    elif p.method == tiles.WINSORIZED:
+        winsor.winsorized_sigmas(n, fast[LOWER : LOWER + W], fast[UPPER : UPPER + W], bench)
+        for j in range(W):
+            sigma, doubtful = single[winsor.SIGMA + j], single[winsor.DOUBT + j] > 0
+            single[SPREAD + j] = np.float32(-1.0) if doubtful else sigma * sigma
     else:
-        single[SPREAD : SPREAD + W] = np.float32(inf)
+        for j in range(W):
+            single[SPREAD + j] = np.float32(inf)
 
 
 @njit(nogil=True, error_model="numpy")

@@ -13,6 +13,7 @@ from calibration.combine.kernels.fast import LOWER, SUM, UPPER, VARIANCE, kept_r
 
 W = tiles.W
 ROW, COLUMN, TOO_BRIGHT, INDEX = range(0, 4 * W, W)  # of `place`
+KEPT, MEAN, SIGMA = exact.SIZE, exact.SUM, exact.SQUARES  # of `exact`, once settled
 
 
 @njit(nogil=True, error_model="numpy")
@@ -49,7 +50,8 @@ def store_lanes(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
     scale = np.float32(p.factor**2 / m / max(m - 1, 1))
     for j in range(width):
         sigma[j] = sqrt(single[VARIANCE + j] * scale)
-    counts[:] = m
+    for j in range(width):
+        counts[j] = m
     few = np.uint8(tiles.LOW_COUNT if m < p.min_count else 0)
     for j in range(width):
         mask[j] = few | (np.uint8(tiles.SATURATED) if saturated[j] > n - m else np.uint8(0))
@@ -82,18 +84,34 @@ def set_apart(bench: Any, n: int, p: Any, at: Any, filled: int, planes: Any) -> 
 @njit(nogil=True, error_model="numpy")
 def settle_all(bench: Any, n: int, p: Any, filled: int, planes: Any) -> None:
     """Settle the lanes set apart and store them."""
-    v, place = bench.exact, bench.place
-    _count_samples(bench.apart, n, filled, v)
-    exact.settle(bench.apart, n, p, v)
+    v, place, tile = bench.exact, bench.place, bench.apart
+    _count_samples(tile, n, filled, v)
+    exact.settle(tile, n, p, v)
+    _results(p, v)
     for j in range(filled):
-        lo, hi = int(v[exact.FIRST + j]), int(v[exact.LAST + j])
-        row, x = place[ROW + j], place[COLUMN + j]
-        _store(planes, row, x, p, j, v)
-        if place[TOO_BRIGHT + j] > int(v[exact.COUNT + j]) - (hi - lo):
-            planes.mask[row, x] |= tiles.SATURATED
+        row, x, count = place[ROW + j], place[COLUMN + j], int(v[KEPT + j])
+        planes.mean[row, x], planes.sigma[row, x], planes.counts[row, x] = v[MEAN + j], v[SIGMA + j], count
+        bits = tiles.LOW_COUNT if count < p.min_count else 0
+        bits |= tiles.NO_DATA if count == 0 else 0
+        bits |= tiles.SATURATED if place[TOO_BRIGHT + j] > int(v[exact.COUNT + j]) - count else 0
+        planes.mask[row, x] = bits
         if planes.low.shape[0] > 0:
-            planes.low[row, x] = bench.apart[lo * W + j] if hi > lo else nan
-            planes.high[row, x] = bench.apart[(hi - 1) * W + j] if hi > lo else nan
+            lo, hi = int(v[exact.FIRST + j]), int(v[exact.LAST + j])
+            planes.low[row, x] = tile[lo * W + j] if count > 0 else nan
+            planes.high[row, x] = tile[(hi - 1) * W + j] if count > 0 else nan
+
+
+@njit(nogil=True, error_model="numpy")
+def _results(p: Any, v: Any) -> None:
+    """Put the results of all settled lanes over what is no longer needed of them."""
+    for j in range(W):
+        count, s, q = v[exact.LAST + j] - v[exact.FIRST + j], v[exact.SUM + j], v[exact.SQUARES + j]
+        mean = v[exact.CENTRE + j] if p.method == tiles.MEDIAN else v[exact.CENTRE + j] + s / count
+        own = sqrt(exact.variance(count, s, q, 1))
+        sigma = own if count > 1.0 else exact.expected(mean, p)
+        v[KEPT + j] = count
+        v[MEAN + j] = mean if count > 0.0 else nan
+        v[SIGMA + j] = p.factor * sigma / sqrt(count) if count > 0.0 else nan
 
 
 @njit(nogil=True, error_model="numpy")
@@ -109,18 +127,3 @@ def _count_samples(tile: Any, n: int, filled: int, v: Any) -> None:
             absent += gone
         if absent == 0:
             break
-
-
-@njit(nogil=True, error_model="numpy")
-def _store(planes: Any, row: int, x: int, p: Any, j: int, v: Any) -> None:
-    count = int(v[exact.LAST + j] - v[exact.FIRST + j])
-    mean = sigma = nan
-    if count > 0:
-        centre, s, q = v[exact.CENTRE + j], v[exact.SUM + j], v[exact.SQUARES + j]
-        mean = centre if p.method == tiles.MEDIAN else centre + s / count
-        sigma = sqrt(exact.variance(count, s, q, 1)) if count > 1 else exact.expected(mean, p)
-    planes.mean[row, x] = mean
-    planes.sigma[row, x] = p.factor * sigma / sqrt(count)
-    planes.counts[row, x] = count
-    few = tiles.LOW_COUNT if count < p.min_count else 0
-    planes.mask[row, x] = few | (tiles.NO_DATA if count == 0 else 0)
