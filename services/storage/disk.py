@@ -75,12 +75,17 @@ class Disk(Protocol):
         ...
 
 
+_BEHIND_BYTES = 64 << 20
+"""Bytes that the system may hold before it is told to begin: a sync at the end then waits for few."""
+
+
 class RealStream:
     """A file of the system."""
 
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         self._handle: int | None = os.open(path, flags, 0o666)
+        self._unsent = 0
 
     @property
     def handle(self) -> int:
@@ -90,8 +95,12 @@ class RealStream:
         return self._handle
 
     def write_at(self, data: Buffer, offset: int) -> None:
-        """Write all of `data` at `offset`."""
+        """Write all of `data` at `offset`; now and then the system is told to begin writing what it holds."""
         platform.pwrite(self.handle, data, offset)
+        self._unsent += len(data)
+        if self._unsent >= _BEHIND_BYTES:
+            self._unsent = 0
+            platform.write_behind(self.handle)
 
     def read_at(self, size: int, offset: int) -> bytes:
         """Read what was written."""

@@ -17,7 +17,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from calibration.keywords import Card
-from services.storage.cards import header_block, image_cards, padded, sum_of
+from services.storage.cards import add_sums, header_block, image_cards, padded, sum_of
 from services.storage.disk import REAL_DISK, Disk, Growing
 from services.storage.pixels import PixelLocation, decode, encode, encoding
 
@@ -77,6 +77,7 @@ class PlanesFile:
         self._open = True
         self._digest = ""
         self._sums: dict[str, int] = {}
+        self._parts: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in places}
 
     def write(self, name: str, y: int, rows: NDArray[Any]) -> None:
         """Write rows of a plane from row `y` on; safe from several threads for different rows.
@@ -91,9 +92,10 @@ class PlanesFile:
             Converted to the plane's type; NaN is kept in float planes.
         """
         place = self._place(name, y, rows)
+        stored = encode(np.ascontiguousarray(rows, dtype=place.plane.dtype))
+        self._file.write_at(stored.data, place.location.offset + y * place.location.row_bytes)
         self._sums.pop(name, None)
-        values = np.ascontiguousarray(rows, dtype=place.plane.dtype)
-        self._file.write_at(encode(values).data, place.location.offset + y * place.location.row_bytes)
+        self._parts[name][y] = len(rows), sum_of(stored.data)
 
     def read(self, name: str, y: int, count: int) -> NDArray[Any]:
         """Return `count` rows of a plane from row `y` on, as they were written, shape (count, x)."""
@@ -114,20 +116,35 @@ class PlanesFile:
                 self._sums[name] = self._sum(place, hashed=number == 0)
 
     def _sum(self, place: _Place, *, hashed: bool) -> int:
-        """Return DATASUM from what is in the file, and when asked keep the hash of the values."""
+        """Return DATASUM; when asked keep the hash of the values."""
         location = place.location
         self._file.write_at(bytes(place.end - location.offset - location.size), location.offset + location.size)
+        known = self._known_sum(place)
+        if known is not None and not hashed:
+            return known
         step = max(1, _PIECE_BYTES // (4 * location.row_bytes)) * 4  # whole words: a sum's piece ends on one
         total, digest = 0, hashlib.sha256()
         for y in range(0, location.shape[0], step):
             count = min(step, location.shape[0] - y)
             raw = self._file.read_at(count * location.row_bytes, location.offset + y * location.row_bytes)
-            total = sum_of(raw, total)
+            total = sum_of(raw, total) if known is None else known
             if hashed:
                 values = decode(raw, location, count)
                 digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
         self._digest = digest.hexdigest() if hashed else self._digest
         return total
+
+    def _known_sum(self, place: _Place) -> int | None:
+        """Return DATASUM from those of the bands as they were last written; None where they do not tell it.
+
+        They do where they lie one behind the other from first to last row, each beginning on a whole word.
+        """
+        total, row = 0, 0
+        for y, (count, part) in sorted(self._parts[place.plane.name].items()):
+            if y != row or y * place.location.row_bytes % 4:
+                return None
+            total, row = add_sums(total, part), y + count
+        return total if row == place.location.shape[0] else None
 
     def seal(self, cards: Mapping[str, Sequence[Card]] | None = None, tables: Sequence[Table] = ()) -> str:
         """Write headers, sums and tables, durable under the hidden name; return the hash of the first plane's values.

@@ -54,6 +54,7 @@ def test_reads_are_short_only_at_the_end(handle: int) -> None:
     assert platform.pread_into(handle, memoryview(buffer)[:16], 256) == 16
     assert buffer == bytes(range(16)) + bytes(16)
     platform.read_ahead(handle, 0, 1 << 20)
+    platform.write_behind(handle)
 
 
 def test_a_rename_refuses_to_replace(tmp_path: Path) -> None:

@@ -57,6 +57,27 @@ def test_planes_and_tables_are_as_astropy_expects_them(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("bands", [(0, 4, 8, 100), (0, 4, 8, 99), (0, 8, 100), (8, 0, 100, 4), (0, 50, 25, 75)])
+@pytest.mark.parametrize("again", [4, 7, 25])
+def test_sums_are_right_however_bands_were_cut_and_written_again(
+    tmp_path: Path, bands: tuple[int, ...], again: int
+) -> None:
+    path = tmp_path / "x.fits"
+    with create_planes(path, PLANES, SHAPE) as file:
+        for y in bands:  # some overlap, some leave gaps that the next pass fills
+            for name in ("SIGMA", "COUNT", "MASK"):
+                file.write(name, y, np.ones((min(25, SHAPE[0] - y), SHAPE[1])))
+        file.sum_up()
+        for y in range(0, SHAPE[0], again):
+            for name, plane in (("SIGMA", SIGMA), ("COUNT", COUNT), ("MASK", MASK)):
+                file.write(name, y, plane[y : y + again])
+        stored = file.finish()
+    with astropy_fits.open(path, checksum=True) as units:
+        assert all(unit.verify_checksum() == unit.verify_datasum() == 1 for unit in units)
+        np.testing.assert_array_equal(units["MASK"].data, MASK)
+    assert stored.pixel_sha256 == fits.pixel_hash(SIGMA)
+
+
 def test_a_master_is_one_image_that_reads_as_it_stands(tmp_path: Path) -> None:
     path = tmp_path / "master.fits"
     with create_planes(path, [Plane(name="MEAN")], SHAPE) as file:
