@@ -159,7 +159,9 @@ class _Hunt:
         low = point is not None and not point.saturated and self.rates.error(point) < 0
         if low and reach.longest(self.here):
             return GroupCode.TOO_DIM
-        return GroupCode.TOO_BRIGHT if not low and reach.shortest(self.here) else GroupCode.RESOLUTION
+        if not low and reach.shortest(self.here):
+            return GroupCode.TOO_BRIGHT
+        return GroupCode.UNSTABLE_LAMP if self.rates.passed(self.tolerance) else GroupCode.RESOLUTION
 
     def _settled(self) -> Settled:
         return Settled(

@@ -119,6 +119,14 @@ class Rates:
         """
         return self.contradictions >= 2 or self._told >= ENOUGH
 
+    def passed(self, tolerance: float) -> bool:
+        """Whether doses nearer to each other than `tolerance` lie below and above the level.
+
+        One of them would have met the level of a steady lamp.
+        """
+        low, high = self._bracket()
+        return 0 < low < high < (1 + tolerance) * low
+
     def forget(self) -> None:
         """Drop everything but the last frame: the lamp has moved."""
         self._points = self._points[-1:]

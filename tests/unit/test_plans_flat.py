@@ -1,8 +1,10 @@
 """A filter's flats: search, settle, a constant series, and what happens when the lamp does not keep still."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,9 +22,17 @@ from calibration.frames import (
     Purpose,
     Verdict,
 )
-from calibration.plans.detector import Detector, SaturationSource
+from calibration.plans.detector import Detector, SaturationSource, measure_detector
 from calibration.plans.flat import flat_plan
-from calibration.plans.settings import ExposureState, FlatSetBegun, FlatSettings, PanelSettings, Plan
+from calibration.plans.settings import (
+    Darkness,
+    ExposureState,
+    FlatSetBegun,
+    FlatSettings,
+    PanelSettings,
+    Plan,
+    silent,
+)
 from tests.benchmarks.flat_lamps import BEGIN, LampKind, Light, Sensor, SmallCamera, drive
 
 DETECTOR = Detector(
@@ -282,3 +292,31 @@ def nonsense(request: CaptureRequest, level: float) -> FrameResult:
     verdicts = (Verdict(code=FrameCode.LEVEL_OFF, refuses=True, measured=level, limit=0.0),) if off else ()
     header = FrameHeader(kind=request.kind, shape=(48, 64))
     return FrameResult(request=request, header=header, stats=stats, verdicts=verdicts)
+
+
+class Flickering(SmallCamera):
+    """In front of a lamp whose light changes by a fifth from exposure to exposure."""
+
+    def pixels(self, request: CaptureRequest) -> np.ndarray[Any, Any]:
+        steady = self.light
+        brighter = max(0.01, 1 + 0.2 * self.rng.standard_normal())
+        self.light = replace(steady, needed_s=steady.needed_s / brighter)
+        try:
+            return super().pixels(request)
+        finally:
+            self.light = steady
+
+
+@pytest.mark.parametrize("max_brightness", [1, 255])
+def test_flicker_is_named_whatever_the_search_happens_to_see(max_brightness: int) -> None:
+    codes = set()
+    for seed in range(60, 80):
+        light = Light(needed_s=10 ** np.random.default_rng(seed).uniform(-2.3, 0), max_brightness=max_brightness)
+        camera = Flickering(sensor=Sensor(), light=light, seed=seed)
+        detector = drive(measure_detector(ExposureState(), camera.facts, Darkness(), lamp=camera.lamp), camera)
+        settings = FlatSettings(num_flats=6)
+        plan = flat_plan(
+            settings, detector, ExposureState(), filter="L", panel=camera.panel, have=None, set_id="f", notify=silent
+        )
+        codes.add(drive(plan, camera).code)
+    assert codes == {GroupCode.UNSTABLE_LAMP}
