@@ -43,7 +43,11 @@ QUICK = Timeouts(image_first_s=1.0, image_stall_s=0.4, image_s=1.2, read_s=1.0, 
 """Real seconds of a camera that nobody waits long for."""
 
 _SEEDS = itertools.count(os.getpid() * 1000)
-"""Every observatory has its own: the seed makes the UniqueID by which a camera is locked on this machine."""
+
+
+def new_seed() -> int:
+    """Return a seed that no other test of this machine has: it makes the UniqueID by which a camera is locked."""
+    return next(_SEEDS)
 
 
 def fault(kind: FaultKind | str, **words: Any) -> FaultScript:
@@ -211,7 +215,7 @@ def served_night(
     """Serve an observatory with faults; `observatory` are the keys of its YAML."""
     root.mkdir(exist_ok=True)
     sized = {"width": 160, "height": 120, **observatory.pop("camera", {})}
-    mapping = {"seed": next(_SEEDS) if seed is None else seed, "camera": sized, **observatory}
+    mapping = {"seed": new_seed() if seed is None else seed, "camera": sized, **observatory}
     parameters = functools.reduce(_with_fault, faults, from_mapping(mapping))
     clock = ScaledClock(rate=rate, start=start or SystemClock().now())
     with SimulatedObservatory(parameters, clock) as simulated, AlpacaServer(simulated) as server:

@@ -16,7 +16,7 @@ from drivers.clock import SystemClock
 from drivers.simulator.faults import FaultKind
 from services.observatory import network
 from services.workflow.options import Step
-from tests.served_night import FRAMES, Ended, ServedNight, fault, served_night
+from tests.served_night import FRAMES, Ended, ServedNight, fault, new_seed, served_night
 
 BIASES = 1 + FRAMES
 """Exposures until the last bias: the first after connecting is thrown away."""
@@ -322,11 +322,11 @@ def test_19_light_that_is_switched_on_ends_the_set_it_falls_on(tmp_path: Path) -
 
 @pytest.mark.parametrize(("adu_s", "found"), [(0.0, False), (4.0, True), (40_000.0, True)])
 def test_19_small_leak_is_seen_against_the_last_master(tmp_path: Path, adu_s: float, found: bool) -> None:
-    start = SystemClock().now()
-    with served_night(tmp_path, seed=19_000_001, start=start) as night:
+    start, seed = SystemClock().now(), new_seed()
+    with served_night(tmp_path, seed=seed, start=start) as night:
         assert night.run(steps=(Step.DARKS, Step.MASTERS), **COOLED).exit_code == 0
     leak = fault(FaultKind.LIGHT_LEAK, value=adu_s) if found else fault(FaultKind.UNSAFE, at_s=1e9)
-    with served_night(tmp_path, leak, seed=19_000_001, start=start + timedelta(hours=24)) as night:
+    with served_night(tmp_path, leak, seed=seed, start=start + timedelta(hours=24)) as night:
         ended = night.run(steps=(Step.DARKS, Step.MASTERS), **COOLED)
     if not found:
         assert ended.exit_code == 0

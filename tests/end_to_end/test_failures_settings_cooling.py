@@ -10,7 +10,7 @@ import pytest
 
 from drivers.simulator.faults import FaultKind, FaultScript
 from services.workflow.options import Step
-from tests.served_night import FRAMES, Ended, ServedNight, fault, served_night
+from tests.served_night import FRAMES, Ended, ServedNight, fault, new_seed, served_night
 
 DARKS = ("bias", "dark 2.000")
 COOLED = {"target_temperature": 5.0}
@@ -84,7 +84,7 @@ def test_9_gain_that_is_refused_loses_the_groups_of_that_gain_only(tmp_path: Pat
 
 def nights(root: Path, *faults: FaultScript, count: int, steps: tuple[Step, ...] = (Step.DARKS,)) -> Ended:
     """Run a camera with gain 26 on so many nights, one after the other; only the last one has the faults."""
-    begin, seed = datetime(2030, 1, 1, 20, tzinfo=UTC), id(root) % 2**31
+    begin, seed = datetime(2030, 1, 1, 20, tzinfo=UTC), new_seed()
     ended = None
     for night in range(count):
         last = night == count - 1
@@ -120,7 +120,7 @@ def test_9_gain_that_is_not_applied_is_found_on_the_first_night_by_another_gain(
 
 
 def test_9_gain_that_is_not_applied_is_found_on_the_second_night_by_its_system_gain(tmp_path: Path) -> None:
-    begin, seed = datetime(2030, 1, 1, 20, tzinfo=UTC), id(tmp_path) % 2**31
+    begin, seed = datetime(2030, 1, 1, 20, tzinfo=UTC), new_seed()
     ends = []
     for night, faults in enumerate([(), (fault(FaultKind.HIDDEN_GAIN, value=0),), ()]):
         with served_night(tmp_path, *faults, start=begin + timedelta(days=night), seed=seed) as site:
@@ -141,7 +141,7 @@ def test_9_two_nights_are_not_enough_to_judge_a_pedestal(tmp_path: Path) -> None
 
 
 def test_9_camera_whose_pedestal_moved_for_good_is_taken_again_from_the_second_night_on(tmp_path: Path) -> None:
-    begin, seed = datetime(2030, 1, 1, 20, tzinfo=UTC), id(tmp_path) % 2**31
+    begin, seed = datetime(2030, 1, 1, 20, tzinfo=UTC), new_seed()
     moved = fault(FaultKind.HIDDEN_GAIN, value=0)
     codes = []
     for night in range(6):
