@@ -114,9 +114,11 @@ def patiently(act: Callable[[], object], clock: Clock | None = None) -> None:
 
 def pread(handle: int, size: int, offset: int) -> bytes:
     """Read up to `size` bytes at `offset` without a shared file position; short only at the end of the file."""
-    buffer = bytearray(size)
-    got = pread_into(handle, buffer, offset)
-    return bytes(buffer[:got])
+    data = _read_bytes(handle, size, offset)
+    if len(data) == size or not data:
+        return data
+    rest = bytearray(size - len(data))
+    return data + bytes(rest[: pread_into(handle, rest, offset + len(data))])
 
 
 def pread_into(handle: int, buffer: bytearray | memoryview, offset: int) -> int:
@@ -347,6 +349,9 @@ if sys.platform != "win32":
     def _open_to_all(folder: Path) -> None:
         folder.chmod(0o777)
 
+    def _read_bytes(handle: int, size: int, offset: int) -> bytes:
+        return os.pread(handle, size, offset)
+
     def _read_some(handle: int, view: memoryview, offset: int) -> int:
         return os.preadv(handle, [view], offset)
 
@@ -359,6 +364,10 @@ else:
         """Let the group of all users (S-1-5-32-545 in every language) change what anybody makes in a folder."""
         grant = ("icacls", str(folder), "/grant", "*S-1-5-32-545:(OI)(CI)M")
         subprocess.run(grant, check=False, capture_output=True)  # noqa: S603 - our own words
+
+    def _read_bytes(handle: int, size: int, offset: int) -> bytes:
+        buffer = bytearray(size)
+        return bytes(buffer[: seek_read(handle, memoryview(buffer), offset)])
 
     def _read_some(handle: int, view: memoryview, offset: int) -> int:
         return seek_read(handle, view, offset)

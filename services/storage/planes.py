@@ -101,7 +101,8 @@ class PlanesFile:
         """Return `count` rows of a plane from row `y` on, as they were written, shape (count, x)."""
         location = self._places[name].location
         raw = self._file.read_at(count * location.row_bytes, location.offset + y * location.row_bytes)
-        raw += bytes(count * location.row_bytes - len(raw))  # rows not yet written
+        missing = count * location.row_bytes - len(raw)  # rows not yet written
+        raw = raw + bytes(missing) if missing else raw
         return decode(raw, location, count)
 
     def finish(self, cards: Mapping[str, Sequence[Card]] | None = None, tables: Sequence[Table] = ()) -> Stored:
