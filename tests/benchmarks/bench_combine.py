@@ -5,6 +5,7 @@ is its loop over bands alone, planes dropped. Cold rows need the right to drop t
 """
 
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -74,15 +75,14 @@ def _against_cold_reading(bed: Bed) -> Iterator[Row]:
         )
         return
     found, _ = in_child(_from_cold, bed)
-    read = min(found["one"], found["two"], key=lambda timing: timing.median)
-    ratio = found["master"].median / (read.median + found["write"].median)
+    ratio = found["master"].median / (found["read"].median + found["write"].median)
     yield Row(
         figure="a master from cold files, written and synced",
         goal="<= 1.2 x",
         measured=str(found["master"]),
         ratio=ratio,
         met=ratio <= 1.2,
-        peer=f"cold read by one thread {found['one']}, two {found['two']}; the faster + synced write {found['write']}",
+        peer=f"cold cat {found['read']} + synced write {found['write']}; two threads read in {found['two']}",
     )
 
 
@@ -141,7 +141,7 @@ def _from_cold(bed: Bed) -> dict[str, Timing]:
         return run
 
     runs: dict[str, Callable[[], object]] = {
-        "one": colded(partial(timed, partial(_read_whole, bed))),
+        "read": colded(partial(timed, partial(_cat, bed))),
         "two": colded(partial(timed, partial(_read, bed))),
         "master": colded(partial(master, bed, "stack")),
         "write": partial(_write, bed),
@@ -207,13 +207,8 @@ def _read(bed: Bed) -> None:
         list(executor.map(half, (paths[0::2], paths[1::2])))
 
 
-def _read_whole(bed: Bed) -> None:
-    """Read file after file, as `cat` does."""
-    buffer = bytearray(8 << 20)
-    for path in bed.darks():
-        with path.open("rb", buffering=0) as file:
-            while file.readinto(buffer):
-                pass
+def _cat(bed: Bed) -> None:
+    subprocess.run(["cat", *map(str, bed.darks())], check=True, stdout=subprocess.DEVNULL)
 
 
 def _write(bed: Bed) -> float:
