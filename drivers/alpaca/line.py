@@ -297,17 +297,23 @@ class Line:
 
     def receive(self, sock: socket.socket, buffer: Any) -> int:
         """Take what comes next; raises `TimeoutError` when that, or the whole call, takes too long."""
-        stalled = self._clock.real() + self._stall_s
-        while True:
-            now = self._clock.real()
-            if self._wake is not None and self._wake.is_set():
-                self._stopped = min(self._stopped, now + STOPPED_S)
-            left_s = min(self._end, self._stopped, stalled) - now
-            if left_s <= 0:
-                raise TimeoutError
-            sock.settimeout(left_s if self._wake is None else min(left_s, _SLICE_S))
-            with contextlib.suppress(TimeoutError):
+        left_s = min(self._end - self._clock.real(), self._stall_s)
+        while (left_s := self._unless_stopped(left_s)) > 0:
+            slice_s = left_s if self._wake is None else min(left_s, _SLICE_S)
+            sock.settimeout(slice_s)
+            try:
                 return sock.recv_into(buffer)
+            except TimeoutError:
+                left_s -= slice_s
+        raise TimeoutError
+
+    def _unless_stopped(self, left_s: float) -> float:
+        """Return what is left of a time after a stop, all of it without one."""
+        if self._wake is None or not self._wake.is_set():
+            return left_s
+        now = self._clock.real()
+        self._stopped = min(self._stopped, now + STOPPED_S)
+        return min(left_s, self._stopped - now)
 
     def _after(self, *, reusable: bool) -> None:
         self._used_at = self._clock.real()
