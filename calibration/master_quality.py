@@ -46,9 +46,15 @@ def pair_counts(a: NDArray[Any], b: NDArray[Any], ratio: float = 1.0) -> NDArray
     ratio : float
         Brings b to the level of a (flats under a drifting lamp).
     """
-    difference = np.rint(a.astype(np.float32) - np.float32(ratio) * b.astype(np.float32))
-    bins = np.clip(np.nan_to_num(difference), -_PAIR_REACH, _PAIR_REACH).astype(np.int64).ravel() + _PAIR_REACH
-    return np.bincount(bins, minlength=2 * _PAIR_REACH + 1)
+    if ratio == 1.0 and a.dtype == b.dtype == np.uint16:  # a dark's, exact and several times faster
+        bins = a.astype(np.int64)
+        bins -= b
+        np.clip(bins, -_PAIR_REACH, _PAIR_REACH, out=bins)
+    else:
+        difference = np.rint(a.astype(np.float32) - np.float32(ratio) * b.astype(np.float32))
+        bins = np.clip(np.nan_to_num(difference), -_PAIR_REACH, _PAIR_REACH).astype(np.int64)
+    bins += _PAIR_REACH
+    return np.bincount(bins.ravel(), minlength=2 * _PAIR_REACH + 1)
 
 
 def pair_sigma(counts: NDArray[np.int64]) -> float:

@@ -87,14 +87,17 @@ def stack_band(stack: Stack, band: Band) -> BandResult:
     masks = [read_rows(d.mask, band) for d in stack.darks if d.mask is not None]
     if masks:
         planes = replace(planes, mask=inherit(planes.mask, np.bitwise_or.reduce(masks)))
-    return BandResult(planes=planes, pairs=first_pair(stack, frames))
+    return BandResult(planes=planes, pairs=first_pair(stack, band, frames))
 
 
-def first_pair(stack: Stack, frames: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the histogram of the difference of the first two frames in a band, in its first rows where rows abound."""
+def first_pair(stack: Stack, band: Band, frames: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the histogram of the difference of the first two frames in a band, in some rows where rows abound.
+
+    They are pairs of rows, which hold all colours of a mosaic, and the same however the bands are cut.
+    """
     if len(frames) < 2:
         return np.zeros(1, np.int64)
-    rows = slice(None) if sketch_stride(stack.shape) == 1 else slice(2)  # two hold all colours of a mosaic
+    rows = np.arange(band.start, band.stop) // 2 % sketch_stride(stack.shape) == 0
     ratio = stack.scale[1] / stack.scale[0] if stack.scale else 1.0
     return pair_counts(frames[0, rows], frames[1, rows], ratio)
 
