@@ -45,6 +45,9 @@ RUNS_IN_A_FOLDER = 4
 SETTLE_S = 8.0
 """Real seconds in which the server lets go of what a run has left."""
 
+POOL = "asyncio_"
+"""Threads of the served observatory's loop: a few, begun when calls overlap, and kept for the next ones."""
+
 WIRE = (FaultKind.DROP, FaultKind.ANSWER_LOST, FaultKind.GARBLED, FaultKind.HTTP_500, FaultKind.PUT_IGNORED,
         FaultKind.DISCONNECTED, FaultKind.STALL)  # fmt: skip
 REAL_S = {FaultKind.STALL: 2.0, FaultKind.SAFETY_HANG: 3.0, FaultKind.IMAGE_SLOW: 0.2}
@@ -92,9 +95,8 @@ class Held:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         links = [str(_target(link)) for link in Path("/proc/self/fd").iterdir()]
         sockets = sum(link.startswith("socket:") for link in links)
-        return cls(
-            memory_mb=pages * 4096 / 1e6, threads=threading.active_count(), sockets=sockets, files=len(links) - sockets
-        )
+        threads = [thread for thread in threading.enumerate() if not thread.name.startswith(POOL)]
+        return cls(memory_mb=pages * 4096 / 1e6, threads=len(threads), sockets=sockets, files=len(links) - sockets)
 
     def exceeds(self, other: "Held") -> bool:
         """Whether it is more in anything that can be counted."""
