@@ -6,6 +6,9 @@ from calibration.checks.evidence import DARK_CURRENT_PER_C, Evidence, beyond
 from calibration.errors import FrameCode
 from calibration.frames import FrameKind, FrameResult, Verdict
 
+COARSE = 0.45
+"""Noise of fewer steps of the converter than this is not measured: where the pedestal lies between two steps counts."""
+
 
 def level_off(e: Evidence) -> Verdict | None:
     """Refuse a level or a saturated fraction outside what the plan allows."""
@@ -95,6 +98,8 @@ def _noise_of_pair(e: Evidence) -> Verdict | None:
     if e.pair_sigma_adu is None or not usual or not e.is_dark:
         return None
     now, then = (_analogue(sigma, e.stats.step_adu) for sigma in (e.pair_sigma_adu, usual))
+    if then < COARSE * e.stats.step_adu:
+        return None
     # what a coarse converter adds says nothing of the gain, and is not known better than the rest
     margin = (0.025 + 5 / np.sqrt(_samples(e))) * max(1.0, (usual / then) ** 2)
     warmer = 0.5 * DARK_CURRENT_PER_C * e.warmer_c * _dark_share(e, usual)  # shot noise of the dark current
@@ -107,7 +112,10 @@ def _noise_within(e: Evidence) -> Verdict | None:
     if e.reference is None or e.is_sky:
         return None
     low, high = _noise_range(e, e.reference)
-    ratio = _analogue(e.stats.sigma_adu, e.stats.step_adu) / _analogue(e.reference.stats.sigma_adu, e.stats.step_adu)
+    then = _analogue(e.reference.stats.sigma_adu, e.stats.step_adu)
+    if then < COARSE * e.stats.step_adu:
+        return None
+    ratio = _analogue(e.stats.sigma_adu, e.stats.step_adu) / then
     below = beyond(FrameCode.NOISE_OFF, ratio, low, "of the set's noise", over=False)
     return below or beyond(FrameCode.NOISE_OFF, ratio, high, "of the set's noise")
 
