@@ -415,7 +415,8 @@ def test_24_single_exposure_of_another_program_is_waited_for(tmp_path: Path) -> 
 def test_24_camera_that_another_program_exposes_with_is_left_to_it(tmp_path: Path) -> None:
     with served_night(tmp_path, rate=200.0) as night:
         ended = night.run(hear=meddling(night, expose(3000.0), {9}))
-        assert night.activity is CameraStates.EXPOSING  # theirs was not aborted
+        # theirs was not aborted: it lasts still, or on a slow machine it has ended by itself
+        assert night.activity is CameraStates.EXPOSING or 3000.0 in night.exposures
         assert connected(night)
     assert (ended.exit_code, ended.result.code) == (3, "camera_busy")
     ended.assert_told("camera_busy")
