@@ -34,8 +34,8 @@ class CaptureDoor:
         self._camera = camera
 
     def _run(self, step: str) -> "RunResult":
+        from services.cli.doors import run_step
         from services.config import as_loaded
-        from services.workflow.doors import run_step
         from services.workflow.options import Step
 
         return run_step(Step(step), as_loaded(self._config), self._camera)

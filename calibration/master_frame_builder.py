@@ -28,8 +28,8 @@ class MasterFrameCreator:
 
     def create_all_master_frames(self) -> "RunResult":
         """Build the masters that are missing, and return how it ended."""
+        from services.cli.doors import run_step
         from services.config import as_loaded
-        from services.workflow.doors import run_step
         from services.workflow.options import Step
 
         return run_step(Step.MASTERS, as_loaded(self._config))

@@ -128,7 +128,7 @@ def _shown(
     from services import log
     from services.cli.progress import Bars, Lines
 
-    _open_log(request, loaded)
+    open_log(loaded, "DEBUG" if request.debug else request.log_level, console=request.debug)
     display = Bars() if is_terminal(sys.stdout) and not request.debug else Lines(sys.stdout)
     ask = asker(no_confirm=request.no_confirm, wake=wake, quiet=display.still)
     try:
@@ -138,7 +138,8 @@ def _shown(
         log.close()
 
 
-def _open_log(request: Request, loaded: "LoadedConfig") -> None:
+def open_log(loaded: "LoadedConfig", level: str = "INFO", *, console: bool = False) -> None:
+    """Open the log of a configuration's root; raises `StorageError`."""
     from drivers.clock import SystemClock
     from services import log
     from services.errors import StorageError
@@ -146,7 +147,7 @@ def _open_log(request: Request, loaded: "LoadedConfig") -> None:
 
     path = layout_of(loaded).log_path(SystemClock().now())
     try:
-        log.configure("DEBUG" if request.debug else request.log_level, path, console=request.debug)
+        log.configure(level, path, console=console)
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}") from None
 

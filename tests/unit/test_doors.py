@@ -1,6 +1,7 @@
 """The guide's scripts and integration names, used as the guide uses them: from any folder, installed or not."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from calibration.dark_capture import DarkCapture
 from calibration.flat_capture import FlatCapture
@@ -86,6 +88,40 @@ def test_the_steps_one_by_one_fill_the_guides_tree(tmp_path: Path):
         load_master_dark(7.0, config=config)
     with pytest.raises(StorageError, match="no master flat of filter R"):
         load_master_flat("R", config=config)
+
+
+def test_a_program_that_calls_us_reads_what_a_user_reads(tmp_path: Path):
+    # the integration names used to print lines of the log as they were: "[info     ] device.connected   device=camera"
+    (tmp_path / "c.yaml").write_text(SMALL, encoding="utf-8")
+    code = "from calibration.flat_capture import FlatCapture; print(FlatCapture(config='c.yaml').capture_flats().code)"
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    *lines, last = done.stdout.splitlines()
+    assert last == "None"
+    assert all(re.match(r"\d\d:\d\d:\d\d  \S", line) for line in lines), done.stdout
+    assert any(line.endswith("camera connected: Simulated QHY600M") for line in lines)
+    (log,) = (tmp_path / "logs").iterdir()
+    assert "flat.settled" in log.read_text(encoding="utf-8")
+
+
+def test_a_program_with_a_log_of_its_own_hears_us_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    heard: list[str] = []
+
+    def take(_logger: object, _method: str, fields: dict[str, object]) -> dict[str, object]:
+        heard.append(str(fields["event"]))
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[take], cache_logger_on_first_use=False)
+    try:
+        result = MasterFrameCreator(config={"storage": {"root": str(tmp_path)}}).create_all_master_frames()
+    finally:
+        structlog.reset_defaults()
+    assert result.exit_code == 0
+    assert {"run.started", "run.finished"} <= set(heard)
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "logs").exists()
 
 
 def test_masters_before_anything_was_taken(tmp_path: Path):
