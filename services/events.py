@@ -57,8 +57,6 @@ class EventName(StrEnum):
     DETECTOR_MEASURED = "detector.measured"
     MASTER_BUILT = "master.built"
     MASTER_REFUSED = "master.refused"
-    MASTER_CERTIFIED = "master.certified"
-    MODEL_FITTED = "model.fitted"
     WAITING = "waiting"
     STORAGE_LOW = "storage.low"
     WARNING_RAISED = "warning.raised"

@@ -180,6 +180,24 @@ def archive(
     return pack(config, simulator=simulator, dry_run=dry_run)
 
 
+@app.command(short_help="Mark masters as looked at and found good.")
+def certify(
+    masters: Annotated[
+        list[str] | None, typer.Argument(metavar="[MASTER]...", help="Files, or patterns such as 'master_dark_*'")
+    ] = None,
+    *,
+    config: ConfigFile = None,
+    simulator: Simulator = False,
+) -> int:
+    """Mark masters as looked at and found good; without names list them.
+
+    Certified masters serve before others, and with `storage.keep_raw: until_certified` their frames may be packed.
+    """
+    from services.cli.certify import certify as mark
+
+    return mark(config, masters or [], simulator=simulator)
+
+
 @app.command("warm-up", short_help="Compile the fast loops now.")
 def warm_up() -> int:
     """Compile the fast loops now; else the first run does it while the camera cools."""

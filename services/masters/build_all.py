@@ -30,7 +30,7 @@ from services.storage.disk import REAL_DISK, Disk, reported
 from services.storage.integrity import is_whole
 from services.storage.layout import Layout
 from services.storage.rows import USABLE, Flag, MasterRow, MasterStatus
-from services.storage.sidecar import write_sidecar
+from services.storage.sidecar import restate_sidecar
 
 _FATAL = {RunCode.DISK_FULL, RunCode.WRITE_FAILED}
 """Storage errors after which no other master could be written either."""
@@ -254,12 +254,8 @@ class _Step:
             replaced = old.path != new.path and old.key == new.key and set(old.inputs) <= inputs
             if replaced and old.status in {MasterStatus.BUILT, MasterStatus.PARTIAL}:
                 self.catalogue.set_master_status(old.path, MasterStatus.SUPERSEDED)
-                write_sidecar(
-                    self.bench.layout,
-                    replace(old, status=MasterStatus.SUPERSEDED),
-                    disk=self.bench.disk,
-                    replace=True,
-                )
+                stated = replace(old, status=MasterStatus.SUPERSEDED)
+                restate_sidecar(self.bench.layout, stated, disk=self.bench.disk)
 
     def _refuse(self, group: MasterGroup, code: str, detail: str) -> MasterOutcome:
         if not self.quiet:

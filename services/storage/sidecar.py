@@ -52,6 +52,22 @@ def write_sidecar(
     return path
 
 
+def restate_sidecar(layout: Layout, row: MasterRow, *, disk: Disk = REAL_DISK) -> Path:
+    """Write a master's sidecar anew after a change of its status; what was thought of it stays.
+
+    Raises
+    ------
+    StorageError
+        `disk_full` or `write_failed`.
+    """
+    try:
+        path = layout.sidecar_path(layout.absolute(row.path))
+        verdicts = json.loads(path.read_text(encoding="utf-8")).get("verdicts", ())
+    except (OSError, ValueError, AttributeError, RecursionError):  # lost or damaged: the row is what there is
+        verdicts = ()
+    return write_sidecar(layout, row, verdicts=verdicts, disk=disk, replace=True)
+
+
 def read_sidecar(path: Path) -> MasterRow:
     """Return the row that a sidecar holds.
 

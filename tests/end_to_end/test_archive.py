@@ -31,7 +31,21 @@ def test_a_packed_night_is_still_a_night_that_is_there(night):
     assert "0 frames packed" in _archive(night).stdout
 
 
+def _certify(night, *names):
+    command = [sys.executable, "-m", "services.cli.main", "certify", "--config", str(night.config), *names]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False)
+
+
 def test_only_certified_masters_free_their_frames_when_asked(night):
     night.write({"storage": {"keep_raw": "until_certified"}, "flat_capture": {"filters": ["L"]}})
     assert night.run().returncode == 0
     assert "0 frames packed" in _archive(night).stdout
+    listed = _certify(night).stdout.splitlines()
+    assert listed
+    assert all(line.startswith("built ") for line in listed)
+    done = _certify(night, "master_dark_2.000s_*")
+    assert done.returncode == 0, done.stderr
+    assert "6 frames packed" in _archive(night).stdout
+    unknown = _certify(night, "master_dark_7*")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "no master master_dark_7*" in unknown.stderr

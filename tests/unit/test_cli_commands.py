@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from calibration.frames import FrameKind
 from drivers.clock import ManualClock
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.params import ObservatoryParameters
@@ -16,6 +17,9 @@ from drivers.simulator.server import AlpacaServer
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.config import load
+from services.storage.catalogue import Catalogue
+from services.storage.rows import MasterStatus
+from tests.unit.test_masters_build import Root
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,6 +141,27 @@ def test_catalogue_rebuild_of_an_empty_root(folder: Path, capsys: pytest.Capture
     assert nightcal("catalogue", "rebuild") == 0
     assert "0 frames and 0 masters" in capsys.readouterr().out
     assert (folder / ".nightcal" / "catalogue.sqlite").exists()
+
+
+def test_a_certified_master_is_still_certified_when_the_index_was_rebuilt(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = Root(folder)
+    root.add(FrameKind.BIAS, 0.001, 5)
+    root.build(num_darks=5)
+    sidecars = sorted((folder / "master_frames").glob("*.json"))
+    before = [json.loads(path.read_text(encoding="utf-8")) for path in sidecars]
+    root.catalogue.close()
+    assert nightcal("certify") == 0
+    assert capsys.readouterr().out.splitlines() == [f"built      {p.with_suffix('.fits').name}" for p in sidecars]
+    assert nightcal("certify", "master_bias_*") == 0
+    assert nightcal("catalogue", "rebuild") == 0
+    with Catalogue(folder / ".nightcal" / "catalogue.sqlite", read_only=True) as catalogue:
+        states = {row.kind: row.status for row in catalogue.masters()}
+    assert states == {FrameKind.BIAS: MasterStatus.CERTIFIED, FrameKind.DARK: MasterStatus.BUILT}
+    after = [json.loads(path.read_text(encoding="utf-8")) for path in sidecars]
+    assert [{**a, "status": "built"} for a in after] == before, "what was thought of a master stays"
+    assert nightcal("certify", "master_flat_L*") == 2
 
 
 def test_simulate_serves_until_it_is_told_to_end():
