@@ -300,6 +300,9 @@ class SimulatedCamera(Device):
         return self._last
 
     def _start_exposure(self, duration_s: float, light: bool) -> None:  # noqa: FBT001 - ASCOM's argument
+        theirs = self.world.faults.strikes(FaultKind.FOREIGN_EXPOSURE, self.world.t_s())
+        if theirs is not None:
+            self._begin(theirs.amount, light=True)
         if self._exposing is not None:
             raise invalid_operation("An exposure is under way.")
         # a dark or bias may be shorter than ExposureMin, down to zero (ICamera.StartExposure)
@@ -307,8 +310,11 @@ class SimulatedCamera(Device):
         self.subframe.check()
         steps = round(duration_s / self._p.exposure_resolution_s) if self._p.exposure_resolution_s else 0
         exact_s = round(steps * self._p.exposure_resolution_s, 9) if steps else duration_s
+        self._begin(exact_s, light=light)
+
+    def _begin(self, duration_s: float, *, light: bool) -> None:
         self._failed, self._image = False, None
-        self._exposing = self.exposures.begin(self._settings(), duration_s=exact_s, light=light)
+        self._exposing = self.exposures.begin(self._settings(), duration_s=duration_s, light=light)
         self._fresh = False
 
     def _abort(self) -> None:

@@ -82,6 +82,8 @@ class FaultKind(StrEnum):
     """The exposure ends with CameraState Error; ImageReady raises."""
     NEVER_READY = "never_ready"
     """ImageReady stays False until the exposure is aborted."""
+    FOREIGN_EXPOSURE = "foreign_exposure"
+    """Another program begins an exposure of `value` seconds (default 60) the moment before one is asked for."""
     TOO_FAST = "too_fast"
     """The exposure is ready at once, with the frame before it in the buffer."""
     SLOW_WHEEL = "slow_wheel"
@@ -119,6 +121,7 @@ DEFAULT_VALUE: dict[FaultKind, float] = {
     FaultKind.HEAT: 2.0,
     FaultKind.CONSTANT_FRAME: 1000.0,
     FaultKind.SATURATED_ROW: 1.0,
+    FaultKind.FOREIGN_EXPOSURE: 60.0,
     FaultKind.LIGHT_LEAK: 10.0,
     FaultKind.SLOW_WHEEL: 30.0,
     FaultKind.WRONG_POSITION: 1.0,

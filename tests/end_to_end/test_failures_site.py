@@ -29,7 +29,6 @@ from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
 from drivers.alpaca.transport import CameraWire
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.clock import ScaledClock, SystemClock
-from drivers.errors import DriverError
 from drivers.simulator.faults import DeviceKind, FaultKind
 from services.config import load
 from services.errors import ServiceError
@@ -362,20 +361,6 @@ def set_gain(camera: CameraWire) -> None:
     camera.Gain = 100
 
 
-def expose(seconds: float) -> Callable[[CameraWire], None]:
-    def act(camera: CameraWire) -> None:
-        for _ in range(500):  # between two exposures of ours
-            try:
-                camera.StartExposure(seconds, False)
-            except DriverError:
-                time.sleep(0.002)
-            else:
-                return
-        raise AssertionError("the camera was never free")
-
-    return act
-
-
 def connected(night: ServedNight) -> bool:
     return bool(night._read("camera", "connected"))
 
@@ -404,19 +389,18 @@ def test_24_camera_that_another_program_keeps_changing_is_left_to_it(tmp_path: P
 
 
 def test_24_single_exposure_of_another_program_is_waited_for(tmp_path: Path) -> None:
-    with served_night(tmp_path, rate=200.0) as night:  # theirs must last until ours is to begin, on a slow machine too
-        ended = night.run(hear=meddling(night, expose(240.0), {9}))
+    with served_night(tmp_path, fault(FaultKind.FOREIGN_EXPOSURE, after_exposures=9, count=1, value=240.0)) as night:
+        ended = night.run()
         assert ended.exit_code == 0
         assert len(night.headers()) == 6 * FRAMES
-    # Theirs may begin the moment ours is over, before ours is fetched: then their image comes, is refused and told.
+        assert 240.0 not in {h["EXPTIME"] for h in night.headers()}
     ended.assert_told("foreign_client")
 
 
 def test_24_camera_that_another_program_exposes_with_is_left_to_it(tmp_path: Path) -> None:
-    with served_night(tmp_path, rate=200.0) as night:
-        ended = night.run(hear=meddling(night, expose(3000.0), {9}))
-        # theirs was not aborted: it lasts still, or on a slow machine it has ended by itself
-        assert night.activity is CameraStates.EXPOSING or 3000.0 in night.exposures
+    with served_night(tmp_path, fault(FaultKind.FOREIGN_EXPOSURE, after_exposures=9, count=1, value=5e4)) as night:
+        ended = night.run()
+        assert night.activity is CameraStates.EXPOSING  # theirs was not aborted
         assert connected(night)
     assert (ended.exit_code, ended.result.code) == (3, "camera_busy")
     ended.assert_told("camera_busy")
