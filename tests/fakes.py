@@ -102,6 +102,8 @@ class FakeCamera:
         self.connect_errors: deque[Exception | None] = deque()
         self.state_errors: deque[Exception | None] = deque()
         self.pixels_of: deque[Callable[[Pixels], Pixels]] = deque()
+        self.slipped_in: deque[float | None] = deque()
+        """Seconds of another program's exposures, whose images come instead of ours; None: ours comes."""
         self.frozen_c: float | None = None
         self.on_expose: Callable[[], None] = lambda: None
 
@@ -151,7 +153,9 @@ class FakeCamera:
             self.activity = CameraStates.IDLE
             raise Cancelled(device=self._info.name, detail="told to stop")
         self.activity = CameraStates.IDLE
-        pixels = self._pixels(request)
+        theirs_s = self.slipped_in.popleft() if self.slipped_in else None
+        seen = request if theirs_s is None else replace(request, duration_s=theirs_s)
+        pixels = self._pixels(seen)
         if self.pixels_of:
             pixels = self.pixels_of.popleft()(pixels)
         return Exposure(
@@ -159,7 +163,7 @@ class FakeCamera:
             started_at=started,
             ended_at=started + timedelta(seconds=request.duration_s),
             reported_start=started,
-            reported_duration_s=request.duration_s,
+            reported_duration_s=seen.duration_s,
             returned_after_s=self._clock.monotonic() - start_s,
             download_s=0.1,
             temperature_begin_c=begin_c,

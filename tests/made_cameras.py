@@ -268,6 +268,7 @@ class Desk:
             difference_sigma_adu=pair.difference_sigma_adu if alike else None,
             identical_rows=pair.identical_rows,
             accepted=result.accepted,
+            pair_sigma_adu=result.pair_sigma_adu,
         )
 
 

@@ -25,12 +25,15 @@ class PreviousFrame:
         Fraction of rows that repeat it pixel for pixel (`stats.compare`).
     accepted : bool
         False when it was refused: the noise of a difference from a bad frame says nothing of this one.
+    pair_sigma_adu : float or None
+        Its own `difference_sigma_adu` from the good frame before it, of the same request.
     """
 
     stats: FrameStats
     difference_sigma_adu: float | None = None
     identical_rows: float = 0.0
     accepted: bool = True
+    pair_sigma_adu: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,11 @@ class Evidence:
         if self.previous is None or not self.previous.accepted:
             return None
         return self.previous.difference_sigma_adu
+
+    @property
+    def faded(self) -> PreviousFrame | None:
+        """The frame before, where that was a good dark of the same exposure: what glows in it glows hardly less now."""
+        return self.previous if self.request.kind is FrameKind.DARK and self.pair_sigma_adu is not None else None
 
     @property
     def warmer_c(self) -> float:

@@ -10,16 +10,6 @@ from services.capture.acquisition import Taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """The frame that the camera returned last, with its pixels."""
-
-    frame: Frame
-    stats: FrameStats
-    request: CaptureRequest
-    accepted: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
     """What was measured and thought of a frame.
 
@@ -35,6 +25,15 @@ class Examined:
     def accepted(self) -> bool:
         """Whether nothing refused the frame."""
         return not any(v.refuses for v in self.verdicts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """The frame that the camera returned last, with its pixels and what was thought of it."""
+
+    frame: Frame
+    request: CaptureRequest
+    examined: Examined
 
 
 def examine(
@@ -81,10 +80,11 @@ def _previous(frame: Frame, request: CaptureRequest, previous: Seen | None, *, m
     pair = compare(frame.pixels, previous.frame.pixels, bayer=mosaic)
     alike = (request.kind, request.exposure_us) == (previous.request.kind, previous.request.exposure_us)
     return PreviousFrame(
-        stats=previous.stats,
+        stats=previous.examined.stats,
         difference_sigma_adu=pair.difference_sigma_adu if alike else None,
         identical_rows=pair.identical_rows,
-        accepted=previous.accepted,
+        accepted=previous.examined.accepted,
+        pair_sigma_adu=previous.examined.pair_sigma_adu,
     )
 
 

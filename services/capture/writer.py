@@ -7,6 +7,7 @@ Refused frames are kept for inspection, in bounds.
 
 import queue
 import threading
+from collections.abc import Iterable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import structlog
 
-from calibration.frames import Frame, FrameResult, Pixels, Purpose
+from calibration.frames import Frame, FrameResult, Pixels, Purpose, Verdict
 from drivers.clock import Clock, Deadline, SystemClock
 from services.capture.acquisition import Taken, Words, to_frame, with_stats
 from services.capture.examination import Examined, Seen, examine
@@ -94,6 +95,7 @@ class Writer:
         self._references: dict[str, FrameResult] = {}
         self._numbers: dict[str, int] = {}
         self._told_low = False
+        self._doubted: set[tuple[str | None, str]] = set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -184,7 +186,7 @@ class Writer:
         keep = request.purpose is Purpose.KEEP
         number = self.held(request.set_id) + 1 if keep else None
         frame = Frame(header=with_stats(frame.header, examined.stats, number), pixels=frame.pixels)
-        self._previous = Seen(frame=frame, stats=examined.stats, request=request, accepted=examined.accepted)
+        self._previous = Seen(frame=frame, request=request, examined=examined)
         path = None
         if keep:
             path = self._keep(frame, examined, job) if examined.accepted else self._refuse(frame, examined, job)
@@ -238,15 +240,28 @@ class Writer:
             frame_no=header.frame_no,
             wanted=job.wanted,
             seconds=self._since(job),
+            doubts=_plain(examined.verdicts),
         )
+        self._tell_doubts(row, examined.verdicts)
         return PurePath(row.path)
+
+    def _tell_doubts(self, row: FrameRow, doubts: tuple[Verdict, ...]) -> None:
+        """Warn of a doubt that did not cost the frame, of each code once a set; all are with the frames' events."""
+        for doubt in doubts:
+            code = str(doubt.code)
+            if (row.set_id, code) in self._doubted:
+                continue
+            self._doubted.add((row.set_id, code))
+            detail = f"{row.path}: {doubt.measured:.3g} {doubt.detail}, limit {doubt.limit:.3g}"
+            self._events.emit(EventName.WARNING_RAISED, code=code, detail=detail)
+            log.warning("frame.doubted", code=code, detail=detail)
 
     def _refuse(self, frame: Frame, examined: Examined, job: _Job) -> PurePath | None:
         path = self._keep_refused(frame)
         header, level_adu = frame.header, examined.stats.level_adu
         refusing = [v for v in examined.verdicts if v.refuses]
         codes = [v.code for v in refusing]
-        verdicts = [{"code": v.code, "measured": v.measured, "limit": v.limit, "detail": v.detail} for v in refusing]
+        verdicts = _plain(refusing)
         shared: dict[str, Any] = {
             "path": path,
             "set_id": job.taken.request.set_id,
@@ -300,3 +315,8 @@ class Writer:
         """Return the seconds since the start of a job's exposure, whatever the wall clock did meanwhile."""
         exposure, waited_s = job.taken.exposure, self._clock.monotonic() - job.submitted_s
         return exposure.returned_after_s + waited_s
+
+
+def _plain(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
+    """Return verdicts as events and the catalogue hold them."""
+    return [{"code": v.code, "measured": v.measured, "limit": v.limit, "detail": v.detail} for v in verdicts]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from calibration.errors import FrameCode
-from calibration.frames import FrameKind, Limits, Purpose
+from calibration.frames import FrameKind, Limits, Pixels, Purpose
 from drivers.base import CalibratorStatus, CoverStatus
 from drivers.errors import CameraBusy
 from services.capture import writer
@@ -60,6 +60,24 @@ def test_flats_are_taken_through_the_filter_under_the_lamp_and_darks_after_them_
     assert site.panel.calls.index("off") > site.panel.calls.index("on 200")
     assert [r.light for r in site.camera.exposed] == [True] * 4 + [False] * 3  # the very first is thrown away
     assert site.catalogue.frames(set_id="f1")[0].path.startswith("flats/Ha/flat_")
+
+
+def test_a_doubt_that_costs_no_frame_is_told_once_a_set_and_with_each_frame(site: Site) -> None:
+    def brighter(pixels: Pixels) -> Pixels:
+        return pixels + np.uint16(0.02 * pixels.mean())
+
+    def as_it_is(pixels: Pixels) -> Pixels:
+        return pixels
+
+    site.camera.pixels_of.extend([as_it_is, as_it_is, brighter, as_it_is, brighter])  # the first is thrown away
+    (results,) = site.take(replace(FLAT, count=4))
+    assert all(r.accepted for r in results)
+    site.events.close()
+    stored = [e.data for e in site.heard if e.name is EventName.FRAME_STORED]
+    assert [[d["code"] for d in data["doubts"]] for data in stored] == [[], ["lamp_drift"], [], ["lamp_drift"]]
+    (warned,) = [e for e in site.heard if e.name is EventName.WARNING_RAISED]
+    assert warned.data["code"] == FrameCode.LAMP_DRIFT
+    assert stored[1]["path"] in warned.data["detail"]
 
 
 def test_only_what_differs_is_moved(site: Site) -> None:

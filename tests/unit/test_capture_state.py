@@ -93,6 +93,36 @@ def test_another_programs_exposure_is_waited_for_and_the_settings_seen_to(site: 
     assert warned.data["code"] == RunCode.FOREIGN_CLIENT
 
 
+def test_an_image_of_another_programs_exposure_is_refused_told_and_taken_again(site: Site) -> None:
+    site.camera.slipped_in.extend([None, None, 30.0, None])  # after the one that is thrown away
+    (results,) = site.take(replace(DARK, count=4))
+    assert [r.accepted for r in results] == [True, False, True, True]
+    assert FrameCode.EXPOSURE_MISMATCH in {v.code for v in results[1].verdicts}
+    assert [row.exposure_us for row in site.catalogue.frames(set_id="d1")] == [2_000_000] * 3
+    site.events.close()
+    (warned,) = [e for e in site.heard if e.name is EventName.WARNING_RAISED]
+    assert warned.data["code"] == RunCode.FOREIGN_CLIENT
+    assert warned.data["detail"] == "an image of 30 s came for our exposure of 2 s"
+
+
+def test_a_camera_that_gives_us_anothers_image_for_the_third_time_is_left_to_it(site: Site) -> None:
+    site.camera.slipped_in.extend([None, None, 30.0, None, 30.0, None, 30.0])
+    with pytest.raises(CameraBusy, match="an image of 30 s came"), site.session() as session:
+        session.run(plan(replace(DARK, count=20)))
+    assert not {"abort", "disconnect"} & set(site.camera.calls)
+    site.events.close()
+    codes = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
+    assert codes == [RunCode.FOREIGN_CLIENT] * 2
+
+
+def test_a_camera_that_never_tells_its_exposures_right_is_wrong_and_not_in_anothers_hands(site: Site) -> None:
+    site.camera.slipped_in.extend([30.0] * 5)
+    (results,) = site.take(replace(DARK, count=4))
+    assert not any(r.accepted for r in results)
+    site.events.close()
+    assert EventName.WARNING_RAISED not in site.names()
+
+
 def test_a_camera_that_another_program_keeps_is_left_to_it(site: Site) -> None:
     def theirs():
         site.camera.activity = CameraStates.EXPOSING

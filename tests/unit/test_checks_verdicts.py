@@ -247,6 +247,26 @@ def test_noise_of_a_warmer_dark_may_grow():
     assert not codes(replace(STATS, sigma_adu=5.5), header=warmer, reference=result())
 
 
+@pytest.mark.parametrize(
+    ("kind", "before", "now", "refused"),
+    [
+        (FrameKind.DARK, 0.94, 0.92, False),  # an afterglow that fades
+        (FrameKind.DARK, 0.94, 0.86, True),  # a gain that steps while it does
+        (FrameKind.DARK, 1.0, 0.92, True),
+        (FrameKind.BIAS, 0.94, 0.92, True),  # has no time to glow
+    ],
+)
+def test_noise_that_fades_from_dark_to_dark_is_no_other_gain(kind, before, now, refused):
+    asked = request(kind)
+    reference = replace(result(asked=asked), pair_sigma_adu=5.0)
+    last = replace(STATS, sigma_adu=before * 5.0, pixel_sha256="b")
+    previous = PreviousFrame(stats=last, difference_sigma_adu=now * 5.0, pair_sigma_adu=before * 5.0)
+    found = codes(replace(STATS, sigma_adu=now * 5.0), asked=asked, previous=previous, reference=reference)
+    assert found == ({"noise_off"} if refused else set())
+    alone = codes(replace(STATS, sigma_adu=now * 5.0), asked=asked, reference=reference)
+    assert alone == {"noise_off"}
+
+
 def test_noise_of_a_brighter_flat_may_grow_with_its_signal():
     brighter = replace(FLAT_STATS, level_adu=32_700.0, sigma_adu=430.0)
     assert not codes(brighter, asked=flat_request(), reference=result(FLAT_STATS, asked=flat_request()))
