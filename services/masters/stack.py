@@ -1,6 +1,7 @@
 """Combining the files of one group into the planes of a growing file, band by band, and the second pass over them."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -130,11 +131,23 @@ def combine_files(
 ) -> FirstPass:
     """Combine a stack into MEAN of one file and SIGMA, COUNT, MASK of another."""
     collector = _Collector(stack, mean, planes)
-    with held_open(stack.frames) as frames, closing(ahead(frames, bands_of(stack.shape[0], rows))) as bands:
-        opened = replace(stack, frames=frames)
-        map_bands(opened, stack_band, collector.take, executor, bands, workers=workers, wake=wake)
+    combine_bands(stack, collector.take, executor, rows=rows, workers=workers, wake=wake)
     sketch = _sketch(stack.shape, mean, planes)
     return FirstPass(sketch=sketch, totals=collector.totals, pairs=collector.pairs)
+
+
+def combine_bands(
+    stack: Stack,
+    sink: Callable[[Band, BandResult], None],
+    executor: Executor,
+    *,
+    rows: int,
+    workers: int,
+    wake: threading.Event | None = None,
+) -> None:
+    """Combine a stack band by band into `sink`, its files held open and asked for ahead; as `map_bands`."""
+    with held_open(stack.frames) as frames, closing(ahead(frames, bands_of(stack.shape[0], rows))) as bands:
+        map_bands(replace(stack, frames=frames), stack_band, sink, executor, bands, workers=workers, wake=wake)
 
 
 class _Collector:

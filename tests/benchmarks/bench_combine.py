@@ -17,11 +17,11 @@ from pathlib import Path
 from calibration.combine import Method
 from calibration.frames import FrameKind
 from services import platform
-from services.bands import bands_of, map_bands, rows_for
+from services.bands import rows_for
 from services.masters import MasterSettings
 from services.masters.groups import master_groups
 from services.masters.prepare import Surroundings, prepare
-from services.masters.stack import Stack, stack_band
+from services.masters.stack import Stack, combine_bands
 from services.storage.catalogue import Catalogue
 from services.workflow.warm_up import warm_up
 from tests.benchmarks.combine_bed import PLANE_BYTES, WORKERS, Bed, make, master, timed
@@ -188,8 +188,7 @@ def _combine(stack: Stack) -> None:
     frames = len(stack.frames) + 2 * len(stack.darks)
     tall = rows_for(memory_mb=256, frames=frames, columns=stack.shape[1], workers=WORKERS)
     with ThreadPoolExecutor(WORKERS) as executor:
-        bands = bands_of(stack.shape[0], tall)
-        map_bands(stack, stack_band, lambda *_: None, executor, bands, workers=WORKERS)
+        combine_bands(stack, lambda *_: None, executor, rows=tall, workers=WORKERS)
 
 
 def _read(bed: Bed) -> None:
