@@ -22,7 +22,7 @@ from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.params import from_mapping
 from drivers.simulator.server import AlpacaServer
 
-SOON_S = 5.0
+SOON_S = 60.0
 """Real seconds in which an honest client has its answer on a loaded machine, whatever others do."""
 
 LONG_S = 60.0
