@@ -10,21 +10,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from calibration.combine import Method
 from calibration.frames import FrameKind
-from services import platform
-from services.bands import rows_for
-from services.masters import MasterSettings
-from services.masters.groups import master_groups
-from services.masters.prepare import Surroundings, prepare
-from services.masters.stack import Stack, combine_bands
-from services.storage.catalogue import Catalogue
 from services.workflow.warm_up import warm_up
-from tests.benchmarks.combine_bed import PLANE_BYTES, WORKERS, Bed, make, master, timed
+from tests.benchmarks.combine_bed import PLANE_BYTES, WORKERS, Bed, combine, make, master, prepared, timed
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated, cold, in_child
 
 GROWTH = (20, 40, 100, 400)
@@ -122,14 +114,13 @@ def _growth(bed: Bed) -> Iterator[Row]:
 
 
 def _warm(bed: Bed, repeats: int) -> dict[str, Timing]:
-    with _stack(bed, FrameKind.DARK, Method.SIGMA_CLIP) as stack:
-        runs: dict[str, Callable[[], object]] = {
-            "read": partial(_read, bed),
-            "combine": partial(_combine, stack),
-            "master": partial(master, bed, "stack"),
-            "write": partial(_write, bed),
-        }
-        return alternated(runs, repeats=repeats)
+    runs: dict[str, Callable[[], object]] = {
+        "read": partial(_read, bed),
+        "combine": partial(combine, prepared(bed, FrameKind.DARK, Method.SIGMA_CLIP)),
+        "master": partial(master, bed, "stack"),
+        "write": partial(_write, bed),
+    }
+    return alternated(runs, repeats=repeats)
 
 
 def _from_cold(bed: Bed) -> dict[str, Timing]:
@@ -156,39 +147,14 @@ def _one_master(bed: Bed, n: int) -> float:
 def _by_method(bed: Bed, repeats: int) -> dict[str, Timing]:
     master(bed, "stack", keep=True)  # the flats' dark
     runs: dict[str, Callable[[], object]] = {}
-    methods = [m for m in Method if m is not Method.NOISE_MODEL]
-    with Catalogue(bed.layout.catalogue) as catalogue:
-        for method in methods:
-            runs[method.value] = partial(_combine, _prepared(bed, catalogue, FrameKind.DARK, method))
-        flats = _prepared(bed, catalogue, FrameKind.FLAT, Method.SIGMA_CLIP)
-        runs["flats, scaled, dark subtracted"] = partial(_combine, flats)
-        return alternated(runs, repeats=repeats)
+    for method in (m for m in Method if m is not Method.NOISE_MODEL):
+        runs[method.value] = partial(combine, prepared(bed, FrameKind.DARK, method))
+    flats = prepared(bed, FrameKind.FLAT, Method.SIGMA_CLIP)
+    runs["flats, scaled, dark subtracted"] = partial(combine, flats)
+    return alternated(runs, repeats=repeats)
 
 
 # --- the pieces ---------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _stack(bed: Bed, kind: FrameKind, method: Method) -> Iterator[Stack]:
-    with Catalogue(bed.layout.catalogue) as catalogue:
-        yield _prepared(bed, catalogue, kind, method)
-
-
-def _prepared(bed: Bed, catalogue: Catalogue, kind: FrameKind, method: Method) -> Stack:
-    platform.raise_open_file_limit()
-    settings = MasterSettings(method=method, workers=WORKERS, num_darks=bed.frames, num_flats=bed.frames)
-    around = Surroundings(
-        settings=settings, layout=bed.layout, catalogue=catalogue, scratch=bed.root / "scratch", warn=lambda *_: None
-    )
-    (group,) = (g for g in master_groups(catalogue, kind) if g.rows[0].set_id in {"stack", "flats"})
-    return prepare(group, around).stack
-
-
-def _combine(stack: Stack) -> None:
-    frames = len(stack.frames) + 2 * len(stack.darks)
-    tall = rows_for(memory_mb=256, frames=frames, columns=stack.shape[1], workers=WORKERS)
-    with ThreadPoolExecutor(WORKERS) as executor:
-        combine_bands(stack, lambda *_: None, executor, rows=tall, workers=WORKERS)
 
 
 def _read(bed: Bed) -> None:

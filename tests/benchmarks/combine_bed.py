@@ -2,14 +2,21 @@
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from calibration.combine import Method
 from calibration.frames import FrameKind
 from drivers.clock import SystemClock
+from services import platform
+from services.bands import Band, rows_for
 from services.events import Events
 from services.masters import MasterSettings, build_all
+from services.masters.groups import master_groups
+from services.masters.prepare import Surroundings, prepare
+from services.masters.stack import BandResult, Stack, combine_bands
 from services.storage.catalogue import Catalogue
 from services.storage.layout import Layout
 from tests.benchmarks.stacks import STARTED, write_set
@@ -83,6 +90,30 @@ def master(bed: Bed, set_id: str, *, keep: bool = False) -> float:
                 made.unlink()
     events.close()
     return took
+
+
+def prepared(bed: Bed, kind: FrameKind, method: Method) -> Stack:
+    """Return the set of darks or of flats, ready to be combined."""
+    platform.raise_open_file_limit()
+    settings = MasterSettings(method=method, workers=WORKERS, num_darks=bed.frames, num_flats=bed.frames)
+    with Catalogue(bed.layout.catalogue) as catalogue:
+        around = Surroundings(
+            settings=settings, layout=bed.layout, catalogue=catalogue, scratch=bed.root / "scratch", warn=_unheard
+        )
+        (group,) = (g for g in master_groups(catalogue, kind) if g.rows[0].set_id in {"stack", "flats"})
+        return prepare(group, around).stack
+
+
+def _unheard(*_: object) -> None:
+    """Nobody is to be warned of made frames."""
+
+
+def combine(stack: Stack, sink: Callable[[Band, BandResult], None] = _unheard) -> None:
+    """Do the masters' loop over bands; results are dropped unless there is a sink for them."""
+    frames = len(stack.frames) + 2 * len(stack.darks)
+    tall = rows_for(memory_mb=256, frames=frames, columns=stack.shape[1], workers=WORKERS)
+    with ThreadPoolExecutor(WORKERS) as executor:
+        combine_bands(stack, sink, executor, rows=tall, workers=WORKERS)
 
 
 def timed(act: Callable[[], object]) -> float:
