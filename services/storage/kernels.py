@@ -9,6 +9,7 @@ U32 = NDArray[np.uint32]
 _SIGNS = np.uint32(0x80008000)
 _LOW_BYTES = np.uint32(0x00FF00FF)
 _EIGHT = np.uint32(8)
+_SIXTEEN = np.uint32(16)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -33,6 +34,26 @@ def encode_pairs(pairs: U32, out: U32) -> np.uint64:
         word = pairs[i] ^ _SIGNS
         total += np.uint64(word)
         out[i] = ((word & _LOW_BYTES) << _EIGHT) | ((word >> _EIGHT) & _LOW_BYTES)
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def encode_words(words: U32, out: U32) -> np.uint64:
+    """Store words of 32 bits (float32) big-endian and return their sum; little-endian machines only.
+
+    Parameters
+    ----------
+    words : ndarray of uint32
+        One pixel each.
+    out : ndarray of uint32, same length
+        Gets the stored bytes.
+    """
+    total = np.uint64(0)
+    for i in range(words.shape[0]):
+        word = words[i]
+        total += np.uint64(word)
+        halves = ((word & _LOW_BYTES) << _EIGHT) | ((word >> _EIGHT) & _LOW_BYTES)
+        out[i] = (halves << _SIXTEEN) | (halves >> _SIXTEEN)
     return total
 
 

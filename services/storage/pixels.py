@@ -81,20 +81,23 @@ def encode(values: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any
 
 
 def encode_summed(values: NDArray[Any], out: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """Return values as `encode` does, and the FITS sum of the stored bytes, in one pass for a camera's uint16.
+    """Return values as `encode` does, and the FITS sum of the stored bytes, in one pass for uint16 and float32.
 
     Parameters
     ----------
     values, out : ndarray, shape (n,), contiguous
-        An even n, but for the last piece of a frame.
+        Of uint16 an even n, but for the last piece of an image.
     """
-    if values.dtype != np.uint16 or sys.byteorder != "little" or values.size % 2:
+    if values.dtype.str not in {"<u2", "<f4"} or sys.byteorder != "little" or values.nbytes % 4:
         stored = encode(values, out)
         return stored, sum_of(stored.data)
-    from services.storage.kernels import encode_pairs  # numba takes 0.2 s to import: only who writes frames pays
+    from services.storage import kernels  # numba takes 0.2 s to import: only who writes images pays
 
     stored = out[: values.size]
-    low_first = add_sums(int(encode_pairs(values.view(np.uint32), stored.view(np.uint32))), 0)
+    words, target = values.view(np.uint32), stored.view(np.uint32)
+    if values.dtype.itemsize == 4:
+        return stored, add_sums(int(kernels.encode_words(words, target)), 0)
+    low_first = add_sums(int(kernels.encode_pairs(words, target)), 0)
     return stored, (low_first >> 16) | (low_first & 0xFFFF) << 16
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from calibration.keywords import Card
 from services.storage.cards import add_sums, header_block, image_cards, padded, sum_of
 from services.storage.disk import REAL_DISK, Disk, Growing
-from services.storage.pixels import PixelLocation, decode, encode, encoding
+from services.storage.pixels import PixelLocation, decode, encode_summed, encoding
 
 _PIECE_BYTES = 1 << 20
 
@@ -92,10 +92,11 @@ class PlanesFile:
             Converted to the plane's type; NaN is kept in float planes.
         """
         place = self._place(name, y, rows)
-        stored = encode(np.ascontiguousarray(rows, dtype=place.plane.dtype))
+        values = np.ascontiguousarray(rows, dtype=place.plane.dtype).reshape(-1)
+        stored, total = encode_summed(values, np.empty_like(values))
         self._file.write_at(stored.data, place.location.offset + y * place.location.row_bytes)
         self._sums.pop(name, None)
-        self._parts[name][y] = len(rows), sum_of(stored.data)
+        self._parts[name][y] = len(rows), total
 
     def read(self, name: str, y: int, count: int) -> NDArray[Any]:
         """Return `count` rows of a plane from row `y` on, as they were written, shape (count, x)."""

@@ -66,7 +66,8 @@ def _writing() -> None:
     from services.storage.pixels import encode_summed
 
     flat = _frames().reshape(-1)
-    encode_summed(flat, np.empty_like(flat))
+    for values in (flat, flat.astype(np.float32)):
+        encode_summed(values, np.empty_like(values))
     sum_of(bytes(1 << 20))
 
 

@@ -375,6 +375,15 @@ def test_pixels_are_encoded_and_summed_as_the_slow_way_does(size: int) -> None:
     assert total == sum_of(stored.tobytes())
 
 
+@pytest.mark.parametrize("size", [0, 1, 7, 4096])
+def test_real_values_are_encoded_and_summed_as_the_slow_way_does(size: int) -> None:
+    values = np.random.default_rng(size).normal(500, 6, size).astype(np.float32)
+    values[3:4] = np.nan
+    stored, total = encode_summed(values, np.empty(size, np.float32))
+    assert stored.tobytes() == values.astype(">f4").tobytes()
+    assert total == sum_of(stored.tobytes())
+
+
 @pytest.mark.parametrize("size", [1 << 16, (1 << 16) + 3, 300_001])
 def test_large_data_are_summed_as_small_pieces_of_them_are(size: int) -> None:
     data = np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8).tobytes()
