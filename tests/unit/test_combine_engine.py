@@ -209,6 +209,14 @@ def test_samples_at_both_ends_of_the_range_overflow_nothing(method: Method) -> N
 
 
 @pytest.mark.parametrize("method", ASKED)
+@pytest.mark.parametrize("n", [2, 10, 40, 400])
+def test_pixels_in_two_states_far_apart_overflow_no_sum(method: Method, n: int) -> None:
+    apart = (np.sqrt(2**31 / n) * np.linspace(0.4, 2.2, 300)).clip(0, 64_000).astype(np.uint16)
+    frames = np.where(np.arange(n)[:, None, None] % 2 == 0, 1000, 1000 + apart[None, None, :]).astype(np.uint16)
+    assert_same(frames, Recipe(method=method))
+
+
+@pytest.mark.parametrize("method", ASKED)
 def test_a_pixel_does_not_depend_on_its_neighbours(method: Method) -> None:
     frames = frames_of(20, seed=6, shape=(3, 520))
     whole, part = combine_band(frames, Recipe(method=method)), combine_band(frames[:, 1:2, 77:], Recipe(method=method))

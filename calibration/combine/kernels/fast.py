@@ -90,7 +90,8 @@ def _mark(n: int, p: Any, bench: Any) -> None:
         below = np.float32(number(fast[LOWER + j] - tile[j])) + half
         above = np.float32(number(top[j] - fast[UPPER + j])) + half
         d = max(below, above)
-        rest[j] = (d > most) | ((d < least) & (d > np.float32(0.0))) | (not (d * d <= k2 * single[SPREAD + j]))
+        # sums are about the lower median, from which a sample may be half a gap farther than from the median
+        rest[j] = (d + half > most) | ((d < least) & (d > np.float32(0.0))) | (not (d * d <= k2 * single[SPREAD + j]))
 
 
 @njit(nogil=True, error_model="numpy")
