@@ -269,6 +269,7 @@ class Desk:
             identical_rows=pair.identical_rows,
             accepted=result.accepted,
             pair_sigma_adu=result.pair_sigma_adu,
+            ccd_temp_c=result.header.ccd_temp_c,
         )
 
 

@@ -27,6 +27,8 @@ class PreviousFrame:
         False when it was refused: the noise of a difference from a bad frame says nothing of this one.
     pair_sigma_adu : float or None
         Its own `difference_sigma_adu` from the good frame before it, of the same request.
+    ccd_temp_c : float or None
+        Temperature of the sensor.
     """
 
     stats: FrameStats
@@ -34,6 +36,7 @@ class PreviousFrame:
     identical_rows: float = 0.0
     accepted: bool = True
     pair_sigma_adu: float | None = None
+    ccd_temp_c: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +87,12 @@ class Evidence:
     @property
     def warmer_c(self) -> float:
         """How much warmer the sensor is than in the reference, 0 where one of them is not known."""
-        then = self.reference.header.ccd_temp_c if self.reference is not None else None
+        return self.warmer_than(self.reference.header.ccd_temp_c if self.reference is not None else None)
+
+    def warmer_than(self, ccd_temp_c: float | None) -> float:
+        """Return by how much the sensor is warmer than it was, 0 where one of the temperatures is not known."""
         now = self.frame.header.ccd_temp_c
-        return now - then if now is not None and then is not None else 0.0
+        return now - ccd_temp_c if now is not None and ccd_temp_c is not None else 0.0
 
     @property
     def temperature_change_c(self) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 
 from calibration.checks.evidence import DARK_CURRENT_PER_C, Evidence, beyond
 from calibration.errors import FrameCode
-from calibration.frames import FrameKind, FrameResult, Verdict
+from calibration.frames import FrameKind, FrameStats, Verdict
 
 COARSE = 0.45
 """Noise of fewer steps of the converter than this is not measured: where the pedestal lies between two steps counts."""
@@ -97,20 +97,21 @@ def _shot_noise_ratio(e: Evidence) -> float:
 def _noise_of_pair(e: Evidence) -> Verdict | None:
     """Judge temporal noise: a gain that changed between two frames shows by half, so the limit is tight."""
     usual = e.reference.pair_sigma_adu if e.reference is not None else None
-    off = _pair_against(e, usual) if usual and e.is_dark else None
-    last = e.faded.pair_sigma_adu if e.faded is not None else None
-    return off if off is None or not last or _pair_against(e, last) is not None else None
+    off = _pair_against(e, usual, e.warmer_c) if usual and e.is_dark else None
+    if off is None or e.faded is None or not e.faded.pair_sigma_adu:
+        return off
+    return off if _pair_against(e, e.faded.pair_sigma_adu, e.warmer_than(e.faded.ccd_temp_c)) is not None else None
 
 
-def _pair_against(e: Evidence, usual: float) -> Verdict | None:
+def _pair_against(e: Evidence, usual: float, warmer_c: float) -> Verdict | None:
     if e.pair_sigma_adu is None:
         return None
     now, then = (_analogue(sigma, e.stats.step_adu) for sigma in (e.pair_sigma_adu, usual))
     if then < COARSE * e.stats.step_adu:
         return None
-    # what a coarse converter adds says nothing of the gain, and is not known better than the rest
-    margin = (0.025 + 5 / np.sqrt(_samples(e))) * max(1.0, (usual / then) ** 2)
-    warmer = 0.5 * DARK_CURRENT_PER_C * e.warmer_c * _dark_share(e, usual)  # shot noise of the dark current
+    # what a coarse converter adds says nothing of the gain, but has its part in the scatter
+    margin = 0.025 + 5 / np.sqrt(_samples(e)) * max(1.0, (usual / then) ** 2)
+    warmer = 0.5 * DARK_CURRENT_PER_C * warmer_c * _dark_share(e, usual)  # shot noise of the dark current
     detail = f"of the set's {usual:.2f} ADU"
     below = beyond(FrameCode.NOISE_OFF, now / then, 1 - margin + min(0.0, warmer), detail, over=False)
     return below or beyond(FrameCode.NOISE_OFF, now / then, 1 + margin + max(0.0, warmer), detail)
@@ -119,15 +120,15 @@ def _pair_against(e: Evidence, usual: float) -> Verdict | None:
 def _noise_within(e: Evidence) -> Verdict | None:
     if e.reference is None or e.is_sky:
         return None
-    bounds = _noise_range(e, e.reference)
-    off = _within_against(e, e.reference.stats.sigma_adu, bounds)
-    last = e.faded.stats.sigma_adu if e.faded is not None else None
-    return off if off is None or last is None or _within_against(e, last, bounds) is not None else None
+    off = _within_against(e, e.reference.stats, e.warmer_c)
+    if off is None or e.faded is None:
+        return off
+    return off if _within_against(e, e.faded.stats, e.warmer_than(e.faded.ccd_temp_c)) is not None else None
 
 
-def _within_against(e: Evidence, usual: float, bounds: tuple[float, float]) -> Verdict | None:
-    low, high = bounds
-    then = _analogue(usual, e.stats.step_adu)
+def _within_against(e: Evidence, usual: FrameStats, warmer_c: float) -> Verdict | None:
+    low, high = _noise_range(e, usual, warmer_c)
+    then = _analogue(usual.sigma_adu, e.stats.step_adu)
     if then < COARSE * e.stats.step_adu:
         return None
     ratio = _analogue(e.stats.sigma_adu, e.stats.step_adu) / then
@@ -157,25 +158,25 @@ def _dark_share(e: Evidence, sigma_adu: float) -> float:
     return 1.0 if dark is None or sigma_adu <= 0 else min(1.0, dark / sigma_adu)
 
 
-def _noise_range(e: Evidence, reference: FrameResult) -> tuple[float, float]:
-    """Return the least and the greatest healthy ratio of a frame's noise to the reference's.
+def _noise_range(e: Evidence, usual: FrameStats, warmer_c: float) -> tuple[float, float]:
+    """Return the least and the greatest healthy ratio of a frame's noise to that of a good one.
 
     Darks: the pattern of the dark current follows the temperature. Flats: shot noise goes with the square root of the
     signal, structure with the signal itself.
     """
     margin = 0.04 + 5 / np.sqrt(_samples(e))
     if e.is_dark:
-        share = _dark_share(e, reference.stats.sigma_adu / 2)
-        warmer = DARK_CURRENT_PER_C * e.warmer_c * share
+        share = _dark_share(e, usual.sigma_adu / 2)
+        warmer = DARK_CURRENT_PER_C * warmer_c * share
         margin += 0.01 * share
         return 1 - margin + min(0.0, warmer), 1 + margin + max(0.0, warmer)
-    signal = _signal_ratio(e, reference)
+    signal = _signal_ratio(e, usual)
     return min(signal, np.sqrt(signal)) * (1 - margin), max(signal, np.sqrt(signal)) * (1 + margin)
 
 
-def _signal_ratio(e: Evidence, reference: FrameResult) -> float:
+def _signal_ratio(e: Evidence, usual: FrameStats) -> float:
     pedestal = e.request.limits.pedestal_adu or 0.0
-    wanted = reference.stats.level_adu - pedestal
+    wanted = usual.level_adu - pedestal
     return max(0.0, e.stats.level_adu - pedestal) / wanted if wanted > 0 else 1.0
 
 
@@ -189,5 +190,5 @@ def lamp_drift(e: Evidence) -> Verdict | None:
     if e.request.panel_brightness != e.reference.request.panel_brightness:
         return None
     longer = e.request.exposure_us / e.reference.request.exposure_us
-    off = abs(_signal_ratio(e, e.reference) / longer - 1)
+    off = abs(_signal_ratio(e, e.reference.stats) / longer - 1)
     return beyond(FrameCode.LAMP_DRIFT, off, 0.01, "relative to the set's first flat", refuses=False)

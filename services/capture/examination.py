@@ -85,6 +85,7 @@ def _previous(frame: Frame, request: CaptureRequest, previous: Seen | None, *, m
         identical_rows=pair.identical_rows,
         accepted=previous.examined.accepted,
         pair_sigma_adu=previous.examined.pair_sigma_adu,
+        ccd_temp_c=previous.frame.header.ccd_temp_c,
     )
 
 

@@ -8,16 +8,7 @@ import pytest
 
 from calibration.checks import CONTRASTS, PreviousFrame, judge, pedestal_limits
 from calibration.errors import FrameCode
-from calibration.frames import (
-    CaptureRequest,
-    Frame,
-    FrameHeader,
-    FrameKind,
-    FrameResult,
-    FrameStats,
-    Limits,
-    Purpose,
-)
+from calibration.frames import CaptureRequest, Frame, FrameHeader, FrameKind, FrameResult, FrameStats, Limits, Purpose
 
 SHAPE = (2000, 3000)
 PIXELS = np.broadcast_to(np.uint16(0), SHAPE)
@@ -265,6 +256,17 @@ def test_noise_that_fades_from_dark_to_dark_is_no_other_gain(kind, before, now, 
     assert found == ({"noise_off"} if refused else set())
     alone = codes(replace(STATS, sigma_adu=now * 5.0), asked=asked, reference=reference)
     assert alone == {"noise_off"}
+
+
+def test_noise_of_a_dark_knows_the_degrees_to_the_dark_before():
+    asked = request(bias_adu=480.0)
+    header = replace(HEADER, ccd_temp_c=-10.0)
+    reference = replace(result(header=replace(HEADER, ccd_temp_c=-9.5), asked=asked), pair_sigma_adu=5.0)
+    weaker = replace(STATS, sigma_adu=4.4)
+    last = replace(STATS, sigma_adu=4.75, pixel_sha256="b")
+    for celsius, refused in ((-10.3, {"noise_off"}), (-9.7, set())):
+        previous = PreviousFrame(stats=last, difference_sigma_adu=4.9, pair_sigma_adu=4.9, ccd_temp_c=celsius)
+        assert codes(weaker, header=header, asked=asked, previous=previous, reference=reference) == refused
 
 
 def test_noise_of_a_brighter_flat_may_grow_with_its_signal():
