@@ -268,8 +268,20 @@ class FrameResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DarkSeen:
+    """The dark current that one good frame shows, at the temperature of the sensor in it."""
+
+    rate_adu_s: float
+    exposure_us: int
+    ccd_temp_c: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupOutcome:
-    """How the capture of one set ended. `code` is None when complete; `detail` says it in words."""
+    """How the capture of one set ended. `code` is None when complete; `detail` says it in words.
+
+    `darkest` is what the darkest good frame of a dark set showed, test frames included.
+    """
 
     status: GroupStatus
     code: str | None = None
@@ -278,6 +290,7 @@ class GroupOutcome:
     exposure_us: int | None = None
     panel_brightness: int | None = None
     detail: str = ""
+    darkest: DarkSeen | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from calibration.errors import CalibrationError, GroupCode
-from calibration.frames import CaptureRequest, FrameKind, FrameResult, GroupOutcome, Limits, Purpose
+from calibration.frames import CaptureRequest, DarkSeen, FrameKind, FrameResult, GroupOutcome, Limits, Purpose
 from calibration.plans.afterglow import wait_until_faded
-from calibration.plans.darkness import dark_limits, learnt
+from calibration.plans.darkness import dark_limits, darkest, learnt
 from calibration.plans.ladder import quantise
 from calibration.plans.retake import FRAMES_TO_JUDGE, Taken, take, take_first
 from calibration.plans.settings import Darkness, ExposureState, Plan, outcome
@@ -141,15 +141,15 @@ def dark_plan(
         As for `calibration.plans.bias.bias_plan`.
     darkness : Darkness
         With `bias_adu` the level is judged against bias + expected dark; where `rate_adu_s` is not known, a test frame
-        of a quarter of the exposure tells it, so that the two together must be linear.
+        of a quarter of the exposure tells it, so that the two together must be linear; `darkest` bounds what it tells.
     fade_us : int, optional
         After flats: exposure of the frames that are thrown away while what the flats left behind fades.
 
     Returns
     -------
     GroupOutcome
-        `not_dark` after at most three frames, or while flats still glow; `setting_refused` when a short exposure is as
-        bright; `too_many_refused` as for a bias.
+        With `darkest` for the sets that follow. `not_dark` after at most three frames, or while flats still glow;
+        `setting_refused` when a short exposure is as bright; `too_many_refused` as for a bias.
     """
     missing = count - have
     if missing <= 0:
@@ -171,19 +171,20 @@ def dark_plan(
             detail = f"what the flats left behind still fades by {fell:.1f} ADU a frame (dark_capture.persistence_wait)"
             return outcome(have, 0, wanted=count, code=GroupCode.NOT_DARK, exposure_us=exposure_us, detail=detail)
         request = replace(request, wait_s=0.0)
-    taken, why = yield from _explained(request, missing, darkness)
+    taken, why, seen = yield from _explained(request, missing, darkness)
     kept = have + taken.accepted
-    return outcome(kept, taken.refused, wanted=count, code=taken.code, exposure_us=exposure_us, detail=why)
+    ended = outcome(kept, taken.refused, wanted=count, code=taken.code, exposure_us=exposure_us, detail=why)
+    return replace(ended, darkest=seen)
 
 
-def _explained(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[tuple[Taken, str]]:
-    """Take the darks; return with them why some were lost, light told from a pedestal that moved."""
-    taken = yield from _judged(request, missing, darkness)
+def _explained(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[tuple[Taken, str, DarkSeen | None]]:
+    """Take the darks; return with them why some were lost, light told from a pedestal that moved, and the darkest."""
+    taken, darkness = yield from _judged(request, missing, darkness)
     moved = (yield from _moved_adu(request, taken, darkness)) if taken.code is GroupCode.NOT_DARK else None
     if moved is None:
-        return taken, taken.reasons
+        return taken, taken.reasons, darkest(darkness, taken.results)
     told = f"{moved:+.0f} ADU in a short exposure as well: gain or offset are not what they read"
-    return replace(taken, code=GroupCode.SETTING_REFUSED), f"{taken.reasons}; {told}"
+    return replace(taken, code=GroupCode.SETTING_REFUSED), f"{taken.reasons}; {told}", None
 
 
 def _moved_adu(request: CaptureRequest, taken: Taken, darkness: Darkness) -> Plan[float | None]:
@@ -202,8 +203,8 @@ def _moved_adu(request: CaptureRequest, taken: Taken, darkness: Darkness) -> Pla
     return moved if like_a_pedestal else None
 
 
-def _judged(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[Taken]:
-    """Take a first frame that is dark, then the others like it."""
+def _judged(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[tuple[Taken, Darkness]]:
+    """Take a first frame that is dark, then the others like it; return with them what is known now."""
     limits, celsius = request.limits, request.set_temp_c
     tries = FRAMES_TO_JUDGE
     if _unknown(darkness, request.exposure_us):
@@ -213,10 +214,10 @@ def _judged(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[T
     request = replace(request, limits=dark_limits(limits, darkness, request.exposure_us, celsius))
     first = yield from take_first(request, tries)
     if first.code is not None or missing <= 1:
-        return first
+        return first, darkness
     request = replace(request, wait_s=0.0, limits=_like(first.results[-1], request.limits))
     rest = yield from take(request, missing - 1, refused=first.refused)
-    return first.then(rest)
+    return first.then(rest), darkness
 
 
 def _unknown(darkness: Darkness, exposure_us: int) -> bool:
@@ -231,7 +232,8 @@ def _probe(request: CaptureRequest, darkness: Darkness) -> Plan[tuple[Darkness, 
         return replace(darkness, rate_adu_s=0.0), request.set_temp_c
     result = results[0]
     celsius = result.header.ccd_temp_c if result.header.ccd_temp_c is not None else request.set_temp_c
-    return learnt(darkness, result.stats, result.request.exposure_us, celsius), celsius
+    known = learnt(darkness, result.stats, result.request.exposure_us, celsius)
+    return replace(known, darkest=darkest(darkness, results)), celsius
 
 
 def _like(first: FrameResult, limits: Limits) -> Limits:

@@ -1,15 +1,15 @@
 """How dark a dark frame must be: limits from the pedestal, the dark current, and the last good master.
 
 A leak that is constant grows with the exposure just as the dark current does, so two exposures alone never tell them
-apart. What does: no sensor makes more than a poor one at its temperature, the pedestal has its own gradient, and from
-the second night on the last master shows what is usual.
+apart. What does: no sensor makes more than a poor one at its temperature, none makes more than in the set before, the
+pedestal has its own gradient, and from the second night on the last master shows what is usual.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
 from statistics import median
 
-from calibration.frames import FrameStats, Limits
+from calibration.frames import DarkSeen, FrameResult, FrameStats, Limits
 from calibration.plans.settings import Darkness
 
 LINEARITY = 0.25
@@ -20,6 +20,8 @@ POOR_ADU_S, POOR_DOUBLING_C, WARM_C = 20.0, 6.0, 30.0
 """A poor sensor's dark current at 0 °C, and in how many degrees it doubles; the temperature where none is known."""
 RATE_REACH = 4
 """A dark tells the rate of exposures up to so many times its own: the error of its level grows as much."""
+DOUBLING_C = 5.0
+"""Sensors double their dark current in this many degrees, or more."""
 
 
 def poor_rate_adu_s(temperature_c: float | None) -> float:
@@ -80,10 +82,43 @@ def learnt(darkness: Darkness, stats: FrameStats, exposure_us: int, temperature_
     limits = dark_limits(Limits(), darkness, exposure_us, temperature_c)
     lit = limits.light_adu is not None and stats.level_adu > limits.light_adu
     lit = lit or (limits.gradient_adu is not None and stats.gradient_adu > limits.gradient_adu)
-    excess = max(0.0, stats.level_adu - (darkness.bias_adu or 0.0))
+    rate = 0.0 if lit else _rate(darkness, stats, exposure_us)
+    seen = darkness.darkest
+    if seen is not None and (ceiling := ceiling_adu_s(seen, temperature_c)) is not None and rate > ceiling:
+        rate = seen.rate_adu_s
     # levels are whole steps of the converter: four times their rounding is no departure from linearity
     tolerance = darkness.bias_tolerance_adu + 2 * stats.step_adu
-    return replace(darkness, rate_adu_s=0.0 if lit else excess / (exposure_us / 1e6), bias_tolerance_adu=tolerance)
+    return replace(darkness, rate_adu_s=rate, bias_tolerance_adu=tolerance)
+
+
+def darkest(darkness: Darkness, results: Iterable[FrameResult]) -> DarkSeen | None:
+    """Return the dark current of the frame that bounds it best: a good one here, or what was seen before."""
+    here = (_seen(darkness, r) for r in results if r.accepted and r.request.exposure_us > 0)
+    known = [seen for seen in (darkness.darkest, *here) if seen is not None]
+    return min(known, key=_most_adu_s, default=None) if darkness.bias_adu is not None else None
+
+
+def ceiling_adu_s(seen: DarkSeen, temperature_c: float | None) -> float | None:
+    """Return the most dark current that fits a frame seen before; None where the temperatures are not known."""
+    if seen.ccd_temp_c is None or temperature_c is None:
+        return None
+    warmer_c = max(0.0, temperature_c - seen.ccd_temp_c)
+    return float((1 + LINEARITY) * _most_adu_s(seen) * 2 ** (warmer_c / DOUBLING_C))
+
+
+def _seen(darkness: Darkness, result: FrameResult) -> DarkSeen:
+    exposure_us = result.request.exposure_us
+    rate = _rate(darkness, result.stats, exposure_us)
+    return DarkSeen(rate_adu_s=rate, exposure_us=exposure_us, ccd_temp_c=result.header.ccd_temp_c)
+
+
+def _most_adu_s(seen: DarkSeen) -> float:
+    """Return the most that a rate may be in truth: a level wanders by some ADU, which is much in a short exposure."""
+    return seen.rate_adu_s + USUAL_ADU / (seen.exposure_us / 1e6)
+
+
+def _rate(darkness: Darkness, stats: FrameStats, exposure_us: int) -> float:
+    return max(0.0, stats.level_adu - (darkness.bias_adu or 0.0)) / (exposure_us / 1e6)
 
 
 def _light(darkness: Darkness, bias_adu: float, believed_adu: float) -> float:

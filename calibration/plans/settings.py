@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from calibration.frames import (
     CaptureRequest,
     Cover,
+    DarkSeen,
     FrameKind,
     FrameResult,
     GroupOutcome,
@@ -103,6 +104,8 @@ class Darkness:
         Dark current expected at this temperature, from earlier darks.
     earlier : Earlier, optional
         The last master.
+    darkest : DarkSeen, optional
+        The darkest frame of the sets just before, with the same settings: what is much brighter now is light.
     """
 
     cover: Cover = Cover.CLOSED
@@ -112,6 +115,7 @@ class Darkness:
     bias_gradient_adu: float | None = None
     rate_adu_s: float | None = None
     earlier: Earlier | None = None
+    darkest: DarkSeen | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

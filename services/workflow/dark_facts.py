@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from calibration.frames import FrameKind
+from calibration.frames import DarkSeen, FrameKind
 from calibration.plans.darkness import dark_rate
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Darkness, Earlier
@@ -18,10 +18,11 @@ from services.workflow.detector import darkness
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def dark_facts(context: RunContext, wanted: WantedSet) -> Darkness:
+def dark_facts(context: RunContext, wanted: WantedSet, darkest: DarkSeen | None = None) -> Darkness:
     """Return what makes it dark, and all that is known of how dark the frames of a set must be.
 
-    With `--fresh` the last master is not looked at: so a camera that was changed for good gets its new library.
+    `darkest` is what the sets just before, of the same settings, have shown. With `--fresh` the last master is not
+    looked at: so a camera that was changed for good gets its new library.
     """
     earlier = None if context.options.fresh else _earlier(context, wanted)
     if wanted.kind is FrameKind.BIAS:
@@ -34,6 +35,7 @@ def dark_facts(context: RunContext, wanted: WantedSet) -> Darkness:
         bias_gradient_adu=_gradient(context, biases[0]) if biases else None,
         rate_adu_s=_rate(context, wanted, bias_adu, earlier),
         earlier=earlier,
+        darkest=darkest,
     )
 
 

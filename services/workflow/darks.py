@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from calibration.errors import CalibrationError, GroupCode
-from calibration.frames import FrameKind, GroupOutcome, Limits, us
+from calibration.frames import DarkSeen, FrameKind, GroupOutcome, Limits, us
 from calibration.plans.bias import bias_plan
 from calibration.plans.dark import DarkTimes as PlannedTimes
 from calibration.plans.dark import dark_plan
@@ -69,15 +69,19 @@ def _take(
     lacking = [(wanted, there) for wanted in sets if (there := missing(context, wanted)) is not None]
     wait_s = context.config.dark_capture.persistence_wait if after_flats else 0.0
     fade_us = _fade_us(state, [wanted for wanted, _ in lacking]) if after_flats else None
+    darkest: DarkSeen | None = None
     for wanted, before in lacking:
         phases.enter(Phase.DARKS)
         there = _as_warm(context, wanted, before)
         if there is None:
             continue
         if wanted.kind is FrameKind.BIAS:
-            _take_set(context, state, wanted, there, bias_plan, wait_s=wait_s)
-        elif _take_set(context, state, wanted, there, dark_plan, wait_s=wait_s, fade_us=fade_us) != GroupCode.NOT_DARK:
-            fade_us = None
+            _take_set(context, state, wanted, there, partial(bias_plan, wait_s=wait_s))
+        else:
+            make = partial(dark_plan, wait_s=wait_s, fade_us=fade_us)
+            outcome = _take_set(context, state, wanted, there, make, darkest=darkest)
+            darkest = outcome.darkest or darkest
+            fade_us = fade_us if outcome.code == GroupCode.NOT_DARK else None
         wait_s = 0.0
 
 
@@ -110,9 +114,10 @@ def _take_set(
     wanted: WantedSet,
     there: Having,
     make: Callable[..., Plan[GroupOutcome]],
-    **after_flats: Any,
-) -> str | None:
-    """Take one set; return its code."""
+    *,
+    darkest: DarkSeen | None = None,
+) -> GroupOutcome:
+    """Take one set; return how it ended."""
     camera = exposure_state(context.config, state)
     limits = _limits(context, wanted)
     taken_as = ""
@@ -125,16 +130,15 @@ def _take_set(
             exposure_us=wanted.exposure_us or 0,
             count=wanted.count,
             have=0 if row is None else row.count,
-            darkness=dark_facts(context, wanted),
+            darkness=dark_facts(context, wanted, darkest),
             limits=limits,
             set_id=set_id,
-            **after_flats,
         )
 
-    code = context.take(wanted, there, plan).code
-    if wanted.kind is FrameKind.BIAS and code == GroupCode.SETTING_REFUSED:
+    outcome = context.take(wanted, there, plan)
+    if wanted.kind is FrameKind.BIAS and outcome.code == GroupCode.SETTING_REFUSED:
         note_refused(context, wanted, taken_as)
-    return code
+    return outcome
 
 
 def _limits(context: RunContext, wanted: WantedSet) -> Limits:

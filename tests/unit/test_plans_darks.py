@@ -10,6 +10,7 @@ from calibration.errors import CalibrationError, FrameCode, GroupCode
 from calibration.frames import (
     CaptureRequest,
     Cover,
+    DarkSeen,
     FrameHeader,
     FrameKind,
     FrameResult,
@@ -207,6 +208,42 @@ def test_a_constant_light_is_not_taken_for_dark_current_though_it_is_linear() ->
     assert outcome.detail.startswith("2 ")
     assert FrameCode.LIGHT_LEAK in outcome.detail
     assert sum(r.count for r in asked) == 4, "three, and a short one that tells light from a setting"
+
+
+def warm(take: Callable[[CaptureRequest], FrameResult], celsius: float) -> Callable[[CaptureRequest], FrameResult]:
+    def taken(request: CaptureRequest) -> FrameResult:
+        result = take(request)
+        return replace(result, header=replace(result.header, ccd_temp_c=celsius))
+
+    return taken
+
+
+def test_light_that_spoilt_one_set_is_not_learnt_as_the_dark_current_of_the_next() -> None:
+    """Of a sensor at 18 °C much is believed: the darks of 2 s that followed refused ones of 1 s were kept, lit."""
+    unknown = Darkness(bias_adu=500.0, bias_gradient_adu=1.0)
+
+    def switched_on(request: CaptureRequest) -> FrameResult:
+        return physics(dark=5.0 + (50.0 if request.purpose is Purpose.KEEP else 0.0))(request)
+
+    first, _ = drive(dark(exposure_us=S, darkness=unknown), warm(switched_on, 18.0))
+    assert first.code is GroupCode.NOT_DARK
+    lit = warm(physics(dark=55.0), 18.0)
+    assert drive(dark(exposure_us=2 * S, darkness=unknown), lit)[0].status is GroupStatus.COMPLETE
+    for celsius in (18.0, 19.0, 16.0):
+        known = replace(unknown, darkest=first.darkest)
+        second, _ = drive(dark(exposure_us=2 * S, darkness=known), warm(physics(dark=55.0), celsius))
+        assert (second.code, second.accepted) == (GroupCode.NOT_DARK, 0)
+        assert second.darkest == first.darkest, "the darkest stays the reference"
+
+
+@pytest.mark.parametrize(("celsius", "rate"), [(18.0, 60.0), (17.0, 53.0), (20.0, 80.0), (24.0, 130.0)])
+def test_a_sensor_as_warm_as_it_is_keeps_its_dark_current_from_set_to_set(celsius: float, rate: float) -> None:
+    unknown = Darkness(bias_adu=500.0, bias_gradient_adu=1.0)
+    first, _ = drive(dark(exposure_us=S, darkness=unknown), warm(physics(dark=60.0), 18.0))
+    assert first.darkest == DarkSeen(rate_adu_s=60.0, exposure_us=S, ccd_temp_c=18.0)
+    known = replace(unknown, darkest=first.darkest)
+    second, _ = drive(dark(darkness=known), warm(physics(dark=rate), celsius))
+    assert second.status is GroupStatus.COMPLETE
 
 
 def test_light_from_one_side_is_seen_by_its_gradient_before_its_level() -> None:
