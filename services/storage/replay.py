@@ -78,6 +78,6 @@ def facts_of(event: Mapping[str, Any], at: datetime) -> list[FactRow]:
     settings = {name: event[name] for name in ("gain", "offset", "readout_mode", "binning") if name in event}
     return [
         FactRow(camera=str(event.get("camera", "")), name=name, value=float(event[name]), at=at, settings=settings)
-        for name in ("bias_adu", "saturation_adu", "step_adu", "k_adu_e", "read_noise_adu")
+        for name in ("bias_adu", "saturation_adu", "step_adu", "k_adu_e", "k_adu_e_refused", "read_noise_adu")
         if isinstance(event.get(name), int | float)
     ]

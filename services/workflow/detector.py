@@ -21,7 +21,7 @@ from services.workflow.campaign import (
 )
 from services.workflow.context import RunContext
 from services.workflow.pedestal import usual_pedestal
-from services.workflow.system_gain import check_gain
+from services.workflow.system_gain import BELIEVED, REFUSED, check_gain
 
 
 def measured(context: RunContext, state: State) -> Detector:
@@ -42,12 +42,13 @@ def measured(context: RunContext, state: State) -> Detector:
         detector = session.run(plan)
     except CalibrationError as error:
         raise GroupFailed(GroupCode.NO_FRAMES, str(error)) from error
-    known = context.catalogue.facts(camera=context.camera, name="k_adu_e")  # before this one is among them
-    _tell(context, state, detector)
-    _compare(context, state, detector)
-    if detector.k_adu_e is not None and not context.options.fresh:
-        here, pixels = _settings(context, state.gain), _measured_pixels(context, detector)
-        check_gain(detector.k_adu_e, known, here, now=context.clock.now(), pixels=pixels)
+    try:
+        _compare(context, state, detector)
+        _check_gain(context, state, detector)
+    except GroupFailed:
+        _tell(context, state, detector, k_name=REFUSED)
+        raise
+    _tell(context, state, detector, k_name=BELIEVED)
     return detector
 
 
@@ -79,6 +80,14 @@ def _compare(context: RunContext, state: State, detector: Detector) -> None:
         raise GroupFailed(GroupCode.SETTING_REFUSED, f"{detail}: gain or offset are not what they read")
 
 
+def _check_gain(context: RunContext, state: State, detector: Detector) -> None:
+    if detector.k_adu_e is None or context.options.fresh:
+        return
+    known = [f for name in (BELIEVED, REFUSED) for f in context.catalogue.facts(camera=context.camera, name=name)]
+    here, pixels = _settings(context, state.gain), _measured_pixels(context, detector)
+    check_gain(detector.k_adu_e, known, here, now=context.clock.now(), pixels=pixels)
+
+
 def _measured_pixels(context: RunContext, detector: Detector) -> int:
     """Return on how many pixels noise is measured: the central quarter, of one plane of a mosaic."""
     info, (bin_x, bin_y) = context.session.camera_info, context.config.camera.active.bin_xy
@@ -97,7 +106,8 @@ def _settings(context: RunContext, gain: int | None) -> dict[str, object]:
     }
 
 
-def _tell(context: RunContext, state: State, detector: Detector) -> None:
+def _tell(context: RunContext, state: State, detector: Detector, *, k_name: str) -> None:
+    """Tell and keep what was measured; K under the name that says whether it is believed."""
     event = context.events.emit(
         EventName.DETECTOR_MEASURED,
         camera=context.camera,
@@ -105,7 +115,7 @@ def _tell(context: RunContext, state: State, detector: Detector) -> None:
         saturation_adu=detector.saturation_adu,
         saturation_source=detector.saturation_source,
         step_adu=detector.step_adu,
-        k_adu_e=detector.k_adu_e,
+        **{k_name: detector.k_adu_e},
         **_settings(context, state.gain),
         set_temp_c=state.temperature_c,
     )

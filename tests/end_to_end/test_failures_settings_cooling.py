@@ -129,6 +129,20 @@ def test_9_gain_that_is_not_applied_is_found_on_the_second_night_by_its_system_g
     assert ends == ["complete", "setting_refused", "complete"]
 
 
+def test_9_gain_that_was_refused_is_no_reference_in_its_night_and_one_in_the_next(tmp_path: Path) -> None:
+    begin, seed = datetime(2030, 1, 1, 20, tzinfo=UTC), new_seed()
+    hidden = fault(FaultKind.HIDDEN_GAIN, value=0)
+    ends, kept = [], []
+    for hours, faults in [(0, ()), (24, (hidden,)), (25, (hidden,)), (26, ()), (48, (hidden,))]:
+        with served_night(tmp_path, *faults, start=begin + timedelta(hours=hours), seed=seed) as site:
+            sections = {"camera": {"alpaca": {"gain": 26}}, "flat_capture": {"filters": ["L"]}}
+            ended = site.run(steps=(Step.FLATS,), **sections)
+        ends.append(ended.groups()["flat L g26"])
+        kept.append([name for e in ended.said("detector.measured") for name in e if name.startswith("k_adu_e")])
+    right, wrong = ("complete", ["k_adu_e"]), ("setting_refused", ["k_adu_e_refused"])
+    assert list(zip(ends, kept, strict=True)) == [right, wrong, wrong, right, right]
+
+
 def test_9_gain_that_is_higher_is_found_too(tmp_path: Path) -> None:
     ended = nights(tmp_path, fault(FaultKind.HIDDEN_GAIN, value=60), count=3)
     assert ended.groups()["bias g26"] == "setting_refused"
