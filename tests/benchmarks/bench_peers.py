@@ -1,10 +1,10 @@
 """Combining and writing 40 frames of 61 megapixels against other programs that do the same with the same frames.
 
 Frames lie in the page cache, and nobody syncs. Siril writes one image: so do we beside it, MEAN. ccdproc gives values,
-deviations and mask: beside it we write all planes. It is given some of the rows and, of the memory it may use, the same
-part: it reads its files again for each of its chunks, and the chunks are as many as with whole frames. A straight line
-through the times of two heights tells that of all rows; a third height shows whether it holds. What a master pays
-besides (starting up, flags, hash, syncing) is printed beside. Siril runs where `siril-cli` is installed.
+deviations and mask: beside it we write all planes. It is given some of the columns and, of the memory it may use, the
+same part: it reads its files again for each of its chunks, which are some whole rows: the same chunks as of whole
+frames. A straight line through the times of two widths tells that of all columns; a third width shows whether it holds.
+What a master pays besides (starting up, flags, hash, syncing) is printed beside. Siril runs where `siril-cli` is there.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated, in_ch
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CCDPROC_PARTS = (64, 32, 16)
-"""The rows given to ccdproc are one in so many; of the third, to see that its time grows along the line."""
+"""The columns given to ccdproc are one in so many; of the third, to see that its time grows along the line."""
 
 CCDPROC_MEMORY = 1e9
 """Bytes that ccdproc may use for whole frames."""
@@ -95,12 +95,12 @@ def _against_ccdproc(bed: Bed, name: str, recipe: dict[str, Any], mine: Timing, 
         ratio=whole_s / mine.median,
         met=whole_s / mine.median >= 200,
         peak_mb=peak,
-        peer=f"ccdproc.combine, {name}: {whole_s:.0f} s, from {taken} of rows and memory{proof} ({peer_mb:.0f} MB)",
+        peer=f"ccdproc.combine, {name}: {whole_s:.0f} s, from {taken} of columns and memory{proof} ({peer_mb:.0f} MB)",
     )
 
 
 def _on_the_line(times: dict[int, float], part: int) -> float:
-    """Return the seconds for one in `part` rows by the line through those of the first two parts."""
+    """Return the seconds for one in `part` columns by the line through those of the first two parts."""
     few, more = CCDPROC_PARTS[:2]
     slope = (times[more] - times[few]) / (1 / more - 1 / few)
     return times[few] + slope * (1 / part - 1 / few)
@@ -168,13 +168,13 @@ def _hashing(bed: Bed) -> dict[str, Timing]:
 
 
 def _ccdproc(bed: Bed, recipe: dict[str, Any], parts: tuple[int, ...]) -> dict[int, float]:
-    """Return the seconds for each part of the rows."""
+    """Return the seconds for each part of the columns."""
     _ccdproc_rows(bed, parts[0] * 8, recipe)  # its imports and first calls
     return {part: _ccdproc_rows(bed, part, recipe) for part in parts}
 
 
 def _ccdproc_rows(bed: Bed, part: int, recipe: dict[str, Any]) -> float:
-    """Combine one in `part` rows of the frames, as files of their own, with the same part of the memory."""
+    """Combine one in `part` columns of the frames, as files of their own, with the same part of the memory."""
     import ccdproc
     from astropy import log
     from astropy.io import fits
@@ -187,7 +187,7 @@ def _ccdproc_rows(bed: Bed, part: int, recipe: dict[str, Any]) -> float:
         for path in bed.darks():
             with fits.open(path) as units:
                 name = Path(folder) / path.name
-                fits.PrimaryHDU(units[0].section[: max(1, bed.shape[0] // part)]).writeto(name)
+                fits.PrimaryHDU(units[0].section[:, : max(1, bed.shape[1] // part)]).writeto(name)
             names.append(str(name))
         few = partial(ccdproc.combine, names, method="average", unit="adu", mem_limit=CCDPROC_MEMORY / part, **recipe)
         return timed(lambda: few(output_file=str(Path(folder) / "combined.fits")))
