@@ -20,7 +20,7 @@ CLIMB_START_US = 20_000
 CLIMB_FACTOR = 5
 CONFIRM_FACTOR = 3
 STANDSTILL = 0.1
-"""A clipped level moves by less than this when the exposure is three times as long."""
+"""A clipped level moves by less than this when the exposure changes by that factor."""
 CLIPPED_ABOVE = 0.15
 """No pixel exceeds a clipped level by more than this: wells differ by a few per cent, lit pixels by more."""
 CLIPPED = 0.5
@@ -239,8 +239,8 @@ def _climb(
 ) -> Plan[tuple[tuple[FrameResult, ...], float | None]]:
     """Expose longer and longer until the level stands still: the flats, and that level in ADU (None: it still rose).
 
-    A level that falls behind is not yet a clipped one, a chopped lamp does that too: it has to stay where it is in a
-    longer exposure, with no pixel far above it.
+    A level that falls behind is not yet a clipped one, a chopped lamp does that too: it has to be the same in a longer
+    exposure (in a shorter one, where that was the longest), with no pixel far above it.
     """
     longest = min(lamp.max_exposure_us, facts.exposure_max_us)
     exposure_us = min(max(CLIMB_START_US, facts.exposure_min_us), longest)
@@ -248,10 +248,12 @@ def _climb(
     while True:
         taken += yield _lit(state, lamp, quantise(exposure_us, facts.exposure_resolution_us))
         if _behind(taken, bias_adu, read_sigma_adu):
-            exposure_us = min(exposure_us * CONFIRM_FACTOR, longest)
-            taken += yield _lit(state, lamp, quantise(exposure_us, facts.exposure_resolution_us))
+            longer = CONFIRM_FACTOR * exposure_us <= longest
+            other_us = exposure_us * CONFIRM_FACTOR if longer else exposure_us // CONFIRM_FACTOR
+            taken += yield _lit(state, lamp, quantise(other_us, facts.exposure_resolution_us))
             if _stands_still(taken, bias_adu):
                 return taken, taken[-1].stats.level_adu
+            exposure_us = max(exposure_us, other_us)
         if exposure_us >= longest:
             return taken, None
         exposure_us = min(exposure_us * CLIMB_FACTOR, longest)
@@ -281,7 +283,7 @@ def _behind(flats: tuple[FrameResult, ...], bias_adu: float, read_sigma_adu: flo
 
 
 def _stands_still(flats: tuple[FrameResult, ...], bias_adu: float) -> bool:
-    """Whether the last flat, of a longer exposure, has the level of the one before, at the top of its histogram."""
+    """Whether the last flat, of another exposure, has the level of the one before, at the top of its histogram."""
     before, last = (r.stats.level_adu - bias_adu for r in flats[-2:])
     top = flats[-1].stats.max_adu - bias_adu
     return abs(last / before - 1) < STANDSTILL and top < (1 + CLIPPED_ABOVE) * last
