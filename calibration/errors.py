@@ -44,6 +44,7 @@ class GroupCode(StrEnum):
     SETTING_REFUSED = "setting_refused"
     NOT_DARK = "not_dark"
     COOLER_LIMIT = "cooler_limit"
+    NOT_STEADY = "not_steady"
     SENSOR_STUCK = "sensor_stuck"
     COOLER_LOST = "cooler_lost"
     TOO_MANY_REFUSED = "too_many_refused"

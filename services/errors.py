@@ -147,6 +147,10 @@ MEANINGS: dict[str, Meaning] = {
     "setting_refused": Meaning("the camera does not keep a setting", "check gain, offset, binning and readout_mode"),
     "not_dark": Meaning("it is not dark", "close the cover, switch lights off, look for a light leak"),
     "cooler_limit": Meaning("the cooler cannot reach the set-point", "choose a warmer temperature"),
+    "not_steady": Meaning(
+        "the temperature is reached, but not steady in time",
+        "give it more time (cooling_timeout), or ask for less (stable_time, stabilization_tolerance)",
+    ),
     "sensor_stuck": Meaning("the temperature reading is stuck or implausible", "power-cycle the camera"),
     "cooler_lost": Meaning("the cooler lost its power", "check the cooler's supply"),
     "too_many_refused": Meaning("too many frames were refused", "see the reasons per frame in the report"),

@@ -18,6 +18,9 @@ from services.capture.cooler import Cooler
 log = structlog.get_logger(__name__)
 
 TICK_S = 5.0
+SHORTEST_TICK_S = 0.5
+LOOKS = 4
+"""So often at least a sensor is looked at in the time that it is to hold."""
 WARM_UP_LIMIT_S = 1800.0
 
 
@@ -77,7 +80,7 @@ class Approach:
             if self._set_c == self._target_c and self._holds():
                 return None
             self._move()
-            self._cooler.sleep(TICK_S)
+            self._cooler.sleep(self._tick_s)
             self._cooler.tell(self._cooler.read(), self._target_c)
         return stall
 
@@ -87,6 +90,13 @@ class Approach:
             self._set_c = reading.ccd_c
         self._cooler.set_point(self._set_c)
         self._cooler.switch(on=True)
+
+    @property
+    def _tick_s(self) -> float:
+        """Time to the next look: on the ramp a fixed one, at its end so short that `stable_time` holds some looks."""
+        if self._set_c != self._target_c:
+            return TICK_S
+        return min(TICK_S, max(SHORTEST_TICK_S, self._settings.stable_time / LOOKS))
 
     def _move(self) -> None:
         """Move the set-point on."""
@@ -128,10 +138,16 @@ class Approach:
         tolerance_c = self._settings.stabilization_tolerance
         if thermal.is_stalled(history, target_c=self._set_c, tolerance_c=tolerance_c, since_s=self._started_s):
             return self._stall(GroupCode.COOLER_LIMIT, f"the cooler is at its limit{shown}, wanted {target_c:.1f} °C")
-        if self._deadline.over:
-            detail = f"not stable at {target_c:.1f} °C within {self._deadline.seconds:.0f} s{shown}"
-            return self._stall(GroupCode.COOLER_LIMIT, detail)
-        return None
+        return self._too_late(shown) if self._deadline.over else None
+
+    def _too_late(self, shown: str) -> Stall:
+        """Return why the time was not enough: a sensor that got there with power to spare is only not steady."""
+        history, settings, within_s = self._cooler.history, self._settings, self._deadline.seconds
+        if thermal.has_arrived(history, target_c=self._target_c, tolerance_c=settings.stabilization_tolerance):
+            detail = f"not steady for {settings.stable_time:g} s within {within_s:.0f} s{shown}"
+            return self._stall(GroupCode.NOT_STEADY, detail)
+        detail = f"not stable at {self._target_c:.1f} °C within {within_s:.0f} s{shown}"
+        return self._stall(GroupCode.COOLER_LIMIT, detail)
 
     def _switch_on_again(self) -> bool:
         """Switch a cooler on that is off though told to be on: once."""

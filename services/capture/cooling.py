@@ -37,7 +37,7 @@ class Cooled:
     stable : bool
         Whether frames may be held to the tolerance; False for frames taken all the same, marked by what they measured.
     code : str or None
-        Why not stable (cooler_limit, sensor_stuck, cooler_lost).
+        Why not stable (cooler_limit, not_steady, sensor_stuck, cooler_lost).
     """
 
     wanted_c: float
@@ -103,8 +103,8 @@ class Thermostat:
         Raises
         ------
         GroupFailed
-            cooler_limit, sensor_stuck or cooler_lost, when the policy is to stop; also for `mode: required` without a
-            cooler.
+            cooler_limit, not_steady, sensor_stuck or cooler_lost, when the policy is to stop; also for `mode: required`
+            without a cooler.
         RunStopped, DriverError
             The run is to stop, or the camera is gone.
         """

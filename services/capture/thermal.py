@@ -87,14 +87,15 @@ class History:
         """The newest reading; one that says nothing while there is none."""
         return self._readings[-1] if self._readings else Reading(at_s=0.0, ccd_c=None)
 
-    def window(self, seconds: float, *, whole: bool = False) -> tuple[Reading, ...]:
-        """Return the readings of the last `seconds`; with `whole` none at all unless they reach that far back."""
+    def window(self, seconds: float, *, whole: bool = False, least: int = 1) -> tuple[Reading, ...]:
+        """Return the readings of the last `seconds`, at least so many; with `whole` none when they reach less far."""
         if not self._readings:
             return ()
         start = self._readings[-1].at_s - seconds
         if whole and self._readings[0].at_s > start:
             return ()
-        return tuple(r for r in self._readings if r.at_s >= start)
+        older = len(self._readings) - least
+        return tuple(r for i, r in enumerate(self._readings) if r.at_s >= start or i >= older)
 
 
 def next_setpoint(current_c: float, target_c: float, *, rate_c_per_min: float, elapsed_s: float) -> float:
@@ -121,19 +122,26 @@ def is_stable(history: History, *, target_c: float, tolerance_c: float, dwell_s:
     0.1 °C/min, judged over at least 5 min when the step is coarser than 0.1 °C, and a mean power of at most 95 % over
     the last minute, where power is told and was ever seen to move.
     """
-    dwell = history.window(dwell_s, whole=True)
-    if len(dwell) < 3 or not all(r.plausible for r in dwell):
-        return False
-    allowed = max(tolerance_c, history.step_c)
-    if any(abs(r.ccd_c - target_c) > allowed + 1e-9 for r in dwell if r.ccd_c is not None):
+    dwell = history.window(dwell_s, whole=True, least=3)  # where a look takes longer, three of them are the dwell
+    if len(dwell) < 3 or not all(_is_near(r, target_c, max(tolerance_c, history.step_c)) for r in dwell):
         return False
     slope_s = max(dwell_s, 300.0) if history.step_c > COARSE_STEP_C else dwell_s
-    judged = history.window(slope_s, whole=True)
+    judged = history.window(slope_s, whole=True, least=3)
     if not judged:
         return False
     # One toggle between two codes of a coarse sensor is no drift: it may tilt the line by 1.5 steps over the window.
     quantum = 1.5 * history.step_c / (slope_s / 60)
     return abs(slope_c_per_min(judged)) <= max(SLOPE_C_PER_MIN, quantum) and _power_to_spare(history)
+
+
+def has_arrived(history: History, *, target_c: float, tolerance_c: float) -> bool:
+    """Whether the sensor is at `target_c` now, with power to spare."""
+    return _is_near(history.newest, target_c, max(tolerance_c, history.step_c)) and _power_to_spare(history)
+
+
+def _is_near(reading: Reading, target_c: float, allowed_c: float) -> bool:
+    near = reading.ccd_c is not None and abs(reading.ccd_c - target_c) <= allowed_c + 1e-9
+    return reading.plausible and near
 
 
 def _power_to_spare(history: History) -> bool:

@@ -123,6 +123,32 @@ def test_a_set_point_beyond_the_cooler_ends_as_cooler_limit_well_before_the_time
     assert EventName.COOLING_STALLED in rig.names()
 
 
+@pytest.mark.parametrize("stable_time", [0.2, 2.0, 8.0, 11.0])
+@pytest.mark.parametrize("step_c", [0.0, 0.1, 0.4])
+def test_a_sensor_can_be_seen_to_hold_for_some_seconds(stable_time: float, step_c: float) -> None:
+    """Three looks belong to it, and with one every five seconds none of less than ten ever held."""
+    rig = Rig(cooling=Cooling(stable_time=stable_time), plant={"step_c": step_c})
+    cooled = rig.thermostat.ensure(14.0, CoolingPolicy.STOP)
+    assert cooled is not None
+    assert cooled.stable
+
+
+def test_a_sensor_at_its_set_point_that_is_not_steady_in_time_is_no_limit_of_the_cooler() -> None:
+    rig = Rig(cooling=Cooling(stable_time=400.0, cooling_timeout=300.0))
+    with pytest.raises(GroupFailed) as caught:
+        rig.thermostat.ensure(10.0, CoolingPolicy.RAISE_SETPOINT)
+    assert caught.value.code == GroupCode.NOT_STEADY
+    assert caught.value.detail == "not steady for 400 s within 300 s at 10.0 °C"
+    assert rig.set_points()[-1] == 10.0, "a warmer one would be no steadier"
+
+
+def test_a_set_point_reached_at_full_power_only_is_the_coolers_limit() -> None:
+    rig = Rig(plant={"max_delta_c": 28.0}, cooling=Cooling(cooling_timeout=1800.0))
+    with pytest.raises(GroupFailed) as caught:
+        rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    assert caught.value.code == GroupCode.COOLER_LIMIT
+
+
 def test_a_set_point_that_failed_is_not_waited_for_again_at_once() -> None:
     rig = Rig(plant={"max_delta_c": 20.0})
     for _ in range(2):
