@@ -84,7 +84,7 @@ def leak(spot: Spot) -> FrameResult:
 
 
 def measurable(spot: Spot) -> bool:
-    """Whether a gain shows in the noise: below half a step the converter's own noise is most of it."""
+    """Whether noise can be judged: below half a step the converter's own is most of it."""
     camera = spot.desk.camera
     return spot.request.kind is FLAT or camera.read_noise >= 0.5 * camera.step
 
@@ -232,7 +232,7 @@ FAULTS = (
     named(leak, (BIAS, DARK), "light_leak", "3 ADU centre to edge"),
     named(gain_high, ALL, OTHER_LEVEL, "+10 %", possible=measurable),
     named(gain_low, ALL, OTHER_LEVEL, "-10 %", possible=measurable),
-    named(noisy, ALL, "noise_off", "+20 % temporal"),
+    named(noisy, ALL, "noise_off", "+20 % temporal", possible=measurable),
     named(lamp_up, (FLAT,), "lamp_drift", "+2 %"),
     named(lamp_down, (FLAT,), "lamp_drift", "-2 %"),
     named(pedestal_up, (BIAS,), "pedestal_off", "+15 ADU or 4 steps"),
