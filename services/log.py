@@ -11,8 +11,9 @@ import queue
 import re
 import sys
 import threading
+import warnings
 from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
@@ -27,6 +28,8 @@ WIRE = "nightcal.wire"
 """Logger of the drivers' calls, one line each at DEBUG."""
 _DRAIN_S = 5.0
 """Real seconds at most that the end of the log waits for the wire's last lines."""
+_MOST_LINES = 10_000
+"""Lines of the wire that wait for a disk at most: some 10 MB, two minutes of a busy night."""
 _SECRET = re.compile(r"(password|passwd|secret|token|authorization|api_?key)", re.IGNORECASE)
 _UNITS = {
     "_s": "s",
@@ -86,8 +89,9 @@ def configure(
 
 
 def close() -> None:
-    """Close the log file; later lines go to the console only."""
+    """Close the log file, and give `logging` and `warnings` back; our own later lines go to the console only."""
     _wire.drain()
+    _borrowed.close()
     with _sinks.lock:
         if _sinks.file is not None:
             _sinks.file.close()  # nothing is held back, so nothing can fail for want of room
@@ -168,53 +172,81 @@ class _Foreign(logging.Handler):
         _sinks.write(at=_sinks.clock.now(), level=record.levelname.lower(), event=event, values=values)
 
 
+_Lines = queue.SimpleQueue[tuple[datetime, logging.LogRecord] | None]
+
+
 class _Wire(logging.Handler):
     """The wire's lines, written by a thread of their own.
 
-    Calls of the safety watch are among them, and it must not wait for a disk that hangs, nor for who waits for it.
+    Calls of the safety watch are among them, and it must not wait for a disk that hangs, nor for who waits for it. Such
+    a disk costs lines, not memory: those beyond `_MOST_LINES` are counted, and their number is told in their place.
     """
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self._lines: queue.SimpleQueue[tuple[datetime, logging.LogRecord] | None] = queue.SimpleQueue()
+        self._lines: _Lines = queue.SimpleQueue()
+        self._left_out = 0
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
         """Take the wire's lines from now on."""
-        logging.getLogger(WIRE).addHandler(self)
-        self._thread = threading.Thread(target=self._work, name="nightcal-wire-log", daemon=True)
+        self._lines = queue.SimpleQueue()  # the last one's thread may still hang in it
+        self._thread = threading.Thread(target=self._work, args=(self._lines,), name="nightcal-wire-log", daemon=True)
         self._thread.start()
+        logging.getLogger(WIRE).addHandler(self)
 
     def drain(self) -> None:
         """Take no more lines, and let all so far be written unless the disk hangs."""
         logging.getLogger(WIRE).removeHandler(self)
         if self._thread is not None:
+            self._tell_left_out()
             self._lines.put(None)
             self._thread.join(_DRAIN_S)
             self._thread = None
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._lines.qsize() >= _MOST_LINES:
+            self._left_out += 1
+            return
+        self._tell_left_out()
         self._lines.put((_sinks.clock.now(), record))
 
-    def _work(self) -> None:
-        while (line := self._lines.get()) is not None:
+    def _tell_left_out(self) -> None:
+        if self._left_out:
+            told = f"{self._left_out} lines of the wire left out: the log was too slow for them"
+            record = logging.makeLogRecord({"name": WIRE, "levelname": "WARNING", "msg": told})
+            self._lines.put((_sinks.clock.now(), record))
+            self._left_out = 0
+
+    @staticmethod
+    def _work(lines: "_Lines") -> None:
+        while (line := lines.get()) is not None:
             at, record = line
             event, values = record.getMessage(), {"logger": record.name}
             _sinks.write(at=at, level=record.levelname.lower(), event=event, values=values)
 
 
 def _adopt_foreign(level: int) -> None:
-    """Take in what other libraries log from WARNING on, and our own drivers' wire from `level` on."""
+    """Take in what other libraries log from WARNING on, and our own drivers' wire from `level` on, until `close`.
+
+    Whoever called us may want to log when we have ended: all that is changed here is remembered as it was.
+    """
     root, wire = logging.getLogger(), logging.getLogger(WIRE)
-    for handler in [h for h in root.handlers if isinstance(h, _Foreign)]:
-        root.removeHandler(handler)
-    root.addHandler(_Foreign(max(level, logging.WARNING)))
-    if level <= logging.DEBUG:
-        _wire.begin()
+    foreign = _Foreign(max(level, logging.WARNING))
+    _borrowed.callback(root.removeHandler, foreign)
+    root.addHandler(foreign)
+    _borrowed.callback(wire.setLevel, wire.level)
     wire.setLevel(level)
+    _borrowed.callback(setattr, wire, "propagate", wire.propagate)
     wire.propagate = False
+    shown = warnings.showwarning
     logging.captureWarnings(capture=True)
+    if warnings.showwarning is not shown:  # else the caller had them captured before, and wants them so
+        _borrowed.callback(logging.captureWarnings, capture=False)
+    _wire.begin()
 
 
 _sinks = _Sinks()
 _wire = _Wire()
+_borrowed = ExitStack()
+"""How to give Python's own logging back."""

@@ -106,6 +106,24 @@ def test_a_program_that_calls_us_reads_what_a_user_reads(tmp_path: Path):
     assert "flat.settled" in log.read_text(encoding="utf-8")
 
 
+def test_a_program_that_called_us_still_hears_its_own_log_and_warnings(tmp_path: Path):
+    """A door's run left the program deaf: `basicConfig` did nothing, and what it logged afterwards went nowhere."""
+    code = (
+        "import logging, warnings; from calibration.master_frame_builder import MasterFrameCreator\n"
+        "MasterFrameCreator(config={'storage': {'root': '.'}}).create_all_master_frames()\n"
+        "logging.basicConfig(level=logging.INFO)\n"
+        "warnings.warn('dew point near'); logging.warning('roof is open')\n"
+        "logging.getLogger('host').info('next target')\n"
+    )
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-W", "always::UserWarning", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "UserWarning: dew point near" in done.stderr
+    assert "WARNING:root:roof is open" in done.stderr
+    assert "INFO:host:next target" in done.stderr
+
+
 def test_a_program_with_a_log_of_its_own_hears_us_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     heard: list[str] = []
 

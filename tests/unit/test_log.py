@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import threading
 import warnings
 from datetime import UTC, datetime
@@ -152,3 +153,55 @@ def test_wire_waits_for_nobody_who_writes_the_log() -> None:
     stuck.freed.set()
     log.close()
     assert "issafe" in stuck.getvalue()
+
+
+def test_the_wires_warnings_stay_in_the_log_above_debug_too(
+    console: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They went to `logging`'s last resort: onto standard error, across the progress bar."""
+    log.configure("INFO", None, console, clock=CLOCK)
+    logging.getLogger(log.WIRE).warning("camera 0: answered twice")
+    log.close()
+    assert console.getvalue() == "18:30:05  WARNING: camera 0: answered twice: logger nightcal.wire\n"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_disk_that_hangs_costs_lines_of_the_wire_and_not_memory(
+    console: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del console  # tidies up
+    monkeypatch.setattr(log, "_MOST_LINES", 20)
+    stuck = Stuck()
+    log.configure("DEBUG", None, console=stuck)
+    for number in range(100):
+        logging.getLogger(log.WIRE).debug("camera 0: line %d", number)
+    stuck.freed.set()
+    log.close()
+    lines = stuck.getvalue().splitlines()
+    written = sum("camera 0: line" in line for line in lines)
+    left_out = sum(int(found[1]) for line in lines if (found := re.search(r"(\d+) lines of the wire left out", line)))
+    assert 20 <= written < 100
+    assert written + left_out == 100
+
+
+def test_what_was_borrowed_from_logging_is_given_back_as_it_was(console: io.StringIO) -> None:
+    wire, root = logging.getLogger(log.WIRE), logging.getLogger()
+    handlers, shown = list(root.handlers), warnings.showwarning
+    wire.setLevel(logging.ERROR)
+    try:
+        log.configure("DEBUG", None, console, clock=CLOCK)
+        log.configure("INFO", None, console, clock=CLOCK)
+        log.close()
+        assert (wire.level, wire.propagate, wire.handlers) == (logging.ERROR, True, [])
+        assert root.handlers == handlers
+        assert warnings.showwarning is shown
+    finally:
+        wire.setLevel(logging.NOTSET)
+
+
+def test_a_caller_that_had_its_warnings_captured_keeps_them_so(console: io.StringIO) -> None:
+    logging.captureWarnings(capture=True)
+    captured = warnings.showwarning
+    log.configure("INFO", None, console, clock=CLOCK)
+    log.close()
+    assert warnings.showwarning is captured
