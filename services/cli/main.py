@@ -191,7 +191,8 @@ def certify(
 ) -> int:
     """Mark masters as looked at and found good; without names list them.
 
-    Certified masters serve before others, and with `storage.keep_raw: until_certified` their frames may be packed.
+    `load_master_dark` and its kin take certified masters before others, and with `storage.keep_raw: until_certified`
+    the frames of these may be packed. A flat's own dark stays the nearest in time, certified or not.
     """
     from services.cli.certify import certify as mark
 

@@ -1,6 +1,7 @@
 """`nightcal config`, `devices`, `simulate`, `catalogue`, and how `run` ends, through the parser as a user does."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -114,7 +115,8 @@ def test_devices_that_do_not_answer_end_with_3(capsys: pytest.CaptureFixture[str
 
 def test_a_run_without_its_camera_says_how_to_rehearse(folder: Path, capsys: pytest.CaptureFixture[str]):
     (folder / "c.yaml").write_text(
-        "camera: {alpaca: {camera_name: no such camera}}\nflat_capture: {filters: [L]}\n", encoding="utf-8"
+        "camera: {alpaca: {camera_name: no such camera}}\nflat_capture: {filters: [L]}\nfilter_wheel: {}\n",
+        encoding="utf-8",
     )
     assert nightcal("run", "--config", "c.yaml", "--no-confirm") == 3
     err = capsys.readouterr().err
@@ -162,6 +164,55 @@ def test_a_certified_master_is_still_certified_when_the_index_was_rebuilt(
     after = [json.loads(path.read_text(encoding="utf-8")) for path in sidecars]
     assert [{**a, "status": "built"} for a in after] == before, "what was thought of a master stays"
     assert nightcal("certify", "master_flat_L*") == 2
+
+
+def biases(folder: Path) -> tuple[Path, Path]:
+    """Make a master bias, and the dark that it is as well."""
+    root = Root(folder)
+    root.add(FrameKind.BIAS, 0.001, 5)
+    root.build(num_darks=5)
+    root.catalogue.close()
+    bias, dark = sorted((folder / "master_frames").glob("*.fits"))
+    return bias, dark
+
+
+def states(folder: Path) -> list[MasterStatus]:
+    with Catalogue(folder / ".nightcal" / "catalogue.sqlite", read_only=True) as catalogue:
+        return sorted(row.status for row in catalogue.masters())
+
+
+def test_a_master_that_was_deleted_by_hand_is_not_certified(folder: Path, capsys: pytest.CaptureFixture[str]):
+    """It was, and then the archive packed its frames."""
+    bias, dark = biases(folder)
+    bias.unlink()
+    assert nightcal("certify") == 0
+    assert capsys.readouterr().out == f"built      {dark.name}\n"
+    assert nightcal("certify", dark.name, bias.name) == 2
+    assert f"no master {bias.name} that may serve" in capsys.readouterr().err
+    assert states(folder) == [MasterStatus.BUILT] * 2, "one of two names is wrong: none is marked"
+
+
+def test_a_master_whose_pixels_rotted_unseen_is_not_certified(folder: Path, capsys: pytest.CaptureFixture[str]):
+    bias, dark = biases(folder)
+    status = dark.stat()
+    with dark.open("r+b") as file:
+        file.seek(-5000, os.SEEK_END)
+        file.write(b"rotten")
+    os.utime(dark, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert nightcal("certify", bias.name, dark.name) == 5
+    assert "its pixels are not those that were written" in capsys.readouterr().err
+    assert states(folder) == [MasterStatus.BUILT] * 2
+
+
+def test_certify_takes_the_sidecars_that_a_shell_names_with_the_masters(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    biases(folder)
+    names = [str(path) for path in sorted((folder / "master_frames").glob("master_*"))]
+    assert {Path(name).suffix for name in names} == {".fits", ".json"}
+    assert nightcal("certify", *names) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert states(folder) == [MasterStatus.CERTIFIED] * 2
 
 
 def test_simulate_serves_until_it_is_told_to_end():
