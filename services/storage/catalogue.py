@@ -88,6 +88,7 @@ class Catalogue:
         try:
             self._base = connect(path, read_only=read_only)
             self._base.row_factory = sqlite3.Row
+            self._change = Change(self._base, self._lock, path)
         except sqlite3.Error as error:
             raise trouble(path, error) from error
         try:
@@ -355,7 +356,7 @@ class Catalogue:
         self.is_new = not self._base.execute(HOLDS_QUERY).fetchone()[0]
 
     def _changing(self) -> Change:
-        return Change(self._base, self._lock, self.path)
+        return self._change
 
     def _write_many(self, query: str, values: Sequence[Sequence[Any]]) -> int:
         if not values:

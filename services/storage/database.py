@@ -24,33 +24,39 @@ class CatalogueDamaged(StorageError):
 
 
 class Change:
-    """One transaction under the lock, with SQLite's errors translated; within another one it is a part of that."""
+    """One transaction under the lock, with SQLite's errors translated; within itself it is a part of the outermost one.
+
+    A full disk lets SQLite undo the whole transaction at once. Then nothing more is changed until the outermost one has
+    ended, and that one fails, whoever has swallowed the error.
+    """
 
     def __init__(self, base: sqlite3.Connection, lock: threading.RLock, path: Path) -> None:
         self._base = base
         self._lock = lock
         self._path = path
-        self._is_part = False
+        self._depth = 0
+        self._undone_by = RunCode.WRITE_FAILED
 
     def __enter__(self) -> sqlite3.Connection:
         self._lock.acquire()
-        self._is_part = self._base.in_transaction
         try:
-            if not self._is_part:
-                self._base.execute("BEGIN IMMEDIATE")
+            self._begin()
         except sqlite3.Error as error:
             self._lock.release()
             raise trouble(self._path, error) from error
+        except StorageError:
+            self._lock.release()
+            raise
+        self._depth += 1
         return self._base
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and not self._is_part:
-                self._base.execute("COMMIT")
-            elif self._base.in_transaction and not self._is_part:  # a full disk has ended it already
-                self._base.execute("ROLLBACK")
+            self._depth -= 1
+            if self._depth == 0:
+                self._end(well=kind is None)
         except sqlite3.Error as failure:
             if self._base.in_transaction:
                 self._base.rollback()
@@ -58,7 +64,24 @@ class Change:
         finally:
             self._lock.release()
         if isinstance(error, sqlite3.Error):
-            raise trouble(self._path, error) from error
+            failed = trouble(self._path, error)
+            self._undone_by = failed.code
+            raise failed from error
+
+    def _begin(self) -> None:
+        if self._depth == 0:
+            self._base.execute("BEGIN IMMEDIATE")
+        elif not self._base.in_transaction:
+            raise self._undone()
+
+    def _end(self, *, well: bool) -> None:
+        if self._base.in_transaction:
+            self._base.execute("COMMIT" if well else "ROLLBACK")
+        elif well:
+            raise self._undone()
+
+    def _undone(self) -> StorageError:
+        return StorageError(f"{self._path}: a part of the change failed, so all was undone", code=self._undone_by)
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:

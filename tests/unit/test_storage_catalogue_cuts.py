@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -270,3 +271,28 @@ def test_a_change_within_another_is_a_part_of_it(tmp_path: Path) -> None:
             with closing(sqlite3.connect(layout.catalogue)) as other:
                 assert other.execute("SELECT count(*) FROM frames").fetchone() == (0,)
         assert catalogue.frames() == [row]
+
+
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_a_change_that_a_full_disk_has_undone_fails_though_its_first_error_was_swallowed(
+    tmp_path: Path, *, is_followed: bool
+) -> None:
+    """What followed was committed alone, and the end of the whole then told of a damaged catalogue."""
+    layout = Layout(tmp_path)
+    with open_catalogue(layout) as catalogue:
+        catalogue.add_frame(first := take(layout, 1))
+        pages = catalogue._base.execute("PRAGMA page_count").fetchone()[0]
+        catalogue._base.execute("PRAGMA cache_size = 1")
+        catalogue._base.execute(f"PRAGMA max_page_count = {pages + 1}")
+        many = [replace(first, path=f"{number}_{'x' * 500}.fits") for number in range(200)]
+        with pytest.raises(StorageError) as caught, catalogue.at_once():  # noqa: PT012 - what a careless caller does
+            with pytest.raises(StorageError):
+                catalogue.add_frames(many)
+            assert not catalogue._base.in_transaction
+            if is_followed:
+                with suppress(StorageError):
+                    catalogue.set_flag(Flag.BAD, paths=[first.path])
+        assert caught.value.code is RunCode.DISK_FULL
+        assert catalogue.frames() == [first], "nothing of it was kept"
+        catalogue.set_flag(Flag.BAD, paths=[first.path])
+        assert [row.flag for row in catalogue.frames()] == [Flag.BAD]
