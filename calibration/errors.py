@@ -31,7 +31,11 @@ class FrameCode(StrEnum):
 
 
 class GroupCode(StrEnum):
-    """Why a group of frames (or its master) is partial or failed."""
+    """Why a group of frames (or its master) is partial or failed.
+
+    MASTER_DIFFERS is kept free for a master unlike the last certified one; nothing gives it until masters are compared
+    night by night.
+    """
 
     TOO_BRIGHT = "too_bright"
     TOO_DIM = "too_dim"

@@ -26,7 +26,11 @@ class Method(StrEnum):
 
 
 class MaskBit(IntFlag):
-    """Bits of a master's MASK plane."""
+    """Bits of a master's MASK plane.
+
+    CHANGED is kept free for pixels that differ from the last certified master; nothing sets it until masters are
+    compared night by night.
+    """
 
     HOT = 1
     DEAD = 2

@@ -45,7 +45,6 @@ def flat_dark(
         Of masters.
     how : str
         `matched`: the dark of this exposure, else a bias if the dark signal is negligible. `bias`: a bias always.
-        `model`: as `matched` as long as there is no model of the darks.
     """
     masters = {row.path: row for row in catalogue.masters() if row.status in USABLE}
     if how != "bias":
