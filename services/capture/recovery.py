@@ -5,6 +5,7 @@ itself: it brings the camera back, and the runner decides what is asked again.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TypeVar
@@ -34,6 +35,10 @@ RESTORES = 3
 
 STALE_IN_A_ROW = 2
 DAMAGED_IN_A_ROW = 3
+_LATELY = 16
+"""Exposures of ours that a driver may still tell: the one before, while some are under way or not judged yet."""
+_JITTER_US = 100_000
+"""Times that differ by less may be one: shutters and drivers' clocks take part in what is told."""
 _STALE = frozenset({FrameCode.TOO_FAST, FrameCode.DUPLICATE_FRAME})
 _DAMAGED = frozenset({FrameCode.CONSTANT, FrameCode.PARTIAL})
 
@@ -163,15 +168,20 @@ class Recovery:
 class BadFrames:
     """Counts frames in a row that say the camera's link is ill: old buffers (2), damaged frames (3).
 
-    An image of another exposure than asked for, by a camera that has told its exposures right before, is another
-    program's, whose exposure slipped in before ours was fetched.
+    An image of another exposure than asked for may be another program's, whose exposure slipped in before ours was
+    fetched. A driver that tells exposures wrong is no other program: it tells the one before, or only long ones right.
     """
 
     def __init__(self) -> None:
         self._stale = 0
         self._damaged = 0
-        self._tells_exposure = False
+        self._begun_us: deque[int] = deque(maxlen=_LATELY)
+        self._told_right: set[int] = set()
         self._foreign: list[str] = []
+
+    def begin(self, exposure_us: int) -> None:
+        """Take in that we expose so long, also for a frame that is thrown away."""
+        self._begun_us.append(exposure_us)
 
     def see(self, result: FrameResult) -> None:
         """Take one result in."""
@@ -182,7 +192,7 @@ class BadFrames:
         if FrameCode.EXPOSURE_MISMATCH in codes:
             self._note_foreign(result)
         elif result.header.reported_exposure_us is not None:
-            self._tells_exposure = True
+            self._told_right.add(result.request.exposure_us)
 
     def take_foreign(self) -> tuple[str, ...]:
         """Return, in words, the images of other exposures since the last call."""
@@ -190,8 +200,10 @@ class BadFrames:
         return found
 
     def _note_foreign(self, result: FrameResult) -> None:
-        if self._tells_exposure:
-            theirs, ours = result.header.reported_exposure_us or 0, result.request.exposure_us
+        theirs, ours = result.header.reported_exposure_us or 0, result.request.exposure_us
+        known_us = (0, ours, *self._begun_us)  # 0 is told by drivers that have nothing to tell
+        explained = any(abs(theirs - us) <= max(_JITTER_US, 0.02 * us) for us in known_us)
+        if ours in self._told_right and not explained:
             self._foreign.append(f"an image of {theirs / 1e6:g} s came for our exposure of {ours / 1e6:g} s")
 
     @property

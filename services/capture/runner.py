@@ -225,6 +225,7 @@ class Runner:
 
     def _shoot(self, request: CaptureRequest, duration_s: float) -> Exposure:
         light = request.kind not in {FrameKind.BIAS, FrameKind.DARK}
+        self._bad.begin(round(duration_s * 1e6))
         return self._camera.expose(ExposureRequest(duration_s=duration_s, light=light), self._interlock.wake)
 
     def _settle(self, request: CaptureRequest, settings: CameraSettings) -> None:

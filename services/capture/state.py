@@ -4,6 +4,7 @@ Temperature, filter, panel and cover, then the camera's readout mode, binning, s
 wait that the request asks for. Only what differs is moved. Nothing else in the program moves a device.
 """
 
+from collections import deque
 from dataclasses import dataclass, fields, replace
 
 import structlog
@@ -34,7 +35,8 @@ from services.observatory import Interlock
 log = structlog.get_logger(__name__)
 
 FOREIGN_CHANGES = 3
-"""Settings found changed, or exposures begun, by somebody else this often: the camera is in use."""
+"""Settings found changed, or exposures begun, by somebody else this often in `FOREIGN_WITHIN_S`: it is in use."""
+FOREIGN_WITHIN_S = 7200.0
 FOREIGN_EXPOSURE_S = 300.0
 """An exposure of somebody else is waited for so long."""
 FADING = "the charge that light left on the sensor fades (dark_capture.persistence_wait)"
@@ -131,7 +133,7 @@ class StateKeeper:
         self._applied: CameraSettings | None = None
         self._as_found: CameraSettings | None = None
         self._filter: str | None = None
-        self._foreign = 0
+        self._foreign_at_s: deque[float] = deque(maxlen=FOREIGN_CHANGES)
         self._warned: set[RunCode] = set()
 
     def reach(self, request: CaptureRequest) -> Reached:
@@ -193,8 +195,9 @@ class StateKeeper:
 
     def warn_of_foreigner(self, detail: str) -> None:
         """Tell of one sign of another program; raises `CameraBusy` after too many: the camera is theirs."""
-        self._foreign += 1
-        if self._foreign >= FOREIGN_CHANGES:
+        now_s = self._clock.monotonic()
+        self._foreign_at_s.append(now_s)
+        if len(self._foreign_at_s) == FOREIGN_CHANGES and now_s - self._foreign_at_s[0] <= FOREIGN_WITHIN_S:
             raise CameraBusy(device=self._camera.info.name, detail=f"another program uses the camera: {detail}")
         self._events.emit(EventName.WARNING_RAISED, code=RunCode.FOREIGN_CLIENT.value, detail=detail)
         log.warning("camera.used_by_others", detail=detail)

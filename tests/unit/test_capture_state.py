@@ -16,7 +16,7 @@ from services.capture.failures import GroupFailed
 from services.config.models import Config, Cooling, FilterWheel, FlatPanel, Storage
 from services.errors import RunCode
 from services.events import EventName
-from tests.fake_site import DARK, FLAT, Site, plan, site_at
+from tests.fake_site import BIAS, DARK, FLAT, Site, plan, site_at
 from tests.fakes import lost
 
 
@@ -121,6 +121,39 @@ def test_a_camera_that_never_tells_its_exposures_right_is_wrong_and_not_in_anoth
     assert not any(r.accepted for r in results)
     site.events.close()
     assert EventName.WARNING_RAISED not in site.names()
+
+
+def test_a_driver_that_tells_the_exposure_before_costs_frames_and_is_not_in_anothers_hands(site: Site) -> None:
+    times_us = [1_000_000, 500_000, 700_000, 650_000, 1_000_000]
+    asked_s = [1.0] + [us / 1e6 for us in times_us for _ in range(3)]  # one is thrown away
+    site.camera.slipped_in.extend([None, *asked_s[:-1]])
+    taken = site.take(*(replace(DARK, set_id=f"d{i}", exposure_us=us) for i, us in enumerate(times_us)))
+    assert [[r.accepted for r in results] for results in taken] == [[True] * 3] + [[False, True, True]] * 4
+    site.events.close()
+    assert EventName.WARNING_RAISED not in site.names()
+
+
+@pytest.mark.parametrize("told_s", [[0.006] * 6, [0.001, 0.006, 0.004, 0.001, 0.05, 0.009], [0.001, *[0.0] * 5]])
+def test_a_driver_that_tells_short_exposures_wrong_is_not_in_anothers_hands(site: Site, told_s: list[float]) -> None:
+    site.camera.slipped_in.extend([None] * 4 + told_s)
+    darks, biases, again = site.take(DARK, replace(BIAS, count=6), replace(DARK, set_id="d2"))
+    assert all(r.accepted for r in darks + again)
+    wrong = [FrameCode.EXPOSURE_MISMATCH in {v.code for v in r.verdicts} for r in biases]
+    assert wrong == [abs(s - 0.001) > 0.002 for s in told_s]
+    site.events.close()
+    assert EventName.WARNING_RAISED not in site.names()
+
+
+def test_another_programs_images_hours_apart_are_told_and_do_not_take_the_camera_from_us(site: Site) -> None:
+    with site.session() as session:
+        for i in range(4):
+            site.camera.slipped_in.extend([None] * (2 if i == 0 else 1) + [30.0, None])
+            (results,) = session.run(plan(replace(DARK, set_id=f"d{i}")))
+            assert [r.accepted for r in results] == [True, False, True]
+            site.clock.sleep(3 * 3600.0)
+    site.events.close()
+    codes = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
+    assert codes == [RunCode.FOREIGN_CLIENT] * 4
 
 
 def test_a_camera_that_another_program_keeps_is_left_to_it(site: Site) -> None:
