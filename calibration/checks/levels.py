@@ -8,6 +8,8 @@ from calibration.frames import FrameKind, FrameStats, Verdict
 
 COARSE = 0.45
 """Noise of fewer steps of the converter than this is not measured: where the pedestal lies between two steps counts."""
+FADED = 0.85
+"""Least part of a dark's noise that is left when its afterglow has faded."""
 
 
 def level_off(e: Evidence) -> Verdict | None:
@@ -69,8 +71,8 @@ def noise_off(e: Evidence) -> Verdict | None:
     Three measures: the difference from the previous frame against the plan's expectation and against the reference's
     own pair, and the noise within the frame against the reference's, which a gain that is 10 % off changes by as much
     unless a fixed pattern hides it. A fading afterglow takes its shot noise along: of a quiet sensor 0.3 electrons that
-    are gone after some darks are a tenth of the noise. That goes little by little, a gain at once: a dark is refused
-    when it is off both the reference and the good dark just before.
+    are gone after some darks are a tenth of the noise. That falls little by little, a gain at once: a dark below the
+    reference is refused only when it is off the good dark just before as well, or further down than glows fade.
     """
     return _noise_planned(e) or _noise_of_pair(e) or _noise_within(e)
 
@@ -98,7 +100,7 @@ def _noise_of_pair(e: Evidence) -> Verdict | None:
     """Judge temporal noise: a gain that changed between two frames shows by half, so the limit is tight."""
     usual = e.reference.pair_sigma_adu if e.reference is not None else None
     off = _pair_against(e, usual, e.warmer_c) if usual and e.is_dark else None
-    if off is None or e.faded is None or not e.faded.pair_sigma_adu:
+    if off is None or not _may_fade(off) or e.faded is None or not e.faded.pair_sigma_adu:
         return off
     return off if _pair_against(e, e.faded.pair_sigma_adu, e.warmer_than(e.faded.ccd_temp_c)) is not None else None
 
@@ -121,7 +123,7 @@ def _noise_within(e: Evidence) -> Verdict | None:
     if e.reference is None or e.is_sky:
         return None
     off = _within_against(e, e.reference.stats, e.warmer_c)
-    if off is None or e.faded is None:
+    if off is None or not _may_fade(off) or e.faded is None:
         return off
     return off if _within_against(e, e.faded.stats, e.warmer_than(e.faded.ccd_temp_c)) is not None else None
 
@@ -134,6 +136,14 @@ def _within_against(e: Evidence, usual: FrameStats, warmer_c: float) -> Verdict 
     ratio = _analogue(e.stats.sigma_adu, e.stats.step_adu) / then
     below = beyond(FrameCode.NOISE_OFF, ratio, low, "of the set's noise", over=False)
     return below or beyond(FrameCode.NOISE_OFF, ratio, high, "of the set's noise")
+
+
+def _may_fade(off: Verdict) -> bool:
+    """Whether a noise is off as a fading afterglow leaves it: below the reference's, in which it glowed, and not far.
+
+    The level does not tell how far: the pedestal wanders by more than such a glow.
+    """
+    return FADED <= off.measured < off.limit
 
 
 def _samples(e: Evidence) -> float:

@@ -244,6 +244,9 @@ def test_noise_of_a_warmer_dark_may_grow():
         (FrameKind.DARK, 0.94, 0.92, False),  # an afterglow that fades
         (FrameKind.DARK, 0.94, 0.86, True),  # a gain that steps while it does
         (FrameKind.DARK, 1.0, 0.92, True),
+        (FrameKind.DARK, 0.86, 0.84, True),  # no glow fades so far
+        (FrameKind.DARK, 1.06, 1.08, True),  # and none grows
+        (FrameKind.DARK, 1.09, 1.06, True),
         (FrameKind.BIAS, 0.94, 0.92, True),  # has no time to glow
     ],
 )
@@ -256,6 +259,23 @@ def test_noise_that_fades_from_dark_to_dark_is_no_other_gain(kind, before, now, 
     assert found == ({"noise_off"} if refused else set())
     alone = codes(replace(STATS, sigma_adu=now * 5.0), asked=asked, reference=reference)
     assert alone == {"noise_off"}
+
+
+@pytest.mark.parametrize(("a_frame", "ends_at"), [(0.01, 1.03), (0.03, 1.03), (-0.01, 0.85), (-0.02, 0.85)])
+@pytest.mark.parametrize("pattern", [False, True], ids=["all noise", "the pair alone shows it"])
+def test_noise_that_creeps_up_is_refused_and_what_creeps_down_is_bounded(a_frame, ends_at, pattern):
+    asked = request()
+    reference = replace(result(asked=asked), pair_sigma_adu=5.0)
+    kept, before = 1.0, 1.0
+    for i in range(1, 41):
+        now = 1 + i * a_frame
+        last = replace(STATS, sigma_adu=5.0 if pattern else before * 5.0, pixel_sha256=f"dark {i}")
+        previous = PreviousFrame(stats=last, difference_sigma_adu=now * 5.0, pair_sigma_adu=before * 5.0)
+        stats = replace(STATS, sigma_adu=5.0 if pattern else now * 5.0)
+        if not codes(stats, asked=asked, previous=previous, reference=reference):
+            kept = now
+        before = now  # at worst: as if it were kept
+    assert abs(kept - 1) <= abs(ends_at - 1) + 1e-9
 
 
 def test_noise_of_a_dark_knows_the_degrees_to_the_dark_before():
