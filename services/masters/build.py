@@ -23,6 +23,7 @@ from calibration.frames import FrameHeader, FrameKind, Verdict
 from calibration.keywords import OF_THE_VALUES, Card, MasterInfo, to_cards
 from calibration.master_quality import judge, pair_sigma, statistics
 from calibration.masters import normalisation_factor, thresholds
+from services import platform
 from services.bands import rows_for
 from services.masters.prepare import Prepared, Refused
 from services.masters.settings import MasterSettings
@@ -126,7 +127,8 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, bench: Be
     )
     first = combine_files(stack, mean, planes, bench.executor, rows=rows, workers=settings.workers, wake=bench.wake)
     divisor = _divisor(prepared, first, settings)
-    with ThreadPoolExecutor(settings.workers, thread_name_prefix="nightcal-finish") as threads:
+    begin = platform.lower_priority if settings.beside else None
+    with ThreadPoolExecutor(settings.workers, "nightcal-finish", begin) as threads:
         limits = thresholds(
             kind,
             first.sketch,

@@ -45,7 +45,7 @@ class MasterSettings:
     bias, darks, flats : bool
         Which masters are made.
     flat_dark : str
-        `matched`, `bias` or `model` (CONTRACTS 3).
+        `matched` or `bias` (`services.masters.darks`).
     memory_mb : float
         For bands of frames in memory.
     num_darks, num_flats, min_flats : int
@@ -54,6 +54,8 @@ class MasterSettings:
         Whether these are part of the names: the configuration lists several.
     workers : int
         Bands worked on at once.
+    beside : bool
+        Frames are taken meanwhile: threads lower their priority, which they inherit on Linux only.
     """
 
     method: Method = Method.SIGMA_CLIP
@@ -72,6 +74,7 @@ class MasterSettings:
     name_gain: bool = False
     name_temperature: bool = False
     workers: int = 2
+    beside: bool = False
 
     @classmethod
     def of(cls, config: "Config") -> "MasterSettings":
@@ -98,6 +101,10 @@ class MasterSettings:
     def wanted(self, kind: FrameKind) -> int:
         """Return how many frames a complete set has."""
         return self.num_flats if kind is FrameKind.FLAT else self.num_darks
+
+    def wanted_key(self, kind: FrameKind) -> str:
+        """Return the key of the configuration that says how many."""
+        return "flat_capture.num_flats" if kind is FrameKind.FLAT else "dark_capture.num_darks"
 
     def least(self, kind: FrameKind, source: str | None) -> int:
         """Return how many frames a master is made of at least."""

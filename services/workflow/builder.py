@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -62,7 +62,7 @@ class MasterBuilder:
 
     def __init__(self, config: Config, place: Place, clock: Clock, wake: threading.Event) -> None:
         self.built: list[str] = []
-        self._settings = MasterSettings.of(config)
+        self._settings = replace(MasterSettings.of(config), beside=True)
         self._place = place
         self._clock = clock
         self._wake = wake

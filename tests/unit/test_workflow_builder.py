@@ -10,6 +10,7 @@ from astropy.io import fits
 
 from calibration.frames import FrameKind, GroupStatus
 from drivers.clock import ManualClock
+from services import platform
 from services.config.models import Config, DarkCapture, FlatCapture
 from services.events import Event, EventName, Events
 from services.storage.disk import REAL_DISK, Disk
@@ -207,3 +208,13 @@ def test_without_a_masters_step_nothing_is_built(night: Night) -> None:
         night.take(FrameKind.DARK, 1.0)
         night.events.close()
     assert night.masters() == []
+
+
+def test_every_thread_that_builds_beside_lowers_its_own_priority(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads inherit it on Linux only: elsewhere those of the second pass went before the camera's."""
+    lowered: set[str] = set()
+    monkeypatch.setattr(platform, "lower_priority", lambda: lowered.add(threading.current_thread().name.split("_")[0]))
+    with building_beside(night.builder, wanted=True):
+        night.take(FrameKind.DARK, 2.0)
+        night.wait_for(1)
+    assert lowered == {"nightcal-builder", "nightcal-builder-bands", "nightcal-finish"}
