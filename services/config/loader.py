@@ -89,7 +89,16 @@ def _build(
     found.extend(wrong)
     if found:
         raise ConfigInvalid("\n".join(_lines(sorted(set(found)))))
+    config = _effective(config)
     return LoadedConfig(config=config, path=path, notes=(*translated.notes, *_notes(config, tree)))
+
+
+def _effective(config: Config) -> Config:
+    """Return the configuration with the defaults that follow other keys: a set has no more frames than it has."""
+    flat = config.flat_capture
+    if flat.min_flats <= flat.num_flats:
+        return config
+    return config.model_copy(update={"flat_capture": flat.model_copy(update={"min_flats": flat.num_flats})})
 
 
 def _lines(problems: Sequence[Problem]) -> Iterator[str]:
@@ -215,9 +224,12 @@ def _notes(config: Config, tree: Node) -> Iterator[str]:
     for name in ("alpaca", "ascom"):
         if name in camera.children() and name != config.camera.camera_type and not config.camera.is_simulator:
             yield f"{camera.children()[name].spelled}: not used while camera_type is {config.camera.camera_type}"
-    wheel = config.filter_wheel is not None and config.filter_wheel.enabled
-    if config.flat_capture.filters and not wheel:
-        yield "flat_capture.filters: there is no filter wheel to select them with"
+    panel = config.flat_panel is not None and config.flat_panel.enabled
+    if config.darkness == "cover" and not panel and not config.camera.is_simulator:
+        yield (
+            "darkness: cover: there is no `flat_panel` section with a cover to close, so that darks are taken as it is "
+            "then — close one yourself, or say what makes it dark"
+        )
 
 
 def _not_used(model: BaseModel, node: Node) -> Iterator[str]:

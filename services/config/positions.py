@@ -24,6 +24,7 @@ MAX_NODES = 5_000
 Scalar = str | int | float | bool | None
 Key = str | int
 
+_CURLY = ("\u201c", "\u201d", "\u201e", "\u2018", "\u2019", "\u201a", "\u00ab", "\u00bb")
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _HEX = re.compile(r"0x[0-9a-fA-F]{1,15}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -242,7 +243,11 @@ class _Reader:
             raise ConfigInvalid(f"{where}: more than {MAX_NODES} values or {MAX_DEPTH} levels, aliases counted")
         if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
             raise ConfigInvalid(f"{where}: tag {node.tag!r} — allowed: plain values")
-        blank = isinstance(node, yaml.ScalarNode) and node.style is None and node.value == ""
+        plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        blank = plain and node.value == ""
+        if plain and node.value.startswith(_CURLY):  # YAML takes them for part of the word
+            text = f"found {node.value[:60]} — allowed: straight quotation marks, ' or \", or none"
+            self.problems.append(Problem(where, spelled, text))
         self._depth += 1
         value = self._value(node, spelled)
         self._depth -= 1

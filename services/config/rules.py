@@ -132,6 +132,12 @@ def _filters(config: Config) -> Iterator[Finding]:
     dark_filter = config.darkness.removeprefix("filter:") if config.darkness.startswith("filter:") else None
     if dark_filter is not None and wheel is None:
         yield ("darkness",), f"found '{config.darkness}' — allowed: that, with a `filter_wheel` section"
+    simulated = config.camera.is_simulator and config.filter_wheel is None  # the simulated observatory has one
+    if config.flat_capture.filters and wheel is None and not simulated:
+        section = "a `filter_wheel` section" if config.filter_wheel is None else "`filter_wheel: enabled: true`"
+        found = ", ".join(config.flat_capture.filters)
+        text = f"found [{found}] — allowed: that, with {section} to select them with; without a wheel, nothing"
+        yield ("flat_capture", "filters"), text
     for index, name in enumerate(config.flat_capture.filters):
         if name in opaque or name == dark_filter:
             yield ("flat_capture", "filters", index), f"found '{name}' — allowed: a filter that lets light through"

@@ -78,6 +78,8 @@ class _OneOrMany:
 
     @staticmethod
     def _listed(value: Any) -> Any:
+        if isinstance(value, str) and "," in value and any(map(str.isalpha, value)):  # names, not a decimal comma
+            raise PydanticCustomError("bare_list", "a list", {"allowed": f"a list in brackets: [{value.strip()}]"})
         return value if value is None or isinstance(value, list | tuple | dict) else (value,)
 
 

@@ -27,7 +27,9 @@ def loaded(folder: Path, **document: object) -> LoadedConfig:
 
 
 def test_filters_named_without_a_wheel_are_a_clear_error(tmp_path: Path) -> None:
-    config = loaded(tmp_path, flat_capture={"filters": ["L", "Ha"]})
+    (tmp_path / "observatory.yaml").write_text("wheel: null\n", encoding="utf-8")
+    camera = {"camera_type": "simulator", "simulator": {"config": "observatory.yaml"}}
+    config = loaded(tmp_path, camera=camera, flat_capture={"filters": ["L", "Ha"]})
     with pytest.raises(DeviceMissing, match=r"L, Ha.*filter_wheel"):
         open_observatory(config)
 

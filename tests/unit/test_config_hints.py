@@ -22,6 +22,8 @@ def refused(text: str) -> str:
     [
         ("dark_capture:\n  science_exposure_time: 5,0\n", "(a decimal point, not a comma)"),
         ("temperatures: -10, -20\n", "(a list stands in brackets: [a, b])"),
+        ("flat_capture:\n  filters: L, Ha\n", "a list in brackets: [L, Ha]"),
+        ("filter_wheel:\n  opaque: \u201cDark\u201d\n", "straight quotation marks, ' or \", or none"),
         ("cooling: {target_temperature: \u221210}\n", "(a plain minus sign: -)"),
         ("cooling: {target_temperature: -10°C}\n", "(the number alone, without its unit)"),
         ("dark_capture: {science_exposure_time: 5 s}\n", "(the number alone, without its unit)"),

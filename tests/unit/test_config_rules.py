@@ -40,7 +40,10 @@ def problem(text: str) -> str:
         ("flat_capture: {window: [20, 30]}", "found [20, 30] — allowed: what overlaps min_exposure to max_exposure"),
         ("flat_capture: {target_count_rate: 0.95}", "count_tolerance: found 0.1 — allowed: less, 0.95 + it would"),
         ("flat_capture: {num_flats: 5, min_flats: 6}", "min_flats: found 6 — allowed: at most num_flats (5)"),
-        ("flat_capture: {filters: [L, R, L]}", "f.yaml:1:32: flat_capture.filters[2]: 'L' is listed twice"),
+        (
+            "flat_capture: {filters: [L, R, L]}\nfilter_wheel: {}",
+            "f.yaml:1:32: flat_capture.filters[2]: 'L' is listed twice",
+        ),
         ("flat_capture: {output_dir: darks}", "found 'darks' — allowed: a folder apart from dark_capture.output_dir"),
         ("flat_capture: {output_dir: Darks/flats}", "a folder apart from dark_capture.output_dir ('darks')"),
         ("cooling: {mode: required}", "cooling.target_temperature: missing — allowed: °C, or a list in `temperatures`"),
@@ -100,9 +103,31 @@ def test_what_goes_together_is_accepted(text: str):
     loads(text, HERE)
 
 
-def test_filters_without_a_wheel_are_told_by_config_check():
-    notes = loads("flat_capture: {filters: [L]}", HERE).notes
-    assert notes == ("flat_capture.filters: there is no filter wheel to select them with",)
+@pytest.mark.parametrize("wheel", ["", "filter_wheel: {enabled: false}\n"])
+def test_filters_without_a_wheel_are_refused_where_they_stand(wheel: str):
+    told = problem(f"{wheel}flat_capture:\n  filters: [L, Ha]\n")
+    assert f":{3 if wheel else 2}:12: flat_capture.filters: found [L, Ha] — allowed: that, with " in told
+    assert "filter_wheel" in told.partition("allowed")[2]
+
+
+@pytest.mark.parametrize("text", ["filter_wheel: {}", "camera: {camera_type: simulator}"])
+def test_filters_with_a_wheel_are_understood(text: str):
+    assert loads(f"{text}\nflat_capture: {{filters: [L]}}", HERE).config.flat_capture.filters == ("L",)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("darkness: cover", True),
+        ("{}", True),
+        ("flat_panel: {enabled: false}", True),
+        ("flat_panel: {}", False),
+        ("darkness: manual", False),
+        ("camera: {camera_type: simulator}", False),
+    ],
+)
+def test_darkness_by_a_cover_that_nobody_closes_is_told(text: str, told: bool):
+    assert any(note.startswith("darkness: cover: ") for note in loads(text, HERE).notes) == told
 
 
 def test_a_rule_about_a_key_that_is_wrong_by_itself_stays_silent():

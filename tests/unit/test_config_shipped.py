@@ -99,7 +99,12 @@ reuse: 24
 """
 
 
-@pytest.mark.parametrize("text", [SHIPPED.read_text(encoding="utf-8"), "{}", ODD], ids=["shipped", "defaults", "odd"])
+FEW = "flat_capture: {num_flats: 5}"
+
+
+@pytest.mark.parametrize(
+    "text", [SHIPPED.read_text(encoding="utf-8"), "{}", ODD, FEW], ids=["shipped", "defaults", "odd", "few"]
+)
 def test_what_is_shown_loads_again_to_the_same(text: str):
     loaded = loads(text, SHIPPED)
     assert loads(show(loaded), SHIPPED).config == loaded.config
