@@ -46,6 +46,7 @@ class RunCode(StrEnum):
     LEFT_UNSAFE = "left_unsafe"
     FRAME_COPIED = "frame_copied"
     UNUSED_DEVICE = "unused_device"
+    UNEVEN_DARK = "uneven_dark"
 
 
 class Exit:
@@ -126,6 +127,9 @@ MEANINGS: dict[str, Meaning] = {
     "unused_device": Meaning(
         "a device answers that the configuration says nothing of",
         "give it its section; `enabled: false` in it leaves the device alone",
+    ),
+    "uneven_dark": Meaning(
+        "darks are brighter on one side", "look at one: a light leak is to be closed, a glow of the sensor is usual"
     ),
     "too_bright": Meaning(
         "the light is too bright at the shortest exposure", "dim the panel or lower flat min_exposure"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from calibration.frames import DarkSeen, FrameKind
+from calibration.frames import DarkSeen, FrameKind, FrameStats
 from calibration.plans.darkness import dark_rate
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Darkness, Earlier
@@ -27,16 +27,42 @@ def dark_facts(context: RunContext, wanted: WantedSet, darkest: DarkSeen | None 
     earlier = None if context.options.fresh else _earlier(context, wanted)
     if wanted.kind is FrameKind.BIAS:
         return darkness(context, earlier=earlier)
-    biases = _sets(context, wanted, FrameKind.BIAS)
-    bias_adu = biases[0].mean_level_adu if biases else None
+    biases = bias_set(context, wanted)
+    stats = None if biases is None else stats_of(context, biases)
+    bias_adu = None if biases is None else biases.mean_level_adu
     return darkness(
         context,
         bias_adu=bias_adu,
-        bias_gradient_adu=_gradient(context, biases[0]) if biases else None,
+        bias_gradient_adu=None if stats is None else stats.gradient_adu,
         rate_adu_s=_rate(context, wanted, bias_adu, earlier),
         earlier=earlier,
         darkest=darkest,
     )
+
+
+def has_master(context: RunContext, wanted: WantedSet) -> bool:
+    """Return whether an earlier master shows how dark the frames of a set are."""
+    return not context.options.fresh and _earlier(context, wanted) is not None
+
+
+def bias_set(context: RunContext, wanted: WantedSet) -> SetRow | None:
+    """Return the newest biases with the settings of a wanted set."""
+    return next(iter(_sets(context, wanted, FrameKind.BIAS)), None)
+
+
+def stats_of(context: RunContext, row: SetRow) -> FrameStats | None:
+    """Return what the newest frame of a set measures; None when it cannot be read."""
+    frames = context.catalogue.frames(set_id=row.set_id)
+    return _measured(context.layout.absolute(frames[-1].path)) if frames else None
+
+
+@lru_cache(maxsize=8)
+def _measured(path: Path) -> FrameStats | None:
+    try:
+        pixels = read_pixels(path)
+    except StorageError:
+        return None
+    return measure(pixels, saturation_adu=None, bayer=False, mid_at=_ANY_TIME)
 
 
 def _sets(context: RunContext, wanted: WantedSet, kind: FrameKind) -> list[SetRow]:
@@ -61,21 +87,6 @@ def _rate(context: RunContext, wanted: WantedSet, bias_adu: float | None, earlie
     if rate is None and earlier is not None and earlier.signal_adu is not None and wanted.exposure_us:
         return max(0.0, earlier.signal_adu) / (wanted.exposure_us / 1e6)
     return rate
-
-
-def _gradient(context: RunContext, biases: SetRow) -> float | None:
-    """Return the gradient of a bias set, from its newest frame; None when that cannot be read."""
-    frames = context.catalogue.frames(set_id=biases.set_id)
-    return _gradient_of(context.layout.absolute(frames[-1].path)) if frames else None
-
-
-@lru_cache(maxsize=8)
-def _gradient_of(path: Path) -> float | None:
-    try:
-        pixels = read_pixels(path)
-    except StorageError:
-        return None
-    return measure(pixels, saturation_adu=None, bayer=False, mid_at=_ANY_TIME).gradient_adu
 
 
 def _earlier(context: RunContext, wanted: WantedSet) -> Earlier | None:

@@ -23,13 +23,14 @@ from services.workflow.campaign import (
     exposure_state,
 )
 from services.workflow.context import RunContext, missing
-from services.workflow.dark_facts import dark_facts
+from services.workflow.dark_facts import dark_facts, has_master
 from services.workflow.detector import measured_saturation
 from services.workflow.flats import flat_times_us
 from services.workflow.have import Having
 from services.workflow.options import DarkTimes, Step
 from services.workflow.pedestal import note_refused, usual_pedestal
 from services.workflow.phases import Phase, Phases
+from services.workflow.uneven_darks import doubt_uneven
 
 ASSUMED_FLAT_US = 1_000_000
 """The flats' exposure where there are no flats to ask (the guide's default)."""
@@ -69,6 +70,7 @@ def _take(
     lacking = [(wanted, there) for wanted in sets if (there := missing(context, wanted)) is not None]
     wait_s = context.config.dark_capture.persistence_wait if after_flats else 0.0
     fade_us = _fade_us(state, [wanted for wanted, _ in lacking]) if after_flats else None
+    unknown = [w for w, _ in lacking if w.kind is FrameKind.DARK and not has_master(context, w)]
     darkest: DarkSeen | None = None
     for wanted, before in lacking:
         phases.enter(Phase.DARKS)
@@ -83,6 +85,7 @@ def _take(
             darkest = outcome.darkest or darkest
             fade_us = fade_us if outcome.code == GroupCode.NOT_DARK else None
         wait_s = 0.0
+    doubt_uneven(context, unknown)
 
 
 def _as_warm(context: RunContext, wanted: WantedSet, there: Having) -> Having | None:

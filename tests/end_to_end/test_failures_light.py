@@ -336,6 +336,20 @@ def test_19_small_leak_is_seen_against_the_last_master(tmp_path: Path, adu_s: fl
     assert ended.groups()["bias"] == ("not_dark" if adu_s > 10_000 else "complete")
 
 
+@pytest.mark.parametrize("adu_s", [0.0, 8.0])
+def test_19_small_leak_of_a_first_night_is_told_as_a_doubt_and_costs_no_frame(tmp_path: Path, adu_s: float) -> None:
+    dark = {"science_exposure_time": 4.0, "flat_exposure_time": 1.0}
+    leak = fault(FaultKind.LIGHT_LEAK, value=adu_s) if adu_s else fault(FaultKind.UNSAFE, at_s=1e9)
+    with served_night(tmp_path, leak) as night:
+        ended = night.run(steps=(Step.DARKS, Step.MASTERS), dark_capture=dark, **COOLED)
+    assert (ended.exit_code, lost(ended)) == (0, {})
+    details = [e["detail"] for e in ended.said("warning.raised", code="uneven_dark")]
+    assert len(details) == (1 if adu_s else 0)
+    if adu_s:
+        assert "ADU brighter on one side than the bias: a leak, or the sensor's own glow" in details[0]
+        ended.assert_told("uneven_dark")
+
+
 # --- 20: what flats leave in the sensor ------------------------------------------------------------------------------
 
 
