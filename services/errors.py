@@ -93,7 +93,9 @@ MEANINGS: dict[str, Meaning] = {
         "the safety monitor said unsafe", "run again when it is safe: what is stored is kept", Exit.UNSAFE
     ),
     "safety_stale": Meaning(
-        "the safety monitor does not answer", "repair the safety monitor, then run again", Exit.UNSAFE
+        "the safety monitor does not answer",
+        "look after the monitor, its server and the network, then run again",
+        Exit.UNSAFE,
     ),
     "disk_full": Meaning("the disk is full", "make room, then run again: what is stored is kept", Exit.STORAGE),
     "write_failed": Meaning("a file could not be written", "check the disk and its permissions", Exit.STORAGE),
@@ -159,7 +161,7 @@ MEANINGS: dict[str, Meaning] = {
     "cooler_lost": Meaning("the cooler lost its power", "check the cooler's supply"),
     "too_many_refused": Meaning("too many frames were refused", "see the reasons per frame in the report"),
     "no_matching_dark": Meaning("no dark fits these flats", "run the darks step: it takes the times the flats used"),
-    "too_few_frames": Meaning("too few frames for a master", "run again to complete the set"),
+    "too_few_frames": Meaning("too few frames for a master", "complete the set, or lower the number wanted"),
     "no_frames": Meaning("there are no frames", "run the capture steps first"),
     "master_differs": Meaning("the new master differs from the last certified one", "look at both before using it"),
     "constant": Meaning("all pixels have one value", "power-cycle the camera if it repeats"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from drivers.base import CalibratorStatus, Camera, CoverCalibrator, CoverStatus
+from drivers.base import CalibratorStatus, Camera, CoverCalibrator, CoverStatus, PanelInfo
 from drivers.errors import DeviceLost, DriverError
 from services.capture.panel import make_dark
 from services.capture.recovery import quietly
@@ -18,6 +18,8 @@ from services.errors import RunCode, StorageError
 from services.events import EventName, Events
 
 log = structlog.get_logger(__name__)
+
+_UNKNOWN = "how it stands is not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +33,14 @@ class Step:
         Brings it there.
     look : callable
         Says in words how it stands instead, "" where it stands well after all; raises `DriverError` when nobody knows.
+    done : tuple of str
+        How it stands, in words, once that is done.
     """
 
     name: str
     act: Callable[[], object]
     look: Callable[[], str]
+    done: tuple[str, ...] = ()
 
 
 class Leaving:
@@ -44,6 +49,8 @@ class Leaving:
     Parameters
     ----------
     events : Events
+    server : str
+        Where the devices are, in words.
 
     Attributes
     ----------
@@ -51,14 +58,19 @@ class Leaving:
         What could not be left in a known state, in words.
     """
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: Events, server: str = "") -> None:
         self._events = events
+        self._server = server
         self.left: list[str] = []
 
-    def begin(self, code: RunCode | None, warming_s: float | None) -> None:
-        """Tell that the end begins: what stopped the run, None when it is done, and how long warming up takes."""
+    def begin(self, code: RunCode | None, warming_s: float | None, doing: tuple[str, ...] = ()) -> None:
+        """Tell that the end begins: what stopped the run, None when it is done; how long warming up takes; what else.
+
+        What is done is told as what is being done: whether it was is told by `devices.left`.
+        """
+        told = {"code": None if code is None else code.value, "warming_s": warming_s, "doing": list(doing)}
         with suppress(StorageError):
-            self._events.emit(EventName.RUN_ENDING, code=None if code is None else code.value, warming_s=warming_s)
+            self._events.emit(EventName.RUN_ENDING, **told)
 
     def tidy(self, what: str, act: Callable[[], object]) -> None:
         """Do a step that nobody's equipment depends on; a failure is told, and never hides what came before."""
@@ -80,21 +92,37 @@ class Leaving:
         failed = [(step, error) for step in steps if (error := _attempt(step)) is not None]
         if any(isinstance(error, DeviceLost) for _, error in failed):
             quietly("waiting for the camera", wait)
+        wrong: list[tuple[Step, Exception]] = []
         for step, error in failed:
             again = _attempt(step) if isinstance(error, DeviceLost) else error
             if again is not None:
-                self._judge(step, again)
+                wrong.append((step, again))
+        stands = [(step, error, self._stands(step, error)) for step, error in wrong]
+        told = {step.name for step, _ in wrong}
+        done = [word for step in steps if step.name not in told for word in step.done]
+        with suppress(StorageError):
+            self._events.emit(EventName.DEVICES_LEFT, done=done)
+        if stands and len(stands) == len(steps) and all(how == _UNKNOWN for _, _, how in stands):
+            names = ", ".join(step.name for step in steps)
+            self._leave(f"nothing at {self._server} answers any more; go and see: {names}", str(stands[0][1]))
+            return
+        for step, error, how in stands:
+            if how:
+                self._leave(f"{step.name}: {how}", str(error))
 
-    def _judge(self, step: Step, error: Exception) -> None:
+    def _stands(self, step: Step, error: Exception) -> str:
+        """Return how a device stands that could not be left well; "" where it does all the same, which is told."""
         try:
             stands = step.look()
         except DriverError:
-            stands = "how it stands is not known"
-        if not stands:  # it failed, and is well all the same: a cover that was closed before
+            return _UNKNOWN
+        if not stands:  # a cover that was closed before
             self._tell(RunCode.ENDING_FAILED, f"{step.name}: {error}")
-            return
-        self.left.append(f"{step.name}: {stands}")
-        self._tell(RunCode.LEFT_UNSAFE, f"{step.name}: {stands} ({error})")
+        return stands
+
+    def _leave(self, how: str, why: str) -> None:
+        self.left.append(how)
+        self._tell(RunCode.LEFT_UNSAFE, f"{how} ({why})")
 
     def _tell(self, code: RunCode, detail: str) -> None:
         with suppress(StorageError):
@@ -108,6 +136,14 @@ def _attempt(step: Step) -> Exception | None:
         log.exception("ending.step_failed", step=step.name)
         return error
     return None
+
+
+def light_words(info: PanelInfo | None, *words: str) -> tuple[str, ...]:
+    """Return the words for the lamp and for the cover, of which only what is there gets its own."""
+    if info is None:
+        return ()
+    lamp, cover = words
+    return (*((lamp,) if info.has_calibrator else ()), *((cover,) if info.has_cover else ()))
 
 
 def darken(panel: CoverCalibrator) -> None:

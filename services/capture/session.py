@@ -24,7 +24,7 @@ from drivers.clock import Deadline, retry
 from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
 from services.capture.assembly import Assembly, Store
 from services.capture.cooling import Cooled
-from services.capture.leaving import Leaving, Step, cooler_left, darken, exposure_left, light_left
+from services.capture.leaving import Leaving, Step, cooler_left, darken, exposure_left, light_left, light_words
 from services.capture.remembered import CoolerMemory
 from services.capture.runner import Plan, Runner, quantised_us
 from services.capture.safety import SafetyWatch
@@ -103,7 +103,7 @@ class Session:
         self._until = until
         self._hurry = observatory.interlock.hurry
         self._ends = ExitStack()
-        self._leaving = Leaving(events)
+        self._leaving = Leaving(events, _server(observatory))
         self._shared = False
         store = Store(layout=layout, catalogue=catalogue, disk=disk)
         self._assembly = Assembly(observatory=observatory, events=events, store=store)
@@ -200,7 +200,8 @@ class Session:
             self._watch.spare_camera()
         self._recovery.end(self._hurry)
         if self._runner is not None:
-            self._leaving.begin(self._interlock.code, self._warming_s())
+            doing = light_words(self.panel_info, "switching the lamp off", "closing the cover")
+            self._leaving.begin(self._interlock.code, self._warming_s(), doing)
         self._ends.close()
 
     def _begin(self) -> None:
@@ -346,7 +347,8 @@ class Session:
         if not self._shared:
             steps.append(Step(name="camera", act=self._end_exposure, look=lambda: exposure_left(camera)))
         if panel is not None:
-            steps.append(Step(name="flat panel", act=lambda: darken(panel), look=lambda: light_left(panel)))
+            done = light_words(self.panel_info, "lamp off", "cover closed")
+            steps.append(Step(name="flat panel", act=lambda: darken(panel), look=lambda: light_left(panel), done=done))
         if not self._skip_warmup and not self._shared:
             as_found = self._thermostat.found_on
             look = partial(cooler_left, camera, as_found=as_found)
@@ -375,3 +377,10 @@ class Session:
     def _disconnect_camera(self) -> None:
         if not self._shared:
             self._camera.disconnect()
+
+
+def _server(observatory: Observatory) -> str:
+    """Return where the camera is, in words."""
+    section = observatory.config.camera.active
+    host, port = getattr(section, "host", None), getattr(section, "port", None)
+    return "the simulated observatory" if host is None else f"{host}:{port}"

@@ -18,6 +18,7 @@ import structlog
 
 from calibration.frames import Frame, FrameResult, Pixels, Purpose, Verdict
 from drivers.clock import Clock, Deadline, SystemClock
+from services.amounts import size
 from services.capture.acquisition import Taken, Words, to_frame, with_stats
 from services.capture.examination import Examined, Seen, examine
 from services.config.models import Storage
@@ -297,13 +298,15 @@ class Writer:
 
     def _check_space(self, pixels: Pixels) -> None:
         if self._is_low(pixels, 1):
-            free_mb = self._free_bytes() // 1_000_000
-            detail = f"{free_mb} MB free below {self._layout.root}, floor {self._storage.min_free_mb} MB"
-            self._events.emit(EventName.STORAGE_LOW, free_mb=free_mb)
+            free, floor_mb = self._free_bytes(), self._storage.min_free_mb
+            room = f"{size(free)} free below {self._layout.root}, a frame takes {size(pixels.nbytes)}"
+            detail = f"{room}, {size(1e6 * floor_mb)} to be left free (storage.min_free_mb)"
+            self._events.emit(EventName.STORAGE_LOW, free_mb=free / 1e6, floor_mb=floor_mb)
             raise StorageError(detail, code=RunCode.DISK_FULL)
         if not self._told_low and self._is_low(pixels, LOW_FACTOR):
             self._told_low = True
-            self._events.emit(EventName.STORAGE_LOW, free_mb=self._free_bytes() // 1_000_000)
+            floor_mb = self._storage.min_free_mb
+            self._events.emit(EventName.STORAGE_LOW, free_mb=self._free_bytes() / 1e6, floor_mb=floor_mb)
 
     def _is_low(self, pixels: Pixels, factor: int) -> bool:
         return self._free_bytes() - pixels.nbytes < factor * self._storage.min_free_mb * 1_000_000

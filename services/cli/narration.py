@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from services.amounts import size
 from services.errors import RunCode, meaning
 from services.events import Event, EventName
 
@@ -57,11 +58,18 @@ def _run_ending(data: Data) -> str | None:
     code, warming_s = data.get("code"), data.get("warming_s")
     if code is None and not warming_s:
         return None
-    stopping = "" if code is None else f"stopping, {meaning(code).text}: lamp off, cover closed; "
-    if not warming_s:
-        return stopping.rstrip("; ")
-    hurry = "Ctrl-C once more" if code == RunCode.INTERRUPTED else "Ctrl-C twice"
-    return f"{stopping}warming up takes about {max(1, round(warming_s / 60))} min ({hurry} cuts it short)"
+    doing = [str(step) for step in data.get("doing") or ()]
+    if warming_s:
+        hurry = "Ctrl-C once more" if code == RunCode.INTERRUPTED else "Ctrl-C twice"
+        doing.append(f"warming up takes about {max(1, round(warming_s / 60))} min ({hurry} cuts it short)")
+    if code is None:
+        return doing[-1]
+    return f"stopping, {meaning(code).text}{': ' if doing else ''}{', '.join(doing)}"
+
+
+def _devices_left(data: Data) -> str | None:
+    done = [str(state) for state in data.get("done") or ()]
+    return f"left: {', '.join(done)}" if done else None
 
 
 def _group_started(data: Data) -> str:
@@ -79,7 +87,8 @@ def _group_finished(data: Data) -> str:
         return f"{title(data)}: all {data.get('accepted')} are there"
     refused = f", {data['refused']} refused" if data.get("refused") else ""
     code = data.get("code")
-    why = f": {meaning(code).text} — {meaning(code).advice}" if code else ""
+    detail = f" ({data['detail']})" if data.get("detail") else ""
+    why = f": {meaning(code).text}{detail} — {meaning(code).advice}" if code else ""
     return f"{title(data)}: {data.get('status')}, {data.get('accepted')} kept{refused}{why}"
 
 
@@ -122,6 +131,10 @@ def _detector(data: Data) -> str:
     return f"detector: pedestal {_adu(data.get('bias_adu'))}, saturation {_adu(data.get('saturation_adu'))}{shown}"
 
 
+def _master_started(data: Data) -> str:
+    return f"building master {data.get('number')} of {data.get('of')}: {title(data)} ({data.get('n')} frames)"
+
+
 def _master_built(data: Data) -> str:
     doubt = "" if data.get("status") in (None, "built") else f", {data['status']}"
     name = str(data.get("path", "")).rpartition("/")[2]
@@ -130,7 +143,8 @@ def _master_built(data: Data) -> str:
 
 def _master_refused(data: Data) -> str:
     code = str(data.get("code"))
-    return f"no master {title(data)}: {meaning(code).text} — {meaning(code).advice}"
+    detail = f" ({data['detail']})" if data.get("detail") else ""
+    return f"no master {title(data)}: {meaning(code).text}{detail} — {meaning(code).advice}"
 
 
 def _warning(data: Data) -> str:
@@ -172,8 +186,8 @@ def _safety(what: str) -> Callable[[Data], str]:
 
 
 def _storage_low(data: Data) -> str:
-    needed_mb = data.get("needed_mb")
-    return f"storage: {data.get('free_mb', 0):.0f} MB free{f', {needed_mb:.0f} MB needed' if needed_mb else ''}"
+    named = {"free": data.get("free_mb") or 0, "needed": data.get("needed_mb"), "to be left": data.get("floor_mb")}
+    return f"storage: {', '.join(f'{size(1e6 * mb)} {name}' for name, mb in named.items() if mb is not None)}"
 
 
 def _lamp(data: Data) -> str:
@@ -193,6 +207,7 @@ _SENTENCES: dict[EventName, Callable[[Data], str | None]] = {
     EventName.RUN_STARTED: _run_started,
     EventName.RUN_FINISHED: _run_finished,
     EventName.RUN_ENDING: _run_ending,
+    EventName.DEVICES_LEFT: _devices_left,
     EventName.STEP_STARTED: lambda data: f"— {data.get('step')} —",
     EventName.GROUP_STARTED: _group_started,
     EventName.GROUP_FINISHED: _group_finished,
@@ -212,6 +227,7 @@ _SENTENCES: dict[EventName, Callable[[Data], str | None]] = {
     EventName.SAFETY_UNSAFE: _safety("unsafe"),
     EventName.SAFETY_STALE: _safety("no answer"),
     EventName.DETECTOR_MEASURED: _detector,
+    EventName.MASTER_STARTED: _master_started,
     EventName.MASTER_BUILT: _master_built,
     EventName.MASTER_REFUSED: _master_refused,
     EventName.STORAGE_LOW: _storage_low,

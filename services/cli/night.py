@@ -1,9 +1,10 @@
 """`nightcal run`: from the command line's words to a run of the workflow, and from its result to what a user reads."""
 
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -81,7 +82,7 @@ def execute(request: Request) -> int:
     options = _options(request, loaded)
     from services.workflow.run import run
 
-    wake = Stop()
+    wake = Stop(_acknowledge)
     restore = install_signal_handlers(wake)
     try:
         with _shown(request, loaded, options, wake) as shown:
@@ -89,6 +90,12 @@ def execute(request: Request) -> int:
     finally:
         restore()
     return _tell(result, loaded)
+
+
+def _acknowledge() -> None:
+    """Say at once that Ctrl-C was heard. It is a signal handler that calls: no stream's lock may be waited for."""
+    with suppress(OSError):
+        os.write(2, b"\nstopping ...\n")
 
 
 def until_time(text: str, now: datetime) -> datetime:

@@ -92,8 +92,8 @@ def build_all(
                 settings=settings, layout=layout, disk=disk, executor=workers, run_id=events.run_id, wake=wake
             )
             step = _Step(bench=bench, catalogue=catalogue, events=events, clock=clock, scratch=scratch, quiet=quiet)
-            groups = _groups(settings, catalogue)
-            return tuple(step.master(group) for group in groups if sets is None or group.rows[0].set_id in sets)
+            groups = [g for g in _groups(settings, catalogue) if sets is None or g.rows[0].set_id in sets]
+            return tuple(step.master(group, (i, len(groups))) for i, group in enumerate(groups, 1))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -145,10 +145,10 @@ class _Step:
     scratch: Path
     quiet: bool = False
 
-    def master(self, group: MasterGroup) -> MasterOutcome:
-        """Build one master, or say why not."""
+    def master(self, group: MasterGroup, place: tuple[int, int]) -> MasterOutcome:
+        """Build one master, or say why not; `place`: the how manieth of how many it is."""
         try:
-            return self._build(group)
+            return self._build(group, place)
         except Refused as refused:
             return self._refuse(group, refused.code, refused.detail)
         except CalibrationError as error:
@@ -160,7 +160,7 @@ class _Step:
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)  # unpacked frames of one group may be gigabytes
 
-    def _build(self, group: MasterGroup) -> MasterOutcome:
+    def _build(self, group: MasterGroup, place: tuple[int, int]) -> MasterOutcome:
         if self.bench.wake is not None and self.bench.wake.is_set():
             raise RunStopped("stopped before all masters were built")
         known = self.foreseen(group)
@@ -176,6 +176,8 @@ class _Step:
         better = self._more_complete(prepared.group) if status is MasterStatus.PARTIAL else None
         if better is not None:
             return _outcome(prepared.group, Outcome.KEPT, path=self.bench.layout.absolute(better.path))
+        if not self.quiet:
+            self._tell_started(prepared.group, place)
         row = build(prepared, recipe=recipe, status=status, built_at=self.clock.now(), bench=self.bench)
         self.catalogue.add_master(row)
         self._supersede(row)
@@ -256,6 +258,18 @@ class _Step:
                 self.catalogue.set_master_status(old.path, MasterStatus.SUPERSEDED)
                 stated = replace(old, status=MasterStatus.SUPERSEDED)
                 restate_sidecar(self.bench.layout, stated, disk=self.bench.disk)
+
+    def _tell_started(self, group: MasterGroup, place: tuple[int, int]) -> None:
+        number, of = place
+        self.events.emit(
+            EventName.MASTER_STARTED,
+            kind=str(group.product),
+            filter=group.key.filter,
+            exposure_us=group.exposure_us,
+            n=len(group.rows),
+            number=number,
+            of=of,
+        )
 
     def _refuse(self, group: MasterGroup, code: str, detail: str) -> MasterOutcome:
         if not self.quiet:

@@ -139,7 +139,9 @@ def _source(row: FrameRow, around: Surroundings) -> Source | None:
 def _enough(group: MasterGroup, n: int, settings: MasterSettings) -> None:
     least = settings.least(group.product, group.key.source)
     if n < least:
-        raise Refused(GroupCode.TOO_FEW_FRAMES, f"{n} usable frames; a master takes {least}")
+        wanted, key = settings.wanted(group.product), settings.wanted_key(group.product)
+        detail = f"{n} usable frame{'' if n == 1 else 's'} of {wanted} wanted by {key}; a master takes {least}"
+        raise Refused(GroupCode.TOO_FEW_FRAMES, detail)
 
 
 def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings) -> Prepared:

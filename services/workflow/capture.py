@@ -7,8 +7,9 @@ from datetime import datetime
 from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import camera_of
 from calibration.plans.sequence import WantedSet
+from services.amounts import size
 from services.capture.session import Session
-from services.errors import RunCode, Usage
+from services.errors import RunCode, StorageError, Usage
 from services.events import EventName, Events
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
@@ -85,7 +86,7 @@ def _all_states(context: RunContext, disk: Disk) -> None:
     phases = Phases(context)
     wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling))
     context.foresee(each for state in wanted for each in _foreseen(context, state))
-    _warn_of_space(context, disk)
+    _check_space(context, disk)
     for state in wanted:
         _one_state(context, phases, state)
     phases.leave()
@@ -134,15 +135,28 @@ def _wrong_clock(now: datetime) -> str:
     return f"the computer's clock says {now:%Y-%m-%d}, which is before this program was made"
 
 
-def _warn_of_space(context: RunContext, disk: Disk) -> None:
-    """Say before the first frame that there is no room for all of them; the run goes as far as it can."""
+def _check_space(context: RunContext, disk: Disk) -> None:
+    """Say before anything moves that there is no room for all frames; the run goes as far as it can.
+
+    Raises
+    ------
+    StorageError
+        There is none for the first: nobody is to cool a camera for it.
+    """
     info, (bin_x, bin_y) = context.session.camera_info, context.config.camera.active.bin_xy
     lacking = sum(wanted - have for have, wanted in context.tally.progress.values())
     frame_bytes = BYTES_PER_PIXEL * (info.camera_x_size // bin_x) * (info.camera_y_size // bin_y) + HEADER_BYTES
     free_bytes, floor_bytes = disk.free_bytes(context.layout.root), 1_000_000 * context.config.storage.min_free_mb
-    if lacking * frame_bytes > free_bytes - floor_bytes:
-        needed_mb = lacking * frame_bytes // 1_000_000
-        context.events.emit(EventName.STORAGE_LOW, free_mb=free_bytes // 1_000_000, needed_mb=needed_mb)
+    if lacking * frame_bytes <= free_bytes - floor_bytes or not lacking:
+        return
+    needed_bytes = lacking * frame_bytes
+    context.events.emit(
+        EventName.STORAGE_LOW, free_mb=free_bytes / 1e6, needed_mb=needed_bytes / 1e6, floor_mb=floor_bytes / 1e6
+    )
+    if frame_bytes > free_bytes - floor_bytes:
+        room = f"{size(free_bytes)} free below {context.layout.root}, {size(needed_bytes)} needed"
+        detail = f"{room}, {size(floor_bytes)} to be left free (storage.min_free_mb)"
+        raise StorageError(detail, code=RunCode.DISK_FULL)
 
 
 def _warn_of_darkness(context: RunContext) -> None:

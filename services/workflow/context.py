@@ -41,6 +41,12 @@ class Tally:
     """What could not be left in a known state, in words."""
 
     @property
+    def not_reached(self) -> int:
+        """Sets known to be wanted that are incomplete and were not begun."""
+        begun = {_identity(wanted) for wanted, _ in self.outcomes}
+        return sum(have < wanted and key not in begun for key, (have, wanted) in self.progress.items())
+
+    @property
     def failed(self) -> int:
         """Groups and masters that did not end complete; of a group tried again the last end counts."""
         last = {_identity(wanted): outcome for wanted, outcome in self.outcomes}

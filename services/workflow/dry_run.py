@@ -13,6 +13,7 @@ from calibration.frames import FrameKind
 from calibration.plans.dark import DarkTimes as PlannedTimes
 from calibration.plans.sequence import Costs, Estimate, WantedSet, estimate
 from drivers.clock import SystemClock
+from services.amounts import size
 from services.config.models import Config, LoadedConfig
 from services.masters import MasterOutcome, MasterSettings, Outcome, foresee_all
 from services.observatory import known_without_devices
@@ -57,7 +58,9 @@ def dry_run(loaded: LoadedConfig, layout: Layout, options: RunOptions) -> RunRes
         masters = _masters(loaded.config, layout, catalogue, options)
     paragraphs = (_capture(loaded.config, lines, known, options), _of_masters(masters, lines, options))
     text = "\n".join(line for paragraph in paragraphs for line in paragraph)
-    return RunResult(run_id="", exit_code=0, code=None, detail="", plan_text=f"{text}\n{_room(layout.root)}")
+    needed = _cost(loaded.config, lines, known).bytes if {Step.DARKS, Step.FLATS} & set(options.steps) else 0
+    room = _room(layout.root, needed, 1_000_000 * loaded.config.storage.min_free_mb)
+    return RunResult(run_id="", exit_code=0, code=None, detail="", plan_text=f"{text}\n{room}")
 
 
 def _masters(config: Config, layout: Layout, catalogue: Catalogue, options: RunOptions) -> tuple[MasterOutcome, ...]:
@@ -160,8 +163,8 @@ def _sums(config: Config, lines: tuple[Line, ...], known: Known, options: RunOpt
     if cost.frames == 0:
         yield f"Nothing to take: all {there} frames are there."
     else:
-        size = "size not known before the camera was seen" if known.pixels is None else _size(cost.bytes)
-        yield f"{cost.frames} frames to take ({there} there), about {_duration(cost.seconds)}, {size}."
+        room = "size not known before the camera was seen" if known.pixels is None else size(cost.bytes)
+        yield f"{cost.frames} frames to take ({there} there), about {_duration(cost.seconds)}, {room}."
     new_flats = sum(line.wanted.kind is FrameKind.FLAT and line.lacking > 0 for line in lines)
     if new_flats and Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL:
         most = f"{_count(new_flats, 'set')} of {config.dark_capture.num_darks}"
@@ -195,17 +198,19 @@ def _of_masters(masters: tuple[MasterOutcome, ...], lines: tuple[Line, ...], opt
     yield f"{_count(missing, 'master')} to build of the frames that are there ({kept} there){later}."
 
 
-def _room(root: Path) -> str:
+def _room(root: Path, needed_bytes: float, floor_bytes: float) -> str:
+    """Return what is free, needed and to be left free, and whether that goes together."""
     folder = next(f for f in (root, *root.parents) if f.exists())
-    return f"{shutil.disk_usage(folder).free / 1e9:.1f} GB are free below {root}."
+    free_bytes = shutil.disk_usage(folder).free
+    parts = [f"{size(free_bytes)} free below {root}"]
+    parts += [f"{size(needed_bytes)} needed"] if needed_bytes else []
+    parts += [f"{size(floor_bytes)} to be left free (storage.min_free_mb)"] if floor_bytes else []
+    short = needed_bytes > 0 and needed_bytes > free_bytes - floor_bytes
+    return f"{', '.join(parts)}.{' It will not suffice: make room first.' if short else ''}"
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _duration(seconds: float) -> str:

@@ -155,6 +155,7 @@ def _fail_all(context: RunContext, sets: list[WantedSet], failure: GroupFailed) 
             exposure_us=None,
             gain=wanted.gain,
             set_temp_c=wanted.set_temp_c,
+            wanted=wanted.count,
             status=outcome.status,
             code=outcome.code,
             accepted=0,

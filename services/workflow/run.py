@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+COMPILING_S, LOADING_S = 60.0, 2.0
+"""What compiling takes on a usual computer, and loading what was compiled before."""
 _NO_MASTERS_AFTER = {RunCode.INTERRUPTED, RunCode.DISK_FULL, RunCode.WRITE_FAILED}
 """Causes after which even the masters of what there is are not built; a lost camera or bad weather is none of them."""
 
@@ -198,14 +200,23 @@ class _Run:
 
     def _capture(self, observatory: Observatory) -> None:
         """Take frames, and build masters beside."""
-        warm_up_beside(self._wake)
+        compiling = warm_up_beside(self._wake)
         builder = MasterBuilder(self._loaded.config, self._place, self._clock, self._wake)
         self._place.events.subscribe(builder.hear)
         with building_beside(builder, wanted=Step.MASTERS in self._options.steps):
             self._ending.guard(lambda: capture(observatory, self._place, self._options, self._tally))
+            if Step.MASTERS in self._options.steps and self._may_build():
+                self._ending.guard(lambda: self._tell_compiling(compiling))
         self._ending.leave(self._tally.left_unsafe)
         self._built = tuple(builder.built)
         self._tally.masters_built += len(self._built)
+
+    def _tell_compiling(self, compiling: threading.Thread) -> None:
+        """Say why nothing seems to happen: a first night of few frames ends before the loops are compiled."""
+        compiling.join(LOADING_S)
+        if compiling.is_alive():
+            why = "the masters wait for the fast loops, which are compiled once on this machine"
+            self._place.events.emit(EventName.WAITING, wait_s=COMPILING_S, at_most=False, detail=why)
 
     def _masters(self) -> None:
         config = self._loaded.config
@@ -264,8 +275,11 @@ class _Run:
         tally, parts = self._tally, []
         if self._ending.until is not None:
             parts.append(f"stopped in time: {self._ending.until}")
-        if tally.taken == 0 and tally.outcomes == []:
-            parts.append(f"nothing to take: all {tally.already} sets are there" if tally.already else "")
+        if tally.not_reached:
+            sets = _count(len(tally.progress), "set")
+            parts += [f"{_count(tally.taken, 'frame')} taken", f"{tally.not_reached} of {sets} not reached"]
+        elif tally.taken == 0 and tally.outcomes == []:
+            parts.append(f"nothing to take: {_all_sets(tally.already)}" if tally.already else "")
         else:
             parts.append(f"{_count(tally.taken, 'frame')} taken")
         if tally.masters_built:
@@ -289,6 +303,10 @@ def _observatory(
         camera=options.camera,
         wake=wake,
     )
+
+
+def _all_sets(number: int) -> str:
+    return "the only set is there" if number == 1 else f"all {number} sets are there"
 
 
 def _count(number: int, noun: str) -> str:

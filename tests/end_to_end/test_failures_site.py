@@ -266,9 +266,20 @@ def test_22_capture_stops_above_the_floor_and_the_report_says_so(night: Night) -
     report = night.report()
     assert (report["run"]["exit_code"], report["run"]["code"]) == (5, "disk_full")
     low = [w for w in report["warnings"] if w["name"] == "storage.low"]
-    assert low[0]["needed_mb"] == (3 * 6 * FRAME_BYTES) // 1_000_000  # told before the first frame was taken
+    assert low[0]["needed_mb"] == pytest.approx(3 * 6 * FRAME_BYTES / 1e6)  # told before the first frame was taken
     assert len(low) > 1
     assert 8 <= len(night.frames()) <= 10
+
+
+def test_22_no_room_for_one_frame_is_refused_before_anything_cools_or_moves(night: Night) -> None:
+    night.write({"storage": {"min_free_mb": 1}})
+    assert run_with(night, FullDisk(1_000_000), (Step.DARKS,)) == (5, "disk_full")
+    report = night.report()
+    assert "1 MB to be left free (storage.min_free_mb)" in report["run"]["detail"]
+    assert next(w for w in report["warnings"] if w["name"] == "storage.low")["floor_mb"] == 1
+    assert {group["status"] for group in report["groups"]} == {"not_reached"}
+    assert run_with(night, FullDisk(1_000_000 + 100 * FRAME_BYTES), (Step.DARKS,)) == (0, None)
+    assert run_with(night, FullDisk(1_000_000), (Step.DARKS,)) == (0, None), "nothing is to be taken"
 
 
 class TornDisk(RealDisk):
@@ -549,4 +560,5 @@ def test_too_few_frames_make_no_master(tmp_path: Path) -> None:
         assert 1 <= len(night.headers()) < 5
     assert {m["code"] for m in ended.said("master.refused")} == {"too_few_frames"}
     ended.assert_told("too_few_frames")
+    assert all("of 40 wanted by dark_capture.num_darks" in m["detail"] for m in ended.said("master.refused"))
     assert not list((tmp_path / "master_frames").rglob("*.fits"))

@@ -116,10 +116,12 @@ def test_bars_show_each_frame_and_lines_scroll_by_above_them():
 def test_ctrl_c_with_warming_up_says_what_goes_on_and_for_how_long():
     stream = io.StringIO()
     rising = {"ccd_temp_c": -10.0, "target_c": 15.0, "cooler_power_pct": 60.0}
-    ending = {"code": "interrupted", "warming_s": 755.0}
+    doing = ["switching the lamp off", "closing the cover"]
+    ending = {"code": "interrupted", "warming_s": 755.0, "doing": doing}
     told(Lines(stream), [(EventName.RUN_ENDING, ending), (EventName.COOLING_CHANGED, rising)])
     stopping, rising_line = (line[10:] for line in stream.getvalue().splitlines())
-    assert stopping.startswith("stopping, stopped by the user: lamp off, cover closed; warming up takes about 13 min")
+    assert stopping.startswith("stopping, stopped by the user: switching the lamp off, closing the cover, warming up")
+    assert "takes about 13 min" in stopping
     assert stopping.endswith("(Ctrl-C once more cuts it short)")
     assert rising_line == "warming: -10.0 °C → 15.0 °C, cooler 60 %"
 
@@ -209,6 +211,36 @@ def test_every_event_can_be_told_without_its_data(name: EventName):
     for display in (Lines(io.StringIO()), Bars(Console(file=io.StringIO()))):
         display(event)
         display(event)
+
+
+def test_what_is_said_at_the_end_is_of_devices_that_are_there_and_of_what_is_done():
+    def said(name: EventName, **data: object) -> str | None:
+        return sentence(Event(name=name, run_id="r", seq=1, at=START, data=data))
+
+    stopped = said(EventName.RUN_ENDING, code="interrupted", warming_s=None, doing=[])
+    assert stopped == "stopping, stopped by the user"
+    assert said(EventName.DEVICES_LEFT, done=["lamp off", "cover closed"]) == "left: lamp off, cover closed"
+    assert said(EventName.DEVICES_LEFT, done=[]) is None
+
+
+def test_building_says_which_master_of_how_many():
+    data = {"kind": "DARK", "exposure_us": 5_000_000, "n": 40, "number": 3, "of": 15}
+    told = sentence(Event(name=EventName.MASTER_STARTED, run_id="r", seq=1, at=START, data=data))
+    assert told == "building master 3 of 15: dark 5 s (40 frames)"
+
+
+def test_a_group_that_failed_says_what_was_found():
+    detail = "Gain was set to 26 twice and reads back 5"
+    data = {"kind": "BIAS", "status": "failed", "accepted": 0, "code": "setting_refused", "detail": detail}
+    told = sentence(Event(name=EventName.GROUP_FINISHED, run_id="r", seq=1, at=START, data=data))
+    assert told is not None
+    assert f"the camera does not keep a setting ({detail}) — check" in told
+
+
+def test_little_room_is_said_with_a_decimal_and_never_rounded_up_to_the_floor():
+    data = {"free_mb": 0.96, "needed_mb": 640.2, "floor_mb": 1}
+    told = sentence(Event(name=EventName.STORAGE_LOW, run_id="r", seq=1, at=START, data=data))
+    assert told == "storage: 0.9 MB free, 640 MB needed, 1 MB to be left"
 
 
 def test_a_dark_is_not_named_by_the_filter_that_happens_to_be_in():

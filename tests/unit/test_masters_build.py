@@ -342,7 +342,11 @@ def test_partial_set_makes_a_partial_master_and_is_superseded_when_complete(root
 
 def test_four_frames_are_too_few_unless_four_are_wanted(root: Root) -> None:
     root.add(FrameKind.DARK, 1.0, 4)
-    assert root.build()[0].code == "too_few_frames"
+    refused = root.build(num_darks=6)[0]
+    assert (refused.code, refused.detail) == (
+        "too_few_frames",
+        "4 usable frames of 6 wanted by dark_capture.num_darks; a master takes 5",
+    )
     assert root.build(num_darks=4)[0].status is Outcome.BUILT
 
 

@@ -214,6 +214,20 @@ def test_a_second_signal_hurries_and_a_first_one_after_bad_weather_does_not() ->
         restore()
 
 
+@posix_only
+def test_the_first_signal_is_acknowledged_at_once_and_only_once() -> None:
+    heard: list[str] = []
+    stop = Stop(lambda: heard.append("stopping"))
+    restore = platform.install_signal_handlers(stop)
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.hurry.wait(5)
+    finally:
+        restore()
+    assert heard == ["stopping"]
+
+
 def test_other_threads_install_no_handlers() -> None:
     before = signal.getsignal(signal.SIGINT)
     with ThreadPoolExecutor(1) as pool:

@@ -84,7 +84,8 @@ def test_a_set_that_fails_before_it_has_an_id_is_kept_apart_from_the_next(night)
     night.start()
     for name in ("L", "Ha"):
         group = {**FLAT_SET, "filter": name, "exposure_us": None}
-        night.end(group, None, accepted=0, code="not_dark")
+        night.end({**group, "wanted": 40}, None, accepted=0, code="not_dark")
+    assert [g["wanted"] for g in report_of(night).groups] == [40, 40]
     assert [(g["filter"], g["code"]) for g in report_of(night).groups] == [("L", "not_dark"), ("Ha", "not_dark")]
 
 
