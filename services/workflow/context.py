@@ -154,7 +154,7 @@ class RunContext:
         set_id = there.row.set_id if there.row is not None else new_set_id(self.events.run_id)
         told = _told(wanted, set_id)
         self.tally.met.add(set_id)
-        self.events.emit(EventName.GROUP_STARTED, **told, wanted=wanted.count, have=there.count)
+        self.events.emit(EventName.GROUP_STARTED, **told, wanted=wanted.count, have=there.count, detail=there.why)
         try:
             outcome = self.session.run(plan(set_id, there.row))
         except GroupFailed as failure:

@@ -74,6 +74,8 @@ class Having:
 
     standing: Standing
     row: SetRow | None = None
+    why: str = ""
+    """In words, why a set that is there does not serve though its settings are those wanted."""
 
     @property
     def count(self) -> int:
@@ -105,11 +107,12 @@ def having(
     Returns
     -------
     Having
-        The youngest complete set, else the incomplete one that holds most, else nothing.
+        The youngest complete set, else the incomplete one that holds most, else nothing, with why.
     """
     if fresh:
         return NOTHING
-    ours = [s for s in sets if s.origin is Origin.OWN and s.oldest is not None and match.serves(s)]
+    alike = [s for s in sets if s.origin is Origin.OWN and s.oldest is not None and match.fits(s.key)]
+    ours = [s for s in alike if match.serves(s)]
     complete = [s for s in ours if s.count >= count and now - _at(s.oldest) <= _age(match.kind, reuse)]
     if complete:
         return Having(standing=Standing.COMPLETE, row=max(complete, key=lambda s: _at(s.oldest)))
@@ -117,7 +120,16 @@ def having(
     begun = [s for s in ours if s.count < count and now - _at(s.oldest) <= limit]
     if begun:
         return Having(standing=Standing.RESUMED, row=max(begun, key=lambda s: (s.count, _at(s.oldest))))
-    return NOTHING
+    young = [s for s in alike if now - _at(s.oldest) <= _age(match.kind, reuse)]
+    return Having(standing=Standing.NEW, why=_other_temperature(match, young))
+
+
+def _other_temperature(match: Match, sets: Iterable[SetRow]) -> str:
+    """Return that sets would serve but for the sensor's temperature, by the youngest of them; else nothing."""
+    youngest = max(sets, key=lambda s: _at(s.oldest), default=None)
+    if youngest is None or match.temperature_c is not None or match.ccd_temp_c is None or match.serves(youngest):
+        return ""
+    return f"taken anew: those there are of {youngest.ccd_temp_c:.1f} °C, the sensor is at {match.ccd_temp_c:.1f} °C"
 
 
 def _age(kind: FrameKind, reuse: Reuse) -> timedelta:

@@ -82,6 +82,22 @@ def test_warm_darks_of_an_uncooled_camera_do_not_serve_a_cold_night():
     assert standing(cold, a_set(ccd_temp_c=6.8)) is Standing.COMPLETE
 
 
+def test_darks_taken_anew_because_the_sensor_is_warmer_or_colder_now_say_so():
+    """A complete set of biases was taken a second time, and nobody was told that the dome had cooled by a degree."""
+    cold, sets = replace(DARK, ccd_temp_c=16.4), (a_set(ccd_temp_c=25.0, hours=5.0), a_set(ccd_temp_c=17.7))
+    anew = having(cold, 5, sets, now=NOW, reuse=Reuse())
+    assert anew.why == "taken anew: those there are of 17.7 °C, the sensor is at 16.4 °C"
+    for match, there in (
+        (cold, a_set(ccd_temp_c=16.0)),
+        (cold, a_set(ccd_temp_c=16.0, count=2)),
+        (cold, a_set(ccd_temp_c=17.7, hours=30.0)),
+        (cold, a_set(ccd_temp_c=17.7, gain=11)),
+        (DARK, a_set(ccd_temp_c=17.7)),
+        (replace(DARK, temperature_c=-10.0, ccd_temp_c=-10.0), a_set(ccd_temp_c=-5.0, set_temp_c=-5.0)),
+    ):
+        assert not having(match, 5, [there], now=NOW, reuse=Reuse()).why
+
+
 def test_darks_of_another_set_point_do_not_serve():
     wanted = replace(DARK, temperature_c=-10.0)
     assert standing(wanted, a_set(set_temp_c=-5.0)) is Standing.NEW
