@@ -49,6 +49,9 @@ class Packed:
 def due(catalogue: Catalogue, keep: Keep, now: datetime) -> list[FrameRow]:
     """Return the frames that may be packed: our own, still plain, part of a master, and no longer to be kept.
 
+    Biases are in two masters, theirs and that of the shortest darks: every master made of a frame must be good enough
+    for it to be packed, but for those that a newer one has replaced.
+
     Parameters
     ----------
     catalogue : Catalogue
@@ -59,7 +62,9 @@ def due(catalogue: Catalogue, keep: Keep, now: datetime) -> list[FrameRow]:
     if keep == FOREVER:
         return []
     good = (MasterStatus.CERTIFIED,) if keep == UNTIL_CERTIFIED else USABLE
-    combined = {sha for master in catalogue.masters() if master.status in good for sha in master.inputs}
+    masters = [master for master in catalogue.masters() if master.status is not MasterStatus.SUPERSEDED]
+    combined = {sha for master in masters if master.status in good for sha in master.inputs}
+    combined -= {sha for master in masters if master.status not in good for sha in master.inputs}
     age = timedelta(days=0.0 if isinstance(keep, str) else keep)
     return [
         row

@@ -60,9 +60,9 @@ class Root:
             mtime_ns=stored.mtime_ns,
         )
 
-    def master(self, status: MasterStatus) -> None:
+    def master(self, status: MasterStatus, name: str = "dark") -> None:
         row = MasterRow(
-            path="master_frames/master_dark.fits",
+            path=f"master_frames/master_{name}.fits",
             key=self.rows[0].key(),
             n=FRAMES,
             recipe="r",
@@ -111,6 +111,17 @@ def test_frames_without_a_good_master_and_those_of_others_are_never_packed(root:
     assert [row.path for row in due(root.catalogue, 0.0, NOW)] == [root.rows[0].path, root.rows[2].path]
     root.master(MasterStatus.BAD)
     assert due(root.catalogue, 0.0, NOW) == []
+
+
+def test_frames_of_two_masters_are_kept_until_both_are_certified(root: Root) -> None:
+    """Certifying the master of the shortest darks, made of the biases, packed the biases of an unseen master bias."""
+    root.master(MasterStatus.CERTIFIED, "dark_0.001s")
+    for status in (MasterStatus.BUILT, MasterStatus.PARTIAL, MasterStatus.BAD):
+        root.master(status)
+        assert due(root.catalogue, "until_certified", NOW) == []
+    for status in (MasterStatus.SUPERSEDED, MasterStatus.CERTIFIED):
+        root.master(status)
+        assert len(due(root.catalogue, "until_certified", NOW)) == FRAMES
 
 
 def test_a_packed_frame_is_the_frame(root: Root) -> None:
