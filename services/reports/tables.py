@@ -184,7 +184,7 @@ def _warning(event: Record) -> tuple[str, object]:
     told = {
         EventName.DEVICE_LOST: f"{event.get('device') or 'a device'} was lost",
         EventName.DEVICE_RESTORED: f"{event.get('device') or 'a device'} is back",
-        EventName.STORAGE_LOW: f"storage is low: {number(event.get('free_mb'), 0, 'MB')} free",
+        EventName.STORAGE_LOW: f"storage is low: {_room(event)}",
         EventName.COOLING_STALLED: f"cooling stalled at {number(event.get('ccd_temp_c'), 1, '°C')}",
         EventName.SAFETY_UNSAFE: "the safety monitor said unsafe",
         EventName.SAFETY_STALE: "the safety monitor did not answer",
@@ -195,6 +195,13 @@ def _warning(event: Record) -> tuple[str, object]:
     return text or meaning(str(code)).text, joined(
         (detail, tag("small", f"{advice[:1].upper()}{advice[1:]}.", class_="why") if advice else None)
     )
+
+
+def _room(event: Record) -> str:
+    """Return what is free, needed and to be left free, as far as it is told."""
+    named = {"free_mb": "free", "needed_mb": "needed", "floor_mb": "to be left"}
+    told = ((event.get(name), words) for name, words in named.items())
+    return ", ".join(f"{significant(mb, 3, 'MB')} {words}" for mb, words in told if mb is not None) or NONE
 
 
 def settings_list(report: NightReport) -> Markup:

@@ -217,6 +217,13 @@ def test_a_page_is_made_of_events_that_lack_what_they_should_have(night):
     page_of(night)
 
 
+def test_little_room_is_told_with_what_is_needed_and_what_is_to_be_left(night):
+    night.start()
+    night.emit(EventName.STORAGE_LOW, free_mb=0.96, needed_mb=640.2, floor_mb=1)
+    _, read = page_of(night)
+    assert "storage is low: 0.960 MB free, 640 MB needed, 1.00 MB to be left" in read.text.replace("\u00a0", " ")
+
+
 def test_an_empty_run_has_a_page(night):
     _, read = page_of(night)
     assert "No end was recorded" in read.text
