@@ -131,7 +131,7 @@ MEANINGS: dict[str, Meaning] = {
         "give it its section; `enabled: false` in it leaves the device alone",
     ),
     "uneven_dark": Meaning(
-        "darks are brighter on one side", "look at one: a light leak is to be closed, a glow of the sensor is usual"
+        "the darks are uneven", "look at one: a light leak is to be closed, a glow of the sensor is usual"
     ),
     "too_bright": Meaning(
         "the light is too bright at the shortest exposure", "dim the panel or lower flat min_exposure"
