@@ -79,7 +79,8 @@ def _group_started(data: Data) -> str:
     ]
     shown = ", ".join(part for part in settings if part)
     there = f", {data['have']} of them there" if data.get("have") else ""
-    return f"{title(data)}: {data.get('wanted')} wanted{there}{f' ({shown})' if shown else ''}"
+    why = f": {data['detail']}" if data.get("detail") else ""
+    return f"{title(data)}: {data.get('wanted')} wanted{there}{f' ({shown})' if shown else ''}{why}"
 
 
 def _group_finished(data: Data) -> str:

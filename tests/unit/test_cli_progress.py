@@ -31,7 +31,7 @@ NIGHT: list[tuple[EventName, dict[str, Any]]] = [
     (EventName.COOLING_CHANGED, {"ccd_temp_c": 2.0, "set_point_c": 0.0, "target_c": -10.0, "cooler_power_pct": None}),
     (EventName.COOLING_STABLE, {"ccd_temp_c": -10.04, "target_c": -10.0, "seconds": 480.2}),
     (EventName.STEP_STARTED, {"step": "flats"}),
-    (EventName.GROUP_STARTED, {**FLAT, "wanted": 12, "have": 2}),
+    (EventName.GROUP_STARTED, {**FLAT, "wanted": 12, "have": 2, "detail": "taken anew: it is warmer"}),
     (
         EventName.FLAT_EXPOSURE_ADJUSTED,
         {"filter": "L", "exposure_us": 1_995_262, "level_adu": 48_433.4, "target_adu": 33_036.0, "panel_brightness": 12,
@@ -78,7 +78,7 @@ def test_plain_lines_tell_the_night():
         "cooling: 12.0 °C → -10.0 °C, cooler 50 %",
         "cooled: stable at -10.0 °C after 480 s",
         "— flats —",
-        "flat L: 12 wanted, 2 of them there (gain 26, -10.0 °C)",
+        "flat L: 12 wanted, 2 of them there (gain 26, -10.0 °C): taken anew: it is warmer",
         "flat L: test 2, 1.995 s at brightness 12: 48433 ADU, wanted 33036 ADU",
         "flat L: 1.995 s at brightness 8 gives 32398 ADU after 4 tests",
         "flat L: frame 10, 32000 ADU, -10.0 °C",
