@@ -343,7 +343,7 @@ def test_what_is_no_fresh_true_or_false_is_a_loss(
     before = time.monotonic()
     with pytest.raises(DeviceLost):
         safety.is_safe()
-    assert time.monotonic() - before < 0.8
+    assert time.monotonic() - before < 3
     assert safety.is_safe()
 
 
