@@ -106,6 +106,7 @@ class _Series:
 
     @property
     def missing(self) -> int:
+        """How many frames are still wanted."""
         return self.task.settings.num_flats - self.accepted
 
     def begin(self) -> Plan[_Failure | None]:

@@ -257,7 +257,7 @@ def test_a_device_that_hangs_does_not_hold_up_another() -> None:
         hanging.start()
         before = time.monotonic()
         assert safety.ask("IsSafe", flag) is True
-        assert time.monotonic() - before < 10
+        assert time.monotonic() - before < 3  # the camera hangs for longer
         camera.line.close()
         hanging.join(5)
         assert not hanging.is_alive()
