@@ -97,7 +97,8 @@ def _deviation(n: int, s: Any, q: Any) -> Any:
 @njit(nogil=True, error_model="numpy")
 def _iterate(n: int, v: Any) -> bool:
     """Take the new sigma where a lane still iterates; return whether any goes on."""
-    rounding = np.float32((4.0 + sqrt(n)) * 1.2e-7)
+    # equal deviations are rounded the same way each time: errors of a sum grow with n, not with its root
+    rounding = np.float32((12.0 + n) * 6e-8)
     for j in range(W):
         before, on = v[SIGMA + j], v[ITERATING + j] > 0
         sigma = np.float32(1.134) * _deviation(n, v[SUM + j], v[SQUARES + j])
