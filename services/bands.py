@@ -315,13 +315,19 @@ def read_band(sources: tuple[Source, ...], band: Band) -> NDArray[Any]:
         return np.stack([read_rows(s, band).astype(np.float32) for s in sources])
     from calibration.combine.kernels import decode_u16
 
+    words = read_words(sources, band)
+    decode_u16(words.reshape(-1))
+    return words
+
+
+def read_words(sources: tuple[Source, ...], band: Band) -> NDArray[np.uint16]:
+    """Read the same rows of a camera's files as `read_band`, but as they lie there: words that are not yet values."""
     shape = (len(sources), band.rows, sources[0].location.shape[1])
-    samples = _buffer(int(np.prod(shape)))
-    target, size = samples.data.cast("B"), band.rows * sources[0].location.row_bytes
+    words = _buffer(int(np.prod(shape)))
+    target, size = words.data.cast("B"), band.rows * sources[0].location.row_bytes
     for i, source in enumerate(sources):
         _fill(source, band, target[i * size : (i + 1) * size])
-    decode_u16(samples)
-    return samples.reshape(shape)
+    return words.reshape(shape)
 
 
 def read_rows(source: Source, band: Band) -> NDArray[Any]:

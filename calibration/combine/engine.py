@@ -1,5 +1,7 @@
-"""`combine_band`: the numba engine behind one pure function (no threads, no files, nothing kept between calls)."""
+"""`combine_band`: the numba engine behind one pure function (no threads, no files)."""
 
+import threading
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ def combine_band(
     scale: NDArray[np.float32] | None = None,
     dark: NDArray[np.float32] | None = None,
     valid: NDArray[np.bool_] | None = None,
+    stored: bool = False,
 ) -> BandPlanes:
     """Combine a band of rows of n frames, pixel by pixel.
 
@@ -35,6 +38,8 @@ def combine_band(
         Subtracted from each frame, in ADU: one for all, or one a frame.
     valid : ndarray of bool, shape (n, rows, x), optional
         False where a sample must not be used.
+    stored : bool
+        Frames of uint16 are the words of FITS files as they lie there (big-endian int16, BZERO 32768), not yet values.
 
     Returns
     -------
@@ -45,7 +50,7 @@ def combine_band(
     CombineError
         Shapes or dtypes that do not fit, or a number of frames outside 1..1000.
     """
-    planes, _, _ = _combine(frames, recipe, scale, dark, valid, bounds=False)
+    planes, _, _ = _combine(frames, recipe, scale, dark, valid, stored=stored)
     return planes
 
 
@@ -108,7 +113,8 @@ def _combine(
     dark: NDArray[Any] | None,
     valid: NDArray[Any] | None,
     *,
-    bounds: bool,
+    stored: bool = False,
+    bounds: bool = False,
 ) -> tuple[BandPlanes, NDArray[np.float32], NDArray[np.float32]]:
     from calibration.combine import kernels  # numba takes 0.2 s to import: only who combines pays
 
@@ -126,20 +132,40 @@ def _combine(
     )
     pairs, params = tiles.block_network(n), _params(recipe, n)
     if frames.dtype == np.uint16 and scale is None and dark is None and valid is None:
-        kernels.combine_u16(frames, pairs, params, tiles.bench(n, integers=True), planes)
+        kernels.combine_u16(frames, stored, pairs, params, _bench(n, integers=True), planes)
     else:
         stack = (
-            frames,
+            decoded(frames) if stored else frames,
             np.empty((0, 0, 0), np.bool_) if valid is None else np.ascontiguousarray(valid, dtype=np.bool_),
             _dark(dark),
             np.ones(n, np.float32) if scale is None else np.ascontiguousarray(scale, dtype=np.float32),
         )
-        kernels.combine_f32(stack, pairs, params, tiles.bench(n, integers=False), planes)
+        kernels.combine_f32(stack, pairs, params, _bench(n, integers=False), planes)
     return (
         BandPlanes(mean=planes.mean, sigma=planes.sigma, count=planes.counts, mask=planes.mask),
         planes.low,
         planes.high,
     )
+
+
+def decoded(words: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return the values of words as they lie in FITS files (big-endian int16, BZERO 32768), of any shape."""
+    from calibration.combine.kernels import decode_u16
+
+    values = words.copy()
+    decode_u16(values.reshape(-1))
+    return values
+
+
+_kept = threading.local()
+
+
+def _bench(n: int, *, integers: bool) -> tiles.Bench:
+    """Return this thread's working memory, made anew only for another number of frames: bands come by the hundred."""
+    if getattr(_kept, "made_for", None) != (n, integers):
+        _kept.bench, _kept.made_for = tiles.bench(n, integers=integers), (n, integers)
+    bench: tiles.Bench = _kept.bench
+    return bench
 
 
 def _dark(dark: NDArray[Any] | None) -> NDArray[np.float32]:
@@ -150,6 +176,7 @@ def _dark(dark: NDArray[Any] | None) -> NDArray[np.float32]:
     return np.ascontiguousarray(whole, dtype=np.float32)
 
 
+@lru_cache(maxsize=16)
 def _params(recipe: Recipe, n: int) -> tiles.Params:
     numbers = {
         Method.NONE: tiles.NONE,

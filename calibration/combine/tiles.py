@@ -43,43 +43,65 @@ class Planes(NamedTuple):
     high: NDArray[np.float32]
 
 
-FAST_ROWS, EXACT_ROWS, PLACE_ROWS = 12, 16, 4
-"""Numbers a lane has: in the vector pass over all of them, when it is settled exactly, and where it came from."""
+WHOLE_ROWS, SINGLE_ROWS, EXACT_ROWS, PLACE_ROWS = 8, 17, 16, 6
+"""Numbers a lane has: exact ones and float32 ones on a desk, when it is settled exactly, and where it came from."""
 
 
-class Bench(NamedTuple):
-    """The working memory of one call: rows of W lanes, one after another in 1-D arrays.
+class Desk(NamedTuple):
+    """A sorted tile and what is known of its lanes: rows of W lanes, one after another in 1-D arrays.
 
     Rows lie at constant distances in few arrays and begin at cache lines: the compiler proves more about them, and no
     vector spans two lines (half the time of sorting).
     """
 
     tile: NDArray[np.uint16] | NDArray[np.float32]
-    apart: NDArray[np.uint16] | NDArray[np.float32]
-    fast: NDArray[np.int32] | NDArray[np.float32]
+    whole: NDArray[np.int32] | NDArray[np.float32]
     single: NDArray[np.float32]
+    least: NDArray[np.uint16] | NDArray[np.float32]
     deviations: NDArray[np.float32]
-    exact: NDArray[np.float64]
+
+
+class Bench(NamedTuple):
+    """The working memory of one call: all lanes of a place, some that may lose samples, and the last that are in doubt.
+
+    `filled` is how many lanes of `some` and of `last` are taken, `place` and `last_place` say where they came from.
+    """
+
+    all: Desk
+    some: Desk
     place: NDArray[np.int64]
+    last: NDArray[np.uint16] | NDArray[np.float32]
+    last_place: NDArray[np.int64]
+    exact: NDArray[np.float64]
     saturated: NDArray[np.uint16]
-    rest: NDArray[np.uint8]
+    filled: NDArray[np.int64]
 
 
 def bench(n: int, *, integers: bool) -> Bench:
     """Return working memory for n frames of uint16, or of float32; rows beyond n hold what sorts to the end."""
     rows = -(-n // BLOCK) * BLOCK
-    tile = aligned(rows, np.uint16 if integers else np.float32)
-    tile[:] = np.iinfo(np.uint16).max if integers else np.inf
+    dtype = np.uint16 if integers else np.float32
     return Bench(
-        tile=tile,
-        apart=aligned(rows, tile.dtype),
-        fast=aligned(FAST_ROWS, np.int32 if integers else np.float32),
-        single=aligned(FAST_ROWS, np.float32),
-        deviations=aligned(rows, np.float32),
-        exact=aligned(EXACT_ROWS, np.float64),
+        all=_desk(rows, dtype),
+        some=_desk(rows, dtype),
         place=aligned(PLACE_ROWS, np.int64),
+        last=aligned(rows, dtype),
+        last_place=aligned(PLACE_ROWS, np.int64),
+        exact=aligned(EXACT_ROWS, np.float64),
         saturated=aligned(1, np.uint16),
-        rest=aligned(1, np.uint8),
+        filled=np.zeros(2, np.int64),
+    )
+
+
+def _desk(rows: int, dtype: Any) -> Desk:
+    tile = aligned(rows, dtype)
+    tile[:] = np.inf if dtype is np.float32 else np.iinfo(dtype).max
+    return Desk(
+        tile=tile,
+        whole=aligned(WHOLE_ROWS, np.float32 if dtype is np.float32 else np.int32),
+        single=aligned(SINGLE_ROWS, np.float32),
+        least=aligned(1, dtype),
+        deviations=aligned(rows, np.float32),
     )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.combine import BandPlanes, Recipe, combine_band
+from calibration.combine import BandPlanes, Recipe, combine_band, decoded
 from calibration.master_quality import Totals, pair_counts
 from calibration.masters import Thresholds, flag_rows, inherit, with_dark
 from calibration.sketch import Sketch, sketch_stride
-from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows
+from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows, read_words
 from services.storage.planes import PlanesFile
 
 
@@ -62,6 +62,11 @@ class Stack:
         return self.frames[0].location.shape
 
     @property
+    def is_raw(self) -> bool:
+        """Whether a camera's files are combined as they are: their words need not become values before."""
+        return not self.scale and not self.darks and all(frame.is_u16 for frame in self.frames)
+
+    @property
     def shares(self) -> tuple[float, ...]:
         """Part of the master that each dark was subtracted from, scales included."""
         total = np.zeros(len(self.darks))
@@ -79,6 +84,10 @@ class BandResult:
 
 def stack_band(stack: Stack, band: Band) -> BandResult:
     """Read and combine one band: the `work` of `map_bands`."""
+    if stack.is_raw:
+        words = read_words(stack.frames, band)
+        planes = combine_band(words, stack.recipe, stored=True)
+        return BandResult(planes=planes, pairs=first_pair(stack, band, words, stored=True))
     frames = read_band(stack.frames, band)
     scale = np.asarray(stack.scale, np.float32) if stack.scale else None
     planes = combine_band(frames, stack.recipe, scale=scale, dark=_dark_band(stack, band))
@@ -91,7 +100,7 @@ def stack_band(stack: Stack, band: Band) -> BandResult:
     return BandResult(planes=planes, pairs=first_pair(stack, band, frames))
 
 
-def first_pair(stack: Stack, band: Band, frames: NDArray[Any]) -> NDArray[np.int64]:
+def first_pair(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool = False) -> NDArray[np.int64]:
     """Return the histogram of the difference of the first two frames in a band, in some rows where rows abound.
 
     They are pairs of rows, which hold all colours of a mosaic, and the same however the bands are cut.
@@ -100,7 +109,8 @@ def first_pair(stack: Stack, band: Band, frames: NDArray[Any]) -> NDArray[np.int
         return np.zeros(1, np.int64)
     rows = np.arange(band.start, band.stop) // 2 % sketch_stride(stack.shape) == 0
     ratio = stack.scale[1] / stack.scale[0] if stack.scale else 1.0
-    return pair_counts(frames[0, rows], frames[1, rows], ratio)
+    a, b = decoded(frames[:2, rows]) if stored else frames[:2, rows]
+    return pair_counts(a, b, ratio)
 
 
 def _dark_band(stack: Stack, band: Band) -> NDArray[np.float32] | None:

@@ -14,66 +14,64 @@ from inspect import getsource
 from math import inf
 from typing import Any
 
-from numba import njit
-
 from calibration.combine import tiles
-from calibration.combine.kernels import exact, fast, load, sort, store, winsor
+from calibration.combine.kernels import clip, exact, jit, load, mad, sort, store, survey, winsor
+from calibration.combine.kernels.jit import entry
 
 W = tiles.W
 
 
 def _combine_u16(sources: str) -> Any:
-    @njit(nogil=True, cache=True, error_model="numpy")
-    def combine_u16(frames: Any, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
+    @entry
+    def combine_u16(frames: Any, stored: bool, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
         n, rows, columns = frames.shape
-        filled = 0
         for row in range(rows):
             for x0 in range(0, columns, W):
                 at = (row, x0, min(W, columns - x0))
-                load.load_u16(frames, at, bench.tile)
-                sort.sort_rows(bench.tile, pairs)
+                load.load_u16(frames, at, stored, bench.all.tile)
+                sort.sort_rows(bench.all.tile, pairs)
                 if p.saturation < inf:
-                    store.count_saturated(bench.tile, n, p.saturation, bench.saturated)
-                fast.survey(n, p, bench)
+                    store.count_saturated(bench.all.tile, n, p.saturation, bench.saturated)
+                survey.survey(n, p, bench.all)
+                clip.judge(n, p, bench.all)
                 store.store_lanes(bench, n, p, at, planes)
-                filled = store.set_apart(bench, n, p, at, filled, planes)
-        store.settle_all(bench, n, p, filled, planes)
+                store.set_apart(bench, n, p, at, planes)
+        store.settle_all(bench, n, p, planes)
         return len(sources)
 
     return combine_u16
 
 
 def _combine_f32(sources: str) -> Any:
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @entry
     def combine_f32(stack: Any, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
         n, rows, columns = stack[0].shape
-        filled = 0
         for row in range(rows):
             for x0 in range(0, columns, W):
                 at = (row, x0, min(W, columns - x0))
                 load.load_f32(stack, at, p.saturation, bench)
-                sort.sort_rows(bench.tile, pairs)
-                fast.survey(n, p, bench)
+                sort.sort_rows(bench.all.tile, pairs)
+                survey.survey(n, p, bench.all)
+                clip.judge(n, p, bench.all)
                 store.store_lanes(bench, n, p, at, planes)
-                filled = store.set_apart(bench, n, p, at, filled, planes)
-        store.settle_all(bench, n, p, filled, planes)
+                store.set_apart(bench, n, p, at, planes)
+        store.settle_all(bench, n, p, planes)
         return len(sources)
 
     return combine_f32
 
 
 def _decode_u16(sources: str) -> Any:
-    @njit(nogil=True, cache=True, error_model="numpy")
+    @entry
     def decode_u16(raw: Any) -> int:
         for i in range(raw.shape[0]):
-            v = raw[i]
-            raw[i] = ((v >> 8) | (v << 8)) ^ 0x8000
+            raw[i] = load.from_stored(raw[i])
         return len(sources)
 
     return decode_u16
 
 
-CALLED = (tiles, sort, load, fast, winsor, exact, store)
+CALLED = (tiles, jit, sort, load, survey, mad, winsor, clip, exact, store)
 _SOURCES = sha256("".join(map(getsource, CALLED)).encode()).hexdigest()
 
 combine_u16 = _combine_u16(_SOURCES)

@@ -9,16 +9,16 @@ from math import inf, sqrt
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from calibration.combine import tiles
+from calibration.combine.kernels.jit import called
 
 W = tiles.W
 COUNT, FIRST, LAST, CENTRE, SUM, SQUARES, LOWER, UPPER, MOVING, SIZE = range(0, 10 * W, W)
 SPREAD, MIDDLE, KEPT_A, KEPT_B, REACH, EARLIER = range(10 * W, 16 * W, W)
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def settle(tile: Any, n: int, p: Any, v: Any) -> None:
     """Find the windows of all lanes and the sums over them about CENTRE; COUNT says how many samples each has."""
     for j in range(W):
@@ -36,19 +36,19 @@ def settle(tile: Any, n: int, p: Any, v: Any) -> None:
         _clip(tile, n, p, v)
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def variance(n: float, s: float, q: float, ddof: int) -> float:
     """Return the variance of n samples from the sums of deviations and of their squares."""
     return max(q - s * s / n, 0.0) / (n - ddof)
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def expected(level: float, p: Any) -> float:
     """Return the noise that a sample of this level should have."""
     return sqrt(p.read_variance + max(level - p.pedestal, 0.0) * p.inverse_gain)
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _medians(tile: Any, v: Any) -> None:
     for j in range(W):
         if v[MOVING + j] > 0.0 and v[LAST + j] > v[FIRST + j]:
@@ -56,7 +56,7 @@ def _medians(tile: Any, v: Any) -> None:
             v[MIDDLE + j] = (np.float64(tile[m // 2 * W + j]) + np.float64(tile[(m + 1) // 2 * W + j])) * 0.5
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _sums(tile: Any, n: int, v: Any) -> None:
     """Sum the deviations from CENTRE, and their squares, over the windows."""
     v[SUM : SUM + W] = 0.0
@@ -71,7 +71,7 @@ def _sums(tile: Any, n: int, v: Any) -> None:
             v[SQUARES + j] += d * d
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _cut(tile: Any, n: int, v: Any) -> None:
     """Move the windows in to LOWER and UPPER and take what leaves them out of the sums."""
     for j in range(W):
@@ -89,7 +89,7 @@ def _cut(tile: Any, n: int, v: Any) -> None:
         _sums(tile, n, v)
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _cut_below(x: Any, at: float, v: Any) -> bool:
     out = 0
     for j in range(W):
@@ -103,7 +103,7 @@ def _cut_below(x: Any, at: float, v: Any) -> bool:
     return out > 0
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _cut_above(x: Any, at: float, v: Any) -> bool:
     out = 0
     for j in range(W):
@@ -117,7 +117,7 @@ def _cut_above(x: Any, at: float, v: Any) -> bool:
     return out > 0
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _clip(tile: Any, n: int, p: Any, v: Any) -> None:
     """Clip about the median again and again; the last bounds are applied to all samples, as astropy does."""
     for j in range(W):
@@ -140,7 +140,7 @@ def _clip(tile: Any, n: int, p: Any, v: Any) -> None:
     _cut(tile, n, v)
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _still_moving(v: Any) -> bool:
     moving = 0.0
     for j in range(W):
@@ -151,7 +151,7 @@ def _still_moving(v: Any) -> bool:
     return moving > 0.0
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _spreads(tile: Any, p: Any, v: Any) -> None:
     """Put the sigma a clipping method measures in its windows into SPREAD; the noise model's is what it should be."""
     if p.method == tiles.MAD:
@@ -167,7 +167,7 @@ def _spreads(tile: Any, p: Any, v: Any) -> None:
             v[SPREAD + j] = sqrt(variance(v[LAST + j] - v[FIRST + j], v[SUM + j], v[SQUARES + j], 0))
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _mad(x: Any, lo: int, hi: int, centre: float) -> float:
     """Return the median of |x - centre| over a window of a column, whose samples lie W apart.
 
@@ -191,17 +191,17 @@ def _mad(x: Any, lo: int, hi: int, centre: float) -> float:
     return (upper + (_farther(x, a + 1, run - 1, centre) if below > above else _farther(x, a, run - 1, centre))) * 0.5
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _farther(x: Any, a: int, run: int, centre: float) -> float:
     return max(centre - _at(x, a), _at(x, a + run) - centre)
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _at(x: Any, i: int) -> float:
     return np.float64(x[np.uint64(i * W)])
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _winsorize(tile: Any, n: int, p: Any, v: Any) -> None:
     """Clip as Siril's winsorized method does; at least 4 samples stay."""
     for j in range(W):
@@ -220,7 +220,7 @@ def _winsorize(tile: Any, n: int, p: Any, v: Any) -> None:
     _sums(tile, n, v)
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _reject(x: Any, v: Any, k: float) -> bool:
     """Cut one lane's window to k sigma and return whether it is to be looked at again."""
     lo, hi = int(v[FIRST]), int(v[LAST])
@@ -235,7 +235,7 @@ def _reject(x: Any, v: Any, k: float) -> bool:
     return again
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _winsorized_sigmas(tile: Any, n: int, v: Any) -> None:
     """Put Siril's sigma into SPREAD: of samples pulled in to 1.5 sigma again and again, never let out again.
 
@@ -259,7 +259,7 @@ def _winsorized_sigmas(tile: Any, n: int, v: Any) -> None:
         v[FIRST + j], v[LAST + j] = v[KEPT_A + j], v[KEPT_B + j]
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _pull_in(v: Any) -> bool:
     """Take the sigma with everything beyond the windows pulled in to REACH; return whether any lane iterates on."""
     for j in range(W):

@@ -10,16 +10,15 @@ do not overlap.
 
 from typing import Any
 
-from numba import njit
-
 from calibration.combine import tiles
+from calibration.combine.kernels.jit import inlined
 
 W, BLOCK = tiles.W, tiles.BLOCK
 Four = tuple[Any, Any, Any, Any]
 Eight = tuple[Any, Any, Any, Any, Any, Any, Any, Any]
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def sort_rows(tile: Any, pairs: Any) -> None:
     """Sort each lane of a tile of whole blocks; `pairs` is the network over its blocks, as offsets."""
     for start in range(0, tile.shape[0], BLOCK * W):
@@ -29,13 +28,13 @@ def sort_rows(tile: Any, pairs: Any) -> None:
         _merge_blocks(tile[lower : lower + BLOCK * W], tile[upper : upper + BLOCK * W])
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def _order(a: Any, b: Any) -> tuple[Any, Any]:
     """Compare and exchange; in this form integers and floats both become one minimum and one maximum."""
     return (a if a < b else b), (b if a < b else a)  # noqa: FURB136
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def _merge_twos(a: Any, b: Any, c: Any, d: Any) -> Four:
     a, c = _order(a, c)
     b, d = _order(b, d)
@@ -43,7 +42,7 @@ def _merge_twos(a: Any, b: Any, c: Any, d: Any) -> Four:
     return a, b, c, d
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def _merge_fours(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Eight:
     a, c, e, g = _merge_twos(a, c, e, g)
     b, d, f, h = _merge_twos(b, d, f, h)
@@ -53,14 +52,14 @@ def _merge_fours(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any)
     return a, b, c, d, e, f, g, h
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def _sort_four(a: Any, b: Any, c: Any, d: Any) -> Four:
     a, b = _order(a, b)
     c, d = _order(c, d)
     return _merge_twos(a, b, c, d)
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def _sort_block(t: Any) -> None:
     for j in range(W):
         a, b, c, d = _sort_four(t[j], t[W + j], t[2 * W + j], t[3 * W + j])
@@ -70,7 +69,7 @@ def _sort_block(t: Any) -> None:
         t[4 * W + j], t[5 * W + j], t[6 * W + j], t[7 * W + j] = e, f, g, h
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def _merge_blocks(t: Any, u: Any) -> None:
     """Merge two sorted blocks: even rows with even, odd with odd, then neighbours."""
     for j in range(W):

@@ -1,25 +1,29 @@
 # ruff: noqa: PLR0917 - numba passes by position
-"""Where results leave a tile: whole lanes at once, the others set apart and stored when they are settled."""
+"""Where results leave a tile: whole lanes at once; those that may lose something are set apart and stored when settled.
+
+A lane goes from `all` to `some` when it may lose something, and from there to `exact` when rounding might decide it.
+"""
 
 from math import inf, nan, sqrt
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from calibration.combine import tiles
-from calibration.combine.kernels import exact
-from calibration.combine.kernels.fast import LOWER, SUM, UPPER, VARIANCE, kept_rows
+from calibration.combine.kernels import clip, exact
+from calibration.combine.kernels import survey as f
+from calibration.combine.kernels.jit import called, inlined
+from calibration.combine.kernels.load import copy, fill
 
 W = tiles.W
-ROW, COLUMN, TOO_BRIGHT, INDEX = range(0, 4 * W, W)  # of `place`
+ROW, COLUMN, TOO_BRIGHT, INDEX, COUNT, BITS = range(0, 6 * W, W)  # of `place`
 KEPT, MEAN, SIGMA = exact.SIZE, exact.SUM, exact.SQUARES  # of `exact`, once settled
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def count_saturated(tile: Any, n: int, saturation: float, saturated: Any) -> None:
     """Count raw samples that are saturated in a sorted tile: few rows from its top, most often none."""
-    saturated[:] = 0
+    fill(np.uint16(0), saturated)
     for i in range(n - 1, -1, -1):
         row = tile[i * W : (i + 1) * W]
         found = np.int64(0)
@@ -31,60 +35,157 @@ def count_saturated(tile: Any, n: int, saturation: float, saturated: Any) -> Non
             break
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def store_lanes(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
     """Store all lanes as if nothing were cut from any; those from which something is are stored again."""
     row, x0, width = at
-    tile, fast, single, saturated = bench.tile, bench.fast, bench.single, bench.saturated
-    lo, hi = kept_rows(n, p.method)
+    lo, hi = (1, n - 1) if p.method == tiles.MINMAX and n > 2 else (0, n)
     m = hi - lo
-    mean, sigma = planes.mean[row, x0 : x0 + width], planes.sigma[row, x0 : x0 + width]
-    counts, mask = planes.counts[row, x0 : x0 + width], planes.mask[row, x0 : x0 + width]
     if p.method == tiles.MEDIAN:
-        for j in range(width):
-            mean[j] = (np.float64(fast[LOWER + j]) + np.float64(fast[UPPER + j])) * 0.5
+        _put_medians(bench.all.whole, planes.mean[row, x0 : x0 + width])
     else:
-        share = 1.0 / m
-        for j in range(width):
-            mean[j] = np.float64(fast[LOWER + j]) + np.float64(fast[SUM + j]) * share
+        _put_means(bench.all.whole, 1.0 / m, planes.mean[row, x0 : x0 + width])
     scale = np.float32(p.factor**2 / m / max(m - 1, 1))
-    for j in range(width):
-        sigma[j] = sqrt(single[VARIANCE + j] * scale)
-    for j in range(width):
-        counts[j] = m
+    _put_sigmas(bench.all.single, scale, planes.sigma[row, x0 : x0 + width])
+    fill(np.uint16(m), planes.counts[row, x0 : x0 + width])
     few = np.uint8(tiles.LOW_COUNT if m < p.min_count else 0)
-    for j in range(width):
-        mask[j] = few | (np.uint8(tiles.SATURATED) if saturated[j] > n - m else np.uint8(0))
-    for j in range(min(width, planes.low.shape[1])):  # none when nobody asks for the bounds
-        planes.low[row, x0 + j], planes.high[row, x0 + j] = tile[lo * W + j], tile[(hi - 1) * W + j]
+    _put_masks(bench.saturated, few, np.uint16(n - m), planes.mask[row, x0 : x0 + width])
+    if planes.low.shape[0] > 0:  # most often nobody asks for the bounds
+        copy(bench.all.tile[lo * W : (lo + 1) * W], planes.low[row, x0 : x0 + width])
+        copy(bench.all.tile[(hi - 1) * W : hi * W], planes.high[row, x0 : x0 + width])
 
 
-@njit(nogil=True, error_model="numpy")
-def set_apart(bench: Any, n: int, p: Any, at: Any, filled: int, planes: Any) -> int:
-    """Copy the marked lanes to those set apart, settling these when they are full; return how many there are."""
+@inlined
+def _put_medians(whole: Any, out: Any) -> None:
+    for j in range(out.shape[0]):
+        out[j] = np.float64(whole[f.LOWER + j]) + np.float64(whole[f.ABOVE + j]) * 0.5
+
+
+@inlined
+def _put_means(whole: Any, share: float, out: Any) -> None:
+    for j in range(out.shape[0]):
+        out[j] = np.float64(whole[f.LOWER + j]) + np.float64(whole[f.SUM + j]) * share
+
+
+@inlined
+def _put_sigmas(single: Any, scale: Any, out: Any) -> None:
+    for j in range(out.shape[0]):
+        out[j] = sqrt(single[f.VARIANCE + j] * scale)
+
+
+@inlined
+def _put_masks(saturated: Any, few: Any, lost: Any, out: Any) -> None:
+    for j in range(out.shape[0]):
+        out[j] = few | (np.uint8(tiles.SATURATED) if saturated[j] > lost else np.uint8(0))
+
+
+@inlined
+def set_apart(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
+    """Copy the lanes in doubt to `some`, settling these when they are full."""
     row, x0, width = at
-    place, marked = bench.place, 0
+    source, single, tile, place, filled = bench.all.tile, bench.all.single, bench.some.tile, bench.place, bench.filled
+    marked = 0
     for j in range(width):
         place[INDEX + marked] = j
-        marked += bench.rest[j]
-    if filled + marked > W:
-        settle_all(bench, n, p, filled, planes)
-        filled = 0
+        marked += single[f.DOUBT + j] > np.float32(0.0)
+    if filled[0] + marked > W:
+        settle_some(bench, n, p, planes)
+    start = filled[0]
     for i in range(n):
-        source, target = bench.tile[i * W : (i + 1) * W], bench.apart[i * W + filled : (i + 1) * W]
+        here, there = np.uint64(i * W), np.uint64(i * W + start)
         for k in range(marked):
-            target[k] = source[np.uint64(place[INDEX + k])]
+            tile[there + np.uint64(k)] = source[here + np.uint64(place[INDEX + k])]
     for k in range(marked):
         j = place[INDEX + k]
-        place[ROW + filled + k], place[COLUMN + filled + k] = row, x0 + j
-        place[TOO_BRIGHT + filled + k] = bench.saturated[j]
-    return filled + marked
+        place[ROW + start + k], place[COLUMN + start + k] = row, x0 + j
+        place[TOO_BRIGHT + start + k] = bench.saturated[j]
+    filled[0] = start + marked
 
 
-@njit(nogil=True, error_model="numpy")
-def settle_all(bench: Any, n: int, p: Any, filled: int, planes: Any) -> None:
-    """Settle the lanes set apart and store them."""
-    v, place, tile = bench.exact, bench.place, bench.apart
+@called
+def settle_some(bench: Any, n: int, p: Any, planes: Any) -> None:
+    """Clip the lanes set apart and store them; those in doubt go on to `exact`."""
+    desk, place = bench.some, bench.place
+    single = desk.single
+    f.survey(n, p, desk)
+    clip.clip(n, p, desk)
+    _finish(n, p, bench)
+    if planes.low.shape[0] > 0:
+        for j in range(bench.filled[0]):
+            lo, hi = int(single[f.FIRST + j]), int(single[f.LAST + j])
+            planes.low[place[ROW + j], place[COLUMN + j]] = desk.tile[lo * W + j]
+            planes.high[place[ROW + j], place[COLUMN + j]] = desk.tile[(hi - 1) * W + j]
+    for j in range(bench.filled[0]):
+        row, x = place[ROW + j], place[COLUMN + j]
+        planes.mean[row, x], planes.sigma[row, x] = single[f.MIDDLE + j], single[f.REACH + j]
+        planes.counts[row, x], planes.mask[row, x] = place[COUNT + j], place[BITS + j]
+        if single[f.DOUBT + j] > np.float32(0.0):
+            _hand_on(bench, n, p, j, planes)
+    bench.filled[0] = 0
+
+
+@inlined
+def _finish(n: int, p: Any, bench: Any) -> None:
+    """Put the results of the lanes set apart over what is no longer needed of them."""
+    whole, single, place, v = bench.some.whole, bench.some.single, bench.place, bench.exact
+    if whole.dtype.type(0.5) == 0:
+        for j in range(W):
+            v[exact.SUM + j], v[exact.SQUARES + j] = whole[f.SUM + j], whole[f.SQUARES + j]
+    else:
+        _sum_anew(n, bench.some.tile, whole, single, v)
+    factor = p.factor
+    for j in range(W):
+        m, s, q = np.float64(single[f.LAST + j] - single[f.FIRST + j]), v[exact.SUM + j], v[exact.SQUARES + j]
+        single[f.REACH + j] = factor * sqrt(exact.variance(m, s, q, 1) / m)
+        middle = np.float64(whole[f.ABOVE + j]) * 0.5 if p.method == tiles.MEDIAN else s / m
+        single[f.MIDDLE + j] = np.float64(whole[f.LOWER + j]) + middle
+    for j in range(W):
+        count = np.int64(single[f.LAST + j] - single[f.FIRST + j])
+        bits = tiles.LOW_COUNT if count < p.min_count else 0
+        place[COUNT + j] = count
+        place[BITS + j] = bits | (tiles.SATURATED if place[TOO_BRIGHT + j] > n - count else 0)
+
+
+@inlined
+def _sum_anew(n: int, tile: Any, whole: Any, single: Any, v: Any) -> None:
+    """Sum up windows in float64: what was taken out of sums in float32 took digits with it."""
+    for j in range(W):
+        v[exact.SUM + j], v[exact.SQUARES + j] = 0.0, 0.0
+    for i in range(n):
+        row, at = tile[i * W : (i + 1) * W], np.float32(i)
+        for j in range(W):
+            inside = (single[f.FIRST + j] <= at) & (at < single[f.LAST + j])
+            d = np.float64(row[j]) - np.float64(whole[f.LOWER + j]) if inside else 0.0
+            v[exact.SUM + j] += d
+            v[exact.SQUARES + j] += d * d
+
+
+@inlined
+def _hand_on(bench: Any, n: int, p: Any, j: int, planes: Any) -> None:
+    """Copy a lane of `some` to those that are settled exactly."""
+    if bench.filled[1] == W:
+        settle_exactly(bench, n, p, planes)
+    k = bench.filled[1]
+    for i in range(n):
+        bench.last[i * W + k] = bench.some.tile[i * W + j]
+    for at in (ROW, COLUMN, TOO_BRIGHT):
+        bench.last_place[at + k] = bench.place[at + j]
+    bench.filled[1] = k + 1
+
+
+@called
+def settle_all(bench: Any, n: int, p: Any, planes: Any) -> None:
+    """Settle whatever is still set apart."""
+    if bench.filled[0] > 0:
+        settle_some(bench, n, p, planes)
+    if bench.filled[1] > 0:
+        settle_exactly(bench, n, p, planes)
+
+
+@called
+def settle_exactly(bench: Any, n: int, p: Any, planes: Any) -> None:
+    """Settle the lanes that were in doubt and store them."""
+    v, place, tile, filled = bench.exact, bench.last_place, bench.last, bench.filled[1]
     _count_samples(tile, n, filled, v)
     exact.settle(tile, n, p, v)
     _results(p, v)
@@ -99,9 +200,10 @@ def settle_all(bench: Any, n: int, p: Any, filled: int, planes: Any) -> None:
             lo, hi = int(v[exact.FIRST + j]), int(v[exact.LAST + j])
             planes.low[row, x] = tile[lo * W + j] if count > 0 else nan
             planes.high[row, x] = tile[(hi - 1) * W + j] if count > 0 else nan
+    bench.filled[1] = 0
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _results(p: Any, v: Any) -> None:
     """Put the results of all settled lanes over what is no longer needed of them."""
     for j in range(W):
@@ -114,7 +216,7 @@ def _results(p: Any, v: Any) -> None:
         v[SIGMA + j] = p.factor * sigma / sqrt(count) if count > 0.0 else nan
 
 
-@njit(nogil=True, error_model="numpy")
+@called
 def _count_samples(tile: Any, n: int, filled: int, v: Any) -> None:
     """Count the samples that are there: the others are infinite, at the end of their column."""
     for j in range(W):

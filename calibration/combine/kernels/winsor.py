@@ -1,38 +1,93 @@
-"""The winsorized sigma of whole lanes in float32, with doubt where rounding might decide (see `fast`).
+"""Siril's winsorized sigma of whole lanes: samples are pulled in to 1.5 sigma again and again, until sigma settles.
 
-Samples are pulled in to 1.5 sigma again and again until sigma settles. That never reaches the middle rows of the sorted
-tile: their sums are taken once, and each iteration looks at the outer rows alone. A lane in which it would, which does
-not settle in a few iterations, or whose last change is too near to the tolerance, is left to `exact`.
+Whether a lane loses nothing needs no iteration. Let L be its greatest distance from the median over k. The reach only
+shrinks, and the sigma of samples pulled in less is never smaller. So when the first sigma is at least L, and the one of
+the samples pulled in to 1.5 L as well, then no later one is smaller either: nothing is beyond k of them.
+
+The others are iterated in float32. That never reaches the middle rows of the tile: their sums are taken once, and each
+turn looks at the outer rows alone. A lane in which it would, which does not settle, or whose last change is too near to
+the tolerance, is in doubt.
 """
 
 from math import inf, sqrt
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from calibration.combine import tiles
+from calibration.combine.kernels import survey as f
+from calibration.combine.kernels.jit import inlined
 
 W = tiles.W
 FOUR = 4 * W
 LEAST = 8
-"""Frames below which there is no middle."""
+"""Samples below which there is no middle."""
 
-SIGMA, REACH, SUM, SQUARES, MIDDLE_SUM, MIDDLE_SQUARES, MIDDLE_REACH, ITERATING, DOUBT = range(3 * W, 12 * W, W)
-MOST_ITERATIONS = 16
+WIDENING = 1.134
+"""What makes up for the pulling in, of samples of normal noise."""
+
+KEPT, SIGMA, LIMIT, SUM, SQUARES, MIDDLE_SUM, MIDDLE_SQUARES, MIDDLE_REACH, ITERATING = range(8 * W, 17 * W, W)
+"""Of `single`."""
+MOST_ITERATIONS = 24
 
 
-@njit(nogil=True, error_model="numpy")
-def winsorized_sigmas(n: int, lower: Any, upper: Any, bench: Any) -> None:
-    """Put sigma into SIGMA and whether it is in doubt into DOUBT, rows of `single`; n is at least 8."""
-    v, d = bench.single, bench.deviations
+@inlined
+def least_variances(n: int, k: float, desk: Any) -> None:
+    """Put a square of sigma into SPREAD that no later one is below where no sample is beyond k of it; not elsewhere."""
+    tile, whole, v = desk.tile, desk.whole, desk.single
+    number, share = whole.dtype.type, np.float32(1.5 / k)
+    top = tile[(n - 1) * W : n * W]
+    for j in range(W):
+        half = np.float32(whole[f.ABOVE + j]) * np.float32(0.5)
+        below = np.float32(number(whole[f.LOWER + j] - tile[j])) + half
+        above = np.float32(number(top[j] - whole[f.LOWER + j])) - half
+        v[f.MIDDLE + j], v[LIMIT + j] = half, max(below, above) * share
+        v[SUM + j], v[SQUARES + j] = 0.0, 0.0
+    fours = n // 4 * FOUR
+    for start in range(0, fours, FOUR):
+        _pull_in_four(tile[start : start + FOUR], whole, v)
+    for start in range(fours, n * W, W):
+        row = tile[start : start + W]
+        for j in range(W):
+            d = np.float32(number(row[j] - whole[f.LOWER + j])) - v[f.MIDDLE + j]
+            a = min(max(d, -v[LIMIT + j]), v[LIMIT + j])
+            v[SUM + j] += a
+            v[SQUARES + j] += a * a
+    size, widening = np.float32(n), np.float32(WIDENING**2)
+    for j in range(W):
+        pulled = widening * max(v[SQUARES + j] - v[SUM + j] * v[SUM + j] / size, np.float32(0.0))
+        v[f.SPREAD + j] = min(v[f.VARIANCE + j], pulled) / np.float32(n - 1)
+    if n < LEAST:
+        v[f.DOUBT : f.DOUBT + W] = 1.0
+
+
+@inlined
+def _pull_in_four(t: Any, whole: Any, v: Any) -> None:
+    number = whole.dtype.type
+    for j in range(W):
+        c, half, reach = whole[f.LOWER + j], v[f.MIDDLE + j], v[LIMIT + j]
+        a, b = np.float32(number(t[j] - c)) - half, np.float32(number(t[W + j] - c)) - half
+        d, e = np.float32(number(t[2 * W + j] - c)) - half, np.float32(number(t[3 * W + j] - c)) - half
+        a, b = min(max(a, -reach), reach), min(max(b, -reach), reach)
+        d, e = min(max(d, -reach), reach), min(max(e, -reach), reach)
+        v[SUM + j] += (a + b) + (d + e)
+        v[SQUARES + j] += (a * a + b * b) + (d * d + e * e)
+
+
+@inlined
+def sigmas(n: int, desk: Any) -> None:
+    """Put the square of sigma into SPREAD, of windows of at least LEAST samples, and lanes in doubt where it is unsure."""
+    d, v = desk.deviations, desk.single
     outer = (3 * n // 10 + 3) // 4 * 4  # on either side, in fours
-    _deviations(bench.tile, n, lower, upper, d)
+    if n < 2 * outer:
+        v[f.DOUBT : f.DOUBT + W] = 1.0
+        return
+    _deviations(n, desk)
     _begin(n, outer, d, v)
     for _ in range(MOST_ITERATIONS):
         for j in range(W):
-            reach = min(v[REACH + j], np.float32(1.5) * v[SIGMA + j])
-            v[REACH + j] = reach if v[ITERATING + j] > 0 else v[REACH + j]
+            limit = min(v[LIMIT + j], np.float32(1.5) * v[SIGMA + j])
+            v[LIMIT + j] = limit if v[ITERATING + j] > 0 else v[LIMIT + j]
             v[SUM + j], v[SQUARES + j] = v[MIDDLE_SUM + j], v[MIDDLE_SQUARES + j]
         for start in range(0, outer * W, FOUR):
             _pull_in(d[start : start + FOUR], v)
@@ -40,26 +95,30 @@ def winsorized_sigmas(n: int, lower: Any, upper: Any, bench: Any) -> None:
         if not _iterate(n, v):
             break
     for j in range(W):
-        v[DOUBT + j] += v[ITERATING + j]
+        v[f.DOUBT + j] = max(v[f.DOUBT + j], v[ITERATING + j])
+        v[f.SPREAD + j] = v[SIGMA + j] * v[SIGMA + j]
 
 
-@njit(nogil=True, error_model="numpy")
-def _deviations(tile: Any, n: int, lower: Any, upper: Any, d: Any) -> None:
-    """Take deviations from the median; first from the lower one, for that is exact."""
-    number = lower.dtype.type
+@inlined
+def _deviations(n: int, desk: Any) -> None:
+    """Take deviations from the medians of the windows, 0 outside; first from the lower one of all, for that is exact."""
+    tile, whole, v, number = desk.tile, desk.whole, desk.single, desk.whole.dtype.type
+    for j in range(W):
+        v[f.MIDDLE + j] = (np.float32(whole[f.BELOW + j]) + np.float32(whole[f.ABOVE + j])) * np.float32(0.5)
     for i in range(n):
-        x, out = tile[i * W : (i + 1) * W], d[i * W : (i + 1) * W]
+        row, out, at = tile[i * W : (i + 1) * W], desk.deviations[i * W : (i + 1) * W], np.float32(i)
         for j in range(W):
-            half = np.float32(number(upper[j] - lower[j])) * np.float32(0.5)
-            out[j] = np.float32(number(x[j] - lower[j])) - half
+            inside = (v[f.FIRST + j] <= at) & (at < v[f.LAST + j])
+            d = np.float32(number(row[j] - whole[f.LOWER + j])) - v[f.MIDDLE + j]
+            out[j] = d if inside else np.float32(0.0)
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def _begin(n: int, outer: int, d: Any, v: Any) -> None:
     """Sum up the middle rows, and all rows for the first sigma."""
     for j in range(W):
-        v[SUM + j], v[SQUARES + j], v[REACH + j] = 0.0, 0.0, inf
-        v[ITERATING + j], v[DOUBT + j], v[SIGMA + j] = 1.0, 0.0, inf
+        v[SUM + j], v[SQUARES + j], v[LIMIT + j] = 0.0, 0.0, inf
+        v[ITERATING + j], v[SIGMA + j] = 1.0, inf
     for start in range(outer * W, (n - outer) * W, W):
         row = d[start : start + W]
         for j in range(W):
@@ -73,14 +132,14 @@ def _begin(n: int, outer: int, d: Any, v: Any) -> None:
         _pull_in(d[start : start + FOUR], v)
         _pull_in(d[n * W - start - FOUR : n * W - start], v)
     for j in range(W):
-        v[SIGMA + j] = _deviation(n, v[SUM + j], v[SQUARES + j])
+        v[SIGMA + j] = _deviation(v[f.LAST + j] - v[f.FIRST + j], v[SUM + j], v[SQUARES + j])
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def _pull_in(d: Any, v: Any) -> None:
-    """Add four rows, pulled in to REACH."""
+    """Add four rows, pulled in to LIMIT."""
     for j in range(W):
-        reach = v[REACH + j]
+        reach = v[LIMIT + j]
         a = min(max(d[j], -reach), reach)
         b = min(max(d[W + j], -reach), reach)
         e = min(max(d[2 * W + j], -reach), reach)
@@ -89,26 +148,27 @@ def _pull_in(d: Any, v: Any) -> None:
         v[SQUARES + j] += (a * a + b * b) + (e * e + f * f)
 
 
-@njit(nogil=True, error_model="numpy")
-def _deviation(n: int, s: Any, q: Any) -> Any:
-    return np.float32(sqrt(max(q - s * s / np.float32(n), np.float32(0.0)) / np.float32(n - 1)))
+@inlined
+def _deviation(m: Any, s: Any, q: Any) -> Any:
+    return np.float32(sqrt(max(q - s * s / m, np.float32(0.0)) / (m - np.float32(1.0))))
 
 
-@njit(nogil=True, error_model="numpy")
+@inlined
 def _iterate(n: int, v: Any) -> bool:
     """Take the new sigma where a lane still iterates; return whether any goes on."""
     # equal deviations are rounded the same way each time: errors of a sum grow with n, not with its root
     rounding = np.float32((12.0 + n) * 6e-8)
     for j in range(W):
         before, on = v[SIGMA + j], v[ITERATING + j] > 0
-        sigma = np.float32(1.134) * _deviation(n, v[SUM + j], v[SQUARES + j])
+        m = v[f.LAST + j] - v[f.FIRST + j]
+        sigma = np.float32(WIDENING) * _deviation(m, v[SUM + j], v[SQUARES + j])
         change, least = abs(sigma - before), before * np.float32(0.0005)
         unsure = (abs(change - least) <= before * rounding) & (before > 0)
-        unsure |= v[REACH + j] < v[MIDDLE_REACH + j]
+        unsure |= v[LIMIT + j] < v[MIDDLE_REACH + j]
         v[SIGMA + j] = sigma if on else before
-        v[DOUBT + j] = np.float32(1.0) if on & unsure else v[DOUBT + j]
+        v[f.DOUBT + j] = np.float32(1.0) if on & unsure else v[f.DOUBT + j]
         v[ITERATING + j] = np.float32(1.0) if on & (change > least) else np.float32(0.0)
-    iterating = np.float32(0.0)
+    going = 0
     for j in range(W):
-        iterating = max(iterating, v[ITERATING + j])
-    return bool(iterating > 0)
+        going |= (v[ITERATING + j] > np.float32(0.0)) & (v[f.DOUBT + j] == np.float32(0.0))
+    return going > 0
