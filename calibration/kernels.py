@@ -116,6 +116,24 @@ def difference_histogram(a: U16, b: U16, rows: tuple[int, int, int], columns: tu
 
 
 @numba.njit(cache=True, nogil=True)
+def count_differences(a: U16, b: U16, counts: I64) -> None:
+    """Add the values of `a - b` to `counts`; its middle bin is a difference of zero, its ends hold what is beyond.
+
+    Parameters
+    ----------
+    a, b : ndarray of uint16, shape (y, x)
+        The same part of two frames.
+    counts : ndarray of int64, shape (2 * reach + 1,)
+        Gets the number of pixels of each difference.
+    """
+    reach = counts.shape[0] // 2
+    for y in range(a.shape[0]):
+        for x in range(a.shape[1]):
+            difference = np.int64(a[y, x]) - np.int64(b[y, x])
+            counts[min(max(difference, -reach), reach) + reach] += 1
+
+
+@numba.njit(cache=True, nogil=True)
 def identical_rows(a: U16, b: U16) -> int:
     """Count the rows of `a` that repeat those of `b` pixel for pixel and hold more than one value.
 

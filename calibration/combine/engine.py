@@ -132,7 +132,7 @@ def _combine(
     )
     pairs, params = tiles.block_network(n), _params(recipe, n)
     if frames.dtype == np.uint16 and scale is None and dark is None and valid is None:
-        kernels.combine_u16(frames, stored, pairs, params, _bench(n, integers=True), planes)
+        kernels.combine_u16(frames, pairs, params._replace(stored=stored), _bench(n, integers=True), planes)
     else:
         stack = (
             decoded(frames) if stored else frames,
@@ -199,6 +199,7 @@ def _params(recipe: Recipe, n: int) -> tiles.Params:
         saturation=float("inf") if recipe.saturation_adu is None else float(recipe.saturation_adu),
         min_count=min_count(recipe, n),
         factor=recipe.factor_for(n),
+        stored=False,
     )
 
 

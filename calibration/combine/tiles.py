@@ -18,7 +18,7 @@ MAD_TO_STD = 1.482602218505602  # 1 / Φ⁻¹(3/4), the digits astropy uses
 
 
 class Params(NamedTuple):
-    """A recipe in numbers."""
+    """A recipe in numbers; `stored` frames are words of FITS files, not yet values."""
 
     method: int
     k: float
@@ -30,6 +30,7 @@ class Params(NamedTuple):
     saturation: float
     min_count: int
     factor: float
+    stored: bool
 
 
 class Planes(NamedTuple):

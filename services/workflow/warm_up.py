@@ -79,8 +79,10 @@ def _reading() -> None:
 
 def _combining() -> None:
     from calibration.combine import Recipe, combine_band
+    from calibration.master_quality import pair_counts
 
     combine_band(_frames(), Recipe())
+    pair_counts(*_frames()[:2])
 
 
 def _combining_flats() -> None:

@@ -23,20 +23,24 @@ W = tiles.W
 
 def _combine_u16(sources: str) -> Any:
     @entry
-    def combine_u16(frames: Any, stored: bool, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
+    def combine_u16(frames: Any, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
         n, rows, columns = frames.shape
         for row in range(rows):
             for x0 in range(0, columns, W):
                 at = (row, x0, min(W, columns - x0))
-                load.load_u16(frames, at, stored, bench.all.tile)
+                load.load_u16(frames, at, p.stored, bench.all.tile)
                 sort.sort_rows(bench.all.tile, pairs)
                 if p.saturation < inf:
                     store.count_saturated(bench.all.tile, n, p.saturation, bench.saturated)
                 survey.survey(n, p, bench.all)
                 clip.judge(n, p, bench.all)
                 store.store_lanes(bench, n, p, at, planes)
-                store.set_apart(bench, n, p, at, planes)
-        store.settle_all(bench, n, p, planes)
+                marked = store.mark(bench, at[2])
+                if bench.filled[0] + marked > W:
+                    store.settle_some(bench, n, p, planes)
+                store.set_apart(bench, n, at, marked)
+        store.settle_some(bench, n, p, planes)
+        store.settle_last(bench, n, p, planes)
         return len(sources)
 
     return combine_u16
@@ -54,8 +58,12 @@ def _combine_f32(sources: str) -> Any:
                 survey.survey(n, p, bench.all)
                 clip.judge(n, p, bench.all)
                 store.store_lanes(bench, n, p, at, planes)
-                store.set_apart(bench, n, p, at, planes)
-        store.settle_all(bench, n, p, planes)
+                marked = store.mark(bench, at[2])
+                if bench.filled[0] + marked > W:
+                    store.settle_some(bench, n, p, planes)
+                store.set_apart(bench, n, at, marked)
+        store.settle_some(bench, n, p, planes)
+        store.settle_last(bench, n, p, planes)
         return len(sources)
 
     return combine_f32

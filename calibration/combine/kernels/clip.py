@@ -58,11 +58,11 @@ def clip(n: int, p: Any, desk: Any) -> None:
         _clip(n, p, desk)
 
 
-@inlined
+@called
 def _clip(n: int, p: Any, desk: Any) -> None:
     below, above, left = 0, 0, _samples(desk)
     for _ in range(p.iterations):
-        _spreads(n, max(below, above), p, desk)
+        _spreads(n, n - _fewest(n, desk), p, desk)
         _bounds(p, desk)
         below, above = _cut(n, desk)
         before, left = left, _samples(desk)
@@ -75,7 +75,7 @@ def _clip(n: int, p: Any, desk: Any) -> None:
         _doubt_high_return(desk.tile[(n - 1 - at) * W : (n - at) * W], np.float32(n - 1 - at), slack(n), desk)
 
 
-@inlined
+@called
 def _winsorize(n: int, p: Any, desk: Any) -> None:
     """Clip as Siril's winsorized method does; lanes that come near to the 4 samples that always stay are in doubt."""
     single, left = desk.single, _samples(desk)
@@ -100,7 +100,7 @@ def _winsorize(n: int, p: Any, desk: Any) -> None:
 
 @inlined
 def _spreads(n: int, lost: int, p: Any, desk: Any) -> None:
-    """Put the square of the sigma that a method clips by into SPREAD; lanes have lost `lost` samples at most an end."""
+    """Put the square of the sigma that a method clips by into SPREAD; lanes have lost `lost` samples at most."""
     whole, single = desk.whole, desk.single
     if p.method == tiles.SIGMA_CLIP:
         for j in range(W):
@@ -114,7 +114,7 @@ def _spreads(n: int, lost: int, p: Any, desk: Any) -> None:
             single[f.SPREAD + j] = np.float32(p.read_variance) + signal * np.float32(p.inverse_gain)
 
 
-@inlined
+@called
 def _bounds(p: Any, desk: Any) -> None:
     """Put how far samples may be from the MIDDLE into REACH: of lanes in doubt anywhere, they lose nothing here."""
     whole, single = desk.whole, desk.single
@@ -128,7 +128,7 @@ def _bounds(p: Any, desk: Any) -> None:
         single[f.REACH + j] = np.float32(inf) if rough else k * np.float32(sqrt(single[f.SPREAD + j]))
 
 
-@inlined
+@called
 def _samples(desk: Any) -> int:
     """Return how many samples are left in all windows."""
     single, left = desk.single, np.int32(0)
@@ -137,13 +137,23 @@ def _samples(desk: Any) -> int:
     return int(left)
 
 
+@called
+def _fewest(n: int, desk: Any) -> int:
+    """Return how many samples are left in the smallest window of those that are not in doubt."""
+    single, fewest = desk.single, np.int32(n)
+    for j in range(W):
+        left = np.int32(single[f.LAST + j] - single[f.FIRST + j])
+        fewest = min(fewest, left if single[f.DOUBT + j] == np.float32(0.0) else np.int32(n))
+    return int(fewest)
+
+
 @inlined
 def slack(n: int) -> Any:
     """Return the relative error that REACH may have at most: sums of n squares are rounded."""
     return np.float32((n / 8 + 16) * 3e-7)
 
 
-@inlined
+@called
 def _cut(n: int, desk: Any) -> tuple[int, int]:
     """Move the windows in to their bounds; return how many rows were looked at from below and from above."""
     tile = desk.tile
@@ -159,7 +169,7 @@ def _cut(n: int, desk: Any) -> tuple[int, int]:
     return below, above
 
 
-@inlined
+@called
 def _cut_low(row: Any, at: Any, slack: Any, desk: Any) -> bool:
     """Take the row `at` out of the windows it is too low for; return whether any window begins behind it."""
     whole, single, number = desk.whole, desk.single, desk.whole.dtype.type
@@ -181,7 +191,7 @@ def _cut_low(row: Any, at: Any, slack: Any, desk: Any) -> bool:
     return more > 0
 
 
-@inlined
+@called
 def _cut_high(row: Any, at: Any, slack: Any, desk: Any) -> bool:
     """Take the row before `at` out of the windows it is too high for; return whether any ends before it."""
     whole, single, number = desk.whole, desk.single, desk.whole.dtype.type
@@ -203,7 +213,7 @@ def _cut_high(row: Any, at: Any, slack: Any, desk: Any) -> bool:
     return more > 0
 
 
-@inlined
+@called
 def _move_on(n: int, below: int, above: int, desk: Any) -> None:
     """Take middle values and variances of the windows anew; lanes with too few samples left are in doubt."""
     tile, whole, single = desk.tile, desk.whole, desk.single
@@ -224,7 +234,7 @@ def _move_on(n: int, below: int, above: int, desk: Any) -> None:
     f.variances(desk)
 
 
-@inlined
+@called
 def _doubt_low_return(row: Any, first: Any, slack: Any, desk: Any) -> None:
     """Put lanes in doubt that lost this row last although it is not beyond their last bounds."""
     whole, single, number = desk.whole, desk.single, desk.whole.dtype.type
@@ -234,7 +244,7 @@ def _doubt_low_return(row: Any, first: Any, slack: Any, desk: Any) -> None:
         single[f.DOUBT + j] = max(single[f.DOUBT + j], np.float32(back))
 
 
-@inlined
+@called
 def _doubt_high_return(row: Any, last: Any, slack: Any, desk: Any) -> None:
     whole, single, number = desk.whole, desk.single, desk.whole.dtype.type
     for j in range(W):

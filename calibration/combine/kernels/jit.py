@@ -5,17 +5,29 @@ cost more than the arithmetic on it. What is called for every tile is inlined by
 over a desk costs as much as ten rows of it.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from numba import njit
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
-inlined = njit(forceinline=True, **_OPTIONS)
-"""For what is done for every tile."""
 
-called = njit(**_OPTIONS)
-"""For what is done now and then: compiled once, not wherever it is used."""
+def inlined(function: F) -> F:
+    """Compile what is done for every tile."""
+    compiled: F = njit(forceinline=True, **_OPTIONS)(function)
+    return compiled
 
-entry = njit(cache=True, **_OPTIONS)
-"""For what is called from outside, the only loops that are kept on disk."""
+
+def called(function: F) -> F:
+    """Compile what is done now and then: once, not wherever it is used."""
+    compiled: F = njit(**_OPTIONS)(function)
+    return compiled
+
+
+def entry(function: F) -> F:
+    """Compile what is called from outside: the only loops that are kept on disk."""
+    compiled: F = njit(cache=True, **_OPTIONS)(function)
+    return compiled

@@ -12,7 +12,7 @@ W = tiles.W
 
 
 @inlined
-def load_u16(frames: Any, at: Any, stored: bool, tile: Any) -> None:
+def load_u16(frames: Any, at: Any, stored: Any, tile: Any) -> None:
     """Load raw samples, turned from the words of FITS files when they are `stored` so."""
     row, x0, width = at
     for i in range(frames.shape[0]):

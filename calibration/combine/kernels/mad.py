@@ -10,26 +10,26 @@ import numpy as np
 
 from calibration.combine import tiles
 from calibration.combine.kernels import survey as f
-from calibration.combine.kernels.jit import inlined
+from calibration.combine.kernels.jit import called, inlined
 
 W = tiles.W
 MOST_LOST = 8
-"""Lanes that lost more at an end are left to `exact`: each is a pass more for all."""
+"""Lanes that lost more are left to `exact`: every second is a pass more for all."""
 
 
 @inlined
 def variances(n: int, lost: int, floor: float, desk: Any) -> None:
-    """Put the square of 1.4826 MAD into SPREAD, at least that of `floor`; windows lost `lost` samples at most an end."""
+    """Put the square of 1.4826 MAD into SPREAD, at least that of `floor`; a lane lost `lost` samples at most."""
     whole, single = desk.whole, desk.single
     if lost == 0:
         _distances(n, n // 2 + 1, desk, f.RANK)
         _distances(n, (n + 1) // 2, desk, f.RANK_BEFORE)
     else:
         for j in range(W):
-            many = max(single[f.FIRST + j], np.float32(n) - single[f.LAST + j]) > np.float32(MOST_LOST)
+            many = single[f.LAST + j] - single[f.FIRST + j] < np.float32(n - MOST_LOST)
             single[f.DOUBT + j] = np.float32(1.0) if many else single[f.DOUBT + j]
         lost = min(lost, MOST_LOST)
-        for rank in range(max((n + 1) // 2 - lost, 1), n // 2 + 2):
+        for rank in range(max((n - lost + 1) // 2, 1), n // 2 + 2):
             _windowed_distances(n, rank, desk)
     for j in range(W):
         gap = np.float32(whole[f.ABOVE + j]) - np.float32(whole[f.BELOW + j])
@@ -55,7 +55,7 @@ def _distances(n: int, rank: int, desk: Any, out: int) -> None:
         desk.whole[out + j] = least[j]
 
 
-@inlined
+@called
 def _windowed_distances(n: int, rank: int, desk: Any) -> None:
     """As `_distances`, of windows: into RANK and RANK_BEFORE of the lanes that have this rank in their middle."""
     tile, whole, single = desk.tile, desk.whole, desk.single
@@ -67,7 +67,7 @@ def _windowed_distances(n: int, rank: int, desk: Any) -> None:
         for j in range(W):
             below = np.float32(whole[f.BELOW + j]) - np.float32(number(low[j] - whole[f.LOWER + j]))
             above = np.float32(number(high[j] - whole[f.LOWER + j])) - np.float32(whole[f.ABOVE + j])
-            far = max(max(below, above), np.float32(0.0))
+            far = max(below, above, np.float32(0.0))
             inside = (single[f.FIRST + j] <= first) & (last <= single[f.LAST + j])
             far = far if inside else np.float32(3e38)
             single[f.SPREAD + j] = min(single[f.SPREAD + j], far)

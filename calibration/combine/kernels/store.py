@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917 - numba passes by position
 """Where results leave a tile: whole lanes at once; those that may lose something are set apart and stored when settled.
 
 A lane goes from `all` to `some` when it may lose something, and from there to `exact` when rounding might decide it.
@@ -80,17 +79,20 @@ def _put_masks(saturated: Any, few: Any, lost: Any, out: Any) -> None:
 
 
 @inlined
-def set_apart(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
-    """Copy the lanes in doubt to `some`, settling these when they are full."""
-    row, x0, width = at
-    source, single, tile, place, filled = bench.all.tile, bench.all.single, bench.some.tile, bench.place, bench.filled
-    marked = 0
+def mark(bench: Any, width: int) -> int:
+    """Note which lanes are in doubt; return how many."""
+    single, place, marked = bench.all.single, bench.place, 0
     for j in range(width):
         place[INDEX + marked] = j
         marked += single[f.DOUBT + j] > np.float32(0.0)
-    if filled[0] + marked > W:
-        settle_some(bench, n, p, planes)
-    start = filled[0]
+    return marked
+
+
+@inlined
+def set_apart(bench: Any, n: int, at: Any, marked: int) -> None:
+    """Copy the marked lanes to `some`."""
+    row, x0, _ = at
+    source, tile, place, start = bench.all.tile, bench.some.tile, bench.place, bench.filled[0]
     for i in range(n):
         here, there = np.uint64(i * W), np.uint64(i * W + start)
         for k in range(marked):
@@ -99,7 +101,7 @@ def set_apart(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
         j = place[INDEX + k]
         place[ROW + start + k], place[COLUMN + start + k] = row, x0 + j
         place[TOO_BRIGHT + start + k] = bench.saturated[j]
-    filled[0] = start + marked
+    bench.filled[0] = start + marked
 
 
 @called
@@ -115,16 +117,21 @@ def settle_some(bench: Any, n: int, p: Any, planes: Any) -> None:
             lo, hi = int(single[f.FIRST + j]), int(single[f.LAST + j])
             planes.low[place[ROW + j], place[COLUMN + j]] = desk.tile[lo * W + j]
             planes.high[place[ROW + j], place[COLUMN + j]] = desk.tile[(hi - 1) * W + j]
+    doubtful = 0
     for j in range(bench.filled[0]):
         row, x = place[ROW + j], place[COLUMN + j]
         planes.mean[row, x], planes.sigma[row, x] = single[f.MIDDLE + j], single[f.REACH + j]
         planes.counts[row, x], planes.mask[row, x] = place[COUNT + j], place[BITS + j]
+        doubtful += single[f.DOUBT + j] > np.float32(0.0)
+    if bench.filled[1] + doubtful > W:
+        settle_last(bench, n, p, planes)
+    for j in range(bench.filled[0]):
         if single[f.DOUBT + j] > np.float32(0.0):
-            _hand_on(bench, n, p, j, planes)
+            _hand_on(bench, n, j)
     bench.filled[0] = 0
 
 
-@inlined
+@called
 def _finish(n: int, p: Any, bench: Any) -> None:
     """Put the results of the lanes set apart over what is no longer needed of them."""
     whole, single, place, v = bench.some.whole, bench.some.single, bench.place, bench.exact
@@ -146,7 +153,7 @@ def _finish(n: int, p: Any, bench: Any) -> None:
         place[BITS + j] = bits | (tiles.SATURATED if place[TOO_BRIGHT + j] > n - count else 0)
 
 
-@inlined
+@called
 def _sum_anew(n: int, tile: Any, whole: Any, single: Any, v: Any) -> None:
     """Sum up windows in float64: what was taken out of sums in float32 took digits with it."""
     for j in range(W):
@@ -161,10 +168,8 @@ def _sum_anew(n: int, tile: Any, whole: Any, single: Any, v: Any) -> None:
 
 
 @inlined
-def _hand_on(bench: Any, n: int, p: Any, j: int, planes: Any) -> None:
+def _hand_on(bench: Any, n: int, j: int) -> None:
     """Copy a lane of `some` to those that are settled exactly."""
-    if bench.filled[1] == W:
-        settle_exactly(bench, n, p, planes)
     k = bench.filled[1]
     for i in range(n):
         bench.last[i * W + k] = bench.some.tile[i * W + j]
@@ -174,16 +179,7 @@ def _hand_on(bench: Any, n: int, p: Any, j: int, planes: Any) -> None:
 
 
 @called
-def settle_all(bench: Any, n: int, p: Any, planes: Any) -> None:
-    """Settle whatever is still set apart."""
-    if bench.filled[0] > 0:
-        settle_some(bench, n, p, planes)
-    if bench.filled[1] > 0:
-        settle_exactly(bench, n, p, planes)
-
-
-@called
-def settle_exactly(bench: Any, n: int, p: Any, planes: Any) -> None:
+def settle_last(bench: Any, n: int, p: Any, planes: Any) -> None:
     """Settle the lanes that were in doubt and store them."""
     v, place, tile, filled = bench.exact, bench.last_place, bench.last, bench.filled[1]
     _count_samples(tile, n, filled, v)

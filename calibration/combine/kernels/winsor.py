@@ -16,7 +16,7 @@ import numpy as np
 
 from calibration.combine import tiles
 from calibration.combine.kernels import survey as f
-from calibration.combine.kernels.jit import inlined
+from calibration.combine.kernels.jit import called, inlined
 
 W = tiles.W
 FOUR = 4 * W
@@ -74,9 +74,9 @@ def _pull_in_four(t: Any, whole: Any, v: Any) -> None:
         v[SQUARES + j] += (a * a + b * b) + (d * d + e * e)
 
 
-@inlined
+@called
 def sigmas(n: int, desk: Any) -> None:
-    """Put the square of sigma into SPREAD, of windows of at least LEAST samples, and lanes in doubt where it is unsure."""
+    """Put the square of sigma into SPREAD, of at least LEAST samples, and lanes in doubt where it is unsure."""
     d, v = desk.deviations, desk.single
     outer = (3 * n // 10 + 3) // 4 * 4  # on either side, in fours
     if n < 2 * outer:
@@ -99,9 +99,9 @@ def sigmas(n: int, desk: Any) -> None:
         v[f.SPREAD + j] = v[SIGMA + j] * v[SIGMA + j]
 
 
-@inlined
+@called
 def _deviations(n: int, desk: Any) -> None:
-    """Take deviations from the medians of the windows, 0 outside; first from the lower one of all, for that is exact."""
+    """Take deviations from the windows' medians, 0 outside; first from the lower one of all, for that is exact."""
     tile, whole, v, number = desk.tile, desk.whole, desk.single, desk.whole.dtype.type
     for j in range(W):
         v[f.MIDDLE + j] = (np.float32(whole[f.BELOW + j]) + np.float32(whole[f.ABOVE + j])) * np.float32(0.5)
@@ -113,7 +113,7 @@ def _deviations(n: int, desk: Any) -> None:
             out[j] = d if inside else np.float32(0.0)
 
 
-@inlined
+@called
 def _begin(n: int, outer: int, d: Any, v: Any) -> None:
     """Sum up the middle rows, and all rows for the first sigma."""
     for j in range(W):
@@ -135,7 +135,7 @@ def _begin(n: int, outer: int, d: Any, v: Any) -> None:
         v[SIGMA + j] = _deviation(v[f.LAST + j] - v[f.FIRST + j], v[SUM + j], v[SQUARES + j])
 
 
-@inlined
+@called
 def _pull_in(d: Any, v: Any) -> None:
     """Add four rows, pulled in to LIMIT."""
     for j in range(W):
@@ -148,12 +148,12 @@ def _pull_in(d: Any, v: Any) -> None:
         v[SQUARES + j] += (a * a + b * b) + (e * e + f * f)
 
 
-@inlined
+@called
 def _deviation(m: Any, s: Any, q: Any) -> Any:
     return np.float32(sqrt(max(q - s * s / m, np.float32(0.0)) / (m - np.float32(1.0))))
 
 
-@inlined
+@called
 def _iterate(n: int, v: Any) -> bool:
     """Take the new sigma where a lane still iterates; return whether any goes on."""
     # equal deviations are rounded the same way each time: errors of a sum grow with n, not with its root
