@@ -64,7 +64,8 @@ def survivors(
 ) -> NDArray[np.bool_]:
     """Return which samples `combine_band` keeps, shape (n, rows, x); among equal values all or none.
 
-    `minmax` drops one of several equal extremes; here they are all shown as kept when any is.
+    `minmax` drops one of several equal extremes, and `winsorized` none when 4 samples are left; here equal ones are all
+    shown as kept when any is.
     """
     _, low, high = _combine(frames, recipe, scale, dark, valid, bounds=True)
     values = calibrated(frames, scale=scale, dark=dark, valid=valid)

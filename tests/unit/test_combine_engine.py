@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calibration.combine import MaskBit, Method, NoiseModel, Recipe, combine_band, kernels, reference, survivors
+from calibration.combine import (
+    MaskBit,
+    Method,
+    NoiseModel,
+    Recipe,
+    combine_band,
+    decoded,
+    kernels,
+    reference,
+    survivors,
+)
 from calibration.errors import CombineError
 
 ASKED = [m for m in Method if m is not Method.NOISE_MODEL]
@@ -222,6 +232,41 @@ def test_a_pixel_does_not_depend_on_its_neighbours(method: Method) -> None:
     whole, part = combine_band(frames, Recipe(method=method)), combine_band(frames[:, 1:2, 77:], Recipe(method=method))
     for name in ("mean", "sigma", "count", "mask"):
         np.testing.assert_array_equal(getattr(whole, name)[1:2, 77:], getattr(part, name))
+
+
+def test_what_was_saturated_in_one_call_marks_nothing_in_the_next() -> None:
+    frames = np.full((4, 1, 300), 65_535, np.uint16)
+    assert combine_band(frames, Recipe(saturation_adu=60_000.0)).mask.all()
+    assert not combine_band(frames, Recipe()).mask.any()
+
+
+def test_words_of_files_combine_as_the_values_they_stand_for() -> None:
+    frames = frames_of(11, seed=4)
+    words = (frames ^ np.uint16(0x8000)).byteswap()
+    np.testing.assert_array_equal(decoded(words), frames)
+    dark = np.full(frames.shape[1:], 100.0, np.float32)
+    for calibration in ({}, {"dark": dark}):
+        found = combine_band(words, Recipe(), stored=True, **calibration)
+        wanted = combine_band(frames, Recipe(), **calibration)
+        for name in ("mean", "sigma", "count", "mask"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [[828.1253, 5934.5894, 5954.115, 10252.05], [0, 1735.7614, 2143.627, 3397.483, 4050.6855, 4368.0244, 4726]],
+)
+def test_samples_that_lie_at_their_bound_stay_as_in_the_twin(samples: list[float]) -> None:
+    frames = np.float32(samples).reshape(-1, 1, 1)
+    assert_same(frames, Recipe(sigma=1.0))
+
+
+def test_lanes_that_fill_every_tile_on_the_way_equal_the_twin() -> None:
+    rng = np.random.default_rng(12)
+    frames = rng.integers(0, 4, (15, 3, 700)).astype(np.uint16)  # ties without end: most are settled exactly
+    frames[rng.random(frames.shape) < 0.1] += 50
+    for method in ASKED:
+        assert_same(frames, Recipe(method=method, sigma=2.0))
 
 
 def test_no_kernel_is_forgotten_in_the_key_of_the_compiled_ones() -> None:

@@ -14,6 +14,8 @@ from inspect import getsource
 from math import inf
 from typing import Any
 
+import numpy as np
+
 from calibration.combine import tiles
 from calibration.combine.kernels import clip, exact, jit, load, mad, sort, store, survey, winsor
 from calibration.combine.kernels.jit import entry
@@ -25,6 +27,7 @@ def _combine_u16(sources: str) -> Any:
     @entry
     def combine_u16(frames: Any, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
         n, rows, columns = frames.shape
+        load.fill(np.uint16(0), bench.saturated)
         for row in range(rows):
             for x0 in range(0, columns, W):
                 at = (row, x0, min(W, columns - x0))
@@ -50,6 +53,7 @@ def _combine_f32(sources: str) -> Any:
     @entry
     def combine_f32(stack: Any, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
         n, rows, columns = stack[0].shape
+        load.fill(np.uint16(0), bench.saturated)
         for row in range(rows):
             for x0 in range(0, columns, W):
                 at = (row, x0, min(W, columns - x0))

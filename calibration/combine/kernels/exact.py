@@ -16,6 +16,8 @@ from calibration.combine.kernels.jit import called
 W = tiles.W
 COUNT, FIRST, LAST, CENTRE, SUM, SQUARES, LOWER, UPPER, MOVING, SIZE = range(0, 10 * W, W)
 SPREAD, MIDDLE, KEPT_A, KEPT_B, REACH, EARLIER = range(10 * W, 16 * W, W)
+AT_THE_BOUND = 1.0 + 1e-11
+"""A sample at the bound stays, whatever rounding makes of it: as both of two samples at 1 sigma."""
 
 
 @called
@@ -84,8 +86,8 @@ def _cut(tile: Any, n: int, v: Any) -> None:
             break
     lost = 0
     for j in range(W):
-        lost += v[SQUARES + j] < v[EARLIER + j] * 1e-9
-    if lost > 0:  # an absurd outlier left no digits of the rest
+        lost += v[SQUARES + j] < v[EARLIER + j] * 1e-3
+    if lost > 0:  # outliers left too few digits of the rest
         _sums(tile, n, v)
 
 
@@ -127,7 +129,7 @@ def _clip(tile: Any, n: int, p: Any, v: Any) -> None:
         _medians(tile, v)
         _spreads(tile, p, v)
         for j in range(W):
-            moving, reach = v[MOVING + j] > 0.0, p.k * v[SPREAD + j]
+            moving, reach = v[MOVING + j] > 0.0, p.k * v[SPREAD + j] * AT_THE_BOUND
             v[LOWER + j] = v[MIDDLE + j] - reach if moving else v[LOWER + j]
             v[UPPER + j] = v[MIDDLE + j] + reach if moving else v[UPPER + j]
             v[SIZE + j] = v[LAST + j] - v[FIRST + j]
