@@ -15,8 +15,8 @@ from calibration.combine.kernels.jit import called
 
 W = tiles.W
 COUNT, FIRST, LAST, CENTRE, SUM, SQUARES, LOWER, UPPER, MOVING, SIZE = range(0, 10 * W, W)
-SPREAD, MIDDLE, KEPT_A, KEPT_B, REACH, EARLIER = range(10 * W, 16 * W, W)
-AT_THE_BOUND = 1.0 + 1e-11
+SPREAD, MIDDLE, KEPT_A, KEPT_B, REACH, SUMMED = range(10 * W, 16 * W, W)
+AT_THE_BOUND = 1.0 + 1e-8
 """A sample at the bound stays, whatever rounding makes of it: as both of two samples at 1 sigma."""
 
 
@@ -71,13 +71,13 @@ def _sums(tile: Any, n: int, v: Any) -> None:
             d = np.float64(x[j]) - v[CENTRE + j] if inside else 0.0
             v[SUM + j] += d
             v[SQUARES + j] += d * d
+    for j in range(W):
+        v[SUMMED + j] = v[SQUARES + j]
 
 
 @called
 def _cut(tile: Any, n: int, v: Any) -> None:
     """Move the windows in to LOWER and UPPER and take what leaves them out of the sums."""
-    for j in range(W):
-        v[EARLIER + j] = v[SQUARES + j]
     for i in range(n):
         if not _cut_below(tile[i * W : (i + 1) * W], float(i), v):
             break
@@ -86,7 +86,7 @@ def _cut(tile: Any, n: int, v: Any) -> None:
             break
     lost = 0
     for j in range(W):
-        lost += v[SQUARES + j] < v[EARLIER + j] * 1e-3
+        lost += v[SQUARES + j] < v[SUMMED + j] * 1e-3
     if lost > 0:  # outliers left too few digits of the rest
         _sums(tile, n, v)
 
@@ -138,7 +138,7 @@ def _clip(tile: Any, n: int, p: Any, v: Any) -> None:
             break
     for j in range(W):
         v[FIRST + j], v[LAST + j] = 0.0, v[COUNT + j]
-        v[SUM + j], v[SQUARES + j] = v[KEPT_A + j], v[KEPT_B + j]
+        v[SUM + j], v[SQUARES + j], v[SUMMED + j] = v[KEPT_A + j], v[KEPT_B + j], v[KEPT_B + j]
     _cut(tile, n, v)
 
 
