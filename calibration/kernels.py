@@ -39,18 +39,25 @@ def histogram(pixels: U16, rows: tuple[int, int, int], columns: tuple[int, int, 
     ndarray of int64, shape (65536,)
         Number of pixels of each value.
     """
-    # Two tables in turn: successive equal values would otherwise wait for one another's increment.
-    even = np.zeros(BINS, np.int64)
-    odd = np.zeros(BINS, np.int64)
+    # Four tables in turn: successive equal values would otherwise wait for one another's increment.
+    tables = np.zeros((4, BINS), np.uint32)
+    a, b, c, d = tables[0], tables[1], tables[2], tables[3]
+    one, step = np.uint32(1), columns[2]
     for y in range(rows[0], rows[1], rows[2]):
         x = columns[0]
-        while x + columns[2] < columns[1]:
-            even[pixels[y, x]] += 1
-            odd[pixels[y, x + columns[2]]] += 1
-            x += 2 * columns[2]
-        if x < columns[1]:
-            even[pixels[y, x]] += 1
-    return even + odd
+        while x + 3 * step < columns[1]:
+            a[pixels[y, x]] += one
+            b[pixels[y, x + step]] += one
+            c[pixels[y, x + 2 * step]] += one
+            d[pixels[y, x + 3 * step]] += one
+            x += 4 * step
+        while x < columns[1]:
+            a[pixels[y, x]] += one
+            x += step
+    counts = np.zeros(BINS, np.int64)
+    for i in range(BINS):
+        counts[i] = np.int64(a[i]) + np.int64(b[i]) + np.int64(c[i]) + np.int64(d[i])
+    return counts
 
 
 @numba.njit(cache=True, nogil=True)

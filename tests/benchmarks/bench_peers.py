@@ -34,7 +34,7 @@ from tests.benchmarks.combine_bed import PLANE_BYTES, WORKERS, Bed, combine, mak
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated, in_child
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CCDPROC_PARTS = (64, 32, 16)
+CCDPROC_PARTS = (32, 8, 16)
 """The columns given to ccdproc are one in so many; of the third, to see that its time grows along the line."""
 
 CCDPROC_MEMORY = 1e9

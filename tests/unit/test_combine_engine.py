@@ -269,6 +269,10 @@ def test_lanes_that_fill_every_tile_on_the_way_equal_the_twin() -> None:
         assert_same(frames, Recipe(method=method, sigma=2.0))
 
 
+def test_loops_are_compiled_without_counting_references() -> None:
+    assert kernels.combine_u16.targetoptions["_nrt"] is False  # several times slower with them
+
+
 def test_no_kernel_is_forgotten_in_the_key_of_the_compiled_ones() -> None:
     there = {m.name for m in pkgutil.iter_modules(kernels.__path__, f"{kernels.__name__}.")}
     assert there <= {m.__name__ for m in kernels.CALLED}

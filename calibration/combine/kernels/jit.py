@@ -9,10 +9,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.core import options
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+if hasattr(getattr(options, "DefaultOptions", None), "_nrt"):  # numba's own: a version without it is slower, not broken
+    _OPTIONS["_nrt"] = False
 
 
 def inlined(function: F) -> F:
