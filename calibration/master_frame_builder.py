@@ -35,7 +35,7 @@ class MasterFrameCreator:
         return run_step(Step.MASTERS, as_loaded(self._config))
 
 
-def load_master_dark(exposure_time: float, config: Any = None) -> NDArray[np.float32]:
+def load_master_dark(exposure_time: float, config: Any = None, **which: Any) -> NDArray[np.float32]:
     """Return the newest master dark of an exposure.
 
     Parameters
@@ -43,6 +43,9 @@ def load_master_dark(exposure_time: float, config: Any = None) -> NDArray[np.flo
     exposure_time : float
         Seconds; equal within 0.5 ms or 0.1 %, never a nearest one.
     config : path, mapping, LoadedConfig or None
+    **which
+        `gain`, `temperature_c`, `camera`, `offset`, `readout_mode`, `binning`, `shape`, `row_order`: needed where there
+        are masters of several.
 
     Returns
     -------
@@ -52,16 +55,16 @@ def load_master_dark(exposure_time: float, config: Any = None) -> NDArray[np.flo
     Raises
     ------
     StorageError
-        There is none; the message lists those there are.
+        There is none, or several that differ in more than their time; the message lists those there are.
     """
     from services.config import as_loaded
     from services.storage.roots import open_library
 
     with open_library(as_loaded(config)) as library:
-        return library.dark(exposure_time).pixels
+        return library.dark(exposure_time, alike=True, **which).pixels
 
 
-def load_master_flat(filter: str | None = None, config: Any = None) -> NDArray[np.float32]:  # noqa: A002
+def load_master_flat(filter: str | None = None, config: Any = None, **which: Any) -> NDArray[np.float32]:  # noqa: A002
     """Return the newest master flat, normalised.
 
     Parameters
@@ -69,6 +72,8 @@ def load_master_flat(filter: str | None = None, config: Any = None) -> NDArray[n
     filter : str, optional
         May be left out when there are flats of one filter only.
     config : path, mapping, LoadedConfig or None
+    **which
+        As of `load_master_dark`.
 
     Returns
     -------
@@ -78,7 +83,7 @@ def load_master_flat(filter: str | None = None, config: Any = None) -> NDArray[n
     Raises
     ------
     StorageError
-        There is none, or there are several filters and none is named.
+        There is none, or there are several filters and none is named, or several that differ in more than their time.
     """
     from services.config import as_loaded
     from services.errors import RunCode, StorageError
@@ -90,4 +95,4 @@ def load_master_flat(filter: str | None = None, config: Any = None) -> NDArray[n
             raise StorageError(
                 f"name the filter: there are flats of {', '.join(sorted(names))}", code=RunCode.READ_FAILED
             )
-        return library.flat(filter).pixels
+        return library.flat(filter, alike=True, **which).pixels

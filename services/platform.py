@@ -172,8 +172,7 @@ _SYNC_FILE_RANGE_WRITE = 2
 def read_ahead(handle: int, offset: int, size: int) -> None:
     """Tell the system that these bytes are wanted soon; where it does not listen, nothing happens.
 
-    In small pieces: of a longer one Linux reads only as much as it would read ahead by itself. Not when its ends are in
-    memory: to find that of every page costs a tenth of combining.
+    In small pieces: of long ones Linux reads no more than by itself. Not what is in memory: looking there is dear.
     """
     if sys.platform != "linux" or _at_hand(handle, (offset, offset + size - 1)):
         return

@@ -132,8 +132,10 @@ def _combine(
         high=np.empty(extra, np.float32),
     )
     pairs, params = tiles.block_network(n), _params(recipe, n)
+    if frames.dtype == np.uint16:  # float32 would round a limit between two values to one of them
+        params = params._replace(saturation=float(np.ceil(params.saturation)), stored=stored)
     if frames.dtype == np.uint16 and scale is None and dark is None and valid is None:
-        kernels.combine_u16(frames, pairs, params._replace(stored=stored), _bench(n, integers=True), planes)
+        kernels.combine_u16(frames, pairs, params, _bench(n, integers=True), planes)
     else:
         stack = (
             decoded(frames) if stored else frames,

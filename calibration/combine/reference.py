@@ -1,6 +1,7 @@
 """The slow twin of the engine, in astropy and numpy: what every kernel must equal, mask for mask.
 
-Written to be read, not to be fast; used by tests and by who wants to check a master without numba.
+Written to be read, not to be fast; used by tests and by who wants to check a master without numba. Where a sample lies
+at its bound exactly, the engine keeps it; here rounding may cut it, as astropy would.
 """
 
 from typing import Any

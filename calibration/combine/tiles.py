@@ -83,8 +83,8 @@ def bench(n: int, *, integers: bool) -> Bench:
     rows = -(-n // BLOCK) * BLOCK
     dtype = np.uint16 if integers else np.float32
     return Bench(
-        all=_desk(rows, dtype),
-        some=_desk(rows, dtype),
+        all=_desk(rows, dtype, deviations=0),
+        some=_desk(rows, dtype, deviations=rows),
         place=aligned(PLACE_ROWS, np.int64),
         last=aligned(rows, dtype),
         last_place=aligned(PLACE_ROWS, np.int64),
@@ -94,7 +94,7 @@ def bench(n: int, *, integers: bool) -> Bench:
     )
 
 
-def _desk(rows: int, dtype: Any) -> Desk:
+def _desk(rows: int, dtype: Any, *, deviations: int) -> Desk:
     tile = aligned(rows, dtype)
     tile[:] = np.inf if dtype is np.float32 else np.iinfo(dtype).max
     return Desk(
@@ -102,7 +102,7 @@ def _desk(rows: int, dtype: Any) -> Desk:
         whole=aligned(WHOLE_ROWS, np.float32 if dtype is np.float32 else np.int32),
         single=aligned(SINGLE_ROWS, np.float32),
         least=aligned(1, dtype),
-        deviations=aligned(rows, np.float32),
+        deviations=aligned(deviations, np.float32),
     )
 
 

@@ -109,8 +109,8 @@ def first_pair(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool =
         return np.zeros(1, np.int64)
     rows = np.arange(band.start, band.stop) // 2 % sketch_stride(stack.shape) == 0
     ratio = stack.scale[1] / stack.scale[0] if stack.scale else 1.0
-    a, b = decoded(frames[:2, rows]) if stored else frames[:2, rows]
-    return pair_counts(a, b, ratio)
+    a, b = frames[0, rows], frames[1, rows]
+    return pair_counts(decoded(a), decoded(b), ratio) if stored else pair_counts(a, b, ratio)
 
 
 def _dark_band(stack: Stack, band: Band) -> NDArray[np.float32] | None:

@@ -15,6 +15,11 @@ from services.storage.fits import Unreadable, pixel_hash, read_cards, read_pixel
 from services.storage.layout import Layout, seconds_text
 from services.storage.rows import USABLE, MasterRow
 
+ALIKE_C = 0.5
+"""Masters whose temperatures differ by more are not one another's substitutes."""
+
+_DECISIVE = ("camera", "shape", "binning", "gain", "offset", "readout_mode", "row_order")
+
 
 class NoMaster(StorageError):
     """The library has no master that fits; `detail` lists what there is."""
@@ -51,7 +56,7 @@ class MasterLibrary:
         """Return the newest valid master bias; filters as for `dark`."""
         return self._load(self.find(FrameKind.BIAS, **filters), FrameKind.BIAS, "", filters)
 
-    def dark(self, exposure_s: float, *, nearest: bool = False, **filters: Any) -> LoadedMaster:
+    def dark(self, exposure_s: float, *, nearest: bool = False, alike: bool = False, **filters: Any) -> LoadedMaster:
         """Return the newest valid master dark of an exposure.
 
         Parameters
@@ -60,14 +65,16 @@ class MasterLibrary:
             Seconds; equal within 0.5 ms or 0.1 %, whichever is more.
         nearest : bool
             When none is equal, take the nearest instead of failing (its dark current then needs scaling).
+        alike : bool
+            Refuse to choose where those that fit are of several cameras, gains, temperatures and the like.
         **filters
-            `camera, shape, binning, origin, gain, offset, readout_mode, row_order, temperature_c, filter, night,
-            source, rotator_angle_deg` (equal), `at` (a time within the validity).
+            `camera, shape, binning, origin, gain, offset, readout_mode, row_order, filter, night, source,
+            rotator_angle_deg` (equal), `temperature_c` (within 0.5 °C), `at` (a time within the validity).
 
         Raises
         ------
         NoMaster
-            None fits; the message lists what there is.
+            None fits, or several that are not `alike`; the message lists them.
         Unreadable
             Its file is missing or damaged.
         """
@@ -78,15 +85,14 @@ class MasterLibrary:
         ]
         if not equal and nearest:
             equal = sorted(found, key=lambda row: _distance(row.exposure_us, wanted))[:1]
-        return self._load(equal, FrameKind.DARK, f" of {seconds_text(wanted)} s", filters)
+        return self._load(equal, FrameKind.DARK, f" of {seconds_text(wanted)} s", filters, alike=alike)
 
-    def flat(self, filter: str | None = None, **filters: Any) -> LoadedMaster:  # noqa: A002 - the word of the field
+    def flat(self, filter: str | None = None, *, alike: bool = False, **filters: Any) -> LoadedMaster:  # noqa: A002
         """Return the newest valid master flat, of a filter when given; other filters as for `dark`."""
         if filter is not None:
             filters["filter"] = filter
-        return self._load(
-            self.find(FrameKind.FLAT, **filters), FrameKind.FLAT, f" of filter {filter}" if filter else "", filters
-        )
+        found, what = self.find(FrameKind.FLAT, **filters), f" of filter {filter}" if filter else ""
+        return self._load(found, FrameKind.FLAT, what, filters, alike=alike)
 
     def find(self, kind: FrameKind, *, at: datetime | None = None, **filters: Any) -> list[MasterRow]:
         """Return the masters that may serve, certified before built before partial, then the newest first."""
@@ -97,10 +103,17 @@ class MasterLibrary:
         ]
         return sorted(rows, key=lambda row: (USABLE.index(row.status), -row.built_at.timestamp()))
 
-    def _load(self, rows: Sequence[MasterRow], kind: FrameKind, what: str, filters: dict[str, Any]) -> LoadedMaster:
+    def _load(
+        self, rows: Sequence[MasterRow], kind: FrameKind, what: str, filters: dict[str, Any], *, alike: bool = False
+    ) -> LoadedMaster:
         if not rows:
             named = "".join(f", {name} {value}" for name, value in filters.items() if name != "filter")
             raise NoMaster(f"no master {kind.lower()}{what}{named}; {self._offer(kind)}")
+        if alike and (differs := _differences(rows)):
+            there = "; ".join(sorted({_describe(row) for row in rows}))
+            raise NoMaster(
+                f"several master {kind.lower()}s{what} fit: say which {' and '.join(differs)}; there are: {there}"
+            )
         path = self._layout.absolute(rows[0].path)
         pixels = read_pixels(path)
         if rows[0].pixel_sha256 not in {None, pixel_hash(pixels)}:
@@ -115,7 +128,25 @@ class MasterLibrary:
 
 
 def _fits(row: MasterRow, filters: dict[str, Any]) -> bool:
-    return all(getattr(row.key, name) == wanted for name, wanted in filters.items())
+    return all(_equal(name, getattr(row.key, name), wanted) for name, wanted in filters.items())
+
+
+def _equal(name: str, found: Any, wanted: Any) -> bool:
+    if name == "temperature_c" and found is not None and wanted is not None:
+        return bool(abs(found - wanted) <= ALIKE_C)
+    return bool(found == wanted)
+
+
+def _differences(rows: Sequence[MasterRow]) -> list[str]:
+    """Return in what masters differ that are not one another's substitutes."""
+    differs = [name for name in _DECISIVE if len({getattr(row.key, name) for row in rows}) > 1]
+    temperatures = [
+        row.key.temperature_c for row in rows if row.kind is not FrameKind.FLAT
+    ]  # a flat's dark is out of it
+    known = [t for t in temperatures if t is not None]
+    if len(known) not in {0, len(temperatures)} or (known and max(known) - min(known) > ALIKE_C):
+        differs.append("temperature_c")
+    return differs
 
 
 def _valid(row: MasterRow, at: datetime | None) -> bool:

@@ -67,10 +67,12 @@ def _with_builder(port: int, root: Path, count: int) -> tuple[list[float], int]:
         over, done = threading.Event(), threading.Semaphore(0)
         thread = threading.Thread(target=_build_on_and_on, args=(place, over, done, built))
         thread.start()
-        yield
-        over.set()
-        done.release()
-        thread.join()
+        try:
+            yield
+        finally:  # a lost camera or a Ctrl-C too: the process waits for its threads
+            over.set()
+            done.release()
+            thread.join()
 
     return taken_at(port, root, EXPOSURE_S, count, beside), len(built)
 

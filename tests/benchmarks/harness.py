@@ -10,6 +10,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -148,8 +149,9 @@ def in_child(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]
 
 
 def _answer(answer: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    result = function(*arguments)
-    answer.send((result, peak_mb()))
+    with suppress(KeyboardInterrupt):  # the parent hears it too, and ends
+        result = function(*arguments)
+        answer.send((result, peak_mb()))
 
 
 def cold(*paths: Path) -> bool:

@@ -8,6 +8,7 @@ import itertools
 import logging
 import multiprocessing
 import secrets
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.connection import Connection
@@ -48,6 +49,7 @@ def ready_frames(shape: tuple[int, int]) -> Iterator[int]:
 
 
 def _serve(line: Connection, shape: tuple[int, int]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a session that is stopped still leaves its camera; then we are ended
     frames = itertools.cycle([_encoded(shape, seed) for seed in range(DISTINCT)])
     with ScriptedAlpaca() as server:
         ScriptedCamera(server, interface=4, nx=shape[1], ny=shape[0], imagearray=lambda _: next(frames))

@@ -240,6 +240,13 @@ def test_what_was_saturated_in_one_call_marks_nothing_in_the_next() -> None:
     assert not combine_band(frames, Recipe()).mask.any()
 
 
+def test_a_saturation_between_two_values_is_not_reached_by_the_lower() -> None:
+    frames = np.full((4, 1, 8), 60_000, np.uint16)
+    recipe = Recipe(saturation_adu=60_000.001)
+    assert not combine_band(frames, recipe).mask.any()
+    assert not combine_band(frames, recipe, scale=np.ones(4, np.float32)).mask.any()
+
+
 def test_words_of_files_combine_as_the_values_they_stand_for() -> None:
     frames = frames_of(11, seed=4)
     words = (frames ^ np.uint16(0x8000)).byteswap()
@@ -259,6 +266,31 @@ def test_words_of_files_combine_as_the_values_they_stand_for() -> None:
 def test_samples_that_lie_at_their_bound_stay_as_in_the_twin(samples: list[float]) -> None:
     frames = np.float32(samples).reshape(-1, 1, 1)
     assert_same(frames, Recipe(sigma=1.0))
+
+
+FAR_PAIR = [
+    *[9087.49121094, 9089.80273438, 9091.45898438, 9093.14648438, 9094.01953125, 9095.12011719, 9100.29882812],
+    *[65432.73046875, 65432.984375, 65433.859375, 65434.3203125, 65438.62890625, 65439.14453125, 65441.92578125],
+]
+"""At 1 sigma two are left, 28 000 from the first median and 0.4 from their own."""
+
+
+def test_a_close_pair_far_from_the_first_median_keeps_its_digits() -> None:
+    assert_same(np.float32(FAR_PAIR).reshape(-1, 1, 1), Recipe(sigma=1.0))
+
+
+def test_equal_samples_far_from_the_first_median_scatter_by_nothing() -> None:
+    frames = np.repeat(np.float32([-13366.8, 0.0, 13366.8, 26733.6]), [12, 5, 7, 9]).reshape(-1, 1, 1)
+    assert_same(frames, Recipe(sigma=1.0))
+
+
+@pytest.mark.parametrize(("pedestal", "gain"), [(1000.99998, 0.1), (500.99999, 0.5), (59999.9985, 0.1)])
+def test_a_faint_signal_on_its_pedestal_counts_in_the_noise_it_should_have(pedestal: float, gain: float) -> None:
+    level = round(pedestal)
+    read_variance = 4 / 9 - (level - pedestal) / gain / 2  # 2 ADU are 3 sigma with the signal, more without
+    frames = np.array([-1, -1, 0, 0, 0, 1, 1, 2]) + level
+    noise = NoiseModel(read_noise_adu=read_variance**0.5, gain_e_adu=gain, pedestal_adu=pedestal)
+    assert_same(frames.astype(np.uint16).reshape(-1, 1, 1), Recipe(noise=noise))
 
 
 def test_lanes_that_fill_every_tile_on_the_way_equal_the_twin() -> None:

@@ -62,6 +62,28 @@ def shelf(tmp_path: Path):
     made.catalogue.close()
 
 
+def test_masters_of_several_gains_or_temperatures_are_never_chosen_among_silently(shelf: Shelf) -> None:
+    shelf.put(FrameKind.DARK, 5.0)
+    shelf.put(FrameKind.DARK, 5.0, set_temp_c=-10.3)
+    assert shelf.library.dark(5.0, alike=True).row.key.gain == 26
+    shelf.put(FrameKind.DARK, 5.0, gain=56)
+    shelf.put(FrameKind.DARK, 5.0, set_temp_c=0.0)
+    with pytest.raises(
+        NoMaster, match=r"darks of 5\.000 s fit: say which gain and temperature_c; there are: 5\.000 s gain"
+    ):
+        shelf.library.dark(5.0, alike=True)
+    with pytest.raises(NoMaster, match="say which gain;"):
+        shelf.library.dark(5.0, alike=True, temperature_c=-10.0)
+    chosen = shelf.library.dark(5.0, alike=True, gain=56, temperature_c=-10.2)
+    assert (chosen.row.key.gain, chosen.row.key.temperature_c) == (56, -10.0)
+
+
+def test_flats_of_several_nights_are_alike_whatever_their_temperatures(shelf: Shelf) -> None:
+    shelf.put(FrameKind.FLAT, filter="L", set_temp_c=10.0)
+    newest = shelf.put(FrameKind.FLAT, filter="L", set_temp_c=18.0)
+    assert shelf.library.flat("L", alike=True).row == newest
+
+
 def test_the_newest_dark_of_the_exposure_serves(shelf: Shelf) -> None:
     shelf.put(FrameKind.DARK, 5.0)
     wanted = shelf.put(FrameKind.DARK, 5.0)

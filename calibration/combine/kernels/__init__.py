@@ -1,8 +1,10 @@
 """The numba engine of `combine_band`: a tile of 256 pixels at a time, its n samples sorted by a network.
 
 Lanes of a tile are neighbouring pixels, so that inner loops are vector code. Sorting gives the median and makes every
-clipping a window on the sorted column. Most pixels lose nothing and are done after one vector test (`fast`); the others
-are copied into a tile of their own and settled there, again 256 at once (`exact`). No threads; the GIL is released.
+clipping a window on the sorted column. Most pixels lose nothing and are done after one vector test (`survey`,
+`clip.judge`). The others are copied into a tile of their own and clipped there, again 256 at once (`clip.clip`, by the
+sigmas of `mad` and `winsor` too); of those the few that rounding might decide are settled in float64 (`exact`). No
+threads; the GIL is released.
 
 Only the three functions below are called from outside, and only they are kept in numba's cache. It does not notice
 changes in the files of called functions, but what a closure holds is part of a function's key: the entries close over
@@ -28,6 +30,7 @@ def _combine_u16(sources: str) -> Any:
     def combine_u16(frames: Any, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
         n, rows, columns = frames.shape
         load.fill(np.uint16(0), bench.saturated)
+        load.fill(0, bench.filled)
         for row in range(rows):
             for x0 in range(0, columns, W):
                 at = (row, x0, min(W, columns - x0))
@@ -54,6 +57,7 @@ def _combine_f32(sources: str) -> Any:
     def combine_f32(stack: Any, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
         n, rows, columns = stack[0].shape
         load.fill(np.uint16(0), bench.saturated)
+        load.fill(0, bench.filled)
         for row in range(rows):
             for x0 in range(0, columns, W):
                 at = (row, x0, min(W, columns - x0))

@@ -109,8 +109,9 @@ def _spreads(n: int, lost: int, p: Any, desk: Any) -> None:
         mad.variances(n, lost, p.floor, desk)
     else:
         for j in range(W):
-            middle = (np.float32(whole[f.BELOW + j]) + np.float32(whole[f.ABOVE + j])) * np.float32(0.5)
-            signal = max(np.float32(whole[f.LOWER + j]) + middle - np.float32(p.pedestal), np.float32(0.0))
+            middle = (np.float64(whole[f.BELOW + j]) + np.float64(whole[f.ABOVE + j])) * 0.5
+            # float32 would leave no digits of a faint signal on its pedestal
+            signal = np.float32(max(np.float64(whole[f.LOWER + j]) + middle - p.pedestal, 0.0))
             single[f.SPREAD + j] = np.float32(p.read_variance) + signal * np.float32(p.inverse_gain)
 
 
@@ -218,7 +219,7 @@ def _move_on(n: int, below: int, above: int, desk: Any) -> None:
     """Take middle values and variances of the windows anew; lanes with too few samples left are in doubt."""
     tile, whole, single = desk.tile, desk.whole, desk.single
     number = whole.dtype.type
-    for at in range((n - 1 - above) // 2, (n + below) // 2 + 1):
+    for at in range(max((n - 1 - above) // 2, 0), min((n + below) // 2 + 1, n)):
         row, here = tile[at * W : (at + 1) * W], np.float32(at)
         for j in range(W):
             centre = (single[f.FIRST + j] + single[f.LAST + j]) * np.float32(0.5) - here

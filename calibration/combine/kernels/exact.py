@@ -1,6 +1,6 @@
-"""Settling lanes exactly: columns set apart because something may be cut from them, 256 at once, in float64.
+"""Settling lanes exactly: columns set apart because rounding might decide what is cut, 256 at once, in float64.
 
-What is cut from a sorted column leaves at its ends, so a column is a window LOWEST..HIGHEST of its rows and cutting
+What is cut from a sorted column leaves at its ends, so a column is a window FIRST..LAST-1 of its rows and cutting
 looks at the few rows where any lane still loses something. All lanes take every step together; one that is done keeps
 its bounds and so loses nothing more. The numbers of a lane are rows of one array (see `tiles.Bench`).
 """
@@ -29,9 +29,7 @@ def settle(tile: Any, n: int, p: Any, v: Any) -> None:
         v[LAST + j] = v[COUNT + j] - v[FIRST + j]
         v[MOVING + j] = 1.0
     _medians(tile, v)
-    for j in range(W):
-        v[CENTRE + j] = v[MIDDLE + j]
-    _sums(tile, n, v)
+    _centre(tile, n, v)
     if p.method == tiles.WINSORIZED:
         _winsorize(tile, n, p, v)
     elif p.method >= tiles.SIGMA_CLIP:
@@ -123,10 +121,11 @@ def _cut_above(x: Any, at: float, v: Any) -> bool:
 def _clip(tile: Any, n: int, p: Any, v: Any) -> None:
     """Clip about the median again and again; the last bounds are applied to all samples, as astropy does."""
     for j in range(W):
-        v[KEPT_A + j], v[KEPT_B + j] = v[SUM + j], v[SQUARES + j]
         v[LOWER + j], v[UPPER + j] = -inf, inf
     for _ in range(p.iterations):
         _medians(tile, v)
+        if _is_off_centre(v):
+            _centre(tile, n, v)
         _spreads(tile, p, v)
         for j in range(W):
             moving, reach = v[MOVING + j] > 0.0, p.k * v[SPREAD + j] * AT_THE_BOUND
@@ -137,9 +136,28 @@ def _clip(tile: Any, n: int, p: Any, v: Any) -> None:
         if not _still_moving(v):
             break
     for j in range(W):
-        v[FIRST + j], v[LAST + j] = 0.0, v[COUNT + j]
-        v[SUM + j], v[SQUARES + j], v[SUMMED + j] = v[KEPT_A + j], v[KEPT_B + j], v[KEPT_B + j]
+        v[FIRST + j], v[LAST + j], v[MOVING + j] = 0.0, v[COUNT + j], 1.0
     _cut(tile, n, v)
+    _medians(tile, v)
+    _centre(tile, n, v)  # whatever neighbours lost on the way
+
+
+@called
+def _centre(tile: Any, n: int, v: Any) -> None:
+    """Sum up the windows anew, about their medians."""
+    for j in range(W):
+        v[CENTRE + j] = v[MIDDLE + j]
+    _sums(tile, n, v)
+
+
+@called
+def _is_off_centre(v: Any) -> bool:
+    """Return whether any window is so far from its CENTRE that the difference of its sums keeps too few digits."""
+    off = 0
+    for j in range(W):
+        m, s = v[LAST + j] - v[FIRST + j], v[SUM + j]
+        off |= (m > 0.0) & (v[SQUARES + j] - s * s / m < v[SUMMED + j] * 1e-3)
+    return off > 0
 
 
 @called
@@ -211,9 +229,7 @@ def _winsorize(tile: Any, n: int, p: Any, v: Any) -> None:
     moving = True
     while moving:
         _medians(tile, v)
-        for j in range(W):
-            v[CENTRE + j] = v[MIDDLE + j]
-        _sums(tile, n, v)
+        _centre(tile, n, v)
         _winsorized_sigmas(tile, n, v)
         moving = False
         for j in range(W):

@@ -72,10 +72,12 @@ def _windowed_distances(n: int, rank: int, desk: Any) -> None:
             far = far if inside else np.float32(3e38)
             single[f.SPREAD + j] = min(single[f.SPREAD + j], far)
     for j in range(W):
-        m, least = single[f.LAST + j] - single[f.FIRST + j], whole.dtype.type(single[f.SPREAD + j])
+        m = single[f.LAST + j] - single[f.FIRST + j]
         # of m samples the ranks (m + 1) // 2 and m // 2 + 1 are in the middle
         centre = m * np.float32(0.5) - np.float32(rank)
         before = (centre == np.float32(0.0)) | (centre == np.float32(-0.5))
         behind = (centre == np.float32(-1.0)) | (centre == np.float32(-0.5))
+        found = (before | behind) & (single[f.SPREAD + j] < np.float32(3e38))
+        least = whole.dtype.type(single[f.SPREAD + j] if found else np.float32(0.0))
         whole[f.RANK_BEFORE + j] = least if before else whole[f.RANK_BEFORE + j]
         whole[f.RANK + j] = least if behind else whole[f.RANK + j]

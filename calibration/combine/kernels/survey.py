@@ -2,8 +2,6 @@
 
 Sums are taken of deviations from the lower median: exact for uint16 while they are below a limit, in float32 otherwise.
 A lane whose deviations are beyond the limit, or that lacks samples, is in doubt: what is here says nothing about it.
-
-Functions are inlined by force: passing a desk costs as much as ten rows of it.
 """
 
 from math import sqrt
