@@ -5,10 +5,13 @@ what flags mean in `calibration.masters`. The loops release the interpreter lock
 the next one is exposed.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core.caching import FunctionCache
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -22,8 +25,40 @@ I64 = NDArray[np.int64]
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-@numba.njit(cache=True, nogil=True)
+
+class _Kept(FunctionCache):
+    """Compiled loops on disk: losing them costs a minute, so a full disk or a damaged file must never cost a night."""
+
+    def load_overload(self, *arguments: Any) -> Any:
+        found: Any = None
+        try:
+            found = super().load_overload(*arguments)  # type: ignore[no-untyped-call]
+        except Exception:  # noqa: BLE001 - unpickling what a power cut left of a file may end in anything
+            with suppress(Exception):
+                self.flush()  # type: ignore[no-untyped-call]
+        return found
+
+    def save_overload(self, *arguments: Any) -> None:
+        with suppress(Exception):
+            super().save_overload(*arguments)  # type: ignore[no-untyped-call]
+
+
+def kept(**options: Any) -> Callable[[F], F]:
+    """Compile a loop that is called from outside, and keep it on disk where that can be done."""
+
+    def compiled(function: F) -> F:
+        loop: Any = numba.njit(**options)(function)
+        if hasattr(loop, "_cache"):  # not with NUMBA_DISABLE_JIT
+            with suppress(RuntimeError):  # no folder can be written
+                loop._cache = _Kept(function)  # type: ignore[no-untyped-call] # noqa: SLF001 - what `cache=True` does
+        return cast("F", loop)
+
+    return compiled
+
+
+@kept(nogil=True)
 def histogram(pixels: U16, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> I64:
     """Count the values of a part of a frame.
 
@@ -60,7 +95,7 @@ def histogram(pixels: U16, rows: tuple[int, int, int], columns: tuple[int, int, 
     return counts
 
 
-@numba.njit(cache=True, nogil=True)
+@kept(nogil=True)
 def survey_lines(pixels: U16, saturated_from: int) -> tuple[I64, I64, I64]:
     """Count saturated pixels by row and by column, and find the rows that hold a single value.
 
@@ -99,7 +134,7 @@ def survey_lines(pixels: U16, saturated_from: int) -> tuple[I64, I64, I64]:
     return by_row, by_column, constant
 
 
-@numba.njit(cache=True, nogil=True)
+@kept(nogil=True)
 def difference_histogram(a: U16, b: U16, rows: tuple[int, int, int], columns: tuple[int, int, int]) -> I64:
     """Count the values of `a - b` over a part of two frames; bin 65535 is a difference of zero.
 
@@ -122,7 +157,7 @@ def difference_histogram(a: U16, b: U16, rows: tuple[int, int, int], columns: tu
     return counts
 
 
-@numba.njit(cache=True, nogil=True)
+@kept(nogil=True)
 def count_differences(a: U16, b: U16, counts: I64) -> None:
     """Add the values of `a - b` to `counts`; its middle bin is a difference of zero, its ends hold what is beyond.
 
@@ -140,7 +175,7 @@ def count_differences(a: U16, b: U16, counts: I64) -> None:
             counts[min(max(difference, -reach), reach) + reach] += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@kept(nogil=True)
 def identical_rows(a: U16, b: U16) -> int:
     """Count the rows of `a` that repeat those of `b` pixel for pixel and hold more than one value.
 
@@ -161,7 +196,7 @@ def identical_rows(a: U16, b: U16) -> int:
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@kept(nogil=True)
 def lines_between(lines: F32, low: I64, part: F32) -> F32:
     """Return lines interpolated between neighbours: ``lines[low] (1 - part) + lines[low + 1] part``.
 
@@ -184,7 +219,7 @@ def lines_between(lines: F32, low: I64, part: F32) -> F32:
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@kept(nogil=True)
 def flag_pixels(  # noqa: PLR0917 - planes of one shape, in the order in which they are kept
     mean: F32, sigma: F32, count: U16, smooth: F32, noise: F32, limits: "FlagLimits", mask: U8
 ) -> None:

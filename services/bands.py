@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from services import platform
 from services.errors import RunStopped
+from services.storage.disk import reported
 from services.storage.fits import pixel_location, read_pixels
 from services.storage.pixels import PixelLocation, decode, encode, encoding
 from services.storage.units import Unreadable
@@ -165,6 +166,8 @@ def source_of(path: Path, scratch: Path) -> Source:
     ------
     Unreadable
         The file is missing, truncated, damaged or holds no 2-d image.
+    StorageError
+        `disk_full` or `write_failed`: there is no room to unpack it.
     """
     location = pixel_location(path)
     if location is not None:
@@ -172,9 +175,10 @@ def source_of(path: Path, scratch: Path) -> Source:
     pixels = read_pixels(path)
     if pixels.dtype != np.uint16:
         pixels = pixels.astype(np.float32)
-    scratch.mkdir(parents=True, exist_ok=True)
-    unpacked = scratch / f"{len(list(scratch.iterdir())):05d}.raw"
-    encode(pixels).tofile(unpacked)
+    with reported(scratch):
+        scratch.mkdir(parents=True, exist_ok=True)
+        unpacked = scratch / f"{len(list(scratch.iterdir())):05d}.raw"
+        unpacked.write_bytes(encode(pixels).data)
     (bitpix, bzero), shape = encoding(pixels.dtype), (pixels.shape[0], pixels.shape[1])
     return Source(path=unpacked, location=PixelLocation(offset=0, bitpix=bitpix, bzero=bzero, shape=shape))
 

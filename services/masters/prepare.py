@@ -13,7 +13,7 @@ from calibration.master_quality import pair_counts, pair_sigma
 from calibration.masters import flat_scales
 from calibration.sketch import clipped
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
-from services.errors import RunCode, StorageError
+from services.errors import RunCode
 from services.masters.darks import FlatDark, NoDark, flat_dark
 from services.masters.groups import MasterGroup
 from services.masters.settings import MasterSettings
@@ -22,6 +22,7 @@ from services.storage.catalogue import Catalogue
 from services.storage.integrity import check_pixels
 from services.storage.layout import Layout
 from services.storage.rows import FrameRow, Origin
+from services.storage.units import Unreadable
 
 SATURATED_FROM = 0.98
 """Samples at or above this fraction of the saturation level count as saturated."""
@@ -127,7 +128,7 @@ def _source(row: FrameRow, around: Surroundings) -> Source | None:
     try:
         check_pixels(row, path)
         source = source_of(path, around.scratch)
-    except StorageError as error:
+    except Unreadable as error:
         around.warn(RunCode.READ_FAILED, f"left out of its master: {error.detail}")
         return None
     if source.location.shape != row.shape:

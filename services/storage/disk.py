@@ -194,8 +194,9 @@ class Growing:
         self._disk = disk
         self._part = part_path(path)
         self._replace = replace
-        with reported(path):
+        with reported(path.parent):
             disk.make_folder(path.parent)
+        with reported(path):
             disk.remove(self._part)
             self._stream = disk.create(self._part)
 

@@ -212,7 +212,8 @@ def _fits_files(folders: Iterable[Path]) -> Iterator[Path]:
 
 def _counts(path: Path) -> bool:
     """Return whether a file is a frame of its own: not the packed form of one that is still there."""
-    return path.is_file() and not is_packed_twin(path)
+    with reported(path):  # a folder that may not be read is not one whose frames are gone
+        return path.is_file() and not is_packed_twin(path)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -340,7 +341,7 @@ def _adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[Problem]
     A damaged one is told as long as its file is there.
     """
     known = {row.path: row for row in catalogue.masters()}
-    gone = [path for path in known if not layout.absolute(path).is_file()]
+    gone = [path for path in known if not _counts(layout.absolute(path))]
     added = 0
     for name, row in known.items():
         if name not in gone and not is_unchanged(row, layout.absolute(name)):

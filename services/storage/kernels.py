@@ -1,8 +1,9 @@
 """Compiled loops over the bytes of FITS files: encoding with its sum in one pass over memory, and sums alone."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from calibration.kernels import kept
 
 U32 = NDArray[np.uint32]
 
@@ -12,7 +13,7 @@ _EIGHT = np.uint32(8)
 _SIXTEEN = np.uint32(16)
 
 
-@numba.njit(cache=True, nogil=True)
+@kept(nogil=True)
 def encode_pairs(pairs: U32, out: U32) -> np.uint64:
     """Store pairs of uint16 as int16 with BZERO 32768, big-endian, and return their sum; little-endian machines only.
 
@@ -37,7 +38,7 @@ def encode_pairs(pairs: U32, out: U32) -> np.uint64:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@kept(nogil=True)
 def encode_words(words: U32, out: U32) -> np.uint64:
     """Store words of 32 bits (float32) big-endian and return their sum; little-endian machines only.
 
@@ -57,7 +58,7 @@ def encode_words(words: U32, out: U32) -> np.uint64:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@kept(nogil=True)
 def sum_words(words: U32) -> np.uint64:
     """Return the sum of big-endian 32-bit words, read as they lie in memory of a little-endian machine.
 

@@ -1,5 +1,6 @@
 """Row bands: raw reads equal whole reads, order and failures of the loop, memory as a setting."""
 
+import errno
 import pickle
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -141,6 +142,18 @@ def test_compressed_and_scaled_files_are_unpacked_once(tmp_path: Path) -> None:
     assert len(list((tmp_path / "scratch").iterdir())) == 2
     found = read_band(sources, Band(start=1, stop=4))
     np.testing.assert_array_equal(found[0], pixels[1:4])
+
+
+def test_no_room_to_unpack_is_a_matter_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits.CompImageHDU(np.zeros(SHAPE, np.int16), compression_type="RICE_1").writeto(tmp_path / "a.fits")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError) as failure:
+        source_of(tmp_path / "a.fits", tmp_path / "scratch")
+    assert failure.value.code == RunCode.DISK_FULL
 
 
 def test_file_that_became_shorter_is_unreadable(cameras: tuple[np.ndarray, tuple[Source, ...]]) -> None:

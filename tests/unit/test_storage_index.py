@@ -1,5 +1,6 @@
 """Index and files brought together: after a crash, after hands in the folders, from nothing, from other programs."""
 
+import errno
 import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from astropy.io import fits as astropy_fits
 
 from calibration.frames import Frame, FrameHeader, FrameKind
 from drivers.clock import ManualClock
+from services.errors import StorageError
 from services.events import EventName, Events
 from services.storage import fits
 from services.storage.catalogue import Catalogue
@@ -74,6 +76,21 @@ def test_the_row_of_a_file_that_is_gone_goes(layout: Layout, catalogue: Catalogu
     layout.absolute(gone.path).unlink()
     assert adopt(catalogue, layout).removed == 1
     assert catalogue.frames() == [kept]
+
+
+def test_a_folder_that_may_not_be_read_stops_by_name_and_costs_no_row(
+    layout: Layout, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = take(layout, 1)
+    catalogue.add_frame(row)
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    with pytest.raises(StorageError, match="Permission denied"):
+        adopt(catalogue, layout)
+    assert [kept.path for kept in catalogue.frames()] == [row.path]
 
 
 def test_a_file_changed_by_hand_is_read_again_and_its_mark_stays(layout: Layout, catalogue: Catalogue) -> None:

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from numba import njit
 from numba.core import options
 
+from calibration.kernels import kept
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -32,5 +34,5 @@ def called(function: F) -> F:
 
 def entry(function: F) -> F:
     """Compile what is called from outside: the only loops that are kept on disk."""
-    compiled: F = njit(cache=True, **_OPTIONS)(function)
+    compiled: F = kept(**_OPTIONS)(function)
     return compiled
