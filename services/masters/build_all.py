@@ -226,9 +226,15 @@ class _Step:
         That word stands: the same frames and settings would only give the same master again.
         """
         rows = self.catalogue.masters(recipe=recipe)
-        usable = [row for row in rows if row.status in USABLE and is_whole(row, self.bench.layout.absolute(row.path))]
+        usable = [row for row in rows if row.status in USABLE and self._serves(row)]
         bad = [row for row in rows if row.status is MasterStatus.BAD]
         return next(iter(usable + bad), None)
+
+    def _serves(self, row: MasterRow) -> bool:
+        """Whether a master's file is whole, and its planes are there where they are wanted; a certified one stays."""
+        path = self.bench.layout.absolute(row.path)
+        planes = row.status is MasterStatus.CERTIFIED or self.bench.layout.planes_path(path).exists()
+        return is_whole(row, path) and (planes or not self.bench.settings.save_planes)
 
     def _more_complete(self, group: MasterGroup) -> MasterRow | None:
         """Return a complete master of these frames and others: frames that were lost since do not make it worse.

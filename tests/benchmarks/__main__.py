@@ -30,6 +30,8 @@ def main() -> int:
         return 0 if show(module.rows(quick=options.quick), quick=options.quick) else 1
     if unknown := sorted(set(options.names) - set(NAMES)):
         parser.error(f"no such benchmark: {', '.join(unknown)} (there are: {', '.join(NAMES)})")
+    if options.quick:
+        print("small frames: goals, which are for 61 megapixels, are not judged\n")
     print(heading(), flush=True)
     start = time.perf_counter()
     missed = [name for name in options.names or NAMES if _run(name, quick=options.quick)]

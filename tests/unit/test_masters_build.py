@@ -510,6 +510,13 @@ def test_planes_are_not_kept_when_they_are_not_wanted(full: Root) -> None:
     assert not [path for path in full.layout.planes.rglob("*") if path.is_file()]
 
 
+def test_planes_that_are_wanted_later_come_though_the_masters_are_there(full: Root) -> None:
+    full.build(save_planes=False)
+    assert {o.status for o in full.build()} == {Outcome.BUILT}
+    assert list(full.layout.masters.rglob("*planes*"))
+    assert {o.status for o in full.build()} == {Outcome.KEPT}
+
+
 def test_masters_that_are_not_wanted_are_not_made(full: Root) -> None:
     assert {o.kind for o in full.build(darks=False, flats=False)} == {FrameKind.BIAS}
 

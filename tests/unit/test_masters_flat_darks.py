@@ -17,8 +17,8 @@ def flat_sigma(folder: Path, *, save_planes: bool) -> np.ndarray:
     root.add(FrameKind.DARK, 1.0, 12)
     root.build(save_planes=save_planes)
     root.add(FrameKind.FLAT, 1.0, 12, light=100.0)
-    dark, flat = root.build()
-    assert (dark.status, flat.status) == (Outcome.KEPT, Outcome.BUILT)
+    (flat,) = root.build(darks=False)
+    assert flat.status is Outcome.BUILT
     assert flat.path is not None
     found = root.planes(flat.path)["SIGMA"] * fits.getheader(flat.path)["FLATNORM"]
     root.catalogue.close()
