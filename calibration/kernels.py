@@ -32,6 +32,7 @@ class _Kept(FunctionCache):
     """Compiled loops on disk: losing them costs a minute, so a full disk or a damaged file must never cost a night."""
 
     def load_overload(self, *arguments: Any) -> Any:
+        """Return a loop as it was kept; None when it is not there or damaged, which is then forgotten."""
         found: Any = None
         try:
             found = super().load_overload(*arguments)  # type: ignore[no-untyped-call]
@@ -41,6 +42,7 @@ class _Kept(FunctionCache):
         return found
 
     def save_overload(self, *arguments: Any) -> None:
+        """Keep a loop, where that can be done."""
         with suppress(Exception):
             super().save_overload(*arguments)  # type: ignore[no-untyped-call]
 

@@ -16,8 +16,6 @@ from inspect import getsource
 from math import inf
 from typing import Any
 
-import numpy as np
-
 from calibration.combine import tiles
 from calibration.combine.kernels import clip, exact, jit, load, mad, sort, store, survey, winsor
 from calibration.combine.kernels.jit import entry
@@ -29,8 +27,7 @@ def _combine_u16(sources: str) -> Any:
     @entry
     def combine_u16(frames: Any, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
         n, rows, columns = frames.shape
-        load.fill(np.uint16(0), bench.saturated)
-        load.fill(0, bench.filled)
+        store.begin(bench)
         for row in range(rows):
             for x0 in range(0, columns, W):
                 at = (row, x0, min(W, columns - x0))
@@ -38,15 +35,8 @@ def _combine_u16(sources: str) -> Any:
                 sort.sort_rows(bench.all.tile, pairs)
                 if p.saturation < inf:
                     store.count_saturated(bench.all.tile, n, p.saturation, bench.saturated)
-                survey.survey(n, p, bench.all)
-                clip.judge(n, p, bench.all)
-                store.store_lanes(bench, n, p, at, planes)
-                marked = store.mark(bench, at[2])
-                if bench.filled[0] + marked > W:
-                    store.settle_some(bench, n, p, planes)
-                store.set_apart(bench, n, at, marked)
-        store.settle_some(bench, n, p, planes)
-        store.settle_last(bench, n, p, planes)
+                store.take(bench, n, p, at, planes)
+        store.settle_all(bench, n, p, planes)
         return len(sources)
 
     return combine_u16
@@ -56,22 +46,14 @@ def _combine_f32(sources: str) -> Any:
     @entry
     def combine_f32(stack: Any, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
         n, rows, columns = stack[0].shape
-        load.fill(np.uint16(0), bench.saturated)
-        load.fill(0, bench.filled)
+        store.begin(bench)
         for row in range(rows):
             for x0 in range(0, columns, W):
                 at = (row, x0, min(W, columns - x0))
                 load.load_f32(stack, at, p.saturation, bench)
                 sort.sort_rows(bench.all.tile, pairs)
-                survey.survey(n, p, bench.all)
-                clip.judge(n, p, bench.all)
-                store.store_lanes(bench, n, p, at, planes)
-                marked = store.mark(bench, at[2])
-                if bench.filled[0] + marked > W:
-                    store.settle_some(bench, n, p, planes)
-                store.set_apart(bench, n, at, marked)
-        store.settle_some(bench, n, p, planes)
-        store.settle_last(bench, n, p, planes)
+                store.take(bench, n, p, at, planes)
+        store.settle_all(bench, n, p, planes)
         return len(sources)
 
     return combine_f32

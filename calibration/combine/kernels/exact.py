@@ -12,6 +12,7 @@ import numpy as np
 
 from calibration.combine import tiles
 from calibration.combine.kernels.jit import called
+from calibration.combine.kernels.winsor import PULLED_TO, SETTLED, WIDENING
 
 W = tiles.W
 COUNT, FIRST, LAST, CENTRE, SUM, SQUARES, LOWER, UPPER, MOVING, SIZE = range(0, 10 * W, W)
@@ -266,7 +267,7 @@ def _winsorized_sigmas(tile: Any, n: int, v: Any) -> None:
         v[LOWER + j], v[UPPER + j] = -inf, inf
     for _ in range(50):
         for j in range(W):
-            reach = min(v[REACH + j], 1.5 * v[SPREAD + j]) if v[SIZE + j] > 0.0 else v[REACH + j]
+            reach = min(v[REACH + j], PULLED_TO * v[SPREAD + j]) if v[SIZE + j] > 0.0 else v[REACH + j]
             v[REACH + j] = reach
             v[LOWER + j] = v[CENTRE + j] - reach
             v[UPPER + j] = v[CENTRE + j] + reach
@@ -285,10 +286,10 @@ def _pull_in(v: Any) -> bool:
         below, above = v[FIRST + j] - v[KEPT_A + j], v[KEPT_B + j] - v[LAST + j]
         s = v[SUM + j] + ((above - below) * reach if above != below else 0.0)
         q = v[SQUARES + j] + ((above + below) * reach * reach if above + below > 0.0 else 0.0)
-        sigma = 1.134 * sqrt(variance(v[KEPT_B + j] - v[KEPT_A + j], s, q, 1))
+        sigma = WIDENING * sqrt(variance(v[KEPT_B + j] - v[KEPT_A + j], s, q, 1))
         on = v[SIZE + j] > 0.0
         v[SPREAD + j] = sigma if on else before
-        v[SIZE + j] = 1.0 if on & (abs(sigma - before) > before * 0.0005) else 0.0
+        v[SIZE + j] = 1.0 if on & (abs(sigma - before) > before * SETTLED) else 0.0
     iterating = 0.0
     for j in range(W):
         iterating = max(iterating, v[SIZE + j])

@@ -20,6 +20,34 @@ KEPT, MEAN, SIGMA = exact.SIZE, exact.SUM, exact.SQUARES  # of `exact`, once set
 
 
 @inlined
+def begin(bench: Any) -> None:
+    """Forget what another call left."""
+    fill(np.uint16(0), bench.saturated)
+    fill(0, bench.filled)
+
+
+@inlined
+def take(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
+    """Store the sorted tile's lanes; those that may lose something are set apart, and settled when there are enough."""
+    f.survey(n, p, bench.all)
+    clip.judge(n, p, bench.all)
+    store_lanes(bench, n, p, at, planes)
+    marked = mark(bench, at[2])
+    if bench.filled[0] + marked > W:
+        settle_some(bench, n, p, planes)
+    set_apart(bench, n, at, marked)
+
+
+@inlined
+def settle_all(bench: Any, n: int, p: Any, planes: Any) -> None:
+    """Settle what is still set apart."""
+    if bench.filled[0] > 0:
+        settle_some(bench, n, p, planes)
+    if bench.filled[1] > 0:
+        settle_last(bench, n, p, planes)
+
+
+@inlined
 def count_saturated(tile: Any, n: int, saturation: float, saturated: Any) -> None:
     """Count raw samples that are saturated in a sorted tile: few rows from its top, most often none."""
     fill(np.uint16(0), saturated)
@@ -38,7 +66,7 @@ def count_saturated(tile: Any, n: int, saturation: float, saturated: Any) -> Non
 def store_lanes(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
     """Store all lanes as if nothing were cut from any; those from which something is are stored again."""
     row, x0, width = at
-    lo, hi = (1, n - 1) if p.method == tiles.MINMAX and n > 2 else (0, n)
+    lo, hi = f.kept_rows(n, p.method)
     m = hi - lo
     if p.method == tiles.MEDIAN:
         _put_medians(bench.all.whole, planes.mean[row, x0 : x0 + width])

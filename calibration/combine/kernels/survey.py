@@ -25,10 +25,16 @@ AT_ONCE = 8
 
 
 @inlined
+def kept_rows(n: int, method: int) -> tuple[int, int]:
+    """Return the rows first..last-1 of which something is kept at most."""
+    return (1, n - 1) if method == tiles.MINMAX and n > 2 else (0, n)
+
+
+@inlined
 def survey(n: int, p: Any, desk: Any) -> None:
     """Begin with windows of all samples (`minmax`: of all but the extremes) and sum them up."""
     tile, whole, single = desk.tile, desk.whole, desk.single
-    lo, hi = (1, n - 1) if p.method == tiles.MINMAX and n > 2 else (0, n)
+    lo, hi = kept_rows(n, p.method)
     middle, other = tile[(n - 1) // 2 * W : (n + 1) // 2 * W], tile[n // 2 * W : (n // 2 + 1) * W]
     number = whole.dtype.type
     for j in range(W):

@@ -26,6 +26,9 @@ LEAST = 8
 WIDENING = 1.134
 """What makes up for the pulling in, of samples of normal noise."""
 
+PULLED_TO, SETTLED = 1.5, 0.0005
+"""Samples are pulled in to so many sigma, until sigma changes by no more than this part of it."""
+
 KEPT, SIGMA, LIMIT, SUM, SQUARES, MIDDLE_SUM, MIDDLE_SQUARES, MIDDLE_REACH, ITERATING = range(8 * W, 17 * W, W)
 """Of `single`."""
 MOST_ITERATIONS = 24
@@ -35,7 +38,7 @@ MOST_ITERATIONS = 24
 def least_variances(n: int, k: float, desk: Any) -> None:
     """Put a square of sigma into SPREAD that no later one is below where no sample is beyond k of it; not elsewhere."""
     tile, whole, v = desk.tile, desk.whole, desk.single
-    number, share = whole.dtype.type, np.float32(1.5 / k)
+    number, share = whole.dtype.type, np.float32(PULLED_TO / k)
     top = tile[(n - 1) * W : n * W]
     for j in range(W):
         half = np.float32(whole[f.ABOVE + j]) * np.float32(0.5)
@@ -86,7 +89,7 @@ def sigmas(n: int, desk: Any) -> None:
     _begin(n, outer, d, v)
     for _ in range(MOST_ITERATIONS):
         for j in range(W):
-            limit = min(v[LIMIT + j], np.float32(1.5) * v[SIGMA + j])
+            limit = min(v[LIMIT + j], np.float32(PULLED_TO) * v[SIGMA + j])
             v[LIMIT + j] = limit if v[ITERATING + j] > 0 else v[LIMIT + j]
             v[SUM + j], v[SQUARES + j] = v[MIDDLE_SUM + j], v[MIDDLE_SQUARES + j]
         for start in range(0, outer * W, FOUR):
@@ -162,7 +165,7 @@ def _iterate(n: int, v: Any) -> bool:
         before, on = v[SIGMA + j], v[ITERATING + j] > 0
         m = v[f.LAST + j] - v[f.FIRST + j]
         sigma = np.float32(WIDENING) * _deviation(m, v[SUM + j], v[SQUARES + j])
-        change, least = abs(sigma - before), before * np.float32(0.0005)
+        change, least = abs(sigma - before), before * np.float32(SETTLED)
         unsure = (abs(change - least) <= before * rounding) & (before > 0)
         unsure |= v[LIMIT + j] < v[MIDDLE_REACH + j]
         v[SIGMA + j] = sigma if on else before
