@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from drivers.base import Camera
-    from services.workflow.options import RunResult
+    from services.planning.request import RunResult
 
 
 class CaptureDoor:
@@ -36,6 +36,6 @@ class CaptureDoor:
     def _run(self, step: str) -> "RunResult":
         from services.cli.doors import run_step
         from services.config import as_loaded
-        from services.workflow.options import Step
+        from services.planning.request import Step
 
         return run_step(Step(step), as_loaded(self._config), self._camera)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from calibration.capture_door import CaptureDoor
 
 if TYPE_CHECKING:
-    from services.workflow.options import RunResult
+    from services.planning.request import RunResult
 
 
 class FlatCapture(CaptureDoor):

@@ -1,8 +1,8 @@
 """Compiled loops over pixels: histograms, the extremes of lines and pairs of frames; backgrounds and flags of masters.
 
 Everything on frames is exact integer arithmetic on uint16; what the numbers mean is decided in `calibration.stats`,
-what flags mean in `calibration.masters`. The loops release the interpreter lock, so that a frame can be measured while
-the next one is exposed.
+what flags mean in `calibration.masters.flags`. The loops release the interpreter lock, so that a frame can be
+measured while the next one is exposed.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from numba.core.caching import FunctionCache
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from calibration.masters import FlagLimits
+    from calibration.masters.flags import FlagLimits
 
 BINS = 65_536
 """One bin for each value a uint16 can take."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from calibration.frames import FrameKind
 
 if TYPE_CHECKING:
-    from services.workflow.options import RunResult
+    from services.planning.request import RunResult
 
 
 class MasterFrameCreator:
@@ -30,7 +30,7 @@ class MasterFrameCreator:
         """Build the masters that are missing, and return how it ended."""
         from services.cli.doors import run_step
         from services.config import as_loaded
-        from services.workflow.options import Step
+        from services.planning.request import Step
 
         return run_step(Step.MASTERS, as_loaded(self._config))
 
@@ -58,7 +58,7 @@ def load_master_dark(exposure_time: float, config: Any = None, **which: Any) -> 
         There is none, or several that differ in more than their time; the message lists those there are.
     """
     from services.config import as_loaded
-    from services.storage.roots import open_library
+    from services.library.library import open_library
 
     with open_library(as_loaded(config)) as library:
         return library.dark(exposure_time, alike=True, **which).pixels
@@ -87,7 +87,7 @@ def load_master_flat(filter: str | None = None, config: Any = None, **which: Any
     """
     from services.config import as_loaded
     from services.errors import RunCode, StorageError
-    from services.storage.roots import open_library
+    from services.library.library import open_library
 
     with open_library(as_loaded(config)) as library:
         names = {str(row.key.filter) for row in library.find(FrameKind.FLAT)}

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from services import platform
 from services.errors import RunStopped
-from services.storage.disk import reported
-from services.storage.fits import pixel_location, read_pixels
-from services.storage.pixels import PixelLocation, decode, encode, encoding
-from services.storage.units import Unreadable
+from services.files.disk import reported
+from services.files.fits import pixel_location, read_pixels
+from services.files.pixels import PixelLocation, decode, encode, encoding
+from services.files.units import Unreadable
 
 S = TypeVar("S")
 R = TypeVar("R")

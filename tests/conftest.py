@@ -2,11 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from tests.places import ROOT
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -14,4 +13,4 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput") or session.config.option.collectonly:
         return
     warm_up = [sys.executable, "-m", "services.cli.main", "warm-up"]
-    subprocess.run(warm_up, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, timeout=900)
+    subprocess.run(warm_up, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=900)

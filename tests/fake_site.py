@@ -8,12 +8,12 @@ from pathlib import Path
 from calibration.frames import CaptureRequest, Cover, FrameKind, FrameResult, Purpose
 from drivers.clock import ManualClock
 from services.capture.session import Session
+from services.catalogue.catalogue import Catalogue
 from services.config.models import Config, FilterWheel, FlatPanel, SafetyMonitor, Storage
-from services.events import Event, EventName, Events
+from services.events.bus import Event, EventName, Events
+from services.files.disk import REAL_DISK, Disk
+from services.files.layout import Layout
 from services.observatory import Interlock, Observatory
-from services.storage.catalogue import Catalogue
-from services.storage.disk import REAL_DISK, Disk
-from services.storage.layout import Layout
 from tests.fakes import INFO, FakeCamera, FakePanel, FakeSafety, FakeWheel, Scene
 
 DARK = CaptureRequest(kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=2_000_000, count=3, set_id="d1")

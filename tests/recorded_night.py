@@ -12,11 +12,11 @@ import numpy as np
 from calibration.frames import Frame, FrameHeader, FrameKind
 from calibration.keywords import to_cards
 from drivers.clock import ManualClock
-from services.events import EventName, Events
-from services.storage.catalogue import Catalogue
-from services.storage.fits import Plane, create_planes, write_frame
-from services.storage.layout import Layout, MasterName
-from services.storage.rows import FrameRow, MasterRow
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import FrameRow, MasterRow
+from services.events.bus import EventName, Events
+from services.files.fits import Plane, create_planes, write_frame
+from services.files.layout import Layout, MasterName
 
 RUN = "20260101T180000-abcd"
 SHAPE = (120, 160)

@@ -33,9 +33,9 @@ from drivers.simulator.server import AlpacaServer
 from services import log
 from services.cli.night import EventLog
 from services.config import load
-from services.events import Event
+from services.events.bus import Event
 from services.observatory import network
-from services.workflow.options import ALL_STEPS, RunOptions, RunResult, Step
+from services.planning.request import ALL_STEPS, RunOptions, RunResult, Step
 from services.workflow.run import run
 
 FRAMES = 6

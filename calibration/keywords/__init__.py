@@ -1,6 +1,6 @@
 """FITS keywords: `FrameHeader` and `MasterInfo` to cards and back, in our own and in every other dialect met.
 
-No input or output: `services.storage` makes files of cards. Cards are (keyword, value, comment); values are text,
+No input or output: `services.files` makes files of cards. Cards are (keyword, value, comment); values are text,
 whole numbers, numbers or logicals, keywords have at most eight characters, all of it is ASCII.
 """
 

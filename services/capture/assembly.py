@@ -13,12 +13,12 @@ from services.capture.runner import Runner
 from services.capture.safety import SafetyWatch
 from services.capture.state import StateKeeper, StateRules
 from services.capture.writer import Writer
+from services.catalogue.catalogue import Catalogue
 from services.config.models import Cooling
-from services.events import Events
+from services.events.bus import Events
+from services.files.disk import Disk
+from services.files.layout import Layout
 from services.observatory import Observatory
-from services.storage.catalogue import Catalogue
-from services.storage.disk import Disk
-from services.storage.layout import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from services.capture.failures import UntilReached
 from services.capture.recovery import Recovery
 from services.capture.thermal import History, Reading, believed_c
 from services.config.models import Cooling
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
 from services.observatory import Interlock
 
 _ATTEMPTS_TO_SWITCH_OFF = 2

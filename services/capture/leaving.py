@@ -15,7 +15,7 @@ from drivers.errors import DeviceLost, DriverError
 from services.capture.panel import make_dark
 from services.capture.recovery import quietly
 from services.errors import RunCode, StorageError
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
 
 log = structlog.get_logger(__name__)
 

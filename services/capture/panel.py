@@ -17,7 +17,7 @@ from drivers.clock import Clock
 from drivers.errors import Cancelled, DeviceLost, DriverError, PanelFailed
 from services.capture.failures import GroupFailed
 from services.errors import RunCode
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)

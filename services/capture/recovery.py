@@ -17,7 +17,7 @@ from calibration.frames import FrameResult
 from drivers.base import Camera
 from drivers.clock import Clock, Deadline
 from drivers.errors import CameraBusy, Cancelled, DeviceLost, DriverError, WrongDevice
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)

@@ -7,8 +7,8 @@ import structlog
 
 from drivers.base import CameraState
 from drivers.clock import Clock
-from services.storage.catalogue import Catalogue
-from services.storage.rows import FactRow
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import FactRow
 
 log = structlog.get_logger(__name__)
 

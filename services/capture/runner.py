@@ -34,7 +34,7 @@ from services.capture.recovery import FAILED_EXPOSURES, BadFrames, GivenUp, Reco
 from services.capture.state import Reached, StateKeeper
 from services.capture.writer import Ticket, Writer
 from services.errors import RunCode
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)

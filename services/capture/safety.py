@@ -20,7 +20,7 @@ from services.capture.panel import secure
 from services.capture.telling import Teller
 from services.config.models import SafetyMonitor as SafetySettings
 from services.errors import RunCode
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)

@@ -29,14 +29,14 @@ from services.capture.remembered import CoolerMemory
 from services.capture.runner import Plan, Runner, quantised_us
 from services.capture.safety import SafetyWatch
 from services.capture.state import mode_number
+from services.catalogue.catalogue import Catalogue
 from services.errors import ConfigInvalid, RunCode
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
+from services.files.disk import REAL_DISK, Disk
+from services.files.layout import Layout
+from services.files.locks import DeviceLock
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise, sun_altitude_deg
-from services.storage.catalogue import Catalogue
-from services.storage.disk import REAL_DISK, Disk
-from services.storage.layout import Layout
-from services.storage.locks import DeviceLock
 from services.version import is_credible
 
 log = structlog.get_logger(__name__)

@@ -29,7 +29,7 @@ from services.capture.panel import RECONNECTS_S, Light
 from services.capture.recovery import Recovery
 from services.config.models import CoolingPolicy
 from services.errors import RunCode
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)

@@ -21,15 +21,15 @@ from drivers.clock import Clock, Deadline, SystemClock
 from services.amounts import size
 from services.capture.acquisition import Taken, Words, to_frame, with_stats
 from services.capture.examination import Examined, Seen, examine
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import FrameRow, RefusalRow
 from services.config.models import Storage
 from services.errors import RunCode, StorageError
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
+from services.files.disk import Disk
+from services.files.fits import write_frame
+from services.files.layout import Layout
 from services.observatory import Interlock
-from services.storage.catalogue import Catalogue
-from services.storage.disk import Disk
-from services.storage.fits import write_frame
-from services.storage.layout import Layout
-from services.storage.rows import FrameRow, RefusalRow
 
 log = structlog.get_logger(__name__)
 

@@ -8,17 +8,17 @@ from services.cli.parameters import default_config
 from services.errors import Exit
 
 if TYPE_CHECKING:
-    from services.storage.archive import Keep
-    from services.storage.layout import Layout
+    from services.files.layout import Layout
+    from services.library.archive import Keep
 
 
 def archive(path: Path | None, *, simulator: bool, dry_run: bool) -> int:
     """Pack what may be packed below the configuration's root, under its lock; 1 when a frame had to be left."""
     from drivers.clock import SystemClock
+    from services.catalogue.catalogue import Catalogue
     from services.config import load, simulated
-    from services.storage.archive import FOREVER, due
-    from services.storage.catalogue import Catalogue
-    from services.storage.roots import layout_of
+    from services.library.archive import FOREVER, due
+    from services.root import layout_of
 
     loaded = load(path or default_config())
     loaded = simulated(loaded) if simulator else loaded
@@ -37,17 +37,17 @@ def archive(path: Path | None, *, simulator: bool, dry_run: bool) -> int:
 
 def _pack(layout: "Layout", keep: "Keep") -> int:
     from drivers.clock import SystemClock
+    from services.files.locks import RootLock
+    from services.indexing.index import adopt, open_catalogue
+    from services.library.archive import archive, due
     from services.platform import install_signal_handlers
-    from services.storage.archive import archive, due
-    from services.storage.index import open_catalogue
-    from services.storage.locks import RootLock
 
     wake = threading.Event()
     restore = install_signal_handlers(wake)
     count, left, before, after = 0, 0, 0, 0
     try:
         with RootLock(layout.root), open_catalogue(layout) as catalogue:
-            catalogue.adopt(layout)
+            adopt(catalogue, layout)
             for packed in archive(catalogue, layout, due(catalogue, keep, SystemClock().now()), wake=wake):
                 if packed.row is None:
                     left += 1

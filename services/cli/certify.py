@@ -10,7 +10,7 @@ from services.cli.parameters import default_config
 from services.errors import Exit, Usage
 
 if TYPE_CHECKING:
-    from services.storage.rows import MasterRow
+    from services.catalogue.rows import MasterRow
 
 
 def certify(path: Path | None, names: list[str], *, simulator: bool) -> int:
@@ -23,13 +23,13 @@ def certify(path: Path | None, names: list[str], *, simulator: bool) -> int:
     Unreadable
         A master's pixels are not those that were written; none is marked.
     """
+    from services.catalogue.rows import USABLE, MasterStatus
     from services.config import load, simulated
-    from services.storage.index import open_catalogue
-    from services.storage.integrity import check_pixels
-    from services.storage.locks import RootLock
-    from services.storage.roots import layout_of
-    from services.storage.rows import USABLE, MasterStatus
-    from services.storage.sidecar import restate_sidecar
+    from services.files.locks import RootLock
+    from services.indexing.index import open_catalogue
+    from services.indexing.integrity import check_pixels
+    from services.indexing.sidecar import restate_sidecar
+    from services.root import layout_of
 
     loaded = load(path or default_config())
     layout = layout_of(simulated(loaded) if simulator else loaded)

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from services.cli.night import EventLog, open_log
-from services.workflow.options import RunOptions, RunResult, Step
+from services.planning.request import RunOptions, RunResult, Step
 
 if TYPE_CHECKING:
     from drivers.base import Camera
     from services.config import LoadedConfig
-    from services.events import Listener
+    from services.events.bus import Listener
 
 
 def run_step(step: Step, loaded: "LoadedConfig", camera: "Camera | None" = None) -> RunResult:

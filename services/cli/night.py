@@ -18,8 +18,8 @@ from services.stopping import Stop
 
 if TYPE_CHECKING:
     from services.config import LoadedConfig
-    from services.events import Event
-    from services.workflow.options import RunOptions, RunResult
+    from services.events.bus import Event
+    from services.planning.request import RunOptions, RunResult
 
 _ONLY = {StepChoice.DARKS: "--darks-only", StepChoice.FLATS: "--flats-only", StepChoice.MASTERS: "--masters-only"}
 
@@ -150,7 +150,7 @@ def open_log(loaded: "LoadedConfig", level: str = "INFO", *, console: bool = Fal
     from drivers.clock import SystemClock
     from services import log
     from services.errors import StorageError
-    from services.storage.roots import layout_of
+    from services.root import layout_of
 
     path = layout_of(loaded).log_path(SystemClock().now())
     try:
@@ -172,7 +172,7 @@ class EventLog:
         """Write an event."""
         import structlog
 
-        from services.events import EventName
+        from services.events.bus import EventName
 
         if event.name is EventName.RUN_STARTED:
             self._simulated = bool(event.data.get("simulated"))
@@ -182,7 +182,7 @@ class EventLog:
 
 
 def _log_level(event: "Event") -> str:
-    from services.events import EventName
+    from services.events.bus import EventName
 
     if event.name in (EventName.PROGRESS, EventName.COOLING_CHANGED):
         return "debug"
@@ -199,7 +199,7 @@ def _log_level(event: "Event") -> str:
 
 
 def _options(request: Request, loaded: "LoadedConfig") -> "RunOptions":
-    from services.workflow.options import ALL_STEPS, DarkTimes, RunOptions, Step
+    from services.planning.request import ALL_STEPS, DarkTimes, RunOptions, Step
 
     return RunOptions(
         steps=ALL_STEPS if request.step is StepChoice.ALL else (Step(request.step),),

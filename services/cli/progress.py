@@ -9,8 +9,8 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from services.cli.narration import cooling, sentence, title
-from services.events import Event, EventName
+from services.events.bus import Event, EventName
+from services.events.sentences import cooling, sentence, title
 
 FRAMES_EVERY = 10
 """Plain lines tell of each frame whose number is a multiple of it; bars show every one."""

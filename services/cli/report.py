@@ -17,10 +17,10 @@ def make_report(path: Path | None, run_id: str | None, *, simulator: bool) -> in
     Usage
         There is no such run.
     """
+    from services.catalogue.catalogue import Catalogue
     from services.config import load, simulated
     from services.reports import write_report
-    from services.storage.catalogue import Catalogue
-    from services.storage.roots import layout_of
+    from services.root import layout_of
 
     loaded = load(path or default_config())
     layout = layout_of(simulated(loaded) if simulator else loaded)

@@ -1,7 +1,7 @@
 """One prepared group becomes a master: planes, second pass, statistics, verdict, and its three files.
 
 Planes and master are on disk to their last byte, under hidden names, before the sidecar is written: that is the moment
-from which the master exists, for a start after a kill gives both their names (`services.storage.index.adopt`). The
+from which the master exists, for a start after a kill gives both their names (`services.indexing.index.adopt`). The
 master is named last: one that is there is whole.
 """
 
@@ -21,19 +21,19 @@ from calibration.combine import Method
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameHeader, FrameKind, Verdict
 from calibration.keywords import OF_THE_VALUES, Card, MasterInfo, to_cards
-from calibration.master_quality import judge, pair_sigma, statistics
-from calibration.masters import normalisation_factor, thresholds
+from calibration.masters.flags import normalisation_factor, thresholds
+from calibration.masters.quality import judge, pair_sigma, statistics
 from services import platform
 from services.bands import rows_for
+from services.catalogue.rows import MasterRow, MasterStatus
+from services.files.disk import Disk
+from services.files.fits import read_header
+from services.files.layout import Layout, MasterName
+from services.files.planes import Plane, PlanesFile, Table, create_planes
+from services.indexing.sidecar import write_sidecar
 from services.masters.prepare import Prepared, Refused
 from services.masters.settings import MasterSettings
 from services.masters.stack import Finishing, FirstPass, combine_files, finish_files
-from services.storage.disk import Disk
-from services.storage.fits import read_header
-from services.storage.layout import Layout, MasterName
-from services.storage.planes import Plane, PlanesFile, Table, create_planes
-from services.storage.rows import MasterRow, MasterStatus
-from services.storage.sidecar import write_sidecar
 
 _PASS_FRAMES = 32
 """A pixel of the second pass, with all that is made of its planes on the way, takes what so many samples take."""

@@ -18,19 +18,19 @@ from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import FrameKind
 from drivers.clock import Clock
 from services import platform
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import USABLE, Flag, MasterRow, MasterStatus
 from services.errors import RunCode, RunStopped, StorageError
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
+from services.files.disk import REAL_DISK, Disk, reported
+from services.files.layout import Layout
+from services.indexing.integrity import is_whole
+from services.indexing.sidecar import restate_sidecar
 from services.masters.build import Bench, build
 from services.masters.darks import FlatDark
 from services.masters.groups import MasterGroup, as_dark, master_groups
 from services.masters.prepare import Refused, Surroundings, foreseen_darks, foreseen_method, prepare
 from services.masters.settings import MasterOutcome, MasterSettings, Outcome
-from services.storage.catalogue import Catalogue
-from services.storage.disk import REAL_DISK, Disk, reported
-from services.storage.integrity import is_whole
-from services.storage.layout import Layout
-from services.storage.rows import USABLE, Flag, MasterRow, MasterStatus
-from services.storage.sidecar import restate_sidecar
 
 _FATAL = {RunCode.DISK_FULL, RunCode.WRITE_FAILED}
 """Storage errors after which no other master could be written either."""

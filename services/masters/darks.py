@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from calibration.frames import FrameKind
 from calibration.matching import Candidate, MatchReport, match_bias, match_dark
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import USABLE, MasterRow
 from services.masters.groups import MasterGroup
-from services.storage.catalogue import Catalogue
-from services.storage.rows import USABLE, MasterRow
 
 NEGLIGIBLE = 0.0005
 """A bias serves as a flat's dark when the predicted dark signal is below this fraction of the flat's level."""

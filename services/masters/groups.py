@@ -10,8 +10,8 @@ from typing import Any
 
 from calibration.frames import FrameKind, GroupKey
 from calibration.grouping import group, temperature_labels
-from services.storage.catalogue import Catalogue
-from services.storage.rows import Flag, FrameRow, Origin
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import Flag, FrameRow, Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,20 +9,20 @@ import numpy as np
 from calibration.combine import Method, NoiseModel, Recipe
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind
-from calibration.master_quality import pair_counts, pair_sigma
-from calibration.masters import flat_scales
-from calibration.sketch import clipped
+from calibration.masters.flags import flat_scales
+from calibration.masters.quality import pair_counts, pair_sigma
+from calibration.masters.sketch import clipped
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode
+from services.files.layout import Layout
+from services.files.units import Unreadable
+from services.indexing.integrity import check_pixels
 from services.masters.darks import FlatDark, NoDark, flat_dark
 from services.masters.groups import MasterGroup
 from services.masters.settings import MasterSettings
 from services.masters.stack import DarkSources, Stack
-from services.storage.catalogue import Catalogue
-from services.storage.integrity import check_pixels
-from services.storage.layout import Layout
-from services.storage.rows import FrameRow, Origin
-from services.storage.units import Unreadable
 
 SATURATED_FROM = 0.98
 """Samples at or above this fraction of the saturation level count as saturated."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from calibration.combine import Method
 from calibration.frames import FrameKind
-from calibration.masters import Normalisation
+from calibration.masters.flags import Normalisation
 
 if TYPE_CHECKING:
     from services.config.models import Config

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.combine import BandPlanes, Recipe, combine_band, decoded
-from calibration.master_quality import Totals, pair_counts
-from calibration.masters import Thresholds, flag_rows, inherit, with_dark
-from calibration.sketch import Sketch, sketch_stride
+from calibration.masters.flags import Thresholds, flag_rows, inherit, with_dark
+from calibration.masters.quality import Totals, pair_counts
+from calibration.masters.sketch import Sketch, sketch_stride
 from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows, read_words
-from services.storage.planes import PlanesFile
+from services.files.planes import PlanesFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from services.events import EventName
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import Flag
+from services.events.bus import EventName
 from services.reports.journal import Record, named, numbers, plain
-from services.storage.catalogue import Catalogue
-from services.storage.rows import Flag
 
 _GROUP = ("kind", "filter", "exposure_us", "gain", "set_temp_c")
 

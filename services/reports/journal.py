@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from services.events import EventName
+from services.events.bus import EventName
 
 Record = dict[str, Any]
 """One event with its data, as plain JSON values."""

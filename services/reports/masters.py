@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from services.events import EventName
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import MasterRow
+from services.events.bus import EventName
 from services.reports.journal import Record, named, plain, sound_statistics
-from services.storage.catalogue import Catalogue
-from services.storage.rows import MasterRow
 
 
 def masters_of(events: Iterable[Record], catalogue: Catalogue) -> tuple[Record, ...]:

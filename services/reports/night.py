@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from calibration.grouping import night_label
-from services.events import EventName
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import RunRow
+from services.events.bus import EventName
+from services.files.disk import REAL_DISK, Disk, write_text
+from services.files.layout import Layout
 from services.reports.groups import groups_of
 from services.reports.journal import Record, named, plain, read_journal
 from services.reports.masters import masters_of
-from services.storage.catalogue import Catalogue
-from services.storage.disk import REAL_DISK, Disk, write_text
-from services.storage.layout import Layout
-from services.storage.rows import RunRow
 
 FORMAT = 1
 """Version of the JSON document; raised when a member changes its meaning or goes away."""

@@ -6,6 +6,7 @@ and the configuration are escaped (`services.reports.markup`), and the page forb
 
 from dataclasses import replace
 
+from services.files.layout import Layout
 from services.reports.markup import Markup, joined, tag
 from services.reports.night import NightReport
 from services.reports.order import in_order, without_twins
@@ -21,7 +22,6 @@ from services.reports.tables import (
     settings_list,
     warnings_table,
 )
-from services.storage.layout import Layout
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from services.bands import Band, Source, read_rows
 from services.errors import StorageError
-from services.storage.fits import pixel_location, read_pixels
+from services.files.fits import pixel_location, read_pixels
 
 WIDEST = 360
 """Pixels of a picture's longer side, at most."""

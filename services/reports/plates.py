@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
+from services.files.layout import Layout
 from services.reports.figures import Curve, bars, chart, legend, number_axis, time_axis
 from services.reports.journal import Record
 from services.reports.markup import EMPTY, Markup, joined, tag
@@ -11,7 +12,6 @@ from services.reports.order import in_order
 from services.reports.pictures import Album, Picture
 from services.reports.tables import status_mark, verdict_mark
 from services.reports.words import moment, number, percent, plural, seconds, significant, title
-from services.storage.layout import Layout
 
 _MOST_REFUSED = 12
 

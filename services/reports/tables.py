@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from services.errors import meaning
-from services.events import EventName
+from services.events.bus import EventName
 from services.reports.columns import MASTERS, SETS, heads, key
 from services.reports.journal import Record
 from services.reports.markup import EMPTY, Markup, joined, table, tag

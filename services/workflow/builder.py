@@ -19,12 +19,12 @@ import structlog
 from calibration.frames import FrameKind, GroupStatus
 from drivers.clock import Clock
 from services import platform
+from services.catalogue.rows import Flag
 from services.config.models import Config
 from services.errors import RunStopped
-from services.events import Event, EventName
+from services.events.bus import Event, EventName
 from services.masters import MasterSettings, Outcome, build_all
-from services.storage.rows import Flag
-from services.workflow.capture import Place
+from services.workflow.night import Place
 
 log = structlog.get_logger(__name__)
 

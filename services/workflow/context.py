@@ -13,13 +13,13 @@ from services.capture.acquisition import mode_name
 from services.capture.cooling import Cooled
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import SetRow
 from services.config.models import Config
-from services.events import EventName, Events
-from services.storage.catalogue import Catalogue
-from services.storage.layout import Layout
-from services.storage.rows import SetRow
-from services.workflow.have import Having, Match, Standing, having
-from services.workflow.options import RunOptions
+from services.events.bus import EventName, Events
+from services.files.layout import Layout
+from services.planning.having import Having, Match, Standing, having
+from services.planning.request import RunOptions
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from calibration.plans.darkness import dark_rate
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Darkness, Earlier
 from calibration.stats import measure
+from services.catalogue.rows import USABLE, MasterRow, SetRow
 from services.errors import StorageError
-from services.storage.fits import read_pixels
-from services.storage.rows import USABLE, MasterRow, SetRow
+from services.files.fits import read_pixels
 from services.workflow.context import RunContext
 from services.workflow.detector import darkness
 

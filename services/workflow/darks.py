@@ -12,10 +12,12 @@ from calibration.plans.dark import dark_plan
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Plan
 from services.capture.failures import GroupFailed
+from services.catalogue.rows import SetRow
 from services.config.models import CoolingPolicy
 from services.errors import ConfigInvalid, RunCode
-from services.storage.rows import SetRow
-from services.workflow.campaign import (
+from services.planning.having import Having
+from services.planning.request import DarkTimes, Step
+from services.planning.wanted import (
     State,
     base_limits,
     dark_sets,
@@ -26,8 +28,6 @@ from services.workflow.context import RunContext, missing
 from services.workflow.dark_facts import dark_facts, has_master
 from services.workflow.detector import measured_saturation
 from services.workflow.flats import flat_times_us
-from services.workflow.have import Having
-from services.workflow.options import DarkTimes, Step
 from services.workflow.pedestal import note_refused, usual_pedestal
 from services.workflow.phases import Phase, Phases
 from services.workflow.uneven_darks import doubt_uneven

@@ -8,10 +8,10 @@ from calibration.plans.detector import Detector, measure_detector
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Darkness
 from services.capture.failures import GroupFailed
+from services.catalogue.replay import facts_of
 from services.errors import RunCode
-from services.events import EventName
-from services.storage.replay import facts_of
-from services.workflow.campaign import (
+from services.events.bus import EventName
+from services.planning.wanted import (
     State,
     camera_facts,
     exposure_state,

@@ -14,15 +14,15 @@ from calibration.plans.dark import DarkTimes as PlannedTimes
 from calibration.plans.sequence import Costs, Estimate, WantedSet, estimate
 from drivers.clock import SystemClock
 from services.amounts import size
+from services.catalogue.catalogue import Catalogue
 from services.config.models import Config, LoadedConfig
+from services.files.layout import Layout
 from services.masters import MasterOutcome, MasterSettings, Outcome, foresee_all
 from services.observatory import known_without_devices
-from services.storage.catalogue import Catalogue
-from services.storage.layout import Layout
-from services.workflow.campaign import dark_sets, dark_times, flat_sets, states
+from services.planning.having import Having, Standing, having
+from services.planning.request import DarkTimes, RunOptions, RunResult, Step
+from services.planning.wanted import dark_sets, dark_times, flat_sets, states
 from services.workflow.context import match_of
-from services.workflow.have import Having, Standing, having
-from services.workflow.options import DarkTimes, RunOptions, RunResult, Step
 
 BYTES_PER_PIXEL = 2
 HEADER_BYTES = 8640

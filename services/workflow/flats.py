@@ -12,10 +12,11 @@ from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import ExposureState, FlatSetBegun, Plan
 from calibration.plans.twilight import twilight_plan
 from services.capture.failures import GroupFailed
-from services.events import EventName
+from services.catalogue.rows import Flag, SetRow
+from services.events.bus import EventName
 from services.observatory.sun import sun_altitude_deg
-from services.storage.rows import Flag, SetRow
-from services.workflow.campaign import (
+from services.planning.having import NOTHING, Having
+from services.planning.wanted import (
     State,
     exposure_state,
     flat_filters,
@@ -25,7 +26,6 @@ from services.workflow.campaign import (
 )
 from services.workflow.context import RunContext, missing
 from services.workflow.detector import measured
-from services.workflow.have import NOTHING, Having
 from services.workflow.phases import Phase, Phases
 
 NEW_SETS = 2

@@ -10,7 +10,7 @@ import requests
 
 from services.config.models import Hook, Hooks
 from services.errors import RunCode, RunStopped
-from services.events import WORTH_TELLING_S, EventName, Events
+from services.events.bus import WORTH_TELLING_S, EventName, Events
 
 
 def call_hook(hooks: Hooks, moment: str, events: Events) -> None:

@@ -4,13 +4,13 @@ import threading
 from collections.abc import Collection, Iterable, Iterator
 
 from drivers.clock import Clock
+from services.catalogue.rows import Flag, MasterStatus
 from services.config.models import Config
-from services.events import EventName
+from services.events.bus import EventName
+from services.indexing.index import index_folder
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
-from services.storage.index import index_folder
-from services.storage.rows import Flag, MasterStatus
-from services.workflow.capture import Place
 from services.workflow.context import Tally
+from services.workflow.night import Place
 
 
 def build_masters(

@@ -13,9 +13,9 @@ from calibration.errors import FrameCode
 from calibration.frames import FrameKind
 from calibration.grouping import night_label
 from calibration.plans.sequence import WantedSet
-from services.storage.rows import FactRow, SetRow
+from services.catalogue.rows import FactRow, SetRow
+from services.planning.having import Match
 from services.workflow.context import RunContext
-from services.workflow.have import Match
 
 NIGHTS = 10
 """The last nights with biases are asked; a camera that was changed for good widens its limits and is soon believed."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 from drivers.base import PanelInfo
 from services.config.models import Config
 from services.errors import RunCode, RunStopped
-from services.events import EventName
+from services.events.bus import EventName
 from services.workflow.context import RunContext
 from services.workflow.hooks import call_hook
 

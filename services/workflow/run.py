@@ -17,26 +17,26 @@ from calibration.grouping import night_label
 from drivers.clock import Clock, SystemClock
 from drivers.errors import DriverError
 from services.capture.failures import UntilReached
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import Origin, RunRow
 from services.config import LoadedConfig
 from services.errors import Exit, RunCode, ServiceError, meaning, storage_error
-from services.events import EventName, Events
+from services.events.bus import EventName, Events
+from services.files.disk import REAL_DISK, Disk
+from services.files.layout import Layout
+from services.files.locks import RootLock
+from services.files.mounted import MountedDisk
+from services.indexing.index import adopt, open_catalogue
 from services.observatory import Observatory, open_observatory
-from services.storage.catalogue import Catalogue
-from services.storage.disk import REAL_DISK, Disk
-from services.storage.index import open_catalogue
-from services.storage.layout import Layout
-from services.storage.locks import RootLock
-from services.storage.mounted import MountedDisk
-from services.storage.roots import layout_of
-from services.storage.rows import Origin, RunRow
+from services.planning.request import RunOptions, RunResult, Step
+from services.root import layout_of
 from services.version import version
 from services.workflow.builder import MasterBuilder, building_beside
-from services.workflow.capture import Place, capture
 from services.workflow.context import Tally
 from services.workflow.dry_run import dry_run
 from services.workflow.hooks import call_hook
 from services.workflow.masters import build_masters
-from services.workflow.options import RunOptions, RunResult, Step
+from services.workflow.night import Place, capture
 from services.workflow.warm_up import warm_up_beside
 
 log = structlog.get_logger(__name__)
@@ -81,7 +81,7 @@ def run(
         stack.enter_context(RootLock(layout.root, SystemClock()))
         disk = MountedDisk(disk, layout.root, layout.darks, layout.flats, layout.masters)
         catalogue = stack.enter_context(open_catalogue(layout))
-        adopted = catalogue.adopt(layout, disk)
+        adopted = adopt(catalogue, layout, disk)
         ending = Ending()
         observatory = ending.guard(lambda: stack.enter_context(_observatory(loaded, options, catalogue, wake)))
         clock: Clock = SystemClock() if observatory is None else observatory.clock

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from calibration.errors import GroupCode
 from services.capture.failures import GroupFailed
-from services.storage.rows import FactRow
+from services.catalogue.rows import FactRow
 
 BELIEVED = "k_adu_e"
 REFUSED = "k_adu_e_refused"

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from calibration.checks.one_sided import Looked, one_sided_adu
 from calibration.plans.sequence import WantedSet
+from services.catalogue.rows import SetRow
 from services.errors import RunCode
-from services.storage.rows import SetRow
 from services.workflow.context import RunContext
 from services.workflow.dark_facts import bias_set, stats_of
 

@@ -62,8 +62,8 @@ def _measuring() -> None:
 
 
 def _writing() -> None:
-    from services.storage.cards import sum_of
-    from services.storage.pixels import encode_summed
+    from services.files.cards import sum_of
+    from services.files.pixels import encode_summed
 
     flat = _frames().reshape(-1)
     for values in (flat, flat.astype(np.float32)):
@@ -79,7 +79,7 @@ def _reading() -> None:
 
 def _combining() -> None:
     from calibration.combine import Recipe, combine_band
-    from calibration.master_quality import pair_counts
+    from calibration.masters.quality import pair_counts
 
     combine_band(_frames(), Recipe())
     pair_counts(*_frames()[:2])
@@ -100,8 +100,8 @@ def _combining_floats() -> None:
 def _flagging() -> None:
     from calibration.combine import Recipe, combine_band
     from calibration.frames import FrameKind
-    from calibration.masters import flag_rows, thresholds
-    from calibration.sketch import Sketch
+    from calibration.masters.flags import flag_rows, thresholds
+    from calibration.masters.sketch import Sketch
 
     planes = combine_band(_frames(), Recipe())
     flag_rows(planes, 0, thresholds(FrameKind.DARK, Sketch.of(planes), samples=_FRAMES, factor=1.0))

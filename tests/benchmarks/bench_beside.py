@@ -15,12 +15,12 @@ import numpy as np
 
 from calibration.frames import FrameKind, GroupStatus
 from drivers.clock import SystemClock
+from services.catalogue.catalogue import Catalogue
 from services.config.models import Config, MasterFrames
-from services.events import Event, EventName
-from services.storage.catalogue import Catalogue
-from services.storage.layout import Layout
+from services.events.bus import Event, EventName
+from services.files.layout import Layout
 from services.workflow.builder import MasterBuilder
-from services.workflow.capture import Place
+from services.workflow.night import Place
 from services.workflow.warm_up import warm_up
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, in_child
 from tests.benchmarks.ready_frames import ready_frames, taken_at

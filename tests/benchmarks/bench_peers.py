@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from calibration.combine import BandPlanes, Method
 from calibration.frames import FrameKind
 from services.bands import Band
+from services.files.cards import sum_of
+from services.files.planes import Plane, create_planes
 from services.masters.stack import BandResult, Stack
-from services.storage.cards import sum_of
-from services.storage.planes import Plane, create_planes
 from services.workflow.warm_up import warm_up
 from tests.benchmarks.combine_bed import PLANE_BYTES, WORKERS, Bed, combine, make, master, prepared, timed
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated, in_child

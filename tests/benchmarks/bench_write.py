@@ -15,8 +15,8 @@ from astropy.io import fits
 
 from calibration.frames import Frame, FrameHeader, FrameKind
 from calibration.pixel_identity import pixel_sha256
-from services.storage.disk import RealDisk, RealStream, Stream
-from services.storage.fits import write_frame
+from services.files.disk import RealDisk, RealStream, Stream
+from services.files.fits import write_frame
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated
 
 

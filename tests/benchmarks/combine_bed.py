@@ -12,13 +12,13 @@ from calibration.frames import FrameKind
 from drivers.clock import SystemClock
 from services import platform
 from services.bands import Band, rows_for
-from services.events import Events
+from services.catalogue.catalogue import Catalogue
+from services.events.bus import Events
+from services.files.layout import Layout
 from services.masters import MasterSettings, build_all
 from services.masters.groups import master_groups
 from services.masters.prepare import Surroundings, prepare
 from services.masters.stack import BandResult, Stack, combine_bands
-from services.storage.catalogue import Catalogue
-from services.storage.layout import Layout
 from tests.benchmarks.stacks import STARTED, write_set
 
 WORKERS = 2

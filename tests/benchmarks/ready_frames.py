@@ -20,13 +20,13 @@ import structlog
 
 from calibration.frames import CaptureRequest, FrameKind, Purpose
 from services.capture.session import Session
+from services.catalogue.catalogue import Catalogue
 from services.config import loader
-from services.events import Events
+from services.events.bus import Events
+from services.files.disk import REAL_DISK
+from services.files.layout import Layout
 from services.observatory import open_observatory
-from services.storage.catalogue import Catalogue
-from services.storage.disk import REAL_DISK
-from services.storage.layout import Layout
-from services.workflow.capture import Place
+from services.workflow.night import Place
 from tests.fake_site import plan
 from tests.scripted_alpaca import Raw, ScriptedAlpaca, ScriptedCamera, image_bytes
 

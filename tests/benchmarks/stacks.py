@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from calibration.frames import Frame, FrameHeader, FrameKind
-from services.storage.catalogue import Catalogue
-from services.storage.fits import write_frame
-from services.storage.layout import Layout
-from services.storage.rows import FrameRow
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import FrameRow
+from services.files.fits import write_frame
+from services.files.layout import Layout
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 

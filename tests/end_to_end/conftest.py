@@ -12,8 +12,9 @@ import pytest
 import yaml
 from astropy.io import fits
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SCRIPT = REPOSITORY / "calibration" / "calibration_workflow.py"
+from tests.places import ROOT
+
+SCRIPT = ROOT / "calibration" / "calibration_workflow.py"
 FRAMES = 6
 SMALL = {
     "dark_capture": {

@@ -13,8 +13,8 @@ from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.params import from_mapping
 from drivers.simulator.server import AlpacaServer
 from services.config import load
-from services.storage.failing import FullDisk
-from services.workflow.options import RunOptions
+from services.files.failing import FullDisk
+from services.planning.request import RunOptions
 from services.workflow.run import run
 
 

@@ -25,13 +25,13 @@ from drivers.simulator.params import CameraParameters, ObservatoryParameters
 from drivers.simulator.server import AlpacaServer
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
+from services.catalogue.catalogue import Catalogue
 from services.config import loads
 from services.errors import RunCode, RunStopped, StorageError
-from services.events import Event, EventName, Events
+from services.events.bus import Event, EventName, Events
+from services.files.fits import read_header
+from services.files.layout import Layout
 from services.observatory import Observatory, open_observatory
-from services.storage.catalogue import Catalogue
-from services.storage.fits import read_header
-from services.storage.layout import Layout
 
 DARK = CaptureRequest(kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=5_000_000, count=3, set_id="d1")
 FLAT = CaptureRequest(

@@ -4,7 +4,7 @@ import pytest
 from astropy.io import fits
 
 from services.config import load
-from services.workflow.options import RunOptions, Step
+from services.planning.request import RunOptions, Step
 from services.workflow.run import run
 
 ONE_FLAT = {"flat_capture": {"num_flats": 6, "filters": ["L"]}}

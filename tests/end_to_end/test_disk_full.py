@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from services.catalogue.catalogue import Catalogue
 from services.config import load
 from services.config.models import LoadedConfig
 from services.errors import StorageError
-from services.events import JournalFile
-from services.storage.catalogue import Catalogue
-from services.storage.disk import Disk, RealDisk
-from services.storage.failing import FullDisk
-from services.storage.layout import Layout
-from services.storage.roots import layout_of
-from services.workflow.options import RunOptions, Step
+from services.events.bus import JournalFile
+from services.files.disk import Disk, RealDisk
+from services.files.failing import FullDisk
+from services.files.layout import Layout
+from services.planning.request import RunOptions, Step
+from services.root import layout_of
 from services.workflow.run import run
 from tests.end_to_end.conftest import SMALL
 

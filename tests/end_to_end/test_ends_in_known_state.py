@@ -19,15 +19,16 @@ from drivers.alpaca.line import Timeouts
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.simulator.faults import FaultKind
 from services.config import load
-from services.events import Event, EventName
+from services.events.bus import Event, EventName
+from services.files.failing import FullDisk
 from services.observatory import network
+from services.planning.request import RunOptions, Step
 from services.stopping import Stop
-from services.storage.failing import FullDisk
-from services.workflow.options import RunOptions, Step
 from services.workflow.run import run
+from tests.places import ROOT
 from tests.served_night import ServedNight, fault, hurry, served_night
 
-SCRIPT = Path(__file__).resolve().parents[2] / "calibration" / "calibration_workflow.py"
+SCRIPT = ROOT / "calibration" / "calibration_workflow.py"
 COOLED: dict[str, Any] = {"cooling": {"target_temperature": 5.0}}
 LONG: dict[str, Any] = {"dark_capture": {"science_exposure_time": 60.0, "exposure_factors": [1.0]}}
 

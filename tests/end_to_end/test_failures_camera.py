@@ -18,8 +18,8 @@ from drivers.base import CameraStates
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.faults import FaultKind
 from drivers.simulator.params import from_mapping
-from services.events import Event, EventName
-from services.workflow.options import DarkTimes, Step
+from services.events.bus import Event, EventName
+from services.planning.request import DarkTimes, Step
 from tests.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night
 
 BIASES = 1 + FRAMES

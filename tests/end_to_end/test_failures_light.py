@@ -15,7 +15,7 @@ from drivers.base import CalibratorStatus, CoverStatus
 from drivers.clock import SystemClock
 from drivers.simulator.faults import FaultKind
 from services.observatory import network
-from services.workflow.options import Step
+from services.planning.request import Step
 from tests.served_night import FRAMES, Ended, ServedNight, fault, new_seed, served_night
 
 BIASES = 1 + FRAMES

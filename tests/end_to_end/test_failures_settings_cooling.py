@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from drivers.simulator.faults import FaultKind, FaultScript
-from services.workflow.options import Step
+from services.planning.request import Step
 from tests.served_night import FRAMES, Ended, ServedNight, fault, new_seed, served_night
 
 DARKS = ("bias", "dark 2.000")

@@ -30,15 +30,15 @@ from drivers.alpaca.transport import CameraWire
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator.faults import DeviceKind, FaultKind
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import MasterStatus
 from services.config import load
 from services.errors import ServiceError
-from services.events import Event, EventName
+from services.events.bus import Event, EventName
+from services.files.disk import Disk, RealDisk, Stream
+from services.files.failing import FullDisk
 from services.observatory import network
-from services.storage.catalogue import Catalogue
-from services.storage.disk import Disk, RealDisk, Stream
-from services.storage.failing import FullDisk
-from services.storage.rows import MasterStatus
-from services.workflow.options import DarkTimes, RunOptions, Step
+from services.planning.request import DarkTimes, RunOptions, Step
 from services.workflow.run import layout_of, run
 from tests.end_to_end.conftest import SCRIPT, Night
 from tests.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night

@@ -6,7 +6,8 @@ import sys
 
 from astropy.io import fits
 
-from tests.end_to_end.conftest import FRAMES, REPOSITORY
+from tests.end_to_end.conftest import FRAMES
+from tests.places import ROOT
 
 
 def _journal(night):
@@ -16,7 +17,7 @@ def _journal(night):
 
 def test_masters_are_there_before_the_night_is_over(night, whole_files):
     # A night of seconds is over before the kernels are compiled: they are compiled first, and the night is slower.
-    subprocess.run([sys.executable, "-m", "services.cli.main", "warm-up"], cwd=REPOSITORY, check=True, timeout=100)
+    subprocess.run([sys.executable, "-m", "services.cli.main", "warm-up"], cwd=ROOT, check=True, timeout=100)
     night.write({"camera": {"camera_type": "simulator", "simulator": {"width": 160, "height": 120, "rate": 200}}})
     done = night.run()
     assert done.returncode == 0, done.stdout

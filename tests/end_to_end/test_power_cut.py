@@ -19,12 +19,12 @@ import yaml
 from astropy.io import fits
 
 from services.config import load
-from services.events import JournalFile
-from services.storage.failing import RecordingDisk
-from services.storage.fits import pixel_hash, read_pixels
-from services.storage.index import open_catalogue
-from services.storage.layout import Layout
-from services.workflow.options import RunOptions
+from services.events.bus import JournalFile
+from services.files.failing import RecordingDisk
+from services.files.fits import pixel_hash, read_pixels
+from services.files.layout import Layout
+from services.indexing.index import adopt, open_catalogue
+from services.planning.request import RunOptions
 from services.workflow.run import run
 from tests.end_to_end.conftest import SMALL, Night
 
@@ -173,7 +173,7 @@ def sampled(steps: list[int], count: int) -> list[int]:
 def examine(recorded: Recorded, layout: Layout, steps: int) -> int:
     """Check what is left: whole, known, nothing reported lost; return how many frames there are."""
     with open_catalogue(layout) as catalogue:
-        report = catalogue.adopt(layout)
+        report = adopt(catalogue, layout)
         assert report.problems == ()
         rows = {row.path: row for row in catalogue.frames()}
         masters = catalogue.masters()

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from calibration.combine import MaskBit
-from services.workflow.options import Step
+from services.planning.request import Step
 from tests.served_night import served_night
 
 DARKS = {"num_darks": 6, "science_exposure_time": 60.0, "exposure_factors": [1.0]}

@@ -39,7 +39,7 @@ from drivers.simulator.params import from_mapping
 from drivers.simulator.server import AlpacaServer
 from services.errors import MEANINGS, Exit
 from services.observatory import network
-from services.workflow.options import Step
+from services.planning.request import Step
 from tests.served_night import QUICK, Ended, ServedNight, fault, hurry, served_night
 
 SEED = 20261120

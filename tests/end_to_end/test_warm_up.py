@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.end_to_end.conftest import REPOSITORY
+from tests.places import ROOT
 
 
 @pytest.mark.timeout(300)
@@ -13,7 +13,7 @@ def test_nothing_is_left_to_compile_for_a_night(night, tmp_path, monkeypatch):
     cache = tmp_path / "kernels"
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(cache))
     command = [sys.executable, "-m", "services.cli.main", "warm-up"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert str(cache) in done.stdout
     compiled = {p.relative_to(cache): p.stat().st_mtime_ns for p in cache.rglob("*.nb?")}
     assert compiled

@@ -15,13 +15,14 @@ from astropy.io import fits
 from calibration.combine import Method
 from calibration.frames import FrameKind
 from drivers.clock import ManualClock
-from services.events import Events
+from services.catalogue.catalogue import Catalogue
+from services.events.bus import Events
+from services.files.layout import Layout
+from services.indexing.index import index_folder
 from services.masters import MasterSettings, Outcome, build_all
-from services.storage.catalogue import Catalogue
-from services.storage.index import index_folder
-from services.storage.layout import Layout
+from tests.places import SHARED
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "emva001"
+DATA = SHARED / "data" / "emva001"
 K_DN_E = 0.280769
 DSNU_E, PRNU_PCT = 0.55179, 0.432704
 

@@ -12,12 +12,12 @@ from calibration.combine import MaskBit
 from calibration.frames import FrameKind
 from drivers.clock import ManualClock
 from drivers.simulator.devices import SimulatedObservatory
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import MasterRow
 from services.config import load
+from services.files.layout import Layout
 from services.observatory.embedded import parameters_of
-from services.storage.catalogue import Catalogue
-from services.storage.layout import Layout
-from services.storage.rows import MasterRow
-from services.workflow.options import RunOptions
+from services.planning.request import RunOptions
 from services.workflow.run import run
 
 NIGHT = """

@@ -31,10 +31,10 @@ from scipy import ndimage
 from calibration.combine import MaskBit
 from calibration.frames import FrameKind
 from drivers.simulator.devices import SimulatedObservatory
-from services.storage.catalogue import Catalogue
-from services.storage.fits import pixel_hash
-from services.storage.layout import Layout
-from services.storage.rows import MasterRow
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import MasterRow
+from services.files.fits import pixel_hash
+from services.files.layout import Layout
 from tests.served_night import ServedNight, served_night
 
 EVENING = datetime(2026, 11, 20, 18, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Masters as arithmetic: recipes, scales, backgrounds, quality and flags."""

@@ -1,0 +1,303 @@
+"""What a master is worth: its noise against what pairs of frames promise, its shape, its defects, and a verdict.
+
+Pure numbers from a sketch of the master (`calibration.masters.sketch`), the noise of a pair of its frames and exact
+counts; nothing here decides whether a master is used, it only says `ok` or what is suspect.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.combine import MaskBit
+from calibration.frames import FrameKind, Verdict
+from calibration.masters.background import Each, MosaicBackground, Smooth, box_medians, levelled
+from calibration.masters.flags import HOT_SIGMAS, Thresholds, residual
+from calibration.masters.sketch import Sketch, blocks, central_level, clipped, thinned
+
+PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
+"""Percentiles of MEAN that a master's header and its statistics tell."""
+
+_ENOUGH_FOR_TAILS = 2_000_000
+"""Values that give the percentiles of a master; its lowest and highest are of all pixels."""
+
+_PAIR_REACH = 4096
+
+_NOISE_TOLERANCE = 0.10
+_MAX_REJECTED = 0.05
+_MAX_DEFECTS = 0.01
+_MAX_SPREAD_C = 1.0
+_MIN_FLAT_SNR = 50.0
+_MIN_CORNER, _MAX_CORNER = 0.05, 1.5
+_MAX_SATURATED = 1e-3
+
+
+def pair_counts(a: NDArray[Any], b: NDArray[Any], ratio: float = 1.0) -> NDArray[np.int64]:
+    """Return the histogram of ``a - ratio * b`` rounded to whole ADU; parts of a frame add up.
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (rows, x)
+        The same part of two frames, in ADU.
+    ratio : float
+        Brings b to the level of a (flats under a drifting lamp).
+    """
+    if ratio == 1.0 and a.dtype == b.dtype == np.uint16:  # a dark's: exact, and others may work meanwhile
+        from calibration.kernels import count_differences  # numba takes 0.2 s to import
+
+        counts = np.zeros(2 * _PAIR_REACH + 1, np.int64)
+        count_differences(a, b, counts)
+        return counts
+    difference = np.rint(a.astype(np.float32) - np.float32(ratio) * b.astype(np.float32))
+    bins = np.clip(np.nan_to_num(difference), -_PAIR_REACH, _PAIR_REACH).astype(np.int64) + _PAIR_REACH
+    return np.bincount(bins.ravel(), minlength=2 * _PAIR_REACH + 1)
+
+
+def pair_sigma(counts: NDArray[np.int64]) -> float:
+    """Return the noise of one frame from the differences of two, in ADU: their clipped standard deviation over √2.
+
+    Clipping is at 4 standard deviations, which keeps cosmic hits out and 99.99 % of the noise in.
+    """
+    values = np.arange(-_PAIR_REACH, _PAIR_REACH + 1, dtype=np.float64)
+    weights = counts.astype(np.float64)
+    spread = float("nan")
+    for _ in range(20):
+        total = weights.sum()
+        if total < 2:
+            return float("nan")
+        mean = float((weights * values).sum() / total)
+        before, spread = spread, float(np.sqrt((weights * (values - mean) ** 2).sum() / total))
+        if spread in {before, 0.0}:
+            break
+        weights = np.where(np.abs(values - mean) <= 4 * spread, counts, 0).astype(np.float64)
+    return spread / 2**0.5
+
+
+@dataclass(slots=True, kw_only=True)
+class Totals:
+    """Exact counts over all pixels of a master, added up band by band."""
+
+    pixels: int = 0
+    samples: int = 0
+    kept: int = 0
+    hot: int = 0
+    dead: int = 0
+    noisy: int = 0
+    saturated: int = 0
+    low_count: int = 0
+    no_data: int = 0
+    minimum: float = float("inf")
+    maximum: float = float("-inf")
+
+    def add_samples(self, count: NDArray[np.uint16], mean: NDArray[np.float32], n: int) -> None:
+        """Count the samples of some rows, of n frames."""
+        self.pixels += count.size
+        self.samples += count.size * n
+        self.kept += int(count.sum(dtype=np.int64))
+        if np.isfinite(mean).any():
+            self.minimum = min(self.minimum, float(np.nanmin(mean)))
+            self.maximum = max(self.maximum, float(np.nanmax(mean)))
+
+    def add_mask(self, mask: NDArray[np.uint8]) -> None:
+        """Count the flags of some rows."""
+        numbers = np.bincount(mask.ravel(), minlength=256)
+        flagged = {bit: int(numbers[(np.arange(256) & bit) != 0].sum()) for bit in MaskBit}
+        self.hot += flagged[MaskBit.HOT]
+        self.dead += flagged[MaskBit.DEAD]
+        self.noisy += flagged[MaskBit.NOISY]
+        self.saturated += flagged[MaskBit.SATURATED]
+        self.low_count += flagged[MaskBit.LOW_COUNT]
+        self.no_data += flagged[MaskBit.NO_DATA]
+
+    def flags(self) -> dict[str, int]:
+        """Return how many pixels have each flag."""
+        names = ("hot", "dead", "noisy", "saturated", "low_count", "no_data")
+        return {name: getattr(self, name) for name in names}
+
+
+def statistics(
+    sketch: Sketch,
+    limits: Thresholds,
+    totals: Totals,
+    *,
+    pair_noise_adu: float,
+    temperatures_c: tuple[float, ...] = (),
+    each: Each = map,
+) -> dict[str, Any]:
+    """Return what the report and the header tell of a master, with units in the names (flats before normalisation).
+
+    `sample_noise_adu` is the typical standard deviation of a pixel's samples, `pair_noise_adu` the same from two
+    frames alone: they agree unless something moved. `master_noise_adu` is the typical SIGMA, `expected_noise_adu`
+    what `pair_noise_adu` promises for so many frames. Flags of single pixels are counted in `Totals.flags`. `each`
+    works on what needs a look at the whole sketch.
+    """
+    flat = limits.kind is FrameKind.FLAT
+    looks: list[Callable[[], dict[str, Any]]] = [
+        partial(_levels, sketch, totals),
+        partial(_noises, sketch, limits, pair_noise_adu),
+        partial(pattern_of, sketch, limits),
+    ]
+    if flat:
+        looks.append(
+            lambda: {"dust_shadows": dust_shadows(sketch, mosaic=isinstance(limits.background, MosaicBackground))}
+        )
+    found: dict[str, Any] = {"n": limits.samples, "pixels": totals.pixels}
+    for part in each(_look, looks):
+        found |= part
+    found |= shape_of(limits.background)
+    found["rejected_fraction"] = 1.0 - totals.kept / max(totals.samples, 1)
+    if flat:
+        found["snr"] = found["median_adu"] / found["master_noise_adu"] if found["master_noise_adu"] else float("nan")
+    else:
+        found["hot_threshold_adu"] = limits.hot_adu
+    if temperatures_c:
+        found |= {"temp_min_c": min(temperatures_c), "temp_max_c": max(temperatures_c)}
+    return found
+
+
+def _look(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return look()
+
+
+def _noises(sketch: Sketch, limits: Thresholds, pair_noise_adu: float) -> dict[str, float]:
+    """Return the typical noise of a sample and of the master, beside what a pair of frames promises."""
+    sample = clipped(thinned(sketch.deviation(limits.factor), sketch.shape))[0]
+    return {
+        "pair_noise_adu": pair_noise_adu,
+        "sample_noise_adu": sample,
+        "noise_ratio": sample / pair_noise_adu if pair_noise_adu > 0 else float("nan"),
+        "master_noise_adu": clipped(thinned(sketch.sigma, sketch.shape))[0],
+        "expected_noise_adu": pair_noise_adu * limits.factor / limits.samples**0.5,
+    }
+
+
+def _levels(sketch: Sketch, totals: Totals) -> dict[str, Any]:
+    """Return the levels of MEAN: of all and of the central part, and its percentiles."""
+    values = thinned(sketch.mean, sketch.shape, number=_ENOUGH_FOR_TAILS)
+    values = values[np.isfinite(values)]
+    level, average, spread = clipped(values)
+    nothing = np.full(len(PERCENTILES), np.nan)
+    shares = np.percentile(values, PERCENTILES, overwrite_input=True) if values.size else nothing
+    return {
+        "median_adu": level,
+        "mean_adu": average,
+        "spatial_sigma_adu": spread,
+        "level_adu": central_level(sketch.mean, sketch.shape),
+        "percentiles_adu": [totals.minimum, *(float(p) for p in shares[1:-1]), totals.maximum],
+    }
+
+
+def shape_of(smooth: Smooth) -> dict[str, float]:
+    """Return the large-scale shape of a master: its corners over its centre, and the range of its nine parts.
+
+    Corners and centre are an eighth of the image wide and high.
+    """
+    boxes = smooth.boxes
+    high, wide = (max(1, round(size / 8)) for size in boxes.shape)
+    ends = product((slice(high), slice(-high, None)), (slice(wide), slice(-wide, None)))
+    corners = [float(np.median(boxes[y, x])) for y, x in ends]
+    top, left = (boxes.shape[0] - high) // 2, (boxes.shape[1] - wide) // 2
+    centre = float(np.median(boxes[top : top + high + 1, left : left + wide + 1]))
+    ratio = float(np.mean(corners)) / centre if centre else float("nan")
+    strips = np.array_split(boxes, min(3, boxes.shape[0]), axis=0)
+    parts = [float(np.median(part)) for s in strips for part in np.array_split(s, min(3, s.shape[1]), axis=1)]
+    return {"corner_centre_ratio": ratio, "gradient_adu": max(parts) - min(parts)}
+
+
+def pattern_of(sketch: Sketch, limits: Thresholds) -> dict[str, float]:
+    """Return how much whole rows and whole columns stand out, in ADU (robust sigma of their means)."""
+    rest = residual(sketch, limits.background)
+    reach = 5 * limits.hot_adu / HOT_SIGMAS
+    height, width = sketch.shape
+    rows, columns = np.empty(height), np.zeros(width)
+    for first, stop in blocks(height):
+        part = rest(first, stop)
+        part[~(np.abs(part) <= reach)] = 0.0  # single hot pixels are no pattern
+        rows[first:stop] = part.mean(axis=1)
+        columns += part.sum(axis=0, dtype=np.float64)
+    return {"row_pattern_adu": clipped(rows)[2], "column_pattern_adu": clipped(columns / height)[2]}
+
+
+def dust_shadows(sketch: Sketch, *, mosaic: bool = False) -> int:
+    """Return how many dust shadows a flat shows: connected dips of at least 0.5 % on a scale of 8 to 150 pixels."""
+    from scipy import ndimage  # only flats pay for it
+
+    small = _small(sketch, mosaic=mosaic)
+    if min(small.shape) < 8:
+        return 0
+    flat = small / np.maximum(_large_scale(small), 1e-6)
+    ratio = ndimage.gaussian_filter(flat, 1.0, mode="nearest") - ndimage.gaussian_filter(flat, 12.0, mode="nearest")
+    dips = ratio < -max(0.005, 5 * clipped(ratio)[2])
+    labels, number = ndimage.label(dips)
+    sizes = np.bincount(labels.ravel(), minlength=number + 1)[1:]
+    return int((sizes >= 4).sum())
+
+
+def _small(sketch: Sketch, *, mosaic: bool) -> NDArray[np.float64]:
+    """Return the medians of cells of 8 x 8 pixels of MEAN."""
+    side = 8
+    values = levelled(sketch.mean, sketch.shape) if mosaic else sketch.mean
+    down = max(1, side // sketch.stride)
+    height, width = sketch.shape[0] // down, sketch.shape[1] // side
+    small = np.empty((height, width))
+    for i in range(height):
+        small[i] = box_medians(values(i * down, (i + 1) * down)[:, : width * side], side)
+    empty = ~np.isfinite(small)
+    small[empty] = np.median(small[~empty]) if not empty.all() else 0.0
+    return small
+
+
+def _large_scale(small: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a polynomial of the 4th degree in x and y through an image: what vignetting and gradients look like."""
+    y, x = (np.linspace(-1, 1, size) for size in small.shape)
+    powers = [(i, j) for i in range(5) for j in range(5 - i)]
+    few = np.arange(0, small.size, max(1, small.size // 20_000))
+    at_y, at_x = y[few // small.shape[1]], x[few % small.shape[1]]
+    design = np.stack([at_y**i * at_x**j for i, j in powers], axis=1)
+    found = np.linalg.lstsq(design, small.ravel()[few], rcond=None)[0]
+    coefficients = np.zeros((5, 5))
+    coefficients[tuple(np.transpose(powers))] = found
+    return np.asarray(np.vander(y, 5, increasing=True) @ coefficients @ np.vander(x, 5, increasing=True).T, np.float64)
+
+
+def judge(kind: FrameKind, found: dict[str, Any], *, designed: float = 0.0) -> tuple[Verdict, ...]:
+    """Return what is suspect about a master; nothing means `ok`.
+
+    Parameters
+    ----------
+    kind : FrameKind
+    found : dict
+        As from `statistics`.
+    designed : float
+        Fraction of the samples that the method rejects whatever they are (`minmax`: 2 / n).
+    """
+    n = max(int(found["n"]), 2)
+    pixels = max(int(found.get("pixels", 0)), 1)
+    defects = (found["hot"] + found["dead"] + found["no_data"]) / pixels
+    checks = [
+        ("noise_off", abs(found["noise_ratio"] - 1.0), _NOISE_TOLERANCE + 0.5 / n, "samples scatter unlike a pair"),
+        ("rejected", found["rejected_fraction"] - designed, _MAX_REJECTED + 1.0 / n**2, "many samples were rejected"),
+        ("defects", defects, _MAX_DEFECTS, "many hot, dead or empty pixels"),
+        ("temperature_off", _spread_c(found), _MAX_SPREAD_C, "the temperature changed"),
+    ]
+    if kind is FrameKind.FLAT:
+        corner = found["corner_centre_ratio"]
+        checks += [
+            ("saturated", found["saturated"] / pixels, _MAX_SATURATED, "saturated pixels"),
+            ("illumination", corner, _MAX_CORNER, "brighter at the corners"),
+            ("illumination", -corner, -_MIN_CORNER, "dark at the corners"),
+            ("snr", -found["snr"], -_MIN_FLAT_SNR, "noisy"),
+        ]
+    return tuple(
+        Verdict(code=code, refuses=False, measured=abs(float(measured)), limit=abs(float(limit)), detail=detail)
+        for code, measured, limit, detail in checks
+        if measured > limit
+    )
+
+
+def _spread_c(found: dict[str, Any]) -> float:
+    return float(found.get("temp_max_c", 0.0)) - float(found.get("temp_min_c", 0.0))

@@ -1,0 +1,322 @@
+"""What the catalogue holds, one frozen record a table. Times are aware UTC, paths relative to the root with `/`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from calibration.frames import FrameHeader, FrameKind, FrameStats, GroupKey
+from calibration.grouping import camera_of, group_key
+from services.catalogue.typed import check_types
+
+
+class Flag(StrEnum):
+    """Whether a frame may be used."""
+
+    OK = "ok"
+    BAD = "bad"
+
+
+class Origin(StrEnum):
+    """Who took a frame."""
+
+    OWN = "own"
+    FOREIGN = "foreign"
+
+
+class MasterStatus(StrEnum):
+    """What a master is good for."""
+
+    BUILT = "built"
+    PARTIAL = "partial"
+    CERTIFIED = "certified"
+    SUPERSEDED = "superseded"
+    BAD = "bad"
+
+
+USABLE = (MasterStatus.CERTIFIED, MasterStatus.BUILT, MasterStatus.PARTIAL)
+"""Masters that may serve, the best first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRow:
+    """One frame on disk.
+
+    `camera` names camera and simulation as group keys do. `saturated_fraction` is None after a rebuild: no header
+    holds it.
+    """
+
+    path: str
+    pixel_sha256: str
+    size: int
+    mtime_ns: int
+    kind: FrameKind
+    camera: str
+    height: int
+    width: int
+    bin_x: int = 1
+    bin_y: int = 1
+    origin_x: int = 0
+    origin_y: int = 0
+    gain: int | None = None
+    offset: int | None = None
+    readout_mode: str | None = None
+    row_order: str | None = None
+    bayer_pattern: str | None = None
+    exposure_us: int | None = None
+    filter: str | None = None
+    source: str | None = None
+    rotator_angle_deg: float | None = None
+    instrument: str | None = None
+    camera_id: str | None = None
+    simulated: bool = False
+    set_id: str | None = None
+    run_id: str | None = None
+    frame_no: int | None = None
+    night: str | None = None
+    date_obs: datetime | None = None
+    reported_exposure_us: int | None = None
+    ccd_temp_c: float | None = None
+    set_temp_c: float | None = None
+    level_adu: float | None = None
+    sigma_adu: float | None = None
+    saturated_fraction: float | None = None
+    saturation_adu: float | None = None
+    egain_e_adu: float | None = None
+    step_adu: int | None = None
+    panel_brightness: int | None = None
+    flag: Flag = Flag.OK
+    origin: Origin = Origin.OWN
+
+    @classmethod
+    def of(
+        cls,
+        header: FrameHeader,
+        *,
+        path: str,
+        pixel_sha256: str,
+        size: int,
+        mtime_ns: int,
+        stats: FrameStats | None = None,
+        origin: Origin = Origin.OWN,
+    ) -> "FrameRow":
+        """Return the row of a frame; level, noise and saturation from its statistics, else from its header."""
+        shared = {name: getattr(header, name) for name in _FROM_HEADER}
+        level, sigma = (header.median_adu, header.std_adu) if stats is None else (stats.level_adu, stats.sigma_adu)
+        return cls(
+            path=path,
+            pixel_sha256=pixel_sha256,
+            size=size,
+            mtime_ns=mtime_ns,
+            camera=camera_of(header),
+            height=header.shape[0],
+            width=header.shape[1],
+            level_adu=level,
+            sigma_adu=sigma,
+            saturated_fraction=None if stats is None else stats.saturated_fraction,
+            origin=origin,
+            **shared,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.height, self.width
+
+    def header(self) -> FrameHeader:
+        """Return what of the header the catalogue knows; the set of a foreign frame is ours, not its header's."""
+        shared = {name: getattr(self, name) for name in _FROM_HEADER}
+        if self.origin is Origin.FOREIGN:
+            shared["set_id"] = None
+        return FrameHeader(shape=self.shape, median_adu=self.level_adu, std_adu=self.sigma_adu, **shared)
+
+    def key(self, temperature_c: float | None = None) -> GroupKey:
+        """Return what this frame must share with others to be combined (`calibration.grouping.group_key`).
+
+        Parameters
+        ----------
+        temperature_c : float, optional
+            Label of the temperature cluster; by default what the frame alone says.
+        """
+        return group_key(self.header(), temperature_c=temperature_c, night=self.night)
+
+
+_FROM_HEADER = tuple(
+    sorted({f.name for f in fields(FrameRow)} & {f.name for f in fields(FrameHeader)} - {"camera", "shape"})
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalRow:
+    """One frame that was refused: why, measured against which limits (`verdicts` as in events)."""
+
+    run_id: str
+    at: datetime
+    kind: FrameKind
+    codes: tuple[str, ...]
+    set_id: str | None = None
+    filter: str | None = None
+    exposure_us: int | None = None
+    level_adu: float | None = None
+    path: str | None = None
+    verdicts: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterRow:
+    """One master on disk.
+
+    `exposure_us` is a flat's median exposure (not part of its key); `inputs` the pixel hashes of its frames, `recipe`
+    a hash over them and the settings: the same recipe is the same master. `size` and `mtime_ns` are those of the file
+    when its pixels were last known to be `pixel_sha256`; a sidecar does not hold them.
+    """
+
+    path: str
+    key: GroupKey
+    n: int
+    recipe: str
+    built_at: datetime
+    status: MasterStatus = MasterStatus.BUILT
+    exposure_us: int | None = None
+    ccd_temp_c: float | None = None
+    rejected: int = 0
+    night: str | None = None
+    run_id: str | None = None
+    code: str | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    pixel_sha256: str | None = None
+    inputs: tuple[str, ...] = ()
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    size: int | None = field(default=None, compare=False)
+    mtime_ns: int | None = field(default=None, compare=False)
+
+    @property
+    def kind(self) -> FrameKind:
+        """What it is a master of."""
+        return self.key.kind
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_dict` gives the row back."""
+        record: dict[str, Any] = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        record["key"] = key_to_dict(self.key)
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Any) -> "MasterRow":
+        """Return the row of plain JSON values; members that a newer version added are ignored.
+
+        Raises
+        ------
+        KeyError, ValueError, TypeError
+            The values are no master's.
+        """
+        if not isinstance(record, Mapping) or not isinstance(record["key"], Mapping):
+            raise TypeError("a master's record is an object with an object `key`")
+        known = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        for name in ("built_at", "valid_from", "valid_until"):
+            known[name] = parse_time(known.get(name))
+        known["key"] = key_from_dict(record["key"])
+        known["status"] = MasterStatus(record["status"])
+        known["inputs"] = tuple(known.get("inputs", ()))
+        row = cls(**known)
+        check_types(row)
+        check_types(row.key)
+        return row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One run; `finished_at` None while it runs, or when it was killed."""
+
+    run_id: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    code: str | None = None
+    detail: str = ""
+    steps: tuple[str, ...] = ()
+    software: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactRow:
+    """One thing measured about a detector: `settings` names gain, offset, readout mode, binning."""
+
+    camera: str
+    name: str
+    value: float
+    at: datetime
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def holds_for(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether it was measured with these settings; one that either side does not tell fits any."""
+        pairs = ((self.settings.get(name), value) for name, value in settings.items())
+        return all(told is None or value is None or told == value for told, value in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRow:
+    """One set of frames, from its usable members.
+
+    `key` is that of its first frame, which also fixes `exposure_us`, `panel_brightness` and `level_adu` for a flat set
+    that is resumed; `mean_level_adu` is that of all. `next_frame_no` is one above the
+    highest, bad ones included: no number is given twice.
+    """
+
+    set_id: str
+    key: GroupKey
+    count: int
+    oldest: datetime | None
+    newest: datetime | None
+    exposure_us: int | None
+    panel_brightness: int | None
+    filter: str | None
+    level_adu: float | None
+    mean_level_adu: float | None
+    set_temp_c: float | None
+    ccd_temp_c: float | None
+    night: str | None
+    origin: Origin
+    next_frame_no: int
+
+
+def key_to_dict(key: GroupKey) -> dict[str, Any]:
+    """Return a group key as plain JSON values."""
+    return {f.name: _plain(getattr(key, f.name)) for f in fields(key)}
+
+
+def key_from_dict(record: Mapping[str, Any]) -> GroupKey:
+    """Return the group key of plain JSON values."""
+    known = {f.name: record[f.name] for f in fields(GroupKey) if f.name in record}
+    for name in ("shape", "binning", "origin"):
+        first, second = known[name]
+        known[name] = (int(first), int(second))
+    return replace(GroupKey(**known), kind=FrameKind(record["kind"]))
+
+
+def parse_time(text: str | datetime | None) -> datetime | None:
+    """Return the aware UTC time of an ISO text; one without a zone is UTC."""
+    if text is None or isinstance(text, datetime):
+        return text
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def time_text(at: datetime | None) -> str | None:
+    """Return a time as it is stored: UTC, so that texts sort as times do."""
+    if at is None:
+        return None
+    utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return time_text(value)
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return dict(value) if isinstance(value, Mapping) else value

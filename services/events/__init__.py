@@ -1,0 +1,1 @@
+"""Events of a run: records, bus, journal and the sentences that tell them."""

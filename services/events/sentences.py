@@ -1,0 +1,237 @@
+"""Events of a run as sentences an observer reads; None for what is not worth a line."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from services.amounts import size
+from services.errors import RunCode, meaning
+from services.events.bus import Event, EventName
+
+Data = Mapping[str, Any]
+
+
+def sentence(event: Event) -> str | None:
+    """Return the sentence for an event, without its time."""
+    tell = _SENTENCES.get(event.name)
+    return None if tell is None else tell(event.data)
+
+
+def title(data: Data) -> str:
+    """Return the name of a group: "flat L", "dark 5 s", "bias"; whatever filter stands before a dark."""
+    kind = str(data.get("kind", "")).lower()
+    detail = {"flat": data.get("filter"), "dark": seconds(data.get("exposure_us"))}.get(kind)
+    return f"{kind} {detail}" if detail else kind
+
+
+def seconds(exposure_us: int | None) -> str:
+    """Return an exposure in seconds, to the millisecond from there on; "" when it is not known."""
+    if exposure_us is None:
+        return ""
+    return f"{round(exposure_us / 1e6, 3 if exposure_us >= 1000 else 6):g} s"
+
+
+def cooling(data: Data) -> str:
+    """Return where the cooling stands."""
+    power = data.get("cooler_power_pct")
+    shown = "" if power is None else f", cooler {power:.0f} %"
+    now, target = data.get("ccd_temp_c"), data.get("target_c")
+    way = "warming" if now is not None and target is not None and target > now else "cooling"
+    return f"{way}: {_celsius(data.get('ccd_temp_c'))} → {_celsius(data.get('target_c'))}{shown}"
+
+
+def _run_started(data: Data) -> str:
+    simulated = data.get("simulated")
+    told = " on the simulated observatory" if simulated else ""
+    times = "simulated UTC; the log has real ones too" if simulated else "UTC"
+    steps = ", ".join(map(str, data.get("steps", ())))
+    return f"run started{told}: {steps} → {data.get('root', '')} (times are {times})"
+
+
+def _run_finished(data: Data) -> str | None:
+    code = data.get("code")
+    how = "run finished, but" if code == RunCode.LEFT_UNSAFE else "run stopped:"
+    return None if code is None else f"{how} {meaning(code).text}"
+
+
+def _run_ending(data: Data) -> str | None:
+    code, warming_s = data.get("code"), data.get("warming_s")
+    if code is None and not warming_s:
+        return None
+    doing = [str(step) for step in data.get("doing") or ()]
+    if warming_s:
+        hurry = "Ctrl-C once more" if code == RunCode.INTERRUPTED else "Ctrl-C twice"
+        doing.append(f"warming up takes about {max(1, round(warming_s / 60))} min ({hurry} cuts it short)")
+    if code is None:
+        return doing[-1]
+    return f"stopping, {meaning(code).text}{': ' if doing else ''}{', '.join(doing)}"
+
+
+def _devices_left(data: Data) -> str | None:
+    done = [str(state) for state in data.get("done") or ()]
+    return f"left: {', '.join(done)}" if done else None
+
+
+def _group_started(data: Data) -> str:
+    settings = [
+        "" if data.get("gain") is None else f"gain {data['gain']}",
+        "" if data.get("set_temp_c") is None else _celsius(data["set_temp_c"]),
+    ]
+    shown = ", ".join(part for part in settings if part)
+    there = f", {data['have']} of them there" if data.get("have") else ""
+    why = f": {data['detail']}" if data.get("detail") else ""
+    return f"{title(data)}: {data.get('wanted')} wanted{there}{f' ({shown})' if shown else ''}{why}"
+
+
+def _group_finished(data: Data) -> str:
+    if data.get("there"):
+        return f"{title(data)}: all {data.get('accepted')} are there"
+    refused = f", {data['refused']} refused" if data.get("refused") else ""
+    code = data.get("code")
+    detail = f" ({data['detail']})" if data.get("detail") else ""
+    why = f": {meaning(code).text}{detail} — {meaning(code).advice}" if code else ""
+    return f"{title(data)}: {data.get('status')}, {data.get('accepted')} kept{refused}{why}"
+
+
+def _frame_stored(data: Data) -> str:
+    level, celsius = _adu(data.get("level_adu")), data.get("ccd_temp_c")
+    return f"{title(data)}: frame {data.get('frame_no')}, {level}{'' if celsius is None else f', {_celsius(celsius)}'}"
+
+
+def _frame_refused(data: Data) -> str:
+    reasons = "; ".join(meaning(code).text for code in data.get("codes", ()))
+    return f"{title(data)}: frame refused: {reasons}"
+
+
+def _adjusted(data: Data) -> str:
+    exposure = f"{seconds(data.get('exposure_us'))}{_lamp(data)}"
+    level, target = _adu(data.get("level_adu")), _adu(data.get("target_adu"))
+    return f"{title({**data, 'kind': 'flat'})}: test {data.get('attempt')}, {exposure}: {level}, wanted {target}"
+
+
+def _settled(data: Data) -> str:
+    exposure = f"{seconds(data.get('exposure_us'))}{_lamp(data)}"
+    tests = data.get("attempts")
+    number = f"{tests} test{'' if tests == 1 else 's'}"
+    return f"{title({**data, 'kind': 'flat'})}: {exposure} gives {_adu(data.get('level_adu'))} after {number}"
+
+
+def _stable(data: Data) -> str:
+    return f"cooled: stable at {_celsius(data.get('ccd_temp_c'))} after {data.get('seconds', 0):.0f} s"
+
+
+def _stalled(data: Data) -> str:
+    code = data.get("code")
+    why = f": {meaning(code).text}" if code else ""
+    return f"cooling stalled at {_celsius(data.get('ccd_temp_c'))}, wanted {_celsius(data.get('target_c'))}{why}"
+
+
+def _detector(data: Data) -> str:
+    gain = data.get("k_adu_e")
+    shown = f", {gain:.3f} ADU/e-" if gain else ""
+    return f"detector: pedestal {_adu(data.get('bias_adu'))}, saturation {_adu(data.get('saturation_adu'))}{shown}"
+
+
+def _master_started(data: Data) -> str:
+    return f"building master {data.get('number')} of {data.get('of')}: {title(data)} ({data.get('n')} frames)"
+
+
+def _master_built(data: Data) -> str:
+    doubt = "" if data.get("status") in (None, "built") else f", {data['status']}"
+    name = str(data.get("path", "")).rpartition("/")[2]
+    return f"{name}: {data.get('n')} frame{'' if data.get('n') == 1 else 's'}{doubt}"
+
+
+def _master_refused(data: Data) -> str:
+    code = str(data.get("code"))
+    detail = f" ({data['detail']})" if data.get("detail") else ""
+    return f"no master {title(data)}: {meaning(code).text}{detail} — {meaning(code).advice}"
+
+
+def _warning(data: Data) -> str:
+    code = str(data.get("code"))
+    return f"warning: {meaning(code).text}: {data.get('detail') or meaning(code).advice}"
+
+
+def _device(what: str) -> Callable[[Data], str]:
+    def tell(data: Data) -> str:
+        more = data.get("device_name") or data.get("detail")
+        return f"{data.get('device', 'device')} {what}{f': {more}' if more else ''}"
+
+    return tell
+
+
+def _lost(data: Data) -> str:
+    try:
+        waiting = f"; waiting for it until {datetime.fromisoformat(str(data.get('waiting_until'))):%H:%M}"
+    except ValueError:
+        waiting = ""
+    return f"{_device('lost')(data)}{waiting}"
+
+
+def _waiting(data: Data) -> str:
+    try:
+        until = f" until {datetime.fromisoformat(str(data.get('until'))):%H:%M:%S}"
+    except ValueError:
+        until = ""
+    length = _length(data.get("wait_s") or 0.0)
+    return f"waiting{until} ({'at most ' if data.get('at_most') else ''}{length}): {data.get('detail') or ''}"
+
+
+def _length(seconds_: float) -> str:
+    return f"{seconds_:.0f} s" if seconds_ < 120 else f"{seconds_ / 60:.3g} min"
+
+
+def _safety(what: str) -> Callable[[Data], str]:
+    return lambda data: f"safety: {what} {data.get('detail') or ''}".rstrip()
+
+
+def _storage_low(data: Data) -> str:
+    named = {"free": data.get("free_mb") or 0, "needed": data.get("needed_mb"), "to be left": data.get("floor_mb")}
+    return f"storage: {', '.join(f'{size(1e6 * mb)} {name}' for name, mb in named.items() if mb is not None)}"
+
+
+def _lamp(data: Data) -> str:
+    level = data.get("panel_brightness")
+    return "" if level is None else f" at brightness {level}"
+
+
+def _celsius(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.1f} °C"
+
+
+def _adu(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f} ADU"
+
+
+_SENTENCES: dict[EventName, Callable[[Data], str | None]] = {
+    EventName.RUN_STARTED: _run_started,
+    EventName.RUN_FINISHED: _run_finished,
+    EventName.RUN_ENDING: _run_ending,
+    EventName.DEVICES_LEFT: _devices_left,
+    EventName.STEP_STARTED: lambda data: f"— {data.get('step')} —",
+    EventName.GROUP_STARTED: _group_started,
+    EventName.GROUP_FINISHED: _group_finished,
+    EventName.FRAME_STORED: _frame_stored,
+    EventName.FRAME_REFUSED: _frame_refused,
+    EventName.FLAT_EXPOSURE_ADJUSTED: _adjusted,
+    EventName.FLAT_SETTLED: _settled,
+    EventName.COOLING_CHANGED: cooling,
+    EventName.COOLING_STABLE: _stable,
+    EventName.COOLING_STALLED: _stalled,
+    EventName.DEVICE_CONNECTED: _device("connected"),
+    EventName.DEVICE_LOST: _lost,
+    EventName.DEVICE_RESTORED: _device("is back"),
+    EventName.FILTER_CHANGED: lambda data: f"filter {data.get('filter')}",
+    EventName.COVER_CHANGED: lambda data: f"cover {data.get('cover')}",
+    EventName.SAFETY_SAFE: _safety("safe"),
+    EventName.SAFETY_UNSAFE: _safety("unsafe"),
+    EventName.SAFETY_STALE: _safety("no answer"),
+    EventName.DETECTOR_MEASURED: _detector,
+    EventName.MASTER_STARTED: _master_started,
+    EventName.MASTER_BUILT: _master_built,
+    EventName.MASTER_REFUSED: _master_refused,
+    EventName.STORAGE_LOW: _storage_low,
+    EventName.WARNING_RAISED: _warning,
+    EventName.WAITING: _waiting,
+}

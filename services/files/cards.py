@@ -1,0 +1,167 @@
+"""FITS header blocks and checksums, below `fits` and `planes`.
+
+Cards are formatted by astropy; the sums are the convention's (FITS 4.0, section 4.4.2.7 and appendix J), taken piece by
+piece so that a frame is never in memory twice.
+"""
+
+import math
+import sys
+from collections.abc import Iterable
+from itertools import product
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from calibration.keywords import Card
+
+BLOCK = 2880
+_CARD = 80
+_COMMENTARY = {"HISTORY", "COMMENT", ""}
+_ALL_ONES = 0xFFFFFFFF
+_LARGE = 1 << 16
+_PUNCTUATION = frozenset([*range(0x3A, 0x41), *range(0x5B, 0x61)])
+
+
+def padded(size: int) -> int:
+    """Return a size rounded up to whole FITS blocks of 2880 bytes."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def image_cards(shape: tuple[int, int], bitpix: int, bzero: int, *, extension: str | None = None) -> list[Card]:
+    """Return the structural cards of a 2-d image: primary, or an extension of the given name."""
+    first = (
+        Card("SIMPLE", value=True, comment="conforms to the FITS standard")
+        if extension is None
+        else Card("XTENSION", "IMAGE", "image extension")
+    )
+    cards = [
+        first,
+        Card("BITPIX", bitpix, "bits per value"),
+        Card("NAXIS", 2, "number of axes"),
+        Card("NAXIS1", shape[1], "width in pixels"),
+        Card("NAXIS2", shape[0], "height in pixels"),
+    ]
+    if extension is None:
+        cards.append(Card("EXTEND", value=True, comment="extensions may follow"))
+    else:
+        cards.append(Card("PCOUNT", 0, "no parameters"))
+        cards.append(Card("GCOUNT", 1, "one group"))
+        cards.append(Card("EXTNAME", extension, "name of this extension"))
+    if bzero:
+        cards.append(Card("BSCALE", 1, "value = BZERO + BSCALE * stored"))
+        cards.append(Card("BZERO", bzero, "offset of unsigned integers"))
+    return cards
+
+
+def header_block(cards: Iterable[Card], *, datasum: int | None = None, size: int = 0) -> bytes:
+    """Return a whole header, padded to blocks.
+
+    Parameters
+    ----------
+    cards : iterable of Card
+        In order, without END, CHECKSUM and DATASUM. Values that FITS cannot hold (None, NaN, infinity) are left out.
+    datasum : int, optional
+        Sum of the data that follow; DATASUM and CHECKSUM are written for it.
+    size : int
+        Least size in bytes, whole blocks, filled with blank cards before END: room that was kept for later cards.
+    """
+    header = fits.Header()
+    for card in cards:
+        if _storable(card.value):
+            header.append(_astropy_card(card), end=True)
+    if datasum is None:
+        return _text(header, size)
+    header.append(("DATASUM", str(datasum), "checksum of the data"), end=True)
+    header.append(("CHECKSUM", "0" * 16, "checksum of header and data"), end=True)
+    header["CHECKSUM"] = encode_sum(add_sums(sum_of(_text(header, size)), datasum))
+    return _text(header, size)
+
+
+def _text(header: fits.Header, size: int) -> bytes:
+    body: str = header.tostring(sep="", endcard=False, padding=False)
+    body = body.ljust(size - _CARD) + "END".ljust(_CARD)
+    return body.ljust(padded(len(body))).encode("ascii")
+
+
+def sum_of(data: bytes | bytearray | memoryview, start: int = 0) -> int:
+    """Return the ones' complement 32-bit sum of big-endian data, continuing from `start`.
+
+    A length that is no multiple of 4 counts as padded with zeros, so only the last piece may have one.
+    """
+    raw = np.frombuffer(memoryview(data).toreadonly().cast("B"), dtype=np.uint8)
+    whole = len(raw) & ~3
+    total = start + _sum_words(raw[:whole])
+    if whole < len(raw):
+        total += int.from_bytes(raw[whole:].tobytes().ljust(4, b"\0"), "big")
+    return _fold(total)
+
+
+def _sum_words(raw: NDArray[np.uint8]) -> int:
+    if len(raw) < _LARGE or sys.byteorder != "little":
+        return int(raw.view(">u4").sum(dtype=np.uint64))
+    from services.files.byte_kernels import sum_words  # numba takes 0.2 s to import: only who writes images pays
+
+    return int(sum_words(raw.view(np.uint32)))
+
+
+def add_sums(a: int, b: int) -> int:
+    """Return the ones' complement sum of two sums."""
+    return _fold(a + b)
+
+
+def encode_sum(total: int) -> str:
+    """Return the 16 characters of CHECKSUM that bring a header and data unit of this sum to all ones.
+
+    Each byte of the complement is spread over four printable characters, whose pairs are moved apart until none is
+    punctuation; the text is turned by one place because it starts in the last byte of a word (appendix J).
+    """
+    value = _ALL_ONES - total
+    out = bytearray(16)
+    for place in range(4):
+        quotient, remainder = divmod((value >> (24 - 8 * place)) & 0xFF, 4)
+        letters = [quotient + 0x30] * 4
+        letters[0] += remainder
+        while any(letter in _PUNCTUATION for letter in letters):
+            for pair, other in product((0, 2), _PUNCTUATION):
+                if letters[pair] == other or letters[pair + 1] == other:
+                    letters[pair] += 1
+                    letters[pair + 1] -= 1
+        out[place::4] = bytes(letters)
+    return (out[-1:] + out[:-1]).decode("ascii")
+
+
+def _fold(total: int) -> int:
+    while total > _ALL_ONES:
+        total = (total & _ALL_ONES) + (total >> 32)
+    return total
+
+
+def _storable(value: object) -> bool:
+    return value is not None and not (isinstance(value, float | np.floating) and not math.isfinite(value))
+
+
+def _astropy_card(card: Card) -> fits.Card:
+    value = card.value
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        value = _ascii(value)
+    if card.keyword in _COMMENTARY:
+        return fits.Card(card.keyword, value)
+    keyword = card.keyword if len(card.keyword) <= 8 else f"HIERARCH {card.keyword}"
+    room = _CARD - max(10, len(keyword) + 3) - len(" / ") - _width(value)
+    comment = _ascii(card.comment or "")
+    return fits.Card(keyword, value, comment[: max(0, room)] if room < len(comment) else comment)
+
+
+def _width(value: object) -> int:
+    """Return how many characters a value takes in its card, at most those of a whole line."""
+    if isinstance(value, str):
+        return min(70, max(20, 2 + max(8, len(value.replace("'", "''")))))
+    return 20
+
+
+def _ascii(text: str) -> str:
+    """Return text as FITS allows it: printable ASCII, anything else as `?`."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text.replace("\n", " "))

@@ -1,0 +1,253 @@
+"""The seam below every file we write: create, write, append, fsync, rename, remove, fsync of a folder, free space.
+
+`RealDisk` is the system's; disks that fail on purpose are in `services.files.failing`. Nothing is ever replaced but
+small text files whose whole purpose is to be current (`replace`).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from services import platform
+from services.errors import storage_error
+from services.events.bus import JournalFile, append_to
+from services.files.layout import part_path
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Stream(Protocol):
+    """A file that is being written (and may be read back before it is finished)."""
+
+    def write_at(self, data: Buffer, offset: int) -> None:
+        """Write all of `data` at `offset`; safe from several threads."""
+        ...
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Read what was written; short only at the end."""
+        ...
+
+    def fsync(self) -> None:
+        """Make the contents durable."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file; harmless when done twice."""
+        ...
+
+
+class Disk(Protocol):
+    """What storage asks of a disk. All raise `OSError`; `reported` makes a `StorageError` of it."""
+
+    def create(self, path: Path) -> Stream:
+        """Create a file that must not exist."""
+        ...
+
+    def append(self, path: Path) -> JournalFile:
+        """Open a text file, made with its folder when it is missing, to which whole lines are appended."""
+        ...
+
+    def rename_no_replace(self, source: Path, target: Path) -> None:
+        """Rename; refuse (`FileExistsError`) when the target is there."""
+        ...
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename over the target in one step."""
+        ...
+
+    def remove(self, path: Path) -> None:
+        """Delete a file; one that is gone already is no error."""
+        ...
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder with its parents, durably."""
+        ...
+
+    def fsync_folder(self, folder: Path) -> None:
+        """Make the names in a folder durable."""
+        ...
+
+    def free_bytes(self, folder: Path) -> int:
+        """Return the space left where `folder` is, or will be."""
+        ...
+
+
+_BEHIND_BYTES = 64 << 20
+"""Bytes that the system may hold before it is told to begin: a sync at the end then waits for few."""
+
+
+class RealStream:
+    """A file of the system."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        self._handle: int | None = os.open(path, flags, 0o666)
+        self._unsent = 0
+
+    @property
+    def handle(self) -> int:
+        """The open file descriptor."""
+        if self._handle is None:
+            raise ValueError("the file is closed")
+        return self._handle
+
+    def write_at(self, data: Buffer, offset: int) -> None:
+        """Write all of `data` at `offset`; now and then the system is told to begin writing what it holds."""
+        platform.pwrite(self.handle, data, offset)
+        self._unsent += len(data)
+        if self._unsent >= _BEHIND_BYTES:
+            self._unsent = 0
+            platform.write_behind(self.handle)
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Read what was written."""
+        return platform.pread(self.handle, size, offset)
+
+    def fsync(self) -> None:
+        """Make the contents durable."""
+        os.fsync(self.handle)
+
+    def close(self) -> None:
+        """Close the descriptor once."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            os.close(handle)
+
+
+class RealDisk:
+    """The system's disk."""
+
+    def create(self, path: Path) -> Stream:
+        """Create a file that must not exist."""
+        return RealStream(path)
+
+    def append(self, path: Path) -> JournalFile:
+        """Open a file whose lines are with the system as soon as they are written, and durable when it is closed."""
+        return append_to(path)
+
+    def rename_no_replace(self, source: Path, target: Path) -> None:
+        """Rename; refuse when the target is there."""
+        platform.rename_no_replace(source, target)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename over the target."""
+        platform.replace(source, target)
+
+    def remove(self, path: Path) -> None:
+        """Delete a file."""
+        platform.remove(path)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder; each new name is made durable in its parent."""
+        if folder.is_dir():
+            return
+        self.make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        platform.fsync_folder(folder.parent)
+
+    def fsync_folder(self, folder: Path) -> None:
+        """Make the names in a folder durable."""
+        platform.fsync_folder(folder)
+
+    def free_bytes(self, folder: Path) -> int:
+        """Return the space left for an ordinary user."""
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+
+REAL_DISK = RealDisk()
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Turn the system's errors about `path` into a `StorageError` with the code `disk_full` or `write_failed`."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+class Growing:
+    """A file that grows under a hidden name and appears whole, durable, or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The final name; its folder is made.
+    disk : Disk
+        Where to write.
+    replace : bool
+        Allow an older file of this name to be replaced in one step; else it is refused.
+
+    Raises
+    ------
+    StorageError
+        `disk_full` or `write_failed`, by every method; nothing is left behind.
+    """
+
+    def __init__(self, path: Path, disk: Disk = REAL_DISK, *, replace: bool = False) -> None:
+        self.path = path
+        self._disk = disk
+        self._part = part_path(path)
+        self._replace = replace
+        with reported(path.parent):
+            disk.make_folder(path.parent)
+        with reported(path):
+            disk.remove(self._part)
+            self._stream = disk.create(self._part)
+
+    def write_at(self, data: Buffer, offset: int) -> None:
+        """Write all of `data` at `offset`; safe from several threads."""
+        with reported(self.path):
+            self._stream.write_at(data, offset)
+
+    def read_at(self, size: int, offset: int) -> bytes:
+        """Read what was written; short only at the end."""
+        with reported(self.path):
+            return self._stream.read_at(size, offset)
+
+    def sync(self) -> None:
+        """Make what was written durable under the hidden name; `commit` does the rest at once."""
+        with reported(self.path):
+            self._stream.fsync()
+            self._disk.fsync_folder(self.path.parent)
+
+    def commit(self) -> None:
+        """Give the file its name."""
+        try:
+            with reported(self.path):
+                self._stream.fsync()
+                self._stream.close()
+                (self._disk.replace if self._replace else self._disk.rename_no_replace)(self._part, self.path)
+                self._disk.fsync_folder(self.path.parent)
+        except BaseException:
+            self.abort()
+            raise
+
+    def abort(self) -> None:
+        """Leave nothing behind; a disk that fails here as well must not hide the first error."""
+        with suppress(OSError):
+            self._stream.close()
+            self._disk.remove(self._part)
+
+
+@contextmanager
+def atomic(path: Path, disk: Disk = REAL_DISK, *, replace: bool = False) -> Iterator[Growing]:
+    """Give a file to write that is committed when the block ends well, and leaves nothing behind otherwise."""
+    growing = Growing(path, disk, replace=replace)
+    try:
+        yield growing
+    except BaseException:
+        growing.abort()
+        raise
+    growing.commit()
+
+
+def write_text(path: Path, text: str, disk: Disk = REAL_DISK, *, replace: bool = False) -> None:
+    """Write a small UTF-8 file atomically (`atomic` says how and what it raises)."""
+    with atomic(path, disk, replace=replace) as stream:
+        stream.write_at(text.encode("utf-8"), 0)

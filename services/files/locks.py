@@ -1,0 +1,141 @@
+"""Locks: one a root for every command that writes below it, one a device for the whole machine.
+
+The system frees them when a process dies, however it dies. A JSON beside each says who holds it, for the message only:
+a stale one misleads nobody, because the lock itself decides.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from drivers.clock import Clock, SystemClock
+from services import platform
+from services.errors import RunCode, StorageError
+from services.files.layout import sanitise
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+class _Lock:
+    """A lock file with a record of its holder beside it. Not shared between threads: one object, one holder.
+
+    Raises
+    ------
+    StorageError
+        On `acquire`: `camera_busy` naming the holder, or `write_failed` when the file cannot be made.
+    """
+
+    def __init__(self, path: Path, what: str, clock: Clock | None) -> None:
+        self.path = path
+        self._what = what
+        self._clock = clock or SystemClock()
+        self._record = path.with_name(f"{path.name}.json")
+        self._lock = FileLock(path, timeout=0, mode=0o666, thread_local=False)
+
+    def acquire(self) -> Self:
+        """Take the lock at once or not at all."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise StorageError(f"{self._what} is in use by {self._holder()}", code=RunCode.CAMERA_BUSY) from None
+        except (OSError, NotImplementedError) as error:
+            raise StorageError(f"{self.path}: {_reason(error)}") from error
+        self._write_record()
+        return self
+
+    def release(self) -> None:
+        """Let go; harmless when the lock is not held."""
+        if self._lock.is_locked:
+            with suppress(OSError):  # the lock goes, whatever becomes of a text
+                platform.remove(self._record)
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _write_record(self) -> None:
+        record = {
+            "pid": os.getpid(),
+            "host": platform.host_name(),
+            "boot": platform.boot_id(),
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "since": self._clock.now().isoformat(timespec="seconds"),
+        }
+        try:
+            platform.remove(self._record)  # another user's record can be removed, but not written to
+            self._record.write_text(json.dumps(record), encoding="utf-8")
+        except OSError:
+            return  # the record serves a message; the lock is held without it
+
+    def _holder(self) -> str:
+        try:
+            record: Mapping[str, Any] = json.loads(self._record.read_text(encoding="utf-8"))
+            command, pid, host, since = (_shown(record[name]) for name in ("command", "pid", "host", "since"))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return "another program"
+        return f"`{command}` (pid {pid} on {host}, since {since})"
+
+
+def _reason(error: OSError | NotImplementedError) -> str:
+    """Return why there is no lock; some network shares have none for anybody."""
+    if isinstance(error, NotImplementedError) or error.errno in _NO_LOCKS:
+        return "this file system knows no locks: mount the share with them, or put storage.root on a disk of its own"
+    return error.strerror or str(error)
+
+
+def _shown(value: object) -> str:
+    """Return what somebody wrote as part of a message: not too long, and nothing that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value)[:200])
+
+
+class RootLock(_Lock):
+    """The lock of everything below one root.
+
+    Parameters
+    ----------
+    root : Path
+        The folder; its `.nightcal` is made when it is missing.
+    clock : Clock, optional
+        Gives the time in the record.
+    """
+
+    def __init__(self, root: Path, clock: Clock | None = None) -> None:
+        super().__init__(root / ".nightcal" / "lock", f"the folder {root}", clock)
+
+
+class DeviceLock(_Lock):
+    """The lock of one device, for all programs and users of this machine.
+
+    Parameters
+    ----------
+    unique_id : str
+        The server's UniqueID of the device.
+    name : str
+        What a user calls it, for the message.
+    clock : Clock, optional
+        Gives the time in the record.
+    folder : Path, optional
+        Where the machine's locks are (tests).
+    """
+
+    def __init__(
+        self, unique_id: str, *, name: str = "", clock: Clock | None = None, folder: Path | None = None
+    ) -> None:
+        digest = hashlib.sha256(unique_id.encode()).hexdigest()[:12]
+        file = f"{sanitise(unique_id)}_{digest}.lock"
+        super().__init__((folder or platform.machine_folder()) / file, f"the device {name or unique_id}", clock)

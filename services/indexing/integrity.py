@@ -1,0 +1,77 @@
+"""Whether the bytes of a file are still those that were written: by the sum in its header, or by its pixels' hash."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from services.catalogue.rows import FrameRow, MasterRow
+from services.files.cards import padded, sum_of
+from services.files.fits import pixel_hash, read_pixels
+from services.files.units import Unreadable, image_unit, opened
+
+_PIECE_BYTES = 1 << 23
+
+
+def check_sum(path: Path) -> None:
+    """Hold the data of a file's image against its DATASUM; a file without one passes.
+
+    Parameters
+    ----------
+    path : Path
+        Of any form that can be read; of a compressed image the sum is over what is stored.
+
+    Raises
+    ------
+    Unreadable
+        The file is missing, truncated or damaged, or its data are not those that the sum was taken of.
+    """
+    unit = image_unit(path)
+    told = str(unit.cards.get("DATASUM", "")).strip()
+    if not told.isdecimal() or len(told) > 10:  # a sum has 32 bits
+        return
+    total, left = 0, padded(unit.size)
+    with opened(path) as file:
+        file.seek(unit.offset)
+        while left and (data := file.read(min(left, _PIECE_BYTES))):
+            total, left = sum_of(data, total), left - len(data)
+    if total != int(told):
+        raise Unreadable(f"{path}: damaged, its data are not those that were written (DATASUM)")
+
+
+def is_unchanged(row: FrameRow | MasterRow, path: Path) -> bool:
+    """Return whether a file has the size and time under which the catalogue knows it; False when it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return (row.size, row.mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
+def check_pixels(row: FrameRow | MasterRow, path: Path) -> None:
+    """Hold the pixels of a file that changed since it was catalogued against the hash they had then.
+
+    Raises
+    ------
+    Unreadable
+        The file is missing, truncated or damaged, or holds other pixels.
+    """
+    if is_unchanged(row, path):
+        return
+    if row.pixel_sha256 is None:
+        check_sum(path)
+    elif pixel_hash(read_pixels(path)) != row.pixel_sha256:
+        raise Unreadable(f"{path}: damaged, its pixels are not those that were written")
+
+
+def is_whole(row: MasterRow, path: Path) -> bool:
+    """Return whether a master's file is there with the pixels it was built with."""
+    try:
+        check_pixels(row, path)
+    except Unreadable:
+        return False
+    return True
+
+
+def as_it_lies(row: MasterRow, path: Path) -> MasterRow:
+    """Return a master's row with size and time of its file, whose pixels have been checked."""
+    status = path.stat()
+    return replace(row, size=status.st_size, mtime_ns=status.st_mtime_ns)

@@ -1,0 +1,198 @@
+"""What a configuration wants of a night, as plain data: states to cover, sets in each, settings for the plans.
+
+Pure translation: seconds become integer microseconds, sections become the records of `calibration.plans`. What the
+camera and the wheel are asked for once they are connected comes in as arguments.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from calibration.frames import Cover, FrameKind, Limits, us
+from calibration.plans.dark import DarkTimes as PlannedTimes
+from calibration.plans.dark import DarkUse, dark_exposures
+from calibration.plans.detector import CameraFacts, Lamp
+from calibration.plans.sequence import WantedSet
+from calibration.plans.settings import ExposureState, FlatSettings, PanelSettings
+from drivers.base import CameraInfo, PanelInfo, SensorType
+from services.config.models import Config, FlatPanel
+from services.planning.request import DarkTimes
+
+WIDEST = ("L", "Lum", "Luminance", "Clear", "C")
+"""Names of filters that pass most light, in the order tried for saturating the sensor on purpose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One temperature and gain to cover; None is "as found"."""
+
+    temperature_c: float | None
+    gain: int | None
+    flats: bool
+    """Whether flats are taken in this state."""
+
+
+def states(config: Config, *, skip_cooling: bool = False) -> Iterator[State]:
+    """Yield the states of a night, temperature outside, gain inside."""
+    temperatures = _temperatures(config, skip_cooling=skip_cooling)
+    lit = config.flat_capture.temperatures if temperatures != (None,) else ()
+    gains = config.gains or (config.camera.active.gain,)
+    warm = tuple(t for t in lit if t not in temperatures)
+    for temperature in (*temperatures, *warm):
+        for gain in gains:
+            yield State(temperature_c=temperature, gain=gain, flats=temperature in (lit or temperatures[:1]))
+
+
+def _temperatures(config: Config, *, skip_cooling: bool) -> tuple[float | None, ...]:
+    cooling = config.cooling
+    if skip_cooling or cooling is None or not cooling.enable_cooling or cooling.mode == "off":
+        return (None,)
+    return config.temperatures or (cooling.target_temperature,)
+
+
+def exposure_state(config: Config, state: State) -> ExposureState:
+    """Return the camera's settings of a state."""
+    section = config.camera.active
+    return ExposureState(
+        gain=state.gain,
+        offset=section.offset,
+        readout_mode=section.readout_mode,
+        binning=section.bin_xy[0],
+        set_temp_c=state.temperature_c,
+    )
+
+
+def dark_times(
+    config: Config,
+    flat_times_us: Iterable[int],
+    *,
+    minimum_us: int = 0,
+    resolution_us: int = 1,
+) -> PlannedTimes:
+    """Return the dark times of a state: {min_exposure, flat times, science x factors}.
+
+    Parameters
+    ----------
+    flat_times_us : iterable of int
+        Exposures of the flats to be served.
+    minimum_us, resolution_us : int
+        The camera's shortest exposure and step; a `min_exposure` below the first is raised to it.
+    """
+    dark = config.dark_capture
+    return dark_exposures(
+        max(us(dark.min_exposure), minimum_us),
+        flat_times_us,
+        tuple(us(t) for t in dark.science_exposure_time),
+        dark.exposure_factors,
+        us(dark.max_exposure),
+        resolution_us=resolution_us,
+    )
+
+
+def dark_sets(config: Config, state: State, times: PlannedTimes, which: DarkTimes) -> tuple[WantedSet, ...]:
+    """Return the bias and dark sets of a state in the order they are taken."""
+    chosen = {
+        DarkTimes.ALL: set(DarkUse),
+        DarkTimes.BIAS: {DarkUse.BIAS},
+        DarkTimes.SCIENCE: {DarkUse.SCIENCE},
+    }[which]
+    return tuple(
+        WantedSet(
+            kind=FrameKind.BIAS if DarkUse.BIAS in time.why else FrameKind.DARK,
+            count=config.dark_capture.num_darks,
+            why=tuple(str(w) for w in time.why),
+            exposure_us=time.exposure_us,
+            gain=state.gain,
+            set_temp_c=state.temperature_c,
+        )
+        for time in times.times
+        if chosen & set(time.why)
+    )
+
+
+def flat_sets(config: Config, state: State, filters: Iterable[str | None]) -> tuple[WantedSet, ...]:
+    """Return the flat sets of a state, one a filter."""
+    if not state.flats:
+        return ()
+    count = config.flat_capture.num_flats
+    return tuple(
+        WantedSet(
+            kind=FrameKind.FLAT, count=count, why=("flat",), filter=f, gain=state.gain, set_temp_c=state.temperature_c
+        )
+        for f in filters
+    )
+
+
+def flat_filters(config: Config, wheel: Iterable[str], opaque: Iterable[str]) -> tuple[str | None, ...]:
+    """Return the filters flats are taken in: those named, else all of the wheel's that pass light; (None,) without."""
+    if config.flat_capture.filters:
+        return config.flat_capture.filters
+    names = tuple(name for name in wheel if name not in set(opaque))
+    return names or (None,)
+
+
+def flat_settings(config: Config) -> FlatSettings:
+    """Return `flat_capture` as the plans take it."""
+    flat = config.flat_capture
+    return FlatSettings(
+        target_count_rate=flat.target_count_rate,
+        count_tolerance=flat.count_tolerance,
+        num_flats=flat.num_flats,
+        min_exposure_us=us(flat.min_exposure),
+        max_exposure_us=us(flat.max_exposure),
+        exposure_step_factor=flat.exposure_step_factor,
+        max_adjustment_attempts=flat.max_adjustment_attempts,
+        start_exposure_us=None if flat.start_exposure is None else us(flat.start_exposure),
+        window_us=(us(flat.window[0]), us(flat.window[1])),
+        limits=base_limits(config),
+    )
+
+
+def base_limits(config: Config) -> Limits:
+    """Return the limits every frame must keep."""
+    tolerance = None if config.cooling is None else config.cooling.frame_tolerance
+    return Limits(temperature_tolerance_c=tolerance)
+
+
+def panel_settings(section: FlatPanel | None, info: PanelInfo | None) -> PanelSettings | None:
+    """Return the flat panel as the plans take it; None where light comes from elsewhere."""
+    if section is None or info is None:
+        return None
+    return PanelSettings(
+        max_brightness=info.max_brightness if info.has_calibrator else 0,
+        brightness=section.brightness,
+        cover=Cover(section.cover_for_flats) if info.has_cover else Cover.LEAVE,
+        warmup_s=section.warmup,
+        settle_timeout_s=section.settle_timeout,
+    )
+
+
+def camera_facts(config: Config, info: CameraInfo) -> CameraFacts:
+    """Return what the plans need of what the camera says."""
+    return CameraFacts(
+        exposure_min_us=us(info.exposure_min_s),
+        exposure_max_us=us(info.exposure_max_s) or us(3600),
+        exposure_resolution_us=max(1, us(info.exposure_resolution_s)),
+        max_adu=info.max_adu,
+        bit_depth=config.camera.bit_depth,
+        saturation_adu=config.flat_capture.saturation_adu,
+        bayer=is_bayer(info),
+    )
+
+
+def is_bayer(info: CameraInfo) -> bool:
+    """Whether the sensor carries a mosaic of colour filters."""
+    return info.sensor_type not in (None, SensorType.MONOCHROME, SensorType.COLOR)
+
+
+def saturating_lamp(config: Config, panel: PanelSettings | None, filters: Iterable[str | None]) -> Lamp | None:
+    """Return the light that saturates the sensor on purpose: the panel at full, behind the widest filter."""
+    if panel is None or panel.max_brightness < 1:
+        return None
+    names = tuple(filters)
+    widest = next((name for name in WIDEST if name in names), names[0] if names else None)
+    return Lamp(
+        brightness=panel.brightness or panel.max_brightness,
+        filter=widest,
+        cover=panel.cover,
+        max_exposure_us=us(config.flat_capture.max_exposure),
+    )

@@ -1,1 +1,0 @@
-"""Everything on disk: names, FITS files, atomic writes, the catalogue, locks, and the library of masters."""

@@ -1,0 +1,236 @@
+"""`nightcal config`, `devices`, `simulate`, `catalogue`, and how `run` ends, through the parser as a user does."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.test_masters_build import Root
+
+from calibration.frames import FrameKind
+from drivers.clock import ManualClock
+from drivers.simulator.devices import SimulatedObservatory
+from drivers.simulator.params import ObservatoryParameters
+from drivers.simulator.server import AlpacaServer
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import MasterStatus
+from services.cli.failures import run_app
+from services.cli.main import app
+from services.config import load
+from tests.places import ROOT
+
+
+def nightcal(*words: str) -> int:
+    """Return the exit code of a command."""
+    return run_app(app, words, name="nightcal")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a working folder with a small configuration in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config_calibration_frames.yaml").write_text(
+        "telescope: {focal_length: 400}\n"
+        "dark_capture: {num_darks: 3, science_exposure_time: 1, exposure_factors: [1]}\n"
+        "camera: {alpaca: {host: 127.0.0.1, port: 1}}\n",
+        encoding="utf-8",
+    )
+    return tmp_path
+
+
+def test_config_check_names_what_is_not_used(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert nightcal("config", "check") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "telescope: accepted, not used",
+        next(line for line in lines if line.startswith("darkness: cover: there is no `flat_panel` section")),
+        f"config_calibration_frames.yaml: understood; files go to {folder}",
+    ]
+
+
+def test_config_check_of_a_broken_file_ends_with_2(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "x.yaml").write_text("dark_capture: {num_dark: 3}\ngains: high\n", encoding="utf-8")
+    assert nightcal("config", "check", "--config", "x.yaml") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "nightcal: the configuration cannot be used",
+        "  x.yaml:1:16: dark_capture.num_dark: unknown key — did you mean `num_darks`?",
+        "  x.yaml:2:8: gains: found 'high' — allowed: a whole number or a list, each a whole number",
+        "What to do: correct the line named above.",
+    ]
+
+
+def test_config_check_looks_into_the_simulators_own_file(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "c.yaml").write_text("camera: {simulator: {config: sky/o.yaml}}\n", encoding="utf-8")
+    assert nightcal("config", "check", "-c", "c.yaml") == 2
+    assert "there is no such file" in capsys.readouterr().err
+    (folder / "sky").mkdir()
+    (folder / "sky" / "o.yaml").write_text("camera: {widht: 64}\n", encoding="utf-8")
+    assert nightcal("config", "check", "-c", "c.yaml") == 2
+    assert "o.yaml:1:10: camera.widht: unknown key" in capsys.readouterr().err
+
+
+def test_config_show_prints_what_loads_again(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert nightcal("config", "show", "--simulator") == 0
+    shown = folder / "shown.yaml"
+    shown.write_text(capsys.readouterr().out, encoding="utf-8")
+    config = load(shown).config
+    assert config.camera.is_simulator
+    assert config.dark_capture.num_darks == 3
+
+
+def test_config_schema_is_json(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert nightcal("config", "schema") == 0
+    assert "dark_capture" in json.loads(capsys.readouterr().out)["properties"]
+
+
+def test_a_reader_who_has_had_enough_is_no_error():
+    command = [sys.executable, "-m", "services.cli.main", "config", "schema"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_devices_lists_what_a_server_has(capsys: pytest.CaptureFixture[str]):
+    with AlpacaServer(SimulatedObservatory(ObservatoryParameters(), ManualClock())) as server:
+        assert nightcal("devices", "--host", "127.0.0.1", "--port", str(server.port)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["SERVER", "TYPE", "NUMBER", "NAME", "UNIQUE", "ID"]
+    kinds = [line.split()[1] for line in lines[1:]]
+    assert kinds == ["camera", "filterwheel", "covercalibrator", "safetymonitor"]
+    assert all(line.startswith(f"127.0.0.1:{server.port}  ") for line in lines[1:])
+
+
+def test_devices_that_do_not_answer_end_with_3(capsys: pytest.CaptureFixture[str]):
+    assert nightcal("devices", "--host", "127.0.0.1", "--port", "1") == 3
+    assert "127.0.0.1:1" in capsys.readouterr().out
+
+
+def test_a_run_without_its_camera_says_how_to_rehearse(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "c.yaml").write_text(
+        "camera: {alpaca: {camera_name: no such camera}}\nflat_capture: {filters: [L]}\nfilter_wheel: {}\n",
+        encoding="utf-8",
+    )
+    assert nightcal("run", "--config", "c.yaml", "--no-confirm") == 3
+    err = capsys.readouterr().err
+    assert "What to do: list what answers with `nightcal devices`;" in err
+    assert "To rehearse without a camera, add --simulator." in err
+
+
+def test_a_root_that_cannot_be_made_ends_with_5(folder: Path, capsys: pytest.CaptureFixture[str]):
+    (folder / "file").write_text("", encoding="utf-8")
+    (folder / "c.yaml").write_text("storage: {root: file/below}\n", encoding="utf-8")
+    assert nightcal("run", "--config", "c.yaml", "--simulator") == 5
+    assert "file" in capsys.readouterr().err
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert nightcal("run", "--dry-run", "--simulator") == 0
+    out = capsys.readouterr().out
+    assert "bias" in out
+    assert "flat" in out
+    assert [path.name for path in folder.iterdir()] == ["config_calibration_frames.yaml"]
+
+
+def test_catalogue_rebuild_of_an_empty_root(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert nightcal("catalogue", "rebuild") == 0
+    assert "0 frames and 0 masters" in capsys.readouterr().out
+    assert (folder / ".nightcal" / "catalogue.sqlite").exists()
+
+
+def test_a_certified_master_is_still_certified_when_the_index_was_rebuilt(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = Root(folder)
+    root.add(FrameKind.BIAS, 0.001, 5)
+    root.build(num_darks=5)
+    sidecars = sorted((folder / "master_frames").glob("*.json"))
+    before = [json.loads(path.read_text(encoding="utf-8")) for path in sidecars]
+    root.catalogue.close()
+    assert nightcal("certify") == 0
+    assert capsys.readouterr().out.splitlines() == [f"built      {p.with_suffix('.fits').name}" for p in sidecars]
+    assert nightcal("certify", "master_bias_*") == 0
+    assert nightcal("catalogue", "rebuild") == 0
+    with Catalogue(folder / ".nightcal" / "catalogue.sqlite", read_only=True) as catalogue:
+        states = {row.kind: row.status for row in catalogue.masters()}
+    assert states == {FrameKind.BIAS: MasterStatus.CERTIFIED, FrameKind.DARK: MasterStatus.BUILT}
+    after = [json.loads(path.read_text(encoding="utf-8")) for path in sidecars]
+    assert [{**a, "status": "built"} for a in after] == before, "what was thought of a master stays"
+    assert nightcal("certify", "master_flat_L*") == 2
+
+
+def biases(folder: Path) -> tuple[Path, Path]:
+    """Make a master bias, and the dark that it is as well."""
+    root = Root(folder)
+    root.add(FrameKind.BIAS, 0.001, 5)
+    root.build(num_darks=5)
+    root.catalogue.close()
+    bias, dark = sorted((folder / "master_frames").glob("*.fits"))
+    return bias, dark
+
+
+def states(folder: Path) -> list[MasterStatus]:
+    with Catalogue(folder / ".nightcal" / "catalogue.sqlite", read_only=True) as catalogue:
+        return sorted(row.status for row in catalogue.masters())
+
+
+def test_a_master_that_was_deleted_by_hand_is_not_certified(folder: Path, capsys: pytest.CaptureFixture[str]):
+    """It was, and then the archive packed its frames."""
+    bias, dark = biases(folder)
+    bias.unlink()
+    assert nightcal("certify") == 0
+    assert capsys.readouterr().out == f"built      {dark.name}\n"
+    assert nightcal("certify", dark.name, bias.name) == 2
+    assert f"no master {bias.name} that may serve" in capsys.readouterr().err
+    assert states(folder) == [MasterStatus.BUILT] * 2, "one of two names is wrong: none is marked"
+
+
+def test_a_master_whose_pixels_rotted_unseen_is_not_certified(folder: Path, capsys: pytest.CaptureFixture[str]):
+    bias, dark = biases(folder)
+    status = dark.stat()
+    with dark.open("r+b") as file:
+        file.seek(-5000, os.SEEK_END)
+        file.write(b"rotten")
+    os.utime(dark, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert nightcal("certify", bias.name, dark.name) == 5
+    assert "its pixels are not those that were written" in capsys.readouterr().err
+    assert states(folder) == [MasterStatus.BUILT] * 2
+
+
+def test_certify_takes_the_sidecars_that_a_shell_names_with_the_masters(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    biases(folder)
+    names = [str(path) for path in sorted((folder / "master_frames").glob("master_*"))]
+    assert {Path(name).suffix for name in names} == {".fits", ".json"}
+    assert nightcal("certify", *names) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert states(folder) == [MasterStatus.CERTIFIED] * 2
+
+
+def test_simulate_serves_until_it_is_told_to_end():
+    command = [sys.executable, "-m", "services.cli.main", "simulate", "--port", "0", "--no-discovery", "--rate", "10"]
+    group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, creationflags=group) as process:
+        try:
+            assert process.stdout is not None
+            port = re.match(r"simulated observatory at http://127\.0\.0\.1:(\d+), 10 ", process.stdout.readline())
+            assert port is not None
+            assert nightcal("devices", "--host", "127.0.0.1", "--port", port[1]) == 0
+            process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
+
+
+def test_simulate_on_a_port_that_is_taken_ends_with_2(capsys: pytest.CaptureFixture[str]):
+    with AlpacaServer(SimulatedObservatory(ObservatoryParameters(), ManualClock())) as server:
+        assert nightcal("simulate", "--port", str(server.port), "--no-discovery") == 2
+    assert "allowed: a free port, or 0" in capsys.readouterr().err

@@ -1,0 +1,312 @@
+"""What a run shows: plain lines elsewhere, bars on a terminal, and questions only where somebody can answer."""
+
+import io
+import json
+import signal
+import sys
+import threading
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from drivers.clock import ManualClock
+from services import log
+from services.cli.night import EventLog
+from services.cli.progress import Bars, Lines
+from services.cli.prompts import asker, confirmed
+from services.errors import meaning
+from services.events.bus import Event, EventName, Events
+from services.events.sentences import sentence, title
+
+START = datetime(2026, 1, 31, 18, 0, tzinfo=UTC)
+FLAT = {"set_id": "s1", "kind": "FLAT", "filter": "L", "exposure_us": None, "gain": 26, "set_temp_c": -10.0}
+NIGHT: list[tuple[EventName, dict[str, Any]]] = [
+    (EventName.RUN_STARTED, {"steps": ["flats"], "root": "/data", "simulated": True}),
+    (EventName.DEVICE_CONNECTED, {"device": "camera", "device_name": "QHY600M", "unique_id": "u"}),
+    (EventName.COOLING_CHANGED, {"ccd_temp_c": 12.0, "set_point_c": 5.0, "target_c": -10.0, "cooler_power_pct": 50.0}),
+    (EventName.COOLING_CHANGED, {"ccd_temp_c": 2.0, "set_point_c": 0.0, "target_c": -10.0, "cooler_power_pct": None}),
+    (EventName.COOLING_STABLE, {"ccd_temp_c": -10.04, "target_c": -10.0, "seconds": 480.2}),
+    (EventName.STEP_STARTED, {"step": "flats"}),
+    (EventName.GROUP_STARTED, {**FLAT, "wanted": 12, "have": 2, "detail": "taken anew: it is warmer"}),
+    (
+        EventName.FLAT_EXPOSURE_ADJUSTED,
+        {"filter": "L", "exposure_us": 1_995_262, "level_adu": 48_433.4, "target_adu": 33_036.0, "panel_brightness": 12,
+         "attempt": 2},
+    ),
+    (
+        EventName.FLAT_SETTLED,
+        {"filter": "L", "exposure_us": 1_995_262, "panel_brightness": 8, "attempts": 4, "level_adu": 32_398.0},
+    ),
+    *[(EventName.FRAME_STORED, {**FLAT, "path": "x", "frame_no": n, "wanted": 10, "level_adu": 32_000.0,
+                                "ccd_temp_c": -10.0}) for n in range(3, 13)],
+    (EventName.PROGRESS, {"done": 10, "wanted": 100}),
+    (EventName.FRAME_REFUSED, {**FLAT, "codes": ["level_off", "light_leak"], "path": None}),
+    (EventName.GROUP_FINISHED, {**FLAT, "status": "complete", "code": None, "accepted": 12, "refused": 1}),
+    (EventName.GROUP_FINISHED, {**FLAT, "filter": "Ha", "status": "failed", "code": "too_dim", "accepted": 0,
+                                "refused": 0}),
+    (EventName.MASTER_BUILT, {"path": "master_frames/master_flat_L.fits", "n": 12, "status": "partial"}),
+    (EventName.MASTER_REFUSED, {"kind": "FLAT", "filter": "Ha", "code": "no_frames"}),
+    (EventName.WARNING_RAISED, {"code": "no_cover", "detail": "CoverState is NotPresent"}),
+    (EventName.RUN_FINISHED, {"exit_code": 1, "code": None, "detail": ""}),
+]  # fmt: skip
+
+
+def told(display: Lines | Bars, events: list[tuple[EventName, dict[str, Any]]]) -> None:
+    """Let a display hear a run, over the real bus and its dispatcher thread."""
+    clock = ManualClock(START)
+    bus = Events(run_id="r", clock=clock)
+    bus.subscribe(display)
+    with display.showing():
+        for name, data in events:
+            bus.emit(name, **data)
+            clock.advance(20)
+        bus.close()
+
+
+def test_plain_lines_tell_the_night():
+    stream = io.StringIO()
+    told(Lines(stream), NIGHT)
+    lines = stream.getvalue().splitlines()
+    assert [line[:10].rstrip() for line in lines] == [line[:8] for line in lines]
+    assert [line[10:] for line in lines] == [
+        "run started on the simulated observatory: flats → /data (times are simulated UTC; the log has real ones too)",
+        "camera connected: QHY600M",
+        "cooling: 12.0 °C → -10.0 °C, cooler 50 %",
+        "cooled: stable at -10.0 °C after 480 s",
+        "— flats —",
+        "flat L: 12 wanted, 2 of them there (gain 26, -10.0 °C): taken anew: it is warmer",
+        "flat L: test 2, 1.995 s at brightness 12: 48433 ADU, wanted 33036 ADU",
+        "flat L: 1.995 s at brightness 8 gives 32398 ADU after 4 tests",
+        "flat L: frame 10, 32000 ADU, -10.0 °C",
+        "flat L: frame refused: the level is outside its tolerance; light falls on a dark frame",
+        "flat L: complete, 12 kept, 1 refused",
+        f"flat Ha: failed, 0 kept: {meaning('too_dim').text} — {meaning('too_dim').advice}",
+        "master_flat_L.fits: 12 frames, partial",
+        "no master flat Ha: there are no frames — run the capture steps first",
+        "warning: there is no cover: CoverState is NotPresent",
+    ]
+
+
+def test_plain_lines_tell_of_the_cooling_once_a_minute():
+    stream = io.StringIO()
+    step = {"ccd_temp_c": 1.0, "target_c": -10.0, "cooler_power_pct": None}
+    told(Lines(stream), [(EventName.COOLING_CHANGED, step)] * 9)
+    assert [line[:8] for line in stream.getvalue().splitlines()] == ["18:00:00", "18:01:00", "18:02:00"]
+
+
+def test_bars_show_each_frame_and_lines_scroll_by_above_them():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100, color_system=None, legacy_windows=False)
+    bars = Bars(console)
+    half = next(i for i, (_, data) in enumerate(NIGHT) if data.get("frame_no") == 7) + 1
+    told(bars, NIGHT[:half])
+    text = stream.getvalue()
+    assert "7/12" in text
+    assert "camera connected: QHY600M" in text
+    assert "frame 7" not in text
+    told(bars, NIGHT[half:])
+    assert "10/100" in stream.getvalue()
+    assert "flat L: complete, 12 kept, 1 refused" in stream.getvalue()
+
+
+def test_ctrl_c_with_warming_up_says_what_goes_on_and_for_how_long():
+    stream = io.StringIO()
+    rising = {"ccd_temp_c": -10.0, "target_c": 15.0, "cooler_power_pct": 60.0}
+    doing = ["switching the lamp off", "closing the cover"]
+    ending = {"code": "interrupted", "warming_s": 755.0, "doing": doing}
+    told(Lines(stream), [(EventName.RUN_ENDING, ending), (EventName.COOLING_CHANGED, rising)])
+    stopping, rising_line = (line[10:] for line in stream.getvalue().splitlines())
+    assert stopping.startswith("stopping, stopped by the user: switching the lamp off, closing the cover, warming up")
+    assert "takes about 13 min" in stopping
+    assert stopping.endswith("(Ctrl-C once more cuts it short)")
+    assert rising_line == "warming: -10.0 °C → 15.0 °C, cooler 60 %"
+
+
+def test_a_camera_that_is_lost_is_said_to_be_waited_for_and_until_when():
+    data = {"device": "camera", "detail": "no answer", "waiting_until": "2026-01-31T03:29:40+00:00"}
+    event = Event(name=EventName.DEVICE_LOST, run_id="r", seq=1, at=START, data=data)
+    assert sentence(event) == "camera lost: no answer; waiting for it until 03:29"
+
+
+def test_a_line_that_arrives_during_a_question_waits_until_it_is_answered():
+    # "[Enter] go on, [q] stop: 09:21:55  bias: complete, 3 kept" stood on one line
+    plain, fancy = io.StringIO(), io.StringIO()
+    bars = Bars(Console(file=fancy, force_terminal=True, width=100, color_system=None, legacy_windows=False))
+    finished = Event(
+        name=EventName.GROUP_FINISHED,
+        run_id="r",
+        seq=1,
+        at=START,
+        data={**FLAT, "status": "complete", "code": None, "accepted": 12, "refused": 0},
+    )
+    for display, stream in ((Lines(plain), plain), (bars, fancy)):
+        with display.showing():
+            with display.still():
+                display(finished)
+                assert "complete" not in stream.getvalue()
+            assert stream.getvalue().count("flat L: complete, 12 kept") == 1
+
+
+def test_what_was_said_before_a_question_stands_above_it():
+    heard: list[int] = []
+    bus = Events(run_id="r", clock=ManualClock(START))
+    assert bus.caught_up()
+    go_on = threading.Event()
+
+    def slow(event: Event) -> None:
+        go_on.wait(10)
+        heard.append(event.seq)
+
+    bus.subscribe(slow)
+    bus.emit(EventName.PROGRESS)
+    assert not bus.caught_up(timeout_s=0)
+    go_on.set()
+    assert bus.caught_up(timeout_s=10)
+    assert heard == [1]
+    bus.close()
+
+
+def test_minutes_of_waiting_say_for_what_and_until_when():
+    stream = io.StringIO()
+    bus = Events(run_id="r", clock=ManualClock(START))
+    bus.subscribe(Lines(stream))
+    bus.tell_wait(30.0, "nothing worth a line")
+    bus.tell_wait(300.0, "the charge that light left on the sensor fades")
+    bus.tell_wait(45.0, "another program's exposure ends", at_most=True)
+    bus.emit(EventName.WAITING, wait_s=60.0, at_most=True, detail="the hook before_flats ends")
+    bus.close()
+    assert [line[10:] for line in stream.getvalue().splitlines()] == [
+        "waiting until 18:05:00 (5 min): the charge that light left on the sensor fades",
+        "waiting until 18:00:45 (at most 45 s): another program's exposure ends",
+        "waiting (at most 60 s): the hook before_flats ends",
+    ]
+
+
+def test_the_log_of_a_simulated_night_has_its_times_beside_the_real_ones(tmp_path: Path):
+    log.configure("INFO", tmp_path / "night.log", console=False)
+    tell = EventLog()
+    for simulated in (True, False):
+        started = {"steps": ["flats"], "simulated": simulated}
+        tell(Event(name=EventName.RUN_STARTED, run_id="r", seq=1, at=START, data=started))
+    log.close()
+    first, second = (json.loads(line) for line in (tmp_path / "night.log").read_text(encoding="utf-8").splitlines())
+    assert first["simulated_at"] == "2026-01-31T18:00:00+00:00"
+    assert not first["at"].startswith("2026-01-31T18:00:00")
+    assert "simulated_at" not in second
+
+
+def test_the_end_of_a_run_without_warming_up_is_not_worth_a_line():
+    ending = Event(name=EventName.RUN_ENDING, run_id="r", seq=1, at=START, data={"code": None, "warming_s": None})
+    assert sentence(ending) is None
+
+
+@pytest.mark.parametrize("name", list(EventName))
+def test_every_event_can_be_told_without_its_data(name: EventName):
+    event = Event(name=name, run_id="r", seq=1, at=START, data={})
+    sentence(event)
+    for display in (Lines(io.StringIO()), Bars(Console(file=io.StringIO()))):
+        display(event)
+        display(event)
+
+
+def test_what_is_said_at_the_end_is_of_devices_that_are_there_and_of_what_is_done():
+    def said(name: EventName, **data: object) -> str | None:
+        return sentence(Event(name=name, run_id="r", seq=1, at=START, data=data))
+
+    stopped = said(EventName.RUN_ENDING, code="interrupted", warming_s=None, doing=[])
+    assert stopped == "stopping, stopped by the user"
+    assert said(EventName.DEVICES_LEFT, done=["lamp off", "cover closed"]) == "left: lamp off, cover closed"
+    assert said(EventName.DEVICES_LEFT, done=[]) is None
+
+
+def test_building_says_which_master_of_how_many():
+    data = {"kind": "DARK", "exposure_us": 5_000_000, "n": 40, "number": 3, "of": 15}
+    told = sentence(Event(name=EventName.MASTER_STARTED, run_id="r", seq=1, at=START, data=data))
+    assert told == "building master 3 of 15: dark 5 s (40 frames)"
+
+
+def test_a_group_that_failed_says_what_was_found():
+    detail = "Gain was set to 26 twice and reads back 5"
+    data = {"kind": "BIAS", "status": "failed", "accepted": 0, "code": "setting_refused", "detail": detail}
+    told = sentence(Event(name=EventName.GROUP_FINISHED, run_id="r", seq=1, at=START, data=data))
+    assert told is not None
+    assert f"the camera does not keep a setting ({detail}) — check" in told
+
+
+def test_little_room_is_said_with_a_decimal_and_never_rounded_up_to_the_floor():
+    data = {"free_mb": 0.96, "needed_mb": 640.2, "floor_mb": 1}
+    told = sentence(Event(name=EventName.STORAGE_LOW, run_id="r", seq=1, at=START, data=data))
+    assert told == "storage: 0.9 MB free, 640 MB needed, 1 MB to be left"
+
+
+def test_a_dark_is_not_named_by_the_filter_that_happens_to_be_in():
+    dark = {"kind": "DARK", "filter": "SII", "exposure_us": 2_500_000}
+    assert title(dark) == "dark 2.5 s"
+    assert title({**dark, "kind": "BIAS"}) == "bias"
+    assert title({"kind": "FLAT", "filter": None}) == "flat"
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody sits at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def seat(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    """Put somebody at the terminal who types this."""
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    monkeypatch.setattr(sys, "stdout", Terminal())
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"), [("\n", True), ("y\n", True), ("q\n", False), ("N\n", False), ("", False), ("eh\n \n", True)]
+)
+def test_an_answer_is_waited_for(typed: str, answer: bool, monkeypatch: pytest.MonkeyPatch):
+    seat(monkeypatch, typed)
+    assert confirmed("Close the cover.") is answer
+
+
+def test_nothing_is_asked_without_a_terminal_or_with_no_confirm(monkeypatch: pytest.MonkeyPatch):
+    wake = threading.Event()
+    seat(monkeypatch, "\n")
+    assert asker(no_confirm=True, wake=wake, quiet=nullcontext) is None
+    assert asker(no_confirm=False, wake=wake, quiet=nullcontext) is not None
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert asker(no_confirm=False, wake=wake, quiet=nullcontext) is None
+    monkeypatch.setattr(sys, "stdin", None)
+    assert asker(no_confirm=False, wake=wake, quiet=nullcontext) is None
+
+
+def test_ctrl_c_just_before_a_question_is_not_lost(monkeypatch: pytest.MonkeyPatch):
+    seat(monkeypatch, "\n")
+    wake = threading.Event()
+    ask = asker(no_confirm=False, wake=wake, quiet=nullcontext)
+    assert ask is not None
+    wake.set()
+    assert ask("Close the cover.") is False
+
+
+def test_ctrl_c_ends_a_question_and_the_handler_comes_back(monkeypatch: pytest.MonkeyPatch):
+    class Pressed(Terminal):
+        def readline(self, size: int | None = -1, /) -> str:
+            signal.raise_signal(signal.SIGINT)
+            return "\n"
+
+    seat(monkeypatch, "")
+    monkeypatch.setattr(sys, "stdin", Pressed())
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        ask = asker(no_confirm=False, wake=threading.Event(), quiet=nullcontext)
+        assert ask is not None
+        assert ask("Close the cover.") is False
+        assert heard == []
+        signal.raise_signal(signal.SIGINT)
+        assert heard == [signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGINT, before)

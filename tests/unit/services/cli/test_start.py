@@ -1,0 +1,214 @@
+"""What the command line costs before it does anything, and what it answers to words it does not know."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import typer
+
+from services.cli.failures import run_app
+from services.cli.main import app, workflow
+from services.cli.night import chosen_step, until_time
+from services.cli.parameters import StepChoice, default_config
+from services.cli.runners import dark_runner, flat_runner, master_runner
+from services.errors import Usage
+from services.version import version
+from tests.places import ROOT
+
+HEAVY = (
+    "numpy",
+    "astropy",
+    "pydantic",
+    "scipy",
+    "numba",
+    "matplotlib",
+    "rich",
+    "yaml",
+    "requests",
+    "structlog",
+    "alpaca",
+)
+NOW = datetime(2026, 1, 31, 22, 0, tzinfo=UTC)
+
+
+def python(*words: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python of its own."""
+    variables = {**os.environ, "PYTHONIOENCODING": "utf-8", **environment}
+    return subprocess.run(
+        [sys.executable, *words],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", ["services.cli.main", "services.cli.runners"])
+def test_starting_the_command_line_loads_nothing_heavy(module: str):
+    code = f"import sys, json, {module}; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    assert json.loads(python("-c", code).stdout) == []
+
+
+def test_help_names_every_option_of_the_guide(capsys: pytest.CaptureFixture[str]):
+    assert workflow(["--help"]) == 0
+    text = capsys.readouterr().out
+    for option in (
+        "--config", "-c", "--step", "darks|flats|masters|all", "--no-confirm", "--debug", "-d", "--log-level",
+        "--darks-only", "--flats-only", "--masters-only", "--skip-cooling", "--skip-warmup",
+        "--simulator", "--dry-run", "--until", "--fresh",
+    ):  # fmt: skip
+        assert option in text, option
+
+
+def test_no_line_of_the_list_of_commands_is_cut_short(capsys: pytest.CaptureFixture[str]):
+    for words in (["--help"], ["config", "--help"], ["catalogue", "--help"]):
+        assert run_app(app, words, name="nightcal") == 0
+        assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
+def test_help_names_every_choice_of_the_methods(capsys: pytest.CaptureFixture[str]):
+    from services.config.models import MasterFrames, RejectionMethod
+
+    assert master_runner(["--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert ", ".join(list(RejectionMethod)[:-1]) + f" or {list(RejectionMethod)[-1]}" in text
+    choices = get_args(MasterFrames.model_fields["normalization_method"].annotation)
+    assert f"{', '.join(choices[:-1])} or {choices[-1]}" in text
+
+
+@pytest.mark.parametrize(
+    ("runner", "options"),
+    [
+        (dark_runner, "--num-darks --science-exposure-time --bias-only --science-only --skip-cooling --skip-warmup"),
+        (flat_runner, "--num-flats --target-count-rate --tolerance"),
+        (master_runner, "--darks-only --flats-only --rejection-method --sigma-threshold --normalization-method"),
+    ],
+)
+def test_help_of_a_runner_names_its_options(runner, options: str, capsys: pytest.CaptureFixture[str]):
+    assert runner(["--help"]) == 0
+    text = capsys.readouterr().out
+    for option in [*options.split(), "--config", "--simulator", "--no-confirm", "--dry-run"]:
+        assert option in text, option
+
+
+def test_the_version_is_the_projects(capsys: pytest.CaptureFixture[str]):
+    assert run_app(app, ["--version"], name="nightcal") == 0
+    assert capsys.readouterr().out == f"nightcal {version()}\n"
+    assert f'version = "{version()}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--step", "lights"], "'darks', 'flats', 'masters', 'all'"),
+        (["run", "--log-level", "loud"], "'debug', 'info'"),
+        (["run", "--frobnicate"], "--frobnicate"),
+        (["run", "--config"], "--config"),
+        (["frobnicate"], "frobnicate"),
+        (["simulate", "--port", "70000"], "--port"),
+        (["run", "--step", "darks", "--flats-only"], "--step darks and --flats-only contradict each other"),
+        (["run", "--darks-only", "--masters-only"], "--darks-only and --masters-only contradict each other"),
+        (["run", "--until", "25:00"], "--until: found '25:00' — allowed: HH:MM (local time)"),
+        (["run", "--until", "sunrise"], "has no `site`"),
+        (["run", "--until", "2020-01-01T00:00Z"], "is over"),
+    ],
+)  # fmt: skip
+def test_words_that_are_not_understood_end_with_2(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert run_app(app, words, name="nightcal") == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("runner", "words", "said"),
+    [
+        (dark_runner, ["--num-darks", "0"], "--num-darks: dark_capture.num_darks: found 0 — allowed: a whole number"),
+        (dark_runner, ["--num-darks", "many"], "--num-darks"),
+        (dark_runner, ["--science-exposure-time", "1e9"], "--science-exposure-time: dark_capture."),
+        (dark_runner, ["--bias-only", "--science-only"], "contradict each other"),
+        (flat_runner, ["--target-count-rate", "1.5"], "--target-count-rate: flat_capture.target_count_rate: found 1.5"),
+        (flat_runner, ["--tolerance", "nan"], "--tolerance: flat_capture.count_tolerance"),
+        (master_runner, ["--rejection-method", "best"], "--rejection-method: master_frames.rejection_method: found"),
+        (master_runner, ["--sigma-threshold", "-1"], "--sigma-threshold: master_frames.sigma_threshold: found -1"),
+        (master_runner, ["--darks-only", "--flats-only"], "contradict each other"),
+    ],
+)  # fmt: skip
+def test_options_of_the_runners_are_checked_like_the_yaml(
+    runner, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+):
+    assert runner(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_step_may_be_said_twice_in_one_meaning():
+    assert chosen_step(None, []) is StepChoice.ALL
+    assert chosen_step(StepChoice.DARKS, [StepChoice.DARKS]) is StepChoice.DARKS
+    assert chosen_step(None, [StepChoice.FLATS]) is StepChoice.FLATS
+    with pytest.raises(Usage):
+        chosen_step(StepChoice.ALL, [StepChoice.FLATS])
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("23:30Z", NOW + timedelta(hours=1.5)),
+        ("05:30Z", NOW + timedelta(hours=7.5)),
+        ("05:30:15Z", NOW + timedelta(hours=7.5, seconds=15)),
+        ("22:00Z", NOW + timedelta(days=1)),
+        ("2026-02-01T05:30Z", NOW + timedelta(hours=7.5)),
+        ("2026-02-01T05:30+02:00", NOW + timedelta(hours=5.5)),
+    ],
+)
+def test_until_is_the_next_such_moment(text: str, moment: datetime):
+    assert until_time(text, NOW) == moment
+
+
+def test_until_without_a_zone_is_local():
+    local = until_time("05:30", NOW).astimezone()
+    assert (local.hour, local.minute) == (5, 30)
+    assert timedelta(0) < local - NOW <= timedelta(days=1)
+
+
+def test_the_file_in_this_folder_wins_over_the_one_beside_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_config() == ROOT / "config_calibration_frames.yaml"
+    (tmp_path / "config_calibration_frames.yaml").write_text("{}", encoding="utf-8")
+    assert default_config() == Path("config_calibration_frames.yaml")
+
+
+@pytest.mark.parametrize(("code", "expected"), [(3, 3), (None, 0), (0, 0), ("it failed", 1)])
+def test_a_program_that_exits_by_itself_keeps_its_exit_code(
+    code: object, expected: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = typer.Typer()
+
+    @failing.command()
+    def end() -> None:
+        raise SystemExit(code)
+
+    assert run_app(failing, [], name="x") == expected
+    assert ("it failed" in capsys.readouterr().err) == (code == "it failed")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no `head` there")
+def test_a_reader_that_has_had_enough_is_no_failure() -> None:
+    program = "import sys; from services.cli.failures import run_app; from services.cli.main import app; "
+    program += "code = run_app(app, ['config', 'schema'], name='nightcal'); print(code, file=sys.stderr)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as done:
+        assert done.stdout is not None
+        assert done.stderr is not None
+        done.stdout.close()
+        assert done.stderr.read() == "0\n"
+    assert done.returncode == 0

@@ -1,0 +1,103 @@
+"""Locks: one holder, named; free when the holder dies, however it dies."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from drivers.clock import ManualClock
+from services.errors import Exit, RunCode, StorageError
+from services.files.locks import DeviceLock, RootLock
+from tests.places import ROOT
+
+HOLD = """
+import sys
+from pathlib import Path
+from services.files.locks import RootLock
+with RootLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_run_in_the_same_folder_is_told_who_is_there(tmp_path: Path) -> None:
+    with RootLock(tmp_path, ManualClock(datetime(2026, 1, 1, 18, tzinfo=UTC))):
+        with pytest.raises(StorageError, match=f"pid {os.getpid()} on .*since 2026-01-01T18:00:00") as caught:
+            RootLock(tmp_path).acquire()
+        assert caught.value.code is RunCode.CAMERA_BUSY
+        assert caught.value.exit == Exit.DEVICE
+        assert str(tmp_path) in caught.value.detail
+    with RootLock(tmp_path):
+        pass
+
+
+def test_a_lock_without_a_readable_record_still_locks(tmp_path: Path) -> None:
+    record = tmp_path / ".nightcal" / "lock.json"
+    with RootLock(tmp_path):
+        for content in ("", "{", "[]", json.dumps({"pid": 1})):
+            record.write_text(content)
+            with pytest.raises(StorageError, match="another program"):
+                RootLock(tmp_path).acquire()
+    assert not record.exists()
+
+
+def test_letting_go_twice_is_harmless(tmp_path: Path) -> None:
+    lock = RootLock(tmp_path).acquire()
+    lock.release()
+    lock.release()
+
+
+@pytest.mark.parametrize("end", ["kill", "terminate", "close"])
+def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path, end: str) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StorageError, match=f"pid {holder.pid} "):
+            RootLock(tmp_path).acquire()
+        if end == "close":
+            holder.stdin.close()
+        else:
+            getattr(holder, end)()
+        holder.wait(timeout=30)
+        with RootLock(tmp_path):
+            record = json.loads((tmp_path / ".nightcal" / "lock.json").read_text())
+            assert record["pid"] == os.getpid(), "the record of the dead is replaced"
+
+
+def test_a_device_has_one_holder_whatever_its_id_looks_like(tmp_path: Path) -> None:
+    first, second = "../../a b:c|" + "x" * 100, "../../a b:c|" + "x" * 99 + "y"
+    with DeviceLock(first, name="camera 0 at host", folder=tmp_path):
+        with pytest.raises(StorageError, match="the device camera 0 at host is in use by"):
+            DeviceLock(first, name="camera 0 at host", folder=tmp_path).acquire()
+        with DeviceLock(second, folder=tmp_path):
+            pass
+        assert all(path.parent == tmp_path for path in tmp_path.rglob("*"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".nightcal").write_text("a file")
+    with pytest.raises(StorageError, match="nightcal") as caught:
+        RootLock(tmp_path).acquire()
+    assert caught.value.code is RunCode.WRITE_FAILED
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks files another way")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_share_that_knows_no_locks_is_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match="knows no locks"):
+        RootLock(tmp_path).acquire()

@@ -1,0 +1,112 @@
+"""What is there already: which catalogued set serves a wanted one."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from calibration.frames import FrameKind, GroupKey
+from services.catalogue.rows import Origin, SetRow
+from services.config.models import Reuse
+from services.planning.having import Match, Standing, having
+
+NOW = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
+
+
+def a_set(kind: FrameKind = FrameKind.DARK, *, hours: float = 1.0, count: int = 5, **fields: object) -> SetRow:
+    """Return a set taken some hours ago."""
+    at = NOW - timedelta(hours=hours)
+    key = GroupKey(
+        kind=kind,
+        camera="cam",
+        shape=(10, 20),
+        binning=(1, 1),
+        origin=(0, 0),
+        gain=fields.pop("gain", 10),
+        offset=0,
+        readout_mode=None,
+        exposure_us=None if kind is FrameKind.FLAT else 1_000_000,
+        temperature_c=fields.get("set_temp_c") if kind is not FrameKind.FLAT else None,
+        filter="L" if kind is FrameKind.FLAT else None,
+    )
+    values = {
+        "set_id": f"s{hours}",
+        "key": key,
+        "count": count,
+        "oldest": at,
+        "newest": at,
+        "exposure_us": 1_000_000,
+        "panel_brightness": None,
+        "filter": key.filter,
+        "level_adu": 500.0,
+        "mean_level_adu": 500.0,
+        "set_temp_c": None,
+        "ccd_temp_c": None,
+        "night": "2026-01-01",
+        "origin": Origin.OWN,
+        "next_frame_no": count + 1,
+    }
+    return SetRow(**{**values, **fields})
+
+
+DARK = Match(kind=FrameKind.DARK, camera="cam", gain=10, exposure_us=1_000_000)
+
+
+def standing(match: Match, *sets: SetRow, count: int = 5) -> Standing:
+    return having(match, count, sets, now=NOW, reuse=Reuse()).standing
+
+
+def test_a_complete_set_serves_until_its_oldest_frame_is_too_old():
+    assert standing(DARK, a_set(hours=17.9)) is Standing.COMPLETE
+    assert standing(DARK, a_set(hours=18.1)) is Standing.NEW
+
+
+def test_an_incomplete_set_is_continued_the_fullest_first():
+    begun = having(DARK, 5, [a_set(hours=1, count=2), a_set(hours=2, count=4)], now=NOW, reuse=Reuse())
+    assert begun.standing is Standing.RESUMED
+    assert begun.count == 4
+
+
+def test_other_settings_and_foreign_sets_do_not_serve():
+    assert standing(DARK, a_set(gain=11)) is Standing.NEW
+    assert standing(DARK, replace(a_set(), origin=Origin.FOREIGN)) is Standing.NEW
+
+
+def test_none_in_the_match_is_anything():
+    assert standing(Match(kind=FrameKind.DARK), a_set(gain=77)) is Standing.COMPLETE
+
+
+def test_warm_darks_of_an_uncooled_camera_do_not_serve_a_cold_night():
+    """Darks of 29 °C were "there already" at 6 °C, and a begun set of them was filled up with cold frames."""
+    cold = replace(DARK, ccd_temp_c=6.0)
+    assert standing(cold, a_set(ccd_temp_c=29.0)) is Standing.NEW
+    assert standing(cold, a_set(ccd_temp_c=29.0, count=2)) is Standing.NEW
+    assert standing(cold, a_set(ccd_temp_c=6.8)) is Standing.COMPLETE
+
+
+def test_darks_taken_anew_because_the_sensor_is_warmer_or_colder_now_say_so():
+    """A complete set of biases was taken a second time, and nobody was told that the dome had cooled by a degree."""
+    cold, sets = replace(DARK, ccd_temp_c=16.4), (a_set(ccd_temp_c=25.0, hours=5.0), a_set(ccd_temp_c=17.7))
+    anew = having(cold, 5, sets, now=NOW, reuse=Reuse())
+    assert anew.why == "taken anew: those there are of 17.7 °C, the sensor is at 16.4 °C"
+    for match, there in (
+        (cold, a_set(ccd_temp_c=16.0)),
+        (cold, a_set(ccd_temp_c=16.0, count=2)),
+        (cold, a_set(ccd_temp_c=17.7, hours=30.0)),
+        (cold, a_set(ccd_temp_c=17.7, gain=11)),
+        (DARK, a_set(ccd_temp_c=17.7)),
+        (replace(DARK, temperature_c=-10.0, ccd_temp_c=-10.0), a_set(ccd_temp_c=-5.0, set_temp_c=-5.0)),
+    ):
+        assert not having(match, 5, [there], now=NOW, reuse=Reuse()).why
+
+
+def test_darks_of_another_set_point_do_not_serve():
+    wanted = replace(DARK, temperature_c=-10.0)
+    assert standing(wanted, a_set(set_temp_c=-5.0)) is Standing.NEW
+    assert standing(wanted, a_set(set_temp_c=-10.0)) is Standing.COMPLETE
+
+
+def test_flats_of_a_second_temperature_are_taken():
+    """With two temperatures for flats the set of the first one served for the second as well."""
+    flat = Match(kind=FrameKind.FLAT, filter="L")
+    taken = a_set(FrameKind.FLAT, set_temp_c=-5.0)
+    assert standing(replace(flat, temperature_c=0.0), taken) is Standing.NEW
+    assert standing(flat, taken) is Standing.COMPLETE

@@ -1,0 +1,172 @@
+"""The report as data: what was planned, there, taken and refused; also of runs that ended badly."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from services.events.bus import EventName
+from services.reports import build_report, write_report
+from services.reports.journal import read_journal
+from tests.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
+
+
+@pytest.fixture
+def night(tmp_path: Path):
+    with recorded_night(tmp_path) as made:
+        yield made
+
+
+def report_of(night: RecordedNight):
+    return build_report(night.layout, night.catalogue, RUN)
+
+
+def document_of(night: RecordedNight) -> dict:
+    json_path, _ = write_report(night.layout, night.catalogue, RUN)
+    return json.loads(json_path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+
+
+def test_a_set_tells_what_was_wanted_taken_and_refused(night):
+    night.start()
+    night.begin(FLAT_SET, "s1", wanted=3)
+    for number, level in enumerate((30_000, 30_300, 29_700), 1):
+        night.take(FLAT_SET, "s1", number, level)
+    night.refuse(FLAT_SET, "s1", "level_off", "noise_off")
+    night.refuse(FLAT_SET, "s1", "level_off")
+    night.end(FLAT_SET, "s1", accepted=3)
+    night.finish()
+    (group,) = document_of(night)["groups"]
+    assert (group["wanted"], group["have"], group["taken"], group["accepted"]) == (3, 0, 3, 3)
+    assert group["refusals"] == {"level_off": 2, "noise_off": 1}
+    assert group["refused"] == 2
+    assert group["status"] == "complete"
+    assert group["level_mean_adu"] == pytest.approx(30_000)
+    assert group["level_spread_pct"] == pytest.approx(1.0)
+    assert (group["temp_min_c"], group["temp_max_c"]) == (-10.0, -9.9)
+
+
+def test_a_resumed_set_counts_what_was_there(night):
+    night.take(BIAS_SET, "s1", 1)  # by an earlier run: its event is not in this journal
+    night.layout.events(RUN).write_text("", encoding="utf-8")
+    night.start()
+    night.begin(BIAS_SET, "s1", wanted=2, have=1)
+    night.take(BIAS_SET, "s1", 2, 502)
+    night.end(BIAS_SET, "s1", accepted=2)
+    (group,) = report_of(night).groups
+    assert (group["have"], group["taken"], group["accepted"]) == (1, 1, 2)
+    assert group["level_mean_adu"] == pytest.approx(501), "the level is that of the whole set"
+    assert report_of(night).totals == {
+        "wanted": 2, "there": 1, "taken": 1, "refused": 0,
+        "masters_built": 0, "masters_kept": 0, "masters_refused": 0,
+    }  # fmt: skip
+
+
+def test_a_set_that_was_there_is_listed(night):
+    night.start()
+    told = {**BIAS_SET, "set_id": "s1", "wanted": 2, "have": 2, "accepted": 2, "refused": 0, "there": True}
+    night.emit(EventName.GROUP_FINISHED, **told, status="complete", code=None, detail="")
+    (group,) = report_of(night).groups
+    assert (group["status"], group["have"], group["taken"], group["accepted"]) == ("there", 2, 0, 2)
+
+
+def test_sets_that_the_run_never_reached_are_listed_once(night):
+    night.start()
+    planned = [{**FLAT_SET, "filter": name, "exposure_us": None, "wanted": 3, "have": 1} for name in ("L", "Ha")]
+    night.emit(EventName.PROGRESS, done=0, wanted=6, sets=planned)
+    night.begin({**FLAT_SET, "filter": "L"}, "s1", wanted=3, have=1)
+    night.finish(exit_code=4, code="unsafe")
+    first, second = report_of(night).groups
+    assert (first["filter"], first["status"]) == ("L", "cut_off")
+    assert (second["filter"], second["status"], second["have"], second["taken"]) == ("Ha", "not_reached", 1, 0)
+
+
+def test_a_set_that_fails_before_it_has_an_id_is_kept_apart_from_the_next(night):
+    night.start()
+    for name in ("L", "Ha"):
+        group = {**FLAT_SET, "filter": name, "exposure_us": None}
+        night.end({**group, "wanted": 40}, None, accepted=0, code="not_dark")
+    assert [g["wanted"] for g in report_of(night).groups] == [40, 40]
+    assert [(g["filter"], g["code"]) for g in report_of(night).groups] == [("L", "not_dark"), ("Ha", "not_dark")]
+
+
+def test_a_bias_that_failed_before_and_after_the_flats_is_listed_once(night):
+    night.start()
+    for set_id in ("s1", "s2"):
+        night.begin(BIAS_SET, set_id, wanted=2)
+        night.end(BIAS_SET, set_id, accepted=0, code="cooler_limit")
+    report = report_of(night)
+    (group,) = report.groups
+    assert (group["set_id"], group["code"]) == ("s2", "cooler_limit")
+    assert report.totals["wanted"] == 2
+
+
+def test_a_master_names_a_frame_and_its_sets(night):
+    night.start()
+    night.take(BIAS_SET, "s1", 1)
+    night.take(BIAS_SET, "s1", 2)
+    night.master()
+    (master,) = document_of(night)["masters"]
+    assert master["outcome"] == "built"
+    assert master["frame"].endswith("_001.fits")
+    assert master["sets"] == ["s1"]
+    assert master["statistics"]["median_adu"] == 500.0
+    assert master["statistics"]["noise_ratio"] is None, "JSON has no NaN"
+
+
+def test_masters_that_were_there_and_refused_ones_are_told(night):
+    night.start()
+    night.take(BIAS_SET, "s1", 1)
+    path = night.master(told=False)
+    night.emit(EventName.STEP_FINISHED, step="masters", kept=[night.layout.relative(path)])
+    night.emit(EventName.MASTER_REFUSED, kind="FLAT", filter="Ha", exposure_us=1, code="no_matching_dark", detail="")
+    outcomes = {m["kind"]: m["outcome"] for m in report_of(night).masters}
+    assert outcomes == {"FLAT": "refused", "BIAS": "kept"}
+
+
+def test_the_night_without_frames_is_that_of_the_start(night):
+    night.start(night="2025-12-31")  # the site's longitude moved it
+    assert report_of(night).run["night"] == "2025-12-31"
+
+
+def test_the_night_of_an_older_journal_runs_from_noon_to_noon(night):
+    night.clock.advance(9 * 3600)  # 3 o'clock in the morning
+    night.start(night=None)
+    assert report_of(night).run["night"] == "2026-01-01"
+
+
+def test_a_journal_cut_off_in_the_middle_of_a_line_is_read_up_to_it(night):
+    night.start()
+    night.begin(BIAS_SET, "s1", wanted=3)
+    night.take(BIAS_SET, "s1", 1)
+    night.take(BIAS_SET, "s1", 2)
+    journal = night.layout.events(RUN)
+    journal.write_bytes(journal.read_bytes()[:-40] + b"\xff\x00")
+    (group,) = report_of(night).groups
+    assert (group["status"], group["taken"], group["accepted"]) == ("cut_off", 1, 1)
+    assert report_of(night).run["exit_code"] is None
+
+
+def test_damaged_lines_cost_themselves_only(tmp_path):
+    journal = tmp_path / "j.jsonl"
+    good = '{"name": "run.started", "run_id": "r", "seq": 1, "at": "2026-01-01T00:00:00+00:00", "x": NaN}'
+    journal.write_text(f'[1]\n{good}\n{{"name": 3}}\n\n{"[" * 5000}\nnothing\n', encoding="utf-8")
+    (event,) = read_journal(journal)
+    assert event["x"] is None
+
+
+def test_a_run_without_journal_frames_or_masters_has_a_report(night):
+    night.layout.events(RUN).unlink(missing_ok=True)
+    document = document_of(night)
+    assert document["run"]["run_id"] == RUN
+    assert document["run"]["night"] == "unknown"
+    assert document["groups"] == []
+
+
+def test_a_run_is_known_from_its_row_when_its_journal_is_gone(night):
+    from services.catalogue.rows import RunRow
+
+    night.catalogue.start_run(RunRow(run_id=RUN, started_at=night.clock.now(), steps=("darks",), software="nightcal 1"))
+    night.layout.events(RUN).unlink(missing_ok=True)
+    run = report_of(night).run
+    assert run["night"] == "2026-01-01"
+    assert run["steps"] == ["darks"]

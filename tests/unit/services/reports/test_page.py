@@ -1,0 +1,229 @@
+"""The page: what happened comes first, texts are escaped, nothing is loaded, pictures of lost files are left out."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from services.events.bus import EventName
+from services.reports import build_report, write_report
+from services.reports.columns import MASTERS, SETS
+from services.reports.order import in_order, without_twins
+from services.reports.page import render
+from services.reports.summary import headline
+from services.reports.words import title
+from tests.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
+
+HOSTILE = '<script>alert("x")</script><img src=//evil.example/x onerror=a()>&amp;\'"'
+
+
+class Reader(HTMLParser):
+    """Reads a page strictly: every element is closed in its order; keeps its texts, links and attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in {"meta", "img", "br"}:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        if self._open and self._open[-1] != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.texts)
+
+
+@pytest.fixture
+def night(tmp_path: Path):
+    with recorded_night(tmp_path) as made:
+        yield made
+
+
+def page_of(night: RecordedNight) -> tuple[str, Reader]:
+    page = render(build_report(night.layout, night.catalogue, RUN), night.layout)
+    return page, Reader(page)
+
+
+def a_good_night(night: RecordedNight) -> None:
+    night.start(settings={"flat_capture": {"count_tolerance": 0.1}})
+    night.emit(EventName.DETECTOR_MEASURED, bias_adu=500.0, saturation_adu=65535.0, k_adu_e=2.0, gain=26)
+    night.begin(BIAS_SET, "s1", wanted=3)
+    night.emit(EventName.COOLING_CHANGED, ccd_temp_c=10.0, set_point_c=8.0, target_c=-10.0, cooler_power_pct=60.0)
+    for number in (1, 2, 3):
+        night.take(BIAS_SET, "s1", number)
+    night.end(BIAS_SET, "s1", accepted=3)
+    step = {"filter": "Ha", "exposure_us": 2_000_000, "panel_brightness": 20, "level_adu": 31_000}
+    night.emit(EventName.FLAT_EXPOSURE_ADJUSTED, **step, target_adu=30_500, attempt=1)
+    night.emit(EventName.FLAT_SETTLED, **step, attempts=1)
+    night.begin(FLAT_SET, "s2", wanted=2)
+    night.take(FLAT_SET, "s2", 1, 30_000)
+    night.take(FLAT_SET, "s2", 2, 30_500)
+    night.end(FLAT_SET, "s2", accepted=2)
+    night.master()
+    night.finish(detail="5 frames taken")
+
+
+def test_a_good_night_says_so_first_and_shows_everything(night):
+    a_good_night(night)
+    page, read = page_of(night)
+    assert read.text.index("All done") < read.text.index("Sets") < read.text.index("Masters")
+    assert read.tags.count("svg") >= 2 + 2 + 2, "temperature and power, a curve a set, histograms"
+    assert read.tags.count("img") == 3, "a frame and the master of the biases, a flat that has no master"
+    assert "Ha" in read.text
+    assert len(page) < 1_000_000
+
+
+def test_every_column_says_what_it_means(night):
+    a_good_night(night)
+    _, read = page_of(night)
+    assert read.tags.count("abbr") == len(SETS) - 1 + len(MASTERS), "all but the gain, which is one"
+    told = {value for name, value in read.attributes if name == "title"}
+    assert {*SETS.values(), *MASTERS.values()} - told == {SETS["Gain"]}
+    assert read.text.count("What the columns mean") == 2
+
+
+def test_darks_stand_in_the_order_of_their_exposures():
+    darks = [{"kind": "DARK", "exposure_us": us} for us in (5_000_000, 2_500_000, None, 10_000_000)]
+    flats = [{"kind": "FLAT", "filter": name, "exposure_us": 1} for name in ("L", "Ha", "B")]
+    shown = in_order([*flats[:2], *darks, {"kind": "BIAS"}, {"kind": None}, flats[2]])
+    assert [(r["kind"], r.get("filter"), r.get("exposure_us")) for r in shown] == [
+        ("BIAS", None, None),
+        *[("DARK", None, us) for us in (None, 2_500_000, 5_000_000, 10_000_000)],
+        *[("FLAT", name, 1) for name in ("L", "Ha", "B")],
+        (None, None, None),
+    ]
+
+
+def test_the_bias_and_the_dark_of_its_exposure_are_one_row(night):
+    night.start()
+    facts = {"exposure_us": 1000, "gain": 26, "n": 40, "statistics": {"median_adu": 537.8}, "rejected": 3}
+    others = {**facts, "exposure_us": 5_000_000}
+    for kind, told in (("DARK", others), ("DARK", facts), ("BIAS", facts)):
+        night.emit(EventName.MASTER_BUILT, kind=kind, path=f"master_frames/{kind}.fits", status="built", **told)
+    night.finish()
+    report = build_report(night.layout, night.catalogue, RUN)
+    assert len(report.masters) == 3, "the JSON tells of each file"
+    assert [title(m) for m in without_twins(in_order(report.masters))] == ["Bias = Dark 0.001\u00a0s", "Dark 5\u00a0s"]
+    _, read = page_of(night)
+    assert "Bias = Dark 0.001\u00a0s" in read.text
+
+
+def test_the_page_needs_nothing_but_itself(night):
+    a_good_night(night)
+    page, read = page_of(night)
+    assert not {"script", "link", "iframe", "object", "base", "form"} & set(read.tags)
+    sources = [value for name, value in read.attributes if name in {"src", "href"}]
+    assert sources
+    assert all(value.startswith("data:image/jpeg;base64,") for value in sources)
+    assert not re.search(r"url\(|@import|https?://", page)
+    assert not [name for name, _ in read.attributes if name.startswith("on")]
+    assert [value for _, value in read.attributes if value and value.startswith("default-src 'none';")]
+
+
+def test_texts_from_outside_never_become_markup(night):
+    night.start(config=HOSTILE, software=HOSTILE, settings={HOSTILE: HOSTILE}, night=HOSTILE)
+    group = {**FLAT_SET, "filter": HOSTILE}
+    night.emit(EventName.DEVICE_CONNECTED, device=HOSTILE, device_name=HOSTILE, unique_id=HOSTILE)
+    night.begin(group, HOSTILE, wanted=2)
+    night.emit(EventName.FLAT_EXPOSURE_ADJUSTED, filter=HOSTILE, exposure_us=1, level_adu=2, target_adu=3)
+    night.refuse(group, HOSTILE, HOSTILE, path=HOSTILE, detail=HOSTILE)
+    night.emit(EventName.WARNING_RAISED, code=HOSTILE, detail=HOSTILE)
+    night.emit(EventName.DEVICE_LOST, device=HOSTILE, detail=HOSTILE)
+    night.emit(
+        EventName.MASTER_REFUSED, kind=HOSTILE, filter=HOSTILE, exposure_us=HOSTILE, code=HOSTILE, detail=HOSTILE
+    )
+    night.finish(exit_code=3, code=HOSTILE, detail=HOSTILE)
+    page, read = page_of(night)
+    assert not {"script", "img"} & set(read.tags)
+    assert "<script" not in page
+    assert 'alert("x")' in read.text
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "code", "look", "said", "advised"),
+    [
+        (0, None, "ok", "All done", ""),
+        (1, None, "warn", "not everything is there", ""),
+        (5, "disk_full", "bad", "the disk is full", "Make room"),
+        (4, "unsafe", "bad", "the safety monitor said unsafe", "Run again when it is safe"),
+        (130, "interrupted", "bad", "stopped by the user", "Run the same command again"),
+        (None, None, "bad", "No end was recorded", "run the same command again"),
+    ],
+)
+def test_the_headline_says_why_it_ended_and_what_to_do(night, exit_code, code, look, said, advised):
+    night.start()
+    if exit_code is not None:
+        night.finish(exit_code=exit_code, code=code)
+    head = headline(build_report(night.layout, night.catalogue, RUN))
+    assert head.look == look
+    assert said in head.text
+    assert advised in " ".join(head.advice)
+
+
+def test_failed_sets_tell_what_to_do_once_a_reason(night):
+    night.start()
+    for name in ("L", "Ha"):
+        night.end({**FLAT_SET, "filter": name}, name, accepted=0, code="too_bright")
+    night.finish(exit_code=1)
+    head = headline(build_report(night.layout, night.catalogue, RUN))
+    (line,) = head.advice
+    assert line.startswith("Flat L, Flat Ha: the light is too bright")
+    assert "dim the panel" in line
+
+
+def test_refused_frames_are_shown_with_what_was_measured(night):
+    night.start()
+    night.begin(BIAS_SET, "s1", wanted=2)
+    kept = night.take(BIAS_SET, "s1", 1)
+    night.refuse(BIAS_SET, "s1", "light_leak", path=night.layout.relative(kept))
+    night.refuse(BIAS_SET, "s1", "light_leak", path="refused/gone.fits")
+    _, read = page_of(night)
+    assert "light falls on a dark frame (71.50, limit 10.00)" in read.text
+    assert "2× light falls on a dark frame" in read.text
+    assert read.tags.count("img") == 2, "the refused frame that is there, and the set's first"
+
+
+def test_a_page_is_made_when_all_files_are_gone(night):
+    a_good_night(night)
+    for path in night.layout.root.rglob("*.fits"):
+        path.write_bytes(b"no FITS") if "bias" in path.name else path.unlink()
+    _, html = write_report(night.layout, night.catalogue, RUN)
+    read = Reader(html.read_text(encoding="utf-8"))
+    assert "img" not in read.tags
+    assert read.text.count("no picture") == 3
+
+
+def test_a_page_is_made_of_events_that_lack_what_they_should_have(night):
+    night.start()
+    for name in EventName:
+        night.emit(name)
+        night.emit(name, set_id="s1", kind=None, exposure_us=None, level_adu=None, statistics=None, codes=None)
+    page_of(night)
+
+
+def test_little_room_is_told_with_what_is_needed_and_what_is_to_be_left(night):
+    night.start()
+    night.emit(EventName.STORAGE_LOW, free_mb=0.96, needed_mb=640.2, floor_mb=1)
+    _, read = page_of(night)
+    assert "storage is low: 0.960 MB free, 640 MB needed, 1.00 MB to be left" in read.text.replace("\u00a0", " ")
+
+
+def test_an_empty_run_has_a_page(night):
+    _, read = page_of(night)
+    assert "No end was recorded" in read.text

@@ -1,0 +1,79 @@
+"""The system gain K held against what is known: which K is refused, and what a refused one is good for later."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.capture.failures import GroupFailed
+from services.catalogue.rows import FactRow
+from services.workflow.system_gain import BELIEVED, REFUSED, check_gain
+
+NOW = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
+SETTINGS: dict[str, Any] = {"gain": 100, "offset": 50, "readout_mode": "Normal", "binning": [1, 1]}
+WHOLE, SMALL = 15_000_000, 76_800
+"""Pixels of the central quarter of 61 megapixels, and of 640 x 480."""
+
+
+def fact(k_adu_e: float, name: str = BELIEVED, *, gain: int | str = 100, **ago: float) -> FactRow:
+    return FactRow(camera="c", name=name, value=k_adu_e, at=NOW - timedelta(**ago), settings=SETTINGS | {"gain": gain})
+
+
+EARLIER = [fact(1.0, days=day) for day in range(1, 6)]
+
+
+def refused(k_adu_e: float, *known: FactRow, gain: int = 100, pixels: int = WHOLE) -> bool:
+    try:
+        check_gain(k_adu_e, known, SETTINGS | {"gain": gain}, now=NOW, pixels=pixels)
+    except GroupFailed:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("tries", [1, 20])
+def test_a_gain_that_was_refused_is_refused_again_five_minutes_later_and_the_right_one_is_taken(tries: int) -> None:
+    wrong = [fact(0.5, REFUSED, minutes=5 * (i + 1)) for i in range(tries)]
+    assert refused(0.5, *EARLIER)
+    assert refused(0.5, *EARLIER, *wrong)
+    assert not refused(1.0, *EARLIER, *wrong)
+
+
+def test_a_camera_changed_for_good_is_taken_from_the_second_night_on_and_as_it_was_before_too() -> None:
+    last_night = [fact(0.5, REFUSED, hours=24)] * 20
+    assert not refused(0.5, *EARLIER, *last_night)
+    assert not refused(1.0, *EARLIER, *last_night)
+    assert refused(0.7, *EARLIER, *last_night)
+
+
+def test_a_refused_k_of_another_gain_does_not_speak_against_the_right_one() -> None:
+    stuck = fact(1.0, REFUSED, gain=200, minutes=5)
+    assert refused(1.0, *EARLIER, fact(1.0, minutes=20), gain=200)
+    assert not refused(1.0, *EARLIER, fact(1.0, minutes=20), stuck)
+
+
+@pytest.mark.parametrize(
+    ("gain", "k_adu_e", "pixels", "off"),
+    [
+        (101, 1.0116, SMALL, False),  # 0.1 dB: not told apart from one gain here
+        (101, 1.0, SMALL, False),
+        (101, 1.0116, WHOLE, False),
+        (101, 1.0, WHOLE, True),
+        (160, 1.03, SMALL, True),  # the scatter of one gain
+        (160, 1.06, SMALL, False),
+        (160, 1.0, WHOLE, True),
+        (160, 1.02, WHOLE, False),
+        (160, 1.0, 50, False),
+    ],
+)
+def test_a_gain_is_called_another_one_only_where_the_measurement_tells_them_apart(
+    gain: int, k_adu_e: float, pixels: int, off: bool
+) -> None:
+    assert refused(k_adu_e, fact(1.0, hours=1), gain=gain, pixels=pixels) is off
+
+
+def test_gains_in_percent_of_which_ten_steps_are_little_are_not_called_one() -> None:
+    assert not refused(1.0 + 10 / 2500, fact(1.0, gain=2500, hours=1), gain=2510)
+
+
+def test_gains_that_are_no_numbers_are_not_compared() -> None:
+    assert not refused(1.0, fact(1.0, gain="high", hours=1))
