@@ -1,7 +1,36 @@
-"""The storage of one configuration: its tree of files."""
+"""Where things are: the tree of files of one configuration, and the place that a run reads and writes."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
+from services.files.disk import REAL_DISK, Disk
 from services.files.layout import Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """One storage root, opened: its names, its index, and the disk that is written through.
+
+    Attributes
+    ----------
+    layout : Layout
+        Names of files and folders below the root.
+    catalogue : Catalogue
+        The index of the frames and masters there.
+    disk : Disk
+        What writes; tests give disks that fail.
+    """
+
+    layout: Layout
+    catalogue: Catalogue
+    disk: Disk = REAL_DISK
+
+    @property
+    def root(self) -> Path:
+        """The folder that everything lies below."""
+        return self.layout.root
 
 
 def layout_of(loaded: LoadedConfig) -> Layout:

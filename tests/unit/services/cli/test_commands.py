@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.unit.test_masters_build import Root
 
 from calibration.frames import FrameKind
 from drivers.clock import ManualClock
@@ -21,6 +20,7 @@ from services.catalogue.rows import MasterStatus
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.config import load
+from tests.made_root import Root
 from tests.places import ROOT
 
 

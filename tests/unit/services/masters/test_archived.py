@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from tests.unit.test_masters_build import START, Root
 
 from calibration.frames import FrameKind
 from services.catalogue.rows import Origin
 from services.events.bus import EventName
 from services.library.archive import archive, due
 from services.masters import Outcome
+from tests.made_root import START, Root
 
 
 @pytest.fixture

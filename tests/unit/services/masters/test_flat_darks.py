@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from tests.unit.test_masters_build import Root
 
 from calibration.frames import FrameKind
 from services.masters import Outcome
+from tests.made_root import Root
 
 
 def flat_sigma(folder: Path, *, save_planes: bool) -> np.ndarray:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from astropy.io import fits
-from tests.unit.test_masters_build import START, Root
 
 from calibration.frames import FrameKind, GroupStatus
 from drivers.clock import ManualClock
@@ -20,6 +19,7 @@ from services.files.failing import FullDisk
 from services.files.fits import read_pixels
 from services.workflow.builder import MasterBuilder, building_beside
 from services.workflow.night import Place
+from tests.made_root import START, Root
 
 N = 12
 CONFIG = Config(dark_capture=DarkCapture(num_darks=N), flat_capture=FlatCapture(num_flats=N))

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from tests.unit.test_masters_build import Root
 
 from calibration.frames import FrameKind
 from services.config import from_dict
 from services.files.layout import Layout
 from services.planning.request import ALL_STEPS, RunOptions, Step
 from services.workflow.dry_run import dry_run
+from tests.made_root import Root
 
 N = 6
 SECTIONS = {
