@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.places import ROOT
+from tests.support.places import ROOT
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

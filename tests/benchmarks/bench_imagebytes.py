@@ -21,7 +21,7 @@ from drivers.alpaca.line import Endpoint
 from drivers.alpaca.transport import CameraWire
 from drivers.clock import SystemClock
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated, in_child
-from tests.scripted_alpaca import image_bytes
+from tests.support.scripted_alpaca import image_bytes
 
 GIGABIT = 118e6
 """Bytes a second that TCP brings over a gigabit line."""

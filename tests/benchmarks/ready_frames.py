@@ -27,8 +27,8 @@ from services.files.disk import REAL_DISK
 from services.files.layout import Layout
 from services.observatory import open_observatory
 from services.workflow.night import Place
-from tests.fake_site import plan
-from tests.scripted_alpaca import Raw, ScriptedAlpaca, ScriptedCamera, image_bytes
+from tests.support.fake_site import plan
+from tests.support.scripted_alpaca import Raw, ScriptedAlpaca, ScriptedCamera, image_bytes
 
 DISTINCT = 3
 """Frames that are handed out in turn: two equal ones in a row would be refused."""

@@ -14,7 +14,7 @@ from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.params import ObservatoryParameters
 from drivers.simulator.presets import preset
 from drivers.simulator.server import AlpacaServer
-from tests.alpaca_peer import running_peer
+from tests.support.alpaca_peer import running_peer
 
 RATE = 20.0
 

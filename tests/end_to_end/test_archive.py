@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.places import ROOT
+from tests.support.places import ROOT
 
 
 def _archive(night, *options):

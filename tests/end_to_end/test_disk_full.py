@@ -20,7 +20,7 @@ from services.files.layout import Layout
 from services.planning.request import RunOptions, Step
 from services.root import layout_of
 from services.workflow.run import run
-from tests.end_to_end.conftest import SMALL
+from tests.support.small_night import SMALL
 
 FRAMES = 4
 ROOM = 10**9

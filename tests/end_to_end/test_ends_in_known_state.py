@@ -25,8 +25,8 @@ from services.observatory import network
 from services.planning.request import RunOptions, Step
 from services.stopping import Stop
 from services.workflow.run import run
-from tests.places import ROOT
-from tests.served_night import ServedNight, fault, hurry, served_night
+from tests.support.places import ROOT
+from tests.support.served_night import ServedNight, fault, hurry, served_night
 
 SCRIPT = ROOT / "calibration" / "calibration_workflow.py"
 COOLED: dict[str, Any] = {"cooling": {"target_temperature": 5.0}}

@@ -20,7 +20,7 @@ from drivers.simulator.faults import FaultKind
 from drivers.simulator.params import from_mapping
 from services.events.bus import Event, EventName
 from services.planning.request import DarkTimes, Step
-from tests.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night
+from tests.support.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night
 
 BIASES = 1 + FRAMES
 """Exposures until the last bias: the first after connecting is thrown away."""

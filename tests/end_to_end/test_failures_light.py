@@ -16,7 +16,7 @@ from drivers.clock import SystemClock
 from drivers.simulator.faults import FaultKind
 from services.observatory import network
 from services.planning.request import Step
-from tests.served_night import FRAMES, Ended, ServedNight, fault, new_seed, served_night
+from tests.support.served_night import FRAMES, Ended, ServedNight, fault, new_seed, served_night
 
 BIASES = 1 + FRAMES
 """Exposures until the last bias: the first after connecting is thrown away."""

@@ -10,7 +10,7 @@ import pytest
 
 from drivers.simulator.faults import FaultKind, FaultScript
 from services.planning.request import Step
-from tests.served_night import FRAMES, Ended, ServedNight, fault, new_seed, served_night
+from tests.support.served_night import FRAMES, Ended, ServedNight, fault, new_seed, served_night
 
 DARKS = ("bias", "dark 2.000")
 COOLED = {"target_temperature": 5.0}

@@ -40,8 +40,8 @@ from services.files.failing import FullDisk
 from services.observatory import network
 from services.planning.request import DarkTimes, RunOptions, Step
 from services.workflow.run import layout_of, run
-from tests.end_to_end.conftest import SCRIPT, Night
-from tests.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night
+from tests.support.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night
+from tests.support.small_night import SCRIPT, Night
 
 WALL_PANEL = {"on_cover": False}
 """A panel on the dome's wall: it is seen with the cover open."""

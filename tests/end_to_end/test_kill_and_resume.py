@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
-from tests.end_to_end.conftest import FRAMES, Night
+from tests.support.small_night import FRAMES, Night
 
 KILLS = 10
 SPAN_S = (0.8, 3.2)

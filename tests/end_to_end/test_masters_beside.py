@@ -6,8 +6,8 @@ import sys
 
 from astropy.io import fits
 
-from tests.end_to_end.conftest import FRAMES
-from tests.places import ROOT
+from tests.support.places import ROOT
+from tests.support.small_night import FRAMES
 
 
 def _journal(night):

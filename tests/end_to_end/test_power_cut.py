@@ -26,7 +26,7 @@ from services.files.layout import Layout
 from services.indexing.index import adopt, open_catalogue
 from services.planning.request import RunOptions
 from services.workflow.run import run
-from tests.end_to_end.conftest import SMALL, Night
+from tests.support.small_night import SMALL, Night
 
 FRAMES = 4
 SAMPLES = 8

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from calibration.combine import MaskBit
 from services.planning.request import Step
-from tests.served_night import served_night
+from tests.support.served_night import served_night
 
 DARKS = {"num_darks": 6, "science_exposure_time": 60.0, "exposure_factors": [1.0]}
 HOT = {"hot_fraction": 0.01, "hot_min_e_s": 500.0}

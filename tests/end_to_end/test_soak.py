@@ -40,7 +40,7 @@ from drivers.simulator.server import AlpacaServer
 from services.errors import MEANINGS, Exit
 from services.observatory import network
 from services.planning.request import Step
-from tests.served_night import QUICK, Ended, ServedNight, fault, hurry, served_night
+from tests.support.served_night import QUICK, Ended, ServedNight, fault, hurry, served_night
 
 SEED = 20261120
 RATE = 200.0

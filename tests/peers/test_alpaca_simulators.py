@@ -15,7 +15,7 @@ from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
 from drivers.base import CalibratorStatus, CameraSettings, CameraStates, CoverStatus, ExposureRequest, PanelState
 from drivers.clock import SystemClock
 from drivers.errors import ExposureFailed, SettingRefused
-from tests.alpaca_peer import running_peer
+from tests.support.alpaca_peer import running_peer
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(600)]  # its first run installs the package
 

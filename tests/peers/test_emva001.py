@@ -20,7 +20,7 @@ from services.events.bus import Events
 from services.files.layout import Layout
 from services.indexing.index import index_folder
 from services.masters import MasterSettings, Outcome, build_all
-from tests.places import SHARED
+from tests.support.places import SHARED
 
 DATA = SHARED / "data" / "emva001"
 K_DN_E = 0.280769

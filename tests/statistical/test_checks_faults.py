@@ -1,13 +1,8 @@
 """Named faults are found, healthy frames of many different cameras are left alone.
 
-Plans drive made-up cameras (`tests/made_cameras.py`) up to the middle of a set; from there frames with one fault of a
-named size are judged, each as if it were the next. A fault that the noise of so small a frame hides is made as large as
-the check promises to see in that camera; `least_leak_adu` and `least_gain` say what that is.
-
-In the default run every one of 50 frames with a fault has to be found, of 10 cameras and all kinds that can have it; in
-the `long` one 99 % of 544 frames of each kind, of 34 cameras. Found is a verdict: that of the lamp is a doubt, which is
-told but costs no frame; a gain that is off in a flat is told as that, or refused where the level leaves its tolerance.
-The seeds of the long run are of cameras that no check was ever mended for.
+Plans drive made-up cameras (`made_cameras.py`) up to the middle of a set; from there frames with one fault of a named
+size are judged, each as if it were the next. A fault that the noise of so small a frame hides is made as large as the
+check promises to see in that camera; `least_leak_adu` and `least_gain` say what that is.
 """
 
 from collections.abc import Callable
@@ -20,7 +15,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import FrameCode
 from calibration.frames import CaptureRequest, FrameKind, FrameResult, Purpose
-from tests.made_cameras import SET_TEMP_C, Camera, Desk, Odd, plans_of
+from tests.statistical.made_cameras import SET_TEMP_C, Camera, Desk, Odd, plans_of
 
 DEFAULT_SEEDS, LONG_SEEDS = range(20_000, 20_010), range(4_370_000, 4_370_034)
 HEALTHY_SEEDS, LONG_HEALTHY_SEEDS = range(10_000, 10_010), range(4_380_000, 4_380_112)

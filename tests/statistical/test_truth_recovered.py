@@ -35,7 +35,7 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import MasterRow
 from services.files.fits import pixel_hash
 from services.files.layout import Layout
-from tests.served_night import ServedNight, served_night
+from tests.support.served_night import ServedNight, served_night
 
 EVENING = datetime(2026, 11, 20, 18, tzinfo=UTC)
 MONO: dict[str, Any] = {}

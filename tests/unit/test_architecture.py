@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.places import ROOT
+from tests.support.places import ROOT
 
 SOURCES = sorted(p for room in ("calibration", "drivers", "services") for p in (ROOT / room).rglob("*.py"))
 

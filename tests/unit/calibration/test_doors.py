@@ -16,8 +16,8 @@ from calibration.flat_capture import FlatCapture
 from calibration.master_frame_builder import MasterFrameCreator, load_master_dark, load_master_flat
 from drivers.clock import SystemClock
 from services.errors import ConfigInvalid, StorageError
-from tests.fakes import INFO, FakeCamera
-from tests.places import ROOT
+from tests.support.fakes import INFO, FakeCamera
+from tests.support.places import ROOT
 
 SCRIPTS = ("calibration_workflow.py", "dark_capture_runner.py", "flat_capture_runner.py", "master_frame_runner.py")
 SMALL = """\

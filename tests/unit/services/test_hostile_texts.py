@@ -22,7 +22,7 @@ from services.files.layout import Layout
 from services.files.locks import RootLock
 from services.reports.night import build_report
 from services.reports.page import render
-from tests.places import ROOT
+from tests.support.places import ROOT
 
 SHIPPED = ROOT / "config_calibration_frames.yaml"
 RUN = "20260101T180000-abcd"

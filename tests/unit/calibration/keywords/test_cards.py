@@ -26,7 +26,7 @@ from calibration.keywords import (
     pedestal_to_subtract,
     to_cards,
 )
-from tests.places import SHARED
+from tests.support.places import SHARED
 
 SHAPE = (20, 30)
 HEADERS = SHARED / "data" / "headers"

@@ -12,7 +12,7 @@ from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
 from drivers.base import CalibratorStatus, CoverStatus, PanelState
 from drivers.clock import ManualClock, SystemClock
 from drivers.errors import Cancelled, DeviceLost, FilterFailed, PanelFailed, Refused, WrongDevice
-from tests.scripted_alpaca import QUICK, AlpacaFault, Device, Raw, ScriptedAlpaca, Trick
+from tests.support.scripted_alpaca import QUICK, AlpacaFault, Device, Raw, ScriptedAlpaca, Trick
 
 
 @pytest.fixture

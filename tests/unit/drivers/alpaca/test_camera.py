@@ -26,7 +26,7 @@ from drivers.errors import (
     SettingRefused,
     WrongDevice,
 )
-from tests.scripted_alpaca import QUICK, AlpacaFault, Raw, ScriptedAlpaca, ScriptedCamera, Trick, image_bytes
+from tests.support.scripted_alpaca import QUICK, AlpacaFault, Raw, ScriptedAlpaca, ScriptedCamera, Trick, image_bytes
 
 DARK = ExposureRequest(duration_s=0.02, light=False)
 BYTES = "application/imagebytes"

@@ -9,7 +9,7 @@ import pytest
 from drivers.alpaca import discovery
 from drivers.alpaca.discovery import ConfiguredDevice, ServerAddress, configured_devices, discover, find_by_name
 from drivers.errors import DeviceLost, DeviceMissing
-from tests.scripted_alpaca import QUICK, AlpacaFault, ScriptedAlpaca, ScriptedCamera
+from tests.support.scripted_alpaca import QUICK, AlpacaFault, ScriptedAlpaca, ScriptedCamera
 
 ROW = {"DeviceName": "QHY600M", "DeviceType": "Camera", "DeviceNumber": 0, "UniqueID": "u-1"}
 

@@ -20,7 +20,7 @@ from drivers.alpaca.line import MAX_REPLY_BYTES, Endpoint, Line, Timeouts
 from drivers.alpaca.transport import CameraWire
 from drivers.clock import SystemClock
 from drivers.errors import DeviceLost, DeviceMissing, DriverError
-from tests.scripted_alpaca import ScriptedAlpaca
+from tests.support.scripted_alpaca import ScriptedAlpaca
 
 LIMIT_S = 0.4
 HASTY = Timeouts(image_first_s=LIMIT_S, image_stall_s=LIMIT_S, image_s=LIMIT_S, json_s_per_mp=0)

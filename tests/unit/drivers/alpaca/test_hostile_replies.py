@@ -25,7 +25,7 @@ from drivers.base import CalibratorStatus, CameraSettings, CameraStates, CoverSt
 from drivers.clock import ScaledClock, SystemClock
 from drivers.errors import BadImage, DriverError
 from services.observatory import network
-from tests.scripted_alpaca import AlpacaFault, Raw, ScriptedAlpaca, ScriptedCamera, image_bytes
+from tests.support.scripted_alpaca import AlpacaFault, Raw, ScriptedAlpaca, ScriptedCamera, image_bytes
 
 HASTY = Timeouts(open_s=1, read_s=1, poll_s=1, put_s=1, connect_s=1, move_s=1, image_first_s=1, image_stall_s=0.5,
                  image_s=1, json_s_per_mp=0, exposure_s=0.1, idle_s=0.1, real_s=0)  # fmt: skip

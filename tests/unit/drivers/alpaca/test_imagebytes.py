@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from drivers.alpaca import imagebytes
 from drivers.alpaca.imagebytes import decode, decode_json
 from drivers.errors import BadImage, DriverError, ExposureFailed
-from tests.scripted_alpaca import image_bytes
+from tests.support.scripted_alpaca import image_bytes
 
 ELEMENTS = {1: "i2", 2: "i4", 3: "f8", 4: "f4", 5: "u8", 6: "u1", 7: "i8", 8: "u2", 9: "u4"}
 

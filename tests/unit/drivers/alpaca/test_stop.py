@@ -10,7 +10,7 @@ from drivers.alpaca.camera import AlpacaCamera
 from drivers.base import ExposureRequest
 from drivers.clock import SystemClock
 from drivers.errors import Cancelled
-from tests.scripted_alpaca import Raw, ScriptedAlpaca, ScriptedCamera, Trick, image_bytes
+from tests.support.scripted_alpaca import Raw, ScriptedAlpaca, ScriptedCamera, Trick, image_bytes
 
 
 @pytest.mark.parametrize("trick", [Trick("stall", 30), Trick("trickle", 30)])

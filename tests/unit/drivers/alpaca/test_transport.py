@@ -24,7 +24,7 @@ from drivers.alpaca.transport import (
 from drivers.alpaca.values import flag, text, texts, whole
 from drivers.clock import ManualClock, ScaledClock, SystemClock
 from drivers.errors import DeviceLost, DeviceMissing, NotOffered, Refused
-from tests.scripted_alpaca import QUICK, AlpacaFault, Raw, ScriptedAlpaca, ScriptedCamera, Trick
+from tests.support.scripted_alpaca import QUICK, AlpacaFault, Raw, ScriptedAlpaca, ScriptedCamera, Trick
 
 
 @pytest.fixture

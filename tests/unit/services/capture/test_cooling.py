@@ -19,8 +19,8 @@ from services.config.models import Cooling, CoolingPolicy
 from services.errors import RunCode, RunStopped
 from services.events.bus import Event, EventName, Events
 from services.observatory import Interlock
-from tests.fake_plant import Plant
-from tests.fakes import INFO, FakeCamera, lost
+from tests.support.fake_plant import Plant
+from tests.support.fakes import INFO, FakeCamera, lost
 
 
 class Rig:

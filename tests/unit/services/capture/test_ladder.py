@@ -13,8 +13,8 @@ from drivers.errors import DeviceLost, DriverCode, WrongDevice
 from services.capture.failures import GroupFailed
 from services.capture.recovery import GivenUp, Recovery
 from services.events.bus import EventName
-from tests.fake_site import BIAS, DARK, Site, plan, site_at
-from tests.fakes import failed, lost
+from tests.support.fake_site import BIAS, DARK, Site, plan, site_at
+from tests.support.fakes import failed, lost
 
 
 @pytest.fixture

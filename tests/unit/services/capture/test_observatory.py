@@ -19,7 +19,7 @@ from services.errors import ConfigInvalid
 from services.observatory import network, open_observatory
 from services.observatory.embedded import parameters_of, start_of, with_devices
 from services.observatory.sun import next_sunrise, sun_altitude_deg
-from tests.fakes import FakeCamera
+from tests.support.fakes import FakeCamera
 
 
 def loaded(folder: Path, **document: object) -> LoadedConfig:

@@ -21,8 +21,8 @@ from services.events.bus import EventName
 from services.files.disk import RealDisk, Stream
 from services.files.failing import FullDisk
 from services.files.fits import read_frame, read_header
-from tests.fake_site import DARK, FLAT, Site, site_at
-from tests.fakes import failed, lost
+from tests.support.fake_site import DARK, FLAT, Site, site_at
+from tests.support.fakes import failed, lost
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from services.errors import RunCode, RunStopped
 from services.events.bus import Event, EventName, Events, JournalFile
 from services.observatory import Interlock
 from services.stopping import Stop
-from tests.fakes import FakePanel, FakeSafety, lost
+from tests.support.fakes import FakePanel, FakeSafety, lost
 
 
 class HungJournal:

@@ -16,8 +16,8 @@ from services.capture.failures import GroupFailed
 from services.config.models import Config, Cooling, FilterWheel, FlatPanel, Storage
 from services.errors import RunCode
 from services.events.bus import EventName
-from tests.fake_site import BIAS, DARK, FLAT, Site, plan, site_at
-from tests.fakes import lost
+from tests.support.fake_site import BIAS, DARK, FLAT, Site, plan, site_at
+from tests.support.fakes import lost
 
 
 @pytest.fixture

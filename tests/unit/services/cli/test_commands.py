@@ -20,8 +20,8 @@ from services.catalogue.rows import MasterStatus
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.config import load
-from tests.made_root import Root
-from tests.places import ROOT
+from tests.support.made_root import Root
+from tests.support.places import ROOT
 
 
 def nightcal(*words: str) -> int:

@@ -18,7 +18,7 @@ from services.cli.parameters import StepChoice, default_config
 from services.cli.runners import dark_runner, flat_runner, master_runner
 from services.errors import Usage
 from services.version import version
-from tests.places import ROOT
+from tests.support.places import ROOT
 
 HEAVY = (
     "numpy",

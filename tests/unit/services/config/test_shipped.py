@@ -9,7 +9,7 @@ from services.config import load, loads, schema, show, simulated
 from services.config.models import Config, Cooling, Hooks
 from services.config.simulation import load_observatory
 from services.errors import ConfigInvalid
-from tests.places import ROOT
+from tests.support.places import ROOT
 
 SHIPPED = ROOT / "config_calibration_frames.yaml"
 GUIDE_DEFAULTS = {

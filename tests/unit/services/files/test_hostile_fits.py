@@ -24,7 +24,7 @@ from services.files.layout import Layout
 from services.indexing import index
 from services.indexing.index import index_folder
 from services.indexing.integrity import check_sum
-from tests.places import SHARED
+from tests.support.places import SHARED
 
 REAL = SHARED / "data" / "headers"
 MEMORY_BYTES = 4_000_000

@@ -13,7 +13,7 @@ import pytest
 from drivers.clock import ManualClock
 from services.errors import Exit, RunCode, StorageError
 from services.files.locks import DeviceLock, RootLock
-from tests.places import ROOT
+from tests.support.places import ROOT
 
 HOLD = """
 import sys

@@ -17,7 +17,7 @@ from services.files.failing import RecordingDisk
 from services.files.layout import Layout, MasterName
 from services.indexing.index import adopt, open_catalogue
 from services.indexing.sidecar import write_sidecar
-from tests.places import ROOT
+from tests.support.places import ROOT
 
 AT = datetime(2026, 1, 1, 18, tzinfo=UTC)
 SHAPE = (12, 17)

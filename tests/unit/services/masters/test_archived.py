@@ -13,7 +13,7 @@ from services.catalogue.rows import Origin
 from services.events.bus import EventName
 from services.library.archive import archive, due
 from services.masters import Outcome
-from tests.made_root import START, Root
+from tests.support.made_root import START, Root
 
 
 @pytest.fixture

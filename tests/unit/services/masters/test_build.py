@@ -27,7 +27,7 @@ from services.files.failing import FullDisk
 from services.files.fits import pixel_hash, read_pixels
 from services.indexing.index import adopt, open_catalogue
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
-from tests.made_root import GAIN, RATE, READ_NOISE, SHAPE, START, Root
+from tests.support.made_root import GAIN, RATE, READ_NOISE, SHAPE, START, Root
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from astropy.io import fits
 
 from calibration.frames import FrameKind
 from services.masters import Outcome
-from tests.made_root import Root
+from tests.support.made_root import Root
 
 
 def flat_sigma(folder: Path, *, save_planes: bool) -> np.ndarray:

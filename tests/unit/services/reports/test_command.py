@@ -6,7 +6,7 @@ import pytest
 
 from services.cli.failures import run_app
 from services.cli.main import app
-from tests.recorded_night import BIAS_SET, RUN, recorded_night
+from tests.support.recorded_night import BIAS_SET, RUN, recorded_night
 
 NEWER = "20260102T180000-0001"
 

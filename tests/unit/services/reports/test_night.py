@@ -8,7 +8,7 @@ import pytest
 from services.events.bus import EventName
 from services.reports import build_report, write_report
 from services.reports.journal import read_journal
-from tests.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
+from tests.support.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from services.reports.order import in_order, without_twins
 from services.reports.page import render
 from services.reports.summary import headline
 from services.reports.words import title
-from tests.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
+from tests.support.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
 
 HOSTILE = '<script>alert("x")</script><img src=//evil.example/x onerror=a()>&amp;\'"'
 

@@ -19,7 +19,7 @@ from services.files.failing import FullDisk
 from services.files.fits import read_pixels
 from services.workflow.builder import MasterBuilder, building_beside
 from services.workflow.night import Place
-from tests.made_root import START, Root
+from tests.support.made_root import START, Root
 
 N = 12
 CONFIG = Config(dark_capture=DarkCapture(num_darks=N), flat_capture=FlatCapture(num_flats=N))

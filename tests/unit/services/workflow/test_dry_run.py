@@ -9,7 +9,7 @@ from services.config import from_dict
 from services.files.layout import Layout
 from services.planning.request import ALL_STEPS, RunOptions, Step
 from services.workflow.dry_run import dry_run
-from tests.made_root import Root
+from tests.support.made_root import Root
 
 N = 6
 SECTIONS = {

@@ -14,7 +14,7 @@ from services.events.bus import Event, EventName, Events
 from services.files.disk import REAL_DISK, Disk
 from services.files.layout import Layout
 from services.observatory import Interlock, Observatory
-from tests.fakes import INFO, FakeCamera, FakePanel, FakeSafety, FakeWheel, Scene
+from tests.support.fakes import INFO, FakeCamera, FakePanel, FakeSafety, FakeWheel, Scene
 
 DARK = CaptureRequest(kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=2_000_000, count=3, set_id="d1")
 BIAS = replace(DARK, kind=FrameKind.BIAS, exposure_us=1_000, set_id="b1")

@@ -29,7 +29,7 @@ from drivers.base import (
 )
 from drivers.clock import Clock
 from drivers.errors import Cancelled, DeviceLost, ExposureFailed, FilterFailed, Refused
-from tests.fake_plant import Plant
+from tests.support.fake_plant import Plant
 
 INFO = CameraInfo(
     name="Fake camera",
