@@ -18,7 +18,6 @@ import structlog
 
 from calibration.frames import Frame, FrameResult, Pixels, Purpose, Verdict
 from drivers.clock import Clock, Deadline, SystemClock
-from services.amounts import size
 from services.capture.acquisition import Taken, Words, to_frame, with_stats
 from services.capture.examination import Examined, Seen, examine
 from services.catalogue.catalogue import Catalogue
@@ -30,6 +29,7 @@ from services.files.disk import Disk
 from services.files.fits import write_frame
 from services.files.layout import Layout
 from services.observatory import Interlock
+from services.words import size
 
 log = structlog.get_logger(__name__)
 

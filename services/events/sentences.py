@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from services.amounts import size
 from services.errors import RunCode, meaning
 from services.events.bus import Event, EventName
+from services.words import adu, celsius, count, seconds, size, wait
 
 Data = Mapping[str, Any]
 
@@ -24,20 +24,13 @@ def title(data: Data) -> str:
     return f"{kind} {detail}" if detail else kind
 
 
-def seconds(exposure_us: int | None) -> str:
-    """Return an exposure in seconds, to the millisecond from there on; "" when it is not known."""
-    if exposure_us is None:
-        return ""
-    return f"{round(exposure_us / 1e6, 3 if exposure_us >= 1000 else 6):g} s"
-
-
 def cooling(data: Data) -> str:
     """Return where the cooling stands."""
     power = data.get("cooler_power_pct")
     shown = "" if power is None else f", cooler {power:.0f} %"
     now, target = data.get("ccd_temp_c"), data.get("target_c")
     way = "warming" if now is not None and target is not None and target > now else "cooling"
-    return f"{way}: {_celsius(data.get('ccd_temp_c'))} → {_celsius(data.get('target_c'))}{shown}"
+    return f"{way}: {celsius(data.get('ccd_temp_c'))} → {celsius(data.get('target_c'))}{shown}"
 
 
 def _run_started(data: Data) -> str:
@@ -75,7 +68,7 @@ def _devices_left(data: Data) -> str | None:
 def _group_started(data: Data) -> str:
     settings = [
         "" if data.get("gain") is None else f"gain {data['gain']}",
-        "" if data.get("set_temp_c") is None else _celsius(data["set_temp_c"]),
+        "" if data.get("set_temp_c") is None else celsius(data["set_temp_c"]),
     ]
     shown = ", ".join(part for part in settings if part)
     there = f", {data['have']} of them there" if data.get("have") else ""
@@ -94,8 +87,8 @@ def _group_finished(data: Data) -> str:
 
 
 def _frame_stored(data: Data) -> str:
-    level, celsius = _adu(data.get("level_adu")), data.get("ccd_temp_c")
-    return f"{title(data)}: frame {data.get('frame_no')}, {level}{'' if celsius is None else f', {_celsius(celsius)}'}"
+    level, temp_c = adu(data.get("level_adu")), data.get("ccd_temp_c")
+    return f"{title(data)}: frame {data.get('frame_no')}, {level}{'' if temp_c is None else f', {celsius(temp_c)}'}"
 
 
 def _frame_refused(data: Data) -> str:
@@ -105,31 +98,30 @@ def _frame_refused(data: Data) -> str:
 
 def _adjusted(data: Data) -> str:
     exposure = f"{seconds(data.get('exposure_us'))}{_lamp(data)}"
-    level, target = _adu(data.get("level_adu")), _adu(data.get("target_adu"))
+    level, target = adu(data.get("level_adu")), adu(data.get("target_adu"))
     return f"{title({**data, 'kind': 'flat'})}: test {data.get('attempt')}, {exposure}: {level}, wanted {target}"
 
 
 def _settled(data: Data) -> str:
     exposure = f"{seconds(data.get('exposure_us'))}{_lamp(data)}"
-    tests = data.get("attempts")
-    number = f"{tests} test{'' if tests == 1 else 's'}"
-    return f"{title({**data, 'kind': 'flat'})}: {exposure} gives {_adu(data.get('level_adu'))} after {number}"
+    tests = count(data.get("attempts") or 0, "test")
+    return f"{title({**data, 'kind': 'flat'})}: {exposure} gives {adu(data.get('level_adu'))} after {tests}"
 
 
 def _stable(data: Data) -> str:
-    return f"cooled: stable at {_celsius(data.get('ccd_temp_c'))} after {data.get('seconds', 0):.0f} s"
+    return f"cooled: stable at {celsius(data.get('ccd_temp_c'))} after {data.get('seconds', 0):.0f} s"
 
 
 def _stalled(data: Data) -> str:
     code = data.get("code")
     why = f": {meaning(code).text}" if code else ""
-    return f"cooling stalled at {_celsius(data.get('ccd_temp_c'))}, wanted {_celsius(data.get('target_c'))}{why}"
+    return f"cooling stalled at {celsius(data.get('ccd_temp_c'))}, wanted {celsius(data.get('target_c'))}{why}"
 
 
 def _detector(data: Data) -> str:
     gain = data.get("k_adu_e")
     shown = f", {gain:.3f} ADU/e-" if gain else ""
-    return f"detector: pedestal {_adu(data.get('bias_adu'))}, saturation {_adu(data.get('saturation_adu'))}{shown}"
+    return f"detector: pedestal {adu(data.get('bias_adu'))}, saturation {adu(data.get('saturation_adu'))}{shown}"
 
 
 def _master_started(data: Data) -> str:
@@ -139,7 +131,7 @@ def _master_started(data: Data) -> str:
 def _master_built(data: Data) -> str:
     doubt = "" if data.get("status") in (None, "built") else f", {data['status']}"
     name = str(data.get("path", "")).rpartition("/")[2]
-    return f"{name}: {data.get('n')} frame{'' if data.get('n') == 1 else 's'}{doubt}"
+    return f"{name}: {count(data.get('n', 0), 'frame')}{doubt}"
 
 
 def _master_refused(data: Data) -> str:
@@ -174,12 +166,8 @@ def _waiting(data: Data) -> str:
         until = f" until {datetime.fromisoformat(str(data.get('until'))):%H:%M:%S}"
     except ValueError:
         until = ""
-    length = _length(data.get("wait_s") or 0.0)
+    length = wait(data.get("wait_s") or 0.0)
     return f"waiting{until} ({'at most ' if data.get('at_most') else ''}{length}): {data.get('detail') or ''}"
-
-
-def _length(seconds_: float) -> str:
-    return f"{seconds_:.0f} s" if seconds_ < 120 else f"{seconds_ / 60:.3g} min"
 
 
 def _safety(what: str) -> Callable[[Data], str]:
@@ -194,14 +182,6 @@ def _storage_low(data: Data) -> str:
 def _lamp(data: Data) -> str:
     level = data.get("panel_brightness")
     return "" if level is None else f" at brightness {level}"
-
-
-def _celsius(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.1f} °C"
-
-
-def _adu(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.0f} ADU"
 
 
 _SENTENCES: dict[EventName, Callable[[Data], str | None]] = {

@@ -23,6 +23,7 @@ from services.masters.darks import FlatDark, NoDark, flat_dark
 from services.masters.groups import MasterGroup
 from services.masters.settings import MasterSettings
 from services.masters.stack import DarkSources, Stack
+from services.words import count
 
 SATURATED_FROM = 0.98
 """Samples at or above this fraction of the saturation level count as saturated."""
@@ -141,7 +142,7 @@ def _enough(group: MasterGroup, n: int, settings: MasterSettings) -> None:
     least = settings.least(group.product, group.key.source)
     if n < least:
         wanted, key = settings.wanted(group.product), settings.wanted_key(group.product)
-        detail = f"{n} usable frame{'' if n == 1 else 's'} of {wanted} wanted by {key}; a master takes {least}"
+        detail = f"{count(n, 'usable frame')} of {wanted} wanted by {key}; a master takes {least}"
         raise Refused(GroupCode.TOO_FEW_FRAMES, detail)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from services.reports.journal import Record
-from services.reports.words import title
+from services.words import title
 
 _RANK = {"BIAS": 0, "DARK": 1, "FLAT": 2}
 _SAME = ("exposure_us", "gain", "n", "outcome", "statistics")

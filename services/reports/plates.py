@@ -11,7 +11,7 @@ from services.reports.night import NightReport
 from services.reports.order import in_order
 from services.reports.pictures import Album, Picture
 from services.reports.tables import status_mark, verdict_mark
-from services.reports.words import moment, number, percent, plural, seconds, significant, title
+from services.words import GAP, count, exposure, moment, number, percent, significant, title
 
 _MOST_REFUSED = 12
 
@@ -50,7 +50,7 @@ def _master_lines(master: Record) -> Iterator[tuple[str, str]]:
     found = master.get("statistics") or {}
     flat = master.get("kind") == "FLAT"
     if flat:
-        yield "Exposure", seconds(master.get("exposure_us"))
+        yield "Exposure", exposure(master.get("exposure_us"))
     yield "Frames", number(master.get("n"))
     yield "Values rejected", percent(found.get("rejected_fraction"))
     if flat:
@@ -71,7 +71,7 @@ def _set_plate(group: Record, frame: Record, layout: Layout, album: Album) -> Ma
         "article",
         tag("header", tag("h3", title(group)), status_mark(group.get("status"))),
         tag("div", _figure("first frame", frame.get("path"), layout, album, unit="ADU"), class_="pair"),
-        tag("p", f"{plural(int(group.get('accepted') or 0), 'frame')}, no master", class_="soft"),
+        tag("p", f"{count(int(group.get('accepted') or 0), 'frame', GAP)}, no master", class_="soft"),
         class_="card",
     )
 
@@ -167,12 +167,12 @@ def _level_chart(report: NightReport, group: Record, frames: Sequence[Record]) -
     about = "target" if scale is not None else number(centre, 1, "ADU")
     unit = "%" if scale is not None else "ADU"
     label = f"level of the frames of {title(group)}"
-    exposure = seconds(group.get("exposure_us")) if flat else ""
+    lasting = exposure(group.get("exposure_us")) if flat else ""
     return tag(
         "figure",
-        tag("header", tag("h3", f"{title(group)} {exposure}"), tag("small", f"{unit} from {about}")),
+        tag("header", tag("h3", f"{title(group)} {lasting}"), tag("small", f"{unit} from {about}")),
         chart(curves, x, y, label=label, band=band, height=130),
-        tag("figcaption", f"{plural(len(lost), 'frame')} refused (circles)") if lost else None,
+        tag("figcaption", f"{count(len(lost), 'frame', GAP)} refused (circles)") if lost else None,
         class_="card",
     )
 

@@ -7,7 +7,7 @@ from services.errors import RunCode, meaning
 from services.reports.journal import Record
 from services.reports.markup import Markup, tag
 from services.reports.night import NightReport
-from services.reports.words import clock, duration, number, plural, title
+from services.words import GAP, clock, count, duration, number, title
 
 UNFINISHED = ("partial", "failed", "cut_off", "not_reached")
 """States of sets that are not what was wanted."""
@@ -107,7 +107,7 @@ def _warnings(report: NightReport) -> int:
 def _some(names: Iterable[str], most: int = 6) -> str:
     names = tuple(dict.fromkeys(names))
     rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {plural(rest, 'other')}" if rest > 0 else "")
+    return ", ".join(names[:most]) + (f" and {count(rest, 'other', GAP)}" if rest > 0 else "")
 
 
 def _sentence(text: str) -> str:

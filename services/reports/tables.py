@@ -12,7 +12,7 @@ from services.reports.journal import Record
 from services.reports.markup import EMPTY, Markup, joined, table, tag
 from services.reports.night import NightReport
 from services.reports.summary import refusals
-from services.reports.words import NONE, clock, number, percent, seconds, significant, title
+from services.words import NONE, clock, exposure, number, percent, significant, title
 
 _STATUS = {
     "complete": ("ok", "complete"),
@@ -68,7 +68,7 @@ def _group_cells(group: Record) -> list[object]:
         number(group.get("have")),
         number(group.get("taken")),
         number(group.get("refused")),
-        seconds(group.get("exposure_us")),
+        exposure(group.get("exposure_us")),
         number(group.get("panel_brightness")) if group.get("kind") == "FLAT" else None,
         number(group.get("level_mean_adu"), 1 if (group.get("level_mean_adu") or 0) < 5000 else 0, "ADU"),
         number(group.get("level_spread_pct"), 2, "%"),
@@ -134,7 +134,7 @@ def _steps(steps: Iterable[Record]) -> Iterator[object]:
 
 def _light(step: Record) -> str:
     lamp = step.get("panel_brightness")
-    return seconds(step.get("exposure_us")) + ("" if lamp is None else f", {lamp}")
+    return exposure(step.get("exposure_us")) + ("" if lamp is None else f", {lamp}")
 
 
 def _ratio(step: Record) -> str:

@@ -13,7 +13,6 @@ from calibration.frames import FrameKind
 from calibration.plans.dark import DarkTimes as PlannedTimes
 from calibration.plans.sequence import Costs, Estimate, WantedSet, estimate
 from drivers.clock import SystemClock
-from services.amounts import size
 from services.catalogue.catalogue import Catalogue
 from services.config.models import Config, LoadedConfig
 from services.files.layout import Layout
@@ -22,6 +21,7 @@ from services.observatory import known_without_devices
 from services.planning.having import Having, Standing, having
 from services.planning.request import DarkTimes, RunOptions, RunResult, Step
 from services.planning.wanted import dark_sets, dark_times, flat_sets, states
+from services.words import count, length, size
 from services.workflow.context import match_of
 
 BYTES_PER_PIXEL = 2
@@ -164,11 +164,11 @@ def _sums(config: Config, lines: tuple[Line, ...], known: Known, options: RunOpt
         yield f"Nothing to take: all {there} frames are there."
     else:
         room = "size not known before the camera was seen" if known.pixels is None else size(cost.bytes)
-        yield f"{cost.frames} frames to take ({there} there), about {_duration(cost.seconds)}, {room}."
+        yield f"{cost.frames} frames to take ({there} there), about {length(cost.seconds)}, {room}."
     new_flats = sum(line.wanted.kind is FrameKind.FLAT and line.lacking > 0 for line in lines)
     if new_flats and Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL:
-        most = f"{_count(new_flats, 'set')} of {config.dark_capture.num_darks}"
-        yield f"Darks for the exposures that {_count(new_flats, 'flat set')} will find come on top: at most {most}."
+        most = f"{count(new_flats, 'set')} of {config.dark_capture.num_darks}"
+        yield f"Darks for the exposures that {count(new_flats, 'flat set')} will find come on top: at most {most}."
     if known.from_where == "unknown":
         yield "The wheel's filters are not known before it was seen: one set of flats is shown for all of them."
     elif known.from_where:
@@ -195,7 +195,7 @@ def _of_masters(masters: tuple[MasterOutcome, ...], lines: tuple[Line, ...], opt
     if not missing and not later:
         yield f"No masters to build: all {kept} are there."
         return
-    yield f"{_count(missing, 'master')} to build of the frames that are there ({kept} there){later}."
+    yield f"{count(missing, 'master')} to build of the frames that are there ({kept} there){later}."
 
 
 def _room(root: Path, needed_bytes: float, floor_bytes: float) -> str:
@@ -207,12 +207,3 @@ def _room(root: Path, needed_bytes: float, floor_bytes: float) -> str:
     parts += [f"{size(floor_bytes)} to be left free (storage.min_free_mb)"] if floor_bytes else []
     short = needed_bytes > 0 and needed_bytes > free_bytes - floor_bytes
     return f"{', '.join(parts)}.{' It will not suffice: make room first.' if short else ''}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"

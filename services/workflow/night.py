@@ -7,7 +7,6 @@ from datetime import datetime
 from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import camera_of
 from calibration.plans.sequence import WantedSet
-from services.amounts import size
 from services.capture.session import Session
 from services.catalogue.catalogue import Catalogue
 from services.errors import RunCode, StorageError, Usage
@@ -19,6 +18,7 @@ from services.observatory.sun import next_sunrise
 from services.planning.request import DarkTimes, RunOptions, Step
 from services.planning.wanted import State, states
 from services.version import is_credible
+from services.words import size
 from services.workflow.context import RunContext, Tally
 from services.workflow.darks import foreseen_darks, take_biases, take_darks
 from services.workflow.dry_run import BYTES_PER_PIXEL, HEADER_BYTES

@@ -31,6 +31,7 @@ from services.observatory import Observatory, open_observatory
 from services.planning.request import RunOptions, RunResult, Step
 from services.root import layout_of
 from services.version import version
+from services.words import count
 from services.workflow.builder import MasterBuilder, building_beside
 from services.workflow.context import Tally
 from services.workflow.dry_run import dry_run
@@ -276,16 +277,16 @@ class _Run:
         if self._ending.until is not None:
             parts.append(f"stopped in time: {self._ending.until}")
         if tally.not_reached:
-            sets = _count(len(tally.progress), "set")
-            parts += [f"{_count(tally.taken, 'frame')} taken", f"{tally.not_reached} of {sets} not reached"]
+            sets = count(len(tally.progress), "set")
+            parts += [f"{count(tally.taken, 'frame')} taken", f"{tally.not_reached} of {sets} not reached"]
         elif tally.taken == 0 and tally.outcomes == []:
             parts.append(f"nothing to take: {_all_sets(tally.already)}" if tally.already else "")
         else:
-            parts.append(f"{_count(tally.taken, 'frame')} taken")
+            parts.append(f"{count(tally.taken, 'frame')} taken")
         if tally.masters_built:
-            parts.append(f"{_count(tally.masters_built, 'master')} built")
+            parts.append(f"{count(tally.masters_built, 'master')} built")
         if tally.failed:
-            parts.append(f"{_count(tally.failed, 'group')} incomplete or failed (see the report)")
+            parts.append(f"{count(tally.failed, 'group')} incomplete or failed (see the report)")
         return "; ".join(part for part in parts if part) or "nothing to do"
 
 
@@ -307,10 +308,6 @@ def _observatory(
 
 def _all_sets(number: int) -> str:
     return "the only set is there" if number == 1 else f"all {number} sets are there"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _make_root(layout: Layout) -> None:

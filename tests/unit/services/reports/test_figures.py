@@ -1,4 +1,4 @@
-"""Axes, curves and numbers of the page."""
+"""Axes and curves of the page."""
 
 import math
 
@@ -7,7 +7,6 @@ import pytest
 from services.reports.figures import Curve, bars, chart, number_axis, thinned, time_axis
 from services.reports.markup import Markup, table, tag
 from services.reports.pictures import Histogram
-from services.reports.words import clock, duration, number, seconds, significant, title
 
 
 @pytest.mark.parametrize(
@@ -58,26 +57,3 @@ def test_markup_escapes_texts_and_attributes():
     assert tag("b", tag("i", "x"), None, 3, hidden=True, class_=None) == "<b hidden><i>x</i>3</b>"
     assert isinstance(tag("b"), Markup)
     assert "<td>–</td>" in table(["a", "b"], [["x", None]])
-
-
-def test_numbers_are_written_for_readers():
-    assert number(30711.2) == "30\u202f711"
-    assert number(-10, 1, "°C") == "\u221210.0\u00a0°C"
-    assert [number(v) for v in (None, "x", True)] == ["–"] * 3
-    assert [significant(v, 3) for v in (0.70049, 4.496, 250.5, 0)] == ["0.700", "4.50", "250", "0.000"]
-    shown = [seconds(v).replace("\u00a0", " ") for v in (1000, 1_995_000, 32, 60_000_000, None)]
-    assert shown == ["0.001 s", "1.995 s", "3.2e-05 s", "60 s", "–"]
-
-
-def test_times_are_utc():
-    assert clock("2026-01-01T01:00:00+02:00", date=True) == "2025-12-31 23:00:00"
-    assert clock("rubbish") == "–"
-    assert duration("2026-01-01T18:00:00Z", "2026-01-02T01:05:00Z") == "7 h 05 min"
-    assert duration("2026-01-01T18:00:00Z", None) == "–"
-
-
-def test_titles_name_what_tells_sets_apart():
-    assert title({"kind": "FLAT", "filter": "Ha", "exposure_us": 1}) == "Flat Ha"
-    assert title({"kind": "DARK", "filter": "Ha", "exposure_us": 5_000_000}) == "Dark 5\u00a0s"
-    assert title({"kind": "BIAS", "exposure_us": 1000}) == "Bias"
-    assert title({}) == "Set"

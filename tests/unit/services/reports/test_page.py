@@ -12,7 +12,7 @@ from services.reports.columns import MASTERS, SETS
 from services.reports.order import in_order, without_twins
 from services.reports.page import render
 from services.reports.summary import headline
-from services.reports.words import title
+from services.words import title
 from tests.support.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
 
 HOSTILE = '<script>alert("x")</script><img src=//evil.example/x onerror=a()>&amp;\'"'
