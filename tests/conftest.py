@@ -1,16 +1,84 @@
-"""What the whole suite needs before its first test."""
+"""What the whole suite needs: the compiled loops, before the first test that calls one.
 
+Compiling them takes minutes, longer than any night here. The first test that needs them compiles them once, with
+`nightcal warm-up`, while other workers go on with tests that need none; these therefore come first.
+"""
+
+import hashlib
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from tests.support.places import ROOT
+from tests.support.places import ROOT, WARM_UP_CACHE
+
+COMPILES_NOTHING = (
+    "tests/contract",
+    "tests/unit/calibration/keywords",
+    "tests/unit/calibration/plans",
+    "tests/unit/drivers",
+    "tests/unit/services/catalogue",
+    "tests/unit/services/cli",
+    "tests/unit/services/config",
+    "tests/unit/services/events",
+    "tests/unit/services/planning",
+    "tests/unit/services/test_errors.py",
+    "tests/unit/services/test_log.py",
+    "tests/unit/services/test_platform.py",
+)
+"""Tests that call no compiled loop, or one that is compiled in seconds: then they do it themselves."""
+
+_TESTS_CACHE = WARM_UP_CACHE.with_name("kernels-of-tests")
 
 
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the kernels once, before the workers begin: a night in a test is shorter than the compiler takes."""
-    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
-        return
-    warm_up = [sys.executable, "-m", "services.cli.main", "warm-up"]
-    subprocess.run(warm_up, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=900)
+def pytest_configure() -> None:
+    """Keep the compiled loops of tests apart from those of the program, in processes that tests start as well."""
+    os.environ["NUMBA_CACHE_DIR"] = str(_TESTS_CACHE)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with one test that compiles, so that one worker does so at once, and go on with those that do not."""
+    compiling = [item for item in items if _compiles(item)]
+    items[:] = compiling[:1] + [item for item in items if not _compiles(item)] + compiling[1:]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> object:
+    """Compile before the time limit of the test begins."""
+    if _compiles(item):
+        _compile_once()
+    return (yield)
+
+
+def _compiles(item: pytest.Item) -> bool:
+    return not item.nodeid.startswith(COMPILES_NOTHING)
+
+
+def _compile_once() -> None:
+    """Compile in a process of its own unless that was done for these sources; other workers wait for it."""
+    wanted = _sources()
+    done = WARM_UP_CACHE / "done"
+    WARM_UP_CACHE.mkdir(parents=True, exist_ok=True)
+    with FileLock(WARM_UP_CACHE / "lock"):
+        if done.exists() and done.read_text() == wanted:
+            return
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(WARM_UP_CACHE)}
+        command = [sys.executable, "-m", "services.cli.main", "warm-up"]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=900)
+        shutil.copytree(WARM_UP_CACHE, _TESTS_CACHE, dirs_exist_ok=True)
+        done.write_text(wanted)
+
+
+def _sources() -> str:
+    """Return a figure that changes with every source of a loop."""
+    paths = [*sorted((ROOT / "calibration").rglob("*.py")), *sorted((ROOT / "services").rglob("warm_up.py"))]
+    return hashlib.sha256(b"".join(_stamp(path) for path in paths)).hexdigest()
+
+
+def _stamp(path: Path) -> bytes:
+    state = path.stat()
+    return f"{path} {state.st_mtime_ns} {state.st_size}\n".encode()
