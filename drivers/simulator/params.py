@@ -1,17 +1,14 @@
 """What a simulated observatory is made of: frozen records with the numbers of a QHY600M, at any size of frame.
 
-`from_mapping` builds them from a plain mapping (a YAML's, read elsewhere); ready-made observatories are in `presets`.
+`presets` has ready-made observatories, and builds one from a plain mapping.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
 
 from drivers.base import SettingMode
 from drivers.simulator.detector import DetectorParameters, require
 from drivers.simulator.faults import FaultScript
-from drivers.simulator.mapping import merged
 
 
 class Transmission(StrEnum):
@@ -290,28 +287,3 @@ class ObservatoryParameters:
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, "seed must be >= 0")
-
-
-def from_mapping(mapping: Mapping[str, Any], base: ObservatoryParameters | None = None) -> ObservatoryParameters:
-    """Build an observatory from a plain mapping with the names of the records' fields.
-
-    Parameters
-    ----------
-    mapping : Mapping
-        May name a `preset` to start from. What is not named keeps its default; a device that is null is not there.
-    base : ObservatoryParameters, optional
-        What to start from when no preset is named.
-
-    Raises
-    ------
-    ValueError
-        With the path of the key ("camera.detector.bits: ..."), what was found and what is allowed.
-    """
-    from drivers.simulator.presets import PRESETS, preset
-
-    rest = dict(mapping)
-    name = rest.pop("preset", None)
-    if name is not None and name not in PRESETS:
-        raise ValueError(f"preset: {name!r} is unknown; allowed: {', '.join(PRESETS)}")
-    start = base or ObservatoryParameters()
-    return merged(preset(name) if name is not None else start, rest, path="")

@@ -1,10 +1,15 @@
-"""Ready-made observatories by name: the quirks of real equipment that a client must survive."""
+"""Observatories by name or from a plain mapping (a YAML's, read elsewhere).
 
-from collections.abc import Callable
+The ready-made ones have the quirks of real equipment that a client must survive.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from drivers.base import SettingMode
 from drivers.simulator.detector import DetectorParameters
+from drivers.simulator.mapping import merged
 from drivers.simulator.params import (
     CameraParameters,
     CoolerParameters,
@@ -132,3 +137,23 @@ def preset(name: str, *, width: int | None = None, height: int | None = None, se
     camera = found.camera
     sized = replace(camera, width=width or camera.width, height=height or camera.height)
     return replace(found, camera=sized, seed=seed)
+
+
+def from_mapping(mapping: Mapping[str, Any], base: ObservatoryParameters | None = None) -> ObservatoryParameters:
+    """Build an observatory from a plain mapping with the names of the records' fields.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        May name a `preset` to start from. What is not named keeps its default; a device that is null is not there.
+    base : ObservatoryParameters, optional
+        What to start from when no preset is named.
+
+    Raises
+    ------
+    ValueError
+        With the path of the key ("camera.detector.bits: ..."), what was found and what is allowed.
+    """
+    rest = dict(mapping)
+    name = rest.pop("preset", None)
+    return merged((base or _STANDARD) if name is None else preset(name), rest, path="")

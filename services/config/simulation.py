@@ -4,7 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from drivers.simulator.params import ObservatoryParameters, from_mapping
+from drivers.simulator.params import ObservatoryParameters
+from drivers.simulator.presets import from_mapping
 from services.config.positions import Key, Node, Problem, parse, read
 from services.errors import ConfigInvalid
 

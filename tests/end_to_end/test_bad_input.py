@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator.devices import SimulatedObservatory
-from drivers.simulator.params import from_mapping
+from drivers.simulator.presets import from_mapping
 from drivers.simulator.server import AlpacaServer
 from services.config import load
 from services.files.failing import FullDisk

@@ -17,7 +17,7 @@ from drivers.alpaca.line import Endpoint
 from drivers.base import CameraStates
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.faults import FaultKind
-from drivers.simulator.params import from_mapping
+from drivers.simulator.presets import from_mapping
 from services.events.bus import Event, EventName
 from services.planning.request import DarkTimes, Step
 from tests.support.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night

@@ -35,7 +35,7 @@ from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
 from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.faults import DeviceKind, FaultKind, FaultScript
-from drivers.simulator.params import from_mapping
+from drivers.simulator.presets import from_mapping
 from drivers.simulator.server import AlpacaServer
 from services.errors import MEANINGS, Exit
 from services.observatory import network

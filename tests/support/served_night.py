@@ -28,7 +28,7 @@ from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.faults import FaultKind, Faults, FaultScript
-from drivers.simulator.params import from_mapping
+from drivers.simulator.presets import from_mapping
 from drivers.simulator.server import AlpacaServer
 from services import log
 from services.cli.night import EventLog

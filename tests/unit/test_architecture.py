@@ -1,23 +1,14 @@
-"""Rules of the house that import-linter cannot see: subpackages, kernels, clocks."""
+"""Rules of the house that import-linter cannot see: circles, sizes, kernels, clocks."""
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
+import graphlib
+import re
 
+import grimp
 import pytest
 
 from tests.support.places import ROOT
-
-SOURCES = sorted(p for room in ("calibration", "drivers", "services") for p in (ROOT / room).rglob("*.py"))
-
-
-def imports(path: Path) -> Iterator[str]:
-    """Yield the dotted names a file imports."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+from tests.support.sources import SOURCES, definitions, imports
 
 
 def inside(name: str, *packages: str) -> bool:
@@ -56,10 +47,40 @@ def test_one_clock():
     assert [p.relative_to(ROOT).as_posix() for p in naming_now] == ["drivers/clock.py"]
 
 
-def test_files_and_functions_stay_small():
-    for path in SOURCES:
-        text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) <= 400, path
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno < 60, f"{path}:{node.lineno} {node.name}"
+CIRCLES_YET = frozenset({"calibration.kernels", "calibration.combine.kernels", "services.reports.page"})
+"""Modules of circles that are still to be opened."""
+
+
+def test_no_file_imports_in_a_circle(monkeypatch: pytest.MonkeyPatch):
+    """Imports inside functions and those for type checkers only count as well."""
+    monkeypatch.syspath_prepend(ROOT)
+    graph = grimp.build_graph("calibration", "drivers", "services", cache_dir=None)
+    imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    order = graphlib.TopologicalSorter({m: others - CIRCLES_YET for m, others in imported.items()})
+    try:
+        order.prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_files_stay_small():
+    assert not [path for path in SOURCES if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+
+
+def test_functions_stay_small():
+    lengths = sorted((lines, where) for where, node, lines in definitions(ast.FunctionDef))
+    assert lengths[-1][0] <= 60, lengths[-1]
+    assert lengths[len(lengths) * 9 // 10][0] <= 20
+
+
+LONG_YET = frozenset(
+    {"Session", "Catalogue", "Writer", "StateKeeper", "SafetyWatch", "AlpacaCamera", "SimulatedCamera", "_Wire"}
+)
+"""Classes that are still to be split."""
+
+
+def test_long_classes_say_why():
+    """A class of more than 200 lines gives the reason in its docstring, in a sentence with "in one class"."""
+    long = {node for _, node, lines in definitions(ast.ClassDef) if lines > 200}
+    unexplained = {node.name for node in long if not re.search(r"in\s+one\s+class", ast.get_docstring(node) or "")}
+    assert unexplained <= LONG_YET

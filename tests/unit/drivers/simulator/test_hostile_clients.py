@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator.devices import SimulatedObservatory
-from drivers.simulator.params import from_mapping
+from drivers.simulator.presets import from_mapping
 from drivers.simulator.server import AlpacaServer
 
 SOON_S = 2.0

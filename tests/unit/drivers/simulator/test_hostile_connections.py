@@ -19,7 +19,7 @@ import pytest
 from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator import connections
 from drivers.simulator.devices import SimulatedObservatory
-from drivers.simulator.params import from_mapping
+from drivers.simulator.presets import from_mapping
 from drivers.simulator.server import AlpacaServer
 
 SOON_S = 60.0

@@ -4,8 +4,8 @@ import pytest
 
 from drivers.base import SettingMode
 from drivers.simulator.faults import DeviceKind, FaultKind
-from drivers.simulator.params import ObservatoryParameters, Transmission, from_mapping
-from drivers.simulator.presets import PRESETS, preset
+from drivers.simulator.params import ObservatoryParameters, Transmission
+from drivers.simulator.presets import PRESETS, from_mapping, preset
 
 
 def test_nothing_said_is_the_standard():
