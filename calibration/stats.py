@@ -13,7 +13,7 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration import kernels
+from calibration import frame_kernels
 from calibration.clipping import untruncated
 from calibration.frames import FrameStats, Pixels
 from calibration.pixel_identity import pixel_sha256
@@ -147,11 +147,11 @@ def compare(a: Pixels, b: Pixels, *, bayer: bool = False) -> PairStats:
     a, b = as_counts(a), as_counts(b)
     rows, columns = central_part(a.shape, brightest_plane(a) if bayer else None)
     if a.dtype == b.dtype == np.uint16:
-        counts = kernels.difference_histogram(a, b, rows, columns)
+        counts = frame_kernels.difference_histogram(a, b, rows, columns)
         present = np.flatnonzero(counts)
-        offset = np.float64(kernels.BINS - 1)
+        offset = np.float64(frame_kernels.BINS - 1)
         differences = Distribution(values=present.astype(np.float64) - offset, counts=counts[present])
-        identical = kernels.identical_rows(a, b)
+        identical = frame_kernels.identical_rows(a, b)
     else:
         part = np.s_[slice(*rows), slice(*columns)]
         differences = _sorted_distribution(a[part].astype(np.float64) - b[part])
@@ -164,7 +164,7 @@ def as_counts(pixels: Pixels) -> Pixels:
     """Return the frame as contiguous native uint16 if its dtype is an integer and every value fits, else unchanged."""
     if pixels.dtype == np.uint16:
         return np.ascontiguousarray(pixels, dtype=np.uint16)
-    if pixels.dtype.kind in "iu" and pixels.size and pixels.min() >= 0 and pixels.max() < kernels.BINS:
+    if pixels.dtype.kind in "iu" and pixels.size and pixels.min() >= 0 and pixels.max() < frame_kernels.BINS:
         return np.ascontiguousarray(pixels, dtype=np.uint16)
     return pixels
 
@@ -174,7 +174,7 @@ def distribution(pixels: Pixels, rows: Span | None = None, columns: Span | None 
     rows = rows or (0, pixels.shape[0], 1)
     columns = columns or (0, pixels.shape[1], 1)
     if pixels.dtype == np.uint16 and pixels.flags.c_contiguous:
-        counts = kernels.histogram(pixels, rows, columns)
+        counts = frame_kernels.histogram(pixels, rows, columns)
         present = np.flatnonzero(counts)
         return Distribution(values=present.astype(np.float64), counts=counts[present])
     return _sorted_distribution(pixels[slice(*rows), slice(*columns)])
@@ -230,7 +230,7 @@ def step_of(values: Distribution) -> int:
 
     A clip level of 65535 is left out, since it is no multiple of anything; 1 when nothing can be said.
     """
-    v = np.abs(values.values[values.values < kernels.BINS - 1])
+    v = np.abs(values.values[values.values < frame_kernels.BINS - 1])
     if v.size < 2 or not np.array_equal(v, np.rint(v)):
         return 1
     return max(1, int(np.gcd.reduce(v.astype(np.int64))))
@@ -295,8 +295,8 @@ def _lines(pixels: Pixels, saturated_from: float) -> tuple[int, int]:
     """Return the number of mostly saturated rows and columns, and of rows that hold a single value."""
     height, width = pixels.shape
     if pixels.dtype == np.uint16:
-        limit = kernels.BINS if np.isinf(saturated_from) else int(np.ceil(saturated_from))
-        by_row, by_column, constant = kernels.survey_lines(pixels, limit)
+        limit = frame_kernels.BINS if np.isinf(saturated_from) else int(np.ceil(saturated_from))
+        by_row, by_column, constant = frame_kernels.survey_lines(pixels, limit)
     else:
         saturated = pixels >= saturated_from
         by_row, by_column = saturated.sum(axis=1), saturated.sum(axis=0)

@@ -317,7 +317,7 @@ def read_band(sources: tuple[Source, ...], band: Band) -> NDArray[Any]:
     """
     if not all(s.is_u16 for s in sources):
         return np.stack([read_rows(s, band).astype(np.float32) for s in sources])
-    from calibration.combine.kernels import decode_u16
+    from calibration.combine.kernels.entries import decode_u16
 
     words = read_words(sources, band)
     decode_u16(words.reshape(-1))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.combine import tiles
+from calibration.combine.kernels import tiles
 from calibration.combine.recipe import BandPlanes, Method, Recipe
 from calibration.errors import CombineError
 
@@ -117,7 +117,7 @@ def _combine(
     stored: bool = False,
     bounds: bool = False,
 ) -> tuple[BandPlanes, NDArray[np.float32], NDArray[np.float32]]:
-    from calibration.combine import kernels  # numba takes 0.2 s to import: only who combines pays
+    from calibration.combine.kernels import entries  # numba takes 0.2 s to import: only who combines pays
 
     check(frames, scale, dark, valid)
     frames = np.ascontiguousarray(frames)
@@ -135,7 +135,7 @@ def _combine(
     if frames.dtype == np.uint16:  # float32 would round a limit between two values to one of them
         params = params._replace(saturation=float(np.ceil(params.saturation)), stored=stored)
     if frames.dtype == np.uint16 and scale is None and dark is None and valid is None:
-        kernels.combine_u16(frames, pairs, params, _bench(n, integers=True), planes)
+        entries.combine_u16(frames, pairs, params, _bench(n, integers=True), planes)
     else:
         stack = (
             decoded(frames) if stored else frames,
@@ -143,7 +143,7 @@ def _combine(
             _dark(dark),
             np.ones(n, np.float32) if scale is None else np.ascontiguousarray(scale, dtype=np.float32),
         )
-        kernels.combine_f32(stack, pairs, params, _bench(n, integers=False), planes)
+        entries.combine_f32(stack, pairs, params, _bench(n, integers=False), planes)
     return (
         BandPlanes(mean=planes.mean, sigma=planes.sigma, count=planes.counts, mask=planes.mask),
         planes.low,
@@ -153,7 +153,7 @@ def _combine(
 
 def decoded(words: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Return the values of words as they lie in FITS files (big-endian int16, BZERO 32768), of any shape."""
-    from calibration.combine.kernels import decode_u16
+    from calibration.combine.kernels.entries import decode_u16
 
     values = words.copy()
     decode_u16(values.reshape(-1))

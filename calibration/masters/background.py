@@ -41,7 +41,7 @@ class Background:
 
     def at(self, y: NDArray[np.int_]) -> F32:
         """Return the background of some rows, shape (rows, x)."""
-        from calibration.kernels import lines_between  # numba takes 0.2 s to import: only who builds masters pays
+        from calibration.masters.plane_kernels import lines_between  # numba takes 0.2 s to import
 
         place = np.interp(y, self.centres_y, np.arange(len(self.centres_y)))
         low = np.minimum(place.astype(np.int64), max(0, len(self.centres_y) - 2))

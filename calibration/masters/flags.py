@@ -1,108 +1,16 @@
-"""What makes a master of a stack: scale factors, normalisation, uncertainties, and the flags of single pixels.
+"""Which single pixels of a master are flagged: hot, dead or noisy ones, and what a flat inherits from its dark."""
 
-Pure arithmetic on arrays. Combining itself is `calibration.combine`; what a master is worth is `master_quality`.
-Masters keep the pedestal (BIASSUB F): a dark is subtracted from a frame as it stands, a bias never with it.
-"""
-
-from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.combine import BandPlanes, MaskBit, NoiseModel
-from calibration.errors import CombineError
+from calibration.combine.recipe import BandPlanes, MaskBit, NoiseModel
 from calibration.frames import FrameKind
 from calibration.masters.background import Each, Smooth, background
-from calibration.masters.sketch import F32, Sketch, Values, blocks, clipped, gathered, thinned
+from calibration.masters.sketch import Sketch, Values, clipped, thinned
 
 U8 = NDArray[np.uint8]
-
-
-class Normalisation(StrEnum):
-    """What a flat is divided by; all robust, so that no defect moves it."""
-
-    MEAN = "mean"
-    MEDIAN = "median"
-    MAX = "max"
-
-
-def flat_scales(levels_adu: Sequence[float], dark_levels_adu: Sequence[float]) -> F32:
-    """Return the factor of each flat: mean net level of the set over its own net level.
-
-    Parameters
-    ----------
-    levels_adu : sequence of float
-        Level of each flat (`FrameStats.level_adu`), pedestal included.
-    dark_levels_adu : sequence of float
-        Level of the dark that is subtracted from each, in the same region.
-
-    Raises
-    ------
-    CombineError
-        A flat is not brighter than its dark.
-    """
-    net = np.asarray(levels_adu, np.float64) - np.asarray(dark_levels_adu, np.float64)
-    if net.size == 0 or not np.all(net > 0):
-        raise CombineError("a flat is not brighter than its dark: it cannot be scaled")
-    return np.asarray(net.mean() / net, np.float32)
-
-
-def with_dark(sigma: F32, dark_sigmas: Sequence[F32], shares: Sequence[float]) -> F32:
-    """Return the uncertainty of a flat with that of its darks in quadrature.
-
-    A dark's error is the same in every flat it is subtracted from, so it does not average out. `shares` are the
-    (scaled) fractions of the flats each dark served.
-    """
-    variance = sigma.astype(np.float64) ** 2
-    for dark, share in zip(dark_sigmas, shares, strict=True):
-        variance += (share * np.nan_to_num(dark.astype(np.float64))) ** 2
-    return np.sqrt(variance).astype(np.float32)
-
-
-def normalisation_factor(sketch: Sketch, how: Normalisation) -> float:
-    """Return what a flat is divided by (FLATNORM), from its good pixels.
-
-    `mean` is the mean within 5 standard deviations of the median, `median` the median, `max` the 99.9th percentile:
-    it stands for the brightest part, where the maximum would stand for a hot pixel.
-
-    Raises
-    ------
-    CombineError
-        There is no light in it.
-    """
-
-    def usable(first: int, stop: int) -> F32:
-        bad = sketch.read("mask", first, stop) & (MaskBit.NO_DATA | MaskBit.SATURATED)
-        good: F32 = sketch.mean(first, stop)[bad == 0]
-        return good
-
-    good = gathered(usable, sketch.shape)
-    if good.size == 0:
-        raise CombineError("a flat without good pixels cannot be normalised")
-    if how is Normalisation.MAX:
-        factor = float(np.percentile(good, 99.9, overwrite_input=True))
-    elif how is Normalisation.MEDIAN:
-        factor = float(np.median(good, overwrite_input=True))
-    else:
-        factor = _inner_mean(good)
-    if not factor > 0:
-        raise CombineError(f"a flat of level {factor:.1f} ADU cannot be normalised")
-    return factor
-
-
-def _inner_mean(values: F32) -> float:
-    """Return the mean of what is within 5 standard deviations of the median."""
-    centre, _, spread = clipped(values, k=5.0)
-    total, number = 0.0, 0
-    for first, stop in blocks(values.size, 1 << 17):
-        part = values[first:stop]
-        inner = part[np.abs(part - centre) <= 5 * spread]
-        total += float(inner.sum(dtype=np.float64))
-        number += inner.size
-    return total / number if number else float("nan")
 
 
 HOT_SIGMAS = 8.0
@@ -181,26 +89,6 @@ def residual(sketch: Sketch, smooth: Smooth) -> Values:
     return lambda first, stop: sketch.mean(first, stop) - smooth.rows(first * step, stop * step, step)
 
 
-class FlagLimits(NamedTuple):
-    """`Thresholds` as numbers for the kernel.
-
-    A pixel is hot when MEAN, less `sure` times its SIGMA, is above ``hot_factor background + hot_offset``, dead when
-    as much below ``dead_factor background - hot_offset``, and noisy when ``SIGMA² COUNT`` is above `noise` times the
-    variance expected of a sample: that of the background, and `shot` times the light above it.
-    """
-
-    sure: np.float32
-    hot_factor: np.float32
-    dead_factor: np.float32
-    hot_offset: np.float32
-    noise: np.float32
-    shot: np.float32
-    hot_judged: bool
-    hot: np.uint8 = np.uint8(MaskBit.HOT)
-    dead: np.uint8 = np.uint8(MaskBit.DEAD)
-    noisy: np.uint8 = np.uint8(MaskBit.NOISY)
-
-
 def flag_rows(rows: BandPlanes, start: int, limits: Thresholds) -> U8:
     """Return the mask of some rows with HOT, DEAD and NOISY added.
 
@@ -212,19 +100,10 @@ def flag_rows(rows: BandPlanes, start: int, limits: Thresholds) -> U8:
         First row.
     limits : Thresholds
     """
-    from calibration.kernels import flag_pixels  # numba takes 0.2 s to import: only who flags pays
+    from calibration.masters.plane_kernels import FlagLimits, flag_pixels  # numba takes 0.2 s to import
 
-    stop = start + len(rows.mean)
-    smooth, noise = limits.background.rows(start, stop), limits.noise.rows(start, stop)
-    mask = rows.mask.copy()
-    flag_pixels(rows.mean, rows.sigma, rows.count, smooth, noise, _numbers(limits), mask)
-    return mask
-
-
-def _numbers(limits: Thresholds) -> FlagLimits:
-    flat = limits.kind is FrameKind.FLAT
-    judged = limits.samples > 2
-    return FlagLimits(
+    flat, judged = limits.kind is FrameKind.FLAT, limits.samples > 2
+    numbers = FlagLimits(
         sure=np.float32(SURE),
         hot_factor=np.float32(FLAT_HOT if flat else 1.0),
         dead_factor=np.float32(FLAT_DEAD if flat else 1.0),
@@ -233,6 +112,11 @@ def _numbers(limits: Thresholds) -> FlagLimits:
         shot=np.float32(0.0 if limits.gain_e_adu is None else 1.0 / limits.gain_e_adu),
         hot_judged=flat or limits.gain_e_adu is not None,
     )
+    stop = start + len(rows.mean)
+    smooth, noise = limits.background.rows(start, stop), limits.noise.rows(start, stop)
+    mask = rows.mask.copy()
+    flag_pixels(rows.mean, rows.sigma, rows.count, smooth, noise, numbers, mask)
+    return mask
 
 
 def inherit(mask: U8, dark_mask: U8) -> U8:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.combine import MaskBit
+from calibration.combine.recipe import MaskBit
 from calibration.frames import FrameKind, Verdict
 from calibration.masters.background import Each, MosaicBackground, Smooth, box_medians, levelled
 from calibration.masters.flags import HOT_SIGMAS, Thresholds, residual
@@ -47,7 +47,7 @@ def pair_counts(a: NDArray[Any], b: NDArray[Any], ratio: float = 1.0) -> NDArray
         Brings b to the level of a (flats under a drifting lamp).
     """
     if ratio == 1.0 and a.dtype == b.dtype == np.uint16:  # a dark's: exact, and others may work meanwhile
-        from calibration.kernels import count_differences  # numba takes 0.2 s to import
+        from calibration.frame_kernels import count_differences  # numba takes 0.2 s to import
 
         counts = np.zeros(2 * _PAIR_REACH + 1, np.int64)
         count_differences(a, b, counts)

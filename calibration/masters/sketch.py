@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.clipping import untruncated
-from calibration.combine import BandPlanes
+from calibration.combine.recipe import BandPlanes
 
 F32 = NDArray[np.float32]
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.kernels import kept
+from calibration.compiled_kernels import kept
 
 U32 = NDArray[np.uint32]
 

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from calibration.combine import Method
+from calibration.combine.recipe import Method
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameHeader, FrameKind, Verdict
 from calibration.keywords import OF_THE_VALUES, Card, MasterInfo, to_cards
-from calibration.masters.flags import normalisation_factor, thresholds
+from calibration.masters.flags import thresholds
 from calibration.masters.quality import judge, pair_sigma, statistics
+from calibration.masters.scales import normalisation_factor
 from services import platform
 from services.bands import rows_for
 from services.catalogue.rows import MasterRow, MasterStatus

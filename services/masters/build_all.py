@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from calibration.combine import Method
+from calibration.combine.recipe import Method
 from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import FrameKind
 from drivers.clock import Clock

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.combine import Method, NoiseModel, Recipe
+from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind
-from calibration.masters.flags import flat_scales
 from calibration.masters.quality import pair_counts, pair_sigma
+from calibration.masters.scales import flat_scales
 from calibration.masters.sketch import clipped
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
 from services.catalogue.catalogue import Catalogue

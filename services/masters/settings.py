@@ -5,9 +5,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calibration.combine import Method
+from calibration.combine.recipe import Method
 from calibration.frames import FrameKind
-from calibration.masters.flags import Normalisation
+from calibration.masters.scales import Normalisation
 
 if TYPE_CHECKING:
     from services.config.models import Config

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.combine import BandPlanes, Recipe, combine_band, decoded
-from calibration.masters.flags import Thresholds, flag_rows, inherit, with_dark
+from calibration.combine.engine import combine_band, decoded
+from calibration.combine.recipe import BandPlanes, Recipe
+from calibration.masters.flags import Thresholds, flag_rows, inherit
 from calibration.masters.quality import Totals, pair_counts
+from calibration.masters.scales import with_dark
 from calibration.masters.sketch import Sketch, sketch_stride
 from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows, read_words
 from services.files.planes import PlanesFile

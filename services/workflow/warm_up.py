@@ -72,13 +72,14 @@ def _writing() -> None:
 
 
 def _reading() -> None:
-    from calibration.combine.kernels import decode_u16
+    from calibration.combine.kernels.entries import decode_u16
 
     decode_u16(_frames().reshape(-1))
 
 
 def _combining() -> None:
-    from calibration.combine import Recipe, combine_band
+    from calibration.combine.engine import combine_band
+    from calibration.combine.recipe import Recipe
     from calibration.masters.quality import pair_counts
 
     combine_band(_frames(), Recipe())
@@ -86,19 +87,22 @@ def _combining() -> None:
 
 
 def _combining_flats() -> None:
-    from calibration.combine import Recipe, combine_band
+    from calibration.combine.engine import combine_band
+    from calibration.combine.recipe import Recipe
 
     combine_band(_frames(), Recipe(), scale=np.ones(_FRAMES, np.float32), dark=np.zeros(_SHAPE, np.float32))
 
 
 def _combining_floats() -> None:
-    from calibration.combine import Recipe, combine_band
+    from calibration.combine.engine import combine_band
+    from calibration.combine.recipe import Recipe
 
     combine_band(_frames().astype(np.float32), Recipe())
 
 
 def _flagging() -> None:
-    from calibration.combine import Recipe, combine_band
+    from calibration.combine.engine import combine_band
+    from calibration.combine.recipe import Recipe
     from calibration.frames import FrameKind
     from calibration.masters.flags import flag_rows, thresholds
     from calibration.masters.sketch import Sketch

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from calibration.combine import Method
+from calibration.combine.recipe import Method
 from calibration.frames import FrameKind
 from services.workflow.warm_up import warm_up
 from tests.benchmarks.combine_bed import PLANE_BYTES, WORKERS, Bed, combine, make, master, prepared, timed

@@ -23,7 +23,7 @@ import numpy as np
 from astropy.stats import mad_std
 from numpy.typing import NDArray
 
-from calibration.combine import BandPlanes, Method
+from calibration.combine.recipe import BandPlanes, Method
 from calibration.frames import FrameKind
 from services.bands import Band
 from services.files.cards import sum_of

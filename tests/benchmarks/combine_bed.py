@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from calibration.combine import Method
+from calibration.combine.recipe import Method
 from calibration.frames import FrameKind
 from drivers.clock import SystemClock
 from services import platform

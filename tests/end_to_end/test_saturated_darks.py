@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from calibration.combine import MaskBit
+from calibration.combine.recipe import MaskBit
 from services.planning.request import Step
 from tests.support.served_night import served_night
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from astropy.stats import SigmaClip
 
-from calibration.combine import Method, Recipe, combine_band, survivors
+from calibration.combine.engine import combine_band, survivors
+from calibration.combine.recipe import Method, Recipe
 
 
 def stack(n: int, *, seed: int, spread: float, outliers: float) -> np.ndarray:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from astropy.nddata import CCDData
 
-from calibration.combine import Method, Recipe, combine_band
+from calibration.combine.engine import combine_band
+from calibration.combine.recipe import Method, Recipe
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its own dependencies, at import

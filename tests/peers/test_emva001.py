@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from calibration.combine import Method
+from calibration.combine.recipe import Method
 from calibration.frames import FrameKind
 from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue

@@ -6,7 +6,8 @@ Run as a program it prints the tables that are committed there.
 import numpy as np
 import pytest
 
-from calibration.combine import Method, NoiseModel, Recipe, combine_band
+from calibration.combine.engine import combine_band
+from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.combine.truncation import COUNTS, SIGMAS, truncation_factor
 
 UNIT_NOISE = NoiseModel(read_noise_adu=1.0, gain_e_adu=1.0, pedestal_adu=100.0)

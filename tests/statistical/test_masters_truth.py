@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from calibration.combine import MaskBit
+from calibration.combine.recipe import MaskBit
 from calibration.frames import FrameKind
 from drivers.clock import ManualClock
 from drivers.simulator.devices import SimulatedObservatory

@@ -28,7 +28,7 @@ import pytest
 from astropy.io import fits
 from scipy import ndimage
 
-from calibration.combine import MaskBit
+from calibration.combine.recipe import MaskBit
 from calibration.frames import FrameKind
 from drivers.simulator.devices import SimulatedObservatory
 from services.catalogue.catalogue import Catalogue

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.combine import tiles
-from calibration.combine.kernels import mad, winsor
+from calibration.combine.kernels import mad, tiles, winsor
 from calibration.combine.kernels import survey as f
 from calibration.combine.kernels.jit import called, inlined
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.combine import tiles
+from calibration.combine.kernels import tiles
 from calibration.combine.kernels.jit import called
 from calibration.combine.kernels.winsor import PULLED_TO, SETTLED, WIDENING
 

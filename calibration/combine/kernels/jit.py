@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from numba import njit
 from numba.core import options
 
-from calibration.kernels import kept
+from calibration.compiled_kernels import kept
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.combine import tiles
+from calibration.combine.kernels import tiles
 from calibration.combine.kernels.jit import inlined
 
 W = tiles.W

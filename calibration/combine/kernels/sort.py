@@ -10,7 +10,7 @@ do not overlap.
 
 from typing import Any
 
-from calibration.combine import tiles
+from calibration.combine.kernels import tiles
 from calibration.combine.kernels.jit import inlined
 
 W, BLOCK = tiles.W, tiles.BLOCK

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from calibration.combine import tiles
-from calibration.combine.kernels import clip, exact
+from calibration.combine.kernels import clip, exact, tiles
 from calibration.combine.kernels import survey as f
 from calibration.combine.kernels.jit import called, inlined
 from calibration.combine.kernels.load import copy, fill

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from calibration.combine import tiles
 from calibration.combine.kernels import survey as f
+from calibration.combine.kernels import tiles
 from calibration.combine.kernels.jit import called, inlined
 
 W = tiles.W

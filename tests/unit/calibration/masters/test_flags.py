@@ -5,20 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.combine import BandPlanes, MaskBit, Method, NoiseModel, Recipe, combine_band
+from calibration.combine.engine import combine_band
+from calibration.combine.recipe import BandPlanes, MaskBit, Method, NoiseModel, Recipe
 from calibration.errors import CombineError
 from calibration.frames import FrameKind
 from calibration.masters.background import background
-from calibration.masters.flags import (
-    Normalisation,
-    flag_rows,
-    flat_scales,
-    inherit,
-    normalisation_factor,
-    thresholds,
-    with_dark,
-)
+from calibration.masters.flags import flag_rows, inherit, thresholds
 from calibration.masters.quality import Totals, dust_shadows, judge, pair_counts, pair_sigma, statistics
+from calibration.masters.scales import Normalisation, flat_scales, normalisation_factor, with_dark
 from calibration.masters.sketch import ENOUGH, Sketch, clipped, sketch_stride
 
 SHAPE = (400, 500)

@@ -14,10 +14,10 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.units import dimensionless_unscaled
 
-from calibration.combine import MaskBit, Method
+from calibration.combine.recipe import MaskBit, Method
 from calibration.errors import GroupCode
 from calibration.frames import FrameKind
-from calibration.masters.flags import Normalisation
+from calibration.masters.scales import Normalisation
 from drivers.clock import ManualClock
 from services.catalogue.rows import Flag, MasterStatus, Origin
 from services.errors import RunCode, RunStopped, StorageError

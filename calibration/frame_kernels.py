@@ -1,63 +1,19 @@
-"""Compiled loops over pixels: histograms, the extremes of lines and pairs of frames; backgrounds and flags of masters.
+"""Compiled loops over raw frames: histograms, the extremes of lines, and differences between two frames.
 
-Everything on frames is exact integer arithmetic on uint16; what the numbers mean is decided in `calibration.stats`,
-what flags mean in `calibration.masters.flags`. The loops release the interpreter lock, so that a frame can be
-measured while the next one is exposed.
+Everything is exact integer arithmetic on uint16; what the numbers mean is decided in `calibration.stats` and
+`calibration.masters.quality`.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, cast
-
-import numba
 import numpy as np
-from numba.core.caching import FunctionCache
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from calibration.masters.flags import FlagLimits
+from calibration.compiled_kernels import kept
 
 BINS = 65_536
 """One bin for each value a uint16 can take."""
 
 U16 = NDArray[np.uint16]
 I64 = NDArray[np.int64]
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _Kept(FunctionCache):
-    """Compiled loops on disk: losing them costs a minute, so a full disk or a damaged file must never cost a night."""
-
-    def load_overload(self, *arguments: Any) -> Any:
-        """Return a loop as it was kept; None when it is not there or damaged, which is then forgotten."""
-        found: Any = None
-        try:
-            found = super().load_overload(*arguments)  # type: ignore[no-untyped-call]
-        except Exception:  # noqa: BLE001 - unpickling what a power cut left of a file may end in anything
-            with suppress(Exception):
-                self.flush()  # type: ignore[no-untyped-call]
-        return found
-
-    def save_overload(self, *arguments: Any) -> None:
-        """Keep a loop, where that can be done."""
-        with suppress(Exception):
-            super().save_overload(*arguments)  # type: ignore[no-untyped-call]
-
-
-def kept(**options: Any) -> Callable[[F], F]:
-    """Compile a loop that is called from outside, and keep it on disk where that can be done."""
-
-    def compiled(function: F) -> F:
-        loop: Any = numba.njit(**options)(function)
-        if hasattr(loop, "_cache"):  # not with NUMBA_DISABLE_JIT
-            with suppress(RuntimeError):  # no folder can be written
-                loop._cache = _Kept(function)  # type: ignore[no-untyped-call] # noqa: SLF001 - what `cache=True` does
-        return cast("F", loop)
-
-    return compiled
 
 
 @kept(nogil=True)
@@ -196,53 +152,3 @@ def identical_rows(a: U16, b: U16) -> int:
             x += 1
         found += x < width
     return found
-
-
-@kept(nogil=True)
-def lines_between(lines: F32, low: I64, part: F32) -> F32:
-    """Return lines interpolated between neighbours: ``lines[low] (1 - part) + lines[low + 1] part``.
-
-    Parameters
-    ----------
-    lines : ndarray of float32, shape (n, x)
-    low, part : ndarray of int64 and float32, shape (rows,)
-        Which line is before, and the way to the next; the last line is its own neighbour.
-
-    Returns
-    -------
-    ndarray of float32, shape (rows, x)
-    """
-    found = np.empty((low.size, lines.shape[1]), np.float32)
-    for y in range(low.size):
-        before, after = lines[low[y]], lines[min(low[y] + 1, lines.shape[0] - 1)]
-        first, second = np.float32(1) - part[y], part[y]
-        for x in range(lines.shape[1]):
-            found[y, x] = before[x] * first + after[x] * second
-    return found
-
-
-@kept(nogil=True)
-def flag_pixels(  # noqa: PLR0917 - planes of one shape, in the order in which they are kept
-    mean: F32, sigma: F32, count: U16, smooth: F32, noise: F32, limits: "FlagLimits", mask: U8
-) -> None:
-    """Add HOT, DEAD and NOISY to the mask of some rows of a master.
-
-    Parameters
-    ----------
-    mean, sigma, count, mask : ndarray, shape (rows, x)
-        Its planes; `mask` is changed.
-    smooth, noise : ndarray of float32, shape (rows, x)
-        Background of MEAN, and of the standard deviation of a sample.
-    limits : FlagLimits
-    """
-    for y in range(mean.shape[0]):
-        for x in range(mean.shape[1]):
-            value, error, level = mean[y, x], sigma[y, x], smooth[y, x]
-            reach = limits.sure * error if error == error else np.float32(0)  # noqa: PLR0124 - NaN: a single frame
-            hot = value - reach > limits.hot_factor * level + limits.hot_offset
-            dead = value + reach < limits.dead_factor * level - limits.hot_offset
-            expected = noise[y, x] * noise[y, x] + limits.shot * max(value - level, np.float32(0))
-            noisy = error * error * np.float32(count[y, x]) > limits.noise * expected
-            noisy = noisy & (limits.hot_judged | (not hot))
-            flags = np.uint8(hot) * limits.hot | np.uint8(dead) * limits.dead | np.uint8(noisy) * limits.noisy
-            mask[y, x] = mask[y, x] | np.uint8(flags)

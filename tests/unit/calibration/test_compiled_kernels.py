@@ -11,7 +11,7 @@ import pytest
 from tests.support.places import ROOT
 
 LOOP = """
-from calibration.kernels import kept
+from calibration.compiled_kernels import kept
 
 @kept(nogil=True)
 def loop(n):
