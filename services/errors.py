@@ -18,7 +18,7 @@ from enum import StrEnum
 
 
 class RunCode(StrEnum):
-    """Why a run stopped (first block), or what it warned of (second)."""
+    """Why a run stopped (first block, with the orders from outside), or what it warned of (second)."""
 
     CONFIG_INVALID = "config_invalid"
     USAGE = "usage"
@@ -32,6 +32,9 @@ class RunCode(StrEnum):
     WRITE_FAILED = "write_failed"
     READ_FAILED = "read_failed"
     INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+    PAUSED = "paused"
+    YIELDED = "yielded"
     INTERNAL_ERROR = "internal_error"
     HOOK_FAILED = "hook_failed"
 
@@ -101,6 +104,9 @@ MEANINGS: dict[str, Meaning] = {
     "write_failed": Meaning("a file could not be written", "check the disk and its permissions", Exit.STORAGE),
     "read_failed": Meaning("a file cannot be read", "look at the file; a damaged one may be deleted", Exit.STORAGE),
     "interrupted": Meaning("stopped by the user", "run the same command again to continue", Exit.INTERRUPTED),
+    "cancelled": Meaning("cancelled by order", "run again to continue: what is stored is kept", Exit.DONE),
+    "paused": Meaning("paused by order", "resume it, or run again to continue", Exit.DONE),
+    "yielded": Meaning("ended to let another job have the devices", "it is continued after that one", Exit.DONE),
     "internal_error": Meaning(
         "nightcal itself failed", "what is stored is kept; report it with the log file", Exit.SOME_FAILED
     ),
@@ -202,7 +208,8 @@ class ServiceError(Exception):
     @property
     def exit(self) -> int:
         """The program's exit code for this error."""
-        return meaning(self.code).exit or Exit.SOME_FAILED
+        known = meaning(self.code).exit
+        return Exit.SOME_FAILED if known is None else known
 
 
 class ConfigInvalid(ServiceError):

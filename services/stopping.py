@@ -1,42 +1,107 @@
-"""How a user stops a run: once, and the devices are left in a known state; twice, and nobody waits for a slow one."""
+"""How a run is stopped from outside: after the frame that is being taken, now, or now and in a hurry."""
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+
+INTERRUPTED = "interrupted"
+"""The code of a stop for which nobody gave another one: a signal, Ctrl-C, `Stop.set()`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What was ordered from outside.
+
+    Attributes
+    ----------
+    code : str
+        Why, as the run reports it: `interrupted`, `cancelled`, `paused`, `yielded`.
+    at_once : bool
+        Whether the frame that is being taken is given up.
+    hold_cooler : bool
+        Whether the cooler goes on holding its temperature after the run.
+    """
+
+    code: str
+    at_once: bool
+    hold_cooler: bool = False
 
 
 class Stop(threading.Event):
-    """The event that ends all waiting, and who asked for that.
+    """Ends the waits of a run, from any thread and from a signal handler.
+
+    The event itself ends everything, an exposure included. A run's own reasons (bad weather) set the events with `halt`
+    and take them back with `withdraw`; what was ordered from outside is never taken back.
 
     Parameters
     ----------
     acknowledge : callable, optional
-        Called when the user asks for the first time, from a signal handler: work that cannot be interrupted may go on
+        Called when a user asks for the first time, from a signal handler: work that cannot be interrupted may go on
         for a while, and nobody is to think that the key was not heard.
-
-    A run's own reasons (bad weather) set the event as well and take it back; what a user asked for is not taken back.
 
     Attributes
     ----------
+    edge : threading.Event
+        Ends every wait that is not a frame (cooling, wheel, panel, fading, a lost device). Set whenever the event
+        itself is set, and alone by an order to end after the frame.
     hurry : threading.Event
         Set when the user asks again: warming up is cut short.
+    order : Order or None
+        What was ordered from outside, None while nothing was.
     """
 
     def __init__(self, acknowledge: Callable[[], object] | None = None) -> None:
         super().__init__()
         self._acknowledge = acknowledge
-        self.hurry = threading.Event()
         self._asked = False
+        self.order: Order | None = None
+        self.edge = threading.Event()
+        self.hurry = threading.Event()
 
-    @property
-    def asked(self) -> bool:
-        """Whether a user asked."""
-        return self._asked
+    def after_frame(self, code: str, *, hold_cooler: bool = False) -> None:
+        """Let the frame that is being taken finish and be stored; end every other wait, and then the run.
+
+        Parameters
+        ----------
+        code : str
+            The reason that the run reports.
+        hold_cooler : bool
+            Whether the cooler goes on holding its temperature, for the run that continues this one.
+        """
+        self._accept(Order(code=code, at_once=False, hold_cooler=hold_cooler))
+
+    def now(self, code: str, *, hold_cooler: bool = False) -> None:
+        """End the run now, the exposure included; parameters as for `after_frame`."""
+        self._accept(Order(code=code, at_once=True, hold_cooler=hold_cooler))
 
     def ask(self) -> None:
-        """Stop, or hurry up with it; from any thread and from a signal handler."""
+        """Stop now, as a user who presses Ctrl-C wants it; asked again, hurry up with it."""
         again, self._asked = self._asked, True
         if again:
             self.hurry.set()
-        self.set()
+        self.now(INTERRUPTED)
         if not again and self._acknowledge is not None:
             self._acknowledge()
+
+    def set(self) -> None:
+        """Stop now, for a reason that nobody gives: an interruption."""
+        self.now(INTERRUPTED)
+
+    def halt(self, *, at_edge: bool) -> None:
+        """End the waits for a reason of the run's own; with `at_edge` not that for a frame."""
+        self.edge.set()
+        if not at_edge:
+            super().set()
+
+    def withdraw(self) -> None:
+        """Take back what `halt` did; what was ordered stays in force, also when it is ordered meanwhile."""
+        self.clear()
+        self.edge.clear()
+        if self.order is not None:
+            self.halt(at_edge=not self.order.at_once)
+
+    def _accept(self, order: Order) -> None:
+        """Take an order. The last one counts, but none takes back that the run ends at once."""
+        if self.order is None or order.at_once or not self.order.at_once:
+            self.order = order
+        self.halt(at_edge=not order.at_once)

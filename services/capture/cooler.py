@@ -93,8 +93,8 @@ class Cooler:
 
     def sleep(self, seconds: float) -> None:
         """Wait; raises `RunStopped` when the run is to stop, `UntilReached` when its time has come."""
-        if self.clock.sleep(seconds, self._interlock.wake):
-            self._interlock.check()
+        if self.clock.sleep(seconds, self._interlock.edge):
+            self._interlock.check_edge()
         if self._until is not None and self.clock.now() >= self._until:
             raise UntilReached(f"the time given came while cooling ({self._until:%H:%M:%S} UTC)")
 

@@ -88,10 +88,10 @@ class Light:
         try:
             return self._reach(brightness, cover)
         except (Cancelled, GroupFailed):
-            self._interlock.check()
+            self._interlock.check_edge()
             raise
         except DriverError as first:
-            self._interlock.check()
+            self._interlock.check_edge()
             log.warning("panel.retried", detail=str(first))
             self._warn(GroupCode.PANEL_NOT_READY.value, f"{first}; it is told once more")
             return self._again(first, brightness, cover)
@@ -107,7 +107,7 @@ class Light:
                 self._reconnect(lost)
             return self._reach(brightness, cover)
         except DriverError as error:
-            self._interlock.check()
+            self._interlock.check_edge()
             raise GroupFailed(GroupCode.PANEL_NOT_READY, str(error)) from error
 
     def _reach(self, brightness: int | None, cover: Cover) -> PanelState:
@@ -118,7 +118,7 @@ class Light:
         self._move_cover(before, cover)
         shines = before.calibrator is CalibratorStatus.READY and before.brightness == brightness
         if brightness is not None and not shines:
-            self._guarded(lambda: self._panel.calibrator_on(brightness, self._interlock.wake), self._off)
+            self._guarded(lambda: self._panel.calibrator_on(brightness, self._interlock.edge), self._off)
         after = self._panel.state()
         self._verify(after, brightness, cover)
         self._stays_lit = self._stays_lit and brightness is not None
@@ -148,9 +148,9 @@ class Light:
             if self._stays_lit:
                 with suppress(Cancelled):
                     self._panel.calibrator_off(_AT_ONCE)
-                self._clock.sleep(MOMENT_S, self._interlock.wake)
+                self._clock.sleep(MOMENT_S, self._interlock.edge)
             else:
-                self._panel.calibrator_off(self._interlock.wake)
+                self._panel.calibrator_off(self._interlock.edge)
         except PanelFailed:
             self._stays_lit = True
             raise
@@ -159,20 +159,20 @@ class Light:
         if not self._panel.info.has_cover:
             return
         if cover is Cover.CLOSED and now.cover is not CoverStatus.CLOSED:
-            self._panel.close_cover(self._interlock.wake)
+            self._panel.close_cover(self._interlock.edge)
         elif cover is Cover.OPEN and now.cover is not CoverStatus.OPEN:
             if not self._open_by_day and self._is_day():
                 detail = "the cover is not opened while the sun is up, or the clock is wrong (flat_panel.open_by_day)"
                 raise GroupFailed(GroupCode.PANEL_NOT_READY, detail)
-            self._guarded(lambda: self._panel.open_cover(self._interlock.wake), self._panel.close_cover)
+            self._guarded(lambda: self._panel.open_cover(self._interlock.edge), self._panel.close_cover)
 
     def _guarded(self, act: Callable[[], None], undo: Callable[[], None]) -> None:
         """Open or light something with the interlock asked before and after."""
-        self._interlock.check()
+        self._interlock.check_edge()
         act()
         if self._interlock.unsafe:
             undo()
-        self._interlock.check()
+        self._interlock.check_edge()
 
     def _off(self) -> None:
         self._panel.calibrator_off()
@@ -194,8 +194,8 @@ class Light:
 
     def _reconnect(self, error: DeviceLost) -> None:
         for delay_s in RECONNECTS_S:
-            if self._clock.sleep(delay_s, self._interlock.wake):
-                self._interlock.check()
+            if self._clock.sleep(delay_s, self._interlock.edge):
+                self._interlock.check_edge()
             try:
                 self._panel.connect()
             except DeviceLost as failure:

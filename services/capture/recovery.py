@@ -65,7 +65,8 @@ class Recovery:
     events : Events
         Hears one `device.lost` and one `device.restored` per loss.
     interlock : Interlock
-        A stop ends the waiting. The safety thread closes the camera's sockets, so the loss it causes is no failure.
+        A stop ends the waiting, one at a frame's edge too, for no frame is taken while the camera is away. The safety
+        thread closes the camera's sockets, so the loss it causes is no failure.
     """
 
     def __init__(self, *, camera: Camera, clock: Clock, events: Events, interlock: Interlock) -> None:
@@ -136,7 +137,7 @@ class Recovery:
     def _connect(self, error: DriverError) -> None:
         patience_s = self._patience_s
         deadline = Deadline(self._clock, patience_s, real_s=5.0)
-        wake = self._hurry if self._ending else self._interlock.wake
+        wake = self._hurry if self._ending else self._interlock.edge
         last: DriverError = error
         for delay_s in back_off_s():
             try:
@@ -162,7 +163,7 @@ class Recovery:
 
     def _check(self) -> None:
         if not self._ending:
-            self._interlock.check()
+            self._interlock.check_edge()
 
 
 class BadFrames:

@@ -234,6 +234,7 @@ class Runner:
         if known is None or known.readout_mode != settings.readout_mode:
             if request.purpose is not Purpose.DISCARD:
                 self._shoot(request, min(request.exposure_us / 1e6, DISCARD_S))
+                self._interlock.check_edge()
             self._settled_in = settings
 
     def _unsettle(self) -> None:

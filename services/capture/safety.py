@@ -93,7 +93,7 @@ class SafetyWatch:
         self._fresh = self._deadline()
         self._thread.start()
         while not self._first.wait(LEAST_REAL_POLL_S):
-            self._interlock.check()
+            self._interlock.check_edge()
         if self._interlock.unsafe:
             self._interlock.check_edge()
 

@@ -257,9 +257,9 @@ class Session:
 
     def _connect(self, connect: Callable[[], None]) -> None:
         try:
-            retry(self._clock, connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.wake)
+            retry(self._clock, connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.edge)
         except DriverError:
-            self._interlock.check()
+            self._interlock.check_edge()
             raise
 
     def _lock_camera(self) -> None:
@@ -313,8 +313,8 @@ class Session:
             if deadline.over:
                 detail = f"it has been exposing for {longest_s:.0f} s, for another program"
                 raise CameraBusy(device=self.camera_info.name, detail=detail)
-            if self._clock.sleep(1.0, self._interlock.wake):
-                self._interlock.check()
+            if self._clock.sleep(1.0, self._interlock.edge):
+                self._interlock.check_edge()
             state = self._camera.state()
         if state.activity is CameraStates.ERROR:
             self._camera.abort()

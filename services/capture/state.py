@@ -161,8 +161,8 @@ class StateKeeper:
             return
         lit = CHANGING_SKY if request.panel_brightness is None else WARMING_LAMP
         self._events.tell_wait(request.wait_s, lit if request.kind is FrameKind.FLAT else FADING)
-        if self._clock.sleep(request.wait_s, self._interlock.wake):
-            self._interlock.check()
+        if self._clock.sleep(request.wait_s, self._interlock.edge):
+            self._interlock.check_edge()
 
     def confirm(self, request: CaptureRequest, reached: Reached) -> Reached:
         """Read the wheel once more before a flat; one that has slipped, or was turned by others, is turned back."""
@@ -189,8 +189,8 @@ class StateKeeper:
         while self._recovery.call(self._camera.state).at_work:
             if deadline.over:
                 raise busy
-            if self._clock.sleep(1.0, self._interlock.wake):
-                self._interlock.check()
+            if self._clock.sleep(1.0, self._interlock.edge):
+                self._interlock.check_edge()
         return self.reach(replace(request, wait_s=0.0))
 
     def warn_of_foreigner(self, detail: str) -> None:
@@ -249,12 +249,12 @@ class StateKeeper:
             try:
                 now = wheel.current()
                 self._notice_slip(now)
-                name = now if wanted in {None, now} else wheel.select(wanted or "", self._interlock.wake)
+                name = now if wanted in {None, now} else wheel.select(wanted or "", self._interlock.edge)
             except Cancelled:
-                self._interlock.check()
+                self._interlock.check_edge()
                 raise
             except DeviceLost as error:
-                self._interlock.check()
+                self._interlock.check_edge()
                 if not lost:
                     lost = True
                     self._events.emit(
@@ -284,8 +284,8 @@ class StateKeeper:
     def _reconnect_wheel(self, wheel: FilterWheel, error: DeviceLost, delay_s: float | None) -> None:
         if delay_s is None:
             raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
-        if self._clock.sleep(delay_s, self._interlock.wake):
-            self._interlock.check()
+        if self._clock.sleep(delay_s, self._interlock.edge):
+            self._interlock.check_edge()
         try:
             wheel.connect()
         except DriverError as failure:

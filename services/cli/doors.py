@@ -1,7 +1,6 @@
 """One step of the workflow for a program that calls us: what stands behind the integration names of the guide."""
 
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -36,7 +35,7 @@ def run_step(step: Step, loaded: "LoadedConfig", camera: "Camera | None" = None)
     from services.workflow.run import run
 
     with _told(loaded) as listeners:
-        return run(loaded, RunOptions(steps=(step,), camera=camera, listeners=listeners), threading.Event())
+        return run(loaded, RunOptions(steps=(step,), camera=camera, listeners=listeners))
 
 
 @contextmanager

@@ -5,7 +5,6 @@ Alpaca server on a free loopback port, with the clock that the server and we sha
 camera that is looked for by its name, and a remote simulator that is asked for its time.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +17,7 @@ from drivers.clock import Clock, SystemClock
 from drivers.errors import DeviceLost, DeviceMissing
 from services.config.models import Config, Device, LoadedConfig
 from services.observatory.interlock import Interlock
+from services.stopping import Stop
 
 if TYPE_CHECKING:
     from services.observatory.embedded import Embedded
@@ -113,7 +113,7 @@ def open_observatory(
     *,
     newest_obs: datetime | None = None,
     camera: Camera | None = None,
-    wake: threading.Event | None = None,
+    wake: Stop | None = None,
 ) -> Observatory:
     """Open the observatory of a configuration.
 
@@ -124,7 +124,7 @@ def open_observatory(
         Newest DATE-OBS in the catalogue: a simulated night begins after it, so that no time occurs twice.
     camera : Camera, optional
         Use this camera instead of the configured one.
-    wake : threading.Event, optional
+    wake : Stop, optional
         Ends all waiting when set (Ctrl-C, SIGTERM).
 
     Raises

@@ -1,7 +1,8 @@
 """The one place that says whether work may go on, and why not.
 
-Every waiting device call is given `Interlock.wake`. Setting that event ends the wait; the reason stands here. A set
-event without a reason was set from outside: a signal, Ctrl-C, an ordered stop.
+Two events end waits: `Interlock.wake` ends every one of them, an exposure included, and is given to the camera;
+`Interlock.edge` ends every wait that is not a frame, and is given to all others. The reason stands here. Where the
+run has none of its own, the order that came from outside is the reason: a signal, Ctrl-C, a request to pause.
 """
 
 import threading
@@ -15,51 +16,43 @@ class Interlock:
 
     Parameters
     ----------
-    wake : threading.Event, optional
-        The event that a signal handler sets (a `Stop`, where it may do so after us); without one the interlock makes
-        its own.
+    wake : Stop, optional
+        What a signal handler or another thread stops the run with; without one the interlock makes its own.
     """
 
-    def __init__(self, wake: threading.Event | None = None) -> None:
-        self.wake = threading.Event() if wake is None else wake
+    def __init__(self, wake: Stop | None = None) -> None:
+        self.wake = Stop() if wake is None else wake
         self._lock = threading.Lock()
         self._code: RunCode | None = None
         self._detail = ""
-        self._at_edge = False
-        self._ours = False
 
     def trip(self, code: RunCode, detail: str, *, at_edge: bool = False) -> None:
         """Stop the run: at once, or with `at_edge` when the frame being taken is finished."""
         with self._lock:
             if self._code is None:
                 self._code, self._detail = code, detail
-            self._at_edge = True
-        if not at_edge:
-            self.stop_now()
+        self.wake.halt(at_edge=at_edge)
 
     def stop_now(self) -> None:
         """End all waiting, after `trip(…, at_edge=True)` gave a frame the time to finish."""
-        with self._lock:
-            if not self.wake.is_set():
-                self._ours = True
-                self.wake.set()
+        self.wake.halt(at_edge=False)
 
     def release(self) -> None:
-        """Take back an event that was set here and not from outside, once the devices are left.
+        """Take back what was set here and not from outside, once the devices are left.
 
-        The event also stops work that needs no device (masters), which bad weather is no reason to stop.
+        The events also stop work that needs no device (masters), which bad weather is no reason to stop.
         """
-        with self._lock:
-            if self._ours:
-                self._ours = False
-                self.wake.clear()
-                if isinstance(self.wake, Stop) and self.wake.asked:  # the user too, after we did
-                    self.wake.set()
+        self.wake.withdraw()
 
     @property
-    def hurry(self) -> threading.Event | None:
-        """Set when the user asks a second time, None where nobody can."""
-        return self.wake.hurry if isinstance(self.wake, Stop) else None
+    def edge(self) -> threading.Event:
+        """Set when every wait that is not a frame must end."""
+        return self.wake.edge
+
+    @property
+    def hurry(self) -> threading.Event:
+        """Set when the user asks a second time."""
+        return self.wake.hurry
 
     @property
     def code(self) -> RunCode | None:
@@ -67,21 +60,28 @@ class Interlock:
         with self._lock:
             if self._code is not None:
                 return self._code
-        return RunCode.INTERRUPTED if self.wake.is_set() else None
+        order = self.wake.order
+        return None if order is None else RunCode(order.code)
 
     @property
     def unsafe(self) -> bool:
         """Whether the reason is one of safety: then nothing is opened or lit."""
         return self.code in {RunCode.UNSAFE, RunCode.SAFETY_STALE}
 
+    @property
+    def holds_cooler(self) -> bool:
+        """Whether who ended the run wants the cooler to go on; bad weather is no such wish."""
+        order = self.wake.order
+        return order is not None and order.hold_cooler and not self.unsafe
+
     def check(self) -> None:
-        """Raise `RunStopped` when work must end at once."""
+        """Raise `RunStopped` when work must end at once, a frame included."""
         if self.wake.is_set():
             raise self._stopped()
 
     def check_edge(self) -> None:
         """Raise `RunStopped` when work must end now that no frame is being taken."""
-        if self.wake.is_set() or self._at_edge:
+        if self.edge.is_set():
             raise self._stopped()
 
     def _stopped(self) -> RunStopped:

@@ -30,6 +30,7 @@ from services.indexing.index import adopt, open_catalogue
 from services.observatory import Observatory, open_observatory
 from services.planning.request import RunOptions, RunResult, Step
 from services.root import layout_of
+from services.stopping import Stop
 from services.version import version
 from services.words import count
 from services.workflow.builder import MasterBuilder, building_beside
@@ -46,21 +47,20 @@ T = TypeVar("T")
 
 COMPILING_S, LOADING_S = 60.0, 2.0
 """What compiling takes on a usual computer, and loading what was compiled before."""
-_NO_MASTERS_AFTER = {RunCode.INTERRUPTED, RunCode.DISK_FULL, RunCode.WRITE_FAILED}
+_ORDERED = {RunCode.INTERRUPTED, RunCode.CANCELLED, RunCode.PAUSED, RunCode.YIELDED}
+_NO_MASTERS_AFTER = {*_ORDERED, RunCode.DISK_FULL, RunCode.WRITE_FAILED}
 """Causes after which even the masters of what there is are not built; a lost camera or bad weather is none of them."""
 
 
-def run(
-    loaded: LoadedConfig, options: RunOptions, wake: threading.Event | None = None, *, disk: Disk = REAL_DISK
-) -> RunResult:
+def run(loaded: LoadedConfig, options: RunOptions, wake: Stop | None = None, *, disk: Disk = REAL_DISK) -> RunResult:
     """Take what is missing and build what can be built.
 
     Parameters
     ----------
     loaded : LoadedConfig
     options : RunOptions
-    wake : threading.Event, optional
-        Ends the run when set (Ctrl-C, SIGTERM), with the devices in a known state.
+    wake : Stop, optional
+        Ends the run (Ctrl-C, SIGTERM, an order), with the devices in a known state.
     disk : Disk
         Where to write (tests give others).
 
@@ -74,6 +74,7 @@ def run(
     ServiceError
         The run could not even begin: the folder is in use or cannot be written.
     """
+    wake = wake or Stop()
     layout = layout_of(loaded)
     if options.dry_run:
         return dry_run(loaded, layout, options)
@@ -95,7 +96,7 @@ def run(
         for problem in adopted.problems:
             events.emit(EventName.WARNING_RAISED, code=problem.code, detail=f"{problem.path}: {problem.reason}")
         told = [problem.path for problem in adopted.problems]
-        return _Run(loaded, options, place, clock, wake or threading.Event(), ending, told).go(observatory)
+        return _Run(loaded, options, place, clock, wake, ending, told).go(observatory)
 
 
 @dataclass(slots=True)
@@ -127,7 +128,8 @@ class Ending:
         """The exit code of the cause; None when the run reached its end."""
         if self.code is None:
             return None
-        return meaning(self.code).exit or Exit.DEVICE
+        known = meaning(self.code).exit
+        return Exit.DEVICE if known is None else known
 
     def leave(self, left: tuple[str, ...]) -> None:
         """Note what could not be left in a known state: the cause where nothing went wrong before, told in any case."""
@@ -151,7 +153,7 @@ class _Run:
         options: RunOptions,
         place: Place,
         clock: Clock,
-        wake: threading.Event,
+        wake: Stop,
         ending: Ending,
         told: Collection[str] = (),
     ) -> None:
@@ -201,8 +203,8 @@ class _Run:
 
     def _capture(self, observatory: Observatory) -> None:
         """Take frames, and build masters beside."""
-        compiling = warm_up_beside(self._wake)
-        builder = MasterBuilder(self._loaded.config, self._place, self._clock, self._wake)
+        compiling = warm_up_beside(self._wake.edge)
+        builder = MasterBuilder(self._loaded.config, self._place, self._clock, self._wake.edge)
         self._place.events.subscribe(builder.hear)
         with building_beside(builder, wanted=Step.MASTERS in self._options.steps):
             self._ending.guard(lambda: capture(observatory, self._place, self._options, self._tally))
@@ -227,7 +229,7 @@ class _Run:
             self._place,
             self._clock,
             self._tally,
-            wake=self._wake,
+            wake=self._wake.edge,
             built=self._built,
             concerned=None if alone else self._tally.met,
             told=self._told,
@@ -291,7 +293,7 @@ class _Run:
 
 
 def _observatory(
-    loaded: LoadedConfig, options: RunOptions, catalogue: Catalogue, wake: threading.Event | None
+    loaded: LoadedConfig, options: RunOptions, catalogue: Catalogue, wake: Stop
 ) -> AbstractContextManager[Observatory | None]:
     """Open what the capture steps need; masters alone need no device."""
     if not {Step.DARKS, Step.FLATS} & set(options.steps):

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import threading
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from drivers.simulator.server import AlpacaServer
 from services.config import load
 from services.files.failing import FullDisk
 from services.planning.request import RunOptions
+from services.stopping import Stop
 from services.workflow.run import run
 
 
@@ -116,13 +116,13 @@ def test_real_camera_differs_only_by_its_section(night, server):
 def test_full_disk_ends_with_5_and_goes_on_when_there_is_room(night):
     night.write({"storage": {"min_free_mb": 0}})
     loaded = load(night.config)
-    stopped = run(loaded, RunOptions(), threading.Event(), disk=FullDisk(1_000_000))
+    stopped = run(loaded, RunOptions(), Stop(), disk=FullDisk(1_000_000))
     assert stopped.exit_code == 5
     assert stopped.code == "disk_full"
     kept = len(night.frames())
     assert 0 < kept < 36
     assert not list(night.root.rglob("*.part"))
-    assert run(loaded, RunOptions(), threading.Event()).exit_code == 0
+    assert run(loaded, RunOptions(), Stop()).exit_code == 0
     assert set(night.counts().values()) == {6}
 
 
@@ -150,7 +150,7 @@ def test_masters_without_frames_say_so(night):
 
 
 def test_panel_off_and_cover_closed_after_a_stop(night):
-    wake = threading.Event()
+    wake = Stop()
     clock = ScaledClock(rate=1000, start=SystemClock().now())
     parameters = from_mapping({"seed": os.getpid(), "camera": {"width": 160, "height": 120}})
     with SimulatedObservatory(parameters, clock) as observatory, AlpacaServer(observatory) as serving:

@@ -32,6 +32,7 @@ from services.events.bus import Event, EventName, Events
 from services.files.fits import read_header
 from services.files.layout import Layout
 from services.observatory import Observatory, open_observatory
+from services.stopping import Stop
 
 DARK = CaptureRequest(kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=5_000_000, count=3, set_id="d1")
 FLAT = CaptureRequest(
@@ -49,9 +50,9 @@ FLAT = CaptureRequest(
 class Night:
     """An observatory, its root and what was said, for one test."""
 
-    def __init__(self, root: Path, observatory: Observatory, wake: threading.Event | None = None) -> None:
+    def __init__(self, root: Path, observatory: Observatory, wake: Stop | None = None) -> None:
         self.observatory = observatory
-        self.wake = wake or threading.Event()
+        self.wake = wake or Stop()
         self.layout = Layout(root)
         self.catalogue = Catalogue(self.layout.catalogue)
         self.events = Events(run_id="r1", clock=observatory.clock, journal=self.layout.events("r1"))
@@ -82,7 +83,7 @@ def night(
         **sections,
     }
     loaded = loads(yaml.safe_dump(document), root / "config.yaml")
-    wake = threading.Event()
+    wake = Stop()
     with open_observatory(loaded, wake=wake) as observatory:
         made = Night(root, observatory, wake)
         try:

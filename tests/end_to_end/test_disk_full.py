@@ -2,7 +2,6 @@
 
 import errno
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from services.files.failing import FullDisk
 from services.files.layout import Layout
 from services.planning.request import RunOptions, Step
 from services.root import layout_of
+from services.stopping import Stop
 from services.workflow.run import run
 from tests.support.small_night import SMALL
 
@@ -52,7 +52,7 @@ class Taken:
         document["camera"]["simulator"] = {"width": 80, "height": 60, "rate": 1000}
         document["storage"] = {"min_free_mb": 0}
         (root / "config.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-        assert run(load(root / "config.yaml"), TAKE, threading.Event()).exit_code == 0
+        assert run(load(root / "config.yaml"), TAKE, Stop()).exit_code == 0
         metered, copy = MeteredDisk(), self.copy(root.parent / "metered")
         assert run(load(copy.root / "config.yaml"), BUILD, disk=metered).exit_code == 0
         self.begun = metered.begun
@@ -87,7 +87,7 @@ def whole(layout: Layout) -> int:
 def ended(loaded: LoadedConfig, options: RunOptions, disk: Disk) -> tuple[str | None, int]:
     """Return code and exit code of a run, also of one that could not even write its journal's first line."""
     try:
-        result = run(loaded, options, threading.Event(), disk=disk)
+        result = run(loaded, options, Stop(), disk=disk)
     except StorageError as error:
         return error.code, error.exit
     with Catalogue(layout_of(loaded).catalogue, read_only=True) as catalogue:
@@ -162,7 +162,7 @@ def stopped(root: Path, lines: int, make: Callable[[Path], Path]) -> None:
     layout = Layout(root)
     assert ended(load(config), RunOptions(), FullJournal(lines)) == ("disk_full", 5)
     frames = len(list(layout.darks.rglob("*.fits"))) + len(list(layout.flats.rglob("*.fits")))
-    again = run(load(config), RunOptions(), threading.Event())
+    again = run(load(config), RunOptions(), Stop())
     assert again.exit_code == 0, again
     journal = layout.events(again.run_id).read_text(encoding="utf-8")
     assert frames + journal.count('"name": "frame.stored"') == 6 * FRAMES

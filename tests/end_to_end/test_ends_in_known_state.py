@@ -110,7 +110,7 @@ def test_disk_full_while_the_lamp_is_on(tmp_path: Path) -> None:
     with served_night(tmp_path) as night:
         night.run(steps=(), **COOLED)  # writes the configuration
         loaded = load(tmp_path / "config_calibration_frames.yaml")
-        result = run(loaded, RunOptions(steps=(Step.FLATS,)), threading.Event(), disk=FullDisk(150_000))
+        result = run(loaded, RunOptions(steps=(Step.FLATS,)), Stop(), disk=FullDisk(150_000))
         assert (result.exit_code, result.code) == (5, "disk_full")
         assert_left_well(night)
 

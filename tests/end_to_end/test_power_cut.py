@@ -25,6 +25,7 @@ from services.files.fits import pixel_hash, read_pixels
 from services.files.layout import Layout
 from services.indexing.index import adopt, open_catalogue
 from services.planning.request import RunOptions
+from services.stopping import Stop
 from services.workflow.run import run
 from tests.support.small_night import SMALL, Night
 
@@ -127,7 +128,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     layout = Layout(root)
     disk = WatchedDisk(layout.catalogue)
     began = time.monotonic()
-    result = run(load(config), RunOptions(), threading.Event(), disk=disk)
+    result = run(load(config), RunOptions(), Stop(), disk=disk)
     assert result.exit_code == 0, result.detail
     frames = sorted(path for folder in (layout.darks, layout.flats) for path in folder.rglob("*.fits"))
     hashes = {layout.relative(path): pixel_hash(read_pixels(path)) for path in frames}
@@ -214,7 +215,7 @@ def go_on(recorded: Recorded, folder: Path, steps: int, *, names_kept: bool, cat
     config.write_text(recorded.config, encoding="utf-8")
     night = Night(root=root, config=config)
     before = {path: path.read_bytes() for path in night.frames()}
-    result = run(load(config), RunOptions(), threading.Event())
+    result = run(load(config), RunOptions(), Stop())
     assert result.exit_code == 0, result.detail
     assert set(night.counts().values()) == {FRAMES}, night.counts()
     assert len(night.frames()) == len(recorded.hashes)

@@ -1,6 +1,5 @@
 """An observatory of fakes with a root to write to, for tests of whole sessions."""
 
-import threading
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -34,15 +33,22 @@ class Site:
     """An observatory of fakes, a root, and what the run said."""
 
     def __init__(
-        self, root: Path, *, config: Config | None = None, disk: Disk = REAL_DISK, info=INFO, safety: bool = False
+        self,
+        root: Path,
+        *,
+        config: Config | None = None,
+        disk: Disk = REAL_DISK,
+        info=INFO,
+        safety: bool = False,
+        clock: ManualClock | None = None,
     ) -> None:
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.panel = FakePanel(self.clock)
         self.wheel = FakeWheel(self.clock)
         scene = Scene(brightness=lambda: self.panel.brightness / 255)
         self.camera = FakeCamera(self.clock, info=replace(info, unique_id=None), scene=scene)
         self.safety = FakeSafety()
-        self.interlock = Interlock(threading.Event())
+        self.interlock = Interlock()
         base = config or Config(storage=Storage(min_free_mb=0))
         self.config = base.model_copy(
             update={

@@ -250,9 +250,9 @@ class FakeWheel:
     def select(self, name: str, wake: threading.Event | None = None) -> str:
         if self.stuck:
             raise FilterFailed(device="fake wheel", detail=f"did not reach {name}")
-        self._clock.sleep(2.0, wake)
         self.moves.append(name)
         self._position = self._names.index(name)
+        _pass(self._clock, 2.0, wake)
         return name
 
 
@@ -273,6 +273,7 @@ class FakePanel:
         self.brightness = 0
         self.calls: list[str] = []
         self.errors: deque[Exception | None] = deque()
+        self.connect_errors: deque[Exception | None] = deque()
         self.stays_lit = False
 
     @property
@@ -282,6 +283,7 @@ class FakePanel:
 
     def connect(self) -> None:
         self.calls.append("connect")
+        _raise_next(self.connect_errors)
 
     def disconnect(self) -> None:
         self.calls.append("disconnect")
@@ -294,9 +296,9 @@ class FakePanel:
         return PanelState(cover=self.cover, calibrator=self.calibrator, brightness=self.brightness)
 
     def calibrator_on(self, brightness: int, wake: threading.Event | None = None) -> None:
-        self._clock.sleep(1.0, wake)
         self.calls.append(f"on {brightness}")
         self.calibrator, self.brightness = CalibratorStatus.READY, brightness
+        _pass(self._clock, 1.0, wake)
 
     def calibrator_off(self, wake: threading.Event | None = None) -> None:
         self.calls.append("off")
@@ -304,14 +306,14 @@ class FakePanel:
             self.calibrator, self.brightness = CalibratorStatus.OFF, 0
 
     def open_cover(self, wake: threading.Event | None = None) -> None:
-        self._clock.sleep(5.0, wake)
         self.calls.append("open")
         self.cover = CoverStatus.OPEN
+        _pass(self._clock, 5.0, wake)
 
     def close_cover(self, wake: threading.Event | None = None) -> None:
-        self._clock.sleep(5.0, wake)
         self.calls.append("close cover")
         self.cover = CoverStatus.CLOSED
+        _pass(self._clock, 5.0, wake)
 
 
 class FakeSafety:
@@ -347,6 +349,12 @@ def failed() -> ExposureFailed:
 def lost(detail: str = "connection refused") -> DeviceLost:
     """Return the error of a device that does not answer."""
     return DeviceLost(device="Fake camera", detail=detail)
+
+
+def _pass(clock: Clock, seconds: float, wake: threading.Event | None) -> None:
+    """Wait for a device that goes on with what it was told; raises when the wait is ended."""
+    if clock.sleep(seconds, wake):
+        raise Cancelled(device="fake", detail="told to stop")
 
 
 def _raise_next(errors: deque[Exception | None]) -> None:

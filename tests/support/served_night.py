@@ -8,7 +8,6 @@ import itertools
 import json
 import logging
 import os
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from services.config import load
 from services.events.bus import Event
 from services.observatory import network
 from services.planning.request import ALL_STEPS, RunOptions, RunResult, Step
+from services.stopping import Stop
 from services.workflow.run import run
 
 FRAMES = 6
@@ -97,7 +97,7 @@ class ServedNight:
     root: Path
     observatory: SimulatedObservatory
     server: AlpacaServer
-    wake: threading.Event = field(default_factory=threading.Event)
+    wake: Stop = field(default_factory=Stop)
 
     def run(
         self,

@@ -203,9 +203,9 @@ def test_a_second_signal_hurries_and_a_first_one_after_bad_weather_does_not() ->
     stop = Stop()
     restore = platform.install_signal_handlers(stop)
     try:
-        stop.set()  # the weather
+        stop.halt(at_edge=False)  # the weather
         os.kill(os.getpid(), signal.SIGTERM)
-        assert (stop.asked, stop.hurry.is_set()) == (True, False)
+        assert (stop.order is not None, stop.hurry.is_set()) == (True, False)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.hurry.wait(5)
     finally:

@@ -289,7 +289,7 @@ def test_the_first_reason_is_the_one_that_is_reported() -> None:
 
 
 def test_an_event_set_from_outside_is_an_interruption() -> None:
-    wake = threading.Event()
+    wake = Stop()
     interlock = Interlock(wake)
     interlock.check_edge()
     wake.set()

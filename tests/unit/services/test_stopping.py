@@ -1,0 +1,64 @@
+"""Orders that stop a run: what each ends, and which of several counts."""
+
+import threading
+
+from services.stopping import Stop
+
+
+def test_after_the_frame_ends_every_wait_but_that_for_a_frame() -> None:
+    stop = Stop()
+    stop.after_frame("paused", hold_cooler=True)
+    assert (stop.edge.is_set(), stop.is_set(), stop.hurry.is_set()) == (True, False, False)
+    assert stop.order is not None
+    assert (stop.order.code, stop.order.hold_cooler) == ("paused", True)
+
+
+def test_now_ends_a_frame_as_well_and_a_later_wish_for_a_frame_does_not_take_it_back() -> None:
+    stop = Stop()
+    stop.now("cancelled")
+    stop.after_frame("paused", hold_cooler=True)
+    assert stop.edge.is_set()
+    assert stop.is_set()
+    assert stop.order is not None
+    assert (stop.order.code, stop.order.hold_cooler) == ("cancelled", False)
+
+
+def test_ctrl_c_after_a_pause_ends_the_frame_and_no_longer_holds_the_cooler() -> None:
+    said: list[str] = []
+    stop = Stop(lambda: said.append("stopping"))
+    stop.after_frame("paused", hold_cooler=True)
+    stop.ask()
+    assert stop.is_set()
+    assert not stop.hurry.is_set()
+    assert stop.order is not None
+    assert (stop.order.code, stop.order.hold_cooler) == ("interrupted", False)
+    stop.ask()
+    assert stop.hurry.is_set()
+    assert said == ["stopping"]
+
+
+def test_reasons_of_the_run_are_taken_back_and_orders_are_not() -> None:
+    weather = Stop()
+    weather.halt(at_edge=True)
+    assert (weather.edge.is_set(), weather.is_set()) == (True, False)
+    weather.halt(at_edge=False)
+    assert weather.is_set()
+    weather.withdraw()
+    assert not weather.edge.is_set()
+    assert not weather.is_set()
+    weather.halt(at_edge=False)
+    weather.after_frame("paused")
+    weather.withdraw()
+    assert (weather.edge.is_set(), weather.is_set()) == (True, False)
+    weather.set()
+    weather.withdraw()
+    assert weather.is_set()
+
+
+def test_somebody_who_waits_in_another_thread_hears_it() -> None:
+    stop, heard = Stop(), threading.Event()
+    waiting = threading.Thread(target=lambda: stop.edge.wait(20) and heard.set())
+    waiting.start()
+    stop.after_frame("cancelled")
+    waiting.join(20)
+    assert heard.is_set()
