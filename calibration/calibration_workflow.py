@@ -9,7 +9,7 @@ from pathlib import Path
 
 def main() -> int:
     """Run the workflow with the words of the command line and return the exit code."""
-    from services.cli.main import workflow
+    from services.cli.runners import workflow
 
     return workflow()
 

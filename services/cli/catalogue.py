@@ -1,24 +1,48 @@
-"""`nightcal catalogue rebuild`."""
+"""`nightcal catalogue rebuild` and `nightcal report`: what is known of frames, masters and runs."""
 
-from pathlib import Path
+from typing import Annotated
 
-from services.cli.parameters import default_config
-from services.errors import Exit
+import typer
+
+from services.cli.parameters import ConfigFile, Simulator, loaded_config
+from services.errors import Exit, Usage
 
 
-def rebuild(path: Path | None, *, simulator: bool) -> int:
-    """Rebuild the index below the configuration's root, under its lock."""
-    from services.config import load, simulated
+def rebuild(config: ConfigFile = None, simulator: Simulator = False) -> int:
+    """Rebuild the index from the headers of the files: they are the truth."""
     from services.files.locks import RootLock
     from services.indexing import index
     from services.root import layout_of
 
-    loaded = load(path or default_config())
-    loaded = simulated(loaded) if simulator else loaded
-    layout = layout_of(loaded)
-    with RootLock(loaded.root), index.open_catalogue(layout) as catalogue:
-        report = index.rebuild(catalogue, layout)
-    for problem in report.problems:
+    layout = layout_of(loaded_config(config, simulator=simulator))
+    with RootLock(layout.root), index.open_catalogue(layout) as catalogue:
+        found = index.rebuild(catalogue, layout)
+    for problem in found.problems:
         print(f"left out: {problem.path}: {problem.reason}")
-    print(f"{layout.catalogue}: {report.adopted} frames and {report.masters} masters from their files")
+    print(f"{layout.catalogue}: {found.adopted} frames and {found.masters} masters from their files")
+    return Exit.DONE
+
+
+def report(
+    run_id: Annotated[str | None, typer.Argument(metavar="RUN_ID", help="The run [default: the newest]")] = None,
+    *,
+    config: ConfigFile = None,
+    simulator: Simulator = False,
+) -> int:
+    """Make the report of a run again, also while it goes on, and print where it is."""
+    # No lock is taken: the index is only read, and a report is replaced as a whole.
+    from services.catalogue.catalogue import Catalogue
+    from services.reports import write_report
+    from services.root import layout_of
+
+    layout = layout_of(loaded_config(config, simulator=simulator))
+    known = sorted(journal.stem for journal in layout.events("any").parent.glob("*.jsonl"))
+    if not known:
+        rehearsed = "" if simulator else "; --simulator looks at rehearsals"
+        raise Usage(f"there was no run below {layout.root} yet{rehearsed}")
+    if run_id is not None and run_id not in known:
+        raise Usage(f"no run {run_id} below {layout.root} — the last ones: {', '.join(known[-3:])}")
+    with Catalogue(layout.catalogue, read_only=True) as catalogue:
+        for written in write_report(layout, catalogue, run_id or known[-1]):
+            print(written)
     return Exit.DONE

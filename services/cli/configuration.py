@@ -1,18 +1,16 @@
 """`nightcal config check|show|schema`."""
 
 import json
-from pathlib import Path
 
-from services.cli.parameters import default_config
+from services.cli.parameters import ConfigFile, Simulator, loaded_config
 from services.errors import Exit
 
 
-def check(path: Path | None) -> int:
-    """Load a configuration and say what of it is not used; errors are raised, those of a simulator's own file too."""
-    from services.config import load
+def check(config: ConfigFile = None) -> int:
+    """Say whether a configuration is understood, and what of it is not used."""
     from services.config.simulation import load_observatory
 
-    loaded = load(path or default_config())
+    loaded = loaded_config(config)
     simulator = loaded.config.camera.simulator
     if simulator.config is not None:
         load_observatory(loaded.path.parent / simulator.config)
@@ -22,18 +20,17 @@ def check(path: Path | None) -> int:
     return Exit.DONE
 
 
-def print_effective(path: Path | None, *, simulator: bool) -> int:
-    """Print the effective configuration."""
-    from services.config import load, show, simulated
+def show(config: ConfigFile = None, simulator: Simulator = False) -> int:
+    """Print the effective configuration, with every default."""
+    from services.config import show as shown
 
-    loaded = load(path or default_config())
-    print(show(simulated(loaded) if simulator else loaded), end="")
+    print(shown(loaded_config(config, simulator=simulator)), end="")
     return Exit.DONE
 
 
-def print_schema() -> int:
-    """Print the JSON schema."""
-    from services.config import schema
+def schema() -> int:
+    """Print the JSON schema of the configuration, for editors."""
+    from services.config import schema as schema_of_all
 
-    print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(schema_of_all(), indent=2, ensure_ascii=False))
     return Exit.DONE

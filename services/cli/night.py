@@ -5,56 +5,27 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.cli.failures import complain, concerns_camera
-from services.cli.parameters import LogLevel, StepChoice, default_config
+from services.cli.parameters import RunCommand, default_config
 from services.cli.prompts import asker, is_terminal
 from services.errors import Usage
+from services.planning.request import ALL_STEPS, DarkTimes, RunOptions, RunResult, Step
 from services.stopping import Stop
 
 if TYPE_CHECKING:
     from services.config import LoadedConfig
     from services.events.bus import Event
-    from services.planning.request import RunOptions, RunResult
 
-_ONLY = {StepChoice.DARKS: "--darks-only", StepChoice.FLATS: "--flats-only", StepChoice.MASTERS: "--masters-only"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a command line asked for.
-
-    Attributes
-    ----------
-    config : Path or None
-        None: the default file.
-    overrides : mapping
-        Options that stand for keys of the configuration, as `services.config.load` takes them.
-    dark_times : str
-        `all`, `bias` or `science`.
-    """
-
-    config: Path | None = None
-    step: StepChoice = StepChoice.ALL
-    no_confirm: bool = False
-    debug: bool = False
-    log_level: LogLevel = LogLevel.INFO
-    skip_cooling: bool = False
-    skip_warmup: bool = False
-    simulator: bool = False
-    dry_run: bool = False
-    until: str | None = None
-    fresh: bool = False
-    dark_times: str = "all"
-    overrides: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
+STEP_CHOICES = (*(str(step) for step in sorted(Step)), "all")
+"""What `--step` takes."""
 
 
-def chosen_step(step: StepChoice | None, only: Sequence[StepChoice]) -> StepChoice:
-    """Return the step that `--step` and the `--…-only` options name together.
+def chosen_steps(step: str | None, only: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the steps that `--step` (one of `STEP_CHOICES`) and the `--…-only` options name together.
 
     Raises
     ------
@@ -63,29 +34,52 @@ def chosen_step(step: StepChoice | None, only: Sequence[StepChoice]) -> StepChoi
     """
     wanted = {*only, *(() if step is None else (step,))}
     if len(wanted) > 1:
-        said = [*(() if step is None else (f"--step {step}",)), *(_ONLY[choice] for choice in only)]
+        said = [*(() if step is None else (f"--step {step}",)), *(f"--{each}-only" for each in only)]
         raise Usage(f"{' and '.join(said)} contradict each other — allowed: one of them")
-    return wanted.pop() if wanted else StepChoice.ALL
+    return tuple(each for each in ALL_STEPS if wanted <= {each} or "all" in wanted)
 
 
-def execute(request: Request) -> int:
-    """Load, run, tell how it ended; return the exit code."""
+def execute(
+    command: RunCommand,
+    steps: tuple[Step, ...],
+    *,
+    overrides: Mapping[str, tuple[str, Any]] | None = None,
+    dark_times: DarkTimes = DarkTimes.ALL,
+) -> int:
+    """Load, run, say how it ended; return the exit code.
+
+    Parameters
+    ----------
+    command : RunCommand
+    steps : tuple of Step
+    overrides : mapping, optional
+        Options that stand for keys of the configuration, as `services.config.load` takes them.
+    dark_times : DarkTimes
+    """
     from services.config import load, simulated
     from services.platform import install_signal_handlers, prepare_numba_cache
 
     prepare_numba_cache()
-    loaded = load(request.config or default_config(), overrides=request.overrides)
-    if request.simulator:
+    loaded = load(command.config or default_config(), overrides=overrides or {})
+    if command.simulator:
         loaded = simulated(loaded)
     for note in loaded.notes:
         print(f"note: {note}")
-    options = _options(request, loaded)
+    options = RunOptions(
+        steps=steps,
+        dry_run=command.dry_run,
+        fresh=command.fresh,
+        until=_until(command.until, loaded),
+        skip_cooling=command.skip_cooling,
+        skip_warmup=command.skip_warmup,
+        dark_times=dark_times,
+    )
     from services.workflow.run import run
 
     wake = Stop(_acknowledge)
     restore = install_signal_handlers(wake)
     try:
-        with _shown(request, loaded, options, wake) as shown:
+        with _shown(command, loaded, options, wake) as shown:
             result = run(loaded, shown, wake)
     finally:
         restore()
@@ -126,8 +120,8 @@ def until_time(text: str, now: datetime) -> datetime:
 
 @contextmanager
 def _shown(
-    request: Request, loaded: "LoadedConfig", options: "RunOptions", wake: threading.Event
-) -> "Iterator[RunOptions]":
+    command: RunCommand, loaded: "LoadedConfig", options: RunOptions, wake: threading.Event
+) -> Iterator[RunOptions]:
     """Open the log and the display, and give the options what listens and asks; a dry run writes and shows nothing."""
     if options.dry_run:
         yield options
@@ -135,9 +129,9 @@ def _shown(
     from services import log
     from services.cli.progress import Bars, Lines
 
-    open_log(loaded, "DEBUG" if request.debug else request.log_level, console=request.debug)
-    display = Bars() if is_terminal(sys.stdout) and not request.debug else Lines(sys.stdout)
-    ask = asker(no_confirm=request.no_confirm, wake=wake, quiet=display.still)
+    open_log(loaded, "DEBUG" if command.debug else command.log_level, console=command.debug)
+    display = Bars() if is_terminal(sys.stdout) and not command.debug else Lines(sys.stdout)
+    ask = asker(no_confirm=command.no_confirm, wake=wake, quiet=display.still)
     try:
         with display.showing():
             yield replace(options, ask=ask, listeners=(display, EventLog()))
@@ -198,20 +192,6 @@ def _log_level(event: "Event") -> str:
     return "warning" if event.name in needs_a_look else "info"
 
 
-def _options(request: Request, loaded: "LoadedConfig") -> "RunOptions":
-    from services.planning.request import ALL_STEPS, DarkTimes, RunOptions, Step
-
-    return RunOptions(
-        steps=ALL_STEPS if request.step is StepChoice.ALL else (Step(request.step),),
-        dry_run=request.dry_run,
-        fresh=request.fresh,
-        until=_until(request.until, loaded),
-        skip_cooling=request.skip_cooling,
-        skip_warmup=request.skip_warmup,
-        dark_times=DarkTimes(request.dark_times),
-    )
-
-
 def _until(text: str | None, loaded: "LoadedConfig") -> datetime | str | None:
     from drivers.clock import SystemClock
 
@@ -226,7 +206,7 @@ def _until(text: str | None, loaded: "LoadedConfig") -> datetime | str | None:
     return moment
 
 
-def _tell(result: "RunResult", loaded: "LoadedConfig") -> int:
+def _tell(result: RunResult, loaded: "LoadedConfig") -> int:
     """Print how a run ended, and where its report is."""
     if result.plan_text is not None:
         print(result.plan_text.rstrip("\n"))

@@ -1,21 +1,19 @@
 """Options that several commands share, defined once: names, short forms and help texts."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+if TYPE_CHECKING:
+    from services.config import LoadedConfig
+
 DEFAULT_CONFIG = "config_calibration_frames.yaml"
-
-
-class StepChoice(StrEnum):
-    """What `--step` takes."""
-
-    DARKS = "darks"
-    FLATS = "flats"
-    MASTERS = "masters"
-    ALL = "all"
 
 
 class LogLevel(StrEnum):
@@ -34,18 +32,67 @@ ConfigFile = Annotated[
         "--config", "-c", metavar="FILE", help=f"Configuration file [default: {DEFAULT_CONFIG}]", show_default=False
     ),
 ]
-NoConfirm = Annotated[bool, typer.Option("--no-confirm", help="Never ask: for scripts and schedulers")]
-Debug = Annotated[bool, typer.Option("--debug", "-d", help="Log everything, the wire included, on the terminal too")]
-Level = Annotated[LogLevel, typer.Option("--log-level", case_sensitive=False, help="Least level in the log file")]
-SkipCooling = Annotated[bool, typer.Option("--skip-cooling", help="Leave the cooler as it is found")]
-SkipWarmup = Annotated[bool, typer.Option("--skip-warmup", help="Do not warm up at the end")]
 Simulator = Annotated[bool, typer.Option("--simulator", help="Rehearse on the simulated observatory, without a camera")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only the plan: frames, minutes, gigabytes; no device")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Take everything anew, whatever is there already")]
-Until = Annotated[
-    str | None,
-    typer.Option("--until", metavar="TIME", help="Stop at a frame's edge: HH:MM (local), HH:MMZ, ISO time, or sunrise"),
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCommand:
+    """The options of every command that starts a run; `sharing` gives them to a command."""
+
+    config: ConfigFile = None
+    no_confirm: Annotated[bool, typer.Option("--no-confirm", help="Never ask: for scripts and schedulers")] = False
+    debug: Annotated[
+        bool, typer.Option("--debug", "-d", help="Log everything, the wire included, on the terminal too")
+    ] = False
+    log_level: Annotated[
+        LogLevel, typer.Option("--log-level", case_sensitive=False, help="Least level in the log file")
+    ] = LogLevel.INFO
+    skip_cooling: Annotated[bool, typer.Option("--skip-cooling", help="Leave the cooler as it is found")] = False
+    skip_warmup: Annotated[bool, typer.Option("--skip-warmup", help="Do not warm up at the end")] = False
+    simulator: Simulator = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the plan: frames, minutes, gigabytes; no device")] = (
+        False
+    )
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="TIME", help="Stop at a frame's edge: HH:MM (local), HH:MMZ, ISO time, or sunrise"
+        ),
+    ] = None
+    fresh: Annotated[bool, typer.Option("--fresh", help="Take everything anew, whatever is there already")] = False
+
+
+CAPTURE_ONLY = ("skip_cooling", "skip_warmup", "until", "fresh")
+"""Options of `RunCommand` that mean nothing where no frame is taken."""
+
+
+def sharing(command: Callable[..., int], *, without: tuple[str, ...] = ()) -> Callable[..., int]:
+    """Return a command that has the options of `RunCommand` beside its own.
+
+    Parameters
+    ----------
+    command : callable
+        Its first argument is the `RunCommand`, all others are options of its own.
+    without : tuple of str
+        Fields of `RunCommand` that the command does not offer.
+    """
+    hints = get_type_hints(RunCommand, include_extras=True)
+    shared = {each.name: each for each in fields(RunCommand) if each.name not in without}
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[name])
+        for name, each in shared.items()
+    ]
+
+    @wraps(command)
+    def call(**given: Any) -> int:
+        asked = RunCommand(**{name: given.pop(name) for name in shared})
+        return command(asked, **given)
+
+    parameters = [*added[:1], *own, *added[1:]]
+    call.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    return call
 
 
 def new_app(help_text: str | None = None) -> typer.Typer:
@@ -64,3 +111,11 @@ def default_config() -> Path:
     here = Path(DEFAULT_CONFIG)
     beside = Path(__file__).resolve().parents[2] / DEFAULT_CONFIG
     return beside if not here.exists() and beside.exists() else here
+
+
+def loaded_config(path: Path | None, *, simulator: bool = False) -> "LoadedConfig":
+    """Load the configuration that a command names, or the default one; with `simulator` the one of a rehearsal."""
+    from services.config import load, simulated
+
+    loaded = load(path or default_config())
+    return simulated(loaded) if simulator else loaded

@@ -1,129 +1,93 @@
-"""The three single-step scripts of the guide: `run` with options that stand for keys of the configuration.
+"""The commands that start a run: `nightcal run`, and the three single-step scripts of the guide.
 
-An option lies over the file and is checked like it; messages name the option.
+The scripts have options that stand for keys of the configuration. Such an option lies over the file and is checked like
+it; messages name the option.
 """
 
+import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from services.cli.failures import run_app
-from services.cli.parameters import (
-    ConfigFile,
-    Debug,
-    DryRun,
-    Fresh,
-    Level,
-    LogLevel,
-    NoConfirm,
-    Simulator,
-    SkipCooling,
-    SkipWarmup,
-    StepChoice,
-    Until,
-    new_app,
-)
-
-_darks = new_app()
-_flats = new_app()
-_masters = new_app()
+from services.cli.night import STEP_CHOICES, chosen_steps, execute
+from services.cli.parameters import CAPTURE_ONLY, RunCommand, new_app, sharing
+from services.errors import Exit, Usage
+from services.planning.request import DarkTimes, Step
 
 
-@_darks.command()
-def darks(
+def _step(text: str) -> str:
+    if text not in STEP_CHOICES:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, STEP_CHOICES))}.")
+    return text
+
+
+@sharing
+def run(
+    command: RunCommand,
     *,
-    config: ConfigFile = None,
+    step: Annotated[
+        str | None,
+        typer.Option("--step", metavar="|".join(STEP_CHOICES), parser=_step, help="One step only [default: all]"),
+    ] = None,
+    darks_only: Annotated[bool, typer.Option("--darks-only", help="The same as --step darks")] = False,
+    flats_only: Annotated[bool, typer.Option("--flats-only", help="The same as --step flats")] = False,
+    masters_only: Annotated[bool, typer.Option("--masters-only", help="The same as --step masters")] = False,
+) -> int:
+    """Take what is missing of the calibration frames, and build the masters.
+
+    What is there already is kept: a second run does nothing, and a run that was stopped goes on where it stopped.
+    Exit codes: 0 all done, 1 some groups failed, 2 configuration or usage, 3 device, 4 unsafe, 5 storage, 130 stopped.
+    """
+    only = {Step.DARKS: darks_only, Step.FLATS: flats_only, Step.MASTERS: masters_only}
+    return execute(command, chosen_steps(step, [each for each, wanted in only.items() if wanted]))
+
+
+@sharing
+def darks(
+    command: RunCommand,
+    *,
     num_darks: Annotated[int | None, typer.Option("--num-darks", help="Frames per exposure time")] = None,
     science_exposure_time: Annotated[float | None, typer.Option("--science-exposure-time", help="Seconds")] = None,
     bias_only: Annotated[bool, typer.Option("--bias-only", help="Only the shortest exposure")] = False,
     science_only: Annotated[bool, typer.Option("--science-only", help="Only the science times")] = False,
-    skip_cooling: SkipCooling = False,
-    skip_warmup: SkipWarmup = False,
-    no_confirm: NoConfirm = False,
-    debug: Debug = False,
-    log_level: Level = LogLevel.INFO,
-    simulator: Simulator = False,
-    dry_run: DryRun = False,
-    until: Until = None,
-    fresh: Fresh = False,
 ) -> int:
     """Take the biases and darks that are missing."""
-    from services.cli.night import Request, execute
-    from services.errors import Usage
-
     if bias_only and science_only:
         raise Usage("--bias-only and --science-only contradict each other — allowed: one of them")
+    times = DarkTimes.BIAS if bias_only else DarkTimes.SCIENCE if science_only else DarkTimes.ALL
     overrides = _given(
         ("dark_capture.num_darks", "--num-darks", num_darks),
         ("dark_capture.science_exposure_time", "--science-exposure-time", science_exposure_time),
     )
-    request = Request(
-        config=config,
-        step=StepChoice.DARKS,
-        overrides=overrides,
-        dark_times="bias" if bias_only else "science" if science_only else "all",
-        skip_cooling=skip_cooling,
-        skip_warmup=skip_warmup,
-        no_confirm=no_confirm,
-        debug=debug,
-        log_level=log_level,
-        simulator=simulator,
-        dry_run=dry_run,
-        until=until,
-        fresh=fresh,
-    )
-    return execute(request)
+    return execute(command, (Step.DARKS,), overrides=overrides, dark_times=times)
 
 
-@_flats.command()
+@sharing
 def flats(
+    command: RunCommand,
     *,
-    config: ConfigFile = None,
     num_flats: Annotated[int | None, typer.Option("--num-flats", help="Frames per filter")] = None,
     target_count_rate: Annotated[
         float | None, typer.Option("--target-count-rate", help="Level wanted, a fraction of saturation")
     ] = None,
     tolerance: Annotated[float | None, typer.Option("--tolerance", help="Of the level, relative to the target")] = None,
-    skip_cooling: SkipCooling = False,
-    skip_warmup: SkipWarmup = False,
-    no_confirm: NoConfirm = False,
-    debug: Debug = False,
-    log_level: Level = LogLevel.INFO,
-    simulator: Simulator = False,
-    dry_run: DryRun = False,
-    until: Until = None,
-    fresh: Fresh = False,
 ) -> int:
     """Take the flats that are missing, with automatic exposure."""
-    from services.cli.night import Request, execute
-
     overrides = _given(
         ("flat_capture.num_flats", "--num-flats", num_flats),
         ("flat_capture.target_count_rate", "--target-count-rate", target_count_rate),
         ("flat_capture.count_tolerance", "--tolerance", tolerance),
     )
-    request = Request(
-        config=config,
-        step=StepChoice.FLATS,
-        overrides=overrides,
-        skip_cooling=skip_cooling,
-        skip_warmup=skip_warmup,
-        no_confirm=no_confirm,
-        debug=debug,
-        log_level=log_level,
-        simulator=simulator,
-        dry_run=dry_run,
-        until=until,
-        fresh=fresh,
-    )
-    return execute(request)
+    return execute(command, (Step.FLATS,), overrides=overrides)
 
 
-@_masters.command()
+@partial(sharing, without=CAPTURE_ONLY)
 def masters(
+    command: RunCommand,
     *,
-    config: ConfigFile = None,
     darks_only: Annotated[bool, typer.Option("--darks-only", help="No master flats")] = False,
     flats_only: Annotated[bool, typer.Option("--flats-only", help="No master biases and darks")] = False,
     rejection_method: Annotated[
@@ -135,16 +99,8 @@ def masters(
         str | None,
         typer.Option("--normalization-method", metavar="NAME", help="What of a flat becomes 1: mean, median or max"),
     ] = None,
-    no_confirm: NoConfirm = False,
-    debug: Debug = False,
-    log_level: Level = LogLevel.INFO,
-    simulator: Simulator = False,
-    dry_run: DryRun = False,
 ) -> int:
     """Build the masters that are missing; no device is touched."""
-    from services.cli.night import Request, execute
-    from services.errors import Usage
-
     if darks_only and flats_only:
         raise Usage("--darks-only and --flats-only contradict each other — allowed: one of them")
     overrides = _given(
@@ -155,32 +111,49 @@ def masters(
         ("master_frames.create_master_bias", "--flats-only", False if flats_only else None),
         ("master_frames.create_master_darks", "--flats-only", False if flats_only else None),
     )
-    request = Request(
-        config=config,
-        step=StepChoice.MASTERS,
-        overrides=overrides,
-        no_confirm=no_confirm,
-        debug=debug,
-        log_level=log_level,
-        simulator=simulator,
-        dry_run=dry_run,
-    )
-    return execute(request)
+    return execute(command, (Step.MASTERS,), overrides=overrides)
+
+
+def warm_up() -> int:
+    """Compile the fast loops now; else the first run does it while the camera cools."""
+    from drivers.clock import SystemClock
+    from services.platform import prepare_numba_cache
+
+    prepare_numba_cache()
+    from services.workflow.warm_up import warm_up as compile_all
+
+    clock = SystemClock()
+    start_s = clock.real()
+    compile_all()
+    kept = os.environ.get("NUMBA_CACHE_DIR") or "beside the program"
+    print(f"compiled in {clock.real() - start_s:.1f} s, kept {'in ' if os.sep in kept else ''}{kept}")
+    return Exit.DONE
+
+
+def workflow(arguments: Sequence[str] | None = None) -> int:
+    """Run `calibration_workflow.py`, the same as `nightcal run`, and return the exit code."""
+    return _script(run, arguments, name="calibration_workflow.py")
 
 
 def dark_runner(arguments: Sequence[str] | None = None) -> int:
     """Run `dark_capture_runner.py` and return the exit code."""
-    return run_app(_darks, arguments, name="dark_capture_runner.py")
+    return _script(darks, arguments, name="dark_capture_runner.py")
 
 
 def flat_runner(arguments: Sequence[str] | None = None) -> int:
     """Run `flat_capture_runner.py` and return the exit code."""
-    return run_app(_flats, arguments, name="flat_capture_runner.py")
+    return _script(flats, arguments, name="flat_capture_runner.py")
 
 
 def master_runner(arguments: Sequence[str] | None = None) -> int:
     """Run `master_frame_runner.py` and return the exit code."""
-    return run_app(_masters, arguments, name="master_frame_runner.py")
+    return _script(masters, arguments, name="master_frame_runner.py")
+
+
+def _script(command: Any, arguments: Sequence[str] | None, *, name: str) -> int:
+    app = new_app()
+    app.command()(command)
+    return run_app(app, arguments, name=name)
 
 
 def _given(*options: tuple[str, str, Any]) -> dict[str, tuple[str, Any]]:

@@ -5,21 +5,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from drivers.base import Camera
-from services.events.bus import Event
+if TYPE_CHECKING:
+    from drivers.base import Camera
+    from services.events.bus import Event
 
 
 class Step(StrEnum):
-    """Steps of the workflow, in the words of the guide."""
+    """Steps of the workflow in the words of the guide, in the order of a full run: every flat is to have its dark."""
 
-    DARKS = "darks"
     FLATS = "flats"
+    DARKS = "darks"
     MASTERS = "masters"
 
 
-ALL_STEPS = (Step.FLATS, Step.DARKS, Step.MASTERS)
-"""Order of a full run: flats before darks, so that every flat has its dark."""
+ALL_STEPS = tuple(Step)
 
 
 class DarkTimes(StrEnum):
@@ -61,8 +62,8 @@ class RunOptions:
     skip_warmup: bool = False
     dark_times: DarkTimes = DarkTimes.ALL
     ask: Callable[[str], bool] | None = None
-    listeners: tuple[Callable[[Event], None], ...] = field(default=())
-    camera: Camera | None = None
+    listeners: tuple[Callable[["Event"], None], ...] = field(default=())
+    camera: "Camera | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

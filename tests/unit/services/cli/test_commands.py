@@ -154,9 +154,9 @@ def test_a_certified_master_is_still_certified_when_the_index_was_rebuilt(
     sidecars = sorted((folder / "master_frames").glob("*.json"))
     before = [json.loads(path.read_text(encoding="utf-8")) for path in sidecars]
     root.catalogue.close()
-    assert nightcal("certify") == 0
-    assert capsys.readouterr().out.splitlines() == [f"built      {p.with_suffix('.fits').name}" for p in sidecars]
-    assert nightcal("certify", "master_bias_*") == 0
+    assert nightcal("library", "list") == nightcal("certify") == 0
+    assert capsys.readouterr().out.splitlines() == 2 * [f"built      {p.with_suffix('.fits').name}" for p in sidecars]
+    assert nightcal("library", "certify", "master_bias_*") == 0
     assert nightcal("catalogue", "rebuild") == 0
     with Catalogue(folder / ".nightcal" / "catalogue.sqlite", read_only=True) as catalogue:
         states = {row.kind: row.status for row in catalogue.masters()}

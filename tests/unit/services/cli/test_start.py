@@ -12,11 +12,12 @@ import pytest
 import typer
 
 from services.cli.failures import run_app
-from services.cli.main import app, workflow
-from services.cli.night import chosen_step, until_time
-from services.cli.parameters import StepChoice, default_config
-from services.cli.runners import dark_runner, flat_runner, master_runner
+from services.cli.main import app
+from services.cli.night import chosen_steps, until_time
+from services.cli.parameters import default_config
+from services.cli.runners import dark_runner, flat_runner, master_runner, workflow
 from services.errors import Usage
+from services.planning.request import ALL_STEPS, Step
 from services.version import version
 from tests.support.places import ROOT
 
@@ -69,7 +70,7 @@ def test_help_names_every_option_of_the_guide(capsys: pytest.CaptureFixture[str]
 
 
 def test_no_line_of_the_list_of_commands_is_cut_short(capsys: pytest.CaptureFixture[str]):
-    for words in (["--help"], ["config", "--help"], ["catalogue", "--help"]):
+    for words in (["--help"], ["config", "--help"], ["catalogue", "--help"], ["library", "--help"]):
         assert run_app(app, words, name="nightcal") == 0
         assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
 
@@ -151,11 +152,23 @@ def test_options_of_the_runners_are_checked_like_the_yaml(
 
 
 def test_a_step_may_be_said_twice_in_one_meaning():
-    assert chosen_step(None, []) is StepChoice.ALL
-    assert chosen_step(StepChoice.DARKS, [StepChoice.DARKS]) is StepChoice.DARKS
-    assert chosen_step(None, [StepChoice.FLATS]) is StepChoice.FLATS
+    assert chosen_steps(None, []) == chosen_steps("all", []) == ALL_STEPS
+    assert chosen_steps("darks", [Step.DARKS]) == (Step.DARKS,)
+    assert chosen_steps(None, [Step.FLATS]) == (Step.FLATS,)
     with pytest.raises(Usage):
-        chosen_step(StepChoice.ALL, [StepChoice.FLATS])
+        chosen_steps("all", [Step.FLATS])
+
+
+def test_older_spellings_of_commands_stay_valid_and_are_not_listed(capsys: pytest.CaptureFixture[str]):
+    for words in (["certify", "--help"], ["archive", "--help"], ["library", "list", "--help"]):
+        assert run_app(app, words, name="nightcal") == 0
+    capsys.readouterr()
+    assert run_app(app, ["--help"], name="nightcal") == 0
+    listed = [
+        line.split()[0] for line in capsys.readouterr().out.partition("Commands:")[2].splitlines() if line.strip()
+    ]
+    assert {"run", "library", "config", "catalogue", "report", "warm-up"} <= set(listed)
+    assert not {"certify", "archive"} & set(listed)
 
 
 @pytest.mark.parametrize(
