@@ -32,7 +32,7 @@ def report(
     """Make the report of a run again, also while it goes on, and print where it is."""
     # No lock is taken: the index is only read, and a report is replaced as a whole.
     from services.catalogue.catalogue import Catalogue
-    from services.reports import write_report
+    from services.reports.page import write_report
     from services.root import layout_of
 
     layout = layout_of(loaded_config(config, simulator=simulator))

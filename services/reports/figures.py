@@ -1,15 +1,12 @@
-"""Curves and histograms as inline SVG. Colours are the page's own, so that they follow its light and dark scheme.
+"""Curves and histograms as shapes of an SVG. Colours are the page's own, so that they follow its light or dark scheme.
 
 A figure is 360 units wide, which is about what it gets on a phone: its texts are then as large as the page's.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-
-from services.reports.markup import EMPTY, Markup, joined, tag
-from services.reports.pictures import Histogram
 
 Points = Sequence[tuple[float, float]]
 Ticks = tuple[tuple[float, str], ...]
@@ -17,6 +14,33 @@ Ticks = tuple[tuple[float, str], ...]
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 8, 22
 _MOST_POINTS = 480
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """How many of the pixels that were read lie in each bin; `edges` has one value more than `counts`."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One element of an SVG: its name, its attributes and the text inside it."""
+
+    name: str
+    attributes: Mapping[str, object]
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """An SVG of `width` by `height` units; `label` says what is shown to whoever cannot see it."""
+
+    shapes: tuple[Shape, ...]
+    height: int
+    label: str
+    width: int = WIDTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +103,7 @@ _TIME_STEPS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200,
 
 def chart(
     curves: Sequence[Curve], x: Axis, y: Axis, *, label: str, height: int = 150, band: tuple[float, float] | None = None
-) -> Markup:
+) -> Figure:
     """Return curves over a grid.
 
     Parameters
@@ -91,27 +115,38 @@ def chart(
     band : tuple of float, optional
         Values of y between which all is well; shaded.
     """
-    right, bottom = WIDTH - _RIGHT, height - _BOTTOM
-    rows = [(y.place(value, bottom, _TOP), text) for value, text in y.ticks]
-    columns = [(x.place(value, _LEFT, right), text) for value, text in x.ticks]
-    parts = [tag("line", class_="grid", x1=_LEFT, x2=right, y1=_f(at), y2=_f(at)) for at, _ in rows]
+    bottom = height - _BOTTOM
+    shapes = [*_band(band, y, bottom), *_rows(y, bottom), *_columns(x, bottom)]
+    shapes += [shape for curve in curves for shape in _curve(curve, x, y, bottom)]
+    return Figure(shapes=tuple(shapes), height=height, label=label)
+
+
+def _band(band: tuple[float, float] | None, y: Axis, bottom: float) -> Iterator[Shape]:
     if band is not None:
         top, low = y.place(band[1], bottom, _TOP), y.place(band[0], bottom, _TOP)
-        parts.insert(0, tag("rect", class_="band", x=_LEFT, y=_f(top), width=right - _LEFT, height=_f(low - top)))
-    parts += [tag("text", text, class_="ty", x=_LEFT - 5, y=_f(at + 3.5)) for at, text in rows]
-    parts += [tag("line", class_="axis", x1=_f(at), x2=_f(at), y1=bottom, y2=bottom + 3) for at, _ in columns]
-    parts += [tag("text", text, class_="tx", x=_f(at), y=height - 6) for at, text in columns]
-    parts.append(tag("line", class_="axis", x1=_LEFT, x2=right, y1=bottom, y2=bottom))
-    parts += [_curve(curve, x, y, bottom) for curve in curves]
-    return _svg(parts, height, label)
+        size = {"x": _LEFT, "y": _f(top), "width": WIDTH - _RIGHT - _LEFT, "height": _f(low - top)}
+        yield Shape("rect", {"class": "band", **size})
 
 
-def legend(curves: Iterable[Curve]) -> Markup:
-    """Return the names of curves with their colours."""
-    return joined(tag("span", curve.name, class_=f"key {curve.look}") for curve in curves if curve.name)
+def _rows(y: Axis, bottom: float) -> Iterator[Shape]:
+    """Yield a line across the figure and a label at each tick of the vertical axis."""
+    for value, text in y.ticks:
+        at = y.place(value, bottom, _TOP)
+        yield Shape("line", {"class": "grid", "x1": _LEFT, "x2": WIDTH - _RIGHT, "y1": _f(at), "y2": _f(at)})
+        yield Shape("text", {"class": "ty", "x": _LEFT - 5, "y": _f(at + 3.5)}, text)
 
 
-def bars(histogram: Histogram, *, label: str, show: Callable[[float], str], height: int = 96) -> Markup:
+def _columns(x: Axis, bottom: float) -> Iterator[Shape]:
+    """Yield the horizontal axis with a mark and a label at each tick."""
+    right = WIDTH - _RIGHT
+    for value, text in x.ticks:
+        at = _f(x.place(value, _LEFT, right))
+        yield Shape("line", {"class": "axis", "x1": at, "x2": at, "y1": bottom, "y2": bottom + 3})
+        yield Shape("text", {"class": "tx", "x": at, "y": bottom + _BOTTOM - 6}, text)
+    yield Shape("line", {"class": "axis", "x1": _LEFT, "x2": right, "y1": bottom, "y2": bottom})
+
+
+def bars(histogram: Histogram, *, label: str, show: Callable[[float], str], height: int = 96) -> Figure:
     """Return a histogram; its counts are on a logarithmic scale, so that single pixels far out can be seen."""
     edges, counts = histogram.edges, histogram.counts
     top = math.log10(max(counts, default=0) + 1) or 1.0
@@ -121,11 +156,14 @@ def bars(histogram: Histogram, *, label: str, show: Callable[[float], str], heig
     for count, begin, end in zip(counts, edges, edges[1:], strict=False):
         y = _f(bottom - (bottom - 4) * math.log10(count + 1) / top)
         path.append(f"L{_f(axis.place(begin, left, right))} {y}H{_f(axis.place(end, left, right))}")
-    parts = [tag("path", class_="bars", d="".join(path) + f"V{bottom}Z")]
-    parts.append(tag("line", class_="axis", x1=left, x2=right, y1=bottom, y2=bottom))
+    shapes = [
+        Shape("path", {"class": "bars", "d": "".join(path) + f"V{bottom}Z"}),
+        Shape("line", {"class": "axis", "x1": left, "x2": right, "y1": bottom, "y2": bottom}),
+    ]
     ends = ((left, edges[0], "start"), (WIDTH / 2, (edges[0] + edges[-1]) / 2, "middle"), (right, edges[-1], "end"))
-    parts += [tag("text", show(value), class_="tx", x=at, y=height - 6, text_anchor=how) for at, value, how in ends]
-    return _svg(parts, height, label)
+    for at, value, anchor in ends:
+        shapes.append(Shape("text", {"class": "tx", "x": at, "y": height - 6, "text-anchor": anchor}, show(value)))
+    return Figure(shapes=tuple(shapes), height=height, label=label)
 
 
 def thinned(points: Points, most: int = _MOST_POINTS) -> list[tuple[float, float]]:
@@ -138,21 +176,13 @@ def thinned(points: Points, most: int = _MOST_POINTS) -> list[tuple[float, float
     return [point for pair in ends for point in sorted(pair)]
 
 
-def _curve(curve: Curve, x: Axis, y: Axis, bottom: float) -> Markup:
-    right = WIDTH - _RIGHT
-    places = [
-        (_f(x.place(px, _LEFT, right)), _f(y.place(py, bottom, _TOP)))
-        for px, py in thinned([p for p in curve.points if math.isfinite(p[0]) and math.isfinite(p[1])])
-    ]
+def _curve(curve: Curve, x: Axis, y: Axis, bottom: float) -> Iterator[Shape]:
+    known = [p for p in curve.points if math.isfinite(p[0]) and math.isfinite(p[1])]
+    places = [(_f(x.place(px, _LEFT, WIDTH - _RIGHT)), _f(y.place(py, bottom, _TOP))) for px, py in thinned(known)]
     if curve.dots:
-        return joined(tag("circle", class_=f"dot {curve.look}", cx=px, cy=py, r="2.2") for px, py in places)
-    if not places:
-        return EMPTY
-    return tag("polyline", class_=f"curve {curve.look}", points=" ".join(f"{px},{py}" for px, py in places))
-
-
-def _svg(parts: Iterable[Markup], height: int, label: str) -> Markup:
-    return tag("svg", *parts, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=label)
+        yield from (Shape("circle", {"class": f"dot {curve.look}", "cx": px, "cy": py, "r": 2.2}) for px, py in places)
+    elif places:
+        yield Shape("polyline", {"class": f"curve {curve.look}", "points": " ".join(f"{px},{py}" for px, py in places)})
 
 
 def _round_step(about: float) -> float:

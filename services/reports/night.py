@@ -8,14 +8,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from calibration.grouping import night_label
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import RunRow
 from services.events.bus import EventName
-from services.files.disk import REAL_DISK, Disk, write_text
 from services.files.layout import Layout
 from services.reports.groups import groups_of
 from services.reports.journal import Record, named, plain, read_journal
@@ -83,23 +81,6 @@ class NightReport:
     def to_json(self) -> str:
         """Return the document: plain JSON, no NaN."""
         return json.dumps({"format": FORMAT, **plain(asdict(self))}, indent=1, default=str, allow_nan=False) + "\n"
-
-
-def write_report(layout: Layout, catalogue: Catalogue, run_id: str, *, disk: Disk = REAL_DISK) -> tuple[Path, Path]:
-    """Build and write the report of a run; return the paths of the JSON document and the page.
-
-    Raises
-    ------
-    StorageError
-        The files cannot be written.
-    """
-    from services.reports.page import render
-
-    report = build_report(layout, catalogue, run_id)
-    json_path, html_path = layout.report_paths(str(report.run["night"]), run_id)
-    write_text(json_path, report.to_json(), disk, replace=True)
-    write_text(html_path, render(report, layout), disk, replace=True)
-    return json_path, html_path
 
 
 def build_report(layout: Layout, catalogue: Catalogue, run_id: str) -> NightReport:

@@ -1,29 +1,33 @@
-"""The night report as a page: one file that needs nothing else, no network and no script.
-
-What an observer asks in the morning comes first: did it work, what is missing, what is to do. Texts from devices, files
-and the configuration are escaped (`services.reports.markup`), and the page forbids itself to load anything.
-"""
+"""The page of a night, one file that loads nothing; and the writing of a report, as page and as JSON."""
 
 from dataclasses import replace
+from pathlib import Path
 
+from services.catalogue.catalogue import Catalogue
+from services.files.disk import REAL_DISK, Disk, write_text
 from services.files.layout import Layout
-from services.reports.markup import Markup, joined, tag
-from services.reports.night import NightReport
+from services.reports import tables
+from services.reports.night import NightReport, build_report
 from services.reports.order import in_order, without_twins
+from services.reports.parts import page
 from services.reports.pictures import Album
-from services.reports.plates import level_charts, master_plates, refused_plates, temperature_charts
-from services.reports.style import STYLE
+from services.reports.plates import level_plots, master_plates, refused_pictures, temperature_plots
 from services.reports.summary import summary
-from services.reports.tables import (
-    groups_table,
-    masters_table,
-    refused_table,
-    searches_table,
-    settings_list,
-    warnings_table,
-)
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+def write_report(layout: Layout, catalogue: Catalogue, run_id: str, *, disk: Disk = REAL_DISK) -> tuple[Path, Path]:
+    """Build and write the report of a run; return the paths of the JSON document and the page.
+
+    Raises
+    ------
+    StorageError
+        The files cannot be written.
+    """
+    report = build_report(layout, catalogue, run_id)
+    json_path, html_path = layout.report_paths(str(report.run["night"]), run_id)
+    write_text(json_path, report.to_json(), disk, replace=True)
+    write_text(html_path, render(report, layout), disk, replace=True)
+    return json_path, html_path
 
 
 def render(report: NightReport, layout: Layout) -> str:
@@ -35,47 +39,23 @@ def render(report: NightReport, layout: Layout) -> str:
     layout : Layout
         Where the frames and masters are, of which pictures are made.
     """
-    title = f"nightcal {report.run['night']}"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("title", title),
-        tag("style", Markup(STYLE)),
-    )
-    return f"<!doctype html>\n{tag('html', head, _body(report, layout), lang='en')}\n"
-
-
-def _body(report: NightReport, layout: Layout) -> Markup:
     album = Album()
     report = replace(report, groups=in_order(report.groups), masters=without_twins(in_order(report.masters)))
-    refused = joined((refused_table(report.refusals), refused_plates(report, layout, album)))
-    searches = searches_table(report.searches)
-    sections = (
-        ("Sets", groups_table(report.groups)),
-        ("Masters", joined((masters_table(report.masters), _gap(master_plates(report, layout, album))))),
-        ("Temperature", temperature_charts(report)),
-        ("Levels", level_charts(report)),
-        ("Flat exposures", searches),
-        ("Warnings", warnings_table(report.warnings)),
-        ("Refused frames", refused if report.refusals else tag("p", "None.", class_="soft")),
-        ("With what", settings_list(report)),
-    )
-    return tag(
-        "body", summary(report), *(_section(name, inside) for name, inside in sections if inside), _footer(report)
-    )
-
-
-def _section(name: str, inside: Markup) -> Markup:
-    return tag("section", tag("h2", name), inside)
-
-
-def _gap(inside: Markup) -> Markup:
-    return tag("div", inside, style="margin-top:14px") if inside else inside
-
-
-def _footer(report: NightReport) -> Markup:
-    return tag(
-        "footer", f"{report.run.get('software') or 'nightcal'} · times are UTC · the same as JSON lies beside this page"
-    )
+    refused, plates = refused_pictures(report, layout, album), master_plates(report, layout, album)
+    shown = {
+        "summary": summary(report),
+        "groups": tables.groups_table(report.groups),
+        "masters": tables.masters_table(report.masters),
+        "plates": plates,
+        "album_is_full": album.full,
+        "temperatures": temperature_plots(report),
+        "levels": level_plots(report),
+        "searches": tables.searches_table(report.searches),
+        "warnings": tables.warnings_table(report.warnings),
+        "refused": tables.refused_table(report.refusals),
+        "refused_pictures": refused,
+        "facts": tables.facts(report),
+        "settings": tables.settings_text(report),
+        "software": report.run.get("software") or "nightcal",
+    }
+    return page("night.html", shown)

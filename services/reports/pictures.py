@@ -18,6 +18,7 @@ from PIL import Image
 from services.bands import Band, Source, read_rows
 from services.errors import StorageError
 from services.files.fits import pixel_location, read_pixels
+from services.reports.figures import Histogram
 
 WIDEST = 360
 """Pixels of a picture's longer side, at most."""
@@ -28,14 +29,6 @@ _STRETCH = (0.3, 99.7)
 _REACH = (0.01, 99.99)
 _REACH_SIGMAS = 15.0
 _BINS = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Histogram:
-    """How many of the pixels that were read lie in each bin; `edges` has one value more than `counts`."""
-
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

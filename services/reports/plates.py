@@ -1,22 +1,58 @@
-"""The pictures and curves of the page: a plate a master, temperature, levels, refused frames."""
+"""The pictures and curves of a night: a plate for each master, temperature, levels, refused frames."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 from services.files.layout import Layout
-from services.reports.figures import Curve, bars, chart, legend, number_axis, time_axis
+from services.reports.figures import Curve, Figure, bars, chart, number_axis, time_axis
 from services.reports.journal import Record
-from services.reports.markup import EMPTY, Markup, joined, tag
 from services.reports.night import NightReport
 from services.reports.order import in_order
+from services.reports.parts import Mark
 from services.reports.pictures import Album, Picture
-from services.reports.tables import status_mark, verdict_mark
+from services.reports.tables import status_mark, verdict_marks
 from services.words import GAP, count, exposure, moment, number, percent, significant, title
 
 _MOST_REFUSED = 12
+EMPTY = Figure(shapes=(), height=0, label="")
 
 
-def master_plates(report: NightReport, layout: Layout, album: Album) -> Markup:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A picture of a file with its histogram; `source` is empty where there is none."""
+
+    name: str
+    source: str = ""
+    width: int = 0
+    height: int = 0
+    values: str = ""
+    histogram: Figure = EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plate:
+    """Pictures of one thing, with marks, facts and a note."""
+
+    title: str
+    pictures: tuple[Shown, ...]
+    marks: tuple[Mark, ...] = ()
+    facts: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A figure with its title, its unit, and the curves whose names are its legend."""
+
+    title: str
+    figure: Figure
+    curves: tuple[Curve, ...] = ()
+    unit: str = ""
+    note: str = ""
+
+
+def master_plates(report: NightReport, layout: Layout, album: Album) -> tuple[Plate, ...]:
     """Return a plate for each master, and one for each set that has none: a frame, the master, their histograms."""
     masters = [m for m in report.masters if m["outcome"] != "refused"]
     served = {set_id for master in masters for set_id in master.get("sets") or ()}
@@ -25,24 +61,19 @@ def master_plates(report: NightReport, layout: Layout, album: Album) -> Markup:
         first.setdefault(str(frame.get("set_id")), frame)
     alone = [g for g in report.groups if g.get("set_id") in first and g["set_id"] not in served]
     plates = [_master_plate(m, layout, album) for m in masters]
-    plates += [_set_plate(g, first[str(g["set_id"])], layout, album) for g in alone]
-    if not plates:
-        return EMPTY
-    note = "Some pictures were left out to keep the page small." if album.full else None
-    return joined((tag("div", *plates, class_="grid"), tag("p", note, class_="soft") if note else None))
+    return (*plates, *(_set_plate(g, first[str(g["set_id"])], layout, album) for g in alone))
 
 
-def _master_plate(master: Record, layout: Layout, album: Album) -> Markup:
-    flat = master.get("kind") == "FLAT"
-    frame = master.get("frame")
-    one = _figure("one frame", frame, layout, album, unit="ADU")
-    whole = _figure("master", master.get("path"), layout, album, unit="" if flat else "ADU")
-    return tag(
-        "article",
-        tag("header", tag("h3", title(master)), tag("span", verdict_mark(master))),
-        tag("div", one, whole, class_="pair"),
-        _lines(_master_lines(master)),
-        class_="card",
+def _master_plate(master: Record, layout: Layout, album: Album) -> Plate:
+    unit = "" if master.get("kind") == "FLAT" else "ADU"
+    return Plate(
+        title=title(master),
+        pictures=(
+            _shown("one frame", master.get("frame"), layout, album),
+            _shown("master", master.get("path"), layout, album, unit=unit),
+        ),
+        marks=verdict_marks(master),
+        facts=tuple(_master_lines(master)),
     )
 
 
@@ -66,31 +97,27 @@ def _master_lines(master: Record) -> Iterator[tuple[str, str]]:
     yield "File", str(master.get("path") or "").rpartition("/")[2]
 
 
-def _set_plate(group: Record, frame: Record, layout: Layout, album: Album) -> Markup:
-    return tag(
-        "article",
-        tag("header", tag("h3", title(group)), status_mark(group.get("status"))),
-        tag("div", _figure("first frame", frame.get("path"), layout, album, unit="ADU"), class_="pair"),
-        tag("p", f"{count(int(group.get('accepted') or 0), 'frame', GAP)}, no master", class_="soft"),
-        class_="card",
+def _set_plate(group: Record, frame: Record, layout: Layout, album: Album) -> Plate:
+    return Plate(
+        title=title(group),
+        pictures=(_shown("first frame", frame.get("path"), layout, album),),
+        marks=(status_mark(group.get("status")),),
+        note=f"{count(int(group.get('accepted') or 0), 'frame', GAP)}, no master",
     )
 
 
-def _lines(lines: Iterable[tuple[str, str]]) -> Markup:
-    return tag("dl", *(joined((tag("dt", name), tag("dd", value))) for name, value in lines), class_="lines")
-
-
-def _figure(name: str, path: object, layout: Layout, album: Album, *, unit: str) -> Markup:
+def _shown(name: str, path: object, layout: Layout, album: Album, *, unit: str = "ADU") -> Shown:
     picture = album.picture(layout.absolute(str(path))) if path else None
     if picture is None:
-        return tag("figure", tag("div", "no picture", class_="gone"), tag("figcaption", name))
+        return Shown(name=name)
     show = _labels(picture)
-    shown = f"{show(picture.low)} … {show(picture.high)}{f' {unit}' if unit else ''}"
-    return tag(
-        "figure",
-        tag("img", src=picture.data_url, alt=name, width=picture.width, height=picture.height),
-        tag("figcaption", name, tag("br"), shown),
-        bars(picture.histogram, label=f"histogram of {name}", show=show),
+    return Shown(
+        name=name,
+        source=picture.data_url,
+        width=picture.width,
+        height=picture.height,
+        values=f"{show(picture.low)} … {show(picture.high)} {unit}".rstrip(),
+        histogram=bars(picture.histogram, label=f"histogram of {name}", show=show),
     )
 
 
@@ -101,8 +128,8 @@ def _labels(picture: Picture) -> Callable[[float], str]:
     return lambda value: number(value, decimals)
 
 
-def temperature_charts(report: NightReport) -> Markup:
-    """Return the sensor's temperature with the set-point, and the cooler's power."""
+def temperature_plots(report: NightReport) -> tuple[Plot, ...]:
+    """Return the sensor's temperature with the set-point, and the cooler's power; nothing where none was read."""
     frames = [{**f, "set_point_c": f.get("set_temp_c")} for f in report.frames]
     readings = sorted(_timed(chain(report.temperatures, frames)), key=lambda pair: pair[0])
     curves = (
@@ -110,15 +137,16 @@ def temperature_charts(report: NightReport) -> Markup:
         Curve(points=_points(readings, "set_point_c"), look="dash", name="set-point"),
     )
     if not curves[0].points:
-        return tag("p", "No temperature was read.", class_="soft")
+        return ()
     x = time_axis(at for at, _ in readings)
     y = number_axis((v for c in curves for _, v in c.points), least=1.0)
-    shown = [_plot("Sensor, °C over UTC", chart(curves, x, y, label="temperature of the sensor over time"), curves)]
+    sensor = chart(curves, x, y, label="temperature of the sensor over time")
+    plots = [Plot(title="Sensor, °C over UTC", figure=sensor, curves=curves)]
     power = Curve(points=_points(readings, "cooler_power_pct"), look="b", name="power")
     if power.points:
         figure = chart((power,), x, number_axis((0, 100)), label="power of the cooler over time")
-        shown.append(_plot("Cooler, % over UTC", figure, (power,)))
-    return tag("div", *shown, class_="grid wide")
+        plots.append(Plot(title="Cooler, % over UTC", figure=figure, curves=(power,)))
+    return tuple(plots)
 
 
 def _timed(records: Iterable[Record]) -> Iterator[tuple[float, Record]]:
@@ -133,12 +161,8 @@ def _points(readings: Iterable[tuple[float, Record]], member: str) -> tuple[tupl
     return tuple((at, float(v)) for at, v in found if isinstance(v, int | float))
 
 
-def _plot(name: str, figure: Markup, curves: Sequence[Curve]) -> Markup:
-    return tag("figure", tag("header", tag("h3", name)), figure, tag("figcaption", legend(curves)), class_="card")
-
-
-def level_charts(report: NightReport) -> Markup:
-    """Return the level of each frame, a figure a set: flats against target and tolerance, others about their mean."""
+def level_plots(report: NightReport) -> tuple[Plot, ...]:
+    """Return the level of each frame, a figure for each set: flats against the target, others about their mean."""
     sets: dict[str, list[Record]] = {}
     for frame in report.frames:
         if isinstance(frame.get("level_adu"), int | float):
@@ -146,34 +170,28 @@ def level_charts(report: NightReport) -> Markup:
     known = {str(g.get("set_id")): g for g in report.groups}
     sorted_ids = [str(frame.get("set_id")) for frame in in_order(frames[0] for frames in sets.values())]
     order = sorted(sorted_ids, key=lambda set_id: sets[set_id][0].get("kind") != "FLAT")
-    charts = [_level_chart(report, known.get(set_id, sets[set_id][0]), sets[set_id]) for set_id in order]
-    return tag("div", *charts, class_="grid") if charts else tag("p", "No frame was stored.", class_="soft")
+    return tuple(_level_plot(report, known.get(set_id, sets[set_id][0]), sets[set_id]) for set_id in order)
 
 
-def _level_chart(report: NightReport, group: Record, frames: Sequence[Record]) -> Markup:
-    flat = group.get("kind") == "FLAT"
-    scale = _flat_scale(report, group) if flat else None
-    refused = [r for r in report.refusals if r.get("set_id") == group.get("set_id")]
+def _level_plot(report: NightReport, group: Record, frames: Sequence[Record]) -> Plot:
+    scale = _flat_scale(report, group) if group.get("kind") == "FLAT" else None
     numbered = [(float(f.get("frame_no") or i + 1), float(f["level_adu"])) for i, f in enumerate(frames)]
     centre = sum(level for _, level in numbered) / len(numbered)
     relative = scale or (lambda level: level - centre)
     points = [(n, relative(level)) for n, level in numbered]
-    lost = [(_place(r, frames), relative(float(r["level_adu"]))) for r in refused if r.get("level_adu") is not None]
-    tolerance = _tolerance_pct(report) if scale is not None else None
-    band = None if tolerance is None else (-tolerance, tolerance)
-    y = number_axis([v for _, v in points] + list(band or ()), least=1.0)
+    refused = [r for r in report.refusals if r.get("set_id") == group.get("set_id") and r.get("level_adu") is not None]
+    lost = [(_place(r, frames), relative(float(r["level_adu"]))) for r in refused]
+    tolerance_pct = _tolerance_pct(report) if scale is not None else None
+    band = None if tolerance_pct is None else (-tolerance_pct, tolerance_pct)
     curves = (Curve(points=points), Curve(points=points, dots=True), Curve(points=lost, look="bad", dots=True))
     x = number_axis([n for n, _ in points], least=4, show=lambda n: f"{n:.0f}")
-    about = "target" if scale is not None else number(centre, 1, "ADU")
-    unit = "%" if scale is not None else "ADU"
-    label = f"level of the frames of {title(group)}"
-    lasting = exposure(group.get("exposure_us")) if flat else ""
-    return tag(
-        "figure",
-        tag("header", tag("h3", f"{title(group)} {lasting}"), tag("small", f"{unit} from {about}")),
-        chart(curves, x, y, label=label, band=band, height=130),
-        tag("figcaption", f"{count(len(lost), 'frame', GAP)} refused (circles)") if lost else None,
-        class_="card",
+    y = number_axis([v for _, v in points] + list(band or ()), least=1.0)
+    length = f" {exposure(group.get('exposure_us'))}" if group.get("kind") == "FLAT" else ""
+    return Plot(
+        title=f"{title(group)}{length}",
+        figure=chart(curves, x, y, label=f"level of the frames of {title(group)}", band=band, height=130),
+        unit="ADU from " + number(centre, 1, "ADU") if scale is None else "% from target",
+        note=f"{count(len(lost), 'frame', GAP)} refused (circles)" if lost else "",
     )
 
 
@@ -200,8 +218,7 @@ def _place(refusal: Record, frames: Sequence[Record]) -> float:
     return max(before, default=0.5) + 0.5
 
 
-def refused_plates(report: NightReport, layout: Layout, album: Album) -> Markup:
+def refused_pictures(report: NightReport, layout: Layout, album: Album) -> tuple[Shown, ...]:
     """Return pictures of the first refused frames that were kept."""
     kept = [r for r in report.refusals if r.get("path")][:_MOST_REFUSED]
-    shown = (tag("div", _figure(title(r), r["path"], layout, album, unit="ADU"), class_="card") for r in kept)
-    return tag("div", *shown, class_="grid", style="margin-top:14px") if kept else EMPTY
+    return tuple(_shown(title(r), r["path"], layout, album) for r in kept)

@@ -1,11 +1,10 @@
-"""The first thing the page says: what happened, and what to do about it."""
+"""The first thing that a page says of a night: what happened, and what to do about it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from services.errors import RunCode, meaning
 from services.reports.journal import Record
-from services.reports.markup import Markup, tag
 from services.reports.night import NightReport
 from services.words import GAP, clock, count, duration, number, title
 
@@ -41,34 +40,34 @@ def headline(report: NightReport) -> Headline:
     return Headline(look="ok", text="All done", detail=detail, advice=advice)
 
 
-def summary(report: NightReport) -> Markup:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The head of the page; `facts` are values, each with what it counts."""
+
+    night: str
+    title: str
+    times: str
+    headline: Headline
+    facts: tuple[tuple[str, str], ...]
+
+
+def summary(report: NightReport) -> Summary:
     """Return the head of the page."""
-    run, totals, head = report.run, report.totals, headline(report)
+    run, totals = report.run, report.totals
     simulated = "simulated night" if run.get("simulated") else "night"
-    facts = (
-        (number(totals["taken"]), f"of {number(max(0, totals['wanted'] - totals['there']))} frames taken"),
-        (number(totals["there"]), "frames were there"),
-        (number(totals["refused"]), "frames refused"),
-        (number(totals["masters_built"]), _masters(report)),
-        (number(_warnings(report)), "warnings"),
-        (duration(run.get("started_at"), run.get("finished_at")), "from start to end"),
-    )
     began, ended = clock(run.get("started_at"), date=True), clock(run.get("finished_at"), date=True)
-    return tag(
-        "div",
-        tag("div", tag("h1", f"Calibration, {simulated} of {run['night']}"), class_="top"),
-        tag("p", f"{began} to {ended} UTC · run {run['run_id']}", class_="soft"),
-        tag(
-            "div",
-            tag("h2", head.text, style="margin:0"),
-            tag("p", head.detail) if head.detail else None,
-            tag("ul", *(tag("li", line) for line in head.advice)) if head.advice else None,
-            class_=f"banner {head.look}",
-        ),
-        tag(
-            "div",
-            *(tag("div", tag("b", value), tag("span", name), class_="fact") for value, name in facts),
-            class_="facts",
+    return Summary(
+        night=str(run["night"]),
+        title=f"Calibration, {simulated} of {run['night']}",
+        times=f"{began} to {ended} UTC · run {run['run_id']}",
+        headline=headline(report),
+        facts=(
+            (number(totals["taken"]), f"of {number(max(0, totals['wanted'] - totals['there']))} frames taken"),
+            (number(totals["there"]), "frames were there"),
+            (number(totals["refused"]), "frames refused"),
+            (number(totals["masters_built"]), _masters(report)),
+            (number(len(report.warnings)), "warnings"),
+            (duration(run.get("started_at"), run.get("finished_at")), "from start to end"),
         ),
     )
 
@@ -98,10 +97,6 @@ def _masters(report: NightReport) -> str:
     more = [f"{kept} kept"] if kept else []
     more += [f"{refused} not"] if refused else []
     return "masters built" + (f", {', '.join(more)}" if more else "")
-
-
-def _warnings(report: NightReport) -> int:
-    return len(report.warnings)
 
 
 def _some(names: Iterable[str], most: int = 6) -> str:

@@ -264,7 +264,7 @@ class _Run:
         return "; ".join((self._ending.detail or self._summary(), *self._ending.left))
 
     def _report(self) -> tuple[Path, Path]:
-        from services.reports import write_report
+        from services.reports.page import write_report
 
         return write_report(self._place.layout, self._place.catalogue, self._place.events.run_id, disk=self._place.disk)
 

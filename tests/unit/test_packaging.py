@@ -24,7 +24,7 @@ SYSTEMS = [
     {"python_version": "3.13", "python_full_version": "3.13.1", "sys_platform": "darwin"},
 ]
 IMPORT_NAMES = {"pyyaml": "yaml", "alpyca": "alpaca", "pillow": "PIL"}
-NOT_YET_IMPORTED = {"photutils", "jinja2"}
+NOT_YET_IMPORTED = {"photutils"}
 """Backgrounds of masters and the pages of reports are about to use them."""
 
 

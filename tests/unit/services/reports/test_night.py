@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from services.events.bus import EventName
-from services.reports import build_report, write_report
 from services.reports.journal import read_journal
+from services.reports.night import build_report
+from services.reports.page import write_report
 from tests.support.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
 
 

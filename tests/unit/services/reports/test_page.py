@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from services.events.bus import EventName
-from services.reports import build_report, write_report
 from services.reports.columns import MASTERS, SETS
+from services.reports.night import build_report
 from services.reports.order import in_order, without_twins
-from services.reports.page import render
+from services.reports.page import render, write_report
 from services.reports.summary import headline
 from services.words import title
 from tests.support.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
@@ -94,7 +94,7 @@ def test_every_column_says_what_it_means(night):
     _, read = page_of(night)
     assert read.tags.count("abbr") == len(SETS) - 1 + len(MASTERS), "all but the gain, which is one"
     told = {value for name, value in read.attributes if name == "title"}
-    assert {*SETS.values(), *MASTERS.values()} - told == {SETS["Gain"]}
+    assert {column.meaning for column in (*SETS, *MASTERS)} - told == {"the camera's gain setting"}
     assert read.text.count("What the columns mean") == 2
 
 
