@@ -93,8 +93,10 @@ def _move_aside(path: Path, error: CatalogueDamaged) -> None:
 
 
 def _checked(catalogue: Catalogue) -> Catalogue:
+    """Return a catalogue that is read through first, unless nothing has touched it since it was closed."""
     try:
-        catalogue.check()
+        if not catalogue.is_as_closed:
+            catalogue.check()
     except StorageError:
         catalogue.close()
         raise

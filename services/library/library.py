@@ -153,10 +153,11 @@ def _differences(rows: Sequence[MasterRow]) -> list[str]:
 
 
 def _valid(row: MasterRow, at: datetime | None) -> bool:
+    """Return whether a master is valid at a time: from `valid_from` until just before `valid_until`."""
     if at is None:
         return True
     after = row.valid_from is None or row.valid_from <= at
-    return after and (row.valid_until is None or at <= row.valid_until)
+    return after and (row.valid_until is None or at < row.valid_until)
 
 
 def _distance(exposure_us: int | None, wanted_us: int) -> float:

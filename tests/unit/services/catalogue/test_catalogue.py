@@ -1,6 +1,9 @@
 """The catalogue: what goes in comes out, from any thread, after a crash, and never from a newer version."""
 
+import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -221,6 +224,45 @@ def test_a_group_key_survives_json() -> None:
     )  # fmt: skip
     for key in (KEY, flat):
         assert key_from_dict(key_to_dict(key)) == key
+
+
+def test_reading_the_catalogue_loads_nothing_that_is_heavy() -> None:
+    """Dry run, pages and the daemon ask it; none of them opens a frame."""
+    code = "import sys, services.catalogue.catalogue; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    names = {name.split(".")[0] for name in loaded.stdout.split()}
+    assert not names & {"astropy", "numba", "scipy", "matplotlib", "photutils", "requests", "alpaca"}
+
+
+def test_a_catalogue_that_was_closed_is_read_through_again_only_after_something_has_touched_it(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    with Catalogue(path) as catalogue:
+        assert not catalogue.is_as_closed
+        catalogue.add_frame(ROW)
+    with Catalogue(path) as catalogue:
+        assert catalogue.is_as_closed
+        catalogue.add_frame(member(2))
+        shutil.copytree(tmp_path, tmp_path / "killed")
+    with Catalogue(tmp_path / "killed" / "c.sqlite") as catalogue:
+        assert not catalogue.is_as_closed
+    with Catalogue(path) as catalogue:
+        assert catalogue.is_as_closed
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with Catalogue(path) as catalogue:
+        assert not catalogue.is_as_closed
+
+
+def test_damage_that_was_met_while_reading_leaves_a_catalogue_that_is_read_through_again(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    with Catalogue(path) as catalogue:
+        catalogue.add_frame(ROW)
+        catalogue._base.execute("UPDATE frames SET date_obs = 'yesterday'")
+        with pytest.raises(CatalogueDamaged):
+            catalogue.frames()
+    with Catalogue(path) as catalogue:
+        assert not catalogue.is_as_closed
 
 
 def test_what_was_added_is_there_after_a_crash(tmp_path: Path) -> None:

@@ -164,10 +164,11 @@ def test_certified_comes_before_newer_and_bad_never(shelf: Shelf) -> None:
 def test_validity_is_asked_at_a_time(shelf: Shelf) -> None:
     row = shelf.put(FrameKind.BIAS, valid_until=AT + timedelta(days=30))
     assert shelf.library.bias(at=AT + timedelta(days=1)).row == row
-    with pytest.raises(NoMaster):
-        shelf.library.bias(at=AT + timedelta(days=31))
-    with pytest.raises(NoMaster):
-        shelf.library.bias(at=AT - timedelta(days=1))
+    assert shelf.library.bias(at=AT).row == row
+    assert shelf.library.bias(at=AT + timedelta(days=30, microseconds=-1)).row == row
+    for at in (AT + timedelta(days=30), AT + timedelta(days=31), AT - timedelta(days=1)):
+        with pytest.raises(NoMaster):
+            shelf.library.bias(at=at)
 
 
 def test_a_master_whose_file_is_gone_is_reported(shelf: Shelf) -> None:

@@ -1,0 +1,160 @@
+"""Frames and their sets: what a run subtracts from what is wanted, and what masters are made of."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from calibration.frames import FrameKind
+from services.catalogue.database import Database
+from services.catalogue.rows import Flag, FrameRow, Origin, SetRow, parse_time
+from services.catalogue.tables import stored, where_of
+
+FRAME_COLUMNS = tuple(f.name for f in fields(FrameRow))
+_NAMES = ", ".join(FRAME_COLUMNS)
+_INSERT = (
+    f"INSERT INTO frames ({_NAMES}) VALUES ({', '.join('?' * len(FRAME_COLUMNS))}) "  # noqa: S608 - our own record
+    f"ON CONFLICT (path) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in FRAME_COLUMNS)}"
+)
+_SETS = f"""
+    SELECT {", ".join(f"frames.{name}" for name in FRAME_COLUMNS)}, in_set, last_no, oldest, newest, mean_level_adu
+    FROM sets JOIN frames ON frames.path = sets.first_path"""  # noqa: S608 - our own columns
+
+
+class KnownFile(NamedTuple):
+    """A frame's file as the catalogue knows it: what tells whether it is still the same.
+
+    A tuple, for a hundred thousand of them are read at each start. Kind, origin and flag are the words of `FrameKind`,
+    `Origin` and `Flag`.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    kind: str
+    origin: str
+    flag: str
+    pixel_sha256: str
+
+
+class FrameTable(Database):
+    """The tables `frames` and `sets`; triggers keep the sets up to date in the transaction that changes a frame."""
+
+    def add_frame(self, row: FrameRow) -> None:
+        """Record a frame that is on disk; a row of the same path is replaced."""
+        self.add_frames((row,))
+
+    def add_frames(self, rows: Iterable[FrameRow]) -> None:
+        """Record many frames in one transaction."""
+        self._write_many(_INSERT, [_values(row) for row in rows])
+
+    def frames(self, **filters: Any) -> list[FrameRow]:
+        """Return the frames whose columns equal the filters, the oldest first.
+
+        Parameters
+        ----------
+        **filters
+            Names of `FrameRow` fields. A value of None matches only missing ones; a list, tuple or set any of its
+            members. `flag` is not filtered unless given.
+
+        Raises
+        ------
+        TypeError
+            A filter names no column.
+        """
+        where, values = where_of(filters, FRAME_COLUMNS)
+        query = f"SELECT {_NAMES} FROM frames{where} ORDER BY date_obs, set_id, frame_no, path"  # noqa: S608
+        records = self._read(query, values)
+        with self._understood():
+            return [_frame(tuple(record)) for record in records]
+
+    def frame(self, path: str) -> FrameRow | None:
+        """Return the row of a path."""
+        found = self.frames(path=path)
+        return found[0] if found else None
+
+    def known_files(self) -> dict[str, KnownFile]:
+        """Return all files by path, without reading what their frames are."""
+        query = f"SELECT {', '.join(KnownFile._fields)} FROM frames"  # noqa: S608 - our own columns
+        return {record[0]: KnownFile(*record) for record in self._read(query)}
+
+    def remove_frames(self, paths: Iterable[str]) -> None:
+        """Forget frames (their files are gone)."""
+        self._write_many("DELETE FROM frames WHERE path = ?", [(path,) for path in paths])
+
+    def move_frame(self, path: str, row: FrameRow) -> None:
+        """Let a frame's row follow its file to another path, in one transaction."""
+        with self.at_once():
+            self.remove_frames((path,))
+            self.add_frame(row)
+
+    def set_flag(self, flag: Flag | str, *, paths: Iterable[str] = (), set_id: str | None = None) -> int:
+        """Mark frames, or a whole set, as `ok` or `bad`; return how many rows that were."""
+        mark = str(Flag(flag))
+        count = self._write_many("UPDATE frames SET flag = ? WHERE path = ?", [(mark, path) for path in paths])
+        if set_id is not None:
+            count += self._write_many("UPDATE frames SET flag = ? WHERE set_id = ?", [(mark, set_id)])
+        return count
+
+    def sets(self, kind: FrameKind | None = None, **filters: Any) -> list[SetRow]:
+        """Return the sets with frames that are not marked bad, the newest first.
+
+        Parameters
+        ----------
+        kind : FrameKind, optional
+            Only these.
+        **filters
+            As for `frames`, of the first frame of a set.
+        """
+        named = {f"frames.{name}": wanted for name, wanted in filters.items()}
+        named |= {} if kind is None else {"sets.kind": kind}
+        where, values = where_of(named, ("sets.kind", *(f"frames.{name}" for name in FRAME_COLUMNS)))
+        records = self._read(f"{_SETS}{where} ORDER BY newest DESC, frames.date_obs, sets.set_id", values)
+        with self._understood():
+            return [_set(tuple(record)) for record in records]
+
+    def newest_date_obs(self, **filters: Any) -> datetime | None:
+        """Return the latest start of the frames that pass the filters (a simulated clock starts after it)."""
+        where, values = where_of(filters, FRAME_COLUMNS)
+        with self._understood():
+            return parse_time(self._read(f"SELECT max(date_obs) FROM frames{where}", values)[0][0])  # noqa: S608
+
+
+def _values(row: FrameRow) -> tuple[Any, ...]:
+    return tuple(stored(getattr(row, name)) for name in FRAME_COLUMNS)
+
+
+def _frame(record: tuple[Any, ...]) -> FrameRow:
+    values = dict(zip(FRAME_COLUMNS, record, strict=True))
+    values |= {
+        "kind": FrameKind(values["kind"]),
+        "flag": Flag(values["flag"]),
+        "origin": Origin(values["origin"]),
+        "simulated": bool(values["simulated"]),
+        "date_obs": parse_time(values["date_obs"]),
+    }
+    return FrameRow(**values)
+
+
+@lru_cache(maxsize=1 << 13)  # a run asks for its sets again and again, and few of them have changed
+def _set(record: tuple[Any, ...]) -> SetRow:
+    *of_first, in_set, last_no, oldest, newest, mean_level_adu = record
+    first = _frame(tuple(of_first))
+    return SetRow(
+        set_id=str(first.set_id),
+        key=first.key(),
+        count=in_set,
+        oldest=parse_time(oldest),
+        newest=parse_time(newest),
+        exposure_us=first.exposure_us,
+        panel_brightness=first.panel_brightness,
+        filter=first.filter,
+        level_adu=first.level_adu,
+        mean_level_adu=mean_level_adu,
+        set_temp_c=first.set_temp_c,
+        ccd_temp_c=first.ccd_temp_c,
+        night=first.night,
+        origin=first.origin,
+        next_frame_no=1 + (last_no or 0),
+    )

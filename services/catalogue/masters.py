@@ -1,0 +1,68 @@
+"""Masters and what they were made of."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from services.catalogue.database import Database
+from services.catalogue.rows import MasterRow, MasterStatus, time_text
+from services.catalogue.tables import where_of
+from services.events.bus import json_value
+
+_FILTERS = ("path", "kind", "camera", "filter", "exposure_us", "recipe", "status")
+
+
+class MasterTable(Database):
+    """The tables `masters` and `master_inputs`."""
+
+    def add_master(self, row: MasterRow) -> None:
+        """Record a master that is on disk; a row of the same path is replaced."""
+        values = (
+            row.path, str(row.kind), row.key.filter, row.exposure_us, row.recipe, str(row.status),
+            time_text(row.built_at), json.dumps({**row.to_dict(), "inputs": []}, default=json_value), row.key.camera,
+            time_text(row.valid_from), time_text(row.valid_until),
+        )  # fmt: skip
+        with self.at_once() as base:
+            base.execute("DELETE FROM masters WHERE path = ?", (row.path,))
+            base.execute("INSERT INTO masters VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
+            base.executemany("INSERT INTO master_inputs VALUES (?,?)", [(row.path, sha) for sha in row.inputs])
+
+    def masters(self, *, at: datetime | None = None, **filters: Any) -> list[MasterRow]:
+        """Return masters, the newest first.
+
+        Parameters
+        ----------
+        at : datetime, optional
+            Only those that are valid then: from `valid_from` until just before `valid_until`.
+        **filters
+            Path, kind, camera, filter, exposure_us, recipe, status; values as for `frames`.
+        """
+        where, values = where_of(filters, _FILTERS)
+        if at is not None:
+            now = "(valid_from IS NULL OR valid_from <= ?) AND (valid_until IS NULL OR valid_until > ?)"
+            where = f"{where} AND {now}" if where else f" WHERE {now}"
+            values += [time_text(at)] * 2
+        query = f"SELECT path, status, record FROM masters{where} ORDER BY built_at DESC, path"  # noqa: S608
+        inputs: dict[str, list[str]] = {}
+        of_them = f" WHERE master IN (SELECT path FROM masters{where})"  # noqa: S608
+        query_inputs = f"SELECT master, pixel_sha256 FROM master_inputs{of_them} ORDER BY rowid"  # noqa: S608
+        with self._lock:  # a master that is added in between would have no inputs
+            records, of_masters = self._read(query, values), self._read(query_inputs, values)
+        for path, sha in of_masters:
+            inputs.setdefault(path, []).append(sha)
+        with self._understood():
+            return [
+                MasterRow.from_dict(
+                    {**json.loads(r["record"]), "status": r["status"], "inputs": inputs.get(r["path"], [])}
+                )
+                for r in records
+            ]
+
+    def set_master_status(self, path: str, status: MasterStatus) -> None:
+        """Mark a master (its sidecar is the caller's)."""
+        self._write_many("UPDATE masters SET status = ? WHERE path = ?", [(str(status), path)])
+
+    def remove_masters(self, paths: Iterable[str]) -> None:
+        """Forget masters (their files are gone)."""
+        self._write_many("DELETE FROM masters WHERE path = ?", [(path,) for path in paths])
