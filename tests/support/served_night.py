@@ -33,6 +33,7 @@ from services import log
 from services.cli.night import EventLog
 from services.config import load
 from services.events.bus import Event
+from services.files.disk import REAL_DISK, Disk
 from services.observatory import network
 from services.planning.request import ALL_STEPS, RunOptions, RunResult, Step
 from services.stopping import Stop
@@ -105,6 +106,7 @@ class ServedNight:
         steps: tuple[Step, ...] = ALL_STEPS,
         hear: Callable[[Event], None] | None = None,
         options: dict[str, Any] | None = None,
+        disk: Disk = REAL_DISK,
         **sections: dict[str, Any],
     ) -> Ended:
         """Run the workflow with a small configuration and what `sections` change of it."""
@@ -113,7 +115,7 @@ class ServedNight:
         listeners = (EventLog(),) if hear is None else (EventLog(), hear)
         with _logged(self.root / "logs" / "night.log") as lines:
             asked = RunOptions(steps=steps, listeners=listeners, **(options or {}))
-            result = run(load(path), asked, self.wake)
+            result = run(load(path), asked, self.wake, disk=disk)
         assert result.report_json is not None
         journal = self.root / ".nightcal" / "events" / f"{result.run_id}.jsonl"
         return Ended(
