@@ -29,12 +29,15 @@ class Tolerances:
         Width of a cluster of measured temperatures, from its lowest.
     exposure_us, exposure_relative : float
         Exposures of foreign files are equal within the greater of the two; our own are equal or not.
+    angle_deg : float
+        Rotator angles are equal within this, around the circle.
     """
 
     set_point_c: float = 0.5
     cluster_c: float = 1.0
     exposure_us: float = 500.0
     exposure_relative: float = 1e-3
+    angle_deg: float = 1.0
 
 
 DEFAULT_TOLERANCES = Tolerances()

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.frames import FrameKind
-
 if TYPE_CHECKING:
     from services.planning.request import RunResult
 
@@ -44,8 +42,8 @@ def load_master_dark(exposure_time: float, config: Any = None, **which: Any) -> 
         Seconds; equal within 0.5 ms or 0.1 %, never a nearest one.
     config : path, mapping, LoadedConfig or None
     **which
-        `gain`, `temperature_c`, `camera`, `offset`, `readout_mode`, `binning`, `shape`, `row_order`: needed where there
-        are masters of several.
+        `gain`, `temperature_c`, `camera`, `offset`, `readout_mode`, `binning`, `shape`, `origin`, `row_order`: needed
+        where there are masters of several.
 
     Returns
     -------
@@ -58,7 +56,7 @@ def load_master_dark(exposure_time: float, config: Any = None, **which: Any) -> 
         There is none, or several that differ in more than their time; the message lists those there are.
     """
     from services.config import as_loaded
-    from services.library.library import open_library
+    from services.library.lookup import open_library
 
     with open_library(as_loaded(config)) as library:
         return library.dark(exposure_time, alike=True, **which).pixels
@@ -73,7 +71,7 @@ def load_master_flat(filter: str | None = None, config: Any = None, **which: Any
         May be left out when there are flats of one filter only.
     config : path, mapping, LoadedConfig or None
     **which
-        As of `load_master_dark`.
+        Those of `load_master_dark` but `temperature_c`; also `source`, `night`, `rotator_angle_deg`.
 
     Returns
     -------
@@ -86,13 +84,7 @@ def load_master_flat(filter: str | None = None, config: Any = None, **which: Any
         There is none, or there are several filters and none is named, or several that differ in more than their time.
     """
     from services.config import as_loaded
-    from services.errors import RunCode, StorageError
-    from services.library.library import open_library
+    from services.library.lookup import open_library
 
     with open_library(as_loaded(config)) as library:
-        names = {str(row.key.filter) for row in library.find(FrameKind.FLAT)}
-        if filter is None and len(names) > 1:
-            raise StorageError(
-                f"name the filter: there are flats of {', '.join(sorted(names))}", code=RunCode.READ_FAILED
-            )
         return library.flat(filter, alike=True, **which).pixels

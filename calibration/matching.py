@@ -1,20 +1,102 @@
-"""Which dark, bias or flat serves which frames: the best candidate, and a reason for every other one.
+"""The one rule for what serves: a question held against group keys, field by field, with a reason for every refusal.
 
-What must be equal is equal or the candidate is refused; among the rest the nearest in exposure, temperature and time
-is chosen, then the one of more frames, then by name. Nothing depends on the order of the candidates, nothing is taken
-for want of better: with no fitting candidate `chosen` is None and the report says why.
+`RULES` declares how each field of a group key is compared. Masters for flats and lights, masters that a person asks the
+library for, and sets that a run continues are all found by it. A question names the fields that matter to it: a field
+that it does not name may have any value, and a field named with None fits only keys in which that is unknown.
+
+Nothing depends on the order of the candidates and nothing is taken for want of better: when no candidate fits, `chosen`
+is None and the report says why.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
 from calibration.frames import FrameKind, GroupKey
 from calibration.grouping import DEFAULT_TOLERANCES, Tolerances, same_exposure
 
-_EQUAL = ("camera", "shape", "binning", "origin", "gain", "offset", "readout_mode", "row_order")
-_ROTATOR_DEG = 1.0
+Question = Mapping[str, Any]
+"""Wanted values by the names of the fields of `GroupKey`."""
+
 _DAY_S = 86_400.0
+_ROUNDING = 1e-9
+
+
+class Comparison(StrEnum):
+    """How two values of a field are compared. Missing is not 0 and fits only missing."""
+
+    EQUAL = "equal"
+    EXPOSURE = "exposure"
+    """Equal between frames of our own, else within `Tolerances.exposure_us` or `exposure_relative`."""
+    TEMPERATURE = "temperature"
+    """Within `Tolerances.cluster_c`."""
+    ANGLE = "angle"
+    """Within `Tolerances.angle_deg`, around the circle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one field is compared, and whether masters that differ in it can stand in for each other.
+
+    Attributes
+    ----------
+    comparison : Comparison
+    decisive : bool
+        False where masters that differ in the field are still substitutes: it counts only when it is asked for.
+    """
+
+    comparison: Comparison = Comparison.EQUAL
+    decisive: bool = True
+
+
+_SETTINGS = {
+    name: Rule()
+    for name in ("camera", "shape", "binning", "origin", "gain", "offset", "readout_mode", "row_order")
+}  # fmt: skip
+_TEMPERATURE = Rule(Comparison.TEMPERATURE)
+
+RULES: Mapping[FrameKind, Mapping[str, Rule]] = {
+    FrameKind.BIAS: _SETTINGS
+    | {"exposure_us": Rule(Comparison.EXPOSURE, decisive=False), "temperature_c": _TEMPERATURE},
+    FrameKind.DARK: _SETTINGS | {"exposure_us": Rule(Comparison.EXPOSURE), "temperature_c": _TEMPERATURE},
+    FrameKind.FLAT: _SETTINGS
+    | {
+        "filter": Rule(),
+        "source": Rule(),
+        "rotator_angle_deg": Rule(Comparison.ANGLE),
+        "night": Rule(decisive=False),
+    },
+}
+"""For each kind of master or set, the fields that are compared. A field that a kind does not list is none of its own:
+darks have no filter, and a flat's exposure and temperature are not part of its key."""
+
+_SERVES = {
+    FrameKind.BIAS: (FrameKind.BIAS,),
+    FrameKind.DARK: (FrameKind.DARK, FrameKind.BIAS),
+    FrameKind.FLAT: (FrameKind.FLAT,),
+}
+"""A bias of the very exposure of a frame is its dark, too."""
+
+_WORDS = {"exposure_us": "exposure", "temperature_c": "temperature", "rotator_angle_deg": "rotator angle"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A field in which a key is not what was asked for."""
+
+    name: str
+    found: Any
+    wanted: Any
+
+    def __str__(self) -> str:
+        return f"{_WORDS.get(self.name, self.name)} {_shown(self.name, self.found)}, wanted {self.wanted_text}"
+
+    @property
+    def wanted_text(self) -> str:
+        """The wanted value with its unit."""
+        return _shown(self.name, self.wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +106,7 @@ class Candidate:
     Attributes
     ----------
     name : str
-        Unique; the last resort between equals.
+        Unique; decides between candidates that are equal in everything else.
     key : GroupKey
         Its group; `key.exposure_us` and `key.temperature_c` are those of its frames.
     n : int
@@ -55,7 +137,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchReport:
-    """The outcome of a search. `score` of the chosen: 0 is a perfect match, 1 the edge of what is allowed."""
+    """The outcome of a search. `score` of the chosen: 0 is a perfect match, 1 the edge of what is allowed.
+
+    `refused` holds first the candidates that fit less well, then the others, those with the fewest differences first.
+    """
 
     chosen: Candidate | None
     score: float | None
@@ -69,133 +154,171 @@ class MatchReport:
         return f"none of {len(self.refused)}: {reasons}" if reasons else "none: no candidates"
 
 
-def match_dark(
-    wanted: GroupKey,
-    exposure_us: int,
+def question_of(key: GroupKey, kind: FrameKind, **other: Any) -> dict[str, Any]:
+    """Return what a master of some kind must have to serve frames.
+
+    Parameters
+    ----------
+    key : GroupKey
+        The frames to be served.
+    kind : FrameKind
+        The kind of master.
+    **other
+        Values that stand in for those of the key: a flat's exposure and temperature when its dark is looked for.
+    """
+    decisive = (name for name, rule in RULES[kind].items() if rule.decisive)
+    return {name: getattr(key, name) for name in decisive} | other
+
+
+def equal_part(key: GroupKey, kind: FrameKind) -> tuple[Any, ...]:
+    """Return the values that a master of some kind must have exactly, to look candidates up by."""
+    rules = RULES[kind].items()
+    return tuple(getattr(key, name) for name, rule in rules if rule.decisive and rule.comparison is Comparison.EQUAL)
+
+
+def differences(
+    kind: FrameKind,
+    asked: Question,
+    found: GroupKey,
+    *,
+    exact: bool = False,
+    tolerances: Tolerances = DEFAULT_TOLERANCES,
+) -> tuple[Difference, ...]:
+    """Return in what a key is not what was asked for; nothing where it serves.
+
+    Parameters
+    ----------
+    kind : FrameKind
+        Whose rules hold.
+    asked : mapping
+        A field that is not named may have any value; None fits only unknown.
+    found : GroupKey
+    exact : bool
+        Whether both sides are our own frames, so that exposures must be equal.
+    tolerances : Tolerances
+
+    Raises
+    ------
+    TypeError
+        A field is asked for that this kind does not have.
+    """
+    rules = RULES[kind]
+    if unknown := set(asked) - set(rules):
+        raise TypeError(f"a {kind.lower()} is not chosen by {', '.join(sorted(unknown))}, but by {', '.join(rules)}")
+    return tuple(
+        Difference(name=name, found=there, wanted=wanted)
+        for name, wanted in asked.items()
+        if not _alike(rules[name].comparison, there := getattr(found, name), wanted, exact=exact, tolerances=tolerances)
+    )
+
+
+def undecided(
+    kind: FrameKind, keys: Sequence[GroupKey], *, tolerances: Tolerances = DEFAULT_TOLERANCES
+) -> tuple[str, ...]:
+    """Return the decisive fields in which masters of a kind differ, so that one cannot stand in for another."""
+    return tuple(
+        name
+        for name, rule in RULES[kind].items()
+        if rule.decisive and not _all_alike(rule.comparison, {getattr(key, name) for key in keys}, tolerances)
+    )
+
+
+def match(
+    kind: FrameKind,
+    asked: Question,
     candidates: Iterable[Candidate],
     *,
-    temperature_c: float | None = None,
     own: bool = True,
     at: datetime | None = None,
     tolerances: Tolerances = DEFAULT_TOLERANCES,
 ) -> MatchReport:
-    """Find the dark for frames of one exposure time. A bias of that very exposure is a dark too.
+    """Find what serves best: the nearest in exposure, temperature, angle and time, then the one of most frames.
 
     Parameters
     ----------
-    wanted : GroupKey
-        The frames to be served: flats, lights or darks.
-    exposure_us : int
-        Their exposure.
+    kind : FrameKind
+        What is looked for. A bias serves as a dark of its own exposure.
+    asked : mapping
+        As for `differences`; `question_of` makes it from the key of the frames to be served.
     candidates : iterable of Candidate
-        Darks and biases.
-    temperature_c : float, optional
-        Their temperature; by default that of `wanted`. Unknown fits only unknown.
     own : bool
-        Whether nightcal took them: with own darks the exposure must then be equal.
+        Whether nightcal took the frames to be served: with our own candidates the exposure must then be equal.
     at : datetime, optional
         When they were taken; the nearest in time is preferred.
     tolerances : Tolerances
-        `cluster_c` is the greatest difference of temperature.
     """
-    wanted_temperature = wanted.temperature_c if temperature_c is None else temperature_c
-
-    def refuse(c: Candidate) -> str | None:
-        if c.key.kind not in {FrameKind.DARK, FrameKind.BIAS}:
-            return f"a {c.key.kind.value}, no DARK"
-        found = c.key.exposure_us
-        if found is None or not same_exposure(found, exposure_us, exact=own and c.own, tolerances=tolerances):
-            return f"exposure {_seconds(found)}, wanted {_seconds(exposure_us)}"
-        return _temperature_refusal(c.key.temperature_c, wanted_temperature, tolerances)
-
-    def score(c: Candidate) -> float:
-        allowed = max(tolerances.exposure_us, tolerances.exposure_relative * exposure_us)
-        exposure = abs((c.key.exposure_us or 0) - exposure_us) / allowed
-        return (exposure + _temperature_score(c, wanted_temperature, tolerances) + _age_score(c, at)) / 3
-
-    return _match(wanted, candidates, refuse, score)
-
-
-def match_bias(
-    wanted: GroupKey,
-    candidates: Iterable[Candidate],
-    *,
-    temperature_c: float | None = None,
-    at: datetime | None = None,
-    tolerances: Tolerances = DEFAULT_TOLERANCES,
-) -> MatchReport:
-    """Find the bias for frames, whatever their exposure. Parameters as those of `match_dark`."""
-    wanted_temperature = wanted.temperature_c if temperature_c is None else temperature_c
-
-    def refuse(c: Candidate) -> str | None:
-        if c.key.kind is not FrameKind.BIAS:
-            return f"a {c.key.kind.value}, no BIAS"
-        return _temperature_refusal(c.key.temperature_c, wanted_temperature, tolerances)
-
-    def score(c: Candidate) -> float:
-        return (_temperature_score(c, wanted_temperature, tolerances) + _age_score(c, at)) / 2
-
-    return _match(wanted, candidates, refuse, score)
-
-
-def _match(
-    wanted: GroupKey,
-    candidates: Iterable[Candidate],
-    refuse: Callable[[Candidate], str | None],
-    score: Callable[[Candidate], float],
-) -> MatchReport:
-    refused: list[Refusal] = []
+    refused: list[tuple[int, Refusal]] = []
     fitting: list[tuple[float, Candidate]] = []
     for candidate in sorted(candidates, key=lambda c: c.name):
-        reason = _general_refusal(wanted, candidate) or refuse(candidate)
-        if reason is not None:
-            refused.append(Refusal(candidate=candidate, reason=reason))
+        reasons = _refusals(kind, asked, candidate, own=own, tolerances=tolerances)
+        if reasons:
+            refused.append((len(reasons), Refusal(candidate=candidate, reason=" and ".join(reasons))))
         else:
-            fitting.append((score(candidate), candidate))
-    # Equal scores: a dark before a bias, more frames, the newer, the name.
-    fitting.sort(
-        key=lambda found: (
-            found[0],
-            found[1].key.kind is FrameKind.BIAS,
-            -found[1].n,
-            -(found[1].at.timestamp() if found[1].at else 0.0),
-            found[1].name,
-        )
-    )
+            fitting.append((_score(kind, asked, candidate, at, tolerances), candidate))
+    others = tuple(refusal for _, refusal in sorted(refused, key=lambda each: each[0]))
     if not fitting:
-        return MatchReport(chosen=None, score=None, refused=tuple(refused))
-    best, chosen = fitting[0]
+        return MatchReport(chosen=None, score=None, refused=others)
+    (best, chosen), *rest = sorted(fitting, key=_rank)
     outranked = (
-        Refusal(candidate=c, reason=f"fits (score {s:.3f}), {chosen.name} is preferred ({best:.3f})")
-        for s, c in fitting[1:]
+        Refusal(candidate=c, reason=f"fits (score {s:.3f}), {chosen.name} is preferred ({best:.3f})") for s, c in rest
     )
-    return MatchReport(chosen=chosen, score=best, refused=(*outranked, *refused))
+    return MatchReport(chosen=chosen, score=best, refused=(*outranked, *others))
 
 
-def _general_refusal(wanted: GroupKey, candidate: Candidate) -> str | None:
+def _rank(scored: tuple[float, Candidate]) -> tuple[float, bool, int, float, str]:
+    """Return what fitting candidates are sorted by; equal scores: a dark before a bias, more frames, the newer."""
+    score, c = scored
+    return score, c.key.kind is FrameKind.BIAS, -c.n, -(c.at.timestamp() if c.at else 0.0), c.name
+
+
+def _refusals(
+    kind: FrameKind, asked: Question, candidate: Candidate, *, own: bool, tolerances: Tolerances
+) -> tuple[str, ...]:
     if not candidate.usable:
-        return "marked bad"
-    for name in _EQUAL:
-        found, asked = getattr(candidate.key, name), getattr(wanted, name)
-        if found != asked:
-            return f"{name} {_shown(found)}, wanted {_shown(asked)}"
-    return None
+        return ("marked bad",)
+    if candidate.key.kind not in _SERVES[kind]:
+        return (f"a {candidate.key.kind}, no {kind}",)
+    found = differences(kind, asked, candidate.key, exact=own and candidate.own, tolerances=tolerances)
+    return tuple(str(difference) for difference in found)
 
 
-def _temperature_refusal(found: float | None, wanted: float | None, tolerances: Tolerances) -> str | None:
-    if found is None and wanted is None:
-        return None
-    if found is None or wanted is None or abs(found - wanted) > tolerances.cluster_c + 1e-9:
-        return f"temperature {_degrees(found)}, wanted {_degrees(wanted)}"
-    return None
+def _alike(comparison: Comparison, a: Any, b: Any, *, exact: bool = False, tolerances: Tolerances) -> bool:
+    if comparison is Comparison.EXPOSURE and a is not None and b is not None:
+        return same_exposure(a, b, exact=exact, tolerances=tolerances)
+    return bool(a == b) or _distance(comparison, a, b, tolerances) <= 1.0 + _ROUNDING
 
 
-def _temperature_score(candidate: Candidate, wanted: float | None, tolerances: Tolerances) -> float:
-    found = candidate.key.temperature_c
-    return 0.0 if found is None or wanted is None else abs(found - wanted) / tolerances.cluster_c
+def _all_alike(comparison: Comparison, values: set[Any], tolerances: Tolerances) -> bool:
+    """Whether every value is alike to every other; of a single one there is nothing to compare."""
+    ordered = list(values)
+    return all(_alike(comparison, a, b, tolerances=tolerances) for i, a in enumerate(ordered) for b in ordered[:i])
 
 
-def _age_score(candidate: Candidate, at: datetime | None) -> float:
+def _distance(comparison: Comparison, a: Any, b: Any, tolerances: Tolerances) -> float:
+    """Return how far apart two values are, in tolerances; infinite where none is allowed or one is unknown."""
+    if a is None or b is None or comparison is Comparison.EQUAL:
+        return 0.0 if a == b else float("inf")
+    apart = float(abs(a - b))
+    if comparison is Comparison.EXPOSURE:
+        return apart / max(tolerances.exposure_us, tolerances.exposure_relative * float(max(a, b)))
+    if comparison is Comparison.ANGLE:
+        return min(apart % 360, -apart % 360) / tolerances.angle_deg
+    return apart / tolerances.cluster_c
+
+
+def _score(
+    kind: FrameKind, asked: Question, candidate: Candidate, at: datetime | None, tolerances: Tolerances
+) -> float:
+    """Return the mean distance of a fitting candidate in all fields that have a tolerance, and in time."""
+    measured = [
+        _distance(RULES[kind][name].comparison, getattr(candidate.key, name), wanted, tolerances)
+        for name, wanted in asked.items()
+        if RULES[kind][name].comparison is not Comparison.EQUAL
+    ]
+    return (sum(measured) + _age(candidate, at)) / (len(measured) + 1)
+
+
+def _age(candidate: Candidate, at: datetime | None) -> float:
     """Return 0 for the same moment, a half for a month apart, and never 1: age alone refuses nothing here."""
     if at is None or candidate.at is None:
         return 0.0
@@ -203,13 +326,9 @@ def _age_score(candidate: Candidate, at: datetime | None) -> float:
     return days / (days + 30)
 
 
-def _shown(value: object) -> str:
-    return "unknown" if value is None else str(value)
-
-
-def _seconds(exposure_us: int | None) -> str:
-    return "unknown" if exposure_us is None else f"{exposure_us / 1e6:g} s"
-
-
-def _degrees(celsius: float | None) -> str:
-    return "unknown" if celsius is None else f"{celsius:g} C"
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if name == "exposure_us":
+        return f"{value / 1e6:.9g} s"
+    return f"{value:g} °C" if name == "temperature_c" else str(value)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from calibration.frames import FrameHeader, FrameKind, FrameStats, GroupKey
@@ -280,6 +281,15 @@ class SetRow:
     night: str | None
     origin: Origin
     next_frame_no: int
+
+
+def is_unchanged(row: FrameRow | MasterRow, path: Path) -> bool:
+    """Return whether a file has the size and time under which the catalogue knows it; False when it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return (row.size, row.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
 def key_to_dict(key: GroupKey) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
-from drivers.simulator.params import ObservatoryParameters
+from drivers.simulator.params import CameraParameters, ObservatoryParameters
 from drivers.simulator.presets import from_mapping
+from services.config.models import LoadedConfig, SimulatorCamera
 from services.config.positions import Key, Node, Problem, parse, read
 from services.errors import ConfigInvalid
 
@@ -49,3 +51,15 @@ def _placed(tree: Node, message: str) -> Problem:
     if not walked:
         return Problem(tree.where, match[1], match[2])
     return Problem(node.key_where if match[2].startswith("unknown key") else node.where, match[1], match[2])
+
+
+def parameters_of(section: SimulatorCamera, loaded: LoadedConfig) -> ObservatoryParameters:
+    """Return the observatory of a section: its file over the defaults, what the section itself names over both."""
+    base = ObservatoryParameters(camera=CameraParameters(width=section.width, height=section.height), seed=section.seed)
+    if section.config is None:
+        return base
+    parameters = load_observatory(loaded.path.parent / section.config, base)
+    named = section.model_fields_set
+    size = {name: getattr(section, name) for name in ("width", "height") if name in named}
+    seed = section.seed if "seed" in named else parameters.seed
+    return replace(parameters, camera=replace(parameters.camera, **size), seed=seed)

@@ -21,12 +21,12 @@ from calibration.keywords import is_master
 from services import platform
 from services.catalogue.catalogue import Catalogue, CatalogueDamaged
 from services.catalogue.replay import replay
-from services.catalogue.rows import Flag, FrameRow, MasterRow, Origin, key_to_dict
+from services.catalogue.rows import Flag, FrameRow, MasterRow, Origin, is_unchanged, key_to_dict
 from services.errors import RunCode, StorageError
 from services.files.disk import REAL_DISK, Disk, reported
 from services.files.fits import FITS_SUFFIXES, Unreadable, pixel_hash, read_cards, read_header, read_pixels
 from services.files.layout import Layout, free_path, is_own_part, is_packed_twin, part_path
-from services.indexing.integrity import as_it_lies, check_pixels, check_sum, is_unchanged
+from services.indexing.integrity import as_it_lies, check_pixels, check_sum
 from services.indexing.sidecar import read_sidecar
 
 log = structlog.get_logger(__name__)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from services.catalogue.rows import FrameRow, MasterRow
+from services.catalogue.rows import FrameRow, MasterRow, is_unchanged
 from services.files.cards import padded, sum_of
 from services.files.fits import pixel_hash, read_pixels
 from services.files.units import Unreadable, image_unit, opened
@@ -35,15 +35,6 @@ def check_sum(path: Path) -> None:
             total, left = sum_of(data, total), left - len(data)
     if total != int(told):
         raise Unreadable(f"{path}: damaged, its data are not those that were written (DATASUM)")
-
-
-def is_unchanged(row: FrameRow | MasterRow, path: Path) -> bool:
-    """Return whether a file has the size and time under which the catalogue knows it; False when it is gone."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return (row.size, row.mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
 def check_pixels(row: FrameRow | MasterRow, path: Path) -> None:

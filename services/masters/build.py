@@ -27,14 +27,14 @@ from calibration.masters.scales import normalisation_factor
 from services import platform
 from services.bands import rows_for
 from services.catalogue.rows import MasterRow, MasterStatus
-from services.files.disk import Disk
 from services.files.fits import read_header
-from services.files.layout import Layout, MasterName
+from services.files.layout import MasterName
 from services.files.planes import Plane, PlanesFile, Table, create_planes
 from services.indexing.sidecar import write_sidecar
 from services.masters.prepare import Prepared, Refused
-from services.masters.settings import MasterSettings
 from services.masters.stack import Finishing, FirstPass, combine_files, finish_files
+from services.planning.master_settings import MasterSettings
+from services.root import Place
 
 _PASS_FRAMES = 32
 """A pixel of the second pass, with all that is made of its planes on the way, takes what so many samples take."""
@@ -47,8 +47,7 @@ class Bench:
     Attributes
     ----------
     settings : MasterSettings
-    layout : Layout
-    disk : Disk
+    place : Place
     executor : Executor
     run_id : str
     wake : threading.Event, optional
@@ -56,8 +55,7 @@ class Bench:
     """
 
     settings: MasterSettings
-    layout: Layout
-    disk: Disk
+    place: Place
     executor: Executor
     run_id: str
     wake: threading.Event | None = None
@@ -85,14 +83,14 @@ def build(prepared: Prepared, *, recipe: str, status: MasterStatus, built_at: da
     RunStopped
         `wake` was set.
     """
-    path = bench.layout.master_path(_name(prepared, built_at, bench.settings))
+    path = bench.place.layout.master_path(_name(prepared, built_at, bench.settings))
     try:
         return _build(prepared, path, recipe=recipe, status=status, built_at=built_at, bench=bench)
     except BaseException:
         if not path.exists():  # the last of the three; where it is, the others belong to it
-            for beside in (bench.layout.sidecar_path(path), bench.layout.planes_path(path)):
+            for beside in (bench.place.layout.sidecar_path(path), bench.place.layout.planes_path(path)):
                 with suppress(OSError):
-                    bench.disk.remove(beside)
+                    bench.place.disk.remove(beside)
         raise
 
 
@@ -102,8 +100,8 @@ def _build(
     shape, spare = prepared.stack.shape, _spare(prepared)
     side = (Plane(name="SIGMA"), Plane(name="COUNT", dtype=np.uint16), Plane(name="MASK", dtype=np.uint8))
     with (
-        create_planes(path, (Plane(name="MEAN"),), shape, bench.disk, spare_cards=spare) as mean,
-        create_planes(bench.layout.planes_path(path), side, shape, bench.disk) as planes,
+        create_planes(path, (Plane(name="MEAN"),), shape, bench.place.disk, spare_cards=spare) as mean,
+        create_planes(bench.place.layout.planes_path(path), side, shape, bench.place.disk) as planes,
     ):
         measured = _combine(prepared, mean, planes, bench)
         verdicts = [asdict(verdict) for verdict in measured.verdicts]
@@ -113,7 +111,7 @@ def _build(
         digest = mean.seal({"MEAN": [*cards, *_history(prepared, measured, bench)]})
         row = _row(prepared, measured, path, bench, recipe=recipe, status=status, built_at=built_at)
         row = replace(row, pixel_sha256=digest)
-        write_sidecar(bench.layout, row, verdicts=verdicts, disk=bench.disk)
+        write_sidecar(bench.place.layout, row, verdicts=verdicts, disk=bench.place.disk)
         if bench.settings.save_planes:
             planes.commit()
         stored = mean.commit()
@@ -229,7 +227,7 @@ def _row(
     group = prepared.group
     temperatures = [row.ccd_temp_c for row in group.rows if row.ccd_temp_c is not None]
     return MasterRow(
-        path=bench.layout.relative(path),
+        path=bench.place.layout.relative(path),
         key=group.key,
         n=len(group.rows),
         recipe=recipe,
@@ -250,7 +248,7 @@ def _row(
 def _header(prepared: Prepared, measured: _Measured, bench: Bench, built_at: datetime) -> FrameHeader:
     """Return the header of the first frame, made true for the master: times and temperature of all, no frame number."""
     group, flat = prepared.group, prepared.group.product is FrameKind.FLAT
-    first = read_header(bench.layout.absolute(group.rows[0].path))
+    first = read_header(bench.place.layout.absolute(group.rows[0].path))
     times = [row.date_obs for row in group.rows if row.date_obs is not None]
     temperatures = [row.ccd_temp_c for row in group.rows if row.ccd_temp_c is not None]
     found = measured.statistics

@@ -1,6 +1,6 @@
 """From a group to a stack: which of its files can be read, their scales and darks, and the noise they should have."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,16 +13,16 @@ from calibration.masters.quality import pair_counts, pair_sigma
 from calibration.masters.scales import flat_scales
 from calibration.masters.sketch import clipped
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
-from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode
 from services.files.layout import Layout
 from services.files.units import Unreadable
 from services.indexing.integrity import check_pixels
-from services.masters.darks import FlatDark, NoDark, flat_dark
-from services.masters.groups import MasterGroup
-from services.masters.settings import MasterSettings
 from services.masters.stack import DarkSources, Stack
+from services.planning.flat_darks import FlatDark
+from services.planning.groups import MasterGroup
+from services.planning.master_settings import MasterSettings
+from services.planning.masters import MasterPlan, distinct
 from services.words import count
 
 SATURATED_FROM = 0.98
@@ -77,9 +77,7 @@ class Prepared:
 class Surroundings:
     """What preparing needs of the run."""
 
-    settings: MasterSettings
-    layout: Layout
-    catalogue: Catalogue
+    plan: MasterPlan
     scratch: Path
     warn: Warn
 
@@ -93,7 +91,7 @@ def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
         `too_few_frames`, `no_matching_dark` or `level_off`.
     """
     readable = [(row, source) for row in group.rows if (source := _source(row, around)) is not None]
-    _enough(group, len(readable), around.settings)
+    _enough(group, len(readable), around.plan.settings)
     group = replace(group, rows=tuple(row for row, _ in readable))
     sources = tuple(source for _, source in readable)
     if group.product is FrameKind.FLAT:
@@ -101,31 +99,9 @@ def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
     return _with_noise(Prepared(group=group, stack=Stack(frames=sources, recipe=Recipe())), around)
 
 
-def foreseen_darks(group: MasterGroup, around: Surroundings) -> tuple[FlatDark, ...] | None:
-    """Return the distinct darks of a group without opening a frame; None where that cannot be told."""
-    if group.product is not FrameKind.FLAT:
-        return ()
-    levels = [row.level_adu for row in group.rows if row.level_adu is not None and row.origin is Origin.OWN]
-    if len(levels) < len(group.rows):
-        return None
-    found, reasons = _darks_of(group, levels, around)
-    return None if reasons else _distinct(found)
-
-
-def foreseen_method(group: MasterGroup, around: Surroundings) -> Method:
-    """Return what will reject outliers, without opening a frame."""
-    gain = _gain_e_adu(group, around.catalogue)
-    known = None if gain is None else NoiseModel(read_noise_adu=1.0, gain_e_adu=gain)
-    return Recipe(method=around.settings.method, noise=known).method_for(len(group.rows))
-
-
-def _distinct(found: Mapping[int, FlatDark]) -> tuple[FlatDark, ...]:
-    return tuple({dark.master.path: dark for dark in found.values()}.values())
-
-
 def _source(row: FrameRow, around: Surroundings) -> Source | None:
     """Return a frame's file, or None with a warning when it cannot be read: the others go on without it."""
-    path = around.layout.absolute(row.path)
+    path = around.plan.place.layout.absolute(row.path)
     try:
         check_pixels(row, path)
         source = source_of(path, around.scratch)
@@ -149,18 +125,18 @@ def _enough(group: MasterGroup, n: int, settings: MasterSettings) -> None:
 def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings) -> Prepared:
     """Give each flat its own dark and its scale; flats of exposures without a dark are left out."""
     levels = [_level(row, source) for row, source in zip(group.rows, sources, strict=True)]
-    found, reasons = _darks_of(group, levels, around)
+    found, reasons = around.plan.darks_of(group, levels)
     used = [i for i, row in enumerate(group.rows) if (row.exposure_us or 0) in found]
     if len(used) < len(group.rows):
         detail = "; ".join(reasons)
-        if len(used) < around.settings.least(FrameKind.FLAT, group.key.source):
+        if len(used) < around.plan.settings.least(FrameKind.FLAT, group.key.source):
             raise Refused(GroupCode.NO_MATCHING_DARK, detail)
         around.warn(GroupCode.NO_MATCHING_DARK, f"{len(group.rows) - len(used)} flats left out: {detail}")
     group = replace(group, rows=tuple(group.rows[i] for i in used))
-    distinct = _distinct(found)
-    places = [dark.master.path for dark in distinct]
+    darks = distinct(found)
+    places = [dark.master.path for dark in darks]
     dark_of = tuple(places.index(found[row.exposure_us or 0].master.path) for row in group.rows)
-    dark_sources = tuple(_dark_sources(dark, around.layout) for dark in distinct)
+    dark_sources = tuple(_dark_sources(dark, around.plan.place.layout) for dark in darks)
     dark_levels = [_central(dark.mean) for dark in dark_sources]
     own = [levels[i] for i in used]
     try:
@@ -175,22 +151,7 @@ def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings)
         dark_of=dark_of,
     )
     net = tuple(level - dark_levels[d] for level, d in zip(own, dark_of, strict=True))
-    return _with_noise(Prepared(group=group, stack=stack, darks=distinct, levels_adu=net), around)
-
-
-def _darks_of(
-    group: MasterGroup, levels: Sequence[float], around: Surroundings
-) -> tuple[dict[int, FlatDark], list[str]]:
-    found: dict[int, FlatDark] = {}
-    reasons: list[str] = []
-    for exposure_us in sorted({row.exposure_us or 0 for row in group.rows}):
-        level = [level for level, row in zip(levels, group.rows, strict=True) if (row.exposure_us or 0) == exposure_us]
-        dark = flat_dark(group, exposure_us, float(np.mean(level)), around.catalogue, around.settings.flat_dark)
-        if isinstance(dark, NoDark):
-            reasons.append(dark.reason)
-        else:
-            found[exposure_us] = dark
-    return found, reasons
+    return _with_noise(Prepared(group=group, stack=stack, darks=darks, levels_adu=net), around)
 
 
 def _dark_sources(dark: FlatDark, layout: Layout) -> DarkSources:
@@ -222,9 +183,9 @@ def _with_noise(prepared: Prepared, around: Surroundings) -> Prepared:
     """Add the recipe: the pair's noise, and with a known gain the model of it."""
     group, stack = prepared.group, prepared.stack
     pair, level = _pair(stack)
-    gain = _gain_e_adu(group, around.catalogue)
+    gain = around.plan.gain_e_adu(group)
     noise = _noise_model(group.product, pair, level, gain)
-    settings = around.settings
+    settings = around.plan.settings
     saturation = min((row.saturation_adu for row in group.rows if row.saturation_adu), default=None)
     recipe = Recipe(
         method=settings.method,
@@ -267,13 +228,3 @@ def _noise_model(kind: FrameKind, pair_adu: float, level_adu: float, gain_e_adu:
         return NoiseModel(read_noise_adu=pair_adu, gain_e_adu=gain_e_adu, pedestal_adu=level_adu)
     read_variance = max(pair_adu**2 - max(level_adu, 0.0) / gain_e_adu, 1 / 12)
     return NoiseModel(read_noise_adu=read_variance**0.5, gain_e_adu=gain_e_adu)
-
-
-def _gain_e_adu(group: MasterGroup, catalogue: Catalogue) -> float | None:
-    """Return e-/ADU: measured by our own detector step with these settings, else what the header says."""
-    first = group.rows[0]
-    settings = {"gain": first.gain, "readout_mode": first.readout_mode, "binning": [first.bin_x, first.bin_y]}
-    for fact in catalogue.facts(name="k_adu_e"):
-        if fact.camera in {"", first.camera} and fact.holds_for(settings) and fact.value > 0:
-            return 1.0 / fact.value
-    return first.egain_e_adu if first.egain_e_adu and first.egain_e_adu > 0 else None

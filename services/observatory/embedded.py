@@ -1,14 +1,14 @@
 """The simulated observatory of this process: a real Alpaca server on a free loopback port, on our own clock."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator.devices import SimulatedObservatory
-from drivers.simulator.params import CameraParameters, ObservatoryParameters
+from drivers.simulator.params import ObservatoryParameters
 from drivers.simulator.server import AlpacaServer
-from services.config.models import Config, FilterWheel, FlatPanel, LoadedConfig, SafetyMonitor, SimulatorCamera
-from services.config.simulation import load_observatory
+from services.config.models import Config, FilterWheel, FlatPanel, LoadedConfig, SafetyMonitor
+from services.config.simulation import parameters_of
 
 HOST = "127.0.0.1"
 AFTER_NEWEST = timedelta(seconds=60)
@@ -80,18 +80,6 @@ def embed(loaded: LoadedConfig, newest_obs: datetime | None) -> Embedded:
 def start_of(now: datetime, newest_obs: datetime | None) -> datetime:
     """Return when the simulated night begins."""
     return now if newest_obs is None else max(now, newest_obs + AFTER_NEWEST)
-
-
-def parameters_of(section: SimulatorCamera, loaded: LoadedConfig) -> ObservatoryParameters:
-    """Return the observatory of a section: its file over the defaults, what the section itself names over both."""
-    base = ObservatoryParameters(camera=CameraParameters(width=section.width, height=section.height), seed=section.seed)
-    if section.config is None:
-        return base
-    parameters = load_observatory(loaded.path.parent / section.config, base)
-    named = section.model_fields_set
-    size = {name: getattr(section, name) for name in ("width", "height") if name in named}
-    seed = section.seed if "seed" in named else parameters.seed
-    return replace(parameters, camera=replace(parameters.camera, **size), seed=seed)
 
 
 def with_devices(config: Config, parameters: ObservatoryParameters) -> Config:

@@ -1,22 +1,25 @@
-"""What is there already: which catalogued set serves a wanted one, which is continued, when a new one is opened.
+"""What exists already: which catalogued set serves a wanted one, which is continued, and when a new one is opened.
 
 A set is the unit of having (CONTRACTS 5). It serves until its *oldest* frame passes the reuse age of its kind; an
 incomplete one is continued while its oldest frame is younger than `resume_within`; else a whole new set is taken.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from calibration.frames import FrameKind, GroupKey
-from calibration.grouping import Tolerances
+from calibration.grouping import DEFAULT_TOLERANCES
+from calibration.matching import RULES, differences
+from calibration.plans.sequence import WantedSet
+from drivers.base import CameraSettings
 from services.catalogue.rows import Origin, SetRow
-from services.config.models import Reuse
+from services.config.models import Config, Reuse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Requirement:
     """What a catalogued set must have to serve; None stands for anything (before a camera was asked).
 
     Unlike in `GroupKey`, None is a wildcard here: a setting that the configuration does not name is left as found, and
@@ -41,9 +44,8 @@ class Match:
 
     def fits(self, key: GroupKey) -> bool:
         """Return whether a set with this key is what is wanted, as keys tell (flats: without temperature)."""
-        named = ("filter", "source") if self.kind is FrameKind.FLAT else ("exposure_us", "temperature_c")
-        pairs = ((getattr(self, name), getattr(key, name)) for name in (*_COMPARED, *named))
-        return self.kind is key.kind and all(wanted is None or wanted == there for wanted, there in pairs)
+        asked = {name: value for name in RULES[self.kind] if (value := getattr(self, name, None)) is not None}
+        return self.kind is key.kind and not differences(self.kind, asked, key, exact=True, tolerances=_SAME_SET_POINT)
 
     def serves(self, row: SetRow) -> bool:
         """Return whether a catalogued set is what is wanted, at the temperature wanted."""
@@ -54,14 +56,52 @@ class Match:
             return row.set_temp_c == self.temperature_c
         if self.ccd_temp_c is None or row.ccd_temp_c is None:
             return True
-        return abs(row.ccd_temp_c - self.ccd_temp_c) <= Tolerances().cluster_c
+        return abs(row.ccd_temp_c - self.ccd_temp_c) <= DEFAULT_TOLERANCES.cluster_c
 
 
-_COMPARED = ("camera", "shape", "binning", "origin", "gain", "offset", "readout_mode")
+_SAME_SET_POINT = replace(DEFAULT_TOLERANCES, cluster_c=0.05)
+"""Set-points are rounded to a tenth of a degree: a set is continued, or stands for a wanted one, at its very own."""
+
+
+def requirement_of(
+    config: Config, wanted: WantedSet, *, camera: str | None = None, found: CameraSettings | None = None
+) -> Requirement:
+    """Return what a catalogued set must have; what neither the configuration nor the camera says matches anything.
+
+    Parameters
+    ----------
+    config : Config
+    wanted : WantedSet
+    camera : str, optional
+        Its name in group keys, once it is known.
+    found : CameraSettings, optional
+        The settings of the connected camera, which hold where the configuration names none.
+    """
+    section = config.camera.active
+    gain, offset = wanted.gain, section.offset
+    if found is not None:
+        gain, offset = found.gain if gain is None else gain, found.offset if offset is None else offset
+    return Requirement(
+        kind=wanted.kind,
+        camera=camera,
+        binning=section.bin_xy,
+        gain=gain,
+        offset=offset,
+        readout_mode=section.readout_mode if isinstance(section.readout_mode, str) else None,
+        exposure_us=wanted.exposure_us,
+        temperature_c=wanted.set_temp_c if _is_held(config, wanted) else None,
+        filter=wanted.filter,
+        source=config.flat_capture.source if wanted.kind is FrameKind.FLAT else None,
+    )
+
+
+def _is_held(config: Config, wanted: WantedSet) -> bool:
+    """Whether a set serves only at its own set-point: darks always, flats where several temperatures are wanted."""
+    return wanted.kind is not FrameKind.FLAT or len(config.flat_capture.temperatures) > 1
 
 
 class Standing(StrEnum):
-    """How a wanted set stands."""
+    """Whether a wanted set exists already."""
 
     COMPLETE = "complete"
     RESUMED = "resumed"
@@ -70,12 +110,12 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Having:
-    """What there is of one wanted set; `row` None where a new one must be opened."""
+    """What exists of one wanted set; `row` is None where a new one must be opened."""
 
     standing: Standing
     row: SetRow | None = None
     why: str = ""
-    """In words, why a set that is there does not serve though its settings are those wanted."""
+    """In words, why an existing set does not serve though its settings are those wanted."""
 
     @property
     def count(self) -> int:
@@ -87,13 +127,13 @@ NOTHING = Having(standing=Standing.NEW)
 
 
 def having(
-    match: Match, count: int, sets: Iterable[SetRow], *, now: datetime, reuse: Reuse, fresh: bool = False
+    required: Requirement, count: int, sets: Iterable[SetRow], *, now: datetime, reuse: Reuse, fresh: bool = False
 ) -> Having:
-    """Return how a wanted set of `count` frames stands.
+    """Return what exists of a wanted set of `count` frames.
 
     Parameters
     ----------
-    match : Match
+    required : Requirement
     count : int
         Frames wanted.
     sets : iterable of SetRow
@@ -102,34 +142,39 @@ def having(
     reuse : Reuse
         Ages, in hours.
     fresh : bool
-        Nothing that is there counts.
+        Whatever exists does not count.
 
     Returns
     -------
     Having
-        The youngest complete set, else the incomplete one that holds most, else nothing, with why.
+        The youngest complete set, else the fullest incomplete one, else nothing, with the reason.
     """
     if fresh:
         return NOTHING
-    alike = [s for s in sets if s.origin is Origin.OWN and s.oldest is not None and match.fits(s.key)]
-    ours = [s for s in alike if match.serves(s)]
-    complete = [s for s in ours if s.count >= count and now - _at(s.oldest) <= _age(match.kind, reuse)]
+    alike = [s for s in sets if s.origin is Origin.OWN and s.oldest is not None and required.fits(s.key)]
+    ours = [s for s in alike if required.serves(s)]
+    complete = [s for s in ours if s.count >= count and now - _at(s.oldest) <= _age(required.kind, reuse)]
     if complete:
         return Having(standing=Standing.COMPLETE, row=max(complete, key=lambda s: _at(s.oldest)))
     limit = timedelta(hours=reuse.resume_within_hours)
     begun = [s for s in ours if s.count < count and now - _at(s.oldest) <= limit]
     if begun:
         return Having(standing=Standing.RESUMED, row=max(begun, key=lambda s: (s.count, _at(s.oldest))))
-    young = [s for s in alike if now - _at(s.oldest) <= _age(match.kind, reuse)]
-    return Having(standing=Standing.NEW, why=_other_temperature(match, young))
+    young = [s for s in alike if now - _at(s.oldest) <= _age(required.kind, reuse)]
+    return Having(standing=Standing.NEW, why=_other_temperature(required, young))
 
 
-def _other_temperature(match: Match, sets: Iterable[SetRow]) -> str:
-    """Return that sets would serve but for the sensor's temperature, by the youngest of them; else nothing."""
+def _other_temperature(required: Requirement, sets: Iterable[SetRow]) -> str:
+    """Return the sentence that the youngest set would serve if the sensor were as warm; otherwise ""."""
     youngest = max(sets, key=lambda s: _at(s.oldest), default=None)
-    if youngest is None or match.temperature_c is not None or match.ccd_temp_c is None or match.serves(youngest):
+    if (
+        youngest is None
+        or required.temperature_c is not None
+        or required.ccd_temp_c is None
+        or required.serves(youngest)
+    ):
         return ""
-    return f"taken anew: those there are of {youngest.ccd_temp_c:.1f} °C, the sensor is at {match.ccd_temp_c:.1f} °C"
+    return f"taken anew: those there are of {youngest.ccd_temp_c:.1f} °C, the sensor is at {required.ccd_temp_c:.1f} °C"
 
 
 def _age(kind: FrameKind, reuse: Reuse) -> timedelta:

@@ -142,11 +142,9 @@ class MasterBuilder:
         place = self._place
         outcomes = build_all(
             settings=self._settings,
-            layout=place.layout,
-            catalogue=place.catalogue,
+            place=place,
             events=place.events,
             clock=self._clock,
-            disk=place.disk,
             wake=self._wake,
             executor=self._executor,
             sets={finished.set_id},

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from calibration.frames import FrameKind, GroupOutcome, GroupStatus
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Plan
-from drivers.base import CameraSettings
 from drivers.clock import Clock
 from services.capture.acquisition import mode_name
 from services.capture.cooling import Cooled
@@ -18,7 +17,7 @@ from services.catalogue.rows import SetRow
 from services.config.models import Config
 from services.events.bus import EventName, Events
 from services.files.layout import Layout
-from services.planning.having import Having, Match, Standing, having
+from services.planning.having import Having, Requirement, Standing, having, requirement_of
 from services.planning.request import RunOptions
 
 
@@ -101,12 +100,12 @@ class RunContext:
         done, wanted = (sum(counts) for counts in zip((0, 0), *self.tally.progress.values(), strict=True))
         self.events.emit(EventName.PROGRESS, done=done, wanted=wanted, **more)
 
-    def match(self, wanted: WantedSet) -> Match:
+    def match(self, wanted: WantedSet) -> Requirement:
         """Return what a catalogued set must have to serve a wanted one, as the camera is set or will be."""
-        match = match_of(self.config, wanted, camera=self.camera, found=self.session.settings)
+        match = requirement_of(self.config, wanted, camera=self.camera, found=self.session.settings)
         return replace(match, readout_mode=self._mode())
 
-    def _match_now(self, wanted: WantedSet) -> Match:
+    def _match_now(self, wanted: WantedSet) -> Requirement:
         """Return `match` at the sensor's present temperature, where darks are taken as warm as the sensor is."""
         held = wanted.set_temp_c is not None or wanted.kind is FrameKind.FLAT
         return self.match(wanted) if held else replace(self.match(wanted), ccd_temp_c=self.session.temperature_c())
@@ -216,37 +215,6 @@ def missing(context: RunContext, wanted: WantedSet, cooled: Cooled | None = None
         context.count_there(wanted, there.row)
         return None
     return None if context.has_taken(wanted) else there
-
-
-def match_of(
-    config: Config, wanted: WantedSet, *, camera: str | None = None, found: CameraSettings | None = None
-) -> Match:
-    """Return what a catalogued set must have; what neither configuration nor camera tells matches anything."""
-    section = config.camera.active
-    match = Match(
-        kind=wanted.kind,
-        camera=camera,
-        binning=section.bin_xy,
-        gain=wanted.gain,
-        offset=section.offset,
-        readout_mode=section.readout_mode if isinstance(section.readout_mode, str) else None,
-        exposure_us=wanted.exposure_us,
-        temperature_c=wanted.set_temp_c if _is_held(config, wanted) else None,
-        filter=wanted.filter,
-        source=config.flat_capture.source if wanted.kind is FrameKind.FLAT else None,
-    )
-    if found is None:
-        return match
-    return replace(
-        match,
-        gain=found.gain if match.gain is None else match.gain,
-        offset=found.offset if match.offset is None else match.offset,
-    )
-
-
-def _is_held(config: Config, wanted: WantedSet) -> bool:
-    """Whether a set serves only at its own set-point: darks always, flats where several temperatures are wanted."""
-    return wanted.kind is not FrameKind.FLAT or len(config.flat_capture.temperatures) > 1
 
 
 def new_set_id(run_id: str) -> str:

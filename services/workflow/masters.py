@@ -46,11 +46,9 @@ def build_masters(
     settings = MasterSettings.of(config)
     outcomes = build_all(
         settings=settings,
-        layout=place.layout,
-        catalogue=place.catalogue,
+        place=place,
         events=place.events,
         clock=clock,
-        disk=place.disk,
         wake=wake,
     )
     tally.masters_built += sum(o.status in (Outcome.BUILT, Outcome.PARTIAL) for o in outcomes)

@@ -7,33 +7,29 @@ from datetime import datetime
 from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import camera_of
 from calibration.plans.sequence import WantedSet
+from services import root
 from services.capture.session import Session
-from services.catalogue.catalogue import Catalogue
 from services.errors import RunCode, StorageError, Usage
 from services.events.bus import EventName, Events
 from services.files.disk import Disk
-from services.files.layout import Layout
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
+from services.planning.forecast import BYTES_PER_PIXEL, HEADER_BYTES
 from services.planning.request import DarkTimes, RunOptions, Step
 from services.planning.wanted import State, states
 from services.version import is_credible
 from services.words import size
 from services.workflow.context import RunContext, Tally
 from services.workflow.darks import foreseen_darks, take_biases, take_darks
-from services.workflow.dry_run import BYTES_PER_PIXEL, HEADER_BYTES
 from services.workflow.flats import take_flats, wanted_flats
 from services.workflow.phases import Phases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a run writes."""
+class Place(root.Place):
+    """Where a run reads and writes, and what hears of it."""
 
-    layout: Layout
-    catalogue: Catalogue
     events: Events
-    disk: Disk
 
 
 def capture(observatory: Observatory, place: Place, options: RunOptions, tally: Tally) -> None:

@@ -14,7 +14,7 @@ from calibration.frames import FrameKind
 from calibration.grouping import night_label
 from calibration.plans.sequence import WantedSet
 from services.catalogue.rows import FactRow, SetRow
-from services.planning.having import Match
+from services.planning.having import Requirement
 from services.workflow.context import RunContext
 
 NIGHTS = 10
@@ -60,11 +60,11 @@ def note_refused(context: RunContext, wanted: WantedSet, set_id: str) -> None:
     context.catalogue.add_fact(fact)
 
 
-def _match(context: RunContext, gain: int | None, set_temp_c: float | None) -> Match:
+def _match(context: RunContext, gain: int | None, set_temp_c: float | None) -> Requirement:
     return context.match(WantedSet(kind=FrameKind.BIAS, count=1, why=(), gain=gain, set_temp_c=set_temp_c))
 
 
-def _settings(match: Match) -> dict[str, object]:
+def _settings(match: Requirement) -> dict[str, object]:
     return {
         "binning": match.binning,
         "gain": match.gain,

@@ -27,7 +27,9 @@ from services.files.layout import Layout
 from services.files.locks import RootLock
 from services.files.mounted import MountedDisk
 from services.indexing.index import adopt, open_catalogue
+from services.indexing.integrity import is_whole
 from services.observatory import Observatory, open_observatory
+from services.planning.dry_run import dry_run
 from services.planning.request import RunOptions, RunResult, Step
 from services.root import layout_of
 from services.stopping import Stop
@@ -35,7 +37,6 @@ from services.version import version
 from services.words import count
 from services.workflow.builder import MasterBuilder, building_beside
 from services.workflow.context import Tally
-from services.workflow.dry_run import dry_run
 from services.workflow.hooks import call_hook
 from services.workflow.masters import build_masters
 from services.workflow.night import Place, capture
@@ -77,7 +78,7 @@ def run(loaded: LoadedConfig, options: RunOptions, wake: Stop | None = None, *, 
     wake = wake or Stop()
     layout = layout_of(loaded)
     if options.dry_run:
-        return dry_run(loaded, layout, options)
+        return dry_run(loaded, layout, options, is_whole=is_whole)
     _make_root(layout)
     with ExitStack() as stack:
         stack.enter_context(RootLock(layout.root, SystemClock()))

@@ -15,10 +15,13 @@ from services.bands import Band, rows_for
 from services.catalogue.catalogue import Catalogue
 from services.events.bus import Events
 from services.files.layout import Layout
+from services.indexing.integrity import is_whole
 from services.masters import MasterSettings, build_all
-from services.masters.groups import master_groups
 from services.masters.prepare import Surroundings, prepare
 from services.masters.stack import BandResult, Stack, combine_bands
+from services.planning.groups import master_groups
+from services.planning.masters import MasterPlan
+from services.root import Place
 from tests.benchmarks.stacks import STARTED, write_set
 
 WORKERS = 2
@@ -79,7 +82,11 @@ def master(bed: Bed, set_id: str, *, keep: bool = False) -> float:
     with Catalogue(bed.layout.catalogue) as catalogue:
         start = time.perf_counter()
         outcomes = build_all(
-            settings=settings, layout=bed.layout, catalogue=catalogue, events=events, clock=clock, sets={set_id}
+            settings=settings,
+            place=Place(layout=bed.layout, catalogue=catalogue),
+            events=events,
+            clock=clock,
+            sets={set_id},
         )
         took = time.perf_counter() - start
         (path,) = (o.path for o in outcomes)
@@ -97,9 +104,8 @@ def prepared(bed: Bed, kind: FrameKind, method: Method) -> Stack:
     platform.raise_open_file_limit()
     settings = MasterSettings(method=method, workers=WORKERS, num_darks=bed.frames, num_flats=bed.frames)
     with Catalogue(bed.layout.catalogue) as catalogue:
-        around = Surroundings(
-            settings=settings, layout=bed.layout, catalogue=catalogue, scratch=bed.root / "scratch", warn=_unheard
-        )
+        plan = MasterPlan(settings, Place(layout=bed.layout, catalogue=catalogue), is_whole=is_whole)
+        around = Surroundings(plan=plan, scratch=bed.root / "scratch", warn=_unheard)
         (group,) = (g for g in master_groups(catalogue, kind) if g.rows[0].set_id in {"stack", "flats"})
         return prepare(group, around).stack
 

@@ -20,6 +20,7 @@ from services.events.bus import Events
 from services.files.layout import Layout
 from services.indexing.index import index_folder
 from services.masters import MasterSettings, Outcome, build_all
+from services.root import Place
 from tests.support.places import SHARED
 
 DATA = SHARED / "data" / "emva001"
@@ -66,7 +67,10 @@ def masters(layout: Layout, method: Method) -> dict[FrameKind, Planes]:
         for folder in ("darks", "flats"):
             index_folder(catalogue, DATA / folder, layout=layout)
         outcomes = build_all(
-            settings=MasterSettings(method=method), layout=layout, catalogue=catalogue, events=events, clock=clock
+            settings=MasterSettings(method=method),
+            place=Place(layout=layout, catalogue=catalogue),
+            events=events,
+            clock=clock,
         )
     events.close()
     assert {o.status for o in outcomes} == {Outcome.BUILT}, outcomes

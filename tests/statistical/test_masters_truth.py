@@ -15,8 +15,8 @@ from drivers.simulator.devices import SimulatedObservatory
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import MasterRow
 from services.config import load
+from services.config.simulation import parameters_of
 from services.files.layout import Layout
-from services.observatory.embedded import parameters_of
 from services.planning.request import RunOptions
 from services.workflow.run import run
 

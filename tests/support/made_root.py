@@ -19,6 +19,7 @@ from services.files.disk import REAL_DISK, Disk
 from services.files.fits import write_frame
 from services.files.layout import Layout
 from services.masters import MasterOutcome, MasterSettings, build_all
+from services.root import Place
 
 SHAPE = (48, 64)
 START = datetime(2026, 1, 1, 20, 0, tzinfo=UTC)
@@ -109,11 +110,9 @@ class Root:
             wanted = MasterSettings(**{"num_darks": 12, "num_flats": 12, **settings})  # type: ignore[arg-type]
             return build_all(
                 settings=wanted,
-                layout=self.layout,
-                catalogue=self.catalogue,
+                place=Place(layout=self.layout, catalogue=self.catalogue, disk=disk),
                 events=events,
                 clock=clock,
-                disk=disk,
                 wake=wake,
                 executor=executor,
             )

@@ -15,9 +15,10 @@ from drivers.simulator.params import CameraParameters, ObservatoryParameters, Pa
 from drivers.simulator.server import AlpacaServer
 from services.config import loads
 from services.config.models import LoadedConfig
+from services.config.simulation import parameters_of
 from services.errors import ConfigInvalid
 from services.observatory import network, open_observatory
-from services.observatory.embedded import parameters_of, start_of, with_devices
+from services.observatory.embedded import start_of, with_devices
 from services.observatory.sun import next_sunrise, sun_altitude_deg
 from tests.support.fakes import FakeCamera
 

@@ -27,6 +27,7 @@ from services.files.failing import FullDisk
 from services.files.fits import pixel_hash, read_pixels
 from services.indexing.index import adopt, open_catalogue
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
+from services.root import Place
 from tests.support.made_root import GAIN, RATE, READ_NOISE, SHAPE, START, Root
 
 
@@ -346,11 +347,9 @@ def test_full_disk_leaves_nothing_behind(full: Root) -> None:
     with pytest.raises(StorageError) as failure:
         build_all(
             settings=MasterSettings(num_darks=12, num_flats=12),
-            layout=full.layout,
-            catalogue=full.catalogue,
+            place=Place(layout=full.layout, catalogue=full.catalogue, disk=FullDisk(30_000)),
             events=events,
             clock=clock,
-            disk=FullDisk(30_000),
         )
     events.close()
     assert failure.value.code is RunCode.DISK_FULL
@@ -506,12 +505,12 @@ def test_a_master_whose_sidecar_is_written_survives_a_kill_and_leaves_nothing_ly
     root.add(FrameKind.DARK, 2.0, 12)
     events = Events(run_id="run", clock=ManualClock(START))
     told = {"settings": MasterSettings(num_darks=12), "events": events, "clock": ManualClock(START)}
-    disk = DyingDisk(renamings)
+    dying = Place(layout=root.layout, catalogue=root.catalogue, disk=DyingDisk(renamings))
     if renamings < 6:  # sidecar, planes, master; twice
         with pytest.raises(Killed):
-            build_all(layout=root.layout, catalogue=root.catalogue, disk=disk, **told)  # type: ignore[arg-type]
+            build_all(place=dying, **told)  # type: ignore[arg-type]
     else:
-        build_all(layout=root.layout, catalogue=root.catalogue, disk=disk, **told)  # type: ignore[arg-type]
+        build_all(place=dying, **told)  # type: ignore[arg-type]
     root.catalogue.close()
     with open_catalogue(root.layout) as catalogue:
         adopt(catalogue, root.layout)
@@ -523,6 +522,6 @@ def test_a_master_whose_sidecar_is_written_survives_a_kill_and_leaves_nothing_ly
             assert root.layout.planes_path(path).is_file()
         files = [path for path in root.layout.masters.rglob("*") if path.is_file()]
         assert len(files) == 3 * len(there)
-        build_all(layout=root.layout, catalogue=catalogue, **told)  # type: ignore[arg-type]
+        build_all(place=Place(layout=root.layout, catalogue=catalogue), **told)  # type: ignore[arg-type]
         assert len(catalogue.masters()) == 2
         assert not list(root.layout.masters.rglob("*_2.fits"))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from calibration.frames import FrameKind, GroupKey
 from services.catalogue.rows import Origin, SetRow
 from services.config.models import Reuse
-from services.planning.having import Match, Standing, having
+from services.planning.having import Requirement, Standing, having
 
 NOW = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 
@@ -47,10 +47,10 @@ def a_set(kind: FrameKind = FrameKind.DARK, *, hours: float = 1.0, count: int = 
     return SetRow(**{**values, **fields})
 
 
-DARK = Match(kind=FrameKind.DARK, camera="cam", gain=10, exposure_us=1_000_000)
+DARK = Requirement(kind=FrameKind.DARK, camera="cam", gain=10, exposure_us=1_000_000)
 
 
-def standing(match: Match, *sets: SetRow, count: int = 5) -> Standing:
+def standing(match: Requirement, *sets: SetRow, count: int = 5) -> Standing:
     return having(match, count, sets, now=NOW, reuse=Reuse()).standing
 
 
@@ -71,7 +71,7 @@ def test_other_settings_and_foreign_sets_do_not_serve():
 
 
 def test_none_in_the_match_is_anything():
-    assert standing(Match(kind=FrameKind.DARK), a_set(gain=77)) is Standing.COMPLETE
+    assert standing(Requirement(kind=FrameKind.DARK), a_set(gain=77)) is Standing.COMPLETE
 
 
 def test_warm_darks_of_an_uncooled_camera_do_not_serve_a_cold_night():
@@ -106,7 +106,7 @@ def test_darks_of_another_set_point_do_not_serve():
 
 def test_flats_of_a_second_temperature_are_taken():
     """With two temperatures for flats the set of the first one served for the second as well."""
-    flat = Match(kind=FrameKind.FLAT, filter="L")
+    flat = Requirement(kind=FrameKind.FLAT, filter="L")
     taken = a_set(FrameKind.FLAT, set_temp_c=-5.0)
     assert standing(replace(flat, temperature_c=0.0), taken) is Standing.NEW
     assert standing(flat, taken) is Standing.COMPLETE

@@ -1,31 +1,18 @@
-"""What the masters step is asked for, and what it answers."""
+"""What the masters step is asked for."""
 
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from calibration.combine.recipe import Method
 from calibration.frames import FrameKind
 from calibration.masters.scales import Normalisation
-
-if TYPE_CHECKING:
-    from services.config.models import Config
+from services.config.models import Config
 
 MIN_FRAMES = 5
 """A set that is not complete makes a master from this many frames on (or from all, if fewer are wanted)."""
 
 ENGINE = 2
 """Part of every recipe's hash: to be raised when the same frames and settings give other pixels."""
-
-
-class Outcome(StrEnum):
-    """What became of one group."""
-
-    BUILT = "built"
-    PARTIAL = "partial"
-    KEPT = "kept"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +32,7 @@ class MasterSettings:
     bias, darks, flats : bool
         Which masters are made.
     flat_dark : str
-        `matched` or `bias` (`services.masters.darks`).
+        `matched` or `bias` (`services.planning.flat_darks`).
     memory_mb : float
         For bands of frames in memory.
     num_darks, num_flats, min_flats : int
@@ -77,7 +64,7 @@ class MasterSettings:
     beside: bool = False
 
     @classmethod
-    def of(cls, config: "Config") -> "MasterSettings":
+    def of(cls, config: Config) -> "MasterSettings":
         """Return the settings of a whole configuration."""
         masters = config.master_frames
         return cls(
@@ -118,19 +105,3 @@ class MasterSettings:
         if kind is FrameKind.FLAT:
             parts["normalisation"] = str(self.normalisation)
         return parts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MasterOutcome:
-    """What became of one group: a new master, one that is there already (`kept`), or a reason why there is none."""
-
-    kind: FrameKind
-    status: Outcome
-    n: int = 0
-    filter: str | None = None
-    exposure_us: int | None = None
-    gain: int | None = None
-    set_id: str | None = None
-    path: Path | None = None
-    code: str | None = None
-    detail: str = ""

@@ -14,7 +14,7 @@ from services.catalogue.rows import MasterRow, MasterStatus
 from services.errors import StorageError
 from services.files import fits
 from services.files.layout import Layout, MasterName
-from services.library.library import MasterLibrary, NoMaster
+from services.library.lookup import MasterLibrary, NoMaster
 
 AT = datetime(2026, 1, 1, 18, tzinfo=UTC)
 
@@ -76,6 +76,58 @@ def test_masters_of_several_gains_or_temperatures_are_never_chosen_among_silentl
         shelf.library.dark(5.0, alike=True, temperature_c=-10.0)
     chosen = shelf.library.dark(5.0, alike=True, gain=56, temperature_c=-10.2)
     assert (chosen.row.key.gain, chosen.row.key.temperature_c) == (56, -10.0)
+
+
+OTHERS = {
+    "camera_id": "another",
+    "simulated": True,
+    "shape": (8, 5),
+    "bin_x": 2,
+    "origin_x": 64,
+    "gain": 56,
+    "offset": 3,
+    "readout_mode": "High Gain",
+    "row_order": "BOTTOM-UP",
+}
+FLAT_OTHERS = {"filter": "R", "source": "sky", "rotator_angle_deg": 95.0}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_darks_that_cannot_stand_in_for_each_other_are_never_chosen_among_silently(shelf: Shelf, name: str) -> None:
+    """Darks of two subframes were, the newer one: matching refused what the library gave."""
+    shelf.put(FrameKind.DARK, 5.0)
+    shelf.put(FrameKind.DARK, 5.0, **{name: OTHERS[name]})
+    with pytest.raises(NoMaster, match=r"several master darks of 5\.000 s fit: say which \w+; there are: "):
+        shelf.library.dark(5.0, alike=True)
+
+
+@pytest.mark.parametrize("name", [*OTHERS, *FLAT_OTHERS])
+def test_flats_that_cannot_stand_in_for_each_other_are_never_chosen_among_silently(shelf: Shelf, name: str) -> None:
+    """Flats of the sky served in place of those of the panel, and those of another camera angle too."""
+    flat = {"filter": "L", "source": "panel", "rotator_angle_deg": 90.0, "night": "2026-01-01"}
+    shelf.put(FrameKind.FLAT, **flat)
+    shelf.put(FrameKind.FLAT, **flat | {"rotator_angle_deg": 90.8, "night": "2026-01-02"})
+    assert shelf.library.flat(alike=True).row.key.rotator_angle_deg == 90.8
+    shelf.put(FrameKind.FLAT, **flat | {name: (OTHERS | FLAT_OTHERS)[name]})
+    with pytest.raises(NoMaster, match=r"several master flats fit: say which \w+; there are: L "):
+        shelf.library.flat(alike=True)
+
+
+def test_biases_whatever_their_exposure_are_alike_but_not_of_several_temperatures(shelf: Shelf) -> None:
+    shelf.put(FrameKind.BIAS, 0.001)
+    newest = shelf.put(FrameKind.BIAS, 0.002)
+    assert shelf.library.bias(alike=True).row == newest
+    shelf.put(FrameKind.BIAS, 0.001, set_temp_c=None)
+    with pytest.raises(NoMaster, match="say which temperature_c"):
+        shelf.library.bias(alike=True)
+
+
+def test_a_master_that_does_not_exist_is_an_error_that_says_in_what_the_nearest_differs(shelf: Shelf) -> None:
+    shelf.put(FrameKind.DARK, 5.0)
+    with pytest.raises(NoMaster, match=r"gain 56; there are: 5\.000 s gain 26 .*; the nearest has gain 26, wanted 56"):
+        shelf.library.dark(5.0, gain=56)
+    with pytest.raises(TypeError, match="a dark is not chosen by gian, but by camera"):
+        shelf.library.dark(5.0, gian=26)
 
 
 def test_flats_of_several_nights_are_alike_whatever_their_temperatures(shelf: Shelf) -> None:

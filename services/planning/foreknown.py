@@ -1,8 +1,9 @@
-"""What can be said of an observatory without touching a device: for plans that only look."""
+"""What is known of an observatory without asking a device."""
 
 from dataclasses import dataclass
 
 from services.config.models import LoadedConfig
+from services.config.simulation import parameters_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +18,6 @@ def known_without_devices(loaded: LoadedConfig) -> Foreknown:
     """Return what the configuration, or the parameters of a simulated observatory, tell."""
     camera = loaded.config.camera
     if camera.is_simulator:
-        from services.observatory.embedded import parameters_of
-
         parameters = parameters_of(camera.simulator, loaded)
         wheel = loaded.config.filter_wheel
         names = () if parameters.wheel is None or wheel is None or not wheel.enabled else parameters.wheel.filters

@@ -7,8 +7,9 @@ import pytest
 from calibration.frames import FrameKind
 from services.config import from_dict
 from services.files.layout import Layout
+from services.indexing.integrity import is_whole
+from services.planning.dry_run import dry_run
 from services.planning.request import ALL_STEPS, RunOptions, Step
-from services.workflow.dry_run import dry_run
 from tests.support.made_root import Root
 
 N = 6
@@ -24,7 +25,8 @@ def planned(folder: Path, *steps: Step, wait_s: float = 300.0, fresh: bool = Fal
     """Return the lines of a plan."""
     sections = {**SECTIONS, "dark_capture": {**SECTIONS["dark_capture"], "persistence_wait": wait_s}}
     loaded = from_dict(sections, folder / "config_calibration_frames.yaml")
-    text = dry_run(loaded, Layout(folder), RunOptions(steps=steps or ALL_STEPS, dry_run=True, fresh=fresh)).plan_text
+    options = RunOptions(steps=steps or ALL_STEPS, dry_run=True, fresh=fresh)
+    text = dry_run(loaded, Layout(folder), options, is_whole=is_whole).plan_text
     assert text is not None
     return text.splitlines()
 

@@ -1,0 +1,150 @@
+"""One group becomes a master, unless that master exists already or the group cannot become one."""
+
+import shutil
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from calibration.errors import CalibrationError, GroupCode
+from calibration.frames import FrameKind
+from drivers.clock import Clock
+from services.catalogue.rows import MasterRow, MasterStatus
+from services.errors import RunCode, RunStopped, StorageError
+from services.indexing.sidecar import restate_sidecar
+from services.masters.build import Bench, build
+from services.masters.narration import Narration
+from services.masters.prepare import Prepared, Refused, Surroundings, prepare
+from services.planning.groups import MasterGroup
+from services.planning.masters import MasterPlan
+
+_FATAL = {RunCode.DISK_FULL, RunCode.WRITE_FAILED}
+"""Storage errors after which no other master could be written either."""
+
+
+class Outcome(StrEnum):
+    """What became of one group."""
+
+    BUILT = "built"
+    PARTIAL = "partial"
+    KEPT = "kept"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterOutcome:
+    """What became of one group: a new master, one that exists already (`kept`), or a reason why there is none."""
+
+    kind: FrameKind
+    status: Outcome
+    n: int = 0
+    filter: str | None = None
+    exposure_us: int | None = None
+    gain: int | None = None
+    set_id: str | None = None
+    path: Path | None = None
+    code: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterBuilding:
+    """Everything that the building of one master after the other needs.
+
+    Attributes
+    ----------
+    plan : MasterPlan
+    bench : Bench
+    narration : Narration
+    clock : Clock
+    scratch : Path
+        Folder for frames that are unpacked; it is emptied after each group.
+    """
+
+    plan: MasterPlan
+    bench: Bench
+    narration: Narration
+    clock: Clock
+    scratch: Path
+
+    def master(self, group: MasterGroup, place: tuple[int, int]) -> MasterOutcome:
+        """Build one master, or return why not.
+
+        Parameters
+        ----------
+        group : MasterGroup
+        place : tuple of int
+            Position and total, e.g. (3, 12).
+
+        Raises
+        ------
+        StorageError
+            The disk is full or cannot be written; any other failure concerns this group alone and is its outcome.
+        RunStopped
+            The work was ended.
+        """
+        try:
+            return self._master(group, place)
+        except Refused as refused:
+            return self._refuse(group, refused.code, refused.detail)
+        except CalibrationError as error:
+            return self._refuse(group, GroupCode.NO_FRAMES, str(error))
+        except StorageError as error:
+            if error.code in _FATAL:
+                raise
+            return self._refuse(group, error.code, error.detail)
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)  # unpacked frames of one group may be gigabytes
+
+    def _master(self, group: MasterGroup, place: tuple[int, int]) -> MasterOutcome:
+        if self.bench.wake is not None and self.bench.wake.is_set():
+            raise RunStopped("stopped before all masters were built")
+        known = self.plan.existing(group)
+        if known is not None:
+            return self._kept(group, known)
+        prepared = prepare(group, Surroundings(plan=self.plan, scratch=self.scratch, warn=self.narration.warn))
+        method = prepared.stack.recipe.method_for(len(prepared.stack.frames))
+        recipe = self.plan.recipe(prepared.group, prepared.darks, method)
+        status = self.plan.status_of(prepared.group)
+        known = self.plan.with_recipe(recipe)
+        if known is None and status is MasterStatus.PARTIAL:
+            known = self.plan.more_complete(prepared.group)
+        if known is not None:
+            return self._kept(prepared.group, known)
+        self.narration.started(prepared.group, place)
+        return self._built(prepared, recipe, status)
+
+    def _built(self, prepared: Prepared, recipe: str, status: MasterStatus) -> MasterOutcome:
+        row = build(prepared, recipe=recipe, status=status, built_at=self.clock.now(), bench=self.bench)
+        self.plan.place.catalogue.add_master(row)
+        self.plan.forget_darks()
+        self._supersede(row)
+        self.narration.built(row)
+        outcome = Outcome.PARTIAL if status is MasterStatus.PARTIAL else Outcome.BUILT
+        return _outcome(prepared.group, outcome, path=self.plan.place.layout.absolute(row.path))
+
+    def _supersede(self, new: MasterRow) -> None:
+        place = self.plan.place
+        for old in self.plan.replaced_by(new):
+            place.catalogue.set_master_status(old.path, MasterStatus.SUPERSEDED)
+            restate_sidecar(place.layout, replace(old, status=MasterStatus.SUPERSEDED), disk=place.disk)
+
+    def _kept(self, group: MasterGroup, known: MasterRow) -> MasterOutcome:
+        return _outcome(group, Outcome.KEPT, path=self.plan.place.layout.absolute(known.path))
+
+    def _refuse(self, group: MasterGroup, code: str, detail: str) -> MasterOutcome:
+        self.narration.refused(group, code, detail)
+        return _outcome(group, Outcome.REFUSED, code=str(code), detail=detail)
+
+
+def _outcome(group: MasterGroup, status: Outcome, **more: Any) -> MasterOutcome:
+    return MasterOutcome(
+        kind=group.product,
+        status=status,
+        n=len(group.rows),
+        filter=group.key.filter,
+        exposure_us=group.exposure_us,
+        gain=group.key.gain,
+        set_id=group.rows[0].set_id,
+        **more,
+    )

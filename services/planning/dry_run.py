@@ -1,0 +1,105 @@
+"""`--dry-run`: what a run would do, as a user reads it. No lock is taken, no device touched."""
+
+from collections.abc import Iterator
+
+from calibration.frames import FrameKind
+from services.config.models import LoadedConfig
+from services.files.layout import Layout
+from services.planning.forecast import FilterSource, Forecast, PlannedSet, Room, forecast
+from services.planning.having import Standing
+from services.planning.masters import Whole
+from services.planning.request import RunOptions, RunResult, Step
+from services.words import count, length, size
+
+
+def dry_run(loaded: LoadedConfig, layout: Layout, options: RunOptions, *, is_whole: Whole) -> RunResult:
+    """Return the forecast of a run as text, with exit code 0; parameters and errors as those of `forecast`."""
+    text = text_of(forecast(loaded, layout, options, is_whole=is_whole))
+    return RunResult(run_id="", exit_code=0, code=None, detail="", plan_text=text)
+
+
+def text_of(found: Forecast) -> str:
+    """Return a forecast in words and tables."""
+    return "\n".join((*_capture(found), *_masters(found), _room(found.room)))
+
+
+def _capture(found: Forecast) -> Iterator[str]:
+    """Yield the sets as a table, and their sums; nothing where nothing would be taken in any case."""
+    if not found.captures:
+        return
+    yield f"{'':16}{'exposure':>10}  {'filter':<12}{'gain':>8}{'°C':>8}{'wanted':>8}{'there':>7}{'to take':>9}  for"
+    for each in found.sets:
+        wanted = each.wanted
+        yield (
+            f"  {wanted.kind.lower():<14}{_exposure(each):>10}  {wanted.filter or '-':<12}{_or_as_is(wanted.gain):>8}"
+            f"{_or_as_is(wanted.set_temp_c):>8}{wanted.count:>8}{each.there.count:>7}{each.lacking:>9}"
+            f"  {', '.join(wanted.why)}{_remark(each)}"
+        )
+    yield ""
+    yield from _sums(found)
+
+
+def _exposure(each: PlannedSet) -> str:
+    """Return a set's exposure; that of flats is found when they are taken, unless some exist."""
+    row = each.there.row
+    exposure_us = each.wanted.exposure_us or (row.exposure_us if row is not None else None)
+    return "searched" if exposure_us is None else f"{exposure_us / 1e6:g} s"
+
+
+def _remark(each: PlannedSet) -> str:
+    level = each.there.row.panel_brightness if each.there.row is not None else None
+    lamp = f", brightness {level}" if level and each.wanted.kind is FrameKind.FLAT else ""
+    return f"{lamp}{' (continued)' if each.there.standing is Standing.RESUMED else ''}"
+
+
+def _or_as_is(value: float | None) -> str:
+    return "as is" if value is None else f"{value:g}"
+
+
+def _sums(found: Forecast) -> Iterator[str]:
+    there = sum(each.there.count for each in found.sets)
+    if found.cost.frames == 0:
+        yield f"Nothing to take: all {there} frames are there."
+    else:
+        unknown = found.frame_pixels is None
+        room = "size not known before the camera was seen" if unknown else size(found.cost.bytes)
+        yield f"{found.cost.frames} frames to take ({there} there), about {length(found.cost.seconds)}, {room}."
+    flats, frames = found.more_darks
+    if flats:
+        most = f"{count(flats, 'set')} of {frames}"
+        yield f"Darks for the exposures that {count(flats, 'flat set')} will find come on top: at most {most}."
+    if found.filters_from is FilterSource.UNKNOWN:
+        yield "The wheel's filters are not known before it was seen: one set of flats is shown for all of them."
+    elif found.filters_from is not FilterSource.NO_WHEEL:
+        yield f"The filters are those of {found.filters_from}."
+
+
+def _masters(found: Forecast) -> Iterator[str]:
+    """Yield what exists of masters, one by one where nothing else was asked for."""
+    if Step.MASTERS not in found.steps:
+        return
+    masters = found.masters
+    if found.steps == (Step.MASTERS,) and masters:
+        yield f"{'master':<16}{'exposure':>10}  {'filter':<12}{'frames':>8}"
+        for each in masters:
+            exposure = "" if each.exposure_us is None else f"{each.exposure_us / 1e6:g} s"
+            there = "there" if each.exists else "to build"
+            yield f"  {each.kind.lower():<14}{exposure:>10}  {each.filter or '-':<12}{each.n:>8}  {there}"
+        yield ""
+    kept = sum(each.exists for each in masters)
+    missing = len(masters) - kept
+    later = "; those of the frames to take come on top" if any(each.lacking for each in found.sets) else ""
+    if not masters and not later:
+        yield "No masters to build: there are not enough frames of any kind yet."
+    elif not missing and not later:
+        yield f"No masters to build: all {kept} are there."
+    else:
+        yield f"{count(missing, 'master')} to build of the frames that are there ({kept} there){later}."
+
+
+def _room(room: Room) -> str:
+    """Return what is free, needed and to be left free, and whether the frames fit."""
+    parts = [f"{size(room.free_bytes)} free below {room.root}"]
+    parts += [f"{size(room.needed_bytes)} needed"] if room.needed_bytes else []
+    parts += [f"{size(room.floor_bytes)} to be left free (storage.min_free_mb)"] if room.floor_bytes else []
+    return f"{', '.join(parts)}.{' It will not suffice: make room first.' if room.is_short else ''}"

@@ -1,0 +1,232 @@
+"""What a run would do, as plain data: sets and frames to take, masters to build, time and room on the disk.
+
+No lock is taken and no device touched. What only the devices know (the wheel's filters, the sensor's size) is taken
+from the configuration, the simulated observatory's parameters or the newest sets of the catalogue.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+from calibration.frames import FrameKind
+from calibration.plans.sequence import Costs, Estimate, WantedSet, estimate
+from drivers.clock import SystemClock
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import Origin, SetRow
+from services.config.models import Config, LoadedConfig
+from services.files.layout import Layout
+from services.planning.foreknown import known_without_devices
+from services.planning.having import Having, having, requirement_of
+from services.planning.master_settings import MasterSettings
+from services.planning.masters import MasterPlan, PlannedMaster, Whole
+from services.planning.request import DarkTimes, RunOptions, Step
+from services.planning.wanted import dark_sets, dark_times, flat_sets, states
+from services.root import Place
+
+BYTES_PER_PIXEL = 2
+HEADER_BYTES = 8640
+
+
+class FilterSource(StrEnum):
+    """Where the names of the filters are taken from while no wheel is connected."""
+
+    CONFIGURATION = "the configuration"
+    SIMULATOR = "the simulated observatory"
+    LAST_FLATS = "the last flats"
+    NO_WHEEL = "no wheel"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSet:
+    """One set that a run would take, or finds complete, and what exists of it."""
+
+    wanted: WantedSet
+    there: Having
+
+    @property
+    def lacking(self) -> int:
+        """Frames still to take."""
+        return max(0, self.wanted.count - self.there.count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Room on the disk below a root, in bytes: free, needed by the frames to take, and to be left free."""
+
+    root: Path
+    free_bytes: int
+    needed_bytes: int
+    floor_bytes: int
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the frames to take do not fit."""
+        return self.needed_bytes > 0 and self.needed_bytes > self.free_bytes - self.floor_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What a run would do.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+    sets : tuple of PlannedSet
+        In the order in which they would be taken; empty when the run takes no frames.
+    cost : Estimate
+        Of the frames to take.
+    masters : tuple of PlannedMaster
+        Of the frames that exist; empty when the run builds none.
+    filters_from : FilterSource
+    frame_pixels : int or None
+        Pixels of a frame; None while only the camera knows.
+    more_darks : tuple of int
+        Sets of flats whose exposures will be found, and frames of each dark set that comes on top; (0, 0) for none.
+    room : Room
+    """
+
+    steps: tuple[Step, ...]
+    sets: tuple[PlannedSet, ...]
+    cost: Estimate
+    masters: tuple[PlannedMaster, ...]
+    filters_from: FilterSource
+    frame_pixels: int | None
+    more_darks: tuple[int, int]
+    room: Room
+
+    @property
+    def captures(self) -> bool:
+        """Whether the run takes frames at all."""
+        return bool({Step.DARKS, Step.FLATS} & set(self.steps))
+
+
+def forecast(loaded: LoadedConfig, layout: Layout, options: RunOptions, *, is_whole: Whole) -> Forecast:
+    """Return what a run would do.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+    layout : Layout
+    options : RunOptions
+    is_whole : callable
+        Asked about a master whose file has changed since it was written.
+
+    Raises
+    ------
+    StorageError
+        The catalogue cannot be read.
+    """
+    config = loaded.config
+    with Catalogue(layout.catalogue, read_only=True) as catalogue:
+        look = _Look(loaded, catalogue, options)
+        sets = tuple(look.planned_sets())
+        plan = MasterPlan(MasterSettings.of(config), Place(layout=layout, catalogue=catalogue), is_whole=is_whole)
+        masters = tuple(plan.planned()) if Step.MASTERS in options.steps else ()
+        filters_from, pixels = look.filters[1], look.frame_pixels
+    cost = _cost(config, sets, pixels)
+    new_flats = sum(each.wanted.kind is FrameKind.FLAT and each.lacking > 0 for each in sets)
+    more = new_flats > 0 and Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL
+    return Forecast(
+        steps=options.steps,
+        sets=sets,
+        cost=cost,
+        masters=masters,
+        filters_from=filters_from,
+        frame_pixels=pixels,
+        more_darks=(new_flats, config.dark_capture.num_darks) if more else (0, 0),
+        room=_room(layout.root, cost.bytes, 1_000_000 * config.storage.min_free_mb),
+    )
+
+
+class _Look:
+    """One look into the catalogue, for the sets of a run."""
+
+    def __init__(self, loaded: LoadedConfig, catalogue: Catalogue, options: RunOptions) -> None:
+        self._config = loaded.config
+        self._catalogue = catalogue
+        self._options = options
+        self._foreknown = known_without_devices(loaded)
+
+    @cached_property
+    def _sets(self) -> list[SetRow]:
+        """Our own sets, the newest first."""
+        return self._catalogue.sets(origin=Origin.OWN)
+
+    @property
+    def frame_pixels(self) -> int | None:
+        """Pixels of a frame, where they are known."""
+        newest = (each.key.shape[0] * each.key.shape[1] for each in self._sets)
+        return self._foreknown.pixels or next(newest, None)
+
+    @cached_property
+    def filters(self) -> tuple[tuple[str | None, ...], FilterSource]:
+        """Filters that flats are taken in, (None,) without a wheel, and how they are known."""
+        config = self._config
+        if config.flat_capture.filters:
+            return config.flat_capture.filters, FilterSource.CONFIGURATION
+        if self._foreknown.filters:
+            return self._foreknown.filters, FilterSource.SIMULATOR
+        seen = dict.fromkeys(each.filter for each in reversed(self._sets) if each.key.kind is FrameKind.FLAT)
+        if seen:
+            return tuple(seen), FilterSource.LAST_FLATS
+        wheel = config.filter_wheel
+        return (None,), FilterSource.NO_WHEEL if wheel is None or not wheel.enabled else FilterSource.UNKNOWN
+
+    def planned_sets(self) -> Iterator[PlannedSet]:
+        """Yield the sets in the order in which they would be taken."""
+        steps, config = self._options.steps, self._config
+        if not {Step.DARKS, Step.FLATS} & set(steps):
+            return
+        for state in states(config, skip_cooling=self._options.skip_cooling):
+            flats = [self._planned(wanted) for wanted in flat_sets(config, state, self.filters[0])]
+            times = dark_times(config, self._exposures_of(flats))
+            darks = [self._planned(w) for w in dark_sets(config, state, times, self._options.dark_times)]
+            if Step.DARKS in steps:
+                yield from (d for d in darks if d.wanted.kind is FrameKind.BIAS)
+            if Step.FLATS in steps:
+                yield from flats
+            if Step.DARKS in steps:
+                yield from (d for d in darks if d.wanted.kind is not FrameKind.BIAS)
+
+    def _planned(self, wanted: WantedSet) -> PlannedSet:
+        found = having(
+            requirement_of(self._config, wanted),
+            wanted.count,
+            (each for each in self._sets if each.key.kind is wanted.kind),
+            now=self._now,
+            reuse=self._config.reuse,
+            fresh=self._options.fresh,
+        )
+        return PlannedSet(wanted=wanted, there=found)
+
+    @cached_property
+    def _now(self) -> datetime:
+        """The present; a simulated night goes on after its last frame."""
+        newest = self._catalogue.newest_date_obs(origin=Origin.OWN, simulated=True)
+        return max(filter(None, (SystemClock().now(), newest)))
+
+    def _exposures_of(self, flats: Iterable[PlannedSet]) -> set[int]:
+        """Return the exposures of the flats that exist."""
+        ids = [each.there.row.set_id for each in flats if each.there.row is not None]
+        frames = self._catalogue.frames(set_id=ids) if ids else []
+        return {row.exposure_us for row in frames if row.exposure_us is not None}
+
+
+def _cost(config: Config, sets: Iterable[PlannedSet], frame_pixels: int | None) -> Estimate:
+    frame_bytes = 0 if frame_pixels is None else frame_pixels * BYTES_PER_PIXEL + HEADER_BYTES
+    left = [replace(each.wanted, count=each.lacking) for each in sets if each.lacking]
+    cost = estimate(left, Costs(frame_bytes=frame_bytes))
+    kinds = [wanted.kind for wanted in left]
+    fades = FrameKind.FLAT in kinds and FrameKind.DARK in kinds[kinds.index(FrameKind.FLAT) :]
+    return replace(cost, seconds=cost.seconds + config.dark_capture.persistence_wait) if fades else cost
+
+
+def _room(root: Path, needed_bytes: int, floor_bytes: int) -> Room:
+    folder = next(f for f in (root, *root.parents) if f.exists())
+    free_bytes = shutil.disk_usage(folder).free
+    return Room(root=root, free_bytes=free_bytes, needed_bytes=needed_bytes, floor_bytes=floor_bytes)

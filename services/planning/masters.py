@@ -1,0 +1,223 @@
+"""Which masters the catalogue's frames become, and which of them exist: recipes are compared, no frame is opened."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from calibration.combine.recipe import Method, NoiseModel, Recipe
+from calibration.frames import FrameKind
+from services.catalogue.rows import USABLE, FactRow, Flag, MasterRow, MasterStatus, Origin, is_unchanged
+from services.planning.flat_darks import FlatDark, FlatDarks, NoDark
+from services.planning.groups import MasterGroup, as_dark, master_groups
+from services.planning.master_settings import MasterSettings
+from services.root import Place
+
+Whole = Callable[[MasterRow, Path], bool]
+"""Says whether a master's file still holds the pixels that it was built with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedMaster:
+    """One master that the catalogue's frames allow, as far as the catalogue alone can tell.
+
+    Attributes
+    ----------
+    kind : FrameKind
+    n : int
+        Frames that it is made of.
+    exists : bool
+        False when it would be built. Frames that turn out to be damaged may still leave too few for it.
+    exposure_us, filter : optional
+    """
+
+    kind: FrameKind
+    n: int
+    exists: bool
+    exposure_us: int | None = None
+    filter: str | None = None
+
+
+class MasterPlan:
+    """What the masters step has to do: groups of frames, the recipe of each master, and the masters that exist.
+
+    Parameters
+    ----------
+    settings : MasterSettings
+    place : Place
+        Its catalogue is read, nothing is written.
+    is_whole : callable
+        Asked about a master's file whose size or time has changed since it was written.
+    """
+
+    def __init__(self, settings: MasterSettings, place: Place, *, is_whole: Whole) -> None:
+        self.settings = settings
+        self.place = place
+        self._is_whole = is_whole
+        self._darks: FlatDarks | None = None
+
+    def planned(self) -> Iterator[PlannedMaster]:
+        """Yield every master that enough frames are there for."""
+        for group in self.groups():
+            if len(group.rows) >= self.settings.least(group.product, group.key.source):
+                yield PlannedMaster(
+                    kind=group.product,
+                    n=len(group.rows),
+                    exists=self.existing(group) is not None,
+                    exposure_us=group.exposure_us,
+                    filter=group.key.filter,
+                )
+
+    def groups(self, sets: Collection[str] | None = None) -> list[MasterGroup]:
+        """Return what becomes a master each, flats last: their darks are in the catalogue by then.
+
+        Parameters
+        ----------
+        sets : collection of str, optional
+            Only groups of these sets.
+        """
+        return [group for group in self._all_groups() if sets is None or group.rows[0].set_id in sets]
+
+    def _all_groups(self) -> Iterator[MasterGroup]:
+        settings, catalogue = self.settings, self.place.catalogue
+        biases = master_groups(catalogue, FrameKind.BIAS) if settings.bias or settings.darks else []
+        if settings.bias:
+            yield from biases
+        if settings.darks:
+            yield from (as_dark(group) for group in biases if group.key.exposure_us)
+            yield from master_groups(catalogue, FrameKind.DARK)
+        if settings.flats:
+            yield from master_groups(catalogue, FrameKind.FLAT)
+
+    def existing(self, group: MasterGroup) -> MasterRow | None:
+        """Return the master of a group that exists, where the catalogue alone can tell.
+
+        What rejects outliers among few frames depends on whether their gain is known; the levels of foreign flats are
+        known from their pixels only.
+        """
+        darks = self._known_darks(group)
+        if darks is None:
+            return None
+        gain = self.gain_e_adu(group)
+        noise = None if gain is None else NoiseModel(read_noise_adu=1.0, gain_e_adu=gain)
+        method = Recipe(method=self.settings.method, noise=noise).method_for(len(group.rows))
+        return self.with_recipe(self.recipe(group, darks, method))
+
+    def recipe(self, group: MasterGroup, darks: Sequence[FlatDark], method: Method) -> str:
+        """Return the recipe's hash: inputs, settings, what rejects outliers, and the darks' own recipes.
+
+        The numbers of the noise model are not part of it: the gain is measured again every night, and that is no
+        reason to build a master again.
+        """
+        parts = self.settings.recipe_parts(group.product)
+        parts["darks"] = sorted(f"{dark.how} {dark.master.recipe}" for dark in darks)
+        parts["rejection"] = str(method)
+        return group.recipe(parts)
+
+    def with_recipe(self, recipe: str) -> MasterRow | None:
+        """Return the master of a recipe if its file is still there and whole, else one that was marked bad.
+
+        That mark stands: the same frames and settings would only give the same master again.
+        """
+        rows = self.place.catalogue.masters(recipe=recipe)
+        usable = [row for row in rows if row.status in USABLE and self._serves(row)]
+        bad = [row for row in rows if row.status is MasterStatus.BAD]
+        return next(iter(usable + bad), None)
+
+    def more_complete(self, group: MasterGroup) -> MasterRow | None:
+        """Return a complete master of these frames and others: frames that were lost since do not make it worse.
+
+        Frames that were marked bad do.
+        """
+        inputs = {row.pixel_sha256 for row in group.rows}
+        bad = {row.pixel_sha256 for row in self.place.catalogue.frames(flag=Flag.BAD)}
+        for row in self._of_the_key(group.product, group.key.filter, group.exposure_us):
+            more = row.key == group.key and inputs < set(row.inputs) and not bad & set(row.inputs)
+            complete = row.status in USABLE and row.status is not MasterStatus.PARTIAL
+            if more and complete and self._is_there(row):
+                return row
+        return None
+
+    def replaced_by(self, new: MasterRow) -> list[MasterRow]:
+        """Return the masters made of part of the frames of a new one, which replaces them."""
+        inputs = set(new.inputs)
+        return [
+            old
+            for old in self._of_the_key(new.kind, new.key.filter, new.exposure_us)
+            if old.path != new.path
+            and old.key == new.key
+            and set(old.inputs) <= inputs
+            and old.status in {MasterStatus.BUILT, MasterStatus.PARTIAL}
+        ]
+
+    def status_of(self, group: MasterGroup) -> MasterStatus:
+        """Return `partial` for a set of ours that is not complete; a foreign set is what it is."""
+        wanted = self.settings.wanted(group.product)
+        return MasterStatus.PARTIAL if group.own and len(group.rows) < wanted else MasterStatus.BUILT
+
+    def darks_of(self, flats: MasterGroup, levels: Sequence[float]) -> tuple[dict[int, FlatDark], list[str]]:
+        """Return the dark of each exposure of a group of flats, and the reasons where there is none.
+
+        Parameters
+        ----------
+        flats : MasterGroup
+        levels : sequence of float
+            Level of each of its frames in ADU, pedestal included.
+        """
+        if self._darks is None:
+            kinds = (FrameKind.BIAS, FrameKind.DARK)
+            self._darks = FlatDarks(self.place.catalogue.masters(kind=kinds), self.settings.flat_dark)
+        at: dict[int, list[float]] = {}
+        for row, level in zip(flats.rows, levels, strict=True):
+            at.setdefault(row.exposure_us or 0, []).append(level)
+        found = {exposure: self._darks.of(flats, exposure, sum(at[exposure]) / len(at[exposure])) for exposure in at}
+        reasons = [dark.reason for _, dark in sorted(found.items()) if isinstance(dark, NoDark)]
+        return {exposure: dark for exposure, dark in sorted(found.items()) if isinstance(dark, FlatDark)}, reasons
+
+    def forget_darks(self) -> None:
+        """Ask the catalogue again for the masters that flats may use: one was added."""
+        self._darks = None
+
+    def gain_e_adu(self, group: MasterGroup) -> float | None:
+        """Return e-/ADU: measured by our own detector step with these settings, else what the header says."""
+        first = group.rows[0]
+        settings = {"gain": first.gain, "readout_mode": first.readout_mode, "binning": [first.bin_x, first.bin_y]}
+        for fact in self._conversions:
+            if fact.camera in {"", first.camera} and fact.holds_for(settings) and fact.value > 0:
+                return 1.0 / fact.value
+        return first.egain_e_adu if first.egain_e_adu and first.egain_e_adu > 0 else None
+
+    @cached_property
+    def _conversions(self) -> list[FactRow]:
+        return self.place.catalogue.facts(name="k_adu_e")
+
+    def _known_darks(self, group: MasterGroup) -> tuple[FlatDark, ...] | None:
+        """Return the distinct darks of a group; None where that cannot be told without opening a frame."""
+        if group.product is not FrameKind.FLAT:
+            return ()
+        levels = [row.level_adu for row in group.rows if row.level_adu is not None and row.origin is Origin.OWN]
+        if len(levels) < len(group.rows):
+            return None
+        found, reasons = self.darks_of(group, levels)
+        return None if reasons else distinct(found)
+
+    def _of_the_key(self, kind: FrameKind, name: str | None, exposure_us: int | None) -> list[MasterRow]:
+        """Return the masters that may have the same key; a flat's exposure is not part of it."""
+        filters: dict[str, Any] = {} if kind is FrameKind.FLAT else {"exposure_us": exposure_us}
+        return self.place.catalogue.masters(kind=kind, filter=name, **filters)
+
+    def _serves(self, row: MasterRow) -> bool:
+        """Whether a master's file is whole, and its planes exist where they are wanted; a certified one stays."""
+        path = self.place.layout.absolute(row.path)
+        planes = row.status is MasterStatus.CERTIFIED or self.place.layout.planes_path(path).exists()
+        return (planes or not self.settings.save_planes) and self._is_there(row)
+
+    def _is_there(self, row: MasterRow) -> bool:
+        path = self.place.layout.absolute(row.path)
+        return is_unchanged(row, path) or self._is_whole(row, path)
+
+
+def distinct(found: Mapping[int, FlatDark]) -> tuple[FlatDark, ...]:
+    """Return each dark of a group of flats once."""
+    return tuple({dark.master.path: dark for dark in found.values()}.values())
