@@ -11,7 +11,7 @@ from calibration.frames import FrameResult, Purpose
 from calibration.plans.detector import Detector
 from calibration.plans.rates import AGREEMENT, Point, Rates
 from calibration.plans.reach import Setting, reach_of
-from calibration.plans.settings import FlatTask, Plan
+from calibration.plans.settings import FlatTask, LevelTried, Plan
 
 BROKEN = frozenset({FrameCode.PARTIAL, FrameCode.DUPLICATE_FRAME, FrameCode.TOO_FAST, FrameCode.SIZE_CHANGED})
 """Refusals of a test frame that make its level worthless."""
@@ -90,7 +90,7 @@ def search(
         if not results or is_broken(results[0], known):
             continue
         end = hunt.decide(results[0])
-        task.notify("flat.exposure_adjusted", hunt.facts())
+        task.notify(hunt.seen())
         if end is not None:
             return end
     return hunt.given_up()
@@ -190,14 +190,14 @@ class _Hunt:
         """Return the failure of a search that used all its frames."""
         return self._failed(GroupCode.UNSTABLE_LAMP if self.rates.unsteady else GroupCode.NO_CONVERGENCE)
 
-    def facts(self) -> dict[str, float | int | str | None]:
-        """Return the data of `flat.exposure_adjusted`: the frame just seen."""
+    def seen(self) -> LevelTried:
+        """Return the level of the frame just seen."""
         setting = self.point.setting if self.point is not None else self.here
-        return {
-            "filter": self.task.filter,
-            "exposure_us": setting.exposure_us,
-            "level_adu": self.level_adu,
-            "target_adu": self.rates.target_adu + self.rates.detector.bias_adu,
-            "panel_brightness": setting.brightness,
-            "attempt": self.attempts,
-        }
+        return LevelTried(
+            filter=self.task.filter,
+            exposure_us=setting.exposure_us,
+            panel_brightness=setting.brightness,
+            level_adu=self.level_adu,
+            target_adu=self.rates.target_adu + self.rates.detector.bias_adu,
+            attempt=self.attempts,
+        )

@@ -20,6 +20,7 @@ from calibration.plans.settings import (
     FlatSetBegun,
     FlatSettings,
     FlatTask,
+    LevelFound,
     Notify,
     PanelSettings,
     Plan,
@@ -201,14 +202,13 @@ class _Series:
             self.noise_adu = seen.noise_adu * math.sqrt(self._target / then) if then > 0 else None
             self.noise_error = seen.noise_error
         self.task.notify(
-            "flat.settled",
-            {
-                "filter": self.task.filter,
-                "exposure_us": self._at.exposure_us,
-                "panel_brightness": self._at.brightness,
-                "attempts": self.attempts,
-                "level_adu": level_adu,
-            },
+            LevelFound(
+                filter=self.task.filter,
+                exposure_us=self._at.exposure_us,
+                panel_brightness=self._at.brightness,
+                attempts=self.attempts,
+                level_adu=level_adu,
+            )
         )
 
     def _count(self, answer: tuple[FrameResult, ...]) -> None:

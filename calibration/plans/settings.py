@@ -3,7 +3,7 @@
 They mirror the user's configuration without knowing it: integer microseconds instead of seconds, None for "not told".
 """
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,13 +24,37 @@ R = TypeVar("R")
 Plan = Generator[CaptureRequest, tuple[FrameResult, ...], R]
 """Yields what it wants, is sent what came of it, returns an `R`."""
 
-Notify = Callable[[str, Mapping[str, Any]], None]
-"""Told the facts of an event as they become known: its name and its data."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelTried:
+    """A frame of the search for the exposure of a flat: the level it has (absolute ADU), and the one wanted."""
+
+    filter: str | None
+    exposure_us: int
+    panel_brightness: int | None
+    level_adu: float | None
+    target_adu: float
+    attempt: int
 
 
-def silent(name: str, data: Mapping[str, Any]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelFound:
+    """The exposure of a flat is found, after so many attempts."""
+
+    filter: str | None
+    exposure_us: int
+    panel_brightness: int | None
+    level_adu: float
+    attempts: int
+
+
+Notify = Callable[[LevelTried | LevelFound], None]
+"""Hears of a flat's level as soon as it is known."""
+
+
+def silent(seen: LevelTried | LevelFound) -> None:
     """Tell nobody (the default `Notify`)."""
-    del name, data
+    del seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +224,7 @@ class FlatTask:
         None: light that nobody controls.
     set_id : str, optional
     notify : callable
-        Told the facts of `flat.exposure_adjusted` and `flat.settled`.
+        Hears of each level that was tried, and of the one that was found.
     """
 
     settings: FlatSettings

@@ -21,6 +21,7 @@ from calibration.plans.settings import (
     ExposureState,
     FlatSettings,
     FlatTask,
+    LevelTried,
     Notify,
     PanelSettings,
     Plan,
@@ -124,7 +125,7 @@ def twilight_plan(
         answer = yield task.request(step.purpose, step.exposure_us, None, limits=limits, wait_s=step.wait_s)
         for result in answer:
             sky.see(result)
-            notify("flat.exposure_adjusted", sky.facts(filter, result))
+            notify(sky.tried(filter, result))
         if step.purpose is Purpose.KEEP:
             good = sum(r.accepted for r in answer)
             accepted, refused, results = accepted + good, refused + (not good), results + answer
@@ -189,16 +190,16 @@ class _Sky:
             return _Step(purpose=Purpose.KEEP, exposure_us=self.exposure_us)
         return self._outside(too_bright=exposure_us < self.low_us, ratio=exposure_us / self.low_us)
 
-    def facts(self, filter_name: str | None, result: FrameResult) -> dict[str, float | int | str | None]:
-        """Return the data of `flat.exposure_adjusted`."""
-        return {
-            "filter": filter_name,
-            "exposure_us": result.request.exposure_us,
-            "level_adu": result.stats.level_adu,
-            "target_adu": self.detector.bias_adu + self.target_adu,
-            "panel_brightness": None,
-            "attempt": len(self.points),
-        }
+    def tried(self, filter_name: str | None, result: FrameResult) -> LevelTried:
+        """Return the level of a frame."""
+        return LevelTried(
+            filter=filter_name,
+            exposure_us=result.request.exposure_us,
+            panel_brightness=None,
+            level_adu=result.stats.level_adu,
+            target_adu=self.detector.bias_adu + self.target_adu,
+            attempt=len(self.points),
+        )
 
     def _grope(self) -> _Step:
         """Without a rate: a tenth or ten times the exposure; at a limit, wait or give up."""

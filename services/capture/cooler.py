@@ -9,7 +9,8 @@ from services.capture.failures import UntilReached
 from services.capture.recovery import Recovery
 from services.capture.thermal import History, Reading, believed_c
 from services.config.models import Cooling
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.devices import CoolingChanged, CoolingStable, CoolingStalled
 from services.observatory import Interlock
 
 _ATTEMPTS_TO_SWITCH_OFF = 2
@@ -104,19 +105,20 @@ class Cooler:
             return
         self._told_s = reading.at_s
         self._events.emit(
-            EventName.COOLING_CHANGED,
-            ccd_temp_c=believed_c(reading.ccd_c),
-            set_point_c=reading.set_c,
-            target_c=target_c,
-            cooler_power_pct=reading.power_pct,
+            CoolingChanged(
+                ccd_temp_c=believed_c(reading.ccd_c),
+                set_point_c=reading.set_c,
+                target_c=target_c,
+                cooler_power_pct=reading.power_pct,
+            )
         )
 
     def tell_stable(self, target_c: float, seconds: float) -> None:
         """Emit `cooling.stable`."""
         ccd_c = believed_c(self.history.newest.ccd_c)
-        self._events.emit(EventName.COOLING_STABLE, ccd_temp_c=ccd_c, target_c=target_c, seconds=seconds)
+        self._events.emit(CoolingStable(ccd_temp_c=ccd_c, target_c=target_c, seconds=seconds))
 
     def tell_stalled(self, target_c: float, code: str) -> None:
         """Emit `cooling.stalled`."""
         ccd_c = believed_c(self.history.newest.ccd_c)
-        self._events.emit(EventName.COOLING_STALLED, ccd_temp_c=ccd_c, target_c=target_c, code=code)
+        self._events.emit(CoolingStalled(ccd_temp_c=ccd_c, target_c=target_c, code=code))

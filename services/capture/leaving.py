@@ -15,7 +15,8 @@ from drivers.errors import DeviceLost, DriverError
 from services.capture.panel import make_dark
 from services.capture.recovery import quietly
 from services.errors import RunCode, StorageError
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.records import DevicesLeft, RunEnding, WarningRaised
 
 log = structlog.get_logger(__name__)
 
@@ -68,9 +69,8 @@ class Leaving:
 
         What is done is told as what is being done: whether it was is told by `devices.left`.
         """
-        told = {"code": None if code is None else code.value, "warming_s": warming_s, "doing": list(doing)}
         with suppress(StorageError):
-            self._events.emit(EventName.RUN_ENDING, **told)
+            self._events.emit(RunEnding(code=code, warming_s=warming_s, doing=doing))
 
     def tidy(self, what: str, act: Callable[[], object]) -> None:
         """Do a step that nobody's equipment depends on; a failure is told, and never hides what came before."""
@@ -101,7 +101,7 @@ class Leaving:
         told = {step.name for step, _ in wrong}
         done = [word for step in steps if step.name not in told for word in step.done]
         with suppress(StorageError):
-            self._events.emit(EventName.DEVICES_LEFT, done=done)
+            self._events.emit(DevicesLeft(done=tuple(done)))
         if stands and len(stands) == len(steps) and all(how == _UNKNOWN for _, _, how in stands):
             names = ", ".join(step.name for step in steps)
             self._leave(f"nothing at {self._server} answers any more; go and see: {names}", str(stands[0][1]))
@@ -126,7 +126,7 @@ class Leaving:
 
     def _tell(self, code: RunCode, detail: str) -> None:
         with suppress(StorageError):
-            self._events.emit(EventName.WARNING_RAISED, code=code.value, detail=detail)
+            self._events.emit(WarningRaised(code=code.value, detail=detail))
 
 
 def _attempt(step: Step) -> Exception | None:

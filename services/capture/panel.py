@@ -17,7 +17,9 @@ from drivers.clock import Clock
 from drivers.errors import Cancelled, DeviceLost, DriverError, PanelFailed
 from services.capture.failures import GroupFailed
 from services.errors import RunCode
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.devices import CoverChanged, DeviceGone, DeviceRestored, PanelChanged
+from services.events.records import WarningRaised
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)
@@ -100,7 +102,7 @@ class Light:
         lost = first if isinstance(first, DeviceLost) else None
         if lost is not None:
             self._left = None  # it may come back as it pleases
-            self._events.emit(EventName.DEVICE_LOST, device="flat panel", code=lost.code.value, detail=str(lost))
+            self._events.emit(DeviceGone(device="flat panel", code=lost.code.value, detail=str(lost)))
             self._on_lost()
         try:
             if lost is not None:
@@ -141,7 +143,7 @@ class Light:
             self._warn(RunCode.FOREIGN_CLIENT.value, ", ".join(parts))
 
     def _warn(self, code: str, detail: str) -> None:
-        self._events.emit(EventName.WARNING_RAISED, code=code, detail=detail)
+        self._events.emit(WarningRaised(code=code, detail=detail))
 
     def _switch_off(self) -> None:
         try:
@@ -201,16 +203,16 @@ class Light:
             except DeviceLost as failure:
                 error = failure
             else:
-                self._events.emit(EventName.DEVICE_RESTORED, device="flat panel")
+                self._events.emit(DeviceRestored(device="flat panel"))
                 return
         raise error
 
     def _tell(self, state: PanelState) -> None:
         told = self._told
         if told is None or (told.calibrator, told.brightness) != (state.calibrator, state.brightness):
-            self._events.emit(EventName.PANEL_CHANGED, brightness=shown_brightness(state))
+            self._events.emit(PanelChanged(brightness=shown_brightness(state)))
         if self._panel.info.has_cover and (told is None or told.cover != state.cover):
-            self._events.emit(EventName.COVER_CHANGED, cover=state.cover.name.lower())
+            self._events.emit(CoverChanged(cover=state.cover.name.lower()))
         self._told = state
 
 

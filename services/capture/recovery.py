@@ -17,7 +17,8 @@ from calibration.frames import FrameResult
 from drivers.base import Camera
 from drivers.clock import Clock, Deadline
 from drivers.errors import CameraBusy, Cancelled, DeviceLost, DriverError, WrongDevice
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.devices import DeviceGone, DeviceRestored
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)
@@ -119,11 +120,12 @@ class Recovery:
         self._check()
         until = self._clock.now() + timedelta(seconds=self._patience_s)
         self._events.emit(
-            EventName.DEVICE_LOST,
-            device="camera",
-            code=error.code.value,
-            detail=str(error),
-            waiting_until=until.isoformat(timespec="seconds"),
+            DeviceGone(
+                device="camera",
+                code=error.code.value,
+                detail=str(error),
+                waiting_until=until.replace(microsecond=0),
+            )
         )
         log.warning("device.lost", device="camera", code=error.code.value, detail=str(error))
         quietly("abort", self._camera.abort)
@@ -131,7 +133,7 @@ class Recovery:
         self._connect(error)
         for listener in self._listeners:
             listener()
-        self._events.emit(EventName.DEVICE_RESTORED, device="camera")
+        self._events.emit(DeviceRestored(device="camera"))
         log.info("device.restored", device="camera")
 
     def _connect(self, error: DriverError) -> None:

@@ -34,7 +34,8 @@ from services.capture.recovery import FAILED_EXPOSURES, BadFrames, GivenUp, Reco
 from services.capture.state import Reached, StateKeeper
 from services.capture.writer import Ticket, Writer
 from services.errors import RunCode
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.records import WarningRaised
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)
@@ -164,7 +165,7 @@ class Runner:
         lead_s = self._lead()
         if abs(lead_s - self._lead_s) > CLOCK_JUMP_S:
             detail = f"the clock jumped by {lead_s - self._lead_s:+.1f} s"
-            self._events.emit(EventName.WARNING_RAISED, code=RunCode.CLOCK_JUMP.value, detail=detail)
+            self._events.emit(WarningRaised(code=RunCode.CLOCK_JUMP.value, detail=detail))
             log.warning("clock.jumped", seconds=round(lead_s - self._lead_s, 1))
         self._lead_s = lead_s
 

@@ -20,7 +20,9 @@ from services.capture.panel import secure
 from services.capture.telling import Teller
 from services.config.models import SafetyMonitor as SafetySettings
 from services.errors import RunCode
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.devices import CoverChanged, PanelChanged, SafetySafe, SafetyStale, SafetyUnsafe
+from services.events.records import ExposureAborted, Record, WarningRaised
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)
@@ -173,7 +175,7 @@ class SafetyWatch:
     def _tell_safe(self) -> None:
         if not self._said_safe:
             self._said_safe = True
-            self._tell(EventName.SAFETY_SAFE, detail="")
+            self._tell(SafetySafe())
 
     def _trip(self, code: RunCode, detail: str) -> None:
         if self._grace is not None or self._secured:
@@ -181,8 +183,7 @@ class SafetyWatch:
         finish = self._settings.on_unsafe == "finish_frame"
         self._interlock.trip(code, detail, at_edge=finish)
         self._grace = Deadline(self._clock, GRACE_S if finish else 0.0)
-        name = EventName.SAFETY_UNSAFE if code is RunCode.UNSAFE else EventName.SAFETY_STALE
-        self._tell(name, detail=detail)
+        self._tell(SafetyUnsafe(detail=detail) if code is RunCode.UNSAFE else SafetyStale(detail=detail))
         self._say(log.warning, "safety.tripped", code=code.value, detail=detail)
 
     def _secure_if_due(self) -> None:
@@ -208,9 +209,9 @@ class SafetyWatch:
             self._abort_exposure()
         except Exception as error:  # noqa: BLE001 - told, whatever it is: nobody hears what a thread raises
             self._say(log.warning, "exposure.not_aborted", detail=str(error))
-            self._tell(EventName.EXPOSURE_ABORTED, done=False, detail=str(error))
+            self._tell(ExposureAborted(done=False, detail=str(error)))
         else:
-            self._tell(EventName.EXPOSURE_ABORTED, done=True, detail="")
+            self._tell(ExposureAborted(done=True))
 
     def _make_dark(self, panel: CoverCalibrator) -> None:
         problem: DriverError | None = None
@@ -226,16 +227,16 @@ class SafetyWatch:
             else:
                 self._tell_dark(panel)
                 return
-        self._tell(EventName.WARNING_RAISED, code=RunCode.ENDING_FAILED.value, detail=f"flat panel: {problem}")
+        self._tell(WarningRaised(code=RunCode.ENDING_FAILED.value, detail=f"flat panel: {problem}"))
 
     def _tell_dark(self, panel: CoverCalibrator) -> None:
         if panel.info.has_calibrator:
-            self._tell(EventName.PANEL_CHANGED, brightness=0)
+            self._tell(PanelChanged(brightness=0))
         if panel.info.has_cover:
-            self._tell(EventName.COVER_CHANGED, cover="closed")
+            self._tell(CoverChanged(cover="closed"))
 
-    def _tell(self, name: EventName, **data: Any) -> None:
-        self._say(self._events.emit, name, **data)
+    def _tell(self, what: Record) -> None:
+        self._say(self._events.emit, what)
 
     def _say(self, tell: Callable[..., object], *words: Any, **data: Any) -> None:
         self._teller.say(partial(tell, *words, **data))

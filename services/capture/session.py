@@ -31,7 +31,9 @@ from services.capture.safety import SafetyWatch
 from services.capture.state import mode_number
 from services.catalogue.catalogue import Catalogue
 from services.errors import ConfigInvalid, RunCode
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.devices import DeviceConnected
+from services.events.records import WarningRaised
 from services.files.disk import REAL_DISK, Disk
 from services.files.layout import Layout
 from services.files.locks import DeviceLock
@@ -231,7 +233,7 @@ class Session:
         if self._config.site is None and not self._warned_of_site:
             self._warned_of_site = True
             detail = "a cover is opened, and without `site` nobody knows whether the sun is up"
-            self._events.emit(EventName.WARNING_RAISED, code=RunCode.NO_SITE.value, detail=detail)
+            self._events.emit(WarningRaised(code=RunCode.NO_SITE.value, detail=detail))
         return altitude_deg is not None and (altitude_deg > 0.0 or not is_credible(self._clock.now()))
 
     def _connect_camera(self) -> None:
@@ -329,7 +331,7 @@ class Session:
         self._thermostat.note_found(state)
 
     def _tell_connected(self, device: str, name: str, unique_id: str | None) -> None:
-        self._events.emit(EventName.DEVICE_CONNECTED, device=device, device_name=name, unique_id=unique_id)
+        self._events.emit(DeviceConnected(device=device, device_name=name, unique_id=unique_id))
         log.info("device.connected", device=device, name=name)
 
     # --- ending -----------------------------------------------------------------------------------------------------

@@ -29,7 +29,9 @@ from services.capture.panel import RECONNECTS_S, Light
 from services.capture.recovery import Recovery
 from services.config.models import CoolingPolicy
 from services.errors import RunCode
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.devices import DeviceGone, DeviceRestored, FilterChanged
+from services.events.records import WarningRaised
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)
@@ -199,7 +201,7 @@ class StateKeeper:
         self._foreign_at_s.append(now_s)
         if len(self._foreign_at_s) == FOREIGN_CHANGES and now_s - self._foreign_at_s[0] <= FOREIGN_WITHIN_S:
             raise CameraBusy(device=self._camera.info.name, detail=f"another program uses the camera: {detail}")
-        self._events.emit(EventName.WARNING_RAISED, code=RunCode.FOREIGN_CLIENT.value, detail=detail)
+        self._events.emit(WarningRaised(code=RunCode.FOREIGN_CLIENT.value, detail=detail))
         log.warning("camera.used_by_others", detail=detail)
 
     @property
@@ -227,7 +229,7 @@ class StateKeeper:
         name = self._select(self._wheel, wanted)
         if name != self._filter:
             self._filter = name
-            self._events.emit(EventName.FILTER_CHANGED, filter=name)
+            self._events.emit(FilterChanged(filter=name))
         return name
 
     def _select(self, wheel: FilterWheel, wanted: str | None) -> str | None:
@@ -237,7 +239,7 @@ class StateKeeper:
         except FilterFailed as error:
             log.warning("filter.retried", detail=str(error))
             detail = f"{error}; it is sent once more"
-            self._events.emit(EventName.WARNING_RAISED, code=GroupCode.FILTER_FAILED.value, detail=detail)
+            self._events.emit(WarningRaised(code=GroupCode.FILTER_FAILED.value, detail=detail))
         try:
             return self._turn(wheel, wanted)
         except FilterFailed as error:
@@ -257,9 +259,7 @@ class StateKeeper:
                 self._interlock.check_edge()
                 if not lost:
                     lost = True
-                    self._events.emit(
-                        EventName.DEVICE_LOST, device="filter wheel", code=error.code.value, detail=str(error)
-                    )
+                    self._events.emit(DeviceGone(device="filter wheel", code=error.code.value, detail=str(error)))
                     # the whole server may be gone: then all wait as long as the camera is worth
                     self._recovery.call(self._camera.state)
                 self._reconnect_wheel(wheel, error, delay_s)
@@ -269,7 +269,7 @@ class StateKeeper:
                 raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
             else:
                 if lost:
-                    self._events.emit(EventName.DEVICE_RESTORED, device="filter wheel")
+                    self._events.emit(DeviceRestored(device="filter wheel"))
                 return name
         raise AssertionError("the last attempt raises")  # pragma: no cover
 
@@ -278,7 +278,7 @@ class StateKeeper:
             return
         detail = f"the wheel stands at {now or 'no filter'}, we left it at {self._filter}"
         self._filter = now
-        self._events.emit(EventName.WARNING_RAISED, code=GroupCode.FILTER_FAILED.value, detail=detail)
+        self._events.emit(WarningRaised(code=GroupCode.FILTER_FAILED.value, detail=detail))
         log.warning("filter.slipped", detail=detail)
 
     def _reconnect_wheel(self, wheel: FilterWheel, error: DeviceLost, delay_s: float | None) -> None:
@@ -351,7 +351,7 @@ class StateKeeper:
     def _warn(self, code: RunCode, detail: str) -> None:
         if code not in self._warned:
             self._warned.add(code)
-            self._events.emit(EventName.WARNING_RAISED, code=code.value, detail=detail)
+            self._events.emit(WarningRaised(code=code.value, detail=detail))
             log.warning("warning.raised", code=code.value, detail=detail)
 
 

@@ -24,7 +24,8 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, RefusalRow
 from services.config.models import Storage
 from services.errors import RunCode, StorageError
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.records import Finding, FrameRefused, FrameStored, StorageLow, WarningRaised, members
 from services.files.disk import Disk
 from services.files.fits import write_frame
 from services.files.layout import Layout
@@ -227,21 +228,22 @@ class Writer:
         if set_id is not None and header.frame_no is not None:
             self._numbers[set_id] = header.frame_no
         self._events.emit(
-            EventName.FRAME_STORED,
-            path=row.path,
-            set_id=set_id,
-            kind=header.kind.value,
-            filter=header.filter,
-            exposure_us=header.exposure_us,
-            level_adu=examined.stats.level_adu,
-            sigma_adu=examined.stats.sigma_adu,
-            ccd_temp_c=header.ccd_temp_c,
-            set_temp_c=header.set_temp_c,
-            cooler_power_pct=header.cooler_power_pct,
-            frame_no=header.frame_no,
-            wanted=job.wanted,
-            seconds=self._since(job),
-            doubts=_plain(examined.verdicts),
+            FrameStored(
+                path=row.path,
+                set_id=set_id,
+                kind=header.kind,
+                filter=header.filter,
+                exposure_us=header.exposure_us,
+                level_adu=examined.stats.level_adu,
+                sigma_adu=examined.stats.sigma_adu,
+                ccd_temp_c=header.ccd_temp_c,
+                set_temp_c=header.set_temp_c,
+                cooler_power_pct=header.cooler_power_pct,
+                frame_no=header.frame_no,
+                wanted=job.wanted,
+                seconds=self._since(job),
+                doubts=_findings(examined.verdicts),
+            )
         )
         self._tell_doubts(row, examined.verdicts)
         return PurePath(row.path)
@@ -254,15 +256,15 @@ class Writer:
                 continue
             self._doubted.add((row.set_id, code))
             detail = f"{row.path}: {doubt.measured:.3g} {doubt.detail}, limit {doubt.limit:.3g}"
-            self._events.emit(EventName.WARNING_RAISED, code=code, detail=detail)
+            self._events.emit(WarningRaised(code=code, detail=detail))
             log.warning("frame.doubted", code=code, detail=detail)
 
     def _refuse(self, frame: Frame, examined: Examined, job: _Job) -> PurePath | None:
         path = self._keep_refused(frame)
         header, level_adu = frame.header, examined.stats.level_adu
         refusing = [v for v in examined.verdicts if v.refuses]
-        codes = [v.code for v in refusing]
-        verdicts = _plain(refusing)
+        codes = tuple(str(v.code) for v in refusing)
+        found = _findings(refusing)
         shared: dict[str, Any] = {
             "path": path,
             "set_id": job.taken.request.set_id,
@@ -272,9 +274,10 @@ class Writer:
             "level_adu": level_adu,
         }
         at = header.date_obs or self._clock.now()
-        row = RefusalRow(run_id=self._events.run_id, at=at, codes=tuple(codes), verdicts=tuple(verdicts), **shared)
+        verdicts = tuple(members(each) for each in found)
+        row = RefusalRow(run_id=self._events.run_id, at=at, codes=codes, verdicts=verdicts, **shared)
         self._catalogue.add_refusal(row)
-        self._events.emit(EventName.FRAME_REFUSED, codes=codes, verdicts=verdicts, **shared)
+        self._events.emit(FrameRefused(codes=codes, verdicts=found, **shared))
         log.info("frame.refused", codes=codes, level_adu=round(level_adu, 1))
         return None if path is None else PurePath(path)
 
@@ -301,12 +304,12 @@ class Writer:
             free, floor_mb = self._free_bytes(), self._storage.min_free_mb
             room = f"{size(free)} free below {self._layout.root}, a frame takes {size(pixels.nbytes)}"
             detail = f"{room}, {size(1e6 * floor_mb)} to be left free (storage.min_free_mb)"
-            self._events.emit(EventName.STORAGE_LOW, free_mb=free / 1e6, floor_mb=floor_mb)
+            self._events.emit(StorageLow(free_mb=free / 1e6, floor_mb=floor_mb))
             raise StorageError(detail, code=RunCode.DISK_FULL)
         if not self._told_low and self._is_low(pixels, LOW_FACTOR):
             self._told_low = True
             floor_mb = self._storage.min_free_mb
-            self._events.emit(EventName.STORAGE_LOW, free_mb=self._free_bytes() / 1e6, floor_mb=floor_mb)
+            self._events.emit(StorageLow(free_mb=self._free_bytes() / 1e6, floor_mb=floor_mb))
 
     def _is_low(self, pixels: Pixels, factor: int) -> bool:
         return self._free_bytes() - pixels.nbytes < factor * self._storage.min_free_mb * 1_000_000
@@ -320,6 +323,6 @@ class Writer:
         return exposure.returned_after_s + waited_s
 
 
-def _plain(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
-    """Return verdicts as events and the catalogue hold them."""
-    return [{"code": v.code, "measured": v.measured, "limit": v.limit, "detail": v.detail} for v in verdicts]
+def _findings(verdicts: Iterable[Verdict]) -> tuple[Finding, ...]:
+    """Return verdicts as events tell them."""
+    return tuple(Finding(code=str(v.code), measured=v.measured, limit=v.limit, detail=v.detail) for v in verdicts)

@@ -9,7 +9,7 @@ from calibration.frames import FrameKind
 from services.catalogue.database import Database
 from services.catalogue.rows import FactRow, RefusalRow, RunRow, parse_time, time_text
 from services.catalogue.tables import where_of
-from services.events.bus import json_value
+from services.events.records import json_value
 
 
 class HistoryTable(Database):

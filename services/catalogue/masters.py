@@ -8,7 +8,7 @@ from typing import Any
 from services.catalogue.database import Database
 from services.catalogue.rows import MasterRow, MasterStatus, time_text
 from services.catalogue.tables import where_of
-from services.events.bus import json_value
+from services.events.records import json_value
 
 _FILTERS = ("path", "kind", "camera", "filter", "exposure_us", "recipe", "status")
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from services.cli.night import EventLog, open_log
+from services.cli.night import open_log
+from services.events.to_log import ToLog
 from services.planning.request import RunOptions, RunResult, Step
 
 if TYPE_CHECKING:
@@ -44,14 +45,14 @@ def _told(loaded: "LoadedConfig") -> "Iterator[tuple[Listener, ...]]":
     import structlog
 
     if structlog.is_configured():
-        yield (EventLog(),)
+        yield (ToLog(),)
         return
     from services import log
     from services.cli.progress import Lines
 
     open_log(loaded)
     try:
-        yield Lines(sys.stdout), EventLog()
+        yield Lines(sys.stdout), ToLog()
     finally:
         log.close()
         structlog.reset_defaults()

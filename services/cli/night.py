@@ -18,7 +18,6 @@ from services.stopping import Stop
 
 if TYPE_CHECKING:
     from services.config import LoadedConfig
-    from services.events.bus import Event
 
 STEP_CHOICES = (*(str(step) for step in sorted(Step)), "all")
 """What `--step` takes."""
@@ -128,13 +127,14 @@ def _shown(
         return
     from services import log
     from services.cli.progress import Bars, Lines
+    from services.events.to_log import ToLog
 
     open_log(loaded, "DEBUG" if command.debug else command.log_level, console=command.debug)
     display = Bars() if is_terminal(sys.stdout) and not command.debug else Lines(sys.stdout)
     ask = asker(no_confirm=command.no_confirm, wake=wake, quiet=display.still)
     try:
         with display.showing():
-            yield replace(options, ask=ask, listeners=(display, EventLog()))
+            yield replace(options, ask=ask, listeners=(display, ToLog()))
     finally:
         log.close()
 
@@ -151,45 +151,6 @@ def open_log(loaded: "LoadedConfig", level: str = "INFO", *, console: bool = Fal
         log.configure(level, path, console=console)
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}") from None
-
-
-class EventLog:
-    """A listener that writes events to the log: at DEBUG what comes by the second, at WARNING what needs a look.
-
-    The log's own time is always the real one. Events of a simulated night carry theirs, too, as `simulated_at`.
-    """
-
-    def __init__(self) -> None:
-        self._simulated = False
-
-    def __call__(self, event: "Event") -> None:
-        """Write an event."""
-        import structlog
-
-        from services.events.bus import EventName
-
-        if event.name is EventName.RUN_STARTED:
-            self._simulated = bool(event.data.get("simulated"))
-        at = {"simulated_at": event.at.isoformat(timespec="seconds")} if self._simulated else {}
-        logger = structlog.get_logger(__name__)
-        getattr(logger, _log_level(event))(event.name, run_id=event.run_id, **at, **event.data)
-
-
-def _log_level(event: "Event") -> str:
-    from services.events.bus import EventName
-
-    if event.name in (EventName.PROGRESS, EventName.COOLING_CHANGED):
-        return "debug"
-    needs_a_look = (
-        EventName.WARNING_RAISED,
-        EventName.DEVICE_LOST,
-        EventName.FRAME_REFUSED,
-        EventName.MASTER_REFUSED,
-        EventName.COOLING_STALLED,
-        EventName.SAFETY_UNSAFE,
-        EventName.SAFETY_STALE,
-    )
-    return "warning" if event.name in needs_a_look else "info"
 
 
 def _until(text: str | None, loaded: "LoadedConfig") -> datetime | str | None:

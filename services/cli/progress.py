@@ -9,7 +9,8 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from services.events.bus import Event, EventName
+from services.events.devices import CoolingChanged, CoolingStable, CoolingStalled
+from services.events.records import Event, FrameStored, GroupFinished, GroupStarted, RunProgress
 from services.events.sentences import cooling, sentence, title
 
 FRAMES_EVERY = 10
@@ -87,9 +88,9 @@ class Lines:
         return self._gate.shut()
 
     def _is_due(self, event: Event) -> bool:
-        if event.name is EventName.FRAME_STORED:
+        if isinstance(event.what, FrameStored):
             return int(event.data.get("frame_no") or 0) % FRAMES_EVERY == 0
-        if event.name is EventName.COOLING_CHANGED:
+        if isinstance(event.what, CoolingChanged):
             if self._cooling_at is not None and event.at - self._cooling_at < COOLING_EVERY:
                 return False
             self._cooling_at = event.at
@@ -120,14 +121,14 @@ class Bars:
         self._cooling: TaskID | None = None
         self._wanted = 0
         self._warmest = 0.0
-        self._moves: dict[EventName, Callable[[Event], None]] = {
-            EventName.PROGRESS: self._overall,
-            EventName.GROUP_STARTED: self._begin_group,
-            EventName.FRAME_STORED: self._advance_group,
-            EventName.GROUP_FINISHED: self._end_group,
-            EventName.COOLING_CHANGED: self._show_cooling,
-            EventName.COOLING_STABLE: self._end_cooling,
-            EventName.COOLING_STALLED: self._end_cooling,
+        self._moves: dict[str, Callable[[Event], None]] = {
+            RunProgress.name: self._overall,
+            GroupStarted.name: self._begin_group,
+            FrameStored.name: self._advance_group,
+            GroupFinished.name: self._end_group,
+            CoolingChanged.name: self._show_cooling,
+            CoolingStable.name: self._end_cooling,
+            CoolingStalled.name: self._end_cooling,
         }
 
     def __call__(self, event: Event) -> None:
@@ -194,7 +195,7 @@ class Bars:
             self._cooling = None
 
 
-_BARS_ONLY = frozenset({EventName.FRAME_STORED, EventName.COOLING_CHANGED, EventName.GROUP_STARTED})
+_BARS_ONLY = frozenset({FrameStored.name, CoolingChanged.name, GroupStarted.name})
 """Events that a bar tells; no line beside it."""
 
 

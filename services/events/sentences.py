@@ -5,7 +5,40 @@ from datetime import datetime
 from typing import Any
 
 from services.errors import RunCode, meaning
-from services.events.bus import Event, EventName
+from services.events.devices import (
+    CoolingChanged,
+    CoolingStable,
+    CoolingStalled,
+    CoverChanged,
+    DetectorMeasured,
+    DeviceConnected,
+    DeviceGone,
+    DeviceRestored,
+    FilterChanged,
+    SafetySafe,
+    SafetyStale,
+    SafetyUnsafe,
+)
+from services.events.records import (
+    DevicesLeft,
+    Event,
+    FlatExposureAdjusted,
+    FlatSettled,
+    FrameRefused,
+    FrameStored,
+    GroupFinished,
+    GroupStarted,
+    MasterBuilt,
+    MasterRefused,
+    MasterStarted,
+    RunEnding,
+    RunFinished,
+    RunStarted,
+    StepStarted,
+    StorageLow,
+    Waiting,
+    WarningRaised,
+)
 from services.words import adu, celsius, count, seconds, size, wait
 
 Data = Mapping[str, Any]
@@ -109,7 +142,7 @@ def _settled(data: Data) -> str:
 
 
 def _stable(data: Data) -> str:
-    return f"cooled: stable at {celsius(data.get('ccd_temp_c'))} after {data.get('seconds', 0):.0f} s"
+    return f"cooled: stable at {celsius(data.get('ccd_temp_c'))} after {data.get('seconds') or 0:.0f} s"
 
 
 def _stalled(data: Data) -> str:
@@ -184,34 +217,34 @@ def _lamp(data: Data) -> str:
     return "" if level is None else f" at brightness {level}"
 
 
-_SENTENCES: dict[EventName, Callable[[Data], str | None]] = {
-    EventName.RUN_STARTED: _run_started,
-    EventName.RUN_FINISHED: _run_finished,
-    EventName.RUN_ENDING: _run_ending,
-    EventName.DEVICES_LEFT: _devices_left,
-    EventName.STEP_STARTED: lambda data: f"— {data.get('step')} —",
-    EventName.GROUP_STARTED: _group_started,
-    EventName.GROUP_FINISHED: _group_finished,
-    EventName.FRAME_STORED: _frame_stored,
-    EventName.FRAME_REFUSED: _frame_refused,
-    EventName.FLAT_EXPOSURE_ADJUSTED: _adjusted,
-    EventName.FLAT_SETTLED: _settled,
-    EventName.COOLING_CHANGED: cooling,
-    EventName.COOLING_STABLE: _stable,
-    EventName.COOLING_STALLED: _stalled,
-    EventName.DEVICE_CONNECTED: _device("connected"),
-    EventName.DEVICE_LOST: _lost,
-    EventName.DEVICE_RESTORED: _device("is back"),
-    EventName.FILTER_CHANGED: lambda data: f"filter {data.get('filter')}",
-    EventName.COVER_CHANGED: lambda data: f"cover {data.get('cover')}",
-    EventName.SAFETY_SAFE: _safety("safe"),
-    EventName.SAFETY_UNSAFE: _safety("unsafe"),
-    EventName.SAFETY_STALE: _safety("no answer"),
-    EventName.DETECTOR_MEASURED: _detector,
-    EventName.MASTER_STARTED: _master_started,
-    EventName.MASTER_BUILT: _master_built,
-    EventName.MASTER_REFUSED: _master_refused,
-    EventName.STORAGE_LOW: _storage_low,
-    EventName.WARNING_RAISED: _warning,
-    EventName.WAITING: _waiting,
+_SENTENCES: dict[str, Callable[[Data], str | None]] = {
+    RunStarted.name: _run_started,
+    RunFinished.name: _run_finished,
+    RunEnding.name: _run_ending,
+    DevicesLeft.name: _devices_left,
+    StepStarted.name: lambda data: f"— {data.get('step')} —",
+    GroupStarted.name: _group_started,
+    GroupFinished.name: _group_finished,
+    FrameStored.name: _frame_stored,
+    FrameRefused.name: _frame_refused,
+    FlatExposureAdjusted.name: _adjusted,
+    FlatSettled.name: _settled,
+    CoolingChanged.name: cooling,
+    CoolingStable.name: _stable,
+    CoolingStalled.name: _stalled,
+    DeviceConnected.name: _device("connected"),
+    DeviceGone.name: _lost,
+    DeviceRestored.name: _device("is back"),
+    FilterChanged.name: lambda data: f"filter {data.get('filter')}",
+    CoverChanged.name: lambda data: f"cover {data.get('cover')}",
+    SafetySafe.name: _safety("safe"),
+    SafetyUnsafe.name: _safety("unsafe"),
+    SafetyStale.name: _safety("no answer"),
+    DetectorMeasured.name: _detector,
+    MasterStarted.name: _master_started,
+    MasterBuilt.name: _master_built,
+    MasterRefused.name: _master_refused,
+    StorageLow.name: _storage_low,
+    WarningRaised.name: _warning,
+    Waiting.name: _waiting,
 }

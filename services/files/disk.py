@@ -13,7 +13,7 @@ from typing import Protocol
 
 from services import platform
 from services.errors import storage_error
-from services.events.bus import JournalFile, append_to
+from services.events.journal import JournalFile, append_to
 from services.files.layout import part_path
 
 Buffer = bytes | bytearray | memoryview

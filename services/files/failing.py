@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.events.bus import JournalFile
+from services.events.journal import JournalFile
 from services.files.disk import Buffer, RealDisk, RealStream, Stream
 
 

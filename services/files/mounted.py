@@ -3,7 +3,7 @@
 import errno
 from pathlib import Path
 
-from services.events.bus import JournalFile
+from services.events.journal import JournalFile
 from services.files.disk import Disk, Stream
 
 

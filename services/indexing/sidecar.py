@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from services.catalogue.rows import MasterRow
-from services.events.bus import json_value
+from services.events.records import json_value
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.files.fits import Unreadable
 from services.files.layout import Layout

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from drivers.base import Camera
-    from services.events.bus import Event
+    from services.events.records import Event
 
 
 class Step(StrEnum):

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import Flag
-from services.events.bus import EventName
+from services.events.records import FrameRefused, FrameStored, GroupFinished, GroupStarted, RunProgress
 from services.reports.journal import Record, named, numbers, plain
 
 _GROUP = ("kind", "filter", "exposure_us", "gain", "set_temp_c")
@@ -37,8 +37,8 @@ def groups_of(events: Iterable[Record], catalogue: Catalogue) -> tuple[Record, .
 def _begun(events: Iterable[Record]) -> dict[str, Record]:
     """Return the start of each set joined with its end."""
     begun: dict[str, Record] = {}
-    for event in named(events, EventName.GROUP_STARTED, EventName.GROUP_FINISHED):
-        started = event.pop("name") == EventName.GROUP_STARTED
+    for event in named(events, GroupStarted.name, GroupFinished.name):
+        started = event.pop("name") == GroupStarted.name
         at = event.pop("at")
         key = str(event.get("set_id") or f"{[event.get(name) for name in _GROUP]}")
         record = begun.setdefault(key, {"status": "there" if event.get("there") else "cut_off"})
@@ -48,10 +48,10 @@ def _begun(events: Iterable[Record]) -> dict[str, Record]:
 
 
 def _count(begun: Mapping[str, Record], events: Iterable[Record]) -> None:
-    stored = Counter(str(e.get("set_id")) for e in named(events, EventName.FRAME_STORED))
-    refused = Counter(str(e.get("set_id")) for e in named(events, EventName.FRAME_REFUSED))
+    stored = Counter(str(e.get("set_id")) for e in named(events, FrameStored.name))
+    refused = Counter(str(e.get("set_id")) for e in named(events, FrameRefused.name))
     reasons: dict[str, Counter[str]] = {}
-    for event in named(events, EventName.FRAME_REFUSED):
+    for event in named(events, FrameRefused.name):
         reasons.setdefault(str(event.get("set_id")), Counter()).update(map(str, event.get("codes") or ("unknown",)))
     for key, record in begun.items():
         taken, have = stored[key], int(record.get("have") or 0)
@@ -80,7 +80,7 @@ def _evenness(record: Record, events: Iterable[Record], catalogue: Catalogue) ->
     if set_id is None:
         return {}
     frames: list[Record] = [asdict(row) for row in catalogue.frames(set_id=set_id, flag=Flag.OK)]
-    frames = frames or [e for e in named(events, EventName.FRAME_STORED) if e.get("set_id") == set_id]
+    frames = frames or [e for e in named(events, FrameStored.name) if e.get("set_id") == set_id]
     levels, temperatures = numbers(frames, "level_adu"), numbers(frames, "ccd_temp_c")
     found: dict[str, Any] = {}
     if levels:
@@ -97,7 +97,7 @@ def _evenness(record: Record, events: Iterable[Record], catalogue: Catalogue) ->
 
 def _not_reached(events: Iterable[Record], begun: Iterable[Record]) -> Iterator[Record]:
     """Yield the sets of the plan (the first `progress` event) that the run ended before."""
-    plans = [e["sets"] for e in named(events, EventName.PROGRESS) if isinstance(e.get("sets"), list)]
+    plans = [e["sets"] for e in named(events, RunProgress.name) if isinstance(e.get("sets"), list)]
     met = Counter(_identity(record) for record in begun)
     for wanted in plans[0] if plans else ():
         if not isinstance(wanted, dict):

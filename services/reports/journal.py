@@ -7,8 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from services.events.bus import EventName
-
 Record = dict[str, Any]
 """One event with its data, as plain JSON values."""
 
@@ -113,7 +111,7 @@ def plain(value: Any) -> Any:
     return None if lost or (isinstance(value, int) and abs(value) >= _LARGEST) else value
 
 
-def named(events: Iterable[Record], *names: EventName) -> tuple[Record, ...]:
+def named(events: Iterable[Record], *names: str) -> tuple[Record, ...]:
     """Return the events of some names, without the run's id and the number in the journal."""
     return tuple({k: v for k, v in e.items() if k not in ("run_id", "seq")} for e in events if e["name"] in names)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import MasterRow
-from services.events.bus import EventName
+from services.events.records import MasterBuilt, MasterRefused, StepFinished
 from services.reports.journal import Record, named, plain, sound_statistics
 
 
@@ -22,11 +22,11 @@ def masters_of(events: Iterable[Record], catalogue: Catalogue) -> tuple[Record, 
 
 def _records(events: tuple[Record, ...], catalogue: Catalogue) -> Iterator[Record]:
     rows = {row.path: row for row in catalogue.masters()}
-    for event in named(events, EventName.MASTER_BUILT, EventName.MASTER_REFUSED):
-        outcome = "built" if event.pop("name") == EventName.MASTER_BUILT else "refused"
+    for event in named(events, MasterBuilt.name, MasterRefused.name):
+        outcome = "built" if event.pop("name") == MasterBuilt.name else "refused"
         row = rows.get(str(event.get("path")))
         yield {**event, "outcome": outcome, **_source(row, catalogue)}
-    for event in named(events, EventName.STEP_FINISHED):
+    for event in named(events, StepFinished.name):
         for path in event.get("kept") or ():
             row = rows.get(str(path))
             if row is not None:

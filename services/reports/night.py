@@ -13,7 +13,27 @@ from typing import Any
 from calibration.grouping import night_label
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import RunRow
-from services.events.bus import EventName
+from services.events.devices import (
+    CoolingChanged,
+    CoolingStable,
+    CoolingStalled,
+    DetectorMeasured,
+    DeviceConnected,
+    DeviceGone,
+    DeviceRestored,
+    SafetyStale,
+    SafetyUnsafe,
+)
+from services.events.records import (
+    FlatExposureAdjusted,
+    FlatSettled,
+    FrameRefused,
+    FrameStored,
+    RunFinished,
+    RunStarted,
+    StorageLow,
+    WarningRaised,
+)
 from services.files.layout import Layout
 from services.reports.groups import groups_of
 from services.reports.journal import Record, named, plain, read_journal
@@ -25,13 +45,13 @@ FORMAT = 1
 NO_NIGHT = "unknown"
 
 _WARNINGS = (
-    EventName.WARNING_RAISED,
-    EventName.DEVICE_LOST,
-    EventName.DEVICE_RESTORED,
-    EventName.STORAGE_LOW,
-    EventName.COOLING_STALLED,
-    EventName.SAFETY_UNSAFE,
-    EventName.SAFETY_STALE,
+    WarningRaised.name,
+    DeviceGone.name,
+    DeviceRestored.name,
+    StorageLow.name,
+    CoolingStalled.name,
+    SafetyUnsafe.name,
+    SafetyStale.name,
 )
 
 
@@ -91,12 +111,12 @@ def build_report(layout: Layout, catalogue: Catalogue, run_id: str) -> NightRepo
         run=_run(events, catalogue, run_id),
         totals=_totals(groups, masters),
         groups=groups,
-        frames=named(events, EventName.FRAME_STORED),
-        refusals=named(events, EventName.FRAME_REFUSED),
-        temperatures=named(events, EventName.COOLING_CHANGED, EventName.COOLING_STABLE, EventName.COOLING_STALLED),
-        searches=named(events, EventName.FLAT_EXPOSURE_ADJUSTED, EventName.FLAT_SETTLED),
-        detector=named(events, EventName.DETECTOR_MEASURED),
-        devices=named(events, EventName.DEVICE_CONNECTED),
+        frames=named(events, FrameStored.name),
+        refusals=named(events, FrameRefused.name),
+        temperatures=named(events, CoolingChanged.name, CoolingStable.name, CoolingStalled.name),
+        searches=named(events, FlatExposureAdjusted.name, FlatSettled.name),
+        detector=named(events, DetectorMeasured.name),
+        devices=named(events, DeviceConnected.name),
         masters=masters,
         warnings=named(events, *_WARNINGS),
     )
@@ -107,10 +127,10 @@ def _run(events: Iterable[Record], catalogue: Catalogue, run_id: str) -> Record:
     row = next((row for row in catalogue.runs() if row.run_id == run_id), None)
     known: Record = {"run_id": run_id, **_told_by(row)}
     for event in events:
-        if event["name"] == EventName.RUN_STARTED:
+        if event["name"] == RunStarted.name:
             members = ("steps", "config", "root", "simulated", "software", "settings", "night")
             known |= {"started_at": event["at"], **_members(event, members)}
-        elif event["name"] == EventName.RUN_FINISHED:
+        elif event["name"] == RunFinished.name:
             known |= {"finished_at": event["at"], **_members(event, ("exit_code", "code", "detail"))}
     nights = [frame.night for frame in catalogue.frames(run_id=run_id) if frame.night]
     known["night"] = nights[0] if nights else known.get("night") or _night(known.get("started_at"))

@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 
 from services.errors import meaning
-from services.events.bus import EventName
+from services.events.devices import CoolingStalled, DeviceGone, DeviceRestored, SafetyStale, SafetyUnsafe
+from services.events.records import FlatExposureAdjusted, FlatSettled, StorageLow
 from services.reports.columns import MASTERS, SETS
 from services.reports.journal import Record
 from services.reports.night import NightReport
@@ -123,7 +124,7 @@ def _columns(names: Iterable[str]) -> tuple[Column, ...]:
 
 def _steps(steps: Iterable[Record]) -> Iterator[Mark]:
     for step in steps:
-        if step["name"] == EventName.FLAT_EXPOSURE_ADJUSTED:
+        if step["name"] == FlatExposureAdjusted.name:
             yield Mark(text=f"{_light(step)} → {_ratio(step)}")
 
 
@@ -138,7 +139,7 @@ def _ratio(step: Record) -> str:
 
 
 def _settled(steps: Sequence[Record]) -> str:
-    ends = [step for step in steps if step["name"] == EventName.FLAT_SETTLED]
+    ends = [step for step in steps if step["name"] == FlatSettled.name]
     if not ends:
         return NONE
     return f"{_light(ends[-1])}: {number(ends[-1].get('level_adu'), 0, 'ADU')}"
@@ -174,12 +175,12 @@ def warnings_table(warnings: Sequence[Record]) -> Table:
 def _warning(event: Record) -> tuple[str, Cell]:
     device = event.get("device") or "a device"
     texts = {
-        EventName.DEVICE_LOST: f"{device} was lost",
-        EventName.DEVICE_RESTORED: f"{device} is back",
-        EventName.STORAGE_LOW: f"storage is low: {_room(event)}",
-        EventName.COOLING_STALLED: f"cooling stalled at {number(event.get('ccd_temp_c'), 1, '°C')}",
-        EventName.SAFETY_UNSAFE: "the safety monitor said unsafe",
-        EventName.SAFETY_STALE: "the safety monitor did not answer",
+        DeviceGone.name: f"{device} was lost",
+        DeviceRestored.name: f"{device} is back",
+        StorageLow.name: f"storage is low: {_room(event)}",
+        CoolingStalled.name: f"cooling stalled at {number(event.get('ccd_temp_c'), 1, '°C')}",
+        SafetyUnsafe.name: "the safety monitor said unsafe",
+        SafetyStale.name: "the safety monitor did not answer",
     }
     code = event.get("code")
     text = next((text for name, text in texts.items() if event.get("name") == name), None)

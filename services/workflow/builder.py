@@ -22,7 +22,7 @@ from services import platform
 from services.catalogue.rows import Flag
 from services.config.models import Config
 from services.errors import RunStopped
-from services.events.bus import Event, EventName
+from services.events.records import Event, GroupFinished
 from services.masters import MasterSettings, Outcome, build_all
 from services.workflow.night import Place
 
@@ -79,16 +79,9 @@ class MasterBuilder:
 
     def hear(self, event: Event) -> None:
         """Take note of a finished set: a listener of the run's events."""
-        data = event.data
-        if event.name is EventName.GROUP_FINISHED and data["status"] == GroupStatus.COMPLETE and data["set_id"]:
-            self._finished.put(
-                Finished(
-                    set_id=data["set_id"],
-                    kind=FrameKind(data["kind"]),
-                    exposure_us=data["exposure_us"],
-                    gain=data["gain"],
-                )
-            )
+        match event.what:
+            case GroupFinished(status=GroupStatus.COMPLETE, set_id=str(set_id), kind=FrameKind() as kind) as ended:
+                self._finished.put(Finished(set_id=set_id, kind=kind, exposure_us=ended.exposure_us, gain=ended.gain))
 
     def close(self) -> None:
         """End after the master that is being built; the masters step builds what waits."""

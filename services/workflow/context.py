@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from calibration.frames import FrameKind, GroupOutcome, GroupStatus
 from calibration.plans.sequence import WantedSet
@@ -15,7 +16,8 @@ from services.capture.session import Session
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import SetRow
 from services.config.models import Config
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.records import FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
 from services.files.layout import Layout
 from services.planning.having import Having, Requirement, Standing, having, requirement_of
 from services.planning.request import RunOptions
@@ -85,7 +87,7 @@ class RunContext:
         key = (code, "" if once else detail)
         if key not in self.warned:
             self.warned.add(key)
-            self.events.emit(EventName.WARNING_RAISED, code=code, detail=detail)
+            self.events.emit(WarningRaised(code=code, detail=detail))
 
     def foresee(self, sets: Iterable[WantedSet]) -> None:
         """Tell the sets that are known to be wanted before the first is taken (darks of new flats are not)."""
@@ -93,12 +95,12 @@ class RunContext:
         for wanted in sets:
             have = min(self.having(wanted).count, wanted.count)
             self.tally.progress[_identity(wanted)] = have, wanted.count
-            shown.append({**_told(wanted, None), "wanted": wanted.count, "have": have})
-        self._tell_progress(sets=shown)
+            shown.append(FrameSet(**_facts(wanted, None, wanted.exposure_us), have=have))
+        self._tell_progress(tuple(shown))
 
-    def _tell_progress(self, **more: object) -> None:
+    def _tell_progress(self, sets: tuple[FrameSet, ...] | None = None) -> None:
         done, wanted = (sum(counts) for counts in zip((0, 0), *self.tally.progress.values(), strict=True))
-        self.events.emit(EventName.PROGRESS, done=done, wanted=wanted, **more)
+        self.events.emit(RunProgress(done=done, wanted=wanted, sets=sets))
 
     def match(self, wanted: WantedSet) -> Requirement:
         """Return what a catalogued set must have to serve a wanted one, as the camera is set or will be."""
@@ -151,24 +153,14 @@ class RunContext:
             Makes the plan from the set's id and its row (None for a new set).
         """
         set_id = there.row.set_id if there.row is not None else new_set_id(self.events.run_id)
-        told = _told(wanted, set_id)
         self.tally.met.add(set_id)
-        self.events.emit(EventName.GROUP_STARTED, **told, wanted=wanted.count, have=there.count, detail=there.why)
+        facts = _facts(wanted, set_id, wanted.exposure_us)
+        self.events.emit(GroupStarted(**facts, have=there.count, detail=there.why))
         try:
             outcome = self.session.run(plan(set_id, there.row))
         except GroupFailed as failure:
             outcome = self._failed(set_id, failure, wanted)
-        told["exposure_us"] = outcome.exposure_us or told["exposure_us"]
-        self.events.emit(
-            EventName.GROUP_FINISHED,
-            **told,
-            status=outcome.status,
-            code=outcome.code,
-            accepted=outcome.accepted,
-            refused=outcome.refused,
-            panel_brightness=outcome.panel_brightness,
-            detail=outcome.detail,
-        )
+        self.tell_finished(wanted, outcome, set_id=set_id)
         self.tally.outcomes.append((wanted, outcome))
         self.tally.taken += outcome.accepted - there.count
         self.tally.progress[_identity(wanted)] = min(outcome.accepted, wanted.count), wanted.count
@@ -181,17 +173,30 @@ class RunContext:
             return
         self.tally.met.add(row.set_id)
         self.tally.already += 1
-        told = _told(wanted, row.set_id) | {"exposure_us": row.exposure_us, "wanted": wanted.count, "have": row.count}
-        self.events.emit(
-            EventName.GROUP_FINISHED,
-            **told,
-            there=True,
+        outcome = GroupOutcome(
             status=GroupStatus.COMPLETE,
-            code=None,
             accepted=row.count,
-            refused=0,
+            exposure_us=row.exposure_us,
             panel_brightness=row.panel_brightness,
-            detail="",
+        )
+        self.tell_finished(wanted, outcome, set_id=row.set_id, there=True)
+
+    def tell_finished(
+        self, wanted: WantedSet, outcome: GroupOutcome, *, set_id: str | None, there: bool = False
+    ) -> None:
+        """Tell how a set ended; `there`: it was complete before this run."""
+        self.events.emit(
+            GroupFinished(
+                **_facts(wanted, set_id, outcome.exposure_us or wanted.exposure_us),
+                have=outcome.accepted if there else None,
+                there=there,
+                status=outcome.status,
+                code=outcome.code,
+                accepted=outcome.accepted,
+                refused=outcome.refused,
+                panel_brightness=outcome.panel_brightness,
+                detail=outcome.detail,
+            )
         )
 
     def _failed(self, set_id: str, failure: GroupFailed, wanted: WantedSet) -> GroupOutcome:
@@ -226,13 +231,26 @@ def _identity(wanted: WantedSet) -> tuple[object, ...]:
     return wanted.kind, wanted.filter, wanted.exposure_us, wanted.gain, wanted.set_temp_c
 
 
-def _told(wanted: WantedSet, set_id: str | None) -> dict[str, object]:
-    return {
-        "set_id": set_id,
-        "kind": wanted.kind,
-        "filter": wanted.filter,
-        "exposure_us": wanted.exposure_us,
-        "gain": wanted.gain,
-        "set_temp_c": wanted.set_temp_c,
-        "why": list(wanted.why),
-    }
+class _Facts(TypedDict):
+    set_id: str | None
+    kind: FrameKind
+    filter: str | None
+    exposure_us: int | None
+    gain: int | None
+    set_temp_c: float | None
+    why: tuple[str, ...]
+    wanted: int
+
+
+def _facts(wanted: WantedSet, set_id: str | None, exposure_us: int | None) -> _Facts:
+    """Return what the events of a set share."""
+    return _Facts(
+        set_id=set_id,
+        kind=wanted.kind,
+        filter=wanted.filter,
+        exposure_us=exposure_us,
+        gain=wanted.gain,
+        set_temp_c=wanted.set_temp_c,
+        why=tuple(wanted.why),
+        wanted=wanted.count,
+    )

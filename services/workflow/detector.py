@@ -10,7 +10,8 @@ from calibration.plans.settings import Darkness
 from services.capture.failures import GroupFailed
 from services.catalogue.replay import facts_of
 from services.errors import RunCode
-from services.events.bus import EventName
+from services.events.devices import DetectorMeasured
+from services.planning.having import Requirement
 from services.planning.wanted import (
     State,
     camera_facts,
@@ -46,9 +47,9 @@ def measured(context: RunContext, state: State) -> Detector:
         _compare(context, state, detector)
         _check_gain(context, state, detector)
     except GroupFailed:
-        _tell(context, state, detector, k_name=REFUSED)
+        _tell(context, state, detector, believed=False)
         raise
-    _tell(context, state, detector, k_name=BELIEVED)
+    _tell(context, state, detector, believed=True)
     return detector
 
 
@@ -95,9 +96,13 @@ def _measured_pixels(context: RunContext, detector: Detector) -> int:
     return frame // (16 if detector.bayer else 4)
 
 
+def _match(context: RunContext, gain: int | None) -> Requirement:
+    return context.match(WantedSet(kind=FrameKind.BIAS, count=1, why=(), gain=gain))
+
+
 def _settings(context: RunContext, gain: int | None) -> dict[str, object]:
     """Return the settings that facts of the detector depend on, as they are told."""
-    match = context.match(WantedSet(kind=FrameKind.BIAS, count=1, why=(), gain=gain))
+    match = _match(context, gain)
     return {
         "gain": match.gain,
         "offset": match.offset,
@@ -106,20 +111,25 @@ def _settings(context: RunContext, gain: int | None) -> dict[str, object]:
     }
 
 
-def _tell(context: RunContext, state: State, detector: Detector, *, k_name: str) -> None:
-    """Tell and keep what was measured; K under the name that says whether it is believed."""
-    event = context.events.emit(
-        EventName.DETECTOR_MEASURED,
+def _tell(context: RunContext, state: State, detector: Detector, *, believed: bool) -> None:
+    """Tell and keep what was measured, and whether K is believed."""
+    match = _match(context, state.gain)
+    measured = DetectorMeasured(
         camera=context.camera,
         bias_adu=detector.bias_adu,
         saturation_adu=detector.saturation_adu,
         saturation_source=detector.saturation_source,
         step_adu=detector.step_adu,
-        **{k_name: detector.k_adu_e},
-        **_settings(context, state.gain),
+        k_adu_e=detector.k_adu_e if believed else None,
+        k_adu_e_refused=None if believed else detector.k_adu_e,
+        gain=match.gain,
+        offset=match.offset,
+        readout_mode=match.readout_mode,
+        binning=match.binning,
         set_temp_c=state.temperature_c,
     )
-    for fact in facts_of(event.data, event.at):
+    event = context.events.emit(measured)
+    for fact in facts_of(measured, event.at):
         context.catalogue.add_fact(fact)
     if detector.max_adu_wrong:
         detail = f"MaxADU is {detector.max_adu}, but pixels saturate at {detector.saturation_adu:.0f} ADU"

@@ -1,19 +1,18 @@
 """The flats of one state: every filter its own set; one that fails leaves the others alone."""
 
-from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 from calibration.errors import GroupCode
 from calibration.frames import Cover, GroupOutcome, GroupStatus
 from calibration.plans.detector import Detector
 from calibration.plans.flat import flat_plan
 from calibration.plans.sequence import WantedSet
-from calibration.plans.settings import ExposureState, FlatSetBegun, Plan
+from calibration.plans.settings import ExposureState, FlatSetBegun, LevelFound, LevelTried, Plan
 from calibration.plans.twilight import twilight_plan
 from services.capture.failures import GroupFailed
 from services.catalogue.rows import Flag, SetRow
-from services.events.bus import EventName
+from services.events.records import FlatExposureAdjusted, FlatSettled
 from services.observatory.sun import sun_altitude_deg
 from services.planning.having import NOTHING, Having
 from services.planning.wanted import (
@@ -94,8 +93,8 @@ def _plan(
     config = context.config
     settings = flat_settings(config)
 
-    def notify(name: str, data: Mapping[str, Any]) -> None:
-        context.events.emit(EventName(name), **data)
+    def notify(seen: LevelTried | LevelFound) -> None:
+        context.events.emit(_event(seen))
 
     if config.flat_capture.source == "sky":
         return twilight_plan(
@@ -129,6 +128,11 @@ def _plan(
     )
 
 
+def _event(seen: LevelTried | LevelFound) -> FlatExposureAdjusted | FlatSettled:
+    kind = FlatExposureAdjusted if isinstance(seen, LevelTried) else FlatSettled
+    return kind(**asdict(seen))
+
+
 def _has_cover(context: RunContext) -> bool:
     panel = context.session.panel_info
     return panel is not None and panel.has_cover
@@ -147,19 +151,4 @@ def _fail_all(context: RunContext, sets: list[WantedSet], failure: GroupFailed) 
     outcome = GroupOutcome(status=GroupStatus.FAILED, code=failure.code, detail=failure.detail)
     context.tally.outcomes += [(wanted, outcome) for wanted in sets]
     for wanted in sets:
-        context.events.emit(
-            EventName.GROUP_FINISHED,
-            set_id=None,
-            kind=wanted.kind,
-            filter=wanted.filter,
-            exposure_us=None,
-            gain=wanted.gain,
-            set_temp_c=wanted.set_temp_c,
-            wanted=wanted.count,
-            status=outcome.status,
-            code=outcome.code,
-            accepted=0,
-            refused=0,
-            panel_brightness=None,
-            detail=outcome.detail,
-        )
+        context.tell_finished(wanted, outcome, set_id=None)

@@ -10,7 +10,8 @@ import requests
 
 from services.config.models import Hook, Hooks
 from services.errors import RunCode, RunStopped
-from services.events.bus import WORTH_TELLING_S, EventName, Events
+from services.events.bus import WORTH_TELLING_S, Events
+from services.events.records import Waiting, WarningRaised
 
 
 def call_hook(hooks: Hooks, moment: str, events: Events) -> None:
@@ -34,12 +35,12 @@ def call_hook(hooks: Hooks, moment: str, events: Events) -> None:
     if hook is None:
         return
     if hook.timeout > WORTH_TELLING_S:  # real seconds, whatever the run's clock does: no "until"
-        events.emit(EventName.WAITING, wait_s=hook.timeout, at_most=True, detail=f"the hook {moment} ends")
+        events.emit(Waiting(wait_s=hook.timeout, at_most=True, detail=f"the hook {moment} ends"))
     problem = _command(hook) if hook.command is not None else _address(hook)
     if problem is None:
         return
     detail = f"hook {moment}: {problem}"
-    events.emit(EventName.WARNING_RAISED, code=RunCode.HOOK_FAILED, detail=detail)
+    events.emit(WarningRaised(code=RunCode.HOOK_FAILED, detail=detail))
     if hook.on_failure == "stop":
         raise RunStopped(detail, code=RunCode.HOOK_FAILED)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from drivers.clock import Clock
 from services.catalogue.rows import Flag, MasterStatus
 from services.config.models import Config
-from services.events.bus import EventName
+from services.events.records import StepFinished, StepStarted, WarningRaised
 from services.indexing.index import index_folder
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.workflow.context import Tally
@@ -41,7 +41,7 @@ def build_masters(
     StorageError, RunStopped
         The disk, or `wake`.
     """
-    place.events.emit(EventName.STEP_STARTED, step="masters")
+    place.events.emit(StepStarted(step="masters"))
     _index(config, place, told)
     settings = MasterSettings.of(config)
     outcomes = build_all(
@@ -57,7 +57,7 @@ def build_masters(
     tally.masters_failed += sum(concerned is None or o.set_id in concerned for o in failed)
     there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
     kept = [path for path in there if path not in built]
-    place.events.emit(EventName.STEP_FINISHED, step="masters", kept=kept)
+    place.events.emit(StepFinished(step="masters", kept=tuple(kept)))
 
 
 def _short(outcomes: Iterable[MasterOutcome], settings: MasterSettings, place: Place) -> Iterator[MasterOutcome]:
@@ -79,4 +79,4 @@ def _index(config: Config, place: Place, told: Collection[str]) -> None:
         report = index_folder(place.catalogue, folder, layout=place.layout, longitude_deg=longitude)
         for problem in (problem for problem in report.problems if problem.path not in told):
             detail = f"{problem.path}: {problem.reason}"
-            place.events.emit(EventName.WARNING_RAISED, code=problem.code, detail=detail)
+            place.events.emit(WarningRaised(code=problem.code, detail=detail))

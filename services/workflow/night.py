@@ -10,7 +10,8 @@ from calibration.plans.sequence import WantedSet
 from services import root
 from services.capture.session import Session
 from services.errors import RunCode, StorageError, Usage
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.records import StorageLow
 from services.files.disk import Disk
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
@@ -146,9 +147,7 @@ def _check_space(context: RunContext, disk: Disk) -> None:
     if lacking * frame_bytes <= free_bytes - floor_bytes or not lacking:
         return
     needed_bytes = lacking * frame_bytes
-    context.events.emit(
-        EventName.STORAGE_LOW, free_mb=free_bytes / 1e6, needed_mb=needed_bytes / 1e6, floor_mb=floor_bytes / 1e6
-    )
+    context.events.emit(StorageLow(free_mb=free_bytes / 1e6, needed_mb=needed_bytes / 1e6, floor_mb=floor_bytes / 1e6))
     if frame_bytes > free_bytes - floor_bytes:
         room = f"{size(free_bytes)} free below {context.layout.root}, {size(needed_bytes)} needed"
         detail = f"{room}, {size(floor_bytes)} to be left free (storage.min_free_mb)"

@@ -6,7 +6,7 @@ from enum import StrEnum
 from drivers.base import PanelInfo
 from services.config.models import Config
 from services.errors import RunCode, RunStopped
-from services.events.bus import EventName
+from services.events.records import StepFinished, StepStarted
 from services.workflow.context import RunContext
 from services.workflow.hooks import call_hook
 
@@ -41,7 +41,7 @@ class Phases:
         self.leave()
         self._ask(phase)
         call_hook(self._context.config.hooks, f"before_{phase}", self._context.events)
-        self._context.events.emit(EventName.STEP_STARTED, step=phase)
+        self._context.events.emit(StepStarted(step=phase))
         self._now = phase
 
     def _ask(self, phase: Phase) -> None:
@@ -58,7 +58,7 @@ class Phases:
         if self._now is None:
             return
         phase, self._now = self._now, None
-        self._context.events.emit(EventName.STEP_FINISHED, step=phase)
+        self._context.events.emit(StepFinished(step=phase))
         call_hook(self._context.config.hooks, f"after_{phase}", self._context.events)
 
 

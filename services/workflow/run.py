@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -21,7 +21,8 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import Origin, RunRow
 from services.config import LoadedConfig
 from services.errors import Exit, RunCode, ServiceError, meaning, storage_error
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.records import RunFinished, RunStarted, Waiting, WarningRaised
 from services.files.disk import REAL_DISK, Disk
 from services.files.layout import Layout
 from services.files.locks import RootLock
@@ -95,7 +96,7 @@ def run(loaded: LoadedConfig, options: RunOptions, wake: Stop | None = None, *, 
             events.subscribe(listener)
         place = Place(layout=layout, catalogue=catalogue, events=events, disk=disk)
         for problem in adopted.problems:
-            events.emit(EventName.WARNING_RAISED, code=problem.code, detail=f"{problem.path}: {problem.reason}")
+            events.emit(WarningRaised(code=problem.code, detail=f"{problem.path}: {problem.reason}"))
         told = [problem.path for problem in adopted.problems]
         return _Run(loaded, options, place, clock, wake, ending, told).go(observatory)
 
@@ -175,14 +176,15 @@ class _Run:
         row = RunRow(run_id=events.run_id, started_at=started, steps=steps, software=software)
         self._ending.guard(lambda: self._place.catalogue.start_run(row))
         events.emit(
-            EventName.RUN_STARTED,
-            steps=list(steps),
-            config=str(self._loaded.path),
-            root=str(self._place.layout.root),
-            simulated=observatory is not None and observatory.is_simulated,
-            software=software,
-            night=self._night(),
-            settings=self._loaded.config.model_dump(mode="json", exclude={"hooks"}),  # a URL may hold a secret
+            RunStarted(
+                steps=steps,
+                config=str(self._loaded.path),
+                root=str(self._place.layout.root),
+                simulated=observatory is not None and observatory.is_simulated,
+                software=software,
+                night=self._night(),
+                settings=self._loaded.config.model_dump(mode="json", exclude={"hooks"}),  # a URL may hold a secret
+            )
         )
         if self._ending.code is None:
             self._ending.guard(lambda: call_hook(self._loaded.config.hooks, "before_run", events))
@@ -220,7 +222,7 @@ class _Run:
         compiling.join(LOADING_S)
         if compiling.is_alive():
             why = "the masters wait for the fast loops, which are compiled once on this machine"
-            self._place.events.emit(EventName.WAITING, wait_s=COMPILING_S, at_most=False, detail=why)
+            self._place.events.emit(Waiting(wait_s=COMPILING_S, at_most=False, detail=why))
 
     def _masters(self) -> None:
         config = self._loaded.config
@@ -256,9 +258,10 @@ class _Run:
         """Write how the run ended into journal and catalogue; return the code that was told."""
         events, catalogue, now = self._place.events, self._place.catalogue, self._clock.now()
         code, detail, exit_code = self._ending.code, self._detail(), self._exit_code()
-        how: dict[str, Any] = {"exit_code": exit_code, "code": code, "detail": detail}
-        self._ending.guard(lambda: events.emit(EventName.RUN_FINISHED, **how))
-        self._ending.guard(lambda: catalogue.finish_run(events.run_id, finished_at=now, **how))
+        self._ending.guard(lambda: events.emit(RunFinished(exit_code=exit_code, code=code, detail=detail)))
+        self._ending.guard(
+            lambda: catalogue.finish_run(events.run_id, finished_at=now, exit_code=exit_code, code=code, detail=detail)
+        )
         return code
 
     def _detail(self) -> str:

@@ -17,7 +17,7 @@ from calibration.frames import FrameKind, GroupStatus
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config.models import Config, MasterFrames
-from services.events.bus import Event, EventName
+from services.events.records import Event, GroupFinished, MasterBuilt
 from services.files.layout import Layout
 from services.workflow.builder import MasterBuilder
 from services.workflow.night import Place
@@ -79,19 +79,14 @@ def _with_builder(port: int, root: Path, count: int) -> tuple[list[float], int]:
 
 def _build_on_and_on(place: Place, over: threading.Event, done: threading.Semaphore, built: list[str]) -> None:
     def hear(event: Event) -> None:
-        if event.name is EventName.MASTER_BUILT:
+        if isinstance(event.what, MasterBuilt):
             done.release()
 
     place.events.subscribe(hear)
     clock = SystemClock()
     said = {"set_id": "stack", "kind": FrameKind.DARK, "exposure_us": 5_000_000, "gain": None}
-    finished = Event(
-        name=EventName.GROUP_FINISHED,
-        run_id="bench",
-        seq=1,
-        at=clock.now(),
-        data={**said, "status": GroupStatus.COMPLETE},
-    )
+    finished = GroupFinished(**said, filter=None, accepted=None, status=GroupStatus.COMPLETE)
+    finished = Event(run_id="bench", seq=1, at=clock.now(), what=finished)
     while not over.is_set():
         sigma = 3.0 + clock.real() % 1e6 / 1e9  # another recipe, so that the master is not there already
         config = Config(master_frames=MasterFrames(sigma_threshold=sigma))

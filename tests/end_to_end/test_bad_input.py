@@ -157,7 +157,7 @@ def test_panel_off_and_cover_closed_after_a_stop(night):
         night.write(alpaca(serving.port) | {"filter_wheel": {"device_id": 0}, "flat_panel": {"device_id": 0}})
 
         def stop(event):
-            if event.name == "frame.stored" and event.data["kind"] == "FLAT":
+            if event.name == "frame.stored" and event.what.kind == "FLAT":
                 wake.set()
 
         result = run(load(night.config), RunOptions(listeners=(stop,)), wake)

@@ -28,7 +28,9 @@ from services.capture.session import Session
 from services.catalogue.catalogue import Catalogue
 from services.config import loads
 from services.errors import RunCode, RunStopped, StorageError
-from services.events.bus import Event, EventName, Events
+from services.events.bus import Events
+from services.events.devices import CoolingStable, SafetyUnsafe
+from services.events.records import Event
 from services.files.fits import read_header
 from services.files.layout import Layout
 from services.observatory import Observatory, open_observatory
@@ -64,8 +66,8 @@ class Night:
             observatory=self.observatory, events=self.events, layout=self.layout, catalogue=self.catalogue, **options
         )
 
-    def count(self, name: EventName) -> int:
-        return sum(event.name is name for event in self.heard)
+    def count(self, name: str) -> int:
+        return sum(event.name == name for event in self.heard)
 
 
 @contextmanager
@@ -138,7 +140,7 @@ def test_the_sensor_is_cooled_held_and_left_as_found(tmp_path: Path) -> None:
         assert abs((darks[0].header.ccd_temp_c or 0) + 5.0) <= 0.5
         here.observatory.camera.connect()
         assert here.observatory.camera.state().cooler_on is False
-    assert here.count(EventName.COOLING_STABLE) == 1
+    assert here.count(CoolingStable.name) == 1
 
 
 def test_a_set_point_beyond_the_cooler_is_given_up_with_its_code(tmp_path: Path) -> None:
@@ -202,7 +204,7 @@ def test_unsafe_ends_the_run_dark_and_closed_within_seconds(tmp_path: Path) -> N
         assert panel_state(here.observatory) == (CoverStatus.CLOSED, CalibratorStatus.OFF)
         here.observatory.camera.connect()
         assert here.observatory.camera.state().activity is CameraStates.IDLE
-    assert here.count(EventName.SAFETY_UNSAFE) == 1
+    assert here.count(SafetyUnsafe.name) == 1
 
 
 def test_a_camera_that_hangs_in_a_download_does_not_keep_unsafe_from_being_acted_on(tmp_path: Path) -> None:

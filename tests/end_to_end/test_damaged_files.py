@@ -25,10 +25,10 @@ class Heard:
 
     def _hear(self, event):
         if event.name == "warning.raised":
-            self.warnings.append(dict(event.data))
+            self.warnings.append(event.what)
 
     def of(self, path):
-        return [w["code"] for w in self.warnings if path.name in w["detail"]]
+        return [w.code for w in self.warnings if path.name in w.detail]
 
     def masters(self, kind):
         found = (fits.getheader(p) for p in (self.night.root / "master_frames").glob("master_*.fits"))

@@ -19,7 +19,8 @@ from drivers.alpaca.line import Timeouts
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.simulator.faults import FaultKind
 from services.config import load
-from services.events.bus import Event, EventName
+from services.events.devices import CoolingChanged, CoverChanged, FilterChanged
+from services.events.records import Event, FlatExposureAdjusted, FrameStored, MasterBuilt, StepFinished
 from services.files.failing import FullDisk
 from services.observatory import network
 from services.planning.request import RunOptions, Step
@@ -41,13 +42,13 @@ def assert_left_well(night: ServedNight, *, cooler_on: bool = False, set_point_c
     assert [d.name for d in night.observatory.devices() if d.read("connected")] == []
 
 
-def when(name: EventName, act: Callable[[], object], **data: object) -> Callable[[Event], None]:
+def when(name: str, act: Callable[[], object], **data: object) -> Callable[[Event], None]:
     """Return a listener that acts on the first event of a name that holds these data."""
     done = threading.Event()
 
     def hear(event: Event) -> None:
-        held = all(event.data.get(key) == value for key, value in data.items())
-        if event.name is name and held and not done.is_set():
+        held = all(getattr(event.what, key, None) == value for key, value in data.items())
+        if event.name == name and held and not done.is_set():
             done.set()
             act()
 
@@ -135,21 +136,21 @@ def test_bug_in_the_middle_of_the_flats(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        (EventName.COOLING_CHANGED, {}),
-        (EventName.COVER_CHANGED, {}),
-        (EventName.FLAT_EXPOSURE_ADJUSTED, {"filter": "L"}),
-        (EventName.FRAME_STORED, {"kind": "FLAT"}),
-        (EventName.FILTER_CHANGED, {"filter": "Ha"}),
-        (EventName.FRAME_STORED, {"kind": "DARK"}),
-        (EventName.MASTER_BUILT, {}),
+        (CoolingChanged.name, {}),
+        (CoverChanged.name, {}),
+        (FlatExposureAdjusted.name, {"filter": "L"}),
+        (FrameStored.name, {"kind": "FLAT"}),
+        (FilterChanged.name, {"filter": "Ha"}),
+        (FrameStored.name, {"kind": "DARK"}),
+        (MasterBuilt.name, {}),
     ],
-    ids=lambda value: value.value if isinstance(value, EventName) else ",".join(map(str, value.values())),
+    ids=lambda value: value if isinstance(value, str) else ",".join(map(str, value.values())),
 )
-def test_cancelled_at_any_moment(tmp_path: Path, name: EventName, data: dict[str, object]) -> None:
+def test_cancelled_at_any_moment(tmp_path: Path, name: str, data: dict[str, object]) -> None:
     with served_night(tmp_path) as night:
         ended = night.run(hear=when(name, night.wake.set, **data), **COOLED)
         assert_left_well(night)
-    if name is not EventName.MASTER_BUILT:  # the last one may be the one
+    if name != MasterBuilt.name:  # the last one may be the one
         assert (ended.exit_code, ended.result.code) == (130, "interrupted")
 
 
@@ -168,7 +169,7 @@ def test_cancelled_within_an_exposure_and_with_the_cover_open(tmp_path: Path) ->
         begun_s = time.monotonic()
         ended = night.run(
             steps=(Step.FLATS,),
-            hear=when(EventName.FLAT_EXPOSURE_ADJUSTED, stop),
+            hear=when(FlatExposureAdjusted.name, stop),
             flat_panel={"cover_for_flats": "open", "brightness": 1, "open_by_day": True},
             flat_capture={"min_exposure": 30.0, "max_exposure": 60.0},
         )
@@ -182,7 +183,7 @@ def test_cancelled_with_warming_up_is_warmed_up_all_the_same(tmp_path: Path) -> 
     with served_night(tmp_path) as night:
         ended = night.run(
             steps=(Step.DARKS,),
-            hear=when(EventName.FRAME_STORED, night.wake.set),
+            hear=when(FrameStored.name, night.wake.set),
             cooling={"target_temperature": 0.0, "warmup_at_end": True},
         )
         assert_left_well(night, set_point_c=15.0)
@@ -193,8 +194,8 @@ def test_cancelled_with_warming_up_is_warmed_up_all_the_same(tmp_path: Path) -> 
 def test_second_ctrl_c_cuts_the_warming_short(tmp_path: Path) -> None:
     with served_night(tmp_path) as night:
         night.wake = stop = Stop()
-        first = when(EventName.FRAME_STORED, stop.ask)
-        second = when(EventName.COOLING_CHANGED, stop.ask, target_c=15.0)
+        first = when(FrameStored.name, stop.ask)
+        second = when(CoolingChanged.name, stop.ask, target_c=15.0)
         ended = night.run(
             steps=(Step.DARKS,),
             hear=lambda event: (first(event), second(event)),
@@ -241,7 +242,7 @@ def test_unsafe_with_warming_up_is_warmed_up_to_its_end(tmp_path: Path, on_unsaf
     with served_night(tmp_path) as night:
         ended = night.run(
             steps=(Step.DARKS,),
-            hear=when(EventName.FRAME_STORED, lambda: night.break_now(fault(FaultKind.UNSAFE))),
+            hear=when(FrameStored.name, lambda: night.break_now(fault(FaultKind.UNSAFE))),
             cooling={"target_temperature": 0.0, "warmup_at_end": True},
             safety_monitor={"on_unsafe": on_unsafe},
         )
@@ -255,7 +256,7 @@ def test_unsafe_while_warming_up_does_not_keep_the_cooler_on(tmp_path: Path) -> 
     with served_night(tmp_path) as night:
         ended = night.run(
             steps=(Step.DARKS,),
-            hear=when(EventName.COOLING_CHANGED, lambda: night.break_now(fault(FaultKind.UNSAFE)), target_c=15.0),
+            hear=when(CoolingChanged.name, lambda: night.break_now(fault(FaultKind.UNSAFE)), target_c=15.0),
             cooling={"target_temperature": 0.0, "warmup_at_end": True},
         )
         assert_left_well(night, set_point_c=15.0)
@@ -271,7 +272,7 @@ def test_server_that_is_away_for_ten_minutes_at_the_end_is_waited_for(tmp_path: 
 
         ended = night.run(
             steps=(Step.FLATS,),
-            hear=when(EventName.STEP_FINISHED, go_away, step="flats"),
+            hear=when(StepFinished.name, go_away, step="flats"),
             flat_capture={"filters": ["L"]},
             **COOLED,
         )
@@ -333,7 +334,7 @@ def test_failures_while_ending_are_told_and_never_hide_the_first(
             night.break_now(fault(FaultKind.HTTP_500, device=device, member=member))
             night.wake.set()
 
-        hear = when(EventName.FRAME_STORED, stop, kind="FLAT")
+        hear = when(FrameStored.name, stop, kind="FLAT")
         ended = night.run(steps=(Step.FLATS,), hear=hear, **COOLED)
         if device != "covercalibrator":
             assert (night.lamp, night.cover) == (CalibratorStatus.OFF, CoverStatus.CLOSED)
@@ -351,7 +352,7 @@ def test_failures_while_ending_are_told_and_never_hide_the_first(
 
 def test_server_that_is_gone_is_the_cause_and_not_what_could_not_be_ended(tmp_path: Path) -> None:
     with served_night(tmp_path, safety=None) as night:
-        ended = night.run(hear=when(EventName.FRAME_STORED, night.server.stop, kind="FLAT"), **COOLED)
+        ended = night.run(hear=when(FrameStored.name, night.server.stop, kind="FLAT"), **COOLED)
         assert night.lamp is CalibratorStatus.READY, "nobody could reach it"
     assert (ended.exit_code, ended.result.code) == (3, "device_lost")
     assert "15 min" in ended.result.detail

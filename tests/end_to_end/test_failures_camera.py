@@ -18,7 +18,8 @@ from drivers.base import CameraStates
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.faults import FaultKind
 from drivers.simulator.presets import from_mapping
-from services.events.bus import Event, EventName
+from services.events.devices import DeviceGone
+from services.events.records import Event, FrameStored
 from services.planning.request import DarkTimes, Step
 from tests.support.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night
 
@@ -58,8 +59,8 @@ def on_frame(number: int, act: Callable[[], None]) -> Iterator[Callable[[Event],
     seen, threads = [0], []
 
     def hear(event: Event) -> None:
-        seen[0] += event.name is EventName.FRAME_STORED
-        if seen[0] == number and event.name is EventName.FRAME_STORED:
+        seen[0] += isinstance(event.what, FrameStored)
+        if seen[0] == number and isinstance(event.what, FrameStored):
             threads.append(threading.Thread(target=act))
             threads[0].start()
 
@@ -233,9 +234,9 @@ def test_4_stalled_download_leaves_other_devices_alone(tmp_path: Path, monkeypat
             panel.close()
 
         def hear(event: Event) -> None:
-            if event.name is EventName.FRAME_STORED and not watcher.is_alive():
+            if isinstance(event.what, FrameStored) and not watcher.is_alive():
                 watcher.start()
-            elif event.name is EventName.DEVICE_LOST:
+            elif isinstance(event.what, DeviceGone):
                 over.set()
 
         watcher = threading.Thread(target=watch)

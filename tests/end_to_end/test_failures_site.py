@@ -34,7 +34,7 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import MasterStatus
 from services.config import load
 from services.errors import ServiceError
-from services.events.bus import Event, EventName
+from services.events.records import Event, ExposureAborted, FrameStored
 from services.files.disk import Disk, RealDisk, Stream
 from services.files.failing import FullDisk
 from services.observatory import network
@@ -75,8 +75,8 @@ class Watched:
     def hear(self, event: Event) -> None:
         self.events.append((time.monotonic(), event))
 
-    def when(self, name: EventName) -> float:
-        return next(at for at, event in self.events if event.name is name)
+    def when(self, name: str) -> float:
+        return next(at for at, event in self.events if event.name == name)
 
     def at_clock(self, seconds: float) -> float:
         """Return the real second at which the observatory's clock passed a time."""
@@ -100,7 +100,7 @@ def test_21_unsafe_is_acted_on_within_five_seconds_while_the_camera_hangs_for_a_
 
         def hear(event: Event) -> None:
             seen.hear(event)
-            if event.name is EventName.EXPOSURE_ABORTED:  # measured: what is asked from now on is answered
+            if isinstance(event.what, ExposureAborted):  # measured: what is asked from now on is answered
                 night.break_now(fault(FaultKind.UNSAFE))
 
         ended = night.run(
@@ -116,7 +116,7 @@ def test_21_unsafe_is_acted_on_within_five_seconds_while_the_camera_hangs_for_a_
     assert lit is CalibratorStatus.READY
     dark = next(at for at, _, lamp, _ in seen.devices if at > begun and lamp is CalibratorStatus.OFF)
     closing = next(at for at, _, _, cover in seen.devices if at > begun and cover is not CoverStatus.OPEN)
-    aborted = seen.when(EventName.EXPOSURE_ABORTED)
+    aborted = seen.when(ExposureAborted.name)
     print(f"s after unsafe: dark {dark - begun:.2f}, closing {closing - begun:.2f}, abort told {aborted - begun:.2f}")
     assert dark - begun < 5.0
     assert closing - begun < 5.0
@@ -132,7 +132,7 @@ def test_21_exposure_is_aborted_where_the_camera_answers(tmp_path: Path) -> None
     with served_night(tmp_path, rate=20.0) as night:
 
         def rain(event: Event) -> None:
-            if event.name is EventName.FRAME_STORED:
+            if isinstance(event.what, FrameStored):
                 night.break_now(fault(FaultKind.UNSAFE))
 
         dark = {"num_darks": 2, "science_exposure_time": 60.0, "flat_exposure_time": 60.0}
@@ -187,7 +187,7 @@ def test_21_frame_in_flight_is_finished_where_the_observer_says_so(tmp_path: Pat
     with served_night(tmp_path, rate=100.0) as night:
 
         def rain(event: Event) -> None:
-            if event.name is EventName.FRAME_STORED and event.data["frame_no"] == 2:
+            if isinstance(event.what, FrameStored) and event.what.frame_no == 2:
                 night.break_now(fault(FaultKind.UNSAFE))
 
         dark = {"num_darks": 4, "science_exposure_time": 40.0, "flat_exposure_time": 40.0}
@@ -361,8 +361,8 @@ def meddling(night: ServedNight, act: Callable[[CameraWire], None], frames: set[
     stored = [0]
 
     def hear(event: Event) -> None:
-        stored[0] += event.name is EventName.FRAME_STORED
-        if event.name is EventName.FRAME_STORED and stored[0] in frames:
+        stored[0] += isinstance(event.what, FrameStored)
+        if isinstance(event.what, FrameStored) and stored[0] in frames:
             with other_program(night) as other:
                 act(other)
 
@@ -451,7 +451,7 @@ def test_25_clock_that_jumps_is_told_and_costs_nothing(
     monkeypatch.setattr(Jumping, "ahead", timedelta())
 
     def jump(event: Event) -> None:
-        if event.name is EventName.FRAME_STORED and event.data["kind"] == "FLAT":
+        if isinstance(event.what, FrameStored) and event.what.kind == "FLAT":
             Jumping.ahead = timedelta(seconds=seconds)
 
     with served_night(tmp_path) as night:
@@ -554,7 +554,7 @@ def test_too_few_frames_make_no_master(tmp_path: Path) -> None:
     with served_night(tmp_path, rate=5.0) as night:
 
         def rain(event: Event) -> None:
-            if event.name is EventName.FRAME_STORED:
+            if isinstance(event.what, FrameStored):
                 night.break_now(fault(FaultKind.UNSAFE))
 
         ended = night.run(steps=(Step.DARKS, Step.MASTERS), hear=rain, dark_capture={"num_darks": 40})

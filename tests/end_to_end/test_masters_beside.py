@@ -6,7 +6,7 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from services.events.bus import Event
+from services.events.records import Event
 from services.files.disk import RealDisk, RealStream
 from tests.support.served_night import served_night
 from tests.support.small_night import FRAMES

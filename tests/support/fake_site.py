@@ -9,7 +9,8 @@ from drivers.clock import ManualClock
 from services.capture.session import Session
 from services.catalogue.catalogue import Catalogue
 from services.config.models import Config, FilterWheel, FlatPanel, SafetyMonitor, Storage
-from services.events.bus import Event, EventName, Events
+from services.events.bus import Events
+from services.events.records import Event
 from services.files.disk import REAL_DISK, Disk
 from services.files.layout import Layout
 from services.observatory import Interlock, Observatory
@@ -84,7 +85,7 @@ class Site:
             **options,
         )
 
-    def names(self) -> list[EventName]:
+    def names(self) -> list[str]:
         self.events.close()
         return [event.name for event in self.heard]
 

@@ -14,7 +14,8 @@ from calibration.masters.sketch import central_level
 from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow
-from services.events.bus import Event, Events
+from services.events.bus import Events
+from services.events.records import Event
 from services.files.disk import REAL_DISK, Disk
 from services.files.fits import write_frame
 from services.files.layout import Layout

@@ -1,5 +1,6 @@
 """A night written by hand: journal, frames, catalogue and a master, without a camera. What reports are tested on."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,16 @@ from calibration.keywords import to_cards
 from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, MasterRow
-from services.events.bus import EventName, Events
+from services.events.records import (
+    FrameRefused,
+    FrameStored,
+    GroupFinished,
+    GroupStarted,
+    MasterBuilt,
+    Record,
+    RunFinished,
+    RunStarted,
+)
 from services.files.fits import Plane, create_planes, write_frame
 from services.files.layout import Layout, MasterName
 
@@ -30,13 +40,19 @@ class RecordedNight:
 
     layout: Layout
     catalogue: Catalogue
-    events: Events
     clock: ManualClock
+    run_id: str
+    seq: int = 0
 
-    def emit(self, name: EventName, **data: Any) -> None:
-        """Write an event, a second after the last."""
+    def emit(self, kind: type[Record], /, **told: Any) -> None:
+        """Write an event as any version of ours, or a hand, may have written it, a second after the last."""
         self.clock.advance(1)
-        self.events.emit(name, **data)
+        self.seq += 1
+        event = {"name": kind.name, "run_id": self.run_id, "seq": self.seq, "at": self.clock.now().isoformat(), **told}
+        journal = self.layout.events(self.run_id)
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        with journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
 
     def start(self, **more: Any) -> None:
         """Begin the run."""
@@ -46,21 +62,21 @@ class RecordedNight:
             "root": str(self.layout.root),
             "software": "nightcal 1",
         }
-        self.emit(EventName.RUN_STARTED, **{**told, "simulated": False, "night": "2026-01-01", **more})
+        self.emit(RunStarted, **{**told, "simulated": False, "night": "2026-01-01", **more})
 
     def finish(self, *, exit_code: int = 0, code: str | None = None, detail: str = "") -> None:
         """End the run."""
-        self.emit(EventName.RUN_FINISHED, exit_code=exit_code, code=code, detail=detail)
+        self.emit(RunFinished, exit_code=exit_code, code=code, detail=detail)
 
     def begin(self, group: dict[str, Any], set_id: str, *, wanted: int, have: int = 0) -> None:
         """Begin a set."""
-        self.emit(EventName.GROUP_STARTED, **group, set_id=set_id, wanted=wanted, have=have)
+        self.emit(GroupStarted, **group, set_id=set_id, wanted=wanted, have=have)
 
     def end(self, group: dict[str, Any], set_id: str, *, accepted: int, code: str | None = None) -> None:
         """End a set."""
         status = "partial" if code else "complete"
         told = {"accepted": accepted, "refused": 0, "panel_brightness": None, "detail": ""}
-        self.emit(EventName.GROUP_FINISHED, **group, set_id=set_id, status=status, code=code, **told)
+        self.emit(GroupFinished, **group, set_id=set_id, status=status, code=code, **told)
 
     def take(self, group: dict[str, Any], set_id: str, number: int, level_adu: float = 500.0) -> Path:
         """Store a frame: file, row, event."""
@@ -77,7 +93,7 @@ class RecordedNight:
             date_obs=self.clock.now(),
             frame_no=number,
             set_id=set_id,
-            run_id=self.events.run_id,
+            run_id=self.run_id,
             night="2026-01-01",
             instrument="Camera",
             median_adu=level_adu,
@@ -94,22 +110,14 @@ class RecordedNight:
         self.catalogue.add_frame(row)
         told = {name: getattr(row, name) for name in ("path", "set_id", "filter", "exposure_us", "level_adu")}
         told |= {"ccd_temp_c": row.ccd_temp_c, "set_temp_c": row.set_temp_c, "frame_no": number, "kind": group["kind"]}
-        self.emit(EventName.FRAME_STORED, **told, sigma_adu=4.0, cooler_power_pct=40.0)
+        self.emit(FrameStored, **told, sigma_adu=4.0, cooler_power_pct=40.0)
         return path
 
     def refuse(self, group: dict[str, Any], set_id: str, *codes: str, path: str | None = None, **more: Any) -> None:
         """Refuse a frame."""
         verdicts = [{"code": code, "measured": 71.5, "limit": 10.0, "detail": "", **more} for code in codes]
         told = {name: group[name] for name in ("kind", "filter", "exposure_us")}
-        self.emit(
-            EventName.FRAME_REFUSED,
-            **told,
-            set_id=set_id,
-            path=path,
-            codes=list(codes),
-            verdicts=verdicts,
-            level_adu=571.5,
-        )
+        self.emit(FrameRefused, **told, set_id=set_id, path=path, codes=list(codes), verdicts=verdicts, level_adu=571.5)
 
     def master(self, *, told: bool = True) -> Path:
         """Build a master of all biases: file, row and, if `told`, event."""
@@ -139,7 +147,7 @@ class RecordedNight:
         self.catalogue.add_master(row)
         if told:
             shown = {"path": row.path, "kind": row.kind, "exposure_us": row.exposure_us, "filter": None, "n": row.n}
-            self.emit(EventName.MASTER_BUILT, **shown, gain=26, rejected=0, status="built", statistics=found)
+            self.emit(MasterBuilt, **shown, gain=26, rejected=0, status="built", statistics=found)
         return path
 
 
@@ -147,9 +155,5 @@ class RecordedNight:
 def recorded_night(root: Path, *, run_id: str = RUN) -> Iterator[RecordedNight]:
     """Write a night below a folder."""
     layout, clock = Layout(root), ManualClock(datetime(2026, 1, 1, 18, 0, tzinfo=UTC))
-    events = Events(run_id=run_id, clock=clock, journal=layout.events(run_id))
     with Catalogue(layout.catalogue) as catalogue:
-        try:
-            yield RecordedNight(layout=layout, catalogue=catalogue, events=events, clock=clock)
-        finally:
-            events.close()
+        yield RecordedNight(layout=layout, catalogue=catalogue, clock=clock, run_id=run_id)

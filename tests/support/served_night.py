@@ -30,9 +30,9 @@ from drivers.simulator.faults import FaultKind, Faults, FaultScript
 from drivers.simulator.presets import from_mapping
 from drivers.simulator.server import AlpacaServer
 from services import log
-from services.cli.night import EventLog
 from services.config import load
-from services.events.bus import Event
+from services.events.records import Event
+from services.events.to_log import ToLog
 from services.files.disk import REAL_DISK, Disk
 from services.observatory import network
 from services.planning.request import ALL_STEPS, RunOptions, RunResult, Step
@@ -112,7 +112,7 @@ class ServedNight:
         """Run the workflow with a small configuration and what `sections` change of it."""
         path = self.root / "config_calibration_frames.yaml"
         path.write_text(yaml.safe_dump(self._document(sections)), encoding="utf-8")
-        listeners = (EventLog(),) if hear is None else (EventLog(), hear)
+        listeners = (ToLog(),) if hear is None else (ToLog(), hear)
         with _logged(self.root / "logs" / "night.log") as lines:
             asked = RunOptions(steps=steps, listeners=listeners, **(options or {}))
             result = run(load(path), asked, self.wake, disk=disk)

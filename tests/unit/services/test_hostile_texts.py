@@ -17,7 +17,23 @@ from hypothesis import strategies as st
 from services.catalogue.catalogue import Catalogue
 from services.config import load, loads
 from services.errors import ConfigInvalid, StorageError
-from services.events.bus import EventName
+from services.events.devices import CoolingChanged, DetectorMeasured, DeviceConnected
+from services.events.records import (
+    FlatExposureAdjusted,
+    FlatSettled,
+    FrameRefused,
+    FrameStored,
+    GroupFinished,
+    GroupStarted,
+    MasterBuilt,
+    MasterRefused,
+    RunFinished,
+    RunProgress,
+    RunStarted,
+    StepFinished,
+    StorageLow,
+    WarningRaised,
+)
 from services.files.layout import Layout
 from services.files.locks import RootLock
 from services.reports.night import build_report
@@ -102,30 +118,30 @@ STATISTICS = {
     "noisy": 2, "master_noise_adu": 1.0, "corner_centre_ratio": 0.9, "row_pattern_adu": 0.1, "column_pattern_adu": 0.2,
     "rejected_fraction": 0.01, "net_level_adu": 30_000.0, "normalised_by": 3.0, "snr": 3.0, "dust_shadows": 2,
 }  # fmt: skip
-HONEST: dict[EventName, dict[str, Any]] = {
-    EventName.RUN_STARTED: {"steps": ["darks"], "config": "c", "root": "r", "simulated": True, "software": "n",
+HONEST: dict[str, dict[str, Any]] = {
+    RunStarted.name: {"steps": ["darks"], "config": "c", "root": "r", "simulated": True, "software": "n",
                             "night": "2026-01-01", "settings": {"a": {"b": 1}}},
-    EventName.RUN_FINISHED: {"exit_code": 1, "code": None, "detail": "x"},
-    EventName.GROUP_STARTED: {**GROUP, "wanted": 4, "have": 1},
-    EventName.GROUP_FINISHED: {**GROUP, "status": "partial", "code": "too_dim", "accepted": 3, "refused": 1,
+    RunFinished.name: {"exit_code": 1, "code": None, "detail": "x"},
+    GroupStarted.name: {**GROUP, "wanted": 4, "have": 1},
+    GroupFinished.name: {**GROUP, "status": "partial", "code": "too_dim", "accepted": 3, "refused": 1,
                                "panel_brightness": 9, "detail": "d", "there": False},
-    EventName.FRAME_STORED: {**GROUP, "path": "flats/x.fits", "level_adu": 5.0, "sigma_adu": 1.0, "ccd_temp_c": 1.0,
+    FrameStored.name: {**GROUP, "path": "flats/x.fits", "level_adu": 5.0, "sigma_adu": 1.0, "ccd_temp_c": 1.0,
                              "frame_no": 1, "wanted": 3, "seconds": 1.0, "cooler_power_pct": 4.0},
-    EventName.FRAME_REFUSED: {**GROUP, "path": None, "codes": ["constant"], "level_adu": 3.0,
+    FrameRefused.name: {**GROUP, "path": None, "codes": ["constant"], "level_adu": 3.0,
                               "verdicts": [{"code": "constant", "measured": 1.0, "limit": 2.0, "detail": ""}]},
-    EventName.FLAT_EXPOSURE_ADJUSTED: {"filter": "L", "exposure_us": 5, "level_adu": 2.0, "target_adu": 3.0,
+    FlatExposureAdjusted.name: {"filter": "L", "exposure_us": 5, "level_adu": 2.0, "target_adu": 3.0,
                                        "panel_brightness": 3, "attempt": 1},
-    EventName.FLAT_SETTLED: {"filter": "L", "exposure_us": 5, "panel_brightness": 3, "attempts": 2, "level_adu": 2.0},
-    EventName.COOLING_CHANGED: {"ccd_temp_c": 1.0, "set_point_c": 0.0, "target_c": -5.0, "cooler_power_pct": 3.0},
-    EventName.DETECTOR_MEASURED: {"bias_adu": 500.0, "saturation_adu": 65535, "step_adu": 1, "k_adu_e": 2.0, "gain": 5},
-    EventName.DEVICE_CONNECTED: {"device": "camera", "device_name": "x", "unique_id": "u"},
-    EventName.MASTER_BUILT: {"path": "master_frames/m.fits", "kind": "FLAT", "exposure_us": 4, "filter": "L", "gain": 5,
+    FlatSettled.name: {"filter": "L", "exposure_us": 5, "panel_brightness": 3, "attempts": 2, "level_adu": 2.0},
+    CoolingChanged.name: {"ccd_temp_c": 1.0, "set_point_c": 0.0, "target_c": -5.0, "cooler_power_pct": 3.0},
+    DetectorMeasured.name: {"bias_adu": 500.0, "saturation_adu": 65535, "step_adu": 1, "k_adu_e": 2.0, "gain": 5},
+    DeviceConnected.name: {"device": "camera", "device_name": "x", "unique_id": "u"},
+    MasterBuilt.name: {"path": "master_frames/m.fits", "kind": "FLAT", "exposure_us": 4, "filter": "L", "gain": 5,
                              "n": 4, "rejected": 1, "status": "built", "statistics": STATISTICS},
-    EventName.MASTER_REFUSED: {"kind": "FLAT", "filter": "L", "exposure_us": 3, "code": "no_frames", "detail": ""},
-    EventName.STEP_FINISHED: {"step": "masters", "kept": ["master_frames/m.fits"]},
-    EventName.WARNING_RAISED: {"code": "no_cover", "detail": "x"},
-    EventName.STORAGE_LOW: {"free_mb": 3},
-    EventName.PROGRESS: {"done": 1, "wanted": 4, "sets": [{**GROUP, "wanted": 4, "have": 0, "why": ["x"]}]},
+    MasterRefused.name: {"kind": "FLAT", "filter": "L", "exposure_us": 3, "code": "no_frames", "detail": ""},
+    StepFinished.name: {"step": "masters", "kept": ["master_frames/m.fits"]},
+    WarningRaised.name: {"code": "no_cover", "detail": "x"},
+    StorageLow.name: {"free_mb": 3},
+    RunProgress.name: {"done": 1, "wanted": 4, "sets": [{**GROUP, "wanted": 4, "have": 0, "why": ["x"]}]},
 }  # fmt: skip
 
 

@@ -29,6 +29,8 @@ from calibration.plans.settings import (
     ExposureState,
     FlatSetBegun,
     FlatSettings,
+    LevelFound,
+    LevelTried,
     PanelSettings,
     Plan,
     silent,
@@ -49,7 +51,7 @@ def lamp(needed_s: float = 0.5, **light: Any) -> SmallCamera:
 
 
 def flats(camera: SmallCamera, *, have: FlatSetBegun | None = None, **changes: Any) -> Plan[GroupOutcome]:
-    told = changes.pop("notify", lambda name, data: None)
+    told = changes.pop("notify", silent)
     panel = changes.pop("panel", camera.panel)
     return flat_plan(
         FlatSettings(**changes),
@@ -213,17 +215,15 @@ def test_a_complete_set_asks_for_nothing() -> None:
 
 
 def test_what_was_found_is_told() -> None:
-    told: list[tuple[str, dict[str, Any]]] = []
+    told: list[LevelTried | LevelFound] = []
     camera = lamp(needed_s=0.05, max_brightness=255)
-    outcome = drive(flats(camera, notify=lambda name, data: told.append((name, dict(data)))), camera)
-    assert {name for name, _ in told} == {"flat.exposure_adjusted", "flat.settled"}
-    settled = [data for name, data in told if name == "flat.settled"]
-    assert len(settled) == 1
-    assert settled[0]["exposure_us"] == outcome.exposure_us
-    assert settled[0]["panel_brightness"] == outcome.panel_brightness
-    assert settled[0]["level_adu"] == pytest.approx(33_018, rel=0.05)
-    assert settled[0]["filter"] == "Ha"
-    assert settled[0]["attempts"] == sum(name == "flat.exposure_adjusted" for name, _ in told)
+    outcome = drive(flats(camera, notify=told.append), camera)
+    (settled,) = [seen for seen in told if isinstance(seen, LevelFound)]
+    assert settled.exposure_us == outcome.exposure_us
+    assert settled.panel_brightness == outcome.panel_brightness
+    assert settled.level_adu == pytest.approx(33_018, rel=0.05)
+    assert settled.filter == "Ha"
+    assert settled.attempts == len(told) - 1
 
 
 def test_another_number_another_target_another_tolerance() -> None:

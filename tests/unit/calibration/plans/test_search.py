@@ -11,7 +11,7 @@ from calibration.frames import CaptureRequest, FrameHeader, FrameKind, FrameResu
 from calibration.plans.detector import Detector, SaturationSource
 from calibration.plans.exposure_search import SearchFailed, Settled, search
 from calibration.plans.reach import Setting
-from calibration.plans.settings import ExposureState, FlatSettings, FlatTask, PanelSettings
+from calibration.plans.settings import ExposureState, FlatSettings, FlatTask, LevelTried, PanelSettings
 from tests.benchmarks.flat_lamps import BEGIN, LampKind, Light, Sensor, SmallCamera, drive
 
 
@@ -151,20 +151,19 @@ def test_the_number_of_attempts_is_the_users() -> None:
 
 
 def test_every_test_frame_is_told() -> None:
-    told: list[tuple[str, Any]] = []
+    told: list[LevelTried] = []
     camera = lamp(0.5)
     asked = FlatTask(
         settings=FlatSettings(),
         state=ExposureState(),
         filter="R",
         panel=camera.panel,
-        notify=lambda name, data: told.append((name, data)),
+        notify=told.append,
     )
     drive(search(asked, known(camera)), camera)
-    assert {name for name, _ in told} == {"flat.exposure_adjusted"}
-    assert [data["attempt"] for _, data in told] == list(range(1, len(camera.requests) + 1))
-    assert [data["exposure_us"] for _, data in told] == [r.exposure_us for r in camera.requests]
-    assert set(told[0][1]) == {"filter", "exposure_us", "level_adu", "target_adu", "panel_brightness", "attempt"}
+    assert {type(seen) for seen in told} == {LevelTried}
+    assert [seen.attempt for seen in told] == list(range(1, len(camera.requests) + 1))
+    assert [seen.exposure_us for seen in told] == [r.exposure_us for r in camera.requests]
 
 
 def test_an_old_buffer_sent_again_does_not_mislead_it() -> None:

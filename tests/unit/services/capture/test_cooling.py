@@ -17,7 +17,9 @@ from services.capture.failures import GroupFailed, UntilReached
 from services.capture.recovery import Recovery
 from services.config.models import Cooling, CoolingPolicy
 from services.errors import RunCode, RunStopped
-from services.events.bus import Event, EventName, Events
+from services.events.bus import Events
+from services.events.devices import CoolingStable, CoolingStalled, DeviceGone, DeviceRestored
+from services.events.records import Event, Record
 from services.observatory import Interlock
 from tests.support.fake_plant import Plant
 from tests.support.fakes import INFO, FakeCamera, lost
@@ -58,14 +60,14 @@ class Rig:
     def _listen(self) -> None:
         emit = self.events.emit
 
-        def hear(name: EventName, **data: object) -> Event:
-            event = emit(name, **data)
+        def hear(what: Record) -> Event:
+            event = emit(what)
             self.heard.append(event)
             return event
 
         self.events.emit = hear  # type: ignore[method-assign]
 
-    def names(self) -> list[EventName]:
+    def names(self) -> list[str]:
         return [event.name for event in self.heard]
 
     def set_points(self) -> list[float]:
@@ -84,7 +86,7 @@ def test_a_stable_sensor_stays_within_half_a_degree_for_the_next_twenty_minutes(
         readings.append(rig.plant.reading_c())
     assert max(readings) - min(readings) <= 0.4
     assert abs(np.mean(readings) + 10.0) < 0.2
-    assert EventName.COOLING_STABLE in rig.names()
+    assert CoolingStable.name in rig.names()
 
 
 def test_the_ramp_never_falls_faster_than_configured() -> None:
@@ -120,7 +122,7 @@ def test_a_set_point_beyond_the_cooler_ends_as_cooler_limit_well_before_the_time
         rig.thermostat.ensure(-20.0, CoolingPolicy.STOP)
     assert caught.value.code == GroupCode.COOLER_LIMIT
     assert rig.clock.monotonic() < 1500
-    assert EventName.COOLING_STALLED in rig.names()
+    assert CoolingStalled.name in rig.names()
 
 
 @pytest.mark.parametrize("stable_time", [0.2, 2.0, 8.0, 11.0])
@@ -179,7 +181,7 @@ def test_darks_are_not_taken_at_the_temperature_that_flats_went_on_with() -> Non
         with pytest.raises(GroupFailed) as caught:
             rig.thermostat.ensure(-20.0, CoolingPolicy.STOP)
         assert caught.value.code == GroupCode.COOLER_LIMIT
-    assert rig.names().count(EventName.COOLING_STALLED) == 1
+    assert rig.names().count(CoolingStalled.name) == 1
 
 
 def test_raising_the_set_point_ends_at_one_that_is_reachable() -> None:
@@ -234,7 +236,7 @@ def test_a_cooler_whose_supply_failed_is_cooled_again_and_then_given_up() -> Non
     with pytest.raises(GroupFailed) as caught:
         rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
     assert caught.value.code == GroupCode.COOLER_LOST
-    assert rig.heard[-1].data["code"] == GroupCode.COOLER_LOST
+    assert rig.heard[-1].what.code == GroupCode.COOLER_LOST
 
 
 def test_a_supply_that_fails_while_cooling_is_given_up_after_minutes_not_at_the_time_out() -> None:
@@ -322,8 +324,8 @@ def test_a_camera_lost_while_cooling_is_waited_for_and_cooled_on() -> None:
     cooled = rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
     assert cooled is not None
     assert cooled.stable
-    assert rig.names().count(EventName.DEVICE_LOST) == 1
-    assert rig.names().count(EventName.DEVICE_RESTORED) == 1
+    assert rig.names().count(DeviceGone.name) == 1
+    assert rig.names().count(DeviceRestored.name) == 1
 
 
 def test_a_stop_ends_the_cooling() -> None:

@@ -12,7 +12,8 @@ from calibration.frames import CaptureRequest, FrameResult
 from drivers.errors import DeviceLost, DriverCode, WrongDevice
 from services.capture.failures import GroupFailed
 from services.capture.recovery import GivenUp, Recovery
-from services.events.bus import EventName
+from services.events.devices import DeviceGone, DeviceRestored
+from services.events.records import WarningRaised
 from tests.support.fake_site import BIAS, DARK, Site, plan, site_at
 from tests.support.fakes import failed, lost
 
@@ -58,7 +59,7 @@ def test_a_server_that_was_restarted_is_waited_for_and_the_frame_taken_again(sit
     (results,) = site.take(DARK)
     assert len(results) == 3
     assert site.clock.monotonic() > 60
-    assert site.names().count(EventName.DEVICE_LOST) == 1
+    assert site.names().count(DeviceGone.name) == 1
 
 
 def test_a_camera_that_stays_away_for_a_quarter_of_an_hour_ends_the_run(site: Site) -> None:
@@ -104,7 +105,7 @@ def test_a_camera_that_was_power_cycled_is_set_up_again_and_nobody_is_accused(si
         assert site.camera.settings().gain == 60
     assert [r.header.gain for r in results] == [60, 60]
     site.events.close()
-    assert not [e for e in site.heard if e.name is EventName.WARNING_RAISED]
+    assert not [e for e in site.heard if isinstance(e.what, WarningRaised)]
 
 
 def test_the_same_buffer_twice_reconnects_the_camera(site: Site) -> None:
@@ -121,7 +122,7 @@ def test_the_same_buffer_twice_reconnects_the_camera(site: Site) -> None:
     (results,) = site.take(replace(DARK, count=8))
     assert [FrameCode.DUPLICATE_FRAME in {v.code for v in r.verdicts} for r in results[:4]] == [False, True, True, True]
     assert all(r.accepted for r in results[4:])
-    assert site.names().count(EventName.DEVICE_RESTORED) == 1
+    assert site.names().count(DeviceRestored.name) == 1
 
 
 def test_a_camera_that_was_given_up_is_not_waited_for_again_while_the_run_ends(site: Site) -> None:

@@ -17,7 +17,8 @@ from services.capture import writer
 from services.capture.failures import GroupFailed, UntilReached
 from services.config.models import Config, Storage
 from services.errors import RunCode, RunStopped, StorageError
-from services.events.bus import EventName
+from services.events.devices import PanelChanged
+from services.events.records import FrameRefused, FrameStored, StorageLow, WarningRaised
 from services.files.disk import RealDisk, Stream
 from services.files.failing import FullDisk
 from services.files.fits import read_frame, read_header
@@ -46,7 +47,7 @@ def test_a_request_becomes_stored_catalogued_frames_whose_headers_say_what_was_r
     assert header.date_obs is not None
     assert header.date_end == header.date_obs + timedelta(seconds=2)
     assert rows[0].path.startswith("darks/exp_2.000s/dark_")
-    assert site.names().count(EventName.FRAME_STORED) == 3
+    assert site.names().count(FrameStored.name) == 3
 
 
 def test_flats_are_taken_through_the_filter_under_the_lamp_and_darks_after_them_in_the_dark(site: Site) -> None:
@@ -73,11 +74,11 @@ def test_a_doubt_that_costs_no_frame_is_told_once_a_set_and_with_each_frame(site
     (results,) = site.take(replace(FLAT, count=4))
     assert all(r.accepted for r in results)
     site.events.close()
-    stored = [e.data for e in site.heard if e.name is EventName.FRAME_STORED]
-    assert [[d["code"] for d in data["doubts"]] for data in stored] == [[], ["lamp_drift"], [], ["lamp_drift"]]
-    (warned,) = [e for e in site.heard if e.name is EventName.WARNING_RAISED]
-    assert warned.data["code"] == FrameCode.LAMP_DRIFT
-    assert stored[1]["path"] in warned.data["detail"]
+    stored = [e.what for e in site.heard if isinstance(e.what, FrameStored)]
+    assert [[d.code for d in frame.doubts] for frame in stored] == [[], ["lamp_drift"], [], ["lamp_drift"]]
+    (warned,) = [e for e in site.heard if isinstance(e.what, WarningRaised)]
+    assert warned.what.code == FrameCode.LAMP_DRIFT
+    assert stored[1].path in warned.what.detail
 
 
 def test_only_what_differs_is_moved(site: Site) -> None:
@@ -112,9 +113,9 @@ def test_frames_of_a_resumed_set_are_numbered_on(site: Site, tmp_path: Path) -> 
     again.clock.advance(3600)
     again.take(replace(DARK, count=2))
     assert [row.frame_no for row in again.catalogue.frames(set_id="d1")] == [1, 2, 3, 4, 5]
-    stored = [event.data for event in again.heard if event.name is EventName.FRAME_STORED]
+    stored = [event.what for event in again.heard if isinstance(event.what, FrameStored)]
     again.close()
-    assert [(d["frame_no"], d["wanted"]) for d in stored] == [(4, 5), (5, 5)]
+    assert [(frame.frame_no, frame.wanted) for frame in stored] == [(4, 5), (5, 5)]
 
 
 def test_the_first_frame_after_connecting_and_after_a_change_of_mode_is_thrown_away(site: Site) -> None:
@@ -133,7 +134,7 @@ def test_a_frame_that_is_all_one_value_is_refused_and_kept_for_inspection(site: 
     assert [row.frame_no for row in site.catalogue.frames(set_id="d1")] == [1, 2]
     (refusal,) = site.catalogue.refusals("run1")
     assert refusal.codes == (FrameCode.CONSTANT,)
-    assert site.names().count(EventName.FRAME_REFUSED) == 1
+    assert site.names().count(FrameRefused.name) == 1
 
 
 def test_refused_frames_are_kept_in_bounds(tmp_path: Path) -> None:
@@ -224,7 +225,7 @@ def test_a_disk_that_hangs_for_ever_does_not_keep_the_run_from_its_end(
     assert site.panel.calibrator is CalibratorStatus.OFF
     assert not site.camera.connected
     disk.answers.set()
-    assert EventName.WARNING_RAISED in site.names()
+    assert WarningRaised.name in site.names()
 
 
 def test_until_stops_at_a_frames_edge_and_keeps_what_was_taken(site: Site) -> None:
@@ -240,7 +241,7 @@ def test_nothing_is_moved_for_a_request_that_cannot_end_in_time(site: Site) -> N
     until = site.clock.now() + timedelta(seconds=60)
     with pytest.raises(UntilReached):
         site.take(replace(FLAT, count=1, wait_s=120.0), until=until)
-    assert EventName.PANEL_CHANGED not in site.names()
+    assert PanelChanged.name not in site.names()
 
 
 def test_a_full_disk_ends_the_run_with_its_code_and_no_half_file(tmp_path: Path) -> None:
@@ -262,7 +263,7 @@ def test_too_little_free_space_is_refused_before_anything_is_written(tmp_path: P
     with pytest.raises(StorageError) as caught:
         site.take(DARK)
     assert caught.value.code is RunCode.DISK_FULL
-    assert EventName.STORAGE_LOW in site.names()
+    assert StorageLow.name in site.names()
     assert site.catalogue.frames() == []
     site.close()
 
@@ -296,4 +297,4 @@ def test_a_jump_of_the_wall_clock_is_told_and_moves_no_wait(site: Site) -> None:
     (results,) = site.take(DARK)
     assert len(results) == 3
     site.events.close()
-    assert RunCode.CLOCK_JUMP in [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
+    assert RunCode.CLOCK_JUMP in [e.what.code for e in site.heard if isinstance(e.what, WarningRaised)]

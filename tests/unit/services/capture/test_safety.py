@@ -11,7 +11,10 @@ from drivers.clock import ManualClock
 from services.capture.safety import SafetyWatch
 from services.config.models import SafetyMonitor
 from services.errors import RunCode, RunStopped
-from services.events.bus import Event, EventName, Events, JournalFile
+from services.events.bus import Events
+from services.events.devices import CoverChanged, PanelChanged, SafetySafe, SafetyUnsafe
+from services.events.journal import JournalFile
+from services.events.records import Event, ExposureAborted, WarningRaised
 from services.observatory import Interlock
 from services.stopping import Stop
 from tests.support.fakes import FakePanel, FakeSafety, lost
@@ -72,7 +75,7 @@ class Rig:
         self.events.close()
         return self.heard
 
-    def names(self) -> list[EventName]:
+    def names(self) -> list[str]:
         return [event.name for event in self.told()]
 
 
@@ -83,7 +86,7 @@ def test_safe_changes_nothing() -> None:
         rig.clock.advance(2.0)
     assert rig.interlock.code is None
     rig.interlock.check()
-    assert rig.names() == [EventName.SAFETY_SAFE]
+    assert rig.names() == [SafetySafe.name]
     assert rig.panel.calls == []
 
 
@@ -101,8 +104,8 @@ def test_unsafe_stops_the_run_makes_it_dark_and_closes_the_cameras_sockets() -> 
     assert rig.camera_stopped == 1
     assert rig.aborts == 1
     names = rig.names()
-    assert names[:2] == [EventName.SAFETY_SAFE, EventName.SAFETY_UNSAFE]
-    assert set(names[2:]) == {EventName.EXPOSURE_ABORTED, EventName.PANEL_CHANGED, EventName.COVER_CHANGED}
+    assert names[:2] == [SafetySafe.name, SafetyUnsafe.name]
+    assert set(names[2:]) == {ExposureAborted.name, PanelChanged.name, CoverChanged.name}
 
 
 def test_an_abort_that_gets_no_answer_is_told_and_does_not_keep_the_cover() -> None:
@@ -111,9 +114,9 @@ def test_an_abort_that_gets_no_answer_is_told_and_does_not_keep_the_cover() -> N
     rig.monitor.safe = False
     rig.watch.look()
     assert rig.dark
-    (told,) = [e for e in rig.told() if e.name is EventName.EXPOSURE_ABORTED]
-    assert told.data["done"] is False
-    assert told.data["detail"]
+    (told,) = [e for e in rig.told() if isinstance(e.what, ExposureAborted)]
+    assert told.what.done is False
+    assert told.what.detail
 
 
 def test_a_disk_that_hangs_keeps_neither_lamp_nor_cover_waiting(tmp_path: Path) -> None:
@@ -126,7 +129,7 @@ def test_a_disk_that_hangs_keeps_neither_lamp_nor_cover_waiting(tmp_path: Path) 
     assert rig.aborts == rig.camera_stopped == 1
     assert not journal.let_go.is_set(), "nothing of it could be told yet"
     journal.let_go.set()
-    assert EventName.SAFETY_UNSAFE in rig.names(), "a full disk keeps the listeners from nothing"
+    assert SafetyUnsafe.name in rig.names(), "a full disk keeps the listeners from nothing"
 
 
 def test_an_abort_that_breaks_in_an_unforeseen_way_is_told() -> None:
@@ -139,7 +142,7 @@ def test_an_abort_that_breaks_in_an_unforeseen_way_is_told() -> None:
     rig.monitor.safe = False
     rig.watch.look()
     assert rig.dark
-    assert [e.data["detail"] for e in rig.told() if e.name is EventName.EXPOSURE_ABORTED] == ["unforeseen"]
+    assert [e.what.detail for e in rig.told() if isinstance(e.what, ExposureAborted)] == ["unforeseen"]
 
 
 def test_ctrl_c_while_the_first_reading_does_not_come_ends_the_start_at_once() -> None:
@@ -199,7 +202,7 @@ def test_a_panel_that_cannot_be_made_dark_is_told() -> None:
     rig.panel.calibrator_off = stuck  # type: ignore[method-assign]
     rig.monitor.safe = False
     rig.watch.look()
-    assert [e.data["code"] for e in rig.told() if e.name is EventName.WARNING_RAISED] == [RunCode.ENDING_FAILED]
+    assert [e.what.code for e in rig.told() if isinstance(e.what, WarningRaised)] == [RunCode.ENDING_FAILED]
 
 
 def test_a_monitor_that_does_not_answer_is_unsafe_after_its_time() -> None:

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ from drivers.errors import CameraBusy, PanelFailed
 from services.capture.failures import GroupFailed
 from services.config.models import Config, Cooling, FilterWheel, FlatPanel, Storage
 from services.errors import RunCode
-from services.events.bus import EventName
+from services.events.devices import DeviceGone, DeviceRestored
+from services.events.records import Waiting, WarningRaised
 from tests.support.fake_site import BIAS, DARK, FLAT, Site, plan, site_at
 from tests.support.fakes import lost
 
@@ -57,7 +57,7 @@ def test_another_programs_change_is_noticed_undone_and_in_the_end_given_up(site:
         meddle()
         with pytest.raises(CameraBusy):
             session.run(plan(replace(DARK, gain=26)))
-    codes = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
+    codes = [e.what.code for e in site.heard if isinstance(e.what, WarningRaised)]
     site.events.close()
     assert codes.count(RunCode.FOREIGN_CLIENT) == 2
 
@@ -65,10 +65,10 @@ def test_another_programs_change_is_noticed_undone_and_in_the_end_given_up(site:
 def test_five_minutes_of_waiting_for_the_afterglow_are_told_before_they_pass(site: Site) -> None:
     begun = site.clock.now()
     site.take(replace(DARK, wait_s=300.0), replace(DARK, wait_s=5.0))
-    (told,) = [e for e in site.heard if e.name is EventName.WAITING]
-    assert (told.data["wait_s"], told.data["at_most"]) == (300.0, False)
-    assert (datetime.fromisoformat(told.data["until"]) - told.at).total_seconds() == pytest.approx(300, abs=1)
-    assert "persistence_wait" in told.data["detail"]
+    (told,) = [e for e in site.heard if isinstance(e.what, Waiting)]
+    assert (told.what.wait_s, told.what.at_most) == (300.0, False)
+    assert (told.what.until - told.at).total_seconds() == pytest.approx(300, abs=1)
+    assert "persistence_wait" in told.what.detail
     assert begun <= told.at
     assert (site.clock.now() - told.at).total_seconds() >= 300
 
@@ -79,8 +79,8 @@ def test_a_setting_that_nobody_named_is_put_back_as_it_was_found(site: Site) -> 
         site.camera.change_behind_our_back(gain=99, offset=3)
         (results,) = session.run(plan(DARK))
     assert {(r.header.gain, r.header.offset) for r in results} == {(26, 25)}
-    (warned,) = [e for e in site.heard if e.name is EventName.WARNING_RAISED]
-    assert warned.data["detail"] == "gain is 99, we left 26, offset is 3, we left 25"
+    (warned,) = [e for e in site.heard if isinstance(e.what, WarningRaised)]
+    assert warned.what.detail == "gain is 99, we left 26, offset is 3, we left 25"
 
 
 def test_another_programs_exposure_is_waited_for_and_the_settings_seen_to(site: Site) -> None:
@@ -89,8 +89,8 @@ def test_another_programs_exposure_is_waited_for_and_the_settings_seen_to(site: 
     (results,) = site.take(DARK)
     assert [r.accepted for r in results] == [True] * 3
     assert site.camera.calls.count("disconnect") == 1  # at the end: it is ours again
-    (warned,) = [e for e in site.heard if e.name is EventName.WARNING_RAISED]
-    assert warned.data["code"] == RunCode.FOREIGN_CLIENT
+    (warned,) = [e for e in site.heard if isinstance(e.what, WarningRaised)]
+    assert warned.what.code == RunCode.FOREIGN_CLIENT
 
 
 def test_an_image_of_another_programs_exposure_is_refused_told_and_taken_again(site: Site) -> None:
@@ -100,9 +100,9 @@ def test_an_image_of_another_programs_exposure_is_refused_told_and_taken_again(s
     assert FrameCode.EXPOSURE_MISMATCH in {v.code for v in results[1].verdicts}
     assert [row.exposure_us for row in site.catalogue.frames(set_id="d1")] == [2_000_000] * 3
     site.events.close()
-    (warned,) = [e for e in site.heard if e.name is EventName.WARNING_RAISED]
-    assert warned.data["code"] == RunCode.FOREIGN_CLIENT
-    assert warned.data["detail"] == "an image of 30 s came for our exposure of 2 s"
+    (warned,) = [e for e in site.heard if isinstance(e.what, WarningRaised)]
+    assert warned.what.code == RunCode.FOREIGN_CLIENT
+    assert warned.what.detail == "an image of 30 s came for our exposure of 2 s"
 
 
 def test_a_camera_that_gives_us_anothers_image_for_the_third_time_is_left_to_it(site: Site) -> None:
@@ -111,7 +111,7 @@ def test_a_camera_that_gives_us_anothers_image_for_the_third_time_is_left_to_it(
         session.run(plan(replace(DARK, count=20)))
     assert not {"abort", "disconnect"} & set(site.camera.calls)
     site.events.close()
-    codes = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
+    codes = [e.what.code for e in site.heard if isinstance(e.what, WarningRaised)]
     assert codes == [RunCode.FOREIGN_CLIENT] * 2
 
 
@@ -120,7 +120,7 @@ def test_a_camera_that_never_tells_its_exposures_right_is_wrong_and_not_in_anoth
     (results,) = site.take(replace(DARK, count=4))
     assert not any(r.accepted for r in results)
     site.events.close()
-    assert EventName.WARNING_RAISED not in site.names()
+    assert WarningRaised.name not in site.names()
 
 
 def test_a_driver_that_tells_the_exposure_before_costs_frames_and_is_not_in_anothers_hands(site: Site) -> None:
@@ -130,7 +130,7 @@ def test_a_driver_that_tells_the_exposure_before_costs_frames_and_is_not_in_anot
     taken = site.take(*(replace(DARK, set_id=f"d{i}", exposure_us=us) for i, us in enumerate(times_us)))
     assert [[r.accepted for r in results] for results in taken] == [[True] * 3] + [[False, True, True]] * 4
     site.events.close()
-    assert EventName.WARNING_RAISED not in site.names()
+    assert WarningRaised.name not in site.names()
 
 
 @pytest.mark.parametrize("told_s", [[0.006] * 6, [0.001, 0.006, 0.004, 0.001, 0.05, 0.009], [0.001, *[0.0] * 5]])
@@ -141,7 +141,7 @@ def test_a_driver_that_tells_short_exposures_wrong_is_not_in_anothers_hands(site
     wrong = [FrameCode.EXPOSURE_MISMATCH in {v.code for v in r.verdicts} for r in biases]
     assert wrong == [abs(s - 0.001) > 0.002 for s in told_s]
     site.events.close()
-    assert EventName.WARNING_RAISED not in site.names()
+    assert WarningRaised.name not in site.names()
 
 
 def test_another_programs_images_hours_apart_are_told_and_do_not_take_the_camera_from_us(site: Site) -> None:
@@ -152,7 +152,7 @@ def test_another_programs_images_hours_apart_are_told_and_do_not_take_the_camera
             assert [r.accepted for r in results] == [True, False, True]
             site.clock.sleep(3 * 3600.0)
     site.events.close()
-    codes = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
+    codes = [e.what.code for e in site.heard if isinstance(e.what, WarningRaised)]
     assert codes == [RunCode.FOREIGN_CLIENT] * 4
 
 
@@ -220,9 +220,9 @@ def test_a_cover_and_a_lamp_that_somebody_else_moved_are_put_right_and_told(site
         assert all(result.accepted for result in session.run(plan(DARK))[0])
         session.run(plan(DARK))
     site.events.close()
-    (warned,) = [e for e in site.heard if e.name is EventName.WARNING_RAISED]
-    assert warned.data["code"] == RunCode.FOREIGN_CLIENT
-    assert warned.data["detail"] == "the lamp is at 7, we left it off, the cover is open, we left it closed"
+    (warned,) = [e for e in site.heard if isinstance(e.what, WarningRaised)]
+    assert warned.what.code == RunCode.FOREIGN_CLIENT
+    assert warned.what.detail == "the lamp is at 7, we left it off, the cover is open, we left it closed"
 
 
 def test_a_stuck_wheel_fails_the_group_only(site: Site) -> None:
@@ -239,7 +239,7 @@ def test_a_lost_wheel_is_asked_again(site: Site) -> None:
     (results,) = site.take(FLAT)
     assert len(results) == 3
     names = site.names()
-    assert (names.count(EventName.DEVICE_LOST), names.count(EventName.DEVICE_RESTORED)) == (1, 1)
+    assert (names.count(DeviceGone.name), names.count(DeviceRestored.name)) == (1, 1)
 
 
 def test_a_camera_that_was_handed_in_is_left_connected(site: Site) -> None:
@@ -288,7 +288,7 @@ def test_a_cover_that_is_opened_without_anybody_knowing_the_sun_is_told_once(tmp
     opened = replace(FLAT, cover=Cover.OPEN, count=1)
     site.take(opened, replace(opened, cover=Cover.CLOSED), opened)
     site.close()
-    told = [e.data["code"] for e in site.heard if e.name is EventName.WARNING_RAISED]
+    told = [e.what.code for e in site.heard if isinstance(e.what, WarningRaised)]
     assert told == ([] if open_by_day else [RunCode.NO_SITE])
 
 

@@ -18,7 +18,9 @@ from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import Flag, FrameRow
 from services.errors import RunCode, StorageError
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.devices import DetectorMeasured
+from services.events.records import Finding, FrameRefused, RunFinished, RunStarted
 from services.files.fits import write_frame
 from services.files.layout import Layout
 from services.indexing.index import adopt, index_folder, open_catalogue, rebuild
@@ -48,11 +50,14 @@ def a_root(root: Path) -> Layout:
     """Write frames, one of them marked bad, one of another program, and a journal with what else is known."""
     layout = Layout(root)
     events = Events(run_id=RUN, clock=ManualClock(AT), journal=layout.events(RUN))
-    events.emit(EventName.RUN_STARTED, steps=["darks"], software="nightcal")
-    events.emit(EventName.DETECTOR_MEASURED, bias_adu=500.5, gain=26)
-    refusal = {"path": None, "set_id": "s", "kind": "DARK", "filter": None, "exposure_us": 5, "codes": ["constant"]}
-    events.emit(EventName.FRAME_REFUSED, **refusal, verdicts=[{"code": "constant"}], level_adu=0.0)
-    events.emit(EventName.RUN_FINISHED, exit_code=0, code=None, detail="")
+    events.emit(RunStarted(steps=("darks",), software="nightcal"))
+    events.emit(DetectorMeasured(bias_adu=500.5, saturation_adu=None, gain=26))
+    refused = FrameRefused(
+        path=None, set_id="s", kind=FrameKind.DARK, filter=None, exposure_us=5, level_adu=0.0, codes=("constant",),
+        verdicts=(Finding(code="constant"),),
+    )  # fmt: skip
+    events.emit(refused)
+    events.emit(RunFinished(exit_code=0, code=None, detail=""))
     events.close()
     rows = [take(layout, number) for number in (1, 2, 3)]
     (root / "others").mkdir()

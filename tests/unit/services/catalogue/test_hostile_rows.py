@@ -18,7 +18,10 @@ from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue, CatalogueDamaged
 from services.catalogue.rows import FrameRow, MasterRow, Origin, RefusalRow
 from services.errors import RunCode, StorageError
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.decoder import KINDS
+from services.events.devices import DetectorMeasured
+from services.events.records import Finding, FrameRefused, RunFinished, RunStarted
 from services.files.fits import Plane, Unreadable, create_planes, write_frame
 from services.files.layout import Layout, MasterName
 from services.indexing.index import adopt, open_catalogue, rebuild
@@ -62,11 +65,14 @@ def written(root: Path) -> Layout:
     layout = Layout(root)
     rows = [take(layout, 1), take(layout, 2)]
     events = Events(run_id=RUN, clock=ManualClock(AT), journal=layout.events(RUN))
-    events.emit(EventName.RUN_STARTED, steps=["darks"], software="nightcal")
-    events.emit(EventName.DETECTOR_MEASURED, bias_adu=500.5, gain=26)
-    refusal = {"path": None, "set_id": "s", "kind": "DARK", "filter": None, "exposure_us": 5, "codes": ["constant"]}
-    events.emit(EventName.FRAME_REFUSED, **refusal, verdicts=[{"code": "constant"}], level_adu=0.0)
-    events.emit(EventName.RUN_FINISHED, exit_code=0, code=None, detail="")
+    events.emit(RunStarted(steps=("darks",), software="nightcal"))
+    events.emit(DetectorMeasured(bias_adu=500.5, saturation_adu=None, gain=26))
+    refused = FrameRefused(
+        path=None, set_id="s", kind=FrameKind.DARK, filter=None, exposure_us=5, level_adu=0.0, codes=("constant",),
+        verdicts=(Finding(code="constant"),),
+    )  # fmt: skip
+    events.emit(refused)
+    events.emit(RunFinished(exit_code=0, code=None, detail=""))
     events.close()
     master = build(layout, rows[0])
     with open_catalogue(layout) as catalogue:
@@ -267,7 +273,7 @@ def test_what_is_no_sidecar_is_unreadable(tmp_path: Path, text: str) -> None:
 
 MEMBERS = ["name", "at", "run_id", "steps", "software", "exit_code", "code", "detail", "kind", "codes", "verdicts",
            "set_id", "exposure_us", "level_adu", "path", "filter", "bias_adu", "gain", "camera", "seq"]  # fmt: skip
-NAMES = st.sampled_from([str(name) for name in EventName]) | st.text(max_size=6)
+NAMES = st.sampled_from(list(KINDS)) | st.text(max_size=6)
 EVENTS = st.fixed_dictionaries(
     {"name": NAMES, "at": st.just(AT.isoformat()) | VALUES, "run_id": st.just(RUN) | VALUES},
     optional=dict.fromkeys(MEMBERS[3:], VALUES) | {"kind": st.just("DARK") | VALUES},

@@ -15,54 +15,82 @@ from rich.console import Console
 
 from drivers.clock import ManualClock
 from services import log
-from services.cli.night import EventLog
 from services.cli.progress import Bars, Lines
 from services.cli.prompts import asker, confirmed
 from services.errors import meaning
-from services.events.bus import Event, EventName, Events
+from services.events.bus import Events
+from services.events.decoder import KINDS, record_of
+from services.events.devices import CoolingChanged, CoolingStable, DeviceConnected, DeviceGone
+from services.events.records import (
+    DevicesLeft,
+    Event,
+    FlatExposureAdjusted,
+    FlatSettled,
+    FrameRefused,
+    FrameStored,
+    GroupFinished,
+    GroupStarted,
+    MasterBuilt,
+    MasterRefused,
+    MasterStarted,
+    Record,
+    RunEnding,
+    RunFinished,
+    RunProgress,
+    RunStarted,
+    StepStarted,
+    StorageLow,
+    Waiting,
+    WarningRaised,
+)
 from services.events.sentences import sentence, title
+from services.events.to_log import ToLog
 
 START = datetime(2026, 1, 31, 18, 0, tzinfo=UTC)
 FLAT = {"set_id": "s1", "kind": "FLAT", "filter": "L", "exposure_us": None, "gain": 26, "set_temp_c": -10.0}
-NIGHT: list[tuple[EventName, dict[str, Any]]] = [
-    (EventName.RUN_STARTED, {"steps": ["flats"], "root": "/data", "simulated": True}),
-    (EventName.DEVICE_CONNECTED, {"device": "camera", "device_name": "QHY600M", "unique_id": "u"}),
-    (EventName.COOLING_CHANGED, {"ccd_temp_c": 12.0, "set_point_c": 5.0, "target_c": -10.0, "cooler_power_pct": 50.0}),
-    (EventName.COOLING_CHANGED, {"ccd_temp_c": 2.0, "set_point_c": 0.0, "target_c": -10.0, "cooler_power_pct": None}),
-    (EventName.COOLING_STABLE, {"ccd_temp_c": -10.04, "target_c": -10.0, "seconds": 480.2}),
-    (EventName.STEP_STARTED, {"step": "flats"}),
-    (EventName.GROUP_STARTED, {**FLAT, "wanted": 12, "have": 2, "detail": "taken anew: it is warmer"}),
+NIGHT: list[tuple[str, dict[str, Any]]] = [
+    (RunStarted.name, {"steps": ["flats"], "root": "/data", "simulated": True}),
+    (DeviceConnected.name, {"device": "camera", "device_name": "QHY600M", "unique_id": "u"}),
+    (CoolingChanged.name, {"ccd_temp_c": 12.0, "set_point_c": 5.0, "target_c": -10.0, "cooler_power_pct": 50.0}),
+    (CoolingChanged.name, {"ccd_temp_c": 2.0, "set_point_c": 0.0, "target_c": -10.0, "cooler_power_pct": None}),
+    (CoolingStable.name, {"ccd_temp_c": -10.04, "target_c": -10.0, "seconds": 480.2}),
+    (StepStarted.name, {"step": "flats"}),
+    (GroupStarted.name, {**FLAT, "wanted": 12, "have": 2, "detail": "taken anew: it is warmer"}),
     (
-        EventName.FLAT_EXPOSURE_ADJUSTED,
+        FlatExposureAdjusted.name,
         {"filter": "L", "exposure_us": 1_995_262, "level_adu": 48_433.4, "target_adu": 33_036.0, "panel_brightness": 12,
          "attempt": 2},
     ),
     (
-        EventName.FLAT_SETTLED,
+        FlatSettled.name,
         {"filter": "L", "exposure_us": 1_995_262, "panel_brightness": 8, "attempts": 4, "level_adu": 32_398.0},
     ),
-    *[(EventName.FRAME_STORED, {**FLAT, "path": "x", "frame_no": n, "wanted": 10, "level_adu": 32_000.0,
+    *[(FrameStored.name, {**FLAT, "path": "x", "frame_no": n, "wanted": 10, "level_adu": 32_000.0,
                                 "ccd_temp_c": -10.0}) for n in range(3, 13)],
-    (EventName.PROGRESS, {"done": 10, "wanted": 100}),
-    (EventName.FRAME_REFUSED, {**FLAT, "codes": ["level_off", "light_leak"], "path": None}),
-    (EventName.GROUP_FINISHED, {**FLAT, "status": "complete", "code": None, "accepted": 12, "refused": 1}),
-    (EventName.GROUP_FINISHED, {**FLAT, "filter": "Ha", "status": "failed", "code": "too_dim", "accepted": 0,
+    (RunProgress.name, {"done": 10, "wanted": 100}),
+    (FrameRefused.name, {**FLAT, "codes": ["level_off", "light_leak"], "path": None}),
+    (GroupFinished.name, {**FLAT, "status": "complete", "code": None, "accepted": 12, "refused": 1}),
+    (GroupFinished.name, {**FLAT, "filter": "Ha", "status": "failed", "code": "too_dim", "accepted": 0,
                                 "refused": 0}),
-    (EventName.MASTER_BUILT, {"path": "master_frames/master_flat_L.fits", "n": 12, "status": "partial"}),
-    (EventName.MASTER_REFUSED, {"kind": "FLAT", "filter": "Ha", "code": "no_frames"}),
-    (EventName.WARNING_RAISED, {"code": "no_cover", "detail": "CoverState is NotPresent"}),
-    (EventName.RUN_FINISHED, {"exit_code": 1, "code": None, "detail": ""}),
+    (MasterBuilt.name, {"path": "master_frames/master_flat_L.fits", "n": 12, "status": "partial"}),
+    (MasterRefused.name, {"kind": "FLAT", "filter": "Ha", "code": "no_frames"}),
+    (WarningRaised.name, {"code": "no_cover", "detail": "CoverState is NotPresent"}),
+    (RunFinished.name, {"exit_code": 1, "code": None, "detail": ""}),
 ]  # fmt: skip
 
 
-def told(display: Lines | Bars, events: list[tuple[EventName, dict[str, Any]]]) -> None:
+def event_of(kind: type[Record], data: dict[str, Any]) -> Event:
+    return Event(run_id="r", seq=1, at=START, what=record_of(kind, data))
+
+
+def told(display: Lines | Bars, events: list[tuple[str, dict[str, Any]]]) -> None:
     """Let a display hear a run, over the real bus and its dispatcher thread."""
     clock = ManualClock(START)
     bus = Events(run_id="r", clock=clock)
     bus.subscribe(display)
     with display.showing():
         for name, data in events:
-            bus.emit(name, **data)
+            bus.emit(record_of(KINDS[name], data))
             clock.advance(20)
         bus.close()
 
@@ -94,7 +122,7 @@ def test_plain_lines_tell_the_night():
 def test_plain_lines_tell_of_the_cooling_once_a_minute():
     stream = io.StringIO()
     step = {"ccd_temp_c": 1.0, "target_c": -10.0, "cooler_power_pct": None}
-    told(Lines(stream), [(EventName.COOLING_CHANGED, step)] * 9)
+    told(Lines(stream), [(CoolingChanged.name, step)] * 9)
     assert [line[:8] for line in stream.getvalue().splitlines()] == ["18:00:00", "18:01:00", "18:02:00"]
 
 
@@ -118,7 +146,7 @@ def test_ctrl_c_with_warming_up_says_what_goes_on_and_for_how_long():
     rising = {"ccd_temp_c": -10.0, "target_c": 15.0, "cooler_power_pct": 60.0}
     doing = ["switching the lamp off", "closing the cover"]
     ending = {"code": "interrupted", "warming_s": 755.0, "doing": doing}
-    told(Lines(stream), [(EventName.RUN_ENDING, ending), (EventName.COOLING_CHANGED, rising)])
+    told(Lines(stream), [(RunEnding.name, ending), (CoolingChanged.name, rising)])
     stopping, rising_line = (line[10:] for line in stream.getvalue().splitlines())
     assert stopping.startswith("stopping, stopped by the user: switching the lamp off, closing the cover, warming up")
     assert "takes about 13 min" in stopping
@@ -128,7 +156,7 @@ def test_ctrl_c_with_warming_up_says_what_goes_on_and_for_how_long():
 
 def test_a_camera_that_is_lost_is_said_to_be_waited_for_and_until_when():
     data = {"device": "camera", "detail": "no answer", "waiting_until": "2026-01-31T03:29:40+00:00"}
-    event = Event(name=EventName.DEVICE_LOST, run_id="r", seq=1, at=START, data=data)
+    event = event_of(DeviceGone, data)
     assert sentence(event) == "camera lost: no answer; waiting for it until 03:29"
 
 
@@ -136,13 +164,7 @@ def test_a_line_that_arrives_during_a_question_waits_until_it_is_answered():
     # "[Enter] go on, [q] stop: 09:21:55  bias: complete, 3 kept" stood on one line
     plain, fancy = io.StringIO(), io.StringIO()
     bars = Bars(Console(file=fancy, force_terminal=True, width=100, color_system=None, legacy_windows=False))
-    finished = Event(
-        name=EventName.GROUP_FINISHED,
-        run_id="r",
-        seq=1,
-        at=START,
-        data={**FLAT, "status": "complete", "code": None, "accepted": 12, "refused": 0},
-    )
+    finished = event_of(GroupFinished, {**FLAT, "status": "complete", "code": None, "accepted": 12, "refused": 0})
     for display, stream in ((Lines(plain), plain), (bars, fancy)):
         with display.showing():
             with display.still():
@@ -162,7 +184,7 @@ def test_what_was_said_before_a_question_stands_above_it():
         heard.append(event.seq)
 
     bus.subscribe(slow)
-    bus.emit(EventName.PROGRESS)
+    bus.emit(RunProgress())
     assert not bus.caught_up(timeout_s=0)
     go_on.set()
     assert bus.caught_up(timeout_s=10)
@@ -177,7 +199,7 @@ def test_minutes_of_waiting_say_for_what_and_until_when():
     bus.tell_wait(30.0, "nothing worth a line")
     bus.tell_wait(300.0, "the charge that light left on the sensor fades")
     bus.tell_wait(45.0, "another program's exposure ends", at_most=True)
-    bus.emit(EventName.WAITING, wait_s=60.0, at_most=True, detail="the hook before_flats ends")
+    bus.emit(Waiting(wait_s=60.0, at_most=True, detail="the hook before_flats ends"))
     bus.close()
     assert [line[10:] for line in stream.getvalue().splitlines()] == [
         "waiting until 18:05:00 (5 min): the charge that light left on the sensor fades",
@@ -188,10 +210,10 @@ def test_minutes_of_waiting_say_for_what_and_until_when():
 
 def test_the_log_of_a_simulated_night_has_its_times_beside_the_real_ones(tmp_path: Path):
     log.configure("INFO", tmp_path / "night.log", console=False)
-    tell = EventLog()
+    tell = ToLog()
     for simulated in (True, False):
         started = {"steps": ["flats"], "simulated": simulated}
-        tell(Event(name=EventName.RUN_STARTED, run_id="r", seq=1, at=START, data=started))
+        tell(event_of(RunStarted, started))
     log.close()
     first, second = (json.loads(line) for line in (tmp_path / "night.log").read_text(encoding="utf-8").splitlines())
     assert first["simulated_at"] == "2026-01-31T18:00:00+00:00"
@@ -200,13 +222,13 @@ def test_the_log_of_a_simulated_night_has_its_times_beside_the_real_ones(tmp_pat
 
 
 def test_the_end_of_a_run_without_warming_up_is_not_worth_a_line():
-    ending = Event(name=EventName.RUN_ENDING, run_id="r", seq=1, at=START, data={"code": None, "warming_s": None})
+    ending = event_of(RunEnding, {"code": None, "warming_s": None})
     assert sentence(ending) is None
 
 
-@pytest.mark.parametrize("name", list(EventName))
-def test_every_event_can_be_told_without_its_data(name: EventName):
-    event = Event(name=name, run_id="r", seq=1, at=START, data={})
+@pytest.mark.parametrize("kind", KINDS.values())
+def test_every_event_can_be_told_without_its_data(kind: type[Record]):
+    event = event_of(kind, {})
     sentence(event)
     for display in (Lines(io.StringIO()), Bars(Console(file=io.StringIO()))):
         display(event)
@@ -214,32 +236,32 @@ def test_every_event_can_be_told_without_its_data(name: EventName):
 
 
 def test_what_is_said_at_the_end_is_of_devices_that_are_there_and_of_what_is_done():
-    def said(name: EventName, **data: object) -> str | None:
-        return sentence(Event(name=name, run_id="r", seq=1, at=START, data=data))
+    def said(kind: type[Record], **data: object) -> str | None:
+        return sentence(event_of(kind, data))
 
-    stopped = said(EventName.RUN_ENDING, code="interrupted", warming_s=None, doing=[])
+    stopped = said(RunEnding, code="interrupted", warming_s=None, doing=[])
     assert stopped == "stopping, stopped by the user"
-    assert said(EventName.DEVICES_LEFT, done=["lamp off", "cover closed"]) == "left: lamp off, cover closed"
-    assert said(EventName.DEVICES_LEFT, done=[]) is None
+    assert said(DevicesLeft, done=["lamp off", "cover closed"]) == "left: lamp off, cover closed"
+    assert said(DevicesLeft, done=[]) is None
 
 
 def test_building_says_which_master_of_how_many():
     data = {"kind": "DARK", "exposure_us": 5_000_000, "n": 40, "number": 3, "of": 15}
-    told = sentence(Event(name=EventName.MASTER_STARTED, run_id="r", seq=1, at=START, data=data))
+    told = sentence(event_of(MasterStarted, data))
     assert told == "building master 3 of 15: dark 5 s (40 frames)"
 
 
 def test_a_group_that_failed_says_what_was_found():
     detail = "Gain was set to 26 twice and reads back 5"
     data = {"kind": "BIAS", "status": "failed", "accepted": 0, "code": "setting_refused", "detail": detail}
-    told = sentence(Event(name=EventName.GROUP_FINISHED, run_id="r", seq=1, at=START, data=data))
+    told = sentence(event_of(GroupFinished, data))
     assert told is not None
     assert f"the camera does not keep a setting ({detail}) — check" in told
 
 
 def test_little_room_is_said_with_a_decimal_and_never_rounded_up_to_the_floor():
     data = {"free_mb": 0.96, "needed_mb": 640.2, "floor_mb": 1}
-    told = sentence(Event(name=EventName.STORAGE_LOW, run_id="r", seq=1, at=START, data=data))
+    told = sentence(event_of(StorageLow, data))
     assert told == "storage: 0.9 MB free, 640 MB needed, 1 MB to be left"
 
 

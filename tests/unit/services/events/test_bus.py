@@ -3,6 +3,7 @@
 import errno
 import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import pytest
 
 from drivers.clock import ManualClock
 from services.errors import RunCode, StorageError
-from services.events.bus import Event, EventName, Events
+from services.events.bus import Events
+from services.events.decoder import record_of
+from services.events.devices import CoverChanged, FilterChanged
+from services.events.records import Event, FrameStored, RunFinished, RunProgress
 
 AT = datetime(2026, 1, 1, 18, tzinfo=UTC)
 
@@ -23,13 +27,13 @@ def journal(path: Path) -> list[dict[str, object]]:
 def test_an_event_is_in_the_journal_before_emit_returns(tmp_path: Path) -> None:
     clock, path = ManualClock(AT), tmp_path / "events" / "run-1.jsonl"
     events = Events(run_id="run-1", clock=clock, journal=path)
-    events.emit(EventName.RUN_STARTED, steps=("flats", "darks"), root=Path("a") / "b")
+    events.emit(CoverChanged(cover="open"))
     clock.advance(1.5)
-    events.emit(EventName.PROGRESS, done=1, wanted=2)
+    events.emit(RunProgress(done=1, wanted=2))
     first, second = journal(path)
     assert first == {
-        "name": "run.started", "run_id": "run-1", "seq": 1, "at": "2026-01-01T18:00:00+00:00",
-        "steps": ["flats", "darks"], "root": str(Path("a") / "b"),
+        "name": "cover.changed", "run_id": "run-1", "seq": 1, "at": "2026-01-01T18:00:00+00:00",
+        "cover": "open",
     }  # fmt: skip
     assert (second["seq"], second["at"]) == (2, "2026-01-01T18:00:01.500000+00:00")
     events.close()
@@ -39,13 +43,12 @@ def test_an_event_is_in_the_journal_before_emit_returns(tmp_path: Path) -> None:
 def test_numbers_of_numpy_are_numbers_in_the_journal(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     events = Events(run_id="r", clock=ManualClock(AT), journal=path)
-    events.emit(
-        EventName.FRAME_STORED, level_adu=np.float32(500.5), frame_no=np.int64(3), hot=np.True_, kind=EventName.PROGRESS
-    )
+    stored = record_of(FrameStored, {"kind": "DARK"})
+    events.emit(replace(stored, level_adu=np.float32(500.5), frame_no=np.int64(3), doubts=(np.True_, Path("a") / "b")))
     events.close()
     (record,) = journal(path)
-    assert (record["level_adu"], record["frame_no"], record["hot"]) == (500.5, 3, True)
-    assert record["kind"] == "progress"
+    assert (record["level_adu"], record["frame_no"], record["doubts"]) == (500.5, 3, [True, str(Path("a") / "b")])
+    assert record["kind"] == "DARK"
 
 
 def test_listeners_hear_everything_in_order_on_a_thread_of_their_own() -> None:
@@ -53,7 +56,7 @@ def test_listeners_hear_everything_in_order_on_a_thread_of_their_own() -> None:
     events = Events(run_id="r", clock=ManualClock(AT))
     events.subscribe(lambda event: heard.append((event.seq, threading.current_thread().name)))
     for n in range(200):
-        events.emit(EventName.PROGRESS, done=n)
+        events.emit(RunProgress(done=n))
     events.close()
     assert [seq for seq, _ in heard] == list(range(1, 201))
     assert {name for _, name in heard} == {"nightcal-events"}
@@ -68,8 +71,8 @@ def test_a_listener_that_fails_reaches_neither_the_run_nor_the_others() -> None:
     events = Events(run_id="r", clock=ManualClock(AT))
     events.subscribe(fails)
     events.subscribe(heard.append)
-    events.emit(EventName.PROGRESS)
-    events.emit(EventName.PROGRESS)
+    events.emit(RunProgress())
+    events.emit(RunProgress())
     events.close()
     assert [event.seq for event in heard] == [1, 2]
 
@@ -80,7 +83,7 @@ def test_a_stuck_listener_holds_up_neither_run_nor_journal(tmp_path: Path) -> No
     events.subscribe(lambda _: bool(release.wait(30)))
     count = Events._CAPACITY + 50
     for n in range(count):
-        events.emit(EventName.PROGRESS, done=n)
+        events.emit(RunProgress(done=n))
     assert len(journal(path)) == count
     release.set()
     events.close()
@@ -89,7 +92,7 @@ def test_a_stuck_listener_holds_up_neither_run_nor_journal(tmp_path: Path) -> No
 def test_emitting_from_many_threads_numbers_every_event_once(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     events = Events(run_id="r", clock=ManualClock(AT), journal=path)
-    threads = [threading.Thread(target=lambda: [events.emit(EventName.PROGRESS) for _ in range(50)]) for _ in range(6)]
+    threads = [threading.Thread(target=lambda: [events.emit(RunProgress()) for _ in range(50)]) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -119,17 +122,16 @@ def test_a_full_disk_ends_the_run_once_and_lets_it_say_so(tmp_path: Path) -> Non
     events._file.close()  # type: ignore[union-attr]
     events._file = FullFile()  # type: ignore[assignment]
     with pytest.raises(StorageError) as caught:
-        events.emit(EventName.FRAME_STORED)
+        events.emit(FilterChanged(filter="L"))
     assert caught.value.code is RunCode.DISK_FULL
-    events.emit(EventName.RUN_FINISHED, exit_code=5)
+    events.emit(RunFinished(exit_code=5))
     events.close()
-    assert [event.name for event in heard] == [EventName.FRAME_STORED, EventName.RUN_FINISHED]
+    assert [event.name for event in heard] == [FilterChanged.name, RunFinished.name]
 
 
 def test_without_journal_and_listeners_events_are_only_returned() -> None:
     events = Events(run_id="r", clock=ManualClock(AT))
-    event = events.emit(EventName.COVER_CHANGED, cover="closed")
-    assert (event.name, event.run_id, event.seq, event.at, event.data) == (
-        EventName.COVER_CHANGED, "r", 1, AT, {"cover": "closed"},
-    )  # fmt: skip
+    event = events.emit(CoverChanged(cover="closed"))
+    assert event == Event(run_id="r", seq=1, at=AT, what=CoverChanged(cover="closed"))
+    assert event.name == "cover.changed"
     events.close()

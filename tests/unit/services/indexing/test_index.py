@@ -15,7 +15,9 @@ from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import Flag, FrameRow, MasterRow, MasterStatus, Origin
 from services.errors import StorageError
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.devices import DetectorMeasured
+from services.events.records import Finding, FrameRefused, RunFinished, RunStarted
 from services.files import fits
 from services.files.layout import Layout, MasterName
 from services.indexing.index import adopt, index_folder, open_catalogue, rebuild
@@ -219,13 +221,14 @@ def test_everything_comes_back_when_the_catalogue_is_lost(layout: Layout, catalo
     catalogue.add_master(build(layout, rows[0]))
     catalogue.set_flag(Flag.BAD, paths=[rows[1].path])
     events = Events(run_id="run-1", clock=ManualClock(AT), journal=layout.events("run-1"))
-    events.emit(EventName.RUN_STARTED, steps=["flats", "darks"], software="nightcal 0.1")
-    events.emit(EventName.DETECTOR_MEASURED, bias_adu=500.5, saturation_adu=65535, gain=26, k_adu_e=None)
-    events.emit(
-        EventName.FRAME_REFUSED, path=None, set_id="set-1", kind="DARK", filter=None, exposure_us=5, codes=["constant"],
-        verdicts=[{"code": "constant", "measured": 0.0, "limit": 1.0, "detail": ""}], level_adu=0.0,
+    events.emit(RunStarted(steps=("flats", "darks"), software="nightcal 0.1"))
+    events.emit(DetectorMeasured(bias_adu=500.5, saturation_adu=65535, gain=26, k_adu_e=None))
+    refused = FrameRefused(
+        path=None, set_id="set-1", kind=FrameKind.DARK, filter=None, exposure_us=5, level_adu=0.0, codes=("constant",),
+        verdicts=(Finding(code="constant", measured=0.0, limit=1.0),),
     )  # fmt: skip
-    events.emit(EventName.RUN_FINISHED, exit_code=1, code="not_dark", detail="leak")
+    events.emit(refused)
+    events.emit(RunFinished(exit_code=1, code="not_dark", detail="leak"))
     events.close()
     with layout.events("run-1").open("a") as journal:
         journal.write('{"name": "run.finished", "run_id": "run-1", "at": "2026-')  # cut by a power cut
@@ -237,7 +240,7 @@ def test_everything_comes_back_when_the_catalogue_is_lost(layout: Layout, catalo
     (refusal,) = catalogue.refusals("run-1")
     assert (refusal.codes, refusal.kind, refusal.exposure_us) == (("constant",), FrameKind.DARK, 5)
     assert {fact.name: fact.value for fact in catalogue.facts()} == {"bias_adu": 500.5, "saturation_adu": 65535.0}
-    assert catalogue.facts()[0].settings == {"gain": 26}
+    assert catalogue.facts()[0].settings == {"gain": 26, "offset": None, "readout_mode": None, "binning": None}
 
 
 def test_a_damaged_catalogue_is_moved_aside_and_rebuilt(layout: Layout) -> None:

@@ -10,7 +10,7 @@ from astropy.io import fits
 
 from calibration.frames import FrameKind
 from services.catalogue.rows import Origin
-from services.events.bus import EventName
+from services.events.records import WarningRaised
 from services.library.archive import archive, due
 from services.masters import Outcome
 from tests.support.made_root import START, Root
@@ -63,7 +63,7 @@ def test_a_master_that_is_there_needs_no_packed_frame_to_be_read(root: Root) -> 
         root.layout.absolute(row.path).write_bytes(b"no longer to be read")
     root.heard.clear()
     assert {o.status for o in root.build()} == {Outcome.KEPT}
-    assert EventName.WARNING_RAISED not in [event.name for event in root.heard]
+    assert WarningRaised.name not in [event.name for event in root.heard]
 
 
 @pytest.mark.parametrize("origin", list(Origin))

@@ -21,7 +21,8 @@ from calibration.masters.scales import Normalisation
 from drivers.clock import ManualClock
 from services.catalogue.rows import Flag, MasterStatus, Origin
 from services.errors import RunCode, RunStopped, StorageError
-from services.events.bus import EventName, Events
+from services.events.bus import Events
+from services.events.records import MasterBuilt, MasterRefused, WarningRaised, members
 from services.files.disk import RealDisk
 from services.files.failing import FullDisk
 from services.files.fits import pixel_hash, read_pixels
@@ -181,7 +182,7 @@ def test_flat_without_its_dark_is_refused_and_says_so(root: Root) -> None:
     assert [o.status for o in outcomes] == [Outcome.BUILT, Outcome.REFUSED]
     assert outcomes[1].code == "no_matching_dark"
     assert "exposure 2 s, wanted 1 s" in outcomes[1].detail
-    assert [e.data["code"] for e in root.heard if e.name is EventName.MASTER_REFUSED] == ["no_matching_dark"]
+    assert [e.what.code for e in root.heard if isinstance(e.what, MasterRefused)] == ["no_matching_dark"]
 
 
 def test_bias_serves_a_flat_only_where_the_dark_signal_is_negligible(root: Root) -> None:
@@ -268,9 +269,9 @@ def test_truncated_frame_is_left_out_with_a_warning(root: Root) -> None:
     outcome = root.build()[0]
     assert outcome.status is Outcome.PARTIAL
     assert outcome.n == 11
-    warnings = [e.data for e in root.heard if e.name is EventName.WARNING_RAISED]
-    assert [w["code"] for w in warnings] == ["read_failed"]
-    assert paths[3].name in warnings[0]["detail"]
+    warnings = [e.what for e in root.heard if isinstance(e.what, WarningRaised)]
+    assert [w.code for w in warnings] == ["read_failed"]
+    assert paths[3].name in warnings[0].detail
 
 
 def test_complete_master_is_not_replaced_by_one_of_fewer_frames_when_a_frame_is_lost(root: Root) -> None:
@@ -296,8 +297,8 @@ def test_frame_that_was_overwritten_is_left_out_with_a_warning(root: Root) -> No
     paths = root.add(FrameKind.DARK, 1.0, 12)
     paths[3].write_bytes(paths[3].read_bytes()[:-2880] + b"\1" * 2880)
     assert root.build()[0].n == 11
-    (warning,) = [e.data for e in root.heard if e.name is EventName.WARNING_RAISED]
-    assert (warning["code"], paths[3].name in warning["detail"]) == ("read_failed", True)
+    (warning,) = [e.what for e in root.heard if isinstance(e.what, WarningRaised)]
+    assert (warning.code, paths[3].name in warning.detail) == ("read_failed", True)
 
 
 def test_refusal_says_which_camera_it_is_about_when_there_are_several(root: Root) -> None:
@@ -305,7 +306,7 @@ def test_refusal_says_which_camera_it_is_about_when_there_are_several(root: Root
     root.build()
     root.add(FrameKind.DARK, 2.0, 2, camera_id="new")
     root.build()
-    told = [e.data["detail"] for e in root.heard if e.name is EventName.MASTER_REFUSED]
+    told = [e.what.detail for e in root.heard if isinstance(e.what, MasterRefused)]
     assert ["old" in told[0], "old" in told[1], "new" in told[2]] == [False, True, True]
 
 
@@ -318,13 +319,11 @@ def test_one_failing_group_does_not_stop_the_others(root: Root) -> None:
 def test_few_frames_of_unknown_gain_are_warned_of(root: Root) -> None:
     root.add(FrameKind.DARK, 1.0, 6)
     root.build(num_darks=6)
-    assert any("sees no outlier" in e.data["detail"] for e in root.heard if e.name is EventName.WARNING_RAISED)
+    assert any("sees no outlier" in e.what.detail for e in root.heard if isinstance(e.what, WarningRaised))
     root.heard.clear()
     root.add(FrameKind.DARK, 2.0, 6, egain_e_adu=GAIN)
     outcome = root.build(num_darks=6)[-1]
-    assert not [e for e in root.heard if e.name is EventName.WARNING_RAISED and "sees no outlier" in e.data["detail"]][
-        1:
-    ]
+    assert not [e for e in root.heard if isinstance(e.what, WarningRaised) and "sees no outlier" in e.what.detail][1:]
     assert outcome.path is not None
     assert fits.getheader(outcome.path)["REJMETH"] == "noise_model"
 
@@ -337,7 +336,7 @@ def test_rejection_by_the_noise_model_is_noted_beside_the_master(root: Root) -> 
     assert many.path is not None
     record = json.loads(root.layout.sidecar_path(few.path).read_text())
     assert "noise_model instead of sigma_clip" in record["statistics"]["note"]
-    notes = [e.data["note"] for e in root.heard if e.name is EventName.MASTER_BUILT]
+    notes = [e.what.note for e in root.heard if isinstance(e.what, MasterBuilt)]
     assert notes == [record["statistics"]["note"], ""]
 
 
@@ -416,8 +415,8 @@ def test_masters_that_are_not_wanted_are_not_made(full: Root) -> None:
 def test_minmax_of_too_few_frames_for_a_spread_says_so(root: Root) -> None:
     root.add(FrameKind.DARK, 1.0, 4)
     assert root.build(num_darks=4, method=Method.MINMAX)[0].status is Outcome.BUILT
-    (warned,) = [e for e in root.heard if e.name is EventName.WARNING_RAISED]
-    assert warned.data["detail"] == (
+    (warned,) = [e for e in root.heard if isinstance(e.what, WarningRaised)]
+    assert warned.what.detail == (
         "minmax leaves 2 of 4 samples of each pixel: their spread tells little; 5 frames would do"
     )
 
@@ -455,7 +454,7 @@ def test_statistics_say_what_the_master_is_worth(full: Root) -> None:
     assert found[FrameKind.DARK]["hot"] == 1
     assert found[FrameKind.FLAT]["dead"] == 1
     assert found[FrameKind.FLAT]["corner_centre_ratio"] == pytest.approx(0.935, abs=0.02)
-    json.dumps([event.data for event in full.heard], allow_nan=False)
+    json.dumps([members(event.what) for event in full.heard], allow_nan=False)
 
 
 def test_foreign_frames_of_a_folder_become_masters(root: Root) -> None:

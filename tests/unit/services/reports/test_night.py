@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.events.bus import EventName
+from services.events.records import GroupFinished, MasterRefused, RunProgress, StepFinished
 from services.reports.journal import read_journal
 from services.reports.night import build_report
 from services.reports.page import write_report
@@ -65,7 +65,7 @@ def test_a_resumed_set_counts_what_was_there(night):
 def test_a_set_that_was_there_is_listed(night):
     night.start()
     told = {**BIAS_SET, "set_id": "s1", "wanted": 2, "have": 2, "accepted": 2, "refused": 0, "there": True}
-    night.emit(EventName.GROUP_FINISHED, **told, status="complete", code=None, detail="")
+    night.emit(GroupFinished, **told, status="complete", code=None, detail="")
     (group,) = report_of(night).groups
     assert (group["status"], group["have"], group["taken"], group["accepted"]) == ("there", 2, 0, 2)
 
@@ -73,7 +73,7 @@ def test_a_set_that_was_there_is_listed(night):
 def test_sets_that_the_run_never_reached_are_listed_once(night):
     night.start()
     planned = [{**FLAT_SET, "filter": name, "exposure_us": None, "wanted": 3, "have": 1} for name in ("L", "Ha")]
-    night.emit(EventName.PROGRESS, done=0, wanted=6, sets=planned)
+    night.emit(RunProgress, done=0, wanted=6, sets=planned)
     night.begin({**FLAT_SET, "filter": "L"}, "s1", wanted=3, have=1)
     night.finish(exit_code=4, code="unsafe")
     first, second = report_of(night).groups
@@ -118,8 +118,8 @@ def test_masters_that_were_there_and_refused_ones_are_told(night):
     night.start()
     night.take(BIAS_SET, "s1", 1)
     path = night.master(told=False)
-    night.emit(EventName.STEP_FINISHED, step="masters", kept=[night.layout.relative(path)])
-    night.emit(EventName.MASTER_REFUSED, kind="FLAT", filter="Ha", exposure_us=1, code="no_matching_dark", detail="")
+    night.emit(StepFinished, step="masters", kept=[night.layout.relative(path)])
+    night.emit(MasterRefused, kind="FLAT", filter="Ha", exposure_us=1, code="no_matching_dark", detail="")
     outcomes = {m["kind"]: m["outcome"] for m in report_of(night).masters}
     assert outcomes == {"FLAT": "refused", "BIAS": "kept"}
 

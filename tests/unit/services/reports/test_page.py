@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from services.events.bus import EventName
+from services.events.decoder import KINDS
+from services.events.devices import CoolingChanged, DetectorMeasured, DeviceConnected, DeviceGone
+from services.events.records import (
+    FlatExposureAdjusted,
+    FlatSettled,
+    MasterBuilt,
+    MasterRefused,
+    StorageLow,
+    WarningRaised,
+)
 from services.reports.columns import MASTERS, SETS
 from services.reports.night import build_report
 from services.reports.order import in_order, without_twins
@@ -62,15 +71,15 @@ def page_of(night: RecordedNight) -> tuple[str, Reader]:
 
 def a_good_night(night: RecordedNight) -> None:
     night.start(settings={"flat_capture": {"count_tolerance": 0.1}})
-    night.emit(EventName.DETECTOR_MEASURED, bias_adu=500.0, saturation_adu=65535.0, k_adu_e=2.0, gain=26)
+    night.emit(DetectorMeasured, bias_adu=500.0, saturation_adu=65535.0, k_adu_e=2.0, gain=26)
     night.begin(BIAS_SET, "s1", wanted=3)
-    night.emit(EventName.COOLING_CHANGED, ccd_temp_c=10.0, set_point_c=8.0, target_c=-10.0, cooler_power_pct=60.0)
+    night.emit(CoolingChanged, ccd_temp_c=10.0, set_point_c=8.0, target_c=-10.0, cooler_power_pct=60.0)
     for number in (1, 2, 3):
         night.take(BIAS_SET, "s1", number)
     night.end(BIAS_SET, "s1", accepted=3)
     step = {"filter": "Ha", "exposure_us": 2_000_000, "panel_brightness": 20, "level_adu": 31_000}
-    night.emit(EventName.FLAT_EXPOSURE_ADJUSTED, **step, target_adu=30_500, attempt=1)
-    night.emit(EventName.FLAT_SETTLED, **step, attempts=1)
+    night.emit(FlatExposureAdjusted, **step, target_adu=30_500, attempt=1)
+    night.emit(FlatSettled, **step, attempts=1)
     night.begin(FLAT_SET, "s2", wanted=2)
     night.take(FLAT_SET, "s2", 1, 30_000)
     night.take(FLAT_SET, "s2", 2, 30_500)
@@ -115,7 +124,7 @@ def test_the_bias_and_the_dark_of_its_exposure_are_one_row(night):
     facts = {"exposure_us": 1000, "gain": 26, "n": 40, "statistics": {"median_adu": 537.8}, "rejected": 3}
     others = {**facts, "exposure_us": 5_000_000}
     for kind, told in (("DARK", others), ("DARK", facts), ("BIAS", facts)):
-        night.emit(EventName.MASTER_BUILT, kind=kind, path=f"master_frames/{kind}.fits", status="built", **told)
+        night.emit(MasterBuilt, kind=kind, path=f"master_frames/{kind}.fits", status="built", **told)
     night.finish()
     report = build_report(night.layout, night.catalogue, RUN)
     assert len(report.masters) == 3, "the JSON tells of each file"
@@ -139,15 +148,13 @@ def test_the_page_needs_nothing_but_itself(night):
 def test_texts_from_outside_never_become_markup(night):
     night.start(config=HOSTILE, software=HOSTILE, settings={HOSTILE: HOSTILE}, night=HOSTILE)
     group = {**FLAT_SET, "filter": HOSTILE}
-    night.emit(EventName.DEVICE_CONNECTED, device=HOSTILE, device_name=HOSTILE, unique_id=HOSTILE)
+    night.emit(DeviceConnected, device=HOSTILE, device_name=HOSTILE, unique_id=HOSTILE)
     night.begin(group, HOSTILE, wanted=2)
-    night.emit(EventName.FLAT_EXPOSURE_ADJUSTED, filter=HOSTILE, exposure_us=1, level_adu=2, target_adu=3)
+    night.emit(FlatExposureAdjusted, filter=HOSTILE, exposure_us=1, level_adu=2, target_adu=3)
     night.refuse(group, HOSTILE, HOSTILE, path=HOSTILE, detail=HOSTILE)
-    night.emit(EventName.WARNING_RAISED, code=HOSTILE, detail=HOSTILE)
-    night.emit(EventName.DEVICE_LOST, device=HOSTILE, detail=HOSTILE)
-    night.emit(
-        EventName.MASTER_REFUSED, kind=HOSTILE, filter=HOSTILE, exposure_us=HOSTILE, code=HOSTILE, detail=HOSTILE
-    )
+    night.emit(WarningRaised, code=HOSTILE, detail=HOSTILE)
+    night.emit(DeviceGone, device=HOSTILE, detail=HOSTILE)
+    night.emit(MasterRefused, kind=HOSTILE, filter=HOSTILE, exposure_us=HOSTILE, code=HOSTILE, detail=HOSTILE)
     night.finish(exit_code=3, code=HOSTILE, detail=HOSTILE)
     page, read = page_of(night)
     assert not {"script", "img"} & set(read.tags)
@@ -211,15 +218,15 @@ def test_a_page_is_made_when_all_files_are_gone(night):
 
 def test_a_page_is_made_of_events_that_lack_what_they_should_have(night):
     night.start()
-    for name in EventName:
-        night.emit(name)
-        night.emit(name, set_id="s1", kind=None, exposure_us=None, level_adu=None, statistics=None, codes=None)
+    for kind in KINDS.values():
+        night.emit(kind)
+        night.emit(kind, set_id="s1", kind=None, exposure_us=None, level_adu=None, statistics=None, codes=None)
     page_of(night)
 
 
 def test_little_room_is_told_with_what_is_needed_and_what_is_to_be_left(night):
     night.start()
-    night.emit(EventName.STORAGE_LOW, free_mb=0.96, needed_mb=640.2, floor_mb=1)
+    night.emit(StorageLow, free_mb=0.96, needed_mb=640.2, floor_mb=1)
     _, read = page_of(night)
     assert "storage is low: 0.960 MB free, 640 MB needed, 1.00 MB to be left" in read.text.replace("\u00a0", " ")
 

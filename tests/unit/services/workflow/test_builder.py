@@ -13,7 +13,8 @@ from drivers.clock import ManualClock
 from services import platform
 from services.catalogue.rows import FactRow, MasterRow
 from services.config.models import Config, DarkCapture, FlatCapture
-from services.events.bus import Event, EventName, Events
+from services.events.bus import Events
+from services.events.records import Event, GroupFinished, MasterBuilt, MasterRefused, WarningRaised
 from services.files.disk import REAL_DISK, Disk
 from services.files.failing import FullDisk
 from services.files.fits import read_pixels
@@ -42,7 +43,7 @@ class Night:
 
     def _note(self, event: Event) -> None:
         self.heard.append(event)
-        if event.name is EventName.MASTER_BUILT:
+        if isinstance(event.what, MasterBuilt):
             self.arrived.release()
 
     def take(self, kind: FrameKind, exposure_s: float, count: int = N, *, gain: int = 10, **fields: object) -> None:
@@ -53,15 +54,14 @@ class Night:
 
     def finish(self, kind: FrameKind, exposure_s: float, set_id: str, status: GroupStatus, **data: object) -> None:
         exposure_us = round(exposure_s * 1e6)
-        self.events.emit(
-            EventName.GROUP_FINISHED, kind=kind, exposure_us=exposure_us, set_id=set_id, status=status, **data
-        )
+        told = {"filter": None, "accepted": None, **data}
+        self.events.emit(GroupFinished(kind=kind, exposure_us=exposure_us, set_id=set_id, status=status, **told))
 
     def wait_for(self, masters: int) -> None:
         for _ in range(masters):
             assert self.arrived.acquire(timeout=30)
 
-    def names(self) -> list[EventName]:
+    def names(self) -> list[str]:
         self.events.close()
         return [event.name for event in self.heard]
 
@@ -105,7 +105,7 @@ def test_each_set_becomes_a_master_when_it_is_finished_and_flats_when_their_dark
         night.wait_for(2)
     assert [row.kind for row in night.masters()].count(FrameKind.FLAT) == 1
     assert len(night.builder.built) == 5
-    assert EventName.MASTER_REFUSED not in night.names()
+    assert MasterRefused.name not in night.names()
 
 
 def test_masters_built_beside_are_those_of_the_masters_step(night: Night, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_build_that_fails_hurts_nobody_and_the_next_is_tried(tmp_path: Path) -
     assert [row.exposure_us for row in night.masters()] == [2_000_000]
     assert len(list(night.root.layout.masters.glob("*.fits"))) == 1
     assert not list(night.root.layout.masters.rglob("*.part"))
-    assert EventName.WARNING_RAISED not in night.names()
+    assert WarningRaised.name not in night.names()
     night.close()
 
 
