@@ -7,6 +7,7 @@ from calibration.frames import Cover, FrameKind
 from calibration.plans.detector import Detector, measure_detector
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Darkness
+from calibration.system_gain import judge_gain
 from services.capture.failures import GroupFailed
 from services.catalogue.replay import facts_of
 from services.errors import RunCode
@@ -22,7 +23,10 @@ from services.planning.wanted import (
 )
 from services.workflow.context import RunContext
 from services.workflow.pedestal import usual_pedestal
-from services.workflow.system_gain import BELIEVED, REFUSED, check_gain
+
+BELIEVED = "k_adu_e"
+REFUSED = "k_adu_e_refused"
+"""Names of the facts that K was measured, and that it was measured and refused."""
 
 
 def measured(context: RunContext, state: State) -> Detector:
@@ -84,9 +88,17 @@ def _compare(context: RunContext, state: State, detector: Detector) -> None:
 def _check_gain(context: RunContext, state: State, detector: Detector) -> None:
     if detector.k_adu_e is None or context.options.fresh:
         return
-    known = [f for name in (BELIEVED, REFUSED) for f in context.catalogue.facts(camera=context.camera, name=name)]
-    here, pixels = _settings(context, state.gain), _measured_pixels(context, detector)
-    check_gain(detector.k_adu_e, known, here, now=context.clock.now(), pixels=pixels)
+    believed, refused = (context.catalogue.facts(camera=context.camera, name=name) for name in (BELIEVED, REFUSED))
+    verdict = judge_gain(
+        detector.k_adu_e,
+        _settings(context, state.gain),
+        believed=believed,
+        refused=refused,
+        now=context.clock.now(),
+        pixels=_measured_pixels(context, detector),
+    )
+    if verdict is not None:
+        raise GroupFailed(GroupCode.SETTING_REFUSED, verdict.detail)
 
 
 def _measured_pixels(context: RunContext, detector: Detector) -> int:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.capture.failures import GroupFailed
+from calibration.system_gain import judge_gain
 from services.catalogue.rows import FactRow
-from services.workflow.system_gain import BELIEVED, REFUSED, check_gain
+from services.workflow.detector import BELIEVED, REFUSED
 
 NOW = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
 SETTINGS: dict[str, Any] = {"gain": 100, "offset": 50, "readout_mode": "Normal", "binning": [1, 1]}
@@ -23,11 +23,10 @@ EARLIER = [fact(1.0, days=day) for day in range(1, 6)]
 
 
 def refused(k_adu_e: float, *known: FactRow, gain: int = 100, pixels: int = WHOLE) -> bool:
-    try:
-        check_gain(k_adu_e, known, SETTINGS | {"gain": gain}, now=NOW, pixels=pixels)
-    except GroupFailed:
-        return True
-    return False
+    believed, kept_apart = ([fact for fact in known if fact.name == name] for name in (BELIEVED, REFUSED))
+    settings = SETTINGS | {"gain": gain}
+    found = judge_gain(k_adu_e, settings, believed=believed, refused=kept_apart, now=NOW, pixels=pixels)
+    return found is not None and found.refuses
 
 
 @pytest.mark.parametrize("tries", [1, 20])

@@ -1,0 +1,119 @@
+"""The system gain unmasks a camera that reads back a gain which it does not apply, already in its first night.
+
+K (ADU per electron) is measured before flats. Two gains of one night with the same K are one gain; and a K that
+differs from that of earlier nights belongs to another gain, whatever the camera reads back. A refused K is kept apart:
+no master uses it, and it counts among the earlier ones from the next night on, so that a camera that was changed for
+good costs one night. ElectronsPerADU is no help: drivers give one figure for all gains, or the figure of the converter
+before its data are shifted.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from calibration.errors import GroupCode
+from calibration.frames import Verdict
+
+OTHER_NIGHTS = 0.1
+"""Relative difference from the K of earlier nights that does not yet mean another gain."""
+ONE_GAIN = 0.01
+"""Gains whose K differs by less are one gain, where their numbers lead us to expect more."""
+FINEST_STEP = 0.0116
+"""Relative difference in K of the finest steps of cameras, 0.1 dB."""
+NIGHTS = 10
+SAME_NIGHT = timedelta(hours=12)
+
+
+class KnownGain(Protocol):
+    """K as it was measured earlier: its value, when, and with which settings (`gain` among them)."""
+
+    @property
+    def value(self) -> float:
+        """K [ADU/e]."""
+
+    @property
+    def at(self) -> datetime:
+        """When it was measured, UTC."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The camera's settings then."""
+
+    def holds_for(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether it was measured with these settings, as far as both sides know them."""
+
+
+def judge_gain(
+    k_adu_e: float,
+    settings: Mapping[str, Any],
+    *,
+    believed: Sequence[KnownGain],
+    refused: Sequence[KnownGain],
+    now: datetime,
+    pixels: int,
+) -> Verdict | None:
+    """Compare a measured K with what is known of the camera.
+
+    Parameters
+    ----------
+    k_adu_e : float
+        K as just measured.
+    settings : mapping
+        Settings of this measurement; `gain` is among them.
+    believed, refused : sequence of KnownGain
+        Earlier values of K that were accepted and refused, the newest first.
+    now : datetime
+    pixels : int
+        Number of pixels of each noise measurement: the difference of two frames gives K to sqrt(2 / pixels).
+
+    Returns
+    -------
+    Verdict or None
+        `setting_refused`, with the relative difference of K and its limit; None where nothing speaks against the gain.
+    """
+    error = math.sqrt(2 / max(1, pixels))
+    measured = f"the system gain is {k_adu_e:.3g} ADU/e at gain {settings.get('gain')}"
+    usual = _usual(believed, refused, settings, now)
+    nearest, limit = min((abs(k_adu_e / k - 1) for k in usual), default=0.0), OTHER_NIGHTS + 5 * error
+    if nearest > limit:
+        return _refusal(nearest, limit, f"{measured}, it was {usual[0]:.3g} when it was measured last")
+    scatter = 5 * math.sqrt(2) * error  # of the ratio of two K of one gain
+    for known in (known for known in believed if now - known.at < SAME_NIGHT):
+        # K of another gain differs at least by what is expected less the scatter; where that is nothing, nobody can say
+        one = min(ONE_GAIN + scatter, _expected(known, settings) - scatter)
+        apart = abs(k_adu_e / known.value - 1)
+        if apart < one:
+            return _refusal(apart, one, f"{measured}, as at gain {known.settings['gain']}")
+    return None
+
+
+def _usual(
+    believed: Sequence[KnownGain], refused: Sequence[KnownGain], settings: Mapping[str, Any], now: datetime
+) -> list[float]:
+    """Return K as it was with these settings: what was believed, then what was refused on other nights."""
+    accepted = [known.value for known in believed if known.holds_for(settings)]
+    other = [known.value for known in refused if known.holds_for(settings) and now - known.at >= SAME_NIGHT]
+    return accepted[:NIGHTS] + other[:NIGHTS]
+
+
+def _expected(known: KnownGain, settings: Mapping[str, Any]) -> float:
+    """Return the least relative difference in K between two gains, 0 where other settings differ or nothing is known.
+
+    Gains are numbers of steps, or K is proportional to their numbers (percent, ISO): the smaller difference counts.
+    """
+    theirs, ours = known.settings.get("gain"), settings.get("gain")
+    if not isinstance(theirs, int) or not isinstance(ours, int) or not known.holds_for({**settings, "gain": None}):
+        return 0.0
+    apart, largest = abs(theirs - ours), max(abs(theirs), abs(ours))
+    return min(FINEST_STEP * apart, apart / largest) if apart else 0.0
+
+
+def _refusal(measured: float, limit: float, detail: str) -> Verdict:
+    return Verdict(
+        code=GroupCode.SETTING_REFUSED,
+        refuses=True,
+        measured=measured,
+        limit=limit,
+        detail=f"{detail}: the gain is not what it reads (`--fresh` believes it)",
+    )
