@@ -59,6 +59,11 @@ class MasterTable(Database):
                 for r in records
             ]
 
+    def known_masters(self) -> dict[str, tuple[int | None, int | None]]:
+        """Return size and time (ns) of each master's file, by path, as they were when its pixels were last checked."""
+        query = "SELECT path, json_extract(record, '$.size'), json_extract(record, '$.mtime_ns') FROM masters"
+        return {path: (size, mtime_ns) for path, size, mtime_ns in self._read(query)}
+
     def set_master_status(self, path: str, status: MasterStatus) -> None:
         """Mark a master (its sidecar is the caller's)."""
         self._write_many("UPDATE masters SET status = ? WHERE path = ?", [(str(status), path)])

@@ -83,7 +83,7 @@ def test_after_a_power_cut_at_any_step_of_a_night_everything_there_is_whole(tmp_
 TAKE = """
 import sys
 import numpy as np
-sys.path.insert(0, "tests/unit")
+sys.path.insert(0, "tests/unit/services/files")
 from pathlib import Path
 from calibration.frames import Frame
 from services.files import fits
@@ -91,7 +91,7 @@ from services.indexing.index import open_catalogue
 from services.files.layout import Layout
 from services.files.locks import RootLock
 from services.catalogue.rows import FrameRow
-from test_storage_power_cut import SHAPE, header
+from test_power_cut import SHAPE, header
 
 layout = Layout(Path(sys.argv[1]))
 with RootLock(layout.root), open_catalogue(layout) as catalogue:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,6 +91,7 @@ def test_a_folder_that_may_not_be_read_stops_by_name_and_costs_no_row(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_file", denied)
+    monkeypatch.setattr(os, "scandir", denied)
     with pytest.raises(StorageError, match="Permission denied"):
         adopt(catalogue, layout)
     assert [kept.path for kept in catalogue.frames()] == [row.path]

@@ -1,0 +1,86 @@
+"""Frames of other programs: read where they lie, one set for each group and night."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from calibration.grouping import group
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import FrameRow, Origin, key_to_dict
+from services.files.layout import Layout
+from services.indexing.reading import Problem, foreign_row, row_or_problem, same, without_copies
+from services.indexing.walk import Found, frames_below
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexReport:
+    """What `index_folder` did; `known` counts files that were in the catalogue unchanged."""
+
+    indexed: int = 0
+    known: int = 0
+    problems: tuple[Problem, ...] = ()
+
+
+def index_folder(
+    catalogue: Catalogue, folder: Path, *, layout: Layout | None = None, longitude_deg: float | None = None
+) -> IndexReport:
+    """Read the frames of any program below a folder into the catalogue: origin foreign, a set for each group and night.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+        Gets a row for each bias, dark and flat; masters and light frames are left out.
+    folder : Path
+        Searched with all its subfolders.
+    layout : Layout, optional
+        Paths below its root are kept relative to it; by default that of the catalogue's own root.
+    longitude_deg : float, optional
+        Of the site, east positive, for the night of frames that do not say.
+
+    Returns
+    -------
+    IndexReport
+        Truncated, unreadable and unusable files are in `problems`, not raised.
+    """
+    layout = layout or Layout(catalogue.path.absolute().parents[1])
+    return index_files(catalogue, frames_below((folder,), layout), layout, longitude_deg)
+
+
+def index_files(
+    catalogue: Catalogue, files: Iterable[Found], layout: Layout, longitude_deg: float | None = None
+) -> IndexReport:
+    """Read files of any program into the catalogue, as `index_folder` does."""
+    known = catalogue.known_files()
+    rows: list[FrameRow] = []
+    problems: list[Problem] = []
+    unchanged = 0
+    row_of = partial(foreign_row, longitude_deg=longitude_deg)
+    for file in files:
+        there = known.get(file.path)
+        if same(there, file) or (there is not None and there.origin == Origin.OWN):
+            unchanged += 1
+            continue
+        row = row_or_problem(row_of, layout.absolute(file.path), file.path, problems)
+        if row is not None:
+            rows.append(row)
+    rows = without_copies(rows, known.values(), problems)
+    if rows:  # else the sets are as they were
+        new = {row.path for row in rows}
+        before = [row for row in catalogue.frames(origin=Origin.FOREIGN) if row.path not in new]
+        named = set(before)
+        catalogue.add_frames(row for row in _with_sets([*before, *rows]) if row not in named)
+    return IndexReport(indexed=len(rows), known=unchanged, problems=tuple(problems))
+
+
+def _with_sets(rows: list[FrameRow]) -> list[FrameRow]:
+    """Give foreign frames their sets, named by what they are, so that they stay the same."""
+    named: list[FrameRow] = []
+    for key, members in group(rows, FrameRow.header).items():
+        for row in members:
+            night = row.night or "unknown"
+            digest = hashlib.sha256(json.dumps([key_to_dict(key), night]).encode()).hexdigest()[:10]
+            named.append(replace(row, set_id=f"foreign_{row.kind.lower()}_{night}_{digest}"))
+    return named

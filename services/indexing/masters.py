@@ -1,0 +1,87 @@
+"""Masters and their sidecars brought together with the catalogue at the start of a run."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import MasterRow
+from services.files.disk import Disk, reported
+from services.files.fits import Unreadable, pixel_hash, read_pixels
+from services.files.layout import Layout, part_path
+from services.indexing.integrity import as_it_lies, check_pixels
+from services.indexing.reading import Problem
+from services.indexing.sidecar import read_sidecar
+from services.indexing.walk import counts
+
+
+def finish_masters(layout: Layout, disk: Disk) -> None:
+    """Name masters whose sidecar says that they are whole, and which a kill kept from their names."""
+    for sidecar in sorted(layout.masters.glob("master_*.json")):
+        master = sidecar.with_suffix(".fits")
+        if master.exists() or not _is_whole(part_path(master), sidecar):
+            continue
+        for path in (layout.planes_path(master), master):
+            if part_path(path).is_file() and not path.exists():
+                with reported(path):
+                    disk.rename_no_replace(part_path(path), path)
+                    disk.fsync_folder(path.parent)
+
+
+def _is_whole(part: Path, sidecar: Path) -> bool:
+    try:
+        return part.is_file() and pixel_hash(read_pixels(part)) == read_sidecar(sidecar).pixel_sha256
+    except Unreadable:
+        return False
+
+
+def adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[Problem]) -> tuple[int, int]:
+    """Add masters whose file and sidecar are there, forget those whose file is gone or damaged; return both numbers.
+
+    A damaged one is a problem at each start, as long as its file is there.
+    """
+    known = catalogue.known_masters()
+    gone = [path for path in known if not counts(layout.absolute(path))]
+    for name in known.keys() - gone:
+        status = layout.absolute(name).stat()
+        if known[name] == (status.st_size, status.st_mtime_ns):
+            continue
+        (changed,) = catalogue.masters(path=name)
+        checked = _checked(changed, layout, problems)
+        if checked is None:
+            gone.append(name)
+        else:
+            catalogue.add_master(checked)
+    catalogue.remove_masters(gone)
+    added = [row for sidecar in _unknown(known, layout) if (row := _found(sidecar, layout, problems)) is not None]
+    for row in added:
+        catalogue.add_master(row)
+    return len(added), len(gone)
+
+
+def _unknown(known: Collection[str], layout: Layout) -> list[Path]:
+    """Return the sidecars of masters that are there and have no row."""
+    sidecars = ((sidecar, sidecar.with_suffix(".fits")) for sidecar in sorted(layout.masters.glob("master_*.json")))
+    return [sidecar for sidecar, master in sidecars if layout.relative(master) not in known and master.is_file()]
+
+
+def _found(sidecar: Path, layout: Layout, problems: list[Problem]) -> MasterRow | None:
+    try:
+        row = replace(read_sidecar(sidecar), path=layout.relative(sidecar.with_suffix(".fits")))
+    except Unreadable as error:
+        problems.append(Problem(path=layout.relative(sidecar), reason=str(error)))
+        return None
+    return _checked(row, layout, problems)
+
+
+def _checked(row: MasterRow, layout: Layout, problems: list[Problem]) -> MasterRow | None:
+    """Return a master's row as its file lies there; None when that is damaged, which is added to the problems."""
+    path = layout.absolute(row.path)
+    try:
+        check_pixels(row, path)
+        return as_it_lies(row, path)
+    except Unreadable as error:
+        problems.append(Problem(path=row.path, reason=error.detail))
+    except OSError as error:
+        problems.append(Problem(path=row.path, reason=error.strerror or str(error)))
+    return None

@@ -1,0 +1,76 @@
+"""Walking the folders: which files are there, with the size and time by which the catalogue knows them."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from services.files.disk import reported
+from services.files.fits import FITS_SUFFIXES
+from services.files.layout import PACKED, Layout, is_own_part, is_packed_twin
+
+
+class Found(NamedTuple):
+    """A file: its path as the catalogue keeps it, size and time. A tuple, for there are a hundred thousand of them."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+def frames_below(folders: Iterable[Path], layout: Layout) -> list[Found]:
+    """Return the visible FITS files below folders, sorted so that everything that follows is reproducible.
+
+    The packed form of a file that is still there is left out. Folders that cannot be read hold nothing, and links to
+    folders are not followed.
+    """
+    found: dict[str, Found] = {}
+    for folder in folders:
+        for prefix, entry in _files(folder, layout):
+            if entry.name.lower().endswith(FITS_SUFFIXES) and not entry.name.startswith("."):
+                with suppress(OSError):  # gone in the meantime
+                    status = entry.stat()
+                    path = prefix + entry.name
+                    found[path] = Found(path, status.st_size, status.st_mtime_ns)
+    packed = [path for path in found if path.endswith(".fits" + PACKED) and path.removesuffix(PACKED) in found]
+    for path in packed:
+        del found[path]
+    return sorted(found.values())
+
+
+def own_parts_below(folders: Iterable[Path], layout: Layout) -> list[Path]:
+    """Return the files below folders that nightcal was writing when it was killed."""
+    entries = (entry for folder in folders for _, entry in _files(folder, layout))
+    parts = {Path(entry.path) for entry in entries if entry.name.endswith(".part")}
+    return [part for part in sorted(parts) if is_own_part(part)]
+
+
+def counts(path: Path) -> bool:
+    """Return whether a file is there, and is not the packed form of a frame that is there itself.
+
+    Raises
+    ------
+    StorageError
+        Its folder may not be read: that does not say that its frames are gone.
+    """
+    with reported(path):
+        return path.is_file() and not is_packed_twin(path)
+
+
+def _files(folder: Path, layout: Layout) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
+    """Yield the files below a folder, each with what its name is added to; hidden folders are left out."""
+    waiting = [(str(folder), _prefix(layout.relative(folder)))]
+    while waiting:
+        at, prefix = waiting.pop()
+        with suppress(OSError), os.scandir(at) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if not entry.name.startswith("."):
+                        waiting.append((entry.path, f"{prefix}{entry.name}/"))
+                elif entry.is_file():
+                    yield prefix, entry
+
+
+def _prefix(folder: str) -> str:
+    return "" if folder == "." else f"{folder.rstrip('/')}/"
