@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from services.events.devices import CoolingChanged, CoolingStable, CoolingStalled
-from services.events.records import Event, FrameStored, GroupFinished, GroupStarted, RunProgress
+from services.events.records import Event, FrameStored, GroupFinished, GroupStarted, Record, RunProgress
 from services.events.sentences import cooling, sentence, title
 
 FRAMES_EVERY = 10
@@ -74,7 +74,7 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         """Print a line."""
-        text = sentence(event) if self._is_due(event) else None
+        text = sentence(event.what) if self._is_due(event) else None
         if text is not None:
             self._gate.say(_timed(event, text))
 
@@ -89,7 +89,7 @@ class Lines:
 
     def _is_due(self, event: Event) -> bool:
         if isinstance(event.what, FrameStored):
-            return int(event.data.get("frame_no") or 0) % FRAMES_EVERY == 0
+            return (event.what.frame_no or 0) % FRAMES_EVERY == 0
         if isinstance(event.what, CoolingChanged):
             if self._cooling_at is not None and event.at - self._cooling_at < COOLING_EVERY:
                 return False
@@ -121,24 +121,28 @@ class Bars:
         self._cooling: TaskID | None = None
         self._wanted = 0
         self._warmest = 0.0
-        self._moves: dict[str, Callable[[Event], None]] = {
-            RunProgress.name: self._overall,
-            GroupStarted.name: self._begin_group,
-            FrameStored.name: self._advance_group,
-            GroupFinished.name: self._end_group,
-            CoolingChanged.name: self._show_cooling,
-            CoolingStable.name: self._end_cooling,
-            CoolingStalled.name: self._end_cooling,
-        }
 
     def __call__(self, event: Event) -> None:
         """Move a bar, print a line, or both."""
-        move = self._moves.get(event.name)
-        if move is not None:
-            move(event)
-        text = None if event.name in _BARS_ONLY else sentence(event)
+        self._move(event.what)
+        text = None if isinstance(event.what, _BARS_ONLY) else sentence(event.what)
         if text is not None:
             self._gate.say(_timed(event, text))
+
+    def _move(self, what: Record) -> None:
+        match what:
+            case RunProgress():
+                self._overall(what)
+            case GroupStarted():
+                self._begin_group(what)
+            case FrameStored():
+                self._advance_group(what)
+            case GroupFinished():
+                self._end_group()
+            case CoolingChanged():
+                self._show_cooling(what)
+            case CoolingStable() | CoolingStalled():
+                self._end_cooling()
 
     @contextmanager
     def showing(self) -> Iterator[None]:
@@ -156,25 +160,25 @@ class Bars:
             finally:
                 self._progress.start()
 
-    def _overall(self, event: Event) -> None:
-        done, wanted = event.data.get("done", 0), event.data.get("wanted", 0)
+    def _overall(self, what: RunProgress) -> None:
         if self._run is None:
             self._run = self._progress.add_task("all frames", shown="")
-        self._progress.update(self._run, completed=done, total=wanted, shown=f"{done}/{wanted}")
+        shown = f"{what.done}/{what.wanted}"
+        self._progress.update(self._run, completed=what.done, total=what.wanted, shown=shown)
 
-    def _begin_group(self, event: Event) -> None:
-        self._end_group(event)
-        self._wanted, have = event.data.get("wanted") or 0, event.data.get("have") or 0
-        self._group = self._progress.add_task(title(event.data), total=self._wanted, shown=f"{have}/{self._wanted}")
-        self._progress.update(self._group, completed=have)
+    def _begin_group(self, what: GroupStarted) -> None:
+        self._end_group()
+        self._wanted = what.wanted or 0
+        self._group = self._progress.add_task(title(what), total=self._wanted, shown=f"{what.have}/{self._wanted}")
+        self._progress.update(self._group, completed=what.have)
 
-    def _advance_group(self, event: Event) -> None:
+    def _advance_group(self, what: FrameStored) -> None:
         if self._group is not None:
-            number = event.data.get("frame_no") or 0
+            number = what.frame_no or 0
             self._progress.update(self._group, completed=number, shown=f"{number}/{self._wanted}")
 
-    def _show_cooling(self, event: Event) -> None:
-        now, target = event.data.get("ccd_temp_c"), event.data.get("target_c")
+    def _show_cooling(self, what: CoolingChanged) -> None:
+        now, target = what.ccd_temp_c, what.target_c
         if now is None or target is None:
             return
         if self._cooling is None:
@@ -182,20 +186,20 @@ class Bars:
             self._cooling = self._progress.add_task("", shown="", total=None)
         way = abs(self._warmest - target)
         done = max(0.0, way - abs(now - target))
-        self._progress.update(self._cooling, description=cooling(event.data), total=way or None, completed=done)
+        self._progress.update(self._cooling, description=cooling(what), total=way or None, completed=done)
 
-    def _end_group(self, _event: Event) -> None:
+    def _end_group(self) -> None:
         if self._group is not None:
             self._progress.remove_task(self._group)
             self._group = None
 
-    def _end_cooling(self, _event: Event) -> None:
+    def _end_cooling(self) -> None:
         if self._cooling is not None:
             self._progress.remove_task(self._cooling)
             self._cooling = None
 
 
-_BARS_ONLY = frozenset({FrameStored.name, CoolingChanged.name, GroupStarted.name})
+_BARS_ONLY = (FrameStored, CoolingChanged, GroupStarted)
 """Events that a bar tells; no line beside it."""
 
 

@@ -50,11 +50,6 @@ class Event:
         """The name of the event."""
         return self.what.name
 
-    @property
-    def data(self) -> dict[str, Any]:
-        """What it says, as plain JSON values."""
-        return members(self.what)
-
     def to_json(self) -> str:
         """Return the event as one line of JSON, without its end: this is the one encoder of events."""
         envelope = {"name": self.name, "run_id": self.run_id, "seq": self.seq, "at": self.at.isoformat()}

@@ -1,9 +1,9 @@
-"""Events of a run as sentences an observer reads; None for what is not worth a line."""
+"""Events of a run as sentences an observer reads, for the command line and for pages."""
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any
+from functools import singledispatch
+from typing import Protocol
 
+from calibration.frames import FrameKind
 from services.errors import RunCode, meaning
 from services.events.devices import (
     CoolingChanged,
@@ -21,7 +21,6 @@ from services.events.devices import (
 )
 from services.events.records import (
     DevicesLeft,
-    Event,
     FlatExposureAdjusted,
     FlatSettled,
     FrameRefused,
@@ -31,6 +30,7 @@ from services.events.records import (
     MasterBuilt,
     MasterRefused,
     MasterStarted,
+    Record,
     RunEnding,
     RunFinished,
     RunStarted,
@@ -41,210 +41,225 @@ from services.events.records import (
 )
 from services.words import adu, celsius, count, seconds, size, wait
 
-Data = Mapping[str, Any]
+
+@singledispatch
+def sentence(what: Record) -> str | None:
+    """Return the sentence for what an event says, without its time; None when it is not worth a line."""
+    del what
+    return None
 
 
-def sentence(event: Event) -> str | None:
-    """Return the sentence for an event, without its time."""
-    tell = _SENTENCES.get(event.name)
-    return None if tell is None else tell(event.data)
+class Exposed(Protocol):
+    """What frames, sets and masters are named by."""
+
+    @property
+    def kind(self) -> FrameKind | None:
+        """What it is for."""
+
+    @property
+    def filter(self) -> str | None:
+        """The filter in the light path."""
+
+    @property
+    def exposure_us(self) -> int | None:
+        """The exposure."""
 
 
-def title(data: Data) -> str:
-    """Return the name of a group: "flat L", "dark 5 s", "bias"; whatever filter stands before a dark."""
-    kind = str(data.get("kind", "")).lower()
-    detail = {"flat": data.get("filter"), "dark": seconds(data.get("exposure_us"))}.get(kind)
-    return f"{kind} {detail}" if detail else kind
+def title(what: Exposed) -> str:
+    """Return the name of a group: "flat L", "dark 5 s", "bias"; a dark is not named by a filter."""
+    if what.kind is FrameKind.FLAT:
+        return _flat(what.filter)
+    exposure = seconds(what.exposure_us) if what.kind is FrameKind.DARK else ""
+    return f"{(what.kind or '').lower()} {exposure}".strip()
 
 
-def cooling(data: Data) -> str:
+@sentence.register
+def cooling(what: CoolingChanged) -> str:
     """Return where the cooling stands."""
-    power = data.get("cooler_power_pct")
-    shown = "" if power is None else f", cooler {power:.0f} %"
-    now, target = data.get("ccd_temp_c"), data.get("target_c")
+    shown = "" if what.cooler_power_pct is None else f", cooler {what.cooler_power_pct:.0f} %"
+    now, target = what.ccd_temp_c, what.target_c
     way = "warming" if now is not None and target is not None and target > now else "cooling"
-    return f"{way}: {celsius(data.get('ccd_temp_c'))} → {celsius(data.get('target_c'))}{shown}"
+    return f"{way}: {celsius(now)} → {celsius(target)}{shown}"
 
 
-def _run_started(data: Data) -> str:
-    simulated = data.get("simulated")
-    told = " on the simulated observatory" if simulated else ""
-    times = "simulated UTC; the log has real ones too" if simulated else "UTC"
-    steps = ", ".join(map(str, data.get("steps", ())))
-    return f"run started{told}: {steps} → {data.get('root', '')} (times are {times})"
+@sentence.register
+def _(what: RunStarted) -> str:
+    where = " on the simulated observatory" if what.simulated else ""
+    times = "simulated UTC; the log has real ones too" if what.simulated else "UTC"
+    return f"run started{where}: {', '.join(what.steps)} → {what.root or ''} (times are {times})"
 
 
-def _run_finished(data: Data) -> str | None:
-    code = data.get("code")
-    how = "run finished, but" if code == RunCode.LEFT_UNSAFE else "run stopped:"
-    return None if code is None else f"{how} {meaning(code).text}"
+@sentence.register
+def _(what: RunFinished) -> str | None:
+    how = "run finished, but" if what.code == RunCode.LEFT_UNSAFE else "run stopped:"
+    return None if what.code is None else f"{how} {meaning(what.code).text}"
 
 
-def _run_ending(data: Data) -> str | None:
-    code, warming_s = data.get("code"), data.get("warming_s")
-    if code is None and not warming_s:
-        return None
-    doing = [str(step) for step in data.get("doing") or ()]
-    if warming_s:
-        hurry = "Ctrl-C once more" if code == RunCode.INTERRUPTED else "Ctrl-C twice"
-        doing.append(f"warming up takes about {max(1, round(warming_s / 60))} min ({hurry} cuts it short)")
-    if code is None:
-        return doing[-1]
-    return f"stopping, {meaning(code).text}{': ' if doing else ''}{', '.join(doing)}"
+@sentence.register
+def _(what: RunEnding) -> str | None:
+    doing = list(what.doing)
+    if what.warming_s:
+        hurry = "Ctrl-C once more" if what.code == RunCode.INTERRUPTED else "Ctrl-C twice"
+        doing.append(f"warming up takes about {max(1, round(what.warming_s / 60))} min ({hurry} cuts it short)")
+    if what.code is None:
+        return doing[-1] if what.warming_s else None
+    return f"stopping, {meaning(what.code).text}{': ' if doing else ''}{', '.join(doing)}"
 
 
-def _devices_left(data: Data) -> str | None:
-    done = [str(state) for state in data.get("done") or ()]
-    return f"left: {', '.join(done)}" if done else None
+@sentence.register
+def _(what: DevicesLeft) -> str | None:
+    return f"left: {', '.join(what.done)}" if what.done else None
 
 
-def _group_started(data: Data) -> str:
-    settings = [
-        "" if data.get("gain") is None else f"gain {data['gain']}",
-        "" if data.get("set_temp_c") is None else celsius(data["set_temp_c"]),
-    ]
-    shown = ", ".join(part for part in settings if part)
-    there = f", {data['have']} of them there" if data.get("have") else ""
-    why = f": {data['detail']}" if data.get("detail") else ""
-    return f"{title(data)}: {data.get('wanted')} wanted{there}{f' ({shown})' if shown else ''}{why}"
+@sentence.register
+def _(what: StepStarted) -> str:
+    return f"— {what.step} —"
 
 
-def _group_finished(data: Data) -> str:
-    if data.get("there"):
-        return f"{title(data)}: all {data.get('accepted')} are there"
-    refused = f", {data['refused']} refused" if data.get("refused") else ""
-    code = data.get("code")
-    detail = f" ({data['detail']})" if data.get("detail") else ""
-    why = f": {meaning(code).text}{detail} — {meaning(code).advice}" if code else ""
-    return f"{title(data)}: {data.get('status')}, {data.get('accepted')} kept{refused}{why}"
+@sentence.register
+def _(what: GroupStarted) -> str:
+    gain = "" if what.gain is None else f"gain {what.gain}"
+    held = "" if what.set_temp_c is None else celsius(what.set_temp_c)
+    shown = ", ".join(part for part in (gain, held) if part)
+    there = f", {what.have} of them there" if what.have else ""
+    why = f": {what.detail}" if what.detail else ""
+    return f"{title(what)}: {what.wanted} wanted{there}{f' ({shown})' if shown else ''}{why}"
 
 
-def _frame_stored(data: Data) -> str:
-    level, temp_c = adu(data.get("level_adu")), data.get("ccd_temp_c")
-    return f"{title(data)}: frame {data.get('frame_no')}, {level}{'' if temp_c is None else f', {celsius(temp_c)}'}"
+@sentence.register
+def _(what: GroupFinished) -> str:
+    if what.there:
+        return f"{title(what)}: all {what.accepted} are there"
+    refused = f", {what.refused} refused" if what.refused else ""
+    why = f": {_reason(what.code, what.detail)}" if what.code else ""
+    return f"{title(what)}: {what.status}, {what.accepted} kept{refused}{why}"
 
 
-def _frame_refused(data: Data) -> str:
-    reasons = "; ".join(meaning(code).text for code in data.get("codes", ()))
-    return f"{title(data)}: frame refused: {reasons}"
+@sentence.register
+def _(what: FrameStored) -> str:
+    held = "" if what.ccd_temp_c is None else f", {celsius(what.ccd_temp_c)}"
+    return f"{title(what)}: frame {what.frame_no}, {adu(what.level_adu)}{held}"
 
 
-def _adjusted(data: Data) -> str:
-    exposure = f"{seconds(data.get('exposure_us'))}{_lamp(data)}"
-    level, target = adu(data.get("level_adu")), adu(data.get("target_adu"))
-    return f"{title({**data, 'kind': 'flat'})}: test {data.get('attempt')}, {exposure}: {level}, wanted {target}"
+@sentence.register
+def _(what: FrameRefused) -> str:
+    return f"{title(what)}: frame refused: {'; '.join(meaning(code).text for code in what.codes)}"
 
 
-def _settled(data: Data) -> str:
-    exposure = f"{seconds(data.get('exposure_us'))}{_lamp(data)}"
-    tests = count(data.get("attempts") or 0, "test")
-    return f"{title({**data, 'kind': 'flat'})}: {exposure} gives {adu(data.get('level_adu'))} after {tests}"
+@sentence.register
+def _(what: FlatExposureAdjusted) -> str:
+    found = f"{adu(what.level_adu)}, wanted {adu(what.target_adu)}"
+    return f"{_flat(what.filter)}: test {what.attempt}, {_light(what)}: {found}"
 
 
-def _stable(data: Data) -> str:
-    return f"cooled: stable at {celsius(data.get('ccd_temp_c'))} after {data.get('seconds') or 0:.0f} s"
+@sentence.register
+def _(what: FlatSettled) -> str:
+    tests = count(what.attempts or 0, "test")
+    return f"{_flat(what.filter)}: {_light(what)} gives {adu(what.level_adu)} after {tests}"
 
 
-def _stalled(data: Data) -> str:
-    code = data.get("code")
-    why = f": {meaning(code).text}" if code else ""
-    return f"cooling stalled at {celsius(data.get('ccd_temp_c'))}, wanted {celsius(data.get('target_c'))}{why}"
+@sentence.register
+def _(what: CoolingStable) -> str:
+    return f"cooled: stable at {celsius(what.ccd_temp_c)} after {what.seconds or 0:.0f} s"
 
 
-def _detector(data: Data) -> str:
-    gain = data.get("k_adu_e")
-    shown = f", {gain:.3f} ADU/e-" if gain else ""
-    return f"detector: pedestal {adu(data.get('bias_adu'))}, saturation {adu(data.get('saturation_adu'))}{shown}"
+@sentence.register
+def _(what: CoolingStalled) -> str:
+    why = f": {meaning(what.code).text}" if what.code else ""
+    return f"cooling stalled at {celsius(what.ccd_temp_c)}, wanted {celsius(what.target_c)}{why}"
 
 
-def _master_started(data: Data) -> str:
-    return f"building master {data.get('number')} of {data.get('of')}: {title(data)} ({data.get('n')} frames)"
+@sentence.register
+def _(what: DeviceConnected) -> str:
+    return f"{what.device or 'device'} connected{f': {what.device_name}' if what.device_name else ''}"
 
 
-def _master_built(data: Data) -> str:
-    doubt = "" if data.get("status") in (None, "built") else f", {data['status']}"
-    name = str(data.get("path", "")).rpartition("/")[2]
-    return f"{name}: {count(data.get('n', 0), 'frame')}{doubt}"
+@sentence.register
+def _(what: DeviceGone) -> str:
+    waiting = "" if what.waiting_until is None else f"; waiting for it until {what.waiting_until:%H:%M}"
+    return f"{what.device or 'device'} lost{f': {what.detail}' if what.detail else ''}{waiting}"
 
 
-def _master_refused(data: Data) -> str:
-    code = str(data.get("code"))
-    detail = f" ({data['detail']})" if data.get("detail") else ""
-    return f"no master {title(data)}: {meaning(code).text}{detail} — {meaning(code).advice}"
+@sentence.register
+def _(what: DeviceRestored) -> str:
+    return f"{what.device or 'device'} is back"
 
 
-def _warning(data: Data) -> str:
-    code = str(data.get("code"))
-    return f"warning: {meaning(code).text}: {data.get('detail') or meaning(code).advice}"
+@sentence.register
+def _(what: FilterChanged) -> str:
+    return f"filter {what.filter}"
 
 
-def _device(what: str) -> Callable[[Data], str]:
-    def tell(data: Data) -> str:
-        more = data.get("device_name") or data.get("detail")
-        return f"{data.get('device', 'device')} {what}{f': {more}' if more else ''}"
-
-    return tell
+@sentence.register
+def _(what: CoverChanged) -> str:
+    return f"cover {what.cover}"
 
 
-def _lost(data: Data) -> str:
-    try:
-        waiting = f"; waiting for it until {datetime.fromisoformat(str(data.get('waiting_until'))):%H:%M}"
-    except ValueError:
-        waiting = ""
-    return f"{_device('lost')(data)}{waiting}"
+@sentence.register
+def _(what: SafetySafe) -> str:
+    return f"safety: safe {what.detail}".rstrip()
 
 
-def _waiting(data: Data) -> str:
-    try:
-        until = f" until {datetime.fromisoformat(str(data.get('until'))):%H:%M:%S}"
-    except ValueError:
-        until = ""
-    length = wait(data.get("wait_s") or 0.0)
-    return f"waiting{until} ({'at most ' if data.get('at_most') else ''}{length}): {data.get('detail') or ''}"
+@sentence.register
+def _(what: SafetyUnsafe) -> str:
+    return f"safety: unsafe {what.detail}".rstrip()
 
 
-def _safety(what: str) -> Callable[[Data], str]:
-    return lambda data: f"safety: {what} {data.get('detail') or ''}".rstrip()
+@sentence.register
+def _(what: SafetyStale) -> str:
+    return f"safety: no answer {what.detail}".rstrip()
 
 
-def _storage_low(data: Data) -> str:
-    named = {"free": data.get("free_mb") or 0, "needed": data.get("needed_mb"), "to be left": data.get("floor_mb")}
-    return f"storage: {', '.join(f'{size(1e6 * mb)} {name}' for name, mb in named.items() if mb is not None)}"
+@sentence.register
+def _(what: DetectorMeasured) -> str:
+    gain = f", {what.k_adu_e:.3f} ADU/e-" if what.k_adu_e else ""
+    return f"detector: pedestal {adu(what.bias_adu)}, saturation {adu(what.saturation_adu)}{gain}"
 
 
-def _lamp(data: Data) -> str:
-    level = data.get("panel_brightness")
-    return "" if level is None else f" at brightness {level}"
+@sentence.register
+def _(what: MasterStarted) -> str:
+    return f"building master {what.number} of {what.of}: {title(what)} ({what.n} frames)"
 
 
-_SENTENCES: dict[str, Callable[[Data], str | None]] = {
-    RunStarted.name: _run_started,
-    RunFinished.name: _run_finished,
-    RunEnding.name: _run_ending,
-    DevicesLeft.name: _devices_left,
-    StepStarted.name: lambda data: f"— {data.get('step')} —",
-    GroupStarted.name: _group_started,
-    GroupFinished.name: _group_finished,
-    FrameStored.name: _frame_stored,
-    FrameRefused.name: _frame_refused,
-    FlatExposureAdjusted.name: _adjusted,
-    FlatSettled.name: _settled,
-    CoolingChanged.name: cooling,
-    CoolingStable.name: _stable,
-    CoolingStalled.name: _stalled,
-    DeviceConnected.name: _device("connected"),
-    DeviceGone.name: _lost,
-    DeviceRestored.name: _device("is back"),
-    FilterChanged.name: lambda data: f"filter {data.get('filter')}",
-    CoverChanged.name: lambda data: f"cover {data.get('cover')}",
-    SafetySafe.name: _safety("safe"),
-    SafetyUnsafe.name: _safety("unsafe"),
-    SafetyStale.name: _safety("no answer"),
-    DetectorMeasured.name: _detector,
-    MasterStarted.name: _master_started,
-    MasterBuilt.name: _master_built,
-    MasterRefused.name: _master_refused,
-    StorageLow.name: _storage_low,
-    WarningRaised.name: _warning,
-    Waiting.name: _waiting,
-}
+@sentence.register
+def _(what: MasterBuilt) -> str:
+    doubt = "" if what.status in (None, "built") else f", {what.status}"
+    name = (what.path or "").rpartition("/")[2]
+    return f"{name}: {count(what.n or 0, 'frame')}{doubt}"
+
+
+@sentence.register
+def _(what: MasterRefused) -> str:
+    return f"no master {title(what)}: {_reason(what.code or '', what.detail)}"
+
+
+@sentence.register
+def _(what: StorageLow) -> str:
+    rooms = {"free": what.free_mb or 0, "needed": what.needed_mb, "to be left": what.floor_mb}
+    return f"storage: {', '.join(f'{size(1e6 * mb)} {name}' for name, mb in rooms.items() if mb is not None)}"
+
+
+@sentence.register
+def _(what: WarningRaised) -> str:
+    known = meaning(what.code or "")
+    return f"warning: {known.text}: {what.detail or known.advice}"
+
+
+@sentence.register
+def _(what: Waiting) -> str:
+    until = "" if what.until is None else f" until {what.until:%H:%M:%S}"
+    return f"waiting{until} ({'at most ' if what.at_most else ''}{wait(what.wait_s or 0.0)}): {what.detail}"
+
+
+def _flat(filter_name: str | None) -> str:
+    return f"flat {filter_name}" if filter_name else "flat"
+
+
+def _light(what: FlatExposureAdjusted | FlatSettled) -> str:
+    lamp = "" if what.panel_brightness is None else f" at brightness {what.panel_brightness}"
+    return f"{seconds(what.exposure_us)}{lamp}"
+
+
+def _reason(code: str, detail: str) -> str:
+    known = meaning(code)
+    return f"{known.text}{f' ({detail})' if detail else ''} — {known.advice}"

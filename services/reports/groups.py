@@ -1,19 +1,28 @@
 """The sets of a run, one record each: what was planned, what was there, what came of it, and how even it is."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import Flag
-from services.events.records import FrameRefused, FrameStored, GroupFinished, GroupStarted, RunProgress
-from services.reports.journal import Record, named, numbers, plain
+from services.catalogue.rows import Flag, FrameRow
+from services.events.decoder import plain
+from services.events.records import (
+    Event,
+    FrameRefused,
+    FrameStored,
+    GroupFinished,
+    GroupStarted,
+    RunProgress,
+    members,
+)
+from services.reports.journal import Record
 
 _GROUP = ("kind", "filter", "exposure_us", "gain", "set_temp_c")
+_OF_THE_START = ("wanted", "have")
 
 
-def groups_of(events: Iterable[Record], catalogue: Catalogue) -> tuple[Record, ...]:
+def groups_of(events: Iterable[Event], catalogue: Catalogue) -> tuple[Record, ...]:
     """Return the sets of a run in the order they were met; planned ones that were never begun come last.
 
     Members: those of `group.started` and `group.finished`, and
@@ -34,29 +43,42 @@ def groups_of(events: Iterable[Record], catalogue: Catalogue) -> tuple[Record, .
     return (*begun.values(), *_not_reached(events, begun.values()))
 
 
-def _begun(events: Iterable[Record]) -> dict[str, Record]:
+def _begun(events: Iterable[Event]) -> dict[str, Record]:
     """Return the start of each set joined with its end."""
     begun: dict[str, Record] = {}
-    for event in named(events, GroupStarted.name, GroupFinished.name):
-        started = event.pop("name") == GroupStarted.name
-        at = event.pop("at")
-        key = str(event.get("set_id") or f"{[event.get(name) for name in _GROUP]}")
-        record = begun.setdefault(key, {"status": "there" if event.get("there") else "cut_off"})
-        status = record["status"] if event.pop("there", False) else event.get("status", "cut_off")
-        record |= {"started_at" if started else "finished_at": at, **event, "status": status}
+    for event in events:
+        match event.what:
+            case GroupStarted() as what:
+                record = begun.setdefault(_key(what), {})
+                record |= {**members(what), "status": "cut_off", "started_at": event.at.isoformat()}
+            case GroupFinished() as what:
+                record = begun.setdefault(_key(what), {"status": "there" if what.there else "cut_off"})
+                told = members(what)
+                status = record["status"] if told.pop("there") else told["status"]
+                # older journals say with the start only how many are wanted and there
+                told = {name: value for name, value in told.items() if value is not None or name not in _OF_THE_START}
+                record |= {**told, "status": status, "finished_at": event.at.isoformat()}
     return begun
 
 
-def _count(begun: Mapping[str, Record], events: Iterable[Record]) -> None:
-    stored = Counter(str(e.get("set_id")) for e in named(events, FrameStored.name))
-    refused = Counter(str(e.get("set_id")) for e in named(events, FrameRefused.name))
-    reasons: dict[str, Counter[str]] = {}
-    for event in named(events, FrameRefused.name):
-        reasons.setdefault(str(event.get("set_id")), Counter()).update(map(str, event.get("codes") or ("unknown",)))
+def _key(what: GroupStarted | GroupFinished) -> str:
+    return what.set_id or str([getattr(what, name) for name in _GROUP])
+
+
+def _count(begun: Mapping[str, Record], events: Iterable[Event]) -> None:
+    stored, refused = Counter[str | None](), Counter[str | None]()
+    reasons: dict[str | None, Counter[str]] = {}
+    for event in events:
+        match event.what:
+            case FrameStored(set_id=set_id):
+                stored[set_id] += 1
+            case FrameRefused(set_id=set_id, codes=codes):
+                refused[set_id] += 1
+                reasons.setdefault(set_id, Counter()).update(codes or ("unknown",))
     for key, record in begun.items():
-        taken, have = stored[key], int(record.get("have") or 0)
+        taken, have = stored[key], record.get("have") or 0
         record |= {"taken": taken, "have": have, "refusals": dict(reasons.get(key, {}))}
-        record["refused"] = max(refused[key], int(record.get("refused") or 0))
+        record["refused"] = max(refused[key], record.get("refused") or 0)
         if record.get("accepted") is None:
             record["accepted"] = have + taken
 
@@ -75,37 +97,38 @@ def _last_attempts(begun: Mapping[str, Record]) -> dict[str, Record]:
     return dict(reversed(list(kept.items())))
 
 
-def _evenness(record: Record, events: Iterable[Record], catalogue: Catalogue) -> Record:
+def _evenness(record: Record, events: Iterable[Event], catalogue: Catalogue) -> Record:
     set_id = record.get("set_id")
     if set_id is None:
         return {}
-    frames: list[Record] = [asdict(row) for row in catalogue.frames(set_id=set_id, flag=Flag.OK)]
-    frames = frames or [e for e in named(events, FrameStored.name) if e.get("set_id") == set_id]
-    levels, temperatures = numbers(frames, "level_adu"), numbers(frames, "ccd_temp_c")
-    found: dict[str, Any] = {}
+    rows = catalogue.frames(set_id=set_id, flag=Flag.OK)
+    told = [e.what for e in events if isinstance(e.what, FrameStored) and e.what.set_id == set_id]
+    frames: Sequence[FrameRow | FrameStored] = rows or told
+    levels = [frame.level_adu for frame in frames if frame.level_adu is not None]
+    temperatures = [frame.ccd_temp_c for frame in frames if frame.ccd_temp_c is not None]
+    found: Record = {}
     if levels:
         mean = sum(levels) / len(levels)
         found = {"level_mean_adu": mean, "level_min_adu": min(levels), "level_max_adu": max(levels)}
         found["level_spread_pct"] = 50 * (max(levels) - min(levels)) / mean if mean else None
     if temperatures:
         found |= {"temp_min_c": min(temperatures), "temp_max_c": max(temperatures)}
-    lamps = {f.get("panel_brightness") for f in frames} - {None}
+    lamps = {row.panel_brightness for row in rows} - {None}
     if record.get("panel_brightness") is None and len(lamps) == 1:
         found["panel_brightness"] = lamps.pop()
     return dict(plain(found))
 
 
-def _not_reached(events: Iterable[Record], begun: Iterable[Record]) -> Iterator[Record]:
-    """Yield the sets of the plan (the first `progress` event) that the run ended before."""
-    plans = [e["sets"] for e in named(events, RunProgress.name) if isinstance(e.get("sets"), list)]
+def _not_reached(events: Iterable[Event], begun: Iterable[Record]) -> Iterator[Record]:
+    """Yield the sets of the plan (the first one that was told) that the run ended before."""
+    plans = [e.what.sets for e in events if isinstance(e.what, RunProgress) and e.what.sets is not None]
     met = Counter(_identity(record) for record in begun)
-    for wanted in plans[0] if plans else ():
-        if not isinstance(wanted, dict):
-            continue
+    for planned in plans[0] if plans else ():
+        wanted = members(planned)
         met[_identity(wanted)] -= 1
         if met[_identity(wanted)] < 0:
-            have = int(wanted.get("have") or 0)
-            status = "there" if have >= int(wanted.get("wanted") or 0) else "not_reached"
+            have = planned.have
+            status = "there" if have >= (planned.wanted or 0) else "not_reached"
             yield {**wanted, "status": status, "have": have, "accepted": have, "taken": 0, "refused": 0, "refusals": {}}
 
 

@@ -4,11 +4,21 @@ from collections.abc import Iterable, Iterator
 
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import MasterRow
-from services.events.records import MasterBuilt, MasterRefused, StepFinished
-from services.reports.journal import Record, named, plain, sound_statistics
+from services.events.decoder import plain, record_of
+from services.events.records import (
+    Event,
+    Finding,
+    MasterBuilt,
+    MasterRefused,
+    Statistics,
+    StepFinished,
+    json_value,
+    members,
+)
+from services.reports.journal import Record
 
 
-def masters_of(events: Iterable[Record], catalogue: Catalogue) -> tuple[Record, ...]:
+def masters_of(events: Iterable[Event], catalogue: Catalogue) -> tuple[Record, ...]:
     """Return a record a master, in the order in which they were met.
 
     Members: those of `master.built` or `master.refused`, and
@@ -20,24 +30,43 @@ def masters_of(events: Iterable[Record], catalogue: Catalogue) -> tuple[Record, 
     return tuple(_records(tuple(events), catalogue))
 
 
-def _records(events: tuple[Record, ...], catalogue: Catalogue) -> Iterator[Record]:
+def _records(events: tuple[Event, ...], catalogue: Catalogue) -> Iterator[Record]:
     rows = {row.path: row for row in catalogue.masters()}
-    for event in named(events, MasterBuilt.name, MasterRefused.name):
-        outcome = "built" if event.pop("name") == MasterBuilt.name else "refused"
-        row = rows.get(str(event.get("path")))
-        yield {**event, "outcome": outcome, **_source(row, catalogue)}
-    for event in named(events, StepFinished.name):
-        for path in event.get("kept") or ():
-            row = rows.get(str(path))
-            if row is not None:
-                yield {**_told(row), "outcome": "kept", **_source(row, catalogue)}
+    for event in events:
+        match event.what:
+            case MasterBuilt() as built:
+                told = {**_document(event), "statistics": _statistics(built.statistics)}
+                yield {**told, "outcome": "built", **_source(rows.get(built.path or ""), catalogue)}
+            case MasterRefused():
+                yield {**_document(event), "outcome": "refused", **_source(None, catalogue)}
+    for event in events:
+        kept = event.what.kept if isinstance(event.what, StepFinished) else ()
+        for row in (rows[path] for path in kept if path in rows):
+            yield {**_of_row(row), "outcome": "kept", **_source(row, catalogue)}
 
 
-def _told(row: MasterRow) -> Record:
+def _document(event: Event) -> Record:
+    return {"at": event.at.isoformat(), **members(event.what)}
+
+
+def _of_row(row: MasterRow) -> Record:
     record = row.to_dict()
-    shown: Record = {name: record[name] for name in ("path", "exposure_us", "n", "rejected", "status", "statistics")}
+    shown: Record = {name: record[name] for name in ("path", "exposure_us", "n", "rejected", "status")}
     shown |= {"kind": str(row.kind), "filter": row.key.filter, "gain": row.key.gain, "at": record["built_at"]}
-    return dict(plain(shown)) | {"statistics": sound_statistics(row.statistics)}
+    statistics = record_of(MasterBuilt, plain({"statistics": json_value(row.statistics)})).statistics
+    return dict(plain(shown)) | {"statistics": _statistics(statistics)}
+
+
+def _statistics(statistics: Statistics) -> Record:
+    """Return what was measured, and its verdict with the findings that it rests on."""
+    verdict, findings = statistics.get("verdict"), statistics.get("verdicts")
+    listed = findings if isinstance(findings, tuple) else ()
+    measured = {name: each for name, each in statistics.items() if name != "verdicts" and not isinstance(each, str)}
+    return {
+        **json_value(measured),
+        "verdict": verdict if isinstance(verdict, str) else None,
+        "verdicts": [members(each) for each in listed if isinstance(each, Finding)],
+    }
 
 
 def _source(row: MasterRow | None, catalogue: Catalogue) -> Record:

@@ -5,14 +5,15 @@ also of a run that was killed, whose journal ends in the middle of a line, or wh
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
 
 from calibration.grouping import night_label
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import RunRow
+from services.events.decoder import plain
 from services.events.devices import (
     CoolingChanged,
     CoolingStable,
@@ -24,7 +25,9 @@ from services.events.devices import (
     SafetyStale,
     SafetyUnsafe,
 )
+from services.events.journal import read_journal
 from services.events.records import (
+    Event,
     FlatExposureAdjusted,
     FlatSettled,
     FrameRefused,
@@ -33,10 +36,11 @@ from services.events.records import (
     RunStarted,
     StorageLow,
     WarningRaised,
+    members,
 )
 from services.files.layout import Layout
 from services.reports.groups import groups_of
-from services.reports.journal import Record, named, plain, read_journal
+from services.reports.journal import Record, named
 from services.reports.masters import masters_of
 
 FORMAT = 1
@@ -45,13 +49,13 @@ FORMAT = 1
 NO_NIGHT = "unknown"
 
 _WARNINGS = (
-    WarningRaised.name,
-    DeviceGone.name,
-    DeviceRestored.name,
-    StorageLow.name,
-    CoolingStalled.name,
-    SafetyUnsafe.name,
-    SafetyStale.name,
+    WarningRaised,
+    DeviceGone,
+    DeviceRestored,
+    StorageLow,
+    CoolingStalled,
+    SafetyUnsafe,
+    SafetyStale,
 )
 
 
@@ -105,33 +109,41 @@ class NightReport:
 
 def build_report(layout: Layout, catalogue: Catalogue, run_id: str) -> NightReport:
     """Return the report of a run; what its journal or the catalogue lack is left out, nothing of it raises."""
-    events = read_journal(layout.events(run_id))
+    events = _events(layout.events(run_id))
     groups, masters = groups_of(events, catalogue), masters_of(events, catalogue)
     return NightReport(
         run=_run(events, catalogue, run_id),
         totals=_totals(groups, masters),
         groups=groups,
-        frames=named(events, FrameStored.name),
-        refusals=named(events, FrameRefused.name),
-        temperatures=named(events, CoolingChanged.name, CoolingStable.name, CoolingStalled.name),
-        searches=named(events, FlatExposureAdjusted.name, FlatSettled.name),
-        detector=named(events, DetectorMeasured.name),
-        devices=named(events, DeviceConnected.name),
+        frames=named(events, FrameStored),
+        refusals=named(events, FrameRefused),
+        temperatures=named(events, CoolingChanged, CoolingStable, CoolingStalled),
+        searches=named(events, FlatExposureAdjusted, FlatSettled),
+        detector=named(events, DetectorMeasured),
+        devices=named(events, DeviceConnected),
         masters=masters,
         warnings=named(events, *_WARNINGS),
     )
 
 
-def _run(events: Iterable[Record], catalogue: Catalogue, run_id: str) -> Record:
+def _events(journal: Path) -> tuple[Event, ...]:
+    """Return the events of a journal; none when it is missing or cannot be read."""
+    try:
+        return read_journal(journal)
+    except OSError:
+        return ()
+
+
+def _run(events: Iterable[Event], catalogue: Catalogue, run_id: str) -> Record:
     """Return how the run began and ended: from its journal, else from its row."""
     row = next((row for row in catalogue.runs() if row.run_id == run_id), None)
     known: Record = {"run_id": run_id, **_told_by(row)}
     for event in events:
-        if event["name"] == RunStarted.name:
-            members = ("steps", "config", "root", "simulated", "software", "settings", "night")
-            known |= {"started_at": event["at"], **_members(event, members)}
-        elif event["name"] == RunFinished.name:
-            known |= {"finished_at": event["at"], **_members(event, ("exit_code", "code", "detail"))}
+        match event.what:
+            case RunStarted() as started:
+                known |= {"started_at": event.at.isoformat(), **members(started)}
+            case RunFinished() as finished:
+                known |= {"finished_at": event.at.isoformat(), **members(finished)}
     nights = [frame.night for frame in catalogue.frames(run_id=run_id) if frame.night]
     known["night"] = nights[0] if nights else known.get("night") or _night(known.get("started_at"))
     return known
@@ -162,7 +174,3 @@ def _totals(groups: Iterable[Record], masters: Iterable[Record]) -> Record:
 
 def _sum(groups: Iterable[Record], name: str) -> int:
     return sum(int(group.get(name) or 0) for group in groups)
-
-
-def _members(event: Mapping[str, Any], names: Iterable[str]) -> Record:
-    return {name: event.get(name) for name in names}

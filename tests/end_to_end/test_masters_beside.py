@@ -24,7 +24,7 @@ class PatientDisk(RealDisk):
 
     def hear(self, event: Event) -> None:
         if event.name == "master.built":
-            self.missing.discard(event.data["kind"])
+            self.missing.discard(event.what.kind)
             if not self.missing:
                 self._all_there.set()
 

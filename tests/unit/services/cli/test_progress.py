@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from calibration.frames import FrameKind
 from drivers.clock import ManualClock
 from services import log
 from services.cli.progress import Bars, Lines
@@ -27,6 +29,7 @@ from services.events.records import (
     FlatExposureAdjusted,
     FlatSettled,
     FrameRefused,
+    FrameSet,
     FrameStored,
     GroupFinished,
     GroupStarted,
@@ -157,7 +160,7 @@ def test_ctrl_c_with_warming_up_says_what_goes_on_and_for_how_long():
 def test_a_camera_that_is_lost_is_said_to_be_waited_for_and_until_when():
     data = {"device": "camera", "detail": "no answer", "waiting_until": "2026-01-31T03:29:40+00:00"}
     event = event_of(DeviceGone, data)
-    assert sentence(event) == "camera lost: no answer; waiting for it until 03:29"
+    assert sentence(event.what) == "camera lost: no answer; waiting for it until 03:29"
 
 
 def test_a_line_that_arrives_during_a_question_waits_until_it_is_answered():
@@ -223,13 +226,13 @@ def test_the_log_of_a_simulated_night_has_its_times_beside_the_real_ones(tmp_pat
 
 def test_the_end_of_a_run_without_warming_up_is_not_worth_a_line():
     ending = event_of(RunEnding, {"code": None, "warming_s": None})
-    assert sentence(ending) is None
+    assert sentence(ending.what) is None
 
 
 @pytest.mark.parametrize("kind", KINDS.values())
 def test_every_event_can_be_told_without_its_data(kind: type[Record]):
     event = event_of(kind, {})
-    sentence(event)
+    sentence(event.what)
     for display in (Lines(io.StringIO()), Bars(Console(file=io.StringIO()))):
         display(event)
         display(event)
@@ -237,7 +240,7 @@ def test_every_event_can_be_told_without_its_data(kind: type[Record]):
 
 def test_what_is_said_at_the_end_is_of_devices_that_are_there_and_of_what_is_done():
     def said(kind: type[Record], **data: object) -> str | None:
-        return sentence(event_of(kind, data))
+        return sentence(record_of(kind, data))
 
     stopped = said(RunEnding, code="interrupted", warming_s=None, doing=[])
     assert stopped == "stopping, stopped by the user"
@@ -247,29 +250,29 @@ def test_what_is_said_at_the_end_is_of_devices_that_are_there_and_of_what_is_don
 
 def test_building_says_which_master_of_how_many():
     data = {"kind": "DARK", "exposure_us": 5_000_000, "n": 40, "number": 3, "of": 15}
-    told = sentence(event_of(MasterStarted, data))
+    told = sentence(record_of(MasterStarted, data))
     assert told == "building master 3 of 15: dark 5 s (40 frames)"
 
 
 def test_a_group_that_failed_says_what_was_found():
     detail = "Gain was set to 26 twice and reads back 5"
     data = {"kind": "BIAS", "status": "failed", "accepted": 0, "code": "setting_refused", "detail": detail}
-    told = sentence(event_of(GroupFinished, data))
+    told = sentence(record_of(GroupFinished, data))
     assert told is not None
     assert f"the camera does not keep a setting ({detail}) — check" in told
 
 
 def test_little_room_is_said_with_a_decimal_and_never_rounded_up_to_the_floor():
     data = {"free_mb": 0.96, "needed_mb": 640.2, "floor_mb": 1}
-    told = sentence(event_of(StorageLow, data))
+    told = sentence(record_of(StorageLow, data))
     assert told == "storage: 0.9 MB free, 640 MB needed, 1 MB to be left"
 
 
 def test_a_dark_is_not_named_by_the_filter_that_happens_to_be_in():
-    dark = {"kind": "DARK", "filter": "SII", "exposure_us": 2_500_000}
+    dark = FrameSet(kind=FrameKind.DARK, filter="SII", exposure_us=2_500_000)
     assert title(dark) == "dark 2.5 s"
-    assert title({**dark, "kind": "BIAS"}) == "bias"
-    assert title({"kind": "FLAT", "filter": None}) == "flat"
+    assert title(replace(dark, kind=FrameKind.BIAS)) == "bias"
+    assert title(FrameSet(kind=FrameKind.FLAT)) == "flat"
 
 
 class Terminal(io.StringIO):

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from services.events.records import GroupFinished, MasterRefused, RunProgress, StepFinished
-from services.reports.journal import read_journal
 from services.reports.night import build_report
 from services.reports.page import write_report
 from tests.support.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
@@ -145,14 +144,6 @@ def test_a_journal_cut_off_in_the_middle_of_a_line_is_read_up_to_it(night):
     (group,) = report_of(night).groups
     assert (group["status"], group["taken"], group["accepted"]) == ("cut_off", 1, 1)
     assert report_of(night).run["exit_code"] is None
-
-
-def test_damaged_lines_cost_themselves_only(tmp_path):
-    journal = tmp_path / "j.jsonl"
-    good = '{"name": "run.started", "run_id": "r", "seq": 1, "at": "2026-01-01T00:00:00+00:00", "x": NaN}'
-    journal.write_text(f'[1]\n{good}\n{{"name": 3}}\n\n{"[" * 5000}\nnothing\n', encoding="utf-8")
-    (event,) = read_journal(journal)
-    assert event["x"] is None
 
 
 def test_a_run_without_journal_frames_or_masters_has_a_report(night):
