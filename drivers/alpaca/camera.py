@@ -1,53 +1,30 @@
-"""An Alpaca camera: settings that are read back, exposures that are started once, waited for and fetched.
+"""An Alpaca camera: connection, settings that are read back, temperature; `exposing` takes the exposures.
 
-What real cameras do is in the rules below: ImageReady may never come or raise, CameraState may be the only one to tell
-of a failure, a start may be carried out although its answer was lost. Retakes and reconnections are not done here; the
-errors say enough for whoever does them.
+Retakes and reconnections are not done here; the errors say enough for whoever does them.
 """
 
 import threading
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import structlog
 
 from drivers.alpaca.camera_info import read_info, refreshed, with_sensor_type
 from drivers.alpaca.camera_settings import Settings
-from drivers.alpaca.camera_status import Progress, Status
-from drivers.alpaca.download import Download
-from drivers.alpaca.identity import Identity
-from drivers.alpaca.imagebytes import Image
-from drivers.alpaca.pacing import Pace
+from drivers.alpaca.camera_status import Status
+from drivers.alpaca.device import AlpacaDevice
+from drivers.alpaca.exposing import Exposing
 from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
-from drivers.alpaca.values import number, text
 from drivers.base import (
     CameraInfo,
     CameraSettings,
     CameraState,
-    CameraStates,
     Exposure,
     ExposureRequest,
     SensorType,
     SettingMode,
 )
-from drivers.clock import Clock, Deadline
-from drivers.errors import (
-    CameraBusy,
-    Cancelled,
-    DeviceLost,
-    DriverError,
-    ExposureFailed,
-    ExposureStalled,
-    Refused,
-    SettingRefused,
-)
-
-_AT_WORK = (CameraStates.WAITING, CameraStates.EXPOSING, CameraStates.READING, CameraStates.DOWNLOAD)
-
-log = structlog.get_logger(__name__)
+from drivers.clock import Clock
+from drivers.errors import Refused, SettingRefused
 
 
-class AlpacaCamera:
+class AlpacaCamera(AlpacaDevice[CameraWire]):
     """A `drivers.base.Camera` over Alpaca: ICameraV4, and V3 and older.
 
     Parameters
@@ -75,20 +52,14 @@ class AlpacaCamera:
         sensor_type: SensorType | None = None,
         client_id: int | None = None,
     ) -> None:
-        self._clock = clock
-        self._times = timeouts or Timeouts()
         self._gain_mode = gain_mode
         self._sensor_type = sensor_type
-        self._wire = CameraWire(endpoint, clock, timeouts=self._times, client_id=client_id)
+        super().__init__(CameraWire(endpoint, clock, timeouts=timeouts, client_id=client_id))
         self._label = self._wire.label
-        self._identity = Identity(self._label)
         self._settings = Settings(self._wire)
         self._status = Status(self._wire)
-        self._download = Download(self._wire)
-        self._pace = Pace(clock)
+        self._exposing = Exposing(self._wire, self._status)
         self._info: CameraInfo | None = None
-        self._download_s = 0.0
-        self._under_way = False  # an exposure of ours whose end was not seen
 
     @property
     def info(self) -> CameraInfo:
@@ -109,8 +80,8 @@ class AlpacaCamera:
             Name, sensor, size or UniqueID differ from those of the first connection.
         """
         self._wire.open()
-        info = read_info(self._wire, unique_id=self._wire.unique_id(), gain_mode=self._gain_mode)
-        self._identity.check(
+        info = read_info(self._wire, unique_id=self.read_unique_id(), gain_mode=self._gain_mode)
+        self.recognise(
             name=info.name,
             sensor_name=info.sensor_name,
             size=(info.camera_x_size, info.camera_y_size),
@@ -118,14 +89,6 @@ class AlpacaCamera:
         )
         self._info = with_sensor_type(info, self._sensor_type)
         self._settings.begin(info)
-
-    def disconnect(self) -> None:
-        """Tell the device that we are done, and close; never raises for a device that is gone."""
-        self._wire.leave()
-
-    def close(self) -> None:
-        """Close the socket, from any thread: a blocked call, and every later one until `connect`, is `DeviceLost`."""
-        self._wire.line.close()
 
     # --- settings ---------------------------------------------------------------------------------------------------
 
@@ -167,65 +130,12 @@ class AlpacaCamera:
     # --- exposing ---------------------------------------------------------------------------------------------------
 
     def expose(self, request: ExposureRequest, wake: threading.Event | None = None) -> Exposure:
-        """Start an exposure, wait for it, fetch it. StartExposure is never sent twice.
-
-        Raises
-        ------
-        ExposureFailed
-            CameraState is Error, ImageReady raises, or an error comes instead of the image.
-        ExposureStalled
-            No image within the duration + max(60 s, 3 × the last download), or its transfer stalls.
-        CameraBusy
-            It exposes for somebody else.
-        Cancelled
-            `wake` was set; the exposure was aborted, or its image given up.
-        BadImage, DeviceLost, Refused
-        """
-        if wake is not None and wake.is_set():
-            raise Cancelled(device=self._label, detail="stopped before an exposure")
-        num_x, num_y = self._settings.size()
-        begin_c = self._status.temperature(self.info)
-        sent_s = self._clock.monotonic()
-        started_at = self._start(request)
-        self._download.prepare(num_x=num_x, num_y=num_y)
-        ready = self._wait(sent_s, request.duration_s, wake)
-        self._under_way = False
-        returned_after_s = self._clock.monotonic() - sent_s
-        end_c = ready.ccd_temperature_c
-        if end_c is None:
-            end_c = self._status.temperature(self.info)
-        before_s = self._clock.real()
-        image = self._fetch(num_x, num_y, wake)
-        self._download_s = self._clock.real() - before_s
-        return Exposure(
-            pixels=image.pixels,
-            started_at=started_at,
-            ended_at=started_at + timedelta(seconds=request.duration_s),
-            reported_start=self._wire.offered("LastExposureStartTime", _instant),
-            reported_duration_s=self._wire.offered("LastExposureDuration", number),
-            returned_after_s=returned_after_s,
-            download_s=self._download_s,
-            temperature_begin_c=begin_c,
-            temperature_end_c=end_c,
-            wire_type=image.wire_type,
-        )
+        """Take one exposure; see `Exposing.expose`."""
+        return self._exposing.expose(request, self.info, self._settings.size(), wake)
 
     def abort(self) -> None:
         """Abort what runs, or stop it, or wait for Idle; raises `ExposureStalled` when none of it helps."""
-        steps = [self._wire.AbortExposure] * self.info.can_abort + [self._wire.StopExposure] * self.info.can_stop
-        for step in steps:
-            try:
-                step()
-                break
-            except Refused as error:  # usual while an image is read out: the next step, or patience, ends that
-                log.debug("abort.refused", device=self._label, detail=str(error))
-        deadline = Deadline(self._clock, self._times.idle_s, real_s=self._times.real_s)
-        while (activity := self._status.activity()) is not CameraStates.IDLE:
-            if deadline.over:
-                detail = f"it is still {activity.name.lower()} {self._times.idle_s:g} s after an abort"
-                raise ExposureStalled(device=self._label, detail=detail)
-            self._pace.rest(0.2)
-        self._under_way = False
+        self._exposing.abort(self.info)
 
     # --- temperature and state --------------------------------------------------------------------------------------
 
@@ -240,73 +150,3 @@ class AlpacaCamera:
     def set_cooler(self, on: bool) -> None:  # noqa: FBT001 - the ASCOM property is a boolean
         """Switch the cooler; raises `Refused` when the camera has none."""
         self._wire.CoolerOn = on
-
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _start(self, request: ExposureRequest) -> datetime:
-        """Send StartExposure, once; return when the exposure began, by our clock."""
-        sent_s, sent_at = self._clock.monotonic(), self._clock.now()
-        try:
-            self._wire.StartExposure(float(request.duration_s), request.light)
-        except Refused as error:
-            self._judge_refusal(error)
-            raise
-        except DeviceLost as error:
-            if self._wire.line.closed.is_set() or self._status.activity() not in _AT_WORK:
-                raise
-            log.warning("exposure.start_unanswered", device=self._label, detail=error.detail)
-            self._under_way = True
-            return sent_at
-        self._under_way = True
-        # A driver that answers only when the exposure is over began when it was asked
-        whole_exposure = self._clock.monotonic() - sent_s >= request.duration_s
-        return sent_at if whole_exposure else self._clock.now()
-
-    def _judge_refusal(self, error: Refused) -> None:
-        """Raise what a refused start means, when CameraState tells."""
-        activity = self._status.activity()
-        if activity in _AT_WORK and self._under_way:
-            detail = f"it is still {activity.name.lower()} for us, and cannot be aborted"
-            raise ExposureStalled(device=self._label, detail=detail, number=error.number) from error
-        if activity in _AT_WORK:
-            detail = f"it is {activity.name.lower()}, and not for us"
-            raise CameraBusy(device=self._label, detail=detail, number=error.number) from error
-        if activity is CameraStates.ERROR:
-            raise ExposureFailed(device=self._label, detail=error.detail, number=error.number) from error
-
-    def _wait(self, sent_s: float, duration_s: float, wake: threading.Event | None) -> Progress:
-        patience_s = max(self._times.exposure_s, 3 * self._download_s)
-        real_s = max(self._times.real_s, 3 * self._download_s)
-        deadline = Deadline(self._clock, duration_s + patience_s, real_s=real_s)
-        while True:
-            if self._pace.until(sent_s + duration_s, wake):
-                self._cancel()
-            progress = self._status.progress()
-            if progress.activity is CameraStates.ERROR:
-                raise ExposureFailed(device=self._label, detail="CameraState is Error")
-            if progress.image_ready:
-                return progress
-            if deadline.over:
-                detail = f"no image {patience_s:g} s after the end of an exposure of {duration_s:g} s"
-                raise ExposureStalled(device=self._label, detail=f"{detail}; it is {progress.activity.name.lower()}")
-
-    def _fetch(self, num_x: int, num_y: int, wake: threading.Event | None) -> Image:
-        try:
-            return self._download.fetch(num_x=num_x, num_y=num_y, wake=wake)
-        except ExposureStalled as error:
-            if wake is None or not wake.is_set():
-                raise
-            raise Cancelled(device=self._label, detail="stopped; the image was not waited for") from error
-
-    def _cancel(self) -> None:
-        try:
-            self.abort()
-        except DriverError as error:
-            raise Cancelled(device=self._label, detail=f"stopped; the abort failed: {error.detail}") from error
-        raise Cancelled(device=self._label, detail="stopped; the exposure was aborted")
-
-
-def _instant(value: Any) -> datetime:
-    """Return LastExposureStartTime, in UTC by definition."""
-    found = datetime.fromisoformat(text(value))
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

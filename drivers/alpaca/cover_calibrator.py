@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 
-from drivers.alpaca.identity import Identity
+from drivers.alpaca.device import AlpacaDevice
 from drivers.alpaca.pacing import Pace
 from drivers.alpaca.transport import PLATFORM_7, CoverCalibratorWire, Endpoint, Timeouts
 from drivers.alpaca.values import flag, item, text, whole
@@ -33,7 +33,7 @@ class _Reading:
     changing: bool
 
 
-class AlpacaCoverCalibrator:
+class AlpacaCoverCalibrator(AlpacaDevice[CoverCalibratorWire]):
     """A `drivers.base.CoverCalibrator` over Alpaca: ICoverCalibratorV1 and V2.
 
     Parameters
@@ -57,8 +57,7 @@ class AlpacaCoverCalibrator:
     ) -> None:
         self._clock = clock
         self._timeout_s = timeout_s
-        self._wire = CoverCalibratorWire(endpoint, clock, timeouts=timeouts, client_id=client_id)
-        self._identity = Identity(self._wire.label)
+        super().__init__(CoverCalibratorWire(endpoint, clock, timeouts=timeouts, client_id=client_id))
         self._pace = Pace(clock)
         self._info: PanelInfo | None = None
 
@@ -76,21 +75,13 @@ class AlpacaCoverCalibrator:
         has_calibrator = state.calibrator is not CalibratorStatus.NOT_PRESENT
         info = PanelInfo(
             name=self._wire.ask("Name", text),
-            unique_id=self._wire.unique_id(),
+            unique_id=self.read_unique_id(),
             has_cover=state.cover is not CoverStatus.NOT_PRESENT,
             has_calibrator=has_calibrator,
             max_brightness=self._wire.ask("MaxBrightness", whole) if has_calibrator else 0,
         )
-        self._identity.check(name=info.name, unique_id=info.unique_id)
+        self.recognise(name=info.name, unique_id=info.unique_id)
         self._info = info
-
-    def disconnect(self) -> None:
-        """Tell the device that we are done, and close; never raises for a device that is gone."""
-        self._wire.leave()
-
-    def close(self) -> None:
-        """Close the socket, from any thread."""
-        self._wire.line.close()
 
     def state(self) -> PanelState:
         """Read the state afresh."""

@@ -2,7 +2,7 @@
 
 import threading
 
-from drivers.alpaca.identity import Identity
+from drivers.alpaca.device import AlpacaDevice
 from drivers.alpaca.pacing import Pace
 from drivers.alpaca.transport import Endpoint, FilterWheelWire, Timeouts
 from drivers.alpaca.values import text, texts, whole
@@ -12,7 +12,7 @@ from drivers.errors import Cancelled, FilterFailed, Refused
 _MOVING = -1
 
 
-class AlpacaFilterWheel:
+class AlpacaFilterWheel(AlpacaDevice[FilterWheelWire]):
     """A `drivers.base.FilterWheel` over Alpaca.
 
     Parameters
@@ -40,8 +40,7 @@ class AlpacaFilterWheel:
         self._clock = clock
         self._settle_s = settle_s
         self._timeout_s = timeout_s
-        self._wire = FilterWheelWire(endpoint, clock, timeouts=timeouts, client_id=client_id)
-        self._identity = Identity(self._wire.label)
+        super().__init__(FilterWheelWire(endpoint, clock, timeouts=timeouts, client_id=client_id))
         self._pace = Pace(clock)
         self._names: tuple[str, ...] = ()
 
@@ -50,26 +49,12 @@ class AlpacaFilterWheel:
         """Filter names in order of position; a position without a name is called by its number."""
         return self._names
 
-    @property
-    def unique_id(self) -> str | None:
-        """The server's UniqueID of the wheel, known after `connect`."""
-        found: str | None = self._identity.known("unique_id")
-        return found
-
     def connect(self) -> None:
         """Connect and read the names; raises `DeviceLost`, `DeviceMissing`, `WrongDevice`."""
         self._wire.open()
         names = self._wire.ask("Names", texts)
-        self._identity.check(name=self._wire.ask("Name", text), unique_id=self._wire.unique_id())
+        self.recognise(name=self._wire.ask("Name", text), unique_id=self.read_unique_id())
         self._names = tuple(name or f"Filter {place}" for place, name in enumerate(names))
-
-    def disconnect(self) -> None:
-        """Tell the device that we are done, and close; never raises for a device that is gone."""
-        self._wire.leave()
-
-    def close(self) -> None:
-        """Close the socket, from any thread."""
-        self._wire.line.close()
 
     def position(self) -> int | None:
         """Return the position, None while it moves."""

@@ -1,8 +1,8 @@
 """One HTTP connection to one Alpaca device, with time-outs that hold and a `close` that works from any thread.
 
-alpyca's own layer shares one lock between all devices of a process and has no time-out on images (facts in
-CONTRACTS 13). `requests` has no total deadline (a server that trickles bytes holds it for ever) and its blocked calls
-cannot be ended from another thread. So a device has one `http.client` connection, kept alive between calls, and every
+alpyca's own layer shares one lock between all devices of a process and has no time-out on images. `requests` has no
+deadline for a whole call (a server that trickles bytes holds it for ever), and its blocked calls cannot be ended from
+another thread (docs/decisions/0001). So a device has one `http.client` connection, kept alive between calls, and every
 `recv` on it gets the smaller of a stall time and what is left of the whole call.
 
 Sockets live in real time, whatever the observatory's clock does. Nothing here knows ASCOM's errors.
@@ -25,7 +25,7 @@ from drivers.clock import Clock
 from drivers.errors import DeviceLost
 
 STOPPED_S = 3.0
-"""Real seconds that a stop leaves to a transfer under way: what comes well is let come."""
+"""Real seconds that a stop leaves to a transfer under way: one that still progresses may finish."""
 _SLICE_S = 0.25
 """Real seconds between two looks at a stop while bytes are waited for."""
 
@@ -366,7 +366,7 @@ class _PatientFile(io.RawIOBase):
 
 
 def _is_alive(connection: http.client.HTTPConnection) -> bool:
-    """Whether an idle connection is still open: anything to read on it is its end, or not for us."""
+    """Whether an idle connection is open: a readable one was closed by the server or holds a stray reply."""
     if connection.sock is None:
         return False
     with selectors.DefaultSelector() as selector:

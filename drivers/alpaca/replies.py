@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from drivers.alpaca.line import Reply, is_success
-from drivers.errors import DeviceLost, DeviceMissing, Refused
+from drivers.errors import DeviceLost, DeviceMissing, DriverError, Refused
 
 NOT_CONNECTED = 0x407
 _LONGEST_MESSAGE = 500  # characters; it goes into logs, reports and notes
@@ -39,6 +39,15 @@ def error_of(answer: Mapping[str, Any]) -> tuple[int, str]:
     """Return ErrorNumber and ErrorMessage; a missing number is success (the specification only says SHOULD)."""
     number = answer.get("ErrorNumber") or 0
     return (number if isinstance(number, int) else 0x500), str(answer.get("ErrorMessage") or "")[:_LONGEST_MESSAGE]
+
+
+def raise_for_number(device: str, what: str, answer: Mapping[str, Any], kind: type[DriverError]) -> None:
+    """Raise the error that an answer carries, as `kind`; `DeviceLost` where only connecting again helps."""
+    number, message = error_of(answer)
+    if number == NOT_CONNECTED:  # the server or the driver was started anew
+        raise DeviceLost(device=device, detail=f"{what}: {message or 'not connected'}", number=number)
+    if number:
+        raise kind(device=device, detail=f"{what}: {message or 'refused without a reason'}", number=number)
 
 
 def configured_rows(reply: Reply) -> list[dict[str, Any]]:

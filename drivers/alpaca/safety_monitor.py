@@ -4,14 +4,14 @@ An answer that comes late, was given before, or is not plainly true or false, is
 missing answer means is for the supervisor to say (unsafe).
 """
 
-from drivers.alpaca.identity import Identity
+from drivers.alpaca.device import AlpacaDevice
 from drivers.alpaca.transport import Endpoint, SafetyMonitorWire, Timeouts
 from drivers.alpaca.values import text
 from drivers.clock import Clock
 from drivers.errors import DeviceLost
 
 
-class AlpacaSafetyMonitor:
+class AlpacaSafetyMonitor(AlpacaDevice[SafetyMonitorWire]):
     """A `drivers.base.SafetyMonitor` over Alpaca.
 
     Parameters
@@ -31,21 +31,13 @@ class AlpacaSafetyMonitor:
         client_id: int | None = None,
     ) -> None:
         # no second attempts: the supervisor asks again by itself, and a late answer is worth nothing
-        self._wire = SafetyMonitorWire(endpoint, clock, timeouts=timeouts, client_id=client_id, retries=False)
-        self._identity = Identity(self._wire.label)
+        wire = SafetyMonitorWire(endpoint, clock, timeouts=timeouts, client_id=client_id, retries=False)
+        super().__init__(wire)
 
     def connect(self) -> None:
         """Connect; raises `DeviceLost`, `DeviceMissing`, `WrongDevice`."""
         self._wire.open()
-        self._identity.check(name=self._wire.ask("Name", text), unique_id=self._wire.unique_id())
-
-    def disconnect(self) -> None:
-        """Tell the device that we are done, and close; never raises for a device that is gone."""
-        self._wire.leave()
-
-    def close(self) -> None:
-        """Close the socket, from any thread."""
-        self._wire.line.close()
+        self.recognise(name=self._wire.ask("Name", text), unique_id=self.read_unique_id())
 
     def is_safe(self) -> bool:
         """Read IsSafe afresh; raises `DeviceLost` or `Refused` rather than answer from memory."""

@@ -1,8 +1,8 @@
 """alpyca's device classes on our own line: errors translated, time-outs per class of call, reads retried, PUTs never.
 
-`_Wire` stands before alpyca's class in the bases and overrides the three members through which alpyca reaches HTTP:
+`Wire` stands before alpyca's class in the bases and overrides the three members through which alpyca reaches HTTP:
 `_get`, `_put` and `InterfaceVersion`. alpyca's emulation of Connect, its `ImageArray` and its `management` are not
-used (CONTRACTS 13). A test fails when a member we use leaves `_get` and `_put`.
+used. A test fails when a member we use leaves `_get` and `_put`.
 """
 
 import itertools
@@ -19,7 +19,7 @@ import alpaca.safetymonitor
 import structlog
 
 from drivers.alpaca.line import Endpoint, Line, Reply, Timeouts
-from drivers.alpaca.replies import NOT_CONNECTED, as_object, configured_rows, error_of, raise_for_status
+from drivers.alpaca.replies import as_object, raise_for_number, raise_for_status
 from drivers.alpaca.values import UNUSABLE, whole
 from drivers.clock import Clock, Deadline, retry
 from drivers.errors import DeviceLost, DeviceMissing, DriverError, NotOffered, Refused
@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 wire_log = logging.getLogger("nightcal.wire")  # the standard library's: a line a call, silent unless asked for
 
 
-class _Wire:
+class Wire:
     """The mixin. Only for classes that have an alpyca device class behind it in their bases.
 
     Parameters
@@ -94,7 +94,7 @@ class _Wire:
             return self._understood(attribute, self.line.get(f"{self.path}/{attribute}", query, total_s=total_s), query)
 
         answer = retry(self.clock, once, delays_s=self._delays_s, on=DeviceLost, wake=self.line.closed)
-        self._raise_number(attribute, answer, NotOffered)
+        raise_for_number(self.label, attribute, answer, NotOffered)
         if "Value" not in answer:
             raise DeviceLost(device=self.label, detail=f"the answer to {attribute} holds no value")
         return answer["Value"]
@@ -104,7 +104,7 @@ class _Wire:
         total_s = tmo or (self.timeouts.move_s if attribute in _MOVES else self.timeouts.put_s)
         form = {name: _wire_text(value) for name, value in data.items()} | self.identification()
         answer = self._understood(attribute, self.line.put(f"{self.path}/{attribute}", form, total_s=total_s), form)
-        self._raise_number(attribute, answer, Refused)
+        raise_for_number(self.label, attribute, answer, Refused)
         return answer
 
     @property
@@ -158,6 +158,15 @@ class _Wire:
         """Call an ASCOM Action and return its answer; raises `Refused`."""
         return str(self._put("action", Action=name, Parameters=parameters).get("Value", ""))
 
+    def manage(self, member: str) -> Reply:
+        """Read a member of the server's management API; raises `DeviceLost`."""
+
+        def once() -> Reply:
+            path = f"/management/v1/{member}"
+            return self.line.get(path, self.identification(), total_s=self.timeouts.read_s)
+
+        return retry(self.clock, once, delays_s=self._delays_s, on=DeviceLost, wake=self.line.closed)
+
     # --- connecting -------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -193,20 +202,6 @@ class _Wire:
             wire_log.debug("not disconnected: %s", error)
         finally:
             self.line.close()
-
-    def unique_id(self) -> str | None:
-        """Return the server's UniqueID of this device; None when its management API does not tell."""
-        path = "/management/v1/configureddevices"
-
-        def once() -> Reply:
-            return self.line.get(path, self.identification(), total_s=self.timeouts.read_s)
-
-        reply = retry(self.clock, once, delays_s=self._delays_s, on=DeviceLost, wake=self.line.closed)
-        for row in configured_rows(reply):
-            kind, number = str(row.get("DeviceType", "")).lower(), row.get("DeviceNumber")
-            if kind == self.device_type and number == self.endpoint.device_number:
-                return str(row["UniqueID"]) if row.get("UniqueID") else None
-        return None
 
     def _open(self) -> None:
         if self.InterfaceVersion >= PLATFORM_7[self.device_type]:
@@ -245,15 +240,8 @@ class _Wire:
             raise DeviceLost(device=self.label, detail=f"an old answer to {attribute} came again")
         return answer
 
-    def _raise_number(self, attribute: str, answer: Mapping[str, Any], kind: type[DriverError]) -> None:
-        number, message = error_of(answer)
-        if number == NOT_CONNECTED:  # the server or the driver was started anew: only connecting again helps
-            raise DeviceLost(device=self.label, detail=f"{attribute}: {message or 'not connected'}", number=number)
-        if number:
-            raise kind(device=self.label, detail=f"{attribute}: {message or 'refused without a reason'}", number=number)
 
-
-class CameraWire(_Wire, alpaca.camera.Camera):
+class CameraWire(Wire, alpaca.camera.Camera):
     """alpyca's Camera on our line."""
 
     device_type = "camera"
@@ -265,19 +253,19 @@ class CameraWire(_Wire, alpaca.camera.Camera):
         return super()._put(attribute, tmo, **data)
 
 
-class FilterWheelWire(_Wire, alpaca.filterwheel.FilterWheel):
+class FilterWheelWire(Wire, alpaca.filterwheel.FilterWheel):
     """alpyca's FilterWheel on our line."""
 
     device_type = "filterwheel"
 
 
-class CoverCalibratorWire(_Wire, alpaca.covercalibrator.CoverCalibrator):
+class CoverCalibratorWire(Wire, alpaca.covercalibrator.CoverCalibrator):
     """alpyca's CoverCalibrator on our line."""
 
     device_type = "covercalibrator"
 
 
-class SafetyMonitorWire(_Wire, alpaca.safetymonitor.SafetyMonitor):
+class SafetyMonitorWire(Wire, alpaca.safetymonitor.SafetyMonitor):
     """alpyca's SafetyMonitor on our line."""
 
     device_type = "safetymonitor"

@@ -14,6 +14,7 @@ import alpaca.safetymonitor
 import pytest
 
 import drivers.alpaca
+from drivers.alpaca.device import AlpacaDevice
 from drivers.alpaca.transport import (
     CameraWire,
     CoverCalibratorWire,
@@ -345,12 +346,12 @@ def test_leaving_a_device_that_is_gone_is_quiet() -> None:
 
 
 def test_the_unique_id_is_the_management_apis(server: ScriptedAlpaca, wire: CameraWire) -> None:
-    assert wire.unique_id() is None
+    assert AlpacaDevice(wire).read_unique_id() is None
     server.management = [
         {"DeviceName": "other", "DeviceType": "Camera", "DeviceNumber": 1, "UniqueID": "b"},
         {"DeviceName": "this", "DeviceType": "Camera", "DeviceNumber": 0, "UniqueID": "a"},
     ]
-    assert wire.unique_id() == "a"
+    assert AlpacaDevice(wire).read_unique_id() == "a"
 
 
 @pytest.mark.parametrize(
