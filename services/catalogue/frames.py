@@ -1,7 +1,8 @@
 """Frames and their sets: what a run subtracts from what is wanted, and what masters are made of."""
 
-from collections.abc import Iterable
-from dataclasses import fields
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,6 +22,10 @@ _SETS = f"""
     SELECT {", ".join(f"frames.{name}" for name in FRAME_COLUMNS)}, in_set, last_no, oldest, newest, mean_level_adu
     FROM sets JOIN frames ON frames.path = sets.first_path"""  # noqa: S608 - our own columns
 
+_SET_FRAMES = f"""
+    SELECT sets.set_id, is_alike, coldest_c, warmest_c, {", ".join(f"frames.{name}" for name in FRAME_COLUMNS)}
+    FROM sets JOIN frames ON frames.path = sets.first_path"""  # noqa: S608 - our own columns
+
 
 class KnownFile(NamedTuple):
     """A frame's file as the catalogue knows it: what tells whether it is still the same.
@@ -36,6 +41,36 @@ class KnownFile(NamedTuple):
     origin: str
     flag: str
     pixel_sha256: str
+
+
+class Member(NamedTuple):
+    """A usable frame of a set, as far as planning needs it; a tuple for the same reason. `origin` is a word."""
+
+    pixel_sha256: str
+    exposure_us: int | None
+    level_adu: float | None
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFrames:
+    """The usable frames of one set, without reading them all.
+
+    Attributes
+    ----------
+    first : FrameRow
+        The oldest.
+    members : tuple of Member
+        The oldest first.
+    is_alike : bool
+        All frames share what makes a group, but for the temperature, which lies between `coldest_c` and `warmest_c`.
+    """
+
+    first: FrameRow
+    members: tuple[Member, ...]
+    is_alike: bool
+    coldest_c: float | None
+    warmest_c: float | None
 
 
 class FrameTable(Database):
@@ -113,6 +148,31 @@ class FrameTable(Database):
         records = self._read(f"{_SETS}{where} ORDER BY newest DESC, frames.date_obs, sets.set_id", values)
         with self._understood():
             return [_set(tuple(record)) for record in records]
+
+    def set_frames(self, kind: FrameKind, sets: Collection[str] | None = None) -> list[SetFrames]:
+        """Return the usable frames of each set of a kind, or of those of them that are named."""
+        filters = {"kind": kind} | ({} if sets is None else {"set_id": tuple(sets)})
+        where, values = where_of(filters, ("kind", "set_id"))
+        query = f"SELECT set_id, {', '.join(Member._fields)} FROM frames{where} AND flag = 'ok' AND set_id IS NOT NULL"  # noqa: S608
+        members: defaultdict[str, list[Member]] = defaultdict(list)
+        named = {f"sets.{name}": wanted for name, wanted in filters.items()}
+        where_sets, values_sets = where_of(named, ("sets.kind", "sets.set_id"))
+        with self._lock:
+            records = self._read(f"{query} ORDER BY date_obs, frame_no, path", values)
+            sets_there = self._read(f"{_SET_FRAMES}{where_sets}", values_sets)
+        for set_id, *member in records:
+            members[set_id].append(Member(*member))
+        with self._understood():
+            return [
+                SetFrames(
+                    first=_frame(tuple(first)),
+                    members=tuple(members[set_id]),
+                    is_alike=bool(is_alike),
+                    coldest_c=coldest_c,
+                    warmest_c=warmest_c,
+                )
+                for set_id, is_alike, coldest_c, warmest_c, *first in sets_there
+            ]
 
     def newest_date_obs(self, **filters: Any) -> datetime | None:
         """Return the latest start of the frames that pass the filters (a simulated clock starts after it)."""

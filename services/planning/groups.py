@@ -3,14 +3,16 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, overload
 
 from calibration.frames import FrameKind, GroupKey
-from calibration.grouping import group, temperature_labels
+from calibration.grouping import cooled_to, group, group_key, temperature_labels
 from services.catalogue.catalogue import Catalogue
+from services.catalogue.frames import Member, SetFrames
 from services.catalogue.rows import Flag, FrameRow, Origin
 
 
@@ -24,53 +26,117 @@ class MasterGroup:
         What it becomes: the biases of min_exposure also become a dark.
     key : GroupKey
         Of the master.
-    rows : tuple of FrameRow
-        The oldest first.
+    rows : sequence of FrameRow
+        The oldest first; read from the catalogue when more than the first is asked for.
     temperature_c : float or None
         Label of the sensor's temperature, for flats too (their key has none).
     """
 
     product: FrameKind
     key: GroupKey
-    rows: tuple[FrameRow, ...]
+    rows: Sequence[FrameRow]
     temperature_c: float | None = None
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """What planning needs of the frames, without reading them."""
+        if isinstance(self.rows, _Unread):
+            return self.rows.members
+        return [Member(row.pixel_sha256, row.exposure_us, row.level_adu, row.origin) for row in self.rows]
 
     @property
     def own(self) -> bool:
         """Whether nightcal took the frames: exposures are exact, and the wanted number is known."""
-        return all(row.origin is Origin.OWN for row in self.rows)
+        return all(member.origin == Origin.OWN for member in self.members)
 
     @property
     def exposure_us(self) -> int | None:
         """Exposure of the key; a flat's median exposure."""
         if self.product is not FrameKind.FLAT:
             return self.key.exposure_us
-        times = sorted(row.exposure_us for row in self.rows if row.exposure_us is not None)
+        times = sorted(member.exposure_us for member in self.members if member.exposure_us is not None)
         return times[len(times) // 2] if times else None
 
     @property
     def started(self) -> datetime | None:
         """Start of the first frame."""
-        return min((row.date_obs for row in self.rows if row.date_obs is not None), default=None)
+        first = self.rows[0].date_obs  # frames without a time come before those with one
+        return first or min((row.date_obs for row in self.rows if row.date_obs is not None), default=None)
 
     def recipe(self, parts: dict[str, Any]) -> str:
         """Return the hash of the inputs' pixels and of what else the master's pixels depend on."""
-        record = {"kind": str(self.product), "inputs": sorted(row.pixel_sha256 for row in self.rows), **parts}
+        record = {"kind": str(self.product), "inputs": sorted(member.pixel_sha256 for member in self.members), **parts}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def master_groups(catalogue: Catalogue, kind: FrameKind) -> list[MasterGroup]:
-    """Return what the usable frames of a kind become, in a fixed order."""
-    rows = catalogue.frames(kind=kind, flag=Flag.OK)
-    sets: defaultdict[str, list[FrameRow]] = defaultdict(list)
-    for row in rows:
-        sets[row.set_id or f"{row.night}"].append(row)
-    found = [
-        MasterGroup(product=kind, key=key, rows=tuple(members), temperature_c=_temperature(key, members))
-        for members_of_set in sets.values()
-        for key, members in group(_of_one_night(members_of_set), FrameRow.header).items()
-    ]
+class _Unread(Sequence[FrameRow]):
+    """The frames of a set of which the first is known; the others are read when they are asked for."""
+
+    def __init__(self, catalogue: Catalogue, frames: SetFrames) -> None:
+        self.members = frames.members
+        self._catalogue = catalogue
+        self._first = frames.first
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @overload
+    def __getitem__(self, index: int) -> FrameRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[FrameRow]: ...
+
+    def __getitem__(self, index: int | slice) -> FrameRow | Sequence[FrameRow]:
+        return self._first if index == 0 else self._rows[index]
+
+    @cached_property
+    def _rows(self) -> list[FrameRow]:
+        first = self._first
+        return _of_one_night(self._catalogue.frames(kind=first.kind, set_id=first.set_id, flag=Flag.OK))
+
+
+def master_groups(catalogue: Catalogue, kind: FrameKind, sets: Collection[str] | None = None) -> list[MasterGroup]:
+    """Return what the usable frames of a kind become, in a fixed order; `sets`: only those of these sets.
+
+    A set whose frames are alike is one group: its frames are not read for that.
+    """
+    found, mixed = [], []
+    for frames in catalogue.set_frames(kind, sets):
+        whole = _whole(catalogue, frames)
+        if whole is None:
+            mixed.append(str(frames.first.set_id))
+        else:
+            found.append(whole)
+    for set_id in mixed:
+        found += _sorted_out(kind, catalogue.frames(kind=kind, flag=Flag.OK, set_id=set_id))
+    if sets is None:
+        nights: defaultdict[str | None, list[FrameRow]] = defaultdict(list)
+        for row in catalogue.frames(kind=kind, flag=Flag.OK, set_id=None):
+            nights[row.night].append(row)
+        found += (each for rows in nights.values() for each in _sorted_out(kind, rows))
     return sorted(found, key=lambda g: (str(g.started), str(g.key)))
+
+
+def _sorted_out(kind: FrameKind, rows: list[FrameRow]) -> Iterator[MasterGroup]:
+    """Yield the groups among the frames of one set."""
+    for key, members in group(_of_one_night(rows), FrameRow.header).items():
+        yield MasterGroup(product=kind, key=key, rows=tuple(members), temperature_c=_temperature(key, members))
+
+
+def _whole(catalogue: Catalogue, frames: SetFrames) -> MasterGroup | None:
+    """Return a set as one group where its frames are alike and equally warm; else None.
+
+    All are cooled to the set-point if the coldest and the warmest are; all others are one cluster if these two are.
+    """
+    header = frames.first.header()
+    ends = [replace(header, kind=FrameKind.DARK, ccd_temp_c=t) for t in (frames.coldest_c, frames.warmest_c)]
+    label, of_warmest = temperature_labels(ends)
+    is_cooled = {cooled_to(end) is not None for end in ends}
+    if not frames.is_alike or label != of_warmest or (header.set_temp_c is not None and False in is_cooled):
+        return None
+    key = group_key(header, temperature_c=label) if header.kind is not FrameKind.FLAT else group_key(header)
+    rows = _Unread(catalogue, frames)
+    return MasterGroup(product=header.kind, key=key, rows=rows, temperature_c=label)
 
 
 def _of_one_night(rows: list[FrameRow]) -> list[FrameRow]:

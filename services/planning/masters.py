@@ -77,18 +77,15 @@ class MasterPlan:
         sets : collection of str, optional
             Only groups of these sets.
         """
-        return [group for group in self._all_groups() if sets is None or group.rows[0].set_id in sets]
-
-    def _all_groups(self) -> Iterator[MasterGroup]:
         settings, catalogue = self.settings, self.place.catalogue
-        biases = master_groups(catalogue, FrameKind.BIAS) if settings.bias or settings.darks else []
-        if settings.bias:
-            yield from biases
+        biases = master_groups(catalogue, FrameKind.BIAS, sets) if settings.bias or settings.darks else []
+        groups = list(biases) if settings.bias else []
         if settings.darks:
-            yield from (as_dark(group) for group in biases if group.key.exposure_us)
-            yield from master_groups(catalogue, FrameKind.DARK)
+            groups += (as_dark(group) for group in biases if group.key.exposure_us)
+            groups += master_groups(catalogue, FrameKind.DARK, sets)
         if settings.flats:
-            yield from master_groups(catalogue, FrameKind.FLAT)
+            groups += master_groups(catalogue, FrameKind.FLAT, sets)
+        return groups
 
     def existing(self, group: MasterGroup) -> MasterRow | None:
         """Return the master of a group that exists, where the catalogue alone can tell.
@@ -130,7 +127,7 @@ class MasterPlan:
 
         Frames that were marked bad do.
         """
-        inputs = {row.pixel_sha256 for row in group.rows}
+        inputs = {member.pixel_sha256 for member in group.members}
         bad = {row.pixel_sha256 for row in self.place.catalogue.frames(flag=Flag.BAD)}
         for row in self._of_the_key(group.product, group.key.filter, group.exposure_us):
             more = row.key == group.key and inputs < set(row.inputs) and not bad & set(row.inputs)
@@ -169,8 +166,8 @@ class MasterPlan:
             kinds = (FrameKind.BIAS, FrameKind.DARK)
             self._darks = FlatDarks(self.place.catalogue.masters(kind=kinds), self.settings.flat_dark)
         at: dict[int, list[float]] = {}
-        for row, level in zip(flats.rows, levels, strict=True):
-            at.setdefault(row.exposure_us or 0, []).append(level)
+        for member, level in zip(flats.members, levels, strict=True):
+            at.setdefault(member.exposure_us or 0, []).append(level)
         found = {exposure: self._darks.of(flats, exposure, sum(at[exposure]) / len(at[exposure])) for exposure in at}
         reasons = [dark.reason for _, dark in sorted(found.items()) if isinstance(dark, NoDark)]
         return {exposure: dark for exposure, dark in sorted(found.items()) if isinstance(dark, FlatDark)}, reasons
@@ -196,7 +193,8 @@ class MasterPlan:
         """Return the distinct darks of a group; None where that cannot be told without opening a frame."""
         if group.product is not FrameKind.FLAT:
             return ()
-        levels = [row.level_adu for row in group.rows if row.level_adu is not None and row.origin is Origin.OWN]
+        own = (member for member in group.members if member.origin == Origin.OWN)
+        levels = [member.level_adu for member in own if member.level_adu is not None]
         if len(levels) < len(group.rows):
             return None
         found, reasons = self.darks_of(group, levels)
