@@ -332,7 +332,10 @@ def prepare_numba_cache(folder: Path | None = None) -> None:
     except (OSError, RuntimeError):
         writable = False
     if not writable:
-        folder = Path(tempfile.mkdtemp(prefix="nightcal-kernels-"))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="nightcal-kernels-"))
+        except OSError:  # nothing can be kept: each run compiles anew
+            return
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
 

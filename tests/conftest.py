@@ -31,6 +31,9 @@ COMPILES_NOTHING = (
     "tests/unit/services/test_words.py",
     "tests/unit/test_architecture.py",
     "tests/unit/test_packaging.py",
+    "tests/unit/services/workflow/test_compiling.py",
+    "tests/unit/services/workflow/test_job.py",
+    "tests/unit/services/workflow/test_snapshot.py",
 )
 """Tests that call no compiled loop. One too many in this list compiles for itself: slow, but not wrong."""
 

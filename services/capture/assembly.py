@@ -105,6 +105,7 @@ class Assembly:
         writer: Writer,
         is_day: Callable[[], bool],
         until: datetime | None,
+        ready: Callable[[], object] = lambda: None,
     ) -> Runner:
         """Return the runner.
 
@@ -113,7 +114,7 @@ class Assembly:
         recovery, thermostat, writer
         is_day : callable
             Whether the sun is up.
-        until : datetime or None
+        until, ready
             See `Runner`.
         """
         site = self.observatory
@@ -139,6 +140,7 @@ class Assembly:
             writer=writer,
             events=self.events,
             until=until,
+            ready=ready,
             ahead=site.config.storage.frames_in_flight,
         )
 

@@ -6,7 +6,7 @@ with the camera restored in between. The first frame after connecting and after 
 many cameras: it is thrown away.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
@@ -63,6 +63,9 @@ class Runner:
         No exposure is begun that would end after it.
     ahead : int
         Frames that may be unjudged when an exposure starts: with the writer's queue, the memory that is used.
+    ready : callable
+        Called when the devices are set for a request: returns when frames can be measured, raises when the run must
+        end first.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Runner:
         events: Events,
         until: datetime | None = None,
         ahead: int = AHEAD,
+        ready: Callable[[], object] = lambda: None,
     ) -> None:
         self._camera = camera
         self._clock = clock
@@ -89,6 +93,7 @@ class Runner:
         self._events = events
         self._until = until
         self._ahead = ahead
+        self._ready = ready
         self._lead_s = self._lead()
         self._bad = BadFrames()
         self._settled_in: CameraSettings | None = None
@@ -124,6 +129,7 @@ class Runner:
         request = self._quantised(request)
         self._check_time(request, wait_s=request.wait_s)
         reached = self._state.reach(request)
+        self._ready()
         request = _at_reached_temperature(request, reached)
         wanted = self._writer.held(request.set_id) + request.count
         line = _Line(request, self._bad, self._writer, self._ahead)

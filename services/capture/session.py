@@ -65,6 +65,8 @@ class Session:
         Leave the cooler as it is at the beginning, or at the end.
     until : datetime, optional
         No exposure is begun that would end after it.
+    ready : callable
+        Called before an exposure is begun; returns when frames can be measured, raises when the run must end first.
 
     Attributes
     ----------
@@ -94,6 +96,7 @@ class Session:
         skip_cooling: bool = False,
         skip_warmup: bool = False,
         until: datetime | None = None,
+        ready: Callable[[], object] = lambda: None,
     ) -> None:
         self._observatory = observatory
         self._config = observatory.config
@@ -103,6 +106,7 @@ class Session:
         self._events = events
         self._skip_warmup = skip_warmup
         self._until = until
+        self._ready = ready
         self._hurry = observatory.interlock.hurry
         self._ends = ExitStack()
         self._leaving = Leaving(events, _server(observatory))
@@ -225,6 +229,7 @@ class Session:
             writer=writer,
             is_day=self._is_day,
             until=self._until,
+            ready=self._ready,
         )
 
     def _is_day(self) -> bool:

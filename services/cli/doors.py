@@ -1,22 +1,20 @@
 """One step of the workflow for a program that calls us: what stands behind the integration names of the guide."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from services.cli.night import open_log
-from services.events.to_log import ToLog
+import structlog
+
+from drivers.base import Camera
+from services.cli.progress import Lines
+from services.config import LoadedConfig
 from services.planning.request import RunOptions, RunResult, Step
-
-if TYPE_CHECKING:
-    from drivers.base import Camera
-    from services.config import LoadedConfig
-    from services.events.bus import Listener
+from services.workflow.job import Job
 
 
-def run_step(step: Step, loaded: "LoadedConfig", camera: "Camera | None" = None) -> RunResult:
+def run_step(step: Step, loaded: LoadedConfig, camera: Camera | None = None) -> RunResult:
     """Run one step without questions; what is there already is kept. It tells what `nightcal run` tells.
+
+    A program that has configured structlog finds the lines of the run there, and only there.
 
     Parameters
     ----------
@@ -30,29 +28,5 @@ def run_step(step: Step, loaded: "LoadedConfig", camera: "Camera | None" = None)
     RunResult
         `exit_code` 0 when all is done; `code` and `detail` say what stopped it.
     """
-    from services.platform import prepare_numba_cache
-
-    prepare_numba_cache()
-    from services.workflow.run import run
-
-    with _told(loaded) as listeners:
-        return run(loaded, RunOptions(steps=(step,), camera=camera, listeners=listeners))
-
-
-@contextmanager
-def _told(loaded: "LoadedConfig") -> "Iterator[tuple[Listener, ...]]":
-    """Give plain lines and the log file; a program that has set up structlog itself hears us there, and only there."""
-    import structlog
-
-    if structlog.is_configured():
-        yield (ToLog(),)
-        return
-    from services import log
-    from services.cli.progress import Lines
-
-    open_log(loaded)
-    try:
-        yield Lines(sys.stdout), ToLog()
-    finally:
-        log.close()
-        structlog.reset_defaults()
+    listeners = () if structlog.is_configured() else (Lines(sys.stdout),)
+    return Job(loaded, RunOptions(steps=(step,)), camera=camera, listeners=listeners).run()

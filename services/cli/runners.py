@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from services.cli.failures import run_app
-from services.cli.night import STEP_CHOICES, chosen_steps, execute
 from services.cli.parameters import CAPTURE_ONLY, RunCommand, new_app, sharing
+from services.cli.run import STEP_CHOICES, chosen_steps, execute
 from services.errors import Exit, Usage
 from services.planning.request import DarkTimes, Step
 

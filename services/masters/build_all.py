@@ -6,7 +6,7 @@ One failing group never stops the others; a full disk or a stop by the user does
 import shutil
 import tempfile
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -34,6 +34,7 @@ def build_all(
     executor: Executor | None = None,
     sets: Collection[str] | None = None,
     quiet: bool = False,
+    ready: Callable[[], object] = lambda: None,
 ) -> tuple[MasterOutcome, ...]:
     """Build every master that is wanted, possible and does not exist yet.
 
@@ -55,6 +56,8 @@ def build_all(
         Only groups of these sets.
     quiet : bool
         Report only what was built: refusals and warnings are left to the masters step, which sees every group.
+    ready : callable
+        Called before a master is built; returns when frames can be combined, raises when the run must end first.
 
     Returns
     -------
@@ -79,7 +82,9 @@ def build_all(
             groups = plan.groups(sets)
             narration = Narration(events, cameras={group.key.camera for group in groups}, quiet=quiet)
             bench = Bench(settings=settings, place=place, executor=workers, run_id=events.run_id, wake=wake)
-            building = MasterBuilding(plan=plan, bench=bench, narration=narration, clock=clock, scratch=scratch)
+            building = MasterBuilding(
+                plan=plan, bench=bench, narration=narration, clock=clock, scratch=scratch, ready=ready
+            )
             return tuple(building.master(group, (i, len(groups))) for i, group in enumerate(groups, 1))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,6 +1,7 @@
 """One group becomes a master, unless that master exists already or the group cannot become one."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +60,8 @@ class MasterBuilding:
     clock : Clock
     scratch : Path
         Folder for frames that are unpacked; it is emptied after each group.
+    ready : callable
+        Called before frames are combined; returns when they can be, raises when the run must end first.
     """
 
     plan: MasterPlan
@@ -66,6 +69,7 @@ class MasterBuilding:
     narration: Narration
     clock: Clock
     scratch: Path
+    ready: Callable[[], object] = lambda: None
 
     def master(self, group: MasterGroup, place: tuple[int, int]) -> MasterOutcome:
         """Build one master, or return why not.
@@ -102,6 +106,7 @@ class MasterBuilding:
         known = self.plan.existing(group)
         if known is not None:
             return self._kept(group, known)
+        self.ready()
         prepared = prepare(group, Surroundings(plan=self.plan, scratch=self.scratch, warn=self.narration.warn))
         method = prepared.stack.recipe.method_for(len(prepared.stack.frames))
         recipe = self.plan.recipe(prepared.group, prepared.darks, method)

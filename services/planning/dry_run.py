@@ -8,14 +8,13 @@ from services.files.layout import Layout
 from services.planning.forecast import FilterSource, Forecast, PlannedSet, Room, forecast
 from services.planning.having import Standing
 from services.planning.masters import Whole
-from services.planning.request import RunOptions, RunResult, Step
+from services.planning.request import RunOptions, Step
 from services.words import count, length, size
 
 
-def dry_run(loaded: LoadedConfig, layout: Layout, options: RunOptions, *, is_whole: Whole) -> RunResult:
-    """Return the forecast of a run as text, with exit code 0; parameters and errors as those of `forecast`."""
-    text = text_of(forecast(loaded, layout, options, is_whole=is_whole))
-    return RunResult(run_id="", exit_code=0, code=None, detail="", plan_text=text)
+def dry_run(loaded: LoadedConfig, layout: Layout, options: RunOptions, *, is_whole: Whole) -> str:
+    """Return the forecast of a run as text; parameters and errors as those of `forecast`."""
+    return text_of(forecast(loaded, layout, options, is_whole=is_whole))
 
 
 def text_of(found: Forecast) -> str:

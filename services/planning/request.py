@@ -1,15 +1,9 @@
 """What a user asks of one run, and what a run answers."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from drivers.base import Camera
-    from services.events.records import Event
 
 
 class Step(StrEnum):
@@ -38,32 +32,20 @@ class RunOptions:
     Attributes
     ----------
     steps : tuple of Step
-    dry_run : bool
-        Only the plan: frames, minutes, gigabytes and what is there already. Takes no lock, touches no device.
     fresh : bool
         Open new sets whatever the catalogue holds.
     until : datetime or "sunrise", optional
         Stop at the frame's edge after this time (aware).
     skip_cooling, skip_warmup : bool
     dark_times : DarkTimes
-    ask : callable, optional
-        Shows a prompt and returns whether to go on; None (`--no-confirm`, no terminal) never asks.
-    listeners : tuple of callables
-        Hear every event of the run (progress, plain lines).
-    camera : drivers.base.Camera, optional
-        Take this camera instead of the configured one (the doors' `initialize`).
     """
 
     steps: tuple[Step, ...] = ALL_STEPS
-    dry_run: bool = False
     fresh: bool = False
     until: datetime | str | None = None
     skip_cooling: bool = False
     skip_warmup: bool = False
     dark_times: DarkTimes = DarkTimes.ALL
-    ask: Callable[[str], bool] | None = None
-    listeners: tuple[Callable[["Event"], None], ...] = field(default=())
-    camera: "Camera | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,5 +58,3 @@ class RunResult:
     detail: str
     report_json: Path | None = None
     report_html: Path | None = None
-    plan_text: str | None = None
-    """With `dry_run`: the plan as a user reads it."""

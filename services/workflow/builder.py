@@ -20,11 +20,12 @@ from calibration.frames import FrameKind, GroupStatus
 from drivers.clock import Clock
 from services import platform
 from services.catalogue.rows import Flag
-from services.config.models import Config
 from services.errors import RunStopped
+from services.events.bus import Events
 from services.events.records import Event, GroupFinished
 from services.masters import MasterSettings, Outcome, build_all
-from services.workflow.night import Place
+from services.root import Place
+from services.workflow.compiling import Loops
 
 log = structlog.get_logger(__name__)
 
@@ -47,12 +48,16 @@ class MasterBuilder:
 
     Parameters
     ----------
-    config : Config
+    settings : MasterSettings
     place : Place
+    events : Events
+        Hears of each master.
     clock : Clock
         Gives the stamps.
     wake : threading.Event
         Ends the work between two bands when set.
+    loops : Loops
+        Waited for before the first master.
 
     Attributes
     ----------
@@ -60,12 +65,23 @@ class MasterBuilder:
         Paths of the masters it built, below the root.
     """
 
-    def __init__(self, config: Config, place: Place, clock: Clock, wake: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: MasterSettings,
+        *,
+        place: Place,
+        events: Events,
+        clock: Clock,
+        wake: threading.Event,
+        loops: Loops,
+    ) -> None:
         self.built: list[str] = []
-        self._settings = replace(MasterSettings.of(config), beside=True)
+        self._settings = replace(settings, beside=True)
         self._place = place
+        self._events = events
         self._clock = clock
         self._wake = wake
+        self._loops = loops
         self._over = threading.Event()
         self._finished: queue.SimpleQueue[Finished | None] = queue.SimpleQueue()
         self._biases: list[Finished] = []
@@ -136,15 +152,20 @@ class MasterBuilder:
         outcomes = build_all(
             settings=self._settings,
             place=place,
-            events=place.events,
+            events=self._events,
             clock=self._clock,
             wake=self._wake,
+            ready=lambda: self._loops.wait(self._check),
             executor=self._executor,
             sets={finished.set_id},
             quiet=True,
         )
         new = (o.path for o in outcomes if o.status in {Outcome.BUILT, Outcome.PARTIAL} and o.path is not None)
         self.built += [place.layout.relative(path) for path in new]
+
+    def _check(self) -> None:
+        if self._over.is_set() or self._wake.is_set():
+            raise RunStopped("the frames are all taken: the masters step builds what waits")
 
 
 @contextmanager

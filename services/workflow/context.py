@@ -1,4 +1,4 @@
-"""What the steps of one run share, and how each set's capture is told: started, taken, finished, counted."""
+"""What the steps that take frames share, and how each set's capture is told: started, taken, finished, counted."""
 
 import secrets
 from collections.abc import Callable, Iterable
@@ -8,55 +8,19 @@ from typing import TypedDict
 from calibration.frames import FrameKind, GroupOutcome, GroupStatus
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Plan
-from drivers.clock import Clock
 from services.capture.acquisition import mode_name
 from services.capture.cooling import Cooled
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
-from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import SetRow
-from services.config.models import Config
-from services.events.bus import Events
 from services.events.records import FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
-from services.files.layout import Layout
 from services.planning.having import Having, Requirement, Standing, having, requirement_of
-from services.planning.request import RunOptions
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """What came of the sets and masters of a run."""
-
-    outcomes: list[tuple[WantedSet, GroupOutcome]] = field(default_factory=list)
-    already: int = 0
-    """Sets that were complete before the run."""
-    met: set[str] = field(default_factory=set)
-    """Ids of the sets that were taken or found complete."""
-    progress: dict[tuple[object, ...], tuple[int, int]] = field(default_factory=dict)
-    """Frames there and frames wanted of each set that is known of."""
-    taken: int = 0
-    """Frames kept by this run."""
-    masters_built: int = 0
-    masters_failed: int = 0
-    left_unsafe: tuple[str, ...] = ()
-    """What could not be left in a known state, in words."""
-
-    @property
-    def not_reached(self) -> int:
-        """Sets known to be wanted that are incomplete and were not begun."""
-        begun = {_identity(wanted) for wanted, _ in self.outcomes}
-        return sum(have < wanted and key not in begun for key, (have, wanted) in self.progress.items())
-
-    @property
-    def failed(self) -> int:
-        """Groups and masters that did not end complete; of a group tried again the last end counts."""
-        last = {_identity(wanted): outcome for wanted, outcome in self.outcomes}
-        return sum(o.status is not GroupStatus.COMPLETE for o in last.values()) + self.masters_failed
+from services.workflow.work import Work, identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunContext:
-    """The parts of one run that capture steps work with.
+class RunContext(Work):
+    """What the steps that take frames work with: a connected session beside the rest.
 
     Attributes
     ----------
@@ -64,20 +28,13 @@ class RunContext:
         With the sections of the devices that were found.
     session : Session
         Connected.
-    layout : Layout
-        Where files are.
     camera : str
         The camera's name in group keys.
+    opaque : tuple of str
+        Filters that let no light through.
     """
 
-    config: Config
     session: Session
-    layout: Layout
-    catalogue: Catalogue
-    events: Events
-    clock: Clock
-    options: RunOptions
-    tally: Tally
     camera: str
     opaque: tuple[str, ...]
     warned: set[tuple[str, str]] = field(default_factory=set)
@@ -94,7 +51,7 @@ class RunContext:
         shown = []
         for wanted in sets:
             have = min(self.having(wanted).count, wanted.count)
-            self.tally.progress[_identity(wanted)] = have, wanted.count
+            self.tally.progress[identity(wanted)] = have, wanted.count
             shown.append(FrameSet(**_facts(wanted, None, wanted.exposure_us), have=have))
         self._tell_progress(tuple(shown))
 
@@ -124,7 +81,7 @@ class RunContext:
 
         `cooled` tells of a temperature that could not be had: then what was taken as warm as the sensor is now serves.
         """
-        sets = self.catalogue.sets(wanted.kind)
+        sets = self.place.catalogue.sets(wanted.kind)
         if self.options.fresh:
             sets = [s for s in sets if s.set_id in self.tally.met]
         match = self._match_now(wanted)
@@ -137,7 +94,7 @@ class RunContext:
     def has_taken(self, wanted: WantedSet) -> bool:
         """Return whether this run completed a wanted set, perhaps at another temperature than was wanted."""
         complete = (w for w, outcome in self.tally.outcomes if outcome.status is GroupStatus.COMPLETE)
-        return any(_identity(w) == _identity(wanted) for w in complete)
+        return any(identity(w) == identity(wanted) for w in complete)
 
     def take(
         self, wanted: WantedSet, there: Having, plan: Callable[[str, SetRow | None], Plan[GroupOutcome]]
@@ -163,7 +120,7 @@ class RunContext:
         self.tell_finished(wanted, outcome, set_id=set_id)
         self.tally.outcomes.append((wanted, outcome))
         self.tally.taken += outcome.accepted - there.count
-        self.tally.progress[_identity(wanted)] = min(outcome.accepted, wanted.count), wanted.count
+        self.tally.progress[identity(wanted)] = min(outcome.accepted, wanted.count), wanted.count
         self._tell_progress()
         return outcome
 
@@ -200,7 +157,7 @@ class RunContext:
         )
 
     def _failed(self, set_id: str, failure: GroupFailed, wanted: WantedSet) -> GroupOutcome:
-        kept = len(self.catalogue.frames(set_id=set_id))
+        kept = len(self.place.catalogue.frames(set_id=set_id))
         return GroupOutcome(
             status=GroupStatus.PARTIAL if kept else GroupStatus.FAILED,
             code=failure.code,
@@ -225,10 +182,6 @@ def missing(context: RunContext, wanted: WantedSet, cooled: Cooled | None = None
 def new_set_id(run_id: str) -> str:
     """Return the SETID of a set that is opened now."""
     return f"{run_id}-{secrets.token_hex(3)}"
-
-
-def _identity(wanted: WantedSet) -> tuple[object, ...]:
-    return wanted.kind, wanted.filter, wanted.exposure_us, wanted.gain, wanted.set_temp_c
 
 
 class _Facts(TypedDict):

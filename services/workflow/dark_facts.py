@@ -1,19 +1,24 @@
-"""What is known of the dark before a set is taken: pedestal, its gradient, dark current, and the last master."""
+"""What is known of the dark before a set is taken: pedestal, its gradient, dark current, and the last master.
 
+On a first night there is no master to compare with: darks that are brighter on one side than the biases are doubted.
+"""
+
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+from calibration.checks.one_sided import Looked, one_sided_adu
 from calibration.frames import DarkSeen, FrameKind, FrameStats
 from calibration.plans.darkness import dark_rate
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Darkness, Earlier
 from calibration.stats import measure
 from services.catalogue.rows import USABLE, MasterRow, SetRow
-from services.errors import StorageError
+from services.errors import RunCode, StorageError
 from services.files.fits import read_pixels
 from services.workflow.context import RunContext
-from services.workflow.detector import darkness
+from services.workflow.measuring import darkness
 
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -52,8 +57,8 @@ def bias_set(context: RunContext, wanted: WantedSet) -> SetRow | None:
 
 def stats_of(context: RunContext, row: SetRow) -> FrameStats | None:
     """Return what the newest frame of a set measures; None when it cannot be read."""
-    frames = context.catalogue.frames(set_id=row.set_id)
-    return _measured(context.layout.absolute(frames[-1].path)) if frames else None
+    frames = context.place.catalogue.frames(set_id=row.set_id)
+    return _measured(context.place.layout.absolute(frames[-1].path)) if frames else None
 
 
 @lru_cache(maxsize=8)
@@ -68,7 +73,7 @@ def _measured(path: Path) -> FrameStats | None:
 def _sets(context: RunContext, wanted: WantedSet, kind: FrameKind) -> list[SetRow]:
     """Return the catalogued sets of a kind with the same settings, of any exposure, the newest first."""
     match = context.match(_like(wanted, kind))
-    return [s for s in context.catalogue.sets(kind) if match.fits(s.key)]
+    return [s for s in context.place.catalogue.sets(kind) if match.fits(s.key)]
 
 
 def _like(wanted: WantedSet, kind: FrameKind) -> WantedSet:
@@ -109,7 +114,34 @@ def _difference(dark: MasterRow, bias: MasterRow) -> float | None:
 
 def _newest(context: RunContext, wanted: WantedSet, night: str | None = None) -> MasterRow | None:
     match = context.match(wanted)
-    for row in context.catalogue.masters(kind=wanted.kind):
+    for row in context.place.catalogue.masters(kind=wanted.kind):
         if row.status in USABLE and match.fits(row.key) and night in {None, row.night}:
             return row
     return None
+
+
+def doubt_uneven(context: RunContext, sets: Iterable[WantedSet]) -> None:
+    """Tell once a run when one side of the darks just taken gains more than the others, the longer the more.
+
+    Parameters
+    ----------
+    context : RunContext
+    sets : iterable of WantedSet
+        The darks of one state that no earlier master says anything of.
+    """
+    wanted = list(sets)
+    looked = [seen for each in wanted if (seen := _looked(context, context.having(each).row)) is not None]
+    bias = _looked(context, bias_set(context, wanted[0])) if looked else None
+    found = None if bias is None else one_sided_adu(bias, looked)
+    if found is not None:
+        exposure_us, adu = found
+        detail = f"dark {exposure_us / 1e6:g} s is {adu:.0f} ADU brighter on one side than the bias"
+        context.warn(RunCode.UNEVEN_DARK, f"{detail}: a leak, or the sensor's own glow; look at it", once=True)
+
+
+def _looked(context: RunContext, row: SetRow | None) -> Looked | None:
+    """Return the newest frame of a set as it was measured; None when there is none that can be read."""
+    stats = None if row is None else stats_of(context, row)
+    if row is None or stats is None:
+        return None
+    return Looked(exposure_us=row.exposure_us or 0, stats=stats, shape=row.key.shape)

@@ -25,12 +25,11 @@ from services.planning.wanted import (
     exposure_state,
 )
 from services.workflow.context import RunContext, missing
-from services.workflow.dark_facts import dark_facts, has_master
-from services.workflow.detector import measured_saturation
+from services.workflow.dark_facts import dark_facts, doubt_uneven, has_master
 from services.workflow.flats import flat_times_us
+from services.workflow.measuring import measured_saturation
 from services.workflow.pedestal import note_refused, usual_pedestal
-from services.workflow.phases import Phase, Phases
-from services.workflow.uneven_darks import doubt_uneven
+from services.workflow.phases import Phases
 
 ASSUMED_FLAT_US = 1_000_000
 """The flats' exposure where there are no flats to ask (the guide's default)."""
@@ -38,30 +37,32 @@ LONGEST_FADE_US = 60_000_000
 """Exposure at most of the frames that are thrown away after flats."""
 
 
-def foreseen_darks(context: RunContext, state: State) -> tuple[WantedSet, ...]:
-    """Return the biases and darks of a state that are known before its flats are taken."""
-    times = _times(context, flat_times_us(context, state))
-    return dark_sets(context.config, state, times, context.options.dark_times)
+class DarksStep:
+    """The step that takes biases and darks."""
 
+    def foreseen(self, context: RunContext, state: State) -> tuple[WantedSet, ...]:
+        """Return the biases and darks of a state that are known before its flats are taken."""
+        times = _times(context, flat_times_us(context, state))
+        return dark_sets(context.config, state, times, context.options.dark_times)
 
-def take_biases(context: RunContext, phases: Phases, state: State) -> None:
-    """Take the biases of a state that are missing: before the flats, so that no lamp has shone on the sensor yet."""
-    _take(context, phases, state, dark_sets(context.config, state, _times(context, ()), DarkTimes.BIAS))
+    def begin(self, context: RunContext, phases: Phases, state: State) -> None:
+        """Take the biases of a state before its flats, so that no lamp has shone on the sensor yet."""
+        if Step.FLATS in context.options.steps and context.options.dark_times is DarkTimes.ALL:
+            _take(context, phases, state, dark_sets(context.config, state, _times(context, ()), DarkTimes.BIAS))
 
+    def take(self, context: RunContext, phases: Phases, state: State, *, after_others: bool) -> None:
+        """Take the biases and darks of a state that are missing.
 
-def take_darks(context: RunContext, phases: Phases, state: State, *, after_flats: bool = False) -> None:
-    """Take the biases and darks of a state that are missing.
-
-    Parameters
-    ----------
-    after_flats : bool
-        Light has just shone on the sensor: the charge it left there is waited for, and seen to have gone.
-    """
-    times = _times(context, _flat_times(context, state))
-    for clipped in times.clipped:
-        context.warn(RunCode.EXPOSURE_CLIPPED, str(clipped))
-    sets = dark_sets(context.config, state, times, context.options.dark_times)
-    _take(context, phases, state, sets, after_flats=after_flats)
+        Parameters
+        ----------
+        after_others : bool
+            Light has just shone on the sensor: the charge it left there is waited for, and seen to have gone.
+        """
+        times = _times(context, _flat_times(context, state))
+        for clipped in times.clipped:
+            context.warn(RunCode.EXPOSURE_CLIPPED, str(clipped))
+        sets = dark_sets(context.config, state, times, context.options.dark_times)
+        _take(context, phases, state, sets, after_flats=after_others)
 
 
 def _take(
@@ -73,7 +74,7 @@ def _take(
     unknown = [w for w, _ in lacking if w.kind is FrameKind.DARK and not has_master(context, w)]
     darkest: DarkSeen | None = None
     for wanted, before in lacking:
-        phases.enter(Phase.DARKS)
+        phases.enter(Step.DARKS)
         there = _as_warm(context, wanted, before)
         if there is None:
             continue

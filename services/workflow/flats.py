@@ -15,6 +15,7 @@ from services.catalogue.rows import Flag, SetRow
 from services.events.records import FlatExposureAdjusted, FlatSettled
 from services.observatory.sun import sun_altitude_deg
 from services.planning.having import NOTHING, Having
+from services.planning.request import Step
 from services.planning.wanted import (
     State,
     exposure_state,
@@ -24,8 +25,8 @@ from services.planning.wanted import (
     panel_settings,
 )
 from services.workflow.context import RunContext, missing
-from services.workflow.detector import measured
-from services.workflow.phases import Phase, Phases
+from services.workflow.measuring import measured
+from services.workflow.phases import Phases
 
 NEW_SETS = 2
 """Sets opened at most after a begun one was abandoned because the lamp had changed."""
@@ -37,6 +38,21 @@ def wanted_flats(context: RunContext, state: State) -> tuple[WantedSet, ...]:
     return flat_sets(context.config, state, filters)
 
 
+class FlatsStep:
+    """The step that takes flats."""
+
+    def foreseen(self, context: RunContext, state: State) -> tuple[WantedSet, ...]:
+        """Return the flat sets of a state."""
+        return wanted_flats(context, state)
+
+    def begin(self, context: RunContext, phases: Phases, state: State) -> None:
+        """Take nothing: no other step needs flats before its own frames."""
+
+    def take(self, context: RunContext, phases: Phases, state: State, *, after_others: bool) -> None:  # noqa: ARG002
+        """Take the flats that are missing in a state."""
+        take_flats(context, phases, state)
+
+
 def take_flats(context: RunContext, phases: Phases, state: State) -> None:
     """Take the flats that are missing in a state."""
     config = context.config
@@ -45,7 +61,7 @@ def take_flats(context: RunContext, phases: Phases, state: State) -> None:
     ]
     if not lacking:
         return
-    phases.enter(Phase.FLATS)
+    phases.enter(Step.FLATS)
     try:
         detector = measured(context, state)
     except GroupFailed as failure:
@@ -60,7 +76,7 @@ def flat_times_us(context: RunContext, state: State) -> tuple[int, ...]:
     times: set[int] = set()
     for wanted in wanted_flats(context, state):
         there = context.having(wanted)
-        rows = context.catalogue.frames(set_id=there.row.set_id) if there.row is not None else []
+        rows = context.place.catalogue.frames(set_id=there.row.set_id) if there.row is not None else []
         times |= {row.exposure_us for row in rows if row.exposure_us is not None}
     return tuple(sorted(times))
 
@@ -75,7 +91,7 @@ def _take_set(context: RunContext, wanted: WantedSet, there: Having, detector: D
             return
         if there.row is not None:
             # The frames are good, but the set can never be completed with equal ones: it must not be resumed again.
-            context.catalogue.set_flag(Flag.BAD, set_id=there.row.set_id)
+            context.place.catalogue.set_flag(Flag.BAD, set_id=there.row.set_id)
         context.tally.outcomes.pop()
         there = NOTHING
         outcome = context.take(wanted, there, plan)

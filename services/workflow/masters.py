@@ -1,63 +1,57 @@
 """The masters step: index what lies in the folders, build, count."""
 
-import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-from drivers.clock import Clock
 from services.catalogue.rows import Flag, MasterStatus
-from services.config.models import Config
+from services.errors import RunStopped
 from services.events.records import StepFinished, StepStarted, WarningRaised
 from services.indexing.index import index_folder
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
-from services.workflow.context import Tally
-from services.workflow.night import Place
+from services.planning.request import Step
+from services.root import Place
+from services.stopping import Stop
+from services.workflow.work import Work
 
 
-def build_masters(
-    config: Config,
-    place: Place,
-    clock: Clock,
-    tally: Tally,
-    *,
-    wake: threading.Event | None = None,
-    built: Collection[str] = (),
-    concerned: Collection[str] | None = None,
-    told: Collection[str] = (),
-) -> None:
-    """Build every master that is wanted, possible and not there yet, of our own frames and of others' in our folders.
+class MastersStep:
+    """The step that builds masters, of our own frames and of others' in our folders."""
 
-    Parameters
-    ----------
-    built : collection of str
-        Paths of the masters that this run has built and counted already, beside its exposures.
-    concerned : collection of str, optional
-        Ids of the sets this run is about: only their refusals count as failures. What an old run left incomplete is
-        told, but does not make a run fail that has all it wants.
-    told : collection of str
-        Paths of the files of which this run has told already that they cannot be read.
+    def run(self, work: Work) -> None:
+        """Build every master that is wanted, possible and not there yet.
 
-    Raises
-    ------
-    StorageError, RunStopped
-        The disk, or `wake`.
-    """
-    place.events.emit(StepStarted(step="masters"))
-    _index(config, place, told)
-    settings = MasterSettings.of(config)
-    outcomes = build_all(
-        settings=settings,
-        place=place,
-        events=place.events,
-        clock=clock,
-        wake=wake,
-    )
-    tally.masters_built += sum(o.status in (Outcome.BUILT, Outcome.PARTIAL) for o in outcomes)
-    refused = [o for o in outcomes if o.status is Outcome.REFUSED]
-    failed = [*refused, *_short(outcomes, settings, place)]
-    tally.masters_failed += sum(concerned is None or o.set_id in concerned for o in failed)
-    there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
-    kept = [path for path in there if path not in built]
-    place.events.emit(StepFinished(step="masters", kept=tuple(kept)))
+        Only refusals of sets that this run is about count as failures, unless masters are all that was asked for: what
+        an old run left incomplete is reported, but a run that has all it wants does not fail by it.
+
+        Raises
+        ------
+        StorageError, RunStopped
+            The disk, or the run was stopped.
+        """
+        place, tally = work.place, work.tally
+        work.events.emit(StepStarted(step=Step.MASTERS))
+        _index(work)
+        settings = MasterSettings.of(work.config)
+        outcomes = build_all(
+            settings=settings,
+            place=place,
+            events=work.events,
+            clock=work.clock,
+            wake=work.stop.edge,
+            ready=lambda: work.wait_for_loops(lambda: _check(work.stop)),
+        )
+        alone = work.options.steps == (Step.MASTERS,)
+        tally.masters_built += sum(o.status in (Outcome.BUILT, Outcome.PARTIAL) for o in outcomes)
+        refused = [o for o in outcomes if o.status is Outcome.REFUSED]
+        failed = [*refused, *_short(outcomes, settings, place)]
+        tally.masters_failed += sum(alone or o.set_id in tally.met for o in failed)
+        there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
+        kept = tuple(path for path in there if path not in tally.built_beside)
+        work.events.emit(StepFinished(step=Step.MASTERS, kept=kept))
+
+
+def _check(stop: Stop) -> None:
+    if stop.edge.is_set():
+        raise RunStopped("stopped before all masters were built")
 
 
 def _short(outcomes: Iterable[MasterOutcome], settings: MasterSettings, place: Place) -> Iterator[MasterOutcome]:
@@ -70,13 +64,14 @@ def _short(outcomes: Iterable[MasterOutcome], settings: MasterSettings, place: P
                 yield outcome
 
 
-def _index(config: Config, place: Place, told: Collection[str]) -> None:
+def _index(work: Work) -> None:
     """Take in frames that somebody else put into the folders; what cannot be read is told and left out."""
-    longitude = None if config.site is None else config.site.longitude
+    place, told = work.place, work.tally.unreadable
+    longitude = None if work.config.site is None else work.config.site.longitude
     for folder in (place.layout.darks, place.layout.flats):
         if not folder.is_dir():
             continue
         report = index_folder(place.catalogue, folder, layout=place.layout, longitude_deg=longitude)
         for problem in (problem for problem in report.problems if problem.path not in told):
             detail = f"{problem.path}: {problem.reason}"
-            place.events.emit(WarningRaised(code=problem.code, detail=detail))
+            work.events.emit(WarningRaised(code=problem.code, detail=detail))

@@ -32,12 +32,14 @@ def usual_pedestal(context: RunContext, *, gain: int | None, set_temp_c: float |
     if context.options.fresh:
         return None
     match = _match(context, gain, set_temp_c)
-    sets = [s for s in context.catalogue.sets(FrameKind.BIAS) if match.fits(s.key) and s.mean_level_adu is not None]
+    sets = [
+        s for s in context.place.catalogue.sets(FrameKind.BIAS) if match.fits(s.key) and s.mean_level_adu is not None
+    ]
     nights: dict[str, list[float]] = {}
     for biases in sets:
         if biases.night is not None and biases.mean_level_adu is not None:
             nights.setdefault(biases.night, []).append(biases.mean_level_adu)
-    for fact in context.catalogue.facts(camera=context.camera, name=REFUSED, settings=_settings(match)):
+    for fact in context.place.catalogue.facts(camera=context.camera, name=REFUSED, settings=_settings(match)):
         nights.setdefault(_night(context, fact.at), []).append(fact.value)
     nights.pop(_night(context, context.clock.now()), None)
     levels = [median(nights[night]) for night in sorted(nights, reverse=True)[:NIGHTS]]
@@ -49,7 +51,7 @@ def note_refused(context: RunContext, wanted: WantedSet, set_id: str) -> None:
 
     Levels that do not agree among themselves are no pedestal: a camera's wanders by a few ADU within a set.
     """
-    refusals = context.catalogue.refusals(set_id=set_id)
+    refusals = context.place.catalogue.refusals(set_id=set_id)
     levels = [r.level_adu for r in refusals if set(r.codes) == {FrameCode.PEDESTAL_OFF} and r.level_adu is not None]
     usual = usual_pedestal(context, gain=wanted.gain, set_temp_c=wanted.set_temp_c)
     if usual is None or len(levels) < 2 or max(levels) - min(levels) > usual[1]:
@@ -57,7 +59,7 @@ def note_refused(context: RunContext, wanted: WantedSet, set_id: str) -> None:
     settings = _settings(_match(context, wanted.gain, wanted.set_temp_c))
     now = context.clock.now()
     fact = FactRow(camera=context.camera, name=REFUSED, value=median(levels), at=now, settings=settings)
-    context.catalogue.add_fact(fact)
+    context.place.catalogue.add_fact(fact)
 
 
 def _match(context: RunContext, gain: int | None, set_temp_c: float | None) -> Requirement:
@@ -81,5 +83,5 @@ def _night(context: RunContext, at: datetime) -> str:
 
 def _step_adu(context: RunContext, sets: list[SetRow]) -> int:
     """Return the converter's step in the newest biases, 1 where it is not known."""
-    frames = context.catalogue.frames(set_id=sets[0].set_id) if sets else ()
+    frames = context.place.catalogue.frames(set_id=sets[0].set_id) if sets else ()
     return max((row.step_adu or 1 for row in frames), default=1)

@@ -1,21 +1,14 @@
 """Dark or lit: the site's hooks, the prompts and the step events stand where a run goes from one to the other."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 from drivers.base import PanelInfo
 from services.config.models import Config
 from services.errors import RunCode, RunStopped
 from services.events.records import StepFinished, StepStarted
+from services.planning.request import Step
 from services.workflow.context import RunContext
 from services.workflow.hooks import call_hook
-
-
-class Phase(StrEnum):
-    """What the telescope must be ready for."""
-
-    DARKS = "darks"
-    FLATS = "flats"
 
 
 class Phases:
@@ -26,9 +19,9 @@ class Phases:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._now: Phase | None = None
+        self._now: Step | None = None
 
-    def enter(self, phase: Phase) -> None:
+    def enter(self, phase: Step) -> None:
         """Go to a phase.
 
         Raises
@@ -44,11 +37,11 @@ class Phases:
         self._context.events.emit(StepStarted(step=phase))
         self._now = phase
 
-    def _ask(self, phase: Phase) -> None:
-        ask, session = self._context.options.ask, self._context.session
+    def _ask(self, phase: Step) -> None:
+        ask, session = self._context.ask, self._context.session
         if ask is None:
             return
-        tell = to_do_for_darks if phase is Phase.DARKS else to_do_for_flats
+        tell = to_do_for_darks if phase is Step.DARKS else to_do_for_flats
         self._context.events.caught_up()  # what was said before the question stands above it
         if not ask(tell(self._context.config, session.panel_info, self._context.opaque)):
             raise RunStopped(f"declined before the {phase}", code=RunCode.INTERRUPTED)

@@ -17,10 +17,13 @@ from calibration.frames import FrameKind, GroupStatus
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config.models import Config, MasterFrames
+from services.events.bus import Events
 from services.events.records import Event, GroupFinished, MasterBuilt
 from services.files.layout import Layout
+from services.masters import MasterSettings
+from services.root import Place
 from services.workflow.builder import MasterBuilder
-from services.workflow.night import Place
+from services.workflow.compiling import Loops
 from services.workflow.warm_up import warm_up
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, in_child
 from tests.benchmarks.ready_frames import ready_frames, taken_at
@@ -63,9 +66,9 @@ def _with_builder(port: int, root: Path, count: int) -> tuple[list[float], int]:
     built: list[str] = []
 
     @contextmanager
-    def beside(place: Place) -> Iterator[None]:
+    def beside(place: Place, events: Events) -> Iterator[None]:
         over, done = threading.Event(), threading.Semaphore(0)
-        thread = threading.Thread(target=_build_on_and_on, args=(place, over, done, built))
+        thread = threading.Thread(target=_build_on_and_on, args=(place, events, over, done, built))
         thread.start()
         try:
             yield
@@ -77,12 +80,14 @@ def _with_builder(port: int, root: Path, count: int) -> tuple[list[float], int]:
     return taken_at(port, root, EXPOSURE_S, count, beside), len(built)
 
 
-def _build_on_and_on(place: Place, over: threading.Event, done: threading.Semaphore, built: list[str]) -> None:
+def _build_on_and_on(
+    place: Place, events: Events, over: threading.Event, done: threading.Semaphore, built: list[str]
+) -> None:
     def hear(event: Event) -> None:
         if isinstance(event.what, MasterBuilt):
             done.release()
 
-    place.events.subscribe(hear)
+    events.subscribe(hear)
     clock = SystemClock()
     said = {"set_id": "stack", "kind": FrameKind.DARK, "exposure_us": 5_000_000, "gain": None}
     finished = GroupFinished(**said, filter=None, accepted=None, status=GroupStatus.COMPLETE)
@@ -90,7 +95,8 @@ def _build_on_and_on(place: Place, over: threading.Event, done: threading.Semaph
     while not over.is_set():
         sigma = 3.0 + clock.real() % 1e6 / 1e9  # another recipe, so that the master is not there already
         config = Config(master_frames=MasterFrames(sigma_threshold=sigma))
-        builder = MasterBuilder(config, place, clock, over)
+        settings = MasterSettings.of(config)
+        builder = MasterBuilder(settings, place=place, events=events, clock=clock, wake=over, loops=Loops())
         builder.start()
         builder.hear(finished)
         done.acquire()

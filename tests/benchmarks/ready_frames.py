@@ -26,7 +26,7 @@ from services.events.bus import Events
 from services.files.disk import REAL_DISK
 from services.files.layout import Layout
 from services.observatory import open_observatory
-from services.workflow.night import Place
+from services.root import Place
 from tests.support.fake_site import plan
 from tests.support.scripted_alpaca import Raw, ScriptedAlpaca, ScriptedCamera, image_bytes
 
@@ -63,7 +63,7 @@ def _encoded(shape: tuple[int, int], seed: int) -> Raw:
 
 
 @contextmanager
-def nothing_beside(_: Place) -> Iterator[None]:
+def nothing_beside(_: Place, __: Events) -> Iterator[None]:
     """Let the loop run alone."""
     yield
 
@@ -73,11 +73,11 @@ def taken_at(
     root: Path,
     exposure_s: float,
     count: int,
-    beside: Callable[[Place], AbstractContextManager[None]] = nothing_beside,
+    beside: Callable[[Place, Events], AbstractContextManager[None]] = nothing_beside,
 ) -> list[float]:
     """Take one set of darks with the whole capture loop; return when each exposure began, in seconds.
 
-    `beside` is entered with the place of the run, and does something else meanwhile.
+    `beside` is entered with the place and the events of the run, and does something else meanwhile.
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     layout = Layout(root)
@@ -93,9 +93,9 @@ def taken_at(
     )
     with Catalogue(layout.catalogue) as catalogue, open_observatory(loaded) as observatory:
         events = Events(run_id="bench", clock=observatory.clock)
-        place = Place(layout=layout, catalogue=catalogue, events=events, disk=REAL_DISK)
+        place = Place(layout=layout, catalogue=catalogue, disk=REAL_DISK)
         session = Session(observatory=observatory, events=events, layout=layout, catalogue=catalogue)
-        with session, beside(place):
+        with session, beside(place, events):
             (results,) = session.run(plan(request))
         events.close()
         refused = [v for result in results for v in result.verdicts if v.refuses]

@@ -15,7 +15,7 @@ from services.config import load
 from services.files.failing import FullDisk
 from services.planning.request import RunOptions
 from services.stopping import Stop
-from services.workflow.run import run
+from services.workflow.job import Job
 
 
 def said(done):
@@ -116,13 +116,13 @@ def test_real_camera_differs_only_by_its_section(night, server):
 def test_full_disk_ends_with_5_and_goes_on_when_there_is_room(night):
     night.write({"storage": {"min_free_mb": 0}})
     loaded = load(night.config)
-    stopped = run(loaded, RunOptions(), Stop(), disk=FullDisk(1_000_000))
+    stopped = Job(loaded, RunOptions(), disk=FullDisk(1_000_000)).run()
     assert stopped.exit_code == 5
     assert stopped.code == "disk_full"
     kept = len(night.frames())
     assert 0 < kept < 36
     assert not list(night.root.rglob("*.part"))
-    assert run(loaded, RunOptions(), Stop()).exit_code == 0
+    assert Job(loaded, RunOptions()).run().exit_code == 0
     assert set(night.counts().values()) == {6}
 
 
@@ -160,7 +160,7 @@ def test_panel_off_and_cover_closed_after_a_stop(night):
             if event.name == "frame.stored" and event.what.kind == "FLAT":
                 wake.set()
 
-        result = run(load(night.config), RunOptions(listeners=(stop,)), wake)
+        result = Job(load(night.config), RunOptions(), listeners=(stop,), stop=wake).run()
         assert result.exit_code == 130
         from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
         from drivers.alpaca.transport import Endpoint

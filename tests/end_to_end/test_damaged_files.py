@@ -5,7 +5,7 @@ from astropy.io import fits
 
 from services.config import load
 from services.planning.request import RunOptions, Step
-from services.workflow.run import run
+from services.workflow.job import Job
 
 ONE_FLAT = {"flat_capture": {"num_flats": 6, "filters": ["L"]}}
 
@@ -20,8 +20,8 @@ class Heard:
 
     def run(self, *steps):
         self.warnings.clear()
-        options = RunOptions(steps=steps or tuple(Step), listeners=(self._hear,))
-        return run(load(self.night.config), options)
+        options = RunOptions(steps=steps or tuple(Step))
+        return Job(load(self.night.config), options, listeners=(self._hear,)).run()
 
     def _hear(self, event):
         if event.name == "warning.raised":

@@ -18,8 +18,7 @@ from services.files.failing import FullDisk
 from services.files.layout import Layout
 from services.planning.request import RunOptions, Step
 from services.root import layout_of
-from services.stopping import Stop
-from services.workflow.run import run
+from services.workflow.job import Job
 from tests.support.small_night import SMALL
 
 FRAMES = 4
@@ -52,9 +51,9 @@ class Taken:
         document["camera"]["simulator"] = {"width": 80, "height": 60, "rate": 1000}
         document["storage"] = {"min_free_mb": 0}
         (root / "config.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
-        assert run(load(root / "config.yaml"), TAKE, Stop()).exit_code == 0
+        assert Job(load(root / "config.yaml"), TAKE).run().exit_code == 0
         metered, copy = MeteredDisk(), self.copy(root.parent / "metered")
-        assert run(load(copy.root / "config.yaml"), BUILD, disk=metered).exit_code == 0
+        assert Job(load(copy.root / "config.yaml"), BUILD, disk=metered).run().exit_code == 0
         self.begun = metered.begun
         self.total = ROOM - metered.left_bytes
         self.masters = len(list(copy.masters.glob("*.fits")))
@@ -87,7 +86,7 @@ def whole(layout: Layout) -> int:
 def ended(loaded: LoadedConfig, options: RunOptions, disk: Disk) -> tuple[str | None, int]:
     """Return code and exit code of a run, also of one that could not even write its journal's first line."""
     try:
-        result = run(loaded, options, Stop(), disk=disk)
+        result = Job(loaded, options, disk=disk).run()
     except StorageError as error:
         return error.code, error.exit
     with Catalogue(layout_of(loaded).catalogue, read_only=True) as catalogue:
@@ -103,7 +102,7 @@ def fill(taken: Taken, to: Path, room: int) -> int:
     assert ended(loaded, BUILD, disk) == ("disk_full", 5)
     built = whole(layout)
     disk.free(ROOM)
-    again = run(loaded, BUILD, disk=disk)
+    again = Job(loaded, BUILD, disk=disk).run()
     assert again.exit_code == 0, again
     assert whole(layout) == taken.masters
     assert not list(layout.masters.glob("*_2.fits"))
@@ -162,7 +161,7 @@ def stopped(root: Path, lines: int, make: Callable[[Path], Path]) -> None:
     layout = Layout(root)
     assert ended(load(config), RunOptions(), FullJournal(lines)) == ("disk_full", 5)
     frames = len(list(layout.darks.rglob("*.fits"))) + len(list(layout.flats.rglob("*.fits")))
-    again = run(load(config), RunOptions(), Stop())
+    again = Job(load(config), RunOptions()).run()
     assert again.exit_code == 0, again
     journal = layout.events(again.run_id).read_text(encoding="utf-8")
     assert frames + journal.count('"name": "frame.stored"') == 6 * FRAMES

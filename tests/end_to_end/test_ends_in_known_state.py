@@ -20,12 +20,13 @@ from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.simulator.faults import FaultKind
 from services.config import load
 from services.events.devices import CoolingChanged, CoverChanged, FilterChanged
-from services.events.records import Event, FlatExposureAdjusted, FrameStored, MasterBuilt, StepFinished
+from services.events.records import Event, FlatExposureAdjusted, FrameStored, MasterBuilt, StepFinished, Waiting
 from services.files.failing import FullDisk
 from services.observatory import network
 from services.planning.request import RunOptions, Step
 from services.stopping import Stop
-from services.workflow.run import run
+from services.workflow import compiling
+from services.workflow.job import Job
 from tests.support.places import ROOT
 from tests.support.served_night import ServedNight, fault, hurry, served_night
 
@@ -111,7 +112,7 @@ def test_disk_full_while_the_lamp_is_on(tmp_path: Path) -> None:
     with served_night(tmp_path) as night:
         night.run(steps=(), **COOLED)  # writes the configuration
         loaded = load(tmp_path / "config_calibration_frames.yaml")
-        result = run(loaded, RunOptions(steps=(Step.FLATS,)), Stop(), disk=FullDisk(150_000))
+        result = Job(loaded, RunOptions(steps=(Step.FLATS,)), disk=FullDisk(150_000)).run()
         assert (result.exit_code, result.code) == (5, "disk_full")
         assert_left_well(night)
 
@@ -152,6 +153,29 @@ def test_cancelled_at_any_moment(tmp_path: Path, name: str, data: dict[str, obje
         assert_left_well(night)
     if name != MasterBuilt.name:  # the last one may be the one
         assert (ended.exit_code, ended.result.code) == (130, "interrupted")
+
+
+@pytest.mark.parametrize("order", ["ask", "paused"])
+def test_ended_while_the_loops_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
+    """The child never ends by itself: a run that waited for it would never end, on whatever machine."""
+    forever = [sys.executable, "-c", "import threading; threading.Event().wait()"]
+    monkeypatch.setattr(compiling, "is_compiled", lambda: False)
+    monkeypatch.setattr(compiling, "child_command", lambda: forever)
+    asked_s: list[float] = []
+    with served_night(tmp_path) as night:
+
+        def stop() -> None:
+            asked_s.append(time.monotonic())
+            night.wake.ask() if order == "ask" else night.wake.after_frame(order)
+
+        ended = night.run(
+            hear=when(Waiting.name, stop, detail="the fast loops are compiled, once on this machine"), **COOLED
+        )
+        print(f"ended {time.monotonic() - asked_s[0]:.2f} s after it was asked to")
+        assert_left_well(night)
+        assert not night.exposures
+    expected = (130, "interrupted") if order == "ask" else (0, "paused")
+    assert (ended.exit_code, ended.result.code) == expected
 
 
 def test_cancelled_within_an_exposure_and_with_the_cover_open(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ from services.files.disk import Disk, RealDisk, Stream
 from services.files.failing import FullDisk
 from services.observatory import network
 from services.planning.request import DarkTimes, RunOptions, Step
-from services.stopping import Stop
-from services.workflow.run import layout_of, run
+from services.root import layout_of
+from services.workflow.job import Job
 from tests.support.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night
 from tests.support.small_night import SCRIPT, Night
 
@@ -241,7 +241,7 @@ def assert_whole(night: Night) -> None:
 def run_with(night: Night, disk: Disk, steps: tuple[Step, ...]) -> tuple[int, str | None]:
     """Run, and return exit code and cause as the command line has them."""
     try:
-        ended = run(load(night.config), RunOptions(steps=steps), Stop(), disk=disk)
+        ended = Job(load(night.config), RunOptions(steps=steps), disk=disk).run()
     except ServiceError as error:  # there was no room to begin
         return error.exit, error.code
     return ended.exit_code, ended.code

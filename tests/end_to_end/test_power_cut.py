@@ -25,8 +25,7 @@ from services.files.fits import pixel_hash, read_pixels
 from services.files.layout import Layout
 from services.indexing.index import adopt, open_catalogue
 from services.planning.request import RunOptions
-from services.stopping import Stop
-from services.workflow.run import run
+from services.workflow.job import Job
 from tests.support.small_night import SMALL, Night
 
 FRAMES = 4
@@ -128,7 +127,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     layout = Layout(root)
     disk = WatchedDisk(layout.catalogue)
     began = time.monotonic()
-    result = run(load(config), RunOptions(), Stop(), disk=disk)
+    result = Job(load(config), RunOptions(), disk=disk).run()
     assert result.exit_code == 0, result.detail
     frames = sorted(path for folder in (layout.darks, layout.flats) for path in folder.rglob("*.fits"))
     hashes = {layout.relative(path): pixel_hash(read_pixels(path)) for path in frames}
@@ -215,7 +214,7 @@ def go_on(recorded: Recorded, folder: Path, steps: int, *, names_kept: bool, cat
     config.write_text(recorded.config, encoding="utf-8")
     night = Night(root=root, config=config)
     before = {path: path.read_bytes() for path in night.frames()}
-    result = run(load(config), RunOptions(), Stop())
+    result = Job(load(config), RunOptions()).run()
     assert result.exit_code == 0, result.detail
     assert set(night.counts().values()) == {FRAMES}, night.counts()
     assert len(night.frames()) == len(recorded.hashes)

@@ -18,7 +18,7 @@ from services.config import load
 from services.config.simulation import parameters_of
 from services.files.layout import Layout
 from services.planning.request import RunOptions
-from services.workflow.run import run
+from services.workflow.job import Job
 
 NIGHT = """
 dark_capture: {num_darks: 40, science_exposure_time: 20.0, exposure_factors: [1.0], persistence_wait: 10}
@@ -50,7 +50,7 @@ def masters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Found]]:
     root = tmp_path_factory.mktemp("truth")
     (root / "night.yaml").write_text(NIGHT)
     loaded = load(root / "night.yaml")
-    result = run(loaded, RunOptions())
+    result = Job(loaded, RunOptions()).run()
     assert result.exit_code == 0, result.detail
     layout = Layout(root)
     parameters = parameters_of(loaded.config.camera.simulator, loaded)

@@ -32,12 +32,11 @@ from drivers.simulator.server import AlpacaServer
 from services import log
 from services.config import load
 from services.events.records import Event
-from services.events.to_log import ToLog
 from services.files.disk import REAL_DISK, Disk
 from services.observatory import network
 from services.planning.request import ALL_STEPS, RunOptions, RunResult, Step
 from services.stopping import Stop
-from services.workflow.run import run
+from services.workflow.job import Job
 
 FRAMES = 6
 QUICK = Timeouts(image_first_s=1.0, image_stall_s=0.4, image_s=1.2, read_s=1.0, poll_s=1.0, put_s=2.0, real_s=0.3)
@@ -112,10 +111,10 @@ class ServedNight:
         """Run the workflow with a small configuration and what `sections` change of it."""
         path = self.root / "config_calibration_frames.yaml"
         path.write_text(yaml.safe_dump(self._document(sections)), encoding="utf-8")
-        listeners = (ToLog(),) if hear is None else (ToLog(), hear)
         with _logged(self.root / "logs" / "night.log") as lines:
-            asked = RunOptions(steps=steps, listeners=listeners, **(options or {}))
-            result = run(load(path), asked, self.wake, disk=disk)
+            asked = RunOptions(steps=steps, **(options or {}))
+            listeners = () if hear is None else (hear,)
+            result = Job(load(path), asked, listeners=listeners, stop=self.wake, disk=disk).run()
         assert result.report_json is not None
         journal = self.root / ".nightcal" / "events" / f"{result.run_id}.jsonl"
         return Ended(

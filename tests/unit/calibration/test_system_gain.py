@@ -7,7 +7,7 @@ import pytest
 
 from calibration.system_gain import judge_gain
 from services.catalogue.rows import FactRow
-from services.workflow.detector import BELIEVED, REFUSED
+from services.workflow.measuring import BELIEVED, REFUSED
 
 NOW = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
 SETTINGS: dict[str, Any] = {"gain": 100, "offset": 50, "readout_mode": "Normal", "binning": [1, 1]}

@@ -13,8 +13,8 @@ import typer
 
 from services.cli.failures import run_app
 from services.cli.main import app
-from services.cli.night import chosen_steps, until_time
 from services.cli.parameters import default_config
+from services.cli.run import chosen_steps, until_time
 from services.cli.runners import dark_runner, flat_runner, master_runner, workflow
 from services.errors import Usage
 from services.planning.request import ALL_STEPS, Step

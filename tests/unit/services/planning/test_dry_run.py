@@ -25,9 +25,8 @@ def planned(folder: Path, *steps: Step, wait_s: float = 300.0, fresh: bool = Fal
     """Return the lines of a plan."""
     sections = {**SECTIONS, "dark_capture": {**SECTIONS["dark_capture"], "persistence_wait": wait_s}}
     loaded = from_dict(sections, folder / "config_calibration_frames.yaml")
-    options = RunOptions(steps=steps or ALL_STEPS, dry_run=True, fresh=fresh)
-    text = dry_run(loaded, Layout(folder), options, is_whole=is_whole).plan_text
-    assert text is not None
+    options = RunOptions(steps=steps or ALL_STEPS, fresh=fresh)
+    text = dry_run(loaded, Layout(folder), options, is_whole=is_whole)
     return text.splitlines()
 
 

@@ -24,8 +24,8 @@ from services.planning.request import RunOptions
 from services.root import layout_of
 
 loaded = from_dict({SECTIONS}, Path("config.yaml").absolute())
-plan = dry_run(loaded, layout_of(loaded), RunOptions(dry_run=True), is_whole=lambda row, path: False)
-print(plan.plan_text)
+text = dry_run(loaded, layout_of(loaded), RunOptions(), is_whole=lambda row, path: False)
+print(text)
 heavy = ("numba llvmlite scipy astropy photutils matplotlib PIL alpaca requests starlette uvicorn").split()
 print("loaded:", *(name for name in heavy if name in sys.modules))
 """

@@ -18,8 +18,10 @@ from services.events.records import Event, GroupFinished, MasterBuilt, MasterRef
 from services.files.disk import REAL_DISK, Disk
 from services.files.failing import FullDisk
 from services.files.fits import read_pixels
+from services.masters import MasterSettings
+from services.root import Place
 from services.workflow.builder import MasterBuilder, building_beside
-from services.workflow.night import Place
+from services.workflow.compiling import Loops
 from tests.support.made_root import START, Root
 
 N = 12
@@ -36,9 +38,15 @@ class Night:
         self.heard: list[Event] = []
         self.arrived = threading.Semaphore(0)
         self.events.subscribe(self._note)
-        place = Place(layout=self.root.layout, catalogue=self.root.catalogue, events=self.events, disk=disk)
         self.wake = threading.Event()
-        self.builder = MasterBuilder(CONFIG, place, self.clock, self.wake)
+        self.builder = MasterBuilder(
+            MasterSettings.of(CONFIG),
+            place=Place(layout=self.root.layout, catalogue=self.root.catalogue, disk=disk),
+            events=self.events,
+            clock=self.clock,
+            wake=self.wake,
+            loops=Loops(),
+        )
         self.events.subscribe(self.builder.hear)
 
     def _note(self, event: Event) -> None:

@@ -2,7 +2,7 @@
 
 from calibration.frames import FrameKind, GroupOutcome, GroupStatus
 from calibration.plans.sequence import WantedSet
-from services.workflow.context import Tally
+from services.workflow.work import Tally
 
 
 def wanted(filter_name: str) -> WantedSet:

@@ -2,17 +2,15 @@
 
 import os
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from services.cli.failures import complain, concerns_camera
 from services.cli.parameters import RunCommand, default_config
 from services.cli.prompts import asker, is_terminal
-from services.errors import Usage
+from services.errors import Exit, Usage
 from services.planning.request import ALL_STEPS, DarkTimes, RunOptions, RunResult, Step
 from services.stopping import Stop
 
@@ -56,9 +54,7 @@ def execute(
     dark_times : DarkTimes
     """
     from services.config import load, simulated
-    from services.platform import install_signal_handlers, prepare_numba_cache
 
-    prepare_numba_cache()
     loaded = load(command.config or default_config(), overrides=overrides or {})
     if command.simulator:
         loaded = simulated(loaded)
@@ -66,23 +62,45 @@ def execute(
         print(f"note: {note}")
     options = RunOptions(
         steps=steps,
-        dry_run=command.dry_run,
         fresh=command.fresh,
         until=_until(command.until, loaded),
         skip_cooling=command.skip_cooling,
         skip_warmup=command.skip_warmup,
         dark_times=dark_times,
     )
-    from services.workflow.run import run
+    if command.dry_run:
+        from services.indexing.integrity import is_whole
+        from services.planning.dry_run import dry_run
+        from services.root import layout_of
 
-    wake = Stop(_acknowledge)
-    restore = install_signal_handlers(wake)
+        print(dry_run(loaded, layout_of(loaded), options, is_whole=is_whole))
+        return Exit.DONE
+    return _tell(_run(command, loaded, options), loaded)
+
+
+def _run(command: RunCommand, loaded: "LoadedConfig", options: RunOptions) -> RunResult:
+    """Run in this thread, with a display, signal handlers and, on a terminal, questions."""
+    from services.cli.progress import Bars, Lines
+    from services.platform import install_signal_handlers
+    from services.workflow.job import Job
+
+    stop = Stop(_acknowledge)
+    display = Bars() if is_terminal(sys.stdout) and not command.debug else Lines(sys.stdout)
+    job = Job(
+        loaded,
+        options,
+        listeners=(display,),
+        ask=asker(no_confirm=command.no_confirm, wake=stop, quiet=display.still),
+        stop=stop,
+        log_level="DEBUG" if command.debug else command.log_level,
+        log_console=command.debug,
+    )
+    restore = install_signal_handlers(stop)
     try:
-        with _shown(command, loaded, options, wake) as shown:
-            result = run(loaded, shown, wake)
+        with display.showing():
+            return job.run()
     finally:
         restore()
-    return _tell(result, loaded)
 
 
 def _acknowledge() -> None:
@@ -117,42 +135,6 @@ def until_time(text: str, now: datetime) -> datetime:
     return moment
 
 
-@contextmanager
-def _shown(
-    command: RunCommand, loaded: "LoadedConfig", options: RunOptions, wake: threading.Event
-) -> Iterator[RunOptions]:
-    """Open the log and the display, and give the options what listens and asks; a dry run writes and shows nothing."""
-    if options.dry_run:
-        yield options
-        return
-    from services import log
-    from services.cli.progress import Bars, Lines
-    from services.events.to_log import ToLog
-
-    open_log(loaded, "DEBUG" if command.debug else command.log_level, console=command.debug)
-    display = Bars() if is_terminal(sys.stdout) and not command.debug else Lines(sys.stdout)
-    ask = asker(no_confirm=command.no_confirm, wake=wake, quiet=display.still)
-    try:
-        with display.showing():
-            yield replace(options, ask=ask, listeners=(display, ToLog()))
-    finally:
-        log.close()
-
-
-def open_log(loaded: "LoadedConfig", level: str = "INFO", *, console: bool = False) -> None:
-    """Open the log of a configuration's root; raises `StorageError`."""
-    from drivers.clock import SystemClock
-    from services import log
-    from services.errors import StorageError
-    from services.root import layout_of
-
-    path = layout_of(loaded).log_path(SystemClock().now())
-    try:
-        log.configure(level, path, console=console)
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}") from None
-
-
 def _until(text: str | None, loaded: "LoadedConfig") -> datetime | str | None:
     from drivers.clock import SystemClock
 
@@ -169,8 +151,6 @@ def _until(text: str | None, loaded: "LoadedConfig") -> datetime | str | None:
 
 def _tell(result: RunResult, loaded: "LoadedConfig") -> int:
     """Print how a run ended, and where its report is."""
-    if result.plan_text is not None:
-        print(result.plan_text.rstrip("\n"))
     if result.report_html is not None:
         print(f"report: {result.report_html}")
     if result.code is not None:

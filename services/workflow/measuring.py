@@ -60,7 +60,7 @@ def measured(context: RunContext, state: State) -> Detector:
 def measured_saturation(context: RunContext, gain: int | None) -> float | None:
     """Return the saturation level that was found last with these settings, in ADU; None while it is not known."""
     here = _settings(context, gain)
-    facts = context.catalogue.facts(camera=context.camera, name="saturation_adu")
+    facts = context.place.catalogue.facts(camera=context.camera, name="saturation_adu")
     return next((fact.value for fact in facts if fact.holds_for(here)), None)
 
 
@@ -88,7 +88,8 @@ def _compare(context: RunContext, state: State, detector: Detector) -> None:
 def _check_gain(context: RunContext, state: State, detector: Detector) -> None:
     if detector.k_adu_e is None or context.options.fresh:
         return
-    believed, refused = (context.catalogue.facts(camera=context.camera, name=name) for name in (BELIEVED, REFUSED))
+    facts = context.place.catalogue.facts
+    believed, refused = (facts(camera=context.camera, name=name) for name in (BELIEVED, REFUSED))
     verdict = judge_gain(
         detector.k_adu_e,
         _settings(context, state.gain),
@@ -142,7 +143,7 @@ def _tell(context: RunContext, state: State, detector: Detector, *, believed: bo
     )
     event = context.events.emit(measured)
     for fact in facts_of(measured, event.at):
-        context.catalogue.add_fact(fact)
+        context.place.catalogue.add_fact(fact)
     if detector.max_adu_wrong:
         detail = f"MaxADU is {detector.max_adu}, but pixels saturate at {detector.saturation_adu:.0f} ADU"
         context.warn(RunCode.MAXADU_WRONG, detail, once=True)

@@ -1,0 +1,160 @@
+"""Compiling the fast loops in a child process, so that a run that must end never waits for the compiler.
+
+What is compiled is kept on disk; only the first run on a machine, and the first after an update, compiles at all. The
+child works while the camera cools. Whoever needs a loop before it is done waits for it, and the wait can be ended: the
+child is then killed. A run loads what was compiled in about two seconds.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+import structlog
+
+from services import platform
+from services.workflow.warm_up import warm_up
+
+log = structlog.get_logger(__name__)
+
+COMPILING_S, LOADING_S = 60.0, 2.0
+"""What compiling takes on a usual computer, and loading what was compiled before."""
+_MOMENT_S = 0.2
+"""Real seconds after which a wait asks again whether it shall end."""
+
+_ROOT = Path(__file__).resolve().parents[2]
+_IN_CHILD = """\
+import sys; sys.path[:] = {path!r}
+from services.platform import lower_priority; lower_priority()
+from services.workflow.compiling import compile_all; compile_all()
+"""
+
+
+def compile_all() -> None:
+    """Compile every loop, or load what was compiled before, in this process, and note that it is done."""
+    warm_up()
+    note = _note()
+    if note is not None:
+        with suppress(OSError):  # then it is compiled, or loaded, once more the next time
+            note.touch()
+
+
+def child_command() -> list[str]:
+    """Return the command that compiles everything in a process of its own, with the modules that this one finds."""
+    return [sys.executable, "-c", _IN_CHILD.format(path=[str(_ROOT), *sys.path])]
+
+
+def is_compiled() -> bool:
+    """Return whether everything was compiled on this machine by these versions; wrong at worst after a deletion."""
+    note = _note()
+    return note is not None and note.is_file()
+
+
+class Loops:
+    """The fast loops of one run: compiled by a child process if need be, then loaded, both beside the run.
+
+    Parameters
+    ----------
+    command : sequence of str, optional
+        What compiles in a child process (tests give others); an empty one compiles in this process.
+    """
+
+    def __init__(self, command: Sequence[str] | None = None) -> None:
+        self._command = command
+        self._over = threading.Event()
+        self._ready = threading.Event()
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._work, name="nightcal-loops", daemon=True)
+
+    def start(self) -> None:
+        """Begin to compile or to load, and return."""
+        self._thread.start()
+
+    def wait(self, check: Callable[[], object], announce: Callable[[float], object] = lambda _s: None) -> None:
+        """Wait until the loops can be used without compiling them.
+
+        Parameters
+        ----------
+        check : callable
+            Asked several times a second; raises when the wait shall end.
+        announce : callable, optional
+            Called with the seconds to be expected when it takes longer than loading.
+        """
+        if not self._thread.ident:
+            self.start()
+        if not self._ready.is_set() and not self._waited(check, LOADING_S):
+            announce(COMPILING_S)
+            while not self._waited(check, COMPILING_S):
+                pass
+
+    def close(self) -> None:
+        """End the child, if it still works; what it has compiled so far is kept."""
+        self._over.set()
+        with self._lock:
+            if self._child is not None:
+                self._child.kill()
+
+    def _waited(self, check: Callable[[], object], seconds: float) -> bool:
+        for _ in range(round(seconds / _MOMENT_S)):
+            check()
+            if self._ready.wait(_MOMENT_S):
+                return True
+        return False
+
+    # --- on the thread ----------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            if self._command is not None or not is_compiled():
+                self._compile()
+            self._ready.set()
+            warm_up(self._over)
+        except Exception:  # it shows again where a loop is needed
+            log.exception("loops.failed")
+        finally:
+            self._ready.set()
+
+    def _compile(self) -> None:
+        command = child_command() if self._command is None else self._command
+        if _folder() is None or not command:
+            log.warning(
+                "loops.not_kept", detail="no folder can be written for compiled loops: this run compiles its own"
+            )
+            return
+        with self._lock:
+            if self._over.is_set():
+                return
+            quiet = subprocess.DEVNULL
+            try:
+                self._child = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)  # noqa: S603 - ourselves
+            except OSError as error:
+                log.warning("loops.no_child", detail=f"{error}: this run compiles its own")
+                return
+        self._child.wait()
+
+
+def _folder() -> Path | None:
+    """Return the folder in which compiled loops are kept; None where none can be written."""
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or _ROOT / "calibration" / "__pycache__")
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def _note() -> Path | None:
+    """Return the file that says that all loops are compiled; its name changes when they must be compiled anew."""
+    folder = _folder()
+    if folder is None:
+        return None
+    sources = sorted(
+        p for room in ("calibration", "services") for p in (_ROOT / room).rglob("*.py") if "kernels" in str(p)
+    )
+    facts = [(str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in sources]
+    versions = (sys.version, version_of("numba"), version_of("llvmlite"), platform.host_name())
+    return folder / f"compiled-{hashlib.sha256(repr((versions, facts)).encode()).hexdigest()[:16]}"

@@ -1,0 +1,57 @@
+"""The steps of a run: what each of them is, and the one table that they stand in.
+
+A step that takes frames shares the devices with the others, state by state: temperature outside, gain inside. A step
+that works on files runs after all frames are taken. A new step is a member of `services.planning.request.Step`, whose
+order is the order of a run, a module of its own, and a line here.
+"""
+
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+from calibration.plans.sequence import WantedSet
+from services.planning.request import Step
+from services.planning.wanted import State
+from services.workflow.context import RunContext
+from services.workflow.darks import DarksStep
+from services.workflow.flats import FlatsStep
+from services.workflow.masters import MastersStep
+from services.workflow.phases import Phases
+from services.workflow.work import Work
+
+
+class CaptureStep(Protocol):
+    """A step that takes frames."""
+
+    def foreseen(self, context: RunContext, state: State) -> Iterable[WantedSet]:
+        """Return the sets of a state that are known to be wanted before its first frame is taken."""
+        ...
+
+    def begin(self, context: RunContext, phases: Phases, state: State) -> None:
+        """Take what must be taken before any other step of this state."""
+        ...
+
+    def take(self, context: RunContext, phases: Phases, state: State, *, after_others: bool) -> None:
+        """Take what is missing of a state; `after_others`: a step before this one has taken or tried frames of it."""
+        ...
+
+
+class FileStep(Protocol):
+    """A step that works on files and touches no device."""
+
+    def run(self, work: Work) -> None:
+        """Do the work; raises `ServiceError` where the run must end."""
+        ...
+
+
+_CAPTURE: dict[Step, CaptureStep] = {Step.FLATS: FlatsStep(), Step.DARKS: DarksStep()}
+_FILES: dict[Step, FileStep] = {Step.MASTERS: MastersStep()}
+
+
+def capture_steps(chosen: Collection[Step]) -> tuple[CaptureStep, ...]:
+    """Return those of the chosen steps that need devices, in the order of a run."""
+    return tuple(_CAPTURE[step] for step in Step if step in chosen and step in _CAPTURE)
+
+
+def file_steps(chosen: Collection[Step]) -> tuple[FileStep, ...]:
+    """Return those of the chosen steps that need no device, in the order of a run."""
+    return tuple(_FILES[step] for step in Step if step in chosen and step in _FILES)

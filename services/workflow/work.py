@@ -1,0 +1,111 @@
+"""What every step of a run works with, and what came of it so far."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from calibration.frames import GroupOutcome, GroupStatus
+from calibration.plans.sequence import WantedSet
+from drivers.base import Camera
+from drivers.clock import Clock
+from services.config.models import Config
+from services.events.bus import Events, Listener
+from services.events.records import Waiting
+from services.files.disk import REAL_DISK, Disk
+from services.planning.request import RunOptions
+from services.root import Place
+from services.stopping import Stop
+from services.workflow.compiling import Loops
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What came of the sets and masters of a run."""
+
+    outcomes: list[tuple[WantedSet, GroupOutcome]] = field(default_factory=list)
+    already: int = 0
+    """Sets that were complete before the run."""
+    met: set[str] = field(default_factory=set)
+    """Ids of the sets that were taken or found complete."""
+    progress: dict[tuple[object, ...], tuple[int, int]] = field(default_factory=dict)
+    """Frames there and frames wanted of each set that is known of."""
+    taken: int = 0
+    """Frames kept by this run."""
+    built_beside: tuple[str, ...] = ()
+    """Paths of the masters that were built beside the exposures, below the root."""
+    unreadable: set[str] = field(default_factory=set)
+    """Paths of files that cannot be read, of which a warning has told."""
+    masters_built: int = 0
+    masters_failed: int = 0
+    left_unsafe: tuple[str, ...] = ()
+    """What could not be left in a known state, in words."""
+
+    @property
+    def not_reached(self) -> int:
+        """Sets known to be wanted that are incomplete and were not begun."""
+        begun = {identity(wanted) for wanted, _ in self.outcomes}
+        return sum(have < wanted and key not in begun for key, (have, wanted) in self.progress.items())
+
+    @property
+    def failed(self) -> int:
+        """Groups and masters that did not end complete; of a group tried again the last end counts."""
+        last = {identity(wanted): outcome for wanted, outcome in self.outcomes}
+        return sum(o.status is not GroupStatus.COMPLETE for o in last.values()) + self.masters_failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a run is given beside its configuration: see `services.workflow.job.Job`."""
+
+    run_id: str
+    options: RunOptions
+    stop: Stop
+    disk: Disk = REAL_DISK
+    camera: Camera | None = None
+    listeners: tuple[Listener, ...] = ()
+    ask: Callable[[str], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What every step of a run works with.
+
+    Attributes
+    ----------
+    config : Config
+    place : Place
+        Where files are read and written.
+    events : Events
+    clock : Clock
+    options : RunOptions
+    stop : Stop
+        Ends the run.
+    loops : Loops
+        The compiled loops, which may not be there yet.
+    ask : callable or None
+        Shows a prompt and returns whether to go on; None: nothing is asked.
+    tally : Tally
+    """
+
+    config: Config
+    place: Place
+    events: Events
+    clock: Clock
+    options: RunOptions
+    stop: Stop
+    loops: Loops
+    ask: Callable[[str], bool] | None = None
+    tally: Tally = field(default_factory=Tally)
+
+    def wait_for_loops(self, check: Callable[[], object]) -> None:
+        """Wait until frames can be measured and combined without compiling first; `check` raises to end the wait."""
+
+        def announce(wait_s: float) -> None:
+            why = "the fast loops are compiled, once on this machine"
+            self.events.emit(Waiting(wait_s=wait_s, at_most=False, detail=why))
+
+        self.loops.wait(check, announce)
+
+
+def identity(wanted: WantedSet) -> tuple[object, ...]:
+    """Return what tells one wanted set of a run from another."""
+    return wanted.kind, wanted.filter, wanted.exposure_us, wanted.gain, wanted.set_temp_c

@@ -1,0 +1,102 @@
+"""Loops are compiled in a child process that a run can end at any moment, and never wait for."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from services.errors import RunStopped
+from services.stopping import Stop
+from services.workflow import compiling
+from services.workflow.compiling import Loops, child_command
+
+FOREVER = [sys.executable, "-c", "import threading; threading.Event().wait()"]
+AT_ONCE = [sys.executable, "-c", "pass"]
+
+
+class Watched(Loops):
+    """Loops whose child can be looked at, and that load nothing."""
+
+    started: threading.Event
+
+    def __init__(self, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(compiling, "warm_up", lambda _over: None)
+        super().__init__(command)
+
+    @property
+    def child(self) -> subprocess.Popen[bytes]:
+        assert self._child is not None
+        return self._child
+
+
+def stopped(stop: Stop) -> None:
+    if stop.edge.is_set():
+        raise RunStopped("stopped")
+
+
+def test_a_wait_ends_with_the_run_while_the_child_still_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, loops = Stop(), Watched(FOREVER, monkeypatch)
+    announced = []
+
+    def announce(wait_s: float) -> None:
+        announced.append(wait_s)
+        stop.after_frame("paused")
+
+    with pytest.raises(RunStopped):
+        loops.wait(lambda: stopped(stop), announce)
+    begun_s = time.monotonic()
+    loops.close()
+    assert loops.child.wait(timeout=10) != 0
+    assert time.monotonic() - begun_s < 5, "a child that never ends by itself was killed"
+    assert announced == [compiling.COMPILING_S]
+
+
+def test_a_child_that_is_done_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = Watched(AT_ONCE, monkeypatch)
+    loops.start()
+    loops.wait(lambda: None)
+    assert loops.child.wait(timeout=10) == 0
+    loops.close()
+
+
+@pytest.mark.parametrize("command", [["there is no such program"], []], ids=["no program", "none wanted"])
+def test_without_a_child_the_run_compiles_its_own(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = Watched(command, monkeypatch)
+    loops.wait(lambda: None)
+    loops.close()
+
+
+def test_a_run_that_ends_before_the_child_begins_starts_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = Watched(FOREVER, monkeypatch)
+    loops.close()
+    loops.wait(lambda: None)
+    with pytest.raises(AssertionError):
+        _ = loops.child
+
+
+def test_without_a_folder_to_keep_them_in_no_child_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "below"))
+    assert not compiling.is_compiled()
+    loops = Watched(FOREVER, monkeypatch)
+    loops.wait(lambda: None)
+    loops.close()
+
+
+def test_what_was_compiled_is_noted_until_something_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiling, "warm_up", lambda: None)
+    assert not compiling.is_compiled()
+    compiling.compile_all()
+    assert compiling.is_compiled()
+    monkeypatch.setattr(compiling, "version_of", lambda _name: "another")
+    assert not compiling.is_compiled()
+
+
+def test_the_child_finds_the_modules_of_this_process(tmp_path: Path) -> None:
+    program = child_command()[-1].replace("; compile_all()", "")
+    assert "compile_all()" not in program
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)
