@@ -19,6 +19,7 @@ COMPILES_NOTHING = (
     "tests/contract",
     "tests/unit/calibration/keywords",
     "tests/unit/calibration/plans",
+    "tests/unit/calibration/test_compiled_kernels.py",
     "tests/unit/drivers",
     "tests/unit/services/catalogue",
     "tests/unit/services/cli",
