@@ -360,8 +360,8 @@ def test_a_hung_safety_monitor_hangs_nobody_else():
     with connected(faults=[FaultScript(kind=FaultKind.SAFETY_HANG)]) as client:
         with pytest.raises(TimeoutError):
             client.get("issafe", "safetymonitor", timeout=0.3)
-        assert client.get("binx", timeout=2).value == 1
-        assert client.get("name", "safetymonitor", timeout=2).status == 200
+        assert client.get("binx").value == 1
+        assert client.get("name", "safetymonitor").status == 200
 
 
 def test_a_stall_ends_with_the_server():
@@ -377,7 +377,7 @@ def test_a_stall_ends_with_the_server():
         asking.start()
         while not client.server.observatory.world.faults.happened(FaultKind.STALL):
             client.get("name")
-    asking.join(10)
+    asking.join(60)
     assert gone
 
 

@@ -1,7 +1,6 @@
 """Filter wheel, cover calibrator and safety monitor against a scripted server."""
 
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -340,10 +339,8 @@ def test_what_is_no_fresh_true_or_false_is_a_loss(
 ) -> None:
     assert safety.is_safe()
     server.tricks["issafe"].append(trick)
-    before = time.monotonic()
     with pytest.raises(DeviceLost):
         safety.is_safe()
-    assert time.monotonic() - before < 3
     assert safety.is_safe()
 
 

@@ -47,7 +47,7 @@ def finish(observatory, seconds):
     observatory.clock.advance(seconds + observatory.params.camera.download_s)
     rendering = observatory.camera.rendering()
     if rendering is not None:
-        rendering.result(timeout=30)
+        rendering.result(timeout=100)
     assert observatory.camera.read("imageready")
     return observatory.camera.image()
 

@@ -175,13 +175,13 @@ class HungDisk(RealDisk):
 
     def create(self, path: Path) -> Stream:
         self.asked.set()
-        self.answers.wait(20)
+        self.answers.wait(100)
         return super().create(path)
 
 
 def interrupted_when_asked(site: Site, disk: HungDisk) -> threading.Thread:
     def interrupt() -> None:
-        disk.asked.wait(20)
+        disk.asked.wait(100)
         site.interlock.wake.set()
 
     thread = threading.Thread(target=interrupt)

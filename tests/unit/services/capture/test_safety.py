@@ -27,7 +27,7 @@ class HungJournal:
         self.let_go = threading.Event()
 
     def write(self, text: str, /) -> None:
-        self.let_go.wait(20)
+        self.let_go.wait(100)
         raise OSError(28, "No space left on device")
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ def test_ctrl_c_while_the_first_reading_does_not_come_ends_the_start_at_once() -
     def silent() -> bool:
         asked.set()
         rig.interlock.wake.set()
-        return answer.wait(20)
+        return answer.wait(100)
 
     rig.monitor.is_safe = silent  # type: ignore[method-assign]
     with pytest.raises(RunStopped) as caught:

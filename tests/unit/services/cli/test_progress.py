@@ -183,7 +183,7 @@ def test_what_was_said_before_a_question_stands_above_it():
     go_on = threading.Event()
 
     def slow(event: Event) -> None:
-        go_on.wait(10)
+        go_on.wait(100)
         heard.append(event.seq)
 
     bus.subscribe(slow)

@@ -100,11 +100,11 @@ def test_a_missing_file_a_folder_and_an_impossible_name(tmp_path: Path):
     ],
 )
 def test_thousands_of_mistakes_are_told_in_some_lines_and_soon(text: str):
-    began = time.monotonic()
+    began = time.process_time()
     lines = refused(text).split("\n")
     assert len(lines) <= 51
     assert max(map(len, lines)) <= 1000
-    assert time.monotonic() - began < 20  # it was a minute on a machine that takes a second for this
+    assert time.process_time() - began < 20  # it was a minute on a machine that takes a second for this
 
 
 def test_a_number_too_long_for_python_is_no_crash():

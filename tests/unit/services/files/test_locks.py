@@ -67,7 +67,7 @@ def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path, end: str) -> No
             holder.stdin.close()
         else:
             getattr(holder, end)()
-        holder.wait(timeout=30)
+        holder.wait(timeout=100)
         with RootLock(tmp_path):
             record = json.loads((tmp_path / ".nightcal" / "lock.json").read_text())
             assert record["pid"] == os.getpid(), "the record of the dead is replaced"

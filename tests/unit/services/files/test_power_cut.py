@@ -87,7 +87,7 @@ sys.path.insert(0, "tests/unit/services/files")
 from pathlib import Path
 from calibration.frames import Frame
 from services.files import fits
-from services.indexing.index import open_catalogue
+from services.indexing.index import adopt, open_catalogue
 from services.files.layout import Layout
 from services.files.locks import RootLock
 from services.catalogue.rows import FrameRow

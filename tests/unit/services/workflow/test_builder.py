@@ -67,7 +67,7 @@ class Night:
 
     def wait_for(self, masters: int) -> None:
         for _ in range(masters):
-            assert self.arrived.acquire(timeout=30)
+            assert self.arrived.acquire(timeout=100)
 
     def names(self) -> list[str]:
         self.events.close()
@@ -193,7 +193,7 @@ def test_a_build_that_fails_hurts_nobody_and_the_next_is_tried(tmp_path: Path) -
     with building_beside(night.builder, wanted=True):
         night.take(FrameKind.DARK, 1.0)
         night.finish(FrameKind.DARK, 3.0, "no such set", GroupStatus.COMPLETE, gain=10)
-        assert disk.tried.wait(30)
+        assert disk.tried.wait(100)
         disk.free(100_000_000)
         night.take(FrameKind.DARK, 2.0)
         night.wait_for(1)
