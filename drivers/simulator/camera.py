@@ -1,11 +1,10 @@
-"""The simulated camera as ICameraV4 (or V3): its settings, its exposure and its cooler, by the rules of ASCOM.
+"""The simulated camera as ICameraV4 (or V3): what it offers and its exposures, by the rules of ASCOM.
 
 BinX returns to 1 on connecting and NumX does not follow BinX, as real drivers do; a subframe that does not fit is
 refused at StartExposure. ImageReady is true only when the time is over *and* the frame is rendered.
 """
 
 import json
-import math
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -18,13 +17,11 @@ from drivers.simulator.device import Device, World, Writer, in_range, iso, numbe
 from drivers.simulator.errors import AscomError, ErrorNumber, invalid_operation, not_implemented
 from drivers.simulator.exposing import Exposing, Exposures, Pixels
 from drivers.simulator.faults import DeviceKind, FaultKind
-from drivers.simulator.maps import generator
+from drivers.simulator.params import CameraParameters
 from drivers.simulator.sensor import Conditions
-from drivers.simulator.settings import Setting
-from drivers.simulator.subframe import Subframe
+from drivers.simulator.settings import Settings
 
 CLOCK_ACTION = "nightcal:clock"
-_DAY_S = 86_400
 
 
 class SimulatedCamera(Device):
@@ -48,20 +45,16 @@ class SimulatedCamera(Device):
             connect_s=self._p.connect_s,
         )
         self.exposures = Exposures(world, darkroom)
-        self.gain = Setting("Gain", self._p.gain)
-        self.offset = Setting("Offset", self._p.offset)
-        self._hidden_gain: int | None = None
-        self._mode = 0
-        self.subframe = Subframe(self._p, self._on_mode)
+        self.settings = Settings(world)
         self._cooling = CoolingMembers(world, self.exposures.intervene)
         self._exposing: Exposing | None = None
         self._failed = False
         self._image: Pixels | None = None
         self._last: Exposing | None = None
         self._previous: Pixels | None = None
-        self._fresh = True
         self._add_facts()
-        self._add_settings()
+        self.readers |= self.settings.readers() | self._cooling.readers()
+        self.writers |= self.settings.writers() | self._cooling.writers()
         self._add_exposing()
 
     def actions(self) -> dict[str, Callable[[str], str]]:
@@ -86,8 +79,7 @@ class SimulatedCamera(Device):
 
     def on_connect(self) -> None:
         """Come up with a full unbinned frame; the next exposure is a first one."""
-        self.subframe.reset()
-        self._on_mode()
+        self.settings.begin()
 
     def on_disconnect(self) -> None:
         """Forget the exposure under way and the image, as drivers do that close their camera."""
@@ -132,34 +124,14 @@ class SimulatedCamera(Device):
 
     def _add_facts(self) -> None:
         p = self._p
-        facts: dict[str, Any] = {
-            "cameraxsize": p.width,
-            "cameraysize": p.height,
-            "canabortexposure": p.can_abort,
-            "canasymmetricbin": p.can_asymmetric_bin,
-            "canfastreadout": False,
-            "cangetcoolerpower": p.cooler.can_set and p.cooler.can_get_power,
-            "canpulseguide": False,
-            "cansetccdtemperature": p.cooler.can_set,
-            "canstopexposure": p.can_stop,
-            "exposuremax": p.exposure_max_s,
-            "exposuremin": p.exposure_min_s,
-            "exposureresolution": p.exposure_resolution_s,
-            "hasshutter": p.has_shutter,
-            "maxadu": p.detector.full_scale_adu if p.reported_max_adu is None else p.reported_max_adu,
-            "maxbinx": p.max_bin,
-            "maxbiny": p.max_bin,
-            "pixelsizex": p.pixel_size_um,
-            "pixelsizey": p.pixel_size_um,
-            "sensorname": p.sensor_name,
-        }
+        facts = _facts(p)
         self.readers |= {member: partial(facts.__getitem__, member) for member in facts}
         self.readers |= {
             "sensortype": lambda: int(SensorType.RGGB if self._bayer() else SensorType.MONOCHROME),
             "bayeroffsetx": lambda: self._bayer_offset(p.bayer_offset_x),
             "bayeroffsety": lambda: self._bayer_offset(p.bayer_offset_y),
             "electronsperadu": self._electrons_per_adu,
-            "fullwellcapacity": lambda: self._settings().full_well_e,
+            "fullwellcapacity": lambda: self.settings.conditions().full_well_e,
         }
         self.refuse("fastreadout", "ispulseguiding", "subexposureduration")
         self.refuse_put("fastreadout", ("FastReadout", truth))
@@ -168,7 +140,7 @@ class SimulatedCamera(Device):
 
     def _bayer(self) -> bool:
         """Return whether the frame is a mosaic: binning mixes the colours."""
-        return self._p.colour and self.subframe.bins == [1, 1]
+        return self._p.colour and self.settings.subframe.bins == [1, 1]
 
     def _bayer_offset(self, offset: int) -> int:
         if not self._bayer():
@@ -179,86 +151,14 @@ class SimulatedCamera(Device):
         told = self._p.reported_e_per_adu
         if told == 0:
             raise not_implemented("ElectronsPerADU")
-        return self._settings().e_per_adu if told is None else told
+        return self.settings.conditions().e_per_adu if told is None else told
 
     # --- settings ---------------------------------------------------------------------------------------------------
-
-    def _add_settings(self) -> None:
-        self.readers |= self.subframe.readers() | self._cooling.readers()
-        self.writers |= self.subframe.writers() | self._cooling.writers()
-        for what, setting in (("gain", self.gain), ("offset", self.offset)):
-            self.readers |= {
-                what: setting.get,
-                f"{what}min": setting.minimum,
-                f"{what}max": setting.maximum,
-                f"{what}s": setting.names,
-            }
-        self.writers["gain"] = Writer((("Gain", whole),), self._set_gain)
-        self.writers["offset"] = Writer((("Offset", whole),), self.offset.put)
-        self.readers["readoutmode"] = lambda: self._mode
-        self.readers["readoutmodes"] = lambda: [m.name for m in self._p.readout_modes]
-        self.writers["readoutmode"] = Writer((("ReadoutMode", whole),), self._set_mode)
-
-    def _set_gain(self, value: int) -> None:
-        t = self.world.t_s()
-        wrong = self.world.faults.strikes(FaultKind.WRONG_GAIN, t)
-        hidden = self.world.faults.strikes(FaultKind.HIDDEN_GAIN, t)
-        self.gain.put(value)
-        if wrong is not None:
-            self.gain.put(int(wrong.amount))
-        self._hidden_gain = None if hidden is None else int(hidden.amount)
-
-    def _set_mode(self, value: int) -> None:
-        in_range("ReadoutMode", value, 0, len(self._p.readout_modes) - 1)
-        if value != self._mode:
-            self._on_mode()
-        self._mode = value
-        if self._p.mode_resets_gain:
-            self.gain.reset()
-            self.offset.reset()
-
-    def _on_mode(self) -> None:
-        """Know that the next frame is a first one: its level differs a little."""
-        self._fresh = True
-
-    def _settings(self) -> Conditions:
-        """Return what the settings make of the detector; time, light and temperature are filled in by `Exposures`."""
-        d, mode, frame = self._p.detector, self._p.readout_modes[self._mode], self.subframe
-        gain = self.gain.value if self._hidden_gain is None else self._hidden_gain
-        low, high = d.read_noise_low_gain_e, d.read_noise_high_gain_e
-        level = d.pedestal_adu + mode.pedestal_adu + self._session_adu()
-        return Conditions(
-            started_us=0,
-            exposure_s=0.0,
-            temperature_c=0.0,
-            light_e=0.0,
-            leak_e=0.0,
-            filter=None,
-            e_per_adu=d.e_per_adu * 10 ** (-gain / d.gain_decade) * mode.e_per_adu_factor,
-            read_noise_e=(high + (low - high) * math.exp(-gain / d.read_noise_gain_scale)) * mode.read_noise_factor,
-            full_well_e=d.full_well_e * mode.full_well_factor,
-            saturation_adu=min(d.full_scale_adu, d.saturation_adu or math.inf),
-            pedestal_adu=level + d.adu_per_offset * self.offset.value + d.adu_per_gain * gain,
-            extra_adu=d.first_frame_adu if self._fresh else 0.0,
-            bin_x=frame.bins[0],
-            bin_y=frame.bins[1],
-            start_x=frame.start[0],
-            start_y=frame.start[1],
-            num_x=frame.num[0],
-            num_y=frame.num[1],
-        )
 
     def conditions(self) -> Conditions:
         """Return what the present settings make of the detector, without light and time."""
         with self.world.lock:
-            return self._settings()
-
-    def _session_adu(self) -> float:
-        """Return the level's offset of this night (noon to noon): a program started again is in the same session."""
-        night = int(self.world.started_at.timestamp() - _DAY_S / 2) // _DAY_S
-        return self._p.detector.session_offset_adu * float(
-            generator(self.world.params.seed, 6, night).standard_normal()
-        )
+            return self.settings.conditions()
 
     # --- exposure ---------------------------------------------------------------------------------------------------
 
@@ -307,15 +207,15 @@ class SimulatedCamera(Device):
             raise invalid_operation("An exposure is under way.")
         # a dark or bias may be shorter than ExposureMin, down to zero (ICamera.StartExposure)
         in_range("Duration", duration_s, self._p.exposure_min_s if light else 0.0, self._p.exposure_max_s)
-        self.subframe.check()
+        self.settings.subframe.check()
         steps = round(duration_s / self._p.exposure_resolution_s) if self._p.exposure_resolution_s else 0
         exact_s = round(steps * self._p.exposure_resolution_s, 9) if steps else duration_s
         self._begin(exact_s, light=light)
 
     def _begin(self, duration_s: float, *, light: bool) -> None:
         self._failed, self._image = False, None
-        self._exposing = self.exposures.begin(self._settings(), duration_s=duration_s, light=light)
-        self._fresh = False
+        self._exposing = self.exposures.begin(self.settings.conditions(), duration_s=duration_s, light=light)
+        self.settings.fresh = False
 
     def _abort(self) -> None:
         if not self._p.can_abort:
@@ -329,3 +229,28 @@ class SimulatedCamera(Device):
             raise not_implemented("StopExposure")
         if self._exposing is not None:
             self.exposures.stop(self._exposing)
+
+
+def _facts(p: CameraParameters) -> dict[str, Any]:
+    """Return the members that never change."""
+    return {
+        "cameraxsize": p.width,
+        "cameraysize": p.height,
+        "canabortexposure": p.can_abort,
+        "canasymmetricbin": p.can_asymmetric_bin,
+        "canfastreadout": False,
+        "cangetcoolerpower": p.cooler.can_set and p.cooler.can_get_power,
+        "canpulseguide": False,
+        "cansetccdtemperature": p.cooler.can_set,
+        "canstopexposure": p.can_stop,
+        "exposuremax": p.exposure_max_s,
+        "exposuremin": p.exposure_min_s,
+        "exposureresolution": p.exposure_resolution_s,
+        "hasshutter": p.has_shutter,
+        "maxadu": p.detector.full_scale_adu if p.reported_max_adu is None else p.reported_max_adu,
+        "maxbinx": p.max_bin,
+        "maxbiny": p.max_bin,
+        "pixelsizex": p.pixel_size_um,
+        "pixelsizey": p.pixel_size_um,
+        "sensorname": p.sensor_name,
+    }
