@@ -1,1 +1,1 @@
-"""The steps of a night: what is wanted, minus what there is, taken in order; the only way anything is captured."""
+"""A run: `job` is the way to it; its steps take what is wanted minus what exists, and build the masters."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from calibration.grouping import night_label
@@ -23,7 +24,6 @@ from services.planning.request import RunResult, Step
 from services.root import Place, layout_of
 from services.version import version
 from services.workflow.builder import MasterBuilder, building_beside
-from services.workflow.compiling import Loops
 from services.workflow.ending import Ending
 from services.workflow.hooks import call_hook
 from services.workflow.night import capture
@@ -54,21 +54,12 @@ def opened_run(loaded: LoadedConfig, asked: Asked) -> Iterator["Run"]:
         stack.callback(events.close)
         for listener in asked.listeners:
             events.subscribe(listener)
+        place = Place(layout=layout, catalogue=catalogue, disk=disk)
+        work = Work.of(asked, config=loaded.config, place=place, events=events, clock=clock)
+        stack.callback(work.loops.close)
         for problem in adopted.problems:
+            work.tally.unreadable.add(problem.path)
             events.emit(WarningRaised(code=problem.code, detail=f"{problem.path}: {problem.reason}"))
-        loops = Loops()
-        stack.callback(loops.close)
-        work = Work(
-            config=loaded.config,
-            place=Place(layout=layout, catalogue=catalogue, disk=disk),
-            events=events,
-            clock=clock,
-            options=asked.options,
-            stop=asked.stop,
-            loops=loops,
-            ask=asked.ask,
-        )
-        work.tally.unreadable.update(problem.path for problem in adopted.problems)
         yield Run(loaded=loaded, work=work, ending=ending, observatory=observatory)
 
 
@@ -92,7 +83,7 @@ class Run:
             self._capture(self.observatory)
         for step in file_steps(work.options.steps):
             if self._may_build():
-                ending.guard(lambda step=step: step.run(work))  # type: ignore[misc]
+                ending.guard(partial(step.run, work))
         ending.guard(lambda: call_hook(hooks, "after_run", work.events))
         return self._finish()
 

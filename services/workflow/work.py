@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 from calibration.frames import GroupOutcome, GroupStatus
 from calibration.plans.sequence import WantedSet
@@ -95,6 +96,20 @@ class Work:
     loops: Loops
     ask: Callable[[str], bool] | None = None
     tally: Tally = field(default_factory=Tally)
+
+    @classmethod
+    def of(cls, asked: Asked, *, config: Config, place: Place, events: Events, clock: Clock) -> Self:
+        """Return what the steps of a run work with, as it was asked for."""
+        return cls(
+            config=config,
+            place=place,
+            events=events,
+            clock=clock,
+            options=asked.options,
+            stop=asked.stop,
+            loops=Loops(),
+            ask=asked.ask,
+        )
 
     def wait_for_loops(self, check: Callable[[], object]) -> None:
         """Wait until frames can be measured and combined without compiling first; `check` raises to end the wait."""
