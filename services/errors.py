@@ -37,6 +37,7 @@ class RunCode(StrEnum):
     YIELDED = "yielded"
     INTERNAL_ERROR = "internal_error"
     HOOK_FAILED = "hook_failed"
+    WORKER_DIED = "worker_died"
 
     CLOCK_JUMP = "clock_jump"
     EXPOSURE_CLIPPED = "exposure_clipped"
@@ -112,6 +113,11 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "hook_failed": Meaning(
         "a hook of the site failed", "see what it printed; `on_failure: continue` goes on without it", Exit.SOME_FAILED
+    ),
+    "worker_died": Meaning(
+        "the program was killed, or lost power, before it could end the run",
+        "run again to continue: what is stored is kept",
+        Exit.SOME_FAILED,
     ),
     "clock_jump": Meaning("the computer's clock jumped", "check its time service"),
     "exposure_clipped": Meaning(

@@ -18,6 +18,7 @@ from services.errors import StorageError
 from services.files.disk import REAL_DISK, Disk, reported
 from services.files.layout import Layout, free_path
 from services.indexing.foreign import IndexReport, index_files, index_folder
+from services.indexing.killed import close_killed_runs
 from services.indexing.masters import adopt_masters, finish_masters
 from services.indexing.reading import Problem, own_row, row_or_problem, same, without_copies
 from services.indexing.walk import Found, counts, frames_below, own_parts_below
@@ -86,8 +87,10 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk = REAL_DISK) -> Adopt
 
     Masters that a crash kept from their names get them; other hidden `.*.part` files that it left are deleted; finals
     without a row (or changed since) are read and get one; rows of files that are gone, or can no longer be read as they
-    were written, are removed: they are missing, and taken again. Foreign files in our folders are left alone.
+    were written, are removed: they are missing, and taken again. Foreign files in our folders are left alone. Runs that
+    were killed are closed: nobody else holds the lock.
     """
+    close_killed_runs(catalogue, layout)
     finish_masters(layout, disk)
     parts = _delete_parts(layout, disk)
     known, found = catalogue.known_files(), frames_below((layout.darks, layout.flats), layout)
@@ -144,4 +147,5 @@ def rebuild(catalogue: Catalogue, layout: Layout) -> AdoptReport:
         catalogue.set_flag(Flag.BAD, paths=[file.path for file in after if file.pixel_sha256 in bad])
         for journal in sorted((layout.hidden / "events").glob("*.jsonl")):
             replay(catalogue, journal)
+        close_killed_runs(catalogue, layout)
     return report

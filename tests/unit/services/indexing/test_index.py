@@ -14,8 +14,8 @@ from astropy.io import fits as astropy_fits
 from calibration.frames import Frame, FrameHeader, FrameKind
 from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import Flag, FrameRow, MasterRow, MasterStatus, Origin
-from services.errors import StorageError
+from services.catalogue.rows import Flag, FrameRow, MasterRow, MasterStatus, Origin, RunRow
+from services.errors import RunCode, StorageError
 from services.events.bus import Events
 from services.events.devices import DetectorMeasured
 from services.events.records import Finding, FrameRefused, RunFinished, RunStarted
@@ -243,6 +243,32 @@ def test_everything_comes_back_when_the_catalogue_is_lost(layout: Layout, catalo
     assert (refusal.codes, refusal.kind, refusal.exposure_us) == (("constant",), FrameKind.DARK, 5)
     assert {fact.name: fact.value for fact in catalogue.facts()} == {"bias_adu": 500.5, "saturation_adu": 65535.0}
     assert catalogue.facts()[0].settings == {"gain": 26, "offset": None, "readout_mode": None, "binning": None}
+
+
+@pytest.mark.parametrize("sign", ["journal", "frame", "nothing"])
+def test_a_run_that_was_killed_is_closed_at_the_next_start(layout: Layout, catalogue: Catalogue, sign: str) -> None:
+    catalogue.start_run(RunRow(run_id="run-0", started_at=AT - timedelta(days=1)))
+    catalogue.finish_run("run-0", finished_at=AT, exit_code=0)
+    catalogue.start_run(RunRow(run_id="run-1", started_at=AT, steps=("darks",)))
+    if sign == "journal":
+        events = Events(run_id="run-1", clock=ManualClock(AT + timedelta(hours=2)), journal=layout.events("run-1"))
+        events.emit(RunStarted(steps=("darks",), software="nightcal 0.1"))
+        events.close()
+    if sign != "nothing":
+        catalogue.add_frame(take(layout, 60))
+    adopt(catalogue, layout)
+    last = {"journal": timedelta(hours=2), "frame": timedelta(seconds=60), "nothing": timedelta(0)}[sign]
+    killed, ended = catalogue.runs()
+    assert (killed.run_id, killed.code, killed.exit_code) == ("run-1", RunCode.WORKER_DIED, 1)
+    assert killed.finished_at == AT + last
+    assert "killed or lost power" in killed.detail
+    assert (ended.code, ended.finished_at, ended.exit_code) == (None, AT, 0)
+    adopt(catalogue, layout)
+    assert catalogue.runs() == [killed, ended]
+    if sign == "journal":
+        rebuild(catalogue, layout)
+        (again,) = catalogue.runs()  # the other one has no journal
+        assert (again.code, again.finished_at, again.detail) == (killed.code, killed.finished_at, killed.detail)
 
 
 def test_a_damaged_catalogue_is_moved_aside_and_rebuilt(layout: Layout) -> None:
