@@ -72,7 +72,7 @@ RULES: Mapping[FrameKind, Mapping[str, Rule]] = {
 """For each kind of master or set, the fields that are compared. A field that a kind does not list is none of its own:
 darks have no filter, and a flat's exposure and temperature are not part of its key."""
 
-_SERVES = {
+SERVES = {
     FrameKind.BIAS: (FrameKind.BIAS,),
     FrameKind.DARK: (FrameKind.DARK, FrameKind.BIAS),
     FrameKind.FLAT: (FrameKind.FLAT,),
@@ -276,7 +276,7 @@ def _refusals(
 ) -> tuple[str, ...]:
     if not candidate.usable:
         return ("marked bad",)
-    if candidate.key.kind not in _SERVES[kind]:
+    if candidate.key.kind not in SERVES[kind]:
         return (f"a {candidate.key.kind}, no {kind}",)
     found = differences(kind, asked, candidate.key, exact=own and candidate.own, tolerances=tolerances)
     return tuple(str(difference) for difference in found)

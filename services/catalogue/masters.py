@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from services.catalogue.database import Database
-from services.catalogue.rows import MasterRow, MasterStatus, time_text
+from services.catalogue.rows import KnownMaster, MasterRow, MasterStatus, time_text
 from services.catalogue.tables import where_of
 from services.events.records import json_value
 
@@ -28,13 +28,15 @@ class MasterTable(Database):
             base.execute("INSERT INTO masters VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
             base.executemany("INSERT INTO master_inputs VALUES (?,?)", [(row.path, sha) for sha in row.inputs])
 
-    def masters(self, *, at: datetime | None = None, **filters: Any) -> list[MasterRow]:
+    def masters(self, *, at: datetime | None = None, with_inputs: bool = True, **filters: Any) -> list[MasterRow]:
         """Return masters, the newest first.
 
         Parameters
         ----------
         at : datetime, optional
             Only those that are valid then: from `valid_from` until just before `valid_until`.
+        with_inputs : bool
+            False leaves `inputs` empty: those of all masters are as many as there are frames.
         **filters
             Path, kind, camera, filter, exposure_us, recipe, status; values as for `frames`.
         """
@@ -48,7 +50,8 @@ class MasterTable(Database):
         of_them = f" WHERE master IN (SELECT path FROM masters{where})"  # noqa: S608
         query_inputs = f"SELECT master, pixel_sha256 FROM master_inputs{of_them} ORDER BY rowid"  # noqa: S608
         with self._lock:  # a master that is added in between would have no inputs
-            records, of_masters = self._read(query, values), self._read(query_inputs, values)
+            records = self._read(query, values)
+            of_masters = self._read(query_inputs, values) if with_inputs else []
         for path, sha in of_masters:
             inputs.setdefault(path, []).append(sha)
         with self._understood():
@@ -59,10 +62,11 @@ class MasterTable(Database):
                 for r in records
             ]
 
-    def known_masters(self) -> dict[str, tuple[int | None, int | None]]:
-        """Return size and time (ns) of each master's file, by path, as they were when its pixels were last checked."""
-        query = "SELECT path, json_extract(record, '$.size'), json_extract(record, '$.mtime_ns') FROM masters"
-        return {path: (size, mtime_ns) for path, size, mtime_ns in self._read(query)}
+    def known_masters(self) -> dict[str, KnownMaster]:
+        """Return all masters by path, the newest first, without reading what they are."""
+        fields = "path, recipe, status, json_extract(record, '$.size'), json_extract(record, '$.mtime_ns')"
+        records = self._read(f"SELECT {fields} FROM masters ORDER BY built_at DESC, path")  # noqa: S608
+        return {record[0]: KnownMaster(*record) for record in records}
 
     def set_master_status(self, path: str, status: MasterStatus) -> None:
         """Mark a master (its sidecar is the caller's)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from calibration.frames import FrameHeader, FrameKind, FrameStats, GroupKey
 from calibration.grouping import camera_of, group_key
@@ -227,6 +227,19 @@ class MasterRow:
         return row
 
 
+class KnownMaster(NamedTuple):
+    """A master as far as it takes to find one by its recipe; a tuple, for all of them are read at once.
+
+    Size and time are those of its file when its pixels were last checked; `status` is a word of `MasterStatus`.
+    """
+
+    path: str
+    recipe: str
+    status: str
+    size: int | None
+    mtime_ns: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
     """One run; `finished_at` None while it runs, or when it was killed."""
@@ -283,7 +296,7 @@ class SetRow:
     next_frame_no: int
 
 
-def is_unchanged(row: FrameRow | MasterRow, path: Path) -> bool:
+def is_unchanged(row: FrameRow | MasterRow | KnownMaster, path: Path) -> bool:
     """Return whether a file has the size and time under which the catalogue knows it; False when it is gone."""
     try:
         status = path.stat()

@@ -30,7 +30,7 @@ def check_types(record: object) -> None:
 
 def fits(value: object, hint: Any) -> bool:
     """Whether a value is of a type as annotations write it; a float may be a whole number, a bool is none."""
-    origin, parts = get_origin(hint), get_args(hint)
+    origin, parts = _shape(hint)
     if hint is Any:
         return True
     if origin in (Union, UnionType):
@@ -45,6 +45,11 @@ def fits(value: object, hint: Any) -> bool:
 def _fits_each(values: tuple[object, ...], parts: tuple[Any, ...]) -> bool:
     kinds = parts[:1] * len(values) if parts[1:] == (Ellipsis,) else parts
     return len(kinds) == len(values) and all(fits(value, kind) for value, kind in zip(values, kinds, strict=True))
+
+
+@cache
+def _shape(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(hint), get_args(hint)
 
 
 @cache

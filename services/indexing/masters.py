@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import MasterRow
+from services.catalogue.rows import MasterRow, is_unchanged
 from services.files.disk import Disk, reported
 from services.files.fits import Unreadable, pixel_hash, read_pixels
 from services.files.layout import Layout, part_path
@@ -43,8 +43,7 @@ def adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[Problem])
     known = catalogue.known_masters()
     gone = [path for path in known if not counts(layout.absolute(path))]
     for name in known.keys() - gone:
-        status = layout.absolute(name).stat()
-        if known[name] == (status.st_size, status.st_mtime_ns):
+        if is_unchanged(known[name], layout.absolute(name)):
             continue
         (changed,) = catalogue.masters(path=name)
         checked = _checked(changed, layout, problems)

@@ -122,7 +122,7 @@ class MasterBuilding:
     def _built(self, prepared: Prepared, recipe: str, status: MasterStatus) -> MasterOutcome:
         row = build(prepared, recipe=recipe, status=status, built_at=self.clock.now(), bench=self.bench)
         self.plan.place.catalogue.add_master(row)
-        self.plan.forget_darks()
+        self.plan.forget()
         self._supersede(row)
         self.narration.built(row)
         outcome = Outcome.PARTIAL if status is MasterStatus.PARTIAL else Outcome.BUILT
@@ -134,8 +134,8 @@ class MasterBuilding:
             place.catalogue.set_master_status(old.path, MasterStatus.SUPERSEDED)
             restate_sidecar(place.layout, replace(old, status=MasterStatus.SUPERSEDED), disk=place.disk)
 
-    def _kept(self, group: MasterGroup, known: MasterRow) -> MasterOutcome:
-        return _outcome(group, Outcome.KEPT, path=self.plan.place.layout.absolute(known.path))
+    def _kept(self, group: MasterGroup, path: str) -> MasterOutcome:
+        return _outcome(group, Outcome.KEPT, path=self.plan.place.layout.absolute(path))
 
     def _refuse(self, group: MasterGroup, code: str, detail: str) -> MasterOutcome:
         self.narration.refused(group, code, detail)

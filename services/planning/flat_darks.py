@@ -2,17 +2,20 @@
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from calibration.frames import FrameKind, GroupKey
-from calibration.grouping import DEFAULT_TOLERANCES
-from calibration.matching import Candidate, MatchReport, differences, equal_part, match, question_of
+from calibration.matching import SERVES, Candidate, Question, differences, equal_part, match, question_of
 from services.catalogue.rows import USABLE, MasterRow
 from services.planning.groups import MasterGroup
 
 NEGLIGIBLE = 0.0005
 """A bias serves as a flat's dark when the predicted dark signal is below this fraction of the flat's level."""
+
+_Place = tuple[GroupKey, bool]
+"""Key of masters, and whether nightcal took their frames."""
 
 _REASONS = 4
 """So many refused masters are named in a message, the nearest first; a library may hold hundreds."""
@@ -28,9 +31,14 @@ class FlatDark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoDark:
-    """Why no master can serve as the dark."""
+    """No master can serve as the dark; why is worked out only when somebody asks."""
 
-    reason: str
+    why: Callable[[], str]
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        return self.why()
 
 
 class FlatDarks:
@@ -47,13 +55,18 @@ class FlatDarks:
     def __init__(self, masters: Iterable[MasterRow], how: str) -> None:
         self._how = how
         self._masters: dict[str, MasterRow] = {}
-        self._by_camera: defaultdict[tuple[object, ...], list[Candidate]] = defaultdict(list)
+        self._shelves: defaultdict[tuple[object, ...], defaultdict[_Place, list[Candidate]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        self._fitting: dict[tuple[object, ...], list[_Place]] = {}
         for row in masters:
             if row.kind is not FrameKind.FLAT and row.status in USABLE:
+                candidate = _candidate(row)
                 self._masters[row.path] = row
-                self._by_camera[equal_part(row.key, FrameKind.DARK)].append(_candidate(row))
-        for candidates in self._by_camera.values():
-            candidates.sort(key=_exposure)
+                self._shelves[equal_part(row.key, FrameKind.DARK)][row.key, candidate.own].append(candidate)
+        for shelf in self._shelves.values():
+            for candidates in shelf.values():
+                candidates.sort(key=_taken)
 
     def of(self, flats: MasterGroup, exposure_us: int, level_adu: float) -> FlatDark | NoDark:
         """Return the dark for the flats of one exposure.
@@ -67,60 +80,79 @@ class FlatDarks:
         level_adu : float
             Their level, pedestal included.
         """
-        matched = self._matched(flats, exposure_us) if self._how != "bias" else None
-        if matched is not None and matched.chosen is not None:
-            return FlatDark(master=self._masters[matched.chosen.name], how="matched")
-        asked = question_of(flats.key, FrameKind.BIAS, temperature_c=flats.temperature_c)
-        biases = [c for c in self._alike(flats.key) or self._all() if c.key.kind is FrameKind.BIAS]
-        bias = match(FrameKind.BIAS, asked, biases, at=flats.started)
-        if bias.chosen is None:
-            return _none(exposure_us, _words(matched or bias))
-        master = self._masters[bias.chosen.name]
-        if matched is None:
-            return FlatDark(master=master, how="bias")
-        signal_adu = self._predicted_adu(flats, exposure_us, master)
-        limit_adu = NEGLIGIBLE * max(level_adu - level_of(master), 0.0)
-        if signal_adu is None:
-            return _none(exposure_us, _words(matched))
-        if signal_adu >= limit_adu:
-            told = f"a bias cannot serve: predicted dark signal {signal_adu:.2f} ADU, allowed {limit_adu:.2f} ADU"
-            return _none(exposure_us, f"{_words(matched)}; {told}")
-        return FlatDark(master=master, how="bias")
+        by_exposure = question_of(flats.key, FrameKind.DARK, exposure_us=exposure_us, temperature_c=flats.temperature_c)
+        if self._how != "bias" and (dark := self._best(FrameKind.DARK, by_exposure, flats)) is not None:
+            return FlatDark(master=dark, how="matched")
+        at_any_exposure = question_of(flats.key, FrameKind.BIAS, temperature_c=flats.temperature_c)
+        bias = self._best(FrameKind.BIAS, at_any_exposure, flats)
+        if self._how == "bias":
+            if bias is not None:
+                return FlatDark(master=bias, how="bias")
+            return NoDark(why=lambda: self._reason(FrameKind.BIAS, at_any_exposure, flats, exposure_us))
+        signal_adu = None if bias is None else self._predicted_adu(flats, exposure_us, bias)
+        if bias is None or signal_adu is None:
+            return NoDark(why=lambda: self._reason(FrameKind.DARK, by_exposure, flats, exposure_us))
+        limit_adu = NEGLIGIBLE * max(level_adu - level_of(bias), 0.0)
+        if signal_adu < limit_adu:
+            return FlatDark(master=bias, how="bias")
+        told = f"a bias cannot serve: predicted dark signal {signal_adu:.2f} ADU, allowed {limit_adu:.2f} ADU"
+        return NoDark(why=lambda: f"{self._reason(FrameKind.DARK, by_exposure, flats, exposure_us)}; {told}")
 
-    def _alike(self, key: GroupKey) -> list[Candidate]:
-        """Return the masters of the same camera and settings, the shortest exposure first."""
-        return self._by_camera.get(equal_part(key, FrameKind.DARK), [])
+    def _best(self, kind: FrameKind, asked: Question, flats: MasterGroup) -> MasterRow | None:
+        """Return what `match` chooses among all masters; of equal ones it is shown the nearest in time alone."""
+        near = (c for each in self._places(kind, asked, flats) for c in _nearest(each, flats.started))
+        chosen = match(kind, asked, near, own=flats.own, at=flats.started).chosen
+        return None if chosen is None else self._masters[chosen.name]
 
-    def _all(self) -> list[Candidate]:
-        return [candidate for candidates in self._by_camera.values() for candidate in candidates]
-
-    def _matched(self, flats: MasterGroup, exposure_us: int) -> MatchReport:
-        """Return what serves as the dark; masters of other exposures are looked at only for the reasons."""
-        asked = question_of(flats.key, FrameKind.DARK, exposure_us=exposure_us, temperature_c=flats.temperature_c)
-        alike = self._alike(flats.key)
-        margin_us = 2 * max(DEFAULT_TOLERANCES.exposure_us, DEFAULT_TOLERANCES.exposure_relative * exposure_us)
-        near = alike[
-            bisect_left(alike, exposure_us - margin_us, key=_exposure) : bisect_right(
-                alike, exposure_us + margin_us, key=_exposure
-            )
-        ]
-        found = match(FrameKind.DARK, asked, near, own=flats.own, at=flats.started)
-        if found.chosen is not None:
-            return found
-        return match(FrameKind.DARK, asked, self._all(), own=flats.own, at=flats.started)
+    def _places(self, kind: FrameKind, asked: Question, flats: MasterGroup) -> Iterator[list[Candidate]]:
+        """Yield the masters of each key that fits, the oldest first."""
+        settings = equal_part(flats.key, kind)
+        shelf: Mapping[_Place, list[Candidate]] = self._shelves.get(settings, {})
+        question = (kind, settings, asked.get("exposure_us"), asked.get("temperature_c"), flats.own)
+        if question not in self._fitting:
+            self._fitting[question] = [
+                (key, own)
+                for key, own in shelf
+                if key.kind in SERVES[kind] and not differences(kind, asked, key, exact=flats.own and own)
+            ]
+        yield from (shelf[place] for place in self._fitting[question])
 
     def _predicted_adu(self, flats: MasterGroup, exposure_us: int, bias: MasterRow) -> float | None:
         """Return the dark signal at an exposure from the longest dark that fits in all but its exposure."""
         asked = question_of(flats.key, FrameKind.DARK, temperature_c=flats.temperature_c)
         del asked["exposure_us"]
-        darks = (c for c in self._alike(flats.key) if c.key.kind is FrameKind.DARK and c.key.exposure_us)
-        fitting = [c for c in darks if not differences(FrameKind.DARK, asked, c.key)]
-        bias_us = bias.key.exposure_us or 0
-        if not fitting or _exposure(fitting[-1]) <= bias_us:
+        newest = (each[-1] for each in self._places(FrameKind.DARK, asked, flats))
+        darks = (c for c in newest if c.key.kind is FrameKind.DARK)
+        longest = max(darks, key=lambda c: (c.key.exposure_us or 0, _taken(c)), default=None)
+        rise_us = 0 if longest is None else (longest.key.exposure_us or 0) - (bias.key.exposure_us or 0)
+        if longest is None or rise_us <= 0:
             return None
-        longest = next(c for c in fitting if c.key.exposure_us == fitting[-1].key.exposure_us)
         rise_adu = level_of(self._masters[longest.name]) - level_of(bias)
-        return max(rise_adu / (_exposure(longest) - bias_us), 0.0) * exposure_us
+        return max(rise_adu / rise_us, 0.0) * exposure_us
+
+    def _reason(self, kind: FrameKind, asked: Question, flats: MasterGroup, exposure_us: int) -> str:
+        """Return why none of the masters serves; only the nearest few are named."""
+        everything = (c for shelf in self._shelves.values() for each in shelf.values() for c in each)
+        looked_at = (c for c in everything if c.key.kind in SERVES[kind])
+        refused = match(kind, asked, looked_at, own=flats.own, at=flats.started).refused
+        reasons = [f"{refusal.candidate.name}: {refusal.reason}" for refusal in refused]
+        more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
+        words = "; ".join(reasons[:_REASONS]) + more if reasons else "there is no master dark or bias"
+        return f"exposure {exposure_us / 1e6:g} s: {words}"
+
+
+def _nearest(candidates: list[Candidate], at: datetime | None) -> list[Candidate]:
+    """Return those of the same key that were taken just before and after a time, several if at the same moment."""
+    if at is None or len(candidates) < 2:
+        return candidates
+    place = bisect_left(candidates, at.timestamp(), key=_taken)
+    moments = {_taken(c) for c in candidates[max(0, place - 1) : place + 1]}
+    first, last = bisect_left(candidates, min(moments), key=_taken), bisect_right(candidates, max(moments), key=_taken)
+    return candidates[first:last]
+
+
+def _taken(candidate: Candidate) -> float:
+    return 0.0 if candidate.at is None else candidate.at.timestamp()
 
 
 def level_of(master: MasterRow) -> float:
@@ -128,21 +160,6 @@ def level_of(master: MasterRow) -> float:
     return float(master.statistics.get("level_adu", 0.0))
 
 
-def _exposure(candidate: Candidate) -> int:
-    return candidate.key.exposure_us or 0
-
-
 def _candidate(row: MasterRow) -> Candidate:
     own = bool(row.statistics.get("own", True))
     return Candidate(name=row.path, key=row.key, n=row.n, at=row.valid_from or row.built_at, own=own)
-
-
-def _none(exposure_us: int, reason: str) -> NoDark:
-    return NoDark(reason=f"exposure {exposure_us / 1e6:g} s: {reason}")
-
-
-def _words(report: MatchReport) -> str:
-    """Return the reasons of the nearest masters in a line."""
-    reasons = [f"{refusal.candidate.name}: {refusal.reason}" for refusal in report.refused]
-    more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
-    return "; ".join(reasons[:_REASONS]) + more if reasons else "there is no master dark or bias"

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.frames import FrameKind
-from services.catalogue.rows import USABLE, FactRow, Flag, MasterRow, MasterStatus, Origin, is_unchanged
+from services.catalogue.rows import USABLE, FactRow, Flag, KnownMaster, MasterRow, MasterStatus, Origin, is_unchanged
 from services.planning.flat_darks import FlatDark, FlatDarks, NoDark
 from services.planning.groups import MasterGroup, as_dark, master_groups
 from services.planning.master_settings import MasterSettings
@@ -56,6 +57,7 @@ class MasterPlan:
         self.place = place
         self._is_whole = is_whole
         self._darks: FlatDarks | None = None
+        self._by_recipe: dict[str, list[KnownMaster]] | None = None
 
     def planned(self) -> Iterator[PlannedMaster]:
         """Yield every master that enough frames are there for."""
@@ -87,8 +89,8 @@ class MasterPlan:
             groups += master_groups(catalogue, FrameKind.FLAT, sets)
         return groups
 
-    def existing(self, group: MasterGroup) -> MasterRow | None:
-        """Return the master of a group that exists, where the catalogue alone can tell.
+    def existing(self, group: MasterGroup) -> str | None:
+        """Return the path of the master of a group that exists, where the catalogue alone can tell.
 
         What rejects outliers among few frames depends on whether their gain is known; the levels of foreign flats are
         known from their pixels only.
@@ -112,18 +114,22 @@ class MasterPlan:
         parts["rejection"] = str(method)
         return group.recipe(parts)
 
-    def with_recipe(self, recipe: str) -> MasterRow | None:
-        """Return the master of a recipe if its file is still there and whole, else one that was marked bad.
+    def with_recipe(self, recipe: str) -> str | None:
+        """Return the path of a recipe's master if its file is still there and whole, else of one that was marked bad.
 
         That mark stands: the same frames and settings would only give the same master again.
         """
-        rows = self.place.catalogue.masters(recipe=recipe)
-        usable = [row for row in rows if row.status in USABLE and self._serves(row)]
-        bad = [row for row in rows if row.status is MasterStatus.BAD]
-        return next(iter(usable + bad), None)
+        if self._by_recipe is None:
+            self._by_recipe = {}
+            for each in self.place.catalogue.known_masters().values():
+                self._by_recipe.setdefault(each.recipe, []).append(each)
+        found = self._by_recipe.get(recipe, [])
+        usable = (each for each in found if each.status in USABLE and self._serves(each))
+        bad = (each for each in found if each.status == MasterStatus.BAD)
+        return next((each.path for each in chain(usable, bad)), None)
 
-    def more_complete(self, group: MasterGroup) -> MasterRow | None:
-        """Return a complete master of these frames and others: frames that were lost since do not make it worse.
+    def more_complete(self, group: MasterGroup) -> str | None:
+        """Return the path of a complete master of these frames and others: losing frames does not make it worse.
 
         Frames that were marked bad do.
         """
@@ -133,7 +139,7 @@ class MasterPlan:
             more = row.key == group.key and inputs < set(row.inputs) and not bad & set(row.inputs)
             complete = row.status in USABLE and row.status is not MasterStatus.PARTIAL
             if more and complete and self._is_there(row):
-                return row
+                return row.path
         return None
 
     def replaced_by(self, new: MasterRow) -> list[MasterRow]:
@@ -164,7 +170,8 @@ class MasterPlan:
         """
         if self._darks is None:
             kinds = (FrameKind.BIAS, FrameKind.DARK)
-            self._darks = FlatDarks(self.place.catalogue.masters(kind=kinds), self.settings.flat_dark)
+            rows = self.place.catalogue.masters(kind=kinds, status=USABLE, with_inputs=False)
+            self._darks = FlatDarks(rows, self.settings.flat_dark)
         at: dict[int, list[float]] = {}
         for member, level in zip(flats.members, levels, strict=True):
             at.setdefault(member.exposure_us or 0, []).append(level)
@@ -172,9 +179,9 @@ class MasterPlan:
         reasons = [dark.reason for _, dark in sorted(found.items()) if isinstance(dark, NoDark)]
         return {exposure: dark for exposure, dark in sorted(found.items()) if isinstance(dark, FlatDark)}, reasons
 
-    def forget_darks(self) -> None:
-        """Ask the catalogue again for the masters that flats may use: one was added."""
-        self._darks = None
+    def forget(self) -> None:
+        """Ask the catalogue again for the masters that exist: one was added."""
+        self._darks = self._by_recipe = None
 
     def gain_e_adu(self, group: MasterGroup) -> float | None:
         """Return e-/ADU: measured by our own detector step with these settings, else what the header says."""
@@ -205,15 +212,17 @@ class MasterPlan:
         filters: dict[str, Any] = {} if kind is FrameKind.FLAT else {"exposure_us": exposure_us}
         return self.place.catalogue.masters(kind=kind, filter=name, **filters)
 
-    def _serves(self, row: MasterRow) -> bool:
+    def _serves(self, known: KnownMaster) -> bool:
         """Whether a master's file is whole, and its planes exist where they are wanted; a certified one stays."""
-        path = self.place.layout.absolute(row.path)
-        planes = row.status is MasterStatus.CERTIFIED or self.place.layout.planes_path(path).exists()
-        return (planes or not self.settings.save_planes) and self._is_there(row)
+        path = self.place.layout.absolute(known.path)
+        planes = known.status == MasterStatus.CERTIFIED or self.place.layout.planes_path(path).exists()
+        return (planes or not self.settings.save_planes) and self._is_there(known)
 
-    def _is_there(self, row: MasterRow) -> bool:
-        path = self.place.layout.absolute(row.path)
-        return is_unchanged(row, path) or self._is_whole(row, path)
+    def _is_there(self, known: KnownMaster | MasterRow) -> bool:
+        path = self.place.layout.absolute(known.path)
+        if is_unchanged(known, path):
+            return True
+        return any(self._is_whole(row, path) for row in self.place.catalogue.masters(path=known.path))
 
 
 def distinct(found: Mapping[int, FlatDark]) -> tuple[FlatDark, ...]:
