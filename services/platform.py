@@ -203,14 +203,9 @@ def raise_open_file_limit(wanted: int = 4096) -> int:
 def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
     """Let SIGINT, SIGTERM and SIGHUP (Windows: Ctrl-C, Ctrl-Break) set `wake`; return a function that undoes it.
 
-    SIGHUP comes when the terminal goes, as when an ssh connection drops. One that is ignored (`nohup`) stays ignored:
-    such a run is meant to go on.
-
-    A `Stop` is asked: it tells a user's wish from a run's own reasons, and the second signal from the first.
-
-    After a second signal the handling that was there before is back, so that a third one ends a program that hangs;
-    two in a row, as impatient users send them, still leave panel and cover as they should be. Only the main thread can
-    install handlers: elsewhere nothing is done.
+    SIGHUP comes when the terminal goes; where it is ignored (`nohup`) it stays ignored. A `Stop` is asked, so that it
+    can tell the second signal from the first. After a second signal the former handlers are back, so that a third one
+    ends a program that hangs. Only the main thread can install handlers; elsewhere nothing is done.
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None

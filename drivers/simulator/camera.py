@@ -22,6 +22,15 @@ from drivers.simulator.sensor import Conditions
 from drivers.simulator.settings import Settings
 
 CLOCK_ACTION = "nightcal:clock"
+_STATE_MEMBERS = (
+    "CameraState",
+    "CCDTemperature",
+    "CoolerPower",
+    "HeatSinkTemperature",
+    "ImageReady",
+    "PercentCompleted",
+    "IsPulseGuiding",
+)
 
 
 class SimulatedCamera(Device):
@@ -67,15 +76,7 @@ class SimulatedCamera(Device):
 
     def state_members(self) -> tuple[tuple[str, str], ...]:
         """Return DeviceState's items."""
-        names = (
-            "CameraState",
-            "CCDTemperature",
-            "CoolerPower",
-            "HeatSinkTemperature",
-            "ImageReady",
-            "PercentCompleted",
-        )
-        return tuple((n, n.lower()) for n in (*names, "IsPulseGuiding"))
+        return tuple((name, name.lower()) for name in _STATE_MEMBERS)
 
     def on_connect(self) -> None:
         """Come up with a full unbinned frame; the next exposure is a first one."""

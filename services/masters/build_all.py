@@ -36,7 +36,7 @@ def build_all(
     quiet: bool = False,
     ready: Callable[[], object] = lambda: None,
 ) -> tuple[MasterOutcome, ...]:
-    """Build every master that is wanted, possible and does not exist yet.
+    """Build every master that is wanted, possible and does not exist yet; return an outcome for each, in that order.
 
     Parameters
     ----------
@@ -58,11 +58,6 @@ def build_all(
         Report only what was built: refusals and warnings are left to the masters step, which sees every group.
     ready : callable
         Called before a master is built; returns when frames can be combined, raises when the run must end first.
-
-    Returns
-    -------
-    tuple of MasterOutcome
-        One per group and product, in the order in which they were built.
 
     Raises
     ------
