@@ -92,4 +92,4 @@ def templates() -> Environment:
 
 def page(template: str, shown: Mapping[str, Any]) -> str:
     """Return a page made of a template and what it shows."""
-    return templates().get_template(template).render(shown)
+    return templates().get_template(template).render(shown) + "\n"  # a text file ends with a line end
