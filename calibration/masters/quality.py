@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from calibration.combine.recipe import MaskBit
 from calibration.frames import FrameKind, Verdict
-from calibration.masters.background import Each, MosaicBackground, Smooth, box_medians, levelled
+from calibration.masters.background import Each, MosaicBackground, Smooth
 from calibration.masters.flags import HOT_SIGMAS, Thresholds, residual
+from calibration.masters.patches import bright_patches, dust_shadows
 from calibration.masters.sketch import Sketch, blocks, central_level, clipped, thinned
 
 PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
@@ -140,11 +141,8 @@ def statistics(
         partial(_levels, sketch, totals),
         partial(_noises, sketch, limits, pair_noise_adu),
         partial(pattern_of, sketch, limits),
+        partial(_patches, sketch, limits),
     ]
-    if flat:
-        looks.append(
-            lambda: {"dust_shadows": dust_shadows(sketch, mosaic=isinstance(limits.background, MosaicBackground))}
-        )
     found: dict[str, Any] = {"n": limits.samples, "pixels": totals.pixels}
     for part in each(_look, looks):
         found |= part
@@ -161,6 +159,13 @@ def statistics(
 
 def _look(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return look()
+
+
+def _patches(sketch: Sketch, limits: Thresholds) -> dict[str, int]:
+    """Return the number of dust shadows of a flat, or of bright patches of a bias or dark."""
+    if limits.kind is FrameKind.FLAT:
+        return {"dust_shadows": dust_shadows(sketch, mosaic=isinstance(limits.background, MosaicBackground))}
+    return {"bright_patches": bright_patches(sketch)}
 
 
 def _noises(sketch: Sketch, limits: Thresholds, pair_noise_adu: float) -> dict[str, float]:
@@ -220,48 +225,6 @@ def pattern_of(sketch: Sketch, limits: Thresholds) -> dict[str, float]:
         rows[first:stop] = part.mean(axis=1)
         columns += part.sum(axis=0, dtype=np.float64)
     return {"row_pattern_adu": clipped(rows)[2], "column_pattern_adu": clipped(columns / height)[2]}
-
-
-def dust_shadows(sketch: Sketch, *, mosaic: bool = False) -> int:
-    """Return how many dust shadows a flat shows: connected dips of at least 0.5 % on a scale of 8 to 150 pixels."""
-    from scipy import ndimage  # only flats pay for it
-
-    small = _small(sketch, mosaic=mosaic)
-    if min(small.shape) < 8:
-        return 0
-    flat = small / np.maximum(_large_scale(small), 1e-6)
-    ratio = ndimage.gaussian_filter(flat, 1.0, mode="nearest") - ndimage.gaussian_filter(flat, 12.0, mode="nearest")
-    dips = ratio < -max(0.005, 5 * clipped(ratio)[2])
-    labels, number = ndimage.label(dips)
-    sizes = np.bincount(labels.ravel(), minlength=number + 1)[1:]
-    return int((sizes >= 4).sum())
-
-
-def _small(sketch: Sketch, *, mosaic: bool) -> NDArray[np.float64]:
-    """Return the medians of cells of 8 x 8 pixels of MEAN."""
-    side = 8
-    values = levelled(sketch.mean, sketch.shape) if mosaic else sketch.mean
-    down = max(1, side // sketch.stride)
-    height, width = sketch.shape[0] // down, sketch.shape[1] // side
-    small = np.empty((height, width))
-    for i in range(height):
-        small[i] = box_medians(values(i * down, (i + 1) * down)[:, : width * side], side)
-    empty = ~np.isfinite(small)
-    small[empty] = np.median(small[~empty]) if not empty.all() else 0.0
-    return small
-
-
-def _large_scale(small: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a polynomial of the 4th degree in x and y through an image: what vignetting and gradients look like."""
-    y, x = (np.linspace(-1, 1, size) for size in small.shape)
-    powers = [(i, j) for i in range(5) for j in range(5 - i)]
-    few = np.arange(0, small.size, max(1, small.size // 20_000))
-    at_y, at_x = y[few // small.shape[1]], x[few % small.shape[1]]
-    design = np.stack([at_y**i * at_x**j for i, j in powers], axis=1)
-    found = np.linalg.lstsq(design, small.ravel()[few], rcond=None)[0]
-    coefficients = np.zeros((5, 5))
-    coefficients[tuple(np.transpose(powers))] = found
-    return np.asarray(np.vander(y, 5, increasing=True) @ coefficients @ np.vander(x, 5, increasing=True).T, np.float64)
 
 
 def judge(kind: FrameKind, found: dict[str, Any], *, designed: float = 0.0) -> tuple[Verdict, ...]:

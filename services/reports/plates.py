@@ -90,6 +90,7 @@ def _master_lines(master: Record) -> Iterator[tuple[str, str]]:
         yield "Dust shadows", number(found.get("dust_shadows"))
     else:
         yield "Noise of a frame", significant(found.get("pair_noise_adu"), 3, "ADU")
+        yield "Bright patches", number(found.get("bright_patches"))
     yield "Noise of the master", significant(found.get("master_noise_adu"), 3, "ADU")
     yield "Hot, dead, noisy", ", ".join(number(found.get(name)) for name in ("hot", "dead", "noisy"))
     pattern = (significant(found.get(f"{name}_pattern_adu"), 2) for name in ("row", "column"))

@@ -1,0 +1,108 @@
+"""Patches of a master: the dust shadows of a flat, and bright patches of a dark (amplifier glow or leaked light).
+
+A reduced image is searched for connected cells that stand out from the large-scale shape, by the segmentation of
+photutils. What a patch is worth is not judged: a dark alone cannot say whether light leaked in or the sensor glows.
+"""
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.masters.background import box_medians, levelled
+from calibration.masters.sketch import Sketch, clipped
+
+LEAST_SHADOW = 0.005
+"""Relative depth below which a dip of a flat is no dust shadow."""
+
+LEAST_GLOW_ADU = 1.0
+"""Height above the median below which a patch of a dark is none."""
+
+SIGMAS = 5.0
+"""Robust standard deviations of the reduced image by which a cell of a patch stands out at least."""
+
+LEAST_CELLS, LEAST_GLOW_CELLS = 6, 40
+"""Cells of the smallest dust shadow and of the smallest bright patch: a cluster of hot pixels is neither."""
+
+NARROW, WIDE = 2.0, 16.0
+"""Standard deviations, in cells, of the Gaussians between whose scales a dust shadow lies."""
+
+
+def dust_shadows(sketch: Sketch, *, mosaic: bool = False) -> int:
+    """Return how many dust shadows a flat shows: connected dips of at least 0.5 % on a scale of 16 to 200 pixels.
+
+    Parameters
+    ----------
+    sketch : Sketch
+        Of a flat before its normalisation.
+    mosaic : bool
+        Whether the sensor has a 2 x 2 colour mosaic, whose colours are brought to one level before.
+    """
+    from scipy import ndimage  # 0.1 s to import: only who looks for patches pays
+
+    cells = _cells(sketch, mosaic=mosaic)
+    if min(cells.shape) < 8:
+        return 0
+    flat = cells / np.maximum(_large_scale(cells), 1e-6)
+    wide, narrow = (ndimage.gaussian_filter(flat, scale, mode="nearest") for scale in (WIDE, NARROW))
+    depth = wide - narrow
+    return _number_of(depth, max(LEAST_SHADOW, SIGMAS * clipped(depth)[2]), LEAST_CELLS)
+
+
+def bright_patches(sketch: Sketch) -> int:
+    """Return how many bright patches a bias or dark shows: amplifier glow, or light that leaked in.
+
+    They stand out from the frame's median by 1 ADU at least, and by more where the frame has a pattern or a gradient of
+    its own; they are larger than any cluster of hot pixels.
+
+    Parameters
+    ----------
+    sketch : Sketch
+        Of a bias or dark.
+    """
+    from scipy import ndimage  # 0.1 s to import: only who looks for patches pays
+
+    cells = _cells(sketch, mosaic=False)
+    if min(cells.shape) < 8:
+        return 0
+    smooth = ndimage.gaussian_filter(cells, NARROW, mode="nearest")
+    level, _, spread = clipped(smooth)
+    return _number_of(smooth - level, max(LEAST_GLOW_ADU, SIGMAS * spread), LEAST_GLOW_CELLS)
+
+
+def _number_of(height: NDArray[np.float64], least: float, cells: int) -> int:
+    """Return how many connected parts of an image are higher than `least` and have so many cells."""
+    from photutils.segmentation import detect_sources  # 0.5 s to import
+    from photutils.utils.exceptions import NoDetectionsWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoDetectionsWarning)  # nothing to be seen is the usual answer
+        found = detect_sources(height, least, cells)
+    return 0 if found is None else int(found.n_labels)
+
+
+def _cells(sketch: Sketch, *, mosaic: bool) -> NDArray[np.float64]:
+    """Return the medians of cells of about 8 x 8 pixels of MEAN, shape (y // 8, x // 8)."""
+    side = 8
+    values = levelled(sketch.mean, sketch.shape) if mosaic else sketch.mean
+    down = max(1, side // sketch.stride)
+    height, width = sketch.shape[0] // down, sketch.shape[1] // side
+    small = np.empty((height, width))
+    for i in range(height):
+        small[i] = box_medians(values(i * down, (i + 1) * down)[:, : width * side], side)
+    empty = ~np.isfinite(small)
+    small[empty] = np.median(small[~empty]) if not empty.all() else 0.0
+    return small
+
+
+def _large_scale(small: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a polynomial of the 4th degree in x and y through an image: what vignetting and gradients look like."""
+    y, x = (np.linspace(-1, 1, size) for size in small.shape)
+    powers = [(i, j) for i in range(5) for j in range(5 - i)]
+    few = np.arange(0, small.size, max(1, small.size // 20_000))
+    at_y, at_x = y[few // small.shape[1]], x[few % small.shape[1]]
+    design = np.stack([at_y**i * at_x**j for i, j in powers], axis=1)
+    found = np.linalg.lstsq(design, small.ravel()[few], rcond=None)[0]
+    coefficients = np.zeros((5, 5))
+    coefficients[tuple(np.transpose(powers))] = found
+    return np.asarray(np.vander(y, 5, increasing=True) @ coefficients @ np.vander(x, 5, increasing=True).T, np.float64)

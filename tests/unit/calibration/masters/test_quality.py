@@ -1,0 +1,65 @@
+"""What is measured of a master, and what is suspect about it."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from calibration.combine.engine import combine_band
+from calibration.combine.recipe import BandPlanes, Method, Recipe
+from calibration.frames import FrameKind
+from calibration.masters.flags import flag_rows, thresholds
+from calibration.masters.quality import Totals, judge, pair_counts, pair_sigma, statistics
+from tests.support.made_planes import GAIN, READ_NOISE, N, dark_planes, flat_planes, sketch_of
+
+
+@pytest.fixture(scope="module")
+def dark() -> tuple[NDArray[np.float64], BandPlanes]:
+    return dark_planes()
+
+
+def test_noise_of_a_pair_ignores_cosmic_hits_and_a_common_offset() -> None:
+    rng = np.random.default_rng(2)
+    a, b = (rng.normal(1000.0 + offset, 5.0, (50, 2000)).astype(np.float32) for offset in (0.0, 3.0))
+    a[rng.random(a.shape) < 0.001] += 3000.0
+    assert pair_sigma(pair_counts(a, b)) == pytest.approx(5.0, rel=0.02)
+    whole = [np.rint(values).astype(np.uint16) for values in (a, b)]
+    np.testing.assert_array_equal(pair_counts(*whole), pair_counts(*(values.astype(np.float32) for values in whole)))
+    assert np.isnan(pair_sigma(np.zeros(5, np.int64)))
+
+
+def judged(planes: BandPlanes, kind: FrameKind, pair: float, **more: object) -> list[str]:
+    sketch = sketch_of(planes)
+    limits = thresholds(kind, sketch, samples=N, factor=1.0)
+    totals = Totals()
+    totals.add_samples(planes.count, planes.mean, N)
+    totals.add_mask(flag_rows(planes, 0, limits))
+    found = statistics(sketch, limits, totals, pair_noise_adu=pair) | totals.flags() | more
+    return [verdict.code for verdict in judge(kind, found)]
+
+
+def test_healthy_masters_are_not_suspect(dark: tuple[np.ndarray, BandPlanes]) -> None:
+    assert judged(dark[1], FrameKind.DARK, READ_NOISE) == []
+    assert judged(flat_planes(0.0, 0.7), FrameKind.FLAT, np.sqrt(20000 * 0.9 / GAIN)) == []
+
+
+def test_what_is_suspect_is_said(dark: tuple[np.ndarray, BandPlanes]) -> None:
+    assert judged(dark[1], FrameKind.DARK, 2 * READ_NOISE) == ["noise_off"]
+    assert judged(dark[1], FrameKind.DARK, READ_NOISE, temp_min_c=-10.0, temp_max_c=-8.0) == ["temperature_off"]
+    assert "illumination" in judged(flat_planes(0.0, -0.6), FrameKind.FLAT, np.sqrt(20000 * 0.6 / GAIN))
+    thin = BandPlanes(
+        mean=dark[1].mean, sigma=dark[1].sigma, count=(dark[1].count // 2).astype(np.uint16), mask=dark[1].mask
+    )
+    assert "rejected" in judged(thin, FrameKind.DARK, READ_NOISE / 2**0.5)
+
+
+def test_minmax_is_not_suspect_for_what_it_always_rejects() -> None:
+    rng = np.random.default_rng(1)
+    frames = np.rint(rng.normal(500.0, READ_NOISE, (10, 100, 100))).astype(np.uint16)
+    recipe = Recipe(method=Method.MINMAX)
+    planes = combine_band(frames, recipe)
+    sketch = sketch_of(planes)
+    limits = thresholds(FrameKind.BIAS, sketch, samples=10, factor=recipe.factor_for(10))
+    totals = Totals()
+    totals.add_samples(planes.count, planes.mean, 10)
+    found = statistics(sketch, limits, totals, pair_noise_adu=READ_NOISE) | totals.flags()
+    assert "rejected" not in [v.code for v in judge(FrameKind.BIAS, found, designed=0.2)]
