@@ -1,4 +1,4 @@
-"""`nightcal config check|show|schema`."""
+"""`nightcal config check|show|schema` and `nightcal schema events`."""
 
 import json
 
@@ -33,4 +33,12 @@ def schema() -> int:
     from services.config import schema as schema_of_all
 
     print(json.dumps(schema_of_all(), indent=2, ensure_ascii=False))
+    return Exit.DONE
+
+
+def events_schema() -> int:
+    """Print the JSON schema of a line of a run's journal (`.nightcal/events/*.jsonl`), for programs that read it."""
+    from services.events.decoder import schema as schema_of_events
+
+    print(json.dumps(schema_of_events(), indent=2, ensure_ascii=False))
     return Exit.DONE

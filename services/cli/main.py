@@ -28,6 +28,7 @@ class _Command:
 
 _GROUPS = {
     "config": "Look at a configuration.",
+    "schema": "JSON schemas for programs that read our files.",
     "library": "The masters: list, certify, pack their frames.",
     "catalogue": "The index of frames and masters.",
 }
@@ -40,6 +41,7 @@ _COMMANDS = (
     _Command("config check", configuration.check, "Say whether a configuration is understood."),
     _Command("config show", configuration.show),
     _Command("config schema", configuration.schema),
+    _Command("schema events", configuration.events_schema, "Print the JSON schema of the journals' lines."),
     _Command("library list", library.list_masters),
     _Command("library certify", library.certify, "Mark masters as looked at and found good."),
     _Command("library archive", library.archive, "Pack frames as storage.keep_raw allows, without loss."),

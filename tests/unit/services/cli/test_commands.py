@@ -87,6 +87,14 @@ def test_config_schema_is_json(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "dark_capture" in json.loads(capsys.readouterr().out)["properties"]
 
 
+def test_the_schema_of_events_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert nightcal("schema", "events") == 0
+    printed = json.loads(capsys.readouterr().out)
+    kinds = [printed["$defs"][each["$ref"].rpartition("/")[2]] for each in printed["oneOf"]]
+    names = {kind["properties"]["name"]["const"] for kind in kinds}
+    assert {"run.started", "frame.stored", "master.built", "progress"} <= names
+
+
 def test_a_reader_who_has_had_enough_is_no_error():
     command = [sys.executable, "-m", "services.cli.main", "config", "schema"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

@@ -1,6 +1,7 @@
 """The report as data: what was planned, there, taken and refused; also of runs that ended badly."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,36 @@ def test_a_journal_cut_off_in_the_middle_of_a_line_is_read_up_to_it(night):
     (group,) = report_of(night).groups
     assert (group["status"], group["taken"], group["accepted"]) == ("cut_off", 1, 1)
     assert report_of(night).run["exit_code"] is None
+
+
+def test_the_journal_of_an_older_version_gives_its_report(night):
+    old = Path(__file__).parents[1] / "events" / "version_1.jsonl"
+    journal = night.layout.events(RUN)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(old, journal)
+    document = document_of(night)
+    lines = [json.loads(line) for line in old.read_text(encoding="utf-8").splitlines()]
+    told = [{name: each for name, each in line.items() if name not in ("run_id", "seq")} for line in lines]
+    for part, name in {
+        "frames": "frame.stored",
+        "detector": "detector.measured",
+        "devices": "device.connected",
+    }.items():
+        of_name = [each for each in told if each["name"] == name]
+        for each, found in zip(of_name, document[part], strict=True):
+            assert found == found | each
+    run = document["run"]
+    assert (run["started_at"], run["finished_at"]) == (lines[0]["at"], lines[-1]["at"])
+    assert (run["steps"], run["exit_code"], run["detail"]) == (
+        ["flats", "darks", "masters"], 0, "560 frames taken; 15 masters built",
+    )  # fmt: skip
+    assert run["settings"] == lines[0]["settings"]
+    assert document["totals"]["wanted"] == 480
+    groups = [(g["kind"], g["filter"], g["exposure_us"], g["status"]) for g in document["groups"]]
+    assert groups[:2] == [("BIAS", None, 1000, "complete"), ("FLAT", "L", 1_995_000, "complete")]
+    (built, *_) = document["masters"]
+    assert (built["outcome"], built["statistics"]["verdict"], built["statistics"]["n"]) == ("built", "ok", 40)
+    assert (built["statistics"]["own"], len(built["statistics"]["percentiles_adu"])) == (True, 7)
 
 
 def test_a_run_without_journal_frames_or_masters_has_a_report(night):
