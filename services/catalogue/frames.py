@@ -27,24 +27,11 @@ _SET_FRAMES = f"""
     FROM sets JOIN frames ON frames.path = sets.first_path"""  # noqa: S608 - our own columns
 
 
-class KnownFile(NamedTuple):
-    """A frame's file as the catalogue knows it: what tells whether it is still the same.
-
-    A tuple, for a hundred thousand of them are read at each start. Kind, origin and flag are the words of `FrameKind`,
-    `Origin` and `Flag`.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    kind: str
-    origin: str
-    flag: str
-    pixel_sha256: str
-
-
 class Member(NamedTuple):
-    """A usable frame of a set, as far as planning needs it; a tuple for the same reason. `origin` is a word."""
+    """A usable frame of a set, as far as planning needs it; a tuple, for a hundred thousand of them are read at once.
+
+    `origin` is a word of `Origin`.
+    """
 
     pixel_sha256: str
     exposure_us: int | None
@@ -109,10 +96,10 @@ class FrameTable(Database):
         found = self.frames(path=path)
         return found[0] if found else None
 
-    def known_files(self) -> dict[str, KnownFile]:
-        """Return all files by path, without reading what their frames are."""
-        query = f"SELECT {', '.join(KnownFile._fields)} FROM frames"  # noqa: S608 - our own columns
-        return {record[0]: KnownFile(*record) for record in self._read(query)}
+    def known_files(self) -> dict[str, tuple[int, int]]:
+        """Return size and time (ns) of every frame's file by its path, which tell whether it is still the same."""
+        records = self._read("SELECT path, size, mtime_ns FROM frames")
+        return {path: (size, mtime_ns) for path, size, mtime_ns in records}
 
     def remove_frames(self, paths: Iterable[str]) -> None:
         """Forget frames (their files are gone)."""
@@ -124,10 +111,13 @@ class FrameTable(Database):
             self.remove_frames((path,))
             self.add_frame(row)
 
-    def set_flag(self, flag: Flag | str, *, paths: Iterable[str] = (), set_id: str | None = None) -> int:
-        """Mark frames, or a whole set, as `ok` or `bad`; return how many rows that were."""
+    def set_flag(
+        self, flag: Flag | str, *, paths: Iterable[str] = (), pixels: Iterable[str] = (), set_id: str | None = None
+    ) -> int:
+        """Mark frames as `ok` or `bad`, by path, by the hash of their pixels, or a whole set; return how many."""
         mark = str(Flag(flag))
         count = self._write_many("UPDATE frames SET flag = ? WHERE path = ?", [(mark, path) for path in paths])
+        count += self._write_many("UPDATE frames SET flag = ? WHERE pixel_sha256 = ?", [(mark, sha) for sha in pixels])
         if set_id is not None:
             count += self._write_many("UPDATE frames SET flag = ? WHERE set_id = ?", [(mark, set_id)])
         return count

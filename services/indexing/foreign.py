@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,8 @@ from calibration.grouping import group
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, Origin, key_to_dict
 from services.files.layout import Layout
-from services.indexing.reading import Problem, foreign_row, row_or_problem, same, without_copies
-from services.indexing.walk import Found, frames_below
+from services.indexing.reading import Problem, foreign_row, row_or_problem, without_copies
+from services.indexing.walk import Found, walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def index_folder(
         Truncated, unreadable and unusable files are in `problems`, not raised.
     """
     layout = layout or Layout(catalogue.path.absolute().parents[1])
-    return index_files(catalogue, frames_below((folder,), layout), layout, longitude_deg)
+    return index_files(catalogue, walk((folder,), layout).frames, layout, longitude_deg)
 
 
 def index_files(
@@ -59,20 +59,24 @@ def index_files(
     unchanged = 0
     row_of = partial(foreign_row, longitude_deg=longitude_deg)
     for file in files:
-        there = known.get(file.path)
-        if same(there, file) or (there is not None and there.origin == Origin.OWN):
+        if known.get(file.path) == (file.size, file.mtime_ns) or _is_ours(catalogue, known, file.path):
             unchanged += 1
             continue
         row = row_or_problem(row_of, layout.absolute(file.path), file.path, problems)
         if row is not None:
             rows.append(row)
-    rows = without_copies(rows, known.values(), problems)
+    rows = without_copies(rows, catalogue, (), problems)
     if rows:  # else the sets are as they were
         new = {row.path for row in rows}
         before = [row for row in catalogue.frames(origin=Origin.FOREIGN) if row.path not in new]
         named = set(before)
         catalogue.add_frames(row for row in _with_sets([*before, *rows]) if row not in named)
     return IndexReport(indexed=len(rows), known=unchanged, problems=tuple(problems))
+
+
+def _is_ours(catalogue: Catalogue, known: Collection[str], path: str) -> bool:
+    there = catalogue.frame(path) if path in known else None
+    return there is not None and there.origin is Origin.OWN
 
 
 def _with_sets(rows: list[FrameRow]) -> list[FrameRow]:

@@ -3,7 +3,7 @@
 Headers are the truth. What cannot be read is reported, never raised: one broken file must not keep the rest out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import structlog
 
 from services import platform
 from services.catalogue.catalogue import Catalogue, CatalogueDamaged
-from services.catalogue.frames import KnownFile
 from services.catalogue.replay import replay
 from services.catalogue.rows import Flag, FrameRow, Origin
 from services.errors import StorageError
@@ -20,8 +19,8 @@ from services.files.layout import Layout, free_path
 from services.indexing.foreign import IndexReport, index_files, index_folder
 from services.indexing.killed import close_killed_runs
 from services.indexing.masters import adopt_masters, finish_masters
-from services.indexing.reading import Problem, own_row, row_or_problem, same, without_copies
-from services.indexing.walk import Found, counts, frames_below, own_parts_below
+from services.indexing.reading import Problem, own_row, row_or_problem, without_copies
+from services.indexing.walk import Found, counts, walk
 
 __all__ = ["AdoptReport", "IndexReport", "Problem", "adopt", "index_folder", "open_catalogue", "rebuild"]
 
@@ -92,41 +91,36 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk = REAL_DISK) -> Adopt
     """
     close_killed_runs(catalogue, layout)
     finish_masters(layout, disk)
-    parts = _delete_parts(layout, disk)
-    known, found = catalogue.known_files(), frames_below((layout.darks, layout.flats), layout)
-    there = {file.path for file in found}
+    known, walked = catalogue.known_files(), walk((layout.darks, layout.flats), layout)
+    parts = {*walked.parts, *walk((layout.masters, layout.refused, layout.reports), layout).parts}
+    _delete(parts, disk)
+    there = {file.path for file in walked.frames}
     stale = {path for path in known if path not in there and not counts(layout.absolute(path))}
-    changed = [file for file in found if not same(known.get(file.path), file)]
-    stale |= {file.path for file in changed}
+    changed = [file.path for file in walked.frames if known.get(file.path) != (file.size, file.mtime_ns)]
+    stale.update(changed)
     problems: list[Problem] = []
-    new = _read(changed, known, layout, problems)
-    new = without_copies(new, (file for file in known.values() if file.path not in stale), problems)
+    new = without_copies(_read(changed, catalogue, layout, problems), catalogue, stale, problems)
     with catalogue.at_once():  # a row that is read again keeps its mark
         catalogue.remove_frames(stale)
         catalogue.add_frames(new)
     gone = (stale & known.keys()) - {row.path for row in new}
     masters, lost = adopt_masters(catalogue, layout, problems)
     return AdoptReport(
-        adopted=len(new), removed=len(gone) + lost, parts_deleted=parts, masters=masters, problems=tuple(problems)
+        adopted=len(new), removed=len(gone) + lost, parts_deleted=len(parts), masters=masters, problems=tuple(problems)
     )
 
 
-def _read(
-    files: list[Found], known: Mapping[str, KnownFile], layout: Layout, problems: list[Problem]
-) -> list[FrameRow]:
+def _read(paths: Iterable[str], catalogue: Catalogue, layout: Layout, problems: list[Problem]) -> list[FrameRow]:
     """Return the rows of our own frames among files, with the marks that they had."""
-    read = (row_or_problem(own_row, layout.absolute(file.path), file.path, problems) for file in files)
-    rows = (row for row in read if row is not None)
-    return [replace(row, flag=Flag(known[row.path].flag)) if row.path in known else row for row in rows]
+    read = (row_or_problem(own_row, layout.absolute(path), path, problems) for path in paths)
+    rows = ((row, catalogue.frame(row.path)) for row in read if row is not None)
+    return [row if before is None else replace(row, flag=before.flag) for row, before in rows]
 
 
-def _delete_parts(layout: Layout, disk: Disk) -> int:
-    ours = (layout.darks, layout.flats, layout.masters, layout.refused, layout.reports)
-    parts = own_parts_below(ours, layout)
-    for part in parts:
+def _delete(parts: Iterable[Path], disk: Disk) -> None:
+    for part in sorted(parts):
         with reported(part):
             disk.remove(part)
-    return len(parts)
 
 
 def rebuild(catalogue: Catalogue, layout: Layout) -> AdoptReport:
@@ -136,15 +130,13 @@ def rebuild(catalogue: Catalogue, layout: Layout) -> AdoptReport:
     catalogue that cannot be read.
     """
     with catalogue.at_once():
-        before = catalogue.known_files().values()
-        bad = {file.pixel_sha256 for file in before if file.flag == Flag.BAD}
-        foreign = [Found(file.path, 0, 0) for file in before if file.origin == Origin.FOREIGN]
+        bad = {row.pixel_sha256 for row in catalogue.frames(flag=Flag.BAD)}
+        foreign = [Found(row.path, 0, 0) for row in catalogue.frames(origin=Origin.FOREIGN)]
         catalogue.clear()
         report = adopt(catalogue, layout)
         again = index_files(catalogue, (file for file in foreign if layout.absolute(file.path).is_file()), layout)
         report = replace(report, adopted=report.adopted + again.indexed, problems=report.problems + again.problems)
-        after = catalogue.known_files().values()
-        catalogue.set_flag(Flag.BAD, paths=[file.path for file in after if file.pixel_sha256 in bad])
+        catalogue.set_flag(Flag.BAD, pixels=bad)
         for journal in sorted((layout.hidden / "events").glob("*.jsonl")):
             replay(catalogue, journal)
         close_killed_runs(catalogue, layout)

@@ -1,7 +1,7 @@
 """Reading frames for the catalogue: a file's row, or why it has none. One broken file never keeps the rest out."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,12 +9,11 @@ from calibration.errors import CalibrationError
 from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import night_label
 from calibration.keywords import is_master
-from services.catalogue.frames import KnownFile
+from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode, StorageError
 from services.files.fits import pixel_hash, read_cards, read_header, read_pixels
 from services.indexing.integrity import check_sum
-from services.indexing.walk import Found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +23,6 @@ class Problem:
     path: str
     reason: str
     code: RunCode = RunCode.READ_FAILED
-
-
-def same(known: KnownFile | None, found: Found) -> bool:
-    """Return whether a file has the size and time under which the catalogue knows it."""
-    return known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
 
 
 def row_or_problem(
@@ -48,15 +42,20 @@ def row_or_problem(
     return None
 
 
-def without_copies(new: list[FrameRow], known: Iterable[KnownFile], problems: list[Problem]) -> list[FrameRow]:
-    """Return new rows without copies: the same pixels twice are one frame, whatever the files are called."""
-    if not new:
-        return new
-    replaced = {row.path for row in new}
-    holders = {(file.kind, file.pixel_sha256): file.path for file in known if file.path not in replaced}
+def without_copies(
+    new: list[FrameRow], catalogue: Catalogue, gone: Collection[str], problems: list[Problem]
+) -> list[FrameRow]:
+    """Return new rows without copies: the same pixels twice are one frame, whatever the files are called.
+
+    Paths that are gone from the catalogue, or are read anew, hold no pixels any more.
+    """
+    replaced = {*gone, *(row.path for row in new)}
+    holders: dict[tuple[FrameKind, str], str] = {}
     kept = []
     for row in new:
-        holder = holders.setdefault((row.kind, row.pixel_sha256), row.path)
+        there = catalogue.frames(kind=row.kind, pixel_sha256=row.pixel_sha256)
+        known = next((other.path for other in there if other.path not in replaced), row.path)
+        holder = holders.setdefault((row.kind, row.pixel_sha256), known)
         if holder == row.path:
             kept.append(row)
         else:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,31 +20,40 @@ class Found(NamedTuple):
     mtime_ns: int
 
 
-def frames_below(folders: Iterable[Path], layout: Layout) -> list[Found]:
-    """Return the visible FITS files below folders, sorted so that everything that follows is reproducible.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walked:
+    """What lies below some folders.
 
-    The packed form of a file that is still there is left out. Folders that cannot be read hold nothing, and links to
-    folders are not followed.
+    Attributes
+    ----------
+    frames : tuple of Found
+        The visible FITS files, sorted so that everything that follows is reproducible; without the packed forms of
+        files that are there themselves.
+    parts : tuple of Path
+        Files that nightcal was writing when it was killed.
     """
+
+    frames: tuple[Found, ...]
+    parts: tuple[Path, ...]
+
+
+def walk(folders: Iterable[Path], layout: Layout) -> Walked:
+    """Look through folders; those that cannot be read hold nothing, and links to folders are not followed."""
     found: dict[str, Found] = {}
+    parts: set[Path] = set()
     for folder in folders:
         for prefix, entry in _files(folder, layout):
-            if entry.name.lower().endswith(FITS_SUFFIXES) and not entry.name.startswith("."):
+            if entry.name.startswith("."):
+                part = Path(entry.path)
+                parts |= {part} if is_own_part(part) else set()
+            elif entry.name.lower().endswith(FITS_SUFFIXES):
                 with suppress(OSError):  # gone in the meantime
                     status = entry.stat()
                     path = prefix + entry.name
                     found[path] = Found(path, status.st_size, status.st_mtime_ns)
-    packed = [path for path in found if path.endswith(".fits" + PACKED) and path.removesuffix(PACKED) in found]
-    for path in packed:
+    for path in [path for path in found if path.endswith(".fits" + PACKED) and path.removesuffix(PACKED) in found]:
         del found[path]
-    return sorted(found.values())
-
-
-def own_parts_below(folders: Iterable[Path], layout: Layout) -> list[Path]:
-    """Return the files below folders that nightcal was writing when it was killed."""
-    entries = (entry for folder in folders for _, entry in _files(folder, layout))
-    parts = {Path(entry.path) for entry in entries if entry.name.endswith(".part")}
-    return [part for part in sorted(parts) if is_own_part(part)]
+    return Walked(frames=tuple(sorted(found.values())), parts=tuple(sorted(parts)))
 
 
 def counts(path: Path) -> bool:

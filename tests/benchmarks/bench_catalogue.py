@@ -20,7 +20,7 @@ from services.config import load, simulated
 from services.config.models import Config
 from services.files.layout import Layout
 from services.indexing.index import adopt, index_folder, open_catalogue
-from services.indexing.walk import frames_below
+from services.indexing.walk import walk
 from services.planning.forecast import forecast
 from services.planning.groups import MasterGroup, master_groups
 from services.planning.master_settings import MasterSettings
@@ -85,7 +85,7 @@ def _start(config: Path) -> tuple[float, str]:
     layout = layout_of(loaded)
     with open_catalogue(layout) as catalogue:
         begin = time.perf_counter()
-        frames_below((layout.darks, layout.flats), layout)
+        walk((layout.darks, layout.flats), layout)
         walk_s = time.perf_counter() - begin
         begin = time.perf_counter()
         report = adopt(catalogue, layout)

@@ -21,7 +21,7 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow
 from services.files.fits import Unreadable, pixel_location, read_cards, read_frame, read_header, read_pixels
 from services.files.layout import Layout
-from services.indexing import index
+from services.indexing import foreign
 from services.indexing.index import index_folder
 from services.indexing.integrity import check_sum
 from tests.support.places import SHARED
@@ -374,14 +374,14 @@ def test_folders_deeper_than_any_stack_are_walked(tmp_path: Path) -> None:
 def test_a_file_that_vanishes_while_it_is_indexed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.fits", "dark.fits"):
         (tmp_path / name).write_bytes(image())
-    known = index._unchanged
+    read = foreign.foreign_row
 
-    def vanishing(row: FrameRow | None, path: Path) -> bool:
+    def vanishing(path: Path, name: str, *, longitude_deg: float | None) -> FrameRow | None:
         if path.name == "a.fits":
             path.unlink()
-        return known(row, path)
+        return read(path, name, longitude_deg=longitude_deg)
 
-    monkeypatch.setattr(index, "_unchanged", vanishing)
+    monkeypatch.setattr(foreign, "foreign_row", vanishing)
     with Catalogue(tmp_path / ".nightcal" / "catalogue.sqlite") as catalogue:
         report = index_folder(catalogue, tmp_path)
         assert [row.path for row in catalogue.frames()] == ["dark.fits"]
