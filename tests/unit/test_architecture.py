@@ -61,6 +61,18 @@ def test_every_link_between_the_pages_leads_somewhere():
     assert not [(page.name, link) for page, link in links if not (page.parent / link).exists()]
 
 
+def test_the_page_of_failures_names_tests_that_exist():
+    page = (ROOT / "tests" / "end_to_end" / "README.md").read_text(encoding="utf-8")
+    files = list((ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`([\w/]*test_\w+\.py)`", page))
+    assert named
+    assert not [name for name in named if not any(p.as_posix().endswith(f"/{name}") for p in files)]
+    functions = {
+        name for p in files for name in re.findall(r"^def (test_\w+)", p.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert not set(re.findall(r"`(test_\w+)`", page)) - functions
+
+
 def test_no_file_imports_in_a_circle(monkeypatch: pytest.MonkeyPatch):
     """Imports inside functions and those for type checkers only count as well."""
     monkeypatch.syspath_prepend(ROOT)

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import http.client
 import json
-import logging
 import os
 import socket
 import sys
@@ -20,37 +19,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from drivers.clock import ScaledClock, SystemClock
-from drivers.simulator.devices import SimulatedObservatory
-from drivers.simulator.presets import from_mapping
 from drivers.simulator.server import AlpacaServer
-
-SOON_S = 60.0
-"""Real seconds in which an honest client has its answer, whatever others do."""
+from tests.support.simulator_server import SOON_S, no_tracebacks, serving  # noqa: F401 - around each test here
 
 few = partial(settings, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@contextlib.contextmanager
-def serving(width: int = 60, height: int = 40) -> Iterator[AlpacaServer]:
-    clock = ScaledClock(rate=1000, start=SystemClock().now())
-    parameters = from_mapping({"camera": {"width": width, "height": height}, "safety": {}})
-    with SimulatedObservatory(parameters, clock) as observatory, AlpacaServer(observatory, discovery_port=0) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[AlpacaServer]:
     with serving() as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _no_tracebacks(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a client sends is no failure of the server's."""
-    with caplog.at_level(logging.ERROR):
-        yield
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def honest(server: AlpacaServer) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import http.client
 import json
-import logging
 import os
 import socket
 import sys
@@ -16,14 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator import connections
-from drivers.simulator.devices import SimulatedObservatory
-from drivers.simulator.presets import from_mapping
 from drivers.simulator.server import AlpacaServer
-
-SOON_S = 60.0
-"""Real seconds in which an honest client has its answer on a loaded machine, whatever others do."""
+from tests.support.simulator_server import SOON_S, no_tracebacks, serving  # noqa: F401 - around each test here
 
 LONG_S = 60.0
 NAME = "/api/v1/camera/0/name"
@@ -34,26 +28,10 @@ IMAGE = b"GET /api/v1/camera/0/imagearray HTTP/1.1\r\nHost: x\r\nAccept: applica
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted in Linux' /proc")
 
 
-@contextlib.contextmanager
-def serving(width: int = 60, height: int = 40) -> Iterator[AlpacaServer]:
-    clock = ScaledClock(rate=1000, start=SystemClock().now())
-    parameters = from_mapping({"camera": {"width": width, "height": height}})
-    with SimulatedObservatory(parameters, clock) as observatory, AlpacaServer(observatory, discovery_port=0) as server:
-        yield server
-
-
 @pytest.fixture
 def server() -> Iterator[AlpacaServer]:
     with serving() as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _no_tracebacks(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a client does is no failure of the server's."""
-    with caplog.at_level(logging.ERROR):
-        yield
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 @contextlib.contextmanager

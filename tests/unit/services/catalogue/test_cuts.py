@@ -14,16 +14,13 @@ import pytest
 from astropy.io import fits as astropy_fits
 
 from calibration.frames import Frame, FrameHeader, FrameKind
-from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import Flag, FrameRow
 from services.errors import RunCode, StorageError
-from services.events.bus import Events
-from services.events.devices import DetectorMeasured
-from services.events.records import Finding, FrameRefused, RunFinished, RunStarted
 from services.files.fits import write_frame
 from services.files.layout import Layout
 from services.indexing.index import adopt, index_folder, open_catalogue, rebuild
+from tests.support.small_journal import write_small_journal
 
 AT = datetime(2026, 1, 1, 18, tzinfo=UTC)
 RUN = "20260101T180000-abcd"
@@ -49,16 +46,7 @@ def take(layout: Layout, number: int) -> FrameRow:
 def a_root(root: Path) -> Layout:
     """Write frames, one of them marked bad, one of another program, and a journal with what else is known."""
     layout = Layout(root)
-    events = Events(run_id=RUN, clock=ManualClock(AT), journal=layout.events(RUN))
-    events.emit(RunStarted(steps=("darks",), software="nightcal"))
-    events.emit(DetectorMeasured(bias_adu=500.5, saturation_adu=None, gain=26))
-    refused = FrameRefused(
-        path=None, set_id="s", kind=FrameKind.DARK, filter=None, exposure_us=5, level_adu=0.0, codes=("constant",),
-        verdicts=(Finding(code="constant"),),
-    )  # fmt: skip
-    events.emit(refused)
-    events.emit(RunFinished(exit_code=0, code=None, detail=""))
-    events.close()
+    write_small_journal(layout, RUN, AT)
     rows = [take(layout, number) for number in (1, 2, 3)]
     (root / "others").mkdir()
     other = astropy_fits.PrimaryHDU(np.arange(20, dtype=np.uint16).reshape(SHAPE))

@@ -14,18 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calibration.frames import Frame, FrameHeader, FrameKind
-from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue, CatalogueDamaged
 from services.catalogue.rows import FrameRow, MasterRow, Origin, RefusalRow
 from services.errors import RunCode, StorageError
-from services.events.bus import Events
 from services.events.decoder import KINDS
-from services.events.devices import DetectorMeasured
-from services.events.records import Finding, FrameRefused, RunFinished, RunStarted
 from services.files.fits import Plane, Unreadable, create_planes, write_frame
 from services.files.layout import Layout, MasterName
 from services.indexing.index import adopt, open_catalogue, rebuild
 from services.indexing.sidecar import read_sidecar, write_sidecar
+from tests.support.small_journal import write_small_journal
 
 AT = datetime(2026, 1, 1, 18, tzinfo=UTC)
 RUN = "20260101T180000-abcd"
@@ -64,16 +61,7 @@ def written(root: Path) -> Layout:
     """Write a small root: two frames, a master, a refusal, a run and what was measured, also in its journal."""
     layout = Layout(root)
     rows = [take(layout, 1), take(layout, 2)]
-    events = Events(run_id=RUN, clock=ManualClock(AT), journal=layout.events(RUN))
-    events.emit(RunStarted(steps=("darks",), software="nightcal"))
-    events.emit(DetectorMeasured(bias_adu=500.5, saturation_adu=None, gain=26))
-    refused = FrameRefused(
-        path=None, set_id="s", kind=FrameKind.DARK, filter=None, exposure_us=5, level_adu=0.0, codes=("constant",),
-        verdicts=(Finding(code="constant"),),
-    )  # fmt: skip
-    events.emit(refused)
-    events.emit(RunFinished(exit_code=0, code=None, detail=""))
-    events.close()
+    write_small_journal(layout, RUN, AT)
     master = build(layout, rows[0])
     with open_catalogue(layout) as catalogue:
         catalogue.add_frames(rows)
