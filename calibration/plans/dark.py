@@ -54,7 +54,7 @@ class ClippedTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DarkTimes:
+class PlannedTimes:
     """All dark times of a night in the order they are taken, and the factors that were dropped."""
 
     times: tuple[DarkTime, ...]
@@ -69,7 +69,7 @@ def dark_exposures(
     max_exposure_us: int,
     *,
     resolution_us: int = 1,
-) -> DarkTimes:
+) -> PlannedTimes:
     """Return {min_exposure, flat times, science times, science x factors}, each time once.
 
     Parameters
@@ -112,7 +112,7 @@ def dark_exposures(
             add(exposure_us, DarkUse.FACTOR)
         else:
             clipped.append(ClippedTime(exposure_us=exposure_us, science_us=science_us, factor=factor))
-    return DarkTimes(times=tuple(_ordered(uses)), clipped=tuple(clipped))
+    return PlannedTimes(times=tuple(_ordered(uses)), clipped=tuple(clipped))
 
 
 def _ordered(uses: dict[int, list[DarkUse]]) -> list[DarkTime]:

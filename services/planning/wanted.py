@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from calibration.frames import Cover, FrameKind, Limits, us
-from calibration.plans.dark import DarkTimes as PlannedTimes
-from calibration.plans.dark import DarkUse, dark_exposures
+from calibration.plans.dark import DarkUse, PlannedTimes, dark_exposures
 from calibration.plans.detector import CameraFacts, Lamp
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import ExposureState, FlatSettings, PanelSettings

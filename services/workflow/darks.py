@@ -7,8 +7,7 @@ from functools import partial
 from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import DarkSeen, FrameKind, GroupOutcome, Limits, us
 from calibration.plans.bias import bias_plan
-from calibration.plans.dark import DarkTimes as PlannedTimes
-from calibration.plans.dark import dark_plan
+from calibration.plans.dark import PlannedTimes, dark_plan
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Plan
 from services.capture.failures import GroupFailed
