@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, Origin, key_to_dict
 from services.files.layout import Layout
 from services.indexing.reading import Problem, foreign_row, row_or_problem, without_copies
-from services.indexing.walk import Found, walk
+from services.indexing.walk import FileStatus, walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,32 +50,27 @@ def index_folder(
 
 
 def index_files(
-    catalogue: Catalogue, files: Iterable[Found], layout: Layout, longitude_deg: float | None = None
+    catalogue: Catalogue, files: Mapping[str, FileStatus], layout: Layout, longitude_deg: float | None = None
 ) -> IndexReport:
     """Read files of any program into the catalogue, as `index_folder` does."""
     known = catalogue.known_files()
-    rows: list[FrameRow] = []
+    changed = sorted(path for path, status in files.items() if known.get(path) != status)
+    new = [path for path in changed if path not in known or not _is_ours(catalogue, path)]
     problems: list[Problem] = []
-    unchanged = 0
     row_of = partial(foreign_row, longitude_deg=longitude_deg)
-    for file in files:
-        if known.get(file.path) == (file.size, file.mtime_ns) or _is_ours(catalogue, known, file.path):
-            unchanged += 1
-            continue
-        row = row_or_problem(row_of, layout.absolute(file.path), file.path, problems)
-        if row is not None:
-            rows.append(row)
+    read = (row_or_problem(row_of, layout.absolute(path), path, problems) for path in new)
+    rows = [row for row in read if row is not None]
     rows = without_copies(rows, catalogue, (), problems)
     if rows:  # else the sets are as they were
-        new = {row.path for row in rows}
-        before = [row for row in catalogue.frames(origin=Origin.FOREIGN) if row.path not in new]
+        paths = {row.path for row in rows}
+        before = [row for row in catalogue.frames(origin=Origin.FOREIGN) if row.path not in paths]
         named = set(before)
         catalogue.add_frames(row for row in _with_sets([*before, *rows]) if row not in named)
-    return IndexReport(indexed=len(rows), known=unchanged, problems=tuple(problems))
+    return IndexReport(indexed=len(rows), known=len(files) - len(new), problems=tuple(problems))
 
 
-def _is_ours(catalogue: Catalogue, known: Collection[str], path: str) -> bool:
-    there = catalogue.frame(path) if path in known else None
+def _is_ours(catalogue: Catalogue, path: str) -> bool:
+    there = catalogue.frame(path)
     return there is not None and there.origin is Origin.OWN
 
 

@@ -20,7 +20,7 @@ from services.indexing.foreign import IndexReport, index_files, index_folder
 from services.indexing.killed import close_killed_runs
 from services.indexing.masters import adopt_masters, finish_masters
 from services.indexing.reading import Problem, own_row, row_or_problem, without_copies
-from services.indexing.walk import Found, counts, walk
+from services.indexing.walk import counts, walk
 
 __all__ = ["AdoptReport", "IndexReport", "Problem", "adopt", "index_folder", "open_catalogue", "rebuild"]
 
@@ -94,9 +94,8 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk = REAL_DISK) -> Adopt
     known, walked = catalogue.known_files(), walk((layout.darks, layout.flats), layout)
     parts = {*walked.parts, *walk((layout.masters, layout.refused, layout.reports), layout).parts}
     _delete(parts, disk)
-    there = {file.path for file in walked.frames}
-    stale = {path for path in known if path not in there and not counts(layout.absolute(path))}
-    changed = [file.path for file in walked.frames if known.get(file.path) != (file.size, file.mtime_ns)]
+    stale = {path for path in known if path not in walked.frames and not counts(layout.absolute(path))}
+    changed = sorted(path for path, status in walked.frames.items() if known.get(path) != status)
     stale.update(changed)
     problems: list[Problem] = []
     new = without_copies(_read(changed, catalogue, layout, problems), catalogue, stale, problems)
@@ -131,10 +130,11 @@ def rebuild(catalogue: Catalogue, layout: Layout) -> AdoptReport:
     """
     with catalogue.at_once():
         bad = {row.pixel_sha256 for row in catalogue.frames(flag=Flag.BAD)}
-        foreign = [Found(row.path, 0, 0) for row in catalogue.frames(origin=Origin.FOREIGN)]
+        foreign = [row.path for row in catalogue.frames(origin=Origin.FOREIGN)]
         catalogue.clear()
         report = adopt(catalogue, layout)
-        again = index_files(catalogue, (file for file in foreign if layout.absolute(file.path).is_file()), layout)
+        there = {path: (0, 0) for path in foreign if layout.absolute(path).is_file()}
+        again = index_files(catalogue, there, layout)
         report = replace(report, adopted=report.adopted + again.indexed, problems=report.problems + again.problems)
         catalogue.set_flag(Flag.BAD, pixels=bad)
         for journal in sorted((layout.hidden / "events").glob("*.jsonl")):

@@ -1,23 +1,17 @@
 """Walking the folders: which files are there, with the size and time by which the catalogue knows them."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from services.files.disk import reported
 from services.files.fits import FITS_SUFFIXES
 from services.files.layout import PACKED, Layout, is_own_part, is_packed_twin
 
-
-class Found(NamedTuple):
-    """A file: its path as the catalogue keeps it, size and time. A tuple, for there are a hundred thousand of them."""
-
-    path: str
-    size: int
-    mtime_ns: int
+FileStatus = tuple[int, int]
+"""Size and time (ns) of a file. A plain tuple, for there are a hundred thousand of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,20 +20,20 @@ class Walked:
 
     Attributes
     ----------
-    frames : tuple of Found
-        The visible FITS files, sorted so that everything that follows is reproducible; without the packed forms of
-        files that are there themselves.
+    frames : mapping of path to size and time
+        The visible FITS files, without the packed forms of files that are there themselves; paths as the catalogue
+        keeps them.
     parts : tuple of Path
         Files that nightcal was writing when it was killed.
     """
 
-    frames: tuple[Found, ...]
+    frames: Mapping[str, FileStatus]
     parts: tuple[Path, ...]
 
 
 def walk(folders: Iterable[Path], layout: Layout) -> Walked:
     """Look through folders; those that cannot be read hold nothing, and links to folders are not followed."""
-    found: dict[str, Found] = {}
+    found: dict[str, FileStatus] = {}
     parts: set[Path] = set()
     for folder in folders:
         for prefix, entry in _files(folder, layout):
@@ -49,11 +43,10 @@ def walk(folders: Iterable[Path], layout: Layout) -> Walked:
             elif entry.name.lower().endswith(FITS_SUFFIXES):
                 with suppress(OSError):  # gone in the meantime
                     status = entry.stat()
-                    path = prefix + entry.name
-                    found[path] = Found(path, status.st_size, status.st_mtime_ns)
+                    found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
     for path in [path for path in found if path.endswith(".fits" + PACKED) and path.removesuffix(PACKED) in found]:
         del found[path]
-    return Walked(frames=tuple(sorted(found.values())), parts=tuple(sorted(parts)))
+    return Walked(frames=found, parts=tuple(sorted(parts)))
 
 
 def counts(path: Path) -> bool:
