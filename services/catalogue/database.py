@@ -141,7 +141,7 @@ class Database:
             self._base.rollback()
             raise
         self._base.execute("COMMIT")
-        if version:
+        if version and not self.read_only:
             log.info("catalogue.upgraded", path=str(self.path), version=version, to=VERSION)
 
     def _hold_against_ours(self) -> None:
