@@ -103,13 +103,17 @@ def test_21_unsafe_is_acted_on_within_five_seconds_while_the_camera_hangs_for_a_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hurry(monkeypatch)
-    unsafe_s, rate = 130.0, 20.0
-    hangs = fault(FaultKind.STALL, device=DeviceKind.CAMERA, at_s=unsafe_s - 5, value=60.0)
-    bad = fault(FaultKind.UNSAFE, at_s=unsafe_s)
-    with served_night(tmp_path, hangs, bad, rate=rate, panel=WALL_PANEL) as night, Watched(night) as seen:
+    rate = 20.0
+    unsafe_at_s: list[float] = []
+    with served_night(tmp_path, rate=rate, panel=WALL_PANEL) as night, Watched(night) as seen:
 
         def hear(event: Event) -> None:
             seen.hear(event)
+            if isinstance(event.what, FrameStored) and not unsafe_at_s:
+                now_s = night.observatory.world.t_s()
+                unsafe_at_s.append(now_s + 5)
+                hangs = fault(FaultKind.STALL, device=DeviceKind.CAMERA, at_s=now_s, value=60.0)
+                night.break_now(hangs, fault(FaultKind.UNSAFE, at_s=now_s + 5))
             if isinstance(event.what, ExposureAborted):  # measured: what is asked from now on is answered
                 night.break_now(fault(FaultKind.UNSAFE))
 
@@ -121,7 +125,7 @@ def test_21_unsafe_is_acted_on_within_five_seconds_while_the_camera_hangs_for_a_
             # two real seconds between two readings, as in a night that is not hurried
             safety_monitor={"poll": 2.0 * rate, "stale_after": 10.0 * rate},
         )
-    begun = seen.at_clock(unsafe_s)
+    begun = seen.at_clock(unsafe_at_s[0])
     lit = [lamp for at, _, lamp, _ in seen.devices if at < begun][-1]
     assert lit is CalibratorStatus.READY
     dark = next(at for at, _, lamp, _ in seen.devices if at > begun and lamp is CalibratorStatus.OFF)
