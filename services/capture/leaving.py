@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from drivers.base import CalibratorStatus, Camera, CoverCalibrator, CoverStatus, PanelInfo
+from drivers.base import CalibratorStatus, Camera, CameraStates, CoverCalibrator, CoverStatus, PanelInfo
 from drivers.errors import DeviceLost, DriverError
 from services.capture.panel import make_dark
 from services.capture.recovery import quietly
@@ -20,7 +20,7 @@ from services.events.records import DevicesLeft, RunEnding, WarningRaised
 
 log = structlog.get_logger(__name__)
 
-_UNKNOWN = "how it stands is not known"
+UNKNOWN = "how it stands is not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ class Leaving:
         done = [word for step in steps if step.name not in told for word in step.done]
         with suppress(StorageError):
             self._events.emit(DevicesLeft(done=tuple(done)))
-        if stands and len(stands) == len(steps) and all(how == _UNKNOWN for _, _, how in stands):
+        if stands and len(stands) == len(steps) and all(how == UNKNOWN for _, _, how in stands):
             names = ", ".join(step.name for step in steps)
             self._leave(f"nothing at {self._server} answers any more; go and see: {names}", str(stands[0][1]))
             return
@@ -115,7 +115,7 @@ class Leaving:
         try:
             stands = step.look()
         except DriverError:
-            return _UNKNOWN
+            return UNKNOWN
         if not stands:  # a cover that was closed before
             self._tell(RunCode.ENDING_FAILED, f"{step.name}: {error}")
         return stands
@@ -166,6 +166,19 @@ def light_left(panel: CoverCalibrator) -> str:
     if state.cover not in {CoverStatus.CLOSED, CoverStatus.NOT_PRESENT}:
         parts.append(f"the cover is not closed, it reads {_word(state.cover)}")
     return ", ".join(parts)
+
+
+def end_exposure(camera: Camera) -> bool:
+    """Abort what still runs, over a new connection where the old one is gone; return whether there was anything."""
+    try:
+        state = camera.state()
+    except DriverError:
+        camera.connect()
+        state = camera.state()
+    if state.at_work or state.activity is CameraStates.ERROR:
+        camera.abort()
+        return True
+    return False
 
 
 def exposure_left(camera: Camera) -> str:

@@ -34,12 +34,19 @@ class CoolerMemory:
         self._camera = camera
         self._clock = clock
 
+    def before(self, state: CameraState) -> CameraState | None:
+        """Return how the cooler was before a session that never came to its end left it on; None when none did."""
+        first = self._unfinished()
+        if first is None or not state.cooler_on:
+            return None
+        return replace(state, cooler_on=first.value > 0, set_temperature_c=first.settings.get("set_temp_c"))
+
     def found(self, state: CameraState) -> CameraState:
         """Note how the cooler is found; return how it was before a session that never came to its end."""
-        first = self._unfinished()
-        if first is not None and state.cooler_on:
+        before = self.before(state)
+        if before is not None:
             log.warning("cooler.left_on_by_an_earlier_run", ccd_temp_c=state.ccd_temperature_c)
-            state = replace(state, cooler_on=first.value > 0, set_temperature_c=first.settings.get("set_temp_c"))
+            state = before
         if state.cooler_on is not None:
             self._note(FOUND, value=float(state.cooler_on), set_temp_c=state.set_temperature_c)
         return state

@@ -24,7 +24,16 @@ from drivers.clock import Deadline, retry
 from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
 from services.capture.assembly import Assembly, Store
 from services.capture.cooling import Cooled
-from services.capture.leaving import Leaving, Step, cooler_left, darken, exposure_left, light_left, light_words
+from services.capture.leaving import (
+    Leaving,
+    Step,
+    cooler_left,
+    darken,
+    end_exposure,
+    exposure_left,
+    light_left,
+    light_words,
+)
 from services.capture.remembered import CoolerMemory
 from services.capture.runner import Plan, Runner, quantised_us
 from services.capture.safety import SafetyWatch
@@ -352,11 +361,11 @@ class Session:
         """Exposure, light, cooler: in this order; a camera or cooler that another program uses is not ours."""
         camera, panel, steps = self._camera, self._observatory.panel, []
         if not self._shared:
-            steps.append(Step(name="camera", act=self._end_exposure, look=lambda: exposure_left(camera)))
+            steps.append(Step(name="camera", act=lambda: end_exposure(camera), look=lambda: exposure_left(camera)))
         if panel is not None:
             done = light_words(self.panel_info, "lamp off", "cover closed")
             steps.append(Step(name="flat panel", act=lambda: darken(panel), look=lambda: light_left(panel), done=done))
-        if not self._skip_warmup and not self._shared:
+        if self._ends_cooler:
             as_found = self._thermostat.found_on
             look = partial(cooler_left, camera, as_found=as_found)
             steps.append(Step(name="cooler", act=self._end_cooler, look=look))
@@ -364,22 +373,17 @@ class Session:
 
     def _warming_s(self) -> float | None:
         """How long warming up will take, None when the sensor is left as it is."""
-        return None if self._skip_warmup or self._shared else self._thermostat.warming_s
+        return self._thermostat.warming_s if self._ends_cooler else None
+
+    @property
+    def _ends_cooler(self) -> bool:
+        """Whether the cooler is left as configured; one that is held is the next run's to end, which remembers it."""
+        return not (self._skip_warmup or self._shared or self._interlock.holds_cooler)
 
     def _end_cooler(self) -> None:
         self._thermostat.end(self._hurry)
         if self._memory is not None:
             self._memory.left()
-
-    def _end_exposure(self) -> None:
-        """Abort what still runs; the safety watch may have closed the sockets, so connect once more for it."""
-        try:
-            state = self._camera.state()
-        except DriverError:
-            self._camera.connect()
-            state = self._camera.state()
-        if state.at_work or state.activity is CameraStates.ERROR:
-            self._camera.abort()
 
     def _disconnect_camera(self) -> None:
         if not self._shared:

@@ -40,6 +40,9 @@ class Observatory:
         Make further driver objects for another thread; None where there is no such device.
     abort_exposure : callable
         Tells the camera to abort, from any thread and over a connection of its own; nothing for a camera handed in.
+    unique_id : callable
+        Asks the camera's server, without connecting the camera, for the UniqueID by which it is locked; None where the
+        server does not tell. Raises `DriverError` when it does not answer.
     unused_devices : callable
         Tells, in words, of accessories on the camera's server that the configuration says nothing of.
     simulator : Embedded or None
@@ -59,6 +62,7 @@ class Observatory:
     new_safety_monitor: Callable[[], SafetyMonitor | None] = field(default=lambda: None)
     new_panel: Callable[[], CoverCalibrator | None] = field(default=lambda: None)
     abort_exposure: Callable[[], None] = field(default=lambda: None)
+    unique_id: Callable[[], str | None] = field(default=lambda: None)
     unused_devices: Callable[[], tuple[str, ...]] = field(default=lambda: ())
     simulator: "Embedded | None" = None
     owns_camera: bool = True
@@ -153,6 +157,7 @@ def open_observatory(
     camera = network.camera(endpoint, clock, config.camera)
     observatory = _with_accessories(config, clock, camera, interlock, (endpoint.host, endpoint.port))
     observatory.abort_exposure = partial(network.abort_exposure, endpoint, clock)
+    observatory.unique_id = partial(network.unique_id, endpoint, clock)
     observatory.unused_devices = partial(network.unused_devices, config, endpoint)
     observatory.is_simulated = told is not None
     return observatory
