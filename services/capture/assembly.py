@@ -1,33 +1,24 @@
 """Puts the parts of a session together from its observatory and configuration."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from services.capture.acquisition import words_of
 from services.capture.cooler import Cooler
 from services.capture.cooling import Thermostat
+from services.capture.daylight import Daylight
+from services.capture.filters import Filters
 from services.capture.panel import Light
 from services.capture.recovery import Recovery
 from services.capture.runner import Runner
 from services.capture.safety import SafetyWatch
+from services.capture.shelf import Shelf
 from services.capture.state import StateKeeper, StateRules
 from services.capture.writer import Writer
-from services.catalogue.catalogue import Catalogue
 from services.config.models import Cooling
 from services.events.bus import Events
-from services.files.disk import Disk
-from services.files.layout import Layout
 from services.observatory import Observatory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
-    """Where frames go."""
-
-    layout: Layout
-    catalogue: Catalogue
-    disk: Disk
+from services.root import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +29,12 @@ class Assembly:
     ----------
     observatory : Observatory
     events : Events
-    store : Store
+    place : Place
     """
 
     observatory: Observatory
     events: Events
-    store: Store
+    place: Place
 
     def recovery(self) -> Recovery:
         """Return the ladder of the camera."""
@@ -84,17 +75,15 @@ class Assembly:
 
     def writer(self) -> Writer:
         """Return the writer, not started yet."""
-        site, store = self.observatory, self.store
+        site, storage = self.observatory, self.observatory.config.storage
+        shelf = Shelf(self.place, events=self.events, clock=site.clock, storage=storage, wheel=site.wheel is not None)
         return Writer(
-            layout=store.layout,
-            catalogue=store.catalogue,
-            disk=store.disk,
-            events=self.events,
+            shelf,
+            catalogue=self.place.catalogue,
             clock=site.clock,
             words=words_of(site.config, run_id=self.events.run_id, simulated=site.is_simulated),
             interlock=site.interlock,
-            storage=site.config.storage,
-            wheel=site.wheel is not None,
+            ahead=storage.frames_in_flight,
         )
 
     def runner(
@@ -103,7 +92,6 @@ class Assembly:
         recovery: Recovery,
         thermostat: Thermostat,
         writer: Writer,
-        is_day: Callable[[], bool],
         until: datetime | None,
         ready: Callable[[], object] = lambda: None,
     ) -> Runner:
@@ -112,16 +100,22 @@ class Assembly:
         Parameters
         ----------
         recovery, thermostat, writer
-        is_day : callable
-            Whether the sun is up.
         until, ready
             See `Runner`.
         """
         site = self.observatory
+        filters = Filters(
+            site.wheel,
+            camera=site.camera,
+            clock=site.clock,
+            events=self.events,
+            interlock=site.interlock,
+            recovery=recovery,
+        )
         state = StateKeeper(
             camera=site.camera,
-            wheel=site.wheel,
-            light=self._light(is_day, recovery),
+            filters=filters,
+            light=self._light(recovery),
             thermostat=thermostat,
             clock=site.clock,
             events=self.events,
@@ -144,7 +138,7 @@ class Assembly:
             ahead=site.config.storage.frames_in_flight,
         )
 
-    def _light(self, is_day: Callable[[], bool], recovery: Recovery) -> Light | None:
+    def _light(self, recovery: Recovery) -> Light | None:
         site, settings = self.observatory, self.observatory.config.flat_panel
         if site.panel is None:
             return None
@@ -153,7 +147,7 @@ class Assembly:
             clock=site.clock,
             events=self.events,
             interlock=site.interlock,
-            is_day=is_day,
+            is_day=Daylight(site.config.site, clock=site.clock, events=self.events).is_day,
             open_by_day=settings is not None and settings.open_by_day,
             on_lost=lambda: recovery.call(site.camera.state),
         )

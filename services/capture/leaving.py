@@ -24,7 +24,7 @@ UNKNOWN = "how it stands is not known"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Duty:
     """Something that must be left in a known state.
 
     Attributes
@@ -80,44 +80,44 @@ class Leaving:
             log.exception("ending.step_failed", step=what)
             self._tell(RunCode.ENDING_FAILED, f"{what}: {error}")
 
-    def devices(self, steps: tuple[Step, ...], wait: Callable[[], object] = lambda: None) -> None:
+    def devices(self, duties: tuple[Duty, ...], wait: Callable[[], object] = lambda: None) -> None:
         """Leave devices; those that were away are asked once more when all others are done.
 
         Parameters
         ----------
-        steps : tuple of Step
+        duties : tuple of Duty
         wait : callable
             Waits before that for the camera, whose server may be that of all.
         """
-        failed = [(step, error) for step in steps if (error := _attempt(step)) is not None]
+        failed = [(duty, error) for duty in duties if (error := _attempt(duty)) is not None]
         if any(isinstance(error, DeviceLost) for _, error in failed):
             quietly("waiting for the camera", wait)
-        wrong: list[tuple[Step, Exception]] = []
-        for step, error in failed:
-            again = _attempt(step) if isinstance(error, DeviceLost) else error
+        wrong: list[tuple[Duty, Exception]] = []
+        for duty, error in failed:
+            again = _attempt(duty) if isinstance(error, DeviceLost) else error
             if again is not None:
-                wrong.append((step, again))
-        stands = [(step, error, self._stands(step, error)) for step, error in wrong]
-        told = {step.name for step, _ in wrong}
-        done = [word for step in steps if step.name not in told for word in step.done]
+                wrong.append((duty, again))
+        stands = [(duty, error, self._stands(duty, error)) for duty, error in wrong]
+        told = {duty.name for duty, _ in wrong}
+        done = [word for duty in duties if duty.name not in told for word in duty.done]
         with suppress(StorageError):
             self._events.emit(DevicesLeft(done=tuple(done)))
-        if stands and len(stands) == len(steps) and all(how == UNKNOWN for _, _, how in stands):
-            names = ", ".join(step.name for step in steps)
+        if stands and len(stands) == len(duties) and all(how == UNKNOWN for _, _, how in stands):
+            names = ", ".join(duty.name for duty in duties)
             self._leave(f"nothing at {self._server} answers any more; go and see: {names}", str(stands[0][1]))
             return
-        for step, error, how in stands:
+        for duty, error, how in stands:
             if how:
-                self._leave(f"{step.name}: {how}", str(error))
+                self._leave(f"{duty.name}: {how}", str(error))
 
-    def _stands(self, step: Step, error: Exception) -> str:
+    def _stands(self, duty: Duty, error: Exception) -> str:
         """Return how a device stands that could not be left well; "" where it does all the same, which is told."""
         try:
-            stands = step.look()
+            stands = duty.look()
         except DriverError:
             return UNKNOWN
         if not stands:  # a cover that was closed before
-            self._tell(RunCode.ENDING_FAILED, f"{step.name}: {error}")
+            self._tell(RunCode.ENDING_FAILED, f"{duty.name}: {error}")
         return stands
 
     def _leave(self, how: str, why: str) -> None:
@@ -129,11 +129,11 @@ class Leaving:
             self._events.emit(WarningRaised(code=code.value, detail=detail))
 
 
-def _attempt(step: Step) -> Exception | None:
+def _attempt(duty: Duty) -> Exception | None:
     try:
-        step.act()
+        duty.act()
     except Exception as error:
-        log.exception("ending.step_failed", step=step.name)
+        log.exception("ending.step_failed", step=duty.name)
         return error
     return None
 

@@ -216,7 +216,7 @@ class Light:
         self._told = state
 
 
-def secure(panel: CoverCalibrator) -> None:
+def make_dark_at_once(panel: CoverCalibrator) -> None:
     """Make it dark in an emergency: cover and lamp are both told before either is waited for."""
     for command in (panel.close_cover, panel.calibrator_off):
         with suppress(DriverError):

@@ -8,21 +8,18 @@ thread: journal and log are on a disk, which may hang as well.
 
 import threading
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import structlog
 
 from drivers.base import CoverCalibrator, SafetyMonitor
 from drivers.clock import Clock, Deadline
 from drivers.errors import DriverError
-from services.capture.panel import secure
-from services.capture.telling import Teller
+from services.capture.emergency import Emergency, Teller
 from services.config.models import SafetyMonitor as SafetySettings
 from services.errors import RunCode
 from services.events.bus import Events
-from services.events.devices import CoverChanged, PanelChanged, SafetySafe, SafetyStale, SafetyUnsafe
-from services.events.records import ExposureAborted, Record, WarningRaised
+from services.events.devices import SafetySafe, SafetyStale, SafetyUnsafe
+from services.events.records import Record
 from services.observatory import Interlock
 
 log = structlog.get_logger(__name__)
@@ -32,8 +29,6 @@ LEAST_REAL_POLL_S = 0.2
 
 GRACE_S = 120.0
 """With `on_unsafe: finish_frame`, how long the frame may take to finish before everything is stopped all the same."""
-
-ATTEMPTS_TO_CLOSE = 3
 
 STOP_S = 10.0
 """Real seconds at most that the end of a run waits for a monitor that does not answer, and for what is left to tell."""
@@ -70,9 +65,6 @@ class SafetyWatch:
         settings: SafetySettings,
     ) -> None:
         self._monitor = monitor
-        self._panel = panel
-        self._stop_camera = stop_camera
-        self._abort_exposure = abort_exposure
         self._clock = clock
         self._events = events
         self._interlock = interlock
@@ -80,14 +72,14 @@ class SafetyWatch:
         self._stop = threading.Event()
         self._first = threading.Event()
         self._connected = False
-        self._panel_connected = False
         self._fresh = self._deadline()
         self._said_safe = False
         self._secured = False
-        self._camera = threading.Lock()
-        self._spared = False
         self._grace: Deadline | None = None
         self._teller = Teller("nightcal-safety-tells")
+        self._emergency = Emergency(
+            panel=panel, stop_camera=stop_camera, abort_exposure=abort_exposure, events=events, teller=self._teller
+        )
         self._thread = threading.Thread(target=self._watch, name="nightcal-safety", daemon=True)
 
     def start(self) -> None:
@@ -104,8 +96,7 @@ class SafetyWatch:
 
         What ends a session needs them, warming up for a quarter of an hour; lamp and cover are made dark as before.
         """
-        with self._camera:
-            self._spared = True
+        self._emergency.spare_camera()
 
     def stop(self) -> None:
         """End the thread and its connections. Lamp and cover are waited for; a monitor without an answer is not."""
@@ -121,7 +112,7 @@ class SafetyWatch:
         try:
             safe = self._read()
         except DriverError as error:
-            self._say(log.debug, "safety.no_answer", detail=str(error))
+            self._teller.say(log.debug, "safety.no_answer", detail=str(error))
             self._connected = False
             if self._fresh.over:
                 self._trip(RunCode.SAFETY_STALE, f"no reading for {self._settings.stale_after:.0f} s: {error}")
@@ -137,8 +128,7 @@ class SafetyWatch:
 
     def _watch(self) -> None:
         try:
-            if self._panel is not None:  # so that in an emergency only the commands are left to be sent
-                self._panel_connected = self._attempt("panel of the safety watch", self._panel.connect)
+            self._emergency.get_ready()
             while not self._stop.is_set():
                 real_s = self._clock.real()
                 self.look()
@@ -148,23 +138,13 @@ class SafetyWatch:
                 self._stop.wait(max(0.0, LEAST_REAL_POLL_S - (self._clock.real() - real_s)))
         except Exception as error:  # noqa: BLE001 - told, and acted on
             # A watch that has died is a watch that says unsafe.
-            self._say(log.error, "safety.failed", exc_info=error)
+            self._teller.say(log.error, "safety.failed", exc_info=error)
             self._trip(RunCode.SAFETY_STALE, f"the safety watch failed: {error}")
-            self._attempt("secure", self._secure)
+            self._teller.attempt("secure", self._secure)
         finally:
             self._first.set()
-            self._attempt("safety monitor", self._monitor.disconnect)
-            if self._panel is not None:
-                self._attempt("panel of the safety watch", self._panel.close)
-
-    def _attempt(self, what: str, act: Callable[[], object]) -> bool:
-        """Do what may fail; a failure is logged. Return whether it succeeded."""
-        try:
-            act()
-        except Exception as error:  # noqa: BLE001 - told, whatever it is
-            self._say(log.error, "ending.step_failed", step=what, exc_info=error)
-            return False
-        return True
+            self._teller.attempt("safety monitor", self._monitor.disconnect)
+            self._emergency.close()
 
     def _read(self) -> bool:
         if not self._connected:
@@ -175,7 +155,7 @@ class SafetyWatch:
     def _tell_safe(self) -> None:
         if not self._said_safe:
             self._said_safe = True
-            self._tell(SafetySafe())
+            self._emit(SafetySafe())
 
     def _trip(self, code: RunCode, detail: str) -> None:
         if self._grace is not None or self._secured:
@@ -183,8 +163,8 @@ class SafetyWatch:
         finish = self._settings.on_unsafe == "finish_frame"
         self._interlock.trip(code, detail, at_edge=finish)
         self._grace = Deadline(self._clock, GRACE_S if finish else 0.0)
-        self._tell(SafetyUnsafe(detail=detail) if code is RunCode.UNSAFE else SafetyStale(detail=detail))
-        self._say(log.warning, "safety.tripped", code=code.value, detail=detail)
+        self._emit(SafetyUnsafe(detail=detail) if code is RunCode.UNSAFE else SafetyStale(detail=detail))
+        self._teller.say(log.warning, "safety.tripped", code=code.value, detail=detail)
 
     def _secure_if_due(self) -> None:
         if self._grace is not None and self._grace.over and not self._secured:
@@ -193,53 +173,10 @@ class SafetyWatch:
 
     def _secure(self) -> None:
         self._interlock.stop_now()
-        abort = threading.Thread(target=self._abort, name="nightcal-abort", daemon=True)
-        with self._camera:
-            if not self._spared:
-                self._stop_camera()
-                abort.start()
-        if self._panel is not None:
-            self._make_dark(self._panel)
-        if abort.ident is not None:
-            abort.join()
+        self._emergency.act()
 
-    def _abort(self) -> None:
-        """Abort the exposure and tell what came of it."""
-        try:
-            self._abort_exposure()
-        except Exception as error:  # noqa: BLE001 - told, whatever it is: nobody hears what a thread raises
-            self._say(log.warning, "exposure.not_aborted", detail=str(error))
-            self._tell(ExposureAborted(done=False, detail=str(error)))
-        else:
-            self._tell(ExposureAborted(done=True))
-
-    def _make_dark(self, panel: CoverCalibrator) -> None:
-        problem: DriverError | None = None
-        for _ in range(ATTEMPTS_TO_CLOSE):
-            try:
-                if not self._panel_connected:
-                    panel.connect()
-                self._panel_connected = True
-                secure(panel)
-            except DriverError as error:
-                problem, self._panel_connected = error, False
-                self._say(log.warning, "safety.cover_not_closed", detail=str(error))
-            else:
-                self._tell_dark(panel)
-                return
-        self._tell(WarningRaised(code=RunCode.ENDING_FAILED.value, detail=f"flat panel: {problem}"))
-
-    def _tell_dark(self, panel: CoverCalibrator) -> None:
-        if panel.info.has_calibrator:
-            self._tell(PanelChanged(brightness=0))
-        if panel.info.has_cover:
-            self._tell(CoverChanged(cover="closed"))
-
-    def _tell(self, what: Record) -> None:
-        self._say(self._events.emit, what)
-
-    def _say(self, tell: Callable[..., object], *words: Any, **data: Any) -> None:
-        self._teller.say(partial(tell, *words, **data))
+    def _emit(self, what: Record) -> None:
+        self._teller.say(self._events.emit, what)
 
     def _deadline(self) -> Deadline:
         return Deadline(self._clock, self._settings.stale_after, real_s=5.0)

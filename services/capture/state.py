@@ -11,26 +11,17 @@ import structlog
 
 from calibration.errors import GroupCode
 from calibration.frames import CaptureRequest, Cover, FrameKind
-from drivers.base import Camera, CameraInfo, CameraSettings, FilterWheel, PanelState
+from drivers.base import Camera, CameraInfo, CameraSettings, PanelState
 from drivers.clock import Clock, Deadline
-from drivers.errors import (
-    CameraBusy,
-    Cancelled,
-    DeviceLost,
-    DriverError,
-    FilterFailed,
-    NotOffered,
-    Refused,
-    SettingRefused,
-)
+from drivers.errors import CameraBusy, NotOffered, Refused, SettingRefused
 from services.capture.cooling import Cooled, Thermostat
 from services.capture.failures import GroupFailed
-from services.capture.panel import RECONNECTS_S, Light
+from services.capture.filters import Filters
+from services.capture.panel import Light
 from services.capture.recovery import Recovery
 from services.config.models import CoolingPolicy
 from services.errors import RunCode
 from services.events.bus import Events
-from services.events.devices import DeviceGone, DeviceRestored, FilterChanged
 from services.events.records import WarningRaised
 from services.observatory import Interlock
 
@@ -103,8 +94,7 @@ class StateKeeper:
 
     Parameters
     ----------
-    camera, clock, events, interlock, recovery, thermostat, rules
-    wheel : FilterWheel or None
+    camera, filters, clock, events, interlock, recovery, thermostat, rules
     light : Light or None
         Panel and cover.
     """
@@ -113,7 +103,7 @@ class StateKeeper:
         self,
         *,
         camera: Camera,
-        wheel: FilterWheel | None,
+        filters: Filters,
         light: Light | None,
         thermostat: Thermostat,
         clock: Clock,
@@ -123,7 +113,7 @@ class StateKeeper:
         rules: StateRules,
     ) -> None:
         self._camera = camera
-        self._wheel = wheel
+        self._filters = filters
         self._light = light
         self._thermostat = thermostat
         self._clock = clock
@@ -134,7 +124,6 @@ class StateKeeper:
         self._wanted: CameraSettings | None = None
         self._applied: CameraSettings | None = None
         self._as_found: CameraSettings | None = None
-        self._filter: str | None = None
         self._foreign_at_s: deque[float] = deque(maxlen=FOREIGN_CHANGES)
         self._warned: set[RunCode] = set()
 
@@ -152,7 +141,7 @@ class StateKeeper:
         """
         self._interlock.check_edge()
         cooled = self._thermostat.ensure(request.set_temp_c, self._rules.policy(request))
-        name = self._reach_filter(self._wanted_filter(request))
+        name = self._filters.reach(self._wanted_filter(request))
         panel = self._reach_light(request)
         settings = self._reach_settings(request)
         self._wait(request)
@@ -168,14 +157,9 @@ class StateKeeper:
 
     def confirm(self, request: CaptureRequest, reached: Reached) -> Reached:
         """Read the wheel once more before a flat; one that has slipped, or was turned by others, is turned back."""
-        if self._wheel is None or request.kind is not FrameKind.FLAT:
+        if request.kind is not FrameKind.FLAT or self._filters.stays_at(reached.filter):
             return reached
-        try:
-            there = self._wheel.current() == reached.filter
-        except DriverError as error:  # `reach` deals with it
-            log.warning("filter.not_read", detail=str(error))
-            there = False
-        return reached if there else self.reach(replace(request, wait_s=0.0))
+        return self.reach(replace(request, wait_s=0.0))
 
     def give_way(self, busy: CameraBusy, request: CaptureRequest) -> Reached:
         """Let another program's exposure end, then bring everything back to the state of `request`.
@@ -220,76 +204,6 @@ class StateKeeper:
         if request.kind in {FrameKind.BIAS, FrameKind.DARK}:
             return self._rules.dark_filter() or request.filter
         return request.filter
-
-    def _reach_filter(self, wanted: str | None) -> str | None:
-        if self._wheel is None:
-            if wanted is not None:
-                raise GroupFailed(GroupCode.FILTER_FAILED, f"there is no filter wheel to select {wanted}")
-            return None
-        name = self._select(self._wheel, wanted)
-        if name != self._filter:
-            self._filter = name
-            self._events.emit(FilterChanged(filter=name))
-        return name
-
-    def _select(self, wheel: FilterWheel, wanted: str | None) -> str | None:
-        """Select a filter; a wheel that ended beside it is sent once more."""
-        try:
-            return self._turn(wheel, wanted)
-        except FilterFailed as error:
-            log.warning("filter.retried", detail=str(error))
-            detail = f"{error}; it is sent once more"
-            self._events.emit(WarningRaised(code=GroupCode.FILTER_FAILED.value, detail=detail))
-        try:
-            return self._turn(wheel, wanted)
-        except FilterFailed as error:
-            raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
-
-    def _turn(self, wheel: FilterWheel, wanted: str | None) -> str | None:
-        lost = False
-        for delay_s in (*RECONNECTS_S, None):
-            try:
-                now = wheel.current()
-                self._notice_slip(now)
-                name = now if wanted in {None, now} else wheel.select(wanted or "", self._interlock.edge)
-            except Cancelled:
-                self._interlock.check_edge()
-                raise
-            except DeviceLost as error:
-                self._interlock.check_edge()
-                if not lost:
-                    lost = True
-                    self._events.emit(DeviceGone(device="filter wheel", code=error.code.value, detail=str(error)))
-                    # the whole server may be gone: then all wait as long as the camera is worth
-                    self._recovery.call(self._camera.state)
-                self._reconnect_wheel(wheel, error, delay_s)
-            except FilterFailed:
-                raise
-            except DriverError as error:
-                raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
-            else:
-                if lost:
-                    self._events.emit(DeviceRestored(device="filter wheel"))
-                return name
-        raise AssertionError("the last attempt raises")  # pragma: no cover
-
-    def _notice_slip(self, now: str | None) -> None:
-        if self._filter is None or now == self._filter:
-            return
-        detail = f"the wheel stands at {now or 'no filter'}, we left it at {self._filter}"
-        self._filter = now
-        self._events.emit(WarningRaised(code=GroupCode.FILTER_FAILED.value, detail=detail))
-        log.warning("filter.slipped", detail=detail)
-
-    def _reconnect_wheel(self, wheel: FilterWheel, error: DeviceLost, delay_s: float | None) -> None:
-        if delay_s is None:
-            raise GroupFailed(GroupCode.FILTER_FAILED, str(error)) from error
-        if self._clock.sleep(delay_s, self._interlock.edge):
-            self._interlock.check_edge()
-        try:
-            wheel.connect()
-        except DriverError as failure:
-            log.debug("device.still_lost", device="filter wheel", detail=str(failure))
 
     # --- light ------------------------------------------------------------------------------------------------------
 

@@ -7,30 +7,20 @@ Refused frames are kept for inspection, in bounds.
 
 import queue
 import threading
-from collections.abc import Iterable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import PurePath
 
-import numpy as np
 import structlog
 
-from calibration.frames import Frame, FrameResult, Pixels, Purpose, Verdict
+from calibration.frames import Frame, FrameResult, Purpose
 from drivers.clock import Clock, Deadline, SystemClock
 from services.capture.acquisition import Taken, Words, to_frame, with_stats
 from services.capture.examination import Examined, Seen, examine
+from services.capture.shelf import Shelf
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import FrameRow, RefusalRow
-from services.config.models import Storage
 from services.errors import RunCode, StorageError
-from services.events.bus import Events
-from services.events.records import Finding, FrameRefused, FrameStored, StorageLow, WarningRaised, members
-from services.files.disk import Disk
-from services.files.fits import write_frame
-from services.files.layout import Layout
 from services.observatory import Interlock
-from services.words import size
 
 log = structlog.get_logger(__name__)
 
@@ -38,9 +28,6 @@ SLICE_S = 0.1
 """Real seconds between two looks at the interlock while a disk is waited for."""
 CLOSE_S = 120.0
 """Real seconds at most that the end of a run waits for the disk: one that hangs must not keep devices from theirs."""
-LOW_FACTOR = 2
-"""`storage.low` is told from this multiple of the floor on."""
-
 Ticket = Future[FrameResult]
 """Redeemed for the result of one frame; raises what went wrong with writing it."""
 
@@ -59,45 +46,29 @@ class Writer:
 
     Parameters
     ----------
-    layout, catalogue, disk, events, clock, words
+    shelf : Shelf
+        Where judged frames go.
+    catalogue, clock, words
     interlock : Interlock
         A stop ends every wait for the disk.
-    storage : Storage
-        Floor of free space, how many frames may wait, and how many refused ones are kept.
-    wheel : bool
-        Whether flats get a folder a filter.
+    ahead : int
+        Frames that may wait.
     """
 
     def __init__(
-        self,
-        *,
-        layout: Layout,
-        catalogue: Catalogue,
-        disk: Disk,
-        events: Events,
-        clock: Clock,
-        words: Words,
-        interlock: Interlock,
-        storage: Storage,
-        wheel: bool,
+        self, shelf: Shelf, *, catalogue: Catalogue, clock: Clock, words: Words, interlock: Interlock, ahead: int
     ) -> None:
-        self._layout = layout
+        self._shelf = shelf
         self._catalogue = catalogue
-        self._disk = disk
-        self._events = events
         self._clock = clock
         self._words = words
         self._interlock = interlock
-        self._storage = storage
-        self._wheel = wheel
-        self._queue: queue.Queue[_Job | None] = queue.Queue(storage.frames_in_flight)
+        self._queue: queue.Queue[_Job | None] = queue.Queue(ahead)
         self._thread = threading.Thread(target=self._work, name="nightcal-writer", daemon=True)
         self._failure: BaseException | None = None
         self._previous: Seen | None = None
         self._references: dict[str, FrameResult] = {}
         self._numbers: dict[str, int] = {}
-        self._told_low = False
-        self._doubted: set[tuple[str | None, str]] = set()
 
     def start(self) -> None:
         """Start the thread."""
@@ -189,9 +160,7 @@ class Writer:
         number = self.held(request.set_id) + 1 if keep else None
         frame = Frame(header=with_stats(frame.header, examined.stats, number), pixels=frame.pixels)
         self._previous = Seen(frame=frame, request=request, examined=examined)
-        path = None
-        if keep:
-            path = self._keep(frame, examined, job) if examined.accepted else self._refuse(frame, examined, job)
+        path = self._put_away(frame, examined, job) if keep else None
         result = FrameResult(
             request=request,
             header=frame.header,
@@ -204,125 +173,22 @@ class Writer:
             self._refer_to(request.set_id, result)
         return result
 
+    def _put_away(self, frame: Frame, examined: Examined, job: _Job) -> PurePath | None:
+        if not examined.accepted:
+            return self._shelf.refuse(frame, examined)
+        path = self._shelf.keep(frame, examined, wanted=job.wanted, seconds=self._since(job))
+        set_id, number = frame.header.set_id, frame.header.frame_no
+        if set_id is not None and number is not None:
+            self._numbers[set_id] = number
+        return path
+
     def _refer_to(self, set_id: str, result: FrameResult) -> None:
         """Keep the first good frame of a set for comparison, with the noise of its first good pair."""
         known = self._references.setdefault(set_id, result)
         if known.pair_sigma_adu is None and result.pair_sigma_adu is not None:
             self._references[set_id] = replace(known, pair_sigma_adu=result.pair_sigma_adu)
 
-    def _keep(self, frame: Frame, examined: Examined, job: _Job) -> PurePath:
-        self._check_space(frame.pixels)
-        target = self._layout.frame_path(frame.header, wheel=self._wheel)
-        digest = examined.stats.pixel_sha256 if frame.pixels.dtype == np.uint16 else None  # else of other bytes
-        stored = write_frame(target, frame, self._disk, pixel_sha256=digest)
-        row = FrameRow.of(
-            frame.header,
-            path=self._layout.relative(stored.path),
-            pixel_sha256=stored.pixel_sha256,
-            size=stored.size,
-            mtime_ns=stored.mtime_ns,
-            stats=examined.stats,
-        )
-        self._catalogue.add_frame(row)
-        header, set_id = frame.header, job.taken.request.set_id
-        if set_id is not None and header.frame_no is not None:
-            self._numbers[set_id] = header.frame_no
-        self._events.emit(
-            FrameStored(
-                path=row.path,
-                set_id=set_id,
-                kind=header.kind,
-                filter=header.filter,
-                exposure_us=header.exposure_us,
-                level_adu=examined.stats.level_adu,
-                sigma_adu=examined.stats.sigma_adu,
-                ccd_temp_c=header.ccd_temp_c,
-                set_temp_c=header.set_temp_c,
-                cooler_power_pct=header.cooler_power_pct,
-                frame_no=header.frame_no,
-                wanted=job.wanted,
-                seconds=self._since(job),
-                doubts=_findings(examined.verdicts),
-            )
-        )
-        self._tell_doubts(row, examined.verdicts)
-        return PurePath(row.path)
-
-    def _tell_doubts(self, row: FrameRow, doubts: tuple[Verdict, ...]) -> None:
-        """Warn of a doubt that did not cost the frame, of each code once a set; all are with the frames' events."""
-        for doubt in doubts:
-            code = str(doubt.code)
-            if (row.set_id, code) in self._doubted:
-                continue
-            self._doubted.add((row.set_id, code))
-            detail = f"{row.path}: {doubt.measured:.3g} {doubt.detail}, limit {doubt.limit:.3g}"
-            self._events.emit(WarningRaised(code=code, detail=detail))
-            log.warning("frame.doubted", code=code, detail=detail)
-
-    def _refuse(self, frame: Frame, examined: Examined, job: _Job) -> PurePath | None:
-        path = self._keep_refused(frame)
-        header, level_adu = frame.header, examined.stats.level_adu
-        refusing = [v for v in examined.verdicts if v.refuses]
-        codes = tuple(str(v.code) for v in refusing)
-        found = _findings(refusing)
-        shared: dict[str, Any] = {
-            "path": path,
-            "set_id": job.taken.request.set_id,
-            "kind": header.kind,
-            "filter": header.filter,
-            "exposure_us": header.exposure_us,
-            "level_adu": level_adu,
-        }
-        at = header.date_obs or self._clock.now()
-        verdicts = tuple(members(each) for each in found)
-        row = RefusalRow(run_id=self._events.run_id, at=at, codes=codes, verdicts=verdicts, **shared)
-        self._catalogue.add_refusal(row)
-        self._events.emit(FrameRefused(codes=codes, verdicts=found, **shared))
-        log.info("frame.refused", codes=codes, level_adu=round(level_adu, 1))
-        return None if path is None else PurePath(path)
-
-    def _keep_refused(self, frame: Frame) -> str | None:
-        """Keep a refused frame while there is room for it; its loss is no failure."""
-        room = self._storage.keep_refused > 0 and not self._is_low(frame.pixels, LOW_FACTOR)
-        if not room:
-            return None
-        try:
-            self._forget_oldest_refused()
-            stored = write_frame(self._layout.refused_path(frame.header), frame, self._disk)
-        except StorageError as error:
-            log.warning("frame.refused_not_kept", detail=error.detail)
-            return None
-        return self._layout.relative(stored.path)
-
-    def _forget_oldest_refused(self) -> None:
-        kept = sorted(self._layout.refused.glob("*/*.fits"), key=lambda path: (path.parent.name, path.name))
-        for path in kept[: max(0, len(kept) - self._storage.keep_refused + 1)]:
-            self._disk.remove(path)
-
-    def _check_space(self, pixels: Pixels) -> None:
-        if self._is_low(pixels, 1):
-            free, floor_mb = self._free_bytes(), self._storage.min_free_mb
-            room = f"{size(free)} free below {self._layout.root}, a frame takes {size(pixels.nbytes)}"
-            detail = f"{room}, {size(1e6 * floor_mb)} to be left free (storage.min_free_mb)"
-            self._events.emit(StorageLow(free_mb=free / 1e6, floor_mb=floor_mb))
-            raise StorageError(detail, code=RunCode.DISK_FULL)
-        if not self._told_low and self._is_low(pixels, LOW_FACTOR):
-            self._told_low = True
-            floor_mb = self._storage.min_free_mb
-            self._events.emit(StorageLow(free_mb=self._free_bytes() / 1e6, floor_mb=floor_mb))
-
-    def _is_low(self, pixels: Pixels, factor: int) -> bool:
-        return self._free_bytes() - pixels.nbytes < factor * self._storage.min_free_mb * 1_000_000
-
-    def _free_bytes(self) -> int:
-        return self._disk.free_bytes(Path(self._layout.root))
-
     def _since(self, job: _Job) -> float:
         """Return the seconds since the start of a job's exposure, whatever the wall clock did meanwhile."""
         exposure, waited_s = job.taken.exposure, self._clock.monotonic() - job.submitted_s
         return exposure.returned_after_s + waited_s
-
-
-def _findings(verdicts: Iterable[Verdict]) -> tuple[Finding, ...]:
-    """Return verdicts as events tell them."""
-    return tuple(Finding(code=str(v.code), measured=v.measured, limit=v.limit, detail=v.detail) for v in verdicts)

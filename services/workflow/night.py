@@ -29,13 +29,10 @@ def capture(observatory: Observatory, work: Work) -> None:
     DriverError, RunStopped, StorageError
         The run must end; what is stored is kept, and the devices were left in a known state.
     """
-    place = work.place
     session = Session(
         observatory=observatory,
         events=work.events,
-        layout=place.layout,
-        catalogue=place.catalogue,
-        disk=place.disk,
+        place=work.place,
         skip_cooling=work.options.skip_cooling,
         skip_warmup=work.options.skip_warmup,
         until=_until(observatory, work.options),

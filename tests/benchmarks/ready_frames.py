@@ -94,7 +94,7 @@ def taken_at(
     with Catalogue(layout.catalogue) as catalogue, open_observatory(loaded) as observatory:
         events = Events(run_id="bench", clock=observatory.clock)
         place = Place(layout=layout, catalogue=catalogue, disk=REAL_DISK)
-        session = Session(observatory=observatory, events=events, layout=layout, catalogue=catalogue)
+        session = Session(observatory=observatory, events=events, place=place)
         with session, beside(place, events):
             (results,) = session.run(plan(request))
         events.close()

@@ -34,6 +34,7 @@ from services.events.records import Event
 from services.files.fits import read_header
 from services.files.layout import Layout
 from services.observatory import Observatory, open_observatory
+from services.root import Place
 from services.stopping import Stop
 
 DARK = CaptureRequest(kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=5_000_000, count=3, set_id="d1")
@@ -63,7 +64,10 @@ class Night:
 
     def session(self, **options) -> Session:
         return Session(
-            observatory=self.observatory, events=self.events, layout=self.layout, catalogue=self.catalogue, **options
+            observatory=self.observatory,
+            events=self.events,
+            place=Place(layout=self.layout, catalogue=self.catalogue),
+            **options,
         )
 
     def count(self, name: str) -> int:

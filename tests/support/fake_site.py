@@ -14,6 +14,7 @@ from services.events.records import Event
 from services.files.disk import REAL_DISK, Disk
 from services.files.layout import Layout
 from services.observatory import Interlock, Observatory
+from services.root import Place
 from tests.support.fakes import INFO, FakeCamera, FakePanel, FakeSafety, FakeWheel, Scene
 
 DARK = CaptureRequest(kind=FrameKind.DARK, purpose=Purpose.KEEP, exposure_us=2_000_000, count=3, set_id="d1")
@@ -79,9 +80,7 @@ class Site:
         return Session(
             observatory=observatory,
             events=self.events,
-            layout=self.layout,
-            catalogue=self.catalogue,
-            disk=self.disk,
+            place=Place(layout=self.layout, catalogue=self.catalogue, disk=self.disk),
             **options,
         )
 

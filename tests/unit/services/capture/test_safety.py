@@ -138,7 +138,7 @@ def test_an_abort_that_breaks_in_an_unforeseen_way_is_told() -> None:
     def break_down() -> None:
         raise ZeroDivisionError("unforeseen")
 
-    rig.watch._abort_exposure = break_down
+    rig.watch._emergency._abort_exposure = break_down
     rig.monitor.safe = False
     rig.watch.look()
     assert rig.dark

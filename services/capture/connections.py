@@ -1,0 +1,163 @@
+"""Devices connected at the start of a session, with what lets each go at its end."""
+
+from collections.abc import Callable
+
+import structlog
+
+from drivers.base import CameraInfo, CameraStates, PanelInfo
+from drivers.clock import Deadline, retry
+from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
+from services.capture.state import mode_number
+from services.errors import ConfigInvalid
+from services.events.bus import Events
+from services.events.devices import DeviceConnected
+from services.files.locks import DeviceLock
+from services.observatory import Observatory
+
+log = structlog.get_logger(__name__)
+
+CONNECT_DELAYS_S = (1.0, 3.0)
+"""At the start a device is asked three times: somebody stands by to be told."""
+
+LEFTOVER_S = 120.0
+"""An exposure found running may be what a killed run left; it is waited for so long beyond the longest dark."""
+
+
+class Connections:
+    """Connects camera, wheel and panel of an observatory.
+
+    Parameters
+    ----------
+    observatory : Observatory
+    events : Events
+    at_end : callable
+        Takes what is to be done at the end of the session, and its name for messages; the last is done first.
+
+    Attributes
+    ----------
+    shared : bool
+        Whether another program turned out to use the camera: then it is left connected.
+    """
+
+    def __init__(
+        self, observatory: Observatory, events: Events, at_end: Callable[[str, Callable[[], object]], None]
+    ) -> None:
+        self._observatory = observatory
+        self._config = observatory.config
+        self._camera = observatory.camera
+        self._clock = observatory.clock
+        self._interlock = observatory.interlock
+        self._events = events
+        self._at_end = at_end
+        self.shared = False
+
+    def connect_camera(self) -> CameraInfo:
+        """Connect the camera and lock it for this machine; return what it says of itself.
+
+        Raises
+        ------
+        DriverError
+            It is lost, missing or wrong.
+        ConfigInvalid
+            It has no such readout mode.
+        StorageError
+            Another run has it.
+        RunStopped
+        """
+        if self._observatory.owns_camera:
+            self._at_end("camera sockets", self._camera.close)
+        self._connect(self._camera.connect)
+        info = self._camera.info
+        self._check_mode(info)
+        self._observatory.note_camera(info)
+        self._lock_camera(info)
+        if self._observatory.owns_camera:
+            self._release_at_end("camera", self._disconnect_camera)
+        self._tell_connected("camera", info.name, info.unique_id)
+        return info
+
+    def _check_mode(self, info: CameraInfo) -> None:
+        """Refuse a readout mode that the camera does not have before anything is taken: all sets want it."""
+        named = self._config.camera.active.readout_mode
+        try:
+            if named is not None:
+                mode_number(info, named)
+        except LookupError as error:
+            raise ConfigInvalid(f"camera: readout_mode: {error}") from error
+
+    def _connect(self, connect: Callable[[], None]) -> None:
+        try:
+            retry(self._clock, connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.edge)
+        except DriverError:
+            self._interlock.check_edge()
+            raise
+
+    def _lock_camera(self, info: CameraInfo) -> None:
+        """Keep other runs on this machine off the camera; before this nothing was done that they would notice."""
+        unique_id = info.unique_id
+        if unique_id is not None and self._observatory.simulator is None:
+            lock = DeviceLock(unique_id, name=info.name, clock=self._clock)
+            lock.acquire()
+            self._at_end("lock of the camera", lock.release)
+
+    def connect_wheel(self) -> tuple[str, ...]:
+        """Connect the filter wheel; return the names of its filters, none without a wheel.
+
+        Raises
+        ------
+        DriverError
+            It is lost, or has not all filters that are named.
+        RunStopped
+        """
+        wheel = self._observatory.wheel
+        if wheel is None:
+            return ()
+        self._at_end("filter wheel", wheel.close)
+        self._connect(wheel.connect)
+        self._release_at_end("filter wheel", wheel.disconnect)
+        self._tell_connected("filter wheel", ", ".join(wheel.names), None)
+        named = set(self._config.flat_capture.filters) | set(self._observatory.opaque_filters)
+        if unknown := sorted(named - set(wheel.names)):
+            detail = f"the wheel has no {', '.join(unknown)} (it has {', '.join(wheel.names)})"
+            raise DeviceMissing(device="filter wheel", detail=detail)
+        return wheel.names
+
+    def connect_panel(self) -> PanelInfo | None:
+        """Connect the flat panel; return what it says of itself, None without one. Raises as `connect_camera`."""
+        panel = self._observatory.panel
+        if panel is None:
+            return None
+        self._at_end("flat panel", panel.close)
+        self._connect(panel.connect)
+        self._release_at_end("flat panel", panel.disconnect)
+        self._tell_connected("flat panel", panel.info.name, panel.info.unique_id)
+        return panel.info
+
+    def wait_for_leftovers(self) -> None:
+        """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end."""
+        longest_s = LEFTOVER_S + self._config.dark_capture.max_exposure
+        deadline = Deadline(self._clock, longest_s, real_s=5.0)
+        state = self._camera.state()
+        if state.at_work:
+            self._events.tell_wait(longest_s, "an exposure that runs already ends", at_most=True)
+        while state.at_work:
+            if deadline.over:
+                detail = f"it has been exposing for {longest_s:.0f} s, for another program"
+                raise CameraBusy(device=self._camera.info.name, detail=detail)
+            if self._clock.sleep(1.0, self._interlock.edge):
+                self._interlock.check_edge()
+            state = self._camera.state()
+        if state.activity is CameraStates.ERROR:
+            self._camera.abort()
+
+    def _release_at_end(self, what: str, disconnect: Callable[[], object]) -> None:
+        if self._config.camera.release == "disconnect":
+            self._at_end(what, disconnect)
+
+    def _disconnect_camera(self) -> None:
+        if not self.shared:
+            self._camera.disconnect()
+
+    def _tell_connected(self, device: str, name: str, unique_id: str | None) -> None:
+        self._events.emit(DeviceConnected(device=device, device_name=name, unique_id=unique_id))
+        log.info("device.connected", device=device, name=name)

@@ -1,0 +1,154 @@
+"""What is done at once when it gets unsafe: camera stopped, lamp off, cover closed; and told without ever waiting.
+
+Journal and log are files: a disk that hangs keeps the thread that tells waiting, and nobody else.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import structlog
+
+from drivers.base import CoverCalibrator
+from drivers.errors import DriverError
+from services.capture.panel import make_dark_at_once
+from services.errors import RunCode
+from services.events.bus import Events
+from services.events.devices import CoverChanged, PanelChanged
+from services.events.records import ExposureAborted, Record, WarningRaised
+
+log = structlog.get_logger(__name__)
+
+ATTEMPTS_TO_CLOSE = 3
+
+
+class Teller:
+    """A thread that emits events and writes to the log for another one, in the order in which it was told to."""
+
+    def __init__(self, name: str) -> None:
+        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def say(self, tell: Callable[..., object], *words: Any, **data: Any) -> None:
+        """Have `tell` called with what follows; returns at once."""
+        self._queue.put(partial(tell, *words, **data))
+
+    def attempt(self, what: str, act: Callable[[], object]) -> bool:
+        """Do what may fail, here; a failure is logged there. Return whether it succeeded."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - told, whatever it is
+            self.say(log.error, "ending.step_failed", step=what, exc_info=error)
+            return False
+        return True
+
+    def close(self, timeout_s: float) -> None:
+        """Let all be told, for so long at most (real seconds), and end."""
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while (tell := self._queue.get()) is not None:
+            try:
+                tell()
+            except Exception:
+                log.exception("telling.failed")
+
+
+class Emergency:
+    """Stops the camera and makes it dark, over connections of its own.
+
+    Parameters
+    ----------
+    panel : CoverCalibrator or None
+        Its own connection to panel and cover.
+    stop_camera : callable
+        Closes the worker's camera sockets.
+    abort_exposure : callable
+        Tells the camera to abort, over a connection of its own.
+    events : Events
+    teller : Teller
+    """
+
+    def __init__(
+        self,
+        *,
+        panel: CoverCalibrator | None,
+        stop_camera: Callable[[], None],
+        abort_exposure: Callable[[], None],
+        events: Events,
+        teller: Teller,
+    ) -> None:
+        self._panel = panel
+        self._stop_camera = stop_camera
+        self._abort_exposure = abort_exposure
+        self._events = events
+        self._teller = teller
+        self._panel_connected = False
+        self._camera = threading.Lock()
+        self._spared = False
+
+    def get_ready(self) -> None:
+        """Connect the panel, so that in an emergency only the commands are left to be sent."""
+        if self._panel is not None:
+            self._panel_connected = self._teller.attempt("panel of the safety watch", self._panel.connect)
+
+    def spare_camera(self) -> None:
+        """Leave the camera alone from now on."""
+        with self._camera:
+            self._spared = True
+
+    def act(self) -> None:
+        """Close the camera's sockets, abort its exposure in a thread of its own, make it dark, and wait for both."""
+        abort = threading.Thread(target=self._abort, name="nightcal-abort", daemon=True)
+        with self._camera:
+            if not self._spared:
+                self._stop_camera()
+                abort.start()
+        if self._panel is not None:
+            self._make_dark(self._panel)
+        if abort.ident is not None:
+            abort.join()
+
+    def close(self) -> None:
+        """Close the connection to the panel."""
+        if self._panel is not None:
+            self._teller.attempt("panel of the safety watch", self._panel.close)
+
+    def _abort(self) -> None:
+        """Abort the exposure and tell what came of it."""
+        try:
+            self._abort_exposure()
+        except Exception as error:  # noqa: BLE001 - told, whatever it is: nobody hears what a thread raises
+            self._teller.say(log.warning, "exposure.not_aborted", detail=str(error))
+            self._emit(ExposureAborted(done=False, detail=str(error)))
+        else:
+            self._emit(ExposureAborted(done=True))
+
+    def _make_dark(self, panel: CoverCalibrator) -> None:
+        problem: DriverError | None = None
+        for _ in range(ATTEMPTS_TO_CLOSE):
+            try:
+                if not self._panel_connected:
+                    panel.connect()
+                self._panel_connected = True
+                make_dark_at_once(panel)
+            except DriverError as error:
+                problem, self._panel_connected = error, False
+                self._teller.say(log.warning, "safety.cover_not_closed", detail=str(error))
+            else:
+                self._tell_dark(panel)
+                return
+        self._emit(WarningRaised(code=RunCode.ENDING_FAILED.value, detail=f"flat panel: {problem}"))
+
+    def _tell_dark(self, panel: CoverCalibrator) -> None:
+        if panel.info.has_calibrator:
+            self._emit(PanelChanged(brightness=0))
+        if panel.info.has_cover:
+            self._emit(CoverChanged(cover="closed"))
+
+    def _emit(self, what: Record) -> None:
+        self._teller.say(self._events.emit, what)
