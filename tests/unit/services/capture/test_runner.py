@@ -112,6 +112,7 @@ def test_frames_of_a_resumed_set_are_numbered_on(site: Site, tmp_path: Path) -> 
     again = Site(tmp_path)
     again.clock.advance(3600)
     again.take(replace(DARK, count=2))
+    again.events.close()
     assert [row.frame_no for row in again.catalogue.frames(set_id="d1")] == [1, 2, 3, 4, 5]
     stored = [event.what for event in again.heard if isinstance(event.what, FrameStored)]
     again.close()

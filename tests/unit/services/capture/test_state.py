@@ -57,14 +57,15 @@ def test_another_programs_change_is_noticed_undone_and_in_the_end_given_up(site:
         meddle()
         with pytest.raises(CameraBusy):
             session.run(plan(replace(DARK, gain=26)))
-    codes = [e.what.code for e in site.heard if isinstance(e.what, WarningRaised)]
     site.events.close()
+    codes = [e.what.code for e in site.heard if isinstance(e.what, WarningRaised)]
     assert codes.count(RunCode.FOREIGN_CLIENT) == 2
 
 
 def test_five_minutes_of_waiting_for_the_afterglow_are_told_before_they_pass(site: Site) -> None:
     begun = site.clock.now()
     site.take(replace(DARK, wait_s=300.0), replace(DARK, wait_s=5.0))
+    site.events.close()
     (told,) = [e for e in site.heard if isinstance(e.what, Waiting)]
     assert (told.what.wait_s, told.what.at_most) == (300.0, False)
     assert (told.what.until - told.at).total_seconds() == pytest.approx(300, abs=1)
@@ -79,6 +80,7 @@ def test_a_setting_that_nobody_named_is_put_back_as_it_was_found(site: Site) -> 
         site.camera.change_behind_our_back(gain=99, offset=3)
         (results,) = session.run(plan(DARK))
     assert {(r.header.gain, r.header.offset) for r in results} == {(26, 25)}
+    site.events.close()
     (warned,) = [e for e in site.heard if isinstance(e.what, WarningRaised)]
     assert warned.what.detail == "gain is 99, we left 26, offset is 3, we left 25"
 
@@ -89,6 +91,7 @@ def test_another_programs_exposure_is_waited_for_and_the_settings_seen_to(site: 
     (results,) = site.take(DARK)
     assert [r.accepted for r in results] == [True] * 3
     assert site.camera.calls.count("disconnect") == 1  # at the end: it is ours again
+    site.events.close()
     (warned,) = [e for e in site.heard if isinstance(e.what, WarningRaised)]
     assert warned.what.code == RunCode.FOREIGN_CLIENT
 
