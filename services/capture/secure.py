@@ -234,8 +234,8 @@ class _Securing:
         """Do a step within its time; where it fails say how the device stands, which may be well all the same."""
         try:
             self._done += within(self._limit_s + more_s, act)
-        except Exception as error:
-            log.exception("secure.step_failed", step=name)
+        except Exception as error:  # noqa: BLE001 - returned in words, whatever it is
+            _log(name, error)
             close()  # what hangs in a call of this device ends it
             try:
                 stands = within(self._limit_s, look)
@@ -247,8 +247,8 @@ class _Securing:
     def _step(self, name: str, act: Callable[[], T]) -> T | None:
         try:
             return within(self._limit_s, act)
-        except Exception as error:
-            log.exception("secure.step_failed", step=name)
+        except Exception as error:  # noqa: BLE001 - returned in words, whatever it is
+            _log(name, error)
             self._left.append(f"{name}: {UNKNOWN} ({_words(error)})")
             return None
 
@@ -272,6 +272,12 @@ def within(limit_s: float, act: Callable[[], T]) -> T:
 
     threading.Thread(target=work, name="nightcal-secure-step", daemon=True).start()
     return done.result(limit_s)
+
+
+def _log(step: str, error: Exception) -> None:
+    """Log what failed; the trace of what nobody foresaw, too."""
+    foreseen = isinstance(error, (DriverError, ServiceError, TimeoutError))
+    log.warning("secure.step_failed", step=step, detail=_words(error), exc_info=None if foreseen else error)
 
 
 def _words(error: Exception) -> str:

@@ -1,8 +1,10 @@
 """`nightcal secure`: the devices made safe after a run that died, in words."""
 
+from contextlib import suppress
+
 from services.cli.failures import complain
 from services.cli.parameters import ConfigFile, default_config
-from services.errors import Exit, RunCode
+from services.errors import Exit, RunCode, StorageError
 
 
 def secure(config: ConfigFile = None) -> int:
@@ -11,10 +13,18 @@ def secure(config: ConfigFile = None) -> int:
     Only devices of the configuration are touched, and none while a run of ours uses the camera.
     Exit codes: 0 all is well, 3 something is not, or a run is at work.
     """
+    from services import log
     from services.capture.secure import secure as make_safe
+    from services.cli.night import open_log
     from services.config import load
 
-    secured = make_safe(load(config or default_config()))
+    loaded = load(config or default_config())
+    with suppress(StorageError):  # a full disk keeps no lamp on
+        open_log(loaded)
+    try:
+        secured = make_safe(loaded)
+    finally:
+        log.close()
     for word in secured.done:
         print(word)
     if secured.refused:

@@ -21,10 +21,10 @@ from tests.support.served_night import ServedNight, fault, served_night
 
 LIT: dict[str, Any] = {
     "flat_panel": {"cover_for_flats": "open", "brightness": 1, "open_by_day": True},
-    "flat_capture": {"filters": ["L"], "min_exposure": 30.0, "max_exposure": 60.0},
+    "flat_capture": {"filters": ["L"], "min_exposure": 1800.0, "max_exposure": 3600.0},
     **COOLED,
 }
-"""Flats of half a minute under an open cover: at 30 times the real time a second to be killed in."""
+"""Flats of half an hour under an open cover: at 30 times the real time a minute to be killed in."""
 
 
 @contextmanager
@@ -40,7 +40,10 @@ def lit_exposure(root: Path, *, found_on: bool = False) -> Iterator[tuple[Served
         with subprocess.Popen(command, **quiet) as run:
             try:
                 deadline = time.monotonic() + 90
-                while not (night.lamp is CalibratorStatus.READY and night.activity is CameraStates.EXPOSING):
+                looks = 0
+                while looks < 25:  # longer than the frame that is thrown away takes
+                    lit = night.lamp is CalibratorStatus.READY and night.activity is CameraStates.EXPOSING
+                    looks = looks + 1 if lit else 0
                     assert time.monotonic() < deadline
                     assert run.poll() is None
                     time.sleep(0.02)
@@ -100,7 +103,8 @@ def test_a_camera_that_hangs_keeps_neither_the_lamp_on_nor_the_caller_waiting(tm
         assert time.monotonic() - begun_s < 30
         assert (night.lamp, night.cover) == (CalibratorStatus.OFF, CoverStatus.CLOSED)
         assert {"lamp off", "cover closed"} <= set(secured.done)
-        assert [word.split(":")[0] for word in secured.left] == ["camera", "cooler"]
+        assert {word.split(":")[0] for word in secured.left} <= {"camera", "cooler"}
+        assert secured.left
 
 
 def test_the_command_says_it_in_words_and_ends_with_0_or_3(tmp_path: Path) -> None:
