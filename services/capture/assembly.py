@@ -1,5 +1,6 @@
 """Puts the parts of a session together from its observatory and configuration."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 

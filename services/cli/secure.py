@@ -1,10 +1,8 @@
 """`nightcal secure`: the devices made safe after a run that died, in words."""
 
-from contextlib import suppress
-
 from services.cli.failures import complain
 from services.cli.parameters import ConfigFile, default_config
-from services.errors import Exit, RunCode, StorageError
+from services.errors import Exit, RunCode
 
 
 def secure(config: ConfigFile = None) -> int:
@@ -15,16 +13,10 @@ def secure(config: ConfigFile = None) -> int:
     """
     from services import log
     from services.capture.secure import secure as make_safe
-    from services.cli.night import open_log
     from services.config import load
 
-    loaded = load(config or default_config())
-    with suppress(StorageError):  # a full disk keeps no lamp on
-        open_log(loaded)
-    try:
-        secured = make_safe(loaded)
-    finally:
-        log.close()
+    log.configure("ERROR")  # to no file: a disk that hangs keeps no lamp on
+    secured = make_safe(load(config or default_config()))
     for word in secured.done:
         print(word)
     if secured.refused:

@@ -157,7 +157,7 @@ def open_observatory(
     camera = network.camera(endpoint, clock, config.camera)
     observatory = _with_accessories(config, clock, camera, interlock, (endpoint.host, endpoint.port))
     observatory.abort_exposure = partial(network.abort_exposure, endpoint, clock)
-    observatory.unique_id = partial(network.unique_id, endpoint, clock)
+    observatory.unique_id = camera.read_unique_id
     observatory.unused_devices = partial(network.unused_devices, config, endpoint)
     observatory.is_simulated = told is not None
     return observatory

@@ -135,21 +135,6 @@ def abort_exposure(endpoint: Endpoint, clock: Clock) -> None:
         wire.line.close()
 
 
-def unique_id(endpoint: Endpoint, clock: Clock) -> str | None:
-    """Return the UniqueID of a camera, asked of its server without connecting; None where the server does not tell.
-
-    Raises
-    ------
-    DriverError
-        The server does not answer.
-    """
-    wire = CameraWire(endpoint, clock, timeouts=Timeouts(), retries=False)
-    try:
-        return wire.unique_id()
-    finally:
-        wire.line.close()
-
-
 def remote_clock(endpoint: Endpoint) -> Clock | None:
     """Return the clock of a simulated observatory in another process, None for a real camera.
 
