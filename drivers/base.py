@@ -74,7 +74,6 @@ class CameraInfo:
     name: str
     unique_id: str | None
     description: str
-    driver_version: str
     interface_version: int
     sensor_name: str | None
     sensor_type: SensorType | None
@@ -132,12 +131,10 @@ class CameraState:
 
     activity: CameraStates | None
     image_ready: bool | None
-    percent_completed: int | None
     ccd_temperature_c: float | None
     set_temperature_c: float | None
     cooler_on: bool | None
     cooler_power_pct: float | None
-    heat_sink_temperature_c: float | None = None
 
     @property
     def at_work(self) -> bool:

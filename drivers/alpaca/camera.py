@@ -38,8 +38,6 @@ class AlpacaCamera(AlpacaDevice[CameraWire]):
     sensor_type : SensorType, optional
         For drivers that tell a wrong one, or none: monochrome counts in any case, a mosaic only where the camera tells
         of none.
-    client_id : int, optional
-        Alpaca's ClientID; random when None.
     """
 
     def __init__(
@@ -50,11 +48,10 @@ class AlpacaCamera(AlpacaDevice[CameraWire]):
         timeouts: Timeouts | None = None,
         gain_mode: SettingMode | None = None,
         sensor_type: SensorType | None = None,
-        client_id: int | None = None,
     ) -> None:
         self._gain_mode = gain_mode
         self._sensor_type = sensor_type
-        super().__init__(CameraWire(endpoint, clock, timeouts=timeouts, client_id=client_id))
+        super().__init__(CameraWire(endpoint, clock, timeouts=timeouts))
         self._label = self._wire.label
         self._settings = Settings(self._wire)
         self._status = Status(self._wire)

@@ -46,7 +46,6 @@ def read_info(wire: CameraWire, *, unique_id: str | None, gain_mode: SettingMode
         name=wire.ask("Name", text),
         unique_id=unique_id,
         description=wire.offered("Description", text) or "",
-        driver_version=wire.offered("DriverVersion", text) or "",
         interface_version=wire.InterfaceVersion,
         sensor_name=wire.offered("SensorName", text) or None,
         sensor_type=wire.offered("SensorType", _sensor_type),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from drivers.alpaca.transport import CameraWire
-from drivers.alpaca.values import UNUSABLE, flag, item, number, reading, whole
+from drivers.alpaca.values import UNUSABLE, flag, item, number, reading
 from drivers.base import CameraInfo, CameraState, CameraStates
 from drivers.errors import DeviceLost, ExposureFailed, NotOffered
 
@@ -70,10 +70,8 @@ class Status:
         return CameraState(
             activity=value("CameraState", CameraStates),
             image_ready=value("ImageReady", flag),
-            percent_completed=value("PercentCompleted", whole, wanted=not items),
             ccd_temperature_c=value("CCDTemperature", reading, wanted=info.has_temperature or info.can_set_temperature),
             cooler_power_pct=value("CoolerPower", reading, wanted=info.can_get_cooler_power),
-            heat_sink_temperature_c=value("HeatSinkTemperature", reading, wanted=not items),
             set_temperature_c=value("SetCCDTemperature", number, wanted=info.can_set_temperature),
             cooler_on=value("CoolerOn", flag),
         )

@@ -43,7 +43,6 @@ class AlpacaCoverCalibrator(AlpacaDevice[CoverCalibratorWire]):
     timeout_s : float
         Clock seconds for a movement or for warming up.
     timeouts : Timeouts, optional
-    client_id : int, optional
     """
 
     def __init__(
@@ -53,11 +52,10 @@ class AlpacaCoverCalibrator(AlpacaDevice[CoverCalibratorWire]):
         *,
         timeout_s: float = 120.0,
         timeouts: Timeouts | None = None,
-        client_id: int | None = None,
     ) -> None:
         self._clock = clock
         self._timeout_s = timeout_s
-        super().__init__(CoverCalibratorWire(endpoint, clock, timeouts=timeouts, client_id=client_id))
+        super().__init__(CoverCalibratorWire(endpoint, clock, timeouts=timeouts))
         self._pace = Pace(clock)
         self._info: PanelInfo | None = None
 

@@ -114,9 +114,6 @@ def find_by_name(
     name: str,
     *,
     device_type: str = "camera",
-    port: int = DISCOVERY_PORT,
-    timeout_s: float = 2.0,
-    addresses: tuple[str, ...] | None = None,
     servers: tuple[ServerAddress, ...] | None = None,
     timeouts: Timeouts | None = None,
 ) -> Endpoint:
@@ -128,8 +125,6 @@ def find_by_name(
         Case does not matter.
     device_type : str
         ASCOM's, as in URLs.
-    port, timeout_s, addresses
-        As for `discover`.
     servers : tuple of ServerAddress, optional
         Where to look; None: what `discover` finds.
     timeouts : Timeouts, optional
@@ -139,7 +134,7 @@ def find_by_name(
     DeviceMissing
         No device, or more than one, fits; the detail names them all.
     """
-    asked = discover(port=port, timeout_s=timeout_s, addresses=addresses) if servers is None else servers
+    asked = discover() if servers is None else servers
     with ThreadPoolExecutor(_ASKED_AT_ONCE) as asking:  # one that is silent must not hold up the others
         answers = zip(asked, asking.map(partial(_devices_or_none, timeouts=timeouts), asked), strict=True)
         known = [(server, device) for server, devices in answers for device in devices if device.type == device_type]

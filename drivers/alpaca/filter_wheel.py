@@ -24,7 +24,6 @@ class AlpacaFilterWheel(AlpacaDevice[FilterWheelWire]):
     timeout_s : float
         Clock seconds for a move; wheels that home take 17 s and more.
     timeouts : Timeouts, optional
-    client_id : int, optional
     """
 
     def __init__(
@@ -35,12 +34,11 @@ class AlpacaFilterWheel(AlpacaDevice[FilterWheelWire]):
         settle_s: float = 1.5,
         timeout_s: float = 120.0,
         timeouts: Timeouts | None = None,
-        client_id: int | None = None,
     ) -> None:
         self._clock = clock
         self._settle_s = settle_s
         self._timeout_s = timeout_s
-        super().__init__(FilterWheelWire(endpoint, clock, timeouts=timeouts, client_id=client_id))
+        super().__init__(FilterWheelWire(endpoint, clock, timeouts=timeouts))
         self._pace = Pace(clock)
         self._names: tuple[str, ...] = ()
 

@@ -19,7 +19,6 @@ class AlpacaSafetyMonitor(AlpacaDevice[SafetyMonitorWire]):
     endpoint : Endpoint
     clock : Clock
     timeouts : Timeouts, optional
-    client_id : int, optional
     """
 
     def __init__(
@@ -28,10 +27,9 @@ class AlpacaSafetyMonitor(AlpacaDevice[SafetyMonitorWire]):
         clock: Clock,
         *,
         timeouts: Timeouts | None = None,
-        client_id: int | None = None,
     ) -> None:
         # no second attempts: the supervisor asks again by itself, and a late answer is worth nothing
-        wire = SafetyMonitorWire(endpoint, clock, timeouts=timeouts, client_id=client_id, retries=False)
+        wire = SafetyMonitorWire(endpoint, clock, timeouts=timeouts, retries=False)
         super().__init__(wire)
 
     def connect(self) -> None:

@@ -35,7 +35,7 @@ from services.capture.leaving import (
     light_words,
 )
 from services.capture.remembered import CoolerMemory
-from services.capture.runner import Plan, Runner, quantised_us
+from services.capture.runner import Plan, Runner
 from services.capture.safety import SafetyWatch
 from services.events.bus import Events
 from services.observatory import Observatory
@@ -139,10 +139,6 @@ class Session:
         """
         cooling = self._config.cooling
         return None if cooling is None else self._thermostat.ensure(set_temp_c, cooling.on_dark_failure)
-
-    def quantise(self, exposure_us: int) -> int:
-        """Return the nearest exposure that the camera keeps."""
-        return quantised_us(exposure_us, self.camera_info)
 
     @property
     def left_unsafe(self) -> tuple[str, ...]:

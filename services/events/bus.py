@@ -15,7 +15,7 @@ import structlog
 
 from drivers.clock import Clock
 from services.errors import storage_error
-from services.events.journal import JournalFile, append_to
+from services.events.journal import JournalFile
 from services.events.records import Event, Record, Waiting
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ class Events:
         run_id: str,
         clock: Clock,
         journal: Path | None = None,
-        open_journal: Callable[[Path], JournalFile] = append_to,
+        open_journal: Callable[[Path], JournalFile] = JournalFile,
     ) -> None:
         self.run_id = run_id
         self._clock = clock

@@ -2,45 +2,32 @@
 
 import os
 from pathlib import Path
-from typing import Protocol
 
 from services.events.decoder import decode
 from services.events.records import Event
 
 
-class JournalFile(Protocol):
-    """A text file that lines are appended to."""
+class JournalFile:
+    """A text file that whole lines are appended to; its folder is made. All methods raise `OSError`.
 
-    def write(self, text: str, /) -> object:
-        """Append; raises `OSError`."""
-        ...
-
-    def close(self) -> None:
-        """Make it durable and let go; raises `OSError`."""
-        ...
-
-
-class _Appending:
-    """A file of the system, opened to append. A line is with the system when `write` returns: a kill loses none."""
+    A line is with the system when `write` returns: a kill loses none. `close` makes all of them durable.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
 
-    def write(self, text: str, /) -> None:
+    def write(self, text: str) -> None:
+        """Append."""
         data = memoryview(text.encode("utf-8", "backslashreplace"))
         while data:
             data = data[self._file.write(data) :]
 
     def close(self) -> None:
+        """Make it durable and let go; harmless when done twice."""
         with self._file:
             if not self._file.closed:
                 os.fsync(self._file.fileno())
-
-
-def append_to(path: Path) -> JournalFile:
-    """Open a file to append lines; its folder is made. Raises `OSError`."""
-    return _Appending(path)
 
 
 def read_journal(path: Path) -> tuple[Event, ...]:

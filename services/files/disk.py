@@ -1,7 +1,7 @@
 """The seam below every file we write: create, write, append, fsync, rename, remove, fsync of a folder, free space.
 
-`RealDisk` is the system's; disks that fail on purpose are in `services.files.failing`. Nothing is ever replaced but
-small text files whose whole purpose is to be current (`replace`).
+`Disk` is the system's; disks that fail on purpose are made from it, for the tests. Nothing is ever replaced but small
+text files whose whole purpose is to be current (`replace`).
 """
 
 import os
@@ -9,78 +9,19 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 from services import platform
 from services.errors import storage_error
-from services.events.journal import JournalFile, append_to
+from services.events.journal import JournalFile
 from services.files.layout import part_path
 
 Buffer = bytes | bytearray | memoryview
-
-
-class Stream(Protocol):
-    """A file that is being written (and may be read back before it is finished)."""
-
-    def write_at(self, data: Buffer, offset: int) -> None:
-        """Write all of `data` at `offset`; safe from several threads."""
-        ...
-
-    def read_at(self, size: int, offset: int) -> bytes:
-        """Read what was written; short only at the end."""
-        ...
-
-    def fsync(self) -> None:
-        """Make the contents durable."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the file; harmless when done twice."""
-        ...
-
-
-class Disk(Protocol):
-    """What storage asks of a disk. All raise `OSError`; `reported` makes a `StorageError` of it."""
-
-    def create(self, path: Path) -> Stream:
-        """Create a file that must not exist."""
-        ...
-
-    def append(self, path: Path) -> JournalFile:
-        """Open a text file, made with its folder when it is missing, to which whole lines are appended."""
-        ...
-
-    def rename_no_replace(self, source: Path, target: Path) -> None:
-        """Rename; refuse (`FileExistsError`) when the target is there."""
-        ...
-
-    def replace(self, source: Path, target: Path) -> None:
-        """Rename over the target in one step."""
-        ...
-
-    def remove(self, path: Path) -> None:
-        """Delete a file; one that is gone already is no error."""
-        ...
-
-    def make_folder(self, folder: Path) -> None:
-        """Make a folder with its parents, durably."""
-        ...
-
-    def fsync_folder(self, folder: Path) -> None:
-        """Make the names in a folder durable."""
-        ...
-
-    def free_bytes(self, folder: Path) -> int:
-        """Return the space left where `folder` is, or will be."""
-        ...
-
-
 _BEHIND_BYTES = 64 << 20
 """Bytes that the system may hold before it is told to begin: a sync at the end then waits for few."""
 
 
-class RealStream:
-    """A file of the system."""
+class Stream:
+    """A file of the system that is being written, and may be read back before it is finished."""
 
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -95,7 +36,7 @@ class RealStream:
         return self._handle
 
     def write_at(self, data: Buffer, offset: int) -> None:
-        """Write all of `data` at `offset`; now and then the system is told to begin writing what it holds."""
+        """Write all of `data` at `offset`, from any thread; now and then the system is told to begin writing it."""
         platform.pwrite(self.handle, data, offset)
         self._unsent += len(data)
         if self._unsent >= _BEHIND_BYTES:
@@ -103,7 +44,7 @@ class RealStream:
             platform.write_behind(self.handle)
 
     def read_at(self, size: int, offset: int) -> bytes:
-        """Read what was written."""
+        """Read what was written; short only at the end."""
         return platform.pread(self.handle, size, offset)
 
     def fsync(self) -> None:
@@ -111,37 +52,37 @@ class RealStream:
         os.fsync(self.handle)
 
     def close(self) -> None:
-        """Close the descriptor once."""
+        """Let go of the file; harmless when done twice."""
         handle, self._handle = self._handle, None
         if handle is not None:
             os.close(handle)
 
 
-class RealDisk:
-    """The system's disk."""
+class Disk:
+    """The system's disk. All methods raise `OSError`; `reported` makes a `StorageError` of it."""
 
     def create(self, path: Path) -> Stream:
         """Create a file that must not exist."""
-        return RealStream(path)
+        return Stream(path)
 
     def append(self, path: Path) -> JournalFile:
-        """Open a file whose lines are with the system as soon as they are written, and durable when it is closed."""
-        return append_to(path)
+        """Open a text file, made with its folder when it is missing, to which whole lines are appended."""
+        return JournalFile(path)
 
     def rename_no_replace(self, source: Path, target: Path) -> None:
-        """Rename; refuse when the target is there."""
+        """Rename; refuse (`FileExistsError`) when the target is there."""
         platform.rename_no_replace(source, target)
 
     def replace(self, source: Path, target: Path) -> None:
-        """Rename over the target."""
+        """Rename over the target in one step."""
         platform.replace(source, target)
 
     def remove(self, path: Path) -> None:
-        """Delete a file."""
+        """Delete a file; one that is gone already is no error."""
         platform.remove(path)
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder; each new name is made durable in its parent."""
+        """Make a folder with its parents; each new name is made durable."""
         if folder.is_dir():
             return
         self.make_folder(folder.parent)
@@ -153,13 +94,13 @@ class RealDisk:
         platform.fsync_folder(folder)
 
     def free_bytes(self, folder: Path) -> int:
-        """Return the space left for an ordinary user."""
+        """Return the space left for an ordinary user where `folder` is, or will be."""
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
         return shutil.disk_usage(folder).free
 
 
-REAL_DISK = RealDisk()
+REAL_DISK = Disk()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from services.events.journal import JournalFile
 from services.files.disk import Disk, Stream
 
 
-class MountedDisk:
+class MountedDisk(Disk):
     """Another disk, held to the file systems that its folders were on when it was made.
 
     A share that is unmounted leaves an empty folder behind: whatever would make a file or a folder below it fails, and

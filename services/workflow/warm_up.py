@@ -6,13 +6,9 @@ loop before its turn compiles it himself.
 """
 
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import numpy as np
-import structlog
-
-log = structlog.get_logger(__name__)
 
 _SHAPE = (4, 300)  # more than one tile of the combining kernels
 _FRAMES = 6
@@ -31,20 +27,6 @@ def warm_up(wake: threading.Event | None = None) -> None:
         if wake is not None and wake.is_set():
             return
         part()
-
-
-def warm_up_beside(wake: threading.Event | None = None) -> threading.Thread:
-    """Do it in a thread of its own; a failure is logged, for it will show again where it matters."""
-    thread = threading.Thread(target=_quietly, args=(lambda: warm_up(wake),), name="nightcal-warm-up", daemon=True)
-    thread.start()
-    return thread
-
-
-def _quietly(act: Callable[[], None]) -> None:
-    try:
-        act()
-    except Exception:
-        log.exception("warm_up.failed")
 
 
 def _frames() -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:

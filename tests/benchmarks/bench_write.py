@@ -15,17 +15,17 @@ from astropy.io import fits
 
 from calibration.frames import Frame, FrameHeader, FrameKind
 from calibration.pixel_identity import pixel_sha256
-from services.files.disk import RealDisk, RealStream, Stream
+from services.files.disk import Disk, Stream
 from services.files.fits import write_frame
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated
 
 
-class _Unsynced(RealStream):
+class _Unsynced(Stream):
     def fsync(self) -> None:
         pass
 
 
-class UnsyncedDisk(RealDisk):
+class UnsyncedDisk(Disk):
     """A disk that leaves syncing to the system."""
 
     def create(self, path: Path) -> Stream:
@@ -46,13 +46,13 @@ def rows(*, quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="bench-write-", dir=Path.cwd()) as folder:
         path = Path(folder) / "frame.fits"
 
-        def ours(disk: RealDisk) -> Callable[[], object]:
+        def ours(disk: Disk) -> Callable[[], object]:
             return lambda: (path.unlink(missing_ok=True), write_frame(path, frame, disk, pixel_sha256=digest))
 
         def plain(*, sync: bool) -> Callable[[], object]:
             return lambda: _plain(path, pixels.data.cast("B"), sync=sync)
 
-        found = alternated({"fits": ours(RealDisk()), "plain": plain(sync=True)})
+        found = alternated({"fits": ours(Disk()), "plain": plain(sync=True)})
         yield _row("FITS frame written and synced", found)
         peers = {"fits": ours(UnsyncedDisk()), "plain": plain(sync=False), "astropy": lambda: _astropy(path, pixels)}
         found = alternated(peers)

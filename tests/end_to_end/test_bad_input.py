@@ -12,10 +12,10 @@ from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.presets import from_mapping
 from drivers.simulator.server import AlpacaServer
 from services.config import load
-from services.files.failing import FullDisk
 from services.planning.request import RunOptions
 from services.stopping import Stop
 from services.workflow.job import Job
+from tests.support.failing_disks import FullDisk
 
 
 def said(done):

@@ -13,12 +13,12 @@ from services.config import load
 from services.config.models import LoadedConfig
 from services.errors import StorageError
 from services.events.bus import JournalFile
-from services.files.disk import Disk, RealDisk
-from services.files.failing import FullDisk
+from services.files.disk import Disk
 from services.files.layout import Layout
 from services.planning.request import RunOptions, Step
 from services.root import layout_of
 from services.workflow.job import Job
+from tests.support.failing_disks import FullDisk
 from tests.support.small_night import SMALL
 
 FRAMES = 4
@@ -130,7 +130,7 @@ def test_masters_stop_on_a_disk_that_is_full_at_any_write(taken: Taken, tmp_path
 # --- the journal, while devices are at work ---------------------------------------------------------------------------
 
 
-class FullJournal(RealDisk):
+class FullJournal(Disk):
     """A disk whose journal is full after so many lines, and which has room for everything else."""
 
     def __init__(self, lines: int) -> None:

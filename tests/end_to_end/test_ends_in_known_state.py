@@ -21,12 +21,12 @@ from drivers.simulator.faults import FaultKind
 from services.config import load
 from services.events.devices import CoolingChanged, CoverChanged, FilterChanged
 from services.events.records import Event, FlatExposureAdjusted, FrameStored, MasterBuilt, StepFinished, Waiting
-from services.files.failing import FullDisk
 from services.observatory import network
 from services.planning.request import RunOptions, Step
 from services.stopping import Stop
 from services.workflow import compiling
 from services.workflow.job import Job
+from tests.support.failing_disks import FullDisk
 from tests.support.places import ROOT
 from tests.support.served_night import ServedNight, fault, hurry, served_night
 

@@ -35,12 +35,12 @@ from services.catalogue.rows import MasterStatus
 from services.config import load
 from services.errors import ServiceError
 from services.events.records import Event, ExposureAborted, FrameStored
-from services.files.disk import Disk, RealDisk, Stream
-from services.files.failing import FullDisk
+from services.files.disk import Disk, Stream
 from services.observatory import network
 from services.planning.request import DarkTimes, RunOptions, Step
 from services.root import layout_of
 from services.workflow.job import Job
+from tests.support.failing_disks import FullDisk
 from tests.support.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night
 from tests.support.small_night import SCRIPT, Night
 
@@ -268,7 +268,7 @@ def test_22_disk_full_at_any_byte_of_capture_ends_with_5_and_the_rest_is_taken_l
         before, kept = kept, len(night.frames())
         assert 0 <= room // FRAME_BYTES - (kept - before) <= 1  # the journal takes some room, too
     assert kept >= 4
-    assert run_with(night, RealDisk(), (Step.DARKS,)) == (0, None)
+    assert run_with(night, Disk(), (Step.DARKS,)) == (0, None)
     assert set(night.counts().values()) == {6}
     assert_whole(night)
 
@@ -295,7 +295,7 @@ def test_22_no_room_for_one_frame_is_refused_before_anything_cools_or_moves(nigh
     assert run_with(night, FullDisk(1_000_000), (Step.DARKS,)) == (0, None), "nothing is to be taken"
 
 
-class TornDisk(RealDisk):
+class TornDisk(Disk):
     """A disk that fails at its nth file, as a dying or disconnected one does."""
 
     def __init__(self, files: int) -> None:
@@ -313,7 +313,7 @@ def test_22_disk_that_fails_ends_with_5_and_its_own_code(night: Night, files: in
     assert run_with(night, TornDisk(files), (Step.DARKS,)) == (5, "write_failed")
     assert len(night.frames()) == files
     assert_whole(night)
-    assert run_with(night, RealDisk(), (Step.DARKS,)) == (0, None)
+    assert run_with(night, Disk(), (Step.DARKS,)) == (0, None)
 
 
 # --- 23: killed ------------------------------------------------------------------------------------------------------

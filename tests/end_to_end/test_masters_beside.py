@@ -7,12 +7,12 @@ from pathlib import Path
 from astropy.io import fits
 
 from services.events.records import Event
-from services.files.disk import RealDisk, RealStream
+from services.files.disk import Disk, Stream
 from tests.support.served_night import served_night
 from tests.support.small_night import FRAMES
 
 
-class PatientDisk(RealDisk):
+class PatientDisk(Disk):
     """A disk that takes no frame of the last set before a master of each kind is there: nobody wins a race."""
 
     LAST_SET = "exp_2.000s"
@@ -28,7 +28,7 @@ class PatientDisk(RealDisk):
             if not self.missing:
                 self._all_there.set()
 
-    def create(self, path: Path) -> RealStream:
+    def create(self, path: Path) -> Stream:
         if path.parent.name == self.LAST_SET:
             self.was_asked = True
             assert self._all_there.wait(90), f"no master of {self.missing} is built while frames are taken"

@@ -20,12 +20,12 @@ from astropy.io import fits
 
 from services.config import load
 from services.events.bus import JournalFile
-from services.files.failing import RecordingDisk
 from services.files.fits import pixel_hash, read_pixels
 from services.files.layout import Layout
 from services.indexing.index import adopt, open_catalogue
 from services.planning.request import RunOptions
 from services.workflow.job import Job
+from tests.support.failing_disks import RecordingDisk
 from tests.support.small_night import SMALL, Night
 
 FRAMES = 4

@@ -35,7 +35,6 @@ INFO = CameraInfo(
     name="Fake camera",
     unique_id="fake-1",
     description="a camera for tests",
-    driver_version="1.0",
     interface_version=4,
     sensor_name="FAKE1",
     sensor_type=SensorType.MONOCHROME,
@@ -182,7 +181,6 @@ class FakeCamera:
         return CameraState(
             activity=self.activity,
             image_ready=self.activity is CameraStates.IDLE,
-            percent_completed=None,
             ccd_temperature_c=reading_c,
             set_temperature_c=self.plant.set_c if cooled else None,
             cooler_on=self.plant.on if cooled else None,

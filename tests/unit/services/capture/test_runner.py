@@ -19,9 +19,9 @@ from services.config.models import Config, Storage
 from services.errors import RunCode, RunStopped, StorageError
 from services.events.devices import PanelChanged
 from services.events.records import FrameRefused, FrameStored, StorageLow, WarningRaised
-from services.files.disk import RealDisk, Stream
-from services.files.failing import FullDisk
+from services.files.disk import Disk, Stream
 from services.files.fits import read_frame, read_header
+from tests.support.failing_disks import FullDisk
 from tests.support.fake_site import DARK, FLAT, Site, site_at
 from tests.support.fakes import failed, lost
 
@@ -168,7 +168,7 @@ def test_ctrl_c_ends_at_once_and_leaves_everything_dark_and_quiet(site: Site) ->
     assert len(site.catalogue.frames()) == 2
 
 
-class HungDisk(RealDisk):
+class HungDisk(Disk):
     """A disk on which no file can be made until it answers again."""
 
     def __init__(self) -> None:

@@ -12,6 +12,7 @@ from calibration.frames import Cover
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.errors import CameraBusy, PanelFailed
 from services.capture.failures import GroupFailed
+from services.capture.runner import quantised_us
 from services.config.models import Config, Cooling, FilterWheel, FlatPanel, Storage
 from services.errors import RunCode
 from services.events.devices import DeviceGone, DeviceRestored
@@ -176,7 +177,7 @@ def test_an_exposure_is_rounded_to_what_the_camera_keeps(site: Site) -> None:
     (results,) = site.take(replace(DARK, exposure_us=1_234_567, count=1))
     assert results[0].header.exposure_us == 1_235_000
     with site.session() as session:
-        assert session.quantise(10) == 1_000
+        assert quantised_us(10, session.camera_info) == 1_000
 
 
 # --- light -----------------------------------------------------------------------------------------------------------

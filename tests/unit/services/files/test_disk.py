@@ -6,7 +6,7 @@ import pytest
 
 from services.errors import Exit, RunCode, StorageError
 from services.files.disk import REAL_DISK, Growing, atomic, write_text
-from services.files.failing import FullDisk, RecordingDisk
+from tests.support.failing_disks import FullDisk, RecordingDisk
 
 CONTENT = bytes(range(256)) * 40
 

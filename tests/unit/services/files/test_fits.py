@@ -19,8 +19,8 @@ from calibration.pixel_identity import pixel_sha256
 from services.errors import RunCode, StorageError
 from services.files import fits, units
 from services.files.cards import add_sums, encode_sum, header_block, sum_of
-from services.files.failing import FullDisk, RecordingDisk
 from services.files.pixels import encode_summed
+from tests.support.failing_disks import FullDisk, RecordingDisk
 
 HEADER = FrameHeader(
     kind=FrameKind.DARK,

@@ -10,8 +10,8 @@ from astropy.io import fits as astropy_fits
 from calibration.keywords import Card
 from services.errors import RunCode, StorageError
 from services.files import fits
-from services.files.failing import FullDisk, RecordingDisk
 from services.files.fits import Plane, Table, create_planes
+from tests.support.failing_disks import FullDisk, RecordingDisk
 
 SHAPE = (101, 53)
 RNG = np.random.default_rng(3)

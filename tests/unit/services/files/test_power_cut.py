@@ -13,10 +13,10 @@ from calibration.frames import Frame, FrameHeader, FrameKind
 from services.catalogue.rows import FrameRow, MasterRow
 from services.files import fits
 from services.files.disk import Disk
-from services.files.failing import RecordingDisk
 from services.files.layout import Layout, MasterName
 from services.indexing.index import adopt, open_catalogue
 from services.indexing.sidecar import write_sidecar
+from tests.support.failing_disks import RecordingDisk
 from tests.support.places import ROOT
 
 AT = datetime(2026, 1, 1, 18, tzinfo=UTC)

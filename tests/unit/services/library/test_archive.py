@@ -14,13 +14,13 @@ from calibration.frames import Frame, FrameHeader, FrameKind
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, MasterRow, MasterStatus, Origin
 from services.errors import RunCode, RunStopped, StorageError
-from services.files.disk import Disk, RealDisk
-from services.files.failing import FullDisk, RecordingDisk
+from services.files.disk import Disk
 from services.files.fits import read_frame, write_frame
 from services.files.layout import Layout
 from services.indexing.index import adopt, rebuild
 from services.indexing.sidecar import write_sidecar
 from services.library.archive import archive, due
+from tests.support.failing_disks import FullDisk, RecordingDisk
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 TAKEN = NOW - timedelta(days=10)
@@ -77,7 +77,7 @@ class Root:
 
     def pack(self, keep: str | float = 0.0, disk: Disk | None = None) -> list[str]:
         rows = due(self.catalogue, keep, NOW)
-        return [p.problem for p in archive(self.catalogue, self.layout, rows, disk=disk or RealDisk())]
+        return [p.problem for p in archive(self.catalogue, self.layout, rows, disk=disk or Disk())]
 
     def suffixes(self) -> list[str]:
         return sorted("".join(p.suffixes[-2:]) for p in self.layout.darks.rglob("*") if p.is_file())
@@ -187,7 +187,7 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-class DyingDisk(RealDisk):
+class DyingDisk(Disk):
     """A disk whose process dies before its n-th rename, removal or folder sync."""
 
     def __init__(self, lives: int) -> None:

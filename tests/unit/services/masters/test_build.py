@@ -23,12 +23,12 @@ from services.catalogue.rows import Flag, MasterStatus, Origin
 from services.errors import RunCode, RunStopped, StorageError
 from services.events.bus import Events
 from services.events.records import MasterBuilt, MasterRefused, WarningRaised, members
-from services.files.disk import RealDisk
-from services.files.failing import FullDisk
+from services.files.disk import Disk
 from services.files.fits import pixel_hash, read_pixels
 from services.indexing.index import adopt, open_catalogue
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.root import Place
+from tests.support.failing_disks import FullDisk
 from tests.support.made_root import GAIN, RATE, READ_NOISE, SHAPE, START, Root
 
 
@@ -356,7 +356,7 @@ def test_full_disk_leaves_nothing_behind(full: Root) -> None:
     assert full.catalogue.masters() == []
 
 
-class StubbornDisk(RealDisk):
+class StubbornDisk(Disk):
     """A disk on which no master gets its name, and no sidecar goes away."""
 
     def rename_no_replace(self, source: Path, target: Path) -> None:
@@ -474,7 +474,7 @@ def test_flats_taken_across_noon_are_one_master(root: Root) -> None:
     assert [(o.status, o.n) for o in flats] == [(Outcome.BUILT, 6)]
 
 
-class DyingDisk(RealDisk):
+class DyingDisk(Disk):
     """A disk on which the process dies before its n-th renaming: nothing after it is done, not even tidying up."""
 
     def __init__(self, renamings: int) -> None:

@@ -16,12 +16,12 @@ from services.config.models import Config, DarkCapture, FlatCapture
 from services.events.bus import Events
 from services.events.records import Event, GroupFinished, MasterBuilt, MasterRefused, WarningRaised
 from services.files.disk import REAL_DISK, Disk
-from services.files.failing import FullDisk
 from services.files.fits import read_pixels
 from services.masters import MasterSettings
 from services.root import Place
 from services.workflow.builder import MasterBuilder, building_beside
 from services.workflow.compiling import Loops
+from tests.support.failing_disks import FullDisk
 from tests.support.made_root import START, Root
 
 N = 12

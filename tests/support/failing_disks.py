@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.events.journal import JournalFile
-from services.files.disk import Buffer, RealDisk, RealStream, Stream
+from services.files.disk import Buffer, Disk, Stream
 
 
-class FullDisk(RealDisk):
+class FullDisk(Disk):
     """A disk that has room for `after_bytes` more bytes; removing files gives nothing back until `free` is called."""
 
     def __init__(self, after_bytes: int) -> None:
@@ -39,7 +39,7 @@ class FullDisk(RealDisk):
         return self.left_bytes
 
 
-class _CountedStream(RealStream):
+class _CountedStream(Stream):
     def __init__(self, path: Path, disk: FullDisk) -> None:
         super().__init__(path)
         self._disk = disk
@@ -79,7 +79,7 @@ class Step:
     offset: int = 0
 
 
-class RecordingDisk(RealDisk):
+class RecordingDisk(Disk):
     """A disk that does everything, and can tell what a power cut would have left.
 
     Attributes
@@ -161,7 +161,7 @@ class RecordingDisk(RealDisk):
         return {path: synced[number] for path, number in (now if names_kept else durable).items()}
 
 
-class _RecordedStream(RealStream):
+class _RecordedStream(Stream):
     def __init__(self, path: Path, disk: RecordingDisk) -> None:
         super().__init__(path)
         self._path = path
