@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calibration.combine import kernels, reference
+from calibration.combine import kernels
 from calibration.combine.engine import combine_band, decoded, survivors
 from calibration.combine.kernels import entries
 from calibration.combine.recipe import MaskBit, Method, NoiseModel, Recipe
 from calibration.errors import CombineError
+from tests.support import reference_combine
 
 ASKED = [m for m in Method if m is not Method.NOISE_MODEL]
 NOISE = NoiseModel(read_noise_adu=6.0, gain_e_adu=0.8, pedestal_adu=500.0)
@@ -31,7 +32,7 @@ def frames_of(n: int, *, seed: int = 0, shape: tuple[int, int] = (2, 300)) -> np
 
 def assert_same(frames: np.ndarray, recipe: Recipe, **calibration: np.ndarray) -> None:
     ours = combine_band(frames, recipe, **calibration)
-    theirs = reference.combine_band(frames, recipe, **calibration)
+    theirs = reference_combine.combine_band(frames, recipe, **calibration)
     np.testing.assert_array_equal(ours.count, theirs.count)
     np.testing.assert_array_equal(ours.mask, theirs.mask)
     np.testing.assert_allclose(ours.mean, theirs.mean, rtol=3e-7, atol=1e-5)
@@ -71,7 +72,7 @@ def test_calibrated_samples_equal_the_twin(method: Method, n: int) -> None:
     assert_same(frames, recipe, **calibration)
     if method is not Method.MINMAX:
         np.testing.assert_array_equal(
-            survivors(frames, recipe, **calibration), reference.survivors(frames, recipe, **calibration)
+            survivors(frames, recipe, **calibration), reference_combine.survivors(frames, recipe, **calibration)
         )
 
 
@@ -199,7 +200,7 @@ def test_faint_floats_on_a_high_level_equal_the_twin(method: Method) -> None:
     frames = rng.normal(30_000.0, 0.05, (20, 1, 300)).astype(np.float32)
     frames[:, :, 100:200] *= np.float32(1e-9)
     frames[:, :, 200:] *= np.float32(1e12)
-    ours, theirs = (c(frames, Recipe(method=method)) for c in (combine_band, reference.combine_band))
+    ours, theirs = (c(frames, Recipe(method=method)) for c in (combine_band, reference_combine.combine_band))
     np.testing.assert_array_equal(ours.count, theirs.count)
     np.testing.assert_allclose(ours.mean, theirs.mean, rtol=3e-7)
     np.testing.assert_allclose(ours.sigma, theirs.sigma, rtol=2e-5)

@@ -1,7 +1,7 @@
 """The slow twin of the engine, in astropy and numpy: what every kernel must equal, mask for mask.
 
-Written to be read, not to be fast; used by tests and by who wants to check a master without numba. Where a sample lies
-at its bound exactly, the engine keeps it; here rounding may cut it, as astropy would.
+Written to be read, not to be fast. Where a sample lies at its bound exactly, the engine keeps it; here rounding may cut
+it, as astropy would.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ def combine_band(
     dark: NDArray[np.float32] | None = None,
     valid: NDArray[np.bool_] | None = None,
 ) -> BandPlanes:
-    """Combine a band as `calibration.combine.combine_band` does; same arguments, same result."""
+    """Combine a band as `calibration.combine.engine.combine_band` does; same arguments, same result."""
     check(frames, scale, dark, valid)
     values = calibrated(frames, scale=scale, dark=dark, valid=valid).astype(np.float64)
     keep = _survivors(values, recipe)
@@ -109,7 +109,7 @@ def _clip_by(x: NDArray[np.float64], method: Method, recipe: Recipe) -> NDArray[
 
 def _expected(level: NDArray[np.float64], recipe: Recipe) -> NDArray[np.float64]:
     noise = recipe.noise
-    assert noise is not None  # noqa: S101 - `method_for` chooses the noise model only where there is one
+    assert noise is not None  # `method_for` chooses the noise model only where there is one
     signal = np.maximum(level - noise.pedestal_adu, 0.0)
     return np.asarray(np.sqrt(noise.read_noise_adu**2 + signal / noise.gain_e_adu))
 
