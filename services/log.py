@@ -163,13 +163,15 @@ def _part(key: str, value: Any) -> str:
     return f"{word.replace('_', ' ')} {text}{' ' + unit if unit else ''}"
 
 
+def _write_record(at: datetime, record: logging.LogRecord, event: str) -> None:
+    _sinks.write(at=at, level=record.levelname.lower(), event=event, values={"logger": record.name})
+
+
 class _Foreign(logging.Handler):
     """Messages of other libraries, in our form."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        event = record.getMessage().splitlines()[0] if record.getMessage() else ""
-        values = {"logger": record.name}
-        _sinks.write(at=_sinks.clock.now(), level=record.levelname.lower(), event=event, values=values)
+        _write_record(_sinks.clock.now(), record, next(iter(record.getMessage().splitlines()), ""))
 
 
 _Lines = queue.SimpleQueue[tuple[datetime, logging.LogRecord] | None]
@@ -222,8 +224,7 @@ class _Wire(logging.Handler):
     def _work(lines: "_Lines") -> None:
         while (line := lines.get()) is not None:
             at, record = line
-            event, values = record.getMessage(), {"logger": record.name}
-            _sinks.write(at=at, level=record.levelname.lower(), event=event, values=values)
+            _write_record(at, record, record.getMessage())
 
 
 def _adopt_foreign(level: int) -> None:

@@ -12,18 +12,17 @@ from drivers.simulator.sensor import Conditions, Sensor
 
 
 class Darkroom:
-    """Renders one frame at a time on `threads` threads; the sensor's maps are begun at once, needed at the first frame.
+    """Renders one frame at a time on two threads; the sensor's maps are begun at once, needed at the first frame.
 
     Parameters
     ----------
     params : ObservatoryParameters
-    threads : int
-        Two are enough for 61 megapixels in less than a second.
     """
 
-    def __init__(self, params: ObservatoryParameters, *, threads: int = 2) -> None:
+    def __init__(self, params: ObservatoryParameters) -> None:
         self._params = params
-        self._blocks = ThreadPoolExecutor(threads, thread_name_prefix="simulator-block")
+        # two threads are enough for 61 megapixels in less than a second
+        self._blocks = ThreadPoolExecutor(2, thread_name_prefix="simulator-block")
         self._frames = ThreadPoolExecutor(1, thread_name_prefix="simulator-frame")
         self._sensor: Future[Sensor] = self._frames.submit(self._build)
 
