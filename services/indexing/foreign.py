@@ -9,6 +9,7 @@ from pathlib import Path
 
 from calibration.grouping import group
 from services.catalogue.catalogue import Catalogue
+from services.catalogue.database import uncollected
 from services.catalogue.rows import FrameRow, Origin, key_to_dict
 from services.files.layout import Layout
 from services.indexing.reading import Problem, foreign_row, row_or_problem, without_copies
@@ -24,17 +25,18 @@ class IndexReport:
     problems: tuple[Problem, ...] = ()
 
 
+@uncollected()
 def index_folder(
-    catalogue: Catalogue, folder: Path, *, layout: Layout | None = None, longitude_deg: float | None = None
+    catalogue: Catalogue, *folders: Path, layout: Layout | None = None, longitude_deg: float | None = None
 ) -> IndexReport:
-    """Read the frames of any program below a folder into the catalogue: origin foreign, a set for each group and night.
+    """Read the frames of any program below folders into the catalogue: origin foreign, a set for each group and night.
 
     Parameters
     ----------
     catalogue : Catalogue
         Gets a row for each bias, dark and flat; masters and light frames are left out.
-    folder : Path
-        Searched with all its subfolders.
+    *folders : Path
+        Searched with all their subfolders; those that are missing hold nothing.
     layout : Layout, optional
         Paths below its root are kept relative to it; by default that of the catalogue's own root.
     longitude_deg : float, optional
@@ -46,7 +48,7 @@ def index_folder(
         Truncated, unreadable and unusable files are in `problems`, not raised.
     """
     layout = layout or Layout(catalogue.path.absolute().parents[1])
-    return index_files(catalogue, walk((folder,), layout).frames, layout, longitude_deg)
+    return index_files(catalogue, walk(folders, layout).frames, layout, longitude_deg)
 
 
 def index_files(

@@ -11,6 +11,7 @@ import structlog
 
 from services import platform
 from services.catalogue.catalogue import Catalogue, CatalogueDamaged
+from services.catalogue.database import uncollected
 from services.catalogue.replay import replay
 from services.catalogue.rows import Flag, FrameRow, Origin
 from services.errors import StorageError
@@ -81,6 +82,7 @@ def _checked(catalogue: Catalogue) -> Catalogue:
     return catalogue
 
 
+@uncollected()
 def adopt(catalogue: Catalogue, layout: Layout, disk: Disk = REAL_DISK) -> AdoptReport:
     """Bring index and files together at the start of a run, under the root's lock.
 

@@ -16,6 +16,7 @@ from calibration.frames import FrameKind
 from calibration.plans.sequence import Costs, Estimate, WantedSet, estimate
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
+from services.catalogue.database import uncollected
 from services.catalogue.rows import Origin, SetRow
 from services.config.models import Config, LoadedConfig
 from services.files.layout import Layout
@@ -105,6 +106,7 @@ class Forecast:
         return bool({Step.DARKS, Step.FLATS} & set(self.steps))
 
 
+@uncollected()
 def forecast(loaded: LoadedConfig, layout: Layout, options: RunOptions, *, is_whole: Whole) -> Forecast:
     """Return what a run would do.
 

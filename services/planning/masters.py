@@ -9,6 +9,7 @@ from typing import Any
 
 from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.frames import FrameKind
+from services.catalogue.database import uncollected
 from services.catalogue.rows import USABLE, FactRow, Flag, KnownMaster, MasterRow, MasterStatus, Origin, is_unchanged
 from services.planning.flat_darks import FlatDark, FlatDarks, NoDark
 from services.planning.groups import MasterGroup, as_dark, master_groups
@@ -71,6 +72,7 @@ class MasterPlan:
                     filter=group.key.filter,
                 )
 
+    @uncollected()
     def groups(self, sets: Collection[str] | None = None) -> list[MasterGroup]:
         """Return what becomes a master each, flats last: their darks are in the catalogue by then.
 

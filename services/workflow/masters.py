@@ -65,13 +65,10 @@ def _short(outcomes: Iterable[MasterOutcome], settings: MasterSettings, place: P
 
 
 def _index(work: Work) -> None:
-    """Take in frames that somebody else put into the folders; what cannot be read is told and left out."""
+    """Take in frames that somebody else put into the folders; what cannot be read is reported and left out."""
     place, told = work.place, work.tally.unreadable
     longitude = None if work.config.site is None else work.config.site.longitude
-    for folder in (place.layout.darks, place.layout.flats):
-        if not folder.is_dir():
-            continue
-        report = index_folder(place.catalogue, folder, layout=place.layout, longitude_deg=longitude)
-        for problem in (problem for problem in report.problems if problem.path not in told):
-            detail = f"{problem.path}: {problem.reason}"
-            work.events.emit(WarningRaised(code=problem.code, detail=detail))
+    folders = (place.layout.darks, place.layout.flats)
+    report = index_folder(place.catalogue, *folders, layout=place.layout, longitude_deg=longitude)
+    for problem in (problem for problem in report.problems if problem.path not in told):
+        work.events.emit(WarningRaised(code=problem.code, detail=f"{problem.path}: {problem.reason}"))

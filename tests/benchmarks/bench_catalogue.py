@@ -89,8 +89,7 @@ def _start(config: Path) -> tuple[float, str]:
         walk_s = time.perf_counter() - begin
         begin = time.perf_counter()
         report = adopt(catalogue, layout)
-        for folder in (layout.darks, layout.flats):
-            index_folder(catalogue, folder, layout=layout)
+        index_folder(catalogue, layout.darks, layout.flats, layout=layout)
         plan = _plan(loaded.config, layout, catalogue)
         lacking = sum(plan.existing(group) is None for group in plan.groups())
         took = time.perf_counter() - begin
