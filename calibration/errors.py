@@ -1,4 +1,4 @@
-"""What can be wrong with frames and groups, in the words of CONTRACTS: codes, and the error tree of this package.
+"""What can be wrong with frames and groups, as codes (docs/contracts.md, "Reason codes"), and this package's errors.
 
 ::
 

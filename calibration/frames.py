@@ -1,4 +1,4 @@
-"""The records a frame travels in: what is asked for, what came back, and what was thought of it.
+"""The records a frame travels in: the request, the result, and the verdicts on it.
 
 Everything here is frozen data without behaviour beyond small derived properties. Units are part of the names
 (`_us _s _c _adu _e _um _pct`); arrays are `[y, x]`; None means "not known", which is never the same as 0.
@@ -139,7 +139,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameStats:
-    """What is measured on every frame (CONTRACTS 2).
+    """What is measured on every frame (docs/contracts.md, "Records").
 
     `level_adu` is the 3-sigma-clipped median of the central 50 % x 50 % (colour sensors: of the brightest Bayer
     plane); `sigma_adu` a robust sigma of the same region; `step_adu` the greatest common divisor of the values;
@@ -295,7 +295,7 @@ class GroupOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupKey:
-    """What frames must share to be combined (CONTRACTS 2). Missing is not 0 and matches only missing.
+    """What frames must share to be combined (docs/contracts.md, "Records"). Missing is not 0 and matches only missing.
 
     `exposure_us` and `temperature_c` are None for flats, `filter`, `night`, `source` and `rotator_angle_deg` None for
     biases and darks. `camera` includes whether the frames are simulated. `temperature_c` is the cluster's label.

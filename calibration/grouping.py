@@ -1,4 +1,6 @@
-"""Which frames belong together: group keys, temperature clusters, exposures, nights (CONTRACTS 2 and 5).
+"""Which frames belong together: group keys, temperature clusters, exposures, nights.
+
+See docs/contracts.md, "Records" and "Wanted sets".
 
 Results never depend on the order of the frames. Missing is not 0 and matches only missing.
 """

@@ -37,7 +37,10 @@ class SensorType(IntEnum):
 
 
 class SettingMode(StrEnum):
-    """How a camera takes its gain or offset: not at all, as a value, as an index in a list, or both (must be told)."""
+    """How a camera takes its gain or offset: not at all, as a value, as an index in a list, or both.
+
+    Where a camera offers both, the configuration must decide.
+    """
 
     NONE = "none"
     VALUE = "value"
@@ -219,7 +222,7 @@ class Camera(Protocol):
         ...
 
     def disconnect(self) -> None:
-        """Tell the device that we are done; never raises for a device that is gone."""
+        """Disconnect from the device; never raises for a device that is gone."""
         ...
 
     def close(self) -> None:
@@ -278,7 +281,7 @@ class FilterWheel(Protocol):
         ...
 
     def disconnect(self) -> None:
-        """Tell the device that we are done."""
+        """Disconnect from the device."""
         ...
 
     def close(self) -> None:
@@ -314,7 +317,7 @@ class CoverCalibrator(Protocol):
         ...
 
     def disconnect(self) -> None:
-        """Tell the device that we are done."""
+        """Disconnect from the device."""
         ...
 
     def close(self) -> None:
@@ -350,7 +353,7 @@ class SafetyMonitor(Protocol):
         ...
 
     def disconnect(self) -> None:
-        """Tell the device that we are done."""
+        """Disconnect from the device."""
         ...
 
     def close(self) -> None:

@@ -15,7 +15,7 @@
     ├── BadImage                    the image that came is malformed, of the wrong size or of an unknown kind
     ├── FilterFailed                the wheel did not reach its position
     ├── PanelFailed                 panel or cover did not reach the state asked for
-    └── Cancelled                   we were told to stop; the exposure was aborted
+    └── Cancelled                   a stop was requested; the exposure was aborted
 """
 
 from enum import StrEnum
@@ -122,6 +122,6 @@ class PanelFailed(DriverError):
 
 
 class Cancelled(DriverError):
-    """We were told to stop while waiting."""
+    """A stop was requested while waiting."""
 
     code = DriverCode.INTERRUPTED

@@ -8,7 +8,7 @@
     ├── StorageError        disk full, write failed, lock held, catalogue unreadable
     └── RunStopped          a run ended early: unsafe, stale safety, interrupted, until reached
 
-The same codes stand in the log, the events, the report, the API and the exit message; codes of `drivers` and
+The same codes are used in the log, the events, the report, the API and the exit message; codes of `drivers` and
 `calibration` join here to a text and an advice.
 """
 
@@ -219,7 +219,7 @@ class ServiceError(Exception):
 
 
 class ConfigInvalid(ServiceError):
-    """The configuration cannot be used; `detail` holds one line an error, each with file:line:column."""
+    """The configuration cannot be used; `detail` has one line per error, each with file:line:column."""
 
     code = RunCode.CONFIG_INVALID
 

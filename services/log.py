@@ -1,4 +1,4 @@
-"""The log: plain lines for an observer on the console, one JSON object a line in `logs/nightcal_YYYYMMDD.log`.
+"""The log: plain lines for an observer on the console, one JSON object per line in `logs/nightcal_YYYYMMDD.log`.
 
 Configured once by the command, never at import. INFO is what an observer would write in the night log, DEBUG is the
 wire. Values named like a secret are not written. Messages of other libraries (`logging`, `warnings`) join the same two
@@ -128,7 +128,7 @@ class _Sinks:
                     _print(self.console, f"{at:%H:%M:%S}  {mark}{plain}\n")
             if self.file is not None:
                 line = json.dumps(record, default=str, ensure_ascii=False) + "\n"
-                with suppress(OSError):  # a full disk ends a run where it stores frames, not where it tells of it
+                with suppress(OSError):  # a full disk ends a run where it stores frames, not where it logs them
                     self.file.write(line.encode("utf-8", "backslashreplace"))
 
     debug = info = warning = error = critical = write
@@ -181,7 +181,7 @@ class _Wire(logging.Handler):
     """The wire's lines, written by a thread of their own.
 
     Calls of the safety watch are among them, and it must not wait for a disk that hangs, nor for who waits for it. Such
-    a disk costs lines, not memory: those beyond `_MOST_LINES` are counted, and their number is told in their place.
+    a disk costs lines, not memory: those beyond `_MOST_LINES` are counted, and their number is logged in their place.
     """
 
     def __init__(self) -> None:

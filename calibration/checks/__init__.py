@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 DAMAGE: tuple[Callable[[Evidence], Verdict | None], ...] = (constant, partial, duplicate, too_fast)
-"""Of frames that are not this exposure, or not whole: their level and noise tell nothing but of the damage."""
+"""Of frames that are not this exposure, or not whole: their level and noise show only the damage."""
 
 CHECKS: tuple[Callable[[Evidence], Verdict | None], ...] = (
     *DAMAGE,

@@ -108,11 +108,11 @@ class Evidence:
 
     @property
     def baseline(self) -> FrameStats | None:
-        """The best frame to tell lasting defects of the sensor by: the reference, else the previous frame."""
+        """The best frame for recognising lasting defects of the sensor: the reference, else the previous frame."""
         if self.reference is not None:
             return self.reference.stats
         if self.previous is None or self.previous.stats.saturated_fraction > 0.5:
-            return None  # a saturated test flat tells nothing of lines
+            return None  # a saturated test flat shows nothing about lines
         return self.previous.stats
 
 

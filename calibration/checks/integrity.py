@@ -22,7 +22,7 @@ def size_changed(e: Evidence) -> Verdict | None:
 def constant(e: Evidence) -> Verdict | None:
     """Refuse a frame of one value, or of which all but the edge is at the end of the converter.
 
-    A saturated test flat is one too, but tells the search what it needs to know. Noise of 0 says nothing: a quiet
+    A saturated test flat is one too, but gives the search what it needs. Noise of 0 says nothing: a quiet
     sensor with coarse steps has nearly all pixels of a bias at one value.
     """
     if e.stats.max_adu > e.stats.min_adu and not e.is_flooded:

@@ -141,7 +141,7 @@ def _within_against(e: Evidence, usual: FrameStats, warmer_c: float) -> Verdict 
 def _may_fade(off: Verdict) -> bool:
     """Whether a noise is off as a fading afterglow leaves it: below the reference's, in which it glowed, and not far.
 
-    The level does not tell how far: the pedestal wanders by more than such a glow.
+    The level does not show how far: the pedestal wanders by more than such a glow.
     """
     return FADED <= off.measured < off.limit
 

@@ -33,9 +33,9 @@ def combine_band(
         1 to 1000 raw frames, in ADU.
     recipe : Recipe
     scale : ndarray, shape (n,), optional
-        One factor a frame.
+        One factor per frame.
     dark : ndarray, shape (rows, x) or (n, rows, x), optional
-        Subtracted from each frame, in ADU: one for all, or one a frame.
+        Subtracted from each frame, in ADU: one for all frames, or one per frame.
     valid : ndarray of bool, shape (n, rows, x), optional
         False where a sample must not be used.
     stored : bool

@@ -1,6 +1,6 @@
 """What kind of frame a file holds: by its header, else the beginning of its name, else a whole directory name.
 
-Never by a substring: `/home/darko/` holds no darks and `prueba_previa` is no stage. Synonyms: facts/predecessors.md 5.
+Never by a substring: `/home/darko/` holds no darks and `prueba_previa` is no stage.
 """
 
 import re

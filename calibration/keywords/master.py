@@ -7,7 +7,7 @@ from calibration.keywords import values
 from calibration.keywords.table import Keyword, integer_row, number_row, text_row
 
 PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
-"""Percentiles written in a master's header, PCT000 to PCT100 (those of Rubin's cp_pipe, facts/models.md 1.1)."""
+"""Percentiles written in a master's header, PCT000 to PCT100 (those of Rubin's cp_pipe)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""Reading what stands behind a keyword: numbers written as text, times in many forms, angles, gaps.
+"""Reading the value of a keyword: numbers written as text, times in many forms, angles, gaps.
 
 Every reader takes any card value and returns None for what it does not understand: a bad card of a foreign file costs
-that card, not the file. Spellings met in real files: facts/models.md 4.
+that card, not the file.
 """
 
 import math

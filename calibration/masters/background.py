@@ -1,4 +1,4 @@
-"""The smooth part of a master: what glow and vignetting make of it, against which single pixels are judged."""
+"""Smooth background of a master (glow, vignetting), the reference for judging single pixels."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ from calibration.masters.patches import bright_patches, dust_shadows
 from calibration.masters.sketch import Sketch, blocks, central_level, clipped, thinned
 
 PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
-"""Percentiles of MEAN that a master's header and its statistics tell."""
+"""Percentiles of MEAN that a master's header and its statistics contain."""
 
 _ENOUGH_FOR_TAILS = 2_000_000
 """Values that give the percentiles of a master; its lowest and highest are of all pixels."""
@@ -129,7 +129,7 @@ def statistics(
     temperatures_c: tuple[float, ...] = (),
     each: Each = map,
 ) -> dict[str, Any]:
-    """Return what the report and the header tell of a master, with units in the names (flats before normalisation).
+    """Return what the report and the header say about a master, with units in the names (flats before normalisation).
 
     `sample_noise_adu` is the typical standard deviation of a pixel's samples, `pair_noise_adu` the same from two
     frames alone: they agree unless something moved. `master_noise_adu` is the typical SIGMA, `expected_noise_adu`

@@ -141,7 +141,7 @@ def dark_plan(
         As for `calibration.plans.bias.bias_plan`.
     darkness : Darkness
         With `bias_adu` the level is judged against bias + expected dark; where `rate_adu_s` is not known, a test frame
-        of a quarter of the exposure tells it, so that the two together must be linear; `darkest` bounds what it tells.
+        of a quarter of the exposure measures it, so that the two must be linear; `darkest` limits what it may measure.
     fade_us : int, optional
         After flats: exposure of the frames that are thrown away while what the flats left behind fades.
 

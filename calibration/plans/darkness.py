@@ -1,7 +1,7 @@
 """How dark a dark frame must be: limits from the pedestal, the dark current, and the last good master.
 
-A leak that is constant grows with the exposure just as the dark current does, so two exposures alone never tell them
-apart. What does: no sensor makes more than a poor one at its temperature, none makes more than in the set before, the
+A leak that is constant grows with the exposure just as the dark current does, so two exposures alone never separate
+them. What does: no sensor makes more than a poor one at its temperature, none makes more than in the set before, the
 pedestal has its own gradient, and from the second night on the last master shows what is usual.
 """
 
@@ -19,7 +19,7 @@ USUAL_ADU = 5.0
 POOR_ADU_S, POOR_DOUBLING_C, WARM_C = 20.0, 6.0, 30.0
 """A poor sensor's dark current at 0 °C, and in how many degrees it doubles; the temperature where none is known."""
 RATE_REACH = 4
-"""A dark tells the rate of exposures up to so many times its own: the error of its level grows as much."""
+"""A dark gives the rate of exposures up to so many times its own: the error of its level grows as much."""
 DOUBLING_C = 5.0
 """Sensors double their dark current in this many degrees, or more."""
 
@@ -30,7 +30,7 @@ def poor_rate_adu_s(temperature_c: float | None) -> float:
 
 
 def dark_rate(bias_adu: float, darks: Iterable[tuple[int, float]], *, exposure_us: int = 0) -> float | None:
-    """Return the dark current in ADU/s as earlier darks tell it; None where none is long enough.
+    """Return the dark current in ADU/s measured by earlier darks; None where none is long enough.
 
     Parameters
     ----------

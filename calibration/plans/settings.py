@@ -1,6 +1,7 @@
 """The frozen records plans are given, and the few lines every plan shares.
 
-They mirror the user's configuration without knowing it: integer microseconds instead of seconds, None for "not told".
+They mirror the user's configuration without knowing it: integer microseconds instead of seconds, None for a key
+that is not set.
 """
 
 from collections.abc import Callable, Generator
@@ -280,7 +281,7 @@ class FlatSetBegun:
 
 
 def refusals_allowed(count: int) -> int:
-    """Return how many frames of a set of `count` may be refused before it is given up (CONTRACTS 3)."""
+    """Return how many frames of a set may be refused (docs/contracts.md, "Plans, runner, checks")."""
     return max(3, count // 2)
 
 

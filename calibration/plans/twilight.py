@@ -106,7 +106,8 @@ def twilight_plan(
     Returns
     -------
     GroupOutcome
-        `too_dim` at dusk and `too_bright` at dawn end the filter, with what there is; the other two are waited for.
+        `too_dim` at dusk and `too_bright` at dawn end the filter, with the frames taken so far; the
+        other two are waited for.
     """
     roof = PanelSettings(max_brightness=0, cover=cover)
     task = FlatTask(settings=settings, state=state, filter=filter, panel=roof, set_id=set_id, notify=notify)

@@ -36,8 +36,8 @@ class AlpacaCamera(AlpacaDevice[CameraWire]):
     gain_mode : SettingMode, optional
         For cameras that answer as if they took their gain by value and by index.
     sensor_type : SensorType, optional
-        For drivers that tell a wrong one, or none: monochrome counts in any case, a mosaic only where the camera tells
-        of none.
+        For drivers that report a wrong one, or none: monochrome is always used, a mosaic only where the camera reports
+        none.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class AlpacaCamera(AlpacaDevice[CameraWire]):
     def apply(self, wanted: CameraSettings) -> CameraSettings:
         """Set in the order ReadoutMode, bin, ROI, gain, offset; read back; set once more what differs.
 
-        A ROI that is not named becomes the full frame of the binning. `info` then tells ElectronsPerADU,
+        A ROI that is not named becomes the full frame of the binning. `info` then contains ElectronsPerADU,
         FullWellCapacity and MaxADU of these settings.
 
         Raises

@@ -102,7 +102,7 @@ def _setting(wire: CameraWire, member: str, told: SettingMode | None) -> _Settin
     """Return mode, limits and names of Gain or Offset.
 
     The modes exclude each other by the specification; INDI's bridge answers all three members. Names without limits:
-    an index. Limits without names: a value. Both: what the configuration tells, and BOTH until it does.
+    an index. Limits without names: a value. Both: the mode of the configuration, or BOTH where it names none.
     """
     names = wire.offered(f"{member}s", texts) or ()
     low = wire.offered(f"{member}Min", whole)
@@ -118,7 +118,7 @@ def _sensor_type(value: Any) -> SensorType:
 
 
 def with_sensor_type(info: CameraInfo, told: SensorType | None) -> CameraInfo:
-    """Return what a camera says with the kind of sensor that its owner tells; see `AlpacaCamera`."""
+    """Return what a camera says with the kind of sensor that the configuration names; see `AlpacaCamera`."""
     mosaic = info.sensor_type not in (None, SensorType.MONOCHROME)
     if told is None or (mosaic and told is not SensorType.MONOCHROME):
         return info

@@ -159,7 +159,7 @@ class AlpacaCoverCalibrator(AlpacaDevice[CoverCalibratorWire]):
             self._rest(wake)
 
     def _see_brightness(self, wanted: int, wake: threading.Event | None) -> None:
-        """Wait a little for the read-back to follow; a panel with coarser steps is told of, not refused."""
+        """Wait a little for the read-back to follow; a panel with coarser steps causes a warning, no failure."""
         deadline = Deadline(self._clock, _BRIGHTNESS_S)
         while (found := self.state().brightness) not in (None, wanted):
             if deadline.over:

@@ -31,7 +31,7 @@ class AlpacaDevice(Generic[W]):
         return found
 
     def disconnect(self) -> None:
-        """Tell the device that we are done, and close; never raises for a device that is gone."""
+        """Disconnect from the device, and close; never raises for a device that is gone."""
         self._wire.leave()
 
     def close(self) -> None:

@@ -230,7 +230,7 @@ _Pair = tuple[ServerAddress, ConfiguredDevice]
 
 
 def _once_each(pairs: list[_Pair]) -> list[_Pair]:
-    """Drop second addresses of the same device, as its UniqueID tells."""
+    """Drop second addresses of the same device, which its UniqueID identifies."""
     seen: dict[object, _Pair] = {}
     for pair in pairs:
         seen.setdefault(pair[1].unique_id or pair, pair)

@@ -144,7 +144,7 @@ class Exposing:
         return sent_at if whole_exposure else self._clock.now()
 
     def _judge_refusal(self, error: Refused) -> None:
-        """Raise what a refused start means, when CameraState tells."""
+        """Raise the error that explains a refused start, when CameraState shows it."""
         activity = self._status.activity()
         if activity in _AT_WORK and self._under_way:
             detail = f"it is still {activity.name.lower()} for us, and cannot be aborted"

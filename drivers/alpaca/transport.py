@@ -37,7 +37,7 @@ _POLLED = frozenset({"camerastate", "imageready", "devicestate", "connecting", "
 _MOVES = frozenset({"position", "calibratoron", "calibratoroff", "opencover", "closecover"})
 
 log = structlog.get_logger(__name__)
-wire_log = logging.getLogger("nightcal.wire")  # the standard library's: a line a call, silent unless asked for
+wire_log = logging.getLogger("nightcal.wire")  # the standard library's: one line per call, silent unless asked for
 
 
 class Wire:

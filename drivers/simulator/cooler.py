@@ -2,7 +2,7 @@
 
 dT/dt = (T_ambient - T)/tau - (max_delta/tau)·power, with power from a PI loop around a set-point that the firmware
 ramps; its damping decides how far it overshoots. The plant is stepped lazily up to the time asked for, so it costs
-nothing while nobody looks; a copy of it tells the temperature of an exposure that has just begun.
+nothing while nobody looks; a copy of it predicts the temperature of an exposure that has just started.
 """
 
 import copy

@@ -1,8 +1,8 @@
 """What light reaches the sensor: panel, sky and leaks, through filter and cover, integrated over an exposure.
 
-Devices tell the scene what changes when (also what will change: a moving wheel arrives later); an exposure's light is
-the exact integral over the pieces in between: the lamp's warm-up and its chopped (PWM) light in closed form, the
-twilight by Simpson's rule. Light is in electrons on a pixel of response 1.
+Devices report changes and their times to the scene (also future ones: a moving wheel arrives later); an exposure's
+light is the exact integral over the pieces in between: the lamp's warm-up and its chopped (PWM) light in closed form,
+the twilight by Simpson's rule. Light is in electrons on a pixel of response 1.
 """
 
 import math
@@ -42,7 +42,7 @@ class Timeline(Generic[V]):
         self.revision += 1
 
     def announce(self, at_s: float, value: V) -> None:
-        """Tell what it will be from a later moment on."""
+        """Set the value that applies from a later moment on."""
         self._points.append((at_s, value))
 
     def at(self, t_s: float) -> V:

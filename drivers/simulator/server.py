@@ -24,9 +24,9 @@ class AlpacaServer:
     ----------
     observatory : SimulatedObservatory
     host : str
-        Loopback unless told otherwise: the wire knows no passwords.
+        Loopback by default: the wire knows no passwords.
     port : int
-        0: any free one; `port` tells.
+        0: any free one; the attribute `port` holds it.
     discovery_port : int, optional
         UDP port of Alpaca discovery (32227 is the standard one; 0: any free one); None: no discovery.
     """
@@ -105,7 +105,7 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run_on(self, listener: socket.socket) -> None:
-        """Serve until told to leave."""
+        """Serve until `leave` is called."""
         self._loop = asyncio.get_running_loop()
         await self.serve(sockets=[listener])
         while left := list(self.server_state.connections):  # whoever never reads keeps a socket open

@@ -15,7 +15,7 @@ class GroupFailed(Exception):
     Parameters
     ----------
     code : str
-        A group or driver code of CONTRACTS 11.
+        A group or driver code (docs/contracts.md, "Reason codes").
     detail : str
         What happened, in one sentence.
     """

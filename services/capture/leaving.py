@@ -65,15 +65,15 @@ class Leaving:
         self.left: list[str] = []
 
     def begin(self, code: RunCode | None, warming_s: float | None, doing: tuple[str, ...] = ()) -> None:
-        """Tell that the end begins: what stopped the run, None when it is done; how long warming up takes; what else.
+        """Announce the end: what stopped the run (None when it is complete), how long warming up takes, and each step.
 
-        What is done is told as what is being done: whether it was is told by `devices.left`.
+        Steps are announced as under way; `devices.left` later reports which succeeded.
         """
         with suppress(StorageError):
             self._events.emit(RunEnding(code=code, warming_s=warming_s, doing=doing))
 
     def tidy(self, what: str, act: Callable[[], object]) -> None:
-        """Do a step that nobody's equipment depends on; a failure is told, and never hides what came before."""
+        """Do a step that nobody's equipment depends on; a failure is a warning, and never hides an earlier one."""
         try:
             act()
         except Exception as error:
@@ -111,7 +111,7 @@ class Leaving:
                 self._leave(f"{duty.name}: {how}", str(error))
 
     def _stands(self, duty: Duty, error: Exception) -> str:
-        """Return how a device stands that could not be left well; "" where it does all the same, which is told."""
+        """Return the state of a device whose step failed; "" if it is safe anyway (then a warning is emitted)."""
         try:
             stands = duty.look()
         except DriverError:

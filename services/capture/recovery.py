@@ -37,9 +37,9 @@ RESTORES = 3
 STALE_IN_A_ROW = 2
 DAMAGED_IN_A_ROW = 3
 _LATELY = 16
-"""Exposures of ours that a driver may still tell: the one before, while some are under way or not judged yet."""
+"""Exposures of ours that a driver may still report: the one before, while some are under way or not judged yet."""
 _JITTER_US = 100_000
-"""Times that differ by less may be one: shutters and drivers' clocks take part in what is told."""
+"""Times that differ by less may be one: shutters and drivers' clocks affect what is reported."""
 _STALE = frozenset({FrameCode.TOO_FAST, FrameCode.DUPLICATE_FRAME})
 _DAMAGED = frozenset({FrameCode.CONSTANT, FrameCode.PARTIAL})
 
@@ -172,7 +172,8 @@ class BadFrames:
     """Counts frames in a row that say the camera's link is ill: old buffers (2), damaged frames (3).
 
     An image of another exposure than asked for may be another program's, whose exposure slipped in before ours was
-    fetched. A driver that tells exposures wrong is no other program: it tells the one before, or only long ones right.
+    fetched. A driver that reports wrong exposures is no other program: it reports the one before, or only long ones
+    correctly.
     """
 
     def __init__(self) -> None:
@@ -204,7 +205,7 @@ class BadFrames:
 
     def _note_foreign(self, result: FrameResult) -> None:
         theirs, ours = result.header.reported_exposure_us or 0, result.request.exposure_us
-        known_us = (0, ours, *self._begun_us)  # 0 is told by drivers that have nothing to tell
+        known_us = (0, ours, *self._begun_us)  # drivers that do not know the duration report 0
         explained = any(abs(theirs - us) <= max(_JITTER_US, 0.02 * us) for us in known_us)
         if ours in self._told_right and not explained:
             self._foreign.append(f"an image of {theirs / 1e6:g} s came for our exposure of {ours / 1e6:g} s")

@@ -43,7 +43,7 @@ def load(path: Path, *, overrides: Mapping[str, tuple[str, Any]] | None = None) 
     Raises
     ------
     ConfigInvalid
-        Its detail holds one line an error: `file:line:column: key: what — allowed`.
+        Its detail has one line per error: `file:line:column: key: what — allowed`.
     """
     return loads(read(path), path, overrides=overrides)
 
@@ -102,7 +102,7 @@ def _effective(config: Config) -> Config:
 
 
 def _lines(problems: Sequence[Problem]) -> Iterator[str]:
-    """Yield a line a problem, of the first few, none of them endless: a file may be anything."""
+    """Yield one line for each of the first problems, shortened: a file may contain anything."""
     yield from (str(problem)[:_LONGEST_LINE] for problem in problems[:_MOST_LINES])
     if len(problems) > _MOST_LINES:
         yield f"… and {len(problems) - _MOST_LINES} more"

@@ -381,7 +381,7 @@ class LoadedConfig(BaseModel):
     path : Path
         The YAML file; relative paths in it start at its folder.
     notes : tuple of str
-        What `config check` should tell: sections that are not used, older spellings.
+        What `config check` should print: sections that are not used, older spellings.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -1,1 +1,1 @@
-"""Events of a run: records, bus, journal and the sentences that tell them."""
+"""Events of a run: records, bus, journal and the sentences that describe them."""

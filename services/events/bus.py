@@ -21,7 +21,7 @@ from services.events.records import Event, Record, Waiting
 log = structlog.get_logger(__name__)
 
 WORTH_TELLING_S = 30.0
-"""A wait that is longer is told."""
+"""A longer wait is announced by an event."""
 
 Listener = Callable[[Event], None]
 
@@ -112,7 +112,7 @@ class Events:
         return None
 
     def tell_wait(self, wait_s: float, why: str, *, at_most: bool = False) -> None:
-        """Tell what is waited for and until when, if it takes long enough for anybody to wonder (`WORTH_TELLING_S`)."""
+        """Announce the reason and the end of a wait that is longer than `WORTH_TELLING_S`."""
         if wait_s > WORTH_TELLING_S:
             until = self._clock.now() + timedelta(seconds=wait_s)
             until = until.replace(microsecond=0)

@@ -17,7 +17,7 @@ from services.files.layout import part_path
 
 Buffer = bytes | bytearray | memoryview
 _BEHIND_BYTES = 64 << 20
-"""Bytes that the system may hold before it is told to begin: a sync at the end then waits for few."""
+"""Bytes that the system may buffer before it is asked to write: a sync at the end then waits for few."""
 
 
 class Stream:
@@ -36,7 +36,7 @@ class Stream:
         return self._handle
 
     def write_at(self, data: Buffer, offset: int) -> None:
-        """Write all of `data` at `offset`, from any thread; now and then the system is told to begin writing it."""
+        """Write all of `data` at `offset`, from any thread; now and then the system is asked to start writing it."""
         platform.pwrite(self.handle, data, offset)
         self._unsent += len(data)
         if self._unsent >= _BEHIND_BYTES:

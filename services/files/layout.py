@@ -1,4 +1,4 @@
-"""Where everything lies below the root, and what it is called. Pure names: nothing here opens or makes a file.
+"""The paths and names of all files below the root. Pure names: nothing here opens or makes a file.
 
 The names are the guide's; text from devices and the YAML is cleaned before it becomes part of one.
 """

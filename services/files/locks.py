@@ -1,4 +1,4 @@
-"""Locks: one a root for every command that writes below it, one a device for the whole machine.
+"""One lock per storage root (held by every writing command) and one per device (machine-wide).
 
 The system frees them when a process dies, however it dies. A JSON beside each says who holds it, for the message only:
 a stale one misleads nobody, because the lock itself decides.

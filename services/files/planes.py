@@ -137,9 +137,9 @@ class PlanesFile:
         return total
 
     def _known_sum(self, place: _Place) -> int | None:
-        """Return DATASUM from those of the bands as they were last written; None where they do not tell it.
+        """Return DATASUM from those of the bands as they were last written; None where it does not follow from them.
 
-        They do where they lie one behind the other from first to last row, each beginning on a whole word.
+        It follows where the bands cover all rows without a gap and each starts on a whole word.
         """
         total, row = 0, 0
         for y, (count, part) in sorted(self._parts[place.plane.name].items()):

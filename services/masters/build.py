@@ -340,7 +340,7 @@ def _history(prepared: Prepared, measured: _Measured, bench: Bench) -> list[Card
 
 
 def _spare(prepared: Prepared) -> int:
-    """Return how many header cards to keep room for: the frame's, the master's, and one a frame of HISTORY."""
+    """Return how many header cards to keep room for: the frame's, the master's, and one HISTORY card per frame."""
     return 160 + len(prepared.stack.frames) + 2 * len(prepared.darks)
 
 

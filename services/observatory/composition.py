@@ -39,12 +39,12 @@ class Observatory:
     new_safety_monitor, new_panel : callable
         Make further driver objects for another thread; None where there is no such device.
     abort_exposure : callable
-        Tells the camera to abort, from any thread and over a connection of its own; nothing for a camera handed in.
+        Asks the camera to abort, from any thread and over a connection of its own; nothing for a camera handed in.
     unique_id : callable
         Asks the camera's server, without connecting the camera, for the UniqueID by which it is locked; None where the
-        server does not tell. Raises `DriverError` when it does not answer.
+        server does not report it. Raises `DriverError` when it does not answer.
     unused_devices : callable
-        Tells, in words, of accessories on the camera's server that the configuration says nothing of.
+        Returns, in words, the accessories on the camera's server that the configuration does not mention.
     simulator : Embedded or None
         The simulated observatory of this process.
     owns_camera : bool

@@ -20,7 +20,7 @@ from services.config.models import Camera, Config, Device, FilterWheel, FlatPane
 log = structlog.get_logger(__name__)
 
 _SENSORS = {None: None, "mono": SensorType.MONOCHROME, "color": SensorType.RGGB}
-"""What `camera.type` says; a colour camera that tells its own pattern keeps it."""
+"""What `camera.type` says; a colour camera that reports its own pattern keeps it."""
 ABORT_TIMEOUTS = Timeouts(open_s=1.0, put_s=2.0)
 """Real seconds that an abort in an emergency waits for an answer."""
 
@@ -155,7 +155,7 @@ def remote_clock(endpoint: Endpoint) -> Clock | None:
 
 
 def _clock_of(answer: str) -> ScaledClock:
-    """Return the clock that a simulated observatory tells of; raises `ValueError` for one that cannot be."""
+    """Return the clock that a simulated observatory reports; raises `ValueError` for one that cannot be."""
     told = json.loads(answer)
     rate, start = float(told["rate"]), datetime.fromisoformat(told["utc"])
     if not (0.001 <= rate <= 1e6 and 1970 <= start.year < 2200):

@@ -1,7 +1,8 @@
 """What exists already: which catalogued set serves a wanted one, which is continued, and when a new one is opened.
 
-A set is the unit of having (CONTRACTS 5). It serves until its *oldest* frame passes the reuse age of its kind; an
-incomplete one is continued while its oldest frame is younger than `resume_within`; else a whole new set is taken.
+A set is the unit of having (docs/contracts.md, "Wanted sets"). It serves until its *oldest* frame passes the reuse age
+of its kind; an incomplete one is continued while its oldest frame is younger than `resume_within`; else a whole new set
+is taken.
 """
 
 from collections.abc import Iterable

@@ -109,7 +109,7 @@ def dark_sets(config: Config, state: State, times: PlannedTimes, which: DarkTime
 
 
 def flat_sets(config: Config, state: State, filters: Iterable[str | None]) -> tuple[WantedSet, ...]:
-    """Return the flat sets of a state, one a filter."""
+    """Return the flat sets of a state, one per filter."""
     if not state.flats:
         return ()
     count = config.flat_capture.num_flats

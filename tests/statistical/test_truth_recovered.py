@@ -11,7 +11,8 @@ What is common to all pixels is therefore not taken off, and need not be:
 - the level's offset of the night is part of the conditions, the lamp's flicker from exposure to exposure too;
 - the offset of single frames (0.1 ADU) and the noise of rows (0.2 ADU) are noise: they are in the scatter of the
   samples, hence in SIGMA, and average out as 1/40 of their variance, some 0.3 % of a bias's SIGMA²;
-- the dark of a flat errs the same in all its flats; its SIGMA is in the flat's in quadrature (CONTRACTS 8).
+- the dark of a flat errs the same in all its flats; its SIGMA is in the flat's in quadrature
+  (docs/contracts.md, "Planes of a master").
 
 The noise of a ratio over 70 000 pixels is 0.5 %, that of a quarter of them 1 %. Hot pixels are four times as many as by
 default, so that 1 % of them is several pixels.

@@ -18,7 +18,7 @@ W = tiles.W
 COUNT, FIRST, LAST, CENTRE, SUM, SQUARES, LOWER, UPPER, MOVING, SIZE = range(0, 10 * W, W)
 SPREAD, MIDDLE, KEPT_A, KEPT_B, REACH, SUMMED = range(10 * W, 16 * W, W)
 AT_THE_BOUND = 1.0 + 1e-8
-"""A sample at the bound stays, whatever rounding makes of it: as both of two samples at 1 sigma."""
+"""Samples exactly at the bound are kept despite rounding (with n = 2 both lie at 1 sigma)."""
 
 
 @called

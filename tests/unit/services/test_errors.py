@@ -1,4 +1,4 @@
-"""Codes: each has a text, an advice and the exit of CONTRACTS 11."""
+"""Codes: each has a text, an advice and its exit code (docs/contracts.md, "Reason codes")."""
 
 import re
 
