@@ -42,6 +42,8 @@ COMPILES_NOTHING = (
 COMPILES_ALL_THE_SAME = (
     "tests/unit/calibration/plans/test_detector.py",
     "tests/unit/services/catalogue/test_cuts.py",
+    "tests/unit/services/cli/test_commands.py",
+    "tests/unit/services/planning/test_dry_run.py",
 )
 
 _TESTS_CACHE = WARM_UP_CACHE.with_name("kernels-of-tests")
