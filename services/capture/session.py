@@ -49,6 +49,8 @@ R = TypeVar("R")
 class Session:
     """Everything that is needed to take frames, for the length of a `with` block.
 
+    Beginning and ending are in one class, because each device that was begun is ended in the opposite order.
+
     Parameters
     ----------
     observatory : Observatory
