@@ -1,4 +1,4 @@
-"""What is thought of a frame as it lands: one small function a check, values in, verdicts out.
+"""Verdicts on a frame as it lands: one small function per check, values in, verdicts out.
 
 `judge` runs them all. A frame is held against the request's limits, against the frame the camera returned just before
 (`PreviousFrame`: stale buffers, temporal noise) and against a good frame of the same set (`reference`, best the first

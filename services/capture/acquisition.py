@@ -1,7 +1,7 @@
 """Makes a frame of an exposure: the header says what the devices reported, not what was asked of them.
 
-The one exception is EXPTIME, the requested time, by which exposures are compared; what the camera reports stands
-beside it. Pixels are passed on as they came, without a copy.
+The one exception is EXPTIME, the requested time, by which exposures are compared; what the camera reports is written
+beside it (XPOSURE). Pixels are passed on as they came, without a copy.
 """
 
 from dataclasses import dataclass, replace

@@ -150,7 +150,7 @@ class Approach:
         return self._stall(GroupCode.COOLER_LIMIT, detail)
 
     def _switch_on_again(self) -> bool:
-        """Switch a cooler on that is off though told to be on: once."""
+        """Switch a cooler on again, once, that is off although it was switched on."""
         if self._switched_on_again:
             return False
         self._switched_on_again = True

@@ -17,7 +17,7 @@ from services.observatory import Observatory
 log = structlog.get_logger(__name__)
 
 CONNECT_DELAYS_S = (1.0, 3.0)
-"""At the start a device is asked three times: somebody stands by to be told."""
+"""At the start a device is asked only three times: somebody is there to read the message."""
 
 LEFTOVER_S = 120.0
 """An exposure found running may be what a killed run left; it is waited for so long beyond the longest dark."""

@@ -1,4 +1,4 @@
-"""One camera's cooler as the rest of capture sees it: readings into a history, commands, and what is told of them."""
+"""One camera's cooler as the rest of capture sees it: a history of readings, commands, and their events."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from services.observatory import Interlock
 
 _ATTEMPTS_TO_SWITCH_OFF = 2
 _LOOKS = 3
-"""Drivers that ask the camera once a second tell a little later what it does."""
+"""Drivers that ask the camera once a second report its state a little late."""
 
 
 class Cooler:

@@ -1,6 +1,6 @@
-"""What is done at once when it gets unsafe: camera stopped, lamp off, cover closed; and told without ever waiting.
+"""What is done at once when it gets unsafe: camera stopped, lamp off, cover closed. Reporting it never delays it.
 
-Journal and log are files: a disk that hangs keeps the thread that tells waiting, and nobody else.
+Journal and log are files. When the disk hangs, only the thread that writes the reports has to wait.
 """
 
 import queue
@@ -25,7 +25,7 @@ ATTEMPTS_TO_CLOSE = 3
 
 
 class Teller:
-    """A thread that emits events and writes to the log for another one, in the order in which it was told to."""
+    """A thread that emits events and writes to the log for another one, in the order of its calls."""
 
     def __init__(self, name: str) -> None:
         self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
@@ -33,20 +33,20 @@ class Teller:
         self._thread.start()
 
     def say(self, tell: Callable[..., object], *words: Any, **data: Any) -> None:
-        """Have `tell` called with what follows; returns at once."""
+        """Queue a call of `tell` with the other arguments, and return at once."""
         self._queue.put(partial(tell, *words, **data))
 
     def attempt(self, what: str, act: Callable[[], object]) -> bool:
-        """Do what may fail, here; a failure is logged there. Return whether it succeeded."""
+        """Do in this thread what may fail, and return whether it succeeded; the other thread logs a failure."""
         try:
             act()
-        except Exception as error:  # noqa: BLE001 - told, whatever it is
+        except Exception as error:  # noqa: BLE001 - logged, whatever it is
             self.say(log.error, "ending.step_failed", step=what, exc_info=error)
             return False
         return True
 
     def close(self, timeout_s: float) -> None:
-        """Let all be told, for so long at most (real seconds), and end."""
+        """Write what is queued, for at most `timeout_s` real seconds, and end."""
         self._queue.put(None)
         self._thread.join(timeout_s)
 
@@ -119,10 +119,10 @@ class Emergency:
             self._teller.attempt("panel of the safety watch", self._panel.close)
 
     def _abort(self) -> None:
-        """Abort the exposure and tell what came of it."""
+        """Abort the exposure and report whether that succeeded."""
         try:
             self._abort_exposure()
-        except Exception as error:  # noqa: BLE001 - told, whatever it is: nobody hears what a thread raises
+        except Exception as error:  # noqa: BLE001 - reported, whatever it is: nobody hears what a thread raises
             self._teller.say(log.warning, "exposure.not_aborted", detail=str(error))
             self._emit(ExposureAborted(done=False, detail=str(error)))
         else:

@@ -11,7 +11,7 @@ from services.capture.acquisition import Taken
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """What was measured and thought of a frame.
+    """The measurements and verdicts of a frame.
 
     `pair_sigma_adu` is the temporal noise from the frame before it in the same request; None for the first, and after a
     frame that was refused.
@@ -29,7 +29,7 @@ class Examined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The frame that the camera returned last, with its pixels and what was thought of it."""
+    """The frame that the camera returned last, with its pixels and verdicts."""
 
     frame: Frame
     request: CaptureRequest

@@ -66,7 +66,7 @@ class Filters:
         return name
 
     def stays_at(self, name: str | None) -> bool:
-        """Whether the wheel, if there is one, still stands where it was read last; False when it cannot be read."""
+        """Whether the wheel, if there is one, is where it was read last; False when it cannot be read."""
         try:
             return self._wheel is None or self._wheel.current() == name
         except DriverError as error:  # `reach` deals with it

@@ -33,9 +33,10 @@ class Duty:
     act : callable
         Brings it there.
     look : callable
-        Says in words how it stands instead, "" where it stands well after all; raises `DriverError` when nobody knows.
+        Returns in words the state that it is in instead, "" if that is safe all the same; raises `DriverError` when the
+        state cannot be read.
     done : tuple of str
-        How it stands, in words, once that is done.
+        Its state in words after `act` has succeeded.
     """
 
     name: str
@@ -81,13 +82,13 @@ class Leaving:
             self._tell(RunCode.ENDING_FAILED, f"{what}: {error}")
 
     def devices(self, duties: tuple[Duty, ...], wait: Callable[[], object] = lambda: None) -> None:
-        """Leave devices; those that were away are asked once more when all others are done.
+        """Leave the devices; one that did not answer is tried once more after all others.
 
         Parameters
         ----------
         duties : tuple of Duty
         wait : callable
-            Waits before that for the camera, whose server may be that of all.
+            Waits for the camera before that second attempt: all devices may be on its server.
         """
         failed = [(duty, error) for duty in duties if (error := _attempt(duty)) is not None]
         if any(isinstance(error, DeviceLost) for _, error in failed):
@@ -157,7 +158,7 @@ def darken(panel: CoverCalibrator) -> None:
 
 
 def light_left(panel: CoverCalibrator) -> str:
-    """Return what still shines or stands open, "" when it is dark."""
+    """Return in words whether the lamp is on or the cover open; "" when it is dark."""
     state = panel.state()
     parts = []
     if state.calibrator not in {CalibratorStatus.OFF, CalibratorStatus.NOT_PRESENT}:
@@ -187,7 +188,7 @@ def exposure_left(camera: Camera) -> str:
 
 
 def cooler_left(camera: Camera, *, as_found: bool) -> str:
-    """Return how the cooler stands, "" when it is off."""
+    """Return the state of the cooler in words, "" when it is off."""
     state = camera.state()
     if state.cooler_on is False:
         return ""

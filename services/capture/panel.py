@@ -129,7 +129,7 @@ class Light:
         return after
 
     def _notice_foreigners(self, found: PanelState) -> None:
-        """Tell of a lamp or cover that is not as we left it: somebody else, a hand, or their power."""
+        """Warn of a lamp or cover that is not as we left it: somebody else, a hand, or their power."""
         left, self._left = self._left, None  # what we begin and do not end well is not laid to anybody
         if left is None:
             return
@@ -217,7 +217,7 @@ class Light:
 
 
 def make_dark_at_once(panel: CoverCalibrator) -> None:
-    """Make it dark in an emergency: cover and lamp are both told before either is waited for."""
+    """Make it dark in an emergency: both commands are sent before either is waited for."""
     for command in (panel.close_cover, panel.calibrator_off):
         with suppress(DriverError):
             command(_AT_ONCE)

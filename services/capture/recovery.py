@@ -81,7 +81,7 @@ class Recovery:
         self._hurry: threading.Event | None = None
 
     def on_restored(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever the camera is back: what it was told may be forgotten."""
+        """Call `listener` whenever the camera is back: it may have forgotten its settings."""
         self._listeners.append(listener)
 
     def end(self, hurry: threading.Event | None) -> None:

@@ -60,7 +60,7 @@ class Runner:
     ----------
     camera, clock, interlock, recovery, thermostat, state, writer, events
     until : datetime, optional
-        No exposure is begun that would end after it.
+        No exposure is started that would end after it.
     ahead : int
         Frames that may be unjudged when an exposure starts: with the writer's queue, the memory that is used.
     ready : callable
@@ -299,7 +299,7 @@ def quantised_us(exposure_us: int, info: CameraInfo) -> int:
     ----------
     exposure_us : int
     info : CameraInfo
-        `exposure_resolution_s` 0 stands for any exposure.
+        `exposure_resolution_s` 0 means that any exposure is possible.
     """
     step = max(1, round(info.exposure_resolution_s * 1e6))
     low, high = round(info.exposure_min_s * 1e6), round(info.exposure_max_s * 1e6)

@@ -2,8 +2,8 @@
 
 Unsafe, or no reading for too long: the interlock is tripped, lamp off and cover closed over this thread's own
 connection, and the camera's sockets closed, which ends whatever call the worker hangs in. The exposure is aborted over
-a third connection, which a camera that hangs keeps waiting without keeping the cover. What happened is told by another
-thread: journal and log are on a disk, which may hang as well.
+a third connection, which a camera that hangs keeps waiting without keeping the cover. Another thread
+reports what happened, because the disk of journal and log may hang as well.
 """
 
 import threading
@@ -31,7 +31,7 @@ GRACE_S = 120.0
 """With `on_unsafe: finish_frame`, how long the frame may take to finish before everything is stopped all the same."""
 
 STOP_S = 10.0
-"""Real seconds at most that the end of a run waits for a monitor that does not answer, and for what is left to tell."""
+"""Real seconds at most that the end of a run waits for a monitor that does not answer, and for the last reports."""
 
 
 class SafetyWatch:
@@ -136,7 +136,7 @@ class SafetyWatch:
                     self._first.set()
                 self._clock.sleep(self._settings.poll, self._stop)
                 self._stop.wait(max(0.0, LEAST_REAL_POLL_S - (self._clock.real() - real_s)))
-        except Exception as error:  # noqa: BLE001 - told, and acted on
+        except Exception as error:  # noqa: BLE001 - reported, and acted on
             # A watch that has died is a watch that says unsafe.
             self._teller.say(log.error, "safety.failed", exc_info=error)
             self._trip(RunCode.SAFETY_STALE, f"the safety watch failed: {error}")

@@ -44,12 +44,12 @@ LIMIT_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secured:
-    """What came of it, in words.
+    """What was done, and what could not be, in words.
 
     Attributes
     ----------
     done : tuple of str
-        How the devices stand now.
+        The states that the devices were brought to.
     left : tuple of str
         What could not be left in a known state, and why.
     refused : str
@@ -117,7 +117,7 @@ class _Securing:
         """Take the locks that a run of ours would hold; raises `StorageError` naming who holds one that matters.
 
         The root's lock alone is held by work that touches no device. It matters where the camera's server does not
-        tell the id by which the camera is locked.
+        report the id by which the camera is locked.
         """
         unique_id = None
         if observatory is not None:
@@ -231,7 +231,7 @@ class _Securing:
         close: Callable[[], None],
         more_s: float = 0.0,
     ) -> None:
-        """Do a step within its time; where it fails say how the device stands, which may be well all the same."""
+        """Do a step within its time; if it fails, note the state of the device unless that is safe anyway."""
         try:
             self._done += within(self._limit_s + more_s, act)
         except Exception as error:  # noqa: BLE001 - returned in words, whatever it is

@@ -7,7 +7,7 @@
 
 Ends in this order, whatever happened: the exposure aborted, the lamp off, the cover closed, the cooler as found or
 warmed, what is queued written (meanwhile: a disk that hangs keeps no device waiting), the safety watch stopped, devices
-released. What fails on the way is told (`services.capture.leaving`) and never hides the first cause.
+released. What fails on the way is reported (`services.capture.leaving`) and never hides the first cause.
 """
 
 from collections.abc import Callable
@@ -60,9 +60,9 @@ class Session:
     skip_cooling, skip_warmup : bool
         Leave the cooler as it is at the beginning, or at the end.
     until : datetime, optional
-        No exposure is begun that would end after it.
+        No exposure is started that would end after it.
     ready : callable
-        Called before an exposure is begun; returns when frames can be measured, raises when the run must end first.
+        Called before an exposure is started; returns when frames can be measured, raises when the run must end first.
 
     Attributes
     ----------

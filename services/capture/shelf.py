@@ -22,7 +22,7 @@ from services.words import size
 log = structlog.get_logger(__name__)
 
 LOW_FACTOR = 2
-"""`storage.low` is told from this multiple of the floor on."""
+"""`storage.low` is emitted when less than this multiple of the floor is free."""
 
 
 class Shelf:
@@ -50,7 +50,7 @@ class Shelf:
         self._doubted: set[tuple[str | None, str]] = set()
 
     def keep(self, frame: Frame, examined: Examined, *, wanted: int, seconds: float) -> PurePath:
-        """Write a good frame into its folder and the catalogue, and tell it.
+        """Write a good frame into its folder and the catalogue, and emit its event.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class Shelf:
             log.warning("frame.doubted", code=code, detail=detail)
 
     def refuse(self, frame: Frame, examined: Examined) -> PurePath | None:
-        """Catalogue and tell a refused frame, and keep it for inspection while there is room; return where."""
+        """Catalogue a refused frame, emit its event, and keep it for inspection while there is room; return where."""
         path = self._keep_refused(frame)
         header, level_adu = frame.header, examined.stats.level_adu
         refusing = [v for v in examined.verdicts if v.refuses]
@@ -173,5 +173,5 @@ class Shelf:
 
 
 def _findings(verdicts: Iterable[Verdict]) -> tuple[Finding, ...]:
-    """Return verdicts as events tell them."""
+    """Return verdicts as the findings of an event."""
     return tuple(Finding(code=str(v.code), measured=v.measured, limit=v.limit, detail=v.detail) for v in verdicts)

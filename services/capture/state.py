@@ -28,7 +28,7 @@ from services.observatory import Interlock
 log = structlog.get_logger(__name__)
 
 FOREIGN_CHANGES = 3
-"""Settings found changed, or exposures begun, by somebody else this often in `FOREIGN_WITHIN_S`: it is in use."""
+"""Settings changed, or exposures started, by somebody else this often in `FOREIGN_WITHIN_S`: it is in use."""
 FOREIGN_WITHIN_S = 7200.0
 FOREIGN_EXPOSURE_S = 300.0
 """An exposure of somebody else is waited for so long."""
@@ -180,7 +180,7 @@ class StateKeeper:
         return self.reach(replace(request, wait_s=0.0))
 
     def warn_of_foreigner(self, detail: str) -> None:
-        """Tell of one sign of another program; raises `CameraBusy` after too many: the camera is theirs."""
+        """Warn of one sign of another program; raises `CameraBusy` after too many: the camera is theirs."""
         now_s = self._clock.monotonic()
         self._foreign_at_s.append(now_s)
         if len(self._foreign_at_s) == FOREIGN_CHANGES and now_s - self._foreign_at_s[0] <= FOREIGN_WITHIN_S:
@@ -194,7 +194,7 @@ class StateKeeper:
         return self._applied is not None
 
     def lost(self) -> None:
-        """Forget what the camera was told: it was away."""
+        """Forget which settings the camera has: it was away."""
         self._wanted = self._applied = None
         self._thermostat.lost()
 

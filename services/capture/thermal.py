@@ -120,7 +120,7 @@ def is_stable(history: History, *, target_c: float, tolerance_c: float, dwell_s:
 
     All must hold: every reading within the tolerance (never finer than the sensor's own step), |slope| at most
     0.1 °C/min, judged over at least 5 min when the step is coarser than 0.1 °C, and a mean power of at most 95 % over
-    the last minute, where power is told and was ever seen to move.
+    the last minute, where the power is reported and was seen to change.
     """
     dwell = history.window(dwell_s, whole=True, least=3)  # where a look takes longer, three of them are the dwell
     if len(dwell) < 3 or not all(_is_near(r, target_c, max(tolerance_c, history.step_c)) for r in dwell):
@@ -153,7 +153,7 @@ def _power_to_spare(history: History) -> bool:
 
 
 def is_stalled(history: History, *, target_c: float, tolerance_c: float, since_s: float) -> bool:
-    """Whether the cooler is at its limit: full power (or none told) and hardly nearer than two minutes ago.
+    """Whether the cooler is at its limit: full power (or none reported) and hardly nearer than two minutes ago.
 
     `since_s` is when cooling began: the first five minutes are never called a stall.
     """
@@ -169,7 +169,7 @@ def is_stalled(history: History, *, target_c: float, tolerance_c: float, since_s
 
 
 def is_stuck(history: History) -> bool:
-    """Whether the reading stands still while set-point (> 2 °C) or power (> 20 points) moved, over three minutes.
+    """Whether the reading did not change while set-point (> 2 °C) or power (> 20 points) moved, over three minutes.
 
     A regulated sensor with coarse steps stays in one step for minutes and is healthy: nothing else moves then, but for
     the power of a cooler that has just arrived at its set-point.

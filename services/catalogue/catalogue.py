@@ -29,7 +29,7 @@ class Catalogue(FrameTable, MasterTable, HistoryTable):
 
     @property
     def is_new(self) -> bool:
-        """It holds nothing: the frames have to be read from the files, as after a first reading that was killed."""
+        """It holds nothing, so that the frames must be indexed. Also true if the first indexing was interrupted."""
         return not self._read(_HOLDS)[0][0]
 
     def check(self) -> None:

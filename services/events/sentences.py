@@ -75,7 +75,7 @@ def title(what: Exposed) -> str:
 
 @sentence.register
 def cooling(what: CoolingChanged) -> str:
-    """Return where the cooling stands."""
+    """Return how far the cooling is."""
     shown = "" if what.cooler_power_pct is None else f", cooler {what.cooler_power_pct:.0f} %"
     now, target = what.ccd_temp_c, what.target_c
     way = "warming" if now is not None and target is not None and target > now else "cooling"

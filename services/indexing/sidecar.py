@@ -1,4 +1,4 @@
-"""The JSON beside each master: its catalogue row and what was thought of it, so that nothing is lost with the index."""
+"""The JSON beside each master: its catalogue row and its verdicts, so that nothing is lost with the index."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def write_sidecar(
 
 
 def restate_sidecar(layout: Layout, row: MasterRow, *, disk: Disk = REAL_DISK) -> Path:
-    """Write a master's sidecar anew after a change of its status; what was thought of it stays.
+    """Write a master's sidecar anew after a change of its status; its verdicts stay.
 
     Raises
     ------

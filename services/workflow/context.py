@@ -1,4 +1,4 @@
-"""What the steps that take frames share, and how each set's capture is told: started, taken, finished, counted."""
+"""What the steps that take frames share; they start, capture, finish and count each set through it."""
 
 import secrets
 from collections.abc import Callable, Iterable
@@ -40,14 +40,14 @@ class RunContext(Work):
     warned: set[tuple[str, str]] = field(default_factory=set)
 
     def warn(self, code: str, detail: str, *, once: bool = False) -> None:
-        """Tell a warning once a run; with `once` no other detail of the same code either."""
+        """Emit a warning once per run; with `once`, also only one detail of its code."""
         key = (code, "" if once else detail)
         if key not in self.warned:
             self.warned.add(key)
             self.events.emit(WarningRaised(code=code, detail=detail))
 
     def foresee(self, sets: Iterable[WantedSet]) -> None:
-        """Tell the sets that are known to be wanted before the first is taken (darks of new flats are not)."""
+        """Announce the sets that are known to be wanted before the first is taken (darks of new flats are not)."""
         shown = []
         for wanted in sets:
             have = min(self.having(wanted).count, wanted.count)
@@ -77,9 +77,9 @@ class RunContext(Work):
         return mode_name(info, self.session.settings.readout_mode if named is None else named)
 
     def having(self, wanted: WantedSet, cooled: Cooled | None = None) -> Having:
-        """Return what there is of a wanted set; with `--fresh` what this run has taken of it.
+        """Return the existing frames of a wanted set; with `--fresh` only those that this run has taken.
 
-        `cooled` tells of a temperature that could not be had: then what was taken as warm as the sensor is now serves.
+        `cooled` is the result of cooling. If it failed, frames as warm as the sensor is now serve.
         """
         sets = self.place.catalogue.sets(wanted.kind)
         if self.options.fresh:
@@ -99,7 +99,7 @@ class RunContext(Work):
     def take(
         self, wanted: WantedSet, there: Having, plan: Callable[[str, SetRow | None], Plan[GroupOutcome]]
     ) -> GroupOutcome:
-        """Capture one set, or what is missing of it, and tell it; never raises for what concerns this set alone.
+        """Capture one set, or what is missing of it, and emit its events; never raises what concerns this set alone.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class RunContext(Work):
         return outcome
 
     def count_there(self, wanted: WantedSet, row: SetRow) -> None:
-        """Tell and count, once a run, a set that was complete before it."""
+        """Report and count, once per run, a set that was complete before it."""
         if row.set_id in self.tally.met:
             return
         self.tally.met.add(row.set_id)
@@ -141,7 +141,7 @@ class RunContext(Work):
     def tell_finished(
         self, wanted: WantedSet, outcome: GroupOutcome, *, set_id: str | None, there: bool = False
     ) -> None:
-        """Tell how a set ended; `there`: it was complete before this run."""
+        """Emit how a set ended; `there`: it was complete before this run."""
         self.events.emit(
             GroupFinished(
                 **_facts(wanted, set_id, outcome.exposure_us or wanted.exposure_us),
@@ -168,7 +168,7 @@ class RunContext(Work):
 
 
 def missing(context: RunContext, wanted: WantedSet, cooled: Cooled | None = None) -> Having | None:
-    """Return what there is of a set that must be taken or continued; None when it is complete, which is counted.
+    """Return the existing frames of a set that must be taken or continued; None when it is complete, which is counted.
 
     `cooled` as for `RunContext.having`.
     """

@@ -121,7 +121,7 @@ def _newest(context: RunContext, wanted: WantedSet, night: str | None = None) ->
 
 
 def doubt_uneven(context: RunContext, sets: Iterable[WantedSet]) -> None:
-    """Tell once a run when one side of the darks just taken gains more than the others, the longer the more.
+    """Warn once per run if one side of the darks just taken brightens more with exposure than the others.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ def _take(
 
 
 def _as_warm(context: RunContext, wanted: WantedSet, there: Having) -> Having | None:
-    """Return what there is of a set at the temperature that can be had; None when that is all.
+    """Return the existing frames of a set at the temperature that can be reached; None when it is complete.
 
     Where the observer takes darks warmer, or marked, those of an earlier run serve as long as it is no colder.
     """
@@ -99,7 +99,7 @@ def _as_warm(context: RunContext, wanted: WantedSet, there: Having) -> Having | 
     try:
         cooled = context.session.cool_for_darks(wanted.set_temp_c)
     except GroupFailed:
-        return there  # it is told of the set that is begun now
+        return there  # it is reported with the set that starts now
     if cooled is None or (cooled.stable and cooled.set_c == wanted.set_temp_c):
         return there
     return missing(context, wanted, cooled)
@@ -167,7 +167,7 @@ def _times(context: RunContext, flat_times: Iterable[int]) -> PlannedTimes:
 
 
 def _flat_times(context: RunContext, state: State) -> tuple[int, ...]:
-    """Return the exposures of flats that need darks: configured, else those there are, else an assumed one."""
+    """Return the exposures of flats that need darks: configured, else of existing flats, else an assumed one."""
     configured = context.config.dark_capture.flat_exposure_time
     if configured is not None:
         return (us(configured),)

@@ -1,4 +1,4 @@
-"""How a run ends: the first cause that stops it, its exit code, and what is said of it in one line."""
+"""How a run ends: the first cause that stops it, its exit code, and its summary in one line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _ORDERED = {RunCode.INTERRUPTED, RunCode.CANCELLED, RunCode.PAUSED, RunCode.YIELDED}
 _NO_MASTERS_AFTER = {*_ORDERED, RunCode.DISK_FULL, RunCode.WRITE_FAILED}
-"""Causes after which not even the masters of the frames at hand are built; a lost camera or bad weather is not one."""
+"""Causes after which not even masters of existing frames are built; a lost camera or bad weather is no such cause."""
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Ending:
         return Exit.SOME_FAILED if unfinished else Exit.DONE
 
     def words(self, tally: Tally) -> str:
-        """Return the cause in words, or what came of the run; and what was not left as it should be."""
+        """Return the cause, or a summary of the run, and what could not be left in a known state, in words."""
         return "; ".join((self.detail or self._summary(tally), *self.left))
 
     def _summary(self, tally: Tally) -> str:

@@ -29,7 +29,7 @@ from services.workflow.measuring import measured
 from services.workflow.phases import Phases
 
 NEW_SETS = 2
-"""Sets opened at most after a begun one was abandoned because the lamp had changed."""
+"""How many sets are opened at most after one was abandoned because the lamp had changed."""
 
 
 def wanted_flats(context: RunContext, state: State) -> tuple[WantedSet, ...]:
@@ -155,7 +155,7 @@ def _has_cover(context: RunContext) -> bool:
 
 
 def _dawn(context: RunContext) -> bool:
-    """Whether the sky brightens: the sun stands higher a minute from now. Sky flats need a `site` (config/rules)."""
+    """Whether the sky brightens: the sun is higher a minute from now. Sky flats need a `site` (config/rules)."""
     site, now = context.config.site, context.clock.now()
     if site is None:
         return False

@@ -1,4 +1,4 @@
-"""A run as a thing: it has its id before it starts, can be looked at and ended from any thread, and waited for."""
+"""A run as an object: it has its id before it starts; any thread can look at it, end it and wait for it."""
 
 import secrets
 import threading

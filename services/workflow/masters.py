@@ -1,4 +1,4 @@
-"""The masters step: index what lies in the folders, build, count."""
+"""The masters step: index the files in the folders, build, count."""
 
 from collections.abc import Iterable, Iterator
 

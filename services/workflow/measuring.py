@@ -1,4 +1,4 @@
-"""Measuring the detector before flats: pedestal, saturation, gain; told, catalogued, and compared with MaxADU."""
+"""Measuring the detector before flats: pedestal, saturation (compared with MaxADU) and gain, which are catalogued."""
 
 from typing import Any
 
@@ -114,7 +114,7 @@ def _match(context: RunContext, gain: int | None) -> Requirement:
 
 
 def _settings(context: RunContext, gain: int | None) -> dict[str, object]:
-    """Return the settings that facts of the detector depend on, as they are told."""
+    """Return the settings that facts of the detector depend on, as they are catalogued."""
     match = _match(context, gain)
     return {
         "gain": match.gain,
@@ -125,7 +125,7 @@ def _settings(context: RunContext, gain: int | None) -> dict[str, object]:
 
 
 def _tell(context: RunContext, state: State, detector: Detector, *, believed: bool) -> None:
-    """Tell and keep what was measured, and whether K is believed."""
+    """Report and catalogue what was measured, and whether K is believed."""
     match = _match(context, state.gain)
     measured = DetectorMeasured(
         camera=context.camera,

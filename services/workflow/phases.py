@@ -1,4 +1,4 @@
-"""Dark or lit: the site's hooks, the prompts and the step events stand where a run goes from one to the other."""
+"""Dark or lit: the site's hooks, the prompts and the step events come where a run goes from one to the other."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ class Phases:
         if ask is None:
             return
         tell = to_do_for_darks if phase is Step.DARKS else to_do_for_flats
-        self._context.events.caught_up()  # what was said before the question stands above it
+        self._context.events.caught_up()  # earlier messages are shown above the question
         if not ask(tell(self._context.config, session.panel_info, self._context.opaque)):
             raise RunStopped(f"declined before the {phase}", code=RunCode.INTERRUPTED)
 

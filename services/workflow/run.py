@@ -129,7 +129,7 @@ class Run:
         work.tally.masters_built += len(builder.built)
 
     def _finish(self) -> RunResult:
-        """Tell how the run ended and write its report; what fails here is the cause only if nothing was before it."""
+        """Emit how the run ended and write its report; a failure here is the cause only if there was none before."""
         work, ending = self.work, self.ending
         told = self._tell_end()
         json_path, html_path = ending.guard(self._report) or (None, None)
@@ -145,7 +145,7 @@ class Run:
         )
 
     def _tell_end(self) -> str | None:
-        """Write how the run ended into journal and catalogue; return the code that was told."""
+        """Write how the run ended into journal and catalogue; return the code that was written."""
         work, ending = self.work, self.ending
         code, detail, exit_code, now = (
             ending.code,

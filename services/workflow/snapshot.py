@@ -30,7 +30,7 @@ _NO_SET: dict[str, Any] = {"group": None, "frame": 0, "frames": 0}
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """How far a run is."""
 
     WAITING = "waiting"
     RUNNING = "running"

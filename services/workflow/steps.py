@@ -1,4 +1,4 @@
-"""The steps of a run: what each of them is, and the one table that they stand in.
+"""The steps of a run: what each of them does, and the table that lists them.
 
 A step that takes frames shares the devices with the others, state by state: temperature outside, gain inside. A step
 that works on files runs after all frames are taken. A new step is a member of `services.planning.request.Step`, whose

@@ -1,8 +1,7 @@
 """Compiling before it is waited for: every compiled loop of capture and combining, called once on a few pixels.
 
 What is compiled is kept on disk (`platform.prepare_numba_cache`): only the first run on a machine, and the first after
-an update, compiles at all. A run does it in a thread while the camera cools and never waits for it: whoever needs a
-loop before its turn compiles it himself.
+an update, compiles at all. During a run a child process does it while the camera cools (`services.workflow.compiling`).
 """
 
 import threading

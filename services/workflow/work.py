@@ -34,7 +34,7 @@ class Tally:
     built_beside: tuple[str, ...] = ()
     """Paths of the masters that were built beside the exposures, below the root."""
     unreadable: set[str] = field(default_factory=set)
-    """Paths of files that cannot be read, of which a warning has told."""
+    """Paths of files that cannot be read, for which a warning was emitted."""
     masters_built: int = 0
     masters_failed: int = 0
     left_unsafe: tuple[str, ...] = ()
@@ -42,7 +42,7 @@ class Tally:
 
     @property
     def not_reached(self) -> int:
-        """Sets known to be wanted that are incomplete and were not begun."""
+        """Sets known to be wanted that are incomplete and were not started."""
         begun = {identity(wanted) for wanted, _ in self.outcomes}
         return sum(have < wanted and key not in begun for key, (have, wanted) in self.progress.items())
 
@@ -122,5 +122,5 @@ class Work:
 
 
 def identity(wanted: WantedSet) -> tuple[object, ...]:
-    """Return what tells one wanted set of a run from another."""
+    """Return what identifies a wanted set of a run."""
     return wanted.kind, wanted.filter, wanted.exposure_us, wanted.gain, wanted.set_temp_c
