@@ -75,6 +75,8 @@ class Ending:
         """Return the exit code of the cause; without one, whether all that was wanted is there."""
         if self.code is not None:
             known = meaning(self.code).exit
+            if known == Exit.DONE and self.left:  # ended as ordered, but somebody has to go and see
+                known = meaning(RunCode.LEFT_UNSAFE).exit
             return Exit.DEVICE if known is None else known
         unfinished = tally.failed > 0 or self.until is not None
         return Exit.SOME_FAILED if unfinished else Exit.DONE
