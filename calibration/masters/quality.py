@@ -26,8 +26,6 @@ PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
 _ENOUGH_FOR_TAILS = 2_000_000
 """Values that give the percentiles of a master; its lowest and highest are of all pixels."""
 
-_PAIR_REACH = 4096
-
 _NOISE_TOLERANCE = 0.10
 _MAX_REJECTED = 0.05
 _MAX_DEFECTS = 0.01
@@ -35,47 +33,6 @@ _MAX_SPREAD_C = 1.0
 _MIN_FLAT_SNR = 50.0
 _MIN_CORNER, _MAX_CORNER = 0.05, 1.5
 _MAX_SATURATED = 1e-3
-
-
-def pair_counts(a: NDArray[Any], b: NDArray[Any], ratio: float = 1.0) -> NDArray[np.int64]:
-    """Return the histogram of ``a - ratio * b`` rounded to whole ADU; parts of a frame add up.
-
-    Parameters
-    ----------
-    a, b : ndarray, shape (rows, x)
-        The same part of two frames, in ADU.
-    ratio : float
-        Brings b to the level of a (flats under a drifting lamp).
-    """
-    if ratio == 1.0 and a.dtype == b.dtype == np.uint16:  # a dark's: exact, and others may work meanwhile
-        from calibration.frame_kernels import count_differences  # numba takes 0.2 s to import
-
-        counts = np.zeros(2 * _PAIR_REACH + 1, np.int64)
-        count_differences(a, b, counts)
-        return counts
-    difference = np.rint(a.astype(np.float32) - np.float32(ratio) * b.astype(np.float32))
-    bins = np.clip(np.nan_to_num(difference), -_PAIR_REACH, _PAIR_REACH).astype(np.int64) + _PAIR_REACH
-    return np.bincount(bins.ravel(), minlength=2 * _PAIR_REACH + 1)
-
-
-def pair_sigma(counts: NDArray[np.int64]) -> float:
-    """Return the noise of one frame from the differences of two, in ADU: their clipped standard deviation over √2.
-
-    Clipping is at 4 standard deviations, which keeps cosmic hits out and 99.99 % of the noise in.
-    """
-    values = np.arange(-_PAIR_REACH, _PAIR_REACH + 1, dtype=np.float64)
-    weights = counts.astype(np.float64)
-    spread = float("nan")
-    for _ in range(20):
-        total = weights.sum()
-        if total < 2:
-            return float("nan")
-        mean = float((weights * values).sum() / total)
-        before, spread = spread, float(np.sqrt((weights * (values - mean) ** 2).sum() / total))
-        if spread in {before, 0.0}:
-            break
-        weights = np.where(np.abs(values - mean) <= 4 * spread, counts, 0).astype(np.float64)
-    return spread / 2**0.5
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from services import platform
 from services.events.bus import Events
 from services.files.disk import reported
 from services.indexing.integrity import is_whole
-from services.masters.build import Bench
+from services.masters.build import BuildContext
 from services.masters.build_one import MasterBuilding, MasterOutcome
 from services.masters.narration import Narration
 from services.planning.master_settings import MasterSettings
@@ -76,9 +76,9 @@ def build_all(
             plan = MasterPlan(settings, place, is_whole=is_whole)
             groups = plan.groups(sets)
             narration = Narration(events, cameras={group.key.camera for group in groups}, quiet=quiet)
-            bench = Bench(settings=settings, place=place, executor=workers, run_id=events.run_id, wake=wake)
+            context = BuildContext(settings=settings, place=place, executor=workers, run_id=events.run_id, wake=wake)
             building = MasterBuilding(
-                plan=plan, bench=bench, narration=narration, clock=clock, scratch=scratch, ready=ready
+                plan=plan, context=context, narration=narration, clock=clock, scratch=scratch, ready=ready
             )
             return tuple(building.master(group, (i, len(groups))) for i, group in enumerate(groups, 1))
     finally:

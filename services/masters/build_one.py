@@ -13,9 +13,9 @@ from drivers.clock import Clock
 from services.catalogue.rows import MasterRow, MasterStatus
 from services.errors import RunCode, RunStopped, StorageError
 from services.indexing.sidecar import restate_sidecar
-from services.masters.build import Bench, build
+from services.masters.build import BuildContext, build
 from services.masters.narration import Narration
-from services.masters.prepare import Prepared, Refused, Surroundings, prepare
+from services.masters.prepare import GroupRefused, Prepared, Surroundings, prepare
 from services.planning.groups import MasterGroup
 from services.planning.masters import MasterPlan
 
@@ -55,7 +55,7 @@ class MasterBuilding:
     Attributes
     ----------
     plan : MasterPlan
-    bench : Bench
+    context : BuildContext
     narration : Narration
     clock : Clock
     scratch : Path
@@ -65,7 +65,7 @@ class MasterBuilding:
     """
 
     plan: MasterPlan
-    bench: Bench
+    context: BuildContext
     narration: Narration
     clock: Clock
     scratch: Path
@@ -89,7 +89,7 @@ class MasterBuilding:
         """
         try:
             return self._master(group, place)
-        except Refused as refused:
+        except GroupRefused as refused:
             return self._refuse(group, refused.code, refused.detail)
         except CalibrationError as error:
             return self._refuse(group, GroupCode.NO_FRAMES, str(error))
@@ -101,7 +101,7 @@ class MasterBuilding:
             shutil.rmtree(self.scratch, ignore_errors=True)  # unpacked frames of one group may be gigabytes
 
     def _master(self, group: MasterGroup, place: tuple[int, int]) -> MasterOutcome:
-        if self.bench.wake is not None and self.bench.wake.is_set():
+        if self.context.wake is not None and self.context.wake.is_set():
             raise RunStopped("stopped before all masters were built")
         known = self.plan.existing(group)
         if known is not None:
@@ -120,7 +120,7 @@ class MasterBuilding:
         return self._built(prepared, recipe, status)
 
     def _built(self, prepared: Prepared, recipe: str, status: MasterStatus) -> MasterOutcome:
-        row = build(prepared, recipe=recipe, status=status, built_at=self.clock.now(), bench=self.bench)
+        row = build(prepared, recipe=recipe, status=status, built_at=self.clock.now(), context=self.context)
         self.plan.place.catalogue.add_master(row)
         self.plan.forget()
         self._supersede(row)

@@ -9,7 +9,7 @@ import numpy as np
 from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind
-from calibration.masters.quality import pair_counts, pair_sigma
+from calibration.masters.noise import noise_model, pair_counts, pair_sigma
 from calibration.masters.scales import flat_scales
 from calibration.masters.sketch import clipped
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
@@ -34,10 +34,10 @@ MINMAX_ENOUGH = 5
 _PAIR_ROWS = 128
 
 Warn = Callable[[str, str], None]
-"""Tells the run of something that is no failure: a code and a detail."""
+"""Reports something that is not a failure to the run: a code and a detail."""
 
 
-class Refused(Exception):
+class GroupRefused(Exception):
     """A group that becomes no master: a code, and a detail that says why."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -87,7 +87,7 @@ def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
 
     Raises
     ------
-    Refused
+    GroupRefused
         `too_few_frames`, `no_matching_dark` or `level_off`.
     """
     readable = [(row, source) for row in group.rows if (source := _source(row, around)) is not None]
@@ -119,7 +119,7 @@ def _enough(group: MasterGroup, n: int, settings: MasterSettings) -> None:
     if n < least:
         wanted, key = settings.wanted(group.product), settings.wanted_key(group.product)
         detail = f"{count(n, 'usable frame')} of {wanted} wanted by {key}; a master takes {least}"
-        raise Refused(GroupCode.TOO_FEW_FRAMES, detail)
+        raise GroupRefused(GroupCode.TOO_FEW_FRAMES, detail)
 
 
 def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings) -> Prepared:
@@ -130,7 +130,7 @@ def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings)
     if len(used) < len(group.rows):
         detail = "; ".join(reasons)
         if len(used) < around.plan.settings.least(FrameKind.FLAT, group.key.source):
-            raise Refused(GroupCode.NO_MATCHING_DARK, detail)
+            raise GroupRefused(GroupCode.NO_MATCHING_DARK, detail)
         around.warn(GroupCode.NO_MATCHING_DARK, f"{len(group.rows) - len(used)} flats left out: {detail}")
     group = replace(group, rows=tuple(group.rows[i] for i in used))
     darks = distinct(found)
@@ -142,7 +142,7 @@ def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings)
     try:
         scale = flat_scales(own, [dark_levels[d] for d in dark_of])
     except CombineError as error:
-        raise Refused(GroupCode.TOO_DIM, str(error)) from error
+        raise GroupRefused(GroupCode.TOO_DIM, str(error)) from error
     stack = Stack(
         frames=tuple(sources[i] for i in used),
         recipe=Recipe(),
@@ -184,7 +184,7 @@ def _with_noise(prepared: Prepared, around: Surroundings) -> Prepared:
     group, stack = prepared.group, prepared.stack
     pair, level = _pair(stack)
     gain = around.plan.gain_e_adu(group)
-    noise = _noise_model(group.product, pair, level, gain)
+    noise = noise_model(group.product, pair_adu=pair, level_adu=level, gain_e_adu=gain)
     settings = around.plan.settings
     saturation = min((row.saturation_adu for row in group.rows if row.saturation_adu), default=None)
     recipe = Recipe(
@@ -218,13 +218,3 @@ def _pair(stack: Stack) -> tuple[float, float]:
     if stack.darks:
         level -= float(np.median(read_rows(stack.darks[stack.dark_of[0]].mean, band)))
     return pair_sigma(pair_counts(a, b, ratio)), level
-
-
-def _noise_model(kind: FrameKind, pair_adu: float, level_adu: float, gain_e_adu: float | None) -> NoiseModel | None:
-    """Return the noise of a sample: what the pair shows at its level, and shot noise where there is more light."""
-    if gain_e_adu is None or not pair_adu > 0:
-        return None
-    if kind is not FrameKind.FLAT:
-        return NoiseModel(read_noise_adu=pair_adu, gain_e_adu=gain_e_adu, pedestal_adu=level_adu)
-    read_variance = max(pair_adu**2 - max(level_adu, 0.0) / gain_e_adu, 1 / 12)
-    return NoiseModel(read_noise_adu=read_variance**0.5, gain_e_adu=gain_e_adu)

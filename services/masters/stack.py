@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from calibration.combine.engine import combine_band, decoded
 from calibration.combine.recipe import BandPlanes, Recipe
 from calibration.masters.flags import Thresholds, flag_rows, inherit
-from calibration.masters.quality import Totals, pair_counts
+from calibration.masters.noise import pair_counts
+from calibration.masters.quality import Totals
 from calibration.masters.scales import with_dark
 from calibration.masters.sketch import Sketch, sketch_stride
 from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows, read_words

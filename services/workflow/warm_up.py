@@ -61,7 +61,7 @@ def _reading() -> None:
 def _combining() -> None:
     from calibration.combine.engine import combine_band
     from calibration.combine.recipe import Recipe
-    from calibration.masters.quality import pair_counts
+    from calibration.masters.noise import pair_counts
 
     combine_band(_frames(), Recipe())
     pair_counts(*_frames()[:2])

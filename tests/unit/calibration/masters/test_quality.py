@@ -8,23 +8,13 @@ from calibration.combine.engine import combine_band
 from calibration.combine.recipe import BandPlanes, Method, Recipe
 from calibration.frames import FrameKind
 from calibration.masters.flags import flag_rows, thresholds
-from calibration.masters.quality import Totals, judge, pair_counts, pair_sigma, statistics
+from calibration.masters.quality import Totals, judge, statistics
 from tests.support.made_planes import GAIN, READ_NOISE, N, dark_planes, flat_planes, sketch_of
 
 
 @pytest.fixture(scope="module")
 def dark() -> tuple[NDArray[np.float64], BandPlanes]:
     return dark_planes()
-
-
-def test_noise_of_a_pair_ignores_cosmic_hits_and_a_common_offset() -> None:
-    rng = np.random.default_rng(2)
-    a, b = (rng.normal(1000.0 + offset, 5.0, (50, 2000)).astype(np.float32) for offset in (0.0, 3.0))
-    a[rng.random(a.shape) < 0.001] += 3000.0
-    assert pair_sigma(pair_counts(a, b)) == pytest.approx(5.0, rel=0.02)
-    whole = [np.rint(values).astype(np.uint16) for values in (a, b)]
-    np.testing.assert_array_equal(pair_counts(*whole), pair_counts(*(values.astype(np.float32) for values in whole)))
-    assert np.isnan(pair_sigma(np.zeros(5, np.int64)))
 
 
 def judged(planes: BandPlanes, kind: FrameKind, pair: float, **more: object) -> list[str]:

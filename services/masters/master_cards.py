@@ -1,0 +1,134 @@
+"""The header cards of a master and of its planes, and the table of its inputs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from calibration.combine.recipe import Method
+from calibration.frames import FrameHeader, FrameKind
+from calibration.keywords import OF_THE_VALUES, Card, MasterInfo
+from calibration.masters.scales import Normalisation
+from services.files.planes import Table
+from services.masters.measured import Measured
+from services.masters.prepare import Prepared
+
+PLANES = {
+    "SIGMA": "1 sigma uncertainty of the master's MEAN",
+    "COUNT": "samples that survived rejection",
+    "MASK": "1 hot 2 dead 4 noisy 8 saturated 16 few 32 none 64 changed 128 inherited",
+}
+"""The planes beside a master, and what their values mean."""
+
+
+def master_header(
+    first: FrameHeader, prepared: Prepared, measured: Measured, *, run_id: str, built_at: datetime
+) -> FrameHeader:
+    """Return the first frame's header with the times and the temperature of all frames, and without a frame number."""
+    group, flat = prepared.group, prepared.group.product is FrameKind.FLAT
+    times = [row.date_obs for row in group.rows if row.date_obs is not None]
+    temperatures = [row.ccd_temp_c for row in group.rows if row.ccd_temp_c is not None]
+    found = measured.statistics
+    middle = None if not times else times[0] + sum((t - times[0] for t in times), timedelta()) / len(times)
+    return replace(
+        first,
+        kind=group.product,
+        exposure_us=group.exposure_us,
+        reported_exposure_us=None,
+        date_obs=min(times, default=None),
+        date_avg=middle,
+        date_end=max(times, default=None),
+        run_id=run_id,
+        frame_no=None,
+        ccd_temp_c=float(np.mean(temperatures)) if temperatures else None,
+        temp_begin_c=None,
+        temp_end_c=None,
+        median_adu=found["median_adu"] / measured.divisor,
+        std_adu=found["spatial_sigma_adu"] / measured.divisor,
+        min_adu=found["percentiles_adu"][0] / measured.divisor,
+        max_adu=found["percentiles_adu"][-1] / measured.divisor,
+        saturation_adu=None if flat else first.saturation_adu,  # a flat's values are not in ADU
+        step_adu=None,
+        filter=first.filter if flat else None,
+        extra={"DATE": built_at.replace(tzinfo=None).isoformat(timespec="seconds")},
+    )
+
+
+def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterInfo:
+    """Return what only a master's header says: how its frames were combined, and which darks were subtracted."""
+    stack, found, flat = prepared.stack, measured.statistics, prepared.group.product is FrameKind.FLAT
+    n = len(stack.frames)
+    method = stack.recipe.method_for(n)
+    darks = prepared.darks
+    return MasterInfo(
+        n_combined=n,
+        n_rejected=measured.rejected,
+        combine_method="median" if method is Method.MEDIAN else "mean",
+        reject_method=str(method),
+        reject_sigma=stack.recipe.sigma if method not in {Method.NONE, Method.MEDIAN, Method.MINMAX} else None,
+        temp_min_c=found.get("temp_min_c"),
+        temp_max_c=found.get("temp_max_c"),
+        percentiles_adu=tuple(p / measured.divisor for p in found["percentiles_adu"]),
+        read_noise_adu=None if flat else found["pair_noise_adu"],
+        recipe=recipe,
+        bias_subtracted=False,
+        flat_dark="+".join(sorted({dark.how for dark in darks})) or None,
+        dark_file=Path(darks[0].master.path).name if darks else None,
+        dark_sha256=darks[0].master.pixel_sha256 if darks else None,
+        flat_norm=measured.divisor if flat else None,
+        flat_level_adu=found.get("net_level_adu"),
+        sigma_correction=stack.recipe.factor_for(n),
+        calibration_status="D" if darks else None,
+    )
+
+
+def plane_cards(name: str, cards: Sequence[Card]) -> list[Card]:
+    """Return the cards of a plane: those of its master without the ones that describe the values of MEAN alone."""
+    not_its_own = OF_THE_VALUES | {"SATURATE"} | (set() if name == "SIGMA" else {"BUNIT"})
+    kept = [card for card in cards if card.keyword not in not_its_own]
+    return [*kept, Card("HISTORY", f"{name}: {PLANES[name]}")]
+
+
+def history_cards(prepared: Prepared, measured: Measured, normalisation: Normalisation) -> list[Card]:
+    """Return HISTORY cards that say in words how the master was made."""
+    stack, n = prepared.stack, len(prepared.stack.frames)
+    method = stack.recipe.method_for(n)
+    lines = [f"nightcal: mean of {n} frames, rejection {method}, {measured.rejected} values rejected"]
+    if method is Method.MEDIAN:
+        lines = [f"nightcal: median of {n} frames"]
+    lines += [
+        f"minus {Path(dark.master.path).name} ({dark.how}) from {stack.dark_of.count(i)} flats"
+        for i, dark in enumerate(prepared.darks)
+    ]
+    if prepared.darks:
+        lines.append(f"each flat scaled to the mean net level, {min(stack.scale):.5f} to {max(stack.scale):.5f}")
+        lines.append(f"divided by {measured.divisor:.4f} ADU ({normalisation} of the good pixels)")
+    lines.append("the pedestal is kept: no bias was subtracted" if not prepared.darks else "the dark held the pedestal")
+    lines += [f"verdict {measured.statistics['verdict']}: {', '.join(measured.statistics['verdicts']) or 'no remarks'}"]
+    lines += [f"input {Path(row.path).name} {row.pixel_sha256[:16]}" for row in prepared.group.rows]
+    return [Card("HISTORY", line) for line in lines]
+
+
+def spare_cards(prepared: Prepared) -> int:
+    """Return how many header cards to keep room for: the frame's, the master's, and one HISTORY card per frame."""
+    return 160 + len(prepared.stack.frames) + 2 * len(prepared.darks)
+
+
+def inputs_table(prepared: Prepared) -> Table:
+    """Return the table of the frames that were combined: files, checksums of their pixels, times, levels, scales."""
+    rows = prepared.group.rows
+    nan = float("nan")
+    return Table(
+        name="INPUTS",
+        columns={
+            "PATH": [row.path for row in rows],
+            "SHA256": [row.pixel_sha256 for row in rows],
+            "DATE_OBS": ["" if row.date_obs is None else row.date_obs.isoformat() for row in rows],
+            "EXPTIME": [nan if row.exposure_us is None else row.exposure_us / 1e6 for row in rows],
+            "CCD_TEMP": [nan if row.ccd_temp_c is None else row.ccd_temp_c for row in rows],
+            "LEVEL": [nan if row.level_adu is None else row.level_adu for row in rows],
+            "SCALE": list(prepared.stack.scale) or [1.0] * len(rows),
+        },
+    )

@@ -1,0 +1,107 @@
+"""The numbers of a master whose planes are combined: its divisor, its statistics, and what is suspect about it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from calibration.combine.recipe import Method
+from calibration.errors import CombineError, GroupCode
+from calibration.frames import FrameKind, Verdict
+from calibration.masters.noise import pair_sigma
+from calibration.masters.quality import judge
+from calibration.masters.scales import normalisation_factor
+from services.masters.prepare import GroupRefused, Prepared
+from services.masters.stack import FirstPass
+from services.planning.master_settings import MasterSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What is known of a master when its planes are done.
+
+    Attributes
+    ----------
+    statistics : dict
+        Its numbers, as they stand in the catalogue and the sidecar.
+    verdicts : tuple of Verdict
+        What is suspect about it.
+    divisor : float
+        What a flat is divided by, in ADU; 1 for other kinds.
+    rejected : int
+        Samples that were rejected.
+    """
+
+    statistics: dict[str, Any]
+    verdicts: tuple[Verdict, ...]
+    divisor: float
+    rejected: int
+
+
+def master_numbers(
+    prepared: Prepared, found: dict[str, Any], first: FirstPass, divisor: float, settings: MasterSettings
+) -> Measured:
+    """Return the numbers of a master, judged.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    found : dict
+        Statistics and counts of its planes.
+    first : FirstPass
+    divisor : float
+        As from `divisor_of`.
+    settings : MasterSettings
+
+    Raises
+    ------
+    GroupRefused
+        No pixel has a usable sample.
+    """
+    kind, stack, n = prepared.group.product, prepared.stack, len(prepared.stack.frames)
+    found["own"] = prepared.group.own
+    if kind is FrameKind.FLAT:
+        found |= {"normalised_by": divisor, "net_level_adu": float(np.median(prepared.levels_adu))}
+    method = stack.recipe.method_for(n)
+    designed = 2 / n if method is Method.MINMAX and n > 2 else 0.0
+    verdicts = judge(kind, found, designed=designed) if settings.quality_control else ()
+    if not np.isfinite(found["median_adu"]):
+        raise GroupRefused(GroupCode.NO_FRAMES, "no pixel has a usable sample")
+    found = {name: _known(value) for name, value in found.items()}
+    found["verdict"] = ("suspect" if verdicts else "ok") if settings.quality_control else "not judged"
+    found["verdicts"] = [v.code for v in verdicts]
+    if method is not settings.method:
+        found["note"] = f"rejection {method} instead of {settings.method}, which sees no outlier among {n} frames"
+    return Measured(
+        statistics=found,
+        verdicts=verdicts,
+        divisor=divisor,
+        rejected=first.totals.samples - first.totals.kept,
+    )
+
+
+def divisor_of(prepared: Prepared, first: FirstPass, settings: MasterSettings) -> float:
+    """Return what a flat is divided by, in ADU; 1 for other kinds.
+
+    Raises
+    ------
+    GroupRefused
+        The flat has too little light.
+    """
+    if prepared.group.product is not FrameKind.FLAT:
+        return 1.0
+    try:
+        return normalisation_factor(first.sketch, settings.normalisation)
+    except CombineError as error:
+        raise GroupRefused(GroupCode.TOO_DIM, str(error)) from error
+
+
+def pair_noise_adu(prepared: Prepared, first: FirstPass) -> float:
+    """Return the noise of a frame in ADU from a pair over the whole frame, else from the middle of the frame."""
+    whole = pair_sigma(first.pairs) if first.pairs.size > 1 else float("nan")
+    return whole if np.isfinite(whole) else prepared.pair_noise_adu
+
+
+def _known(value: Any) -> Any:
+    """Return a number that JSON can hold: None for NaN (the noise of a single frame)."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
