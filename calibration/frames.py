@@ -1,9 +1,11 @@
 """The records a frame travels in: the request, the result, and the verdicts on it.
 
-Everything here is frozen data without behaviour beyond small derived properties. Units are part of the names
-(`_us _s _c _adu _e _um _pct`); arrays are `[y, x]`; None means "not known", which is never the same as 0.
+Everything here is frozen data without behaviour beyond small derived properties, and `pixel_sha256`, the identity of a
+frame whatever its file. Units are part of the names (`_us _s _c _adu _e _um _pct`); arrays are `[y, x]`; None means
+"not known", which is never the same as 0.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -321,3 +323,9 @@ class GroupKey:
 def us(seconds: float) -> int:
     """Return an exposure in whole microseconds, the form in which exposures are compared."""
     return int(np.rint(seconds * 1e6))
+
+
+def pixel_sha256(pixels: Pixels) -> str:
+    """Return the SHA-256 of the pixels: row by row, little-endian, in the dtype they have, in hexadecimal."""
+    little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    return hashlib.sha256(little.view(np.uint8).data).hexdigest()

@@ -14,12 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration import frame_kernels
-from calibration.clipping import untruncated
-from calibration.frames import FrameStats, Pixels
-from calibration.pixel_identity import pixel_sha256
-
-CLIP = 3.0
-"""Clipping threshold of levels and noise, in sigma."""
+from calibration.clipping import Distribution, clip_distribution
+from calibration.frames import FrameStats, Pixels, pixel_sha256
 
 SATURATED_PART = 0.98
 """Pixels at or above this part of the saturation level count as saturated."""
@@ -27,45 +23,11 @@ SATURATED_PART = 0.98
 GRID = 3
 """The gradient is seen in GRID x GRID regions, which cover the frame."""
 
-_ITERATIONS = 20
 _JUMP_LINES = 5
 _JUMP_SAMPLES = 256
 _JUMP_SIGMAS = 8.0
 
 Span = tuple[int, int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distribution:
-    """The values that occur and how often.
-
-    Attributes
-    ----------
-    values : ndarray of float64, shape (n,)
-        Distinct values, ascending.
-    counts : ndarray of int64, shape (n,)
-        Pixels of each.
-    """
-
-    values: NDArray[np.float64]
-    counts: NDArray[np.int64]
-
-    def total(self) -> int:
-        """Return the number of pixels counted."""
-        return int(self.counts.sum())
-
-    def mean(self) -> float:
-        """Return the mean, NaN of nothing."""
-        return float(self.values @ self.counts / self.counts.sum()) if self.values.size else float("nan")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clipped:
-    """Location and scale of a distribution after clipping: median, mean and corrected sigma."""
-
-    median: float
-    mean: float
-    sigma: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +67,8 @@ def measure(pixels: Pixels, *, saturation_adu: float | None, bayer: bool, mid_at
     saturated_from = np.inf if saturation_adu is None else SATURATED_PART * saturation_adu
     offset = brightest_plane(pixels) if bayer else None
     step = step_of(whole)
-    central = clipped(distribution(pixels, *central_part(pixels.shape, offset)), step=step)
-    regions = tuple(clipped(part, step=step).mean for part in parts)
+    central = clip_distribution(distribution(pixels, *central_part(pixels.shape, offset)), step=step)
+    regions = tuple(clip_distribution(part, step=step).mean for part in parts)
     lines, constant = _lines(pixels, saturated_from)
     return FrameStats(
         level_adu=central.median,
@@ -156,7 +118,7 @@ def compare(a: Pixels, b: Pixels, *, bayer: bool = False) -> PairStats:
         part = np.s_[slice(*rows), slice(*columns)]
         differences = _sorted_distribution(a[part].astype(np.float64) - b[part])
         identical = int(np.count_nonzero((a == b).all(axis=1) & (a.min(axis=1) != a.max(axis=1))))
-    sigma = clipped(differences, step=step_of(differences)).sigma / np.sqrt(2)
+    sigma = clip_distribution(differences, step=step_of(differences)).sigma / np.sqrt(2)
     return PairStats(difference_sigma_adu=float(sigma), identical_rows=identical / a.shape[0])
 
 
@@ -185,44 +147,6 @@ def merged(parts: Sequence[Distribution]) -> Distribution:
     distinct, place = np.unique(np.concatenate([part.values for part in parts]), return_inverse=True)
     counts = np.bincount(place, weights=np.concatenate([part.counts for part in parts]), minlength=distinct.size)
     return Distribution(values=distinct, counts=counts.astype(np.int64))  # sums below 2**53 are exact
-
-
-def clipped(values: Distribution, *, step: int = 1, sigmas: float = CLIP) -> Clipped:
-    """Clip a distribution about its median until nothing changes.
-
-    The median is interpolated within its bin, so that frames of little noise are not held to whole ADU. The bounds lie
-    half a step farther out than `sigmas` says: on coarse data the neighbouring value is noise, not an outlier.
-
-    Parameters
-    ----------
-    values : Distribution
-        What to clip.
-    step : int
-        Distance of neighbouring values in ADU.
-    sigmas : float
-        Threshold.
-
-    Returns
-    -------
-    Clipped
-        Sigma is corrected for the truncation of a normal distribution; NaN everywhere for an empty one.
-    """
-    if not values.values.size:
-        return Clipped(median=float("nan"), mean=float("nan"), sigma=float("nan"))
-    v, c = values.values, values.counts
-    low, high = 0, v.size
-    for _ in range(_ITERATIONS):
-        n = c[low:high].sum()
-        median = _interpolated_median(v[low:high], c[low:high], step)
-        mean = v[low:high] @ c[low:high] / n
-        sigma = float(np.sqrt(max(0.0, (v[low:high] - mean) ** 2 @ c[low:high] / n)))
-        reach = sigmas * sigma + step / 2
-        bounds = int(np.searchsorted(v, median - reach)), int(np.searchsorted(v, median + reach, side="right"))
-        bounds = max(low, bounds[0]), min(high, bounds[1])
-        if bounds == (low, high):
-            break
-        low, high = bounds
-    return Clipped(median=float(median), mean=float(mean), sigma=untruncated(sigma, reach))
 
 
 def step_of(values: Distribution) -> int:
@@ -268,16 +192,6 @@ def _span(start: int, stop: int, plane: int | None) -> Span:
     if plane is None:
         return start, stop, 1
     return start + (plane - start) % 2, stop, 2
-
-
-def _interpolated_median(values: NDArray[np.float64], counts: NDArray[np.int64], step: int) -> float:
-    below = np.cumsum(counts)
-    half = below[-1] / 2
-    at = int(np.searchsorted(below, half))
-    if values.size == 1 or step <= 0:
-        return float(values[at])
-    inside = (half - (below[at] - counts[at])) / counts[at]
-    return float(values[at] + step * (inside - 0.5))
 
 
 def _sorted_distribution(values: Pixels) -> Distribution:

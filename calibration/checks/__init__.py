@@ -19,9 +19,8 @@ from calibration.checks.integrity import (
     temperature_off,
     too_fast,
 )
-from calibration.checks.levels import lamp_drift, level_off, noise_off, pedestal_off
+from calibration.checks.levels import lamp_drift, level_off, noise_off, pedestal_limits, pedestal_off
 from calibration.checks.light import CONTRASTS, light_leak
-from calibration.checks.pedestal import pedestal_limits
 from calibration.frames import CaptureRequest, Frame, FrameResult, FrameStats, Verdict
 
 __all__ = [

@@ -1,5 +1,7 @@
 """Checks of what the frame shows: level, pedestal, noise, and a lamp that drifts."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from calibration.checks.evidence import DARK_CURRENT_PER_C, Evidence, beyond
@@ -202,3 +204,15 @@ def lamp_drift(e: Evidence) -> Verdict | None:
     longer = e.request.exposure_us / e.reference.request.exposure_us
     off = abs(_signal_ratio(e, e.reference.stats) / longer - 1)
     return beyond(FrameCode.LAMP_DRIFT, off, 0.01, "relative to the set's first flat", refuses=False)
+
+
+def pedestal_limits(nights_adu: Sequence[float], *, step_adu: int = 1) -> tuple[float, float] | None:
+    """Return expected pedestal and tolerance from the levels of earlier nights, one value a night.
+
+    The tolerance is max(10 ADU, 3 steps of the converter, 5 x scatter between nights): a median is a whole step on a
+    coarse sensor. None below two earlier nights, so that the third is the first to be judged.
+    """
+    if len(nights_adu) < 2:
+        return None
+    scatter = float(np.std(nights_adu, ddof=1))
+    return float(np.median(nights_adu)), max(10.0, 3.0 * step_adu, 5 * scatter)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.clipping import clip_values
 from calibration.combine.recipe import BandPlanes, MaskBit, NoiseModel
 from calibration.frames import FrameKind
 from calibration.masters.background import Each, Smooth, background
-from calibration.masters.sketch import Sketch, Values, clipped, thinned
+from calibration.masters.sketch import Sketch, Values, thinned
 
 U8 = NDArray[np.uint8]
 
@@ -75,7 +76,7 @@ def thresholds(
         kind=kind,
         background=smooth,
         noise=background(sketch, sketch.deviation(factor), mosaic=mosaic, each=each),
-        hot_adu=HOT_SIGMAS * clipped(thinned(residual(sketch, smooth), sketch.shape))[2],
+        hot_adu=HOT_SIGMAS * clip_values(thinned(residual(sketch, smooth), sketch.shape)).sigma,
         noise_limit=1.5 + float(scatter),
         samples=samples,
         factor=factor,

@@ -9,8 +9,9 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.clipping import clip_values
 from calibration.masters.background import box_medians, levelled
-from calibration.masters.sketch import Sketch, clipped
+from calibration.masters.sketch import Sketch
 
 LEAST_SHADOW = 0.005
 """Relative depth below which a dip of a flat is no dust shadow."""
@@ -46,7 +47,7 @@ def dust_shadows(sketch: Sketch, *, mosaic: bool = False) -> int:
     flat = cells / np.maximum(_large_scale(cells), 1e-6)
     wide, narrow = (ndimage.gaussian_filter(flat, scale, mode="nearest") for scale in (WIDE, NARROW))
     depth = wide - narrow
-    return _number_of(depth, max(LEAST_SHADOW, SIGMAS * clipped(depth)[2]), LEAST_CELLS)
+    return _number_of(depth, max(LEAST_SHADOW, SIGMAS * clip_values(depth).sigma), LEAST_CELLS)
 
 
 def bright_patches(sketch: Sketch) -> int:
@@ -66,8 +67,8 @@ def bright_patches(sketch: Sketch) -> int:
     if min(cells.shape) < 8:
         return 0
     smooth = ndimage.gaussian_filter(cells, NARROW, mode="nearest")
-    level, _, spread = clipped(smooth)
-    return _number_of(smooth - level, max(LEAST_GLOW_ADU, SIGMAS * spread), LEAST_GLOW_CELLS)
+    background = clip_values(smooth)
+    return _number_of(smooth - background.median, max(LEAST_GLOW_ADU, SIGMAS * background.sigma), LEAST_GLOW_CELLS)
 
 
 def _number_of(height: NDArray[np.float64], least: float, cells: int) -> int:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.clipping import clip_values
 from calibration.combine.recipe import MaskBit
 from calibration.frames import FrameKind, Verdict
 from calibration.masters.background import Each, MosaicBackground, Smooth
 from calibration.masters.flags import HOT_SIGMAS, Thresholds, residual
 from calibration.masters.patches import bright_patches, dust_shadows
-from calibration.masters.sketch import Sketch, blocks, central_level, clipped, thinned
+from calibration.masters.sketch import Sketch, blocks, central_level, thinned
 
 PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
 """Percentiles of MEAN that a master's header and its statistics contain."""
@@ -127,12 +128,12 @@ def _patches(sketch: Sketch, limits: Thresholds) -> dict[str, int]:
 
 def _noises(sketch: Sketch, limits: Thresholds, pair_noise_adu: float) -> dict[str, float]:
     """Return the typical noise of a sample and of the master, beside what a pair of frames promises."""
-    sample = clipped(thinned(sketch.deviation(limits.factor), sketch.shape))[0]
+    sample = clip_values(thinned(sketch.deviation(limits.factor), sketch.shape)).median
     return {
         "pair_noise_adu": pair_noise_adu,
         "sample_noise_adu": sample,
         "noise_ratio": sample / pair_noise_adu if pair_noise_adu > 0 else float("nan"),
-        "master_noise_adu": clipped(thinned(sketch.sigma, sketch.shape))[0],
+        "master_noise_adu": clip_values(thinned(sketch.sigma, sketch.shape)).median,
         "expected_noise_adu": pair_noise_adu * limits.factor / limits.samples**0.5,
     }
 
@@ -141,13 +142,13 @@ def _levels(sketch: Sketch, totals: Totals) -> dict[str, Any]:
     """Return the levels of MEAN: of all and of the central part, and its percentiles."""
     values = thinned(sketch.mean, sketch.shape, number=_ENOUGH_FOR_TAILS)
     values = values[np.isfinite(values)]
-    level, average, spread = clipped(values)
+    centre = clip_values(values)
     nothing = np.full(len(PERCENTILES), np.nan)
     shares = np.percentile(values, PERCENTILES, overwrite_input=True) if values.size else nothing
     return {
-        "median_adu": level,
-        "mean_adu": average,
-        "spatial_sigma_adu": spread,
+        "median_adu": centre.median,
+        "mean_adu": centre.mean,
+        "spatial_sigma_adu": centre.sigma,
         "level_adu": central_level(sketch.mean, sketch.shape),
         "percentiles_adu": [totals.minimum, *(float(p) for p in shares[1:-1]), totals.maximum],
     }
@@ -181,7 +182,7 @@ def pattern_of(sketch: Sketch, limits: Thresholds) -> dict[str, float]:
         part[~(np.abs(part) <= reach)] = 0.0  # single hot pixels are no pattern
         rows[first:stop] = part.mean(axis=1)
         columns += part.sum(axis=0, dtype=np.float64)
-    return {"row_pattern_adu": clipped(rows)[2], "column_pattern_adu": clipped(columns / height)[2]}
+    return {"row_pattern_adu": clip_values(rows).sigma, "column_pattern_adu": clip_values(columns / height).sigma}
 
 
 def judge(kind: FrameKind, found: dict[str, Any], *, designed: float = 0.0) -> tuple[Verdict, ...]:

@@ -8,9 +8,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from calibration.clipping import clip_values
 from calibration.combine.recipe import MaskBit
 from calibration.errors import CombineError
-from calibration.masters.sketch import F32, Sketch, blocks, clipped, gathered
+from calibration.masters.sketch import F32, Sketch, blocks, gathered
 
 
 class Normalisation(StrEnum):
@@ -87,11 +88,11 @@ def normalisation_factor(sketch: Sketch, how: Normalisation) -> float:
 
 def _inner_mean(values: F32) -> float:
     """Return the mean of what is within 5 standard deviations of the median."""
-    centre, _, spread = clipped(values, k=5.0)
+    centre = clip_values(values, sigmas=5.0)
     total, number = 0.0, 0
     for first, stop in blocks(values.size, 1 << 17):
         part = values[first:stop]
-        inner = part[np.abs(part - centre) <= 5 * spread]
+        inner = part[np.abs(part - centre.median) <= 5 * centre.sigma]
         total += float(inner.sum(dtype=np.float64))
         number += inner.size
     return total / number if number else float("nan")

@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.clipping import untruncated
+from calibration.clipping import ENOUGH, clip_values
 from calibration.combine.recipe import BandPlanes
 
 F32 = NDArray[np.float32]
 
 SKETCH_PIXELS = 8_000_000
 """About this many pixels of a master are looked at for its global numbers."""
-
-ENOUGH = 250_000
-"""Values that give a median or a standard deviation well enough: to 0.2 % of a standard deviation."""
 
 _BLOCK = 16
 """Rows looked at together: a block stays in the processor's cache between its passes."""
@@ -121,25 +118,4 @@ def central_level(values: Values, shape: tuple[int, int]) -> float:
     """Return the clipped median of the central 50 % x 50 %, the region of `FrameStats.level_adu`."""
     height, width = shape
     top, left = height // 4, width // 4
-    return clipped(thinned(values, (height - 2 * top, width - 2 * left), top=top, left=left))[0]
-
-
-def clipped(values: NDArray[np.floating], *, k: float = 3.0) -> tuple[float, float, float]:
-    """Return median, mean and standard deviation after clipping by k robust sigmas about the median, until settled.
-
-    What clipping takes from the standard deviation of Gaussian values is put back, as in `calibration.stats`. Of many
-    values every m-th is looked at (m odd, so that no column is met again and again).
-    """
-    flat = np.asarray(values).ravel()
-    x = flat[:: (flat.size // ENOUGH) | 1].astype(np.float64)
-    x = x[np.isfinite(x)]
-    if x.size == 0:
-        return float("nan"), float("nan"), float("nan")
-    for _ in range(10):
-        low, centre, high = np.percentile(x, [15.865, 50.0, 84.135])
-        reach = k * max((high - low) / 2, 1e-12)
-        keep = np.abs(x - centre) <= reach
-        if keep.all():
-            break
-        x = x[keep]
-    return float(np.median(x)), float(x.mean()), untruncated(float(x.std()), reach)
+    return clip_values(thinned(values, (height - 2 * top, width - 2 * left), top=top, left=left)).median

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.frames import Pixels
-from calibration.pixel_identity import pixel_sha256
+from calibration.frames import Pixels, pixel_sha256
 from services.errors import StorageError
 from services.files.cards import add_sums, sum_of
 from services.files.units import STORED

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from calibration.clipping import clip_values
 from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind
 from calibration.masters.noise import noise_model, pair_counts, pair_sigma
 from calibration.masters.scales import flat_scales
-from calibration.masters.sketch import clipped
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
 from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode
@@ -176,7 +176,7 @@ def _central(source: Source) -> float:
     height, width = source.location.shape
     step = max(1, height // 1000)
     rows = [read_rows(source, Band(start=y, stop=y + 1)) for y in range(height // 4, height - height // 4, step)]
-    return clipped(np.concatenate(rows)[:, width // 4 : width - width // 4])[0]
+    return clip_values(np.concatenate(rows)[:, width // 4 : width - width // 4]).median
 
 
 def _with_noise(prepared: Prepared, around: Surroundings) -> Prepared:

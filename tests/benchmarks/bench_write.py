@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from calibration.frames import Frame, FrameHeader, FrameKind
-from calibration.pixel_identity import pixel_sha256
+from calibration.frames import Frame, FrameHeader, FrameKind, pixel_sha256
 from services.files.disk import Disk, Stream
 from services.files.fits import write_frame
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from calibration import stats
-from calibration.stats import Distribution, clipped, compare, measure, pixel_sha256
+from calibration.frames import pixel_sha256
+from calibration.stats import compare, measure
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -170,9 +171,3 @@ def test_identical_rows_count_stale_buffers_only():
 def test_frames_of_different_shapes_cannot_be_compared():
     with pytest.raises(ValueError, match="different shapes"):
         compare(np.zeros((4, 4), np.uint16), np.zeros((4, 5), np.uint16))
-
-
-def test_clipping_an_empty_distribution_gives_nothing():
-    empty = Distribution(values=np.array([]), counts=np.array([], np.int64))
-    assert np.isnan(clipped(empty).median)
-    assert np.isnan(empty.mean())

@@ -1,11 +1,10 @@
 """The smooth background of a master, from the sketch of its planes."""
 
 import numpy as np
-import pytest
 
 from calibration.combine.recipe import BandPlanes
 from calibration.masters.background import background
-from calibration.masters.sketch import ENOUGH, clipped, sketch_stride
+from calibration.masters.sketch import sketch_stride
 from tests.support.made_planes import SHAPE, sketch_of
 
 
@@ -24,12 +23,3 @@ def test_background_follows_a_slope_and_ignores_hot_pixels() -> None:
 def test_sketch_of_a_large_image_is_small() -> None:
     assert sketch_stride(SHAPE) == 1
     assert sketch_stride((6388, 9576)) == 7
-
-
-@pytest.mark.parametrize("k", [2.0, 3.0, 5.0])
-def test_thresholds_are_not_lowered_by_what_clipping_cuts_off(k: float) -> None:
-    values = np.random.default_rng(8).normal(500.0, 4.0, ENOUGH)
-    values[::50] += 3000.0
-    median, mean, sigma = clipped(values, k=k)
-    assert (median, mean) == (pytest.approx(500.0, abs=0.2), pytest.approx(500.0, abs=0.1))
-    assert sigma == pytest.approx(4.0, rel=0.005 if k >= 3 else 0.02)

@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.errors import CalibrationError
-from calibration.frames import Frame, FrameHeader, FrameKind
+from calibration.frames import Frame, FrameHeader, FrameKind, pixel_sha256
 from calibration.keywords import Card
-from calibration.pixel_identity import pixel_sha256
 from services.errors import RunCode, StorageError
 from services.files import fits, units
 from services.files.cards import add_sums, encode_sum, header_block, sum_of
