@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from calibration.frames import CaptureRequest, FrameKind, GroupOutcome, Limits, Purpose
 from calibration.plans.darkness import bias_limits
-from calibration.plans.retake import Taken, take, take_first
+from calibration.plans.retake import SeriesTaken, take, take_first
 from calibration.plans.settings import Darkness, ExposureState, Plan, outcome
 
 
@@ -58,7 +58,7 @@ def bias_plan(
     return outcome(kept, taken.refused, wanted=count, code=taken.code, exposure_us=exposure_us, detail=taken.reasons)
 
 
-def _judged(request: CaptureRequest, missing: int) -> Plan[Taken]:
+def _judged(request: CaptureRequest, missing: int) -> Plan[SeriesTaken]:
     first = yield from take_first(request)
     if first.code is not None or missing <= 1:
         return first

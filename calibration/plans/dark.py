@@ -13,7 +13,7 @@ from calibration.frames import CaptureRequest, DarkSeen, FrameKind, FrameResult,
 from calibration.plans.afterglow import wait_until_faded
 from calibration.plans.darkness import dark_limits, darkest, learnt
 from calibration.plans.ladder import quantise
-from calibration.plans.retake import FRAMES_TO_JUDGE, Taken, take, take_first
+from calibration.plans.retake import FRAMES_TO_JUDGE, SeriesTaken, take, take_first
 from calibration.plans.settings import Darkness, ExposureState, Plan, outcome
 
 PROBE_FROM_US = 200_000
@@ -177,7 +177,9 @@ def dark_plan(
     return replace(ended, darkest=seen)
 
 
-def _explained(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[tuple[Taken, str, DarkSeen | None]]:
+def _explained(
+    request: CaptureRequest, missing: int, darkness: Darkness
+) -> Plan[tuple[SeriesTaken, str, DarkSeen | None]]:
     """Take the darks; return with them why some were lost, light told from a pedestal that moved, and the darkest."""
     taken, darkness = yield from _judged(request, missing, darkness)
     moved = (yield from _moved_adu(request, taken, darkness)) if taken.code is GroupCode.NOT_DARK else None
@@ -187,7 +189,7 @@ def _explained(request: CaptureRequest, missing: int, darkness: Darkness) -> Pla
     return replace(taken, code=GroupCode.SETTING_REFUSED), f"{taken.reasons}; {told}", None
 
 
-def _moved_adu(request: CaptureRequest, taken: Taken, darkness: Darkness) -> Plan[float | None]:
+def _moved_adu(request: CaptureRequest, taken: SeriesTaken, darkness: Darkness) -> Plan[float | None]:
     """Return by how much the pedestal is off, None where what makes the darks too bright is light after all."""
     if darkness.bias_adu is None or request.exposure_us < PROBE_FROM_US:
         return None
@@ -203,7 +205,7 @@ def _moved_adu(request: CaptureRequest, taken: Taken, darkness: Darkness) -> Pla
     return moved if like_a_pedestal else None
 
 
-def _judged(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[tuple[Taken, Darkness]]:
+def _judged(request: CaptureRequest, missing: int, darkness: Darkness) -> Plan[tuple[SeriesTaken, Darkness]]:
     """Take a first frame that is dark, then the others like it; return with them what is known now."""
     limits, celsius = request.limits, request.set_temp_c
     tries = FRAMES_TO_JUDGE

@@ -70,7 +70,7 @@ class CameraFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lamp:
+class SaturatingLight:
     """Light for saturating the sensor on purpose: the widest filter, the panel at its brightest.
 
     Attributes
@@ -160,7 +160,7 @@ def saturation_of(
 
 
 def measure_detector(
-    state: ExposureState, facts: CameraFacts, darkness: Darkness, *, lamp: Lamp | None = None
+    state: ExposureState, facts: CameraFacts, darkness: Darkness, *, lamp: SaturatingLight | None = None
 ) -> Plan[Detector]:
     """Measure the detector in these settings: short darks, and with a lamp flats up to saturation and three equal ones.
 
@@ -170,7 +170,7 @@ def measure_detector(
     facts : CameraFacts
     darkness : Darkness
         How it is made dark.
-    lamp : Lamp, optional
+    lamp : SaturatingLight, optional
         Lets the sensor be saturated on purpose; None where there is no light, or where saturation is configured.
 
     Returns
@@ -235,7 +235,7 @@ def _shorts(state: ExposureState, facts: CameraFacts, darkness: Darkness) -> Pla
 
 
 def _climb(
-    state: ExposureState, facts: CameraFacts, lamp: Lamp, bias_adu: float, read_sigma_adu: float
+    state: ExposureState, facts: CameraFacts, lamp: SaturatingLight, bias_adu: float, read_sigma_adu: float
 ) -> Plan[tuple[tuple[FrameResult, ...], float | None]]:
     """Expose longer and longer until the level stands still: the flats, and that level in ADU (None: it still rose).
 
@@ -259,7 +259,7 @@ def _climb(
         exposure_us = min(exposure_us * CLIMB_FACTOR, longest)
 
 
-def _lit(state: ExposureState, lamp: Lamp, exposure_us: int, count: int = 1) -> CaptureRequest:
+def _lit(state: ExposureState, lamp: SaturatingLight, exposure_us: int, count: int = 1) -> CaptureRequest:
     return state.request(
         FrameKind.FLAT,
         Purpose.TEST,
@@ -289,7 +289,9 @@ def _stands_still(flats: tuple[FrameResult, ...], bias_adu: float) -> bool:
     return abs(last / before - 1) < STANDSTILL and top < (1 + CLIPPED_ABOVE) * last
 
 
-def _gain(state: ExposureState, found: Detector, lamp: Lamp, flats: tuple[FrameResult, ...]) -> Plan[float | None]:
+def _gain(
+    state: ExposureState, found: Detector, lamp: SaturatingLight, flats: tuple[FrameResult, ...]
+) -> Plan[float | None]:
     """Return K = (sigma^2 - sigma_read^2) / signal of equal flats near 40 % of the range (photon transfer)."""
     rising = [r for r in flats if 0.01 < (r.stats.level_adu - found.bias_adu) / found.range_adu < 0.9]
     if not rising:

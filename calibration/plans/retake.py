@@ -12,7 +12,7 @@ FRAMES_TO_JUDGE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class SeriesTaken:
     """What a series came to: frames accepted and refused in it, and why it was given up (None: it was not)."""
 
     accepted: int
@@ -25,12 +25,12 @@ class Taken:
         """The refusals in words: `3 light_leak, 1 temperature_off`."""
         return reasons(self.results)
 
-    def then(self, rest: "Taken") -> "Taken":
+    def then(self, rest: "SeriesTaken") -> "SeriesTaken":
         """Return this beginning and the rest, which has counted the beginning's refusals already, as one series."""
         return replace(rest, accepted=self.accepted + rest.accepted, results=self.results + rest.results)
 
 
-def take(request: CaptureRequest, wanted: int, *, refused: int = 0) -> Plan[Taken]:
+def take(request: CaptureRequest, wanted: int, *, refused: int = 0) -> Plan[SeriesTaken]:
     """Ask for all missing frames at once, and again for those refused, within the set's allowance.
 
     Parameters
@@ -44,7 +44,7 @@ def take(request: CaptureRequest, wanted: int, *, refused: int = 0) -> Plan[Take
 
     Returns
     -------
-    Taken
+    SeriesTaken
         `code` is `too_many_refused`, or what most of the refused frames are suspected of.
     """
     count = max(wanted, request.count)
@@ -59,10 +59,10 @@ def take(request: CaptureRequest, wanted: int, *, refused: int = 0) -> Plan[Take
         results += answer
         spoiled = (0 if good else spoiled) + any(suspicion(r) is not None for r in answer[-1:])
     code = None if accepted >= wanted else _why(results)
-    return Taken(accepted=accepted, refused=refused, code=code, results=results)
+    return SeriesTaken(accepted=accepted, refused=refused, code=code, results=results)
 
 
-def take_first(request: CaptureRequest, tries: int = FRAMES_TO_JUDGE) -> Plan[Taken]:
+def take_first(request: CaptureRequest, tries: int = FRAMES_TO_JUDGE) -> Plan[SeriesTaken]:
     """Take one good frame of a dark set, giving up after `tries` that are suspected of the same.
 
     Only the first of them waits.
@@ -75,12 +75,12 @@ def take_first(request: CaptureRequest, tries: int = FRAMES_TO_JUDGE) -> Plan[Ta
         request = replace(request, wait_s=0.0)
         results += answer
         if any(r.accepted for r in answer):
-            return Taken(accepted=1, refused=refused, code=None, results=results)
+            return SeriesTaken(accepted=1, refused=refused, code=None, results=results)
         refused += 1
         suspected += Counter(code for r in answer if (code := suspicion(r)) is not None)
         if suspected.total() >= tries:
-            return Taken(accepted=0, refused=refused, code=suspected.most_common(1)[0][0], results=results)
-    return Taken(accepted=0, refused=refused, code=GroupCode.TOO_MANY_REFUSED, results=results)
+            return SeriesTaken(accepted=0, refused=refused, code=suspected.most_common(1)[0][0], results=results)
+    return SeriesTaken(accepted=0, refused=refused, code=GroupCode.TOO_MANY_REFUSED, results=results)
 
 
 def suspicion(result: FrameResult) -> GroupCode | None:

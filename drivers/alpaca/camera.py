@@ -6,7 +6,7 @@ Retakes and reconnections are not done here; the errors say enough for whoever d
 import threading
 
 from drivers.alpaca.camera_info import read_info, refreshed, with_sensor_type
-from drivers.alpaca.camera_settings import Settings
+from drivers.alpaca.camera_settings import SettingsControl
 from drivers.alpaca.camera_status import Status
 from drivers.alpaca.device import AlpacaDevice
 from drivers.alpaca.exposing import Exposing
@@ -53,7 +53,7 @@ class AlpacaCamera(AlpacaDevice[CameraWire]):
         self._sensor_type = sensor_type
         super().__init__(CameraWire(endpoint, clock, timeouts=timeouts))
         self._label = self._wire.label
-        self._settings = Settings(self._wire)
+        self._settings = SettingsControl(self._wire)
         self._status = Status(self._wire)
         self._exposing = Exposing(self._wire, self._status)
         self._info: CameraInfo | None = None

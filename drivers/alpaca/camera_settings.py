@@ -24,7 +24,7 @@ _ORDER = ("ReadoutMode", "BinX", "BinY", "NumX", "NumY", "StartX", "StartY", "Ga
 _OPTIONAL = frozenset({"ReadoutMode", "Gain", "Offset"})
 
 
-class Settings:
+class SettingsControl:
     """The settings of one camera.
 
     Parameters

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drivers.alpaca import imagebytes
 from drivers.alpaca.imagebytes import HEADER_BYTES, ErrorFrame, Header, Image
-from drivers.alpaca.line import Reply, Stream, TimedOut, is_success
+from drivers.alpaca.line import Reply, ReplyStream, TimedOut, is_success
 from drivers.alpaca.replies import raise_for_status
 from drivers.alpaca.transport import CameraWire
 from drivers.errors import BadImage, DeviceLost, ExposureFailed, ExposureStalled, Refused
@@ -61,7 +61,7 @@ class Download:
         except TimedOut as error:
             raise ExposureStalled(device=wire.label, detail="the download of the image stalled") from error
 
-    def _take(self, stream: Stream, num_x: int, num_y: int) -> Image:
+    def _take(self, stream: ReplyStream, num_x: int, num_y: int) -> Image:
         times, label = self._wire.timeouts, self._wire.label
         if not is_success(stream.status):
             self._refuse(Reply(status=stream.status, body=stream.read(imagebytes.MAX_DATA_START)))
@@ -75,7 +75,7 @@ class Download:
             return imagebytes.decode_json(body, num_x=num_x, num_y=num_y, device=label)
         raise BadImage(device=label, detail=f"the image came as {stream.content_type!r}")
 
-    def _take_bytes(self, stream: Stream, num_x: int, num_y: int) -> Image:
+    def _take_bytes(self, stream: ReplyStream, num_x: int, num_y: int) -> Image:
         label = self._wire.label
         head = bytearray(HEADER_BYTES)
         got = stream.fill(memoryview(head))
@@ -93,7 +93,7 @@ class Download:
             raise BadImage(device=label, detail=f"the image goes on after its {header.payload_bytes} bytes of pixels")
         return Image(pixels=pixels, wire_type=header.dtype.name)
 
-    def _turned(self, stream: Stream, header: Header) -> NDArray[Any]:
+    def _turned(self, stream: ReplyStream, header: Header) -> NDArray[Any]:
         room, self._room = self._room, None
         turning = imagebytes.Turning(header.num_x, header.num_y, device=self._wire.label, room=room)
         column, got = header.num_y * header.dtype.itemsize, 0
@@ -108,13 +108,13 @@ class Download:
             turning.take(buffer.view(header.dtype).reshape(count, header.num_y))
         return turning.pixels
 
-    def _compare(self, stream: Stream, header: Header) -> None:
+    def _compare(self, stream: ReplyStream, header: Header) -> None:
         """Refuse a reply that is announced shorter or longer than its pixels, before there is room made for them."""
         if stream.left is not None and stream.left != header.payload_bytes:
             detail = f"{stream.left} bytes of pixels are announced for {header.payload_bytes}"
             raise BadImage(device=self._wire.label, detail=detail)
 
-    def _skip(self, stream: Stream, count: int) -> None:
+    def _skip(self, stream: ReplyStream, count: int) -> None:
         if stream.fill(memoryview(bytearray(count))) < count:
             raise BadImage(device=self._wire.label, detail="the image ends before its data starts")
 

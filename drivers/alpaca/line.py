@@ -106,7 +106,7 @@ class Reply:
         return " ".join(self.body[:200].decode("utf-8", errors="replace").split())
 
 
-class Stream:
+class ReplyStream:
     """A reply whose body is still on its way."""
 
     def __init__(self, response: http.client.HTTPResponse, line: "Line") -> None:
@@ -229,7 +229,7 @@ class Line:
         accept: str,
         total_s: float,
         wake: threading.Event | None = None,
-    ) -> Iterator[Stream]:
+    ) -> Iterator[ReplyStream]:
         """GET something large; the body is read inside the context. Raises `DeviceLost`.
 
         When `wake` is set the rest gets `STOPPED_S` at most.
@@ -251,11 +251,11 @@ class Line:
         total_s: float,
         form: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Iterator[Stream]:
+    ) -> Iterator[ReplyStream]:
         with self._lock:
             stream = None
             try:
-                stream = Stream(self._ask(method, target, total_s, form, headers or {}), self)
+                stream = ReplyStream(self._ask(method, target, total_s, form, headers or {}), self)
                 yield stream
             except TimeoutError as error:
                 raise TimedOut(device=self.device, detail=f"no answer in time to {method} {_short(target)}") from error

@@ -1,4 +1,4 @@
-"""Values as JSON brings them, made into what they must be; anything else is `Unreadable`, never guessed."""
+"""Values as JSON brings them, made into what they must be; anything else is `UnreadableValue`, never guessed."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ UNUSABLE = (TypeError, ValueError, OverflowError)
 """What conversions of values raise; JSON has numbers that no float holds."""
 
 
-class Unreadable(ValueError):
+class UnreadableValue(ValueError):
     """A value is not of the kind its member has."""
 
 
@@ -21,13 +21,13 @@ def flag(value: Any) -> bool:
         return value
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
-    raise Unreadable(f"{value!r} is neither true nor false")
+    raise UnreadableValue(f"{value!r} is neither true nor false")
 
 
 def reading(value: Any) -> float:
     """Return a float that may be NaN: what a sensor says is judged by whoever knows what is plausible."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise Unreadable(f"{value!r} is no number")
+        raise UnreadableValue(f"{value!r} is no number")
     return float(value)
 
 
@@ -35,7 +35,7 @@ def number(value: Any) -> float:
     """Return a finite float."""
     result = reading(value)
     if not math.isfinite(result):
-        raise Unreadable(f"{value!r} is no finite number")
+        raise UnreadableValue(f"{value!r} is no finite number")
     return result
 
 
@@ -43,21 +43,21 @@ def whole(value: Any) -> int:
     """Return an integer; a float without a fraction is one."""
     result = number(value)
     if result != int(result):
-        raise Unreadable(f"{value!r} is no whole number")
+        raise UnreadableValue(f"{value!r} is no whole number")
     return int(result)
 
 
 def text(value: Any) -> str:
     """Return a string without surrounding blanks."""
     if not isinstance(value, str):
-        raise Unreadable(f"{value!r} is no text")
+        raise UnreadableValue(f"{value!r} is no text")
     return value.strip()
 
 
 def texts(value: Any) -> tuple[str, ...]:
     """Return a tuple of strings; numbers in the list (gains) become text."""
     if not isinstance(value, list | tuple):
-        raise Unreadable(f"{value!r} is no list")
+        raise UnreadableValue(f"{value!r} is no list")
     return tuple(str(item).strip() for item in value)
 
 

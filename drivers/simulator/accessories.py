@@ -3,7 +3,7 @@
 from typing import Any
 
 from drivers.base import CalibratorStatus, CoverStatus
-from drivers.simulator.device import Device, World, Writer, in_range, whole
+from drivers.simulator.device import Device, PutMember, World, in_range, whole
 from drivers.simulator.errors import not_implemented
 from drivers.simulator.faults import DeviceKind, FaultKind
 from drivers.simulator.params import PanelParameters, SafetyParameters, WheelParameters
@@ -30,7 +30,7 @@ class SimulatedWheel(Device):
             "focusoffsets": lambda: [0] * len(params.filters),
             "position": self._position,
         }
-        self.writers["position"] = Writer((("Position", whole),), self._move)
+        self.writers["position"] = PutMember((("Position", whole),), self._move)
 
     def state_members(self) -> tuple[tuple[str, str], ...]:
         """Return DeviceState's items."""
@@ -94,11 +94,11 @@ class SimulatedPanel(Device):
             "maxbrightness": self._lit(lambda: params.max_brightness),
         }
         self.writers |= {
-            "calibratoron": Writer((("Brightness", whole),), self._lit(self._on)),
-            "calibratoroff": Writer((), self._lit(self._off)),
-            "opencover": Writer((), lambda: self._move(CoverStatus.OPEN)),
-            "closecover": Writer((), lambda: self._move(CoverStatus.CLOSED)),
-            "haltcover": Writer((), self._halt),
+            "calibratoron": PutMember((("Brightness", whole),), self._lit(self._on)),
+            "calibratoroff": PutMember((), self._lit(self._off)),
+            "opencover": PutMember((), lambda: self._move(CoverStatus.OPEN)),
+            "closecover": PutMember((), lambda: self._move(CoverStatus.CLOSED)),
+            "haltcover": PutMember((), self._halt),
         }
         if params.interface_version >= 2:
             self.readers["calibratorchanging"] = lambda: self._light is CalibratorStatus.NOT_READY

@@ -13,7 +13,7 @@ from typing import Any
 from drivers.base import CameraStates, SensorType
 from drivers.simulator.cooling import CoolingMembers
 from drivers.simulator.darkroom import Darkroom
-from drivers.simulator.device import Device, World, Writer, in_range, iso, number, truth, whole
+from drivers.simulator.device import Device, PutMember, World, in_range, iso, number, truth, whole
 from drivers.simulator.errors import AscomError, ErrorNumber, invalid_operation, not_implemented
 from drivers.simulator.exposing import Exposing, Exposures, Pixels
 from drivers.simulator.faults import DeviceKind, FaultKind
@@ -172,9 +172,9 @@ class SimulatedCamera(Device):
             "lastexposurestarttime": lambda: iso(self.world.utc(self._last_exposure().starts_s)),
         }
         self.writers |= {
-            "startexposure": Writer((("Duration", number), ("Light", truth)), self._start_exposure),
-            "abortexposure": Writer((), self._abort),
-            "stopexposure": Writer((), self._stop),
+            "startexposure": PutMember((("Duration", number), ("Light", truth)), self._start_exposure),
+            "abortexposure": PutMember((), self._abort),
+            "stopexposure": PutMember((), self._stop),
         }
 
     def _state(self) -> CameraStates:

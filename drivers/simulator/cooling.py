@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from drivers.simulator.device import Reader, World, Writer, in_range, number, truth
+from drivers.simulator.device import PutMember, Reader, World, in_range, number, truth
 from drivers.simulator.errors import not_implemented
 from drivers.simulator.faults import FaultKind
 
@@ -37,13 +37,13 @@ class CoolingMembers:
             ),
         }
 
-    def writers(self) -> dict[str, Writer]:
+    def writers(self) -> dict[str, PutMember]:
         """Return the members that are put."""
         return {
-            "setccdtemperature": Writer(
+            "setccdtemperature": PutMember(
                 (("SetCCDTemperature", number),), _offered(self._aim, self._p.can_set, "SetCCDTemperature")
             ),
-            "cooleron": Writer((("CoolerOn", truth),), _offered(self._switch, self._p.can_set, "CoolerOn")),
+            "cooleron": PutMember((("CoolerOn", truth),), _offered(self._switch, self._p.can_set, "CoolerOn")),
         }
 
     def settle(self) -> None:

@@ -54,7 +54,7 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class PutMember:
     """A member that is PUT: the exact names of its form's fields with what reads their text, and what it does."""
 
     fields: tuple[tuple[str, Callable[[str], Any]], ...]
@@ -127,12 +127,12 @@ class Device:
             "name": lambda: name,
             "supportedactions": lambda: list(self.actions()),
         }
-        self.writers: dict[str, Writer] = {
-            "connected": Writer((("Connected", truth),), self._set_connected),
-            "action": Writer((("Action", str), ("Parameters", str)), self._action),
+        self.writers: dict[str, PutMember] = {
+            "connected": PutMember((("Connected", truth),), self._set_connected),
+            "action": PutMember((("Action", str), ("Parameters", str)), self._action),
         }
         for command in ("commandblind", "commandbool", "commandstring"):
-            self.writers[command] = Writer((("Command", str), ("Raw", truth)), self._refused(command))
+            self.writers[command] = PutMember((("Command", str), ("Raw", truth)), self._refused(command))
         if modern:
             self._add_modern()
 
@@ -186,8 +186,8 @@ class Device:
     def _add_modern(self) -> None:
         self.readers["connecting"] = lambda: self._connecting_until_s is not None
         self.readers["devicestate"] = self._device_state
-        self.writers["connect"] = Writer((), self._begin_connect)
-        self.writers["disconnect"] = Writer((), lambda: self._set_connected(connected=False))
+        self.writers["connect"] = PutMember((), self._begin_connect)
+        self.writers["disconnect"] = PutMember((), lambda: self._set_connected(connected=False))
 
     def on_disconnect(self) -> None:
         """Let go of what was under way."""
@@ -247,7 +247,7 @@ class Device:
 
     def refuse_put(self, member: str, *fields: tuple[str, Callable[[str], Any]]) -> None:
         """Make a member answer "not implemented" when put."""
-        self.writers[member] = Writer(fields, self._refused(member))
+        self.writers[member] = PutMember(fields, self._refused(member))
 
 
 def _field(form: dict[str, str], name: str, parse: Callable[[str], Any]) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.simulator.detector import DetectorParameters
+from drivers.simulator.detector_parameters import DetectorParameters
 
 BIAS_STEP_ADU = 1 / 256
 SLOPE_STEP_ADU_PER_C = 1 / 2048

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from drivers.base import SettingMode
-from drivers.simulator.detector import DetectorParameters, require
+from drivers.simulator.detector_parameters import DetectorParameters, require
 from drivers.simulator.faults import FaultScript
 
 

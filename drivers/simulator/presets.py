@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from drivers.base import SettingMode
-from drivers.simulator.detector import DetectorParameters
+from drivers.simulator.detector_parameters import DetectorParameters
 from drivers.simulator.mapping import merged
 from drivers.simulator.params import (
     CameraParameters,

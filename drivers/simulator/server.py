@@ -10,7 +10,7 @@ import uvicorn
 from drivers.simulator.connections import PatientConnection
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.discovery import DiscoveryResponder
-from drivers.simulator.wire import Wire
+from drivers.simulator.wire import AlpacaApp
 
 _START_S = 30.0
 
@@ -72,7 +72,7 @@ class AlpacaServer:
                 listener.close()
                 raise
             self.discovery_port = self._discovery.port
-        self._server = _Server(Wire(self.observatory))
+        self._server = _Server(AlpacaApp(self.observatory))
         self._thread = threading.Thread(
             target=_serve, args=(self._server, listener), name="simulator-server", daemon=True
         )
@@ -98,7 +98,7 @@ def _serve(server: "_Server", listener: socket.socket) -> None:
 class _Server(uvicorn.Server):
     """uvicorn's server that says when it serves, and that another thread can end at once."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: AlpacaApp) -> None:
         super().__init__(_config(wire))
         self.ready = threading.Event()
         self._wire = wire
@@ -132,7 +132,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return socket.socket(bound.family, bound.type, socket.IPPROTO_TCP, fileno=bound.detach())
 
 
-def _config(wire: Wire) -> uvicorn.Config:
+def _config(wire: AlpacaApp) -> uvicorn.Config:
     return uvicorn.Config(
         wire.app,
         interface="asgi3",

@@ -6,7 +6,7 @@ Gain and offset are taken by value, by index, both at once (as some bridges do),
 import math
 
 from drivers.base import SettingMode
-from drivers.simulator.device import Reader, World, Writer, in_range, whole
+from drivers.simulator.device import PutMember, Reader, World, in_range, whole
 from drivers.simulator.errors import not_implemented
 from drivers.simulator.faults import FaultKind
 from drivers.simulator.maps import generator
@@ -17,7 +17,7 @@ from drivers.simulator.subframe import Subframe
 _DAY_S = 86_400
 
 
-class Setting:
+class GainOrOffset:
     """Gain or offset.
 
     Parameters
@@ -92,8 +92,8 @@ class Settings:
         self._world = world
         self._p = world.params.camera
         self.subframe = Subframe(self._p, self._on_change)
-        self.gain = Setting("Gain", self._p.gain)
-        self.offset = Setting("Offset", self._p.offset)
+        self.gain = GainOrOffset("Gain", self._p.gain)
+        self.offset = GainOrOffset("Offset", self._p.offset)
         self.fresh = True
         self._hidden_gain: int | None = None
         self._mode = 0
@@ -118,12 +118,12 @@ class Settings:
             }
         return self.subframe.readers() | found
 
-    def writers(self) -> dict[str, Writer]:
+    def writers(self) -> dict[str, PutMember]:
         """Return the members that are put."""
         return self.subframe.writers() | {
-            "gain": Writer((("Gain", whole),), self._set_gain),
-            "offset": Writer((("Offset", whole),), self.offset.put),
-            "readoutmode": Writer((("ReadoutMode", whole),), self._set_mode),
+            "gain": PutMember((("Gain", whole),), self._set_gain),
+            "offset": PutMember((("Offset", whole),), self.offset.put),
+            "readoutmode": PutMember((("ReadoutMode", whole),), self._set_mode),
         }
 
     def _set_gain(self, value: int) -> None:

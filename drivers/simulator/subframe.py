@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from drivers.simulator.device import Reader, Writer, in_range, whole
+from drivers.simulator.device import PutMember, Reader, in_range, whole
 from drivers.simulator.errors import invalid_value
 from drivers.simulator.params import CameraParameters
 
@@ -39,7 +39,7 @@ class Subframe:
             "numy": lambda: self.num[1],
         }
 
-    def writers(self) -> dict[str, Writer]:
+    def writers(self) -> dict[str, PutMember]:
         """Return the members that are put."""
         puts: dict[str, Callable[[int], None]] = {
             "BinX": lambda v: self._put_bin(0, v),
@@ -49,7 +49,7 @@ class Subframe:
             "NumX": lambda v: self.num.__setitem__(0, v),
             "NumY": lambda v: self.num.__setitem__(1, v),
         }
-        return {name.lower(): Writer(((name, whole),), put) for name, put in puts.items()}
+        return {name.lower(): PutMember(((name, whole),), put) for name, put in puts.items()}
 
     def check(self) -> None:
         """Raise InvalidValue when the subframe does not lie on the sensor at this binning."""

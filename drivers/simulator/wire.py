@@ -46,7 +46,7 @@ class _Ids:
     server: int
 
 
-class Wire:
+class AlpacaApp:
     """The server's application: `app` is ASGI.
 
     Parameters

@@ -57,7 +57,7 @@ def words_of(config: Config, *, run_id: str, simulated: bool) -> Words:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class TakenExposure:
     """An exposure with all that was read around it."""
 
     request: CaptureRequest
@@ -67,12 +67,12 @@ class Taken:
     state: CameraState
 
 
-def to_frame(taken: Taken, words: Words) -> Frame:
+def to_frame(taken: TakenExposure, words: Words) -> Frame:
     """Return the frame of an exposure; `frame_no` and the measured fields come later, from the writer.
 
     Parameters
     ----------
-    taken : Taken
+    taken : TakenExposure
     words : Words
 
     Returns
@@ -195,7 +195,7 @@ def _light_fields(kind: FrameKind, reached: Reached, words: Words) -> dict[str, 
     return fields
 
 
-def _saturation_adu(taken: Taken, words: Words) -> float | None:
+def _saturation_adu(taken: TakenExposure, words: Words) -> float | None:
     """Return where pixels saturate: what the plan knows or the configuration says, for dark frames else MaxADU.
 
     MaxADU is believed until a pixel lies above it. Flats are asked for by plans that know better.

@@ -6,7 +6,7 @@ from calibration.checks import PreviousFrame, judge
 from calibration.frames import CaptureRequest, Frame, FrameResult, FrameStats, Verdict
 from calibration.stats import compare, measure
 from drivers.base import CameraSettings
-from services.capture.acquisition import Taken
+from services.capture.acquisition import TakenExposure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Seen:
 
 
 def examine(
-    frame: Frame, taken: Taken, *, previous: Seen | None, first: bool, reference: FrameResult | None
+    frame: Frame, taken: TakenExposure, *, previous: Seen | None, first: bool, reference: FrameResult | None
 ) -> Examined:
     """Measure and judge one frame.
 
@@ -45,7 +45,7 @@ def examine(
     ----------
     frame : Frame
         As it will be written.
-    taken : Taken
+    taken : TakenExposure
         The exposure it came from.
     previous : Seen or None
         The frame returned just before, whatever it was for.

@@ -27,7 +27,7 @@ from drivers.errors import (
     ExposureStalled,
     WrongDevice,
 )
-from services.capture.acquisition import Taken
+from services.capture.acquisition import TakenExposure
 from services.capture.cooling import Thermostat
 from services.capture.failures import GroupFailed, UntilReached
 from services.capture.recovery import FAILED_EXPOSURES, BadFrames, GivenUp, Recovery
@@ -142,7 +142,9 @@ class Runner:
             if request.purpose is Purpose.DISCARD:
                 continue
             state = self._thermostat.look()
-            taken = Taken(request=request, exposure=exposure, info=self._camera.info, reached=reached, state=state)
+            taken = TakenExposure(
+                request=request, exposure=exposure, info=self._camera.info, reached=reached, state=state
+            )
             line.tickets.append(self._writer.submit(taken, first=not line.tickets, wanted=wanted))
             del exposure, taken  # the writer alone holds the pixels now
         results = line.results()

@@ -15,7 +15,7 @@ import structlog
 
 from calibration.frames import Frame, FrameResult, Purpose
 from drivers.clock import Clock, Deadline, SystemClock
-from services.capture.acquisition import Taken, Words, to_frame, with_stats
+from services.capture.acquisition import TakenExposure, Words, to_frame, with_stats
 from services.capture.examination import Examined, Seen, examine
 from services.capture.shelf import Shelf
 from services.catalogue.catalogue import Catalogue
@@ -34,7 +34,7 @@ Ticket = Future[FrameResult]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    taken: Taken
+    taken: TakenExposure
     first: bool
     wanted: int
     ticket: Ticket
@@ -74,12 +74,12 @@ class Writer:
         """Start the thread."""
         self._thread.start()
 
-    def submit(self, taken: Taken, *, first: bool, wanted: int) -> Ticket:
+    def submit(self, taken: TakenExposure, *, first: bool, wanted: int) -> Ticket:
         """Hand over an exposure; waits while the queue is full. Raises `RunStopped` when the run is to end meanwhile.
 
         Parameters
         ----------
-        taken : Taken
+        taken : TakenExposure
         first : bool
             Whether it is the first frame of its request: it is compared with none before it.
         wanted : int

@@ -41,7 +41,7 @@ def certify(
     the frames of these may be packed. A flat's own dark stays the nearest in time, certified or not.
     """
     from services.catalogue.rows import MasterStatus
-    from services.indexing.integrity import check_pixels
+    from services.indexing.checksums import check_pixels
     from services.indexing.sidecar import restate_sidecar
 
     with _opened(config, simulator=simulator) as (layout, catalogue):

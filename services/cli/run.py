@@ -69,7 +69,7 @@ def execute(
         dark_times=dark_times,
     )
     if command.dry_run:
-        from services.indexing.integrity import is_whole
+        from services.indexing.checksums import is_whole
         from services.planning.dry_run import dry_run
         from services.root import layout_of
 

@@ -36,7 +36,7 @@ _WORDS: dict[str, Scalar] = {
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Position:
     """Where something stands: `file:line:column`, or only a source (`--num-darks`) when `line` is 0."""
 
     source: str
@@ -51,7 +51,7 @@ class Place:
 class Problem:
     """One thing that is wrong, in the words of a user; sorts by place."""
 
-    place: Place
+    place: Position
     key: str
     text: str
 
@@ -66,9 +66,9 @@ class Node:
     Attributes
     ----------
     value : dict of str to Node, list of Node, or a plain value
-    where : Place
+    where : Position
         Of the value.
-    key_where : Place
+    key_where : Position
         Of its key; of the value in a list.
     spelled : str
         The dotted key as the document spells it.
@@ -77,8 +77,8 @@ class Node:
     """
 
     value: "dict[str, Node] | list[Node] | Scalar"
-    where: Place
-    key_where: Place
+    where: Position
+    key_where: Position
     spelled: str
     blank: bool = False
 
@@ -165,7 +165,7 @@ def parse(text: str, name: str) -> tuple[Node, tuple[Problem, ...]]:
         column = error.position - text.rfind("\n", 0, error.position)
         raise ConfigInvalid(f"{name}:{line}:{column}: character #x{error.character:04x} is not allowed") from None
     if root is None:
-        here = Place(name, 1, 1)
+        here = Position(name, 1, 1)
         return Node(value={}, where=here, key_where=here, spelled="", blank=True), ()
     reader = _Reader(name)
     tree = reader.node(root, key_where=_at(name, root.start_mark), spelled="")
@@ -174,7 +174,7 @@ def parse(text: str, name: str) -> tuple[Node, tuple[Problem, ...]]:
 
 def from_mapping(data: Mapping[str, Any], source: str) -> Node:
     """Return the tree of plain Python values, all of them from `source`."""
-    where = Place(source)
+    where = Position(source)
 
     def build(value: Any, spelled: str) -> Node:
         if isinstance(value, Mapping):
@@ -236,7 +236,7 @@ class _Reader:
         self._seen = 0
         self._depth = 0
 
-    def node(self, node: yaml.Node, *, key_where: Place, spelled: str) -> Node:
+    def node(self, node: yaml.Node, *, key_where: Position, spelled: str) -> Node:
         self._seen += 1
         where = _at(self._name, node.start_mark)
         if self._seen > MAX_NODES or self._depth > MAX_DEPTH:
@@ -266,7 +266,7 @@ class _Reader:
         return None if node.value == "" else resolve(node.value)
 
     def _entries(self, node: yaml.MappingNode, spelled: str) -> Iterator[tuple[str, Node]]:
-        first: dict[str, Place] = {}
+        first: dict[str, Position] = {}
         for key_node, value_node in node.value:
             where = _at(self._name, key_node.start_mark)
             if not isinstance(key_node, yaml.ScalarNode):
@@ -286,5 +286,5 @@ def _dotted(spelled: str, key: str) -> str:
     return f"{spelled}.{key}" if spelled else key
 
 
-def _at(name: str, mark: yaml.Mark | None) -> Place:
-    return Place(name) if mark is None else Place(name, mark.line + 1, mark.column + 1)
+def _at(name: str, mark: yaml.Mark | None) -> Position:
+    return Position(name) if mark is None else Position(name, mark.line + 1, mark.column + 1)

@@ -17,12 +17,12 @@ from calibration.keywords import from_cards, to_cards
 from services.files.cards import add_sums, header_block, image_cards, padded
 from services.files.disk import REAL_DISK, Disk, Growing, atomic
 from services.files.pixels import UNSIGNED, PixelLocation, decode, encode_summed, encoding, pixel_hash, values_of
-from services.files.planes import Plane, PlanesFile, Stored, Table, create_planes, stored_as
+from services.files.planes import FitsTable, Plane, PlanesFile, Stored, create_planes, stored_as
 from services.files.units import Unit, Unreadable, decoded_image, image_unit, is_gzipped, number, opened
 
 __all__ = [
-    "FITS_SUFFIXES", "PixelLocation", "Plane", "PlanesFile", "Stored", "Table", "Unreadable", "create_planes", "decode",
-    "pixel_hash", "pixel_location", "read_cards", "read_frame", "read_header", "read_pixels", "write_frame",
+    "FITS_SUFFIXES", "FitsTable", "PixelLocation", "Plane", "PlanesFile", "Stored", "Unreadable", "create_planes",
+    "decode", "pixel_hash", "pixel_location", "read_cards", "read_frame", "read_header", "read_pixels", "write_frame",
 ]  # fmt: skip
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")

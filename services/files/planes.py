@@ -44,7 +44,7 @@ class Plane:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class FitsTable:
     """A binary table at the end of a file: name and columns of equal length (numbers or text)."""
 
     name: str
@@ -106,7 +106,7 @@ class PlanesFile:
         raw = raw + bytes(missing) if missing else raw
         return decode(raw, location, count)
 
-    def finish(self, cards: Mapping[str, Sequence[Card]] | None = None, tables: Sequence[Table] = ()) -> Stored:
+    def finish(self, cards: Mapping[str, Sequence[Card]] | None = None, tables: Sequence[FitsTable] = ()) -> Stored:
         """Write headers, sums and tables, and give the file its name; parameters and errors as `seal`."""
         self.seal(cards, tables)
         return self.commit()
@@ -148,14 +148,14 @@ class PlanesFile:
             total, row = add_sums(total, part), y + count
         return total if row == place.location.shape[0] else None
 
-    def seal(self, cards: Mapping[str, Sequence[Card]] | None = None, tables: Sequence[Table] = ()) -> str:
+    def seal(self, cards: Mapping[str, Sequence[Card]] | None = None, tables: Sequence[FitsTable] = ()) -> str:
         """Write headers, sums and tables, durable under the hidden name; return the hash of the first plane's values.
 
         Parameters
         ----------
         cards : mapping of plane name to cards
             What became known on the way, after the plane's own cards.
-        tables : sequence of Table
+        tables : sequence of FitsTable
             Appended behind the planes.
 
         Raises
@@ -279,7 +279,7 @@ def _structure(plane: Plane, shape: tuple[int, int], *, primary: bool) -> list[C
     return cards
 
 
-def _table_bytes(table: Table) -> bytes:
+def _table_bytes(table: FitsTable) -> bytes:
     columns = {name: _column(values) for name, values in table.columns.items()}
     rows = np.empty(len(next(iter(columns.values()))), dtype=[(name, c.dtype) for name, c in columns.items()])
     for name, column in columns.items():

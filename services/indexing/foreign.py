@@ -12,7 +12,7 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
 from services.catalogue.rows import FrameRow, Origin, key_to_dict
 from services.files.layout import Layout
-from services.indexing.reading import Problem, foreign_row, row_or_problem, without_copies
+from services.indexing.reading import FileProblem, foreign_row, row_or_problem, without_copies
 from services.indexing.walk import FileStatus, walk
 
 
@@ -22,7 +22,7 @@ class IndexReport:
 
     indexed: int = 0
     known: int = 0
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[FileProblem, ...] = ()
 
 
 @uncollected()
@@ -58,7 +58,7 @@ def index_files(
     known = catalogue.known_files()
     changed = sorted(path for path, status in files.items() if known.get(path) != status)
     new = [path for path in changed if path not in known or not _is_ours(catalogue, path)]
-    problems: list[Problem] = []
+    problems: list[FileProblem] = []
     row_of = partial(foreign_row, longitude_deg=longitude_deg)
     read = (row_or_problem(row_of, layout.absolute(path), path, problems) for path in new)
     rows = [row for row in read if row is not None]

@@ -17,13 +17,13 @@ from services.catalogue.rows import Flag, FrameRow, Origin
 from services.errors import StorageError
 from services.files.disk import REAL_DISK, Disk, reported
 from services.files.layout import Layout, free_path
+from services.indexing.adopting import adopt_masters, finish_masters
 from services.indexing.foreign import IndexReport, index_files, index_folder
 from services.indexing.killed import close_killed_runs
-from services.indexing.masters import adopt_masters, finish_masters
-from services.indexing.reading import Problem, own_row, row_or_problem, without_copies
+from services.indexing.reading import FileProblem, own_row, row_or_problem, without_copies
 from services.indexing.walk import counts, walk
 
-__all__ = ["AdoptReport", "IndexReport", "Problem", "adopt", "index_folder", "open_catalogue", "rebuild"]
+__all__ = ["AdoptReport", "FileProblem", "IndexReport", "adopt", "index_folder", "open_catalogue", "rebuild"]
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ class AdoptReport:
     removed: int = 0
     parts_deleted: int = 0
     masters: int = 0
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[FileProblem, ...] = ()
 
 
 def open_catalogue(layout: Layout) -> Catalogue:
@@ -99,7 +99,7 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk = REAL_DISK) -> Adopt
     stale = {path for path in known if path not in walked.frames and not counts(layout.absolute(path))}
     changed = sorted(path for path, status in walked.frames.items() if known.get(path) != status)
     stale.update(changed)
-    problems: list[Problem] = []
+    problems: list[FileProblem] = []
     new = without_copies(_read(changed, catalogue, layout, problems), catalogue, stale, problems)
     with catalogue.at_once():  # a row that is read again keeps its mark
         catalogue.remove_frames(stale)
@@ -111,7 +111,7 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk = REAL_DISK) -> Adopt
     )
 
 
-def _read(paths: Iterable[str], catalogue: Catalogue, layout: Layout, problems: list[Problem]) -> list[FrameRow]:
+def _read(paths: Iterable[str], catalogue: Catalogue, layout: Layout, problems: list[FileProblem]) -> list[FrameRow]:
     """Return the rows of our own frames among files, with the marks that they had."""
     read = (row_or_problem(own_row, layout.absolute(path), path, problems) for path in paths)
     rows = ((row, catalogue.frame(row.path)) for row in read if row is not None)

@@ -13,11 +13,11 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode, StorageError
 from services.files.fits import pixel_hash, read_cards, read_header, read_pixels
-from services.indexing.integrity import check_sum
+from services.indexing.checksums import check_sum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class FileProblem:
     """A file that was left out, and why: `read_failed` or `frame_copied`."""
 
     path: str
@@ -26,7 +26,7 @@ class Problem:
 
 
 def row_or_problem(
-    row_of: Callable[[Path, str], FrameRow | None], path: Path, name: str, problems: list[Problem]
+    row_of: Callable[[Path, str], FrameRow | None], path: Path, name: str, problems: list[FileProblem]
 ) -> FrameRow | None:
     """Return the row of a file; None when it is not wanted, or when it is broken, which is added to the problems."""
     try:
@@ -34,16 +34,16 @@ def row_or_problem(
         return row_of(path, name)
     except UnicodeEncodeError:
         shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-        problems.append(Problem(path=shown, reason="its name is no Unicode text"))
+        problems.append(FileProblem(path=shown, reason="its name is no Unicode text"))
     except (StorageError, CalibrationError) as error:
-        problems.append(Problem(path=name, reason=str(error)))
+        problems.append(FileProblem(path=name, reason=str(error)))
     except OSError as error:
-        problems.append(Problem(path=name, reason=error.strerror or str(error)))
+        problems.append(FileProblem(path=name, reason=error.strerror or str(error)))
     return None
 
 
 def without_copies(
-    new: list[FrameRow], catalogue: Catalogue, gone: Collection[str], problems: list[Problem]
+    new: list[FrameRow], catalogue: Catalogue, gone: Collection[str], problems: list[FileProblem]
 ) -> list[FrameRow]:
     """Return new rows without copies: the same pixels twice are one frame, whatever the files are called.
 
@@ -60,7 +60,7 @@ def without_copies(
             kept.append(row)
         else:
             reason = f"its pixels are those of {holder}"
-            problems.append(Problem(path=row.path, reason=reason, code=RunCode.FRAME_COPIED))
+            problems.append(FileProblem(path=row.path, reason=reason, code=RunCode.FRAME_COPIED))
     return kept
 
 

@@ -15,12 +15,12 @@ from drivers.clock import Clock
 from services import platform
 from services.events.bus import Events
 from services.files.disk import reported
-from services.indexing.integrity import is_whole
+from services.indexing.checksums import is_whole
 from services.masters.build import BuildContext
 from services.masters.build_one import MasterBuilding, MasterOutcome
 from services.masters.narration import Narration
+from services.planning.master_plan import MasterPlan
 from services.planning.master_settings import MasterSettings
-from services.planning.masters import MasterPlan
 from services.root import Place
 
 

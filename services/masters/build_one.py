@@ -16,8 +16,8 @@ from services.indexing.sidecar import restate_sidecar
 from services.masters.build import BuildContext, build
 from services.masters.narration import Narration
 from services.masters.prepare import GroupRefused, Prepared, Surroundings, prepare
-from services.planning.groups import MasterGroup
-from services.planning.masters import MasterPlan
+from services.planning.master_groups import MasterGroup
+from services.planning.master_plan import MasterPlan
 
 _FATAL = {RunCode.DISK_FULL, RunCode.WRITE_FAILED}
 """Storage errors after which no other master could be written either."""

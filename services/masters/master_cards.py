@@ -11,7 +11,7 @@ from calibration.combine.recipe import Method
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import OF_THE_VALUES, Card, MasterInfo
 from calibration.masters.scales import Normalisation
-from services.files.planes import Table
+from services.files.planes import FitsTable
 from services.masters.measured import Measured
 from services.masters.prepare import Prepared
 
@@ -116,11 +116,11 @@ def spare_cards(prepared: Prepared) -> int:
     return 160 + len(prepared.stack.frames) + 2 * len(prepared.darks)
 
 
-def inputs_table(prepared: Prepared) -> Table:
+def inputs_table(prepared: Prepared) -> FitsTable:
     """Return the table of the frames that were combined: files, checksums of their pixels, times, levels, scales."""
     rows = prepared.group.rows
     nan = float("nan")
-    return Table(
+    return FitsTable(
         name="INPUTS",
         columns={
             "PATH": [row.path for row in rows],

@@ -7,7 +7,7 @@ from calibration.frames import FrameKind
 from services.catalogue.rows import MasterRow
 from services.events.bus import Events
 from services.events.records import MasterBuilt, MasterRefused, MasterStarted, WarningRaised
-from services.planning.groups import MasterGroup
+from services.planning.master_groups import MasterGroup
 
 
 class Narration:

@@ -17,12 +17,12 @@ from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode
 from services.files.layout import Layout
 from services.files.units import Unreadable
-from services.indexing.integrity import check_pixels
+from services.indexing.checksums import check_pixels
 from services.masters.stack import DarkSources, Stack
 from services.planning.flat_darks import FlatDark
-from services.planning.groups import MasterGroup
+from services.planning.master_groups import MasterGroup
+from services.planning.master_plan import MasterPlan, distinct
 from services.planning.master_settings import MasterSettings
-from services.planning.masters import MasterPlan, distinct
 from services.words import count
 
 SATURATED_FROM = 0.98

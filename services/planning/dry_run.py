@@ -7,7 +7,7 @@ from services.config.models import LoadedConfig
 from services.files.layout import Layout
 from services.planning.forecast import FilterSource, Forecast, PlannedSet, Room, forecast
 from services.planning.having import Standing
-from services.planning.masters import Whole
+from services.planning.master_plan import Whole
 from services.planning.request import RunOptions, Step
 from services.words import count, length, size
 

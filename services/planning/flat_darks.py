@@ -9,7 +9,7 @@ from datetime import datetime
 from calibration.frames import FrameKind, GroupKey
 from calibration.matching import SERVES, Candidate, Question, differences, equal_part, match, question_of
 from services.catalogue.rows import USABLE, MasterRow
-from services.planning.groups import MasterGroup
+from services.planning.master_groups import MasterGroup
 
 NEGLIGIBLE = 0.0005
 """A bias serves as a flat's dark when the predicted dark signal is below this fraction of the flat's level."""

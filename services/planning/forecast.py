@@ -22,8 +22,8 @@ from services.config.models import Config, LoadedConfig
 from services.files.layout import Layout
 from services.planning.foreknown import known_without_devices
 from services.planning.having import Having, having, requirement_of
+from services.planning.master_plan import MasterPlan, PlannedMaster, Whole
 from services.planning.master_settings import MasterSettings
-from services.planning.masters import MasterPlan, PlannedMaster, Whole
 from services.planning.request import DarkTimes, RunOptions, Step
 from services.planning.wanted import dark_sets, dark_times, flat_sets, states
 from services.root import Place

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from calibration.frames import Cover, FrameKind, Limits, us
 from calibration.plans.dark import DarkUse, PlannedTimes, dark_exposures
-from calibration.plans.detector import CameraFacts, Lamp
+from calibration.plans.detector import CameraFacts, SaturatingLight
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import ExposureState, FlatSettings, PanelSettings
 from drivers.base import CameraInfo, PanelInfo, SensorType
@@ -183,13 +183,15 @@ def is_bayer(info: CameraInfo) -> bool:
     return info.sensor_type not in (None, SensorType.MONOCHROME, SensorType.COLOR)
 
 
-def saturating_lamp(config: Config, panel: PanelSettings | None, filters: Iterable[str | None]) -> Lamp | None:
+def saturating_lamp(
+    config: Config, panel: PanelSettings | None, filters: Iterable[str | None]
+) -> SaturatingLight | None:
     """Return the light that saturates the sensor on purpose: the panel at full, behind the widest filter."""
     if panel is None or panel.max_brightness < 1:
         return None
     names = tuple(filters)
     widest = next((name for name in WIDEST if name in names), names[0] if names else None)
-    return Lamp(
+    return SaturatingLight(
         brightness=panel.brightness or panel.max_brightness,
         filter=widest,
         cover=panel.cover,

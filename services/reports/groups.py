@@ -16,7 +16,7 @@ from services.events.records import (
     RunProgress,
     members,
 )
-from services.reports.journal import Record
+from services.reports.event_records import Record
 
 _GROUP = ("kind", "filter", "exposure_us", "gain", "set_temp_c")
 _OF_THE_START = ("wanted", "have")

@@ -15,7 +15,7 @@ from services.events.records import (
     json_value,
     members,
 )
-from services.reports.journal import Record
+from services.reports.event_records import Record
 
 
 def masters_of(events: Iterable[Event], catalogue: Catalogue) -> tuple[Record, ...]:

@@ -39,8 +39,8 @@ from services.events.records import (
     members,
 )
 from services.files.layout import Layout
+from services.reports.event_records import Record, named
 from services.reports.groups import groups_of
-from services.reports.journal import Record, named
 from services.reports.masters import masters_of
 
 FORMAT = 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from services.reports.journal import Record
+from services.reports.event_records import Record
 from services.words import title
 
 _RANK = {"BIAS": 0, "DARK": 1, "FLAT": 2}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from services.files.layout import Layout
+from services.reports.event_records import Record
 from services.reports.figures import Curve, Figure, bars, chart, number_axis, time_axis
-from services.reports.journal import Record
 from services.reports.night import NightReport
 from services.reports.order import in_order
 from services.reports.parts import Mark

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from services.errors import RunCode, meaning
-from services.reports.journal import Record
+from services.reports.event_records import Record
 from services.reports.night import NightReport
 from services.words import GAP, clock, count, duration, number, title
 

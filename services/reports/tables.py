@@ -9,7 +9,7 @@ from services.errors import meaning
 from services.events.devices import CoolingStalled, DeviceGone, DeviceRestored, SafetyStale, SafetyUnsafe
 from services.events.records import FlatExposureAdjusted, FlatSettled, StorageLow
 from services.reports.columns import MASTERS, SETS
-from services.reports.journal import Record
+from services.reports.event_records import Record
 from services.reports.night import NightReport
 from services.reports.parts import Cell, Column, Mark, Table
 from services.reports.summary import refusals

@@ -22,9 +22,9 @@ from services.files.layout import Layout
 from services.indexing.index import adopt, index_folder, open_catalogue
 from services.indexing.walk import walk
 from services.planning.forecast import forecast
-from services.planning.groups import MasterGroup, master_groups
+from services.planning.master_groups import MasterGroup, master_groups
+from services.planning.master_plan import MasterPlan
 from services.planning.master_settings import MasterSettings
-from services.planning.masters import MasterPlan
 from services.planning.request import RunOptions
 from services.root import Place, layout_of
 from tests.benchmarks.harness import Row, Timing, in_child

@@ -15,12 +15,12 @@ from services.bands import Band, rows_for
 from services.catalogue.catalogue import Catalogue
 from services.events.bus import Events
 from services.files.layout import Layout
-from services.indexing.integrity import is_whole
+from services.indexing.checksums import is_whole
 from services.masters import MasterSettings, build_all
 from services.masters.prepare import Surroundings, prepare
 from services.masters.stack import BandResult, Stack, combine_bands
-from services.planning.groups import master_groups
-from services.planning.masters import MasterPlan
+from services.planning.master_groups import master_groups
+from services.planning.master_plan import MasterPlan
 from services.root import Place
 from tests.benchmarks.stacks import STARTED, write_set
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from calibration import checks, stats
 from calibration.frames import CaptureRequest, Frame, FrameHeader, FrameKind, FrameResult, Purpose
-from calibration.plans.detector import CameraFacts, Lamp
+from calibration.plans.detector import CameraFacts, SaturatingLight
 from calibration.plans.settings import PanelSettings, Plan
 
 R = TypeVar("R")
@@ -126,8 +126,8 @@ class SmallCamera:
         return PanelSettings(max_brightness=self.light.max_brightness) if self.light.controlled else None
 
     @property
-    def lamp(self) -> Lamp:
-        return Lamp(brightness=self.light.max_brightness if self.light.controlled else None)
+    def lamp(self) -> SaturatingLight:
+        return SaturatingLight(brightness=self.light.max_brightness if self.light.controlled else None)
 
     def pixels(self, request: CaptureRequest) -> np.ndarray[Any, Any]:
         """Expose."""

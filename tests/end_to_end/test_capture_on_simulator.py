@@ -14,7 +14,7 @@ from calibration.errors import FrameCode, GroupCode
 from calibration.frames import CaptureRequest, Cover, FrameKind, FrameResult, GroupStatus, Limits, Purpose
 from calibration.plans.bias import bias_plan
 from calibration.plans.dark import dark_plan
-from calibration.plans.detector import CameraFacts, Lamp, measure_detector
+from calibration.plans.detector import CameraFacts, SaturatingLight, measure_detector
 from calibration.plans.flat import flat_plan
 from calibration.plans.settings import Darkness, ExposureState, FlatSettings, PanelSettings
 from drivers.alpaca.transport import CameraWire, Endpoint
@@ -305,7 +305,7 @@ def test_the_real_plans_find_a_flats_exposure_and_take_the_darks_that_match(tmp_
             exposure_max_us=round(info.exposure_max_s * 1e6),
             max_adu=info.max_adu,
         )
-        lamp = Lamp(brightness=255, filter="L", cover=Cover.CLOSED)
+        lamp = SaturatingLight(brightness=255, filter="L", cover=Cover.CLOSED)
         detector = session.run(measure_detector(state, facts, darkness, lamp=lamp))
         biases = session.run(
             bias_plan(

@@ -7,7 +7,7 @@ import pytest
 
 from calibration.errors import FrameCode, GroupCode
 from calibration.frames import CaptureRequest, FrameHeader, FrameKind, FrameResult, FrameStats, Limits, Purpose, Verdict
-from calibration.plans.retake import Taken, given_up, suspicion, take, take_first
+from calibration.plans.retake import SeriesTaken, given_up, suspicion, take, take_first
 from calibration.plans.settings import Plan
 
 STATS = FrameStats(
@@ -36,7 +36,7 @@ def frame(request: CaptureRequest, *codes: str, level: float = 540.0) -> FrameRe
     return FrameResult(request=request, header=header, stats=replace(STATS, level_adu=level), verdicts=verdicts)
 
 
-def drive(plan: Plan[Taken], *codes: str, level: float = 540.0) -> tuple[Taken, int]:
+def drive(plan: Plan[SeriesTaken], *codes: str, level: float = 540.0) -> tuple[SeriesTaken, int]:
     """Return how a plan ends whose every frame is refused for `codes`, and how many frames that took."""
     frames, answer = 0, None
     while True:

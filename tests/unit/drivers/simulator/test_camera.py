@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from drivers.clock import ManualClock
-from drivers.simulator.detector import DetectorParameters
+from drivers.simulator.detector_parameters import DetectorParameters
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.errors import AscomError, BadRequest, ErrorNumber
 from drivers.simulator.faults import FaultKind, FaultScript

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drivers.simulator.detector import DetectorParameters
+from drivers.simulator.detector_parameters import DetectorParameters
 from drivers.simulator.maps import build_maps
 from drivers.simulator.params import CameraParameters
 from drivers.simulator.sensor import Conditions, Sensor, dark_factors

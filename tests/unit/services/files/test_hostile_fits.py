@@ -22,8 +22,8 @@ from services.catalogue.rows import FrameRow
 from services.files.fits import Unreadable, pixel_location, read_cards, read_frame, read_header, read_pixels
 from services.files.layout import Layout
 from services.indexing import foreign
+from services.indexing.checksums import check_sum
 from services.indexing.index import index_folder
-from services.indexing.integrity import check_sum
 from tests.support.places import SHARED
 
 REAL = SHARED / "data" / "headers"

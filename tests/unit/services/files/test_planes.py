@@ -10,7 +10,7 @@ from astropy.io import fits as astropy_fits
 from calibration.keywords import Card
 from services.errors import RunCode, StorageError
 from services.files import fits
-from services.files.fits import Plane, Table, create_planes
+from services.files.fits import FitsTable, Plane, create_planes
 from tests.support.failing_disks import FullDisk, RecordingDisk
 
 SHAPE = (101, 53)
@@ -36,7 +36,9 @@ def fill(file: fits.PlanesFile) -> None:
 
 def test_planes_and_tables_are_as_astropy_expects_them(tmp_path: Path) -> None:
     path = tmp_path / "planes" / "x.fits"
-    table = Table(name="INPUTS", columns={"PATH": ["darks/a.fits", "darks/bb µ.fits"], "LEVEL": np.array([1.5, 2.5])})
+    table = FitsTable(
+        name="INPUTS", columns={"PATH": ["darks/a.fits", "darks/bb µ.fits"], "LEVEL": np.array([1.5, 2.5])}
+    )
     with create_planes(path, PLANES, SHAPE) as file:
         fill(file)
         stored = file.finish({"SIGMA": [Card("NCOMBINE", 40, "frames combined")]}, [table])

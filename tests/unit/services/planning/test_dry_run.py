@@ -7,7 +7,7 @@ import pytest
 from calibration.frames import FrameKind
 from services.config import from_dict
 from services.files.layout import Layout
-from services.indexing.integrity import is_whole
+from services.indexing.checksums import is_whole
 from services.planning.dry_run import dry_run
 from services.planning.request import ALL_STEPS, RunOptions, Step
 from tests.support.made_root import Root

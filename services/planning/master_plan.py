@@ -12,7 +12,7 @@ from calibration.frames import FrameKind
 from services.catalogue.database import uncollected
 from services.catalogue.rows import USABLE, FactRow, Flag, KnownMaster, MasterRow, MasterStatus, Origin, is_unchanged
 from services.planning.flat_darks import FlatDark, FlatDarks, NoDark
-from services.planning.groups import MasterGroup, as_dark, master_groups
+from services.planning.master_groups import MasterGroup, as_dark, master_groups
 from services.planning.master_settings import MasterSettings
 from services.root import Place
 

@@ -14,7 +14,7 @@ from calibration.frames import FrameKind
 from calibration.grouping import group
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import Flag, FrameRow, Origin
-from services.planning.groups import MasterGroup, master_groups
+from services.planning.master_groups import MasterGroup, master_groups
 
 AT = datetime(2026, 1, 1, 18, tzinfo=UTC)
 FRAME = FrameRow(

@@ -9,8 +9,8 @@ from services.catalogue.rows import MasterRow, is_unchanged
 from services.files.disk import Disk, reported
 from services.files.fits import Unreadable, pixel_hash, read_pixels
 from services.files.layout import Layout, part_path
-from services.indexing.integrity import as_it_lies, check_pixels
-from services.indexing.reading import Problem
+from services.indexing.checksums import as_it_lies, check_pixels
+from services.indexing.reading import FileProblem
 from services.indexing.sidecar import read_sidecar
 from services.indexing.walk import counts
 
@@ -35,7 +35,7 @@ def _is_whole(part: Path, sidecar: Path) -> bool:
         return False
 
 
-def adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[Problem]) -> tuple[int, int]:
+def adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[FileProblem]) -> tuple[int, int]:
     """Add masters whose file and sidecar are there, forget those whose file is gone or damaged; return both numbers.
 
     A damaged one is a problem at each start, as long as its file is there.
@@ -64,23 +64,23 @@ def _unknown(known: Collection[str], layout: Layout) -> list[Path]:
     return [sidecar for sidecar, master in sidecars if layout.relative(master) not in known and master.is_file()]
 
 
-def _found(sidecar: Path, layout: Layout, problems: list[Problem]) -> MasterRow | None:
+def _found(sidecar: Path, layout: Layout, problems: list[FileProblem]) -> MasterRow | None:
     try:
         row = replace(read_sidecar(sidecar), path=layout.relative(sidecar.with_suffix(".fits")))
     except Unreadable as error:
-        problems.append(Problem(path=layout.relative(sidecar), reason=str(error)))
+        problems.append(FileProblem(path=layout.relative(sidecar), reason=str(error)))
         return None
     return _checked(row, layout, problems)
 
 
-def _checked(row: MasterRow, layout: Layout, problems: list[Problem]) -> MasterRow | None:
+def _checked(row: MasterRow, layout: Layout, problems: list[FileProblem]) -> MasterRow | None:
     """Return a master's row as its file lies there; None when that is damaged, which is added to the problems."""
     path = layout.absolute(row.path)
     try:
         check_pixels(row, path)
         return as_it_lies(row, path)
     except Unreadable as error:
-        problems.append(Problem(path=row.path, reason=error.detail))
+        problems.append(FileProblem(path=row.path, reason=error.detail))
     except OSError as error:
-        problems.append(Problem(path=row.path, reason=error.strerror or str(error)))
+        problems.append(FileProblem(path=row.path, reason=error.strerror or str(error)))
     return None
