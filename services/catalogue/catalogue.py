@@ -16,7 +16,8 @@ _TYPES = {"INTEGER": "'integer', 'null'", "REAL": "'real', 'integer', 'null'", "
 
 _OF_SETS = "set_id, kind, in_set, last_no, oldest, newest, coldest_c, warmest_c, is_alike, first_path"
 _WRONG_SETS = f"""
-    SELECT 1 FROM (SELECT {_OF_SETS} FROM sets EXCEPT SELECT {_OF_SETS} FROM set_totals)
+    SELECT 1 FROM stale_sets
+    UNION ALL SELECT 1 FROM (SELECT {_OF_SETS} FROM sets EXCEPT SELECT {_OF_SETS} FROM set_totals)
     UNION ALL SELECT 1 FROM (SELECT {_OF_SETS} FROM set_totals EXCEPT SELECT {_OF_SETS} FROM sets)
     UNION ALL SELECT 1 FROM sets JOIN set_totals AS totals USING (set_id, kind)
         WHERE abs(sets.mean_level_adu - totals.mean_level_adu) > 1e-6 * abs(totals.mean_level_adu)
@@ -53,7 +54,7 @@ class Catalogue(FrameTable, MasterTable, HistoryTable):
 
     def clear(self) -> None:
         """Forget everything."""
-        with self.at_once() as base:
+        with self.at_once() as base, self._sets_at_end():
             for table in _TABLES:
                 base.execute(f"DELETE FROM {table}")  # noqa: S608
 

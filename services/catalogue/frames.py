@@ -1,7 +1,8 @@
 """Frames and their sets: what a run subtracts from what is wanted, and what masters are made of."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import lru_cache
@@ -69,7 +70,9 @@ class FrameTable(Database):
 
     def add_frames(self, rows: Iterable[FrameRow]) -> None:
         """Record many frames in one transaction."""
-        self._write_many(_INSERT, [_values(row) for row in rows])
+        values = [_values(row) for row in rows]
+        with self._sets_at_end():
+            self._write_many(_INSERT, values)
 
     def frames(self, **filters: Any) -> list[FrameRow]:
         """Return the frames whose columns equal the filters, the oldest first.
@@ -103,7 +106,8 @@ class FrameTable(Database):
 
     def remove_frames(self, paths: Iterable[str]) -> None:
         """Forget frames (their files are gone)."""
-        self._write_many("DELETE FROM frames WHERE path = ?", [(path,) for path in paths])
+        with self._sets_at_end():
+            self._write_many("DELETE FROM frames WHERE path = ?", [(path,) for path in paths])
 
     def move_frame(self, path: str, row: FrameRow) -> None:
         """Let a frame's row follow its file to another path, in one transaction."""
@@ -116,11 +120,13 @@ class FrameTable(Database):
     ) -> int:
         """Mark frames as `ok` or `bad`, by path, by the hash of their pixels, or a whole set; return how many."""
         mark = str(Flag(flag))
-        count = self._write_many("UPDATE frames SET flag = ? WHERE path = ?", [(mark, path) for path in paths])
-        count += self._write_many("UPDATE frames SET flag = ? WHERE pixel_sha256 = ?", [(mark, sha) for sha in pixels])
-        if set_id is not None:
-            count += self._write_many("UPDATE frames SET flag = ? WHERE set_id = ?", [(mark, set_id)])
-        return count
+        of_set = [] if set_id is None else [(mark, set_id)]
+        with self._sets_at_end():
+            count = self._write_many("UPDATE frames SET flag = ? WHERE path = ?", [(mark, path) for path in paths])
+            count += self._write_many(
+                "UPDATE frames SET flag = ? WHERE pixel_sha256 = ?", [(mark, sha) for sha in pixels]
+            )
+            return count + self._write_many("UPDATE frames SET flag = ? WHERE set_id = ?", of_set)
 
     def sets(self, kind: FrameKind | None = None, **filters: Any) -> list[SetRow]:
         """Return the sets with frames that are not marked bad, the newest first.
@@ -169,6 +175,17 @@ class FrameTable(Database):
         where, values = where_of(filters, FRAME_COLUMNS)
         with self._understood():
             return parse_time(self._read(f"SELECT max(date_obs) FROM frames{where}", values)[0][0])  # noqa: S608
+
+    @contextmanager
+    def _sets_at_end(self) -> Iterator[None]:
+        """Change frames in one transaction; at its end each of their sets is made anew once, not with every frame."""
+        with self._change as base:
+            base.execute("INSERT INTO stale_sets VALUES (NULL, NULL)")
+            try:
+                yield
+            finally:
+                if base.in_transaction:
+                    base.execute("DELETE FROM stale_sets")
 
 
 def _values(row: FrameRow) -> tuple[Any, ...]:

@@ -169,6 +169,40 @@ def test_asking_for_sets_does_not_take_longer_with_every_frame_ever_taken(catalo
     assert steps < of_frames / 10
 
 
+def test_a_set_of_thousands_of_frames_costs_no_more_for_each_of_them(catalogue: Catalogue) -> None:
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def cost_of(count: int) -> int:
+        nonlocal steps
+        steps = 0
+        rows = [replace(member(n), path=f"{count} {n}", pixel_sha256=f"{count} {n}", set_id=f"{count}")
+                for n in range(count)]  # fmt: skip
+        catalogue.add_frames(rows)
+        catalogue.set_flag(Flag.BAD, pixels=[row.pixel_sha256 for row in rows[1:]])
+        assert [s.count for s in catalogue.sets()] == [1]
+        catalogue.remove_frames(row.path for row in rows)
+        assert catalogue.sets() == []
+        return steps
+
+    catalogue._base.set_progress_handler(step, 100)  # of SQLite's own instructions: a clock would measure the machine
+    few, many = cost_of(100), cost_of(2000)
+    assert many < 40 * few, "20 times as many frames"
+
+
+def test_sets_follow_their_frames_after_a_change_that_failed_halfway(catalogue: Catalogue) -> None:
+    with catalogue.at_once():
+        with pytest.raises(OverflowError):
+            catalogue.add_frames((member(1), replace(member(2), size=1 << 70)))
+        catalogue.add_frame(member(3))
+        assert sum(s.count for s in catalogue.sets()) == len(catalogue.frames())
+    catalogue.check()
+
+
 def test_inputs_are_those_of_the_masters_that_were_asked_for(catalogue: Catalogue) -> None:
     catalogue.add_master(master("a", inputs=("1", "2"), recipe="r1"))
     catalogue.add_master(master("b", inputs=("3", "1"), recipe="r2"))

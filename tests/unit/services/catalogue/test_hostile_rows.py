@@ -27,7 +27,8 @@ from tests.support.small_journal import write_small_journal
 AT = datetime(2026, 1, 1, 18, tzinfo=UTC)
 RUN = "20260101T180000-abcd"
 
-WITHOUT_SETS = "DROP VIEW set_totals; DROP TRIGGER frame_added; DROP TRIGGER frame_removed; DROP TRIGGER frame_changed"
+TRIGGERS = ("frame_added", "frame_removed", "frame_changed", "set_changed")
+WITHOUT_SETS = "; ".join(("DROP VIEW set_totals", *(f"DROP TRIGGER {name}" for name in TRIGGERS)))
 
 few = partial(settings, deadline=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -140,6 +141,8 @@ def test_a_catalogue_that_is_gone_comes_back_whole(tmp_path: Path) -> None:
         "UPDATE sets SET in_set = in_set + 1",
         "UPDATE sets SET mean_level_adu = 7",
         "DELETE FROM sets",
+        "INSERT INTO stale_sets VALUES (NULL, NULL)",
+        "INSERT INTO stale_sets VALUES (NULL, NULL); UPDATE frames SET flag = 'bad'",
         "UPDATE sets SET first_path = 'nowhere'",
     ],
 )

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from calibration.frames import FrameKind
+from services.catalogue import migrations
 from services.catalogue.catalogue import Catalogue, CatalogueDamaged
-from services.catalogue.migrations import VERSION, own_tables, tables_of
+from services.catalogue.migrations import MIGRATIONS, VERSION, migrate, own_tables, tables_of
 from services.catalogue.rows import Flag, MasterStatus
 
 AT = datetime(2026, 1, 1, 18, tzinfo=UTC)
@@ -85,6 +86,22 @@ def test_an_older_catalogue_is_upgraded_in_its_place_and_keeps_every_mark(old: P
     assert raw(old) == before
     with closing(sqlite3.connect(old)) as base:
         assert tables_of(base) == own_tables()
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_a_catalogue_of_any_older_version_becomes_the_newest(
+    old: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, closing(sqlite3.connect(old)) as base, base:
+        patch.setattr(migrations, "MIGRATIONS", MIGRATIONS[:version])
+        migrate(base, 1)
+    assert version_of(old) == version
+    with Catalogue(old, read_only=True) as catalogue:
+        assert meaning(catalogue) == expected()
+    with Catalogue(old) as catalogue:
+        assert meaning(catalogue) == expected()
+        catalogue.check()
+    assert version_of(old) == VERSION
 
 
 def test_a_reader_of_an_older_catalogue_gives_right_answers_and_changes_nothing(old: Path) -> None:
