@@ -53,7 +53,7 @@ class Stop(threading.Event):
     def __init__(self, acknowledge: Callable[[], object] | None = None) -> None:
         super().__init__()
         self._acknowledge = acknowledge
-        self._asked = False
+        self._asked = self._at_once = False
         self.order: Order | None = None
         self.edge = threading.Event()
         self.hurry = threading.Event()
@@ -98,10 +98,15 @@ class Stop(threading.Event):
         self.clear()
         self.edge.clear()
         if self.order is not None:
-            self.halt(at_edge=not self.order.at_once)
+            self.halt(at_edge=not self._at_once)
 
     def _accept(self, order: Order) -> None:
-        """Take an order. The last one counts, but none takes back that the run ends at once."""
-        if self.order is None or order.at_once or not self.order.at_once:
+        """Take an order. The last one counts, but none takes back that the run ends at once.
+
+        A signal handler calls this, so that no lock may be waited for: the flag that is only ever set decides, whatever
+        order another thread gives in between.
+        """
+        self._at_once = self._at_once or order.at_once
+        if order.at_once or not self._at_once:
             self.order = order
         self.halt(at_edge=not order.at_once)

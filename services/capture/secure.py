@@ -27,7 +27,7 @@ from services.capture.recovery import Recovery, quietly
 from services.capture.remembered import CoolerMemory
 from services.catalogue.catalogue import Catalogue
 from services.config.models import Cooling, FlatPanel, LoadedConfig
-from services.errors import ServiceError, StorageError
+from services.errors import RunCode, ServiceError, StorageError
 from services.events.bus import Events
 from services.files.locks import DeviceLock, RootLock
 from services.observatory import Observatory, network, open_observatory
@@ -102,7 +102,8 @@ class _Securing:
             if observatory is not None:
                 stack.callback(observatory.close)
             try:
-                within(self._limit_s, lambda: self._lock(observatory, stack))
+                is_locked = within(self._limit_s, lambda: self._lock_camera(observatory, stack))
+                self._lock_root(stack, decides=not is_locked)
             except Exception as error:  # noqa: BLE001 - returned in words, whatever it is
                 return Secured(refused=_words(error))
             self._side_by_side(observatory)
@@ -113,25 +114,35 @@ class _Securing:
         stop.set()  # there is no run: a device that is away is waited for no longer than at the end of one
         return open_observatory(self._loaded, wake=stop)
 
-    def _lock(self, observatory: Observatory | None, stack: ExitStack) -> None:
-        """Take the locks that a run of ours would hold; raises `StorageError` naming who holds one that matters.
-
-        The root's lock alone is held by work that touches no device. It matters where the camera's server does not
-        report the id by which the camera is locked.
-        """
+    def _lock_camera(self, observatory: Observatory | None, stack: ExitStack) -> bool:
+        """Lock the camera as a run of ours would; return whether its server reports the id by which it is locked."""
         unique_id = None
         if observatory is not None:
             with suppress(DriverError):
                 unique_id = observatory.unique_id()
         if unique_id is not None:
             stack.enter_context(DeviceLock(unique_id, name="camera"))
-        try:
+        return unique_id is not None
+
+    def _lock_root(self, stack: ExitStack, *, decides: bool) -> None:
+        """Lock the root, where the cooler's memory is; it `decides` where no lock of the camera says what runs.
+
+        Otherwise work that touches no device may hold it. A disk that fails or does not answer holds no lock: it must
+        not keep a lamp on.
+        """
+
+        def lock() -> None:
             if self._layout.catalogue.is_file():  # else no run was ever here
                 stack.enter_context(RootLock(self._layout.root))
                 self._owns_root = True
-        except StorageError:
-            if unique_id is None:
+
+        try:
+            within(self._limit_s, lock)
+        except StorageError as error:
+            if decides and error.code is RunCode.CAMERA_BUSY:
                 raise
+        except (OSError, TimeoutError) as error:
+            _log("root", error)
 
     def _side_by_side(self, observatory: Observatory | None) -> None:
         panel = self._panel() if observatory is None else observatory.panel

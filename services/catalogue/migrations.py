@@ -62,6 +62,7 @@ _FACTS = " || ',' || ".join(
         "CASE kind WHEN 'FLAT' THEN filter ELSE exposure_us END",
         "CASE kind WHEN 'FLAT' THEN source END",
         "CASE kind WHEN 'FLAT' THEN rotator_angle_deg END",
+        "CASE WHEN kind = 'FLAT' AND origin = 'foreign' THEN night END",
     )
 )  # fmt: skip
 """What the frames of a set must share to be one group, the temperature aside, which Python decides by its limits."""
@@ -72,6 +73,14 @@ def _refreshed(row: str) -> str:
     of_it = f"WHERE set_id = {row}.set_id AND kind = {row}.kind"
     return f"DELETE FROM sets {of_it}; INSERT INTO sets SELECT * FROM set_totals {of_it};"  # noqa: S608
 
+
+def _listed(row: str) -> str:
+    """Return the statement of a trigger that puts the set of a frame on the list of those that have changed."""
+    is_set = f"WHERE {row}.set_id IS NOT NULL"
+    return f"INSERT INTO stale_sets SELECT {row}.set_id, {row}.kind {is_set} ON CONFLICT DO NOTHING;"
+
+
+_UNLESS_HELD = "DELETE FROM stale_sets WHERE NOT EXISTS (SELECT 1 FROM stale_sets WHERE set_id IS NULL);"
 
 _SETS = (
     "DROP INDEX frames_by_set",
@@ -97,14 +106,18 @@ _SETS = (
     mean_level_adu REAL, coldest_c REAL, warmest_c REAL, is_alike INTEGER NOT NULL, first_path TEXT,
     PRIMARY KEY (set_id, kind)) WITHOUT ROWID""",
     "INSERT INTO sets SELECT * FROM set_totals",
-    f"CREATE TRIGGER frame_added AFTER INSERT ON frames BEGIN {_refreshed('NEW')} END",
-    f"CREATE TRIGGER frame_removed AFTER DELETE ON frames BEGIN {_refreshed('OLD')} END",
-    f"CREATE TRIGGER frame_changed AFTER UPDATE ON frames BEGIN {_refreshed('OLD')} {_refreshed('NEW')} END",
+    "CREATE TABLE stale_sets (set_id TEXT, kind TEXT, UNIQUE (set_id, kind))",
+    f"CREATE TRIGGER set_changed AFTER DELETE ON stale_sets BEGIN {_refreshed('OLD')} END",
+    f"CREATE TRIGGER frame_added AFTER INSERT ON frames BEGIN {_listed('NEW')} {_UNLESS_HELD} END",
+    f"CREATE TRIGGER frame_removed AFTER DELETE ON frames BEGIN {_listed('OLD')} {_UNLESS_HELD} END",
+    f"CREATE TRIGGER frame_changed AFTER UPDATE ON frames BEGIN {_listed('OLD')} {_listed('NEW')} {_UNLESS_HELD} END",
     "ALTER TABLE masters ADD COLUMN camera TEXT",
     "ALTER TABLE masters ADD COLUMN valid_from TEXT",
     "ALTER TABLE masters ADD COLUMN valid_until TEXT",
     "CREATE INDEX masters_by_validity ON masters (kind, valid_from, valid_until)",
 )
+"""A set that leaves the list `stale_sets` is made anew. That happens with each change of a frame, unless a row without
+a set holds the list: whoever changes thousands of frames of one set makes it anew once, and not thousands of times."""
 
 
 def _fill_validity(base: sqlite3.Connection) -> None:
@@ -119,31 +132,9 @@ def _fill_validity(base: sqlite3.Connection) -> None:
         base.execute("UPDATE masters SET camera = ?, valid_from = ?, valid_until = ? WHERE path = ?", values)
 
 
-def _listed(row: str) -> str:
-    """Return the statement of a trigger that puts the set of a frame on the list of those that have changed."""
-    is_set = f"WHERE {row}.set_id IS NOT NULL"
-    return f"INSERT INTO stale_sets SELECT {row}.set_id, {row}.kind {is_set} ON CONFLICT DO NOTHING;"
-
-
-_UNLESS_HELD = "DELETE FROM stale_sets WHERE NOT EXISTS (SELECT 1 FROM stale_sets WHERE set_id IS NULL);"
-
-_LATE_SETS = (
-    "DROP TRIGGER frame_added",
-    "DROP TRIGGER frame_removed",
-    "DROP TRIGGER frame_changed",
-    "CREATE TABLE stale_sets (set_id TEXT, kind TEXT, UNIQUE (set_id, kind))",
-    f"CREATE TRIGGER set_changed AFTER DELETE ON stale_sets BEGIN {_refreshed('OLD')} END",
-    f"CREATE TRIGGER frame_added AFTER INSERT ON frames BEGIN {_listed('NEW')} {_UNLESS_HELD} END",
-    f"CREATE TRIGGER frame_removed AFTER DELETE ON frames BEGIN {_listed('OLD')} {_UNLESS_HELD} END",
-    f"CREATE TRIGGER frame_changed AFTER UPDATE ON frames BEGIN {_listed('OLD')} {_listed('NEW')} {_UNLESS_HELD} END",
-)
-"""A set that leaves the list `stale_sets` is made anew. That happens with each change of a frame, unless a row without
-a set holds the list: whoever changes thousands of frames of one set makes it anew once, and not thousands of times."""
-
 MIGRATIONS = (
     Migration(statements=_FIRST),
     Migration(statements=_SETS, fill=_fill_validity),
-    Migration(statements=_LATE_SETS),
 )
 VERSION = len(MIGRATIONS)
 """Of the tables that this nightcal reads and writes (`user_version`)."""

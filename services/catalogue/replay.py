@@ -71,10 +71,10 @@ def refusal_of(run_id: str, at: datetime, refused: FrameRefused) -> RefusalRow:
 
 def facts_of(measured: DetectorMeasured, at: datetime) -> list[FactRow]:
     """Return the facts that were measured of a detector: the numbers, under the settings they hold for."""
-    told = members(measured)
-    settings = {name: told[name] for name in ("gain", "offset", "readout_mode", "binning")}
+    values = members(measured)
+    settings = {name: values[name] for name in ("gain", "offset", "readout_mode", "binning")}
     return [
-        FactRow(camera=measured.camera or "", name=name, value=float(told[name]), at=at, settings=settings)
+        FactRow(camera=measured.camera or "", name=name, value=float(values[name]), at=at, settings=settings)
         for name in ("bias_adu", "saturation_adu", "step_adu", "k_adu_e", "k_adu_e_refused")
-        if told[name] is not None
+        if values[name] is not None
     ]

@@ -43,6 +43,7 @@ def report(
     if run_id is not None and run_id not in known:
         raise Usage(f"no run {run_id} below {layout.root} — the last ones: {', '.join(known[-3:])}")
     with Catalogue(layout.catalogue, read_only=True) as catalogue:
-        for written in write_report(layout, catalogue, run_id or known[-1]):
+        newest = next((run.run_id for run in catalogue.runs() if run.run_id in known), known[-1])
+        for written in write_report(layout, catalogue, run_id or newest):
             print(written)
     return Exit.DONE

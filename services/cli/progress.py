@@ -119,7 +119,7 @@ class Bars:
         self._run: TaskID | None = None
         self._group: TaskID | None = None
         self._cooling: TaskID | None = None
-        self._wanted = 0
+        self._wanted = self._have = 0
         self._warmest = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -168,14 +168,14 @@ class Bars:
 
     def _begin_group(self, what: GroupStarted) -> None:
         self._end_group()
-        self._wanted = what.wanted or 0
+        self._wanted, self._have = what.wanted or 0, what.have
         self._group = self._progress.add_task(title(what), total=self._wanted, shown=f"{what.have}/{self._wanted}")
         self._progress.update(self._group, completed=what.have)
 
-    def _advance_group(self, what: FrameStored) -> None:
+    def _advance_group(self, _stored: FrameStored) -> None:
         if self._group is not None:
-            number = what.frame_no or 0
-            self._progress.update(self._group, completed=number, shown=f"{number}/{self._wanted}")
+            self._have += 1
+            self._progress.update(self._group, completed=self._have, shown=f"{self._have}/{self._wanted}")
 
     def _show_cooling(self, what: CoolingChanged) -> None:
         now, target = what.ccd_temp_c, what.target_c

@@ -120,7 +120,7 @@ def warm_up() -> int:
     from services.platform import prepare_numba_cache
 
     prepare_numba_cache()
-    from services.workflow.warm_up import warm_up as compile_all
+    from services.workflow.compiling import compile_all
 
     clock = SystemClock()
     start_s = clock.real()

@@ -1,13 +1,11 @@
-"""Runs that were killed: the next start holds the lock, so none of them goes on, and closes their rows."""
-
-from datetime import datetime
+"""Runs whose rows are open: the next start holds the lock, so none of them goes on, and closes their rows."""
 
 import structlog
 
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import RunRow
 from services.errors import Exit, RunCode
 from services.events.journal import read_journal
+from services.events.records import Event, RunFinished
 from services.files.layout import Layout
 
 log = structlog.get_logger(__name__)
@@ -16,10 +14,18 @@ log = structlog.get_logger(__name__)
 def close_killed_runs(catalogue: Catalogue, layout: Layout) -> None:
     """Write into the row of each run that never ended when it was last heard of, and with `worker_died` why it ended.
 
-    The last sign of life is the last event in its journal, else the start of its last frame, else its own start.
+    The last sign of life is the last event in its journal, else the start of its last frame, else its own start. A run
+    ended as its journal says, though, where a full disk only kept that from its row.
     """
     for run in catalogue.runs(finished_at=None):
-        at = _last_sign(run, catalogue, layout)
+        events = _events(run.run_id, layout)
+        if events and isinstance(end := events[-1].what, RunFinished) and end.exit_code is not None:
+            catalogue.finish_run(
+                run.run_id, finished_at=events[-1].at, exit_code=end.exit_code, code=end.code, detail=end.detail
+            )
+            continue
+        newest = catalogue.newest_date_obs(run_id=run.run_id)
+        at = max([run.started_at, *(event.at for event in events), *([] if newest is None else [newest])])
         detail = f"the program was killed or lost power before it could end the run; last heard of at {at:%H:%M:%S} UTC"
         log.warning("run.killed", run=run.run_id, detail=detail)
         catalogue.finish_run(
@@ -27,10 +33,8 @@ def close_killed_runs(catalogue: Catalogue, layout: Layout) -> None:
         )
 
 
-def _last_sign(run: RunRow, catalogue: Catalogue, layout: Layout) -> datetime:
+def _events(run_id: str, layout: Layout) -> list[Event]:
     try:
-        told = [event.at for event in read_journal(layout.events(run.run_id))]
+        return list(read_journal(layout.events(run_id)))
     except OSError:
-        told = []
-    newest = catalogue.newest_date_obs(run_id=run.run_id)
-    return max([run.started_at, *told, *([] if newest is None else [newest])])
+        return []

@@ -91,7 +91,8 @@ class MasterLibrary:
         found = self.find(FrameKind.DARK, exposure_us=wanted_us, **asked)
         if not found and nearest:
             others = self.find(FrameKind.DARK, **asked)
-            found = sorted(others, key=lambda row: _distance(row.exposure_us, wanted_us))[:1]
+            least = min((_distance(row.exposure_us, wanted_us) for row in others), default=0.0)
+            found = [row for row in others if _distance(row.exposure_us, wanted_us) == least]
         what = f" of {seconds_text(wanted_us)} s"
         return self._load(FrameKind.DARK, found, what, asked | {"exposure_us": wanted_us}, alike=alike)
 

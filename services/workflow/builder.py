@@ -26,6 +26,7 @@ from services.events.records import Event, GroupFinished
 from services.masters import MasterSettings, Outcome, build_all
 from services.root import Place
 from services.workflow.compiling import Loops
+from services.workflow.warm_up import Need
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +156,7 @@ class MasterBuilder:
             events=self._events,
             clock=self._clock,
             wake=self._wake,
-            ready=lambda: self._loops.wait(self._check),
+            ready=lambda: self._loops.wait(Need.MASTERS, self._check),
             executor=self._executor,
             sets={finished.set_id},
             quiet=True,

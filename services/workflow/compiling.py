@@ -1,14 +1,16 @@
 """Compiling the fast loops in a child process, so that a run that must end never waits for the compiler.
 
 What is compiled is kept on disk; only the first run on a machine, and the first after an update, compiles at all. The
-child works while the camera cools. Whoever needs a loop before it is done waits for it, and the wait can be ended: the
-child is then killed. A run loads what was compiled in about two seconds.
+child works while the camera cools: first the few loops that frames need, then the many that masters need. Whoever needs
+a loop before it is compiled waits for it, and the wait can be ended: the child is then killed. A run loads what was
+compiled in about two seconds.
 """
 
 import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,14 +20,19 @@ from pathlib import Path
 import structlog
 
 from services import platform
-from services.workflow.warm_up import warm_up
+from services.workflow.warm_up import Need, warm_up
 
 log = structlog.get_logger(__name__)
 
-COMPILING_S, LOADING_S = 60.0, 2.0
-"""What compiling takes on a usual computer, and loading what was compiled before."""
+COMPILING_S = {Need.FRAMES: 15.0, Need.MASTERS: 90.0}
+"""Real seconds that compiling takes on a usual computer."""
+LOADING_S = 2.0
+"""Real seconds that loading takes what was compiled before."""
 _MOMENT_S = 0.2
 """Real seconds after which a wait asks again whether it shall end."""
+
+_TAIL_BYTES = 2000
+"""Of what a child that failed has written, what is logged."""
 
 _ROOT = Path(__file__).resolve().parents[2]
 _IN_CHILD = """\
@@ -36,12 +43,13 @@ from services.workflow.compiling import compile_all; compile_all()
 
 
 def compile_all() -> None:
-    """Compile every loop, or load what was compiled before, in this process, and note that it is done."""
-    warm_up()
-    note = _note()
-    if note is not None:
-        with suppress(OSError):  # then it is compiled, or loaded, once more the next time
-            note.touch()
+    """Compile every loop, or load what was compiled before, in this process, and note what is done."""
+    for need in Need:
+        warm_up(need)
+        note = _note(need)
+        if note is not None:
+            with suppress(OSError):  # then it is compiled, or loaded, once more the next time
+                note.touch()
 
 
 def child_command() -> list[str]:
@@ -51,7 +59,7 @@ def child_command() -> list[str]:
 
 def is_compiled() -> bool:
     """Return whether everything was compiled on this machine by these versions; wrong at worst after a deletion."""
-    note = _note()
+    note = _note(Need.MASTERS)
     return note is not None and note.is_file()
 
 
@@ -67,7 +75,7 @@ class Loops:
     def __init__(self, command: Sequence[str] | None = None) -> None:
         self._command = command
         self._over = threading.Event()
-        self._ready = threading.Event()
+        self._ready = {need: threading.Event() for need in Need}
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._work, name="nightcal-loops", daemon=True)
@@ -76,21 +84,24 @@ class Loops:
         """Begin to compile or to load, and return."""
         self._thread.start()
 
-    def wait(self, check: Callable[[], object], announce: Callable[[float], object] = lambda _s: None) -> None:
-        """Wait until the loops can be used without compiling them.
+    def wait(
+        self, need: Need, check: Callable[[], object], announce: Callable[[float], object] = lambda _s: None
+    ) -> None:
+        """Wait until the loops can be used without compiling them, or until it is known that nothing compiles them.
 
         Parameters
         ----------
+        need : Need
         check : callable
             Asked several times a second; raises when the wait shall end.
         announce : callable, optional
-            Called with the seconds to be expected when it takes longer than loading.
+            Called with the real seconds to be expected when it takes longer than loading.
         """
         if not self._thread.ident:
             self.start()
-        if not self._ready.is_set() and not self._waited(check, LOADING_S):
-            announce(COMPILING_S)
-            while not self._waited(check, COMPILING_S):
+        if not self._waited(need, check, LOADING_S):
+            announce(COMPILING_S[need])
+            while not self._waited(need, check, COMPILING_S[need]):
                 pass
 
     def close(self) -> None:
@@ -100,10 +111,11 @@ class Loops:
             if self._child is not None:
                 self._child.kill()
 
-    def _waited(self, check: Callable[[], object], seconds: float) -> bool:
+    def _waited(self, need: Need, check: Callable[[], object], seconds: float) -> bool:
+        ready = self._ready[need]
         for _ in range(round(seconds / _MOMENT_S)):
             check()
-            if self._ready.wait(_MOMENT_S):
+            if ready.wait(_MOMENT_S):
                 return True
         return False
 
@@ -111,32 +123,52 @@ class Loops:
 
     def _work(self) -> None:
         try:
-            if self._command is not None or not is_compiled():
-                self._compile()
-            self._ready.set()
-            warm_up(self._over)
+            if (self._command is None and is_compiled()) or self._compile():
+                self._allow(*Need)
+            for need in Need:
+                warm_up(need, self._over)
+                self._allow(need)
         except Exception:  # it shows again where a loop is needed
             log.exception("loops.failed")
         finally:
-            self._ready.set()
+            self._allow(*Need)
 
-    def _compile(self) -> None:
+    def _allow(self, *needs: Need) -> None:
+        for need in needs:
+            self._ready[need].set()
+
+    def _compile(self) -> bool:
+        """Let a child compile; return whether it did."""
         command = child_command() if self._command is None else self._command
         if _folder() is None or not command:
-            log.warning(
-                "loops.not_kept", detail="no folder can be written for compiled loops: this run compiles its own"
-            )
-            return
-        with self._lock:
-            if self._over.is_set():
-                return
-            quiet = subprocess.DEVNULL
+            detail = "no folder can be written for compiled loops: this run compiles its own"
+            log.warning("loops.not_kept", detail=detail)
+            return False
+        with tempfile.TemporaryFile() as said:
+            with self._lock:
+                if self._over.is_set():
+                    return False
+                try:
+                    quiet = subprocess.DEVNULL
+                    self._child = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=said)  # noqa: S603 - ours
+                except OSError as error:
+                    log.warning("loops.no_child", detail=f"{error}: this run compiles its own")
+                    return False
+            code = self._followed(self._child)
+            if code != 0 and not self._over.is_set():
+                said.seek(max(0, said.tell() - _TAIL_BYTES))
+                log.warning("loops.child_failed", exit_code=code, detail=said.read().decode("utf-8", "replace"))
+        return code == 0
+
+    def _followed(self, child: "subprocess.Popen[bytes]") -> int:
+        """Wait for the end of a child; allow frames as soon as it has noted that their loops are compiled."""
+        note = _note(Need.FRAMES)
+        while True:
             try:
-                self._child = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)  # noqa: S603 - ourselves
-            except OSError as error:
-                log.warning("loops.no_child", detail=f"{error}: this run compiles its own")
-                return
-        self._child.wait()
+                return child.wait(timeout=_MOMENT_S)
+            except subprocess.TimeoutExpired:
+                if note is not None and note.is_file():
+                    self._allow(Need.FRAMES)
 
 
 def _folder() -> Path | None:
@@ -147,8 +179,8 @@ def _folder() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def _note() -> Path | None:
-    """Return the file that says that all loops are compiled; its name changes when they must be compiled anew."""
+def _note(need: Need) -> Path | None:
+    """Return the file that says that loops are compiled; its name changes when they must be compiled anew."""
     folder = _folder()
     if folder is None:
         return None
@@ -157,4 +189,4 @@ def _note() -> Path | None:
     )
     facts = [(str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in sources]
     versions = (sys.version, version_of("numba"), version_of("llvmlite"), platform.host_name())
-    return folder / f"compiled-{hashlib.sha256(repr((versions, facts)).encode()).hexdigest()[:16]}"
+    return folder / f"compiled-{need}-{hashlib.sha256(repr((versions, facts)).encode()).hexdigest()[:16]}"

@@ -10,9 +10,10 @@ import structlog
 
 from drivers.base import Camera
 from drivers.clock import SystemClock
+from drivers.errors import DriverError
 from services import log
 from services.config.models import LoadedConfig
-from services.errors import storage_error
+from services.errors import RunCode, ServiceError, storage_error
 from services.events.bus import Listener
 from services.events.records import Event
 from services.events.to_log import ToLog
@@ -84,6 +85,8 @@ class Job:
         self._log_console = log_console
         self._snapshot = Snapshot(run_id=self.run_id)
         self._over = threading.Event()
+        self._is_begun = False
+        self._hearing = threading.Lock()
         self._result: RunResult | None = None
         self._error: BaseException | None = None
 
@@ -99,17 +102,25 @@ class Job:
         ------
         ServiceError
             The run could not even begin: the folder is in use or cannot be written.
+        RuntimeError
+            It was run before.
         """
+        if self._is_begun:
+            raise RuntimeError(f"run {self.run_id} was run before: make another Job")
+        self._is_begun = True
         try:
             with self._logged():
                 self._result = self._run()
                 return self._result
         except BaseException as error:
             self._error = error
+            code = error.code if isinstance(error, ServiceError | DriverError) else RunCode.INTERNAL_ERROR
+            self._snapshot = replace(self._snapshot, code=str(code))
             raise
         finally:
-            self._snapshot = replace(self._snapshot, state=RunState.FINISHED)
-            self._over.set()
+            with self._hearing:
+                self._snapshot = replace(self._snapshot, state=RunState.FINISHED)
+                self._over.set()
 
     def snapshot(self) -> Snapshot:
         """Return what the run is doing."""
@@ -118,12 +129,23 @@ class Job:
         return replace(now, state=RunState.ENDING) if ending else now
 
     def end_after_frame(self, code: str) -> None:
-        """End when the frame that is being taken is stored; other waits end at once. `code` is the reason reported."""
-        self.stop.after_frame(code)
+        """End when the frame that is being taken is stored; other waits end at once.
+
+        Parameters
+        ----------
+        code : str
+            The reason that the run reports: a `RunCode`.
+
+        Raises
+        ------
+        ValueError
+            There is no such code.
+        """
+        self.stop.after_frame(RunCode(code))
 
     def end_now(self, code: str) -> None:
-        """End now: a frame that is being taken is given up."""
-        self.stop.now(code)
+        """End now: a frame that is being taken is given up. `code` as for `end_after_frame`."""
+        self.stop.now(RunCode(code))
 
     def hurry(self) -> None:
         """Cut short what an ending run still waits for, such as warming up."""
@@ -155,7 +177,9 @@ class Job:
             return run.go()
 
     def _hear(self, event: Event) -> None:
-        self._snapshot = advance(self._snapshot, event)
+        with self._hearing:
+            if not self._over.is_set():  # an event that comes late changes nothing
+                self._snapshot = advance(self._snapshot, event)
 
     @contextmanager
     def _logged(self) -> Iterator[None]:

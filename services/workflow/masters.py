@@ -10,6 +10,7 @@ from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.planning.request import Step
 from services.root import Place
 from services.stopping import Stop
+from services.workflow.warm_up import Need
 from services.workflow.work import Work
 
 
@@ -37,7 +38,7 @@ class MastersStep:
             events=work.events,
             clock=work.clock,
             wake=work.stop.edge,
-            ready=lambda: work.wait_for_loops(lambda: _check(work.stop)),
+            ready=lambda: work.wait_for_loops(Need.MASTERS, lambda: _check(work.stop)),
         )
         alone = work.options.steps == (Step.MASTERS,)
         tally.masters_built += sum(o.status in (Outcome.BUILT, Outcome.PARTIAL) for o in outcomes)

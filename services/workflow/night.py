@@ -18,6 +18,7 @@ from services.words import size
 from services.workflow.context import RunContext
 from services.workflow.phases import Phases
 from services.workflow.steps import capture_steps
+from services.workflow.warm_up import Need
 from services.workflow.work import Work
 
 
@@ -36,7 +37,7 @@ def capture(observatory: Observatory, work: Work) -> None:
         skip_cooling=work.options.skip_cooling,
         skip_warmup=work.options.skip_warmup,
         until=_until(observatory, work.options),
-        ready=lambda: work.wait_for_loops(observatory.interlock.check_edge),
+        ready=lambda: work.wait_for_loops(Need.FRAMES, observatory.interlock.check_edge),
     )
     try:
         with session:

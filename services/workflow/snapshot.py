@@ -61,7 +61,7 @@ class Snapshot:
     group : WantedSet or None
         The set that is being taken.
     frame, frames : int
-        Number of the last frame that was stored of this set, and how many are wanted.
+        Frames that this set has, and how many are wanted; numbers of frames may be higher, for none is given twice.
     sets : tuple of SetProgress
         All sets that are known to be wanted; darks for new flats become known when the flats are taken.
     ccd_temp_c, set_temp_c, cooler_power_pct : float or None
@@ -157,17 +157,17 @@ def _of_sets(now: Snapshot, what: Record) -> Snapshot:
 
 
 def _stored(now: Snapshot, what: FrameStored) -> Snapshot:
-    number = what.frame_no or 0
+    have = now.frame + 1
     seen = replace(
         now,
-        frame=number,
+        frame=have,
         ccd_temp_c=what.ccd_temp_c,
         set_temp_c=what.set_temp_c,
         cooler_power_pct=what.cooler_power_pct,
         last_path=what.path,
         last_level_adu=what.level_adu,
     )
-    return seen if now.group is None else _counted(seen, SetProgress(wanted=now.group, have=number))
+    return seen if now.group is None else _counted(seen, SetProgress(wanted=now.group, have=have))
 
 
 def _counted(now: Snapshot, progress: SetProgress) -> Snapshot:
@@ -178,17 +178,17 @@ def _counted(now: Snapshot, progress: SetProgress) -> Snapshot:
     return replace(now, sets=tuple(progress if _key(each.wanted) == key else each for each in now.sets))
 
 
-def _set_of(told: FrameSet | GroupStarted) -> WantedSet:
-    if told.kind is None:
+def _set_of(named: FrameSet | GroupStarted) -> WantedSet:
+    if named.kind is None:
         raise ValueError("a run names the kind of each set")
     return WantedSet(
-        kind=told.kind,
-        count=told.wanted or 0,
-        why=told.why,
-        filter=told.filter,
-        exposure_us=told.exposure_us,
-        gain=told.gain,
-        set_temp_c=told.set_temp_c,
+        kind=named.kind,
+        count=named.wanted or 0,
+        why=named.why,
+        filter=named.filter,
+        exposure_us=named.exposure_us,
+        gain=named.gain,
+        set_temp_c=named.set_temp_c,
     )
 
 

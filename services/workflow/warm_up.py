@@ -6,6 +6,7 @@ an update, compiles at all. During a run a child process does it while the camer
 
 import threading
 from datetime import UTC, datetime
+from enum import StrEnum
 
 import numpy as np
 
@@ -14,15 +15,23 @@ _FRAMES = 6
 _AT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def warm_up(wake: threading.Event | None = None) -> None:
-    """Compile everything, or load what was compiled before: what the first frame needs first.
+class Need(StrEnum):
+    """What loops are needed for, in the order in which a run needs them."""
+
+    FRAMES = "frames"
+    MASTERS = "masters"
+
+
+def warm_up(need: Need, wake: threading.Event | None = None) -> None:
+    """Compile the loops of one need, or load what was compiled before.
 
     Parameters
     ----------
+    need : Need
     wake : threading.Event, optional
         Ends it between two loops.
     """
-    for part in (_measuring, _writing, _reading, _combining, _combining_flats, _combining_floats, _flagging):
+    for part in _PARTS[need]:
         if wake is not None and wake.is_set():
             return
         part()
@@ -90,3 +99,9 @@ def _flagging() -> None:
 
     planes = combine_band(_frames(), Recipe())
     flag_rows(planes, 0, thresholds(FrameKind.DARK, Sketch.of(planes), samples=_FRAMES, factor=1.0))
+
+
+_PARTS = {
+    Need.FRAMES: (_measuring, _writing),
+    Need.MASTERS: (_reading, _combining, _combining_flats, _combining_floats, _flagging),
+}

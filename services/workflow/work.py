@@ -16,6 +16,7 @@ from services.planning.request import RunOptions
 from services.root import Place
 from services.stopping import Stop
 from services.workflow.compiling import Loops
+from services.workflow.warm_up import Need
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,14 +112,14 @@ class Work:
             ask=asked.ask,
         )
 
-    def wait_for_loops(self, check: Callable[[], object]) -> None:
-        """Wait until frames can be measured and combined without compiling first; `check` raises to end the wait."""
+    def wait_for_loops(self, need: Need, check: Callable[[], object]) -> None:
+        """Wait until frames can be measured, or masters combined, at once; `check` raises to end the wait."""
 
         def announce(wait_s: float) -> None:
-            why = "the fast loops are compiled, once on this machine"
+            why = f"the fast loops for {need} are compiled, once on this machine; in real time, also when rehearsing"
             self.events.emit(Waiting(wait_s=wait_s, at_most=False, detail=why))
 
-        self.loops.wait(check, announce)
+        self.loops.wait(need, check, announce)
 
 
 def identity(wanted: WantedSet) -> tuple[object, ...]:

@@ -23,8 +23,7 @@ from services.files.layout import Layout
 from services.masters import MasterSettings
 from services.root import Place
 from services.workflow.builder import MasterBuilder
-from services.workflow.compiling import Loops
-from services.workflow.warm_up import warm_up
+from services.workflow.compiling import Loops, compile_all
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, in_child
 from tests.benchmarks.ready_frames import ready_frames, taken_at
 from tests.benchmarks.stacks import write_set
@@ -36,7 +35,7 @@ GOAL = 1.02
 def rows(*, quick: bool) -> Iterator[Row]:
     """Yield one row."""
     shape, stack, count, turns = (QUICK, 10, 5, 1) if quick else (FULL, 40, 8, 3)
-    warm_up()
+    compile_all()
     alone: list[float] = []
     beside: list[float] = []
     built = 0

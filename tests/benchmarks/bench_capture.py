@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from services.workflow.warm_up import warm_up
+from services.workflow.compiling import compile_all
 from tests.benchmarks.bench_imagebytes import plain
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated, in_child
 from tests.benchmarks.ready_frames import ready_frames, taken_at
@@ -23,7 +23,7 @@ GOAL_S, GOAL_PART = 0.050, 0.05
 def rows(*, quick: bool) -> Iterator[Row]:
     """Yield a row an exposure time."""
     shape, count = (QUICK, 6) if quick else (FULL, 12)
-    warm_up()
+    compile_all()
     with tempfile.TemporaryDirectory(prefix="bench-capture-", dir=Path.cwd()) as folder, ready_frames(shape) as port:
         for exposure_s in (0.5, 2.0):
             transfer = alternated({"plain": plain(port, 2 * shape[0] * shape[1] + 44)})["plain"]

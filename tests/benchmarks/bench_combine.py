@@ -15,7 +15,7 @@ from pathlib import Path
 
 from calibration.combine.recipe import Method
 from calibration.frames import FrameKind
-from services.workflow.warm_up import warm_up
+from services.workflow.compiling import compile_all
 from tests.benchmarks.combine_bed import PLANE_BYTES, WORKERS, Bed, combine, make, master, prepared, timed
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated, cold, in_child
 
@@ -28,7 +28,7 @@ EQUAL = 1.1
 def rows(*, quick: bool) -> Iterator[Row]:
     """Yield all rows."""
     shape, frames, repeats = (QUICK, 40, 3) if quick else (FULL, 40, 5)
-    warm_up()
+    compile_all()
     with tempfile.TemporaryDirectory(prefix="bench-combine-", dir=Path.cwd()) as folder:
         bed = Bed(root=Path(folder), shape=shape, frames=frames)
         make(bed, flats=True, links=GROWTH)

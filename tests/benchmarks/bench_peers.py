@@ -29,7 +29,7 @@ from services.bands import Band
 from services.files.cards import sum_of
 from services.files.planes import Plane, create_planes
 from services.masters.stack import BandResult, Stack
-from services.workflow.warm_up import warm_up
+from services.workflow.compiling import compile_all
 from tests.benchmarks.combine_bed import PLANE_BYTES, WORKERS, Bed, combine, make, master, prepared, timed
 from tests.benchmarks.harness import FULL, QUICK, Row, Timing, alternated, in_child
 
@@ -68,7 +68,7 @@ PLANES: dict[str, tuple[Any, Callable[[BandPlanes], NDArray[Any]]]] = {
 
 def rows(*, quick: bool) -> Iterator[Row]:
     """Yield a row a program, and what a single master pays besides."""
-    warm_up()
+    compile_all()
     with tempfile.TemporaryDirectory(prefix="bench-peers-", dir=Path.cwd()) as folder:
         bed = Bed(root=Path(folder), shape=QUICK if quick else FULL, frames=40)
         make(bed, flats=False)
@@ -157,7 +157,7 @@ def _written(bed: Bed, stack: Stack, names: tuple[str, ...]) -> float:
 
 def _start_up() -> float:
     """Return the seconds until the masters step can begin, in a process that has imported nothing of it."""
-    code = "import services.masters, services.workflow.warm_up as w; w.warm_up()"
+    code = "import services.masters, services.workflow.compiling as c; c.compile_all()"
     return timed(lambda: subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True))
 
 

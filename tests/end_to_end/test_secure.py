@@ -107,6 +107,22 @@ def test_a_camera_that_hangs_keeps_neither_the_lamp_on_nor_the_caller_waiting(tm
         assert secured.left
 
 
+def test_a_disk_that_fails_keeps_no_lamp_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lit_exposure(tmp_path) as (night, run):
+        kill(run)
+        loaded, is_file = load(config_of(night)), Path.is_file
+
+        def failing(path: Path) -> bool:
+            if path.name == "catalogue.sqlite":
+                raise OSError(5, "Input/output error")
+            return is_file(path)
+
+        monkeypatch.setattr(Path, "is_file", failing)
+        secured = secure(loaded)
+        assert secured.refused == ""
+        assert_safe(night)
+
+
 def test_the_command_says_it_in_words_and_ends_with_0_or_3(tmp_path: Path) -> None:
     with lit_exposure(tmp_path) as (night, run):
         command = [sys.executable, "-m", "services.cli.main", "secure", "--config", str(config_of(night))]

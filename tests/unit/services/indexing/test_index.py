@@ -271,6 +271,17 @@ def test_a_run_that_was_killed_is_closed_at_the_next_start(layout: Layout, catal
         assert (again.code, again.finished_at, again.detail) == (killed.code, killed.finished_at, killed.detail)
 
 
+def test_a_run_whose_end_reached_its_journal_only_ended_as_that_says(layout: Layout, catalogue: Catalogue) -> None:
+    catalogue.start_run(RunRow(run_id="run-1", started_at=AT))
+    events = Events(run_id="run-1", clock=ManualClock(AT + timedelta(hours=2)), journal=layout.events("run-1"))
+    events.emit(RunFinished(exit_code=5, code="disk_full", detail="no room"))
+    events.close()
+    adopt(catalogue, layout)
+    (ended,) = catalogue.runs()
+    assert (ended.code, ended.exit_code, ended.detail) == ("disk_full", 5, "no room")
+    assert ended.finished_at == AT + timedelta(hours=2)
+
+
 def test_a_damaged_catalogue_is_moved_aside_and_rebuilt(layout: Layout) -> None:
     row = take(layout, 1)
     with open_catalogue(layout) as first:

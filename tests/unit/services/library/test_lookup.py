@@ -167,6 +167,15 @@ def test_no_dark_of_the_exposure_is_an_error_that_lists_what_there_is(shelf: She
     assert shelf.library.dark(4.0, nearest=True).row.exposure_us == 2_500_000
 
 
+def test_the_nearest_dark_is_not_chosen_silently_between_two_subframes(shelf: Shelf) -> None:
+    for origin_x in (0, 8):
+        shelf.put(FrameKind.DARK, 10.0, origin_x=origin_x)
+    shelf.put(FrameKind.DARK, 60.0)
+    with pytest.raises(NoMaster, match="say which origin"):
+        shelf.library.dark(12.0, nearest=True, alike=True)
+    assert shelf.library.dark(12.0, nearest=True, alike=True, origin=(8, 0)).row.key.origin == (8, 0)
+
+
 def test_a_master_that_was_overwritten_is_not_handed_out(shelf: Shelf) -> None:
     row = shelf.put(FrameKind.DARK, 5.0)
     path = shelf.layout.absolute(row.path)

@@ -7,11 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.errors import RunStopped
 from services.stopping import Stop
 from services.workflow import compiling
 from services.workflow.compiling import Loops, child_command
+from services.workflow.warm_up import Need
+from tests.support.places import ROOT
 
 FOREVER = [sys.executable, "-c", "import threading; threading.Event().wait()"]
 AT_ONCE = [sys.executable, "-c", "pass"]
@@ -23,7 +26,7 @@ class Watched(Loops):
     started: threading.Event
 
     def __init__(self, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(compiling, "warm_up", lambda _over: None)
+        monkeypatch.setattr(compiling, "warm_up", lambda _need, _over: None)
         super().__init__(command)
 
     @property
@@ -46,33 +49,63 @@ def test_a_wait_ends_with_the_run_while_the_child_still_compiles(monkeypatch: py
         stop.after_frame("paused")
 
     with pytest.raises(RunStopped):
-        loops.wait(lambda: stopped(stop), announce)
+        loops.wait(Need.MASTERS, lambda: stopped(stop), announce)
     begun_s = time.monotonic()
     loops.close()
     assert loops.child.wait(timeout=10) != 0
     assert time.monotonic() - begun_s < 5, "a child that never ends by itself was killed"
-    assert announced == [compiling.COMPILING_S]
+    assert announced == [compiling.COMPILING_S[Need.MASTERS]]
 
 
 def test_a_child_that_is_done_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     loops = Watched(AT_ONCE, monkeypatch)
     loops.start()
-    loops.wait(lambda: None)
+    loops.wait(Need.MASTERS, lambda: None)
     assert loops.child.wait(timeout=10) == 0
+    loops.close()
+
+
+NOTES_FRAMES = """\
+import threading
+from services.workflow import compiling
+compiling._note(compiling.Need.FRAMES).touch()
+threading.Event().wait()
+"""
+
+
+def test_frames_wait_for_their_own_loops_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    loops = Watched([sys.executable, "-c", NOTES_FRAMES], monkeypatch)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    loops.wait(Need.FRAMES, lambda: None)
+    assert loops.child.poll() is None, "the child still compiles what masters need"
+    loops.close()
+    assert loops.child.wait(timeout=10) != 0
+
+
+def test_a_child_that_fails_is_logged_and_the_run_compiles_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Need] = []
+    loops = Watched([sys.executable, "-c", "raise SystemExit('no compiler here')"], monkeypatch)
+    monkeypatch.setattr(compiling, "warm_up", lambda need, _over: compiled.append(need))
+    with capture_logs() as logged:
+        loops.wait(Need.MASTERS, lambda: None)
+    (failed,) = [line for line in logged if line["event"] == "loops.child_failed"]
+    assert "no compiler here" in failed["detail"]
+    assert compiled == [Need.FRAMES, Need.MASTERS]
     loops.close()
 
 
 @pytest.mark.parametrize("command", [["there is no such program"], []], ids=["no program", "none wanted"])
 def test_without_a_child_the_run_compiles_its_own(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     loops = Watched(command, monkeypatch)
-    loops.wait(lambda: None)
+    loops.wait(Need.MASTERS, lambda: None)
     loops.close()
 
 
 def test_a_run_that_ends_before_the_child_begins_starts_none(monkeypatch: pytest.MonkeyPatch) -> None:
     loops = Watched(FOREVER, monkeypatch)
     loops.close()
-    loops.wait(lambda: None)
+    loops.wait(Need.MASTERS, lambda: None)
     with pytest.raises(AssertionError):
         _ = loops.child
 
@@ -82,13 +115,13 @@ def test_without_a_folder_to_keep_them_in_no_child_compiles(tmp_path: Path, monk
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "below"))
     assert not compiling.is_compiled()
     loops = Watched(FOREVER, monkeypatch)
-    loops.wait(lambda: None)
+    loops.wait(Need.MASTERS, lambda: None)
     loops.close()
 
 
 def test_what_was_compiled_is_noted_until_something_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(compiling, "warm_up", lambda: None)
+    monkeypatch.setattr(compiling, "warm_up", lambda _need: None)
     assert not compiling.is_compiled()
     compiling.compile_all()
     assert compiling.is_compiled()

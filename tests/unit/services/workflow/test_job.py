@@ -57,7 +57,17 @@ def test_a_run_that_cannot_begin_has_ended_all_the_same(tmp_path: Path, loaded: 
         job.run()
     with pytest.raises(ServiceError):
         job.wait(0)
-    assert job.snapshot().state is RunState.FINISHED
+    assert (job.snapshot().state, job.snapshot().code) == (RunState.FINISHED, "write_failed")
+    with pytest.raises(RuntimeError, match="make another Job"):
+        job.run()
+
+
+def test_an_end_is_ordered_by_a_code_that_exists(loaded: LoadedConfig) -> None:
+    job = Job(loaded, MASTERS)
+    for end in (job.end_after_frame, job.end_now):
+        with pytest.raises(ValueError, match="tired"):
+            end("tired")
+    assert job.stop.order is None
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,14 @@ def test_a_frame_moves_its_set_and_is_the_last_one() -> None:
     assert now.remaining_s < begun.remaining_s
 
 
+def test_frames_are_counted_whatever_their_numbers_are() -> None:
+    """Three frames were marked bad: 37 of 40 are there, and the next one has the number 41."""
+    begun = GroupStarted(**FLAT, set_id="s", wanted=40, have=37)
+    now = after((*BEGUN, begun, stored(41)))
+    assert (now.frame, now.frames) == (38, 40)
+    assert now.remaining_s > after((*BEGUN, begun, stored(41), stored(42))).remaining_s > 0
+
+
 def test_a_set_that_failed_is_not_waited_for() -> None:
     now = after((*BEGUN, GroupStarted(**FLAT, set_id="s", wanted=10, have=2), finished(GroupStatus.FAILED, 2)))
     assert (now.group, now.frame, now.frames, now.done) == (None, 0, 0, 2)
