@@ -119,6 +119,7 @@ class _Sinks:
         self.lock = threading.Lock()
 
     def write(self, *, at: datetime, level: str, event: str, values: Mapping[str, Any]) -> None:
+        """Write one event, as a plain line to the console and as JSON to the file."""
         plain = sentence(event, values) + (f"\n{values['exception']}" if "exception" in values else "")
         mark = "" if level in {"debug", "info"} else f"{level.upper()}: "
         record = {"at": at.isoformat(timespec="milliseconds"), "level": level, "event": event, **values}
@@ -171,6 +172,7 @@ class _Foreign(logging.Handler):
     """Messages of other libraries, in our form."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write the first line of a message."""
         _write_record(_sinks.clock.now(), record, next(iter(record.getMessage().splitlines()), ""))
 
 
@@ -207,6 +209,7 @@ class _Wire(logging.Handler):
             self._thread = None
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line, unless too many wait already: those are counted."""
         if self._lines.qsize() >= _MOST_LINES:
             self._left_out += 1
             return

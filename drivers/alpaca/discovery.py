@@ -160,6 +160,7 @@ class _Asking:
         self._transactions = itertools.count(1)
 
     def reply(self, path: str) -> Reply:
+        """Return what the server replies to a GET."""
         query = {"ClientID": 1, "ClientTransactionID": next(self._transactions)}
         return self._line.get(path, query, total_s=self._total_s)
 

@@ -344,6 +344,7 @@ class _Patient:
         self._line = line
 
     def makefile(self, _mode: str) -> io.BufferedReader:
+        """Return the file that the reply is read from."""
         return io.BufferedReader(_PatientFile(self._sock, self._line), 65536)
 
 
@@ -355,12 +356,15 @@ class _PatientFile(io.RawIOBase):
         self._file = sock.makefile("rb", buffering=0)  # keeps the socket open while the reply is read
 
     def readable(self) -> bool:
+        """Return that it can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
+        """Fill a buffer with the bytes that come next; return how many, 0 at the end."""
         return self._line.receive(self._sock, buffer)
 
     def close(self) -> None:
+        """Let go of the socket."""
         self._file.close()
         super().close()
 

@@ -149,10 +149,10 @@ class SimulatedCamera(Device):
         return offset
 
     def _electrons_per_adu(self) -> float:
-        told = self._p.reported_e_per_adu
-        if told == 0:
+        reported = self._p.reported_e_per_adu
+        if reported == 0:
             raise not_implemented("ElectronsPerADU")
-        return self.settings.conditions().e_per_adu if told is None else told
+        return self.settings.conditions().e_per_adu if reported is None else reported
 
     # --- settings ---------------------------------------------------------------------------------------------------
 

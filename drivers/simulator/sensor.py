@@ -305,6 +305,7 @@ class _FrameNoise:
 
     @classmethod
     def draw(cls, sensor: Sensor, c: Conditions) -> "_FrameNoise":
+        """Draw the noise of a frame; the same start of the exposure gives the same noise."""
         rng = generator(sensor._seed, c.started_us, 0)  # noqa: SLF001 - the other half of the same class
         p, maps = sensor.params, sensor.maps
         common_adu = c.extra_adu + rng.normal(0, p.frame_noise_adu)
@@ -316,6 +317,7 @@ class _FrameNoise:
         return cls(np.asarray(rows, np.float32), Rare(maps.telegraph.index, maps.telegraph.value * state), hits)
 
     def add_cosmic_rays(self, s: Floats, r: slice, x: slice) -> None:
+        """Add the hits to the signal `s` [e-] of the rows `r` and columns `x`, in place."""
         for row, column, charge in self.hits:
             if r.start <= row < r.stop and x.start <= column < x.stop:
                 s[row - r.start, column - x.start] += charge

@@ -99,8 +99,8 @@ class Leaving:
             if again is not None:
                 wrong.append((duty, again))
         stands = [(duty, error, self._stands(duty, error)) for duty, error in wrong]
-        told = {duty.name for duty, _ in wrong}
-        done = [word for duty in duties if duty.name not in told for word in duty.done]
+        not_done = {duty.name for duty, _ in wrong}
+        done = [word for duty in duties if duty.name not in not_done for word in duty.done]
         with suppress(StorageError):
             self._events.emit(DevicesLeft(done=tuple(done)))
         if stands and len(stands) == len(duties) and all(how == UNKNOWN for _, _, how in stands):

@@ -97,6 +97,7 @@ class _Securing:
         self._owns_root = False
 
     def run(self) -> Secured:
+        """Lock, make safe, and return what came of it; see `secure`."""
         with ExitStack() as stack:
             observatory = self._step("camera", self._open)
             if observatory is not None:

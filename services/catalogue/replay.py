@@ -1,4 +1,4 @@
-"""What journals tell again when the catalogue is rebuilt: refusals, runs, and what was measured of detectors."""
+"""What a rebuilt catalogue takes from journals: refusals, runs, and what was measured of detectors."""
 
 from datetime import datetime
 from pathlib import Path

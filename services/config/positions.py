@@ -214,6 +214,7 @@ class _Composer(yaml.SafeLoader):
     _count = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node within the limits of depth and number; raises `yaml.MarkedYAMLError` beyond them."""
         if self._depth > MAX_DEPTH or self._count > 2 * MAX_NODES:  # keys are nodes, too
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             deep = self._depth > MAX_DEPTH
@@ -237,6 +238,7 @@ class _Reader:
         self._depth = 0
 
     def node(self, node: yaml.Node, *, key_where: Position, spelled: str) -> Node:
+        """Return a node of PyYAML as ours, with all nodes below it."""
         self._seen += 1
         where = _at(self._name, node.start_mark)
         if self._seen > MAX_NODES or self._depth > MAX_DEPTH:

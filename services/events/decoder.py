@@ -146,7 +146,7 @@ def schema() -> dict[str, Any]:
         [(name, "serialization", _adapter(name)) for name in KINDS], title="An event of nightcal"
     )
     for name, kind in KINDS.items():
-        told = document["$defs"][kind.__name__]
-        told["properties"] = {"name": {"const": name}, **_ENVELOPE, **told.get("properties", {})}
-        told["required"] = list(told["properties"])
+        schema = document["$defs"][kind.__name__]
+        schema["properties"] = {"name": {"const": name}, **_ENVELOPE, **schema.get("properties", {})}
+        schema["required"] = list(schema["properties"])
     return {**document, "oneOf": [found[(name, "serialization")] for name in KINDS]}

@@ -60,6 +60,7 @@ class _Place:
 
     @property
     def end(self) -> int:
+        """Offset of the first byte behind its padded data."""
         return self.location.offset + padded(self.location.size)
 
 

@@ -95,8 +95,8 @@ class FlatDarks:
         limit_adu = NEGLIGIBLE * max(level_adu - level_of(bias), 0.0)
         if signal_adu < limit_adu:
             return FlatDark(master=bias, how="bias")
-        told = f"a bias cannot serve: predicted dark signal {signal_adu:.2f} ADU, allowed {limit_adu:.2f} ADU"
-        return NoDark(why=lambda: f"{self._reason(FrameKind.DARK, by_exposure, flats, exposure_us)}; {told}")
+        signal = f"a bias cannot serve: predicted dark signal {signal_adu:.2f} ADU, allowed {limit_adu:.2f} ADU"
+        return NoDark(why=lambda: f"{self._reason(FrameKind.DARK, by_exposure, flats, exposure_us)}; {signal}")
 
     def _best(self, kind: FrameKind, asked: Question, flats: MasterGroup) -> MasterRow | None:
         """Return what `match` chooses among all masters; of equal ones it is shown the nearest in time alone."""

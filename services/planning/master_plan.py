@@ -199,7 +199,7 @@ class MasterPlan:
         return self.place.catalogue.facts(name="k_adu_e")
 
     def _known_darks(self, group: MasterGroup) -> tuple[FlatDark, ...] | None:
-        """Return the distinct darks of a group; None where that cannot be told without opening a frame."""
+        """Return the distinct darks of a group; None where only the frames themselves could say."""
         if group.product is not FrameKind.FLAT:
             return ()
         own = (member for member in group.members if member.origin == Origin.OWN)

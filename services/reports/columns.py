@@ -13,7 +13,7 @@ SETS = (
     Column(name="Lamp", meaning="brightness of the flat panel"),
     Column(name="Level", meaning="mean over the set of the frames' medians in the central quarter, pedestal included"),
     Column(name="Spread", meaning="half of the range of those levels, over their mean"),
-    Column(name="Set-point", meaning="temperature that the cooler was told to hold"),
+    Column(name="Set-point", meaning="temperature that the cooler was set to hold"),
     Column(name="Sensor", meaning="lowest and highest temperature of the sensor during the set"),
     Column(name="Gain", meaning="the camera's gain setting"),
 )

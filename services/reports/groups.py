@@ -53,11 +53,11 @@ def _begun(events: Iterable[Event]) -> dict[str, Record]:
                 record |= {**members(what), "status": "cut_off", "started_at": event.at.isoformat()}
             case GroupFinished() as what:
                 record = begun.setdefault(_key(what), {"status": "there" if what.there else "cut_off"})
-                told = members(what)
-                status = record["status"] if told.pop("there") else told["status"]
+                end = members(what)
+                status = record["status"] if end.pop("there") else end["status"]
                 # older journals say with the start only how many are wanted and there
-                told = {name: value for name, value in told.items() if value is not None or name not in _OF_THE_START}
-                record |= {**told, "status": status, "finished_at": event.at.isoformat()}
+                end = {name: value for name, value in end.items() if value is not None or name not in _OF_THE_START}
+                record |= {**end, "status": status, "finished_at": event.at.isoformat()}
     return begun
 
 
@@ -102,8 +102,8 @@ def _evenness(record: Record, events: Iterable[Event], catalogue: Catalogue) -> 
     if set_id is None:
         return {}
     rows = catalogue.frames(set_id=set_id, flag=Flag.OK)
-    told = [e.what for e in events if isinstance(e.what, FrameStored) and e.what.set_id == set_id]
-    frames: Sequence[FrameRow | FrameStored] = rows or told
+    stored = [e.what for e in events if isinstance(e.what, FrameStored) and e.what.set_id == set_id]
+    frames: Sequence[FrameRow | FrameStored] = rows or stored
     levels = [frame.level_adu for frame in frames if frame.level_adu is not None]
     temperatures = [frame.ccd_temp_c for frame in frames if frame.ccd_temp_c is not None]
     found: Record = {}
@@ -120,7 +120,7 @@ def _evenness(record: Record, events: Iterable[Event], catalogue: Catalogue) -> 
 
 
 def _not_reached(events: Iterable[Event], begun: Iterable[Record]) -> Iterator[Record]:
-    """Yield the sets of the plan (the first one that was told) that the run ended before."""
+    """Yield the sets of the plan (the first one of the run) that the run ended before."""
     plans = [e.what.sets for e in events if isinstance(e.what, RunProgress) and e.what.sets is not None]
     met = Counter(_identity(record) for record in begun)
     for planned in plans[0] if plans else ():

@@ -35,8 +35,8 @@ def _records(events: tuple[Event, ...], catalogue: Catalogue) -> Iterator[Record
     for event in events:
         match event.what:
             case MasterBuilt() as built:
-                told = {**_document(event), "statistics": _statistics(built.statistics)}
-                yield {**told, "outcome": "built", **_source(rows.get(built.path or ""), catalogue)}
+                document = {**_document(event), "statistics": _statistics(built.statistics)}
+                yield {**document, "outcome": "built", **_source(rows.get(built.path or ""), catalogue)}
             case MasterRefused():
                 yield {**_document(event), "outcome": "refused", **_source(None, catalogue)}
     for event in events:

@@ -137,7 +137,7 @@ def _events(journal: Path) -> tuple[Event, ...]:
 def _run(events: Iterable[Event], catalogue: Catalogue, run_id: str) -> Record:
     """Return how the run began and ended: from its journal, else from its row."""
     row = next((row for row in catalogue.runs() if row.run_id == run_id), None)
-    known: Record = {"run_id": run_id, **_told_by(row)}
+    known: Record = {"run_id": run_id, **_of_row(row)}
     for event in events:
         match event.what:
             case RunStarted() as started:
@@ -149,7 +149,7 @@ def _run(events: Iterable[Event], catalogue: Catalogue, run_id: str) -> Record:
     return known
 
 
-def _told_by(row: RunRow | None) -> Record:
+def _of_row(row: RunRow | None) -> Record:
     if row is None:
         return {"started_at": None, "finished_at": None, "exit_code": None, "code": None, "detail": "", "steps": []}
     finished = None if row.finished_at is None else row.finished_at.isoformat()

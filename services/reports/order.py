@@ -21,12 +21,12 @@ def in_order(records: Iterable[Record]) -> tuple[Record, ...]:
 
 
 def without_twins(masters: Iterable[Record]) -> tuple[Record, ...]:
-    """Return masters with the dark of the biases' exposure told in the bias's title: it is made of the same frames."""
+    """Return masters with the dark of the biases' exposure named in the bias's title: it is made of the same frames."""
     masters = tuple(masters)
     biases = {_facts(m): m for m in masters if m.get("kind") == "BIAS" and m.get("outcome") != "refused"}
     twins = {id(biases[_facts(m)]): m for m in masters if m.get("kind") == "DARK" and _facts(m) in biases}
-    told = {id(m) for m in twins.values()}
-    return tuple({**m, "twin": title(twins[id(m)])} if id(m) in twins else m for m in masters if id(m) not in told)
+    named = {id(m) for m in twins.values()}
+    return tuple({**m, "twin": title(twins[id(m)])} if id(m) in twins else m for m in masters if id(m) not in named)
 
 
 def _facts(master: Record) -> str:

@@ -67,9 +67,9 @@ def _short(outcomes: Iterable[MasterOutcome], settings: MasterSettings, place: P
 
 def _index(work: Work) -> None:
     """Take in frames that somebody else put into the folders; what cannot be read is reported and left out."""
-    place, told = work.place, work.tally.unreadable
+    place, reported = work.place, work.tally.unreadable
     longitude = None if work.config.site is None else work.config.site.longitude
     folders = (place.layout.darks, place.layout.flats)
     report = index_folder(place.catalogue, *folders, layout=place.layout, longitude_deg=longitude)
-    for problem in (problem for problem in report.problems if problem.path not in told):
+    for problem in (problem for problem in report.problems if problem.path not in reported):
         work.events.emit(WarningRaised(code=problem.code, detail=f"{problem.path}: {problem.reason}"))

@@ -131,9 +131,9 @@ class Run:
     def _finish(self) -> RunResult:
         """Emit how the run ended and write its report; a failure here is the cause only if there was none before."""
         work, ending = self.work, self.ending
-        told = self._tell_end()
+        emitted = self._tell_end()
         json_path, html_path = ending.guard(self._report) or (None, None)
-        if ending.code != told:
+        if ending.code != emitted:
             self._tell_end()
         return RunResult(
             run_id=work.events.run_id,
