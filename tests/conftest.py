@@ -54,10 +54,18 @@ def pytest_configure() -> None:
     os.environ["NUMBA_CACHE_DIR"] = str(_TESTS_CACHE)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with one test that compiles, so that one worker does so at once, and go on with those that do not."""
-    compiling = [item for item in items if _compiles(item)]
-    items[:] = compiling[:1] + [item for item in items if not _compiles(item)] + compiling[1:]
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with one test that compiles, so that one worker does so at once, while the others need no loops yet.
+
+    Each worker takes its share of the tests as they stand here: so many parts are made, each of which begins with
+    those that compile nothing.
+    """
+    parts = getattr(config, "workerinput", {}).get("workercount", 1)
+    first, *compiling = [item for item in items if _compiles(item)] or [None]
+    others = [item for item in items if not _compiles(item)]
+    shares = [[*others[part::parts], *compiling[part::parts]] for part in range(parts)]
+    items[:] = [] if first is None else [first]
+    items += [item for share in shares for item in share]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -24,7 +24,7 @@ from services.workflow.warm_up import Need, warm_up
 
 log = structlog.get_logger(__name__)
 
-COMPILING_S = {Need.FRAMES: 15.0, Need.MASTERS: 90.0}
+COMPILING_S = {Need.FRAMES: 5.0, Need.MASTERS: 90.0}
 """Real seconds that compiling takes on a usual computer."""
 LOADING_S = 2.0
 """Real seconds that loading takes what was compiled before."""

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from calibration.errors import HeaderError
@@ -97,6 +97,8 @@ def test_every_field_is_read_back_from_its_cards(header):
 @settings(deadline=None, max_examples=30)
 @given(headers())
 def test_cards_survive_a_fits_file(header):
+    texts = [value for field in fields(header) if isinstance(value := getattr(header, field.name), str)]
+    assume(not any("'/" in text for text in texts))  # astropy ends a text there; files/test_fits.py reads it with ours
     written = fits.Header()
     for card in to_cards(header):
         written.append(tuple(card))

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -86,6 +87,14 @@ def test_a_camera_frame_is_uint16_with_bzero_32768(tmp_path: Path) -> None:
 def test_the_header_comes_back(tmp_path: Path) -> None:
     fits.write_frame(tmp_path / "x.fits", frame(random_pixels("u2")))
     assert fits.read_header(tmp_path / "x.fits") == HEADER
+
+
+@pytest.mark.parametrize("text", ["0'/", "a'/b", "a'' / b"])
+def test_quotes_and_slashes_in_a_text_come_back(tmp_path: Path, text: str) -> None:
+    """The reader of astropy ends the first two at the quote."""
+    header = replace(HEADER, software=text)
+    fits.write_frame(tmp_path / "x.fits", replace(frame(random_pixels("u2")), header=header))
+    assert fits.read_header(tmp_path / "x.fits").software == text
 
 
 def test_the_hash_is_of_values_not_of_files(tmp_path: Path) -> None:
