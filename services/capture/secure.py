@@ -1,9 +1,10 @@
 """Leaves the devices of a configuration safe without a session: after a run that died, or when an observer asks.
 
 The exposure is aborted, the lamp switched off, the cover closed, and a cooler that a killed run left on is brought to
-where that run found it. Nothing is touched while another run of ours may own the devices: the camera's lock is taken
-first. Panel and camera are seen to side by side and every step has a time limit, so that a server that hangs keeps
-neither the other device nor the caller waiting. What fails is collected in words; nothing is raised.
+where that run found it. Nothing is touched while another run of ours may own the camera, whose lock is taken first; a
+panel that two configurations with different cameras share is under no lock. Panel and camera are seen to side by side
+and every step has a time limit, so that a server that hangs keeps neither the other device nor the caller waiting. What
+fails is collected in words; nothing is raised.
 """
 
 import threading
