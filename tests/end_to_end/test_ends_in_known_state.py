@@ -156,11 +156,19 @@ def test_cancelled_at_any_moment(tmp_path: Path, name: str, data: dict[str, obje
 
 
 @pytest.mark.parametrize("order", ["ask", "paused"])
-def test_ended_while_the_loops_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
-    """The child never ends by itself: a run that waited for it would never end, on whatever machine."""
+@pytest.mark.parametrize("need", list(compiling.Need))
+def test_ended_while_the_loops_are_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, need: compiling.Need, order: str
+) -> None:
+    """The child never ends by itself: a run that waited for it would never end, on whatever machine.
+
+    Frames need their own loops only, and are taken when those are compiled; masters then wait for the rest.
+    """
     forever = [sys.executable, "-c", "import threading; threading.Event().wait()"]
-    monkeypatch.setattr(compiling, "is_compiled", lambda: False)
+    monkeypatch.setattr(compiling, "_note", lambda of: tmp_path / f"compiled-{of}")
     monkeypatch.setattr(compiling, "child_command", lambda: forever)
+    if need is compiling.Need.MASTERS:
+        (tmp_path / f"compiled-{compiling.Need.FRAMES}").touch()
     asked_s: list[float] = []
     with served_night(tmp_path) as night:
 
@@ -168,12 +176,11 @@ def test_ended_while_the_loops_are_compiled(tmp_path: Path, monkeypatch: pytest.
             asked_s.append(time.monotonic())
             night.wake.ask() if order == "ask" else night.wake.after_frame(order)
 
-        ended = night.run(
-            hear=when(Waiting.name, stop, detail="the fast loops are compiled, once on this machine"), **COOLED
-        )
+        why = f"the fast loops for {need} are compiled, once on this machine; in real time, also when rehearsing"
+        ended = night.run(hear=when(Waiting.name, stop, detail=why), **COOLED)
         print(f"ended {time.monotonic() - asked_s[0]:.2f} s after it was asked to")
         assert_left_well(night)
-        assert not night.exposures
+        assert bool(night.exposures) == (need is compiling.Need.MASTERS)
     expected = (130, "interrupted") if order == "ask" else (0, "paused")
     assert (ended.exit_code, ended.result.code) == expected
 
