@@ -135,14 +135,17 @@ class Connections:
 
     def wait_for_leftovers(self) -> None:
         """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end."""
-        longest_s = LEFTOVER_S + self._config.dark_capture.max_exposure
+        longest_s = LEFTOVER_S + max(self._config.dark_capture.max_exposure, self._config.flat_capture.max_exposure)
         deadline = Deadline(self._clock, longest_s, real_s=5.0)
         state = self._camera.state()
         if state.at_work:
             self._events.tell_wait(longest_s, "an exposure that runs already ends", at_most=True)
         while state.at_work:
             if deadline.over:
-                detail = f"it has been exposing for {longest_s:.0f} s, for another program"
+                detail = (
+                    f"it has been exposing for {longest_s:.0f} s and not for this run — if a run of nightcal was "
+                    "killed in this exposure, `nightcal secure` ends it, switches the lamp off and closes the cover"
+                )
                 raise CameraBusy(device=self._camera.info.name, detail=detail)
             if self._clock.sleep(1.0, self._interlock.edge):
                 self._interlock.check_edge()

@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 
 def list_masters(config: ConfigFile = None, simulator: Simulator = False) -> int:
     """List the masters that may serve, with their states."""
-    with _opened(config, simulator=simulator) as (layout, catalogue):
-        _print(_usable(layout, catalogue))
+    from services.catalogue.catalogue import Catalogue
+    from services.root import layout_of
+
+    layout = layout_of(loaded_config(config, simulator=simulator))
+    if layout.catalogue.exists():  # then a run at work is not disturbed
+        with Catalogue(layout.catalogue, read_only=True) as catalogue:
+            _print(_usable(layout, catalogue))
+    else:
+        with _opened(config, simulator=simulator) as (layout, catalogue):
+            _print(_usable(layout, catalogue))
     return Exit.DONE
 
 
@@ -129,6 +137,8 @@ def _usable(layout: "Layout", catalogue: "Catalogue") -> "dict[str, MasterRow]":
 
 
 def _print(rows: "Mapping[str, MasterRow]") -> None:
+    if not rows:
+        print("no master that may serve: the masters step builds them")
     for name, row in sorted(rows.items()):
         print(f"{row.status:<10} {name}")
 

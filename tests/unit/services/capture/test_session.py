@@ -11,7 +11,8 @@ from calibration.frames import CaptureRequest, Cover
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.clock import ManualClock
 from drivers.errors import CameraBusy
-from services.config.models import Config, Cooling, FlatPanel, Storage
+from services.capture.connections import LEFTOVER_S
+from services.config.models import Config, Cooling, DarkCapture, FlatCapture, FlatPanel, Storage
 from services.errors import RunCode, RunStopped
 from tests.support.fake_site import DARK, FLAT, Site, plan, site_at
 from tests.support.fakes import lost
@@ -126,6 +127,18 @@ def test_an_order_ends_a_wait_that_is_not_a_frame_at_once(tmp_path: Path, wait: 
     assert not ended_s or ended_s[0] - clock.ordered_s < 0.5
     assert site.catalogue.frames() == []
     assert site.panel.calibrator is not CalibratorStatus.READY
+    site.close()
+
+
+def test_an_exposure_of_a_killed_run_is_waited_for_as_long_as_flats_take_and_secure_is_named(tmp_path: Path) -> None:
+    limits = {"dark_capture": DarkCapture(max_exposure=30.0), "flat_capture": FlatCapture(max_exposure=600.0)}
+    site = Site(tmp_path, config=COLD.model_copy(update=limits))
+    site.camera.activity = CameraStates.EXPOSING
+    begun_s = site.clock.monotonic()
+    with pytest.raises(CameraBusy, match="`nightcal secure` ends it"), site.session():
+        pass
+    assert site.clock.monotonic() - begun_s == pytest.approx(600.0 + LEFTOVER_S, abs=5.0)
+    assert site.catalogue.frames() == []
     site.close()
 
 

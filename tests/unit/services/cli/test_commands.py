@@ -20,6 +20,7 @@ from services.catalogue.rows import MasterStatus
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.config import load
+from services.files.locks import RootLock
 from tests.support.made_root import Root
 from tests.support.places import ROOT
 
@@ -162,7 +163,9 @@ def test_a_certified_master_is_still_certified_when_the_index_was_rebuilt(
     sidecars = sorted((folder / "master_frames").glob("*.json"))
     before = [json.loads(path.read_text(encoding="utf-8")) for path in sidecars]
     root.catalogue.close()
-    assert nightcal("library", "list") == nightcal("certify") == 0
+    with RootLock(folder):  # a run is at work: masters can be listed all the same
+        assert nightcal("library", "list") == 0
+    assert nightcal("certify") == 0
     assert capsys.readouterr().out.splitlines() == 2 * [f"built      {p.with_suffix('.fits').name}" for p in sidecars]
     assert nightcal("library", "certify", "master_bias_*") == 0
     assert nightcal("catalogue", "rebuild") == 0
@@ -172,6 +175,17 @@ def test_a_certified_master_is_still_certified_when_the_index_was_rebuilt(
     after = [json.loads(path.read_text(encoding="utf-8")) for path in sidecars]
     assert [{**a, "status": "built"} for a in after] == before, "what was thought of a master stays"
     assert nightcal("certify", "master_flat_L*") == 2
+
+
+def test_masters_are_listed_without_their_catalogue_and_an_empty_folder_says_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert nightcal("library", "list") == 0
+    assert "no master that may serve" in capsys.readouterr().out
+    biases(folder)
+    (folder / ".nightcal" / "catalogue.sqlite").unlink()
+    assert nightcal("library", "list") == 0
+    assert capsys.readouterr().out.count("built") == 2
 
 
 def biases(folder: Path) -> tuple[Path, Path]:
