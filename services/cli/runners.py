@@ -120,10 +120,11 @@ def warm_up() -> int:
     from services.platform import prepare_numba_cache
 
     prepare_numba_cache()
-    from services.workflow.compiling import compile_all
+    from services.workflow.compiling import COMPILING_S, compile_all
 
     clock = SystemClock()
     start_s = clock.real()
+    print(f"compiling: about {sum(COMPILING_S.values()):.0f} s on a usual computer, and once only", flush=True)
     compile_all()
     kept = os.environ.get("NUMBA_CACHE_DIR") or "beside the program"
     print(f"compiled in {clock.real() - start_s:.1f} s, kept {'in ' if os.sep in kept else ''}{kept}")

@@ -324,7 +324,7 @@ class Storage(Section):
     keep_refused: Whole = Field(200, ge=0, description="refused frames kept for inspection")
     keep_raw: Literal["forever", "until_certified"] | Days = Field(
         "forever",
-        description="how long frames stay as taken once they are in a master; then `nightcal archive` packs them",
+        description="how long frames stay as taken once a master has them; then `nightcal library archive` packs them",
     )
     min_free_mb: Whole = Field(2000, ge=0, description="MB of free space below which a run stops")
     frames_in_flight: Whole = Field(

@@ -23,7 +23,7 @@ from services.catalogue.rows import Flag
 from services.errors import RunStopped
 from services.events.bus import Events
 from services.events.records import Event, GroupFinished
-from services.masters import MasterSettings, Outcome, build_all
+from services.masters import MasterSettings, build_all
 from services.root import Place
 from services.workflow.compiling import Loops
 from services.workflow.warm_up import Need
@@ -59,11 +59,6 @@ class MasterBuilder:
         Ends the work between two bands when set.
     loops : Loops
         Waited for before the first master.
-
-    Attributes
-    ----------
-    built : list of str
-        Paths of the masters it built, below the root.
     """
 
     def __init__(
@@ -76,7 +71,6 @@ class MasterBuilder:
         wake: threading.Event,
         loops: Loops,
     ) -> None:
-        self.built: list[str] = []
         self._settings = replace(settings, beside=True)
         self._place = place
         self._events = events
@@ -149,10 +143,9 @@ class MasterBuilder:
     def _build(self, finished: Finished) -> None:
         if self._over.is_set():
             return
-        place = self._place
-        outcomes = build_all(
+        build_all(
             settings=self._settings,
-            place=place,
+            place=self._place,
             events=self._events,
             clock=self._clock,
             wake=self._wake,
@@ -161,8 +154,6 @@ class MasterBuilder:
             sets={finished.set_id},
             quiet=True,
         )
-        new = (o.path for o in outcomes if o.status in {Outcome.BUILT, Outcome.PARTIAL} and o.path is not None)
-        self.built += [place.layout.relative(path) for path in new]
 
     def _check(self) -> None:
         if self._over.is_set() or self._wake.is_set():

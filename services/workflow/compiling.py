@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import IO, Any
 
 import structlog
 
@@ -30,6 +31,13 @@ LOADING_S = 2.0
 """Real seconds that loading takes what was compiled before."""
 _MOMENT_S = 0.2
 """Real seconds after which a wait asks again whether it shall end."""
+
+_OUT_OF_REACH: dict[str, Any] = {
+    "start_new_session": True,
+    "creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+}
+"""A Ctrl-C goes to every process of the terminal's group. The child must not die by it before the run has ended: the
+run would take that for a failure, and begin to compile by itself, which nothing can end."""
 
 _TAIL_BYTES = 2000
 """Of what a child that failed has written, what is logged."""
@@ -85,7 +93,10 @@ class Loops:
         self._thread.start()
 
     def wait(
-        self, need: Need, check: Callable[[], object], announce: Callable[[float], object] = lambda _s: None
+        self,
+        need: Need,
+        check: Callable[[], object],
+        announce: Callable[[float, float], object] = lambda _wait_s, _passed_s: None,
     ) -> None:
         """Wait until the loops can be used without compiling them, or until it is known that nothing compiles them.
 
@@ -95,14 +106,15 @@ class Loops:
         check : callable
             Asked several times a second; raises when the wait shall end.
         announce : callable, optional
-            Called with the real seconds to be expected when it takes longer than loading.
+            Called when it takes longer than loading, and again each time that the expected time has passed, with the
+            real seconds to be expected and those that have passed.
         """
         if not self._thread.ident:
             self.start()
-        if not self._waited(need, check, LOADING_S):
-            announce(COMPILING_S[need])
-            while not self._waited(need, check, COMPILING_S[need]):
-                pass
+        passed_s, next_s = 0.0, LOADING_S
+        while not self._waited(need, check, next_s):
+            passed_s, next_s = passed_s + next_s, COMPILING_S[need]
+            announce(next_s, passed_s)
 
     def close(self) -> None:
         """End the child, if it still works; what it has compiled so far is kept."""
@@ -149,8 +161,7 @@ class Loops:
                 if self._over.is_set():
                     return False
                 try:
-                    quiet = subprocess.DEVNULL
-                    self._child = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=said)  # noqa: S603 - ours
+                    self._child = _started(command, said)
                 except OSError as error:
                     log.warning("loops.no_child", detail=f"{error}: this run compiles its own")
                     return False
@@ -169,6 +180,11 @@ class Loops:
             except subprocess.TimeoutExpired:
                 if note is not None and note.is_file():
                     self._allow(Need.FRAMES)
+
+
+def _started(command: Sequence[str], said: IO[bytes]) -> "subprocess.Popen[bytes]":
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=said, **_OUT_OF_REACH)  # noqa: S603 - our own
 
 
 def _folder() -> Path | None:

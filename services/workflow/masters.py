@@ -41,12 +41,13 @@ class MastersStep:
             ready=lambda: work.wait_for_loops(Need.MASTERS, lambda: _check(work.stop)),
         )
         alone = work.options.steps == (Step.MASTERS,)
-        tally.masters_built += sum(o.status in (Outcome.BUILT, Outcome.PARTIAL) for o in outcomes)
+        built = work.built()
+        tally.masters_built = len(built)
         refused = [o for o in outcomes if o.status is Outcome.REFUSED]
         failed = [*refused, *_short(outcomes, settings, place)]
         tally.masters_failed += sum(alone or o.set_id in tally.met for o in failed)
         there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
-        kept = tuple(path for path in there if path not in tally.built_beside)
+        kept = tuple(path for path in there if path not in built)
         work.events.emit(StepFinished(step=Step.MASTERS, kept=kept))
 
 

@@ -125,8 +125,7 @@ class Run:
         with building_beside(builder, wanted=Step.MASTERS in work.options.steps):
             self.ending.guard(lambda: capture(observatory, work))
         self.ending.leave(work.tally.left_unsafe)
-        work.tally.built_beside = tuple(builder.built)
-        work.tally.masters_built += len(builder.built)
+        work.tally.masters_built = len(work.built())
 
     def _finish(self) -> RunResult:
         """Emit how the run ended and write its report; a failure here is the cause only if there was none before."""

@@ -15,7 +15,7 @@ from services.files.disk import REAL_DISK, Disk
 from services.planning.request import RunOptions
 from services.root import Place
 from services.stopping import Stop
-from services.workflow.compiling import Loops
+from services.workflow.compiling import LOADING_S, Loops
 from services.workflow.warm_up import Need
 
 
@@ -32,8 +32,6 @@ class Tally:
     """Frames there and frames wanted of each set that is known of."""
     taken: int = 0
     """Frames kept by this run."""
-    built_beside: tuple[str, ...] = ()
-    """Paths of the masters that were built beside the exposures, below the root."""
     unreadable: set[str] = field(default_factory=set)
     """Paths of files that cannot be read, for which a warning was emitted."""
     masters_built: int = 0
@@ -112,11 +110,17 @@ class Work:
             ask=asked.ask,
         )
 
+    def built(self) -> set[str]:
+        """Return the paths of the masters that this run has built so far, below the root."""
+        return {row.path for row in self.place.catalogue.masters(with_inputs=False) if row.run_id == self.events.run_id}
+
     def wait_for_loops(self, need: Need, check: Callable[[], object]) -> None:
         """Wait until frames can be measured, or masters combined, at once; `check` raises to end the wait."""
 
-        def announce(wait_s: float) -> None:
+        def announce(wait_s: float, passed_s: float) -> None:
             why = f"the fast loops for {need} are compiled, once on this machine; in real time, also when rehearsing"
+            if passed_s > LOADING_S:
+                why = f"the fast loops for {need} are still being compiled, after {passed_s:.0f} s of real time"
             self.events.emit(Waiting(wait_s=wait_s, at_most=False, detail=why))
 
         self.loops.wait(need, check, announce)

@@ -84,6 +84,7 @@ def _build_on_and_on(
 ) -> None:
     def hear(event: Event) -> None:
         if isinstance(event.what, MasterBuilt):
+            built.append(event.what.path)
             done.release()
 
     events.subscribe(hear)
@@ -100,8 +101,6 @@ def _build_on_and_on(
         builder.hear(finished)
         done.acquire()
         builder.close()
-        for path in builder.built:
-            master = place.layout.absolute(path)
-            master.unlink()
-            place.layout.planes_path(master).unlink()
-        built += builder.built
+        master = place.layout.absolute(built[-1])
+        master.unlink()
+        place.layout.planes_path(master).unlink()

@@ -14,13 +14,17 @@ from services import platform
 from services.catalogue.rows import FactRow, MasterRow
 from services.config.models import Config, DarkCapture, FlatCapture
 from services.events.bus import Events
-from services.events.records import Event, GroupFinished, MasterBuilt, MasterRefused, WarningRaised
+from services.events.records import Event, GroupFinished, MasterBuilt, MasterRefused, StepFinished, WarningRaised
 from services.files.disk import REAL_DISK, Disk
 from services.files.fits import read_pixels
 from services.masters import MasterSettings
+from services.planning.request import RunOptions, Step
 from services.root import Place
+from services.stopping import Stop
 from services.workflow.builder import MasterBuilder, building_beside
 from services.workflow.compiling import Loops
+from services.workflow.masters import MastersStep
+from services.workflow.work import Asked, Work
 from tests.support.failing_disks import FullDisk
 from tests.support.made_root import START, Root
 
@@ -112,7 +116,7 @@ def test_each_set_becomes_a_master_when_it_is_finished_and_flats_when_their_dark
         night.take(FrameKind.DARK, 1.0)
         night.wait_for(2)
     assert [row.kind for row in night.masters()].count(FrameKind.FLAT) == 1
-    assert len(night.builder.built) == 5
+    assert len(night.masters()) == 5
     assert MasterRefused.name not in night.names()
 
 
@@ -144,8 +148,31 @@ def test_biases_know_the_gain_that_is_measured_after_them(night: Night) -> None:
         night.root.catalogue.add_fact(FactRow(camera="", name="k_adu_e", value=2.0, at=START, settings={"gain": 10}))
         night.take(FrameKind.DARK, 1.0)
         night.wait_for(3)
-    bias = next(row for row in night.masters() if row.kind is FrameKind.BIAS)
-    assert night.builder.built.index(bias.path) == 1
+    night.events.close()
+    built = [event.what for event in night.heard if isinstance(event.what, MasterBuilt)]
+    assert built[1].kind is FrameKind.BIAS
+
+
+def test_a_master_that_was_built_beside_while_its_twin_was_not_is_no_master_that_was_there(night: Night) -> None:
+    """Biases make two masters: the frames may all be taken after the first."""
+    night.take(FrameKind.BIAS, 0.001)
+
+    def end(event: Event) -> None:
+        if isinstance(event.what, MasterBuilt):
+            night.wake.set()
+
+    night.events.subscribe(end)
+    with building_beside(night.builder, wanted=True):
+        night.finish(FrameKind.DARK, 1.0, "no frames yet", GroupStatus.COMPLETE, gain=10)
+        night.wait_for(1)
+    place = Place(layout=night.root.layout, catalogue=night.root.catalogue)
+    asked = Asked(run_id="run", options=RunOptions(steps=(Step.MASTERS,)), stop=Stop())
+    work = Work.of(asked, config=CONFIG, place=place, events=night.events, clock=night.clock)
+    MastersStep().run(work)
+    night.events.close()
+    (finished,) = [event.what for event in night.heard if isinstance(event.what, StepFinished)]
+    assert work.tally.masters_built == len(night.masters()) == 2
+    assert finished.kept == ()
 
 
 def test_an_incomplete_set_waits_for_the_masters_step(night: Night) -> None:
@@ -182,7 +209,7 @@ def test_flats_wait_for_the_master_of_a_dark_that_a_killed_run_left_without_one(
             night.finish(kind, 1.0, f"old {kind}", GroupStatus.COMPLETE, gain=10, there=True)
         night.wait_for(4)
     assert [row.kind for row in night.masters()].count(FrameKind.FLAT) == 1
-    assert len(night.builder.built) == 4
+    assert len(night.masters()) == 4
     (flat,) = (row for row in night.masters() if row.kind is FrameKind.FLAT)
     assert fits.getheader(night.root.layout.absolute(flat.path))["FLATDARK"] == "matched"
 

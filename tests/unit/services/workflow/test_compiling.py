@@ -1,5 +1,6 @@
 """Loops are compiled in a child process that a run can end at any moment, and never wait for."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -29,6 +30,12 @@ class Watched(Loops):
         monkeypatch.setattr(compiling, "warm_up", lambda _need, _over: None)
         super().__init__(command)
 
+    def close(self) -> None:
+        """End the thread too: it must not call what the next test puts in its place."""
+        super().close()
+        if self._thread.ident:
+            self._thread.join(10)
+
     @property
     def child(self) -> subprocess.Popen[bytes]:
         assert self._child is not None
@@ -44,17 +51,32 @@ def test_a_wait_ends_with_the_run_while_the_child_still_compiles(monkeypatch: py
     stop, loops = Stop(), Watched(FOREVER, monkeypatch)
     announced = []
 
-    def announce(wait_s: float) -> None:
-        announced.append(wait_s)
-        stop.after_frame("paused")
+    def announce(wait_s: float, passed_s: float) -> None:
+        announced.append((wait_s, passed_s))
+        if len(announced) == 2:
+            stop.after_frame("paused")
 
+    monkeypatch.setitem(compiling.COMPILING_S, Need.MASTERS, 1.0)
     with pytest.raises(RunStopped):
         loops.wait(Need.MASTERS, lambda: stopped(stop), announce)
     begun_s = time.monotonic()
     loops.close()
     assert loops.child.wait(timeout=10) != 0
     assert time.monotonic() - begun_s < 5, "a child that never ends by itself was killed"
-    assert announced == [compiling.COMPILING_S[Need.MASTERS]]
+    assert announced == [(1.0, compiling.LOADING_S), (1.0, compiling.LOADING_S + 1.0)], "a long wait says so again"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="process groups are asked for by a POSIX call")
+def test_a_key_that_interrupts_the_run_does_not_reach_the_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be taken for a child that failed, and the run would compile by itself: nothing ends that."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    loops = Watched([sys.executable, "-c", NOTES_FRAMES], monkeypatch)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    loops.wait(Need.FRAMES, lambda: None)
+    assert os.getpgid(loops.child.pid) != os.getpgid(0)
+    loops.close()
 
 
 def test_a_child_that_is_done_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
