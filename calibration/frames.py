@@ -69,7 +69,10 @@ class FrameHeader:
 
     `exposure_us` is the *requested* time (EXPTIME, EXPOSURE), `reported_exposure_us` what the camera said (XPOSURE).
     `gain` is the driver's setting, never e-/ADU; that is `egain_e_adu`. `frame_no` counts from 1 within the set.
-    `extra` keeps cards of foreign files that have no field here.
+    `extra` keeps cards of foreign files that have no field here. `calibrated` names what another program has applied to
+    the pixels, in the letters of CALSTAT (B bias, D dark, F flat), `pedestal_adu` what it then added to them; both are
+    None for a raw frame. `unread` holds the settings whose text is not understood, as 'GAIN=High': they tell frames
+    apart all the same.
     """
 
     kind: FrameKind
@@ -123,6 +126,9 @@ class FrameHeader:
     max_adu: float | None = None
     simulated: bool = False
     software: str | None = None
+    calibrated: str | None = None
+    pedestal_adu: float | None = None
+    unread: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -301,6 +307,7 @@ class GroupKey:
 
     `exposure_us` and `temperature_c` are None for flats, `filter`, `night`, `source` and `rotator_angle_deg` None for
     biases and darks. `camera` includes whether the frames are simulated. `temperature_c` is the cluster's label.
+    `egain_e_adu` is the gain of cameras that state it in e-/ADU alone, None where there is a gain setting.
     """
 
     kind: FrameKind
@@ -318,6 +325,11 @@ class GroupKey:
     night: str | None = None
     source: str | None = None
     rotator_angle_deg: float | None = None
+    egain_e_adu: float | None = None
+    bayer_pattern: str | None = None
+    calibrated: str | None = None
+    pedestal_adu: float | None = None
+    unread: str | None = None
 
 
 def us(seconds: float) -> int:

@@ -82,6 +82,11 @@ def group_key(
         offset=header.offset,
         readout_mode=header.readout_mode,
         row_order=header.row_order,
+        egain_e_adu=_gain_without_setting(header),
+        bayer_pattern=header.bayer_pattern,
+        calibrated=header.calibrated,
+        pedestal_adu=header.pedestal_adu,
+        unread=header.unread,
     )
     if header.kind in {FrameKind.BIAS, FrameKind.DARK}:
         exposure_us = header.exposure_us if exposure_us is None else exposure_us
@@ -132,7 +137,10 @@ def group(
 def order(key: GroupKey) -> tuple[str, ...]:
     """Return what keys are sorted by: a fixed order in which missing parts come first."""
     numbers = (*key.shape, *key.binning, *key.origin, key.gain, key.offset, key.exposure_us, key.temperature_c)
-    words = (key.readout_mode, key.row_order, key.filter, key.night, key.source, key.rotator_angle_deg)
+    words = (
+        *(key.readout_mode, key.row_order, key.filter, key.night, key.source, key.rotator_angle_deg),
+        *(key.egain_e_adu, key.bayer_pattern, key.calibrated, key.pedestal_adu, key.unread),
+    )
     rank = {FrameKind.BIAS: "0", FrameKind.DARK: "1", FrameKind.FLAT: "2", FrameKind.LIGHT: "3"}
     sortable = ("" if n is None else f"{n + 1e12:022.6f}" for n in numbers)
     return (rank[key.kind], key.camera, *sortable, *("" if w is None else str(w) for w in words))
@@ -217,6 +225,13 @@ def night_label(at: datetime, longitude_deg: float | None = None) -> str:
     if at.tzinfo is not None:
         at = at.astimezone(UTC)
     return (at + timedelta(hours=(longitude_deg or 0.0) / 15 - 12)).date().isoformat()
+
+
+def _gain_without_setting(header: FrameHeader) -> float | None:
+    """Return e-/ADU, rounded to four digits, of a frame that states its gain in no other way."""
+    if header.gain is not None or header.egain_e_adu is None:
+        return None
+    return float(f"{header.egain_e_adu:.4g}")
 
 
 def _label(celsius: float) -> float:

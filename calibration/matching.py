@@ -34,6 +34,11 @@ class Comparison(StrEnum):
     """Within `Tolerances.cluster_c`."""
     ANGLE = "angle"
     """Within `Tolerances.angle_deg`, around the circle."""
+    IF_KNOWN = "if known"
+    """Equal, or unknown on one side: masters of older versions do not say it."""
+
+
+_WITHOUT_DISTANCE = (Comparison.EQUAL, Comparison.IF_KNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +58,18 @@ class Rule:
 
 _SETTINGS = {
     name: Rule()
-    for name in ("camera", "shape", "binning", "origin", "gain", "offset", "readout_mode", "row_order")
-}  # fmt: skip
+    for name in ("camera", "shape", "binning", "origin", "gain", "offset", "readout_mode", "row_order", "unread")
+} | {name: Rule(Comparison.IF_KNOWN) for name in ("egain_e_adu", "bayer_pattern")}  # fmt: skip
+_STATE = {"calibrated": Rule(), "pedestal_adu": Rule()}
 _TEMPERATURE = Rule(Comparison.TEMPERATURE)
 
 RULES: Mapping[FrameKind, Mapping[str, Rule]] = {
     FrameKind.BIAS: _SETTINGS
+    | _STATE
     | {"exposure_us": Rule(Comparison.EXPOSURE, decisive=False), "temperature_c": _TEMPERATURE},
-    FrameKind.DARK: _SETTINGS | {"exposure_us": Rule(Comparison.EXPOSURE), "temperature_c": _TEMPERATURE},
+    FrameKind.DARK: _SETTINGS | _STATE | {"exposure_us": Rule(Comparison.EXPOSURE), "temperature_c": _TEMPERATURE},
     FrameKind.FLAT: _SETTINGS
+    | _STATE
     | {
         "filter": Rule(),
         "source": Rule(),
@@ -285,6 +293,8 @@ def _refusals(
 def _alike(comparison: Comparison, a: Any, b: Any, *, exact: bool = False, tolerances: Tolerances) -> bool:
     if comparison is Comparison.EXPOSURE and a is not None and b is not None:
         return same_exposure(a, b, exact=exact, tolerances=tolerances)
+    if comparison is Comparison.IF_KNOWN and (a is None or b is None):
+        return True
     return bool(a == b) or _distance(comparison, a, b, tolerances) <= 1.0 + _ROUNDING
 
 
@@ -296,7 +306,7 @@ def _all_alike(comparison: Comparison, values: set[Any], tolerances: Tolerances)
 
 def _distance(comparison: Comparison, a: Any, b: Any, tolerances: Tolerances) -> float:
     """Return how far apart two values are, in tolerances; infinite where none is allowed or one is unknown."""
-    if a is None or b is None or comparison is Comparison.EQUAL:
+    if a is None or b is None or comparison in _WITHOUT_DISTANCE:
         return 0.0 if a == b else float("inf")
     apart = float(abs(a - b))
     if comparison is Comparison.EXPOSURE:
@@ -313,7 +323,7 @@ def _score(
     measured = [
         _distance(RULES[kind][name].comparison, getattr(candidate.key, name), wanted, tolerances)
         for name, wanted in asked.items()
-        if RULES[kind][name].comparison is not Comparison.EQUAL
+        if RULES[kind][name].comparison not in _WITHOUT_DISTANCE
     ]
     return (sum(measured) + _age(candidate, at)) / (len(measured) + 1)
 

@@ -49,6 +49,14 @@ class RunCode(StrEnum):
     ENDING_FAILED = "ending_failed"
     LEFT_UNSAFE = "left_unsafe"
     FRAME_COPIED = "frame_copied"
+    FOREIGN_MASTER = "foreign_master"
+    LIGHT_FRAME = "light_frame"
+    TYPE_UNKNOWN = "type_unknown"
+    CARD_UNKNOWN = "card_unknown"
+    SEVERAL_IMAGES = "several_images"
+    IMAGE_BESIDE = "image_beside"
+    ALREADY_CALIBRATED = "already_calibrated"
+    NOT_RAW = "not_raw"
     UNUSED_DEVICE = "unused_device"
     UNEVEN_DARK = "uneven_dark"
 
@@ -138,6 +146,20 @@ MEANINGS: dict[str, Meaning] = {
         "a device could not be left in a known state", "go and see: lamp off, cover closed, cooler off", Exit.DEVICE
     ),
     "frame_copied": Meaning("a file holds the same frame as another one", "it is counted once: delete the copy"),
+    "foreign_master": Meaning("a file is a master or a stack of another program", "masters are built of raw frames"),
+    "light_frame": Meaning("a file is no calibration frame", "keep light frames out of these folders"),
+    "type_unknown": Meaning(
+        "the header says a type of frame that is not known", "write BIAS, DARK or FLAT into IMAGETYP, or move the file"
+    ),
+    "card_unknown": Meaning(
+        "the header states something in a form that is not known", "correct the card that is named"
+    ),
+    "several_images": Meaning("a file holds several images", "write each image into a file of its own, or join them"),
+    "image_beside": Meaning("a file holds more than the frame", "the frame is used, what is beside it is not"),
+    "already_calibrated": Meaning(
+        "another program has calibrated a frame", "give raw frames: what was subtracted cannot be used twice"
+    ),
+    "not_raw": Meaning("the values of a file are none of a camera", "give the frame as the camera program wrote it"),
     "unused_device": Meaning(
         "a device answers that the configuration says nothing of",
         "give it its section; `enabled: false` in it leaves the device alone",

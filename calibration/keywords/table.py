@@ -195,4 +195,4 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
     Keyword(field="simulated", keyword="SIMULATE", comment="taken by a simulated camera", read=values.flag),
     text_row("software", "SWCREATE", "program that wrote the file", "PROGRAM", "CREATOR", "SOFTWARE"),
 )
-"""Every field of `FrameHeader` but `kind`, `shape` and `extra`."""
+"""Every field of `FrameHeader` but `kind`, `shape`, `extra` and those that `reading` finds in several cards."""

@@ -54,18 +54,31 @@ _FIRST = (
     settings TEXT NOT NULL)""",
 )
 
-_FACTS = " || ',' || ".join(
-    f"quote({column})"
-    for column in (
-        "origin", "camera_id", "instrument", "simulated", "height", "width", "bin_x", "bin_y", "origin_x", "origin_y",
-        "gain", "offset", "readout_mode", "row_order", "set_temp_c", "ccd_temp_c IS NULL",
-        "CASE kind WHEN 'FLAT' THEN filter ELSE exposure_us END",
-        "CASE kind WHEN 'FLAT' THEN source END",
-        "CASE kind WHEN 'FLAT' THEN rotator_angle_deg END",
-        "CASE WHEN kind = 'FLAT' AND origin = 'foreign' THEN night END",
-    )
+_FACTS = (
+    "origin", "camera_id", "instrument", "simulated", "height", "width", "bin_x", "bin_y", "origin_x", "origin_y",
+    "gain", "offset", "readout_mode", "row_order", "set_temp_c", "ccd_temp_c IS NULL",
+    "CASE kind WHEN 'FLAT' THEN filter ELSE exposure_us END",
+    "CASE kind WHEN 'FLAT' THEN source END",
+    "CASE kind WHEN 'FLAT' THEN rotator_angle_deg END",
+    "CASE WHEN kind = 'FLAT' AND origin = 'foreign' THEN night END",
 )  # fmt: skip
 """What the frames of a set must share to be one group, the temperature aside, which Python decides by its limits."""
+
+
+def _set_totals(facts: tuple[str, ...]) -> str:
+    """Return the statement of the view that sums up each set; it is alike where its frames share the facts."""
+    shared = " || ',' || ".join(f"quote({fact})" for fact in facts)
+    return f"""CREATE VIEW set_totals AS
+    SELECT set_id, kind, count(*) FILTER (WHERE flag = 'ok') AS in_set, max(frame_no) AS last_no,
+        min(date_obs) FILTER (WHERE flag = 'ok') AS oldest, max(date_obs) FILTER (WHERE flag = 'ok') AS newest,
+        avg(level_adu) FILTER (WHERE flag = 'ok') AS mean_level_adu,
+        min(ccd_temp_c) FILTER (WHERE flag = 'ok') AS coldest_c,
+        max(ccd_temp_c) FILTER (WHERE flag = 'ok') AS warmest_c,
+        min({shared}) FILTER (WHERE flag = 'ok') IS max({shared}) FILTER (WHERE flag = 'ok') AS is_alike,
+        (SELECT path FROM frames AS first
+         WHERE first.set_id = frames.set_id AND first.kind = frames.kind AND first.flag = 'ok'
+         ORDER BY date_obs, frame_no, path LIMIT 1) AS first_path
+    FROM frames WHERE set_id IS NOT NULL GROUP BY set_id, kind"""  # noqa: S608 - our own columns
 
 
 def _refreshed(row: str) -> str:
@@ -90,17 +103,7 @@ _SETS = (
     "CREATE INDEX frames_by_run ON frames (run_id)",
     "CREATE INDEX frames_by_hash ON frames (pixel_sha256)",
     "CREATE INDEX refusals_by_set ON refusals (set_id)",
-    f"""CREATE VIEW set_totals AS
-    SELECT set_id, kind, count(*) FILTER (WHERE flag = 'ok') AS in_set, max(frame_no) AS last_no,
-        min(date_obs) FILTER (WHERE flag = 'ok') AS oldest, max(date_obs) FILTER (WHERE flag = 'ok') AS newest,
-        avg(level_adu) FILTER (WHERE flag = 'ok') AS mean_level_adu,
-        min(ccd_temp_c) FILTER (WHERE flag = 'ok') AS coldest_c,
-        max(ccd_temp_c) FILTER (WHERE flag = 'ok') AS warmest_c,
-        min({_FACTS}) FILTER (WHERE flag = 'ok') IS max({_FACTS}) FILTER (WHERE flag = 'ok') AS is_alike,
-        (SELECT path FROM frames AS first
-         WHERE first.set_id = frames.set_id AND first.kind = frames.kind AND first.flag = 'ok'
-         ORDER BY date_obs, frame_no, path LIMIT 1) AS first_path
-    FROM frames WHERE set_id IS NOT NULL GROUP BY set_id, kind""",  # noqa: S608 - our own columns
+    _set_totals(_FACTS),
     """CREATE TABLE sets (
     set_id TEXT NOT NULL, kind TEXT NOT NULL, in_set INTEGER NOT NULL, last_no INTEGER, oldest TEXT, newest TEXT,
     mean_level_adu REAL, coldest_c REAL, warmest_c REAL, is_alike INTEGER NOT NULL, first_path TEXT,
@@ -120,6 +123,21 @@ _SETS = (
 a set holds the list: whoever changes thousands of frames of one set makes it anew once, and not thousands of times."""
 
 
+_STATES = (
+    "ALTER TABLE frames ADD COLUMN calibrated TEXT",
+    "ALTER TABLE frames ADD COLUMN pedestal_adu REAL",
+    "ALTER TABLE frames ADD COLUMN unread TEXT",
+    "ALTER TABLE frames ADD COLUMN read_as TEXT",
+    "DROP VIEW set_totals",
+    _set_totals((*_FACTS, "bayer_pattern", "CASE WHEN gain IS NULL THEN egain_e_adu END", "calibrated",
+                 "pedestal_adu", "unread")),
+    "DELETE FROM sets",
+    "INSERT INTO sets SELECT * FROM set_totals",
+)  # fmt: skip
+"""What another program has done to a frame, settings that are not understood, and by which rules it was read. Frames
+that differ in these, in their colour mosaic or in their e-/ADU are not alike."""
+
+
 def _fill_validity(base: sqlite3.Connection) -> None:
     """Write what the records of masters say into their new columns; a record that is none is found by the check."""
     for path, text in base.execute("SELECT path, record FROM masters").fetchall():
@@ -135,6 +153,7 @@ def _fill_validity(base: sqlite3.Connection) -> None:
 MIGRATIONS = (
     Migration(statements=_FIRST),
     Migration(statements=_SETS, fill=_fill_validity),
+    Migration(statements=_STATES),
 )
 VERSION = len(MIGRATIONS)
 """Of the tables that this nightcal reads and writes (`user_version`)."""

@@ -45,7 +45,7 @@ class FrameRow:
     """One frame on disk.
 
     `camera` names camera and simulation as group keys do. `saturated_fraction` is None after a rebuild: no header
-    holds it.
+    holds it. `read_as` says by which rules the header of a foreign frame was understood.
     """
 
     path: str
@@ -87,6 +87,10 @@ class FrameRow:
     egain_e_adu: float | None = None
     step_adu: int | None = None
     panel_brightness: int | None = None
+    calibrated: str | None = None
+    pedestal_adu: float | None = None
+    unread: str | None = None
+    read_as: str | None = None
     flag: Flag = Flag.OK
     origin: Origin = Origin.OWN
 

@@ -18,7 +18,17 @@ from services.indexing.checksums import check_sum
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileProblem:
-    """A file that was left out, and why: `read_failed` or `frame_copied`."""
+    """A file (or an image in it) that was left out.
+
+    Attributes
+    ----------
+    path : str
+        As the catalogue names files; an image beside the frame as `file.fits[NAME]`.
+    reason : str
+        Why, for this file: what was found and what to do.
+    code : RunCode
+        Why, for counting: one code for one kind of reason (`services.errors.MEANINGS` has the words).
+    """
 
     path: str
     reason: str

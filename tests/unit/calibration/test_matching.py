@@ -166,18 +166,31 @@ OTHER = {
     "source": "sky",
     "rotator_angle_deg": 91.5,
     "night": "2026-01-02",
+    "egain_e_adu": 18.69,
+    "bayer_pattern": "GBRG",
+    "calibrated": "BD",
+    "pedestal_adu": 100.0,
+    "unread": "GAIN=High",
 }
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in RULES for name in RULES[kind]])
 def test_a_field_that_is_asked_for_refuses_what_differs_in_it_and_decides_unless_it_is_free(kind, name):
     key = replace(DARK, kind=kind, filter="L", source="panel", rotator_angle_deg=90.0, night="2026-01-01")
+    key = replace(key, egain_e_adu=0.82, bayer_pattern="RGGB")
     other = replace(key, **{name: OTHER[name]})
     (found,) = differences(kind, {name: getattr(key, name)}, other)
     assert found.name == name
     assert undecided(kind, [key, other]) == ((name,) if RULES[kind][name].decisive else ())
     assert not undecided(kind, [key, key])
     assert not differences(kind, {}, other)
+
+
+def test_masters_of_older_versions_that_do_not_say_their_mosaic_still_serve_but_not_what_was_calibrated():
+    key = replace(DARK, bayer_pattern="RGGB", egain_e_adu=0.82)
+    assert not differences(FrameKind.DARK, question_of(key, FrameKind.DARK), DARK)
+    assert not differences(FrameKind.DARK, question_of(DARK, FrameKind.DARK), key)
+    assert differences(FrameKind.DARK, question_of(key, FrameKind.DARK), replace(key, calibrated="B"))
 
 
 def test_what_a_kind_does_not_have_cannot_be_asked_for():

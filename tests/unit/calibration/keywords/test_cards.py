@@ -48,6 +48,9 @@ def decimals(low, high):
 FINITE = decimals(-1e6, 1e6)
 POSITIVE = decimals(1e-3, 1e6)
 CELSIUS = decimals(-100, 60)
+NO_ROW = {"kind", "shape", "extra", "calibrated", "pedestal_adu", "unread"}
+"""Fields that no single card holds."""
+
 SPECIAL = {
     "exposure_us": SECONDS_US,
     "reported_exposure_us": SECONDS_US,
@@ -83,7 +86,7 @@ def headers():
     optional = {
         f.name: (st.none() | strategy_of(f)) if "None" in str(f.type) else strategy_of(f)
         for f in fields(FrameHeader)
-        if f.name not in {"kind", "shape", "extra"}
+        if f.name not in NO_ROW
     }
     return st.builds(FrameHeader, kind=st.sampled_from(FrameKind), shape=st.just(SHAPE), **optional)
 
