@@ -10,24 +10,30 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from calibration.frames import FrameHeader, FrameKind
-from calibration.keywords.kinds import is_master, kind_of, kind_of_path, kind_of_word
+from calibration.keywords.kinds import KIND_KEYWORDS, kind_of, kind_of_path, kind_of_word
 from calibration.keywords.master import MASTER_KEYWORDS, PERCENTILES, MasterInfo, percentile_keyword
+from calibration.keywords.provenance import PedestalRule, is_master, master_evidence, pedestal_to_subtract
 from calibration.keywords.reading import (
+    NO_ALIASES,
+    Aliases,
     Cards,
-    PedestalRule,
     from_cards,
     master_from_cards,
     normalised,
-    pedestal_to_subtract,
+    with_aliases,
 )
-from calibration.keywords.table import FRAME_KEYWORDS, CardValue, Keyword
+from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, CardValue, Keyword
 from calibration.keywords.values import ascii_text, to_mjd
 
 __all__ = [
+    "ALIASES",
     "FRAME_KEYWORDS",
+    "KIND_KEYWORDS",
     "MASTER_KEYWORDS",
+    "NO_ALIASES",
     "OF_THE_VALUES",
     "PERCENTILES",
+    "Aliases",
     "Card",
     "CardValue",
     "Cards",
@@ -39,10 +45,12 @@ __all__ = [
     "kind_of",
     "kind_of_path",
     "kind_of_word",
+    "master_evidence",
     "master_from_cards",
     "normalised",
     "pedestal_to_subtract",
     "to_cards",
+    "with_aliases",
 ]
 
 OF_THE_VALUES = frozenset({"DATAMED", "DATASTD", "DATAMIN", "DATAMAX", *map(percentile_keyword, PERCENTILES)})

@@ -1,26 +1,45 @@
-"""What kind of frame a file holds: by its header, else the beginning of its name, else a whole directory name.
+"""What kind of frame a file holds: by its header; where that says nothing, by its name or a whole directory name.
 
-Never by a substring: `/home/darko/` holds no darks and `prueba_previa` is no stage.
+A type that is there but not known is an error: the folder does not overrule what the header says. A name never counts
+by a substring: `/home/darko/` holds no darks and `prueba_previa` is no stage.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from pathlib import PurePath
 
 from calibration.errors import HeaderError
 from calibration.frames import FrameKind
-from calibration.keywords.values import integer, plain, text
+from calibration.keywords.values import integer, text
 
-KIND_KEYWORDS = ("IMAGETYP", "IMAGETYPE", "CALTYPE", "FRAMETYP", "FRAME_TYPE", "FRAME", "OBSTYPE")
+KIND_KEYWORDS = (
+    "IMAGETYP", "IMAGETYPE", "IMGTYPE", "IMTYPE", "CALTYPE", "FRAMETYP", "FRAMETYPE", "FRAME_TYPE", "OBSTYPE",
+    "OBS_TYPE", "OBS-TYPE", "EXPTYPE", "DATA-TYP", "CCDTYPE", "ESO DPR TYPE",
+)  # fmt: skip
 """Keywords that say the kind in words, the first understood one counts."""
 
+_MAYBE = ("FRAME", "ESO DPR CATG")
+"""Keywords that may say the kind or something else, such as a system of coordinates."""
+
 _WORDS = {
-    FrameKind.BIAS: ("bias", "biases", "zero", "zeros"),
-    FrameKind.DARK: ("dark", "darks", "flatdark", "flatdarks", "darkflat", "darkflats"),
-    FrameKind.FLAT: ("flat", "flats", "skyflat", "skyflats", "domeflat", "domeflats", "twilight", "twilightflat"),
-    FrameKind.LIGHT: ("light", "lights", "object", "objects", "science", "oper", "tricolor"),
+    FrameKind.BIAS: "bias biases zero zeros offset offsets pedestal nullbild biasbild sesgo cero",
+    FrameKind.DARK: "dark darks flatdark flatdarks darkflat darkflats dunkel dunkelbild dunkelbilder dunkelstrom noir "
+    "noirs oscuro oscuros oscura buio scuro escuro donker",
+    FrameKind.FLAT: "flat flats flatfield flatfields skyflat skyflats domeflat domeflats twilightflat twilightflats "
+    "twilight lampflat dflat sflat tflat plu plus hellbild hellbilder weissbild flatbild flatfeld plano planos "
+    "campoplano piatto campopiatto",
+    FrameKind.LIGHT: "light lights object objects science sci oper tricolor licht lichtbild lichtbilder objekt lumiere "
+    "luz luces objeto luce oggetto brute brutes",
 }
-_KINDS = {word: kind for kind, words in _WORDS.items() for word in words}
+_KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
+_MORE = (
+    "master frame frames field fields image images raw exposure exp sky dome lamp lampe twilight dusk dawn evening "
+    "morning panel screen internal quartz halogen led calib cal calibration toma imagen imagem immagine bild"
+)
+_BESIDE = frozenset(_MORE.split())
+"""Words that say more of a frame beside the word for its kind."""
+
 _SECTIONS = {"testsection1": FrameKind.BIAS, "testsection2": FrameKind.DARK, "testsection3": FrameKind.FLAT}
 _PICTTYPE = {1: FrameKind.LIGHT, 2: FrameKind.BIAS, 3: FrameKind.DARK, 4: FrameKind.FLAT}
 _PREFIX = re.compile(
@@ -37,30 +56,44 @@ def kind_of(cards: Mapping[str, object], path: PurePath | None = None) -> FrameK
     Raises
     ------
     HeaderError
-        Neither header nor path says it.
+        The header says a kind that is not known, or neither header nor path says any.
     """
-    found: object = None
-    for keyword in KIND_KEYWORDS:
+    unknown: tuple[str, str] | None = None
+    for keyword in (*KIND_KEYWORDS, *_MAYBE):
         written = text(cards.get(keyword))
-        if written is not None and (kind := kind_of_word(written)) is not None:
+        if written is None:
+            continue
+        if (kind := kind_of_word(written)) is not None:
             return kind
-        found = found or written
-    numbered = _PICTTYPE.get(integer(cards.get("PICTTYPE")) or 0)
-    kind = numbered or (kind_of_path(path) if path is not None else None)
+        unknown = unknown or ((keyword, written) if keyword in KIND_KEYWORDS else None)
+    if (numbered := _PICTTYPE.get(integer(cards.get("PICTTYPE")) or 0)) is not None:
+        return numbered
+    if unknown is not None:
+        raise HeaderError(keyword=unknown[0], found=unknown[1], wanted="BIAS, DARK, FLAT or LIGHT")
+    kind = kind_of_path(path) if path is not None else None
     if kind is None:
-        raise HeaderError(keyword="IMAGETYP", found=found, wanted="BIAS, DARK, FLAT or LIGHT, or a name that says so")
+        raise HeaderError(keyword="IMAGETYP", found=None, wanted="BIAS, DARK, FLAT or LIGHT, or a name that says so")
     return kind
 
 
 def kind_of_word(written: str) -> FrameKind | None:
-    """Return the kind that an IMAGETYP names: 'Dark Frame', 'MASTER BIAS', 'Flat Field' or 'FLATDARK'."""
-    return _KINDS.get(_bare(written))
+    """Return the kind that an IMAGETYP names: 'Dark Frame', 'MASTER BIAS', 'FLAT,LAMP', 'Toma oscura', 'FLATDARK'."""
+    folded = unicodedata.normalize("NFKD", written.casefold())
+    words = re.findall(r"[a-z]+", folded.encode("ascii", "ignore").decode())
+    whole = "".join(words).removeprefix("master")
+    if (kind := _KINDS.get(whole) or _KINDS.get(re.sub(r"(frames?|fields?|images?)$", "", whole))) is not None:
+        return kind
+    telling = [word for word in words if word not in _BESIDE]
+    kinds = {_KINDS.get(word) for word in telling}
+    if kinds == {FrameKind.DARK, FrameKind.FLAT}:  # the dark of a flat
+        return FrameKind.DARK
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def kind_of_path(path: PurePath) -> FrameKind | None:
     """Return the kind that a file name begins with or carries as '.BIAS.', else that of the nearest directory."""
     if (match := _PREFIX.match(path.name)) is not None:
-        return _KINDS[_bare(match[1])]
+        return kind_of_word(match[1])
     for part in path.name.split(".")[1:-1]:
         if (kind := _KINDS.get(part.lower())) is not None:
             return kind
@@ -71,16 +104,7 @@ def kind_of_path(path: PurePath) -> FrameKind | None:
     return None
 
 
-def is_master(cards: Mapping[str, object], path: PurePath | None = None) -> bool:
-    """Whether a file is a combination of frames: by its type, by NCOMBINE, or by a name beginning with 'master'."""
-    if any("master" in str(plain(cards.get(keyword, ""))).lower() for keyword in KIND_KEYWORDS):
-        return True
-    if (integer(cards.get("NCOMBINE")) or 0) > 1:
-        return True
-    return path is not None and path.name.lower().startswith("master")
-
-
 def _bare(written: str) -> str:
-    """Reduce a type to its word: no case, no punctuation, without 'master', 'frame', 'field'."""
+    """Reduce a directory's name to its word: no case, no punctuation, without 'master', 'frame', 'field'."""
     letters = re.sub(r"[^a-z]", "", written.lower()).removeprefix("master")
     return re.sub(r"(frames?|fields?|images?)$", "", letters)

@@ -1,16 +1,18 @@
 """Cards to records: the table's rows, and the few rules that need more than one card."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol
 
+from calibration.errors import HeaderError
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import values
+from calibration.keywords.filters import filter_of_path, filter_of_wheels
 from calibration.keywords.kinds import KIND_KEYWORDS, kind_of, kind_of_word
 from calibration.keywords.master import MASTER_KEYWORDS, MasterInfo, read_percentiles
-from calibration.keywords.table import FRAME_KEYWORDS, Keyword
+from calibration.keywords.provenance import calibrated, pedestal
+from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, Keyword
 
 
 class HasItems(Protocol):
@@ -23,16 +25,59 @@ class HasItems(Protocol):
 
 Cards = HasItems | Iterable[tuple[Any, ...]]
 
+Aliases = Mapping[str, str]
+"""Keywords of another program, and what each stands for in the words of `ALIASES`."""
+
+NO_ALIASES: Aliases = {}
+
 _NOT_EXTRA = frozenset(
     {"", "SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "END", "BZERO", "BSCALE", "XTENSION"}
-    | {"PCOUNT", "GCOUNT", "EXTNAME", "CHECKSUM", "DATASUM", "HISTORY", "COMMENT", "BUNIT", "TIMESYS", "MJD-OBS"}
+    | {
+        "PCOUNT",
+        "GCOUNT",
+        "EXTNAME",
+        "EXTVER",
+        "INHERIT",
+        "CHECKSUM",
+        "DATASUM",
+        "HISTORY",
+        "COMMENT",
+        "BUNIT",
+        "TIMESYS",
+        "MJD-OBS",
+    }
     | {"PICTTYPE", *KIND_KEYWORDS}
-    | {spelling for row in FRAME_KEYWORDS for spelling in row.known_as}
 )
+_NAMED = frozenset({"exposure_us", "date_obs", "ccd_temp_c", "set_temp_c"})
+"""Facts that must be understood where a card states them: no text tells which of them belong together."""
+
+_APART = frozenset({"gain", "offset", "egain_e_adu", "bin_x", "bin_y", "origin_x", "origin_y"})
+"""Settings that tell frames apart by their text, too."""
+
 _EXPOSURE_DIRECTORY = "exp_"
+_SECONDS = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "EXP", "EXPTIME(S)", "EXPOSED", "ITIME")
+_REPORTED_SECONDS = ("XPOSURE", "REXPTIME", "ELAPTIME")
+_SECTIONS = ("CCDSEC", "DETSEC")
 
 
-def from_cards(cards: Cards, *, shape: tuple[int, int], path_hint: PurePath | None = None) -> FrameHeader:
+@dataclass(slots=True)
+class _Reading:
+    """Cards while they are turned into fields: what was understood, and from which cards."""
+
+    known: Mapping[str, object]
+    fields: dict[str, Any]
+    used: set[str]
+
+    def take(self, field: str, value: object, *keywords: str) -> None:
+        """Set a field unless the value is None, and note the cards that it was read from."""
+        if value is not None:
+            self.fields[field] = value
+            self.used.update(keywords)
+
+
+def from_cards(
+    cards: Cards, *, shape: tuple[int, int], path_hint: PurePath | None = None, aliases: Aliases = NO_ALIASES
+) -> FrameHeader:
     """Read the header of a frame, ours or another program's.
 
     Parameters
@@ -42,31 +87,49 @@ def from_cards(cards: Cards, *, shape: tuple[int, int], path_hint: PurePath | No
     shape : tuple of int
         Rows and columns.
     path_hint : PurePath, optional
-        Where the file lies: names the kind, and the exposure of an `exp_1.000s` folder, when the header does not.
+        Where the file lies: names the kind, the exposure of an `exp_1.000s` folder, and the filter of a flat, when the
+        header does not.
+    aliases : mapping
+        Keywords that the user has named; they go before those of the table.
 
     Returns
     -------
     FrameHeader
-        Fields of cards that are missing or not understood are None.
+        Fields of cards that are missing are None. `extra` keeps the cards that no field was read from.
 
     Raises
     ------
     HeaderError
-        The kind of frame is not to be found.
+        The kind of frame is not to be found, or a card states the exposure, the date or the temperature in a form
+        that is not understood.
     """
-    known = normalised(cards)
-    fields = _read(FRAME_KEYWORDS, known)
+    known = with_aliases(normalised(cards), aliases)
     kind = kind_of(known, path_hint)
-    fields["exposure_us"] = _exposure(known, fields.get("exposure_us"), path_hint)
-    fields["date_obs"] = fields.get("date_obs") or _date_obs(known)
-    if "egain_e_adu" not in fields and "gain" not in fields:
-        fields["egain_e_adu"] = values.electrons_per_adu(known.get("GAIN"))  # a fraction is no setting
-    if kind is FrameKind.FLAT and "source" not in fields:
-        fields["source"] = _source(known)
-    if fields.get("row_order"):
-        fields["row_order"] = fields["row_order"].upper()
-    extra = {k: v for k, v in known.items() if k not in _NOT_EXTRA and isinstance(v, str | int | float | bool)}
-    return FrameHeader(kind=kind, shape=shape, extra=extra, **{k: v for k, v in fields.items() if v is not None})
+    found = _Reading(known=known, fields={}, used=set())
+    for row in FRAME_KEYWORDS:
+        _read_row(row, found)
+    for rule in (_exposure, _dates, _gain, _origin):
+        rule(found, kind, path_hint)
+    if kind is FrameKind.FLAT:
+        _flat(found, path_hint)
+    _refuse_unread(found)
+    if found.fields.get("row_order"):
+        found.fields["row_order"] = found.fields["row_order"].upper()
+    left = known.keys() - found.used - _NOT_EXTRA
+    extra = {k: v for k, v in known.items() if k in left and isinstance(v, str | int | float | bool)}
+    _provenance(found)
+    return FrameHeader(kind=kind, shape=shape, extra=extra, **found.fields)
+
+
+def with_aliases(known: Mapping[str, object], aliases: Aliases) -> dict[str, object]:
+    """Return cards in which what the user named stands under the keyword of its field."""
+    renamed = {
+        target: known[keyword.upper()]
+        for keyword, field in aliases.items()
+        if values.text(known.get(keyword.upper())) is not None
+        for target in ALIASES[field]
+    }
+    return {**known, **renamed}
 
 
 def master_from_cards(cards: Cards) -> MasterInfo | None:
@@ -79,37 +142,18 @@ def master_from_cards(cards: Cards) -> MasterInfo | None:
 
 
 def normalised(cards: Cards) -> dict[str, object]:
-    """Return cards by upper-case keyword, values as plain Python; the first of a repeated keyword counts."""
+    """Return cards by upper-case keyword, values as plain Python; the first of a repeated keyword counts.
+
+    All lines of HISTORY and of COMMENT stand one below the other.
+    """
     pairs = cards.items() if hasattr(cards, "items") else ((card[0], card[1]) for card in cards)
     found: dict[str, object] = {}
-    for keyword, value in pairs:
-        found.setdefault(str(keyword).upper().removeprefix("HIERARCH ").strip(), values.plain(value))
+    for written, value in pairs:
+        keyword = str(written).upper().removeprefix("HIERARCH ").strip()
+        if keyword in {"HISTORY", "COMMENT"} and keyword in found:
+            found[keyword] = f"{found[keyword]}\n{value}"
+        found.setdefault(keyword, values.plain(value))
     return found
-
-
-class PedestalRule(StrEnum):
-    """What the PEDESTAL of a file means."""
-
-    ADD = "add"
-    SUBTRACT = "subtract"
-    UNKNOWN = "unknown"
-
-
-def pedestal_to_subtract(header: FrameHeader) -> tuple[float | None, PedestalRule]:
-    """Return the ADU to subtract from a file's values for a zero base, and by which rule.
-
-    SBIG, MaxIm DL and CCDSoft write what is to be *added* (-100), PixInsight what is to be subtracted. Of any other
-    program the number is left alone: (None, UNKNOWN), to be reported. Without the card: (0, UNKNOWN).
-    """
-    written = values.number(header.extra.get("PEDESTAL"))
-    if not written:
-        return 0.0, PedestalRule.UNKNOWN
-    program = (header.software or "").lower()
-    if any(name in program for name in ("sbig", "maxim", "ccdops", "ccdsoft", "theskyx")):
-        return -written, PedestalRule.ADD
-    if "pixinsight" in program:
-        return written, PedestalRule.SUBTRACT
-    return None, PedestalRule.UNKNOWN
 
 
 def _read(table: tuple[Keyword, ...], known: Mapping[str, object]) -> dict[str, Any]:
@@ -123,27 +167,117 @@ def _read(table: tuple[Keyword, ...], known: Mapping[str, object]) -> dict[str, 
     return fields
 
 
-def _exposure(known: Mapping[str, object], found: int | None, path: PurePath | None) -> int | None:
-    """Return the exposure, knowing the one keyword in microseconds and the folders named for it."""
-    seconds = ("EXPTIME", "EXPOSURE", "EXP", "EXPTIME(S)", "EXP-TIME")
-    if "EXPOINUS" in known and not any(k in known for k in seconds):
-        return values.microseconds(known["EXPOINUS"])
-    if found is None and path is not None:
+def _read_row(row: Keyword, found: _Reading) -> None:
+    """Read a field from the first card that is understood; a twin that says the same is used up with it."""
+    for spelling in row.known_as:
+        if spelling in found.known and (value := row.read(found.known[spelling])) is not None:
+            twins = (k for k in (row.keyword, *row.twins) if k in found.known and row.read(found.known[k]) == value)
+            found.take(row.field, value, spelling, *twins)
+            return
+
+
+def _refuse_unread(found: _Reading) -> None:
+    """Keep what is stated but not understood from counting as missing.
+
+    Raises
+    ------
+    HeaderError
+        It is a fact without which a frame has no group.
+    """
+    unread = []
+    for row in FRAME_KEYWORDS:
+        if row.field in found.fields or row.field not in _NAMED | _APART:
+            continue
+        stated = (k for k in row.known_as if k not in found.used and values.is_unread(found.known.get(k)))
+        keyword = next(stated, None)
+        if keyword is None:
+            continue
+        if row.field in _NAMED:
+            raise HeaderError(keyword=keyword, found=found.known[keyword], wanted=f"{row.comment}, in a known form")
+        unread.append(f"{keyword}={found.known[keyword]}")
+    unread += [f"{k}={found.known[k]}" for k in _SECTIONS if k not in found.used and values.text(found.known.get(k))]
+    found.take("unread", "; ".join(dict.fromkeys(unread)) or None)
+
+
+def _exposure(found: _Reading, kind: FrameKind, path: PurePath | None) -> None:
+    """Know the keyword in microseconds, a zero that another card contradicts, and folders named for the exposure."""
+    known, seconds = found.known, found.fields.get("exposure_us")
+    if seconds == 0 and kind is not FrameKind.BIAS:
+        others = _SECONDS + _REPORTED_SECONDS
+        keyword = next((k for k in others if (values.duration_us(known.get(k)) or 0) > 0), None)
+        found.take("exposure_us", values.duration_us(known.get(keyword or "")), keyword or "")
+    elif "EXPOINUS" in known and not any(k in known for k in _SECONDS):
+        found.take("exposure_us", values.microseconds(known["EXPOINUS"]), "EXPOINUS")
+    elif seconds is None and path is not None:
         for directory in reversed(path.parts[:-1]):
             if directory.lower().startswith(_EXPOSURE_DIRECTORY) and directory.lower().endswith("s"):
-                return values.duration_us(directory[len(_EXPOSURE_DIRECTORY) :])
-    return found
+                found.take("exposure_us", values.duration_us(directory[len(_EXPOSURE_DIRECTORY) :]))
+                return
 
 
-def _date_obs(known: Mapping[str, object]) -> datetime | None:
-    """Return the start from date and time in two cards, else from MJD-OBS or JD."""
-    times = [known[k] for k in ("TIME-OBS", "UT", "UTSTART", "TIME-BEG") if k in known]
-    for date in (known.get("DATE-OBS"), known.get("DATE")):
-        for time in times:
-            if (at := values.date_and_time(date, time)) is not None:
-                return at
+def _dates(found: _Reading, _kind: FrameKind, _path: PurePath | None) -> None:
+    """Read the start from date and time in two cards, else from MJD-OBS or JD; of a date alone the night is known."""
+    known = found.known
+    if "date_obs" in found.fields:
+        return
+    times = [
+        known[k] for k in ("TIME-OBS", "TIME_OBS", "UT", "UTSTART", "UTC", "TIME-BEG", "TIME", "EXPSTART") if k in known
+    ]
+    dates = [known[k] for k in ("DATE-OBS", "DATE_OBS", "DATEOBS", "UTDATE", "DATE") if k in known]
+    both = (at for date in dates for time in times if (at := values.date_and_time(date, time)) is not None)
     julian = values.number(known.get("JD"))
-    return values.from_mjd(known.get("MJD-OBS")) or values.from_mjd(None if julian is None else julian - 2_400_000.5)
+    at = next(both, None) or values.from_mjd(known.get("MJD-OBS")) or values.from_mjd(known.get("MJD"))
+    at = at or values.from_mjd(None if julian is None else julian - 2_400_000.5)
+    found.take("date_obs", at, *(k for k in ("DATE-OBS", "DATE_OBS", "DATEOBS") if k in known))
+    day = None if at else next((day for date in dates if (day := values.day(date)) is not None), None)
+    if day is not None:
+        found.used.update(k for k in ("DATE-OBS", "DATE_OBS", "DATEOBS") if k in known)
+        if "night" not in found.fields:
+            found.take("night", day)
+
+
+def _gain(found: _Reading, _kind: FrameKind, _path: PurePath | None) -> None:
+    """Take a GAIN that is a fraction, or says so, for e-/ADU: it is no setting."""
+    if "gain" not in found.fields and "egain_e_adu" not in found.fields:
+        found.take("egain_e_adu", values.electrons_per_adu(found.known.get("GAIN")), "GAIN")
+    written = found.known.get("GAIN")
+    if "gain" not in found.fields and "GAIN" not in found.used and values.number(written) is not None:
+        found.take("unread", f"GAIN={written}", "GAIN")
+
+
+def _origin(found: _Reading, _kind: FrameKind, _path: PurePath | None) -> None:
+    """Read the origin of a subframe from a section of the sensor, which counts unbinned pixels."""
+    if "origin_x" in found.fields or "origin_y" in found.fields:
+        found.used.update(k for k in _SECTIONS if k in found.known)
+        return
+    for keyword in _SECTIONS:
+        if (start := values.section_start(found.known.get(keyword))) is not None:
+            found.take("origin_x", start[0] // found.fields.get("bin_x", 1), *_SECTIONS)
+            found.take("origin_y", start[1] // found.fields.get("bin_y", 1))
+            return
+
+
+def _flat(found: _Reading, path: PurePath | None) -> None:
+    """Read what only flats have: the light, and a filter that stands in cards of single wheels, or in a name."""
+    if "source" not in found.fields:
+        found.take("source", _source(found.known))
+    if "filter" not in found.fields:
+        name, keywords = filter_of_wheels(found.known)
+        found.take("filter", name, *keywords)
+    if "filter" not in found.fields and path is not None:
+        found.take("filter", filter_of_path(path, found.known.get("OBJECT")))
+
+
+def _provenance(found: _Reading) -> None:
+    """Read what another program has done to the pixels."""
+    if "set_id" in found.fields:  # our own frames are raw
+        return
+    found.take("calibrated", calibrated(found.known))
+    lifted, _ = pedestal(found.known, found.fields.get("software"))
+    found.take("pedestal_adu", lifted or None)
+    if lifted is None:
+        sign = f"PEDESTAL={found.known['PEDESTAL']}"
+        found.take("unread", "; ".join(filter(None, (found.fields.get("unread"), sign))))
 
 
 def _source(known: Mapping[str, object]) -> str | None:

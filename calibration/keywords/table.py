@@ -104,7 +104,22 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
         read=values.duration_us,
         write=_seconds,
         twins=("EXPOSURE",),
-        spellings=("EXP", "EXPTIME(S)", "EXP-TIME", "EXPOINUS"),
+        spellings=(
+            *(
+                "EXP_TIME",
+                "EXP-TIME",
+                "EXP",
+                "EXPTIME(S)",
+                "EXPOSED",
+                "EXPOS",
+                "EXPOTIME",
+                "EXPTIM",
+                "ITIME",
+                "INTTIME",
+            ),
+            *("INT_TIME", "INTEGTIM", "TEXP", "EXPT", "ELAPTIME", "ESO DET WIN1 DIT1", "ESO DET DIT", "EXPOINUS"),
+            "DARKTIME",
+        ),
     ),
     Keyword(
         field="reported_exposure_us",
@@ -114,7 +129,10 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
         write=_seconds,
         spellings=("REXPTIME",),
     ),
-    moment_row("date_obs", "DATE-OBS", "UTC start of the exposure", "DATE-BEG", "CAPTIME", "TIMESTAMP", "IMESTAMP"),
+    moment_row(
+        *("date_obs", "DATE-OBS", "UTC start of the exposure", "DATE-BEG", "DATE_OBS", "DATEOBS", "UTC-OBS", "CAPTIME"),
+        *("TIMESTAMP", "IMESTAMP"),
+    ),
     moment_row("date_avg", "DATE-AVG", "UTC middle of the exposure"),
     moment_row("date_end", "DATE-END", "UTC end of the exposure"),
     text_row("night", "NIGHT", "night, from noon to noon"),
@@ -142,9 +160,30 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
         write=float,
         spellings=("OBSGEO-L", "LONG-OBS"),
     ),
-    integer_row("gain", "GAIN", "gain setting of the driver", "EXPGAIN", "GAIN(%)"),
-    integer_row("offset", "OFFSET", "offset setting of the driver", "BLKLEVEL", "BLACKLEV", "BLACKLEVEL"),
-    text_row("readout_mode", "READOUTM", "readout mode", "READOUT", "READMODE"),
+    Keyword(
+        field="gain",
+        keyword="GAIN",
+        comment="gain setting of the driver",
+        read=values.setting,
+        spellings=("EXPGAIN", "GAIN(%)", "GAINSET", "GAIN_SET", "CAMGAIN", "ISOSPEED", "ISO", "ISO_SPEED", "ISORATIN"),
+    ),
+    integer_row(
+        "offset", "OFFSET", "offset setting of the driver", "BLKLEVEL", "BLACKLEV", "BLACKLEVEL", "BLK_LVL", "CAMOFFS"
+    ),
+    text_row(
+        *(
+            "readout_mode",
+            "READOUTM",
+            "readout mode",
+            "READOUT",
+            "READMODE",
+            "RDMODE",
+            "RDOUTM",
+            "READ-MOD",
+            "READ_MODE",
+        ),
+        *("ROMODE", "CCDMODE", "READOUTMODE", "ESO DET READ CLOCK"),
+    ),
     Keyword(
         field="egain_e_adu",
         keyword="EGAIN",
@@ -173,18 +212,35 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
     length_row("pixel_size_x_um", "XPIXSZ", "[um] pixel width, binned", "PIXSIZE1", "XPIXELSZ"),
     length_row("pixel_size_y_um", "YPIXSZ", "[um] pixel height, binned", "PIXSIZE2", "YPIXELSZ"),
     text_row("row_order", "ROWORDER", "order of the rows in the file"),
-    text_row("bayer_pattern", "BAYERPAT", "colour mosaic", "BAYRPAT"),
+    text_row("bayer_pattern", "BAYERPAT", "colour mosaic", "BAYRPAT", "BAYERPATTERN", "CFAPAT", "CFA_PAT"),
     integer_row("bayer_offset_x", "XBAYROFF", "x offset of the mosaic", "BAYOFFX"),
     integer_row("bayer_offset_y", "YBAYROFF", "y offset of the mosaic", "BAYOFFY"),
     celsius_row(
-        "ccd_temp_c", "CCD-TEMP", "[deg C] sensor, mean", "CCDTEMP", "TEMP", "TEMPERAT", "DET-TEMP", "EQTEMP", "EXTTEMP"
+        *("ccd_temp_c", "CCD-TEMP", "[deg C] sensor, mean", "CCDTEMP", "CCD_TEMP", "CCDTMP", "TEMPCCD", "DETTEMP"),
+        *("DET-TEMP", "DET_TEMP", "DETECTEM", "SENSTEMP", "CHIPTEMP", "CAMTEMP", "CAM-TEMP", "SENSORT", "TEMP"),
+        *("TEMPERAT", "EQTEMP", "EXTTEMP"),
     ),
     celsius_row("temp_begin_c", "TEMPBEG", "[deg C] sensor before the exposure"),
     celsius_row("temp_end_c", "TEMPEND", "[deg C] sensor after the exposure"),
-    celsius_row("set_temp_c", "SET-TEMP", "[deg C] set-point of the cooler", "SETTEMP", "CCD-TSET", "CCDTSET"),
+    celsius_row(
+        *("set_temp_c", "SET-TEMP", "[deg C] set-point of the cooler", "SETTEMP", "SET_TEMP", "CCD-TSET", "CCDTSET"),
+        *("CCD-SET", "CCDSETP", "TEMPSET", "TEMP_SET", "SETPOINT", "DETTSET", "COOLSET"),
+    ),
     number_row("cooler_power_pct", "COOLPOWR", "[percent] cooler power", "COOLPOW"),
-    text_row("filter", "FILTER", "filter", "FILT"),
-    number_row("rotator_angle_deg", "ROTATANG", "[deg] rotator", "ROTATOR"),
+    text_row(
+        *("filter", "FILTER", "filter", "FILT", "FILTNAM", "FILTNAME", "FILTERNM", "FILTRNAM", "FLTNAME", "INSFLNAM"),
+        *(
+            "INSFILTE",
+            "FILTERS",
+            "FILTERNA",
+            "FILTERID",
+            "FILTRE",
+            "WFFBAND",
+            "ESO INS FILT1 NAME",
+            "ESO INS FILT NAME",
+        ),
+    ),
+    number_row("rotator_angle_deg", "ROTATANG", "[deg] rotator", "ROTATOR", "ROTANGLE"),
     integer_row("panel_brightness", "PANELLVL", "brightness of the flat panel"),
     text_row("source", "FLATSRC", "light of a flat: panel or sky"),
     text_row("cover", "COVER", "state of the cover"),
@@ -196,3 +252,23 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
     text_row("software", "SWCREATE", "program that wrote the file", "PROGRAM", "CREATOR", "SOFTWARE"),
 )
 """Every field of `FrameHeader` but `kind`, `shape`, `extra` and those that `reading` finds in several cards."""
+
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "kind": ("IMAGETYP",),
+    "filter": ("FILTER",),
+    "exposure": ("EXPTIME",),
+    "date": ("DATE-OBS",),
+    "night": ("NIGHT",),
+    "camera": ("INSTRUME",),
+    "gain": ("GAIN",),
+    "egain": ("EGAIN",),
+    "offset": ("OFFSET",),
+    "readout_mode": ("READOUTM",),
+    "binning": ("XBINNING", "YBINNING"),
+    "temperature": ("CCD-TEMP",),
+    "set_temperature": ("SET-TEMP",),
+    "rotator_angle": ("ROTATANG",),
+    "bayer_pattern": ("BAYERPAT",),
+}
+"""What a user may say that a keyword of another program stands for, and the keywords under which it is read then."""

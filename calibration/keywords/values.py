@@ -14,12 +14,25 @@ from calibration.frames import us
 MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
 """Modified Julian Date 0."""
 
-_GAPS = frozenset({"", "n/a", "nan", "none", "null", "unknown", "undefined"})
+_GAPS = frozenset(
+    {"", "n/a", "n.a.", "na", "nan", "none", "null", "unknown", "undefined", "undef", "unavailable", "not available"}
+    | {"-", "--", "---", "?"}
+)
 _NUMBER = re.compile(r"([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[ed][+-]?\d+)?)\s*([a-zµ°%/']*)", re.IGNORECASE)
 _FRACTION = re.compile(r"(\d{1,9})\s*/\s*(\d{1,9})\s*(?:s|sec)?")
 _MINUTES = re.compile(r"(\d{1,9})\s*m(?:in)?\s*(\d{1,9}(?:\.\d+)?)\s*s?", re.IGNORECASE)
+_CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d*)?)")
+_DEGREES = re.compile(r"([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[+-]?\d+)?)\s*(.*)", re.IGNORECASE)
+_SECTION = re.compile(r"\[?\s*(\d{1,6})\s*:\s*(\d{1,6})\s*,\s*(\d{1,6})\s*:\s*(\d{1,6})\s*\]?")
+_ELECTRONS = re.compile(r"(\d+(?:[.,]\d*)?|[.,]\d+)\s*e(?:lectrons?|-)?\s*(?:/|per)?\s*(?:adu|dn)?", re.IGNORECASE)
 _PAIR = re.compile(r"(\d{1,9})\s*[x,* ]\s*(\d{1,9})", re.IGNORECASE)
-_OLD_DATE = re.compile(r"(\d{2})/(\d{2})/(\d{2})")
+_OLD_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{2}|\d{4})")
+_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
+_MOMENT = re.compile(
+    _DATE.pattern + r"(?:\s*T\s*|\s+)(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,](\d*))?)?"
+    r"\s*(Z|UTC?|GMT|[+-]\d{2}:?\d{2})?",
+    re.IGNORECASE,
+)
 _YEARS = range(1900, 2200)  # anything else is no date of a frame, and near year 1 or 9999 arithmetic fails
 _LARGEST = 2**53  # up to here every whole number is one float
 _EPOCH = (1e9, 1e10)  # seconds since 1970 between 2001 and 2286; smaller numbers count from the start of a run
@@ -35,10 +48,26 @@ _UNITS_S = {
     "msec": 1e-3,
     "us": 1e-6,
     "µs": 1e-6,
+    "millisecond": 1e-3,
+    "milliseconds": 1e-3,
+    "usec": 1e-6,
+    "microsecond": 1e-6,
+    "microseconds": 1e-6,
     "m": 60.0,
     "min": 60.0,
+    "mins": 60.0,
+    "minute": 60.0,
+    "minutes": 60.0,
     "h": 3600.0,
+    "hr": 3600.0,
+    "hour": 3600.0,
+    "hours": 3600.0,
 }
+_CELSIUS = {"c": "c", "celsius": "c", "centigrade": "c", "f": "f", "fahrenheit": "f", "k": "k", "kelvin": "k", "": ""}
+_KELVIN = 273.15
+_COLDEST_C, _WARMEST_C = -100.0, 60.0
+_GREEK = {"α": "a", "β": "b", "γ": "g", "δ": "d", "μ": "u", "µ": "u", "°": "deg"}
+_ESCAPED = re.compile(r"\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
 
 
 def plain(value: object) -> object:
@@ -50,12 +79,29 @@ def plain(value: object) -> object:
 
 
 def text(value: object) -> str | None:
-    """Return text; None for gaps such as 'N/A'. Numbers (a readout mode 0) are written out."""
+    """Return text; None for gaps such as 'N/A'. Numbers (a readout mode 0) are written out.
+
+    Letters that `ascii_text` has escaped are themselves again.
+    """
     value = plain(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    written = f"{value:g}" if isinstance(value, float) else str(value)
+    written = f"{value:g}" if isinstance(value, float) else _ESCAPED.sub(_unescaped, str(value))
     return None if written.lower() in _GAPS else written
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    code = int(match[1] or match[2], 16)
+    return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else match[0]
+
+
+def is_unread(value: object) -> bool:
+    """Whether a card says something, but no number: text beside a number, or words; gaps and numbers do not."""
+    value = plain(value)
+    if isinstance(value, str):
+        match = _NUMBER.fullmatch(value)
+        return value.lower() not in _GAPS and (match is None or match[2] != "")
+    return isinstance(value, bool)
 
 
 def number(value: object) -> float | None:
@@ -102,32 +148,84 @@ def pair_part(index: int) -> Callable[[object], int | None]:
 
 
 def celsius(value: object) -> float | None:
-    """Return a believable sensor temperature: drivers without a reading say -273, -300 or NaN."""
+    """Return a believable sensor temperature, from '-10.0 deg C', '14 F' and kelvin too.
+
+    Drivers without a reading say -273, -300 or NaN. A number without a unit that only kelvin makes believable is one.
+    """
+    value = plain(value)
+    unit = ""
+    if isinstance(value, str):
+        match = _DEGREES.fullmatch(value)
+        letters = "" if match is None else re.sub(r"deg(?:rees?|s)?|[^a-z]", "", match[2].lower())
+        if match is None or letters not in _CELSIUS:
+            return None
+        unit, value = _CELSIUS[letters], match[1]
     found = number(value)
-    return found if found is not None and -100 <= found <= 60 else None
+    if found is None:
+        return None
+    if unit == "f":
+        found = (found - 32) / 1.8
+    elif unit == "k" or (unit == "" and _COLDEST_C <= found - _KELVIN <= _WARMEST_C):
+        found -= _KELVIN
+    return round(found, 9) if _COLDEST_C <= found <= _WARMEST_C else None
 
 
 def electrons_per_adu(value: object) -> float | None:
-    """Return e-/ADU between 0.001 and 100; 'High', 0 and -1 mean that the program did not know."""
-    found = number(value)
+    """Return e-/ADU between 0.001 and 100, from '0.82 e-/ADU' too; 0 and -1 mean that the program did not know."""
+    written = plain(value)
+    match = _ELECTRONS.fullmatch(written) if isinstance(written, str) else None
+    found = number(match[1] if match else value)
     return found if found is not None and 0.001 <= found <= 100 else None
 
 
+def states_electrons(value: object) -> bool:
+    """Whether a text gives its number in electrons per ADU."""
+    written = plain(value)
+    return isinstance(written, str) and _ELECTRONS.fullmatch(written) is not None
+
+
+def setting(value: object) -> int | None:
+    """Return a whole number, from 'ISO 800' too; not from a gain that is given in e-/ADU."""
+    written = plain(value)
+    if isinstance(written, str):
+        if states_electrons(written):
+            return None
+        written = re.sub(r"^iso[\s:-]*", "", written, flags=re.IGNORECASE)
+    return integer(written)
+
+
+def section_start(value: object) -> tuple[int, int] | None:
+    """Return the first column and row, from 0, of a section '[x1:x2,y1:y2]' that counts from 1."""
+    written = plain(value)
+    match = _SECTION.fullmatch(written) if isinstance(written, str) else None
+    if match is None:
+        return None
+    x1, x2, y1, y2 = (max(int(part), 1) for part in match.groups())
+    return min(x1, x2) - 1, min(y1, y2) - 1
+
+
 def duration_us(value: object) -> int | None:
-    """Return an exposure in microseconds from seconds, '30 ms', '1/60', '0m30s' or '2 min'; never negative."""
+    """Return an exposure in microseconds; never negative.
+
+    Understood are seconds, '30 ms', '1/60', '0m30s', '2 min' and '00:05:00'.
+    """
     value = plain(value)
-    seconds: float | None
-    if isinstance(value, str) and (match := _FRACTION.fullmatch(value)) and int(match[2]):
-        seconds = int(match[1]) / int(match[2])
-    elif isinstance(value, str) and (match := _MINUTES.fullmatch(value)):
-        seconds = 60 * int(match[1]) + float(match[2])
-    elif isinstance(value, str) and (match := _NUMBER.fullmatch(value)) and match[2].lower() not in _UNITS_S:
-        seconds = None
-    else:
-        seconds = number(value)
-        if seconds is not None and isinstance(value, str) and (match := _NUMBER.fullmatch(value)):
-            seconds *= _UNITS_S[match[2].lower()]
+    seconds = _seconds_of_text(value.rstrip(".")) if isinstance(value, str) else number(value)
     return us(seconds) if seconds is not None and 0 <= seconds < 1e7 else None
+
+
+def _seconds_of_text(value: str) -> float | None:
+    if (match := _FRACTION.fullmatch(value)) and int(match[2]):
+        return int(match[1]) / int(match[2])
+    if match := _MINUTES.fullmatch(value):
+        return 60 * int(match[1]) + float(match[2])
+    if match := _CLOCK.fullmatch(value):
+        return 3600 * int(match[1] or 0) + 60 * int(match[2]) + float(match[3].replace(",", "."))
+    match = _NUMBER.fullmatch(value)
+    found = number(value)
+    if match is None or found is None or match[2].lower() not in _UNITS_S:
+        return None
+    return found * _UNITS_S[match[2].lower()]
 
 
 def microseconds(value: object) -> int | None:
@@ -137,20 +235,65 @@ def microseconds(value: object) -> int | None:
 
 
 def moment(value: object) -> datetime | None:
-    """Return UTC from ISO 8601 with up to nine decimals, or from seconds since 1970; None for a date without time."""
+    """Return UTC from a date with a time, or from seconds since 1970; None for a date without time.
+
+    Understood are ISO 8601 with any number of decimals, one-digit hours, second 60, and 'UT' or a zone behind.
+    """
     value = plain(value)
     seconds = number(value)
     if seconds is not None:
         return datetime.fromtimestamp(seconds, UTC) if _EPOCH[0] < seconds < _EPOCH[1] else None
-    if not isinstance(value, str) or not re.search(r"\d[T ]\d", value):
+    if not isinstance(value, str):
+        return None
+    match = _MOMENT.fullmatch(value)
+    try:
+        found = _basic(value) if match is None else _built(match)
+        return found if found is not None and found.year in _YEARS else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _built(match: re.Match[str]) -> datetime | None:
+    """Return the time of a match of `_MOMENT`: second 60 is the first of the next minute."""
+    year, month, day, hour, minute = (int(match[n]) for n in range(1, 6))
+    second, zone = int(match[6] or 0), match[8] or "Z"
+    if hour > 24 or minute > 59 or second > 60:
+        return None
+    micro = int((match[7] or "")[:6].ljust(6, "0"))
+    found = datetime(year, month, day, tzinfo=UTC)
+    found += timedelta(hours=hour, minutes=minute, seconds=second, microseconds=micro)
+    if zone[0] not in "+-":
+        return found
+    east = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+    return found - east if zone[0] == "+" else found + east
+
+
+def _basic(value: str) -> datetime | None:
+    """Return a time in the other forms of ISO 8601, such as 20240102T200000."""
+    if not re.search(r"\d[T ]\d", value):
+        return None
+    found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def day(value: object) -> str | None:
+    """Return the date of '2024-01-02', '2024/1/2' or '02/01/24' (day first) as YYYY-MM-DD; None with a time behind."""
+    value = plain(value)
+    if not isinstance(value, str):
+        return None
+    if (old := _OLD_DATE.fullmatch(value)) is not None:
+        first, second, year = (int(part) for part in old.groups())
+        year += 0 if year > 99 else 1900 if year >= 70 else 2000
+        month, of_month = (first, second) if second > 12 else (second, first)
+    elif (match := _DATE.fullmatch(value)) is not None:
+        year, month, of_month = (int(part) for part in match.groups())
+    else:
         return None
     try:
-        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
+        found = datetime(year, month, of_month, tzinfo=UTC)
     except ValueError:
         return None
-    if found.year not in _YEARS:
-        return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return found.date().isoformat() if found.year in _YEARS else None
 
 
 def date_and_time(date: object, time: object) -> datetime | None:
@@ -158,10 +301,7 @@ def date_and_time(date: object, time: object) -> datetime | None:
     date, time = plain(date), plain(time)
     if not isinstance(date, str) or not isinstance(time, str):
         return None
-    if (old := _OLD_DATE.fullmatch(date)) is not None:
-        century = 1900 if int(old[3]) >= 70 else 2000
-        date = f"{century + int(old[3])}-{old[2]}-{old[1]}"
-    return moment(f"{date[:10]}T{time}")
+    return moment(f"{day(date) or date[:10]}T{time}")
 
 
 def from_mjd(value: object) -> datetime | None:
@@ -214,10 +354,19 @@ def flag(value: object) -> bool | None:
 
 
 def ascii_text(value: str) -> str:
-    """Return text that a card can hold: printable ASCII, at most 68 characters with quotes counted twice."""
-    value = value.replace("µ", "u").replace("°", "deg").replace("α", "a")
-    cleaned = "".join(c if " " <= c <= "~" else " " if c.isspace() else "?" for c in value).strip()
+    """Return text that a card can hold: printable ASCII, at most 68 characters with quotes counted twice.
+
+    Greek letters of spectral lines become Latin ones (Ha, Hb); any other letter outside ASCII becomes its code, from
+    which `text` has it back: different texts stay different.
+    """
+    cleaned = "".join(_GREEK.get(c, c) for c in value)
+    cleaned = "".join(c if " " <= c <= "~" else " " if c.isspace() else _escape(c) for c in cleaned).strip()
     cleaned = cleaned[:68].rstrip()
     while len(cleaned) + cleaned.count("'") > 68:
         cleaned = cleaned[:-1].rstrip()
     return cleaned
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return "?" if code < 32 or code == 127 else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"

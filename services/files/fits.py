@@ -5,7 +5,7 @@ Frames are plain uncompressed images, uint16 as int16 with BZERO 32768. What sta
 raise `Unreadable`, never anything else.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,16 +13,26 @@ from numpy.typing import NDArray
 
 from calibration.errors import HeaderError
 from calibration.frames import Frame, FrameHeader, Pixels
-from calibration.keywords import from_cards, to_cards
+from calibration.keywords import NO_ALIASES, Aliases, from_cards, to_cards
 from services.files.cards import add_sums, header_block, image_cards, padded
 from services.files.disk import REAL_DISK, Disk, Growing, atomic
-from services.files.pixels import UNSIGNED, PixelLocation, decode, encode_summed, encoding, pixel_hash, values_of
+from services.files.pixels import (
+    UNSIGNED,
+    PixelLocation,
+    decode,
+    encode_summed,
+    encoding,
+    pixel_hash,
+    scaled_values,
+    values_of,
+)
 from services.files.planes import FitsTable, Plane, PlanesFile, Stored, create_planes, stored_as
 from services.files.units import Unit, Unreadable, decoded_image, image_unit, is_gzipped, number, opened
 
 __all__ = [
     "FITS_SUFFIXES", "FitsTable", "PixelLocation", "Plane", "PlanesFile", "Stored", "Unreadable", "create_planes",
-    "decode", "pixel_hash", "pixel_location", "read_cards", "read_frame", "read_header", "read_pixels", "write_frame",
+    "decode", "pixel_hash", "pixel_location", "pixels_of", "read_cards", "read_frame", "read_header", "read_pixels",
+    "understood", "write_frame",
 ]  # fmt: skip
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
@@ -30,10 +40,6 @@ FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
 
 _PIECE = 1 << 21  # pixels encoded at a time: the piece stays in the processor's cache between its passes
 _READ_BYTES = 1 << 24
-_STRUCTURE = {
-    "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "PCOUNT", "GCOUNT", "BSCALE",
-    "BZERO", "CHECKSUM", "DATASUM", "END", "COMMENT", "HISTORY", "", "CONTINUE",
-}  # fmt: skip
 
 
 def write_frame(path: Path, frame: Frame, disk: Disk = REAL_DISK, *, pixel_sha256: str | None = None) -> Stored:
@@ -76,8 +82,16 @@ def _write_pixels(stream: Growing, flat: NDArray[Any], offset: int) -> int:
     return total
 
 
-def read_header(path: Path) -> FrameHeader:
+def read_header(path: Path, *, hint: PurePath | None = None, aliases: Aliases = NO_ALIASES) -> FrameHeader:
     """Return what a FITS file says of its frame, in any dialect that `calibration.keywords` knows.
+
+    Parameters
+    ----------
+    path : Path
+    hint : PurePath, optional
+        The part of the path that may say what the header does not; by default the whole path.
+    aliases : mapping
+        Keywords that the user has named: keyword to field.
 
     Raises
     ------
@@ -86,13 +100,23 @@ def read_header(path: Path) -> FrameHeader:
     HeaderError
         The header lacks or contradicts what is needed (a `CalibrationError`).
     """
-    cards, shape = _read_cards(path)
-    return _understood(cards, shape, path)
+    return understood(image_unit(path), path if hint is None else hint, aliases)
+
+
+def understood(unit: Unit, hint: PurePath, aliases: Aliases = NO_ALIASES) -> FrameHeader:
+    """Return what the header of an image says; parameters and errors as those of `read_header`."""
+    try:
+        return from_cards(unit.facts, shape=unit.shape, path_hint=hint, aliases=aliases)
+    except (ValueError, TypeError, OverflowError) as error:  # a value nobody foresaw must not end a night
+        raise HeaderError(keyword=hint.name, found=str(error), wanted="a header of a frame") from error
 
 
 def read_cards(path: Path) -> dict[str, object]:
-    """Return the header of a file's image as it stands: keyword to value, without the structural ones."""
-    return _read_cards(path)[0]
+    """Return what the header of a file's frame says: keyword to value, without the structural ones.
+
+    Cards of the primary header are among them when the image is in an extension.
+    """
+    return image_unit(path).facts
 
 
 def read_frame(path: Path) -> Frame:
@@ -108,14 +132,29 @@ def read_pixels(path: Path) -> Pixels:
     Unreadable
         As for `read_header`.
     """
-    location = _location(image_unit(path))
-    if location is None:
-        return decoded_image(path)[1]
+    return pixels_of(path, image_unit(path))
+
+
+def pixels_of(path: Path, unit: Unit) -> Pixels:
+    """Return the pixels of a unit that `image_unit` found; as `read_pixels`."""
+    location = _location(unit)
+    if location is not None:
+        return values_of(_stored(path, unit, location), location)
+    if unit.compressed:
+        stored = decoded_image(path, unit)
+    else:
+        location = PixelLocation(offset=unit.offset, bitpix=unit.bitpix, bzero=0, shape=unit.shape)
+        stored = values_of(_stored(path, unit, location), location)
+    scale, zero = number(unit, "BSCALE", 1.0), number(unit, "BZERO", 0.0)
+    return scaled_values(stored, bscale=scale, bzero=zero, blank=unit.blank)
+
+
+def _stored(path: Path, unit: Unit, location: PixelLocation) -> NDArray[Any]:
     stored = np.empty(location.shape, location.dtype)
     with opened(path) as file:
-        file.seek(location.offset)
+        file.seek(unit.offset)
         _fill(file, stored.data.cast("B"), path)
-    return values_of(stored, location)
+    return stored
 
 
 def _fill(file: BinaryIO, view: memoryview, path: Path) -> None:
@@ -129,7 +168,9 @@ def _fill(file: BinaryIO, view: memoryview, path: Path) -> None:
 
 
 def pixel_location(path: Path) -> PixelLocation | None:
-    """Return where a file's pixels lie for raw reads, or None when they must be decoded (compressed, scaled).
+    """Return where a file's pixels lie for raw reads, or None when they must be decoded.
+
+    Those are compressed and scaled images, and integers of which one stands for undefined pixels (BLANK).
 
     Raises
     ------
@@ -143,23 +184,6 @@ def pixel_location(path: Path) -> PixelLocation | None:
 def _location(unit: Unit) -> PixelLocation | None:
     scale, zero = number(unit, "BSCALE", 1.0), number(unit, "BZERO", 0.0)
     known = zero == 0 or (unit.bitpix, int(zero)) in UNSIGNED
-    if unit.compressed or scale != 1 or not known or zero != int(zero):
+    if unit.compressed or unit.blank is not None or scale != 1 or not known or zero != int(zero):
         return None
     return PixelLocation(offset=unit.offset, bitpix=unit.bitpix, bzero=int(zero), shape=unit.shape)
-
-
-def _read_cards(path: Path) -> tuple[dict[str, object], tuple[int, int]]:
-    unit = image_unit(path)
-    if unit.compressed:
-        cards, pixels = decoded_image(path)
-        shape = pixels.shape[0], pixels.shape[1]
-    else:
-        cards, shape = dict(unit.cards), unit.shape
-    return {k: v for k, v in cards.items() if k not in _STRUCTURE}, shape
-
-
-def _understood(cards: dict[str, object], shape: tuple[int, int], path: Path) -> FrameHeader:
-    try:
-        return from_cards(cards, shape=shape, path_hint=path)
-    except (ValueError, TypeError, OverflowError) as error:  # a value nobody foresaw must not end a night
-        raise HeaderError(keyword=path.name, found=str(error), wanted="a header of a frame") from error

@@ -106,6 +106,40 @@ def decode(raw: bytes | bytearray | memoryview, location: PixelLocation, rows: i
     return values_of(stored.copy(), location)
 
 
+def scaled_values(stored: NDArray[Any], *, bscale: float, bzero: float, blank: int | None) -> Pixels:
+    """Return stored numbers as what they stand for: BZERO + BSCALE * stored, NaN where the stored number is BLANK.
+
+    Integers stay integers where they can: without undefined pixels, BSCALE 1, and BZERO 0 or that of an unsigned type.
+    Otherwise 8 and 16 bits become float32, more become float64, as astropy does it.
+
+    Parameters
+    ----------
+    stored : ndarray, shape (y, x)
+        In this machine's byte order; may be changed.
+    bscale, bzero : float
+    blank : int, optional
+        None: every stored number is a value.
+    """
+    bitpix = (-8 if stored.dtype.kind == "f" else 8) * stored.dtype.itemsize
+    undefined = None if blank is None else stored == blank
+    if undefined is not None and not undefined.any():
+        undefined = None
+    if undefined is None and bscale == 1 and bzero == int(bzero):
+        if bzero == 0:
+            return stored
+        if (bitpix, int(bzero)) in UNSIGNED:
+            location = PixelLocation(offset=0, bitpix=bitpix, bzero=int(bzero), shape=(0, 0))
+            return values_of(stored, location)
+    values: NDArray[Any] = stored.astype(np.float64 if abs(bitpix) > 32 or bitpix == 32 else np.float32)
+    if bscale != 1:
+        np.multiply(values, bscale, out=values)
+    if bzero:
+        np.add(values, bzero, out=values)
+    if undefined is not None:
+        values[undefined] = np.nan
+    return values
+
+
 def values_of(stored: NDArray[Any], location: PixelLocation) -> Pixels:
     """Return stored values as what they stand for, in place: `stored` must not be used afterwards."""
     native = stored.dtype.newbyteorder("=")

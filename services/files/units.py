@@ -1,9 +1,12 @@
 """What a FITS file is made of: its header and data units, found without trusting the file.
 
-Plain and gzipped files are read here, block by block and card by card, because astropy warns and guesses where we want
-an error, and its warnings cannot be caught safely in threads; tile-compressed and scaled images go through astropy once
-their header was found believable. Everything wrong ends in `Unreadable`, but a card that cannot be understood costs
-itself only. No more is allocated, and nothing skipped, than the file can hold.
+Files are read here, block by block, because astropy warns and guesses where we want an error, and its warnings cannot
+be caught safely in threads; only tile-compressed images are unpacked by astropy, once their header was found
+believable. Everything wrong ends in `Unreadable`. No more is allocated, and nothing skipped, than the file can hold.
+
+A file may hold more than its frame. The frame is the one image that is neither a preview nor a companion (errors, data
+quality); a file with two that could both be the frame is refused. What the primary header says holds for an image
+in an extension too, as far as the extension does not say otherwise.
 """
 
 import gzip
@@ -13,7 +16,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +26,7 @@ from astropy.io import fits
 from calibration.frames import Pixels
 from services.errors import RunCode, StorageError
 from services.files.cards import BLOCK, padded
+from services.files.parsing import COMMENTARY, parse
 
 STORED = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """BITPIX to the type of the stored values."""
@@ -31,12 +35,29 @@ MAX_PIXELS = 1 << 29
 """No camera has more; a size beyond it is a lie."""
 
 _LONGEST_HEADER = 400  # blocks; more is no header but a file that lost its END
-_LONGEST_TEXT = 10_000  # characters of one value and its continuations
 _MOST_UNITS = 1000
 _MOST_AXES = 999  # FITS 4.0, 4.4.1.1
 _MOST_COLUMNS = 999  # FITS 4.0, 7.3.1
 _MOST_PACKED = 1100  # deflate makes 1032 bytes of one, Rice's code 205
 _MOST_UNPACKED = 1 << 31
+
+
+_PREVIEW = re.compile(r"thumb|preview|quick|browse|icon|jpe?g", re.IGNORECASE)
+_COMPANION = re.compile(
+    r"(?:err|error|errors|var|variance|uncert|uncertainty|sigma|rms|std|stddev|noise|ivar|dq|mask|masks|bpm|badpix"
+    r"|flags?|quality|weights?|wht|wt|nsamp|samp|expmap|con|ctx|cov|sky|bkg|background|residuals?)(?:[_\d].*)?",
+    re.IGNORECASE,
+)
+_SMALL = 4  # an image of a quarter of the largest one's pixels or fewer is its preview, whatever it is called
+
+_STRUCTURE = re.compile(
+    r"|SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BSCALE|BZERO|BLANK|CHECKSUM|DATASUM|END|CONTINUE"
+)
+_PACKING = re.compile(
+    r"T(?:FIELDS|HEAP|(?:TYPE|FORM|UNIT|DIM|NULL|ZERO|SCAL|DISP)\d+)"
+    r"|Z(?:IMAGE|SIMPLE|TENSION|BITPIX|NAXIS\d*|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|QUANTIZ|DITHER0|BLANK|EXTEND|PCOUNT"
+    r"|GCOUNT|HECKSUM|DATASUM|MASKCMP)"
+)
 
 
 class Unreadable(StorageError):
@@ -47,11 +68,46 @@ class Unreadable(StorageError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """One header and data unit of an uncompressed file."""
+    """One header and data unit of an uncompressed file.
+
+    Attributes
+    ----------
+    cards : mapping
+        Of its own header, structural ones included.
+    offset, size : int
+        Bytes: where its data begin, and how many they are.
+    index : int
+        Its number in the file, from 0.
+    inherited : mapping
+        Cards of the primary header, for an image in an extension.
+    beside : tuple of str
+        Names of the other images in the file, which are not the frame.
+    """
 
     cards: Mapping[str, object]
     offset: int
     size: int
+    index: int = 0
+    inherited: Mapping[str, object] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """EXTNAME, with EXTVER where there is one; else the unit's number."""
+        name, version = str(self.cards.get("EXTNAME", "")).strip(), self.cards.get("EXTVER", 1)
+        return f"{name or f'image {self.index}'}{'' if version == 1 else f',{version}'}"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """Cards that say something of the frame, those of the primary header included; its own count first."""
+        own = {
+            keyword: value
+            for keyword, value in self.cards.items()
+            if not _is_structure(keyword, packed=self.compressed)
+        }
+        primary = {keyword: value for keyword, value in self.inherited.items() if not _is_structure(keyword)}
+        lines = {k: f"{primary[k]}\n{own[k]}" for k in COMMENTARY if k in primary and k in own}
+        return primary | own | lines
 
     def whole(self, keyword: str, default: int = 0) -> int:
         """Return a card's number as a whole one; the default when it is missing or no number."""
@@ -84,9 +140,25 @@ class Unit:
         return kind == "IMAGE" and len(self.axes) >= 2 and all(self.axes)
 
     @property
+    def image_axes(self) -> list[int]:
+        """Axes of its image, compressed or not."""
+        return self.tiled_axes if self.compressed else self.axes
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return self.axes[1], self.axes[0]
+        return self.image_axes[1], self.image_axes[0]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the values of its image are stored as floats."""
+        return (self.whole("ZBITPIX") if self.compressed else self.bitpix) < 0
+
+    @property
+    def blank(self) -> int | None:
+        """The stored number that stands for an undefined pixel; None where there is none, or the values are floats."""
+        written = self.cards.get("BLANK")
+        return written if not self.is_float and isinstance(written, int) and not isinstance(written, bool) else None
 
 
 def number(unit: Unit, keyword: str, default: float) -> float:
@@ -99,31 +171,77 @@ def number(unit: Unit, keyword: str, default: float) -> float:
     return found if math.isfinite(found) else default
 
 
+def _is_structure(keyword: str, *, packed: bool = False) -> bool:
+    return _STRUCTURE.fullmatch(keyword) is not None or (packed and _PACKING.fullmatch(keyword) is not None)
+
+
 def image_unit(path: Path) -> Unit:
-    """Return the first unit with an image, checked for completeness (of a gzipped file: for plausibility).
+    """Return the unit that holds the frame, checked for completeness (of a gzipped file: for plausibility).
 
     Raises
     ------
     Unreadable
-        The file is missing, truncated, damaged, no FITS file, or holds no image of one plane.
+        The file is missing, truncated, damaged, no FITS file, or holds no image of one plane; with the code
+        `several_images` if more than one image could be the frame.
     """
     room = _room(path)
-    for unit in _units(path, room):
-        if not (unit.compressed or unit.is_image):
-            continue
-        _check_shape(unit, path)
-        there = room - unit.offset
-        if there < unit.size:
-            raise Unreadable(f"{path}: truncated, {max(0, there)} of {unit.size} bytes of pixels are there")
-        return unit
-    raise Unreadable(f"{path}: holds no image")
+    primary: Mapping[str, object] = {}
+    images: list[Unit] = []
+    try:
+        for unit in _units(path, room):
+            primary = primary or unit.cards
+            if unit.compressed or unit.is_image:
+                images.append(unit)
+    except Unreadable:
+        if not images:  # else what follows the frame is damaged, which the frame need not be
+            raise
+    if not images:
+        raise Unreadable(f"{path}: holds no image")
+    unit = _frame_of(images, path)
+    _check_shape(unit, path)
+    there = room - unit.offset
+    if there < unit.size:
+        raise Unreadable(f"{path}: truncated, {max(0, there)} of {unit.size} bytes of pixels are there")
+    beside = tuple(other.name for other in images if other is not unit)
+    return replace(unit, inherited=primary if unit.index else {}, beside=beside)
+
+
+def _frame_of(images: list[Unit], path: Path) -> Unit:
+    """Return the image that is the frame: the only one that is neither a preview nor a companion of another."""
+    if len(images) == 1:
+        return images[0]
+    able = [unit for unit in images if not _is_beside(unit)] or images
+    largest = max(_area(unit) for unit in able)
+    frames = [unit for unit in able if _area(unit) * _SMALL > largest]
+    if len(frames) > 1:
+        names = ", ".join(unit.name for unit in frames[:8])
+        raise Unreadable(
+            f"{path}: holds {len(frames)} images ({names}); nightcal combines one image of a file: "
+            "write each amplifier or detector into files of its own, or join them first",
+            code=RunCode.SEVERAL_IMAGES,
+        )
+    return frames[0]
+
+
+def _is_beside(unit: Unit) -> bool:
+    name = unit.name.partition(",")[0]
+    return _PREVIEW.search(name) is not None or _COMPANION.fullmatch(name) is not None
+
+
+def _area(unit: Unit) -> int:
+    return math.prod(unit.image_axes[:2])
 
 
 def _check_shape(unit: Unit, path: Path) -> None:
     """Refuse images that are none of ours, or that no camera makes."""
-    axes, bitpix = (unit.tiled_axes, unit.whole("ZBITPIX")) if unit.compressed else (unit.axes, unit.bitpix)
-    if len(axes) < 2 or any(axis != 1 for axis in axes[2:]):
+    axes, bitpix = unit.image_axes, unit.whole("ZBITPIX") if unit.compressed else unit.bitpix
+    if len(axes) < 2:
         raise Unreadable(f"{path}: an image of {len(axes)} axes {axes[:9]}; one plane is expected")
+    if any(axis != 1 for axis in axes[2:]):
+        raise Unreadable(
+            f"{path}: an image of {len(axes)} axes {axes[:9]}; one plane is expected: write each into a file",
+            code=RunCode.SEVERAL_IMAGES,
+        )
     if bitpix not in STORED:
         raise Unreadable(f"{path}: BITPIX = {bitpix} is none of {sorted(STORED)}")
     if not 0 < axes[0] * axes[1] <= MAX_PIXELS or min(axes) < 1:
@@ -140,18 +258,23 @@ def _check_shape(unit: Unit, path: Path) -> None:
 
 
 def _units(path: Path, room: int) -> Iterator[Unit]:
-    """Yield the units of a file that can hold `room` bytes."""
+    """Yield the units of a file that can hold `room` bytes; what follows the last one in other forms is not looked at.
+
+    A gzipped file must be unpacked up to where the next header may be, so that its primary header is asked first
+    whether there are others.
+    """
     with opened(path) as file:
         offset = 0
-        for _ in range(_MOST_UNITS):
+        for index in range(_MOST_UNITS):
             found = _read_block(file, path, first=offset == 0)
             if found is None:
                 return
             cards, length = found
-            unit = Unit(cards=cards, offset=offset + length, size=_data_size(cards, path))
+            unit = Unit(cards=cards, offset=offset + length, size=_data_size(cards, path), index=index)
             yield unit
             offset = unit.offset + padded(unit.size)
-            if offset >= room:
+            is_alone = index == 0 and unit.is_image and cards.get("EXTEND") is not True
+            if offset >= room or (is_alone and is_gzipped(path)):
                 return
             file.seek(offset)
 
@@ -184,83 +307,29 @@ def _read_block(file: BinaryIO, path: Path, *, first: bool) -> tuple[dict[str, o
         block = file.read(BLOCK)
         if first and not text and not block.startswith(b"SIMPLE  ="):
             raise Unreadable(f"{path}: no FITS file")
-        if not block and not text:
+        if not first and not text and not block.startswith(b"XTENSION="):
             return None
         text += block
         if any(block[i : i + 8] == b"END     " or block[i : i + 4] == b"END\0" for i in range(0, len(block), 80)):
-            return _parse(text), len(text)
+            return parse(text), len(text)
         if len(block) < BLOCK:
             break
     raise Unreadable(f"{path}: its header has no end")
 
 
-def _parse(block: bytearray) -> dict[str, object]:
-    """Return the cards that can be understood, the first of each keyword; others cost themselves only."""
-    text = block.decode("latin-1").translate(_PRINTABLE)
-    cards: dict[str, object] = {}
-    last = ""
-    for start in range(0, len(text) - 79, 80):
-        keyword, written = _split(text[start : start + 80])
-        if keyword == "END":
-            break
-        if keyword == "CONTINUE":
-            before, more = cards.get(last), _value(written)
-            goes_on = isinstance(before, str) and before.endswith("&") and len(before) < _LONGEST_TEXT
-            if goes_on and isinstance(before, str) and isinstance(more, str):
-                cards[last] = before[:-1] + more
-        elif written and keyword not in cards:
-            cards[keyword] = _value(written)
-            last = keyword
-    return {keyword: value for keyword, value in cards.items() if value is not None}
-
-
-def _split(card: str) -> tuple[str, str]:
-    """Return a card's keyword and what is written behind its value indicator."""
-    if card.startswith("HIERARCH ") and "=" in card:
-        keyword, _, written = card[9:].partition("=")
-        return keyword.strip().upper(), written
-    keyword = card[:8].strip().upper()
-    if keyword == "CONTINUE" or card[8:9] == "=":
-        return keyword, card[9:] if card[8:9] == "=" else card[8:]
-    return keyword, ""
-
-
-def _value(written: str) -> str | bool | int | float | None:
-    match = _VALUE.fullmatch(written)
-    if match is None or (match["text"] is None and match["word"] is None):
-        return None
-    if match["text"] is not None:
-        return match["text"].replace("''", "'").rstrip()
-    word = match["word"]
-    if word in {"T", "F"}:
-        return word == "T"
-    for read in (int, float):
-        try:
-            return read(word.upper().replace("D", "E"))
-        except ValueError:
-            continue
-    return word
-
-
-_PRINTABLE = dict.fromkeys([*range(32), *range(127, 256)], " ")  # some programs pad headers with NULs
-_VALUE = re.compile(r"\s*(?:'(?P<text>(?:[^']|'')*)'|(?P<word>[^'/\s](?:[^/]*[^/\s])?))?\s*(?:/.*)?")
-
-
-def decoded_image(path: Path) -> tuple[dict[str, object], Pixels]:
-    """Read through astropy what it alone can: tile-compressed and scaled images, which `image_unit` has let pass."""
+def decoded_image(path: Path, unit: Unit) -> Pixels:
+    """Return the stored values of a tile-compressed image, unpacked by astropy once its header was believed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with fits.open(path, memmap=False) as units:
-                for unit in units:
-                    if isinstance(unit, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU) and unit.data is not None:
-                        data = np.squeeze(np.asarray(unit.data))
-                        native = data.astype(data.dtype.newbyteorder("="), copy=False)
-                        if native.ndim == 2:
-                            return _parse(bytearray(unit.header.tostring().encode("latin-1"))), native
+            with fits.open(path, memmap=False, do_not_scale_image_data=True) as units:
+                data = np.squeeze(np.asarray(units[unit.index].data))
     except Exception as error:
         raise Unreadable(f"{path}: {error}") from error
-    raise Unreadable(f"{path}: holds no image of one plane")
+    if data.ndim != 2:
+        raise Unreadable(f"{path}: holds no image of one plane")
+    native: Pixels = data.astype(data.dtype.newbyteorder("="), copy=False)
+    return native
 
 
 def is_gzipped(path: Path) -> bool:

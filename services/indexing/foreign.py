@@ -11,6 +11,7 @@ from calibration.grouping import group
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
 from services.catalogue.rows import FrameRow, Origin, key_to_dict
+from services.errors import RunCode
 from services.files.layout import Layout
 from services.indexing.reading import FileProblem, foreign_row, row_or_problem, without_copies
 from services.indexing.walk import FileStatus, walk
@@ -59,8 +60,7 @@ def index_files(
     changed = sorted(path for path, status in files.items() if known.get(path) != status)
     new = [path for path in changed if path not in known or not _is_ours(catalogue, path)]
     problems: list[FileProblem] = []
-    row_of = partial(foreign_row, longitude_deg=longitude_deg)
-    read = (row_or_problem(row_of, layout.absolute(path), path, problems) for path in new)
+    read = (_read(path, layout, longitude_deg, problems) for path in new)
     rows = [row for row in read if row is not None]
     rows = without_copies(rows, catalogue, (), problems)
     if rows:  # else the sets are as they were
@@ -69,6 +69,17 @@ def index_files(
         named = set(before)
         catalogue.add_frames(row for row in _with_sets([*before, *rows]) if row not in named)
     return IndexReport(indexed=len(rows), known=len(files) - len(new), problems=tuple(problems))
+
+
+def _read(path: str, layout: Layout, longitude_deg: float | None, problems: list[FileProblem]) -> FrameRow | None:
+    """Return the row of a file; what is not used of it is added to the problems."""
+
+    def beside(image: str) -> None:
+        reason = "it is not the frame but stands beside it in the file, and is not used"
+        problems.append(FileProblem(path=f"{path}[{image}]", reason=reason, code=RunCode.IMAGE_BESIDE))
+
+    row_of = partial(foreign_row, longitude_deg=longitude_deg, beside=beside)
+    return row_or_problem(row_of, layout.absolute(path), path, problems)
 
 
 def _is_ours(catalogue: Catalogue, path: str) -> bool:

@@ -3,17 +3,32 @@
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from calibration.errors import CalibrationError
-from calibration.frames import FrameHeader, FrameKind
+import numpy as np
+
+from calibration.errors import CalibrationError, HeaderError
+from calibration.frames import FrameHeader, FrameKind, Pixels
 from calibration.grouping import night_label
-from calibration.keywords import is_master
+from calibration.keywords import (
+    KIND_KEYWORDS,
+    NO_ALIASES,
+    Aliases,
+    kind_of,
+    master_evidence,
+    normalised,
+    with_aliases,
+)
+from calibration.keywords.values import text
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode, StorageError
-from services.files.fits import pixel_hash, read_cards, read_header, read_pixels
+from services.files.fits import pixel_hash, pixels_of, read_pixels, understood
+from services.files.units import Unreadable, image_unit
 from services.indexing.checksums import check_sum
+
+Beside = Callable[[str], None]
+"""Is told the name of an image that stands beside the frame in its file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +60,14 @@ def row_or_problem(
     except UnicodeEncodeError:
         shown = os.fsencode(name).decode("utf-8", "backslashreplace")
         problems.append(FileProblem(path=shown, reason="its name is no Unicode text"))
+    except Unreadable as error:
+        problems.append(FileProblem(path=name, reason=str(error), code=error.code))
+    except LeftOut as error:
+        problems.append(FileProblem(path=name, reason=error.reason, code=error.code))
+    except HeaderError as error:
+        is_type = error.keyword in KIND_KEYWORDS and error.found is not None
+        code = RunCode.TYPE_UNKNOWN if is_type else RunCode.CARD_UNKNOWN
+        problems.append(FileProblem(path=name, reason=str(error), code=code))
     except (StorageError, CalibrationError) as error:
         problems.append(FileProblem(path=name, reason=str(error)))
     except OSError as error:
@@ -76,24 +99,95 @@ def without_copies(
 
 def own_row(path: Path, name: str) -> FrameRow | None:
     """Return the row of one of our frames; None for a foreign file."""
-    header = read_header(path)
-    if header.set_id is None:
+    unit = image_unit(path)
+    if text(normalised(unit.facts).get("SETID")) is None:
         return None
+    header = understood(unit, path)
     check_sum(path)
     return _row(path, name, header, Origin.OWN)
 
 
-def foreign_row(path: Path, name: str, *, longitude_deg: float | None) -> FrameRow | None:
-    """Return the row of a bias, dark or flat of any program; None for masters and light frames."""
-    header = read_header(path)
-    if header.kind is FrameKind.LIGHT or is_master(read_cards(path), path):
-        return None
+class LeftOut(Exception):
+    """A file that can be read and is understood, but is no raw calibration frame."""
+
+    def __init__(self, code: RunCode, reason: str) -> None:
+        self.code = code
+        self.reason = reason
+        super().__init__(reason)
+
+
+def foreign_row(
+    path: Path, name: str, *, longitude_deg: float | None, aliases: Aliases = NO_ALIASES, beside: Beside
+) -> FrameRow:
+    """Return the row of a bias, dark or flat of any program.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        As the catalogue names it; its folders may say what the header does not.
+    longitude_deg : float or None
+        Of the site, east positive, for the night of a frame that does not say.
+    aliases : mapping
+        Keywords that the user has named.
+    beside : callable
+        Told of each image in the file that is not the frame.
+
+    Raises
+    ------
+    LeftOut
+        It is a light frame, a master, a frame that was calibrated in a way that leaves it no use, or no camera's.
+    Unreadable, HeaderError
+        It is damaged, or not understood.
+    """
+    unit, hint = image_unit(path), PurePath(name)
+    cards = with_aliases(normalised(unit.facts), aliases)
+    if (evidence := master_evidence(cards, hint, is_float=unit.is_float)) is not None:
+        raise LeftOut(RunCode.FOREIGN_MASTER, f"it is a master or stack of another program ({evidence})")
+    if kind_of(cards, hint) is FrameKind.LIGHT:
+        raise LeftOut(RunCode.LIGHT_FRAME, "it is a light frame")
+    header = understood(unit, hint, aliases)
+    _refuse_calibrated(header)
     if header.set_id is not None:  # nightcal's, from another folder: its sum is true
         check_sum(path)
     if header.night is None and header.date_obs is not None:
         at = header.site_longitude_deg if longitude_deg is None else longitude_deg
         header = replace(header, night=night_label(header.date_obs, at))
-    return _row(path, name, header, Origin.FOREIGN)
+    pixels = pixels_of(path, unit)
+    if is_normalised(pixels):
+        raise LeftOut(RunCode.NOT_RAW, "its values are fractions from 0 to 1: a stack or a picture, no raw frame")
+    for other in unit.beside:
+        beside(other)
+    digest, status = pixel_hash(pixels), path.stat()
+    return FrameRow.of(
+        header, path=name, pixel_sha256=digest, size=status.st_size, mtime_ns=status.st_mtime_ns, origin=Origin.FOREIGN
+    )
+
+
+_NO_USE = {FrameKind.BIAS: "BDF", FrameKind.DARK: "DF", FrameKind.FLAT: "F"}
+"""Calibrations after which a frame of a kind can serve for nothing: a dark without its dark current, say."""
+
+
+def _refuse_calibrated(header: FrameHeader) -> None:
+    done = header.calibrated or ""
+    if set(done) & set(_NO_USE.get(header.kind, "")):
+        raise LeftOut(
+            RunCode.ALREADY_CALIBRATED,
+            f"another program has calibrated this {header.kind.lower()} already (CALSTAT or HISTORY: {done})",
+        )
+    if "D" in done and header.unread and "PEDESTAL=" in header.unread:
+        raise LeftOut(
+            RunCode.ALREADY_CALIBRATED,
+            f"its dark is subtracted already, and it is not known whether {header.unread} is to be added or subtracted",
+        )
+
+
+def is_normalised(pixels: Pixels) -> bool:
+    """Return whether pixels are floats that nowhere leave 0 to 1, which no converter gives."""
+    if pixels.dtype.kind != "f" or pixels.size == 0:
+        return False
+    low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
+    return 0 <= low < high <= 1
 
 
 def _row(path: Path, name: str, header: FrameHeader, origin: Origin) -> FrameRow:

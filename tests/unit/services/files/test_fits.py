@@ -17,7 +17,7 @@ from calibration.errors import CalibrationError
 from calibration.frames import Frame, FrameHeader, FrameKind, pixel_sha256
 from calibration.keywords import Card
 from services.errors import RunCode, StorageError
-from services.files import fits, units
+from services.files import fits, parsing
 from services.files.cards import add_sums, encode_sum, header_block, sum_of
 from services.files.pixels import encode_summed
 from tests.support.failing_disks import FullDisk, RecordingDisk
@@ -299,7 +299,7 @@ def test_a_damaged_header_never_ends_in_a_foreign_error(
 )
 def test_cards_that_astropy_writes_are_read(value: str | bool | float) -> None:
     header = astropy_fits.Header([("BITPIX", 16), ("SOMETHNG", value, "a comment / with 'marks'"), ("AFTER", 1)])
-    cards = units._parse(bytearray(header.tostring().encode()))
+    cards = parsing.parse(bytearray(header.tostring().encode()))
     assert cards["SOMETHNG"] == (pytest.approx(value, rel=1e-12) if isinstance(value, float) else value)
     assert type(cards["SOMETHNG"]) is type(value)
     assert cards["AFTER"] == 1
@@ -320,7 +320,7 @@ def test_cards_that_astropy_writes_are_read(value: str | bool | float) -> None:
     ],
 )
 def test_cards_of_other_programs(card: str, expected: object) -> None:
-    assert units._parse(bytearray(card.ljust(80).encode() + b"END".ljust(80))).get("EXPTIME") == expected
+    assert parsing.parse(bytearray(card.ljust(80).encode() + b"END".ljust(80))).get("EXPTIME") == expected
 
 
 # --- sums -------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,13 +156,35 @@ def test_a_sparse_file_that_holds_what_no_camera_makes_is_refused(tmp_path: Path
 def test_one_bad_card_costs_itself_only(tmp_path: Path) -> None:
     path = tmp_path / "dark.fits"
     bad = {
-        "GAIN": "9" * 60, "OFFSET": "1E300", "EXPTIME": "-INF", "FRAMENO": "1E17", "CCD-TEMP": "NAN",
-        "DATE-OBS": "'0001-01-01T00:00:00+23:59'", "DATE-END": "'9999-12-31T23:59:59-12'", "XBINNING": "'0x0'",
-        "SITELAT": "'91 99 99'", "BINNING": "'" + "7" * 60 + "x2'", "EXPOSURE": "'" + "1" * 30 + "/" + "3" * 30 + "'",
+        "OFFSET": "1E300", "EXPTIME": "-INF", "FRAMENO": "1E17", "CCD-TEMP": "NAN",
+        "DATE-END": "'9999-12-31T23:59:59-12'", "XBINNING": "0", "SITELAT": "'91 99 99'",
     }  # fmt: skip
     path.write_bytes(image(**bad))
     found = read_header(path)
     assert found == FrameHeader(kind=found.kind, shape=(3, 4), extra=found.extra)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "written"),
+    [
+        ("DATE-OBS", "'0001-01-01T00:00:00+23:59'"),
+        ("EXPOSURE", "'" + "1" * 30 + "/" + "3" * 30 + "'"),
+        ("CCD-TEMP", "'minus ten'"),
+    ],
+)
+def test_a_fact_that_a_card_states_in_no_known_form_is_not_taken_for_missing(
+    tmp_path: Path, keyword: str, written: str
+) -> None:
+    path = tmp_path / "dark.fits"
+    path.write_bytes(image(**{keyword: written}))
+    with pytest.raises(HeaderError, match=keyword):
+        read_header(path)
+
+
+def test_settings_in_no_known_form_tell_frames_apart_by_their_text(tmp_path: Path) -> None:
+    path = tmp_path / "dark.fits"
+    path.write_bytes(image(GAIN="'High'", BINNING="'" + "7" * 20 + "x2'", OFFSET="'low'"))
+    assert read_header(path).unread == f"GAIN=High; OFFSET=low; BINNING={'7' * 20}x2"
 
 
 def test_text_that_goes_on_for_ever_is_cut(tmp_path: Path) -> None:
@@ -376,10 +399,10 @@ def test_a_file_that_vanishes_while_it_is_indexed_is_reported(tmp_path: Path, mo
         (tmp_path / name).write_bytes(image())
     read = foreign.foreign_row
 
-    def vanishing(path: Path, name: str, *, longitude_deg: float | None) -> FrameRow | None:
+    def vanishing(path: Path, name: str, **options: Any) -> FrameRow | None:
         if path.name == "a.fits":
             path.unlink()
-        return read(path, name, longitude_deg=longitude_deg)
+        return read(path, name, **options)
 
     monkeypatch.setattr(foreign, "foreign_row", vanishing)
     with Catalogue(tmp_path / ".nightcal" / "catalogue.sqlite") as catalogue:

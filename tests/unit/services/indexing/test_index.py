@@ -347,7 +347,12 @@ def test_foreign_frames_become_sets_a_group_and_night(tmp_path: Path, layout: La
 
     report = index_folder(catalogue, folder, layout=layout)
     assert report.indexed == 9
-    assert sorted(Path(problem.path).name for problem in report.problems) == ["cut.fits", "what.fits"]
+    assert sorted((Path(problem.path).name, problem.code) for problem in report.problems) == [
+        ("cut.fits", "read_failed"),
+        ("light.fits", "light_frame"),
+        ("stack.fits", "foreign_master"),
+        ("what.fits", "type_unknown"),
+    ]
     rows = catalogue.frames(origin=Origin.FOREIGN)
     assert len(rows) == 9
     sets = catalogue.sets()

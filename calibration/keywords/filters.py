@@ -1,0 +1,74 @@
+"""The filter of a flat: from wheels that have a card each, else from a word in its file or folder that can be no other.
+
+A word counts only where all that are found mean the same filter.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+
+from calibration.keywords.kinds import kind_of_word
+from calibration.keywords.values import text
+
+WHEELS = ("FILTER1", "FILTER2", "FILTER3", "FILTER4", "FILTERA", "FILTERB", "FILT1", "FILT2")
+"""Cards of single wheels in one beam: the filter is what stands in them, open positions left out."""
+
+_OPEN = frozenset({"clear", "open", "empty", "air", "free", "no filter", "nofilter", "blank", "out", "gap", "0"})
+_LETTERS = {letter: letter for letter in ("L", "R", "G", "B", "U", "V", "I", "u", "g", "r", "i", "z", "y")}
+_BY_NAME = {
+    "L": "lum luminance", "R": "red", "G": "green", "B": "blue", "Ha": "ha halpha hα", "Hb": "hb hbeta hβ",
+    "OIII": "oiii o3", "SII": "sii s2", "NII": "nii n2", "Clear": "clear", "Dual": "dualband lextreme lenhance",
+    "u": "up sdssu", "g": "gp sdssg", "r": "rp sdssr", "i": "ip sdssi", "z": "zp zs sdssz",
+}  # fmt: skip
+_NAMES = {name: known for known, names in _BY_NAME.items() for name in names.split()}
+_LINE = re.compile(r"(h[ab]|hα|hβ|oiii|o3|sii|s2|nii|n2)[- ]?\d+(?:[.,]\d+)?nm", re.IGNORECASE)
+_TOKEN = re.compile(r"[^\W_]+(?:[.,]\d+nm)?")
+_STATED = re.compile(r"(?:^|[_\W])filt(?:er|re)?[ _=-]+([^\s_/\\=]+?)(?:\.\w{2,4})*(?=_|\s|$)", re.IGNORECASE)
+
+
+def filter_of_wheels(cards: Mapping[str, object]) -> tuple[str | None, frozenset[str]]:
+    """Return the filter that the cards of single wheels state together, and the cards that were read."""
+    found = {keyword: name for keyword in WHEELS if (name := text(cards.get(keyword))) is not None}
+    closed = [name for name in found.values() if name.lower() not in _OPEN]
+    names = closed or list(found.values())[:1]
+    return "+".join(dict.fromkeys(names)) or None, frozenset(found)
+
+
+def filter_of_path(path: PurePath, subject: object = None) -> str | None:
+    """Return the filter that file, folders or OBJECT name, e.g. 'FILTER_R' or 'flats/V/flat_V_001.fits'.
+
+    Parameters
+    ----------
+    path : PurePath
+        Folders above the one that names the kind ('flats') are not looked at; without such a folder only the nearest.
+    subject : object
+        The OBJECT card; it counts when all its other words are about a calibration frame.
+    """
+    parts = [path.name, *_folders(path)]
+    stated = {match[1] for part in parts if (match := _STATED.search(part)) is not None}
+    if stated:
+        return stated.pop() if len(stated) == 1 else None
+    found = {name for part in parts for name in _named(part)} | set(_named_subject(subject))
+    return found.pop() if len(found) == 1 else None
+
+
+def _folders(path: PurePath) -> list[str]:
+    folders = list(path.parts[:-1])
+    kinds = [i for i, folder in enumerate(folders) if kind_of_word(folder) is not None]
+    return folders[kinds[-1] :] if kinds else folders[-1:]
+
+
+def _named(written: str) -> Iterator[str]:
+    for token in _TOKEN.findall(written):
+        line = _LINE.fullmatch(token)
+        name = _LETTERS.get(token) or _NAMES.get((line[1] if line else token).lower())
+        if name is not None:
+            yield name
+
+
+def _named_subject(subject: object) -> Iterator[str]:
+    written = text(subject) or ""
+    tokens = _TOKEN.findall(written)
+    others = [token for token in tokens if not token.isdigit() and not list(_named(token))]
+    if others and all(kind_of_word(token) is not None for token in others):
+        yield from _named(written)

@@ -1,0 +1,158 @@
+"""What other programs have done to a file before: combined frames into it, or calibrated it.
+
+Counts, types, histories and comments tell it; a file's name only together with something in its header.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import PurePath
+
+from calibration.frames import FrameHeader
+from calibration.keywords.kinds import KIND_KEYWORDS
+from calibration.keywords.values import flag, integer, number, plain, text
+
+_COUNTS = (
+    "NCOMBINE", "NCOMB", "NCOMBINED", "STACKCNT", "NSTACK", "NSTACKED", "SNAPSHOT", "DARK_CNT", "BIAS_CNT", "FLAT_CNT",
+    "LIGHT_CNT", "N_FILES", "NSOURCE", "NUMCOMB", "ESO PRO DATANCOM",
+)  # fmt: skip
+"""Cards that count the frames in a file; 1 is a single frame."""
+
+_MASTER_TYPE = re.compile(r"master|super[ _-]?(?:bias|dark|flat|zero)|stack|combin|integrat|coadd", re.IGNORECASE)
+_PRODUCT = ("COMBINED", "STACKED", "ISMASTER")
+_PROCESSED = re.compile(
+    r"\b(?:with|by|using|from|minus|subtract\w*|divid\w*|correct\w*|applied|remov\w*)\b", re.IGNORECASE
+)
+_CORRECTED = re.compile(r"subtract|divid|correct|calibrat|remov", re.IGNORECASE)
+_MASTER_LINE = re.compile(r"\b(?:master|super)[ _-]?(?:bias|dark|flat|zero|frame)", re.IGNORECASE)
+_COMBINED = re.compile(
+    r"(?:\b(?:(?:mean|median|average|sum|integration)\s+(?:of|stack\w*|combin\w*)|stack\w*|combin\w+|integrated|averaged"
+    r"|coadded)\b.*?"
+    r"\b(\d+)\s*(?:\w+\s+)?(?:frames?|images?|files?|exposures?|subs?|bias(?:es)?|darks?|flats?)\b)"
+    r"|(?:\b(\d+)\s*(?:\w+\s+)?(?:frames?|images?|files?|exposures?|subs?|bias(?:es)?|darks?|flats?)\b.*?"
+    r"\b(?:stacked|combined|averaged|integrated|coadded)\b)"
+    r"|(?:ImageIntegration\.(?:numberOfImages|totalPixels)\D*(\d+))",
+    re.IGNORECASE,
+)
+_INTEGRATED = re.compile(
+    r"ImageIntegration\b|\b(?:mean|median|average|sum) stack(?:ing)?\b|\bstacking (?:result|with)\b|\bimcombine\b"
+    r"|\b(?:pixel|sigma|winsorized|linear fit|minmax|percentile)[- ](?:rejection|clipping|clipped)\b",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(r"\b(?:no|not|without|off|none|false|disabled|skipped|never|un\w+ed)\b", re.IGNORECASE)
+_FRAME_WORDS = {"B": r"(?:bias|zero)", "D": r"dark", "F": r"flat"}
+_DONE = r"(?:subtract|correct|calibrat|remov|divid|applied)\w*"
+_STEP = r"\bauto[- ]?{0}|{0}\w*\b.{{0,30}}\b{1}|\b{1}\b.{{0,30}}\b(?:master[ _-]?)?{0}"
+_STEPS = {letter: re.compile(_STEP.format(word, _DONE), re.IGNORECASE) for letter, word in _FRAME_WORDS.items()}
+_STEP_CARDS = {
+    "B": ("ZEROCOR", "BIASCOR", "BIASCORR", "SUBBIAS", "SUBTRACT_BIAS", "BIASSUB", "BIASFILE", "ZEROFILE"),
+    "D": ("DARKCOR", "DARKCORR", "SUBDARK", "SUBTRACT_DARK", "DARKSUB", "AUTODARK", "DARKFILE"),
+    "F": ("FLATCOR", "FLATCORR", "FLAT_CORRECT", "FLATDIV", "FLATFILE"),
+}
+"""Cards that other programs write when they calibrate."""
+
+
+def master_evidence(cards: Mapping[str, object], path: PurePath | None = None, *, is_float: bool = False) -> str | None:
+    """Return what says that a file is a combination of frames, in words; None for a single frame.
+
+    Parameters
+    ----------
+    cards : mapping
+        HISTORY and COMMENT as lines of text.
+    path : PurePath, optional
+        A name that begins with 'master' says so together with pixels that no camera writes.
+    is_float : bool
+        Whether the pixels are stored as floats.
+    """
+    for keyword in KIND_KEYWORDS:
+        if _MASTER_TYPE.search(str(plain(cards.get(keyword, "")))):
+            return f"{keyword} = {plain(cards[keyword])}"
+    for keyword in _COUNTS:
+        if (integer(cards.get(keyword)) or 0) > 1:
+            return f"{keyword} = {plain(cards[keyword])}"
+    for keyword in _PRODUCT:
+        if flag(cards.get(keyword)) or (integer(cards.get(keyword)) or 0) > 1:
+            return f"{keyword} = {plain(cards[keyword])}"
+    if "IMCMB001" in cards or text(cards.get("ESO PRO CATG")) is not None:
+        return "IMCMB001" if "IMCMB001" in cards else f"ESO PRO CATG = {cards['ESO PRO CATG']}"
+    if (line := _master_line(cards)) is not None:
+        return line
+    named = path is not None and path.name.lower().startswith("master")
+    return "its name, and pixels stored as floats" if named and is_float else None
+
+
+def is_master(cards: Mapping[str, object], path: PurePath | None = None, *, is_float: bool = False) -> bool:
+    """Whether a file is a combination of frames; parameters as those of `master_evidence`."""
+    return master_evidence(cards, path, is_float=is_float) is not None
+
+
+def _master_line(cards: Mapping[str, object]) -> str | None:
+    for keyword in ("HISTORY", "COMMENT"):
+        for line in str(cards.get(keyword, "")).splitlines():
+            counted = _COMBINED.search(line)
+            many = counted is not None and max(int(n) for n in counted.groups() if n is not None) > 1
+            many = many and _CORRECTED.search(line) is None
+            named = _MASTER_LINE.search(line) is not None and _PROCESSED.search(line) is None
+            if (many or named or _INTEGRATED.search(line)) and not _DENIED.search(line):
+                return f"{keyword} {line[:60].strip()}"
+    return None
+
+
+def calibrated(cards: Mapping[str, object]) -> str | None:
+    """Return what has been applied to the pixels in the letters of CALSTAT, in their order B, D, F; None: nothing."""
+    lines = [line for k in ("HISTORY", "COMMENT") for line in str(cards.get(k, "")).splitlines()]
+    lines = [line for line in lines if not _DENIED.search(line)]
+    status = _status(cards)
+    found = (
+        letter
+        for letter, step in _STEPS.items()
+        if letter in status
+        or any(_is_done(cards.get(keyword)) for keyword in _STEP_CARDS[letter])
+        or any(step.search(line) for line in lines)
+    )
+    return "".join(found) or None
+
+
+def _status(cards: Mapping[str, object]) -> str:
+    """Return the letters of CALSTAT, which is a word in some programs."""
+    written = (text(cards.get("CALSTAT")) or "").upper()
+    if re.fullmatch(r"[A-Z, +;]{1,8}", written) and not set(re.sub(r"[^A-Z]", "", written)) - set("BDFMLO"):
+        return written
+    return "".join(letter for letter, word in _FRAME_WORDS.items() if re.search(rf"\b{word}", written, re.IGNORECASE))
+
+
+def _is_done(value: object) -> bool:
+    """Whether a card says that a step was taken: not 'F', 'no', 0 or nothing."""
+    said = flag(value)
+    return text(value) is not None if said is None else said
+
+
+class PedestalRule(StrEnum):
+    """What the PEDESTAL of a file means."""
+
+    ADD = "add"
+    SUBTRACT = "subtract"
+    UNKNOWN = "unknown"
+
+
+def pedestal_to_subtract(header: FrameHeader) -> tuple[float | None, PedestalRule]:
+    """Return the ADU to subtract from a file's values for a zero base, and by which rule.
+
+    SBIG, MaxIm DL and CCDSoft write what is to be *added* (-100), PixInsight what is to be subtracted. Pedestals lift
+    values, so a negative number is one to be added whatever program wrote it. A positive one of any other program is
+    left alone: (None, UNKNOWN), to be reported. Without the card: (0, UNKNOWN).
+    """
+    return pedestal(header.extra, header.software)
+
+
+def pedestal(cards: Mapping[str, object], software: str | None) -> tuple[float | None, PedestalRule]:
+    """Return the pedestal as `pedestal_to_subtract`, from cards and the name of the program."""
+    written = number(cards.get("PEDESTAL"))
+    if not written:
+        return 0.0, PedestalRule.UNKNOWN
+    program = (software or "").lower()
+    if "pixinsight" in program:
+        return written, PedestalRule.SUBTRACT
+    if written < 0 or any(name in program for name in ("sbig", "maxim", "ccdops", "ccdsoft", "theskyx")):
+        return -written, PedestalRule.ADD
+    return None, PedestalRule.UNKNOWN
