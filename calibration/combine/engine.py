@@ -127,7 +127,7 @@ def _combine(
         mean=np.empty(shape, np.float32),
         sigma=np.empty(shape, np.float32),
         counts=np.empty(shape, np.uint16),
-        mask=np.empty(shape, np.uint8),
+        mask=np.empty(shape, np.uint16),
         low=np.empty(extra, np.float32),
         high=np.empty(extra, np.float32),
     )

@@ -29,7 +29,8 @@ class MaskBit(IntFlag):
     """Bits of a master's MASK plane.
 
     CHANGED is kept free for pixels that differ from the last certified master; nothing sets it until masters are
-    compared night by night.
+    compared night by night. WARM (a few ADU above its neighbours) and LOW_RESPONSE (less sensitive than its
+    neighbours) are for whoever looks: such pixels are not repaired, and no flat inherits them.
     """
 
     HOT = 1
@@ -40,6 +41,8 @@ class MaskBit(IntFlag):
     NO_DATA = 32
     CHANGED = 64
     INHERITED = 128
+    WARM = 256
+    LOW_RESPONSE = 512
 
 
 SMALL_N = 10
@@ -121,11 +124,11 @@ class BandPlanes:
         1σ uncertainty of `mean`: c·s/√count, s with ddof 1 over the survivors; NaN where count < 2 and no noise model.
     count : ndarray of uint16, shape (rows, x)
         Surviving samples.
-    mask : ndarray of uint8, shape (rows, x)
+    mask : ndarray of uint16, shape (rows, x)
         `MaskBit` SATURATED, LOW_COUNT and NO_DATA.
     """
 
     mean: NDArray[np.float32]
     sigma: NDArray[np.float32]
     count: NDArray[np.uint16]
-    mask: NDArray[np.uint8]
+    mask: NDArray[np.uint16]

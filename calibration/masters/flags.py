@@ -1,6 +1,7 @@
 """Which single pixels of a master are flagged: hot, dead or noisy ones, and what a flat inherits from its dark."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,7 @@ from calibration.frames import FrameKind
 from calibration.masters.background import Each, Smooth, background
 from calibration.masters.sketch import Sketch, Values, thinned
 
-U8 = NDArray[np.uint8]
-
+U16 = NDArray[np.uint16]
 
 HOT_SIGMAS = 8.0
 """Height of the hot flag's threshold in robust standard deviations of the master about its background."""
@@ -90,7 +90,7 @@ def residual(sketch: Sketch, smooth: Smooth) -> Values:
     return lambda first, stop: sketch.mean(first, stop) - smooth.rows(first * step, stop * step, step)
 
 
-def flag_rows(rows: BandPlanes, start: int, limits: Thresholds) -> U8:
+def flag_rows(rows: BandPlanes, start: int, limits: Thresholds) -> U16:
     """Return the mask of some rows with HOT, DEAD and NOISY added.
 
     Parameters
@@ -120,7 +120,10 @@ def flag_rows(rows: BandPlanes, start: int, limits: Thresholds) -> U8:
     return mask
 
 
-def inherit(mask: U8, dark_mask: U8) -> U8:
-    """Return a flat's mask with what its dark says of the same pixels: those flags, and INHERITED beside them."""
-    passed = dark_mask & np.uint8(MaskBit.HOT | MaskBit.NOISY | MaskBit.SATURATED | MaskBit.NO_DATA)
-    return np.asarray(mask | passed | np.where(passed, np.uint8(MaskBit.INHERITED), np.uint8(0)), np.uint8)
+def inherit(mask: U16, dark_mask: NDArray[np.unsignedinteger[Any]]) -> U16:
+    """Return a flat's mask with what its dark says of the same pixels: those flags, and INHERITED beside them.
+
+    Masks of older masters have one byte a pixel.
+    """
+    passed = dark_mask & np.uint16(MaskBit.HOT | MaskBit.NOISY | MaskBit.SATURATED | MaskBit.NO_DATA)
+    return np.asarray(mask | passed | np.where(passed, np.uint16(MaskBit.INHERITED), np.uint16(0)), np.uint16)

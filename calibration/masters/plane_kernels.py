@@ -11,7 +11,6 @@ from calibration.compiled_kernels import kept
 U16 = NDArray[np.uint16]
 I64 = NDArray[np.int64]
 F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
 
 
 @kept(nogil=True)
@@ -52,14 +51,14 @@ class FlagLimits(NamedTuple):
     noise: np.float32
     shot: np.float32
     hot_judged: bool
-    hot: np.uint8 = np.uint8(MaskBit.HOT)
-    dead: np.uint8 = np.uint8(MaskBit.DEAD)
-    noisy: np.uint8 = np.uint8(MaskBit.NOISY)
+    hot: np.uint16 = np.uint16(MaskBit.HOT)
+    dead: np.uint16 = np.uint16(MaskBit.DEAD)
+    noisy: np.uint16 = np.uint16(MaskBit.NOISY)
 
 
 @kept(nogil=True)
 def flag_pixels(  # noqa: PLR0917 - planes of one shape, in the order in which they are kept
-    mean: F32, sigma: F32, count: U16, smooth: F32, noise: F32, limits: FlagLimits, mask: U8
+    mean: F32, sigma: F32, count: U16, smooth: F32, noise: F32, limits: FlagLimits, mask: U16
 ) -> None:
     """Add HOT, DEAD and NOISY to the mask of some rows of a master.
 
@@ -80,5 +79,5 @@ def flag_pixels(  # noqa: PLR0917 - planes of one shape, in the order in which t
             expected = noise[y, x] * noise[y, x] + limits.shot * max(value - level, np.float32(0))
             noisy = error * error * np.float32(count[y, x]) > limits.noise * expected
             noisy = noisy & (limits.hot_judged | (not hot))
-            flags = np.uint8(hot) * limits.hot | np.uint8(dead) * limits.dead | np.uint8(noisy) * limits.noisy
-            mask[y, x] = mask[y, x] | np.uint8(flags)
+            flags = np.uint16(hot) * limits.hot | np.uint16(dead) * limits.dead | np.uint16(noisy) * limits.noisy
+            mask[y, x] = mask[y, x] | np.uint16(flags)

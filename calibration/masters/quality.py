@@ -35,6 +35,18 @@ _MIN_FLAT_SNR = 50.0
 _MIN_CORNER, _MAX_CORNER = 0.05, 1.5
 _MAX_SATURATED = 1e-3
 
+_FLAGS = {
+    "hot": MaskBit.HOT,
+    "dead": MaskBit.DEAD,
+    "noisy": MaskBit.NOISY,
+    "warm": MaskBit.WARM,
+    "low_response": MaskBit.LOW_RESPONSE,
+    "saturated": MaskBit.SATURATED,
+    "low_count": MaskBit.LOW_COUNT,
+    "no_data": MaskBit.NO_DATA,
+}
+"""Flags that are counted, by the names of their counts."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Totals:
@@ -46,6 +58,8 @@ class Totals:
     hot: int = 0
     dead: int = 0
     noisy: int = 0
+    warm: int = 0
+    low_response: int = 0
     saturated: int = 0
     low_count: int = 0
     no_data: int = 0
@@ -61,21 +75,16 @@ class Totals:
             self.minimum = min(self.minimum, float(np.nanmin(mean)))
             self.maximum = max(self.maximum, float(np.nanmax(mean)))
 
-    def add_mask(self, mask: NDArray[np.uint8]) -> None:
+    def add_mask(self, mask: NDArray[np.uint16]) -> None:
         """Count the flags of some rows."""
-        numbers = np.bincount(mask.ravel(), minlength=256)
-        flagged = {bit: int(numbers[(np.arange(256) & bit) != 0].sum()) for bit in MaskBit}
-        self.hot += flagged[MaskBit.HOT]
-        self.dead += flagged[MaskBit.DEAD]
-        self.noisy += flagged[MaskBit.NOISY]
-        self.saturated += flagged[MaskBit.SATURATED]
-        self.low_count += flagged[MaskBit.LOW_COUNT]
-        self.no_data += flagged[MaskBit.NO_DATA]
+        numbers = np.bincount(mask.ravel())
+        values = np.arange(numbers.size)
+        for name, bit in _FLAGS.items():
+            setattr(self, name, getattr(self, name) + int(numbers[(values & bit) != 0].sum()))
 
     def flags(self) -> dict[str, int]:
         """Return how many pixels have each flag."""
-        names = ("hot", "dead", "noisy", "saturated", "low_count", "no_data")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _FLAGS}
 
 
 def statistics(

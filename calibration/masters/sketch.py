@@ -34,6 +34,8 @@ class Sketch:
     read : callable
         ``read(name, first, stop)`` gives rows first..stop-1 of the sketch of a plane (`mean`, `sigma`, `count`,
         `mask`), shape (rows, x).
+    rows : callable
+        Gives rows first..stop-1 of the master's MEAN itself, for what must see neighbours.
     shape : tuple of int
         Rows and columns of the sketch.
     stride : int
@@ -42,20 +44,22 @@ class Sketch:
     """
 
     read: Callable[[str, int, int], NDArray[Any]]
+    rows: "Values"
     shape: tuple[int, int]
     stride: int
     height: int
 
     @classmethod
-    def of(cls, planes: BandPlanes, *, stride: int = 1, height: int | None = None) -> "Sketch":
-        """Return the sketch whose rows are those of `planes`."""
+    def of(cls, planes: BandPlanes, *, stride: int = 1) -> "Sketch":
+        """Return the sketch of a master whose planes are in memory."""
 
         def read(name: str, first: int, stop: int) -> NDArray[Any]:
-            rows: NDArray[Any] = getattr(planes, name)[first:stop]
+            rows: NDArray[Any] = getattr(planes, name)[::stride][first:stop]
             return rows
 
-        shape = planes.mean.shape
-        return cls(read=read, shape=(shape[0], shape[1]), stride=stride, height=height or shape[0])
+        height, width = planes.mean.shape
+        shape = (len(range(0, height, stride)), width)
+        return cls(read=read, rows=lambda a, b: planes.mean[a:b], shape=shape, stride=stride, height=height)
 
     def mean(self, first: int, stop: int) -> F32:
         """Return rows of MEAN."""

@@ -94,7 +94,7 @@ def _build(
     prepared: Prepared, path: Path, *, recipe: str, status: MasterStatus, built_at: datetime, context: BuildContext
 ) -> MasterRow:
     shape, spare = prepared.stack.shape, spare_cards(prepared)
-    side = (Plane(name="SIGMA"), Plane(name="COUNT", dtype=np.uint16), Plane(name="MASK", dtype=np.uint8))
+    side = (Plane(name="SIGMA"), Plane(name="COUNT", dtype=np.uint16), Plane(name="MASK", dtype=np.uint16))
     with (
         create_planes(path, (Plane(name="MEAN"),), shape, context.place.disk, spare_cards=spare) as mean,
         create_planes(context.place.layout.planes_path(path), side, shape, context.place.disk) as planes,

@@ -18,7 +18,7 @@ from services.masters.prepare import Prepared
 PLANES = {
     "SIGMA": "1 sigma uncertainty of the master's MEAN",
     "COUNT": "samples that survived rejection",
-    "MASK": "1 hot 2 dead 4 noisy 8 saturated 16 few 32 none 64 changed 128 inherited",
+    "MASK": "1 hot 2 dead 4 noisy 8 saturated 16 few 32 none 64 changed 128 inherited 256 warm 512 dull",
 }
 """The planes beside a master, and what their values mean."""
 

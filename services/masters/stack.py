@@ -191,7 +191,13 @@ def _sketch(shape: tuple[int, int], mean: PlanesFile, planes: PlanesFile) -> Ske
         rows = [file.read(name.upper(), y, 1) for y in range(first * stride, min(stop * stride, shape[0]), stride)]
         return np.concatenate(rows)
 
-    return Sketch(read=read, shape=(len(range(0, shape[0], stride)), shape[1]), stride=stride, height=shape[0])
+    return Sketch(
+        read=read,
+        rows=lambda first, stop: mean.read("MEAN", first, stop - first),
+        shape=(len(range(0, shape[0], stride)), shape[1]),
+        stride=stride,
+        height=shape[0],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -226,7 +232,7 @@ def finish_files(
         summed.result()
 
 
-def _finish_band(finishing: Finishing, band: Band) -> NDArray[np.uint8]:
+def _finish_band(finishing: Finishing, band: Band) -> NDArray[np.uint16]:
     found = BandPlanes(
         mean=finishing.mean.read("MEAN", band.start, band.rows),
         sigma=finishing.planes.read("SIGMA", band.start, band.rows),

@@ -62,7 +62,7 @@ PLANES: dict[str, tuple[Any, Callable[[BandPlanes], NDArray[Any]]]] = {
     "MEAN": (np.float32, lambda found: found.mean),
     "SIGMA": (np.float32, lambda found: found.sigma),
     "COUNT": (np.uint16, lambda found: found.count),
-    "MASK": (np.uint8, lambda found: found.mask),
+    "MASK": (np.uint16, lambda found: found.mask),
 }
 
 

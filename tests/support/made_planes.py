@@ -46,7 +46,7 @@ def flat_planes(shadow: float, corner: float) -> BandPlanes:
         mean=rng.normal(light, sigma).astype(np.float32),
         sigma=sigma.astype(np.float32),
         count=np.full(SHAPE, N, np.uint16),
-        mask=np.zeros(SHAPE, np.uint8),
+        mask=np.zeros(SHAPE, np.uint16),
     )
 
 

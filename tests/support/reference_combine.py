@@ -43,7 +43,7 @@ def combine_band(
         mean=mean.astype(np.float32),
         sigma=sigma.astype(np.float32),
         count=count.astype(np.uint16),
-        mask=mask.astype(np.uint8),
+        mask=mask.astype(np.uint16),
     )
 
 

@@ -74,7 +74,7 @@ def store_lanes(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
     scale = np.float32(p.factor**2 / m / max(m - 1, 1))
     _put_sigmas(bench.all.single, scale, planes.sigma[row, x0 : x0 + width])
     fill(np.uint16(m), planes.counts[row, x0 : x0 + width])
-    few = np.uint8(tiles.LOW_COUNT if m < p.min_count else 0)
+    few = np.uint16(tiles.LOW_COUNT if m < p.min_count else 0)
     _put_masks(bench.saturated, few, np.uint16(n - m), planes.mask[row, x0 : x0 + width])
     if planes.low.shape[0] > 0:  # most often nobody asks for the bounds
         copy(bench.all.tile[lo * W : (lo + 1) * W], planes.low[row, x0 : x0 + width])
@@ -102,7 +102,7 @@ def _put_sigmas(single: Any, scale: Any, out: Any) -> None:
 @inlined
 def _put_masks(saturated: Any, few: Any, lost: Any, out: Any) -> None:
     for j in range(out.shape[0]):
-        out[j] = few | (np.uint8(tiles.SATURATED) if saturated[j] > lost else np.uint8(0))
+        out[j] = few | (np.uint16(tiles.SATURATED) if saturated[j] > lost else np.uint16(0))
 
 
 @inlined

@@ -39,7 +39,7 @@ class Planes(NamedTuple):
     mean: NDArray[np.float32]
     sigma: NDArray[np.float32]
     counts: NDArray[np.uint16]
-    mask: NDArray[np.uint8]
+    mask: NDArray[np.uint16]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
 

@@ -14,7 +14,7 @@ def test_background_follows_a_slope_and_ignores_hot_pixels() -> None:
     mean = truth.copy()
     mean[::17, ::13] += 5000.0
     ones = np.ones(SHAPE, np.float32)
-    planes = BandPlanes(mean=mean, sigma=ones, count=ones.astype(np.uint16), mask=np.zeros(SHAPE, np.uint8))
+    planes = BandPlanes(mean=mean, sigma=ones, count=ones.astype(np.uint16), mask=np.zeros(SHAPE, np.uint16))
     found = background(sketch_of(planes)).rows(0, SHAPE[0])
     inner = (slice(40, -40), slice(40, -40))
     np.testing.assert_allclose(found[inner], truth[inner], atol=0.2)

@@ -54,9 +54,18 @@ def test_flags_of_bands_equal_those_of_the_whole(dark: tuple[np.ndarray, BandPla
     np.testing.assert_array_equal(flag_rows(part, 70, limits), whole[70:93])
 
 
-def test_flags_of_a_dark_are_inherited() -> None:
-    mask, dark_mask = np.array([[0, 2]], np.uint8), np.array([[MaskBit.HOT, MaskBit.LOW_COUNT]], np.uint8)
-    assert inherit(mask, dark_mask).tolist() == [[MaskBit.HOT | MaskBit.INHERITED, 2]]
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint8])
+def test_flags_of_a_dark_are_inherited(dtype: type) -> None:
+    mask, dark_mask = np.array([[512, 2]], np.uint16), np.array([[MaskBit.HOT, MaskBit.LOW_COUNT]], dtype)
+    found = inherit(mask, dark_mask)
+    assert found.dtype == np.uint16
+    assert found.tolist() == [[MaskBit.HOT | MaskBit.INHERITED | MaskBit.LOW_RESPONSE, 2]]
+
+
+def test_what_is_there_for_whoever_looks_is_not_inherited() -> None:
+    dark_mask = np.array([[MaskBit.WARM, MaskBit.WARM | MaskBit.NOISY, MaskBit.LOW_RESPONSE]], np.uint16)
+    found = inherit(np.zeros((1, 3), np.uint16), dark_mask)
+    assert found.tolist() == [[0, MaskBit.NOISY | MaskBit.INHERITED, 0]]
 
 
 @pytest.mark.parametrize("stride", [1, 3])
@@ -65,8 +74,7 @@ def test_no_colour_of_a_mosaic_is_taken_for_dead_or_hot_pixels(red: float, blue:
     planes = mosaic_of(flat_planes(0.05, 0.8), red, blue)
     planes.mean[100, 100] *= 0.3
     planes.mean[251, 201] *= 1.8
-    seen = BandPlanes(**{name: getattr(planes, name)[::stride] for name in BandPlanes.__slots__})
-    sketch = Sketch.of(seen, stride=stride, height=SHAPE[0])
+    sketch = Sketch.of(planes, stride=stride)
     limits = thresholds(FrameKind.FLAT, sketch, samples=N, factor=1.0, mosaic=True)
     flags = flag_rows(planes, 0, limits)
     assert [tuple(place) for place in np.argwhere(flags & MaskBit.DEAD)] == [(100, 100)]

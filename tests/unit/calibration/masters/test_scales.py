@@ -29,7 +29,7 @@ def test_normalisation_is_robust(how: str, expected: float) -> None:
     mean[:20, 0] = 600.0
     mean[200, 200:210] = 60000.0  # hot
     mean[201, :50] = np.nan
-    mask = np.where(np.isnan(mean), np.uint8(MaskBit.NO_DATA), np.uint8(0)).astype(np.uint8)
+    mask = np.where(np.isnan(mean), MaskBit.NO_DATA, 0).astype(np.uint16)
     ones = np.ones(SHAPE, np.float32)
     planes = BandPlanes(mean=mean, sigma=ones, count=ones.astype(np.uint16), mask=mask)
     assert normalisation_factor(sketch_of(planes), Normalisation(how)) == pytest.approx(expected, rel=0.03)
@@ -37,6 +37,6 @@ def test_normalisation_is_robust(how: str, expected: float) -> None:
 
 def test_dark_flat_cannot_be_normalised() -> None:
     zeros = np.zeros(SHAPE, np.float32)
-    planes = BandPlanes(mean=zeros, sigma=zeros, count=zeros.astype(np.uint16), mask=zeros.astype(np.uint8))
+    planes = BandPlanes(mean=zeros, sigma=zeros, count=zeros.astype(np.uint16), mask=zeros.astype(np.uint16))
     with pytest.raises(CombineError, match="cannot be normalised"):
         normalisation_factor(sketch_of(planes), Normalisation.MEAN)

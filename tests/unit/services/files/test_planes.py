@@ -17,11 +17,11 @@ SHAPE = (101, 53)
 RNG = np.random.default_rng(3)
 SIGMA = RNG.normal(3, 1, SHAPE).astype(np.float32)
 COUNT = RNG.integers(0, 41, SHAPE).astype(np.int16)
-MASK = RNG.integers(0, 256, SHAPE).astype(np.uint8)
+MASK = RNG.integers(0, 1024, SHAPE).astype(np.uint16)
 PLANES = (
     Plane(name="SIGMA", cards=(Card("BUNIT", "adu", "unit"),)),
     Plane(name="COUNT", dtype=np.int16),
-    Plane(name="MASK", dtype=np.uint8),
+    Plane(name="MASK", dtype=np.uint16),
 )
 
 
