@@ -144,12 +144,16 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, context: 
             each=threads.map,
         )
         finishing = Finishing(
-            mean=mean, planes=planes, limits=limits if settings.quality_control else None, divisor=divisor
+            mean=mean,
+            planes=planes,
+            height=stack.shape[0],
+            limits=limits if settings.quality_control else None,
+            divisor=divisor,
         )
         tall = rows_for(
             memory_mb=settings.memory_mb, frames=_PASS_FRAMES, columns=stack.shape[1], workers=settings.workers
         )
-        finish_files(finishing, stack.shape[0], first.totals, threads, rows=tall, workers=settings.workers)
+        finish_files(finishing, first.totals, threads, rows=tall, workers=settings.workers)
     return master_numbers(prepared, found | first.totals.flags(), first, divisor, settings)
 
 

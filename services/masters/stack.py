@@ -1,6 +1,7 @@
 """Combining the files of one group into the planes of a growing file, band by band, and the second pass over them."""
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from calibration.combine.engine import combine_band, decoded
 from calibration.combine.recipe import BandPlanes, Recipe
 from calibration.masters.flags import Thresholds, flag_rows, inherit
+from calibration.masters.neighbours import FARTHEST, around
 from calibration.masters.noise import pair_counts
 from calibration.masters.quality import Totals
 from calibration.masters.scales import with_dark
@@ -207,6 +209,8 @@ class Finishing:
     Attributes
     ----------
     mean, planes : PlanesFile
+    height : int
+        Their rows.
     limits : Thresholds or None
         None flags nothing.
     divisor : float
@@ -215,35 +219,71 @@ class Finishing:
 
     mean: PlanesFile
     planes: PlanesFile
+    height: int
     limits: Thresholds | None
     divisor: float = 1.0
 
 
-def finish_files(
-    finishing: Finishing, height: int, totals: Totals, threads: ThreadPoolExecutor, *, rows: int, workers: int
-) -> None:
+def finish_files(finishing: Finishing, totals: Totals, threads: ThreadPoolExecutor, *, rows: int, workers: int) -> None:
     """Flag and normalise what the first pass wrote, add the flags to `totals`, and take the files' sums.
 
     On threads whatever works on the first pass: the growing files have no name yet that another process could open.
     """
-    bands = bands_of(height, rows)
-    map_bands(finishing, _finish_band, lambda _, m: totals.add_mask(m), threads, bands, workers=workers)
+    normalised = _Normalised(finishing)
+
+    def take(band: Band, done: _Finished) -> None:
+        totals.add_mask(done.mask)
+        normalised.take(band, done.mean)
+
+    map_bands(finishing, _finish_band, take, threads, bands_of(finishing.height, rows), workers=workers)
+    normalised.write(finishing.height)
     for summed in [threads.submit(file.sum_up) for file in (finishing.mean, finishing.planes)]:
         summed.result()
 
 
-def _finish_band(finishing: Finishing, band: Band) -> NDArray[np.uint16]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Finished:
+    """What the second pass makes of a band: its mask, and MEAN of a flat, which is not written yet."""
+
+    mask: NDArray[np.uint16]
+    mean: NDArray[np.float32] | None
+
+
+class _Normalised:
+    """MEAN of a flat on its way to the file: what bands to come still need as neighbours is written after them."""
+
+    def __init__(self, finishing: Finishing) -> None:
+        self._file = finishing.mean
+        self._held: deque[tuple[Band, NDArray[np.float32]]] = deque()
+
+    def take(self, band: Band, mean: NDArray[np.float32] | None) -> None:
+        """Take the bands in order; all up to this one have been read."""
+        if mean is not None:
+            self._held.append((band, mean))
+        self.write(band.stop - FARTHEST)
+
+    def write(self, stop: int) -> None:
+        """Write the bands that end at this row or before."""
+        while self._held and self._held[0][0].stop <= stop:
+            band, mean = self._held.popleft()
+            self._file.write("MEAN", band.start, mean)
+
+
+def _finish_band(finishing: Finishing, band: Band) -> _Finished:
+    limits, divisor, planes = finishing.limits, np.float32(finishing.divisor), finishing.planes
+    first, stop = around(band.start, band.stop, finishing.height)
+    mean = finishing.mean.read("MEAN", first, stop - first)
     found = BandPlanes(
-        mean=finishing.mean.read("MEAN", band.start, band.rows),
-        sigma=finishing.planes.read("SIGMA", band.start, band.rows),
-        count=finishing.planes.read("COUNT", band.start, band.rows),
-        mask=finishing.planes.read("MASK", band.start, band.rows),
+        mean=mean[band.start - first : band.stop - first],
+        sigma=planes.read("SIGMA", band.start, band.rows),
+        count=planes.read("COUNT", band.start, band.rows),
+        mask=planes.read("MASK", band.start, band.rows),
     )
     mask = found.mask
-    if finishing.limits is not None:
-        mask = flag_rows(found, band.start, finishing.limits)
-        finishing.planes.write("MASK", band.start, mask)
-    if finishing.divisor != 1.0:
-        finishing.mean.write("MEAN", band.start, found.mean / np.float32(finishing.divisor))
-        finishing.planes.write("SIGMA", band.start, found.sigma / np.float32(finishing.divisor))
-    return mask
+    if limits is not None:
+        mask = flag_rows(found, band.start, limits, around=(mean, first))
+        planes.write("MASK", band.start, mask)
+    if divisor == 1.0:
+        return _Finished(mask=mask, mean=None)
+    planes.write("SIGMA", band.start, found.sigma / divisor)
+    return _Finished(mask=mask, mean=found.mean / divisor)

@@ -31,6 +31,10 @@ MASTERS = (
     Column(name="Hot", meaning="pixels far above their surroundings, marked in the mask"),
     Column(name="Dead", meaning="pixels far below their surroundings, marked in the mask"),
     Column(
+        name="Warm, dull",
+        meaning="pixels a little above their neighbours, of flats those that respond less; marked in the mask",
+    ),
+    Column(
         name="Noisy",
         meaning="pixels that scatter more from frame to frame than their level explains, marked in the mask",
     ),

@@ -12,7 +12,7 @@ from services.reports.order import in_order
 from services.reports.parts import Mark
 from services.reports.pictures import Album, Picture
 from services.reports.tables import status_mark, verdict_marks
-from services.words import GAP, count, exposure, moment, number, percent, significant, title
+from services.words import GAP, NONE, count, exposure, moment, number, percent, significant, title
 
 _MOST_REFUSED = 12
 EMPTY = Figure(shapes=(), height=0, label="")
@@ -93,9 +93,20 @@ def _master_lines(master: Record) -> Iterator[tuple[str, str]]:
         yield "Bright patches", number(found.get("bright_patches"))
     yield "Noise of the master", significant(found.get("master_noise_adu"), 3, "ADU")
     yield "Hot, dead, noisy", ", ".join(number(found.get(name)) for name in ("hot", "dead", "noisy"))
+    yield ("Pixels of low response", number(found.get("low_response"))) if flat else ("Warm", number(found.get("warm")))
     pattern = (significant(found.get(f"{name}_pattern_adu"), 2) for name in ("row", "column"))
     yield "Pattern of rows, columns", f"{', '.join(pattern)}\u00a0ADU"
+    yield "Periodic pattern", _wave(found)
     yield "File", str(master.get("path") or "").rpartition("/")[2]
+
+
+def _wave(found: Record) -> str:
+    """Return the amplitude and the period of a pattern that repeats itself, or how small one would have been seen."""
+    amplitude = significant(found.get("pattern_amplitude_adu"), 2, "ADU")
+    if amplitude == NONE:
+        return NONE
+    period = found.get("pattern_period_px")
+    return f"none above {amplitude}" if period is None else f"{amplitude}, period {number(period, 1, 'px')}"
 
 
 def _set_plate(group: Record, frame: Record, layout: Layout, album: Album) -> Plate:

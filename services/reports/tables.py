@@ -103,6 +103,7 @@ def _master_cells(master: Record) -> tuple[str | Cell | None, ...]:
         significant(found.get("master_noise_adu"), 3, "ADU"),
         number(found.get("hot")),
         number(found.get("dead")),
+        number(found.get("low_response" if master.get("kind") == "FLAT" else "warm")),
         number(found.get("noisy")),
         number(found.get("corner_centre_ratio"), 3),
     )

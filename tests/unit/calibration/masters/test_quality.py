@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from calibration.combine.engine import combine_band
-from calibration.combine.recipe import BandPlanes, Method, Recipe
+from calibration.combine.recipe import BandPlanes, MaskBit, Method, Recipe
 from calibration.frames import FrameKind
 from calibration.masters.flags import flag_rows, thresholds
 from calibration.masters.quality import Totals, judge, statistics
@@ -53,3 +53,38 @@ def test_minmax_is_not_suspect_for_what_it_always_rejects() -> None:
     totals.add_samples(planes.count, planes.mean, 10)
     found = statistics(sketch, limits, totals, pair_noise_adu=READ_NOISE) | totals.flags()
     assert "rejected" not in [v.code for v in judge(FrameKind.BIAS, found, designed=0.2)]
+
+
+def _verdict(kind: FrameKind, mask: NDArray[np.uint16], dark: tuple[np.ndarray, BandPlanes]) -> bool:
+    totals = Totals()
+    totals.add_samples(dark[1].count, dark[1].mean, N)
+    totals.add_mask(mask)
+    limits = thresholds(FrameKind.DARK, sketch_of(dark[1]), samples=N, factor=1.0)
+    found = statistics(sketch_of(dark[1]), limits, totals, pair_noise_adu=READ_NOISE) | {"snr": 100.0}
+    return "defects" in [v.code for v in judge(kind, found | totals.flags())]
+
+
+def test_defects_are_suspect_where_a_sound_sensor_has_none(dark: tuple[np.ndarray, BandPlanes]) -> None:
+    """A warm sensor has hot pixels in its darks alone; what a flat has from its dark is no defect of the flat."""
+    spread = np.random.default_rng(5).random(dark[1].mean.shape)
+
+    def having(part: float, bits: MaskBit) -> NDArray[np.uint16]:
+        return np.where(spread < part, bits, 0).astype(np.uint16)
+
+    assert not _verdict(FrameKind.DARK, having(0.06, MaskBit.HOT), dark)
+    assert _verdict(FrameKind.DARK, having(0.15, MaskBit.HOT), dark)
+    assert _verdict(FrameKind.DARK, having(0.02, MaskBit.DEAD), dark)
+    assert _verdict(FrameKind.BIAS, having(0.02, MaskBit.HOT), dark)
+    assert not _verdict(FrameKind.FLAT, having(0.05, MaskBit.HOT | MaskBit.INHERITED), dark)
+    assert _verdict(FrameKind.FLAT, having(0.02, MaskBit.HOT), dark)
+    for kind in (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT):
+        assert not _verdict(kind, having(0.3, MaskBit.WARM | MaskBit.LOW_RESPONSE), dark)
+
+
+def test_flags_are_counted_by_their_names() -> None:
+    totals = Totals()
+    totals.add_mask(np.array([[0, 1, 257, 512], [6, 129, 32, 64]], np.uint16))
+    assert totals.flags() == {
+        "hot": 3, "dead": 1, "noisy": 1, "warm": 1, "low_response": 1, "saturated": 0, "low_count": 0, "no_data": 1,
+        "inherited": 1, "defects": 4,
+    }  # fmt: skip
