@@ -55,6 +55,7 @@ class GroupCode(StrEnum):
     NO_MATCHING_DARK = "no_matching_dark"
     TOO_FEW_FRAMES = "too_few_frames"
     NO_FRAMES = "no_frames"
+    UNLIKE_FRAMES = "unlike_frames"
     MASTER_DIFFERS = "master_differs"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration import frame_kernels
-from calibration.clipping import Distribution, clip_distribution
+from calibration.clipping import ENOUGH, Distribution, clip_distribution
 from calibration.frames import FrameStats, Pixels, pixel_sha256
 
 SATURATED_PART = 0.98
@@ -87,6 +87,58 @@ def measure(pixels: Pixels, *, saturation_adu: float | None, bayer: bool, mid_at
         constant_rows=constant,
         jump_adu=_largest_jump(pixels),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What a sample of a frame's pixels tells: level, robust sigma, and the distance of neighbouring values."""
+
+    level_adu: float
+    sigma_adu: float
+    step_adu: int
+
+
+def glance(sample: Pixels, *, bayer: bool) -> Glance:
+    """Measure a sample of a frame, as `measure` does with its central part; no compiled loop is needed.
+
+    Parameters
+    ----------
+    sample : ndarray, shape (y, x)
+        Pixels at `sample_of` of the frame.
+    bayer : bool
+        Level and noise are those of the brightest plane of the colour mosaic.
+    """
+    if bayer:
+        planes = [sample[y::2, x::2] for y in (0, 1) for x in (0, 1)]
+        means = np.array([float(np.nanmean(plane)) if plane.size else np.nan for plane in planes])
+        bright = means >= 0.99 * np.nanmax(means) if np.isfinite(means).any() else [True]
+        sample = planes[int(np.argmax(bright))]
+    values = _table(sample) if sample.dtype == np.uint16 else _sorted_distribution(sample)
+    step = step_of(values)
+    is_whole = np.array_equal(values.values, np.rint(values.values))
+    clipped = clip_distribution(values, step=step if is_whole else 0)
+    return Glance(level_adu=clipped.median, sigma_adu=clipped.sigma, step_adu=step)
+
+
+def sample_of(shape: tuple[int, int]) -> tuple[NDArray[np.intp], Span]:
+    """Return rows and a span of columns that are enough for the level of a frame, to a hundredth of its noise.
+
+    They are pairs of rows, which hold all colours of a mosaic, spread over the central 50 % x 50 %; of a small frame
+    all of it.
+    """
+    if shape[0] * shape[1] <= ENOUGH:
+        return np.arange(shape[0]), (0, shape[1], 1)
+    (first, stop, _), (left, right, _) = central_part(shape)
+    pairs = max(1, (stop - first) // 2)
+    wanted = min(pairs, max(1, ENOUGH // (right - left)))
+    starts = first + 2 * (np.arange(wanted) * pairs // wanted)
+    return (starts[:, None] + np.arange(2)).ravel(), (left, right, 1)
+
+
+def _table(sample: Pixels) -> Distribution:
+    counts = np.bincount(sample.ravel())
+    present = np.flatnonzero(counts)
+    return Distribution(values=present.astype(np.float64), counts=counts[present].astype(np.int64))
 
 
 def compare(a: Pixels, b: Pixels, *, bayer: bool = False) -> PairStats:

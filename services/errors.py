@@ -197,6 +197,9 @@ MEANINGS: dict[str, Meaning] = {
     "no_matching_dark": Meaning("no dark fits these flats", "run the darks step: it takes the times the flats used"),
     "too_few_frames": Meaning("too few frames for a master", "complete the set, or lower the number wanted"),
     "no_frames": Meaning("there are no frames", "run the capture steps first"),
+    "unlike_frames": Meaning(
+        "frames of another program are not alike", "name the card in `header_aliases`, or keep the frames apart"
+    ),
     "master_differs": Meaning("the new master differs from the last certified one", "look at both before using it"),
     "constant": Meaning("all pixels have one value", "power-cycle the camera if it repeats"),
     "partial": Meaning("part of the frame is missing", "check cable and USB traffic"),

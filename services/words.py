@@ -5,7 +5,7 @@ number and its unit on one line (`GAP`).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,13 @@ GAP = "\u00a0"
 def count(number: int, noun: str, gap: str = " ") -> str:
     """Return a number with its noun: "1 frame", "40 frames"."""
     return f"{number}{gap}{noun}{'' if number == 1 else 's'}"
+
+
+def some(names: Iterable[str], most: int = 6, gap: str = " ") -> str:
+    """Return names, each once, the first few of many: "a, b and 3 others"."""
+    names = tuple(dict.fromkeys(names))
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {count(rest, 'other', gap)}" if rest > 0 else "")
 
 
 def seconds(exposure_us: object, *, gap: str = " ", unknown: str = "") -> str:

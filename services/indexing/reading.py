@@ -5,10 +5,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-import numpy as np
-
 from calibration.errors import CalibrationError, HeaderError
-from calibration.frames import FrameHeader, FrameKind, Pixels
+from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import night_label
 from calibration.keywords import (
     KIND_KEYWORDS,
@@ -23,9 +21,10 @@ from calibration.keywords.values import text
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode, StorageError
-from services.files.fits import pixel_hash, pixels_of, read_pixels, understood
+from services.files.fits import pixel_hash, read_pixels, understood
 from services.files.units import Unreadable, image_unit
 from services.indexing.checksums import check_sum
+from services.indexing.glance import Glanced, glance_at
 
 Beside = Callable[[str], None]
 """Is told the name of an image that stands beside the frame in its file."""
@@ -104,7 +103,7 @@ def own_row(path: Path, name: str) -> FrameRow | None:
         return None
     header = understood(unit, path)
     check_sum(path)
-    return _row(path, name, header, Origin.OWN)
+    return _row(path, name, header)
 
 
 class LeftOut(Exception):
@@ -153,14 +152,25 @@ def foreign_row(
     if header.night is None and header.date_obs is not None:
         at = header.site_longitude_deg if longitude_deg is None else longitude_deg
         header = replace(header, night=night_label(header.date_obs, at))
-    pixels = pixels_of(path, unit)
-    if is_normalised(pixels):
+    found = glance_at(path, unit, bayer=header.bayer_pattern is not None)
+    if found.is_normalised:
         raise LeftOut(RunCode.NOT_RAW, "its values are fractions from 0 to 1: a stack or a picture, no raw frame")
     for other in unit.beside:
         beside(other)
-    digest, status = pixel_hash(pixels), path.stat()
+    return _measured(path, name, header, found)
+
+
+def _measured(path: Path, name: str, header: FrameHeader, found: Glanced) -> FrameRow:
+    """Return the row of a foreign frame: level, noise and step are measured, whatever its header says of them."""
+    seen, status = found.seen, path.stat()
+    header = replace(header, median_adu=seen.level_adu, std_adu=seen.sigma_adu, step_adu=seen.step_adu)
     return FrameRow.of(
-        header, path=name, pixel_sha256=digest, size=status.st_size, mtime_ns=status.st_mtime_ns, origin=Origin.FOREIGN
+        header,
+        path=name,
+        pixel_sha256=found.pixel_sha256,
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        origin=Origin.FOREIGN,
     )
 
 
@@ -182,16 +192,6 @@ def _refuse_calibrated(header: FrameHeader) -> None:
         )
 
 
-def is_normalised(pixels: Pixels) -> bool:
-    """Return whether pixels are floats that nowhere leave 0 to 1, which no converter gives."""
-    if pixels.dtype.kind != "f" or pixels.size == 0:
-        return False
-    low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
-    return 0 <= low < high <= 1
-
-
-def _row(path: Path, name: str, header: FrameHeader, origin: Origin) -> FrameRow:
+def _row(path: Path, name: str, header: FrameHeader) -> FrameRow:
     digest, status = pixel_hash(read_pixels(path)), path.stat()
-    return FrameRow.of(
-        header, path=name, pixel_sha256=digest, size=status.st_size, mtime_ns=status.st_mtime_ns, origin=origin
-    )
+    return FrameRow.of(header, path=name, pixel_sha256=digest, size=status.st_size, mtime_ns=status.st_mtime_ns)

@@ -15,7 +15,8 @@ from services.errors import RunCode, RunStopped, StorageError
 from services.indexing.sidecar import restate_sidecar
 from services.masters.build import BuildContext, build
 from services.masters.narration import Narration
-from services.masters.prepare import GroupRefused, Prepared, Surroundings, prepare
+from services.masters.prepare import Prepared, Surroundings, prepare
+from services.masters.refusal import GroupRefused
 from services.planning.master_groups import MasterGroup
 from services.planning.master_plan import MasterPlan
 

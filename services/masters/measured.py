@@ -11,7 +11,8 @@ from calibration.frames import FrameKind, Verdict
 from calibration.masters.noise import pair_sigma
 from calibration.masters.quality import judge
 from calibration.masters.scales import normalisation_factor
-from services.masters.prepare import GroupRefused, Prepared
+from services.masters.prepare import Prepared
+from services.masters.refusal import GroupRefused
 from services.masters.stack import FirstPass
 from services.planning.master_settings import MasterSettings
 

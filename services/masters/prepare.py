@@ -1,6 +1,5 @@
 """From a group to a stack: which of its files can be read, their scales and darks, and the noise they should have."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from services.errors import RunCode
 from services.files.layout import Layout
 from services.files.units import Unreadable
 from services.indexing.checksums import check_pixels
+from services.masters.alike import alike
+from services.masters.refusal import GroupRefused, Warn
 from services.masters.stack import DarkSources, Stack
 from services.planning.flat_darks import FlatDark
 from services.planning.master_groups import MasterGroup
@@ -32,18 +33,6 @@ MINMAX_ENOUGH = 5
 """From so many frames on `minmax` keeps enough for a spread."""
 
 _PAIR_ROWS = 128
-
-Warn = Callable[[str, str], None]
-"""Reports something that is not a failure to the run: a code and a detail."""
-
-
-class GroupRefused(Exception):
-    """A group that becomes no master: a code, and a detail that says why."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        self.code = code
-        self.detail = detail
-        super().__init__(detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +77,9 @@ def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
     Raises
     ------
     GroupRefused
-        `too_few_frames`, `no_matching_dark` or `level_off`.
+        `too_few_frames`, `no_matching_dark`, `level_off`, or `unlike_frames` of another program.
     """
+    group = alike(group, around.plan.place.layout, around.warn)
     readable = [(row, source) for row in group.rows if (source := _source(row, around)) is not None]
     _enough(group, len(readable), around.plan.settings)
     group = replace(group, rows=tuple(row for row, _ in readable))

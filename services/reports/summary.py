@@ -1,12 +1,12 @@
 """The first thing that a page says of a night: what happened, and what to do about it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.errors import RunCode, meaning
 from services.reports.event_records import Record
 from services.reports.night import NightReport
-from services.words import GAP, clock, count, duration, number, title
+from services.words import GAP, clock, duration, number, some, title
 
 UNFINISHED = ("partial", "failed", "cut_off", "not_reached")
 """States of sets that are not what was wanted."""
@@ -83,13 +83,13 @@ def _advice(report: NightReport) -> Iterator[str]:
             concerned.setdefault(str(master.get("code")), []).append(f"Master of {title(master)}")
     for code, names in concerned.items():
         said = meaning(code)
-        yield f"{_some(names)}: {said.text} — {said.advice}."
+        yield f"{some(names, gap=GAP)}: {said.text} — {said.advice}."
     missed = [title(g) for g in report.groups if g.get("status") == "not_reached"]
     if missed:
-        yield f"Not reached: {_some(missed)}."
+        yield f"Not reached: {some(missed, gap=GAP)}."
     doubtful = [title(m) for m in report.masters if (m.get("statistics") or {}).get("verdict") == "suspect"]
     if doubtful:
-        yield f"Look at before using: the masters of {_some(doubtful)}."
+        yield f"Look at before using: the masters of {some(doubtful, gap=GAP)}."
 
 
 def _masters(report: NightReport) -> str:
@@ -97,12 +97,6 @@ def _masters(report: NightReport) -> str:
     more = [f"{kept} kept"] if kept else []
     more += [f"{refused} not"] if refused else []
     return "masters built" + (f", {', '.join(more)}" if more else "")
-
-
-def _some(names: Iterable[str], most: int = 6) -> str:
-    names = tuple(dict.fromkeys(names))
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {count(rest, 'other', GAP)}" if rest > 0 else "")
 
 
 def _sentence(text: str) -> str:

@@ -1,0 +1,160 @@
+"""Cards that nobody understands: those that divide a group are named, those that vary by nature are not."""
+
+import numpy as np
+import pytest
+
+from calibration.frames import FrameKind
+from calibration.unlike import Stated, telling_cards
+
+DARK, FLAT = FrameKind.DARK, FrameKind.FLAT
+ALL = Stated()
+
+
+def frames(n=20, **columns):
+    """Return the cards of frames: a column is one value for all, a function of the number, or a list."""
+    names = {name.replace("__", "-"): column for name, column in columns.items()}
+    read = {
+        name: (c if callable(c) else (lambda i, c=c: c[i * len(c) // n] if isinstance(c, list) else c))
+        for name, c in names.items()
+    }
+    return [{name: value for name, c in read.items() if (value := c(i)) is not None} for i in range(n)]
+
+
+def told(kind, cards, stated=ALL, levels=()):
+    return {each.keyword: each.means for each in telling_cards(kind, cards, stated=stated, levels_adu=levels)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keyword", "values", "means"),
+    [
+        (FLAT, "FILTERX", ["R", "V"], "filter"),
+        (FLAT, "FILTPOS", [2, 3], "filter"),
+        (FLAT, "MYFILT", ["L", "R", "G", "B"], "filter"),
+        (FLAT, "LAMPNAME", ["halogen", "LED"], None),
+        (FLAT, "TELESCOP", ["RC12", "Newton"], "telescope"),
+        (DARK, "EXPLEN", [10.0, 300.0], "exposure_us"),
+        (DARK, "SHUTTIME", ["00:00:10", "00:05:00"], "exposure_us"),
+        (DARK, "ISOVAL", [200, 1600], "gain"),
+        (DARK, "PREAMP", ["x1", "x4"], "gain"),
+        (DARK, "ROMODE", ["fast", "slow"], "readout_mode"),
+        (DARK, "RDSPEED", [1.0, 5.0], "readout_mode"),
+        (DARK, "BLACKLVL", [10, 50], "offset"),
+        (DARK, "CHIPID", ["A17", "A18"], "camera_id"),
+        (DARK, "WINDOWX", [1, 1001], None),
+        (DARK, "HDRON", [True, False], "readout_mode"),
+        (DARK, "XYZ", ["one", "other"], None),
+    ],
+)
+def test_a_setting_that_divides_the_frames_is_named_with_what_it_seems_to_be(kind, keyword, values, means):
+    cards = frames(**{keyword: values}, INSTRUME="Cam")
+    assert told(kind, cards) == {keyword: means}
+    (found,) = telling_cards(kind, cards, stated=ALL)
+    assert {value for value, _ in found.values} == {str(value) for value in values}
+    assert sum(number for _, number in found.values) == len(cards)
+
+
+def test_one_frame_of_twenty_is_enough():
+    cards = frames(FILTERX=lambda i: "R" if i == 7 else "V")
+    (found,) = telling_cards(FLAT, cards, stated=ALL)
+    assert found.values == (("V", 19), ("R", 1))
+
+
+def test_a_setting_that_some_frames_do_not_state_divides_them():
+    assert told(FLAT, frames(FILTERX=["V", None])) == {"FILTERX": "filter"}
+    assert told(FLAT, frames(REMARKS=["windy", None])) == {}
+
+
+def test_a_card_that_is_known_but_not_understood_counts():
+    assert told(DARK, frames(GAIN=["High", "Low"])) == {"GAIN": "gain"}
+    assert told(DARK, frames(GAIN=[100, 100], EXPTIME=30.0, CCD__TEMP=lambda i: -10 + 0.1 * (i % 2))) == {}
+
+
+RNG = np.random.default_rng(3)
+NATURAL = {
+    "DATE-OBS": lambda i: f"2024-01-02T20:{i:02}:04",
+    "TIME-OBS": lambda i: f"20:{i:02}:04",
+    "UT": lambda i: f"20:{i // 3:02}",
+    "MJD": lambda i: 60000 + i / 100,
+    "JD": lambda i: 2460000.5 + i // 10,
+    "LST": lambda i: f"05:{i:02}:00",
+    "FILENAME": lambda i: f"d{i:03}.fits",
+    "ORIGFILE": lambda i: f"x{i // 10}",
+    "EXPID": lambda i: i,
+    "SEQNUM": lambda i: i // 10,
+    "FRAMENUM": lambda i: i % 10,
+    "OBSNUM": lambda i: i,
+    "CHECKSUM": lambda i: f"a{i}",
+    "AMBTEMP": lambda i: 8 - 0.1 * (i // 7),
+    "OUTTEMP": lambda i: round(5 - i / 10, 1),
+    "HUMIDITY": lambda i: 45 + i // 10,
+    "WINDSPD": lambda i: 3 + i % 2,
+    "PRESSURE": lambda i: 1010 + i // 10,
+    "FOCPOS": lambda i: 12_000 + 500 * (i // 10),
+    "FOCUSTEM": lambda i: 8.0 + i // 10,
+    "OBJCTALT": lambda i: f"{60 + i} 00 00",
+    "CENTAZ": lambda i: 10.0 + 80 * (i // 10),
+    "AIRMASS": lambda i: 1 + i / 100,
+    "RA": lambda i: 10.0 + 50 * (i // 10),
+    "DEC": lambda i: 10.0 + 5 * (i // 10),
+    "PIERSIDE": lambda i: "EAST" if i < 10 else "WEST",
+    "COOLPOWR": lambda i: 40.0 + i % 3,
+    "CBLACK": lambda i: 480 + 10 * (i % 2),
+    "CWHITE": lambda i: 600 + i % 2,
+    "MOONPHSE": lambda i: 0.3 + 0.1 * (i // 10),
+    "SWCREATE": lambda i: f"Prog 3.{i // 10}",
+    "OBSERVER": lambda i: "A" if i < 3 else "B",
+    "DOMEAZ": lambda i: 90.0 * (1 + i // 10),
+    "GUIDERMS": lambda i: 0.4 + 0.3 * (i % 2),
+    "CCDVOLT": lambda i: 12.0 + 0.5 * (i % 2),
+    "SENSOR2": lambda i: 3.0 + 0.01 * (i % 2),
+    "OBJECT": lambda i: "M31" if i < 10 else "M33",
+    "TITLE": lambda i: "a" if i < 10 else "b",
+    "ROTATANG": lambda i: 90 + 0.1 * (i % 3),
+    "READING": lambda i: float(RNG.normal()),
+    "HISTORY": lambda i: f"{i // 10}",
+}
+
+
+@pytest.mark.parametrize("kind", [FrameKind.BIAS, DARK, FLAT])
+@pytest.mark.parametrize("n", [5, 12, 20, 60])
+def test_what_varies_by_nature_is_no_difference(kind, n):
+    cards = [{name: column(i) for name, column in NATURAL.items()} for i in range(n)]
+    assert told(kind, cards, levels=1000 + RNG.normal(0, 0.3, n)) == {}
+
+
+def test_cards_of_the_light_path_say_nothing_of_darks():
+    assert told(DARK, frames(FILTERX=["R", "V"], TELESCOP=["A", "B"], LAMPNAME=["on", "off"])) == {}
+
+
+def test_exposures_of_flats_may_differ():
+    assert told(FLAT, frames(EXPLEN=[1.0, 2.0])) == {}
+    assert told(FLAT, frames(EXPLEN=[1.0, 2.0]), Stated(exposure=False)) == {"EXPLEN": "exposure_us"}
+
+
+def test_the_object_counts_only_where_no_card_states_the_filter():
+    cards = frames(OBJECT=["flat_R", "flat_V"])
+    assert told(FLAT, cards) == {}
+    assert "OBJECT" in told(FLAT, cards, Stated(filter=False))
+
+
+def test_a_temperature_counts_only_where_that_of_the_sensor_is_not_known():
+    cards = frames(CHIPTMP=lambda i: (-20.0 if i < 10 else 5.0) + 0.1 * (i % 3))
+    assert told(DARK, cards) == {}
+    assert told(DARK, cards, Stated(temperature=False)) == {"CHIPTMP": "ccd_temp_c"}
+    jitter = frames(CHIPTMP=lambda i: -20.0 + 0.1 * (i % 4), AMBTEMP=[5.0, -20.0])
+    assert told(DARK, jitter, Stated(temperature=False)) == {}
+
+
+def test_dates_months_apart_count_where_the_night_is_not_known():
+    cards = frames(DATE__X=["2024-01-02 evening", "2024-03-02 evening"])
+    assert told(FLAT, cards, Stated(night=False)) == {"DATE-X": "date_obs"}
+    assert told(FLAT, cards) == {}
+    near = frames(DATE__X=["2024-01-02 evening", "2024-01-03 evening"])
+    assert told(FLAT, near, Stated(night=False)) == {}
+
+
+def test_an_unknown_number_counts_where_the_levels_differ_with_it():
+    cards = frames(DACSET2X=[3, 7], QVAL=[3, 7])
+    quiet = 1000 + RNG.normal(0, 0.3, 20)
+    assert "QVAL" not in told(DARK, cards, levels=quiet)
+    assert "QVAL" in told(DARK, cards, levels=quiet + np.repeat([0, 80], 10))
