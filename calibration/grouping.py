@@ -5,7 +5,7 @@ See docs/contracts.md, "Records" and "Wanted sets".
 Results never depend on the order of the frames. Missing is not 0 and matches only missing.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ class Tolerances:
     set_point_c : float
         A frame counts as cooled to its set-point within this.
     cluster_c : float
-        Width of a cluster of measured temperatures, from its lowest.
+        Greatest width of a cluster of measured temperatures.
     exposure_us, exposure_relative : float
         Exposures of foreign files are equal within the greater of the two; our own are equal or not.
     angle_deg : float
@@ -37,7 +37,7 @@ class Tolerances:
 
     set_point_c: float = 0.5
     cluster_c: float = 1.0
-    exposure_us: float = 500.0
+    exposure_us: float = 1.0
     exposure_relative: float = 1e-3
     angle_deg: float = 1.0
 
@@ -128,9 +128,10 @@ def group(
         for h, t in zip(headers, temperatures, strict=True)
     ]
     exposures = _exposure_labels(headers, rough, tolerances)
+    rough = [replace(key, exposure_us=exposure) for key, exposure in zip(rough, exposures, strict=True)]
     groups: defaultdict[GroupKey, list[T]] = defaultdict(list)
-    for item, key, exposure in zip(items, rough, exposures, strict=True):
-        groups[replace(key, exposure_us=exposure)].append(item)
+    for item, key in zip(items, _with_angles(rough, tolerances), strict=True):
+        groups[key].append(item)
     return dict(sorted(groups.items(), key=lambda pair: order(pair[0])))
 
 
@@ -192,11 +193,16 @@ def temperature_labels(
 def temperature_clusters(temperatures_c: Sequence[float], *, width_c: float = 1.0) -> list[float]:
     """Return the cluster of each measured temperature, named by its lowest member rounded to 0.1 degrees.
 
-    Sorted upwards, a new cluster starts more than `width_c` above the cluster's first: no chaining, no influence of
-    the order. Clusters start more than `width_c` apart, so that no two share a label.
+    Clusters follow the data: as few as there can be of at most `width_c`, cut where the gaps are widest. They do not
+    chain, and the order has no influence. No two share a label.
     """
-    starts = _starts(temperatures_c, lambda first, value: value - first > width_c + 1e-9)
-    return [_label(starts[t]) for t in temperatures_c]
+    starts = _clusters(temperatures_c, width_c)
+    labels: dict[float, float] = {}
+    for start in sorted(set(starts.values())):
+        label = _label(start)
+        taken = max(labels.values(), default=label - 1)
+        labels[start] = label if label > taken else _label(taken + 0.1)
+    return [labels[starts[t]] for t in temperatures_c]
 
 
 def same_exposure(a_us: int, b_us: int, *, exact: bool, tolerances: Tolerances = DEFAULT_TOLERANCES) -> bool:
@@ -236,6 +242,60 @@ def _gain_without_setting(header: FrameHeader) -> float | None:
 
 def _label(celsius: float) -> float:
     return round(celsius, 1) + 0.0  # no -0.0
+
+
+def _clusters(values: Iterable[float], width: float) -> dict[float, float]:
+    """Return the first (lowest) value of the cluster of each value.
+
+    Of all ways to cut the sorted values into clusters of at most `width`, the one of fewest clusters, and among those
+    the one whose cuts lie in the widest gaps: found from below, the best way to end at each value.
+    """
+    ordered = sorted(set(values))
+    best: list[tuple[int, float, int]] = []  # up to each value: clusters, gaps cut (negative), start of the last
+    open_at: deque[tuple[int, float, int]] = deque()  # starts that may still hold the next value, the best first
+    for i, value in enumerate(ordered):
+        clusters, cut, _ = best[-1] if best else (0, 0.0, 0)
+        gap = value - ordered[i - 1] if best else 0.0
+        start = (clusters + 1, cut - gap, i)
+        while open_at and open_at[-1] > start:
+            open_at.pop()
+        open_at.append(start)
+        while value - ordered[open_at[0][2]] > width + 1e-9:
+            open_at.popleft()
+        best.append(open_at[0])
+    starts: dict[float, float] = {}
+    last = len(ordered) - 1
+    while last >= 0:
+        first = best[last][2]
+        starts |= dict.fromkeys(ordered[first : last + 1], ordered[first])
+        last = first - 1
+    return starts
+
+
+def _with_angles(keys: Sequence[GroupKey], tolerances: Tolerances) -> list[GroupKey]:
+    """Return keys in which rotator angles that are equal within the tolerance have one label, around the circle."""
+    alike: defaultdict[GroupKey, set[float]] = defaultdict(set)
+    for key in keys:
+        if key.rotator_angle_deg is not None:
+            alike[replace(key, rotator_angle_deg=None)].add(key.rotator_angle_deg % 360)
+    labels = {key: _angle_labels(angles, tolerances.angle_deg) for key, angles in alike.items()}
+    return [
+        key
+        if (angle := key.rotator_angle_deg) is None
+        else replace(key, rotator_angle_deg=labels[replace(key, rotator_angle_deg=None)][angle % 360])
+        for key in keys
+    ]
+
+
+def _angle_labels(angles_deg: Iterable[float], width_deg: float) -> dict[float, float]:
+    """Return the label of each angle from 0 to 360: the circle is cut open in its widest gap."""
+    ordered = sorted(set(angles_deg))
+    gaps = [(after - before) % 360 for before, after in zip([ordered[-1], *ordered[:-1]], ordered, strict=True)]
+    opened_at = ordered[max(range(len(ordered)), key=gaps.__getitem__)]
+    turned = {angle: (angle - opened_at) % 360 for angle in ordered}
+    starts = _clusters(turned.values(), width_deg)
+    back = {distance: angle for angle, distance in turned.items()}
+    return {angle: back[starts[distance]] for angle, distance in turned.items()}
 
 
 def _starts(values: Iterable[float], apart: Callable[[float, float], bool]) -> dict[float, float]:

@@ -70,5 +70,5 @@ def _named_subject(subject: object) -> Iterator[str]:
     written = text(subject) or ""
     tokens = _TOKEN.findall(written)
     others = [token for token in tokens if not token.isdigit() and not list(_named(token))]
-    if others and all(kind_of_word(token) is not None for token in others):
+    if kind_of_word(" ".join(others)) is not None:
         yield from _named(written)

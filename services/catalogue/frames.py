@@ -104,6 +104,11 @@ class FrameTable(Database):
         records = self._read("SELECT path, size, mtime_ns FROM frames")
         return {path: (size, mtime_ns) for path, size, mtime_ns in records}
 
+    def read_otherwise(self, read_as: str) -> set[str]:
+        """Return the paths of foreign frames whose headers were understood by other rules than these."""
+        query = "SELECT path FROM frames WHERE origin = 'foreign' AND read_as IS NOT ?"
+        return {path for (path,) in self._read(query, [read_as])}
+
     def remove_frames(self, paths: Iterable[str]) -> None:
         """Forget frames (their files are gone)."""
         with self._sets_at_end():

@@ -20,6 +20,7 @@ from services.config.values import (
     Flag,
     Folder,
     Fraction,
+    HeaderAliases,
     OneOrMany,
     Port,
     Positive,
@@ -370,6 +371,7 @@ class Config(Section):
     storage: Storage = Field(Storage(), description="where files go")
     site: Site | None = Field(None, description="where the telescope stands")
     observatory: Observatory = Field(Observatory(), description="words for the headers")
+    header_aliases: HeaderAliases = Field({}, description="what keywords in frames of other programs stand for")
 
 
 class LoadedConfig(BaseModel):

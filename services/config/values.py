@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from calibration.keywords import ALIASES
+
 _YES = frozenset({"true", "on", "yes", "y"})
 _NO = frozenset({"false", "off", "no", "n"})
 OWN_FOLDERS = frozenset({".nightcal", "logs", "reports", "refused", "simulated"})
@@ -66,6 +68,12 @@ def _folder(value: Any) -> Any:
     return text
 
 
+def _alias(value: Any) -> Any:
+    if not isinstance(value, str) or value not in ALIASES:
+        raise PydanticCustomError("no_field", "no fact of a frame", {"allowed": ", ".join(ALIASES)})
+    return value
+
+
 class _OneOrMany:
     """Let a single value stand for a list of one."""
 
@@ -103,6 +111,12 @@ Address = Annotated[
         pattern=r"^https?://\S+$", json_schema_extra={"x-allowed": "an address that begins with http:// or https://"}
     ),
 ]
+HeaderAliases = Annotated[
+    dict[Text, Annotated[str, BeforeValidator(_alias)]],
+    Field(json_schema_extra={"x-allowed": f"a keyword, a colon, and one of {', '.join(ALIASES)}"}),
+]
+"""Keywords of other programs by what they stand for."""
+
 Seconds = Annotated[Real, Field(ge=0)]
 Days = Annotated[Real, Field(ge=0)]
 Positive = Annotated[Real, Field(gt=0)]

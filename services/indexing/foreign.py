@@ -6,20 +6,27 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
+from calibration.frames import FrameKind
 from calibration.grouping import group
+from calibration.keywords import NO_ALIASES, Aliases
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
 from services.catalogue.rows import FrameRow, Origin, key_to_dict
 from services.errors import RunCode
 from services.files.layout import Layout
-from services.indexing.reading import FileProblem, foreign_row, row_or_problem, without_copies
+from services.indexing.reading import FileProblem, foreign_row, read_as, row_or_problem, without_copies
 from services.indexing.walk import FileStatus, walk
 
 _MOST_AT_ONCE = 16
 """Files read at once at most: a disk gives no more with more."""
+
+_A_PAUSE = timedelta(hours=3)
+"""Frames of a series follow each other in less; those of the next night come after a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +40,11 @@ class IndexReport:
 
 @uncollected()
 def index_folder(
-    catalogue: Catalogue, *folders: Path, layout: Layout | None = None, longitude_deg: float | None = None
+    catalogue: Catalogue,
+    *folders: Path,
+    layout: Layout | None = None,
+    longitude_deg: float | None = None,
+    aliases: Aliases = NO_ALIASES,
 ) -> IndexReport:
     """Read the frames of any program below folders into the catalogue: origin foreign, a set for each group and night.
 
@@ -47,6 +58,8 @@ def index_folder(
         Paths below its root are kept relative to it; by default that of the catalogue's own root.
     longitude_deg : float, optional
         Of the site, east positive, for the night of frames that do not say.
+    aliases : mapping
+        Keywords that the user has named (`header_aliases`). When they change, frames are read again.
 
     Returns
     -------
@@ -54,19 +67,24 @@ def index_folder(
         Truncated, unreadable and unusable files are in `problems`, not raised.
     """
     layout = layout or Layout(catalogue.path.absolute().parents[1])
-    return index_files(catalogue, walk(folders, layout).frames, layout, longitude_deg)
+    return index_files(catalogue, walk(folders, layout).frames, layout, longitude_deg, aliases)
 
 
 def index_files(
-    catalogue: Catalogue, files: Mapping[str, FileStatus], layout: Layout, longitude_deg: float | None = None
+    catalogue: Catalogue,
+    files: Mapping[str, FileStatus],
+    layout: Layout,
+    longitude_deg: float | None = None,
+    aliases: Aliases = NO_ALIASES,
 ) -> IndexReport:
     """Read files of any program into the catalogue, as `index_folder` does."""
-    known = catalogue.known_files()
-    changed = sorted(path for path, status in files.items() if known.get(path) != status)
+    known, again = catalogue.known_files(), catalogue.read_otherwise(read_as(aliases))
+    changed = sorted(path for path, status in files.items() if path in again or known.get(path) != status)
     new = [path for path in changed if path not in known or not _is_ours(catalogue, path)]
     problems: list[FileProblem] = []
-    rows = _read_all(new, layout, longitude_deg, problems)
-    rows = without_copies(rows, catalogue, (), problems)
+    rows = _read_all(new, layout, longitude_deg, aliases, problems)
+    rows = [_with_mark(row, catalogue) for row in without_copies(rows, catalogue, (), problems)]
+    catalogue.remove_frames((again & set(new)) - {row.path for row in rows})
     if rows:  # else the sets are as they were
         paths = {row.path for row in rows}
         before = [row for row in catalogue.frames(origin=Origin.FOREIGN) if row.path not in paths]
@@ -75,14 +93,21 @@ def index_files(
     return IndexReport(indexed=len(rows), known=len(files) - len(new), problems=tuple(problems))
 
 
+def _with_mark(row: FrameRow, catalogue: Catalogue) -> FrameRow:
+    """Return a row with the mark of the same frame, which is read again."""
+    before = catalogue.frame(row.path)
+    is_same = before is not None and before.pixel_sha256 == row.pixel_sha256
+    return replace(row, flag=before.flag) if before is not None and is_same else row
+
+
 def _read_all(
-    paths: Sequence[str], layout: Layout, longitude_deg: float | None, problems: list[FileProblem]
+    paths: Sequence[str], layout: Layout, longitude_deg: float | None, aliases: Aliases, problems: list[FileProblem]
 ) -> list[FrameRow]:
     """Read files on all cores, each once; rows and problems come in the order of the paths."""
 
     def read(path: str) -> tuple[FrameRow | None, list[FileProblem]]:
         found: list[FileProblem] = []
-        return _read(path, layout, longitude_deg, found), found
+        return _read(path, layout, longitude_deg, aliases, found), found
 
     rows: list[FrameRow] = []
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_AT_ONCE), "nightcal-index") as threads:
@@ -92,14 +117,16 @@ def _read_all(
     return rows
 
 
-def _read(path: str, layout: Layout, longitude_deg: float | None, problems: list[FileProblem]) -> FrameRow | None:
+def _read(
+    path: str, layout: Layout, longitude_deg: float | None, aliases: Aliases, problems: list[FileProblem]
+) -> FrameRow | None:
     """Return the row of a file; what is not used of it is added to the problems."""
 
     def beside(image: str) -> None:
         reason = "it is not the frame but stands beside it in the file, and is not used"
         problems.append(FileProblem(path=f"{path}[{image}]", reason=reason, code=RunCode.IMAGE_BESIDE))
 
-    row_of = partial(foreign_row, longitude_deg=longitude_deg, beside=beside)
+    row_of = partial(foreign_row, longitude_deg=longitude_deg, aliases=aliases, beside=beside)
     return row_or_problem(row_of, layout.absolute(path), path, problems)
 
 
@@ -112,8 +139,22 @@ def _with_sets(rows: list[FrameRow]) -> list[FrameRow]:
     """Give foreign frames their sets, named by what they are, so that they stay the same."""
     named: list[FrameRow] = []
     for key, members in group(rows, FrameRow.header).items():
-        for row in members:
-            night = row.night or "unknown"
+        for row, night in zip(members, _nights(members), strict=True):
             digest = hashlib.sha256(json.dumps([key_to_dict(key), night]).encode()).hexdigest()[:10]
             named.append(replace(row, set_id=f"foreign_{row.kind.lower()}_{night}_{digest}"))
     return named
+
+
+def _nights(rows: Sequence[FrameRow]) -> list[str]:
+    """Return the night of each frame of a group; a series of darks or biases that runs over noon has that of its start.
+
+    Noon may be the middle of the night where nobody says where the telescope stands.
+    """
+    nights = [row.night or "unknown" for row in rows]
+    dated = [(row.date_obs, i) for i, row in enumerate(rows) if row.date_obs is not None]
+    if rows[0].kind is FrameKind.FLAT:
+        return nights
+    for (before, i), (after, j) in pairwise(sorted(dated)):
+        if after - before - timedelta(microseconds=rows[i].exposure_us or 0) < _A_PAUSE:
+            nights[j] = nights[i]
+    return nights

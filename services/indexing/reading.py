@@ -26,6 +26,9 @@ from services.files.units import Unreadable, image_unit
 from services.indexing.checksums import check_sum
 from services.indexing.glance import Glanced, glance_at
 
+_RULES = 1
+"""Counts the versions of what `calibration.keywords` understands, so that older catalogues are read again."""
+
 Beside = Callable[[str], None]
 """Is told the name of an image that stands beside the frame in its file."""
 
@@ -157,7 +160,7 @@ def foreign_row(
         raise LeftOut(RunCode.NOT_RAW, "its values are fractions from 0 to 1: a stack or a picture, no raw frame")
     for other in unit.beside:
         beside(other)
-    return _measured(path, name, header, found)
+    return replace(_measured(path, name, header, found), read_as=read_as(aliases))
 
 
 def _measured(path: Path, name: str, header: FrameHeader, found: Glanced) -> FrameRow:
@@ -172,6 +175,12 @@ def _measured(path: Path, name: str, header: FrameHeader, found: Glanced) -> Fra
         mtime_ns=status.st_mtime_ns,
         origin=Origin.FOREIGN,
     )
+
+
+def read_as(aliases: Aliases) -> str:
+    """Return the rules by which headers are understood: a frame that was read by others is read again."""
+    named = ", ".join(f"{keyword.upper()}={field}" for keyword, field in sorted(aliases.items()))
+    return f"{_RULES} {named}".strip()
 
 
 _NO_USE = {FrameKind.BIAS: "BDF", FrameKind.DARK: "DF", FrameKind.FLAT: "F"}

@@ -71,6 +71,12 @@ def _index(work: Work) -> None:
     place, reported = work.place, work.tally.unreadable
     longitude = None if work.config.site is None else work.config.site.longitude
     folders = (place.layout.darks, place.layout.flats)
-    report = index_folder(place.catalogue, *folders, layout=place.layout, longitude_deg=longitude)
+    report = index_folder(
+        place.catalogue,
+        *folders,
+        layout=place.layout,
+        longitude_deg=longitude,
+        aliases=work.config.header_aliases,
+    )
     for problem in (problem for problem in report.problems if problem.path not in reported):
         work.events.emit(WarningRaised(code=problem.code, detail=f"{problem.path}: {problem.reason}"))

@@ -124,7 +124,62 @@ def test_temperature_clusters_do_not_depend_on_the_order(temperatures, rng):
     for label in set(labels.values()):
         members = [t for t, found in labels.items() if found == label]
         assert max(members) - min(members) <= 1.0 + 1e-9
-        assert label == round(min(members), 1) + 0.0
+        assert -1e-9 <= label - round(min(members), 1) <= 0.1 + 1e-9
+    assert len(set(labels.values())) <= len(greedy(temperatures))
+
+
+def greedy(temperatures):
+    """Return the starts of as few clusters as there can be."""
+    starts = []
+    for t in sorted(temperatures):
+        if not starts or t - starts[-1] > 1.0 + 1e-9:
+            starts.append(t)
+    return starts
+
+
+@pytest.mark.parametrize(
+    ("clusters", "labels"),
+    [
+        (([20.0], [20.9, 21.0, 21.1]), [20.0, 20.9]),
+        (([16.0, 16.1], [16.9, 17.0, 17.3]), [16.0, 16.9]),
+        (([-3.2, -2.9, -2.8], [-2.0, -1.9, -1.4, -1.1]), [-3.2, -2.0]),
+        (([5.0, 5.4, 6.0],), [5.0]),
+        (([5.0, 5.5, 6.0], [6.6], [7.7, 8.0]), [5.0, 6.6, 7.7]),
+    ],
+)
+def test_clusters_of_temperatures_are_cut_where_the_data_have_their_gaps(clusters, labels):
+    temperatures = [t for cluster in clusters for t in cluster]
+    wanted = [label for label, cluster in zip(labels, clusters, strict=True) for _ in cluster]
+    assert temperature_clusters(temperatures) == wanted
+
+
+def test_a_camera_that_warms_up_evenly_gives_narrow_clusters_and_each_has_its_own_name():
+    temperatures = [round(16 + 0.3 * i, 1) for i in range(20)]
+    assert temperature_clusters(temperatures) == [t for t in (16.0, 17.2, 18.4, 19.6, 20.8) for _ in range(4)]
+    dense = [20.0, *(20.05 + 0.01 * i for i in range(100))]
+    assert len(set(temperature_clusters(dense))) == 2
+
+
+def angles(*degrees):
+    return [
+        sorted(h.rotator_angle_deg for h in members)
+        for members in groups([flat(rotator_angle_deg=each) for each in degrees]).values()
+    ]
+
+
+def test_the_jitter_of_a_rotator_splits_nothing_around_the_circle():
+    assert angles(359.995, 359.999, 0.004, 0.0067) == [[0.004, 0.0067, 359.995, 359.999]]
+    assert angles(90.0, 90.4, 90.9) == [[90.0, 90.4, 90.9]]
+    assert sorted(angles(-0.2, 0.3, 89.8, 90.1)) == [[-0.2, 0.3], [89.8, 90.1]]
+    assert len(angles(0.0, 0.9, 1.8, 2.7)) == 2, "small steps do not chain"
+    assert len(angles(90.0, 270.0)) == 2
+
+
+@given(st.lists(st.floats(-720, 720), min_size=1, max_size=12), st.floats(0, 360))
+def test_groups_of_angles_are_narrow_and_no_matter_where_zero_is(degrees, turn):
+    sizes = sorted(len(each) for each in angles(*(round(d, 3) for d in degrees)))
+    turned = sorted(len(each) for each in angles(*(round(d + round(turn, 3), 3) for d in degrees)))
+    assert sum(sizes) == sum(turned) == len(degrees)
 
 
 def test_temperatures_do_not_chain():
@@ -156,9 +211,14 @@ def test_groups_do_not_depend_on_the_order_of_files(rng):
     assert list(found) == list(expected)
 
 
-def test_foreign_exposures_within_half_a_millisecond_are_one_group_named_by_the_most_frequent():
-    headers = [dark(exposure_us=e, set_id=None) for e in (10_000, 10_300, 10_300, 11_000)]
-    assert sorted(key.exposure_us for key in groups(headers)) == [10_300, 11_000]
+def test_foreign_exposures_within_a_thousandth_are_one_group_named_by_the_most_frequent():
+    headers = [dark(exposure_us=e, set_id=None) for e in (1_000_000, 1_000_300, 1_000_300, 1_100_000)]
+    assert sorted(key.exposure_us for key in groups(headers)) == [1_000_300, 1_100_000]
+
+
+def test_short_foreign_exposures_are_compared_relatively_too():
+    headers = [dark(exposure_us=e, set_id=None) for e in (25, 26, 32, 100, 500, 10_000, 10_300)]
+    assert sorted(key.exposure_us for key in groups(headers)) == [25, 32, 100, 500, 10_000, 10_300]
 
 
 def test_own_exposures_are_exact():

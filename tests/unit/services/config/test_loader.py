@@ -326,3 +326,25 @@ def test_relative_folders_start_at_the_file(tmp_path: Path):
     assert loads("storage: {root: data/x}", path).root == tmp_path / "data" / "x"
     assert loads("{}", path).root == tmp_path
     assert loads(f"storage: {{root: '{tmp_path / 'else'}'}}", path).root == tmp_path / "else"
+
+
+def test_header_aliases_say_what_keywords_of_other_programs_stand_for():
+    config = loads("header_aliases: {FILTER1: filter, CCDTEMP2: temperature}", HERE).config
+    assert config.header_aliases == {"FILTER1": "filter", "CCDTEMP2": "temperature"}
+    assert loads("{}", HERE).config.header_aliases == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("header_aliases: {FILTER1: filtre}", "header_aliases.FILTER1: found 'filtre'"),
+        ("header_aliases:\n  FILTER1: 3", "header_aliases.FILTER1: found 3"),
+        ("header_aliases: [FILTER1]", "header_aliases: found"),
+    ],
+)
+def test_an_alias_for_something_that_no_frame_has_is_refused_with_the_names_there_are(text: str, key: str):
+    with pytest.raises(ConfigInvalid) as error:
+        loads(text, HERE)
+    message = str(error.value)
+    assert key in message
+    assert "kind, filter, exposure, date, night, camera, gain" in message
