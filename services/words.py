@@ -86,6 +86,14 @@ def significant(value: object, digits: int = 4, unit: str = "") -> str:
     return number(value, min(6, max(0, digits - whole)), unit)
 
 
+def small_percent(fraction: object, gap: str = GAP) -> str:
+    """Return a small fraction in percent, with two digits from the first that is not 0: "0.0073 %"."""
+    if not isinstance(fraction, int | float):
+        return NONE
+    decimals = max(0, 1 - math.floor(math.log10(100 * fraction))) if fraction > 0 else 0
+    return f"{number(100 * fraction, decimals)}{gap}%"
+
+
 def percent(fraction: object, decimals: int = 2) -> str:
     """Return a fraction in percent."""
     return number(fraction * 100, decimals, "%") if isinstance(fraction, int | float) else NONE

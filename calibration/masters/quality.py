@@ -230,7 +230,7 @@ def judge(kind: FrameKind, found: dict[str, Any], *, designed: float = 0.0) -> t
     ----------
     kind : FrameKind
     found : dict
-        As from `statistics`.
+        As from `statistics`, with the counts of flags, and `temp_spread_c` where it is known.
     designed : float
         Fraction of the samples that the method rejects whatever they are (`minmax`: 2 / n).
     """
@@ -243,7 +243,7 @@ def judge(kind: FrameKind, found: dict[str, Any], *, designed: float = 0.0) -> t
         ("noise_off", abs(found["noise_ratio"] - 1.0), _NOISE_TOLERANCE + 0.5 / n, "samples scatter unlike a pair"),
         ("rejected", found["rejected_fraction"] - designed, _MAX_REJECTED + 1.0 / n**2, "many samples were rejected"),
         ("defects", defects, limit, "many hot, dead or empty pixels"),
-        ("temperature_off", _spread_c(found), _MAX_SPREAD_C, "the temperature changed"),
+        ("temperature_off", found.get("temp_spread_c", 0.0), _MAX_SPREAD_C, "the temperature changed"),
     ]
     if kind is FrameKind.FLAT:
         corner = found["corner_centre_ratio"]
@@ -258,7 +258,3 @@ def judge(kind: FrameKind, found: dict[str, Any], *, designed: float = 0.0) -> t
         for code, measured, limit, detail in checks
         if measured > limit
     )
-
-
-def _spread_c(found: dict[str, Any]) -> float:
-    return float(found.get("temp_max_c", 0.0)) - float(found.get("temp_min_c", 0.0))

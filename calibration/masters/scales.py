@@ -43,6 +43,32 @@ def flat_scales(levels_adu: Sequence[float], dark_levels_adu: Sequence[float]) -
     return np.asarray(net.mean() / net, np.float32)
 
 
+def worth_combining(net_levels_adu: Sequence[float], *, least: int) -> tuple[int, ...]:
+    """Return which flats give the least noise together: the brightest so many, for all weigh the same once scaled.
+
+    The relative variance of a flat is that of its photons, ``1 / net``. As many flats with less than a third of the
+    light add more noise than they take away.
+
+    Parameters
+    ----------
+    net_levels_adu : sequence of float
+        Level of each flat above its dark.
+    least : int
+        At least so many.
+
+    Returns
+    -------
+    tuple of int
+        Their places, ascending.
+    """
+    net = np.maximum(np.asarray(net_levels_adu, np.float64), 1e-9)
+    brightest = np.argsort(-net, kind="stable")
+    variances = np.cumsum(1.0 / net[brightest]) / np.arange(1, net.size + 1) ** 2
+    first = min(max(least, 1), net.size)
+    number = first + int(np.argmin(variances[first - 1 :]))
+    return tuple(sorted(int(i) for i in brightest[:number]))
+
+
 def with_dark(sigma: F32, dark_sigmas: Sequence[F32], shares: Sequence[float]) -> F32:
     """Return the uncertainty of a flat with that of its darks in quadrature.
 

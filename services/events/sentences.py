@@ -34,12 +34,13 @@ from services.events.records import (
     RunEnding,
     RunFinished,
     RunStarted,
+    Statistics,
     StepStarted,
     StorageLow,
     Waiting,
     WarningRaised,
 )
-from services.words import adu, celsius, count, seconds, size, wait
+from services.words import adu, celsius, count, seconds, size, small_percent, wait
 
 
 @singledispatch
@@ -225,7 +226,16 @@ def _(what: MasterStarted) -> str:
 def _(what: MasterBuilt) -> str:
     doubt = "" if what.status in (None, "built") else f", {what.status}"
     name = (what.path or "").rpartition("/")[2]
-    return f"{name}: {count(what.n or 0, 'frame')}{doubt}"
+    return f"{name}: {count(what.n or 0, 'frame')}{doubt}{_dark_of(what.statistics)}"
+
+
+def _dark_of(found: Statistics) -> str:
+    """Return what was subtracted from the frames of a flat, and its predicted error."""
+    if not found.get("dark"):
+        return ""
+    error = found.get("dark_error")
+    known = f", error {small_percent(error, ' ')} of the light" if isinstance(error, float) else ""
+    return f", minus {found['dark']}{known}"
 
 
 @sentence.register

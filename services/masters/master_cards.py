@@ -14,6 +14,7 @@ from calibration.masters.scales import Normalisation
 from services.files.planes import FitsTable
 from services.masters.measured import Measured
 from services.masters.prepare import Prepared
+from services.planning.flat_darks import served
 
 PLANES = {
     "SIGMA": "1 sigma uncertainty of the master's MEAN",
@@ -75,8 +76,8 @@ def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterIn
         recipe=recipe,
         bias_subtracted=False,
         flat_dark="+".join(sorted({dark.how for dark in darks})) or None,
-        dark_file=Path(darks[0].master.path).name if darks else None,
-        dark_sha256=darks[0].master.pixel_sha256 if darks else None,
+        dark_file=next((Path(dark.name).name for dark in darks if dark.name), None),
+        dark_sha256=next((dark.master.pixel_sha256 for dark in darks if dark.master is not None), None),
         flat_norm=measured.divisor if flat else None,
         flat_level_adu=found.get("net_level_adu"),
         sigma_correction=stack.recipe.factor_for(n),
@@ -98,10 +99,7 @@ def history_cards(prepared: Prepared, measured: Measured, normalisation: Normali
     lines = [f"nightcal: mean of {n} frames, rejection {method}, {measured.rejected} values rejected"]
     if method is Method.MEDIAN:
         lines = [f"nightcal: median of {n} frames"]
-    lines += [
-        f"minus {Path(dark.master.path).name} ({dark.how}) from {stack.dark_of.count(i)} flats"
-        for i, dark in enumerate(prepared.darks)
-    ]
+    lines += [f"minus {served(dark)} from {stack.dark_of.count(i)} flats" for i, dark in enumerate(prepared.darks)]
     if prepared.darks:
         lines.append(f"each flat scaled to the mean net level, {min(stack.scale):.5f} to {max(stack.scale):.5f}")
         lines.append(f"divided by {measured.divisor:.4f} ADU ({normalisation} of the good pixels)")

@@ -14,7 +14,11 @@ from calibration.masters.scales import normalisation_factor
 from services.masters.prepare import Prepared
 from services.masters.refusal import GroupRefused
 from services.masters.stack import FirstPass
+from services.planning.flat_darks import served
 from services.planning.master_settings import MasterSettings
+
+_NAMED = 2
+"""So many darks of a flat are named; the header's history names all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +64,10 @@ def master_numbers(
         No pixel has a usable sample.
     """
     kind, stack, n = prepared.group.product, prepared.stack, len(prepared.stack.frames)
-    found["own"] = prepared.group.own
+    found |= {"own": prepared.group.own, "temp_spread_c": _spread_c(prepared)}
     if kind is FrameKind.FLAT:
         found |= {"normalised_by": divisor, "net_level_adu": float(np.median(prepared.levels_adu))}
+        found |= _darks(prepared)
     method = stack.recipe.method_for(n)
     designed = 2 / n if method is Method.MINMAX and n > 2 else 0.0
     verdicts = judge(kind, found, designed=designed) if settings.quality_control else ()
@@ -79,6 +84,24 @@ def master_numbers(
         divisor=divisor,
         rejected=first.totals.samples - first.totals.kept,
     )
+
+
+def _spread_c(prepared: Prepared) -> float:
+    """Return the range of the sensor's temperature; of flats within one exposure, which has a dark of its own."""
+    flat = prepared.group.product is FrameKind.FLAT
+    found: dict[int | None, list[float]] = {}
+    for row in prepared.group.rows:
+        if row.ccd_temp_c is not None:
+            found.setdefault(row.exposure_us if flat else None, []).append(row.ccd_temp_c)
+    return max((max(each) - min(each) for each in found.values()), default=0.0)
+
+
+def _darks(prepared: Prepared) -> dict[str, Any]:
+    """Return what was subtracted from flats, in words, and the greatest error of it, relative to the light."""
+    words = ", ".join(served(dark) for dark in prepared.darks[:_NAMED])
+    more = len(prepared.darks) - _NAMED
+    errors = [dark.error for dark in prepared.darks if dark.error is not None]
+    return {"dark": words + (f" and {more} more" if more > 0 else ""), "dark_error": max(errors, default=None)}
 
 
 def divisor_of(prepared: Prepared, first: FirstPass, settings: MasterSettings) -> float:

@@ -1,5 +1,6 @@
 """From a group to a stack: which of its files can be read, their scales and darks, and the noise they should have."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import numpy as np
 
 from calibration.clipping import clip_values
 from calibration.combine.recipe import Method, NoiseModel, Recipe
-from calibration.errors import CombineError, GroupCode
+from calibration.errors import CombineError, FrameCode, GroupCode
 from calibration.frames import FrameKind
 from calibration.masters.noise import noise_model, pair_counts, pair_sigma
-from calibration.masters.scales import flat_scales
+from calibration.masters.scales import flat_scales, worth_combining
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
 from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode
@@ -24,7 +25,7 @@ from services.planning.flat_darks import FlatDark
 from services.planning.master_groups import MasterGroup
 from services.planning.master_plan import MasterPlan, distinct
 from services.planning.master_settings import MasterSettings
-from services.words import count
+from services.words import count, some
 
 SATURATED_FROM = 0.98
 """Samples at or above this fraction of the saturation level count as saturated."""
@@ -122,30 +123,54 @@ def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings)
         if len(used) < around.plan.settings.least(FrameKind.FLAT, group.key.source):
             raise GroupRefused(GroupCode.NO_MATCHING_DARK, detail)
         around.warn(GroupCode.NO_MATCHING_DARK, f"{len(group.rows) - len(used)} flats left out: {detail}")
-    group = replace(group, rows=tuple(group.rows[i] for i in used))
-    darks = distinct(found)
-    places = [dark.master.path for dark in darks]
-    dark_of = tuple(places.index(found[row.exposure_us or 0].master.path) for row in group.rows)
-    dark_sources = tuple(_dark_sources(dark, around.plan.place.layout) for dark in darks)
-    dark_levels = [_central(dark.mean) for dark in dark_sources]
-    own = [levels[i] for i in used]
+    every = distinct(found)
+    level_of = {dark.name: _dark_level(dark, around.plan.place.layout) for dark in every}
+    dark_at = {i: found[group.rows[i].exposure_us or 0].name for i in used}
+    net = {i: levels[i] - level_of[dark_at[i]] for i in used}
+    used = _bright(group, net, around)
+    darks = tuple(dark for dark in every if any(dark_at[i] == dark.name for i in used))
+    places = [dark.name for dark in darks]
     try:
-        scale = flat_scales(own, [dark_levels[d] for d in dark_of])
+        scale = flat_scales([levels[i] for i in used], [level_of[dark_at[i]] for i in used])
     except CombineError as error:
         raise GroupRefused(GroupCode.TOO_DIM, str(error)) from error
     stack = Stack(
         frames=tuple(sources[i] for i in used),
         recipe=Recipe(),
         scale=tuple(float(s) for s in scale),
-        darks=dark_sources,
-        dark_of=dark_of,
+        darks=tuple(_dark_sources(dark, around.plan.place.layout) for dark in darks),
+        dark_of=tuple(places.index(dark_at[i]) for i in used),
     )
-    net = tuple(level - dark_levels[d] for level, d in zip(own, dark_of, strict=True))
-    return _with_noise(Prepared(group=group, stack=stack, darks=darks, levels_adu=net), around)
+    group = replace(group, rows=tuple(group.rows[i] for i in used))
+    prepared = Prepared(group=group, stack=stack, darks=darks, levels_adu=tuple(net[i] for i in used))
+    return _with_noise(prepared, around)
+
+
+def _bright(group: MasterGroup, net: Mapping[int, float], around: Surroundings) -> list[int]:
+    """Return the flats that are worth combining; those that are too dim beside the others are named."""
+    least = around.plan.settings.least(FrameKind.FLAT, group.key.source)
+    places = list(net)
+    kept = [places[k] for k in worth_combining(list(net.values()), least=least)]
+    dim = [i for i in places if i not in kept]
+    if dim:
+        most, others = max(net[i] for i in dim), min(net[i] for i in kept)
+        light = f"light of {most:.0f} ADU or less, the others {others:.0f} or more"
+        names = some([group.rows[i].path for i in dim])
+        around.warn(FrameCode.LEVEL_OFF, f"{count(len(dim), 'dim flat')} left out ({light}): {names}")
+    return kept
+
+
+def _dark_level(dark: FlatDark, layout: Layout) -> float:
+    """Return the level of what is subtracted from flats."""
+    if dark.master is None:
+        return dark.pedestal_adu
+    return _central(plane_of(layout.absolute(dark.master.path), "MEAN"))
 
 
 def _dark_sources(dark: FlatDark, layout: Layout) -> DarkSources:
     """Return the planes of a dark; those beside the master may be missing, its typical SIGMA is known all the same."""
+    if dark.master is None:
+        return DarkSources(level_adu=dark.pedestal_adu)
     path = layout.absolute(dark.master.path)
     planes = layout.planes_path(path)
     mean = plane_of(path, "MEAN")
@@ -206,5 +231,5 @@ def _pair(stack: Stack) -> tuple[float, float]:
     ratio = stack.scale[1] / stack.scale[0] if stack.scale else 1.0
     level = float(np.median(a))
     if stack.darks:
-        level -= float(np.median(read_rows(stack.darks[stack.dark_of[0]].mean, band)))
+        level -= float(np.median(stack.darks[stack.dark_of[0]].mean_band(band, stack.shape[1])))
     return pair_sigma(pair_counts(a, b, ratio)), level

@@ -25,18 +25,30 @@ from services.files.planes import PlanesFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DarkSources:
-    """The planes of one dark: MEAN, and where it has them SIGMA and MASK; `noise_adu` stands in for a missing SIGMA."""
+    """The planes of one dark: MEAN, and where it has them SIGMA and MASK.
 
-    mean: Source
+    `level_adu` stands in for a missing MEAN (of flats without a dark), `noise_adu` for a missing SIGMA.
+    """
+
+    mean: Source | None = None
     sigma: Source | None = None
     mask: Source | None = None
+    level_adu: float = 0.0
     noise_adu: float = 0.0
 
-    def sigma_band(self, band: Band) -> NDArray[np.float32]:
+    def mean_band(self, band: Band, columns: int) -> NDArray[np.float32]:
+        """Return some rows of MEAN."""
+        return _band_of(self.mean, self.level_adu, band, columns)
+
+    def sigma_band(self, band: Band, columns: int) -> NDArray[np.float32]:
         """Return the 1σ uncertainty of some rows of MEAN."""
-        if self.sigma is None:
-            return np.full((band.rows, self.mean.location.shape[1]), self.noise_adu, np.float32)
-        return read_rows(self.sigma, band).astype(np.float32, copy=False)
+        return _band_of(self.sigma, self.noise_adu, band, columns)
+
+
+def _band_of(source: Source | None, value: float, band: Band, columns: int) -> NDArray[np.float32]:
+    if source is None:
+        return np.full((band.rows, columns), value, np.float32)
+    return read_rows(source, band).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +109,7 @@ def stack_band(stack: Stack, band: Band) -> BandResult:
     scale = np.asarray(stack.scale, np.float32) if stack.scale else None
     planes = combine_band(frames, stack.recipe, scale=scale, dark=_dark_band(stack, band))
     if stack.darks:
-        sigmas = [dark.sigma_band(band) for dark in stack.darks]
+        sigmas = [dark.sigma_band(band, stack.shape[1]) for dark in stack.darks]
         planes = replace(planes, sigma=with_dark(planes.sigma, sigmas, stack.shares))
     masks = [read_rows(d.mask, band) for d in stack.darks if d.mask is not None]
     if masks:
@@ -121,7 +133,7 @@ def first_pair(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool =
 def _dark_band(stack: Stack, band: Band) -> NDArray[np.float32] | None:
     if not stack.darks:
         return None
-    means = [read_rows(dark.mean, band).astype(np.float32) for dark in stack.darks]
+    means = [dark.mean_band(band, stack.shape[1]) for dark in stack.darks]
     return means[0] if len(means) == 1 else np.stack([means[i] for i in stack.dark_of])
 
 

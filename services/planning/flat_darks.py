@@ -1,10 +1,15 @@
-"""The dark of each flat: the master dark of its very exposure, else a bias where the dark signal is negligible."""
+"""The dark of each flat: the master dark of its very exposure, else a bias where the dark signal is negligible.
+
+From flats whose dark another program has subtracted nothing is subtracted again, but what it added to them.
+"""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from math import hypot
+from pathlib import PurePath
 
 from calibration.frames import FrameKind, GroupKey
 from calibration.matching import SERVES, Candidate, Question, differences, equal_part, match, question_of
@@ -13,6 +18,9 @@ from services.planning.master_groups import MasterGroup
 
 NEGLIGIBLE = 0.0005
 """A bias serves as a flat's dark when the predicted dark signal is below this fraction of the flat's level."""
+
+DOUBLING_C = 6.0
+"""Degrees over which the dark signal of a silicon sensor doubles, about."""
 
 _Place = tuple[GroupKey, bool]
 """Key of masters, and whether nightcal took their frames."""
@@ -23,10 +31,35 @@ _REASONS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlatDark:
-    """The dark of the flats of one exposure, and how it was found: `matched` or `bias`."""
+    """What is subtracted from the flats of one exposure.
 
-    master: MasterRow
+    Attributes
+    ----------
+    how : str
+        `matched`: a dark of their exposure. `bias`. `none`: another program has subtracted theirs.
+    master : MasterRow or None
+        None where only `pedestal_adu` is subtracted.
+    pedestal_adu : float
+        What another program added to the flats after it had subtracted their dark.
+    error : float or None
+        Predicted error of a flat's pixel by what is subtracted, relative to its light: the noise of the master, and
+        what its temperature or a bias in place of a dark makes wrong. None where nothing is known of it.
+    """
+
     how: str
+    master: MasterRow | None = None
+    pedestal_adu: float = 0.0
+    error: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Path of the master; empty where there is none."""
+        return "" if self.master is None else self.master.path
+
+    @property
+    def identity(self) -> str:
+        """What a flat's recipe holds of it."""
+        return f"{self.how} {self.pedestal_adu if self.master is None else self.master.recipe}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +96,8 @@ class FlatDarks:
             if row.kind is not FrameKind.FLAT and row.status in USABLE:
                 candidate = _candidate(row)
                 self._masters[row.path] = row
-                self._shelves[equal_part(row.key, FrameKind.DARK)][row.key, candidate.own].append(candidate)
+                place = candidate.key, candidate.own
+                self._shelves[equal_part(row.key, FrameKind.DARK)][place].append(candidate)
         for shelf in self._shelves.values():
             for candidates in shelf.values():
                 candidates.sort(key=_taken)
@@ -80,23 +114,39 @@ class FlatDarks:
         level_adu : float
             Their level, pedestal included.
         """
-        by_exposure = question_of(flats.key, FrameKind.DARK, exposure_us=exposure_us, temperature_c=flats.temperature_c)
-        if self._how != "bias" and (dark := self._best(FrameKind.DARK, by_exposure, flats)) is not None:
-            return FlatDark(master=dark, how="matched")
-        at_any_exposure = question_of(flats.key, FrameKind.BIAS, temperature_c=flats.temperature_c)
-        bias = self._best(FrameKind.BIAS, at_any_exposure, flats)
-        if self._how == "bias":
-            if bias is not None:
-                return FlatDark(master=bias, how="bias")
-            return NoDark(why=lambda: self._reason(FrameKind.BIAS, at_any_exposure, flats, exposure_us))
-        signal_adu = None if bias is None else self._predicted_adu(flats, exposure_us, bias)
-        if bias is None or signal_adu is None:
-            return NoDark(why=lambda: self._reason(FrameKind.DARK, by_exposure, flats, exposure_us))
-        limit_adu = NEGLIGIBLE * max(level_adu - level_of(bias), 0.0)
-        if signal_adu < limit_adu:
-            return FlatDark(master=bias, how="bias")
-        signal = f"a bias cannot serve: predicted dark signal {signal_adu:.2f} ADU, allowed {limit_adu:.2f} ADU"
-        return NoDark(why=lambda: f"{self._reason(FrameKind.DARK, by_exposure, flats, exposure_us)}; {signal}")
+        done = flats.key.calibrated or ""
+        lifted_adu = flats.key.pedestal_adu or 0.0
+        if "D" in done:
+            return FlatDark(how="none", pedestal_adu=lifted_adu)
+        temperature_c = flats.temperature_at(exposure_us)
+        asked = question_of(flats.key, FrameKind.DARK, exposure_us=exposure_us, temperature_c=temperature_c)
+        dark = None if self._how == "bias" else self._best(FrameKind.DARK, asked, flats)
+        raw = replace(flats, key=replace(flats.key, calibrated=None, pedestal_adu=None)) if done else flats
+        wanted = question_of(raw.key, FrameKind.BIAS, temperature_c=temperature_c)
+        bias = self._best(FrameKind.BIAS, wanted, raw)
+        if dark is not None:
+            wrong_adu = 0.0 if bias is None or done else _signal_adu(dark, bias) * _change(dark, temperature_c)
+            return FlatDark(how="matched", master=dark, error=_error(dark, level_adu, wrong_adu))
+        signal_adu = None if bias is None else self._predicted_adu(raw, exposure_us, temperature_c, bias)
+        light_adu = level_adu - (lifted_adu if done or bias is None else level_of(bias))
+        allowed_adu = NEGLIGIBLE * max(light_adu, 0.0)
+        is_small = signal_adu is not None and signal_adu < allowed_adu
+        if done and signal_adu is not None and is_small:
+            return FlatDark(how="none", pedestal_adu=lifted_adu, error=signal_adu / light_adu)
+        if bias is not None and not done and (is_small or self._how == "bias"):
+            return FlatDark(how="bias", master=bias, error=_error(bias, level_adu, signal_adu))
+        return self._nothing(flats, exposure_us, wanted if self._how == "bias" else asked, signal_adu, allowed_adu)
+
+    def _nothing(
+        self, flats: MasterGroup, exposure_us: int, asked: Question, signal_adu: float | None, allowed_adu: float
+    ) -> NoDark:
+        kind = FrameKind.BIAS if self._how == "bias" else FrameKind.DARK
+        signal = (
+            ""
+            if signal_adu is None
+            else f"; a bias cannot serve: predicted dark signal {signal_adu:.2f} ADU, allowed {allowed_adu:.2f} ADU"
+        )
+        return NoDark(why=lambda: self._reason(kind, asked, flats, exposure_us) + signal)
 
     def _best(self, kind: FrameKind, asked: Question, flats: MasterGroup) -> MasterRow | None:
         """Return what `match` chooses among all masters; of equal ones it is shown the nearest in time alone."""
@@ -117,9 +167,11 @@ class FlatDarks:
             ]
         yield from (shelf[place] for place in self._fitting[question])
 
-    def _predicted_adu(self, flats: MasterGroup, exposure_us: int, bias: MasterRow) -> float | None:
+    def _predicted_adu(
+        self, flats: MasterGroup, exposure_us: int, temperature_c: float | None, bias: MasterRow
+    ) -> float | None:
         """Return the dark signal at an exposure from the longest dark that fits in all but its exposure."""
-        asked = question_of(flats.key, FrameKind.DARK, temperature_c=flats.temperature_c)
+        asked = question_of(flats.key, FrameKind.DARK, temperature_c=temperature_c)
         del asked["exposure_us"]
         newest = (each[-1] for each in self._places(FrameKind.DARK, asked, flats))
         darks = (c for c in newest if c.key.kind is FrameKind.DARK)
@@ -155,11 +207,44 @@ def _taken(candidate: Candidate) -> float:
     return 0.0 if candidate.at is None else candidate.at.timestamp()
 
 
+def served(dark: FlatDark) -> str:
+    """Return in words what is subtracted from flats."""
+    if dark.master is None:
+        subtracted = f"{dark.pedestal_adu:g} ADU" if dark.pedestal_adu else "nothing"
+        return f"{subtracted} (another program has calibrated the frames)"
+    return f"{PurePath(dark.name).name} ({'its own exposure' if dark.how == 'matched' else dark.how})"
+
+
 def level_of(master: MasterRow) -> float:
     """Return the level of a master (median, ADU)."""
     return float(master.statistics.get("level_adu", 0.0))
 
 
+def _error(master: MasterRow, level_adu: float, wrong_adu: float | None) -> float | None:
+    """Return the error of what is subtracted from flats of a level, relative to their light.
+
+    `wrong_adu` is the part that no number of darks lowers; None: unknown.
+    """
+    light_adu = level_adu - level_of(master)
+    if wrong_adu is None or light_adu <= 0:
+        return None
+    return hypot(float(master.statistics.get("master_noise_adu") or 0.0), wrong_adu) / light_adu
+
+
+def _signal_adu(dark: MasterRow, bias: MasterRow) -> float:
+    return max(level_of(dark) - level_of(bias), 0.0)
+
+
+def _change(dark: MasterRow, temperature_c: float | None) -> float:
+    """Return by which part a dark's signal is wrong at another temperature than its own."""
+    if dark.ccd_temp_c is None or temperature_c is None:
+        return 0.0
+    return float(abs(2.0 ** ((temperature_c - dark.ccd_temp_c) / DOUBLING_C) - 1.0))
+
+
 def _candidate(row: MasterRow) -> Candidate:
+    """Return a master as a candidate whose temperature is the mean of its frames, not that of the coldest of them."""
     own = bool(row.statistics.get("own", True))
-    return Candidate(name=row.path, key=row.key, n=row.n, at=row.valid_from or row.built_at, own=own)
+    known = row.key.temperature_c is not None and row.ccd_temp_c is not None
+    key = replace(row.key, temperature_c=round(row.ccd_temp_c or 0.0, 1)) if known else row.key
+    return Candidate(name=row.path, key=key, n=row.n, at=row.valid_from or row.built_at, own=own)

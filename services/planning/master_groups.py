@@ -57,6 +57,17 @@ class MasterGroup:
         times = sorted(member.exposure_us for member in self.members if member.exposure_us is not None)
         return times[len(times) // 2] if times else None
 
+    def temperature_at(self, exposure_us: int | None) -> float | None:
+        """Return the mean temperature of the sensor in the frames of one exposure, to 0.1 degrees.
+
+        A camera without a set-point grows warmer from one exposure to the next, and each has darks of its own. Frames
+        that were not read are equally warm.
+        """
+        if isinstance(self.rows, _Unread):
+            return self.rows.middle_c
+        found = [row.ccd_temp_c for row in self.rows if row.exposure_us == exposure_us and row.ccd_temp_c is not None]
+        return round(sum(found) / len(found), 1) if found else self.temperature_c
+
     @property
     def started(self) -> datetime | None:
         """Start of the first frame."""
@@ -74,6 +85,8 @@ class _Unread(Sequence[FrameRow]):
 
     def __init__(self, catalogue: Catalogue, frames: SetFrames) -> None:
         self.members = frames.members
+        ends = [each for each in (frames.coldest_c, frames.warmest_c) if each is not None]
+        self.middle_c = round(sum(ends) / len(ends), 1) if ends else frames.first.set_temp_c
         self._catalogue = catalogue
         self._first = frames.first
 

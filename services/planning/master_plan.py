@@ -112,7 +112,7 @@ class MasterPlan:
         reason to build a master again.
         """
         parts = self.settings.recipe_parts(group.product)
-        parts["darks"] = sorted(f"{dark.how} {dark.master.recipe}" for dark in darks)
+        parts["darks"] = sorted(dark.identity for dark in darks)
         parts["rejection"] = str(method)
         return group.recipe(parts)
 
@@ -228,5 +228,9 @@ class MasterPlan:
 
 
 def distinct(found: Mapping[int, FlatDark]) -> tuple[FlatDark, ...]:
-    """Return each dark of a group of flats once."""
-    return tuple({dark.master.path: dark for dark in found.values()}.values())
+    """Return each dark of a group of flats once, with its greatest error."""
+    worst: dict[str, FlatDark] = {}
+    for dark in found.values():
+        if dark.name not in worst or (dark.error or 0.0) > (worst[dark.name].error or 0.0):
+            worst[dark.name] = dark
+    return tuple(worst.values())

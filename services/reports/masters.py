@@ -61,7 +61,8 @@ def _statistics(statistics: Statistics) -> Record:
     """Return what was measured, and its verdict with the findings that it rests on."""
     verdict, findings = statistics.get("verdict"), statistics.get("verdicts")
     listed = findings if isinstance(findings, tuple) else ()
-    measured = {name: each for name, each in statistics.items() if name != "verdicts" and not isinstance(each, str)}
+    measured = {name: each for name, each in statistics.items() if name == "dark" or not isinstance(each, str)}
+    measured.pop("verdicts", None)
     return {
         **json_value(measured),
         "verdict": verdict if isinstance(verdict, str) else None,

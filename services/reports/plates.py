@@ -12,7 +12,7 @@ from services.reports.order import in_order
 from services.reports.parts import Mark
 from services.reports.pictures import Album, Picture
 from services.reports.tables import status_mark, verdict_marks
-from services.words import GAP, NONE, count, exposure, moment, number, percent, significant, title
+from services.words import GAP, NONE, count, exposure, moment, number, percent, significant, small_percent, title
 
 _MOST_REFUSED = 12
 EMPTY = Figure(shapes=(), height=0, label="")
@@ -85,6 +85,8 @@ def _master_lines(master: Record) -> Iterator[tuple[str, str]]:
     yield "Frames", number(master.get("n"))
     yield "Values rejected", percent(found.get("rejected_fraction"))
     if flat:
+        yield "Subtracted", str(found.get("dark") or NONE)
+        yield "Predicted error of it", small_percent(found.get("dark_error"))
         yield "Normalised by", number(found.get("normalised_by"), 0, "ADU")
         yield "Signal to noise", number(found.get("snr"))
         yield "Dust shadows", number(found.get("dust_shadows"))

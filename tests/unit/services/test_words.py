@@ -16,6 +16,7 @@ from services.words import (
     seconds,
     significant,
     size,
+    small_percent,
     title,
     wait,
 )
@@ -25,6 +26,9 @@ def test_numbers_are_written_for_readers():
     assert number(30711.2) == "30\u202f711"
     assert number(-10, 1, "°C") == "\u221210.0\u00a0°C"
     assert [number(v) for v in (None, "x", True)] == ["–"] * 3
+    assert [small_percent(v, " ") for v in (7.31e-5, 0.0012, 0.25, 0.0, None)] == [
+        "0.0073 %", "0.12 %", "25 %", "0 %", "–",
+    ]  # fmt: skip
     assert [significant(v, 3) for v in (0.70049, 4.496, 250.5, 0)] == ["0.700", "4.50", "250", "0.000"]
     shown = [exposure(v).replace("\u00a0", " ") for v in (1000, 1_995_000, 32, 60_000_000, None)]
     assert shown == ["0.001 s", "1.995 s", "3.2e-05 s", "60 s", "–"]

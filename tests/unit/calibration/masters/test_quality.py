@@ -34,7 +34,7 @@ def test_healthy_masters_are_not_suspect(dark: tuple[np.ndarray, BandPlanes]) ->
 
 def test_what_is_suspect_is_said(dark: tuple[np.ndarray, BandPlanes]) -> None:
     assert judged(dark[1], FrameKind.DARK, 2 * READ_NOISE) == ["noise_off"]
-    assert judged(dark[1], FrameKind.DARK, READ_NOISE, temp_min_c=-10.0, temp_max_c=-8.0) == ["temperature_off"]
+    assert judged(dark[1], FrameKind.DARK, READ_NOISE, temp_spread_c=2.0) == ["temperature_off"]
     assert "illumination" in judged(flat_planes(0.0, -0.6), FrameKind.FLAT, np.sqrt(20000 * 0.6 / GAIN))
     thin = BandPlanes(
         mean=dark[1].mean, sigma=dark[1].sigma, count=(dark[1].count // 2).astype(np.uint16), mask=dark[1].mask

@@ -1,11 +1,13 @@
 """Scales, normalisation and uncertainty of flats."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from calibration.combine.recipe import BandPlanes, MaskBit
 from calibration.errors import CombineError
-from calibration.masters.scales import Normalisation, flat_scales, normalisation_factor, with_dark
+from calibration.masters.scales import Normalisation, flat_scales, normalisation_factor, with_dark, worth_combining
 from tests.support.made_planes import SHAPE, sketch_of
 
 
@@ -40,3 +42,23 @@ def test_dark_flat_cannot_be_normalised() -> None:
     planes = BandPlanes(mean=zeros, sigma=zeros, count=zeros.astype(np.uint16), mask=zeros.astype(np.uint16))
     with pytest.raises(CombineError, match="cannot be normalised"):
         normalisation_factor(sketch_of(planes), Normalisation.MEAN)
+
+
+@pytest.mark.parametrize(
+    ("levels", "kept"),
+    [
+        ([20_000] * 8 + [800] * 8, range(8)),
+        ([800] * 3 + [20_000] * 9, range(3, 12)),
+        ([20_000 * 0.98**i for i in range(20)], range(20)),
+        ([40_000, 36_000, 30_000, 24_000, 18_000, 14_000], range(6)),
+        ([20_000] + [9_000] * 10, range(11)),
+        ([20_000, 20_000, 100, 90, 80, 5], [0, 1, 2, 3, 4]),
+        ([20_000] * 6 + [-3.0, 0.0], range(6)),
+        ([500.0], [0]),
+    ],
+    ids=["half dim", "dim first", "fading lamp", "sky", "one bright", "at least five", "no light", "one"],
+)
+def test_flats_that_add_more_noise_than_they_take_away_are_not_worth_combining(
+    levels: list[float], kept: Sequence[int]
+) -> None:
+    assert worth_combining(levels, least=5) == tuple(kept)
