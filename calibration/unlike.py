@@ -74,7 +74,7 @@ _MEANINGS = (
     ("offset", r".*(?:OFFS|BLACK|BLKL)"),
     ("gain", r".*(?:GAIN|ISO|PREAMP|SENSITIV)"),
     ("bin_x", r".*BIN"),
-    ("readout_mode", r".*(?:MODE|RDM|READ|SPEED|RATE|AMP|CHAN|PORT|TAP|WELL|HDR)"),
+    ("readout_mode", r".*(?:MOD(?!EL)|RDM|READ|SPEED|RATE|AMP|CHAN|PORT|TAP|WELL|HDR)"),
     ("camera_id", r".*(?:CCD|CAM|CHIP|DET|SENS|SERIAL|SERNO)"),
     ("bayer_pattern", r".*(?:BAY|CFA|COLO)"),
     (None, r".*SET"),

@@ -59,6 +59,7 @@ class RunCode(StrEnum):
     NOT_RAW = "not_raw"
     UNUSED_DEVICE = "unused_device"
     UNEVEN_DARK = "uneven_dark"
+    SUSPECT_MASTER = "suspect_master"
 
 
 class Exit:
@@ -166,6 +167,9 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "uneven_dark": Meaning(
         "the darks are uneven", "look at one: a light leak is to be closed, a glow of the sensor is usual"
+    ),
+    "suspect_master": Meaning(
+        "a master is suspect", "look at it: `nightcal library certify` accepts it, marking frames bad replaces it"
     ),
     "too_bright": Meaning(
         "the light is too bright at the shortest exposure", "dim the panel or lower flat min_exposure"

@@ -17,6 +17,9 @@ from calibration.frames import FrameKind, Verdict
 MOST_ODD = 1 / 3
 """At most this part of a series can be odd; where more frames differ, nobody can say which of them are right."""
 
+MEDIAN_ERROR = 1.2533
+"""Standard error of a median, relative to that of a mean."""
+
 _LEAST_FRAMES = 5
 _RISK = 3e-4
 """Chance that a series of normally distributed levels loses a frame."""
@@ -121,6 +124,28 @@ def _outliers(values: NDArray[np.float64], floor: float) -> list[int]:
             last = number
         removed.append(left.pop(worst))
     return [i for i in removed[:last] if far[i]]
+
+
+def common_mode_adu(levels_adu: Sequence[float], *, noise_adu: float, pixels: int) -> tuple[float, float]:
+    """Return how much the level wanders from frame to frame, and the error of their mean that follows from it.
+
+    All pixels of a frame share it, so that it is not in what their own samples scatter by, and no number of pixels
+    averages it out.
+
+    Parameters
+    ----------
+    levels_adu : sequence of float
+        Of each frame; below two of them nothing is known (NaN).
+    noise_adu : float
+        Temporal noise of a pixel.
+    pixels : int
+        Pixels that each level was measured on: what their noise makes the levels scatter by is no wander.
+    """
+    if len(levels_adu) < 2:
+        return float("nan"), float("nan")
+    scatter = float(np.std(levels_adu, ddof=1))
+    measuring = MEDIAN_ERROR * noise_adu / np.sqrt(pixels) if np.isfinite(noise_adu) else 0.0
+    return float(np.sqrt(max(0.0, scatter**2 - measuring**2))), scatter / len(levels_adu) ** 0.5
 
 
 def two_levels(kind: FrameKind, frames: Sequence[Measured]) -> tuple[list[int], list[int]] | None:

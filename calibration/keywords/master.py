@@ -28,6 +28,9 @@ class MasterInfo:
         Of MEAN, at `PERCENTILES`; empty when not known.
     read_noise_adu : float
         Temporal noise of a pixel from pairs of frames, ADU (RDNOISE; EGAIN makes electrons of it).
+    level_wander_adu, level_error_adu : float
+        How much the level wanders from frame to frame, and the error of the master's level that follows from it, which
+        all pixels share; SIGMA does not hold it.
     recipe : str
         Hash of inputs and settings.
     bias_subtracted : bool
@@ -55,6 +58,8 @@ class MasterInfo:
     temp_max_c: float | None = None
     percentiles_adu: tuple[float, ...] = ()
     read_noise_adu: float | None = None
+    level_wander_adu: float | None = None
+    level_error_adu: float | None = None
     recipe: str | None = None
     bias_subtracted: bool | None = None
     flat_dark: str | None = None
@@ -75,6 +80,8 @@ MASTER_KEYWORDS: tuple[Keyword, ...] = (
     number_row("temp_min_c", "TEMPMIN", "[deg C] coldest frame", "TMIN"),
     number_row("temp_max_c", "TEMPMAX", "[deg C] warmest frame", "TMAX"),
     number_row("read_noise_adu", "RDNOISE", "[adu] noise of a pixel from pairs of frames"),
+    number_row("level_wander_adu", "LVLSTD", "[adu] wander of the level between frames"),
+    number_row("level_error_adu", "LVLERR", "[adu] 1 sigma of the level, of all pixels alike"),
     text_row("recipe", "RECIPE", "hash of inputs and settings"),
     Keyword(
         field="bias_subtracted", keyword="BIASSUB", comment="whether the pedestal was subtracted", read=values.flag

@@ -62,7 +62,7 @@ def certify(
         for name, row in chosen.items():
             restate_sidecar(layout, replace(row, status=MasterStatus.CERTIFIED))
             catalogue.set_master_status(row.path, MasterStatus.CERTIFIED)
-            print(f"certified  {name}")
+            print(f"certified  {name}{_suspect(row)}")
     return Exit.DONE
 
 
@@ -140,7 +140,16 @@ def _print(rows: "Mapping[str, MasterRow]") -> None:
     if not rows:
         print("no master that may serve: the masters step builds them")
     for name, row in sorted(rows.items()):
-        print(f"{row.status:<10} {name}")
+        print(f"{row.status:<10} {name}{_suspect(row)}")
+
+
+def _suspect(row: "MasterRow") -> str:
+    """Return what is suspect about a master, as the end of its line."""
+    from services.events.records import findings_of
+    from services.events.sentences import finding
+
+    found = findings_of(row.statistics)
+    return f"  suspect: {'; '.join(map(finding, found))}" if found else ""
 
 
 def _chosen(names: list[str], rows: "Mapping[str, MasterRow]", root: Path) -> "dict[str, MasterRow]":

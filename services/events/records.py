@@ -24,6 +24,19 @@ class Finding:
     detail: str = ""
 
 
+def findings_of(statistics: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Return what made a master suspect, from its statistics; those of older versions hold codes alone."""
+    found = []
+    for each in statistics.get("verdicts") or ():
+        if isinstance(each, Finding):
+            found.append(each)
+        elif isinstance(each, Mapping) and isinstance(each.get("code"), str):
+            found.append(Finding(**{f.name: each[f.name] for f in fields(Finding) if f.name in each}))
+        elif isinstance(each, str):
+            found.append(Finding(code=each))
+    return tuple(found)
+
+
 Measured = bool | int | float | str | tuple[float, ...] | tuple[Finding, ...] | None
 Statistics = Mapping[str, Measured]
 """What was measured of a master: numbers and lists of them; `verdict` (a word) and `verdicts` (findings)."""
@@ -309,14 +322,17 @@ class FlatSettled(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _OfMaster(Record):
+class OfMaster(Record):
+    """The group of frames that a master is made of; `apart` tells it from others of its kind, exposure and filter."""
+
     kind: FrameKind | None
     filter: str | None
     exposure_us: int | None
+    apart: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MasterStarted(_OfMaster):
+class MasterStarted(OfMaster):
     """Building a master of `n` frames begins: it is `number` of `of`."""
 
     name: ClassVar[str] = "master.started"
@@ -326,8 +342,8 @@ class MasterStarted(_OfMaster):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MasterBuilt(_OfMaster):
-    """A master of `n` frames is on the disk and in the catalogue."""
+class MasterBuilt(OfMaster):
+    """A master of `n` frames is on the disk and in the catalogue; `doubts` say why it is suspect, if it is."""
 
     name: ClassVar[str] = "master.built"
     path: str | None
@@ -336,11 +352,12 @@ class MasterBuilt(_OfMaster):
     rejected: int | None
     status: str | None
     statistics: Statistics = field(default_factory=dict)
+    doubts: tuple[Finding, ...] = ()
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MasterRefused(_OfMaster):
+class MasterRefused(OfMaster):
     """A master cannot be built."""
 
     name: ClassVar[str] = "master.refused"

@@ -21,6 +21,7 @@ from services.events.devices import (
 )
 from services.events.records import (
     DevicesLeft,
+    Finding,
     FlatExposureAdjusted,
     FlatSettled,
     FrameRefused,
@@ -30,6 +31,7 @@ from services.events.records import (
     MasterBuilt,
     MasterRefused,
     MasterStarted,
+    OfMaster,
     Record,
     RunEnding,
     RunFinished,
@@ -72,6 +74,11 @@ def title(what: Exposed) -> str:
         return _flat(what.filter)
     exposure = seconds(what.exposure_us) if what.kind is FrameKind.DARK else ""
     return f"{(what.kind or '').lower()} {exposure}".strip()
+
+
+def title_of_master(what: OfMaster) -> str:
+    """Return the name of the group of a master, with what tells it apart: "dark 30 s (-20.0 °C, binning 2 x 2)"."""
+    return f"{title(what)} ({what.apart})" if what.apart else title(what)
 
 
 @sentence.register
@@ -219,14 +226,20 @@ def _(what: DetectorMeasured) -> str:
 
 @sentence.register
 def _(what: MasterStarted) -> str:
-    return f"building master {what.number} of {what.of}: {title(what)} ({what.n} frames)"
+    return f"building master {what.number} of {what.of}: {title_of_master(what)} ({what.n} frames)"
 
 
 @sentence.register
 def _(what: MasterBuilt) -> str:
     doubt = "" if what.status in (None, "built") else f", {what.status}"
     name = (what.path or "").rpartition("/")[2]
-    return f"{name}: {count(what.n or 0, 'frame')}{doubt}{_dark_of(what.statistics)}"
+    suspect = f", suspect: {'; '.join(map(finding, what.doubts))}" if what.doubts else ""
+    return f"{name}: {count(what.n or 0, 'frame')}{doubt}{_dark_of(what.statistics)}{suspect}"
+
+
+def finding(what: Finding) -> str:
+    """Return what a check found, in words: its code, what was measured, and what caused it."""
+    return ": ".join(part for part in (what.code.replace("_", " "), what.detail) if part)
 
 
 def _dark_of(found: Statistics) -> str:
@@ -240,7 +253,7 @@ def _dark_of(found: Statistics) -> str:
 
 @sentence.register
 def _(what: MasterRefused) -> str:
-    return f"no master {title(what)}: {_reason(what.code or '', what.detail)}"
+    return f"no master {title_of_master(what)}: {_reason(what.code or '', what.detail)}"
 
 
 @sentence.register

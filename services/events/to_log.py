@@ -6,6 +6,7 @@ from services.events.devices import CoolingChanged, CoolingStalled, DeviceGone, 
 from services.events.records import (
     Event,
     FrameRefused,
+    MasterBuilt,
     MasterRefused,
     Record,
     RunProgress,
@@ -39,7 +40,7 @@ def _level(what: Record) -> str:
         case RunProgress() | CoolingChanged():
             return "debug"
         case (
-            WarningRaised() | DeviceGone() | FrameRefused() | MasterRefused()
+            WarningRaised() | DeviceGone() | FrameRefused() | MasterRefused() | MasterBuilt(doubts=(_, *_))
             | CoolingStalled() | SafetyUnsafe() | SafetyStale()
         ):  # fmt: skip
             return "warning"

@@ -17,6 +17,7 @@ from services.catalogue.rows import FrameRow
 from services.errors import StorageError
 from services.files.fits import read_cards
 from services.files.layout import Layout
+from services.masters.doubts import measured
 from services.masters.refusal import GroupRefused, Warn
 from services.planning.master_groups import MasterGroup
 from services.words import count, some
@@ -34,26 +35,14 @@ def alike(group: MasterGroup, layout: Layout, warn: Warn) -> MasterGroup:
     """
     if group.own:
         return group
-    kind, measured = group.rows[0].kind, _measured(group.rows)
+    kind, seen = group.rows[0].kind, measured(group.rows)
     _refuse_unlike_cards(group, layout)
-    odd = odd_frames(kind, measured)
+    odd = odd_frames(kind, seen)
     for code in _WORDS:
         _tell(group.rows, {i: verdict for i, verdict in odd.items() if verdict.code == code}, warn)
     kept = [i for i in range(len(group.rows)) if i not in odd]
-    _refuse_two_levels(group, [group.rows[i] for i in kept], [measured[i] for i in kept] if measured else [])
+    _refuse_two_levels(group, [group.rows[i] for i in kept], [seen[i] for i in kept] if seen else [])
     return replace(group, rows=tuple(group.rows[i] for i in kept)) if odd else group
-
-
-def _measured(rows: Sequence[FrameRow]) -> list[Measured]:
-    """Return what was measured of frames; nothing unless it was of all."""
-    found = [
-        Measured(
-            level_adu=row.level_adu, sigma_adu=row.sigma_adu, step_adu=row.step_adu or 1, ccd_temp_c=row.ccd_temp_c
-        )
-        for row in rows
-        if row.level_adu is not None and row.sigma_adu is not None
-    ]
-    return found if len(found) == len(rows) else []
 
 
 def _tell(rows: Sequence[FrameRow], odd: dict[int, Verdict], warn: Warn) -> None:
@@ -101,16 +90,16 @@ def _stated(group: MasterGroup) -> Stated:
     )
 
 
-def _refuse_two_levels(group: MasterGroup, rows: Sequence[FrameRow], measured: Sequence[Measured]) -> None:
+def _refuse_two_levels(group: MasterGroup, rows: Sequence[FrameRow], seen: Sequence[Measured]) -> None:
     """Refuse darks of two levels, and flats of two levels whose filter nobody states."""
     is_flat = rows[0].kind is FrameKind.FLAT
     if is_flat and (group.key.filter is not None or len({row.exposure_us for row in rows}) > 1):
         return
-    parts = two_levels(rows[0].kind, measured)
+    parts = two_levels(rows[0].kind, seen)
     if parts is None:
         return
     shown = (
-        f"{count(len(part), 'frame')} at {sorted(measured[i].level_adu for i in part)[len(part) // 2]:.0f} ADU "
+        f"{count(len(part), 'frame')} at {sorted(seen[i].level_adu for i in part)[len(part) // 2]:.0f} ADU "
         f"({PurePosixPath(rows[part[0]].path).name} …)"
         for part in parts
     )

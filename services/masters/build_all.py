@@ -18,7 +18,9 @@ from services.files.disk import reported
 from services.indexing.checksums import is_whole
 from services.masters.build import BuildContext
 from services.masters.build_one import MasterBuilding, MasterOutcome
+from services.masters.doubts import contradicted
 from services.masters.narration import Narration
+from services.planning.group_names import GroupNames
 from services.planning.master_plan import MasterPlan
 from services.planning.master_settings import MasterSettings
 from services.root import Place
@@ -75,12 +77,13 @@ def build_all(
         with _workers(settings, executor) as workers:
             plan = MasterPlan(settings, place, is_whole=is_whole)
             groups = plan.groups(sets)
-            narration = Narration(events, cameras={group.key.camera for group in groups}, quiet=quiet)
+            narration = Narration(events, names=GroupNames(groups), quiet=quiet)
+            doubts = contradicted(groups)
             context = BuildContext(settings=settings, place=place, executor=workers, run_id=events.run_id, wake=wake)
             building = MasterBuilding(
                 plan=plan, context=context, narration=narration, clock=clock, scratch=scratch, ready=ready
             )
-            return tuple(building.master(group, (i, len(groups))) for i, group in enumerate(groups, 1))
+            return tuple(building.master(group, (i + 1, len(groups)), doubts.get(i)) for i, group in enumerate(groups))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -4,14 +4,16 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from calibration.errors import CalibrationError, GroupCode
-from calibration.frames import FrameKind
+from calibration.frames import FrameKind, Verdict
 from drivers.clock import Clock
-from services.catalogue.rows import MasterRow, MasterStatus
+from services.catalogue.rows import USABLE, MasterRow, MasterStatus
 from services.errors import RunCode, RunStopped, StorageError
+from services.events.records import Finding, findings_of
 from services.indexing.sidecar import restate_sidecar
 from services.masters.build import BuildContext, build
 from services.masters.narration import Narration
@@ -35,7 +37,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MasterOutcome:
-    """What became of one group: a new master, one that exists already (`kept`), or a reason why there is none."""
+    """What became of one group: a new master, one that exists already (`kept`), or a reason why there is none.
+
+    `suspect` says what is suspect about a master that nobody has certified.
+    """
 
     kind: FrameKind
     status: Outcome
@@ -47,6 +52,7 @@ class MasterOutcome:
     path: Path | None = None
     code: str | None = None
     detail: str = ""
+    suspect: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,7 @@ class MasterBuilding:
     scratch: Path
     ready: Callable[[], object] = lambda: None
 
-    def master(self, group: MasterGroup, place: tuple[int, int]) -> MasterOutcome:
+    def master(self, group: MasterGroup, place: tuple[int, int], doubt: Verdict | None = None) -> MasterOutcome:
         """Build one master, or return why not.
 
         Parameters
@@ -80,6 +86,8 @@ class MasterBuilding:
         group : MasterGroup
         place : tuple of int
             Position and total, e.g. (3, 12).
+        doubt : Verdict, optional
+            What other groups say against this one.
 
         Raises
         ------
@@ -89,7 +97,7 @@ class MasterBuilding:
             The work was ended.
         """
         try:
-            return self._master(group, place)
+            return self._master(group, place, () if doubt is None else (doubt,))
         except GroupRefused as refused:
             return self._refuse(group, refused.code, refused.detail)
         except CalibrationError as error:
@@ -101,14 +109,16 @@ class MasterBuilding:
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)  # unpacked frames of one group may be gigabytes
 
-    def _master(self, group: MasterGroup, place: tuple[int, int]) -> MasterOutcome:
+    def _master(self, group: MasterGroup, place: tuple[int, int], doubts: tuple[Verdict, ...]) -> MasterOutcome:
         if self.context.wake is not None and self.context.wake.is_set():
             raise RunStopped("stopped before all masters were built")
         known = self.plan.existing(group)
         if known is not None:
-            return self._kept(group, known)
+            return self._kept(group, known, doubts)
         self.ready()
-        prepared = prepare(group, Surroundings(plan=self.plan, scratch=self.scratch, warn=self.narration.warn))
+        warn = partial(self.narration.warn, group)
+        prepared = prepare(group, Surroundings(plan=self.plan, scratch=self.scratch, warn=warn))
+        prepared = replace(prepared, doubts=doubts)
         method = prepared.stack.recipe.method_for(len(prepared.stack.frames))
         recipe = self.plan.recipe(prepared.group, prepared.darks, method)
         status = self.plan.status_of(prepared.group)
@@ -116,7 +126,7 @@ class MasterBuilding:
         if known is None and status is MasterStatus.PARTIAL:
             known = self.plan.more_complete(prepared.group)
         if known is not None:
-            return self._kept(prepared.group, known)
+            return self._kept(prepared.group, known, doubts)
         self.narration.started(prepared.group, place)
         return self._built(prepared, recipe, status)
 
@@ -125,9 +135,10 @@ class MasterBuilding:
         self.plan.place.catalogue.add_master(row)
         self.plan.forget()
         self._supersede(row)
-        self.narration.built(row)
+        self.narration.built(prepared.group, row)
         outcome = Outcome.PARTIAL if status is MasterStatus.PARTIAL else Outcome.BUILT
-        return _outcome(prepared.group, outcome, path=self.plan.place.layout.absolute(row.path))
+        suspect = findings_of(row.statistics)
+        return _outcome(prepared.group, outcome, path=self.plan.place.layout.absolute(row.path), suspect=suspect)
 
     def _supersede(self, new: MasterRow) -> None:
         place = self.plan.place
@@ -135,8 +146,18 @@ class MasterBuilding:
             place.catalogue.set_master_status(old.path, MasterStatus.SUPERSEDED)
             restate_sidecar(place.layout, replace(old, status=MasterStatus.SUPERSEDED), disk=place.disk)
 
-    def _kept(self, group: MasterGroup, path: str) -> MasterOutcome:
-        return _outcome(group, Outcome.KEPT, path=self.plan.place.layout.absolute(path))
+    def _kept(self, group: MasterGroup, path: str, doubts: tuple[Verdict, ...]) -> MasterOutcome:
+        """Return the master that exists; what was suspect about it still is, until somebody certifies it."""
+        place = self.plan.place
+        (row,) = place.catalogue.masters(path=path, with_inputs=False)
+        suspect = {finding.code: finding for finding in findings_of(row.statistics)}
+        for doubt in doubts if self.plan.settings.quality_control else ():
+            suspect[doubt.code] = Finding(
+                code=doubt.code, measured=doubt.measured, limit=doubt.limit, detail=doubt.detail
+            )
+        is_open = row.status in USABLE and row.status is not MasterStatus.CERTIFIED
+        found = tuple(suspect.values()) if is_open else ()
+        return _outcome(group, Outcome.KEPT, path=place.layout.absolute(path), suspect=found)
 
     def _refuse(self, group: MasterGroup, code: str, detail: str) -> MasterOutcome:
         self.narration.refused(group, code, detail)

@@ -73,6 +73,8 @@ def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterIn
         temp_max_c=found.get("temp_max_c"),
         percentiles_adu=tuple(p / measured.divisor for p in found["percentiles_adu"]),
         read_noise_adu=None if flat else found["pair_noise_adu"],
+        level_wander_adu=found.get("level_wander_adu"),
+        level_error_adu=found.get("level_error_adu"),
         recipe=recipe,
         bias_subtracted=False,
         flat_dark="+".join(sorted({dark.how for dark in darks})) or None,
@@ -104,7 +106,8 @@ def history_cards(prepared: Prepared, measured: Measured, normalisation: Normali
         lines.append(f"each flat scaled to the mean net level, {min(stack.scale):.5f} to {max(stack.scale):.5f}")
         lines.append(f"divided by {measured.divisor:.4f} ADU ({normalisation} of the good pixels)")
     lines.append("the pedestal is kept: no bias was subtracted" if not prepared.darks else "the dark held the pedestal")
-    lines += [f"verdict {measured.statistics['verdict']}: {', '.join(measured.statistics['verdicts']) or 'no remarks'}"]
+    remarks = ", ".join(verdict.code for verdict in measured.verdicts) or "no remarks"
+    lines += [f"verdict {measured.statistics['verdict']}: {remarks}"]
     lines += [f"input {Path(row.path).name} {row.pixel_sha256[:16]}" for row in prepared.group.rows]
     return [Card("HISTORY", line) for line in lines]
 

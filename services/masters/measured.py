@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from calibration.checks.series import common_mode_adu
 from calibration.combine.recipe import Method
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind, Verdict
 from calibration.masters.noise import pair_sigma
 from calibration.masters.quality import judge
 from calibration.masters.scales import normalisation_factor
+from calibration.stats import sample_of
+from services.events.records import Finding, members
+from services.masters.doubts import with_causes
 from services.masters.prepare import Prepared
 from services.masters.refusal import GroupRefused
 from services.masters.stack import FirstPass
@@ -68,14 +72,18 @@ def master_numbers(
     if kind is FrameKind.FLAT:
         found |= {"normalised_by": divisor, "net_level_adu": float(np.median(prepared.levels_adu))}
         found |= _darks(prepared)
+    else:
+        found |= _common_mode(prepared, found["pair_noise_adu"])
     method = stack.recipe.method_for(n)
     designed = 2 / n if method is Method.MINMAX and n > 2 else 0.0
-    verdicts = judge(kind, found, designed=designed) if settings.quality_control else ()
+    verdicts = _judged(prepared, found, designed) if settings.quality_control else ()
     if not np.isfinite(found["median_adu"]):
         raise GroupRefused(GroupCode.NO_FRAMES, "no pixel has a usable sample")
     found = {name: _known(value) for name, value in found.items()}
     found["verdict"] = ("suspect" if verdicts else "ok") if settings.quality_control else "not judged"
-    found["verdicts"] = [v.code for v in verdicts]
+    found["verdicts"] = [
+        members(Finding(code=v.code, measured=v.measured, limit=v.limit, detail=v.detail)) for v in verdicts
+    ]
     if method is not settings.method:
         found["note"] = f"rejection {method} instead of {settings.method}, which sees no outlier among {n} frames"
     return Measured(
@@ -102,6 +110,24 @@ def _darks(prepared: Prepared) -> dict[str, Any]:
     more = len(prepared.darks) - _NAMED
     errors = [dark.error for dark in prepared.darks if dark.error is not None]
     return {"dark": words + (f" and {more} more" if more > 0 else ""), "dark_error": max(errors, default=None)}
+
+
+def _common_mode(prepared: Prepared, noise_adu: float) -> dict[str, float]:
+    """Return how much the level wanders from frame to frame, and what it adds to the error of the master's level."""
+    rows, columns = sample_of(prepared.stack.shape)
+    levels = [row.level_adu for row in prepared.group.rows if row.level_adu is not None]
+    pixels = len(rows) * (columns[1] - columns[0])
+    wander, error = common_mode_adu(levels, noise_adu=noise_adu, pixels=pixels)
+    return {"level_wander_adu": wander, "level_error_adu": error}
+
+
+def _judged(prepared: Prepared, found: dict[str, Any], designed: float) -> tuple[Verdict, ...]:
+    """Return what is suspect about a master, with the frames that cause it."""
+    group = prepared.group
+    return (
+        *with_causes(judge(group.product, found, designed=designed), group.rows[0].kind, group.rows),
+        *prepared.doubts,
+    )
 
 
 def divisor_of(prepared: Prepared, first: FirstPass, settings: MasterSettings) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from calibration.clipping import clip_values
 from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.errors import CombineError, FrameCode, GroupCode
-from calibration.frames import FrameKind
+from calibration.frames import FrameKind, Verdict
 from calibration.masters.noise import noise_model, pair_counts, pair_sigma
 from calibration.masters.scales import flat_scales, worth_combining
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
@@ -53,6 +53,8 @@ class Prepared:
         Noise of one frame from the first two; NaN for a single frame.
     noise : NoiseModel or None
         What a sample's noise should be, where the gain is known.
+    doubts : tuple of Verdict
+        What other groups of the night say against this one.
     """
 
     group: MasterGroup
@@ -61,6 +63,7 @@ class Prepared:
     levels_adu: tuple[float, ...] = ()
     pair_noise_adu: float = float("nan")
     noise: NoiseModel | None = None
+    doubts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

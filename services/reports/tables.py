@@ -92,7 +92,8 @@ def masters_table(masters: Sequence[Record]) -> Table:
 def _master_cells(master: Record) -> tuple[str | Cell | None, ...]:
     found = master.get("statistics") or {}
     notes = [meaning(str(master.get("code"))).text if master["outcome"] == "refused" else ""]
-    notes += [str(master.get("detail") or ""), ", ".join(map(str, found.get("verdicts") or ())).replace("_", " ")]
+    notes += [str(master.get("apart") or ""), str(master.get("detail") or "")]
+    notes += [_remark(verdict) for verdict in found.get("verdicts") or () if isinstance(verdict, dict)]
     return (
         title(master),
         Cell(marks=verdict_marks(master), notes=tuple(filter(None, notes))),
@@ -107,6 +108,12 @@ def _master_cells(master: Record) -> tuple[str | Cell | None, ...]:
         number(found.get("noisy")),
         number(found.get("corner_centre_ratio"), 3),
     )
+
+
+def _remark(verdict: Record) -> str:
+    """Return what is suspect about a master, in words."""
+    code, detail = str(verdict.get("code") or "").replace("_", " "), str(verdict.get("detail") or "")
+    return ": ".join(filter(None, (code, detail)))
 
 
 def searches_table(searches: Sequence[Record]) -> Table:

@@ -78,7 +78,7 @@ class Ending:
             if known == Exit.DONE and self.left:  # ended as ordered, but somebody has to go and see
                 known = meaning(RunCode.LEFT_UNSAFE).exit
             return Exit.DEVICE if known is None else known
-        unfinished = tally.failed > 0 or self.until is not None
+        unfinished = tally.failed + tally.masters_suspect + tally.files_failed > 0 or self.until is not None
         return Exit.SOME_FAILED if unfinished else Exit.DONE
 
     def words(self, tally: Tally) -> str:
@@ -99,6 +99,10 @@ class Ending:
             parts.append(f"{count(tally.taken, 'frame')} taken")
         if tally.masters_built:
             parts.append(f"{count(tally.masters_built, 'master')} built")
+        if tally.masters_suspect:
+            parts.append(f"{count(tally.masters_suspect, 'master')} suspect (look at before using)")
+        if tally.files_failed:
+            parts.append(f"{count(tally.files_failed, 'file')} could not be used")
         if tally.failed:
             parts.append(f"{count(tally.failed, 'group')} incomplete or failed (see the report)")
         return "; ".join(part for part in parts if part) or "nothing to do"

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from services.catalogue.rows import Flag, MasterStatus
-from services.errors import RunStopped
+from services.errors import RunCode, RunStopped
 from services.events.records import StepFinished, StepStarted, WarningRaised
+from services.events.sentences import finding
 from services.indexing.index import index_folder
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.planning.request import Step
@@ -46,9 +47,21 @@ class MastersStep:
         refused = [o for o in outcomes if o.status is Outcome.REFUSED]
         failed = [*refused, *_short(outcomes, settings, place)]
         tally.masters_failed += sum(alone or o.set_id in tally.met for o in failed)
+        suspect = [o for o in outcomes if o.suspect and (alone or o.set_id in tally.met)]
+        tally.masters_suspect += len(suspect)
+        for outcome in suspect:
+            _tell_kept(work, outcome)
         there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
         kept = tuple(path for path in there if path not in built)
         work.events.emit(StepFinished(step=Step.MASTERS, kept=kept))
+
+
+def _tell_kept(work: Work, outcome: MasterOutcome) -> None:
+    """Warn of a suspect master of an earlier run; one that was built by this run has been told of."""
+    path = "" if outcome.path is None else work.place.layout.relative(outcome.path)
+    if outcome.status is Outcome.KEPT and path not in work.tally.built_beside:
+        found = "; ".join(map(finding, outcome.suspect))
+        work.events.emit(WarningRaised(code=RunCode.SUSPECT_MASTER, detail=f"{path.rpartition('/')[2]}: {found}"))
 
 
 def _check(stop: Stop) -> None:

@@ -36,6 +36,9 @@ class Tally:
     """Paths of files that cannot be read, for which a warning was emitted."""
     masters_built: int = 0
     masters_failed: int = 0
+    masters_suspect: int = 0
+    files_failed: int = 0
+    """Files that should have served, and could not."""
     left_unsafe: tuple[str, ...] = ()
     """What could not be left in a known state, in words."""
 

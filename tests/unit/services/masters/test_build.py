@@ -306,7 +306,7 @@ def test_refusal_says_which_camera_it_is_about_when_there_are_several(root: Root
     root.build()
     root.add(FrameKind.DARK, 2.0, 2, camera_id="new")
     root.build()
-    told = [e.what.detail for e in root.heard if isinstance(e.what, MasterRefused)]
+    told = [e.what.apart for e in root.heard if isinstance(e.what, MasterRefused)]
     assert ["old" in told[0], "old" in told[1], "new" in told[2]] == [False, True, True]
 
 
@@ -417,7 +417,7 @@ def test_minmax_of_too_few_frames_for_a_spread_says_so(root: Root) -> None:
     assert root.build(num_darks=4, method=Method.MINMAX)[0].status is Outcome.BUILT
     (warned,) = [e for e in root.heard if isinstance(e.what, WarningRaised)]
     assert warned.what.detail == (
-        "minmax leaves 2 of 4 samples of each pixel: their spread tells little; 5 frames would do"
+        "dark 1 s: minmax leaves 2 of 4 samples of each pixel: their spread tells little; 5 frames would do"
     )
 
 
