@@ -7,7 +7,7 @@ from frame to frame does not count: times, weather, pointing, focus, file names,
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -29,7 +29,7 @@ class Unlike:
     keyword: str
     values: tuple[tuple[str, int], ...]
     means: str | None = None
-    """Field of the header that the card seems to be, where its name tells."""
+    """What the card seems to be, in the words of `keywords.ALIASES`; None where its name does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +70,16 @@ _OF_LIGHT = re.compile(
 _MEANINGS = (
     (None, r".*(?:WIN|ROI|SUBF|SEC$|LAMP|PANEL|LIGHT|FLAT|SLIT|GRAT|GRISM|APT|LENS|TELESC|FOCAL)"),
     ("filter", r".*(?:FIL(?!E)|FLT|INSFL|WHEEL)"),
-    ("exposure_us", r".*(?:EXP|INTEG|INTTIM|ITIME|SHUT|DURAT)"),
+    ("exposure", r".*(?:EXP|INTEG|INTTIM|ITIME|SHUT|DURAT)"),
     ("offset", r".*(?:OFFS|BLACK|BLKL)"),
     ("gain", r".*(?:GAIN|ISO|PREAMP|SENSITIV)"),
-    ("bin_x", r".*BIN"),
+    ("binning", r".*BIN"),
     ("readout_mode", r".*(?:MOD(?!EL)|RDM|READ|SPEED|RATE|AMP|CHAN|PORT|TAP|WELL|HDR)"),
-    ("camera_id", r".*(?:CCD|CAM|CHIP|DET|SENS|SERIAL|SERNO)"),
+    ("camera", r".*(?:CCD|CAM|CHIP|DET|SENS|SERIAL|SERNO)"),
     ("bayer_pattern", r".*(?:BAY|CFA|COLO)"),
     (None, r".*SET"),
 )
-"""What the names of settings look like, and the field that each seems to be."""
+"""What the names of settings look like, and what each seems to be."""
 
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})|(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})")
 _SEXAGESIMAL = re.compile(r"[+-]?\d{1,3}[: ]\d{1,2}([: ]\d{1,2}(\.\d*)?)?")
@@ -97,7 +97,12 @@ _ROWS = {spelling: row for row in reversed(FRAME_KEYWORDS) for spelling in row.k
 
 
 def telling_cards(
-    kind: FrameKind, cards: Sequence[Cards], *, stated: Stated, levels_adu: Sequence[float] = ()
+    kind: FrameKind,
+    cards: Sequence[Cards],
+    *,
+    stated: Stated,
+    levels_adu: Sequence[float] = (),
+    ignored: Collection[str] = (),
 ) -> tuple[Unlike, ...]:
     """Return the cards that tell the frames of one group apart.
 
@@ -111,8 +116,10 @@ def telling_cards(
         Facts that are known of every frame. One that is not may stand in any card: temperatures, dates, the object.
     levels_adu : sequence of float, optional
         Of each frame: numbers whose meaning is not known count where the levels differ with them.
+    ignored : collection of str
+        Keywords that the user has declared to be of no account.
     """
-    keywords = sorted({keyword for each in cards for keyword in each})
+    keywords = sorted({keyword for each in cards for keyword in each} - set(ignored))
     columns = (_Column(keyword, tuple(each.get(keyword) for each in cards)) for keyword in keywords)
     found = (_told(column, kind, stated, levels_adu) for column in columns)
     return tuple(each for each in found if each is not None)
@@ -164,10 +171,10 @@ def _told(column: _Column, kind: FrameKind, stated: Stated, levels_adu: Sequence
     if len(column.distinct) < 2 or column.is_compared or (kind is not FrameKind.FLAT and _OF_LIGHT.match(keyword)):
         return None
     if not stated.night and (months := _months_apart(column.written)):
-        return column.unlike("date_obs", months)
+        return column.unlike("date", months)
     varies = _VARIES.match(keyword) is not None
     if _WARMTH.match(keyword) and not varies:
-        return None if stated.temperature or not _two_warmths(column) else column.unlike("ccd_temp_c")
+        return None if stated.temperature or not _two_warmths(column) else column.unlike("temperature")
     if varies or (_LOOSE.match(keyword) and _all_stated(kind, stated)):
         return None
     return _as_setting(column, kind, stated, levels_adu)
@@ -176,7 +183,7 @@ def _told(column: _Column, kind: FrameKind, stated: Stated, levels_adu: Sequence
 def _as_setting(column: _Column, kind: FrameKind, stated: Stated, levels_adu: Sequence[float]) -> Unlike | None:
     """Return a column as a difference if it looks like a setting: by its name, or because it divides the frames."""
     means, is_setting = _meaning(column.keyword)
-    exposure_of_flats = kind is FrameKind.FLAT and means == "exposure_us" and stated.exposure
+    exposure_of_flats = kind is FrameKind.FLAT and means == "exposure" and stated.exposure
     if exposure_of_flats or not column.is_few(is_setting=is_setting):  # each flat has a dark of its own exposure
         return None
     if column.numbers:
@@ -191,10 +198,9 @@ def _all_stated(kind: FrameKind, stated: Stated) -> bool:
 
 
 def _meaning(keyword: str) -> tuple[str | None, bool]:
-    """Return the field that a card seems to be, and whether its name is that of a setting at all."""
-    row = _ROWS.get(keyword)
-    if row is not None:
-        return row.field, True
+    """Return what a card seems to be, and whether its name is that of a setting at all."""
+    if keyword in _ROWS:
+        return None, True  # it is known: another name would not help
     return next(((field, True) for field, pattern in _MEANINGS if re.match(pattern, keyword)), (None, False))
 
 

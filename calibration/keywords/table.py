@@ -255,6 +255,7 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
 
 
 ALIASES: dict[str, tuple[str, ...]] = {
+    "ignore": (),
     "kind": ("IMAGETYP",),
     "filter": ("FILTER",),
     "exposure": ("EXPTIME",),

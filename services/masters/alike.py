@@ -4,7 +4,7 @@ Unknown is not equal. Before a foreign group is combined, its cards and levels a
 that do not belong are left out by name; a group that falls into parts is refused, and the message says what divides it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -25,8 +25,17 @@ from services.words import count, some
 _WORDS = {FrameCode.LEVEL_OFF: "level", FrameCode.NOISE_OFF: "noise"}
 
 
-def alike(group: MasterGroup, layout: Layout, warn: Warn) -> MasterGroup:
+def alike(group: MasterGroup, layout: Layout, warn: Warn, *, ignored: Collection[str] = ()) -> MasterGroup:
     """Return a group of another program's frames without those that do not belong; our own are judged as they land.
+
+    Parameters
+    ----------
+    group : MasterGroup
+    layout : Layout
+    warn : callable
+        Is told of each frame that is left out.
+    ignored : collection of str
+        Keywords that do not matter (`header_aliases: {KEYWORD: ignore}`).
 
     Raises
     ------
@@ -36,7 +45,7 @@ def alike(group: MasterGroup, layout: Layout, warn: Warn) -> MasterGroup:
     if group.own:
         return group
     kind, seen = group.rows[0].kind, measured(group.rows)
-    _refuse_unlike_cards(group, layout)
+    _refuse_unlike_cards(group, layout, ignored)
     odd = odd_frames(kind, seen)
     for code in _WORDS:
         _tell(group.rows, {i: verdict for i, verdict in odd.items() if verdict.code == code}, warn)
@@ -54,10 +63,10 @@ def _tell(rows: Sequence[FrameRow], odd: dict[int, Verdict], warn: Warn) -> None
     warn(code, f"left out of its master: {some(frames)}; the {word} of the others is {usual:.1f} ADU")
 
 
-def _refuse_unlike_cards(group: MasterGroup, layout: Layout) -> None:
+def _refuse_unlike_cards(group: MasterGroup, layout: Layout, ignored: Collection[str]) -> None:
     cards = [found for row in group.rows if (found := _cards(row, layout)) is not None]
     levels = [row.level_adu for row in group.rows if row.level_adu is not None]
-    unlike = telling_cards(group.rows[0].kind, cards, stated=_stated(group), levels_adu=levels)
+    unlike = telling_cards(group.rows[0].kind, cards, stated=_stated(group), levels_adu=levels, ignored=ignored)
     if not unlike:
         return
     names = ", ".join(f"{each.keyword}: {', '.join(f'{value} ({n})' for value, n in each.values)}" for each in unlike)
@@ -65,10 +74,10 @@ def _refuse_unlike_cards(group: MasterGroup, layout: Layout) -> None:
 
 
 def _advice(found: Sequence[Unlike]) -> str:
-    known = next((each for each in found if each.means is not None), None)
-    if known is None:
-        return ""
-    return f"; say `header_aliases: {{{known.keyword}: {known.means}}}`"
+    """Return what the user can say of the first card: what it is, where its name tells, or that it does not matter."""
+    first = next((each for each in found if each.means is not None), found[0])
+    said = f"`header_aliases: {{{first.keyword}: {first.means or 'ignore'}}}`"
+    return f"; say {said}" + (", or `ignore`" if first.means is not None else "") + " where it does not matter"
 
 
 def _cards(row: FrameRow, layout: Layout) -> Cards | None:

@@ -83,7 +83,8 @@ def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
     GroupRefused
         `too_few_frames`, `no_matching_dark`, `level_off`, or `unlike_frames` of another program.
     """
-    group = alike(group, around.plan.place.layout, around.warn)
+    plan = around.plan
+    group = alike(group, plan.place.layout, around.warn, ignored=plan.settings.ignored_cards)
     readable = [(row, source) for row in group.rows if (source := _source(row, around)) is not None]
     _enough(group, len(readable), around.plan.settings)
     group = replace(group, rows=tuple(row for row, _ in readable))

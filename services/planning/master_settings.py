@@ -41,6 +41,8 @@ class MasterSettings:
         Whether these are part of the names: the configuration lists several.
     workers : int
         Bands worked on at once.
+    ignored_cards : frozenset of str
+        Keywords that tell no frames of other programs apart, in capitals.
     beside : bool
         Frames are taken meanwhile: threads lower their priority, which they inherit on Linux only.
     """
@@ -62,6 +64,7 @@ class MasterSettings:
     name_temperature: bool = False
     workers: int = 2
     beside: bool = False
+    ignored_cards: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, config: Config) -> "MasterSettings":
@@ -81,6 +84,7 @@ class MasterSettings:
             num_darks=config.dark_capture.num_darks,
             num_flats=config.flat_capture.num_flats,
             min_flats=config.flat_capture.min_flats,
+            ignored_cards=frozenset(k.upper() for k, field in config.header_aliases.items() if field == "ignore"),
             name_gain=len(set(config.gains)) > 1,
             name_temperature=len(set(config.temperatures)) > 1,
         )

@@ -49,19 +49,13 @@ class MastersStep:
         tally.masters_failed += sum(alone or o.set_id in tally.met for o in failed)
         suspect = [o for o in outcomes if o.suspect and (alone or o.set_id in tally.met)]
         tally.masters_suspect += len(suspect)
-        for outcome in suspect:
-            _tell_kept(work, outcome)
         there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
         kept = tuple(path for path in there if path not in built)
+        for outcome in suspect:  # those that this run has built have been told of
+            if outcome.path is not None and place.layout.relative(outcome.path) in kept:
+                detail = f"{outcome.path.name}: {'; '.join(map(finding, outcome.suspect))}"
+                work.events.emit(WarningRaised(code=RunCode.SUSPECT_MASTER, detail=detail))
         work.events.emit(StepFinished(step=Step.MASTERS, kept=kept))
-
-
-def _tell_kept(work: Work, outcome: MasterOutcome) -> None:
-    """Warn of a suspect master of an earlier run; one that was built by this run has been told of."""
-    path = "" if outcome.path is None else work.place.layout.relative(outcome.path)
-    if outcome.status is Outcome.KEPT and path not in work.tally.built_beside:
-        found = "; ".join(map(finding, outcome.suspect))
-        work.events.emit(WarningRaised(code=RunCode.SUSPECT_MASTER, detail=f"{path.rpartition('/')[2]}: {found}"))
 
 
 def _check(stop: Stop) -> None:
