@@ -65,6 +65,8 @@ class Database:
         The SQLite file; made with its folder when it is missing.
     read_only : bool
         For commands that take no lock: nothing is made or changed, a missing file reads as an empty catalogue.
+    empty : bool
+        With `read_only`: read nothing of the file. What is added stays in memory.
 
     Raises
     ------
@@ -77,14 +79,14 @@ class Database:
         Nothing has changed the file since nightcal closed it, and it was sound then.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, empty: bool = False) -> None:
         self.path = path
         self.read_only = read_only
         self.is_as_closed = not read_only and _is_sealed(path)
         self._lock = threading.RLock()
         self._is_sound = True
         try:
-            self._base = connect(path, read_only=read_only)
+            self._base = connect(path, read_only=read_only, empty=empty)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise trouble(path, error) from error
         try:
@@ -104,6 +106,17 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def copied(self) -> Self:
+        """Return a copy in memory, which may be changed while the file stays as it is."""
+        copy = type(self)(self.path, read_only=True, empty=True)
+        try:
+            with self._lock:
+                self._base.backup(copy._base)  # noqa: SLF001 - a catalogue too
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            copy.close()
+            raise self.trouble(error) from error
+        return copy
 
     def close(self) -> None:
         """Let go of the file; harmless when done twice."""
@@ -295,8 +308,10 @@ class Change:
         )
 
 
-def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool, empty: bool = False) -> sqlite3.Connection:
     """Open a database, made with its folder when it is missing; one that is only read is not (an empty one serves).
+
+    `empty` opens an empty one in memory, whatever the file holds.
 
     Raises
     ------
@@ -306,7 +321,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         The file cannot be opened; `trouble` says what that means.
     """
     if read_only:
-        target = f"{path.absolute().as_uri()}?mode=ro" if path.exists() else ":memory:"
+        target = f"{path.absolute().as_uri()}?mode=ro" if path.exists() and not empty else ":memory:"
         return sqlite3.connect(target, uri=True, check_same_thread=False, isolation_level=None)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

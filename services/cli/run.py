@@ -69,13 +69,33 @@ def execute(
         dark_times=dark_times,
     )
     if command.dry_run:
-        from services.indexing.checksums import is_whole
-        from services.planning.dry_run import dry_run
-        from services.root import layout_of
-
-        print(dry_run(loaded, layout_of(loaded), options, is_whole=is_whole))
+        print(_planned(loaded, options))
         return Exit.DONE
     return _tell(_run(command, loaded, options), loaded)
+
+
+def _planned(loaded: "LoadedConfig", options: RunOptions) -> str:
+    """Return what a run would do; without the catalogue, if that is damaged: the run makes it anew from the files."""
+    from services.catalogue.catalogue import CatalogueDamaged
+
+    try:
+        return _forecast(loaded, options)
+    except CatalogueDamaged as error:
+        print(f"note: {error.detail}; the next run makes it anew from the files, and knows the masters again")
+        return _forecast(loaded, options, ignored=True)
+
+
+def _forecast(loaded: "LoadedConfig", options: RunOptions, *, ignored: bool = False) -> str:
+    from services.indexing.checksums import is_whole
+    from services.indexing.foreseen import foreseen
+    from services.planning.dry_run import dry_run
+    from services.root import Place, layout_of
+
+    config, layout = loaded.config, layout_of(loaded)
+    longitude_deg = None if config.site is None else config.site.longitude
+    aliases = config.header_aliases
+    with foreseen(layout, longitude_deg=longitude_deg, aliases=aliases, ignored=ignored) as catalogue:
+        return dry_run(loaded, Place(layout=layout, catalogue=catalogue), options, is_whole=is_whole)
 
 
 def _run(command: RunCommand, loaded: "LoadedConfig", options: RunOptions) -> RunResult:

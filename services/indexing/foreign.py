@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -76,13 +76,15 @@ def index_files(
     layout: Layout,
     longitude_deg: float | None = None,
     aliases: Aliases = NO_ALIASES,
+    *,
+    row_of: Callable[..., FrameRow] = foreign_row,
 ) -> IndexReport:
-    """Read files of any program into the catalogue, as `index_folder` does."""
+    """Read files of any program into the catalogue, as `index_folder` does; `row_of` is called as `foreign_row`."""
     known, again = catalogue.known_files(), catalogue.read_otherwise(read_as(aliases))
     changed = sorted(path for path, status in files.items() if path in again or known.get(path) != status)
     new = [path for path in changed if path not in known or not _is_ours(catalogue, path)]
     problems: list[FileProblem] = []
-    rows = _read_all(new, layout, longitude_deg, aliases, problems)
+    rows = _read_all(new, layout, partial(row_of, longitude_deg=longitude_deg, aliases=aliases), problems)
     rows = [_with_mark(row, catalogue) for row in without_copies(rows, catalogue, (), problems)]
     catalogue.remove_frames((again & set(new)) - {row.path for row in rows})
     if rows:  # else the sets are as they were
@@ -101,13 +103,13 @@ def _with_mark(row: FrameRow, catalogue: Catalogue) -> FrameRow:
 
 
 def _read_all(
-    paths: Sequence[str], layout: Layout, longitude_deg: float | None, aliases: Aliases, problems: list[FileProblem]
+    paths: Sequence[str], layout: Layout, row_of: Callable[..., FrameRow], problems: list[FileProblem]
 ) -> list[FrameRow]:
     """Read files on all cores, each once; rows and problems come in the order of the paths."""
 
     def read(path: str) -> tuple[FrameRow | None, list[FileProblem]]:
         found: list[FileProblem] = []
-        return _read(path, layout, longitude_deg, aliases, found), found
+        return _read(path, layout, row_of, found), found
 
     rows: list[FrameRow] = []
     with ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_AT_ONCE), "nightcal-index") as threads:
@@ -117,17 +119,14 @@ def _read_all(
     return rows
 
 
-def _read(
-    path: str, layout: Layout, longitude_deg: float | None, aliases: Aliases, problems: list[FileProblem]
-) -> FrameRow | None:
+def _read(path: str, layout: Layout, row_of: Callable[..., FrameRow], problems: list[FileProblem]) -> FrameRow | None:
     """Return the row of a file; what is not used of it is added to the problems."""
 
     def beside(image: str) -> None:
         reason = "it is not the frame but stands beside it in the file, and is not used"
         problems.append(FileProblem(path=f"{path}[{image}]", reason=reason, code=RunCode.IMAGE_BESIDE))
 
-    row_of = partial(foreign_row, longitude_deg=longitude_deg, aliases=aliases, beside=beside)
-    return row_or_problem(row_of, layout.absolute(path), path, problems)
+    return row_or_problem(partial(row_of, beside=beside), layout.absolute(path), path, problems)
 
 
 def _is_ours(catalogue: Catalogue, path: str) -> bool:

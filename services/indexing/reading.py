@@ -22,7 +22,7 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode, StorageError
 from services.files.fits import pixel_hash, read_pixels, understood
-from services.files.units import Unreadable, image_unit
+from services.files.units import Unit, Unreadable, image_unit
 from services.indexing.checksums import check_sum
 from services.indexing.glance import Glanced, glance_at
 
@@ -109,6 +109,21 @@ def own_row(path: Path, name: str) -> FrameRow | None:
     return _row(path, name, header)
 
 
+def own_unseen_row(path: Path, name: str) -> FrameRow | None:
+    """Return the row of one of our frames by its header alone, as `unseen_row`; None for a foreign file."""
+    unit = image_unit(path)
+    if text(normalised(unit.facts).get("SETID")) is None:
+        return None
+    status = path.stat()
+    return FrameRow.of(
+        understood(unit, path),
+        path=name,
+        pixel_sha256=f"not read: {name}",
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+    )
+
+
 class LeftOut(Exception):
     """A file that can be read and is understood, but is no raw calibration frame."""
 
@@ -142,7 +157,42 @@ def foreign_row(
     Unreadable, HeaderError
         It is damaged, or not understood.
     """
-    unit, hint = image_unit(path), PurePath(name)
+    unit = image_unit(path)
+    header = _foreign_header(unit, PurePath(name), longitude_deg, aliases)
+    if header.set_id is not None:  # nightcal's, from another folder: its sum is true
+        check_sum(path)
+    found = glance_at(path, unit, bayer=header.bayer_pattern is not None)
+    if found.is_normalised:
+        raise LeftOut(RunCode.NOT_RAW, "its values are fractions from 0 to 1: a stack or a picture, no raw frame")
+    for other in unit.beside:
+        beside(other)
+    return replace(_measured(path, name, header, found), read_as=read_as(aliases))
+
+
+def unseen_row(
+    path: Path, name: str, *, longitude_deg: float | None, aliases: Aliases = NO_ALIASES, beside: Beside
+) -> FrameRow:
+    """Return the row of a frame by its header alone, for who only asks what a run would do: no pixel is read.
+
+    Level, noise and the hash of the pixels are not known: the file's name stands for the hash. Parameters and errors
+    are those of `foreign_row`.
+    """
+    del beside
+    header = _foreign_header(image_unit(path), PurePath(name), longitude_deg, aliases)
+    header = replace(header, median_adu=None, std_adu=None)
+    status = path.stat()
+    return FrameRow.of(
+        header,
+        path=name,
+        pixel_sha256=f"not read: {name}",
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        origin=Origin.FOREIGN,
+    )
+
+
+def _foreign_header(unit: Unit, hint: PurePath, longitude_deg: float | None, aliases: Aliases) -> FrameHeader:
+    """Return what the header of another program's raw frame says; raises as `foreign_row`."""
     cards = with_aliases(normalised(unit.facts), aliases)
     if (evidence := master_evidence(cards, hint, is_float=unit.is_float)) is not None:
         raise LeftOut(RunCode.FOREIGN_MASTER, f"it is a master or stack of another program ({evidence})")
@@ -150,17 +200,10 @@ def foreign_row(
         raise LeftOut(RunCode.LIGHT_FRAME, "it is a light frame")
     header = understood(unit, hint, aliases)
     _refuse_calibrated(header)
-    if header.set_id is not None:  # nightcal's, from another folder: its sum is true
-        check_sum(path)
     if header.night is None and header.date_obs is not None:
         at = header.site_longitude_deg if longitude_deg is None else longitude_deg
         header = replace(header, night=night_label(header.date_obs, at))
-    found = glance_at(path, unit, bayer=header.bayer_pattern is not None)
-    if found.is_normalised:
-        raise LeftOut(RunCode.NOT_RAW, "its values are fractions from 0 to 1: a stack or a picture, no raw frame")
-    for other in unit.beside:
-        beside(other)
-    return replace(_measured(path, name, header, found), read_as=read_as(aliases))
+    return header
 
 
 def _measured(path: Path, name: str, header: FrameHeader, found: Glanced) -> FrameRow:

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 from calibration.frames import FrameKind
 from services.config.models import LoadedConfig
-from services.files.layout import Layout
 from services.planning.forecast import FilterSource, Forecast, PlannedSet, Room, forecast
 from services.planning.having import Standing
 from services.planning.master_plan import Whole
 from services.planning.request import RunOptions, Step
+from services.root import Place
 from services.words import count, length, size
 
 
-def dry_run(loaded: LoadedConfig, layout: Layout, options: RunOptions, *, is_whole: Whole) -> str:
+def dry_run(loaded: LoadedConfig, place: Place, options: RunOptions, *, is_whole: Whole) -> str:
     """Return the forecast of a run as text; parameters and errors as those of `forecast`."""
-    return text_of(forecast(loaded, layout, options, is_whole=is_whole))
+    return text_of(forecast(loaded, place, options, is_whole=is_whole))
 
 
 def text_of(found: Forecast) -> str:

@@ -19,7 +19,6 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
 from services.catalogue.rows import Origin, SetRow
 from services.config.models import Config, LoadedConfig
-from services.files.layout import Layout
 from services.planning.foreknown import known_without_devices
 from services.planning.having import Having, having, requirement_of
 from services.planning.master_plan import MasterPlan, PlannedMaster, Whole
@@ -107,13 +106,14 @@ class Forecast:
 
 
 @uncollected()
-def forecast(loaded: LoadedConfig, layout: Layout, options: RunOptions, *, is_whole: Whole) -> Forecast:
+def forecast(loaded: LoadedConfig, place: Place, options: RunOptions, *, is_whole: Whole) -> Forecast:
     """Return what a run would do.
 
     Parameters
     ----------
     loaded : LoadedConfig
-    layout : Layout
+    place : Place
+        Its catalogue is read.
     options : RunOptions
     is_whole : callable
         Asked about a master whose file has changed since it was written.
@@ -124,12 +124,11 @@ def forecast(loaded: LoadedConfig, layout: Layout, options: RunOptions, *, is_wh
         The catalogue cannot be read.
     """
     config = loaded.config
-    with Catalogue(layout.catalogue, read_only=True) as catalogue:
-        look = _Look(loaded, catalogue, options)
-        sets = tuple(look.planned_sets())
-        plan = MasterPlan(MasterSettings.of(config), Place(layout=layout, catalogue=catalogue), is_whole=is_whole)
-        masters = tuple(plan.planned()) if Step.MASTERS in options.steps else ()
-        filters_from, pixels = look.filters[1], look.frame_pixels
+    look = _Look(loaded, place.catalogue, options)
+    sets = tuple(look.planned_sets())
+    plan = MasterPlan(MasterSettings.of(config), place, is_whole=is_whole)
+    masters = tuple(plan.planned()) if Step.MASTERS in options.steps else ()
+    filters_from, pixels = look.filters[1], look.frame_pixels
     cost = _cost(config, sets, pixels)
     new_flats = sum(each.wanted.kind is FrameKind.FLAT and each.lacking > 0 for each in sets)
     more = new_flats > 0 and Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL
@@ -141,7 +140,7 @@ def forecast(loaded: LoadedConfig, layout: Layout, options: RunOptions, *, is_wh
         filters_from=filters_from,
         frame_pixels=pixels,
         more_darks=(new_flats, config.dark_capture.num_darks) if more else (0, 0),
-        room=_room(layout.root, cost.bytes, 1_000_000 * config.storage.min_free_mb),
+        room=_room(place.root, cost.bytes, 1_000_000 * config.storage.min_free_mb),
     )
 
 

@@ -19,6 +19,7 @@ from services.catalogue.rows import FrameRow, MasterRow
 from services.config import load, simulated
 from services.config.models import Config
 from services.files.layout import Layout
+from services.indexing.foreseen import foreseen
 from services.indexing.index import adopt, index_folder, open_catalogue
 from services.indexing.walk import walk
 from services.planning.forecast import forecast
@@ -74,7 +75,10 @@ def _opening(config: Path) -> tuple[float, str]:
 def _dry_run(config: Path) -> tuple[float, str]:
     start = time.perf_counter()
     loaded = simulated(load(config))
-    found = forecast(loaded, layout_of(loaded), RunOptions(), is_whole=lambda _row, _path: True)
+    layout = layout_of(loaded)
+    with foreseen(layout, aliases={}) as catalogue:
+        place = Place(layout=layout, catalogue=catalogue)
+        found = forecast(loaded, place, RunOptions(), is_whole=lambda _row, _path: True)
     there = sum(each.exists for each in found.masters)
     return time.perf_counter() - start, f"{there} of {len(found.masters)} masters exist"
 

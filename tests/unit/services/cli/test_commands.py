@@ -148,6 +148,23 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(folder: Path, capsys: pyte
     assert [path.name for path in folder.iterdir()] == ["config_calibration_frames.yaml"]
 
 
+def test_a_dry_run_beside_a_damaged_catalogue_counts_the_frames_and_says_that_a_run_mends_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = Root(folder)
+    root.add(FrameKind.BIAS, 0.001, 5)
+    root.catalogue.close()
+    assert nightcal("run", "--step", "masters", "--dry-run") == 0
+    plan = capsys.readouterr().out
+    assert "to build" in plan
+    path = root.layout.catalogue
+    path.write_bytes(path.read_bytes()[:6000])
+    assert nightcal("run", "--step", "masters", "--dry-run") == 0
+    note, _, found = capsys.readouterr().out.partition("knows the masters again\n")
+    assert f"note: {path}: " in note
+    assert found == plan[plan.index(found[:20]) :]
+
+
 def test_catalogue_rebuild_of_an_empty_root(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert nightcal("catalogue", "rebuild") == 0
     assert "0 frames and 0 masters" in capsys.readouterr().out

@@ -8,8 +8,10 @@ from calibration.frames import FrameKind
 from services.config import from_dict
 from services.files.layout import Layout
 from services.indexing.checksums import is_whole
+from services.indexing.foreseen import foreseen
 from services.planning.dry_run import dry_run
 from services.planning.request import ALL_STEPS, RunOptions, Step
+from services.root import Place
 from tests.support.made_root import Root
 
 N = 6
@@ -26,7 +28,9 @@ def planned(folder: Path, *steps: Step, wait_s: float = 300.0, fresh: bool = Fal
     sections = {**SECTIONS, "dark_capture": {**SECTIONS["dark_capture"], "persistence_wait": wait_s}}
     loaded = from_dict(sections, folder / "config_calibration_frames.yaml")
     options = RunOptions(steps=steps or ALL_STEPS, fresh=fresh)
-    text = dry_run(loaded, Layout(folder), options, is_whole=is_whole)
+    layout = Layout(folder)
+    with foreseen(layout, aliases={}) as catalogue:
+        text = dry_run(loaded, Place(layout=layout, catalogue=catalogue), options, is_whole=is_whole)
     return text.splitlines()
 
 

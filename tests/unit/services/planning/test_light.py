@@ -21,10 +21,13 @@ from pathlib import Path
 from services.config import from_dict
 from services.planning.dry_run import dry_run
 from services.planning.request import RunOptions
-from services.root import layout_of
+from services.catalogue.catalogue import Catalogue
+from services.root import Place, layout_of
 
 loaded = from_dict({SECTIONS}, Path("config.yaml").absolute())
-text = dry_run(loaded, layout_of(loaded), RunOptions(), is_whole=lambda row, path: False)
+layout = layout_of(loaded)
+place = Place(layout=layout, catalogue=Catalogue(layout.catalogue, read_only=True))
+text = dry_run(loaded, place, RunOptions(), is_whole=lambda row, path: False)
 print(text)
 heavy = ("numba llvmlite scipy astropy photutils matplotlib PIL alpaca requests starlette uvicorn").split()
 print("loaded:", *(name for name in heavy if name in sys.modules))
