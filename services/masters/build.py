@@ -10,17 +10,17 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from calibration.frames import FrameKind
-from calibration.keywords import to_cards
+from calibration.frames import FrameHeader, FrameKind
+from calibration.keywords import NO_ALIASES, to_cards
 from calibration.masters.flags import thresholds
 from calibration.masters.quality import statistics
 from services import platform
 from services.bands import rows_for
-from services.catalogue.rows import MasterRow, MasterStatus
+from services.catalogue.rows import MasterRow, MasterStatus, Origin
 from services.files.fits import read_header
 from services.files.layout import MasterName
 from services.files.planes import Plane, PlanesFile, create_planes
@@ -101,7 +101,7 @@ def _build(
     ):
         result = _combine(prepared, mean, planes, context)
         verdicts = [asdict(verdict) for verdict in result.verdicts]
-        first = read_header(context.place.layout.absolute(prepared.group.rows[0].path))
+        first = _first_header(prepared, context)
         header = master_header(first, prepared, result, run_id=context.run_id, built_at=built_at)
         cards = to_cards(header, master_info(prepared, result, recipe))
         if context.settings.save_planes:
@@ -114,6 +114,13 @@ def _build(
             planes.commit()
         stored = mean.commit()
     return replace(row, size=stored.size, mtime_ns=stored.mtime_ns)
+
+
+def _first_header(prepared: Prepared, context: BuildContext) -> FrameHeader:
+    """Return the header of a group's first frame, understood as when it was catalogued."""
+    path = prepared.group.rows[0].path
+    aliases = context.settings.header_aliases if prepared.group.rows[0].origin is Origin.FOREIGN else NO_ALIASES
+    return read_header(context.place.layout.absolute(path), hint=PurePosixPath(path), aliases=aliases)
 
 
 def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, context: BuildContext) -> Measured:

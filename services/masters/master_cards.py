@@ -62,7 +62,7 @@ def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterIn
     stack, found, flat = prepared.stack, measured.statistics, prepared.group.product is FrameKind.FLAT
     n = len(stack.frames)
     method = stack.recipe.method_for(n)
-    darks = prepared.darks
+    darks, before = prepared.darks, prepared.group.key.calibrated or ""
     return MasterInfo(
         n_combined=n,
         n_rejected=measured.rejected,
@@ -76,14 +76,14 @@ def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterIn
         level_wander_adu=found.get("level_wander_adu"),
         level_error_adu=found.get("level_error_adu"),
         recipe=recipe,
-        bias_subtracted=False,
+        bias_subtracted="B" in before,
         flat_dark="+".join(sorted({dark.how for dark in darks})) or None,
         dark_file=next((Path(dark.name).name for dark in darks if dark.name), None),
         dark_sha256=next((dark.master.pixel_sha256 for dark in darks if dark.master is not None), None),
         flat_norm=measured.divisor if flat else None,
         flat_level_adu=found.get("net_level_adu"),
         sigma_correction=stack.recipe.factor_for(n),
-        calibration_status="D" if darks else None,
+        calibration_status="".join(sorted({*before, *("D" if darks else "")})) or None,
     )
 
 
@@ -105,7 +105,11 @@ def history_cards(prepared: Prepared, measured: Measured, normalisation: Normali
     if prepared.darks:
         lines.append(f"each flat scaled to the mean net level, {min(stack.scale):.5f} to {max(stack.scale):.5f}")
         lines.append(f"divided by {measured.divisor:.4f} ADU ({normalisation} of the good pixels)")
-    lines.append("the pedestal is kept: no bias was subtracted" if not prepared.darks else "the dark held the pedestal")
+    if before := prepared.group.key.calibrated:
+        lines.append(f"another program had calibrated the frames before: {before}")
+    else:
+        kept = "the pedestal is kept: no bias was subtracted"
+        lines.append(kept if not prepared.darks else "the dark held the pedestal")
     remarks = ", ".join(verdict.code for verdict in measured.verdicts) or "no remarks"
     lines += [f"verdict {measured.statistics['verdict']}: {remarks}"]
     lines += [f"input {Path(row.path).name} {row.pixel_sha256[:16]}" for row in prepared.group.rows]

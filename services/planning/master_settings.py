@@ -1,6 +1,7 @@
 """What the masters step is asked for."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from calibration.combine.recipe import Method
@@ -43,6 +44,8 @@ class MasterSettings:
         Bands worked on at once.
     ignored_cards : frozenset of str
         Keywords that tell no frames of other programs apart, in capitals.
+    header_aliases : mapping
+        What keywords of other programs stand for.
     beside : bool
         Frames are taken meanwhile: threads lower their priority, which they inherit on Linux only.
     """
@@ -63,6 +66,7 @@ class MasterSettings:
     name_gain: bool = False
     name_temperature: bool = False
     workers: int = 2
+    header_aliases: Mapping[str, str] = field(default_factory=dict)
     beside: bool = False
     ignored_cards: frozenset[str] = frozenset()
 
@@ -87,6 +91,7 @@ class MasterSettings:
             ignored_cards=frozenset(k.upper() for k, field in config.header_aliases.items() if field == "ignore"),
             name_gain=len(set(config.gains)) > 1,
             name_temperature=len(set(config.temperatures)) > 1,
+            header_aliases=config.header_aliases,
         )
 
     def wanted(self, kind: FrameKind) -> int:
