@@ -54,12 +54,23 @@ def contradicted(groups: Sequence[MasterGroup]) -> dict[int, Verdict]:
 
     Held against one another are the biases and the exposures of one night, of the same settings and temperature.
     """
+    judged = [(place, group) for place, group in enumerate(groups) if _has_pedestal(group)]
+    foreign = {_shelf(group) for _, group in judged if not group.own}  # no other group's frames are read for this
     shelves: defaultdict[Hashable, list[tuple[int, MasterGroup, float]]] = defaultdict(list)
-    for place, group in enumerate(groups):
-        levels = [member.level_adu for member in group.members if member.level_adu is not None]
-        if group.product is group.rows[0].kind and group.product is not FrameKind.FLAT and levels:
-            shelves[_shelf(group)].append((place, group, float(np.median(levels))))
+    for place, group in judged:
+        if (shelf := _shelf(group)) in foreign and (level := _level_adu(group)) is not None:
+            shelves[shelf].append((place, group, level))
     return {place: verdict for shelf in shelves.values() for place, verdict in _judged(shelf)}
+
+
+def _has_pedestal(group: MasterGroup) -> bool:
+    """Whether it is a group of biases or darks, once: biases become the dark of their exposure as well."""
+    return group.product is group.rows[0].kind and group.product is not FrameKind.FLAT
+
+
+def _level_adu(group: MasterGroup) -> float | None:
+    levels = [member.level_adu for member in group.members if member.level_adu is not None]
+    return float(np.median(levels)) if levels else None
 
 
 def _shelf(group: MasterGroup) -> Hashable:
