@@ -121,7 +121,7 @@ def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings)
     """Give each flat its own dark and its scale; flats of exposures without a dark are left out."""
     levels = [_level(row, source) for row, source in zip(group.rows, sources, strict=True)]
     found, reasons = around.plan.darks_of(group, levels)
-    used = [i for i, row in enumerate(group.rows) if (row.exposure_us or 0) in found]
+    used = [i for i, row in enumerate(group.rows) if row.exposure_us in found]
     if len(used) < len(group.rows):
         detail = "; ".join(reasons)
         if len(used) < around.plan.settings.least(FrameKind.FLAT, group.key.source):
@@ -129,7 +129,7 @@ def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings)
         around.warn(GroupCode.NO_MATCHING_DARK, f"{len(group.rows) - len(used)} flats left out: {detail}")
     every = distinct(found)
     level_of = {dark.name: _dark_level(dark, around.plan.place.layout) for dark in every}
-    dark_at = {i: found[group.rows[i].exposure_us or 0].name for i in used}
+    dark_at = {i: found[group.rows[i].exposure_us].name for i in used}
     net = {i: levels[i] - level_of[dark_at[i]] for i in used}
     used = _bright(group, net, around)
     darks = tuple(dark for dark in every if any(dark_at[i] == dark.name for i in used))

@@ -102,15 +102,15 @@ class FlatDarks:
             for candidates in shelf.values():
                 candidates.sort(key=_taken)
 
-    def of(self, flats: MasterGroup, exposure_us: int, level_adu: float) -> FlatDark | NoDark:
+    def of(self, flats: MasterGroup, exposure_us: int | None, level_adu: float) -> FlatDark | NoDark:
         """Return the dark for the flats of one exposure.
 
         Parameters
         ----------
         flats : MasterGroup
             Their group.
-        exposure_us : int
-            Their exposure.
+        exposure_us : int or None
+            Their exposure; None, where no card states it, fits only a dark of which none is stated either.
         level_adu : float
             Their level, pedestal included.
         """
@@ -138,7 +138,7 @@ class FlatDarks:
         return self._nothing(flats, exposure_us, wanted if self._how == "bias" else asked, signal_adu, allowed_adu)
 
     def _nothing(
-        self, flats: MasterGroup, exposure_us: int, asked: Question, signal_adu: float | None, allowed_adu: float
+        self, flats: MasterGroup, exposure_us: int | None, asked: Question, signal_adu: float | None, allowed_adu: float
     ) -> NoDark:
         kind = FrameKind.BIAS if self._how == "bias" else FrameKind.DARK
         signal = (
@@ -168,7 +168,7 @@ class FlatDarks:
         yield from (shelf[place] for place in self._fitting[question])
 
     def _predicted_adu(
-        self, flats: MasterGroup, exposure_us: int, temperature_c: float | None, bias: MasterRow
+        self, flats: MasterGroup, exposure_us: int | None, temperature_c: float | None, bias: MasterRow
     ) -> float | None:
         """Return the dark signal at an exposure from the longest dark that fits in all but its exposure."""
         asked = question_of(flats.key, FrameKind.DARK, temperature_c=temperature_c)
@@ -177,12 +177,12 @@ class FlatDarks:
         darks = (c for c in newest if c.key.kind is FrameKind.DARK)
         longest = max(darks, key=lambda c: (c.key.exposure_us or 0, _taken(c)), default=None)
         rise_us = 0 if longest is None else (longest.key.exposure_us or 0) - (bias.key.exposure_us or 0)
-        if longest is None or rise_us <= 0:
+        if longest is None or rise_us <= 0 or exposure_us is None:
             return None
         rise_adu = level_of(self._masters[longest.name]) - level_of(bias)
         return max(rise_adu / rise_us, 0.0) * exposure_us
 
-    def _reason(self, kind: FrameKind, asked: Question, flats: MasterGroup, exposure_us: int) -> str:
+    def _reason(self, kind: FrameKind, asked: Question, flats: MasterGroup, exposure_us: int | None) -> str:
         """Return why none of the masters serves; only the nearest few are named."""
         everything = (c for shelf in self._shelves.values() for each in shelf.values() for c in each)
         looked_at = (c for c in everything if c.key.kind in SERVES[kind])
@@ -190,7 +190,8 @@ class FlatDarks:
         reasons = [f"{refusal.candidate.name}: {refusal.reason}" for refusal in refused]
         more = f"; and {len(reasons) - _REASONS} more" if len(reasons) > _REASONS else ""
         words = "; ".join(reasons[:_REASONS]) + more if reasons else "there is no master dark or bias"
-        return f"exposure {exposure_us / 1e6:g} s: {words}"
+        exposure = "unknown (EXPTIME)" if exposure_us is None else f"{exposure_us / 1e6:g} s"
+        return f"exposure {exposure}: {words}"
 
 
 def _nearest(candidates: list[Candidate], at: datetime | None) -> list[Candidate]:

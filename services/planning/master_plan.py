@@ -161,7 +161,7 @@ class MasterPlan:
         wanted = self.settings.wanted(group.product)
         return MasterStatus.PARTIAL if group.own and len(group.rows) < wanted else MasterStatus.BUILT
 
-    def darks_of(self, flats: MasterGroup, levels: Sequence[float]) -> tuple[dict[int, FlatDark], list[str]]:
+    def darks_of(self, flats: MasterGroup, levels: Sequence[float]) -> tuple[dict[int | None, FlatDark], list[str]]:
         """Return the dark of each exposure of a group of flats, and the reasons where there is none.
 
         Parameters
@@ -174,12 +174,13 @@ class MasterPlan:
             kinds = (FrameKind.BIAS, FrameKind.DARK)
             rows = self.place.catalogue.masters(kind=kinds, status=USABLE, with_inputs=False)
             self._darks = FlatDarks(rows, self.settings.flat_dark)
-        at: dict[int, list[float]] = {}
+        at: dict[int | None, list[float]] = {}
         for member, level in zip(flats.members, levels, strict=True):
-            at.setdefault(member.exposure_us or 0, []).append(level)
-        found = {exposure: self._darks.of(flats, exposure, sum(at[exposure]) / len(at[exposure])) for exposure in at}
-        reasons = [dark.reason for _, dark in sorted(found.items()) if isinstance(dark, NoDark)]
-        return {exposure: dark for exposure, dark in sorted(found.items()) if isinstance(dark, FlatDark)}, reasons
+            at.setdefault(member.exposure_us, []).append(level)
+        exposures = sorted(at, key=lambda exposure_us: -1 if exposure_us is None else exposure_us)
+        found = {each: self._darks.of(flats, each, sum(at[each]) / len(at[each])) for each in exposures}
+        reasons = [dark.reason for dark in found.values() if isinstance(dark, NoDark)]
+        return {exposure: dark for exposure, dark in found.items() if isinstance(dark, FlatDark)}, reasons
 
     def forget(self) -> None:
         """Ask the catalogue again for the masters that exist: one was added."""
@@ -227,7 +228,7 @@ class MasterPlan:
         return any(self._is_whole(row, path) for row in self.place.catalogue.masters(path=known.path))
 
 
-def distinct(found: Mapping[int, FlatDark]) -> tuple[FlatDark, ...]:
+def distinct(found: Mapping[int | None, FlatDark]) -> tuple[FlatDark, ...]:
     """Return each dark of a group of flats once, with its greatest error."""
     worst: dict[str, FlatDark] = {}
     for dark in found.values():

@@ -1,4 +1,4 @@
-"""Flats from which another program has subtracted the dark: none is subtracted again, only the pedestal it added."""
+"""Flats of other programs: a dark is never subtracted twice, and what no card states fits only what none states."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,3 +89,22 @@ def test_flats_minus_their_bias_take_a_dark_minus_its_bias_and_no_raw_one(root: 
     assert flat.path is not None
     assert corners(fits.getdata(flat.path)) == pytest.approx(1, abs=0.005)
     assert fits.getheader(flat.path)["CALSTAT"] == "BD"
+
+
+@pytest.mark.parametrize("stated_s", [None, 2.0])
+def test_flats_of_unknown_exposure_take_darks_of_unknown_exposure_and_no_others(
+    root: Root, stated_s: float | None
+) -> None:
+    """What both leave unsaid does not contradict; a stated exposure is not that of frames which state none."""
+    rng = np.random.default_rng(5)
+    for n in range(6):
+        write(root.layout.darks / f"d{n}.fits", "DARK", rng.normal(DARK_ADU, 5, SHAPE), EXPTIME=stated_s)
+        light = rng.normal(DARK_ADU + 20_000 * vignetting(), 100)
+        write(root.layout.flats / f"f{n}.fits", "FLAT", light, EXPTIME=None)
+    index_folder(root.catalogue, root.layout.darks, root.layout.flats, layout=root.layout)
+    (flat,) = [o for o in root.build(num_darks=6, num_flats=6) if o.kind is FrameKind.FLAT]
+    if stated_s is None:
+        assert flat.status is Outcome.BUILT
+    else:
+        assert flat.status is Outcome.REFUSED
+        assert flat.detail.startswith("exposure unknown (EXPTIME): ")
