@@ -60,6 +60,9 @@ class RunCode(StrEnum):
     UNUSED_DEVICE = "unused_device"
     UNEVEN_DARK = "uneven_dark"
     SUSPECT_MASTER = "suspect_master"
+    FORM_NOT_READ = "form_not_read"
+    LINK_NOT_FOLLOWED = "link_not_followed"
+    OTHER_FILE = "other_file"
 
 
 class Exit:
@@ -148,7 +151,10 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "frame_copied": Meaning("a file holds the same frame as another one", "it is counted once: delete the copy"),
     "foreign_master": Meaning("a file is a master or a stack of another program", "masters are built of raw frames"),
-    "light_frame": Meaning("a file is no calibration frame", "keep light frames out of these folders"),
+    "light_frame": Meaning(
+        "a file is no calibration frame",
+        "keep light frames out of these folders; write FLAT, DARK or BIAS into IMAGETYP where they are none",
+    ),
     "type_unknown": Meaning(
         "the header says a type of frame that is not known", "write BIAS, DARK or FLAT into IMAGETYP, or move the file"
     ),
@@ -168,6 +174,11 @@ MEANINGS: dict[str, Meaning] = {
     "uneven_dark": Meaning(
         "the darks are uneven", "look at one: a light leak is to be closed, a glow of the sensor is usual"
     ),
+    "form_not_read": Meaning(
+        "a file is of a form that is not read", "save it as FITS, as it is or packed as .gz, .bz2 or .fz"
+    ),
+    "link_not_followed": Meaning("a link is not followed", "put the files themselves into the folder"),
+    "other_file": Meaning("a file is no frame", "it may stay where it is"),
     "suspect_master": Meaning(
         "a master is suspect", "look at it: `nightcal library certify` accepts it, marking frames bad replaces it"
     ),

@@ -200,11 +200,12 @@ class StorageLow(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarningRaised(Record):
-    """Something that an observer should know of; the run goes on."""
+    """Something that an observer should know of; the run goes on. `paths` are all files that it is about."""
 
     name: ClassVar[str] = "warning.raised"
     code: str | None
     detail: str = ""
+    paths: tuple[str, ...] = ()
 
 
 # --- sets and frames ------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from services.files.pixels import (
     values_of,
 )
 from services.files.planes import FitsTable, Plane, PlanesFile, Stored, create_planes, stored_as
-from services.files.units import Unit, Unreadable, decoded_image, image_unit, is_gzipped, number, opened
+from services.files.units import Unit, Unreadable, decoded_image, image_unit, is_packed, number, opened
 
 __all__ = [
     "FITS_SUFFIXES", "FitsTable", "PixelLocation", "Plane", "PlanesFile", "Stored", "Unreadable", "create_planes",
@@ -35,7 +35,7 @@ __all__ = [
     "understood", "write_frame",
 ]  # fmt: skip
 
-FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz")
+FITS_SUFFIXES = tuple(ending + packed for ending in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".bz2", ".fz"))
 """Endings of files that may be frames, in lower case."""
 
 _PIECE = 1 << 21  # pixels encoded at a time: the piece stays in the processor's cache between its passes
@@ -178,7 +178,7 @@ def pixel_location(path: Path) -> PixelLocation | None:
         The file is missing, truncated, damaged or holds no 2-d image.
     """
     unit = image_unit(path)
-    return None if is_gzipped(path) else _location(unit)
+    return None if is_packed(path) else _location(unit)
 
 
 def _location(unit: Unit) -> PixelLocation | None:

@@ -9,16 +9,17 @@ quality); a file with two that could both be the frame is refused. What the prim
 in an extension too, as far as the extension does not say otherwise.
 """
 
+import bz2
 import gzip
 import math
 import re
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -58,6 +59,16 @@ _PACKING = re.compile(
     r"|Z(?:IMAGE|SIMPLE|TENSION|BITPIX|NAXIS\d*|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|QUANTIZ|DITHER0|BLANK|EXTEND|PCOUNT"
     r"|GCOUNT|HECKSUM|DATASUM|MASKCMP)"
 )
+
+
+class _Packer(NamedTuple):
+    """A way in which whole files are packed: how to read one, and how many bytes one byte may become."""
+
+    opens: Callable[[Path], Any]
+    most: int
+
+
+_PACKERS = {".gz": _Packer(gzip.open, _MOST_PACKED), ".bz2": _Packer(bz2.open, 50_000)}
 
 
 class Unreadable(StorageError):
@@ -274,7 +285,7 @@ def _units(path: Path, room: int) -> Iterator[Unit]:
             yield unit
             offset = unit.offset + padded(unit.size)
             is_alone = index == 0 and unit.is_image and cards.get("EXTEND") is not True
-            if offset >= room or (is_alone and is_gzipped(path)):
+            if offset >= room or (is_alone and is_packed(path)):
                 return
             file.seek(offset)
 
@@ -285,7 +296,8 @@ def _room(path: Path) -> int:
         size = path.stat().st_size
     except OSError as error:
         raise Unreadable(f"{path}: {error.strerror or error}") from error
-    return min(size * _MOST_PACKED, _MOST_UNPACKED) if is_gzipped(path) else size
+    packed = _PACKERS.get(path.suffix.lower())
+    return size if packed is None else min(size * packed.most, _MOST_UNPACKED)
 
 
 def _data_size(cards: Mapping[str, object], path: Path) -> int:
@@ -332,9 +344,9 @@ def decoded_image(path: Path, unit: Unit) -> Pixels:
     return native
 
 
-def is_gzipped(path: Path) -> bool:
+def is_packed(path: Path) -> bool:
     """Return whether the name says that the whole file is compressed."""
-    return path.suffix.lower() == ".gz"
+    return path.suffix.lower() in _PACKERS
 
 
 @contextmanager
@@ -343,7 +355,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file():
         raise Unreadable(f"{path}: is no file")  # opening a pipe would wait for ever
     try:
-        with gzip.open(path) if is_gzipped(path) else path.open("rb") as file:
-            yield file  # type: ignore[misc]
+        with _PACKERS[path.suffix.lower()].opens(path) if is_packed(path) else path.open("rb") as file:
+            yield file
     except (OSError, EOFError, zlib.error) as error:
         raise Unreadable(f"{path}: {getattr(error, 'strerror', None) or error}") from error

@@ -10,7 +10,7 @@ from services.files.disk import Disk, reported
 from services.files.fits import Unreadable, pixel_hash, read_pixels
 from services.files.layout import Layout, part_path
 from services.indexing.checksums import as_it_lies, check_pixels
-from services.indexing.reading import FileProblem
+from services.indexing.problems import FileProblem
 from services.indexing.sidecar import read_sidecar
 from services.indexing.walk import counts
 

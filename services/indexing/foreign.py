@@ -19,7 +19,8 @@ from services.catalogue.database import uncollected
 from services.catalogue.rows import FrameRow, Origin, key_to_dict
 from services.errors import RunCode
 from services.files.layout import Layout
-from services.indexing.reading import FileProblem, foreign_row, read_as, row_or_problem, without_copies
+from services.indexing.problems import FileProblem
+from services.indexing.reading import foreign_row, read_as, row_or_problem, without_copies
 from services.indexing.walk import FileStatus, walk
 
 _MOST_AT_ONCE = 16
@@ -64,10 +65,12 @@ def index_folder(
     Returns
     -------
     IndexReport
-        Truncated, unreadable and unusable files are in `problems`, not raised.
+        Truncated, unreadable and unusable files, and whatever else lies there, are in `problems`, not raised.
     """
     layout = layout or Layout(catalogue.path.absolute().parents[1])
-    return index_files(catalogue, walk(folders, layout).frames, layout, longitude_deg, aliases)
+    walked = walk(folders, layout)
+    report = index_files(catalogue, walked.frames, layout, longitude_deg, aliases)
+    return replace(report, problems=(*report.problems, *walked.passed))
 
 
 def index_files(

@@ -50,7 +50,8 @@ def _add(
     """Add what the headers of new files say; what cannot be used is the run's to report."""
     from services.indexing.adopting import adopt_masters  # reading headers takes long to import
     from services.indexing.foreign import index_files
-    from services.indexing.reading import FileProblem, own_unseen_row, row_or_problem, unseen_row
+    from services.indexing.problems import FileProblem
+    from services.indexing.reading import own_unseen_row, row_or_problem, unseen_row
 
     problems: list[FileProblem] = []
     read = (row_or_problem(own_unseen_row, layout.absolute(path), path, problems) for path in new)

@@ -20,7 +20,8 @@ from services.files.layout import Layout, free_path
 from services.indexing.adopting import adopt_masters, finish_masters
 from services.indexing.foreign import IndexReport, index_files, index_folder
 from services.indexing.killed import close_killed_runs
-from services.indexing.reading import FileProblem, own_row, row_or_problem, without_copies
+from services.indexing.problems import FileProblem
+from services.indexing.reading import own_row, row_or_problem, without_copies
 from services.indexing.walk import counts, walk
 
 __all__ = ["AdoptReport", "FileProblem", "IndexReport", "adopt", "index_folder", "open_catalogue", "rebuild"]
@@ -37,6 +38,8 @@ class AdoptReport:
     parts_deleted: int = 0
     masters: int = 0
     problems: tuple[FileProblem, ...] = ()
+    strangers: frozenset[str] = frozenset()
+    """Of the problems, the paths that are no frames or masters of ours."""
 
 
 def open_catalogue(layout: Layout) -> Catalogue:
@@ -101,14 +104,26 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk = REAL_DISK) -> Adopt
     stale.update(changed)
     problems: list[FileProblem] = []
     new = without_copies(_read(changed, catalogue, layout, problems), catalogue, stale, problems)
+    strangers = frozenset(each.path for each in problems if not _is_ours(each.path, catalogue))
     with catalogue.at_once():  # a row that is read again keeps its mark
         catalogue.remove_frames(stale)
         catalogue.add_frames(new)
     gone = (stale & known.keys()) - {row.path for row in new}
     masters, lost = adopt_masters(catalogue, layout, problems)
     return AdoptReport(
-        adopted=len(new), removed=len(gone) + lost, parts_deleted=len(parts), masters=masters, problems=tuple(problems)
+        adopted=len(new),
+        removed=len(gone) + lost,
+        parts_deleted=len(parts),
+        masters=masters,
+        problems=tuple(problems),
+        strangers=strangers,
     )
+
+
+def _is_ours(path: str, catalogue: Catalogue) -> bool:
+    """Whether the catalogue knows a file as a frame of ours: what became of it is taken again."""
+    row = catalogue.frame(path)
+    return row is not None and row.origin is Origin.OWN
 
 
 def _read(paths: Iterable[str], catalogue: Catalogue, layout: Layout, problems: list[FileProblem]) -> list[FrameRow]:

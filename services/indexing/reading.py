@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from calibration.errors import CalibrationError, HeaderError
@@ -25,31 +25,13 @@ from services.files.fits import pixel_hash, read_pixels, understood
 from services.files.units import Unit, Unreadable, image_unit
 from services.indexing.checksums import check_sum
 from services.indexing.glance import Glanced, glance_at
+from services.indexing.problems import FileProblem
 
 _RULES = 1
 """Counts the versions of what `calibration.keywords` understands, so that older catalogues are read again."""
 
 Beside = Callable[[str], None]
 """Is told the name of an image that stands beside the frame in its file."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileProblem:
-    """A file (or an image in it) that was left out.
-
-    Attributes
-    ----------
-    path : str
-        As the catalogue names files; an image beside the frame as `file.fits[NAME]`.
-    reason : str
-        Why, for this file: what was found and what to do.
-    code : RunCode
-        Why, for counting: one code for one kind of reason (`services.errors.MEANINGS` has the words).
-    """
-
-    path: str
-    reason: str
-    code: RunCode = RunCode.READ_FAILED
 
 
 def row_or_problem(
@@ -63,7 +45,7 @@ def row_or_problem(
         shown = os.fsencode(name).decode("utf-8", "backslashreplace")
         problems.append(FileProblem(path=shown, reason="its name is no Unicode text"))
     except Unreadable as error:
-        problems.append(FileProblem(path=name, reason=str(error), code=error.code))
+        problems.append(FileProblem(path=name, reason=_without(path, error), code=error.code))
     except LeftOut as error:
         problems.append(FileProblem(path=name, reason=error.reason, code=error.code))
     except HeaderError as error:
@@ -71,10 +53,15 @@ def row_or_problem(
         code = RunCode.TYPE_UNKNOWN if is_type else RunCode.CARD_UNKNOWN
         problems.append(FileProblem(path=name, reason=str(error), code=code))
     except (StorageError, CalibrationError) as error:
-        problems.append(FileProblem(path=name, reason=str(error)))
+        problems.append(FileProblem(path=name, reason=_without(path, error)))
     except OSError as error:
         problems.append(FileProblem(path=name, reason=error.strerror or str(error)))
     return None
+
+
+def _without(path: Path, error: Exception) -> str:
+    """Return what an error says without the path, which is said beside it."""
+    return str(error).removeprefix(f"{path}: ")
 
 
 def without_copies(

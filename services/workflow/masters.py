@@ -11,6 +11,7 @@ from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.planning.request import Step
 from services.root import Place
 from services.stopping import Stop
+from services.workflow.unused import should_have_served, tell_unused
 from services.workflow.warm_up import Need
 from services.workflow.work import Work
 
@@ -47,6 +48,8 @@ class MastersStep:
         refused = [o for o in outcomes if o.status is Outcome.REFUSED]
         failed = [*refused, *_short(outcomes, settings, place)]
         tally.masters_failed += sum(alone or o.set_id in tally.met for o in failed)
+        if alone:
+            tally.files_failed = should_have_served(tally.unused.values(), nothing_served=not outcomes)
         suspect = [o for o in outcomes if o.suspect and (alone or o.set_id in tally.met)]
         tally.masters_suspect += len(suspect)
         there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
@@ -74,8 +77,8 @@ def _short(outcomes: Iterable[MasterOutcome], settings: MasterSettings, place: P
 
 
 def _index(work: Work) -> None:
-    """Take in frames that somebody else put into the folders; what cannot be read is reported and left out."""
-    place, reported = work.place, work.tally.unreadable
+    """Take in frames that somebody else put into the folders; what cannot be used is reported and left out."""
+    place = work.place
     longitude = None if work.config.site is None else work.config.site.longitude
     folders = (place.layout.darks, place.layout.flats)
     report = index_folder(
@@ -85,5 +88,4 @@ def _index(work: Work) -> None:
         longitude_deg=longitude,
         aliases=work.config.header_aliases,
     )
-    for problem in (problem for problem in report.problems if problem.path not in reported):
-        work.events.emit(WarningRaised(code=problem.code, detail=f"{problem.path}: {problem.reason}"))
+    tell_unused(work, report.problems)

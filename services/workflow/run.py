@@ -13,7 +13,7 @@ from services.catalogue.rows import Origin, RunRow
 from services.config import LoadedConfig
 from services.errors import storage_error
 from services.events.bus import Events
-from services.events.records import RunFinished, RunStarted, WarningRaised
+from services.events.records import RunFinished, RunStarted
 from services.files.layout import Layout
 from services.files.locks import RootLock
 from services.files.mounted import MountedDisk
@@ -28,6 +28,7 @@ from services.workflow.ending import Ending
 from services.workflow.hooks import call_hook
 from services.workflow.night import capture
 from services.workflow.steps import capture_steps, file_steps
+from services.workflow.unused import tell_unused
 from services.workflow.work import Asked, Work
 
 
@@ -57,9 +58,7 @@ def opened_run(loaded: LoadedConfig, asked: Asked) -> Iterator["Run"]:
         place = Place(layout=layout, catalogue=catalogue, disk=disk)
         work = Work.of(asked, config=loaded.config, place=place, events=events, clock=clock)
         stack.callback(work.loops.close)
-        for problem in adopted.problems:
-            work.tally.unreadable.add(problem.path)
-            events.emit(WarningRaised(code=problem.code, detail=f"{problem.path}: {problem.reason}"))
+        tell_unused(work, adopted.problems, is_ours=lambda path: path not in adopted.strangers)
         yield Run(loaded=loaded, work=work, ending=ending, observatory=observatory)
 
 

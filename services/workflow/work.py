@@ -9,6 +9,7 @@ from calibration.plans.sequence import WantedSet
 from drivers.base import Camera
 from drivers.clock import Clock
 from services.config.models import Config
+from services.errors import RunCode
 from services.events.bus import Events, Listener
 from services.events.records import Waiting
 from services.files.disk import REAL_DISK, Disk
@@ -32,8 +33,8 @@ class Tally:
     """Frames there and frames wanted of each set that is known of."""
     taken: int = 0
     """Frames kept by this run."""
-    unreadable: set[str] = field(default_factory=set)
-    """Paths of files that cannot be read, for which a warning was emitted."""
+    unused: dict[str, RunCode | None] = field(default_factory=dict)
+    """Files that are not used, of which a warning told: why, None for frames of ours, which are taken again."""
     masters_built: int = 0
     masters_failed: int = 0
     masters_suspect: int = 0

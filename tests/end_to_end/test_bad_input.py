@@ -136,9 +136,10 @@ def test_truncated_and_foreign_files_among_the_frames(night):
     stranger.header["IMAGETYP"] = "Light Frame"
     stranger.writeto(folder / "light.fits")
     done = night.run("--step", "masters")
-    assert done.returncode == 0, said(done)
-    assert "truncated.fits" in said(done)
-    assert "notes.fits" in said(done)
+    assert done.returncode == 1, said(done)
+    assert "2 files could not be used" in said(done)
+    for name in ("truncated.fits", "notes.fits", "light.fits"):
+        assert name in said(done)
     for master in (night.root / "master_frames").glob("*.fits"):
         assert fits.getheader(master)["NCOMBINE"] == 6
 

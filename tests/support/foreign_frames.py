@@ -8,7 +8,7 @@ import numpy as np
 from astropy.io import fits
 
 from services.indexing.foreign import index_folder
-from services.indexing.reading import FileProblem
+from services.indexing.problems import FileProblem
 from services.masters import MasterOutcome
 from tests.support.made_root import SHAPE, Root
 

@@ -350,6 +350,7 @@ def test_foreign_frames_become_sets_a_group_and_night(tmp_path: Path, layout: La
     assert sorted((Path(problem.path).name, problem.code) for problem in report.problems) == [
         ("cut.fits", "read_failed"),
         ("light.fits", "light_frame"),
+        ("notes.txt", "other_file"),
         ("stack.fits", "foreign_master"),
         ("what.fits", "type_unknown"),
     ]
