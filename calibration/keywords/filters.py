@@ -22,6 +22,8 @@ _BY_NAME = {
 }  # fmt: skip
 _NAMES = {name: known for known, names in _BY_NAME.items() for name in names.split()}
 _LINE = re.compile(r"(h[ab]|hα|hβ|oiii|o3|sii|s2|nii|n2)[- ]?\d+(?:[.,]\d+)?nm", re.IGNORECASE)
+_ALPHA = re.compile(r"\bh[-_ ]?(alpha|beta)\b|(?<=_)h[-_ ]?(alpha|beta)(?=_|\b)", re.IGNORECASE)
+_JOINED = re.compile(r"(?i:sky|dome|twilight|auto)?(?i:flats?)(L|R|G|B|U|V|I|Ha|Hb|OIII|SII|Lum|Red|Green|Blue)\d*")
 _TOKEN = re.compile(r"[^\W_]+(?:[.,]\d+nm)?")
 _STATED = re.compile(r"(?:^|[_\W])filt(?:er|re)?[ _=-]+([^\s_/\\=]+?)(?:\.\w{2,4})*(?=_|\s|$)", re.IGNORECASE)
 
@@ -59,7 +61,9 @@ def _folders(path: PurePath) -> list[str]:
 
 
 def _named(written: str) -> Iterator[str]:
-    for token in _TOKEN.findall(written):
+    for found in _TOKEN.findall(_ALPHA.sub(lambda match: f"H{match[1] or match[2]}", written)):
+        joined = _JOINED.fullmatch(found)
+        token = joined[1] if joined else found
         line = _LINE.fullmatch(token)
         name = _LETTERS.get(token) or _NAMES.get((line[1] if line else token).lower())
         if name is not None:

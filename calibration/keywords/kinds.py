@@ -23,19 +23,20 @@ _MAYBE = ("FRAME", "ESO DPR CATG")
 """Keywords that may say the kind or something else, such as a system of coordinates."""
 
 _WORDS = {
-    FrameKind.BIAS: "bias biases zero zeros offset offsets pedestal nullbild biasbild sesgo cero",
-    FrameKind.DARK: "dark darks flatdark flatdarks darkflat darkflats dunkel dunkelbild dunkelbilder dunkelstrom noir "
-    "noirs oscuro oscuros oscura buio scuro escuro donker",
-    FrameKind.FLAT: "flat flats flatfield flatfields skyflat skyflats domeflat domeflats twilightflat twilightflats "
-    "twilight lampflat dflat sflat tflat plu plus hellbild hellbilder weissbild flatbild flatfeld plano planos "
-    "campoplano piatto campopiatto",
+    FrameKind.BIAS: "bias biases biais zero zeros offset offsets pedestal nullbild biasbild sesgo cero",
+    FrameKind.DARK: "dark darks flatdark flatdarks darkflat darkflats dunkel dunkelflat dunkelbild dunkelbilder "
+    "dunkelstrom noir noirs oscuro oscuros oscura buio scuro escuro donker",
+    FrameKind.FLAT: "flat flats twiflat twiflats flatfield flatfields skyflat skyflats domeflat domeflats "
+    "twilightflat twilightflats twilight lampflat dflat sflat tflat plu plus hellbild hellbilder weissbild flatbild "
+    "flatfeld plano planos campoplano piatto campopiatto",
     FrameKind.LIGHT: "light lights object objects science sci oper tricolor licht lichtbild lichtbilder objekt lumiere "
     "luz luces objeto luce oggetto brute brutes",
 }
 _KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 _MORE = (
     "master frame frames field fields image images raw exposure exp sky dome lamp lampe twilight dusk dawn evening "
-    "morning panel screen internal quartz halogen led calib cal calibration toma imagen imagem immagine bild"
+    "morning panel screen internal quartz tungsten halogen led calib cal calibration toma "
+    "imagen imagem immagine bild for of de des"
 )
 _BESIDE = frozenset(_MORE.split())
 """Words that say more of a frame beside the word for its kind."""

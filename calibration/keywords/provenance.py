@@ -20,6 +20,8 @@ _COUNTS = (
 
 _MASTER_TYPE = re.compile(r"master|super[ _-]?(?:bias|dark|flat|zero)|stack|combin|integrat|coadd", re.IGNORECASE)
 _PRODUCT = ("COMBINED", "STACKED", "ISMASTER")
+_OF_PRODUCTS = ("IMCMB001", "ESO PRO CATG")
+_PROGRAMS = ("SOFTWARE", "PROGRAM", "CREATOR", "SWCREATE")
 _PROCESSED = re.compile(
     r"\b(?:with|by|using|from|minus|subtract\w*|divid\w*|correct\w*|applied|remov\w*)\b", re.IGNORECASE
 )
@@ -39,6 +41,10 @@ _INTEGRATED = re.compile(
     r"|\b(?:pixel|sigma|winsorized|linear fit|minmax|percentile)[- ](?:rejection|clipping|clipped)\b",
     re.IGNORECASE,
 )
+_STACKED = re.compile(r"\b(?:stacking|stacked|coadded)\b", re.IGNORECASE)
+_STACKERS = re.compile(r"deep ?sky ?stacker|astro ?pixel ?processor", re.IGNORECASE)
+"""Programs that write nothing but what they have combined or calibrated."""
+
 _DENIED = re.compile(r"\b(?:no|not|without|off|none|false|disabled|skipped|never|un\w+ed)\b", re.IGNORECASE)
 _FRAME_WORDS = {"B": r"(?:bias|zero)", "D": r"dark", "F": r"flat"}
 _DONE = r"(?:subtract|correct|calibrat|remov|divid|applied)\w*"
@@ -64,21 +70,17 @@ def master_evidence(cards: Mapping[str, object], path: PurePath | None = None, *
     is_float : bool
         Whether the pixels are stored as floats.
     """
-    for keyword in KIND_KEYWORDS:
-        if _MASTER_TYPE.search(str(plain(cards.get(keyword, "")))):
-            return f"{keyword} = {plain(cards[keyword])}"
-    for keyword in _COUNTS:
-        if (integer(cards.get(keyword)) or 0) > 1:
-            return f"{keyword} = {plain(cards[keyword])}"
-    for keyword in _PRODUCT:
-        if flag(cards.get(keyword)) or (integer(cards.get(keyword)) or 0) > 1:
-            return f"{keyword} = {plain(cards[keyword])}"
-    if "IMCMB001" in cards or text(cards.get("ESO PRO CATG")) is not None:
-        return "IMCMB001" if "IMCMB001" in cards else f"ESO PRO CATG = {cards['ESO PRO CATG']}"
-    if (line := _master_line(cards)) is not None:
-        return line
+    cards_that_say_so = (
+        *(k for k in KIND_KEYWORDS if _MASTER_TYPE.search(str(plain(cards.get(k, ""))))),
+        *(k for k in (*_COUNTS, *_PRODUCT) if (integer(cards.get(k)) or 0) > 1),
+        *(k for k in _PRODUCT if flag(cards.get(k))),
+        *(k for k in _PROGRAMS if _STACKERS.search(str(cards.get(k, "")))),
+        *(k for k in _OF_PRODUCTS if text(cards.get(k)) is not None),
+    )
+    if cards_that_say_so:
+        return f"{cards_that_say_so[0]} = {plain(cards[cards_that_say_so[0]])}"
     named = path is not None and path.name.lower().startswith("master")
-    return "its name, and pixels stored as floats" if named and is_float else None
+    return _master_line(cards) or ("its name, and pixels stored as floats" if named and is_float else None)
 
 
 def is_master(cards: Mapping[str, object], path: PurePath | None = None, *, is_float: bool = False) -> bool:
@@ -93,7 +95,8 @@ def _master_line(cards: Mapping[str, object]) -> str | None:
             many = counted is not None and max(int(n) for n in counted.groups() if n is not None) > 1
             many = many and _CORRECTED.search(line) is None
             named = _MASTER_LINE.search(line) is not None and _PROCESSED.search(line) is None
-            if (many or named or _INTEGRATED.search(line)) and not _DENIED.search(line):
+            stacked = keyword == "HISTORY" and _STACKED.search(line) is not None
+            if (many or named or stacked or _INTEGRATED.search(line)) and not _DENIED.search(line):
                 return f"{keyword} {line[:60].strip()}"
     return None
 

@@ -51,6 +51,9 @@ _NOT_EXTRA = frozenset(
 _NAMED = frozenset({"exposure_us", "date_obs", "ccd_temp_c", "set_temp_c"})
 """Facts that must be understood where a card states them: no text tells which of them belong together."""
 
+_TEMPERATURES = frozenset({"ccd_temp_c", "set_temp_c"})
+_NO_COOLER = frozenset({"off", "disabled", "no cooler", "uncooled", "not set"})
+
 _APART = frozenset({"gain", "offset", "egain_e_adu", "bin_x", "bin_y", "origin_x", "origin_y"})
 """Settings that tell frames apart by their text, too."""
 
@@ -188,7 +191,7 @@ def _refuse_unread(found: _Reading) -> None:
     for row in FRAME_KEYWORDS:
         if row.field in found.fields or row.field not in _NAMED | _APART:
             continue
-        stated = (k for k in row.known_as if k not in found.used and values.is_unread(found.known.get(k)))
+        stated = (k for k in row.known_as if k not in found.used and _is_unread(row, k, found.known.get(k)))
         keyword = next(stated, None)
         if keyword is None:
             continue
@@ -197,6 +200,15 @@ def _refuse_unread(found: _Reading) -> None:
         unread.append(f"{keyword}={found.known[keyword]}")
     unread += [f"{k}={found.known[k]}" for k in _SECTIONS if k not in found.used and values.text(found.known.get(k))]
     found.take("unread", "; ".join(dict.fromkeys(unread)) or None)
+
+
+def _is_unread(row: Keyword, keyword: str, value: object) -> bool:
+    """Whether a card states a fact in no known form: of numbers only a date can be one, a cooler may be off."""
+    if row.field in _TEMPERATURES and str(value).strip().lower() in _NO_COOLER:
+        return False
+    if keyword == "DATE-OBS" and values.number(value):
+        return True
+    return values.is_unread(value)
 
 
 def _exposure(found: _Reading, kind: FrameKind, path: PurePath | None) -> None:
@@ -225,9 +237,8 @@ def _dates(found: _Reading, _kind: FrameKind, _path: PurePath | None) -> None:
     ]
     dates = [known[k] for k in ("DATE-OBS", "DATE_OBS", "DATEOBS", "UTDATE", "DATE") if k in known]
     both = (at for date in dates for time in times if (at := values.date_and_time(date, time)) is not None)
-    julian = values.number(known.get("JD"))
-    at = next(both, None) or values.from_mjd(known.get("MJD-OBS")) or values.from_mjd(known.get("MJD"))
-    at = at or values.from_mjd(None if julian is None else julian - 2_400_000.5)
+    counted = (at for k in ("MJD-OBS", "MJD", "JD", "DATE-OBS") if (at := values.from_mjd(known.get(k))) is not None)
+    at = next(both, None) or next(counted, None)
     found.take("date_obs", at, *(k for k in ("DATE-OBS", "DATE_OBS", "DATEOBS") if k in known))
     day = None if at else next((day for date in dates if (day := values.day(date)) is not None), None)
     if day is not None:

@@ -27,12 +27,16 @@ _SECTION = re.compile(r"\[?\s*(\d{1,6})\s*:\s*(\d{1,6})\s*,\s*(\d{1,6})\s*:\s*(\
 _ELECTRONS = re.compile(r"(\d+(?:[.,]\d*)?|[.,]\d+)\s*e(?:lectrons?|-)?\s*(?:/|per)?\s*(?:adu|dn)?", re.IGNORECASE)
 _PAIR = re.compile(r"(\d{1,9})\s*[x,* ]\s*(\d{1,9})", re.IGNORECASE)
 _OLD_DATE = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{2}|\d{4})")
-_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})")
+_DATE = re.compile(r"(\d{4})[-/.:](\d{1,2})[-/.:](\d{1,2})")
+_COMPACT = re.compile(r"((?:19|20|21)\d\d)(\d\d)(\d\d)")
+_NAMED = re.compile(r"(\d{1,4})[-/ ]([A-Za-z]{3})[a-z]*[-/., ]+(\d{1,4})")
+_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905 - twelve quoted words read worse
 _MOMENT = re.compile(
-    _DATE.pattern + r"(?:\s*T\s*|\s+)(\d{1,2}):(\d{1,2})(?::(\d{1,2})(?:[.,](\d*))?)?"
+    _DATE.pattern + r"(?:\s*T\s*|[\s_]+)(\d{1,2})[:-](\d{1,2})(?:[:-](\d{1,2})(?:[.,](\d*))?)?"
     r"\s*(Z|UTC?|GMT|[+-]\d{2}:?\d{2})?",
     re.IGNORECASE,
 )
+_MINUS = "\u2212"
 _YEARS = range(1900, 2200)  # anything else is no date of a frame, and near year 1 or 9999 arithmetic fails
 _LARGEST = 2**53  # up to here every whole number is one float
 _EPOCH = (1e9, 1e10)  # seconds since 1970 between 2001 and 2286; smaller numbers count from the start of a run
@@ -65,6 +69,7 @@ _UNITS_S = {
 }
 _CELSIUS = {"c": "c", "celsius": "c", "centigrade": "c", "f": "f", "fahrenheit": "f", "k": "k", "kelvin": "k", "": ""}
 _KELVIN = 273.15
+_JULIAN = 2_400_000
 _COLDEST_C, _WARMEST_C = -100.0, 60.0
 _GREEK = {"α": "a", "β": "b", "γ": "g", "δ": "d", "μ": "u", "µ": "u", "°": "deg"}
 _ESCAPED = re.compile(r"\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
@@ -110,7 +115,7 @@ def number(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
-        match = _NUMBER.fullmatch(value)
+        match = _NUMBER.fullmatch(value.replace(_MINUS, "-"))
         if match is None:
             return None
         value = float(match[1].replace(",", ".").lower().replace("d", "e"))
@@ -155,7 +160,7 @@ def celsius(value: object) -> float | None:
     value = plain(value)
     unit = ""
     if isinstance(value, str):
-        match = _DEGREES.fullmatch(value)
+        match = _DEGREES.fullmatch(value.replace(_MINUS, "-"))
         letters = "" if match is None else re.sub(r"deg(?:rees?|s)?|[^a-z]", "", match[2].lower())
         if match is None or letters not in _CELSIUS:
             return None
@@ -245,12 +250,22 @@ def moment(value: object) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC) if _EPOCH[0] < seconds < _EPOCH[1] else None
     if not isinstance(value, str):
         return None
+    value = _NAMED.sub(_with_month, value, count=1)
     match = _MOMENT.fullmatch(value)
     try:
         found = _basic(value) if match is None else _built(match)
         return found if found is not None and found.year in _YEARS else None
     except (ValueError, OverflowError):
         return None
+
+
+def _with_month(match: re.Match[str]) -> str:
+    """Return '02-Jan-2024' and '2024-Jan-02' with the number of the month."""
+    first, month, last = match[1], match[2].lower(), match[3]
+    if month not in _MONTHS or (len(first) < 3) == (len(last) < 3):
+        return match[0]
+    year, of_month = (first, last) if len(first) > 2 else (last, first)
+    return f"{year}-{_MONTHS.index(month) + 1}-{of_month}"
 
 
 def _built(match: re.Match[str]) -> datetime | None:
@@ -277,15 +292,21 @@ def _basic(value: str) -> datetime | None:
 
 
 def day(value: object) -> str | None:
-    """Return the date of '2024-01-02', '2024/1/2' or '02/01/24' (day first) as YYYY-MM-DD; None with a time behind."""
+    """Return the date of '2024-01-02', 20240102, '2-Jan-2024' or '02/01/24' as YYYY-MM-DD; None with a time behind.
+
+    Of numbers with slashes the day is first, unless only the second can be one.
+    """
     value = plain(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str):
         return None
+    value = _NAMED.sub(_with_month, value, count=1)
     if (old := _OLD_DATE.fullmatch(value)) is not None:
         first, second, year = (int(part) for part in old.groups())
         year += 0 if year > 99 else 1900 if year >= 70 else 2000
         month, of_month = (first, second) if second > 12 else (second, first)
-    elif (match := _DATE.fullmatch(value)) is not None:
+    elif (match := _DATE.fullmatch(value) or _COMPACT.fullmatch(value)) is not None:
         year, month, of_month = (int(part) for part in match.groups())
     else:
         return None
@@ -298,15 +319,15 @@ def day(value: object) -> str | None:
 
 def date_and_time(date: object, time: object) -> datetime | None:
     """Return UTC from two cards, such as DATE-OBS '2018-08-23' or '23/08/18' and TIME-OBS '08:49:30'."""
-    date, time = plain(date), plain(time)
-    if not isinstance(date, str) or not isinstance(time, str):
-        return None
-    return moment(f"{day(date) or date[:10]}T{time}")
+    of_day, time = day(date) or str(plain(date))[:10], plain(time)
+    return moment(f"{of_day}T{time}") if isinstance(time, str) else None
 
 
 def from_mjd(value: object) -> datetime | None:
-    """Return UTC from a Modified Julian Date."""
+    """Return UTC from a Modified Julian Date, or from a Julian one."""
     found = number(value)
+    if found is not None and found > _JULIAN:
+        found -= _JULIAN + 0.5
     if found is None or not 30_000 < found < 150_000:
         return None
     return MJD_ZERO + timedelta(milliseconds=round(found * 86_400_000))  # as far as a float's digits go

@@ -53,6 +53,10 @@ def test_filters_of_other_instruments(cards, name):
         ("flats/Ha7nm_12.fits", "Ha"),
         ("flats/lum/f.fits.gz", "L"),
         ("flats/Hα/f_3.fits", "Ha"),
+        ("flats/Flat_H-alpha_1.fits", "Ha"),
+        ("flats/domeflatB.001.fits", "B"),
+        ("flats/flatV012.fits", "V"),
+        ("flats/flatsky_1.fits", None),
         ("flats/V/flat_R_1.fits", None),
         ("flats/flat_B_V_1.fits", None),
         ("/data/R/flats/flat_1.fits", None),
@@ -83,6 +87,7 @@ def test_a_flats_object_may_name_its_filter(subject, name):
         ("-10.0 °C", -10.0),
         ("-10,5 degrees Celsius", -10.5),
         ("-10 Â°C", -10.0),
+        ("\u221210.0 C", -10.0),
         (253.15, -20.0),
         ("278.15 K", 5.0),
         (-273.15, None),
@@ -153,19 +158,34 @@ def test_the_origin_of_a_subframe_is_counted_in_binned_pixels_from_zero():
         ("2024-01-02T20:00:00-0230", datetime(2024, 1, 2, 22, 30, tzinfo=UTC)),
         ("20240102T200000", datetime(2024, 1, 2, 20, tzinfo=UTC)),
         ("2024-01-02T24:00:00", datetime(2024, 1, 3, tzinfo=UTC)),
+        ("2024-01-02_20:00:00", datetime(2024, 1, 2, 20, tzinfo=UTC)),
+        ("2024-01-02T20-00-00", datetime(2024, 1, 2, 20, tzinfo=UTC)),
+        ("2024:01:02 20:00:00", datetime(2024, 1, 2, 20, tzinfo=UTC)),
+        ("02-Jan-2024 20:00:00", datetime(2024, 1, 2, 20, tzinfo=UTC)),
+        ("2024-January-02T20:00:00", datetime(2024, 1, 2, 20, tzinfo=UTC)),
+        (60311.5, datetime(2024, 1, 2, 12, tzinfo=UTC)),
+        ("2460312.0", datetime(2024, 1, 2, 12, tzinfo=UTC)),
     ],
 )
 def test_dates_in_forms_that_are_met(written, at):
     assert read(DATE__OBS=written).date_obs == at
 
 
-@pytest.mark.parametrize("written", ["2024-01-02", "2024/1/2", "02/01/24", "02/01/2024", "01/22/2024"])
+@pytest.mark.parametrize(
+    "written", ["2024-01-02", "2024/1/2", "02/01/24", "02/01/2024", "01/22/2024", 20240102, "20240102", "2-Jan-2024"]
+)
 def test_a_date_without_a_time_is_the_night_and_no_moment(written):
     header = read(DATE__OBS=written)
-    assert (header.date_obs, header.night) == (None, "2024-01-22" if "22" in written else "2024-01-02")
+    assert (header.date_obs, header.night) == (None, "2024-01-22" if written == "01/22/2024" else "2024-01-02")
     with_time = read(DATE__OBS=written, UT="08:49:30")
     assert with_time.date_obs is not None
     assert with_time.night is None
+
+
+def test_a_cooler_that_is_off_has_no_set_point_and_a_date_that_is_a_number_must_be_one():
+    assert read(kind="DARK", SET__TEMP="OFF", CCD__TEMP=15.0).set_temp_c is None
+    with pytest.raises(HeaderError, match="DATE-OBS = 12345"):
+        read(DATE__OBS=12345)
 
 
 def test_of_an_exposure_of_zero_and_another_the_other_is_true_but_for_a_bias():
@@ -191,6 +211,8 @@ def test_exposure_keywords_of_other_instruments(keyword):
         ("Toma oscura", FrameKind.DARK),
         ("Buio", FrameKind.DARK),
         ("DARK,FLAT", FrameKind.DARK),
+        ("Noir de PLU", FrameKind.DARK),
+        ("Dark for flat", FrameKind.DARK),
         ("PLU", FrameKind.FLAT),
         ("Weißbild", FrameKind.FLAT),
         ("Hellbild", FrameKind.FLAT),
@@ -240,6 +262,8 @@ def test_a_type_that_is_there_but_not_known_is_not_overruled_by_the_folder():
         {"HISTORY": "ImageIntegration.pixelRejection: Winsorized sigma clipping"},
         {"HISTORY": "Mean stacking with winsorized rejection, 20 images"},
         {"HISTORY": "median combine of 9 darks"},
+        {"HISTORY": "Rejection stacking complete"},
+        {"SOFTWARE": "DeepSkyStacker 5.1"},
     ],
 )
 def test_masters_of_other_programs_say_so_somewhere(cards):
@@ -256,6 +280,7 @@ def test_masters_of_other_programs_say_so_somewhere(cards):
         {"HISTORY": "Dark corrected with master dark mdark60.fits"},
         {"HISTORY": "Average of 10 bias frames subtracted"},
         {"COMMENT": "not stacked, 1 image"},
+        {"COMMENT": "live stacking is possible"},
         {"COMMENT": "FITS format, Astronomy and Astrophysics, volume 376, page 359; bibcode 2001A&A...376..359H"},
     ],
 )

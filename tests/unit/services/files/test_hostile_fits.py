@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +18,10 @@ from hypothesis import strategies as st
 from calibration.errors import HeaderError
 from calibration.frames import FrameHeader
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import FrameRow
 from services.files.fits import Unreadable, pixel_location, read_cards, read_frame, read_header, read_pixels
 from services.files.layout import Layout
-from services.indexing import foreign
+from services.files.units import Unit
+from services.indexing import reading
 from services.indexing.checksums import check_sum
 from services.indexing.index import index_folder
 from tests.support.places import SHARED
@@ -397,14 +396,14 @@ def test_folders_deeper_than_any_stack_are_walked(tmp_path: Path) -> None:
 def test_a_file_that_vanishes_while_it_is_indexed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.fits", "dark.fits"):
         (tmp_path / name).write_bytes(image())
-    read = foreign.foreign_row
+    unit_of = reading.image_unit
 
-    def vanishing(path: Path, name: str, **options: Any) -> FrameRow | None:
+    def vanishing(path: Path) -> Unit:
         if path.name == "a.fits":
             path.unlink()
-        return read(path, name, **options)
+        return unit_of(path)
 
-    monkeypatch.setattr(foreign, "foreign_row", vanishing)
+    monkeypatch.setattr(reading, "image_unit", vanishing)
     with Catalogue(tmp_path / ".nightcal" / "catalogue.sqlite") as catalogue:
         report = index_folder(catalogue, tmp_path)
         assert [row.path for row in catalogue.frames()] == ["dark.fits"]
