@@ -4,14 +4,20 @@ K (ADU per electron) is measured before flats. Two gains of one night with the s
 differs from that of earlier nights belongs to another gain, whatever the camera reads back. A refused K is kept apart:
 no master uses it, and it counts among the earlier ones from the next night on, so that a camera that was changed for
 good costs one night. ElectronsPerADU is no help: drivers give one figure for all gains, or the figure of the converter
-before its data are shifted.
+before its data are shifted. For that reason EGAIN of frames on disk is compared with what their flats tell, too
+(`gain_of_pairs`).
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.clipping import untruncated
 from calibration.errors import GroupCode
 from calibration.frames import Verdict
 
@@ -21,8 +27,84 @@ ONE_GAIN = 0.01
 """Gains whose K differs by less are one gain, where their numbers lead us to expect more."""
 FINEST_STEP = 0.0116
 """Relative difference in K of the finest steps of cameras, 0.1 dB."""
+STATED_WRONG = 0.1
+"""Relative difference from the measured gain beyond which the one that a header states is not believed."""
+
+_BLOCK = 32
+"""Side of the blocks of a difference of flats of which each loses its own mean: lamps also change their shape."""
+_CLIP = 4.0
 NIGHTS = 10
 SAME_NIGHT = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredGain:
+    """The conversion gain of flats in electrons per ADU, its 1σ error, and from how many pairs."""
+
+    e_adu: float
+    error_e_adu: float
+    pairs: int
+
+    def contradicts(self, stated_e_adu: float | None) -> bool:
+        """Return whether a stated gain is more than 10 % off, beyond what three errors explain."""
+        if stated_e_adu is None:
+            return False
+        return abs(stated_e_adu / self.e_adu - 1) > STATED_WRONG + 3 * self.error_e_adu / self.e_adu
+
+
+def gain_of_pairs(
+    flats: NDArray[np.floating], dark: NDArray[np.floating], dark_variance_adu2: float
+) -> MeasuredGain | None:
+    """Return the gain by photon transfer from flats that follow one another: 1 / K, K = (σ² - σ_dark²) / signal.
+
+    Each pair is brought to one level, so that a lamp that drifts takes no part, and of its difference each block of
+    pixels loses its own mean. The median of the pairs counts: a pair between which something moved does no harm.
+
+    Parameters
+    ----------
+    flats : ndarray, shape (n, rows, x)
+        The same central part of flats of one exposure and filter, in the order of their times, in ADU.
+    dark : ndarray, shape (rows, x)
+        Level without light of the same part.
+    dark_variance_adu2 : float
+        Temporal variance of a frame without light.
+
+    Returns
+    -------
+    MeasuredGain or None
+        None where no pair is lit, or where noise hides what light adds.
+    """
+    net = [float(np.mean(frame, dtype=np.float64) - np.mean(dark, dtype=np.float64)) for frame in flats]
+    found = []
+    for i in range(1, len(flats)):
+        if min(net[i - 1], net[i]) <= 0:
+            continue
+        ratio = net[i - 1] / net[i]
+        difference = (flats[i - 1] - dark) - np.float32(ratio) * (flats[i] - dark)
+        variance = _block_variance(difference) - dark_variance_adu2 * (1 + ratio**2)
+        found.append(variance / (net[i - 1] * (1 + ratio)))
+    k, pairs = float(np.median(found)) if found else 0.0, len(found)
+    if not k > 0:
+        return None
+    error = 1.25 * math.sqrt(3 / (pairs * dark.size))
+    if pairs >= 5:  # their scatter tells something
+        error = max(error, 1.25 * math.sqrt(1.5 / pairs) * float(np.std(found, ddof=1)) / k)
+    return MeasuredGain(e_adu=1 / k, error_e_adu=error / k, pairs=pairs)
+
+
+def _block_variance(difference: NDArray[np.floating]) -> float:
+    """Return the variance of a difference about the means of its blocks, without outliers."""
+    rows, columns = (max(1, size // _BLOCK) for size in difference.shape)
+    high, wide = difference.shape[0] // rows, difference.shape[1] // columns
+    blocks = difference[: rows * high, : columns * wide].reshape(rows, high, columns, wide).astype(np.float64)
+    blocks -= blocks.mean(axis=(1, 3), keepdims=True)
+    values, sigma, reach = blocks.ravel(), float(blocks.std()), math.inf
+    for _ in range(5):
+        reach = _CLIP * sigma
+        before, sigma = sigma, untruncated(float(values[np.abs(values) <= reach].std()), reach)
+        if abs(sigma - before) <= 1e-4 * before:
+            break
+    return float(sigma**2 * high * wide / max(high * wide - 1, 1))
 
 
 class KnownGain(Protocol):

@@ -63,6 +63,7 @@ class RunCode(StrEnum):
     FORM_NOT_READ = "form_not_read"
     LINK_NOT_FOLLOWED = "link_not_followed"
     OTHER_FILE = "other_file"
+    COARSE_MEDIAN = "coarse_median"
 
 
 class Exit:
@@ -170,6 +171,9 @@ MEANINGS: dict[str, Meaning] = {
     "unused_device": Meaning(
         "a device answers that the configuration says nothing of",
         "give it its section; `enabled: false` in it leaves the device alone",
+    ),
+    "coarse_median": Meaning(
+        "the noise is too low for a median", "choose another `rejection_method`: all others work with low noise"
     ),
     "uneven_dark": Meaning(
         "the darks are uneven", "look at one: a light leak is to be closed, a glow of the sensor is usual"

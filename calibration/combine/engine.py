@@ -13,6 +13,9 @@ from calibration.errors import CombineError
 
 MAX_FRAMES = 1000
 
+_JUMPING = 0.03
+"""A pixel that jumps in this part of the frames is a telegraph pixel."""
+
 
 def combine_band(
     frames: NDArray[Any],
@@ -190,20 +193,34 @@ def _params(recipe: Recipe, n: int) -> tiles.Params:
         Method.WINSORIZED: tiles.WINSORIZED,
         Method.NOISE_MODEL: tiles.NOISE_MODEL,
     }
-    noise = recipe.noise
+    noise, step, method = recipe.noise, float(recipe.step_adu), recipe.method_for(n)
+    # winsorized: its sigma shrinks to nothing when most samples are equal; of normal noise so coarse half is one value
+    narrowest = 0.5 * tiles.MAD_TO_STD if method is Method.WINSORIZED else 12**-0.5
     return tiles.Params(
-        method=numbers[recipe.method_for(n)],
+        method=numbers[method],
         k=float(recipe.sigma),
         iterations=int(recipe.max_iterations),
-        floor=float(recipe.step_adu) / 12**0.5,
+        step=step,
+        narrowest=narrowest * step,
+        rounding=step**2 / 12,
         read_variance=float("nan") if noise is None else float(noise.read_noise_adu) ** 2,
         inverse_gain=0.0 if noise is None else 1.0 / float(noise.gain_e_adu),
         pedestal=0.0 if noise is None else float(noise.pedestal_adu),
         saturation=float("inf") if recipe.saturation_adu is None else float(recipe.saturation_adu),
         min_count=min_count(recipe, n),
+        typical=max(step**2 / 12, (recipe.sample_adu or 0.0) ** 2),
+        jumps=jumps(n) if method not in {Method.NONE, Method.MEDIAN, Method.MINMAX} else n + 1,
         factor=recipe.factor_for(n),
         stored=False,
     )
+
+
+def jumps(n: int) -> int:
+    """Return how many rejected samples, each far from what is kept, make a pixel of n frames NOISY.
+
+    One or two are cosmic hits. Of many frames it is a part: hits add up, and so do the jumps of a telegraph pixel.
+    """
+    return max(3, int(np.ceil(_JUMPING * n)))
 
 
 def min_count(recipe: Recipe, n: int) -> int:

@@ -1,6 +1,11 @@
 """What combining is asked for and what it answers: frozen records, no arithmetic on pixels.
 
 A `Recipe` says how outliers among the n samples of a pixel are found; `BandPlanes` is what becomes of a band of rows.
+
+Samples are rounded to a step of the converter, and so is their median. Therefore a sample is an outlier only where it
+is beyond the bounds whatever the two were before: every clipping method keeps what is within k times its spread *and a
+step* of the median. Without the step, a noise of about one step makes any value but the commonest an outlier, and the
+mean is drawn to a whole number. `median` spreads samples that equal it over their step, as `statistics.median_grouped`.
 The numbers (uncertainty, mask bits, methods) are those every master carries in its planes.
 """
 
@@ -10,7 +15,7 @@ from enum import IntFlag, StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.combine.truncation import truncation_factor
+from calibration.combine.truncation import truncation_factor, widening_factor
 
 
 class Method(StrEnum):
@@ -81,7 +86,10 @@ class Recipe:
     max_iterations : int
         Passes of `sigma_clip` and `mad`.
     step_adu : float
-        Step of the converter in the units of the *combined* values; `mad` floors its sigma at step / √12.
+        Step of the converter in the units of the *combined* values: samples are rounded to it.
+    sample_adu : float, optional
+        Typical noise of a sample, rounding included. Together with the step it says how much the bounds cut from the
+        noise (`factor_for`); None: so much that the step does not count.
     noise : NoiseModel, optional
         Serves clipping below 10 frames, and the uncertainty of a pixel with a single sample.
     saturation_adu : float, optional
@@ -94,6 +102,7 @@ class Recipe:
     sigma: float = 3.0
     max_iterations: int = 5
     step_adu: float = 1.0
+    sample_adu: float | None = None
     noise: NoiseModel | None = None
     saturation_adu: float | None = None
     min_fraction: float = 0.5
@@ -109,7 +118,18 @@ class Recipe:
 
     def factor_for(self, n: int) -> float:
         """Return c (SIGCORR) of ``SIGMA = c s / √COUNT`` for n frames."""
-        return truncation_factor(self.method_for(n), n, self.sigma)
+        return truncation_factor(self.method_for(n), n, self.sigma, self.steps)
+
+    def widening_for(self, n: int) -> float:
+        """Return the noise of a sample over the s of what is kept of n frames."""
+        return widening_factor(self.method_for(n), n, self.factor_for(n))
+
+    @property
+    def steps(self) -> float:
+        """Step of the converter in standard deviations of a sample; of no more noise than rounding alone at most."""
+        if self.step_adu <= 0 or self.sample_adu is None:
+            return 0.0
+        return self.step_adu / max(self.sample_adu, self.step_adu / 12**0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -125,7 +145,7 @@ class BandPlanes:
     count : ndarray of uint16, shape (rows, x)
         Surviving samples.
     mask : ndarray of uint16, shape (rows, x)
-        `MaskBit` SATURATED, LOW_COUNT and NO_DATA.
+        `MaskBit` SATURATED, LOW_COUNT and NO_DATA, and NOISY for pixels that jump: clipping would hide them.
     """
 
     mean: NDArray[np.float32]

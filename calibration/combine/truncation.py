@@ -7,7 +7,8 @@ truncation of s alone (facts of one clipping pass: 1.0136 at 3 sigma) is the sma
 
 The tables come from a simulation of 10⁵ to 10⁶ Gaussian pixels per entry with the engine itself (error below 0.003);
 `tests/statistical/test_combine_truncation.py` derives them again. Between entries c - 1 is
-exponential in k, and c linear in 1/n.
+exponential in k, and c linear in 1/n. They hold for a noise of many steps of the converter; `steps` makes them hold for
+any noise of half a step or more.
 """
 
 import numpy as np
@@ -117,6 +118,17 @@ _MEDIAN_EVEN = {4: 1.0922, 6: 1.1351, 8: 1.1599, 10: 1.1761, 12: 1.1875, 16: 1.2
 The mean of the two in the middle of an even number is more precise than the one of an odd number.
 """
 
+_DECAY = {
+    "sigma_clip": (4.0, 0.0, 0.0),
+    "mad": (8.6, -27.0, 0.5),
+    "winsorized": (3.1, -10.0, 0.0),
+    "noise_model": (3.3, 0.0, 0.5),
+}
+"""How fast c - 1 falls with the step of the converter in sigmas: ``exp(-(a + b / n) (k / 3)^p steps)``.
+
+The bounds lie a step farther out than k sigma, so that they cut the less the coarser the samples are.
+"""
+
 _TABLES = {
     "sigma_clip": _SIGMA_CLIP,
     "mad": _MAD,
@@ -125,21 +137,54 @@ _TABLES = {
 }
 
 
-def truncation_factor(method: str, n: int, k: float) -> float:
+def truncation_factor(method: str, n: int, k: float, steps: float = 0.0) -> float:
     """Return c for a method at n frames and a threshold of k sigma.
 
     1 for `none` and for fewer than 3 frames. For `median` it is the scatter of the median over that of the mean.
+
+    Parameters
+    ----------
+    method : str
+    n : int
+    k : float
+    steps : float
+        Step of the converter in standard deviations of a sample.
     """
     if n < COUNTS[0] or method == "none":
         return 1.0
     if method == "median":
-        return _median_factor(n)
+        return _median_factor(n) * (1.0 - _grouping(n, steps) * steps)
     if method == "minmax":
         return float(np.interp(1.0 / n, [1.0 / count for count in reversed(COUNTS)], _MINMAX[::-1]))
     table = np.asarray(_TABLES[method])
     at_k = [1.0 + float(np.exp(np.interp(k, SIGMAS, np.log(np.maximum(row, 1.00001) - 1.0)))) for row in table]
     inverse = 1.0 / np.asarray(COUNTS[: len(at_k)], np.float64)
-    return float(np.interp(1.0 / n, inverse[::-1], at_k[::-1]))
+    of_many, by_n, power = _DECAY[method]
+    decay = max(of_many + by_n / n, 0.0) * (k / 3.0) ** power
+    return 1.0 + float(np.interp(1.0 / n, inverse[::-1], at_k[::-1]) - 1.0) * float(np.exp(-decay * steps))
+
+
+def widening_factor(method: str, n: int, c: float) -> float:
+    """Return the noise of a sample over the s of what a method keeps of n frames; `c` is as from `truncation_factor`.
+
+    One half of c of a clipping method is what it cuts from s, the other that the mean of the rest scatters more than
+    that of all (to 0.5 %; `mad` of few frames to 2 %). The mean that `minmax` leaves scatters hardly more than that.
+    """
+    if method in {"none", "median"} or n < COUNTS[0]:
+        return 1.0
+    if method == "minmax":
+        return c * float(np.sqrt(n / (n - 2))) / (1.0 + 0.28 / n)
+    return float(np.sqrt(c))
+
+
+def _grouping(n: int, steps: float) -> float:
+    """Return by what part of itself, for each step in sigmas, the scatter of a median is less when it is grouped.
+
+    A median within its step has the count of the samples below it in it. That tells something where some are equal: of
+    an odd number the middle one always is within its step, of an even number the two in the middle must share theirs.
+    """
+    number = n * steps
+    return 0.12 * float(1.0 - np.exp(-number / 3.0 if n % 2 else -((number / 14.0) ** 2)))
 
 
 def _median_factor(n: int) -> float:

@@ -26,8 +26,9 @@ class MasterInfo:
         Range of the sensor's temperature over the frames.
     percentiles_adu : tuple of float
         Of MEAN, at `PERCENTILES`; empty when not known.
-    read_noise_adu : float
-        Temporal noise of a pixel from pairs of frames, ADU (RDNOISE; EGAIN makes electrons of it).
+    read_noise_adu, read_noise_error_adu : float
+        Temporal noise of a pixel before it was rounded, from all pairs of frames that follow one another, and the 1σ
+        error of that, ADU (RDNOISE, RDNERR; EGAIN makes electrons of them).
     level_wander_adu, level_error_adu : float
         How much the level wanders from frame to frame, and the error of the master's level that follows from it, which
         all pixels share; SIGMA does not hold it.
@@ -45,6 +46,8 @@ class MasterInfo:
         Median level of its frames above the dark.
     sigma_correction : float
         Truncation factor contained in SIGMA.
+    degrees_of_freedom : float
+        Of SIGMA, of a typical pixel: samples kept, less one. SIGMA is known to 1 in √(2 × this).
     calibration_status : str
         CALSTAT: letters B, D, F of what has been applied.
     """
@@ -58,6 +61,7 @@ class MasterInfo:
     temp_max_c: float | None = None
     percentiles_adu: tuple[float, ...] = ()
     read_noise_adu: float | None = None
+    read_noise_error_adu: float | None = None
     level_wander_adu: float | None = None
     level_error_adu: float | None = None
     recipe: str | None = None
@@ -68,6 +72,7 @@ class MasterInfo:
     flat_norm: float | None = None
     flat_level_adu: float | None = None
     sigma_correction: float | None = None
+    degrees_of_freedom: float | None = None
     calibration_status: str | None = None
 
 
@@ -80,6 +85,7 @@ MASTER_KEYWORDS: tuple[Keyword, ...] = (
     number_row("temp_min_c", "TEMPMIN", "[deg C] coldest frame", "TMIN"),
     number_row("temp_max_c", "TEMPMAX", "[deg C] warmest frame", "TMAX"),
     number_row("read_noise_adu", "RDNOISE", "[adu] noise of a pixel from pairs of frames"),
+    number_row("read_noise_error_adu", "RDNERR", "[adu] 1 sigma error of RDNOISE"),
     number_row("level_wander_adu", "LVLSTD", "[adu] wander of the level between frames"),
     number_row("level_error_adu", "LVLERR", "[adu] 1 sigma of the level, of all pixels alike"),
     text_row("recipe", "RECIPE", "hash of inputs and settings"),
@@ -92,6 +98,7 @@ MASTER_KEYWORDS: tuple[Keyword, ...] = (
     number_row("flat_norm", "FLATNORM", "[adu] level the flat was divided by"),
     number_row("flat_level_adu", "FLATLVL", "[adu] median level above the dark"),
     number_row("sigma_correction", "SIGCORR", "truncation factor contained in SIGMA"),
+    number_row("degrees_of_freedom", "SIGDOF", "degrees of freedom of SIGMA, typical pixel"),
     text_row("calibration_status", "CALSTAT", "calibrations applied"),
 )
 """Every field of `MasterInfo` but the percentiles."""

@@ -51,6 +51,8 @@ class Thresholds:
         A pixel is NOISY beyond this multiple of the noise it should have.
     samples, factor : int, float
         Frames, and c of ``SIGMA = c s / √COUNT``.
+    widening : float
+        Noise of a sample over the s of what rejection leaves.
     gain_e_adu : float, optional
         Gives the shot noise of hot pixels; without it they are not judged NOISY.
     """
@@ -63,6 +65,7 @@ class Thresholds:
     noise_limit: float
     samples: int
     factor: float
+    widening: float = 1.0
     gain_e_adu: float | None = None
 
 
@@ -72,6 +75,7 @@ def thresholds(
     *,
     samples: int,
     factor: float,
+    widening: float = 1.0,
     noise: NoiseModel | None = None,
     mosaic: bool = False,
     each: Each = map,
@@ -93,6 +97,7 @@ def thresholds(
         noise_limit=1.5 + float(scatter),
         samples=samples,
         factor=factor,
+        widening=widening,
         gain_e_adu=None if noise is None else noise.gain_e_adu,
     )
 

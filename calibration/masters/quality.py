@@ -18,6 +18,7 @@ from calibration.combine.recipe import MaskBit
 from calibration.frames import FrameKind, Verdict
 from calibration.masters.background import Each, MosaicBackground, Smooth
 from calibration.masters.flags import Thresholds, residual
+from calibration.masters.noise import typical_noise
 from calibration.masters.patches import bright_patches, dust_shadows
 from calibration.masters.sketch import Sketch, blocks, central_level, thinned
 from calibration.masters.waves import SEEN, wave_of
@@ -111,10 +112,10 @@ def statistics(
 ) -> dict[str, Any]:
     """Return what the report and the header say about a master, with units in the names (flats before normalisation).
 
-    `sample_noise_adu` is the typical standard deviation of a pixel's samples, `pair_noise_adu` the same from two
-    frames alone: they agree unless something moved. `master_noise_adu` is the typical SIGMA, `expected_noise_adu`
-    what `pair_noise_adu` promises for so many frames. Flags of single pixels are counted in `Totals.flags`. `each`
-    works on what needs a look at the whole sketch.
+    `sample_noise_adu` is the typical standard deviation of a pixel's samples, `pair_noise_adu` the same from frames
+    that follow one another: they agree unless something moved. `master_noise_adu` is the typical SIGMA,
+    `expected_noise_adu` what `pair_noise_adu` promises for so many frames. Flags of single pixels are counted in
+    `Totals.flags`. `each` works on what needs a look at the whole sketch.
     """
     flat = limits.kind is FrameKind.FLAT
     looks: list[Callable[[], dict[str, Any]]] = [
@@ -165,14 +166,15 @@ def _wave(sketch: Sketch, limits: Thresholds) -> dict[str, float | None]:
 
 
 def _noises(sketch: Sketch, limits: Thresholds, pair_noise_adu: float) -> dict[str, float]:
-    """Return the typical noise of a sample and of the master, beside what a pair of frames promises."""
-    sample = clip_values(thinned(sketch.deviation(limits.factor), sketch.shape)).median
+    """Return the typical noise of a sample and of the master, beside what pairs of frames promise."""
+    kept = limits.factor / limits.widening  # s of what is kept to the noise of a sample, and that to SIGMA √n
+    sample = limits.widening * typical_noise(thinned(sketch.deviation(limits.factor), sketch.shape), limits.samples)
     return {
         "pair_noise_adu": pair_noise_adu,
         "sample_noise_adu": sample,
         "noise_ratio": sample / pair_noise_adu if pair_noise_adu > 0 else float("nan"),
-        "master_noise_adu": clip_values(thinned(sketch.sigma, sketch.shape)).median,
-        "expected_noise_adu": pair_noise_adu * limits.factor / limits.samples**0.5,
+        "master_noise_adu": typical_noise(thinned(sketch.sigma, sketch.shape), limits.samples),
+        "expected_noise_adu": pair_noise_adu * kept / limits.samples**0.5,
     }
 
 

@@ -34,7 +34,7 @@ from services.masters.master_cards import (
     plane_cards,
     spare_cards,
 )
-from services.masters.measured import Measured, divisor_of, master_numbers, pair_noise_adu
+from services.masters.measured import Measured, divisor_of, frame_noise, master_numbers
 from services.masters.prepare import Prepared
 from services.masters.stack import Finishing, combine_files, finish_files
 from services.planning.master_settings import MasterSettings
@@ -138,6 +138,7 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, context: 
             first.sketch,
             samples=n,
             factor=stack.recipe.factor_for(n),
+            widening=stack.recipe.widening_for(n),
             noise=prepared.noise,
             mosaic=kind is FrameKind.FLAT and prepared.group.rows[0].bayer_pattern is not None,
             each=threads.map,
@@ -146,7 +147,7 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, context: 
             first.sketch,
             limits,
             first.totals,
-            pair_noise_adu=pair_noise_adu(prepared, first),
+            pair_noise_adu=frame_noise(prepared, first).sigma_adu,
             temperatures_c=tuple(row.ccd_temp_c for row in prepared.group.rows if row.ccd_temp_c is not None),
             each=threads.map,
         )

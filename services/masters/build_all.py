@@ -19,6 +19,7 @@ from services.indexing.checksums import is_whole
 from services.masters.build import BuildContext
 from services.masters.build_one import MasterBuilding, MasterOutcome
 from services.masters.doubts import contradicted
+from services.masters.gain import MeasuredGains
 from services.masters.narration import Narration
 from services.planning.group_names import GroupNames
 from services.planning.master_plan import MasterPlan
@@ -69,10 +70,7 @@ def build_all(
         `wake` was set.
     """
     platform.raise_open_file_limit()
-    layout = place.layout
-    with reported(layout.cache):
-        place.disk.make_folder(layout.cache)
-        scratch = Path(tempfile.mkdtemp(prefix="unpacked-", dir=layout.cache))
+    scratch = _scratch(place)
     try:
         with _workers(settings, executor) as workers:
             plan = MasterPlan(settings, place, is_whole=is_whole)
@@ -80,12 +78,20 @@ def build_all(
             narration = Narration(events, names=GroupNames(groups), quiet=quiet)
             doubts = contradicted(groups)
             context = BuildContext(settings=settings, place=place, executor=workers, run_id=events.run_id, wake=wake)
+            gains = MeasuredGains(plan, scratch)
             building = MasterBuilding(
-                plan=plan, context=context, narration=narration, clock=clock, scratch=scratch, ready=ready
+                plan=plan, context=context, narration=narration, clock=clock, scratch=scratch, gains=gains, ready=ready
             )
             return tuple(building.master(group, (i + 1, len(groups)), doubts.get(i)) for i, group in enumerate(groups))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(place: Place) -> Path:
+    """Make a folder for frames that are unpacked."""
+    with reported(place.layout.cache):
+        place.disk.make_folder(place.layout.cache)
+        return Path(tempfile.mkdtemp(prefix="unpacked-", dir=place.layout.cache))
 
 
 def _workers(settings: MasterSettings, executor: Executor | None) -> AbstractContextManager[Executor]:

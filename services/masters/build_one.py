@@ -16,6 +16,7 @@ from services.errors import RunCode, RunStopped, StorageError
 from services.events.records import Finding, findings_of
 from services.indexing.sidecar import restate_sidecar
 from services.masters.build import BuildContext, build
+from services.masters.gain import MeasuredGains
 from services.masters.narration import Narration
 from services.masters.prepare import Prepared, Surroundings, prepare
 from services.masters.refusal import GroupRefused
@@ -67,6 +68,8 @@ class MasterBuilding:
     clock : Clock
     scratch : Path
         Folder for frames that are unpacked; it is emptied after each group.
+    gains : MeasuredGains
+        Measured once for all groups of a camera.
     ready : callable
         Called before frames are combined; returns when they can be, raises when the run must end first.
     """
@@ -76,6 +79,7 @@ class MasterBuilding:
     narration: Narration
     clock: Clock
     scratch: Path
+    gains: MeasuredGains
     ready: Callable[[], object] = lambda: None
 
     def master(self, group: MasterGroup, place: tuple[int, int], doubt: Verdict | None = None) -> MasterOutcome:
@@ -117,8 +121,8 @@ class MasterBuilding:
             return self._kept(group, known, doubts)
         self.ready()
         warn = partial(self.narration.warn, group)
-        prepared = prepare(group, Surroundings(plan=self.plan, scratch=self.scratch, warn=warn))
-        prepared = replace(prepared, doubts=doubts)
+        around = Surroundings(plan=self.plan, scratch=self.scratch, warn=warn, gains=self.gains)
+        prepared = replace(prepare(group, around), doubts=doubts)
         method = prepared.stack.recipe.method_for(len(prepared.stack.frames))
         recipe = self.plan.recipe(prepared.group, prepared.darks, method)
         status = self.plan.status_of(prepared.group)

@@ -52,6 +52,7 @@ def master_header(
         max_adu=found["percentiles_adu"][-1] / measured.divisor,
         saturation_adu=None if flat else first.saturation_adu,  # a flat's values are not in ADU
         step_adu=None,
+        egain_e_adu=prepared.egain_e_adu,
         filter=first.filter if flat else None,
         extra={"DATE": built_at.replace(tzinfo=None).isoformat(timespec="seconds")},
     )
@@ -72,9 +73,11 @@ def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterIn
         temp_min_c=found.get("temp_min_c"),
         temp_max_c=found.get("temp_max_c"),
         percentiles_adu=tuple(p / measured.divisor for p in found["percentiles_adu"]),
-        read_noise_adu=None if flat else found["pair_noise_adu"],
+        read_noise_adu=found.get("read_noise_adu"),
+        read_noise_error_adu=found.get("read_noise_error_adu"),
         level_wander_adu=found.get("level_wander_adu"),
         level_error_adu=found.get("level_error_adu"),
+        degrees_of_freedom=found["degrees_of_freedom"],
         recipe=recipe,
         bias_subtracted="B" in before,
         flat_dark="+".join(sorted({dark.how for dark in darks})) or None,
@@ -110,6 +113,10 @@ def history_cards(prepared: Prepared, measured: Measured, normalisation: Normali
     else:
         kept = "the pedestal is kept: no bias was subtracted"
         lines.append(kept if not prepared.darks else "the dark held the pedestal")
+    if prepared.gain is not None:
+        stated = f", the frames state {first.egain_e_adu:g}" if (first := prepared.group.rows[0]).egain_e_adu else ""
+        measured_gain = f"{prepared.gain.e_adu:.4g} +- {prepared.gain.error_e_adu:.2g} e-/ADU"
+        lines.append(f"gain {measured_gain} from {prepared.gain.pairs} pairs of flats{stated}")
     remarks = ", ".join(verdict.code for verdict in measured.verdicts) or "no remarks"
     lines += [f"verdict {measured.statistics['verdict']}: {remarks}"]
     lines += [f"input {Path(row.path).name} {row.pixel_sha256[:16]}" for row in prepared.group.rows]

@@ -9,7 +9,7 @@ from calibration.checks.series import common_mode_adu
 from calibration.combine.recipe import Method
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind, Verdict
-from calibration.masters.noise import pair_sigma
+from calibration.masters.noise import FrameNoise, noise_of_pairs
 from calibration.masters.quality import judge
 from calibration.masters.scales import normalisation_factor
 from calibration.stats import sample_of
@@ -69,11 +69,16 @@ def master_numbers(
     """
     kind, stack, n = prepared.group.product, prepared.stack, len(prepared.stack.frames)
     found |= {"own": prepared.group.own, "temp_spread_c": _spread_c(prepared)}
+    found["degrees_of_freedom"] = first.totals.kept / max(first.totals.pixels, 1) - 1.0
     if kind is FrameKind.FLAT:
         found |= {"normalised_by": divisor, "net_level_adu": float(np.median(prepared.levels_adu))}
         found |= _darks(prepared)
     else:
         found |= _common_mode(prepared, found["pair_noise_adu"])
+        read = frame_noise(prepared, first).before_rounding(stack.recipe.step_adu)
+        found |= {"read_noise_adu": read.sigma_adu, "read_noise_error_adu": read.error_adu}
+    if prepared.gain is not None:
+        found |= {"gain_e_adu": prepared.gain.e_adu, "gain_error_e_adu": prepared.gain.error_e_adu}
     method = stack.recipe.method_for(n)
     designed = 2 / n if method is Method.MINMAX and n > 2 else 0.0
     verdicts = _judged(prepared, found, designed) if settings.quality_control else ()
@@ -146,10 +151,10 @@ def divisor_of(prepared: Prepared, first: FirstPass, settings: MasterSettings) -
         raise GroupRefused(GroupCode.TOO_DIM, str(error)) from error
 
 
-def pair_noise_adu(prepared: Prepared, first: FirstPass) -> float:
-    """Return the noise of a frame in ADU from a pair over the whole frame, else from the middle of the frame."""
-    whole = pair_sigma(first.pairs) if first.pairs.size > 1 else float("nan")
-    return whole if np.isfinite(whole) else prepared.pair_noise_adu
+def frame_noise(prepared: Prepared, first: FirstPass) -> FrameNoise:
+    """Return the noise of a frame from all pairs of neighbours, rounding included; NaN for a single frame."""
+    step = 1 if prepared.stack.scale else max(1, round(prepared.stack.recipe.step_adu))
+    return noise_of_pairs(first.pairs, step)
 
 
 def _known(value: Any) -> Any:

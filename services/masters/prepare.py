@@ -10,8 +10,9 @@ from calibration.clipping import clip_values
 from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.errors import CombineError, FrameCode, GroupCode
 from calibration.frames import FrameKind, Verdict
-from calibration.masters.noise import noise_model, pair_counts, pair_sigma
+from calibration.masters.noise import neighbour_counts, noise_model, noise_of_pairs, step_of_pair
 from calibration.masters.scales import flat_scales, worth_combining
+from calibration.system_gain import MeasuredGain
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
 from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode
@@ -19,6 +20,7 @@ from services.files.layout import Layout
 from services.files.units import Unreadable
 from services.indexing.checksums import check_pixels
 from services.masters.alike import alike
+from services.masters.gain import MeasuredGains
 from services.masters.refusal import GroupRefused, Warn
 from services.masters.stack import DarkSources, Stack
 from services.planning.flat_darks import FlatDark
@@ -32,6 +34,9 @@ SATURATED_FROM = 0.98
 
 MINMAX_ENOUGH = 5
 """From so many frames on `minmax` keeps enough for a spread."""
+
+MEDIAN_STEPS = 2.0
+"""Noise in steps of the converter from which on a median of whole numbers has a scatter that its samples tell."""
 
 _PAIR_ROWS = 128
 
@@ -49,10 +54,10 @@ class Prepared:
         Distinct darks of a flat, in the order of the stack's.
     levels_adu : tuple of float
         Level of each flat above its dark; empty for biases and darks.
-    pair_noise_adu : float
-        Noise of one frame from the first two; NaN for a single frame.
     noise : NoiseModel or None
         What a sample's noise should be, where the gain is known.
+    gain : MeasuredGain or None
+        The gain that the flats of this camera tell.
     doubts : tuple of Verdict
         What other groups of the night say against this one.
     """
@@ -61,18 +66,26 @@ class Prepared:
     stack: Stack
     darks: tuple[FlatDark, ...] = ()
     levels_adu: tuple[float, ...] = ()
-    pair_noise_adu: float = float("nan")
     noise: NoiseModel | None = None
+    gain: MeasuredGain | None = None
     doubts: tuple[Verdict, ...] = ()
+
+    @property
+    def egain_e_adu(self) -> float | None:
+        """What a master states as EGAIN: what its frames state, unless that is missing or measured otherwise."""
+        stated = self.group.rows[0].egain_e_adu
+        wrong = self.gain is not None and (stated is None or self.gain.contradicts(stated))
+        return self.gain.e_adu if self.gain is not None and wrong else stated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What preparing needs of the run."""
+    """What preparing needs of the run; without `gains` the gain is what the frames and the detector step say."""
 
     plan: MasterPlan
     scratch: Path
     warn: Warn
+    gains: MeasuredGains | None = None
 
 
 def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
@@ -199,41 +212,60 @@ def _central(source: Source) -> float:
 
 
 def _with_noise(prepared: Prepared, around: Surroundings) -> Prepared:
-    """Add the recipe: the pair's noise, and with a known gain the model of it."""
-    group, stack = prepared.group, prepared.stack
-    pair, level = _pair(stack)
-    gain = around.plan.gain_e_adu(group)
-    noise = noise_model(group.product, pair_adu=pair, level_adu=level, gain_e_adu=gain)
-    settings = around.plan.settings
+    """Add the recipe: the step and the noise of its frames, and with a known gain the model of it."""
+    group, stack, settings = prepared.group, prepared.stack, around.plan.settings
+    pair = _pair(stack)
+    gain, measured = around.plan.gain_e_adu(group), around.gains.of(group) if around.gains is not None else None
+    if measured is not None and measured.contradicts(gain):
+        gain = measured.e_adu
+    noise = noise_model(group.product, pair_adu=pair.noise_adu, level_adu=pair.level_adu, gain_e_adu=gain)
     saturation = min((row.saturation_adu for row in group.rows if row.saturation_adu), default=None)
     recipe = Recipe(
         method=settings.method,
         sigma=settings.sigma,
-        step_adu=float(max((row.step_adu or 1 for row in group.rows), default=1)),
+        step_adu=float(max((row.step_adu for row in group.rows if row.step_adu), default=pair.step_adu)),
+        sample_adu=pair.noise_adu if pair.noise_adu > 0 else None,
         noise=noise,
         saturation_adu=None if saturation is None else SATURATED_FROM * saturation,
     )
-    if recipe.blind_for(len(stack.frames)):
-        around.warn(
-            GroupCode.TOO_FEW_FRAMES,
-            f"{settings.method} sees no outlier among {len(stack.frames)} frames of unknown gain; 10 frames would do",
-        )
-    if settings.method is Method.MINMAX and 2 < len(stack.frames) < MINMAX_ENOUGH:
-        left = f"minmax leaves {len(stack.frames) - 2} of {len(stack.frames)} samples of each pixel"
-        around.warn(GroupCode.TOO_FEW_FRAMES, f"{left}: their spread tells little; {MINMAX_ENOUGH} frames would do")
-    return replace(prepared, stack=replace(stack, recipe=recipe), pair_noise_adu=pair, noise=noise)
+    _warn_of_method(recipe, group, around.warn)
+    return replace(prepared, stack=replace(stack, recipe=recipe), noise=noise, gain=measured)
 
 
-def _pair(stack: Stack) -> tuple[float, float]:
-    """Return the noise of one frame from the first two, and their level, from rows about the middle."""
+def _warn_of_method(recipe: Recipe, group: MasterGroup, warn: Warn) -> None:
+    """Say where a method can do little with the frames of a group."""
+    n = len(group.rows)
+    if recipe.blind_for(n):
+        detail = f"{recipe.method} sees no outlier among {n} frames of unknown gain; 10 frames would do"
+        warn(GroupCode.TOO_FEW_FRAMES, detail)
+    if recipe.method is Method.MINMAX and 2 < n < MINMAX_ENOUGH:
+        left = f"minmax leaves {n - 2} of {n} samples of each pixel"
+        warn(GroupCode.TOO_FEW_FRAMES, f"{left}: their spread tells little; {MINMAX_ENOUGH} frames would do")
+    if recipe.method is Method.MEDIAN and recipe.steps * MEDIAN_STEPS > 1 and n > 2:
+        low = f"its noise is below {MEDIAN_STEPS:g} steps of the converter"
+        detail = f"{low}: a median of so few different values is coarse and its SIGMA says little"
+        warn(RunCode.COARSE_MEDIAN, f"{detail}; any other rejection_method works")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """What the first two frames tell: noise of one frame, its level, and the step of the converter, in ADU."""
+
+    noise_adu: float = float("nan")
+    level_adu: float = float("nan")
+    step_adu: float = 1.0
+
+
+def _pair(stack: Stack) -> _Pair:
+    """Return what rows about the middle of the first two frames tell; the level of flats is the one above the dark."""
     if len(stack.frames) < 2:
-        return float("nan"), float("nan")
+        return _Pair()
     height = stack.shape[0]
     start = max(0, height // 2 - _PAIR_ROWS // 2)
     band = Band(start=start, stop=min(height, start + _PAIR_ROWS))
-    a, b = read_band(stack.frames[:2], band)
-    ratio = stack.scale[1] / stack.scale[0] if stack.scale else 1.0
-    level = float(np.median(a))
+    frames = read_band(stack.frames[:2], band)
+    level, step = float(np.median(frames[0])), step_of_pair(*frames)
     if stack.darks:
         level -= float(np.median(stack.darks[stack.dark_of[0]].mean_band(band, stack.shape[1])))
-    return pair_sigma(pair_counts(a, b, ratio)), level
+    noise = noise_of_pairs(neighbour_counts(frames, stack.scale[:2]), 1 if stack.scale else max(1, round(step)))
+    return _Pair(noise_adu=noise.sigma_adu, level_adu=level, step_adu=step)

@@ -15,12 +15,15 @@ from calibration.combine.engine import combine_band, decoded
 from calibration.combine.recipe import BandPlanes, Recipe
 from calibration.masters.flags import Thresholds, flag_rows, inherit
 from calibration.masters.neighbours import FARTHEST, around
-from calibration.masters.noise import pair_counts
+from calibration.masters.noise import neighbour_counts
 from calibration.masters.quality import Totals
 from calibration.masters.scales import with_dark
-from calibration.masters.sketch import Sketch, sketch_stride
+from calibration.masters.sketch import SKETCH_PIXELS, Sketch, sketch_stride
 from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows, read_words
 from services.files.planes import PlanesFile
+
+_FEWEST_ROWS = 16
+"""At least so many pairs of rows give the noise of a frame, spread over its height."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +96,10 @@ class Stack:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BandResult:
-    """A combined band, and the differences of its first two frames."""
+    """A combined band, and the differences of frames that are neighbours in time, from some of its rows."""
 
     planes: BandPlanes
-    pairs: NDArray[np.int64]
+    pairs: NDArray[np.int64] | None
 
 
 def stack_band(stack: Stack, band: Band) -> BandResult:
@@ -104,7 +107,7 @@ def stack_band(stack: Stack, band: Band) -> BandResult:
     if stack.is_raw:
         words = read_words(stack.frames, band)
         planes = combine_band(words, stack.recipe, stored=True)
-        return BandResult(planes=planes, pairs=first_pair(stack, band, words, stored=True))
+        return BandResult(planes=planes, pairs=pairs_of(stack, band, words, stored=True))
     frames = read_band(stack.frames, band)
     scale = np.asarray(stack.scale, np.float32) if stack.scale else None
     planes = combine_band(frames, stack.recipe, scale=scale, dark=_dark_band(stack, band))
@@ -114,20 +117,23 @@ def stack_band(stack: Stack, band: Band) -> BandResult:
     masks = [read_rows(d.mask, band) for d in stack.darks if d.mask is not None]
     if masks:
         planes = replace(planes, mask=inherit(planes.mask, np.bitwise_or.reduce(masks)))
-    return BandResult(planes=planes, pairs=first_pair(stack, band, frames))
+    return BandResult(planes=planes, pairs=pairs_of(stack, band, frames))
 
 
-def first_pair(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool = False) -> NDArray[np.int64]:
-    """Return the histogram of the difference of the first two frames in a band, in some rows where rows abound.
+def pairs_of(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool = False) -> NDArray[np.int64] | None:
+    """Return histograms of the differences of neighbouring frames in a band, None where it has none of the rows.
 
-    They are pairs of rows, which hold all colours of a mosaic, and the same however the bands are cut.
+    All pairs together have about as many pixels as a sketch: few rows of each, where there are many frames. They are
+    pairs of rows, which hold all colours of a mosaic, and the same however the bands are cut.
     """
-    if len(frames) < 2:
-        return np.zeros(1, np.int64)
-    rows = np.arange(band.start, band.stop) // 2 % sketch_stride(stack.shape) == 0
-    ratio = stack.scale[1] / stack.scale[0] if stack.scale else 1.0
-    a, b = frames[0, rows], frames[1, rows]
-    return pair_counts(decoded(a), decoded(b), ratio) if stored else pair_counts(a, b, ratio)
+    height, width = stack.shape
+    stride = height * width * (len(frames) - 1) // SKETCH_PIXELS + 1
+    stride = max(1, min(stride, height // _FEWEST_ROWS))
+    rows = (np.arange(band.start, band.stop) // 2 + stride // 2) % stride == 0
+    if len(frames) < 2 or not rows.any():
+        return None
+    chosen = frames[:, rows]
+    return neighbour_counts(decoded(chosen) if stored else chosen, stack.scale)
 
 
 def _dark_band(stack: Stack, band: Band) -> NDArray[np.float32] | None:
@@ -139,7 +145,7 @@ def _dark_band(stack: Stack, band: Band) -> NDArray[np.float32] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FirstPass:
-    """What the first pass leaves: a sketch of the planes, read from their files, exact counts, a pair's differences."""
+    """What the first pass leaves: a sketch of the planes, read from their files, exact counts, differences of pairs."""
 
     sketch: Sketch
     totals: Totals
@@ -182,7 +188,7 @@ class _Collector:
 
     def __init__(self, stack: Stack, mean: PlanesFile, planes: PlanesFile) -> None:
         self.totals = Totals()
-        self.pairs: NDArray[np.int64] = np.zeros(1, np.int64)
+        self.pairs = neighbour_counts(np.empty((0, 0, 0)))
         self._n = len(stack.frames)
         self._mean, self._planes = mean, planes
 
@@ -192,7 +198,8 @@ class _Collector:
         self._planes.write("SIGMA", band.start, found.sigma)
         self._planes.write("COUNT", band.start, found.count)
         self._planes.write("MASK", band.start, found.mask)
-        self.pairs = self.pairs + result.pairs
+        if result.pairs is not None:
+            self.pairs = result.pairs if self.pairs.size == 0 else self.pairs + result.pairs
         self.totals.add_samples(found.count, found.mean, self._n)
 
 

@@ -1,16 +1,20 @@
 """The slow twin of the engine, in astropy and numpy: what every kernel must equal, mask for mask.
 
 Written to be read, not to be fast. Where a sample lies at its bound exactly, the engine keeps it; here rounding may cut
-it, as astropy would.
+it, as astropy would. Of samples that are rounded to a step, bounds lie one step farther out than astropy's: its
+SigmaClip is given a spread that is a k-th of a step larger. Without a step both are astropy's own.
 """
 
+import statistics
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from astropy.stats import SigmaClip, mad_std
 from numpy.typing import NDArray
 
-from calibration.combine.engine import calibrated, check, min_count
+from calibration.combine.engine import calibrated, check, jumps, min_count
+from calibration.combine.kernels.tiles import FAR, MAD_TO_STD
 from calibration.combine.recipe import BandPlanes, MaskBit, Method, Recipe
 
 
@@ -29,7 +33,7 @@ def combine_band(
     n = len(frames)
     count = keep.sum(axis=0)
     kept = np.where(keep, values, np.nan)
-    mean, s = _moments(kept, count, median=recipe.method is Method.MEDIAN)
+    mean, s = _moments(kept, count, recipe)
     if recipe.noise is not None:
         s = np.where(count == 1, _expected(mean, recipe), s)
     mask = np.where(count < min_count(recipe, n), MaskBit.LOW_COUNT, 0) | np.where(count == 0, MaskBit.NO_DATA, 0)
@@ -37,6 +41,9 @@ def combine_band(
         there = np.isfinite(values)
         saturated = ((frames >= recipe.saturation_adu) & there).sum(axis=0)
         mask |= np.where(saturated > there.sum(axis=0) - count, MaskBit.SATURATED, 0)
+    if recipe.method_for(n) not in {Method.NONE, Method.MEDIAN, Method.MINMAX}:
+        far = np.abs(values - mean) > FAR * np.maximum(s, recipe.sample_adu or 0.0) + recipe.step_adu
+        mask |= np.where((far & np.isfinite(values)).sum(axis=0) >= jumps(n), MaskBit.NOISY, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = recipe.factor_for(n) * s / np.sqrt(count)
     return BandPlanes(
@@ -53,14 +60,22 @@ def survivors(frames: NDArray[Any], recipe: Recipe, **calibration: Any) -> NDArr
 
 
 def _moments(
-    kept: NDArray[np.float64], count: NDArray[Any], *, median: bool
+    kept: NDArray[np.float64], count: NDArray[Any], recipe: Recipe
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     shape = kept.shape[1:]
     mean, s = np.full(shape, np.nan), np.full(shape, np.nan)
-    some, several = count > 0, count > 1
-    mean[some] = (np.nanmedian if median else np.nanmean)(kept[:, some], axis=0)
-    s[several] = np.nanstd(kept[:, several], axis=0, ddof=1)
+    for y, x in np.argwhere(count > 0):
+        samples = kept[:, y, x][np.isfinite(kept[:, y, x])]
+        mean[y, x] = _median(samples, recipe.step_adu) if recipe.method is Method.MEDIAN else samples.mean()
+    several = count > 1
+    s[several] = np.maximum(np.nanstd(kept[:, several], axis=0, ddof=1), recipe.step_adu / 12**0.5)
     return mean, s
+
+
+def _median(samples: NDArray[np.float64], step: float) -> float:
+    """Return the median, which is anywhere within its step where samples are equal."""
+    middle = float(np.median(samples))
+    return statistics.median_grouped(samples, step) if step > 0 and middle in samples else middle
 
 
 def _survivors(values: NDArray[np.float64], recipe: Recipe) -> NDArray[np.bool_]:
@@ -82,24 +97,36 @@ def _column(x: NDArray[np.float64], method: Method, recipe: Recipe) -> NDArray[n
     if method is Method.MINMAX:
         return _minmax(x)
     if method is Method.WINSORIZED:
-        return _winsorized(x, recipe.sigma)
+        return _winsorized(x, recipe)
     if method is Method.SIGMA_CLIP:
-        clip = SigmaClip(recipe.sigma, maxiters=recipe.max_iterations, cenfunc="median", stdfunc="std")
+        clip = SigmaClip(recipe.sigma, maxiters=recipe.max_iterations, cenfunc="median", stdfunc=_widened(recipe))
         return ~np.ma.getmaskarray(clip(x, axis=0))
     return _clip_by(x, method, recipe)
 
 
+def _widened(recipe: Recipe) -> Callable[..., Any]:
+    """Return the spread for SigmaClip that is at least that of rounding, and puts bounds a step farther out."""
+
+    def spread(values: NDArray[np.float64], axis: int | None = None) -> NDArray[np.float64]:
+        least = recipe.step_adu / 12**0.5
+        return np.asarray(np.maximum(np.nanstd(values, axis=axis), least) + recipe.step_adu / recipe.sigma)
+
+    return spread
+
+
 def _clip_by(x: NDArray[np.float64], method: Method, recipe: Recipe) -> NDArray[np.bool_]:
-    """Clip as SigmaClip does, with a spread that has a floor (mad) or comes from the noise model."""
+    """Clip as SigmaClip does, by the deviation of half of the rounded samples (mad) or by the noise model."""
+    step = recipe.step_adu
     keep = np.ones(len(x), np.bool_)
     lower, upper = -np.inf, np.inf
     for _ in range(recipe.max_iterations):
         centre = float(np.median(x[keep]))
         if method is Method.MAD:
-            spread = max(float(mad_std(x[keep])), recipe.step_adu / 12**0.5)
+            spread = float(mad_std(x[keep])) + MAD_TO_STD * step / 2
         else:
-            spread = float(_expected(np.array(centre), recipe))
-        lower, upper = centre - recipe.sigma * spread, centre + recipe.sigma * spread
+            spread = max(float(_expected(np.array(centre), recipe)), step / 12**0.5)
+        reach = recipe.sigma * spread + step
+        lower, upper = centre - reach, centre + reach
         now = keep & (x >= lower) & (x <= upper)
         if now.sum() == keep.sum() or not now.any():
             break
@@ -122,13 +149,14 @@ def _minmax(x: NDArray[np.float64]) -> NDArray[np.bool_]:
     return keep
 
 
-def _winsorized(x: NDArray[np.float64], k: float) -> NDArray[np.bool_]:
+def _winsorized(x: NDArray[np.float64], recipe: Recipe) -> NDArray[np.bool_]:
     order = list(np.argsort(x, kind="stable"))
     changed = True
     while changed and len(order) > 3:
         now = x[order]
         centre = float(np.median(now))
-        reach = k * _winsorized_sigma(now, centre)
+        spread = max(_winsorized_sigma(now, centre), MAD_TO_STD * recipe.step_adu / 2)
+        reach = recipe.sigma * spread + recipe.step_adu
         before = len(order)
         while len(order) > 4 and centre - x[order[0]] > reach:
             order.pop(0)

@@ -28,22 +28,22 @@ def judge(n: int, p: Any, desk: Any) -> None:
     if p.method < tiles.SIGMA_CLIP:
         return
     if p.method == tiles.WINSORIZED:
-        winsor.least_variances(n, p.k, desk)
+        winsor.least_variances(n, p, desk)
     else:
         _spreads(n, 0, p, desk)
     bound = np.float32(p.k * p.k) * (np.float32(1.0) - slack(n))
-    _doubt_beyond(bound, desk.tile[:W], desk.tile[(n - 1) * W : n * W], desk.whole, desk.single)
+    _doubt_beyond(bound, np.float32(p.step), desk.tile[:W], desk.tile[(n - 1) * W : n * W], desk)
 
 
 @inlined
-def _doubt_beyond(bound: Any, lowest: Any, highest: Any, whole: Any, single: Any) -> None:
-    """Put lanes in doubt of which a sample may be farther from the middle than the root of bound times SPREAD."""
-    number = whole.dtype.type
+def _doubt_beyond(bound: Any, step: Any, lowest: Any, highest: Any, desk: Any) -> None:
+    """Put lanes in doubt of which a sample may be a step and the root of bound times SPREAD from the middle."""
+    whole, single, number = desk.whole, desk.single, desk.whole.dtype.type
     for j in range(W):
         half = np.float32(whole[f.ABOVE + j]) * np.float32(0.5)
         below = np.float32(number(whole[f.LOWER + j] - lowest[j])) + half
         above = np.float32(number(highest[j] - whole[f.LOWER + j])) - half
-        far = max(below, above)
+        far = max(max(below, above) - step, np.float32(0.0))
         inside = far * far <= bound * single[f.SPREAD + j]
         single[f.DOUBT + j] = single[f.DOUBT + j] if inside else np.float32(1.0)
 
@@ -79,7 +79,7 @@ def _winsorize(n: int, p: Any, desk: Any) -> None:
     """Clip as Siril's winsorized method does; lanes that come near to the 4 samples that always stay are in doubt."""
     single, left = desk.single, _samples(desk)
     for turn in range(TURNS):
-        winsor.sigmas(n, desk)
+        winsor.sigmas(n, p, desk)
         _bounds(p, desk)
         if turn == TURNS - 1:
             for j in range(W):
@@ -100,32 +100,32 @@ def _winsorize(n: int, p: Any, desk: Any) -> None:
 @inlined
 def _spreads(n: int, lost: int, p: Any, desk: Any) -> None:
     """Put the square of the sigma that a method clips by into SPREAD; lanes have lost `lost` samples at most."""
-    whole, single = desk.whole, desk.single
+    whole, single, least = desk.whole, desk.single, np.float32(p.narrowest * p.narrowest)
     if p.method == tiles.SIGMA_CLIP:
         for j in range(W):
-            single[f.SPREAD + j] = single[f.VARIANCE + j] * single[f.SHARE + j]
+            single[f.SPREAD + j] = max(single[f.VARIANCE + j] * single[f.SHARE + j], least)
     elif p.method == tiles.MAD:
-        mad.variances(n, lost, p.floor, desk)
+        mad.variances(n, lost, p.step, desk)
     else:
         for j in range(W):
             middle = (np.float64(whole[f.BELOW + j]) + np.float64(whole[f.ABOVE + j])) * 0.5
             # float32 would leave no digits of a faint signal on its pedestal
             signal = np.float32(max(np.float64(whole[f.LOWER + j]) + middle - p.pedestal, 0.0))
-            single[f.SPREAD + j] = np.float32(p.read_variance) + signal * np.float32(p.inverse_gain)
+            single[f.SPREAD + j] = max(np.float32(p.read_variance) + signal * np.float32(p.inverse_gain), least)
 
 
 @called
 def _bounds(p: Any, desk: Any) -> None:
     """Put how far samples may be from the MIDDLE into REACH: of lanes in doubt anywhere, they lose nothing here."""
     whole, single = desk.whole, desk.single
-    k = np.float32(p.k)
+    k, step = np.float32(p.k), np.float32(p.step)
     for j in range(W):
         middle = np.float32(whole[f.BELOW + j]) + np.float32(whole[f.ABOVE + j])
         single[f.MIDDLE + j] = middle * np.float32(0.5)
         rough = np.float32(whole[f.WHOLE + j]) > np.float32(ROUGH) * single[f.VARIANCE + j]
         rough |= single[f.DOUBT + j] > np.float32(0.0)
         single[f.DOUBT + j] = np.float32(1.0) if rough else np.float32(0.0)
-        single[f.REACH + j] = np.float32(inf) if rough else k * np.float32(sqrt(single[f.SPREAD + j]))
+        single[f.REACH + j] = np.float32(inf) if rough else k * np.float32(sqrt(single[f.SPREAD + j])) + step
 
 
 @called

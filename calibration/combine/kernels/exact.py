@@ -17,6 +17,8 @@ from calibration.combine.kernels.winsor import PULLED_TO, SETTLED, WIDENING
 W = tiles.W
 COUNT, FIRST, LAST, CENTRE, SUM, SQUARES, LOWER, UPPER, MOVING, SIZE = range(0, 10 * W, W)
 SPREAD, MIDDLE, KEPT_A, KEPT_B, REACH, SUMMED = range(10 * W, 16 * W, W)
+JUMPS = KEPT_A
+"""Once settled: how many samples are far from what is kept."""
 AT_THE_BOUND = 1.0 + 1e-8
 """Samples exactly at the bound are kept despite rounding (with n = 2 both lie at 1 sigma)."""
 
@@ -35,6 +37,23 @@ def settle(tile: Any, n: int, p: Any, v: Any) -> None:
         _winsorize(tile, n, p, v)
     elif p.method >= tiles.SIGMA_CLIP:
         _clip(tile, n, p, v)
+    elif p.method == tiles.MEDIAN:
+        _group_medians(tile, n, p.step, v)
+
+
+@called
+def count_jumps(tile: Any, n: int, p: Any, v: Any) -> None:
+    """Count the samples of all lanes that are FAR from what is kept, after `settle`."""
+    for j in range(W):
+        m, s = v[LAST + j] - v[FIRST + j], v[SUM + j]
+        v[LOWER + j] = v[CENTRE + j] + s / m
+        v[REACH + j] = tiles.FAR * sqrt(max(variance(m, s, v[SQUARES + j], 1), p.typical)) + p.step
+        v[JUMPS + j] = 0.0
+    for i in range(n):
+        at = float(i)
+        for j in range(W):
+            away = abs(np.float64(tile[i * W + j]) - v[LOWER + j])
+            v[JUMPS + j] += 1.0 if (away > v[REACH + j]) & (at < v[COUNT + j]) else 0.0
 
 
 @called
@@ -129,7 +148,7 @@ def _clip(tile: Any, n: int, p: Any, v: Any) -> None:
             _centre(tile, n, v)
         _spreads(tile, p, v)
         for j in range(W):
-            moving, reach = v[MOVING + j] > 0.0, p.k * v[SPREAD + j] * AT_THE_BOUND
+            moving, reach = v[MOVING + j] > 0.0, (p.k * v[SPREAD + j] + p.step) * AT_THE_BOUND
             v[LOWER + j] = v[MIDDLE + j] - reach if moving else v[LOWER + j]
             v[UPPER + j] = v[MIDDLE + j] + reach if moving else v[UPPER + j]
             v[SIZE + j] = v[LAST + j] - v[FIRST + j]
@@ -141,6 +160,21 @@ def _clip(tile: Any, n: int, p: Any, v: Any) -> None:
     _cut(tile, n, v)
     _medians(tile, v)
     _centre(tile, n, v)  # whatever neighbours lost on the way
+
+
+@called
+def _group_medians(tile: Any, n: int, step: float, v: Any) -> None:
+    """Put medians within their step into MIDDLE, as `survey.group_medians`."""
+    for j in range(W):
+        v[KEPT_A + j], v[KEPT_B + j] = 0.0, 0.0
+    for i in range(n):
+        for j in range(W):
+            x = np.float64(tile[i * W + j])
+            v[KEPT_A + j] += 1.0 if x < v[MIDDLE + j] else 0.0
+            v[KEPT_B + j] += 1.0 if x == v[MIDDLE + j] else 0.0
+    for j in range(W):
+        if v[KEPT_B + j] > 0.0 and v[COUNT + j] > 0.0:
+            v[MIDDLE + j] += step * ((v[COUNT + j] * 0.5 - v[KEPT_A + j]) / v[KEPT_B + j] - 0.5)
 
 
 @called
@@ -179,13 +213,14 @@ def _spreads(tile: Any, p: Any, v: Any) -> None:
         for j in range(W):
             if v[MOVING + j] > 0.0 and v[LAST + j] > v[FIRST + j]:
                 mad = _mad(tile[j:], int(v[FIRST + j]), int(v[LAST + j]), v[MIDDLE + j])
-                v[SPREAD + j] = max(mad * tiles.MAD_TO_STD, float(p.floor))
+                v[SPREAD + j] = (mad + 0.5 * p.step) * tiles.MAD_TO_STD
     elif p.method == tiles.NOISE_MODEL:
         for j in range(W):
-            v[SPREAD + j] = expected(v[MIDDLE + j], p)
+            v[SPREAD + j] = max(expected(v[MIDDLE + j], p), p.narrowest)
     else:
         for j in range(W):
-            v[SPREAD + j] = sqrt(variance(v[LAST + j] - v[FIRST + j], v[SUM + j], v[SQUARES + j], 0))
+            s = sqrt(variance(v[LAST + j] - v[FIRST + j], v[SUM + j], v[SQUARES + j], 0))
+            v[SPREAD + j] = max(s, p.narrowest)
 
 
 @called
@@ -235,15 +270,15 @@ def _winsorize(tile: Any, n: int, p: Any, v: Any) -> None:
         moving = False
         for j in range(W):
             if v[MOVING + j] > 0.0:
-                moving |= _reject(tile[j:], v[j:], p.k)
+                moving |= _reject(tile[j:], v[j:], p)
     _sums(tile, n, v)
 
 
 @called
-def _reject(x: Any, v: Any, k: float) -> bool:
-    """Cut one lane's window to k sigma and return whether it is to be looked at again."""
+def _reject(x: Any, v: Any, p: Any) -> bool:
+    """Cut one lane's window to its bounds and return whether it is to be looked at again."""
     lo, hi = int(v[FIRST]), int(v[LAST])
-    before, centre, reach = hi - lo, v[CENTRE], k * v[SPREAD]
+    before, centre, reach = hi - lo, v[CENTRE], p.k * max(v[SPREAD], p.narrowest) + p.step
     while hi - lo > 4 and centre - np.float64(x[lo * W]) > reach:
         lo += 1
     while hi - lo > 4 and np.float64(x[(hi - 1) * W]) - centre > reach:

@@ -18,8 +18,11 @@ MOST_LOST = 8
 
 
 @inlined
-def variances(n: int, lost: int, floor: float, desk: Any) -> None:
-    """Put the square of 1.4826 MAD into SPREAD, at least that of `floor`; a lane lost `lost` samples at most."""
+def variances(n: int, lost: int, step: float, desk: Any) -> None:
+    """Put the square of 1.4826 (MAD + step / 2) into SPREAD; a lane lost `lost` samples at most.
+
+    Of rounded samples, all that MAD says is that half of them were at most half a step farther from the median.
+    """
     whole, single = desk.whole, desk.single
     if lost == 0:
         _distances(n, n // 2 + 1, desk, f.RANK)
@@ -33,8 +36,8 @@ def variances(n: int, lost: int, floor: float, desk: Any) -> None:
             _windowed_distances(n, rank, desk)
     for j in range(W):
         gap = np.float32(whole[f.ABOVE + j]) - np.float32(whole[f.BELOW + j])
-        mad = (gap + np.float32(whole[f.RANK + j]) + np.float32(whole[f.RANK_BEFORE + j])) * np.float32(0.5)
-        sigma = max(mad * np.float32(tiles.MAD_TO_STD), np.float32(floor))
+        twice = gap + np.float32(whole[f.RANK + j]) + np.float32(whole[f.RANK_BEFORE + j]) + np.float32(step)
+        sigma = twice * np.float32(0.5 * tiles.MAD_TO_STD)
         single[f.SPREAD + j] = sigma * sigma
 
 

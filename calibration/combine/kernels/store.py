@@ -68,11 +68,12 @@ def store_lanes(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
     lo, hi = f.kept_rows(n, p.method)
     m = hi - lo
     if p.method == tiles.MEDIAN:
-        _put_medians(bench.all.whole, planes.mean[row, x0 : x0 + width])
+        f.group_medians(n, p, bench.all)
+        _put_medians(bench.all.whole, bench.all.single, planes.mean[row, x0 : x0 + width])
     else:
         _put_means(bench.all.whole, 1.0 / m, planes.mean[row, x0 : x0 + width])
     scale = np.float32(p.factor**2 / m / max(m - 1, 1))
-    _put_sigmas(bench.all.single, scale, planes.sigma[row, x0 : x0 + width])
+    _put_sigmas(bench.all.single, np.float32(p.rounding * (m - 1)), scale, planes.sigma[row, x0 : x0 + width])
     fill(np.uint16(m), planes.counts[row, x0 : x0 + width])
     few = np.uint16(tiles.LOW_COUNT if m < p.min_count else 0)
     _put_masks(bench.saturated, few, np.uint16(n - m), planes.mask[row, x0 : x0 + width])
@@ -82,9 +83,9 @@ def store_lanes(bench: Any, n: int, p: Any, at: Any, planes: Any) -> None:
 
 
 @inlined
-def _put_medians(whole: Any, out: Any) -> None:
+def _put_medians(whole: Any, single: Any, out: Any) -> None:
     for j in range(out.shape[0]):
-        out[j] = np.float64(whole[f.LOWER + j]) + np.float64(whole[f.ABOVE + j]) * 0.5
+        out[j] = np.float64(whole[f.LOWER + j]) + np.float64(single[f.MIDDLE + j])
 
 
 @inlined
@@ -94,9 +95,9 @@ def _put_means(whole: Any, share: float, out: Any) -> None:
 
 
 @inlined
-def _put_sigmas(single: Any, scale: Any, out: Any) -> None:
+def _put_sigmas(single: Any, least: Any, scale: Any, out: Any) -> None:
     for j in range(out.shape[0]):
-        out[j] = sqrt(single[f.VARIANCE + j] * scale)
+        out[j] = sqrt(max(single[f.VARIANCE + j], least) * scale)
 
 
 @inlined
@@ -168,16 +169,37 @@ def _finish(n: int, p: Any, bench: Any) -> None:
     else:
         _sum_anew(n, bench.some.tile, whole, single, v)
     factor = p.factor
+    _count_jumps(n, p, bench.some, v)
     for j in range(W):
         m, s, q = np.float64(single[f.LAST + j] - single[f.FIRST + j]), v[exact.SUM + j], v[exact.SQUARES + j]
-        single[f.REACH + j] = factor * sqrt(exact.variance(m, s, q, 1) / m)
-        middle = np.float64(whole[f.ABOVE + j]) * 0.5 if p.method == tiles.MEDIAN else s / m
-        single[f.MIDDLE + j] = np.float64(whole[f.LOWER + j]) + middle
+        single[f.REACH + j] = factor * sqrt(max(exact.variance(m, s, q, 1), p.rounding) / m)
+        single[f.MIDDLE + j] = np.float64(whole[f.LOWER + j]) + s / m
     for j in range(W):
         count = np.int64(single[f.LAST + j] - single[f.FIRST + j])
         bits = tiles.LOW_COUNT if count < p.min_count else 0
+        bits |= tiles.NOISY if single[f.SHARE + j] >= p.jumps else 0
         place[COUNT + j] = count
         place[BITS + j] = bits | (tiles.SATURATED if place[TOO_BRIGHT + j] > n - count else 0)
+
+
+@called
+def _count_jumps(n: int, p: Any, desk: Any, v: Any) -> None:
+    """Put the number of samples FAR from what is kept into SHARE: they are at the ends, outside the windows."""
+    tile, whole, single, number = desk.tile, desk.whole, desk.single, desk.whole.dtype.type
+    below, above = np.float32(0.0), np.float32(n)
+    for j in range(W):
+        m, s, q = np.float64(single[f.LAST + j] - single[f.FIRST + j]), v[exact.SUM + j], v[exact.SQUARES + j]
+        single[f.MIDDLE + j] = s / m
+        single[f.REACH + j] = tiles.FAR * sqrt(max(exact.variance(m, s, q, 1), p.typical)) + p.step
+        single[f.SHARE + j] = 0.0
+        below, above = max(below, single[f.FIRST + j]), min(above, single[f.LAST + j])
+    for i in range(n):
+        if np.float32(i) >= below and np.float32(i) < above:
+            continue
+        row = tile[i * W : (i + 1) * W]
+        for j in range(W):
+            away = abs(np.float32(number(row[j] - whole[f.LOWER + j])) - single[f.MIDDLE + j])
+            single[f.SHARE + j] += np.float32(away > single[f.REACH + j])
 
 
 @called
@@ -211,12 +233,14 @@ def settle_last(bench: Any, n: int, p: Any, planes: Any) -> None:
     v, place, tile, filled = bench.exact, bench.last_place, bench.last, bench.filled[1]
     _count_samples(tile, n, filled, v)
     exact.settle(tile, n, p, v)
+    exact.count_jumps(tile, n, p, v)
     _results(p, v)
     for j in range(filled):
         row, x, count = place[ROW + j], place[COLUMN + j], int(v[KEPT + j])
         planes.mean[row, x], planes.sigma[row, x], planes.counts[row, x] = v[MEAN + j], v[SIGMA + j], count
         bits = tiles.LOW_COUNT if count < p.min_count else 0
         bits |= tiles.NO_DATA if count == 0 else 0
+        bits |= tiles.NOISY if v[exact.JUMPS + j] >= p.jumps else 0
         bits |= tiles.SATURATED if place[TOO_BRIGHT + j] > int(v[exact.COUNT + j]) - count else 0
         planes.mask[row, x] = bits
         if planes.low.shape[0] > 0:
@@ -231,8 +255,8 @@ def _results(p: Any, v: Any) -> None:
     """Put the results of all settled lanes over what is no longer needed of them."""
     for j in range(W):
         count, s, q = v[exact.LAST + j] - v[exact.FIRST + j], v[exact.SUM + j], v[exact.SQUARES + j]
-        mean = v[exact.CENTRE + j] if p.method == tiles.MEDIAN else v[exact.CENTRE + j] + s / count
-        own = sqrt(exact.variance(count, s, q, 1))
+        mean = v[exact.MIDDLE + j] if p.method == tiles.MEDIAN else v[exact.CENTRE + j] + s / count
+        own = sqrt(max(exact.variance(count, s, q, 1), p.rounding))
         sigma = own if count > 1.0 else exact.expected(mean, p)
         v[KEPT + j] = count
         v[MEAN + j] = mean if count > 0.0 else nan

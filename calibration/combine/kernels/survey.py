@@ -92,6 +92,28 @@ def variances(desk: Any) -> None:
 
 
 @inlined
+def group_medians(n: int, p: Any, desk: Any) -> None:
+    """Put medians into MIDDLE, as deviations from the lower one, where equal samples are spread over their step.
+
+    Samples were rounded, so those that equal the median lie anywhere within a step; how many there are below it says
+    where in it the median is (`statistics.median_grouped`). It moves only where samples are equal.
+    """
+    tile, whole, single = desk.tile, desk.whole, desk.single
+    for j in range(W):
+        single[FIRST + j], single[LAST + j] = 0.0, 0.0
+    for i in range(n):
+        row = tile[i * W : (i + 1) * W]
+        for j in range(W):
+            single[FIRST + j] += np.float32(row[j] < whole[LOWER + j])
+            single[LAST + j] += np.float32(row[j] == whole[LOWER + j])
+    half, step = np.float32(n) * np.float32(0.5), np.float32(p.step)
+    for j in range(W):
+        inside = (half - single[FIRST + j]) / single[LAST + j] - np.float32(0.5)
+        two = whole[ABOVE + j] > 0
+        single[MIDDLE + j] = np.float32(whole[ABOVE + j]) * np.float32(0.5) if two else step * inside
+
+
+@inlined
 def _doubt(n: int, desk: Any) -> None:
     """Put those lanes in doubt whose sums overflow, lose squares to underflow, or lack samples (infinite ones)."""
     tile, whole, single = desk.tile, desk.whole, desk.single

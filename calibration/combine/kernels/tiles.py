@@ -13,22 +13,35 @@ BLOCK = 8
 """Rows that are sorted and merged inside the registers; a tile has whole blocks."""
 
 NONE, MEDIAN, MINMAX, SIGMA_CLIP, MAD, WINSORIZED, NOISE_MODEL = range(7)
-SATURATED, LOW_COUNT, NO_DATA = 8, 16, 32
+NOISY, SATURATED, LOW_COUNT, NO_DATA = 4, 8, 16, 32
+FAR = 5.0
+"""A rejected sample so many standard deviations away from what is kept is a jump, not the edge of the noise."""
+
 MAD_TO_STD = 1.482602218505602  # 1 / Φ⁻¹(3/4), the digits astropy uses
 
 
 class Params(NamedTuple):
-    """A recipe in numbers; `stored` frames are words of FITS files, not yet values."""
+    """A recipe in numbers.
+
+    Samples are rounded to a `step` of the converter: bounds lie one farther out than `k` times the spread, which is at
+    least `narrowest`, and the variance of what is kept is at least that of rounding, `rounding`. A pixel that jumps
+    `jumps` times, by standard deviations of at least a `typical` variance, is NOISY: what is left of few samples may
+    scatter by less. `stored` frames are words of FITS files, not yet values.
+    """
 
     method: int
     k: float
     iterations: int
-    floor: float
+    step: float
+    narrowest: float
+    rounding: float
     read_variance: float
     inverse_gain: float
     pedestal: float
     saturation: float
     min_count: int
+    jumps: int
+    typical: float
     factor: float
     stored: bool
 

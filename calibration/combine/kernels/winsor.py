@@ -1,8 +1,8 @@
 """Siril's winsorized sigma of whole lanes: samples are pulled in to 1.5 sigma again and again, until sigma settles.
 
-Whether a lane loses nothing needs no iteration. Let L be its greatest distance from the median over k. The reach only
-shrinks, and the sigma of samples pulled in less is never smaller. So when the first sigma is at least L, and the one of
-the samples pulled in to 1.5 L as well, then no later one is smaller either: nothing is beyond k of them.
+Whether a lane loses nothing needs no iteration. Let L be its greatest distance from the median, less a step, over k.
+The reach only shrinks, and the sigma of samples pulled in less is never smaller. So when the first sigma is at least L,
+and the one of the samples pulled in to 1.5 L as well, then no later one is smaller either: nothing is beyond k of them.
 
 The others are iterated in float32. That never reaches the middle rows of the tile: their sums are taken once, and each
 turn looks at the outer rows alone. A lane in which it would, which does not settle, or whose last change is too near to
@@ -35,16 +35,16 @@ MOST_ITERATIONS = 24
 
 
 @inlined
-def least_variances(n: int, k: float, desk: Any) -> None:
+def least_variances(n: int, p: Any, desk: Any) -> None:
     """Put a square of sigma into SPREAD that no later one is below where no sample is beyond k of it; not elsewhere."""
     tile, whole, v = desk.tile, desk.whole, desk.single
-    number, share = whole.dtype.type, np.float32(PULLED_TO / k)
+    number, share, step = whole.dtype.type, np.float32(PULLED_TO / p.k), np.float32(p.step)
     top = tile[(n - 1) * W : n * W]
     for j in range(W):
         half = np.float32(whole[f.ABOVE + j]) * np.float32(0.5)
         below = np.float32(number(whole[f.LOWER + j] - tile[j])) + half
         above = np.float32(number(top[j] - whole[f.LOWER + j])) - half
-        v[f.MIDDLE + j], v[LIMIT + j] = half, max(below, above) * share
+        v[f.MIDDLE + j], v[LIMIT + j] = half, max(max(below, above) - step, np.float32(0.0)) * share
         v[SUM + j], v[SQUARES + j] = 0.0, 0.0
     fours = n // 4 * FOUR
     for start in range(0, fours, FOUR):
@@ -56,10 +56,10 @@ def least_variances(n: int, k: float, desk: Any) -> None:
             a = min(max(d, -v[LIMIT + j]), v[LIMIT + j])
             v[SUM + j] += a
             v[SQUARES + j] += a * a
-    size, widening = np.float32(n), np.float32(WIDENING**2)
+    size, widening, least = np.float32(n), np.float32(WIDENING**2), np.float32(p.narrowest * p.narrowest)
     for j in range(W):
         pulled = widening * max(v[SQUARES + j] - v[SUM + j] * v[SUM + j] / size, np.float32(0.0))
-        v[f.SPREAD + j] = min(v[f.VARIANCE + j], pulled) / np.float32(n - 1)
+        v[f.SPREAD + j] = max(min(v[f.VARIANCE + j], pulled) / np.float32(n - 1), least)
     if n < LEAST:
         v[f.DOUBT : f.DOUBT + W] = 1.0
 
@@ -78,9 +78,9 @@ def _pull_in_four(t: Any, whole: Any, v: Any) -> None:
 
 
 @called
-def sigmas(n: int, desk: Any) -> None:
+def sigmas(n: int, p: Any, desk: Any) -> None:
     """Put the square of sigma into SPREAD, of at least LEAST samples, and lanes in doubt where it is unsure."""
-    d, v = desk.deviations, desk.single
+    d, v, least = desk.deviations, desk.single, np.float32(p.narrowest * p.narrowest)
     outer = (3 * n // 10 + 3) // 4 * 4  # on either side, in fours
     if n < 2 * outer:
         v[f.DOUBT : f.DOUBT + W] = 1.0
@@ -99,7 +99,7 @@ def sigmas(n: int, desk: Any) -> None:
             break
     for j in range(W):
         v[f.DOUBT + j] = max(v[f.DOUBT + j], v[ITERATING + j])
-        v[f.SPREAD + j] = v[SIGMA + j] * v[SIGMA + j]
+        v[f.SPREAD + j] = max(v[SIGMA + j] * v[SIGMA + j], least)
 
 
 @called

@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 
-from calibration.system_gain import judge_gain
+from calibration.system_gain import MeasuredGain, gain_of_pairs, judge_gain
 from services.catalogue.rows import FactRow
 from services.workflow.measuring import BELIEVED, REFUSED
 
@@ -76,3 +77,45 @@ def test_gains_in_percent_of_which_ten_steps_are_little_are_not_called_one() -> 
 
 def test_gains_that_are_no_numbers_are_not_compared() -> None:
     assert not refused(1.0, fact(1.0, gain="high", hours=1))
+
+
+def flats(electrons: float, gain_e_adu: float, *, n: int = 9, drift: float = -0.02, seed: int = 1) -> np.ndarray:
+    """Return flats of a vignetted lamp that drifts, of 6 ADU read noise on a pedestal of 500."""
+    rng = np.random.default_rng(seed)
+    shape = np.linspace(0.8, 1.0, 240) * np.linspace(1.0, 0.9, 160)[:, None]
+    light = [electrons * shape * (1 + drift) ** i for i in range(n)]
+    frames = [500 + rng.poisson(level) / gain_e_adu + rng.normal(0, 6, level.shape) for level in light]
+    return np.rint(frames).astype(np.float32)
+
+
+DARK = np.full((160, 240), 500.0, np.float32)
+DARK_VARIANCE = 36 + 1 / 12
+
+
+@pytest.mark.parametrize("gain_e_adu", [0.25, 1.0, 4.0, 79.0])
+@pytest.mark.parametrize("n", [2, 3, 9])
+def test_gain_of_flats_comes_back_with_its_error(gain_e_adu: float, n: int) -> None:
+    found = gain_of_pairs(flats(100_000.0, gain_e_adu, n=n), DARK, DARK_VARIANCE)
+    assert found is not None
+    assert found.pairs == n - 1
+    assert found.error_e_adu < 0.02 * gain_e_adu
+    assert found.e_adu == pytest.approx(gain_e_adu, abs=3 * found.error_e_adu)
+
+
+def test_a_pair_between_which_something_moved_and_a_lamp_that_changes_its_shape_do_no_harm() -> None:
+    frames = flats(40_000.0, 1.0)
+    frames[0] += np.random.default_rng(2).normal(0, 150, DARK.shape).astype(np.float32)
+    frames *= 1 + 0.002 * np.arange(9)[:, None, None] * np.linspace(-1, 1, 240)
+    found = gain_of_pairs(frames.astype(np.float32), DARK, DARK_VARIANCE)
+    assert found is not None
+    assert found.e_adu == pytest.approx(1.0, abs=max(0.02, 3 * found.error_e_adu))
+
+
+def test_unlit_frames_tell_no_gain() -> None:
+    assert gain_of_pairs(flats(0.0, 1.0), DARK + 5, DARK_VARIANCE) is None
+    assert gain_of_pairs(flats(1000.0, 1.0)[:1], DARK, DARK_VARIANCE) is None
+
+
+def test_a_stated_gain_is_contradicted_beyond_ten_percent_and_the_error() -> None:
+    found = MeasuredGain(e_adu=2.0, error_e_adu=0.02, pairs=8)
+    assert [found.contradicts(stated) for stated in (None, 2.0, 2.2, 1.8, 2.3, 1.0)] == [False] * 4 + [True] * 2
