@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePath
 
 from calibration.frames import FrameHeader, FrameKind
+from calibration.keywords.values import ascii_text
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.+-]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -30,10 +31,11 @@ PACKED = ".fz"
 def sanitise(text: str) -> str:
     """Return text from a device or the YAML as part of a file name, on any system.
 
+    Letters outside ASCII are written as in headers (`Hα` is `Ha`), so that different texts have different names.
     Everything but letters, digits, `.+-` becomes `-`; no leading dot, no trailing dot (Windows drops it), at most 32
     characters; names that Windows keeps for itself (CON, NUL, COM1 …) get a `_` after them. Empty text becomes `-`.
     """
-    name = _UNSAFE.sub("-", text.strip()).lstrip(".")[:_LONGEST].rstrip(".") or "-"
+    name = _UNSAFE.sub("-", ascii_text(text)).lstrip(".")[:_LONGEST].rstrip(".") or "-"
     if not _RESERVED.fullmatch(name):
         return name
     stem, dot, rest = name.partition(".")

@@ -45,9 +45,9 @@ _FACTS: tuple[tuple[Callable[[MasterGroup], Hashable], Callable[[MasterGroup], s
     (lambda g: g.key.bayer_pattern, lambda g: f"mosaic {g.key.bayer_pattern or 'none'}"),
     (lambda g: g.key.calibrated, lambda g: f"calibrated: {g.key.calibrated or 'no'}"),
     (lambda g: g.key.pedestal_adu, lambda g: f"pedestal {g.key.pedestal_adu or 'none'}"),
-    (lambda g: g.key.unread, lambda g: g.key.unread or "nothing unread"),
+    (lambda g: g.key.unread, lambda g: g.key.unread or "all settings understood"),
     (lambda g: g.key.source, lambda g: _or_unknown("source", g.key.source)),
-    (lambda g: g.key.rotator_angle_deg, lambda g: f"rotator {g.key.rotator_angle_deg or 'unknown'}"),
+    (lambda g: g.key.rotator_angle_deg, lambda g: _or_unknown("rotator", g.key.rotator_angle_deg)),
     (lambda g: g.rows[0].night, lambda g: _or_unknown("night", g.rows[0].night)),
 )
 """What a fact is compared by, and how it is said."""

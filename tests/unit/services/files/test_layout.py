@@ -108,6 +108,9 @@ def test_a_master_does_not_take_the_name_of_planes_that_are_there(tmp_path: Path
     [
         ("Luminance", "Luminance"),
         ("O III", "O-III"),
+        ("Hα", "Ha"),
+        ("Grün", "Gr-u00fcn"),
+        ("Grön", "Gr-u00f6n"),
         ("../../etc/passwd", "-..-etc-passwd"),
         (r"C:\x", "C--x"),
         (".hidden", "hidden"),
