@@ -92,7 +92,7 @@ def thresholds(
         kind=kind,
         background=smooth,
         noise=background(sketch, sketch.deviation(factor), mosaic=mosaic, each=each),
-        hot_adu=HOT_SIGMAS * spread,
+        hot_adu=max(HOT_SIGMAS * spread, LEAST_WARM_ADU),
         grain=fixed,
         noise_limit=1.5 + float(scatter),
         samples=samples,

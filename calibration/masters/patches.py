@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.clipping import clip_values
-from calibration.masters.background import box_medians, levelled
+from calibration.masters.background import box_medians, large_scale, levelled
 from calibration.masters.sketch import Sketch
 
 LEAST_SHADOW = 0.005
@@ -44,7 +44,7 @@ def dust_shadows(sketch: Sketch, *, mosaic: bool = False) -> int:
     cells = _cells(sketch, mosaic=mosaic)
     if min(cells.shape) < 8:
         return 0
-    flat = cells / np.maximum(_large_scale(cells), 1e-6)
+    flat = cells / np.maximum(large_scale(cells), 1e-6)
     wide, narrow = (ndimage.gaussian_filter(flat, scale, mode="nearest") for scale in (WIDE, NARROW))
     depth = wide - narrow
     return _number_of(depth, max(LEAST_SHADOW, SIGMAS * clip_values(depth).sigma), LEAST_CELLS)
@@ -94,16 +94,3 @@ def _cells(sketch: Sketch, *, mosaic: bool) -> NDArray[np.float64]:
     empty = ~np.isfinite(small)
     small[empty] = np.median(small[~empty]) if not empty.all() else 0.0
     return small
-
-
-def _large_scale(small: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a polynomial of the 4th degree in x and y through an image: what vignetting and gradients look like."""
-    y, x = (np.linspace(-1, 1, size) for size in small.shape)
-    powers = [(i, j) for i in range(5) for j in range(5 - i)]
-    few = np.arange(0, small.size, max(1, small.size // 20_000))
-    at_y, at_x = y[few // small.shape[1]], x[few % small.shape[1]]
-    design = np.stack([at_y**i * at_x**j for i, j in powers], axis=1)
-    found = np.linalg.lstsq(design, small.ravel()[few], rcond=None)[0]
-    coefficients = np.zeros((5, 5))
-    coefficients[tuple(np.transpose(powers))] = found
-    return np.asarray(np.vander(y, 5, increasing=True) @ coefficients @ np.vander(x, 5, increasing=True).T, np.float64)

@@ -152,7 +152,7 @@ def _patches(sketch: Sketch, limits: Thresholds) -> dict[str, int]:
 
 def _wave(sketch: Sketch, limits: Thresholds) -> dict[str, float | None]:
     """Return the strongest wave in MEAN; its period only where it is more than noise."""
-    wave = wave_of(sketch, limits.background)
+    wave = wave_of(sketch, mosaic=isinstance(limits.background, MosaicBackground))
     if wave is None:
         return {}
     seen = wave.significance >= SEEN

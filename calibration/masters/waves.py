@@ -1,8 +1,8 @@
 """Waves in a master: a pattern that repeats itself (interference of the supply, fringes of read-out) in any direction.
 
 Rows and columns that differ show in their means; a slanted wave shows in the spectrum alone. Tiles of the master
-without its background are transformed, and their powers are averaged: noise spreads over all frequencies, a wave does
-not.
+without its large-scale shape are transformed, and their powers are averaged: noise spreads over all frequencies, a
+wave does not.
 """
 
 import math
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.clipping import clip_values
-from calibration.masters.background import Smooth
+from calibration.masters.background import CELL, large_scale
+from calibration.masters.neighbours import REACH
 from calibration.masters.sketch import F32, Sketch
 
 SIDE = 512
@@ -29,7 +30,7 @@ SEEN = 6.0
 _LOBE = 2
 """A wave lies on this many frequencies on either side of its own (window of Hann)."""
 
-_OUTLIER = 5.0
+_OUTLIER, _PASSES = 5.0, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,32 +59,70 @@ class Wave:
         return 1.0 / frequency if frequency > 0 else math.inf
 
 
-def wave_of(sketch: Sketch, smooth: Smooth) -> Wave | None:
-    """Return the strongest wave of a master without its background; None of an image too small to have any.
+def wave_of(sketch: Sketch, *, mosaic: bool = False) -> Wave | None:
+    """Return the strongest wave of a master without its large-scale shape; None of an image too small to have any.
 
     Parameters
     ----------
     sketch : Sketch
-    smooth : Background or MosaicBackground
-        Of MEAN.
+    mosaic : bool
+        The sensor has a 2 x 2 colour mosaic: each colour has a shape of its own.
     """
     high, wide = min(SIDE, sketch.height), min(SIDE, sketch.shape[1])
     if min(high, wide) < 4 * LONGEST:
         return None
-    window = np.outer(np.hanning(high + 1)[:-1], np.hanning(wide + 1)[:-1]).astype(np.float32)
-    powers = [_power(tile, window) for tile in _tiles(sketch, smooth, high, wide)]
+    window = _window(high, wide)
+    powers = [_power(tile, window) for tile in _tiles(sketch, high, wide, mosaic=mosaic)]
     return _strongest(np.mean(powers, axis=0), (high, wide), float((window.astype(np.float64) ** 2).mean()))
 
 
-def _tiles(sketch: Sketch, smooth: Smooth, high: int, wide: int) -> Iterator[F32]:
-    """Yield two by two tiles of MEAN without its background, or fewer of a small image; outliers are 0."""
+def spectrum(tile: F32) -> F32:
+    """Return the decimal logarithm of the amplitudes of a tile's waves, of its shape, the longest wave in the middle.
+
+    Outliers are left out, so that they do not hide what repeats itself.
+    """
+    from scipy import fft  # float32 stays float32
+
+    values = np.array(tile, np.float32)
+    _without_shape(values)
+    mean_of_window = 0.25
+    waves = np.abs(fft.fftshift(fft.fft2(values * _window(*values.shape)))) * (2.0 / mean_of_window / values.size)
+    return np.asarray(np.log10(np.maximum(waves, 1e-6)), np.float32)
+
+
+def _window(high: int, wide: int) -> F32:
+    return np.outer(np.hanning(high + 1)[:-1], np.hanning(wide + 1)[:-1]).astype(np.float32)
+
+
+def _without_shape(tile: F32) -> None:
+    """Subtract from a tile what changes slowly over it (vignetting, a gradient), and bring its outliers to 0.
+
+    Outliers are found by their neighbours, so that a glow is none: where it is cut off there would be waves.
+    """
+    empty = ~np.isfinite(tile)
+    tile[empty] = 0.0 if empty.all() else np.median(tile[~empty])
+    for _ in range(_PASSES):  # an outlier beside outliers waits for these
+        up, down, left, right = (np.roll(tile, step, axis) for axis in (0, 1) for step in (-REACH, REACH))
+        one = np.maximum(np.minimum(up, down), np.minimum(left, right))
+        other = np.minimum(np.maximum(up, down), np.maximum(left, right))
+        low, high = np.minimum(one, other), np.maximum(one, other)  # the middle two of four neighbours
+        middle = (low + high) / 2
+        reach = np.float32(_OUTLIER * max(clip_values((tile - middle)[::7, ::7]).sigma, 1e-6))
+        bad = (tile > high + reach) | (tile < low - reach)
+        if not bad.any():
+            break
+        tile[bad] = middle[bad]
+    tile -= large_scale(tile).astype(np.float32)
+
+
+def _tiles(sketch: Sketch, high: int, wide: int, *, mosaic: bool) -> Iterator[F32]:
+    """Yield two by two tiles of MEAN, or fewer of a small image, without their shape and their outliers."""
     for top in _places(sketch.height, high):
-        rows = sketch.rows(top, top + high) - smooth.rows(top, top + high)
+        rows = sketch.rows(top, top + high)
         for left in _places(sketch.shape[1], wide):
             tile = np.array(rows[:, left : left + wide], np.float32)
-            centre = clip_values(tile[::3, ::3])
-            tile -= np.float32(centre.median)
-            tile[~(np.abs(tile) <= _OUTLIER * centre.sigma)] = 0.0
+            for part in [tile[y::2, x::2] for y, x in CELL] if mosaic else [tile]:
+                _without_shape(part)
             yield tile
 
 

@@ -29,6 +29,7 @@ _STRETCH = (0.3, 99.7)
 _REACH = (0.01, 99.99)
 _REACH_SIGMAS = 15.0
 _BINS = 64
+_SMALLEST_SPECTRUM = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class Album:
 
     def __init__(self, budget_bytes: int = 1_800_000) -> None:
         self._left = budget_bytes
-        self._made: dict[Path, Picture | None] = {}
+        self._made: dict[tuple[Path, str], Picture | None] = {}
 
     @property
     def full(self) -> bool:
@@ -68,11 +69,19 @@ class Album:
 
     def picture(self, path: Path) -> Picture | None:
         """Return the picture of a file; None when it is gone or damaged, or the album is full."""
-        if path not in self._made and self._left >= 0:
-            picture = picture_of(path)
+        return self._picture(path, picture_of)
+
+    def spectrum(self, path: Path) -> Picture | None:
+        """Return the spectrum of a file's image, as `picture`."""
+        return self._picture(path, spectrum_of)
+
+    def _picture(self, path: Path, make: "Callable[[Path], Picture | None]") -> Picture | None:
+        place = path, make.__name__
+        if place not in self._made and self._left >= 0:
+            picture = make(path)
             self._left -= 0 if picture is None else len(picture.jpeg)
-            self._made[path] = picture if self._left >= 0 else None
-        return self._made.get(path)
+            self._made[place] = picture if self._left >= 0 else None
+        return self._made.get(place)
 
 
 def picture_of(path: Path) -> Picture | None:
@@ -81,12 +90,40 @@ def picture_of(path: Path) -> Picture | None:
     A compressed image has to be read whole.
     """
     try:
-        location = pixel_location(path)
-        if location is None:
-            return _picture(_Strips.of(read_pixels(path)))
-        return _picture(_Strips.at(Source(path=path, location=location)))
+        return _picture(_image(path))
     except (StorageError, OSError):
         return None
+
+
+def spectrum_of(path: Path) -> Picture | None:
+    """Return the spectrum of the middle of a FITS file's image; None as of `picture_of`, or when it is tiny.
+
+    Grey is the logarithm of the amplitude. A pattern that repeats itself is a pair of bright dots: long waves are in
+    the middle, waves of two pixels at the edge.
+    """
+    from calibration.masters.waves import SIDE, spectrum
+
+    try:
+        image = _image(path)
+        high, wide = (min(SIDE, size) for size in image.shape)
+        top, left = ((size - part) // 2 for size, part in zip(image.shape, (high, wide), strict=True))
+        tile = image.read(Band(start=top, stop=top + high))[:, left : left + wide].astype(np.float32)
+    except (StorageError, OSError):
+        return None
+    if min(high, wide) < _SMALLEST_SPECTRUM or not np.isfinite(tile).any():
+        return None
+    waves = spectrum(tile)
+    side = -(-max(waves.shape) // WIDEST)
+    blocks = waves[: high // side * side, : wide // side * side].reshape(high // side, side, wide // side, side)
+    peaks = blocks.max(axis=(1, 3))  # a dot must not fade
+    return _jpeg(peaks, float(np.median(peaks)), float(peaks.max()), waves.ravel())
+
+
+def _image(path: Path) -> "_Strips":
+    location = pixel_location(path)
+    if location is None:
+        return _Strips.of(read_pixels(path))
+    return _Strips.at(Source(path=path, location=location))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +152,12 @@ def _picture(image: _Strips) -> Picture | None:
         return None
     shown = small[np.isfinite(small)]
     low, high = (float(v) for v in np.percentile(shown if shown.size else known, _STRETCH))
+    return _jpeg(small, low, high, known, whole=image.whole)
+
+
+def _jpeg(
+    small: NDArray[np.float32], low: float, high: float, known: NDArray[np.float32], *, whole: bool = False
+) -> Picture:
     scaled = (np.nan_to_num(small, nan=low) - low) / (high - low) if high > low else np.full(small.shape, 0.5)
     file = io.BytesIO()
     Image.fromarray((np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)).save(file, "JPEG", quality=_QUALITY)
@@ -124,7 +167,7 @@ def _picture(image: _Strips) -> Picture | None:
         height=small.shape[0],
         low=low,
         high=high,
-        histogram=_histogram(known, whole=image.whole),
+        histogram=_histogram(known, whole=whole),
     )
 
 

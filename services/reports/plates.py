@@ -71,10 +71,24 @@ def _master_plate(master: Record, layout: Layout, album: Album) -> Plate:
         pictures=(
             _shown("one frame", master.get("frame"), layout, album),
             _shown("master", master.get("path"), layout, album, unit=unit),
+            *_spectrum(master, layout, album),
         ),
         marks=verdict_marks(master),
         facts=tuple(_master_lines(master)),
     )
+
+
+def _spectrum(master: Record, layout: Layout, album: Album) -> Iterator[Shown]:
+    """Yield the spectrum of a master in which a pattern repeats itself."""
+    found = master.get("statistics") or {}
+    if found.get("pattern_period_px") is None or not master.get("path"):
+        return
+    picture = album.spectrum(layout.absolute(str(master["path"])))
+    if picture is not None:
+        size = picture.width, picture.height
+        yield Shown(
+            name="spectrum", source=picture.data_url, width=size[0], height=size[1], values=f"pattern: {_wave(found)}"
+        )
 
 
 def _master_lines(master: Record) -> Iterator[tuple[str, str]]:

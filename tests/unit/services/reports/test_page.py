@@ -4,7 +4,9 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
 from services.events.decoder import KINDS
 from services.events.devices import CoolingChanged, DetectorMeasured, DeviceConnected, DeviceGone
@@ -234,3 +236,29 @@ def test_little_room_is_told_with_what_is_needed_and_what_is_to_be_left(night):
 def test_an_empty_run_has_a_page(night):
     _, read = page_of(night)
     assert "No end was recorded" in read.text
+
+
+def test_a_pattern_of_a_master_is_shown_with_its_spectrum(night):
+    a_good_night(night)
+    y, x = np.indices((64, 80))
+    wavy = night.layout.masters / "wavy.fits"
+    fits.writeto(wavy, (1.5 * np.sin(2 * np.pi * (x + y) / 8)).astype(np.float32))
+    found = {"pattern_amplitude_adu": 1.5, "pattern_period_px": 5.66, "warm": 12, "hot": 3}
+    facts = {"exposure_us": 1000, "gain": 26, "n": 40, "rejected": 3, "status": "built"}
+    night.emit(MasterBuilt, kind="BIAS", path="master_frames/wavy.fits", statistics=found, **facts)
+    page, read = page_of(night)
+    assert "1.5\u00a0ADU, period 5.7\u00a0px" in read.text
+    assert 'alt="spectrum"' in page
+    assert "Warm 12" in re.sub(r"\s+", " ", read.text)
+
+
+def test_what_was_subtracted_from_flats_is_shown(night):
+    a_good_night(night)
+    found = {"dark": "master_dark_2.000s.fits (its own exposure)", "dark_error": 0.00012, "low_response": 7}
+    facts = {"exposure_us": 2_000_000, "gain": 26, "n": 40, "rejected": 3, "status": "built", "filter": "R"}
+    night.emit(MasterBuilt, kind="FLAT", path="master_frames/flat.fits", statistics=found, **facts)
+    _, read = page_of(night)
+    text = re.sub(r"\s+", " ", read.text)
+    assert "Subtracted master_dark_2.000s.fits (its own exposure) Predicted error of it 0.012 %" in text
+    assert "Pixels of low response 7" in text
+    assert "Periodic pattern –" in text

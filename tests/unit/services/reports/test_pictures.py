@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from services.reports.pictures import WIDEST, Album, picture_of
+from services.reports.pictures import WIDEST, Album, picture_of, spectrum_of
 
 
 def written(path: Path, pixels: np.ndarray) -> Path:
@@ -123,3 +123,34 @@ def test_an_album_stops_before_the_page_grows_too_large(tmp_path):
     assert [album.picture(p) is not None for p in paths] == [True, True, False, False]
     assert album.full
     assert album.picture(paths[0]) is album.picture(paths[0])
+
+
+@pytest.mark.parametrize("shape", [(200, 300), (700, 1500)])
+def test_a_pattern_is_a_pair_of_bright_dots_in_the_spectrum(tmp_path, shape):
+    y, x = np.indices(shape)
+    pixels = 500 + 1.5 * np.sin(2 * np.pi * (x / 10 + y / 25)) + np.random.default_rng(1).normal(0, 0.7, shape)
+    pixels[::40, ::41] = 60_000
+    picture = spectrum_of(written(tmp_path / "a.fits", pixels.astype(np.float32)))
+    assert picture is not None
+    assert max(picture.width, picture.height) <= WIDEST
+    assert picture.high == pytest.approx(np.log10(1.5), abs=0.15)
+    shown = np.asarray(Image.open(io.BytesIO(picture.jpeg)), float)
+    bright = {(round(float(v), 2), round(float(u), 2)) for v, u in np.argwhere(shown > 220) / shown.shape - 0.5}
+    assert all(min(np.hypot(v - s / 25, u - s / 10) for s in (1, -1)) < 0.02 for v, u in bright)
+    assert len({u > 0 for _, u in bright}) == 2
+
+
+def test_what_has_no_picture_has_no_spectrum(tmp_path):
+    tiny = written(tmp_path / "a.fits", np.ones((9, 900), np.float32))
+    empty = written(tmp_path / "b.fits", np.full((90, 90), np.nan, np.float32))
+    assert [spectrum_of(path) for path in (tiny, empty, tmp_path / "gone.fits")] == [None] * 3
+
+
+def test_an_album_holds_a_files_picture_and_its_spectrum(tmp_path):
+    path = written(tmp_path / "a.fits", np.random.default_rng(3).normal(500, 3, (80, 90)).astype(np.float32))
+    album = Album()
+    picture, waves = album.picture(path), album.spectrum(path)
+    assert picture is not None
+    assert waves is not None
+    assert picture.jpeg != waves.jpeg
+    assert album.spectrum(path) is waves
