@@ -23,7 +23,7 @@ _PRODUCT = ("COMBINED", "STACKED", "ISMASTER")
 _OF_PRODUCTS = ("IMCMB001", "ESO PRO CATG")
 _PROGRAMS = ("SOFTWARE", "PROGRAM", "CREATOR", "SWCREATE")
 _PROCESSED = re.compile(
-    r"\b(?:with|by|using|from|minus|subtract\w*|divid\w*|correct\w*|applied|remov\w*)\b", re.IGNORECASE
+    r"\b(?:for|into|to|with|by|using|from|minus|subtract\w*|divid\w*|correct\w*|applied|remov\w*)\b", re.IGNORECASE
 )
 _CORRECTED = re.compile(r"subtract|divid|correct|calibrat|remov", re.IGNORECASE)
 _MASTER_LINE = re.compile(r"\b(?:master|super)[ _-]?(?:bias|dark|flat|zero|frame)", re.IGNORECASE)
@@ -45,9 +45,12 @@ _STACKED = re.compile(r"\b(?:stacking|stacked|coadded)\b", re.IGNORECASE)
 _STACKERS = re.compile(r"deep ?sky ?stacker|astro ?pixel ?processor", re.IGNORECASE)
 """Programs that write nothing but what they have combined or calibrated."""
 
-_DENIED = re.compile(r"\b(?:no|not|without|off|none|false|disabled|skipped|never|un\w+ed)\b", re.IGNORECASE)
+_DENIED = re.compile(
+    r"\b(?:to|will|should|must|can) be\b|\b(?:no|not|without|off|none|false|disabled|skipped|never|un\w+ed)\b",
+    re.IGNORECASE,
+)
 _FRAME_WORDS = {"B": r"(?:bias|zero)", "D": r"dark", "F": r"flat"}
-_DONE = r"(?:subtract|correct|calibrat|remov|divid|applied)\w*"
+_DONE = r"(?:subtract\w*|correct\w*|calibrated|removed|divided|applied)"
 _STEP = r"\bauto[- ]?{0}|{0}\w*\b.{{0,30}}\b{1}|\b{1}\b.{{0,30}}\b(?:master[ _-]?)?{0}"
 _STEPS = {letter: re.compile(_STEP.format(word, _DONE), re.IGNORECASE) for letter, word in _FRAME_WORDS.items()}
 _STEP_CARDS = {

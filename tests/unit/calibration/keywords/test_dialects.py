@@ -281,6 +281,8 @@ def test_masters_of_other_programs_say_so_somewhere(cards):
         {"HISTORY": "Average of 10 bias frames subtracted"},
         {"COMMENT": "not stacked, 1 image"},
         {"COMMENT": "live stacking is possible"},
+        {"COMMENT": "Frame 3 of 20 for master dark"},
+        {"COMMENT": "Raw frame, goes into master bias"},
         {"COMMENT": "FITS format, Astronomy and Astrophysics, volume 376, page 359; bibcode 2001A&A...376..359H"},
     ],
 )
@@ -312,6 +314,9 @@ def test_a_name_makes_a_master_only_of_pixels_that_no_camera_writes():
         ({"AUTODARK": True}, "D"),
         ({"AUTODARK": False}, None),
         ({"COMMENT": "Dark sky, no moon"}, None),
+        ({"COMMENT": "Flat field calibration frame"}, None),
+        ({"COMMENT": "Dark frame, to be subtracted from the science frames"}, None),
+        ({"HISTORY": "Dark Subtraction (Dark 3.fit)\nFlat Fielding Correction"}, "DF"),
         ({}, None),
     ],
 )

@@ -31,7 +31,7 @@ def free(_path: Path) -> bool:
         ({"kind": FrameKind.DARK, "frame_no": 1040}, False, "darks/exp_1.000s/dark_20250729_143022_1040.fits"),
         ({"kind": FrameKind.DARK, "exposure_us": 32}, False, "darks/exp_0.000032s/dark_20250729_143022_001.fits"),
         ({"kind": FrameKind.FLAT}, False, "flats/flat_20250729_143022_001.fits"),
-        ({"kind": FrameKind.FLAT, "filter": "Ha 3nm/α"}, True, "flats/Ha-3nm--/flat_20250729_143022_001.fits"),
+        ({"kind": FrameKind.FLAT, "filter": "Ha 3nm/α"}, True, "flats/Ha-3nm-a/flat_20250729_143022_001.fits"),
     ],
 )
 def test_frames_are_called_as_in_the_guide(
