@@ -1,6 +1,7 @@
 """Cards to records: the table's rows, and the few rules that need more than one card."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -58,6 +59,9 @@ _APART = frozenset({"gain", "offset", "egain_e_adu", "bin_x", "bin_y", "origin_x
 """Settings that tell frames apart by their text, too."""
 
 _EXPOSURE_DIRECTORY = "exp_"
+_UNLIKE, _OVERHEAD_US = 0.05, 20_000
+"""Two cards for the exposure may differ by so much of it, and by what a driver adds to it."""
+
 _SECONDS = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXP-TIME", "EXP", "EXPTIME(S)", "EXPOSED", "ITIME")
 _REPORTED_SECONDS = ("XPOSURE", "REXPTIME", "ELAPTIME")
 _SECTIONS = ("CCDSEC", "DETSEC")
@@ -198,8 +202,21 @@ def _refuse_unread(found: _Reading) -> None:
         if row.field in _NAMED:
             raise HeaderError(keyword=keyword, found=found.known[keyword], wanted=f"{row.comment}, in a known form")
         unread.append(f"{keyword}={found.known[keyword]}")
+    unread += [f"{k}={found.known[k]}" for k in _other_exposures(found)]
     unread += [f"{k}={found.known[k]}" for k in _SECTIONS if k not in found.used and values.text(found.known.get(k))]
     found.take("unread", "; ".join(dict.fromkeys(unread)) or None)
+
+
+def _other_exposures(found: _Reading) -> Iterator[str]:
+    """Yield the cards that state another exposure than the one that counts: the unit may differ, not the time."""
+    taken_us = found.fields.get("exposure_us")
+    for keyword in ("EXPOSURE", "EXP_TIME", "EXP-TIME"):
+        other_us = None if keyword in found.used else values.duration_us(found.known.get(keyword))
+        if not taken_us or not other_us or abs(other_us - taken_us) <= max(_OVERHEAD_US, _UNLIKE * taken_us):
+            continue
+        thousands = math.log(other_us / taken_us, 1000)
+        if abs(thousands - round(thousands)) > _UNLIKE / math.log(1000):  # else milliseconds or microseconds
+            yield keyword
 
 
 def _is_unread(row: Keyword, keyword: str, value: object) -> bool:

@@ -195,6 +195,15 @@ def test_of_an_exposure_of_zero_and_another_the_other_is_true_but_for_a_bias():
     assert read(kind="DARK", EXPTIME=0.0, DARKTIME=2.0).exposure_us == 0
 
 
+@pytest.mark.parametrize(
+    ("exposure", "unread"),
+    [(300.0, "EXPOSURE=300.0"), (10.0, None), (10.015, None), (10.4, None), (10_000.0, None), (1e7, None), (0.0, None)],
+)
+def test_a_second_exposure_that_contradicts_the_first_keeps_frames_apart(exposure, unread):
+    header = read(kind="DARK", EXPTIME=10.0, EXPOSURE=exposure)
+    assert (header.exposure_us, header.unread) == (10_000_000, unread)
+
+
 @pytest.mark.parametrize("keyword", ["EXP_TIME", "ITIME", "EXPOSED", "INTTIME", "TEXP"])
 def test_exposure_keywords_of_other_instruments(keyword):
     assert read(kind="DARK", **{keyword: "00:05:00"}).exposure_us == 300_000_000
