@@ -53,3 +53,18 @@ def test_survivors_of_float_samples_are_the_same(method: Method) -> None:
     frames[rng.random(frames.shape) < 0.03] *= 9.0
     recipe = Recipe(method=method, sigma=2.5, step_adu=0.0)
     np.testing.assert_array_equal(survivors(frames, recipe), astropy_keeps(frames, method, 2.5))
+
+
+@pytest.mark.parametrize("n", [8, 16, 40])
+@pytest.mark.parametrize(("spread", "outliers"), [(0.5, 0.0), (0.9, 0.02), (6.0, 0.05)])
+def test_survivors_of_rounded_samples_are_those_of_bounds_a_step_farther_out(
+    n: int, spread: float, outliers: float
+) -> None:
+    frames, k = stack(n, seed=n + 1, spread=spread, outliers=outliers), 3.0
+
+    def widened(values: np.ndarray, axis: int) -> np.ndarray:
+        return np.asarray(np.maximum(np.nanstd(values, axis=axis), 12**-0.5) + 1 / k)
+
+    clip = SigmaClip(k, maxiters=5, cenfunc="median", stdfunc=widened)
+    kept = ~np.ma.getmaskarray(clip(frames.astype(np.float64), axis=0))
+    np.testing.assert_array_equal(survivors(frames, Recipe(sigma=k)), kept)

@@ -1,4 +1,7 @@
-"""Mean and uncertainty equal ccdproc's, after its uncertainty (ddof 0, no truncation factor) is converted to ours."""
+"""Mean and uncertainty equal ccdproc's, after its uncertainty (ddof 0, no truncation factor) is converted to ours.
+
+ccdproc knows nothing of a converter's step, so that these recipes have none.
+"""
 
 import warnings
 
@@ -33,7 +36,7 @@ def converted(sigma: np.ndarray, count: np.ndarray, factor: float) -> np.ndarray
 @pytest.mark.parametrize("n", [12, 40])
 def test_plain_mean_and_uncertainty(n: int) -> None:
     frames = frames_of(n)
-    recipe = Recipe(method=Method.NONE)
+    recipe = Recipe(method=Method.NONE, step_adu=0.0)
     ours, theirs = combine_band(frames, recipe), combiner(frames).average_combine()
     np.testing.assert_allclose(ours.mean, theirs.data, rtol=1e-6)
     mine = converted(ours.sigma, ours.count, recipe.factor_for(n))
@@ -43,7 +46,7 @@ def test_plain_mean_and_uncertainty(n: int) -> None:
 @pytest.mark.parametrize("n", [12, 40])
 def test_clipped_mean_and_uncertainty(n: int) -> None:
     frames = frames_of(n)
-    recipe = Recipe(method=Method.SIGMA_CLIP, sigma=3.0, max_iterations=1)  # ccdproc makes one pass a call
+    recipe = Recipe(method=Method.SIGMA_CLIP, sigma=3.0, max_iterations=1, step_adu=0.0)  # ccdproc: one pass a call
     stack = combiner(frames)
     stack.sigma_clipping(low_thresh=3.0, high_thresh=3.0, func="median", dev_func="std")
     ours, theirs = combine_band(frames, recipe), stack.average_combine()
@@ -54,7 +57,7 @@ def test_clipped_mean_and_uncertainty(n: int) -> None:
 
 def test_median() -> None:
     frames = frames_of(15)
-    ours, theirs = combine_band(frames, Recipe(method=Method.MEDIAN)), combiner(frames).median_combine()
+    ours, theirs = combine_band(frames, Recipe(method=Method.MEDIAN, step_adu=0.0)), combiner(frames).median_combine()
     np.testing.assert_array_equal(ours.mean, theirs.data.astype(np.float32))
 
 
@@ -62,7 +65,7 @@ def test_scaled_frames_minus_a_dark() -> None:
     frames = frames_of(20)
     scale = np.linspace(0.9, 1.1, 20).astype(np.float32)
     dark = np.full(frames.shape[1:], 100.0, np.float32)
-    recipe = Recipe(method=Method.SIGMA_CLIP, max_iterations=1)
+    recipe = Recipe(method=Method.SIGMA_CLIP, max_iterations=1, step_adu=0.0)
     calibrated = [CCDData((f - dark).astype(np.float32) * s, unit="adu") for f, s in zip(frames, scale, strict=True)]
     stack = Combiner(calibrated, dtype=np.float64)
     stack.sigma_clipping(low_thresh=3.0, high_thresh=3.0, func="median", dev_func="std")

@@ -44,6 +44,20 @@ def test_every_method_equals_its_twin(method: Method, n: int) -> None:
     assert_same(frames_of(n, seed=n), Recipe(method=method, saturation_adu=1300.0))
 
 
+@pytest.mark.parametrize(("method", "n"), list(product(ASKED, [8, 16, 41])))
+@pytest.mark.parametrize("step", [1, 16])
+def test_low_noise_and_pixels_that_jump_equal_the_twin(method: Method, n: int, step: int) -> None:
+    rng = np.random.default_rng(n)
+    frames = rng.normal(100.3, rng.choice([0.4, 0.8, 2.0], (1, 2, 300)), (n, 2, 300))
+    frames[:4, 0, :40] += 30.0
+    recipe = Recipe(method=method, step_adu=float(step), sample_adu=0.9 * step)
+    assert_same((np.rint(frames) * step).astype(np.uint16), recipe)
+    noisy = combine_band((np.rint(frames) * step).astype(np.uint16), recipe).mask & MaskBit.NOISY
+    if n > 16 and method in {Method.SIGMA_CLIP, Method.MAD, Method.WINSORIZED}:
+        assert noisy[0, :40].all()
+    assert not noisy[1].any()
+
+
 @pytest.mark.parametrize(("method", "n"), list(product(ASKED, [1, 2, 3, 4])))
 def test_few_samples_of_known_noise_equal_the_twin(method: Method, n: int) -> None:
     assert_same(frames_of(n, seed=n), Recipe(method=method, noise=NOISE))
