@@ -46,6 +46,7 @@ def index_folder(
     layout: Layout | None = None,
     longitude_deg: float | None = None,
     aliases: Aliases = NO_ALIASES,
+    on_new: Callable[[], object] = lambda: None,
 ) -> IndexReport:
     """Read the frames of any program below folders into the catalogue: origin foreign, a set for each group and night.
 
@@ -61,6 +62,8 @@ def index_folder(
         Of the site, east positive, for the night of frames that do not say.
     aliases : mapping
         Keywords that the user has named (`header_aliases`). When they change, frames are read again.
+    on_new : callable
+        Called before new files are read: what they are needed for can be made ready meanwhile.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def index_folder(
     """
     layout = layout or Layout(catalogue.path.absolute().parents[1])
     walked = walk(folders, layout)
-    report = index_files(catalogue, walked.frames, layout, longitude_deg, aliases)
+    report = index_files(catalogue, walked.frames, layout, longitude_deg, aliases, on_new=on_new)
     return replace(report, problems=(*report.problems, *walked.passed))
 
 
@@ -81,12 +84,15 @@ def index_files(
     aliases: Aliases = NO_ALIASES,
     *,
     row_of: Callable[..., FrameRow] = foreign_row,
+    on_new: Callable[[], object] = lambda: None,
 ) -> IndexReport:
     """Read files of any program into the catalogue, as `index_folder` does; `row_of` is called as `foreign_row`."""
     known, again = catalogue.known_files(), catalogue.read_otherwise(read_as(aliases))
     changed = sorted(path for path, status in files.items() if path in again or known.get(path) != status)
     new = [path for path in changed if path not in known or not _is_ours(catalogue, path)]
     problems: list[FileProblem] = []
+    if new:
+        on_new()
     rows = _read_all(new, layout, partial(row_of, longitude_deg=longitude_deg, aliases=aliases), problems)
     rows = [_with_mark(row, catalogue) for row in without_copies(rows, catalogue, (), problems)]
     catalogue.remove_frames((again & set(new)) - {row.path for row in rows})

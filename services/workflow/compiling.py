@@ -89,8 +89,9 @@ class Loops:
         self._thread = threading.Thread(target=self._work, name="nightcal-loops", daemon=True)
 
     def start(self) -> None:
-        """Begin to compile or to load, and return."""
-        self._thread.start()
+        """Begin to compile or to load, if nobody has, and return."""
+        if not self._thread.ident:
+            self._thread.start()
 
     def wait(
         self,
@@ -109,8 +110,7 @@ class Loops:
             Called when it takes longer than loading, and again each time that the expected time has passed, with the
             real seconds to be expected and those that have passed.
         """
-        if not self._thread.ident:
-            self.start()
+        self.start()
         passed_s, next_s = 0.0, LOADING_S
         while not self._waited(need, check, next_s):
             passed_s, next_s = passed_s + next_s, COMPILING_S[need]

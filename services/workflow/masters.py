@@ -87,5 +87,6 @@ def _index(work: Work) -> None:
         layout=place.layout,
         longitude_deg=longitude,
         aliases=work.config.header_aliases,
+        on_new=work.loops.start,
     )
     tell_unused(work, report.problems)
