@@ -30,7 +30,7 @@ _Settings = tuple[object, ...]
 
 
 class MeasuredGains:
-    """The gain of each camera and setting, measured once: from its largest group of flats and its shortest darks.
+    """The gain of each camera and setting, measured once: from its newest flats and its shortest darks.
 
     Parameters
     ----------
@@ -56,9 +56,10 @@ class MeasuredGains:
 
     def _measured(self, settings: _Settings) -> MeasuredGain | None:
         alike = [group for group in self._groups if _settings(group) == settings and len(group.rows) > 1]
-        flats = max((g for g in alike if g.product is FrameKind.FLAT), key=lambda g: len(g.rows), default=None)
-        dark = [g for g in alike if g.product is not FrameKind.FLAT]
-        darks = min(dark, key=lambda g: g.exposure_us or 0, default=None)
+        newest = sorted(alike, key=lambda group: str(group.started), reverse=True)
+        flats = next((group for group in newest if group.product is FrameKind.FLAT), None)
+        dark = [group for group in newest if group.product is not FrameKind.FLAT]
+        darks = min(dark, key=lambda group: group.exposure_us or 0, default=None)
         if flats is None or darks is None:
             return None
         try:
