@@ -165,13 +165,11 @@ def box_medians(strip: F32, wide: int) -> F32:
 
 
 def large_scale(image: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return a polynomial of the 4th degree in x and y through an image: what vignetting and gradients look like."""
-    y, x = (np.linspace(-1, 1, size) for size in image.shape)
-    powers = [(i, j) for i in range(5) for j in range(5 - i)]
-    few = np.arange(0, image.size, max(1, image.size // 20_000))
-    at_y, at_x = y[few // image.shape[1]], x[few % image.shape[1]]
-    design = np.stack([at_y**i * at_x**j for i, j in powers], axis=1)
-    found = np.linalg.lstsq(design, image.ravel()[few], rcond=None)[0]
-    coefficients = np.zeros((5, 5))
-    coefficients[tuple(np.transpose(powers))] = found
-    return np.asarray(np.vander(y, 5, increasing=True) @ coefficients @ np.vander(x, 5, increasing=True).T, np.float64)
+    """Return a polynomial of the 4th degree in x and y through an image: what vignetting and gradients look like.
+
+    Each power is made orthogonal to the lower ones along its axis; then the best coefficients are plain products.
+    """
+    y, x = (np.linalg.qr(np.vander(np.linspace(-1, 1, size), 5, increasing=True))[0] for size in image.shape)
+    found = y.T @ image @ x
+    found[np.add.outer(np.arange(found.shape[0]), np.arange(found.shape[1])) > 4] = 0.0
+    return np.asarray(y @ found @ x.T, np.float64)

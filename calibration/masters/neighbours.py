@@ -73,7 +73,7 @@ def grain(sketch: Sketch, *, relative: bool) -> tuple[tuple[float, ...], float]:
 def _some_rows(sketch: Sketch) -> Iterator[tuple[int, F32]]:
     """Yield rows of a sketch, enough for a spread, each with the rows of the master around it."""
     first, stop = -(-REACH // sketch.stride), (sketch.height - REACH - 1) // sketch.stride + 1
-    step = max(1, sketch.shape[0] * sketch.shape[1] // ENOUGH)
+    step = max(1, 4 * sketch.shape[0] * sketch.shape[1] // ENOUGH)  # a spread to half a percent
     for i in range(first, stop, step):
         y = i * sketch.stride
         yield i, np.asarray(sketch.rows(y - REACH, y + REACH + 1), np.float32)
