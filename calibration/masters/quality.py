@@ -20,7 +20,7 @@ from calibration.masters.background import Each, MosaicBackground, Smooth
 from calibration.masters.flags import Thresholds, residual
 from calibration.masters.noise import typical_noise
 from calibration.masters.patches import bright_patches, dust_shadows
-from calibration.masters.sketch import Sketch, blocks, central_level, thinned
+from calibration.masters.sketch import Sketch, Values, blocks, central_level, thinned
 from calibration.masters.waves import SEEN, wave_of
 
 PERCENTILES = (0, 5, 16, 50, 84, 95, 100)
@@ -168,14 +168,35 @@ def _wave(sketch: Sketch, limits: Thresholds) -> dict[str, float | None]:
 def _noises(sketch: Sketch, limits: Thresholds, pair_noise_adu: float) -> dict[str, float]:
     """Return the typical noise of a sample and of the master, beside what pairs of frames promise."""
     kept = limits.factor / limits.widening  # s of what is kept to the noise of a sample, and that to SIGMA √n
-    sample = limits.widening * typical_noise(thinned(sketch.deviation(limits.factor), sketch.shape), limits.samples)
+    sample = limits.widening * _typical(sketch.deviation(limits.factor), sketch, limits)
     return {
         "pair_noise_adu": pair_noise_adu,
         "sample_noise_adu": sample,
         "noise_ratio": sample / pair_noise_adu if pair_noise_adu > 0 else float("nan"),
-        "master_noise_adu": typical_noise(thinned(sketch.sigma, sketch.shape), limits.samples),
+        "master_noise_adu": _typical(sketch.sigma, sketch, limits),
         "expected_noise_adu": pair_noise_adu * kept / limits.samples**0.5,
     }
+
+
+def _typical(noise: Values, sketch: Sketch, limits: Thresholds) -> float:
+    """Return the root of the mean variance of ordinary pixels.
+
+    The noise of a flat follows its light, which falls off to the corners and differs from colour to colour. There a
+    pixel is ordinary by the noise nearby, as pairs of frames see all pixels, bright and dim ones.
+    """
+    if limits.kind is not FrameKind.FLAT:
+        return typical_noise(thinned(noise, sketch.shape), limits.samples)
+    step = sketch.stride
+
+    def nearby(first: int, stop: int) -> NDArray[Any]:
+        return limits.noise.rows(first * step, stop * step, step)
+
+    def relative(first: int, stop: int) -> NDArray[Any]:
+        with np.errstate(divide="ignore", invalid="ignore"):  # no noise at all
+            return np.asarray(noise(first, stop) / nearby(first, stop))
+
+    mean_variance = float(np.mean(thinned(nearby, sketch.shape).astype(np.float64) ** 2))
+    return float(mean_variance**0.5) * typical_noise(thinned(relative, sketch.shape), limits.samples)
 
 
 def _levels(sketch: Sketch, totals: Totals) -> dict[str, Any]:

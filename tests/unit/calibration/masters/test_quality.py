@@ -55,6 +55,22 @@ def test_minmax_is_not_suspect_for_what_it_always_rejects() -> None:
     assert "rejected" not in [v.code for v in judge(FrameKind.BIAS, found, designed=0.2)]
 
 
+def test_the_noise_of_a_flat_is_that_of_all_its_colours_as_pairs_of_frames_see_it() -> None:
+    """The brightest colour has more than twice the noise of the dimmest: none of them is noisy for that."""
+    rng = np.random.default_rng(2)
+    level = np.full((100, 150), 22_000.0)
+    level[::2, ::2], level[1::2, 1::2] = 9_500.0, 4_000.0
+    frames = np.rint(rng.normal(level, np.sqrt(2.0 * level), (N, *level.shape))).astype(np.uint16)
+    planes, recipe = combine_band(frames, Recipe()), Recipe()
+    sketch, totals = sketch_of(planes), Totals()
+    limits = thresholds(FrameKind.FLAT, sketch, samples=N, factor=recipe.factor_for(N), mosaic=True)
+    totals.add_samples(planes.count, planes.mean, N)
+    expected = float(np.sqrt(2.0 * level.mean()))
+    found = statistics(sketch, limits, totals, pair_noise_adu=expected)
+    assert found["sample_noise_adu"] == pytest.approx(expected, rel=0.02)
+    assert found["master_noise_adu"] == pytest.approx(expected / N**0.5, rel=0.03)
+
+
 def _verdict(kind: FrameKind, mask: NDArray[np.uint16], dark: tuple[np.ndarray, BandPlanes]) -> bool:
     totals = Totals()
     totals.add_samples(dark[1].count, dark[1].mean, N)

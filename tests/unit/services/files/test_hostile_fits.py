@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from calibration.errors import HeaderError
 from calibration.frames import FrameHeader
 from services.catalogue.catalogue import Catalogue
+from services.errors import RunCode
 from services.files.fits import Unreadable, pixel_location, read_cards, read_frame, read_header, read_pixels
 from services.files.layout import Layout
 from services.files.units import Unit
@@ -224,7 +225,8 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dark.fits")
     assert read_all(tmp_path / "dark.fits") == {"Unreadable"}
     with Catalogue(tmp_path / ".nightcal" / "catalogue.sqlite") as catalogue:
-        assert index_folder(catalogue, tmp_path).problems == ()
+        (problem,) = index_folder(catalogue, tmp_path).problems
+        assert (problem.path, problem.code) == ("dark.fits", RunCode.OTHER_FILE)
 
 
 # --- compressed -----------------------------------------------------------------------------------------------------
