@@ -62,6 +62,8 @@ _VARIES = re.compile(
     r"|(?:HISTORY|COMMENT|CONTINUE|HIERARCH|BLANK|EXTEND|SIMPLE|BITPIX|NAXIS|GCOUNT|PCOUNT|BSCALE|BZERO|XTENSION|EXTN"
     r"|INHERIT|LONGSTRN|TIMESYS|BUNIT|Z[A-Z]+\d*$|T(?:TYPE|FORM|FIELDS)\d*)",
 )
+_NUMBERED = re.compile(r" (?:EXP)?(?:NO|NUM|NR)$")
+"""Counters under a name of several words, as ESO has them."""
 _WARMTH = re.compile(r".*(?:TEMP|TMP|CELS|KELVIN)|T[-_]?(?:CCD|DET|CHIP|SENS)")
 _LOOSE = re.compile(r"(?:OBJECT|OBJNAME|TARGET|TITLE|NOTE|REMARK|DESCR|LABEL|MEMO|INFO|MSG|STATUS|STATE)")
 _OF_LIGHT = re.compile(
@@ -172,7 +174,7 @@ def _told(column: _Column, kind: FrameKind, stated: Stated, levels_adu: Sequence
         return None
     if not stated.night and (months := _months_apart(column.written)):
         return column.unlike("date", months)
-    varies = _VARIES.match(keyword) is not None
+    varies = _VARIES.match(keyword) is not None or _NUMBERED.search(keyword) is not None
     if _WARMTH.match(keyword) and not varies:
         return None if stated.temperature or not _two_warmths(column) else column.unlike("temperature")
     if varies or (_LOOSE.match(keyword) and _all_stated(kind, stated)):
@@ -207,6 +209,8 @@ def _meaning(keyword: str) -> tuple[str | None, bool]:
 def _numbers_apart(numbers: Sequence[float]) -> bool:
     """Whether different numbers differ by more than a reading jitters."""
     distinct = np.unique(numbers)
+    if distinct.size < 2:  # 100 and 100.0 are written differently
+        return False
     return bool(np.diff(distinct).min() > _NUMBERS_APART * np.abs(distinct).max())
 
 

@@ -86,9 +86,10 @@ class MeasuredGains:
 
 
 def _settings(group: MasterGroup) -> _Settings:
-    """Return what the gain depends on."""
+    """Return what the gain depends on, and the pedestal that is subtracted to measure it."""
     key = group.key
-    return (key.camera, key.shape, key.binning, key.gain, key.readout_mode, key.calibrated)
+    stated = (key.camera, key.gain, key.egain_e_adu, key.offset, key.readout_mode, key.unread)
+    return (*stated, key.shape, key.binning, key.origin, key.calibrated, key.pedestal_adu)
 
 
 def _alike(rows: object) -> list[FrameRow]:

@@ -9,6 +9,7 @@ from calibration.checks.series import common_mode_adu
 from calibration.combine.recipe import Method
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind, Verdict
+from calibration.grouping import cooled_to
 from calibration.masters.noise import FrameNoise, noise_of_pairs
 from calibration.masters.quality import judge
 from calibration.masters.scales import normalisation_factor
@@ -68,7 +69,8 @@ def master_numbers(
         No pixel has a usable sample.
     """
     kind, stack, n = prepared.group.product, prepared.stack, len(prepared.stack.frames)
-    found |= {"own": prepared.group.own, "temp_spread_c": _spread_c(prepared)}
+    cooled = all(cooled_to(row.header()) is not None for row in prepared.group.rows)
+    found |= {"own": prepared.group.own, "cooled": cooled, "temp_spread_c": _spread_c(prepared)}
     found["degrees_of_freedom"] = first.totals.kept / max(first.totals.pixels, 1) - 1.0
     if kind is FrameKind.FLAT:
         found |= {"normalised_by": divisor, "net_level_adu": float(np.median(prepared.levels_adu))}

@@ -244,8 +244,8 @@ def _change(dark: MasterRow, temperature_c: float | None) -> float:
 
 
 def _candidate(row: MasterRow) -> Candidate:
-    """Return a master as a candidate whose temperature is the mean of its frames, not that of the coldest of them."""
+    """Return a master as a candidate; the temperature of frames without a set-point is their mean, not the coldest."""
     own = bool(row.statistics.get("own", True))
-    known = row.key.temperature_c is not None and row.ccd_temp_c is not None
+    known = row.statistics.get("cooled") is False and row.key.temperature_c is not None and row.ccd_temp_c is not None
     key = replace(row.key, temperature_c=round(row.ccd_temp_c or 0.0, 1)) if known else row.key
     return Candidate(name=row.path, key=key, n=row.n, at=row.valid_from or row.built_at, own=own)

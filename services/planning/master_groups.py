@@ -61,12 +61,17 @@ class MasterGroup:
         """Return the mean temperature of the sensor in the frames of one exposure, to 0.1 degrees.
 
         A camera without a set-point grows warmer from one exposure to the next, and each has darks of its own. Frames
-        that were not read are equally warm.
+        that were not read are equally warm. Cooled frames have their set-point, as their darks do: readings that jitter
+        about it do not make the dark of another night the better one.
         """
         if isinstance(self.rows, _Unread):
-            return self.rows.middle_c
-        found = [row.ccd_temp_c for row in self.rows if row.exposure_us == exposure_us and row.ccd_temp_c is not None]
-        return round(sum(found) / len(found), 1) if found else self.temperature_c
+            cooled = cooled_to(self.rows[0].header())
+            return self.rows.middle_c if cooled is None else cooled
+        rows = [row for row in self.rows if row.exposure_us == exposure_us and row.ccd_temp_c is not None]
+        set_points = sorted(label for row in rows if (label := cooled_to(row.header())) is not None)
+        if rows and len(set_points) == len(rows):
+            return set_points[len(rows) // 2]
+        return round(sum(row.ccd_temp_c or 0.0 for row in rows) / len(rows), 1) if rows else self.temperature_c
 
     @property
     def started(self) -> datetime | None:

@@ -53,6 +53,15 @@ def test_a_setting_that_divides_the_frames_is_named_with_what_it_seems_to_be(kin
     assert sum(number for _, number in found.values) == len(cards)
 
 
+def test_numbers_that_are_written_differently_are_equal():
+    assert told(DARK, frames(GAINX=[100, 100.0], PREAMP=[0, -0.0])) == {}
+
+
+def test_counters_of_two_templates_of_one_night_are_no_settings():
+    cards = [{"ESO TPL EXPNO": 1 + i % 5, "ESO DET EXP NO": 1 + i // 5} for i in range(10)]
+    assert told(FrameKind.BIAS, cards) == {}
+
+
 def test_one_frame_of_twenty_is_enough():
     cards = frames(FILTERX=lambda i: "R" if i == 7 else "V")
     (found,) = telling_cards(FLAT, cards, stated=ALL)

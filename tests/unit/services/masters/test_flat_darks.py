@@ -1,6 +1,7 @@
 """What a flat's master owes to its darks: which serve, what they leave wrong, and their part of its uncertainty."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from services.events.records import MasterBuilt, WarningRaised
 from services.events.sentences import sentence
 from services.masters import MasterOutcome, Outcome
 from services.words import small_percent
-from tests.support.made_root import GAIN, RATE, READ_NOISE, Root
+from tests.support.made_root import GAIN, RATE, READ_NOISE, START, Root
 
 
 def flat_sigma(folder: Path, *, save_planes: bool) -> np.ndarray:
@@ -75,6 +76,19 @@ def test_darks_serve_by_the_mean_of_their_temperatures(tmp_path: Path) -> None:
         root.add(FrameKind.DARK, 1.0, 1, set_id="darks", set_temp_c=None, ccd_temp_c=celsius)
     root.add(FrameKind.FLAT, 1.0, 6, set_temp_c=None, ccd_temp_c=5.6)
     assert [flat.status for flat in flats_of(root.build())] == [Outcome.PARTIAL]
+    root.catalogue.close()
+
+
+def test_readings_that_jitter_about_the_set_point_do_not_prefer_the_dark_of_another_night(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.add(FrameKind.DARK, 1.0, 12, set_temp_c=-10.0, ccd_temp_c=-9.93)
+    root.add(FrameKind.FLAT, 1.0, 12, set_temp_c=-10.0, ccd_temp_c=-10.0)
+    (before,) = flats_of(root.build())
+    root.add(
+        FrameKind.DARK, 1.0, 12, set_id="later", set_temp_c=-10.0, ccd_temp_c=-10.02, date_obs=START + timedelta(days=2)
+    )
+    (after,) = flats_of(root.build())
+    assert (after.status, after.path) == (Outcome.KEPT, before.path)
     root.catalogue.close()
 
 
