@@ -46,13 +46,21 @@ _STACKERS = re.compile(r"deep ?sky ?stacker|astro ?pixel ?processor", re.IGNOREC
 """Programs that write nothing but what they have combined or calibrated."""
 
 _DENIED = re.compile(
-    r"\b(?:to|will|should|must|can) be\b|\b(?:no|not|without|off|none|false|disabled|skipped|never|un\w+ed)\b",
+    r"\bto be\b|\b(?:will|should|must|can)\b|[=:]\s*(?:f|n|0|no|false)\b|\b0 subtracted\b|\b[fn]$"
+    r"|\b(?:no|not|without|off|none|false|disabled|skipped|never|un\w+ed)\b",
     re.IGNORECASE,
 )
 _FRAME_WORDS = {"B": r"(?:bias|zero)", "D": r"dark", "F": r"flat"}
-_DONE = r"(?:subtract\w*|correct\w*|calibrated|removed|divided|applied)"
-_STEP = r"\bauto[- ]?{0}|{0}\w*\b.{{0,30}}\b{1}|\b{1}\b.{{0,30}}\b(?:master[ _-]?)?{0}"
-_STEPS = {letter: re.compile(_STEP.format(word, _DONE), re.IGNORECASE) for letter, word in _FRAME_WORDS.items()}
+_TAKEN_OUT = r"(?:subtract\w*|removed|divided)"
+_SET_RIGHT = r"(?:correct(?:ed\b|ion(?=$|\s*\(| applied| done| made))|calibrated\b|applied\b)"
+_STEP = (
+    rf"\bauto[- ]?{{0}}|{{0}}\w*\b.{{{{0,30}}}}\b{_TAKEN_OUT}|\b{_TAKEN_OUT}\b.{{{{0,30}}}}\b(?:master[ _-]?)?{{0}}"
+    rf"|\b{{0}}s?(?:[ -]?(?:frame|field|current|image|level|master)(?:s|ing|ed)?)?\s+(?:was |is |has been |have been )?"
+    rf"{_SET_RIGHT}"
+    rf"|\b{_SET_RIGHT}\s+(?:(?:with|by|using)\s+)?(?:(?:the|a)\s+)?(?:master[ _-]?)?{{0}}"
+)
+"""What was corrected stands beside the word: timestamps that were corrected in a dark are no calibration."""
+_STEPS = {letter: re.compile(_STEP.format(word), re.IGNORECASE) for letter, word in _FRAME_WORDS.items()}
 _STEP_CARDS = {
     "B": ("ZEROCOR", "BIASCOR", "BIASCORR", "SUBBIAS", "SUBTRACT_BIAS", "BIASSUB", "BIASFILE", "ZEROFILE"),
     "D": ("DARKCOR", "DARKCORR", "SUBDARK", "SUBTRACT_DARK", "DARKSUB", "AUTODARK", "DARKFILE"),
