@@ -1,14 +1,14 @@
 """Which masters the catalogue's frames become, and which of them exist: recipes are compared, no frame is opened."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from calibration.combine.recipe import Method, NoiseModel, Recipe
-from calibration.frames import FrameKind
+from calibration.frames import FrameKind, GroupKey
 from services.catalogue.database import uncollected
 from services.catalogue.rows import USABLE, FactRow, Flag, KnownMaster, MasterRow, MasterStatus, Origin, is_unchanged
 from services.planning.flat_darks import FlatDark, FlatDarks, NoDark
@@ -138,7 +138,7 @@ class MasterPlan:
         inputs = {member.pixel_sha256 for member in group.members}
         bad = {row.pixel_sha256 for row in self.place.catalogue.frames(flag=Flag.BAD)}
         for row in self._of_the_key(group.product, group.key.filter, group.exposure_us):
-            more = row.key == group.key and inputs < set(row.inputs) and not bad & set(row.inputs)
+            more = _are_one(row.key, group.key) and inputs < set(row.inputs) and not bad & set(row.inputs)
             complete = row.status in USABLE and row.status is not MasterStatus.PARTIAL
             if more and complete and self._is_there(row):
                 return row.path
@@ -151,7 +151,7 @@ class MasterPlan:
             old
             for old in self._of_the_key(new.kind, new.key.filter, new.exposure_us)
             if old.path != new.path
-            and old.key == new.key
+            and _are_one(old.key, new.key)
             and set(old.inputs) <= inputs
             and old.status in {MasterStatus.BUILT, MasterStatus.PARTIAL}
         ]
@@ -226,6 +226,13 @@ class MasterPlan:
         if is_unchanged(known, path):
             return True
         return any(self._is_whole(row, path) for row in self.place.catalogue.masters(path=known.path))
+
+
+def _are_one(a: GroupKey, b: GroupKey) -> bool:
+    """Whether two keys are of one group: those of older masters do not hold the mosaic and the gain in e-/ADU."""
+    names = ("egain_e_adu", "bayer_pattern")
+    unknown: dict[str, Any] = {name: None for name in names if getattr(a, name) is None or getattr(b, name) is None}
+    return replace(a, **unknown) == replace(b, **unknown)
 
 
 def distinct(found: Mapping[int | None, FlatDark]) -> tuple[FlatDark, ...]:

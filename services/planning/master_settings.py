@@ -12,7 +12,7 @@ from services.config.models import Config
 MIN_FRAMES = 5
 """A set that is not complete makes a master from this many frames on (or from all, if fewer are wanted)."""
 
-ENGINE = 2
+ENGINE = 3
 """Part of every recipe's hash: to be raised when the same frames and settings give other pixels."""
 
 

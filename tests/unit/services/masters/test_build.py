@@ -225,6 +225,16 @@ def test_flats_of_one_filter_at_two_exposures_get_each_its_own_dark(root: Root) 
     assert np.sum((data - truth)[good] ** 2) / np.sum(planes["SIGMA"][good] ** 2.0) == pytest.approx(1.0, abs=0.25)
 
 
+def test_a_partial_master_of_a_version_that_knew_no_mosaic_is_superseded_as_well(root: Root) -> None:
+    root.add(FrameKind.DARK, 1.0, 6, set_id="s", bayer_pattern="RGGB")
+    root.build()
+    (old,) = root.catalogue.masters()
+    root.catalogue.add_master(replace(old, key=replace(old.key, bayer_pattern=None)))
+    root.add(FrameKind.DARK, 1.0, 6, set_id="s", bayer_pattern="RGGB")
+    assert root.build()[0].status is Outcome.BUILT
+    assert sorted(row.status for row in root.catalogue.masters()) == [MasterStatus.BUILT, MasterStatus.SUPERSEDED]
+
+
 def test_partial_set_makes_a_partial_master_and_is_superseded_when_complete(root: Root) -> None:
     root.add(FrameKind.DARK, 1.0, 6, set_id="s")
     assert root.build()[0].status is Outcome.PARTIAL
