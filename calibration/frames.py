@@ -71,7 +71,7 @@ class FrameHeader:
     `gain` is the driver's setting, never e-/ADU; that is `egain_e_adu`. `frame_no` counts from 1 within the set.
     `extra` keeps cards of foreign files that have no field here. `calibrated` names what another program has applied to
     the pixels, in the letters of CALSTAT (B bias, D dark, F flat), `pedestal_adu` what it then added to them; both are
-    None for a raw frame. `unread` holds the settings whose text is not understood, as 'GAIN=High': they tell frames
+    None for a raw frame. `unread` holds the settings whose text is not understood, as 'GAIN=High': they keep frames
     apart all the same.
     """
 

@@ -91,7 +91,7 @@ def measure(pixels: Pixels, *, saturation_adu: float | None, bayer: bool, mid_at
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Glance:
-    """What a sample of a frame's pixels tells: level, robust sigma, and the distance of neighbouring values."""
+    """What is measured on a sample of a frame's pixels: level, robust sigma, and the step between values."""
 
     level_adu: float
     sigma_adu: float

@@ -4,7 +4,7 @@ K (ADU per electron) is measured before flats. Two gains of one night with the s
 differs from that of earlier nights belongs to another gain, whatever the camera reads back. A refused K is kept apart:
 no master uses it, and it counts among the earlier ones from the next night on, so that a camera that was changed for
 good costs one night. ElectronsPerADU is no help: drivers give one figure for all gains, or the figure of the converter
-before its data are shifted. For that reason EGAIN of frames on disk is compared with what their flats tell, too
+before its data are shifted. For that reason EGAIN of frames on disk is compared with the gain of their flats, too
 (`gain_of_pairs`).
 """
 
@@ -87,7 +87,7 @@ def gain_of_pairs(
     if not k > 0:
         return None
     error = 1.25 * math.sqrt(3 / (pairs * dark.size))
-    if pairs >= 5:  # their scatter tells something
+    if pairs >= 5:  # fewer have no reliable scatter
         error = max(error, 1.25 * math.sqrt(1.5 / pairs) * float(np.std(found, ddof=1)) / k)
     return MeasuredGain(e_adu=1 / k, error_e_adu=error / k, pairs=pairs)
 

@@ -1,4 +1,4 @@
-"""Cards that tell the frames of one group apart, though no field of the header says so.
+"""Cards in which the frames of one group differ, though no field of the header says so.
 
 What a header states under a name that nobody knows is not equal only because it is not understood. A card counts when
 it divides the frames into few kinds: words, the settings of an instrument, dates months apart. What varies by nature
@@ -29,7 +29,7 @@ class Unlike:
     keyword: str
     values: tuple[tuple[str, int], ...]
     means: str | None = None
-    """What the card seems to be, in the words of `keywords.ALIASES`; None where its name does not tell."""
+    """What the card seems to be, in the words of `keywords.ALIASES`; None where its name does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def telling_cards(
     levels_adu: Sequence[float] = (),
     ignored: Collection[str] = (),
 ) -> tuple[Unlike, ...]:
-    """Return the cards that tell the frames of one group apart.
+    """Return the cards that divide the frames of one group.
 
     Parameters
     ----------

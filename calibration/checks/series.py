@@ -25,7 +25,7 @@ _RISK = 3e-4
 """Chance that a series of normally distributed levels loses a frame."""
 _LEVEL_SIGMAS = 0.25
 _ENOUGH_FOR_SLOPES = 200
-"""Frames whose pairs tell how the level follows the temperature; all pairs of thousands would fill the memory."""
+"""Frames whose pairs give the slope of the level with temperature; all pairs of thousands would fill the memory."""
 _NOISE_FRACTION = 0.1
 _LEAST_ADU = 0.5
 _LEAST_CHANGE_C = 0.1
@@ -89,7 +89,7 @@ def least_shift_adu(frames: Sequence[Measured]) -> float:
 
 
 def _at_one_temperature(levels: NDArray[np.float64], frames: Sequence[Measured]) -> NDArray[np.float64]:
-    """Return the levels without what follows the temperature, as the median slope of all pairs of frames tells it."""
+    """Return the levels as they would be at one temperature, by the median slope of the pairs of frames."""
     temperatures = np.array([np.nan if f.ccd_temp_c is None else f.ccd_temp_c for f in frames])
     if not np.isfinite(temperatures).all():
         return levels
@@ -189,8 +189,8 @@ def odd_exposures(levels: Sequence[Exposed]) -> Mapping[int, Verdict]:
     """Return which levels the biases and the other exposures contradict, by index.
 
     A dark signal grows in proportion to the exposure, from the pedestal that the biases show. A level that does not fit
-    stands on another pedestal, as after a change of the offset that no card tells. A short exposure tells little of a
-    long one, so the limit grows with the distance.
+    stands on another pedestal, as after a change of the offset that no card states. A short exposure says little
+    about a long one, so the limit grows with the distance.
 
     Parameters
     ----------

@@ -180,8 +180,9 @@ def widening_factor(method: str, n: int, c: float) -> float:
 def _grouping(n: int, steps: float) -> float:
     """Return by what part of itself, for each step in sigmas, the scatter of a median is less when it is grouped.
 
-    A median within its step has the count of the samples below it in it. That tells something where some are equal: of
-    an odd number the middle one always is within its step, of an even number the two in the middle must share theirs.
+    The place of a median within its step comes from the count of samples below it. It adds precision where some are
+    equal: of an odd number the middle one always is within its step, of an even number the two in the middle must share
+    theirs.
     """
     number = n * steps
     return 0.12 * float(1.0 - np.exp(-number / 3.0 if n % 2 else -((number / 14.0) ** 2)))

@@ -1,6 +1,6 @@
 """What other programs have done to a file before: combined frames into it, or calibrated it.
 
-Counts, types, histories and comments tell it; a file's name only together with something in its header.
+Counts, types, histories and comments say so; a file's name only together with something in its header.
 """
 
 import re

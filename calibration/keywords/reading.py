@@ -50,13 +50,13 @@ _NOT_EXTRA = frozenset(
     | {"PICTTYPE", *KIND_KEYWORDS}
 )
 _NAMED = frozenset({"exposure_us", "date_obs", "ccd_temp_c", "set_temp_c"})
-"""Facts that must be understood where a card states them: no text tells which of them belong together."""
+"""Facts that must be understood where a card states them: their text does not show which of them are equal."""
 
 _TEMPERATURES = frozenset({"ccd_temp_c", "set_temp_c"})
 _NO_COOLER = frozenset({"off", "disabled", "no cooler", "uncooled", "not set"})
 
 _APART = frozenset({"gain", "offset", "egain_e_adu", "bin_x", "bin_y", "origin_x", "origin_y"})
-"""Settings that tell frames apart by their text, too."""
+"""Settings that keep frames apart even by a text that is not understood."""
 
 _EXPOSURE_DIRECTORY = "exp_"
 _UNLIKE, _OVERHEAD_US = 0.05, 20_000

@@ -25,7 +25,7 @@ _HIGHEST = 0.05
 """Part of the ordinary pixels that is left out of their noise, since others are among them."""
 
 _LOOKED_AT = 17
-"""Of so many differences one tells the step."""
+"""One of so many differences is looked at to find the step of the converter."""
 
 
 def pair_counts(a: NDArray[Any], b: NDArray[Any], ratio: float = 1.0) -> NDArray[np.int64]:

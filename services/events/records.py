@@ -324,7 +324,7 @@ class FlatSettled(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfMaster(Record):
-    """The group of frames that a master is made of; `apart` tells it from others of its kind, exposure and filter."""
+    """The group of frames that a master is made of; `apart` says how it differs from others of its kind."""
 
     kind: FrameKind | None
     filter: str | None

@@ -77,7 +77,7 @@ def title(what: Exposed) -> str:
 
 
 def title_of_master(what: OfMaster) -> str:
-    """Return the name of the group of a master, with what tells it apart: "dark 30 s (-20.0 °C, binning 2 x 2)"."""
+    """Return the name of a master's group, and how it differs from others: "dark 30 s (-20.0 °C, binning 2 x 2)"."""
     return f"{title(what)} ({what.apart})" if what.apart else title(what)
 
 

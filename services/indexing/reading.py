@@ -31,7 +31,7 @@ _RULES = 1
 """Counts the versions of what `calibration.keywords` understands, so that older catalogues are read again."""
 
 Beside = Callable[[str], None]
-"""Is told the name of an image that stands beside the frame in its file."""
+"""Called with the name of each image that stands beside the frame in its file."""
 
 
 def row_or_problem(
@@ -135,7 +135,7 @@ def foreign_row(
     aliases : mapping
         Keywords that the user has named.
     beside : callable
-        Told of each image in the file that is not the frame.
+        Called with the name of each image in the file that is not the frame.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Whether the frames of another program may be combined: cards that nobody understands and levels may tell them apart.
+"""Whether the frames of another program may be combined: cards that nobody understands, or levels, may divide them.
 
 Unknown is not equal. Before a foreign group is combined, its cards and levels are looked through once. Single frames
 that do not belong are left out by name; a group that falls into parts is refused, and the message says what divides it.
@@ -33,7 +33,7 @@ def alike(group: MasterGroup, layout: Layout, warn: Warn, *, ignored: Collection
     group : MasterGroup
     layout : Layout
     warn : callable
-        Is told of each frame that is left out.
+        Called with the code and the words for the frames that are left out.
     ignored : collection of str
         Keywords that do not matter (`header_aliases: {KEYWORD: ignore}`).
 
@@ -74,7 +74,7 @@ def _refuse_unlike_cards(group: MasterGroup, layout: Layout, ignored: Collection
 
 
 def _advice(found: Sequence[Unlike]) -> str:
-    """Return what the user can say of the first card: what it is, where its name tells, or that it does not matter."""
+    """Return what the user can say of the first card: what it is, if its name says so, else that it does not matter."""
     first = next((each for each in found if each.means is not None), found[0])
     said = f"`header_aliases: {{{first.keyword}: {first.means or 'ignore'}}}`"
     return f"; say {said}" + (", or `ignore`" if first.means is not None else "") + " where it does not matter"

@@ -1,4 +1,4 @@
-"""The gain that frames on disk tell: what their headers state as EGAIN is compared with it."""
+"""The gain that frames on disk show: what their headers state as EGAIN is compared with it."""
 
 from functools import cached_property
 from pathlib import Path
@@ -44,7 +44,7 @@ class MeasuredGains:
         self._known: dict[_Settings, MeasuredGain | None] = {}
 
     def of(self, group: MasterGroup) -> MeasuredGain | None:
-        """Return the gain of the camera of a group at its settings; None where no flats or no darks tell it."""
+        """Return the gain of the camera of a group at its settings; None without flats and darks for it."""
         settings = _settings(group)
         if settings not in self._known:
             self._known[settings] = self._measured(settings)

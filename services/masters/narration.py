@@ -18,7 +18,7 @@ class Narration:
     ----------
     events : Events
     names : GroupNames
-        Of all groups that are looked at: each event says what tells its group from the others.
+        Of all groups that are looked at: each event says how its group differs from the others.
     quiet : bool
         Only `master.built` is emitted.
     """
@@ -34,7 +34,7 @@ class Narration:
             self._events.emit(WarningRaised(code=code, detail=f"{self.title(group)}: {detail}"))
 
     def title(self, group: MasterGroup) -> str:
-        """Return the name of a group with what tells it apart."""
+        """Return the name of a group, and how it differs from others of this name."""
         return title_of_master(OfMaster(**self._of(group)))
 
     def started(self, group: MasterGroup, place: tuple[int, int]) -> None:

@@ -36,7 +36,7 @@ MINMAX_ENOUGH = 5
 """From so many frames on `minmax` keeps enough for a spread."""
 
 MEDIAN_STEPS = 2.0
-"""Noise in steps of the converter from which on a median of whole numbers has a scatter that its samples tell."""
+"""Noise in steps of the converter from which on the samples give the scatter of a median of whole numbers."""
 
 _PAIR_ROWS = 128
 
@@ -57,7 +57,7 @@ class Prepared:
     noise : NoiseModel or None
         What a sample's noise should be, where the gain is known.
     gain : MeasuredGain or None
-        The gain that the flats of this camera tell.
+        The gain that was measured with flats of this camera.
     doubts : tuple of Verdict
         What other groups of the night say against this one.
     """
@@ -240,7 +240,7 @@ def _warn_of_method(recipe: Recipe, group: MasterGroup, warn: Warn) -> None:
         warn(GroupCode.TOO_FEW_FRAMES, detail)
     if recipe.method is Method.MINMAX and 2 < n < MINMAX_ENOUGH:
         left = f"minmax leaves {n - 2} of {n} samples of each pixel"
-        warn(GroupCode.TOO_FEW_FRAMES, f"{left}: their spread tells little; {MINMAX_ENOUGH} frames would do")
+        warn(GroupCode.TOO_FEW_FRAMES, f"{left}: their spread says little; {MINMAX_ENOUGH} frames would do")
     if recipe.method is Method.MEDIAN and recipe.steps * MEDIAN_STEPS > 1 and n > 2:
         low = f"its noise is below {MEDIAN_STEPS:g} steps of the converter"
         detail = f"{low}: a median of so few different values is coarse and its SIGMA says little"
@@ -249,7 +249,7 @@ def _warn_of_method(recipe: Recipe, group: MasterGroup, warn: Warn) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """What the first two frames tell: noise of one frame, its level, and the step of the converter, in ADU."""
+    """What the first two frames show: noise of one frame, its level, and the step of the converter, in ADU."""
 
     noise_adu: float = float("nan")
     level_adu: float = float("nan")
@@ -257,7 +257,7 @@ class _Pair:
 
 
 def _pair(stack: Stack) -> _Pair:
-    """Return what rows about the middle of the first two frames tell; the level of flats is the one above the dark."""
+    """Return what rows about the middle of the first two frames show; the level of flats is the one above the dark."""
     if len(stack.frames) < 2:
         return _Pair()
     height = stack.shape[0]

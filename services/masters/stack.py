@@ -193,6 +193,7 @@ class _Collector:
         self._mean, self._planes = mean, planes
 
     def take(self, band: Band, result: BandResult) -> None:
+        """Write the planes of a band, and add it to the counts."""
         found = result.planes
         self._mean.write("MEAN", band.start, found.mean)
         self._planes.write("SIGMA", band.start, found.sigma)

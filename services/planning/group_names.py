@@ -1,4 +1,4 @@
-"""What tells groups of the same name apart: temperature, binning, gain, night and whatever else differs."""
+"""How groups of the same name differ: temperature, binning, gain, night and whatever else differs."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -76,7 +76,7 @@ class GroupNames:
         self._cameras = {group.key.camera for group in groups}
 
     def of(self, group: MasterGroup) -> str:
-        """Return what tells a group from the others of its kind and exposure or filter; "" where there is no other.
+        """Return how a group differs from the others of its kind and exposure or filter; "" where there is no other.
 
         The camera is named wherever there are several: a message would seem to be about the one that is connected.
         """

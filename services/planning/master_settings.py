@@ -43,7 +43,7 @@ class MasterSettings:
     workers : int
         Bands worked on at once.
     ignored_cards : frozenset of str
-        Keywords that tell no frames of other programs apart, in capitals.
+        Keywords in which frames of other programs may differ within a group, in capitals.
     header_aliases : mapping
         What keywords of other programs stand for.
     beside : bool

@@ -136,11 +136,13 @@ class _Strips:
 
     @classmethod
     def at(cls, source: Source) -> "_Strips":
+        """Return the image of a file, of which rows are read one band at a time."""
         whole = not np.issubdtype(source.location.dtype, np.floating)
         return cls(source.location.shape, whole, lambda band: read_rows(source, band))
 
     @classmethod
     def of(cls, pixels: NDArray[Any]) -> "_Strips":
+        """Return an image that is in memory as a whole: a compressed file was decoded for it."""
         whole = not np.issubdtype(pixels.dtype, np.floating)
         return cls((pixels.shape[0], pixels.shape[1]), whole, lambda band: pixels[band.start : band.stop])
 

@@ -54,7 +54,7 @@ class MastersStep:
         tally.masters_suspect += len(suspect)
         there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
         kept = tuple(path for path in there if path not in built)
-        for outcome in suspect:  # those that this run has built have been told of
+        for outcome in suspect:  # those that this run has built have been reported
             if outcome.path is not None and place.layout.relative(outcome.path) in kept:
                 detail = f"{outcome.path.name}: {'; '.join(map(finding, outcome.suspect))}"
                 work.events.emit(WarningRaised(code=RunCode.SUSPECT_MASTER, detail=detail))

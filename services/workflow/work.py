@@ -34,7 +34,7 @@ class Tally:
     taken: int = 0
     """Frames kept by this run."""
     unused: dict[str, RunCode | None] = field(default_factory=dict)
-    """Files that are not used, of which a warning told: why, None for frames of ours, which are taken again."""
+    """Files that are not used and have been reported: why; None for frames of ours, which are taken again."""
     masters_built: int = 0
     masters_failed: int = 0
     masters_suspect: int = 0

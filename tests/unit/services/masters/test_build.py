@@ -427,7 +427,7 @@ def test_minmax_of_too_few_frames_for_a_spread_says_so(root: Root) -> None:
     assert root.build(num_darks=4, method=Method.MINMAX)[0].status is Outcome.BUILT
     (warned,) = [e for e in root.heard if isinstance(e.what, WarningRaised)]
     assert warned.what.detail == (
-        "dark 1 s: minmax leaves 2 of 4 samples of each pixel: their spread tells little; 5 frames would do"
+        "dark 1 s: minmax leaves 2 of 4 samples of each pixel: their spread says little; 5 frames would do"
     )
 
 
