@@ -207,11 +207,10 @@ def _meaning(keyword: str) -> tuple[str | None, bool]:
 
 
 def _numbers_apart(numbers: Sequence[float]) -> bool:
-    """Whether different numbers differ by more than a reading jitters."""
-    distinct = np.unique(numbers)
-    if distinct.size < 2:  # 100 and 100.0 are written differently
-        return False
-    return bool(np.diff(distinct).min() > _NUMBERS_APART * np.abs(distinct).max())
+    """Whether some neighbouring values, in order, differ by more than a reading jitters."""
+    distinct = np.unique(numbers)  # 100 and 100.0 are one
+    larger = np.maximum(np.abs(distinct[1:]), np.abs(distinct[:-1]))
+    return bool((np.diff(distinct) > _NUMBERS_APART * larger).any())
 
 
 def _levels_differ(written: Sequence[object], levels_adu: Sequence[float]) -> bool:

@@ -57,6 +57,12 @@ def test_numbers_that_are_written_differently_are_equal():
     assert told(DARK, frames(GAINX=[100, 100.0], PREAMP=[0, -0.0])) == {}
 
 
+def test_two_short_exposures_do_not_hide_a_long_one():
+    """Values near to each other, beside one that is far away, were taken for the jitter of one reading."""
+    assert told(DARK, frames(EXPLEN=[0.1, 0.1005, 60.0]), Stated(exposure=False)) == {"EXPLEN": "exposure"}
+    assert told(DARK, frames(PREAMP=[100.0, 100.1, 100.3])) == {}
+
+
 def test_counters_of_two_templates_of_one_night_are_no_settings():
     cards = [{"ESO TPL EXPNO": 1 + i % 5, "ESO DET EXP NO": 1 + i // 5} for i in range(10)]
     assert told(FrameKind.BIAS, cards) == {}
