@@ -2,6 +2,9 @@
 
 Compiling them takes minutes, longer than any night here. The first test that needs them compiles them once, with
 `nightcal warm-up`, while other workers go on with tests that need none; these therefore come first.
+
+Invented inputs are the same in each run, so that a change is judged by what it changes; `--hypothesis-profile=default`
+invents others.
 """
 
 import hashlib
@@ -12,8 +15,12 @@ import sys
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from tests.support.places import ROOT, WARM_UP_CACHE
+
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 COMPILES_NOTHING = (
     "tests/contract",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -232,8 +233,9 @@ def _exposure(found: _Reading, kind: FrameKind, path: PurePath | None) -> None:
     """Know the keyword in microseconds, a zero that another card contradicts, and folders named for the exposure."""
     known, seconds = found.known, found.fields.get("exposure_us")
     if seconds == 0 and kind is not FrameKind.BIAS:
-        others = _SECONDS + _REPORTED_SECONDS
-        keyword = next((k for k in others if (values.duration_us(known.get(k)) or 0) > 0), None)
+        asked = (k for k in _SECONDS if (values.duration_us(known.get(k)) or 0) > 0)
+        reported = (k for k in _REPORTED_SECONDS if (values.duration_us(known.get(k)) or 0) > _OVERHEAD_US)
+        keyword = next(chain(asked, reported), None)
         found.take("exposure_us", values.duration_us(known.get(keyword or "")), keyword or "")
     elif "EXPOINUS" in known and not any(k in known for k in _SECONDS):
         found.take("exposure_us", values.microseconds(known["EXPOINUS"]), "EXPOINUS")

@@ -192,6 +192,8 @@ def test_of_an_exposure_of_zero_and_another_the_other_is_true_but_for_a_bias():
     assert read(kind="DARK", EXPTIME=0.0, EXPOSURE=10.0).exposure_us == 10_000_000
     assert read(kind="DARK", EXPTIME=0, EXP_TIME="300").exposure_us == 300_000_000
     assert read(kind="BIAS", EXPTIME=0.0, EXPOSURE=10.0).exposure_us == 0
+    assert read(kind="DARK", EXPTIME=0.0, XPOSURE=10.0).exposure_us == 10_000_000
+    assert read(kind="DARK", EXPTIME=0.0, XPOSURE=0.015).exposure_us == 0  # what a driver adds is no exposure
     assert read(kind="DARK", EXPTIME=0.0, DARKTIME=2.0).exposure_us == 0
 
 
