@@ -102,7 +102,7 @@ class Forecast:
     @property
     def captures(self) -> bool:
         """Whether the run takes frames at all."""
-        return bool({Step.DARKS, Step.FLATS} & set(self.steps))
+        return any(step.takes_frames for step in self.steps)
 
 
 @uncollected()
@@ -181,7 +181,7 @@ class _Look:
     def planned_sets(self) -> Iterator[PlannedSet]:
         """Yield the sets in the order in which they would be taken."""
         steps, config = self._options.steps, self._config
-        if not {Step.DARKS, Step.FLATS} & set(steps):
+        if not any(step.takes_frames for step in steps):
             return
         for state in states(config, skip_cooling=self._options.skip_cooling):
             flats = [self._planned(wanted) for wanted in flat_sets(config, state, self.filters[0])]

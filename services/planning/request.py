@@ -13,6 +13,11 @@ class Step(StrEnum):
     DARKS = "darks"
     MASTERS = "masters"
 
+    @property
+    def takes_frames(self) -> bool:
+        """Whether it needs devices; other steps work on files, when all frames are taken."""
+        return self in {Step.FLATS, Step.DARKS}
+
 
 ALL_STEPS = tuple(Step)
 

@@ -11,7 +11,8 @@ from services.workflow.steps import capture_steps, file_steps
 
 @pytest.mark.parametrize("step", Step)
 def test_every_step_is_of_one_kind(step: Step) -> None:
-    assert len(capture_steps({step})) + len(file_steps({step})) == 1
+    assert len(capture_steps({step})) == step.takes_frames
+    assert len(file_steps({step})) == (not step.takes_frames)
 
 
 def test_steps_come_in_the_order_of_a_run_however_they_are_asked_for() -> None:
