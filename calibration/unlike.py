@@ -7,7 +7,7 @@ from frame to frame does not count: times, weather, pointing, focus, file names,
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from calibration.frames import FrameKind
+from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import values
-from calibration.keywords.table import FRAME_KEYWORDS
+from calibration.keywords.filters import is_filter_name
+from calibration.keywords.table import ALIASES, FRAME_KEYWORDS
 
 Cards = Mapping[str, object]
 
@@ -32,56 +33,80 @@ class Unlike:
     """What the card seems to be, in the words of `keywords.ALIASES`; None where its name does not say."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stated:
-    """Which facts the headers of a group state in cards that are understood."""
+VARIES, REMARK, SETTING, TEMPERATURE = "varies", "remark", "setting", "temperature"
 
-    exposure: bool = True
-    filter: bool = True
-    temperature: bool = True
-    night: bool = True
-
-
-_VARIES = re.compile(
-    # times, and names and numbers of files
-    r"(?:TIME|TM-|UT|LST|LOCAL|.*JD|EPOCH|EQUINOX|.*STAMP|.*CLOCK|HA$|ST$)"
-    r"|.*(?:FILE|FNAME|PATH|FOLDER|DIRECT|UUID|GUID|HASH|MD5|CHECKSUM|DATASUM|SEQ|COUNT|INDEX|NUMBER|VERSION)"
-    r"|(?:(?:IMAGE|IMG|IM|FRAME|FRM|OBS|EXP|SET|GROUP|BLOCK|RUN|PIC)[-_]?(?:ID|NO|NUM|NR)$|RUN|ID$|NO$|NR$)"
-    # statistics of the pixels, and how they are shown
-    r"|(?:DATA(?!SEC)|MEAN|MEDIAN|STD|SIGMA|RMS|MIN|MAX|AVG|BACKGR|BKG|CBLACK|CWHITE|MIPS|FWHM|HFD|HFR|STARS|SNR|ADU)"
-    # weather and surroundings
-    r"|.*(?:AMB|OUTS|OUTD|OUTT|ENV|TUBE|MIRR|HUM|WIND(?!OW)|PRESS|BAROM|DEW|CLOUD|RAIN|SEEING|MPSAS|SKY|BOLT|MOON|SUN)"
-    # pointing, tracking, focus
-    r"|(?:RA(?=$|[-_HDT])|DEC(?=$|[-_DT])|OBJCT|ALT|AZ|EL$|AIR|CENT|CR(?:VAL|PIX|OTA|DELT)|CD\d|PC\d|CTYPE|CUNIT|CDELT"
-    r"|WCS|RADE|PIER|ZD|PARANG|GLAT|GLON|DOM|TRACK|GUID|DITH|FOC(?!AL)|ROT|M[12]|TEL(?!ESCOP)|MOUNT|SECPIX|PIXSCA|SCALE"
-    r"|PA$|POSANG)"
-    # the cooler and the supply
-    r"|.*(?:COOL|POWER|PWR|HEAT|FAN|VOLT|AMPERE|BATT|USB|DOWNLOAD)"
-    # people, places, programs, and what belongs to the file
-    r"|(?:OBSERV|AUTHOR|USER|OWNER|SITE|LAT|LON|ELEV|OBSGEO|ORIGIN|SW|SOFT|PROG|CREAT|WRITER|DRIVER|SBST|PROJ|PROP|PI$)"
-    r"|(?:HISTORY|COMMENT|CONTINUE|HIERARCH|BLANK|EXTEND|SIMPLE|BITPIX|NAXIS|GCOUNT|PCOUNT|BSCALE|BZERO|XTENSION|EXTN"
-    r"|INHERIT|LONGSTRN|TIMESYS|BUNIT|Z[A-Z]+\d*$|T(?:TYPE|FORM|FIELDS)\d*)",
+_SURROUNDINGS = (
+    r"(?<!C)AMB|(?:^|[-_ ])OUT[SDT]|HUM|WIND(?!OW)|PRESS|PRES$|VACU|BAROM|DEW|CLOUD|(?<![DGT])RAIN|SEEING|MPSAS|MOON|SUN"
+    r"|BOLT|TUBE|MIRR|ENVIR|GPS"
 )
-_NUMBERED = re.compile(r" (?:EXP)?(?:NO|NUM|NR)$")
-"""Counters under a name of several words, as ESO has them."""
-_WARMTH = re.compile(r".*(?:TEMP|TMP|CELS|KELVIN)|T[-_]?(?:CCD|DET|CHIP|SENS)")
-_LOOSE = re.compile(r"(?:OBJECT|OBJNAME|TARGET|TITLE|NOTE|REMARK|DESCR|LABEL|MEMO|INFO|MSG|STATUS|STATE)")
+_MOUNT = (
+    r"^(?:RA(?=$|[-_HDTOR])|DEC(?=$|[-_DTOR])|OBJCT|ALT|AZ|EL$|PA$|AIR|CENT(?!.*WAV)|PIER|ZD|PARANG|POSANG|GLAT|GLON"
+    r"|DOM(?!.*(?:LAMP|FLAT|SCREEN|LIGHT))|TRACK|TRK|SLEW|ROT|M[12](?!\d)|TEL(?!ESC|.*(?:FOC|APT|RATIO))|MOUNT|MNT)"
+    r"|GUID|DITH|FOC(?!AL|RAT|RED|LEN)"
+)
+_SUPPLY = r"COOL|POWER|PWR|HEAT|FAN|VOLT|CURRENT|CURR$|AMPERE|(?<!N)AMPS$|BATT|DOWNLOAD"
+_EXPOSED = r"(?:EXP|INTEG|INT|SHUT)[-_ ]?(?:TIME?|TM)[-_ ]?(?:[MU]?S|SEC|\d)*$|^ITIME|^TIME?[-_ ]?(?:OF)?[-_ ]?(?:EXP|INT)"
+_MOMENTS = (
+    r"(?<!OP)(?<!ES)TIM(?!.*MOD)|(?:^|[-_ ])TM|TM$|DATE(?!.*MOD)|JD|STAMP|^(?:EXP|OBS|INT)[-_ ]?(?:UTC?|ST|MID|DAY)$"
+    r"|SHUT.*(?:OPEN|CLOS)|^(?![XY]|.*(?:WIN|ROI|SUBF|ROW|COL)).*(?:START|BEGIN|BEG|(?<!T)END|STOP)$|ELAPS|REMAIN"
+    r"|HOURS?$|HRS$"
+)
+_COUNTERS = (
+    r"SEQ|COUNT|CNT|INDEX|IDX$|FRAMES?$|^(?:NO|NR|NUM|ID)$|^N(?:UM)?[-_]?(?:EXP|IMG|IMAGE|FRAME|SUB|SHOT)S?$|DATASET"
+    r"|(?:EXP(?:OS(?:URE)?)?|IMAGE|IMG|^IM|FRAME?|FRM|OBS|SUB|SHOT|PIC|^SET|GROUP|GRP|BLOCK|RUN|LOOP|CYCLE|STEP|REPEAT"
+    r"|JOB|TASK|TARG(?:ET)?|SCAN|SERIES|NIGHT|VISIT)[-_ ]?(?:ID|NO|NUM(?:BER)?|NR|N)$"
+    r"|FILE|FNAME|PATH|FOLDER|DIRECT|UUID|HASH|MD5|CHECKSUM|DATASUM"
+)
+_MEASURED = (
+    r"MEAN|MEDIAN|AVG|AVERAGE|RMS|SIGMA|STD(?:DEV|EV)?$|SKEW|KURT|^(?:DATA|PIX|IM|IMG|IMAGE|FLAT|DARK|BIAS|CCD|DET)[-_]?"
+    r"(?:MIN|MAX|MED|SUM|AVE|STD|SIG|LEV|LVL|ADU|VAL)|CBLACK|CWHITE|MIPS|FWHM|HFD|HFR|STARS|SNR|ENC$|ENCOD|ERR(?:OR)?S?$"
+    r"|(?:CAM|CCD|DET|CHIP|SENS|EXP|SHUT|READ|AMP|OBS).*STAT(?:E|US|$)"
+    r"|^ESO (?:OBS|TPL|TEL|ADA|GEN|LOG|OCS|QC|INS SENS|INS THER|DET TLM)\d*\b"
+)
+_OPTICS = (
+    r"WIN(?!D(?!OW))|ROI|SUBF|SEC\d*$|LAMP|PANEL|LIGHT|FLAT|SLIT|GRAT(?!I)|GRISM|(?:^|[-_ ])APT|LENS|TELESC"
+    r"|FOC(?:AL|RAT|RED|LEN)|REDUCER|BARLOW"
+)
+_READOUT = (
+    r"MOD(?!EL|IF|UL)|RDM|READ(?!Y|ER)|SPEED|(?<!IB)(?<!PE)(?<!NE)RATE|AMP|CHAN(?!GE)|PORT|TAP|WELL|HDR|PIX.*CLO?C?K"
+)
+_BELONGS_TO_FILE = (
+    r"^(?:HISTORY|COMMENT|CONTINUE|HIERARCH|BLANK|EXTEND|SIMPLE|BITPIX|NAXIS|GCOUNT|PCOUNT|BSCALE|BZERO|XTENSION|EXTN"
+    r"|INHERIT|LONGSTRN|TIMESYS|BUNIT|Z[A-Z]+\d*$|T(?:TYPE|FORM|FIELDS)\d*|CR(?:VAL|PIX|OTA|DELT)|CD\d|PC\d|CTYPE"
+    r"|CUNIT|CDELT|WCS|RADE|SECPIX|PIXSCA|SCALE|EPOCH|EQUINOX|DATA|MIN|MAX|STD|BACKGR|BKG|ADU)"
+)
+_PEOPLE_AND_PROGRAMS = (
+    r"^(?:OBSERV|AUTHOR|USER|OWNER|SITE|LAT|LON|ELEV|OBSGEO|ORIGIN|SW|SOFT|PROG|CREAT|WRITER|DRIVER|SBST|PROJ|PROP|PI$"
+    r"|UT|LST|LOCAL|HA$|ST$|RUN)|SKY|USB|CLOCK|VERSION"
+)
+_NAMES = tuple(
+    (nature, re.compile(pattern))
+    for nature, pattern in (
+        (VARIES, rf"{_SURROUNDINGS}|{_MOUNT}|{_SUPPLY}"),  # with their modes, gains and exposures
+        (TEMPERATURE, r"(?<!AT)TEMP(?![LOT])|TMP|CELS|KELVIN|^T[-_]?(?:CCD|DET|CHIP|SENS)"),
+        ("exposure", _EXPOSED),
+        (VARIES, rf"{_MOMENTS}|{_COUNTERS}|{_MEASURED}"),  # of the exposure, of the camera, of the lamp
+        (REMARK, r"^(?:OBJECT|OBJNAME|TARGET|TITLE|NOTE|REMARK|DESCR|LABEL|MEMO|INFO|MSG|STATUS|STATE)"),
+        ("filter", r"FIL(?![ELM])|FLT|INSFL|WHEEL|BAND$|BAND[-_ ]?(?:ID|NO|NAME|NUM)|PASSB"),
+        ("exposure", r"EXP(?!ER|LOR|ECT|ORT|IR|.*(?:MOD|TYP|NAME))|INTEG|INTTIM|SHUT|DURAT"),
+        (SETTING, _OPTICS),
+        ("offset", r"OFFS|BLACK|BLKL"),
+        ("gain", r"GAIN|(?:^|[-_ ])ISO|PREAMP|SENSITIV"),
+        ("binning", r"(?<!COM)BIN"),
+        ("readout_mode", _READOUT),
+        ("camera", r"CCD|CAM(?!PA)|CHIP|DET|SENS|SERIAL|SERNO|SERNUM"),
+        ("bayer_pattern", r"BAY|CFA|COLO"),
+        (SETTING, r"SET"),
+        (VARIES, rf"{_BELONGS_TO_FILE}|{_PEOPLE_AND_PROGRAMS}"),
+    )
+)
+"""What the name of a card says of it: the first row that is found in it decides, so that a setting's name wins over
+what stands below it. The words are those of `keywords.ALIASES`, where it seems to be one of these facts."""
+
 _OF_LIGHT = re.compile(
-    r".*(?:FIL(?!E)|FLT|INSFL|WHEEL|LAMP|PANEL|LIGHT|FLAT|TELESC|FOCAL|FOCRAT|APT|OBJECT|COVER|GRAT|GRISM|SLIT|LENS)"
+    r"FIL(?![ELM])|FLT|INSFL|WHEEL|BAND$|PASSB|LAMP|PANEL|LIGHT|FLAT|TELESC|FOC(?:AL|RAT|RED|LEN)|(?:^|[-_ ])APT|OBJECT"
+    r"|COVER|GRAT|GRISM|SLIT|LENS|REDUCER|BARLOW"
 )
-_MEANINGS = (
-    (None, r".*(?:WIN|ROI|SUBF|SEC$|LAMP|PANEL|LIGHT|FLAT|SLIT|GRAT|GRISM|APT|LENS|TELESC|FOCAL)"),
-    ("filter", r".*(?:FIL(?!E)|FLT|INSFL|WHEEL)"),
-    ("exposure", r".*(?:EXP|INTEG|INTTIM|ITIME|SHUT|DURAT)"),
-    ("offset", r".*(?:OFFS|BLACK|BLKL)"),
-    ("gain", r".*(?:GAIN|ISO|PREAMP|SENSITIV)"),
-    ("binning", r".*BIN"),
-    ("readout_mode", r".*(?:MOD(?!EL)|RDM|READ|SPEED|RATE|AMP|CHAN|PORT|TAP|WELL|HDR)"),
-    ("camera", r".*(?:CCD|CAM|CHIP|DET|SENS|SERIAL|SERNO)"),
-    ("bayer_pattern", r".*(?:BAY|CFA|COLO)"),
-    (None, r".*SET"),
-)
-"""What the names of settings look like, and what each seems to be."""
 
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})|(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})")
 _SEXAGESIMAL = re.compile(r"[+-]?\d{1,3}[: ]\d{1,2}([: ]\d{1,2}(\.\d*)?)?")
@@ -89,6 +114,9 @@ _MONTHS_APART = 20
 _NUMBERS_APART = 0.01
 _DEGREES_APART = 3.0
 _MOST_VALUES = 6
+_A_SERIES = 5
+"""Frames that are numbered one after the other, from which on the numbers are those of a counter."""
+
 _LEVELS_APART = 5.0
 _CONSTANT = frozenset({
     "gain", "offset", "readout_mode", "bin_x", "bin_y", "origin_x", "origin_y", "row_order", "instrument", "camera_id",
@@ -98,11 +126,20 @@ _CONSTANT = frozenset({
 _ROWS = {spelling: row for row in reversed(FRAME_KEYWORDS) for spelling in row.known_as}
 
 
+def stated_facts(headers: Iterable[FrameHeader]) -> frozenset[str]:
+    """Return the facts, in the words of `keywords.ALIASES`, that are known of every one of some frames."""
+    fields = {fact: _ROWS[names[0]].field for fact, names in ALIASES.items() if names and names[0] in _ROWS}
+    known = [{fact for fact, field in fields.items() if getattr(header, field) is not None} for header in headers]
+    for each in known:
+        each |= {"temperature"} if "set_temperature" in each else set()
+    return frozenset(set.intersection(*known)) if known else frozenset()
+
+
 def telling_cards(
     kind: FrameKind,
     cards: Sequence[Cards],
     *,
-    stated: Stated,
+    stated: Collection[str],
     levels_adu: Sequence[float] = (),
     ignored: Collection[str] = (),
 ) -> tuple[Unlike, ...]:
@@ -114,8 +151,9 @@ def telling_cards(
         Of darks and biases, cards of the light path say nothing.
     cards : sequence of mapping
         Keyword to value, of each frame.
-    stated : Stated
-        Facts that are known of every frame. One that is not may stand in any card: temperatures, dates, the object.
+    stated : collection of str
+        Facts that are known of every frame (`stated_facts`). One that is not may stand in any card: temperatures,
+        dates, the object.
     levels_adu : sequence of float, optional
         Of each frame: numbers whose meaning is not known count where the levels differ with them.
     ignored : collection of str
@@ -135,8 +173,8 @@ class _Column(NamedTuple):
 
     @property
     def distinct(self) -> set[str]:
-        """The different values, whatever the case of their letters."""
-        return {str(value).strip().casefold() for value in self.written}
+        """The different values, however they are written: in any case of letters, 1 and 1.0, True and T."""
+        return {_canonical(value) for value in self.written}
 
     @property
     def is_compared(self) -> bool:
@@ -148,9 +186,16 @@ class _Column(NamedTuple):
 
     @property
     def numbers(self) -> list[float]:
-        """The values as numbers; nothing unless all are."""
+        """The values as numbers; nothing unless all are, in one unit."""
         found = [values.number(value) for value in self.written]
-        return [] if None in found else [number for number in found if number is not None]
+        units = {re.sub(r"[^a-zµ°%]", "", str(value).lower()) for value in self.written}
+        return [] if None in found or len(units) > 1 else [number for number in found if number is not None]
+
+    @property
+    def is_counter(self) -> bool:
+        """Whether each frame has its own whole number, and none is missing in between."""
+        numbers = sorted(self.numbers)
+        return len(numbers) >= _A_SERIES and all(after - before == 1 for before, after in pairwise(numbers))
 
     def is_few(self, *, is_setting: bool) -> bool:
         """Whether values divide the frames into few kinds: of counters and readings there are about as many as frames.
@@ -161,65 +206,95 @@ class _Column(NamedTuple):
         words = is_setting and not any(character.isdigit() for value in distinct for character in value)
         return words or len(distinct) <= max(2, len(self.written) // (2 if is_setting else 3))
 
+    def is_alone(self, means: str | None, stated: Collection[str]) -> bool:
+        """Whether a fact that no understood card states seems to stand here: then any number of values divides.
+
+        Not so if the values are unlikely for that fact: an exposure is a time, other settings recur and have no
+        fraction.
+        """
+        if means is None or means in stated or means == "filter":
+            return means == "filter" and means not in stated
+        if means == "exposure":
+            return all(values.duration_us(value) is not None for value in self.written) and not self.is_counter
+        recurs = len(self.distinct) < len(self.written)
+        return recurs and (means == "gain" or all(number.is_integer() for number in self.numbers))
+
     def unlike(self, means: str | None = None, shown: Sequence[str] = ()) -> Unlike:
         """Return it as a difference."""
         words = shown or ["nothing" if value is None else str(value).strip() for value in self.written]
         return Unlike(keyword=self.keyword, values=tuple(Counter(words).most_common(_MOST_VALUES)), means=means)
 
 
-def _told(column: _Column, kind: FrameKind, stated: Stated, levels_adu: Sequence[float]) -> Unlike | None:
+def _canonical(value: object) -> str:
+    """Return a value so that two are equal if they mean the same."""
+    said = values.flag(value)
+    number = values.number(value) if said is None and not values.is_unread(value) else said
+    return str(value).strip().casefold() if number is None else str(float(number))
+
+
+def _told(column: _Column, kind: FrameKind, stated: Collection[str], levels_adu: Sequence[float]) -> Unlike | None:
     """Return a column as a difference, if it is one that counts."""
-    keyword = column.keyword
-    if len(column.distinct) < 2 or column.is_compared or (kind is not FrameKind.FLAT and _OF_LIGHT.match(keyword)):
+    keyword, is_flat = column.keyword, kind is FrameKind.FLAT
+    if len(column.distinct) < 2 or column.is_compared or (not is_flat and _OF_LIGHT.search(keyword)):
         return None
-    if not stated.night and (months := _months_apart(column.written)):
+    if "night" not in stated and (months := _months_apart(column.written)):
         return column.unlike("date", months)
-    varies = _VARIES.match(keyword) is not None or _NUMBERED.search(keyword) is not None
-    if _WARMTH.match(keyword) and not varies:
-        return None if stated.temperature or not _two_warmths(column) else column.unlike("temperature")
-    if varies or (_LOOSE.match(keyword) and _all_stated(kind, stated)):
+    nature = _nature(column, is_flat=is_flat)
+    if nature == TEMPERATURE:
+        is_known = is_flat or TEMPERATURE in stated
+        return None if is_known or not _two_warmths(column) else column.unlike(TEMPERATURE)
+    if nature == VARIES or (nature == REMARK and _all_stated(kind, stated)):
         return None
-    return _as_setting(column, kind, stated, levels_adu)
+    if nature == "exposure" and is_flat and nature in stated:  # each flat has a dark of its own exposure
+        return None
+    return _as_setting(column, nature, stated, levels_adu)
 
 
-def _as_setting(column: _Column, kind: FrameKind, stated: Stated, levels_adu: Sequence[float]) -> Unlike | None:
+def _nature(column: _Column, *, is_flat: bool) -> str:
+    """Return what a card seems to be, by its name: a row of `_NAMES`; "" where the name does not say."""
+    found = next((nature for nature, pattern in _NAMES if pattern.search(column.keyword)), "")
+    if column.keyword in _ROWS and found not in (VARIES, TEMPERATURE):
+        return SETTING  # it is known: another name would not help
+    if is_flat and not found and all(is_filter_name(value) for value in column.written):
+        return "filter"
+    return found
+
+
+def _as_setting(
+    column: _Column, nature: str, stated: Collection[str], levels_adu: Sequence[float]
+) -> Unlike | None:
     """Return a column as a difference if it looks like a setting: by its name, or because it divides the frames."""
-    means, is_setting = _meaning(column.keyword)
-    exposure_of_flats = kind is FrameKind.FLAT and means == "exposure" and stated.exposure
-    if exposure_of_flats or not column.is_few(is_setting=is_setting):  # each flat has a dark of its own exposure
-        return None
+    is_setting = nature not in ("", REMARK)
+    means = nature if is_setting and nature != SETTING else None
+    is_few = column.is_alone(means, stated) or column.is_few(is_setting=is_setting)
     if column.numbers:
-        counts = _numbers_apart(column.numbers) and (is_setting or _levels_differ(column.written, levels_adu))
+        apart = _numbers_apart(column.numbers, jitters=nature == "exposure")
+        counts = apart and (is_few if is_setting else _levels_differ(column, levels_adu))
     else:  # a word that some frames lack, or a time of day, is a remark
-        counts = is_setting or not any(value is None or _is_moment(value) for value in column.written)
+        counts = is_few and (is_setting or not any(value is None or _is_moment(value) for value in column.written))
     return column.unlike(means) if counts else None
 
 
-def _all_stated(kind: FrameKind, stated: Stated) -> bool:
-    return stated.filter if kind is FrameKind.FLAT else (stated.exposure or kind is FrameKind.BIAS)
+def _all_stated(kind: FrameKind, stated: Collection[str]) -> bool:
+    return kind is FrameKind.BIAS or ("filter" if kind is FrameKind.FLAT else "exposure") in stated
 
 
-def _meaning(keyword: str) -> tuple[str | None, bool]:
-    """Return what a card seems to be, and whether its name is that of a setting at all."""
-    if keyword in _ROWS:
-        return None, True  # it is known: another name would not help
-    return next(((field, True) for field, pattern in _MEANINGS if re.match(pattern, keyword)), (None, False))
-
-
-def _numbers_apart(numbers: Sequence[float]) -> bool:
-    """Whether some neighbouring values, in order, differ by more than a reading jitters."""
+def _numbers_apart(numbers: Sequence[float], *, jitters: bool) -> bool:
+    """Whether some neighbouring values, in order, differ by more than a reading jitters: whole numbers do not."""
     distinct = np.unique(numbers)  # 100 and 100.0 are one
+    if not jitters and all(number.is_integer() for number in numbers):
+        return len(distinct) > 1
     larger = np.maximum(np.abs(distinct[1:]), np.abs(distinct[:-1]))
     return bool((np.diff(distinct) > _NUMBERS_APART * larger).any())
 
 
-def _levels_differ(written: Sequence[object], levels_adu: Sequence[float]) -> bool:
+def _levels_differ(column: _Column, levels_adu: Sequence[float]) -> bool:
     """Whether the levels of frames with one value lie apart from those with another, far more than they scatter."""
-    if len(levels_adu) != len(written) or not np.isfinite(levels_adu).all():
+    if len(levels_adu) != len(column.written) or not np.isfinite(levels_adu).all():
         return False
     of_value: dict[str, list[float]] = {}
-    for value, level in zip(written, levels_adu, strict=True):
-        of_value.setdefault(str(value), []).append(level)
+    for value, level in zip(column.written, levels_adu, strict=True):
+        of_value.setdefault(_canonical(value), []).append(level)
     parts = sorted((np.array(part) for part in of_value.values()), key=lambda part: float(part.mean()))
     within = max(float(np.ptp(part)) for part in parts)
     gaps = [float(high.min() - low.max()) for low, high in pairwise(parts)]

@@ -54,6 +54,12 @@ def filter_of_path(path: PurePath, subject: object = None) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def is_filter_name(value: object) -> bool:
+    """Whether a value is the name of a filter as many have it: 'V', 'Halpha', 'OIII 7nm'."""
+    written = text(value)
+    return written is not None and _name(re.sub(r"[- _](?=\d+nm$)", "", written, flags=re.IGNORECASE)) is not None
+
+
 def _folders(path: PurePath) -> list[str]:
     folders = list(path.parts[:-1])
     kinds = [i for i, folder in enumerate(folders) if kind_of_word(folder) is not None]
@@ -63,11 +69,13 @@ def _folders(path: PurePath) -> list[str]:
 def _named(written: str) -> Iterator[str]:
     for found in _TOKEN.findall(_ALPHA.sub(lambda match: f"H{match[1] or match[2]}", written)):
         joined = _JOINED.fullmatch(found)
-        token = joined[1] if joined else found
-        line = _LINE.fullmatch(token)
-        name = _LETTERS.get(token) or _NAMES.get((line[1] if line else token).lower())
-        if name is not None:
+        if (name := _name(joined[1] if joined else found)) is not None:
             yield name
+
+
+def _name(token: str) -> str | None:
+    line = _LINE.fullmatch(token)
+    return _LETTERS.get(token) or _NAMES.get((line[1] if line else token).lower())
 
 
 def _named_subject(subject: object) -> Iterator[str]:

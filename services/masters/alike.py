@@ -12,7 +12,7 @@ from calibration.checks.series import Measured, odd_frames, two_levels
 from calibration.errors import CalibrationError, FrameCode, GroupCode
 from calibration.frames import FrameKind, Verdict
 from calibration.keywords import normalised
-from calibration.unlike import Cards, Stated, Unlike, telling_cards
+from calibration.unlike import Cards, Unlike, stated_facts, telling_cards
 from services.catalogue.rows import FrameRow
 from services.errors import StorageError
 from services.files.fits import read_cards
@@ -66,7 +66,8 @@ def _tell(rows: Sequence[FrameRow], odd: dict[int, Verdict], warn: Warn) -> None
 def _refuse_unlike_cards(group: MasterGroup, layout: Layout, ignored: Collection[str]) -> None:
     cards = [found for row in group.rows if (found := _cards(row, layout)) is not None]
     levels = [row.level_adu for row in group.rows if row.level_adu is not None]
-    unlike = telling_cards(group.rows[0].kind, cards, stated=_stated(group), levels_adu=levels, ignored=ignored)
+    stated = stated_facts(row.header() for row in group.rows)
+    unlike = telling_cards(group.rows[0].kind, cards, stated=stated, levels_adu=levels, ignored=ignored)
     if not unlike:
         return
     names = ", ".join(f"{each.keyword}: {', '.join(f'{value} ({n})' for value, n in each.values)}" for each in unlike)
@@ -86,17 +87,6 @@ def _cards(row: FrameRow, layout: Layout) -> Cards | None:
         return normalised(read_cards(layout.absolute(row.path)))
     except (StorageError, CalibrationError, OSError):
         return None
-
-
-def _stated(group: MasterGroup) -> Stated:
-    rows = group.rows
-    return Stated(
-        exposure=all(row.exposure_us is not None for row in rows),
-        filter=all(row.filter is not None for row in rows),
-        temperature=rows[0].kind is FrameKind.FLAT
-        or all(row.ccd_temp_c is not None or row.set_temp_c is not None for row in rows),
-        night=all(row.night is not None for row in rows),
-    )
 
 
 def _refuse_two_levels(group: MasterGroup, rows: Sequence[FrameRow], seen: Sequence[Measured]) -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from calibration.frames import FrameKind
-from calibration.unlike import Stated, telling_cards
+from calibration.keywords import ALIASES
+from calibration.unlike import stated_facts, telling_cards
 
 DARK, FLAT = FrameKind.DARK, FrameKind.FLAT
-ALL = Stated()
+ALL = frozenset(ALIASES)
 
 
 def frames(n=20, **columns):
@@ -59,7 +60,7 @@ def test_numbers_that_are_written_differently_are_equal():
 
 def test_two_short_exposures_do_not_hide_a_long_one():
     """Values near to each other, beside one that is far away, were taken for the jitter of one reading."""
-    assert told(DARK, frames(EXPLEN=[0.1, 0.1005, 60.0]), Stated(exposure=False)) == {"EXPLEN": "exposure"}
+    assert told(DARK, frames(EXPLEN=[0.1, 0.1005, 60.0]), ALL - {"exposure"}) == {"EXPLEN": "exposure"}
     assert told(DARK, frames(PREAMP=[100.0, 100.1, 100.3])) == {}
 
 
@@ -143,29 +144,29 @@ def test_cards_of_the_light_path_say_nothing_of_darks():
 
 def test_exposures_of_flats_may_differ():
     assert told(FLAT, frames(EXPLEN=[1.0, 2.0])) == {}
-    assert told(FLAT, frames(EXPLEN=[1.0, 2.0]), Stated(exposure=False)) == {"EXPLEN": "exposure"}
+    assert told(FLAT, frames(EXPLEN=[1.0, 2.0]), ALL - {"exposure"}) == {"EXPLEN": "exposure"}
 
 
 def test_the_object_counts_only_where_no_card_states_the_filter():
     cards = frames(OBJECT=["flat_R", "flat_V"])
     assert told(FLAT, cards) == {}
-    assert "OBJECT" in told(FLAT, cards, Stated(filter=False))
+    assert "OBJECT" in told(FLAT, cards, ALL - {"filter"})
 
 
 def test_a_temperature_counts_only_where_that_of_the_sensor_is_not_known():
     cards = frames(CHIPTMP=lambda i: (-20.0 if i < 10 else 5.0) + 0.1 * (i % 3))
     assert told(DARK, cards) == {}
-    assert told(DARK, cards, Stated(temperature=False)) == {"CHIPTMP": "temperature"}
+    assert told(DARK, cards, ALL - {"temperature"}) == {"CHIPTMP": "temperature"}
     jitter = frames(CHIPTMP=lambda i: -20.0 + 0.1 * (i % 4), AMBTEMP=[5.0, -20.0])
-    assert told(DARK, jitter, Stated(temperature=False)) == {}
+    assert told(DARK, jitter, ALL - {"temperature"}) == {}
 
 
 def test_dates_months_apart_count_where_the_night_is_not_known():
     cards = frames(DATE__X=["2024-01-02 evening", "2024-03-02 evening"])
-    assert told(FLAT, cards, Stated(night=False)) == {"DATE-X": "date"}
+    assert told(FLAT, cards, ALL - {"night"}) == {"DATE-X": "date"}
     assert told(FLAT, cards) == {}
     near = frames(DATE__X=["2024-01-02 evening", "2024-01-03 evening"])
-    assert told(FLAT, near, Stated(night=False)) == {}
+    assert told(FLAT, near, ALL - {"night"}) == {}
 
 
 def test_an_unknown_number_counts_where_the_levels_differ_with_it():
@@ -178,3 +179,114 @@ def test_an_unknown_number_counts_where_the_levels_differ_with_it():
 def test_a_card_that_the_user_ignores_is_no_difference():
     cards = frames(FILTERX=["R", "V"])
     assert telling_cards(FLAT, cards, stated=ALL, ignored={"FILTERX"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "keyword", "means"),
+    [
+        (FLAT, "FOCRATIO", None),
+        (FLAT, "FOCRED", None),
+        (FLAT, "TELFOCAL", None),
+        (FLAT, "DOMELAMP", None),
+        (DARK, "DATAMODE", "readout_mode"),
+        (DARK, "DATARATE", "readout_mode"),
+        (DARK, "USBSPEED", "readout_mode"),
+        (DARK, "READOUTSPEED", "readout_mode"),
+        (DARK, "FRAMERATE", "readout_mode"),
+        (DARK, "PIXCLK", "readout_mode"),
+        (DARK, "NAMPS", "readout_mode"),
+        (DARK, "TIMINGMODE", "readout_mode"),
+        (DARK, "SWGAIN", "gain"),
+        (DARK, "ADUGAIN", "gain"),
+        (DARK, "USERGAIN", "gain"),
+        (DARK, "STDGAIN", "gain"),
+        (DARK, "MINGAIN", "gain"),
+        (DARK, "CAMBIN", "binning"),
+        (DARK, "SITEBIN", "binning"),
+        (DARK, "TIMEEXP", "exposure"),
+        (DARK, "TIME_EXP", "exposure"),
+        (DARK, "INT-TIME", "exposure"),
+        (DARK, "LONEXP", "exposure"),
+        (DARK, "EXPMSEC", "exposure"),
+        (DARK, "SWOFFSET", "offset"),
+        (DARK, "CCDNUM", "camera"),
+        (DARK, "SERIALNUMBER", "camera"),
+        (DARK, "SWCAM", "camera"),
+        (FLAT, "FILTNUM", "filter"),
+        (FLAT, "SWFILT", "filter"),
+        (FLAT, "ESO INS FILT1 NO", "filter"),
+        (FLAT, "BAND", "filter"),
+    ],
+)
+def test_the_name_of_a_setting_wins_over_what_it_begins_with(kind, keyword, means):
+    assert told(kind, frames(**{keyword: [1, 3]})) == {keyword: means}
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        *("READTIME", "DETRDTIM", "XFERTIM", "ESO DET EXP RDTTIME", "ESO DET WIN1 DKTM", "CCDUPTIM", "ELAPSED"),
+        *("LAMPAMPS", "LAMPVOLT", "LAMPHRS", "LAMPCURR", "CCDPWR", "DETVACUU", "DETPRES", "CCDHUM"),
+        *("FLATMEAN", "FLATMED", "BIASMEAN", "IMGSTDEV", "DATAMEAN", "PIXMAX", "CCDRMS", "FLATADU"),
+        *("EXPDATE", "EXPST", "EXPMID", "EXPEND", "EXPSTART", "SHUTOPEN", "SHUTCLOS", "READSTRT_TIME"),
+        *("ESO DET SHUT TMOPEN", "ESO DET SHUT TMCLOS", "ESO OBS NAME", "ESO OBS TPLNO", "ESO TPL NAME", "ESO TEL AMBI"),
+        *("CAMSTATE", "SHUTSTAT", "EXPSTATE", "DETSTAT", "READSTATUS"),
+        *("SUBEXPNO", "EXPOSNR", "FRAMENR", "IMGNUMBER", "NEXP", "NUMFRAMES", "LOOPNO", "VISITID", "CAMFRAMES"),
+        *("SHUTCNT", "FILTSEQ", "ESO INS FILT1 ENC", "GRATENC", "CAMERR", "READERRS"),
+        *("GUIDGAIN", "GUIDEXP", "GUIDEBIN", "TRKRATE", "WINDSPEED", "DOMEMODE", "ROTMODE", "FOCMODE", "RAOFFSET"),
+        *("COOLMODE", "FANSPEED", "TELMODE", "DITHMODE", "GPSMODE"),
+    ],
+)
+@pytest.mark.parametrize("kind", [FrameKind.BIAS, DARK, FLAT])
+@pytest.mark.parametrize("values", [[3, 8], ["first", "second"]])
+def test_what_varies_by_nature_varies_though_a_setting_is_named_in_it(kind, keyword, values):
+    assert told(kind, frames(**{keyword: values}), frozenset()) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "keyword", "values", "means"),
+    [
+        (FLAT, "MYFILT", ["L", "R", "G", "B", "Ha", "O3", "S2"], "filter"),
+        (FLAT, "FILTPOS", [1, 2, 3, 4, 5, 6, 7, 8], "filter"),
+        (FLAT, "XYZ", ["L", "R", "G", "B", "Ha", "O3", "S2"], "filter"),
+        (DARK, "EXPLEN", [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0], "exposure"),
+        (DARK, "DURATION", ["5 s", "5 min", "1 s", "2 s", "3 s", "4 s", "10 s", "20 s"], "exposure"),
+        (DARK, "ISOVAL", [100, 200, 400, 800, 1600, 3200, 6400], "gain"),
+        (DARK, "GAINDB", [0.5, 3.5, 6.5, 9.5, 12.5, 15.5], "gain"),
+        (DARK, "BLKLVL2", [1, 2, 3, 4, 5, 6, 7], "offset"),
+        (DARK, "RDSPEED", ["m1", "m2", "m3", "m4", "m5", "m6"], "readout_mode"),
+    ],
+)
+@pytest.mark.parametrize("n", [10, 20])
+def test_a_fact_that_is_stated_nowhere_else_may_have_many_values(kind, keyword, values, means, n):
+    assert told(kind, frames(n, **{keyword: values}), ALL - {means}) == {keyword: means}
+    assert told(kind, frames(n, **{keyword: values, "EXPNO": lambda i: i, "CCDSEQ": lambda i: i}), ALL - {means}) == {
+        keyword: means
+    }
+
+
+@pytest.mark.parametrize("keyword", ["CAMIMG", "CCDX", "DETX", "EXPX", "GAINX", "READX", "MODX", "OFFSX", "BINX2"])
+@pytest.mark.parametrize("n", [5, 12, 40])
+def test_what_counts_the_frames_is_no_setting_though_the_setting_is_unknown(keyword, n):
+    for start in (0, 1, 4711):
+        assert told(DARK, frames(n, **{keyword: lambda i, start=start: start + i}), frozenset()) == {}
+    readings = RNG.normal(3.3, 0.3, n)
+    if keyword not in ("EXPX", "GAINX"):
+        assert told(DARK, frames(n, **{keyword: lambda i: float(readings[i])}), frozenset()) == {}
+
+
+@pytest.mark.parametrize(("one", "other"), [(200, 201), (1000.0, 1001.0), ("200", "201"), (12_001, 12_002)])
+def test_whole_numbers_near_to_each_other_are_two_and_readings_jitter(one, other):
+    assert told(DARK, frames(GAINX=[one, other])) == {"GAINX": "gain"}
+    assert told(DARK, frames(GAINX=[200.02, 201.03])) == {}
+    assert told(DARK, frames(EXPUS=[300_000_012, 300_000_013])) == {}, "what a camera reports of an exposure"
+
+
+@pytest.mark.parametrize("same", [[True, 1], [True, "T"], [1, 1.0], ["1", True], ["T", 1.0], ["yes", "YES"], [False, 0]])
+def test_the_same_written_differently_is_no_difference(same):
+    assert told(DARK, frames(HDRON=same, GAINX=same, XYZ=same), frozenset()) == {}
+
+
+def test_numbers_in_different_units_differ():
+    assert told(DARK, frames(EXPLEN=["5 s", "5 min"])) == {"EXPLEN": "exposure"}
+    assert told(DARK, frames(SENSREAD=["3.31 V", "3.32 V"])) == {}
