@@ -45,7 +45,9 @@ _MOUNT = (
     r"|GUID|DITH|FOC(?!AL|RAT|RED|LEN)"
 )
 _SUPPLY = r"COOL|POWER|PWR|HEAT|FAN|VOLT|CURRENT|CURR$|AMPERE|(?<!N)AMPS$|BATT|DOWNLOAD"
-_EXPOSED = r"(?:EXP|INTEG|INT|SHUT)[-_ ]?(?:TIME?|TM)[-_ ]?(?:[MU]?S|SEC|\d)*$|^ITIME|^TIME?[-_ ]?(?:OF)?[-_ ]?(?:EXP|INT)"
+_EXPOSED = (
+    r"(?:EXP|INTEG|INT|SHUT)[-_ ]?(?:TIME?|TM)[-_ ]?(?:[MU]?S|SEC|\d)*$|^ITIME|^TIME?[-_ ]?(?:OF)?[-_ ]?(?:EXP|INT)"
+)
 _MOMENTS = (
     r"(?<!OP)(?<!ES)TIM(?!.*MOD)|(?:^|[-_ ])TM|TM$|DATE(?!.*MOD)|JD|STAMP|^(?:EXP|OBS|INT)[-_ ]?(?:UTC?|ST|MID|DAY)$"
     r"|SHUT.*(?:OPEN|CLOS)|^(?![XY]|.*(?:WIN|ROI|SUBF|ROW|COL)).*(?:START|BEGIN|BEG|(?<!T)END|STOP)$|ELAPS|REMAIN"
@@ -260,9 +262,7 @@ def _nature(column: _Column, *, is_flat: bool) -> str:
     return found
 
 
-def _as_setting(
-    column: _Column, nature: str, stated: Collection[str], levels_adu: Sequence[float]
-) -> Unlike | None:
+def _as_setting(column: _Column, nature: str, stated: Collection[str], levels_adu: Sequence[float]) -> Unlike | None:
     """Return a column as a difference if it looks like a setting: by its name, or because it divides the frames."""
     is_setting = nature not in ("", REMARK)
     means = nature if is_setting and nature != SETTING else None

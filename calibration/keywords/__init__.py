@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from calibration.frames import FrameHeader, FrameKind
-from calibration.keywords.kinds import KIND_KEYWORDS, kind_of, kind_of_path, kind_of_word
+from calibration.keywords.kinds import KIND_KEYWORDS, is_of_other_use, kind_of, kind_of_path, kind_of_word
 from calibration.keywords.master import MASTER_KEYWORDS, PERCENTILES, MasterInfo, percentile_keyword
 from calibration.keywords.provenance import PedestalRule, is_master, master_evidence, pedestal_to_subtract
 from calibration.keywords.reading import (
@@ -20,6 +20,7 @@ from calibration.keywords.reading import (
     from_cards,
     master_from_cards,
     normalised,
+    read_as,
     with_aliases,
 )
 from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, CardValue, Keyword
@@ -42,6 +43,7 @@ __all__ = [
     "PedestalRule",
     "from_cards",
     "is_master",
+    "is_of_other_use",
     "kind_of",
     "kind_of_path",
     "kind_of_word",
@@ -49,6 +51,7 @@ __all__ = [
     "master_from_cards",
     "normalised",
     "pedestal_to_subtract",
+    "read_as",
     "to_cards",
     "with_aliases",
 ]

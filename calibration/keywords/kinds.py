@@ -41,6 +41,15 @@ _MORE = (
 _BESIDE = frozenset(_MORE.split())
 """Words that say more of a frame beside the word for its kind."""
 
+_OTHER = frozenset(
+    "focus focusing autofocus test testing acq acquire acquisition point pointing arc arcs comp comparison wave neon thar "
+    "argon standard std stds telluric flux skyview slitview slitviewer viewer guide guider guiding autoguide align "
+    "alignment centering centring finder finding preview platesolve solve solving sync spectrum spectra spectroscopic "
+    "pinhole etalon hartmann wfs fringe trace orderdef fmtchk setup engineering junk trash collimation polar "
+    "fokus fokussierung mise".split()
+)
+"""Words for exposures of a telescope's night that are neither calibration frames nor science."""
+
 _SECTIONS = {"testsection1": FrameKind.BIAS, "testsection2": FrameKind.DARK, "testsection3": FrameKind.FLAT}
 _PICTTYPE = {1: FrameKind.LIGHT, 2: FrameKind.BIAS, 3: FrameKind.DARK, 4: FrameKind.FLAT}
 _PREFIX = re.compile(
@@ -89,6 +98,12 @@ def kind_of_word(written: str) -> FrameKind | None:
     if kinds == {FrameKind.DARK, FrameKind.FLAT}:  # the dark of a flat
         return FrameKind.DARK
     return kinds.pop() if len(kinds) == 1 else None
+
+
+def is_of_other_use(written: str) -> bool:
+    """Whether an IMAGETYP names an exposure that nobody calibrates with, such as 'FOCUS' or 'LAMP,WAVE'."""
+    words = set(re.findall(r"[a-z]+", written.casefold()))
+    return bool(words & _OTHER) and not words & _KINDS.keys()
 
 
 def kind_of_path(path: PurePath) -> FrameKind | None:

@@ -1,6 +1,7 @@
 """Cards to records: the table's rows, and the few rules that need more than one card."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -15,6 +16,10 @@ from calibration.keywords.kinds import KIND_KEYWORDS, kind_of, kind_of_word
 from calibration.keywords.master import MASTER_KEYWORDS, MasterInfo, read_percentiles
 from calibration.keywords.provenance import calibrated, pedestal
 from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, Keyword
+
+
+_RULES = 2
+"""Counts the versions of what this package understands, so that older catalogues are read again."""
 
 
 class HasItems(Protocol):
@@ -54,7 +59,17 @@ _NAMED = frozenset({"exposure_us", "date_obs", "ccd_temp_c", "set_temp_c"})
 """Facts that must be understood where a card states them: their text does not show which of them are equal."""
 
 _TEMPERATURES = frozenset({"ccd_temp_c", "set_temp_c"})
-_NO_COOLER = frozenset({"off", "disabled", "no cooler", "uncooled", "not set"})
+_NO_COOLER = re.compile(
+    r"off|false|no|not?[ _-]+\w+|uncooled|un(?:regulated|controlled|supported|set)|ambient|room|warm|passive|free"
+    r"|disabled|inactive|idle|standby|disconnected|aus|ungekühlt|(?:umgebung|raum)\w*|arrêt|arret|apagado|spento|ambiante?"
+    r"|(?:cooler|tec|cooling|regulation)[ _:=-]+(?:is[ _-]+)?(?:off|disabled|inactive|none|no|false)"
+    r"|(?:ambient|room|free|air|passive)[ _-]+\w+",
+    re.IGNORECASE,
+)
+"""What stands for a temperature, or for a set-point, where nothing cools."""
+
+_NOT_KNOWN = frozenset({"egain_e_adu", *_TEMPERATURES})
+"""Fields for which programs write numbers that cannot be, such as -273 or 0, where they know none."""
 
 _APART = frozenset({"gain", "offset", "egain_e_adu", "bin_x", "bin_y", "origin_x", "origin_y"})
 """Settings that keep frames apart even by a text that is not understood."""
@@ -129,6 +144,12 @@ def from_cards(
     return FrameHeader(kind=kind, shape=shape, extra=extra, **found.fields)
 
 
+def read_as(aliases: Aliases) -> str:
+    """Return the rules by which headers are understood: a frame that was read by others is read again."""
+    named = ", ".join(f"{keyword.upper()}={field}" for keyword, field in sorted(aliases.items()))
+    return f"{_RULES} {named}".strip()
+
+
 def with_aliases(known: Mapping[str, object], aliases: Aliases) -> dict[str, object]:
     """Return cards in which what the user named stands under the keyword of its field."""
     renamed = {
@@ -196,6 +217,8 @@ def _refuse_unread(found: _Reading) -> None:
     for row in FRAME_KEYWORDS:
         if row.field in found.fields or row.field not in _NAMED | _APART:
             continue
+        if row.field == "set_temp_c" and "ccd_temp_c" in found.fields:  # the sensor itself says how warm it is
+            continue
         stated = (k for k in row.known_as if k not in found.used and _is_unread(row, k, found.known.get(k)))
         keyword = next(stated, None)
         if keyword is None:
@@ -221,12 +244,17 @@ def _other_exposures(found: _Reading) -> Iterator[str]:
 
 
 def _is_unread(row: Keyword, keyword: str, value: object) -> bool:
-    """Whether a card states a fact in no known form: of numbers only a date can be one, a cooler may be off."""
-    if row.field in _TEMPERATURES and str(value).strip().lower() in _NO_COOLER:
+    """Whether a card states a fact in no known form, such as an exposure of -1: gaps do not, and a cooler may be off.
+
+    Of numbers only DATE-OBS can be a date, and a reading that cannot be stands for none.
+    """
+    if row.field in _TEMPERATURES and _NO_COOLER.fullmatch(str(value).strip()):
         return False
-    if keyword == "DATE-OBS" and values.number(value):
-        return True
-    return values.is_unread(value)
+    if values.is_unread(value) or row.field in _NOT_KNOWN:
+        return values.is_unread(value)
+    if row.field == "date_obs":
+        return keyword == "DATE-OBS" and bool(values.number(value))
+    return values.is_number(value)
 
 
 def _exposure(found: _Reading, kind: FrameKind, path: PurePath | None) -> None:

@@ -20,7 +20,11 @@ _GAPS = frozenset(
 )
 _NUMBER = re.compile(r"([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[ed][+-]?\d+)?)\s*([a-zµ°%/']*)", re.IGNORECASE)
 _FRACTION = re.compile(r"(\d{1,9})\s*/\s*(\d{1,9})\s*(?:s|sec)?")
-_MINUTES = re.compile(r"(\d{1,9})\s*m(?:in)?\s*(\d{1,9}(?:\.\d+)?)\s*s?", re.IGNORECASE)
+_PARTS = re.compile(
+    r"(?:(\d{1,4})\s*h[a-z]*\.?[\s,]*)?(\d{1,9})\s*m(?:in[a-z]*)?\.?[\s,]*(\d{1,9}(?:[.,]\d+)?)\s*s?[a-z]*\.?"
+    r"|(\d{1,4})\s*h[a-z]*\.?[\s,]*(\d{1,2})\s*m?[a-z]*\.?",
+    re.IGNORECASE,
+)
 _CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2}(?:[.,]\d*)?)")
 _DEGREES = re.compile(r"([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[+-]?\d+)?)\s*(.*)", re.IGNORECASE)
 _SECTION = re.compile(r"\[?\s*(\d{1,6})\s*:\s*(\d{1,6})\s*,\s*(\d{1,6})\s*:\s*(\d{1,6})\s*\]?")
@@ -42,31 +46,17 @@ _LARGEST = 2**53  # up to here every whole number is one float
 _EPOCH = (1e9, 1e10)  # seconds since 1970 between 2001 and 2286; smaller numbers count from the start of a run
 
 _UNITS_S = {
-    "": 1.0,
-    "s": 1.0,
-    "sec": 1.0,
-    "secs": 1.0,
-    "seconds": 1.0,
-    "second": 1.0,
-    "ms": 1e-3,
-    "msec": 1e-3,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "millisecond": 1e-3,
-    "milliseconds": 1e-3,
-    "usec": 1e-6,
-    "microsecond": 1e-6,
-    "microseconds": 1e-6,
-    "m": 60.0,
-    "min": 60.0,
-    "mins": 60.0,
-    "minute": 60.0,
-    "minutes": 60.0,
-    "h": 3600.0,
-    "hr": 3600.0,
-    "hour": 3600.0,
-    "hours": 3600.0,
-}
+    word: seconds
+    for seconds, words in {
+        1e-9: "ns nsec nsecs nanosec nanosecond nanoseconds",
+        1e-6: "us usec usecs µs µsec µsecs microsec microsecs microsecond microseconds mikrosekunden mks",
+        1e-3: "ms msec msecs millis millisec millisecs millisecond milliseconds millisekunden msek",
+        1.0: "s sec secs second seconds sek sekunde sekunden seconde secondes segundo segundos secondo secondi",
+        60.0: "m min mins minute minutes minuten minuto minutos minuti",
+        3600.0: "h hr hrs hour hours std stunde stunden heure heures hora horas ora ore",
+    }.items()
+    for word in words.split()
+} | {"": 1.0}
 _CELSIUS = {"c": "c", "celsius": "c", "centigrade": "c", "f": "f", "fahrenheit": "f", "k": "k", "kelvin": "k", "": ""}
 _KELVIN = 273.15
 _JULIAN = 2_400_000
@@ -107,6 +97,15 @@ def is_unread(value: object) -> bool:
         match = _NUMBER.fullmatch(value)
         return value.lower() not in _GAPS and (match is None or match[2] != "")
     return isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    """Whether a card holds a number, be it one that cannot be: -1 or NaN."""
+    try:
+        float(str(plain(value)))
+    except ValueError:
+        return False
+    return True
 
 
 def number(value: object) -> float | None:
@@ -212,18 +211,20 @@ def section_start(value: object) -> tuple[int, int] | None:
 def duration_us(value: object) -> int | None:
     """Return an exposure in microseconds; never negative.
 
-    Understood are seconds, '30 ms', '1/60', '0m30s', '2 min' and '00:05:00'.
+    Understood are seconds, '30 ms', '30 [s]', '1/60', '0m30s', '2 min', '1 h 5 min' and '00:05:00'.
     """
     value = plain(value)
-    seconds = _seconds_of_text(value.rstrip(".")) if isinstance(value, str) else number(value)
+    seconds = _seconds_of_text(value) if isinstance(value, str) else number(value)
     return us(seconds) if seconds is not None and 0 <= seconds < 1e7 else None
 
 
 def _seconds_of_text(value: str) -> float | None:
+    value = re.sub(r"[\[\]()]", "", value).replace("\u03bc", "µ").strip(" .")
     if (match := _FRACTION.fullmatch(value)) and int(match[2]):
         return int(match[1]) / int(match[2])
-    if match := _MINUTES.fullmatch(value):
-        return 60 * int(match[1]) + float(match[2])
+    if match := _PARTS.fullmatch(value):
+        hours, minutes, seconds = match[1] or match[4], match[2] or match[5], match[3]
+        return 3600 * int(hours or 0) + 60 * int(minutes) + float((seconds or "0").replace(",", "."))
     if match := _CLOCK.fullmatch(value):
         return 3600 * int(match[1] or 0) + 60 * int(match[2]) + float(match[3].replace(",", "."))
     match = _NUMBER.fullmatch(value)

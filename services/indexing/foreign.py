@@ -13,14 +13,14 @@ from pathlib import Path
 
 from calibration.frames import FrameKind
 from calibration.grouping import group
-from calibration.keywords import NO_ALIASES, Aliases
+from calibration.keywords import NO_ALIASES, Aliases, read_as
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
 from services.catalogue.rows import FrameRow, Origin, key_to_dict
 from services.errors import RunCode
 from services.files.layout import Layout
 from services.indexing.problems import FileProblem
-from services.indexing.reading import foreign_row, read_as, row_or_problem, without_copies
+from services.indexing.reading import foreign_row, row_or_problem, without_copies
 from services.indexing.walk import FileStatus, walk
 
 _MOST_AT_ONCE = 16

@@ -1,4 +1,4 @@
-"""What a run would know at its start, for who only asks: the catalogue, and the files that it does not list yet.
+"""What a run would know at its start, for who only asks: the catalogue, and files that it would read anew.
 
 Nothing is written, no lock is taken and no pixel is read: headers alone say what the files are. Where the catalogue is
 missing or damaged, they say everything.
@@ -6,8 +6,13 @@ missing or damaged, they say everything.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+from calibration.keywords import read_as
 from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import FrameRow, Origin
 from services.files.layout import Layout
 from services.indexing.walk import counts, names
 
@@ -33,7 +38,8 @@ def foreseen(
     """
     with Catalogue(layout.catalogue, read_only=True, empty=ignored) as catalogue:
         there, known = names((layout.darks, layout.flats), layout), catalogue.known_files().keys()
-        new = sorted(there - known)
+        again = catalogue.read_otherwise(read_as(aliases)) & there
+        new = sorted((there - known) | again)
         gone = [path for path in known if path not in there and not counts(layout.absolute(path))]
         if not new and not gone:
             yield catalogue
@@ -53,10 +59,29 @@ def _add(
     from services.indexing.problems import FileProblem
     from services.indexing.reading import own_unseen_row, row_or_problem, unseen_row
 
+    known = {row.path: row for row in copy.frames(origin=Origin.FOREIGN)}
+
+    def row_of(path: Path, name: str, **rules: Any) -> FrameRow:
+        row = unseen_row(path, name, **rules)
+        return _with_pixels(row, known.get(name))
+
     problems: list[FileProblem] = []
     read = (row_or_problem(own_unseen_row, layout.absolute(path), path, problems) for path in new)
     ours = {row.path: row for row in read if row is not None}
     copy.add_frames(ours.values())
     foreign = {path: (0, 0) for path in new if path not in ours}
-    index_files(copy, foreign, layout, longitude_deg, aliases, row_of=unseen_row)
+    index_files(copy, foreign, layout, longitude_deg, aliases, row_of=row_of)
     adopt_masters(copy, layout, problems)
+
+
+def _with_pixels(row: FrameRow, before: FrameRow | None) -> FrameRow:
+    """Return a row with what is known of the pixels of a file that has not changed."""
+    if before is None or (row.size, row.mtime_ns) != (before.size, before.mtime_ns):
+        return row
+    return replace(
+        row,
+        pixel_sha256=before.pixel_sha256,
+        level_adu=before.level_adu,
+        sigma_adu=before.sigma_adu,
+        step_adu=before.step_adu,
+    )

@@ -12,9 +12,11 @@ from calibration.keywords import (
     KIND_KEYWORDS,
     NO_ALIASES,
     Aliases,
+    is_of_other_use,
     kind_of,
     master_evidence,
     normalised,
+    read_as,
     with_aliases,
 )
 from calibration.keywords.values import text
@@ -26,9 +28,6 @@ from services.files.units import Unit, Unreadable, image_unit
 from services.indexing.checksums import check_sum
 from services.indexing.glance import Glanced, glance_at
 from services.indexing.problems import FileProblem
-
-_RULES = 1
-"""Counts the versions of what `calibration.keywords` understands, so that older catalogues are read again."""
 
 Beside = Callable[[str], None]
 """Called with the name of each image that stands beside the frame in its file."""
@@ -49,14 +48,19 @@ def row_or_problem(
     except LeftOut as error:
         problems.append(FileProblem(path=name, reason=error.reason, code=error.code))
     except HeaderError as error:
-        is_type = error.keyword in KIND_KEYWORDS and error.found is not None
-        code = RunCode.TYPE_UNKNOWN if is_type else RunCode.CARD_UNKNOWN
-        problems.append(FileProblem(path=name, reason=str(error), code=code))
+        problems.append(FileProblem(path=name, reason=str(error), code=_code_of(error)))
     except (StorageError, CalibrationError) as error:
         problems.append(FileProblem(path=name, reason=_without(path, error)))
     except OSError as error:
         problems.append(FileProblem(path=name, reason=error.strerror or str(error)))
     return None
+
+
+def _code_of(error: HeaderError) -> RunCode:
+    """Return why a header is not understood; a focus frame is no calibration frame, and no loss."""
+    if error.keyword not in KIND_KEYWORDS or error.found is None:
+        return RunCode.CARD_UNKNOWN
+    return RunCode.LIGHT_FRAME if is_of_other_use(str(error.found)) else RunCode.TYPE_UNKNOWN
 
 
 def _without(path: Path, error: Exception) -> str:
@@ -205,12 +209,6 @@ def _measured(path: Path, name: str, header: FrameHeader, found: Glanced) -> Fra
         mtime_ns=status.st_mtime_ns,
         origin=Origin.FOREIGN,
     )
-
-
-def read_as(aliases: Aliases) -> str:
-    """Return the rules by which headers are understood: a frame that was read by others is read again."""
-    named = ", ".join(f"{keyword.upper()}={field}" for keyword, field in sorted(aliases.items()))
-    return f"{_RULES} {named}".strip()
 
 
 _NO_USE = {FrameKind.BIAS: "BDF", FrameKind.DARK: "DF", FrameKind.FLAT: "F"}

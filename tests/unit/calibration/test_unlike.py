@@ -229,7 +229,14 @@ def test_the_name_of_a_setting_wins_over_what_it_begins_with(kind, keyword, mean
         *("LAMPAMPS", "LAMPVOLT", "LAMPHRS", "LAMPCURR", "CCDPWR", "DETVACUU", "DETPRES", "CCDHUM"),
         *("FLATMEAN", "FLATMED", "BIASMEAN", "IMGSTDEV", "DATAMEAN", "PIXMAX", "CCDRMS", "FLATADU"),
         *("EXPDATE", "EXPST", "EXPMID", "EXPEND", "EXPSTART", "SHUTOPEN", "SHUTCLOS", "READSTRT_TIME"),
-        *("ESO DET SHUT TMOPEN", "ESO DET SHUT TMCLOS", "ESO OBS NAME", "ESO OBS TPLNO", "ESO TPL NAME", "ESO TEL AMBI"),
+        *(
+            "ESO DET SHUT TMOPEN",
+            "ESO DET SHUT TMCLOS",
+            "ESO OBS NAME",
+            "ESO OBS TPLNO",
+            "ESO TPL NAME",
+            "ESO TEL AMBI",
+        ),
         *("CAMSTATE", "SHUTSTAT", "EXPSTATE", "DETSTAT", "READSTATUS"),
         *("SUBEXPNO", "EXPOSNR", "FRAMENR", "IMGNUMBER", "NEXP", "NUMFRAMES", "LOOPNO", "VISITID", "CAMFRAMES"),
         *("SHUTCNT", "FILTSEQ", "ESO INS FILT1 ENC", "GRATENC", "CAMERR", "READERRS"),
@@ -282,7 +289,9 @@ def test_whole_numbers_near_to_each_other_are_two_and_readings_jitter(one, other
     assert told(DARK, frames(EXPUS=[300_000_012, 300_000_013])) == {}, "what a camera reports of an exposure"
 
 
-@pytest.mark.parametrize("same", [[True, 1], [True, "T"], [1, 1.0], ["1", True], ["T", 1.0], ["yes", "YES"], [False, 0]])
+@pytest.mark.parametrize(
+    "same", [[True, 1], [True, "T"], [1, 1.0], ["1", True], ["T", 1.0], ["yes", "YES"], [False, 0]]
+)
 def test_the_same_written_differently_is_no_difference(same):
     assert told(DARK, frames(HDRON=same, GAINX=same, XYZ=same), frozenset()) == {}
 

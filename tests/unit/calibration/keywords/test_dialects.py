@@ -8,7 +8,7 @@ import pytest
 from calibration.errors import HeaderError
 from calibration.frames import FrameKind
 from calibration.grouping import group_key
-from calibration.keywords import ALIASES, from_cards, kind_of_word, master_evidence, values
+from calibration.keywords import ALIASES, from_cards, is_of_other_use, kind_of_word, master_evidence, values
 from calibration.keywords.provenance import calibrated
 
 SHAPE = (20, 30)
@@ -188,6 +188,42 @@ def test_a_cooler_that_is_off_has_no_set_point_and_a_date_that_is_a_number_must_
         read(DATE__OBS=12345)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        *(
+            "off",
+            "Ambient",
+            "none",
+            "unregulated",
+            "uncontrolled",
+            "no cooling",
+            "not regulated",
+            "Not used",
+            "disabled",
+        ),
+        *("cooler off", "TEC: off", "regulation off", "n/a", "free running", "room temperature", "aus", "warm", False),
+    ],
+)
+def test_where_nothing_cools_there_is_no_set_point(written):
+    header = read(kind="DARK", SET__TEMP=written)
+    assert (header.set_temp_c, header.unread) == (None, None)
+
+
+@pytest.mark.parametrize("written", ["cold", "level 3", "-10 degrees or so", True])
+def test_a_set_point_that_is_not_understood_is_no_loss_where_the_sensor_says_how_warm_it_is(written):
+    header = read(kind="DARK", SET__TEMP=written, CCD__TEMP=-10.0)
+    assert (header.set_temp_c, header.ccd_temp_c, header.unread) == (None, -10.0, None)
+    with pytest.raises(HeaderError, match="SET-TEMP"):
+        read(kind="DARK", SET__TEMP=written)
+
+
+@pytest.mark.parametrize("card", [{"OFFSET": 10.5}, {"XORGSUBF": 7.5}, {"XBINNING": 0}, {"XBINNING": -1}])
+def test_a_number_that_no_setting_can_have_keeps_frames_apart(card):
+    assert read(kind="DARK", **card).unread == "{}={}".format(*next(iter(card.items())))
+    assert read(kind="DARK", EGAIN=-1, CCD__TEMP=-273.15).unread is None, "so a program says that it knows none"
+
+
 def test_of_an_exposure_of_zero_and_another_the_other_is_true_but_for_a_bias():
     assert read(kind="DARK", EXPTIME=0.0, EXPOSURE=10.0).exposure_us == 10_000_000
     assert read(kind="DARK", EXPTIME=0, EXP_TIME="300").exposure_us == 300_000_000
@@ -234,6 +270,8 @@ def test_exposure_keywords_of_other_instruments(keyword):
         ("DOMEFLAT", FrameKind.FLAT),
         ("Lumière", FrameKind.LIGHT),
         ("FOCUS", None),
+        ("ACQUISITION", None),
+        ("SKYVIEW", None),
         ("LAMP", None),
         ("LAMP,WAVE", None),
         ("STD,FLUX", None),
@@ -242,6 +280,18 @@ def test_exposure_keywords_of_other_instruments(keyword):
 )
 def test_types_of_other_observatories_and_languages(written, kind):
     assert kind_of_word(written) == kind
+
+
+@pytest.mark.parametrize(
+    ("written", "other"),
+    [
+        *((word, True) for word in ("FOCUS", "Test", "ACQUISITION", "POINTING", "ARC", "STANDARD", "SKYVIEW", "COMP")),
+        *((word, True) for word in ("STD,FLUX", "LAMP,WAVE", "Focus Frame", "plate solve", "guider", "arc lamp")),
+        *((word, False) for word in ("LAMP", "nobody knows", "BIAS test", "Standard dark", "calibration", "", "SUPER")),
+    ],
+)
+def test_types_of_frames_that_nobody_calibrates_with(written, other):
+    assert is_of_other_use(written) == other
 
 
 def test_a_type_that_is_there_but_not_known_is_not_overruled_by_the_folder():

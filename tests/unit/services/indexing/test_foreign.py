@@ -53,6 +53,10 @@ def test_each_file_that_is_not_used_has_the_code_of_its_reason(tmp_path: Path, c
     write(folder / "stack.fits", STACKCNT=20)
     write(folder / "light.fits", "LIGHT")
     write(folder / "focus.fits", "FOCUS")
+    write(folder / "wave.fits", "LAMP,WAVE")
+    write(folder / "odd.fits", "nobody knows")
+    write(folder / "test.fits", "BIAS test")
+    write(folder / "minus.fits", EXPTIME=-1)
     write(folder / "text.fits", EXPTIME="for long")
     write(folder / "dark_of_dark.fits", CALSTAT="D")
     write(folder / "bias_of_bias.fits", "BIAS", HISTORY="Bias subtracted")
@@ -69,7 +73,11 @@ def test_each_file_that_is_not_used_has_the_code_of_its_reason(tmp_path: Path, c
     assert left_out(catalogue, folder) == {
         "stack.fits": "foreign_master",
         "light.fits": "light_frame",
-        "focus.fits": "type_unknown",
+        "focus.fits": "light_frame",
+        "wave.fits": "light_frame",
+        "odd.fits": "type_unknown",
+        "test.fits": "type_unknown",
+        "minus.fits": "card_unknown",
         "text.fits": "card_unknown",
         "dark_of_dark.fits": "already_calibrated",
         "bias_of_bias.fits": "already_calibrated",

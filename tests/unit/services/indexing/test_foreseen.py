@@ -8,9 +8,11 @@ from astropy.io import fits
 
 from calibration.frames import FrameKind
 from services.catalogue.catalogue import CatalogueDamaged
-from services.catalogue.rows import Origin
+from services.catalogue.rows import Flag, Origin
 from services.files.layout import Layout
+from services.indexing.foreign import index_folder
 from services.indexing.foreseen import foreseen
+from services.indexing.index import open_catalogue
 from tests.support.made_root import Root
 
 
@@ -32,7 +34,7 @@ def state(layout: Layout) -> dict[Path, bytes]:
 def foreign(layout: Layout, name: str, **cards: object) -> None:
     path = layout.darks / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.full((8, 12), 500, np.uint16)
+    pixels = np.full((8, 12), 500 + sum(path.name.encode()), np.uint16)
     fits.PrimaryHDU(pixels, fits.Header({"IMAGETYP": "Dark Frame", "EXPTIME": 30.0, **cards})).writeto(path)
 
 
@@ -48,6 +50,27 @@ def test_frames_of_another_program_are_counted_before_they_are_indexed(layout: L
         assert {row.set_id for row in there} == {there[0].set_id}
         assert len(catalogue.frames(origin=Origin.OWN)) == 6
     assert state(layout) == before
+
+
+def test_frames_that_a_run_would_read_again_are_read_by_the_new_aliases(layout: Layout) -> None:
+    """After the user had named a keyword, the dry run still showed the groups of before."""
+    for number in range(4):
+        foreign(layout, f"other/d{number}.fits", MYGAIN=number // 2)
+    with open_catalogue(layout) as catalogue:
+        index_folder(catalogue, layout.darks, layout=layout)
+        catalogue.set_flag(Flag.BAD, paths=["darks/other/d0.fits"])
+        before = catalogue.frames(origin=Origin.FOREIGN)
+    assert {row.gain for row in before} == {None}
+    files = state(layout)
+    with foreseen(layout, aliases={"MYGAIN": "gain"}) as catalogue:
+        there = catalogue.frames(origin=Origin.FOREIGN)
+        assert [row.gain for row in there] == [0, 0, 1, 1]
+        assert len({row.set_id for row in there}) == 2
+        assert [row.path for row in there if row.flag is Flag.BAD] == ["darks/other/d0.fits"]
+        assert [row.level_adu for row in there] == [row.level_adu for row in before]
+    with foreseen(layout, aliases={"MYGAIN": "kind"}) as catalogue:
+        assert catalogue.frames(origin=Origin.FOREIGN) == [], "their type would not be known"
+    assert state(layout) == files
 
 
 def test_what_is_gone_is_not_counted(layout: Layout) -> None:
