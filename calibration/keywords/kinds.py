@@ -41,13 +41,14 @@ _MORE = (
 _BESIDE = frozenset(_MORE.split())
 """Words that say more of a frame beside the word for its kind."""
 
-_OTHER = frozenset(
-    "focus focusing autofocus test testing acq acquire acquisition point pointing arc arcs comp comparison wave neon thar "
-    "argon standard std stds telluric flux skyview slitview slitviewer viewer guide guider guiding autoguide align "
+_NO_CALIBRATION = (
+    "focus focusing autofocus test testing acq acquire acquisition point pointing arc arcs comp comparison wave neon "
+    "thar argon standard std stds telluric flux skyview slitview slitviewer viewer guide guider guiding autoguide align "
     "alignment centering centring finder finding preview platesolve solve solving sync spectrum spectra spectroscopic "
-    "pinhole etalon hartmann wfs fringe trace orderdef fmtchk setup engineering junk trash collimation polar "
-    "fokus fokussierung mise".split()
+    "pinhole etalon hartmann wfs fringe trace orderdef fmtchk setup engineering junk trash collimation polar fokus "
+    "fokussierung"
 )
+_OTHER = frozenset(_NO_CALIBRATION.split())
 """Words for exposures of a telescope's night that are neither calibration frames nor science."""
 
 _SECTIONS = {"testsection1": FrameKind.BIAS, "testsection2": FrameKind.DARK, "testsection3": FrameKind.FLAT}

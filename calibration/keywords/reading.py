@@ -17,7 +17,6 @@ from calibration.keywords.master import MASTER_KEYWORDS, MasterInfo, read_percen
 from calibration.keywords.provenance import calibrated, pedestal
 from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, Keyword
 
-
 _RULES = 2
 """Counts the versions of what this package understands, so that older catalogues are read again."""
 

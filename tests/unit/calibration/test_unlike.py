@@ -5,7 +5,7 @@ import pytest
 
 from calibration.frames import FrameKind
 from calibration.keywords import ALIASES
-from calibration.unlike import stated_facts, telling_cards
+from calibration.unlike import telling_cards
 
 DARK, FLAT = FrameKind.DARK, FrameKind.FLAT
 ALL = frozenset(ALIASES)
