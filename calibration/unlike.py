@@ -36,8 +36,8 @@ class Unlike:
 VARIES, REMARK, SETTING, TEMPERATURE = "varies", "remark", "setting", "temperature"
 
 _SURROUNDINGS = (
-    r"(?<!C)AMB|(?:^|[-_ ])OUT[SDT]|HUM|WIND(?!OW)|PRESS|PRES$|VACU|BAROM|DEW|CLOUD|(?<![DGT])RAIN|SEEING|MPSAS|MOON|SUN"
-    r"|BOLT|TUBE|MIRR|ENVIR|GPS"
+    r"(?<!C)AMB|(?:^|[-_ ])OUT[SDT]|HUM|WIND(?!OW)|PRESS|PRES$|VACU|BAROM|DEW|CLOUD|(?<![DGT])RAIN|SEEING|MPSAS|MOON"
+    r"|SUN|BOLT|TUBE|MIRR|ENVIR|GPS"
 )
 _MOUNT = (
     r"^(?:RA(?=$|[-_HDTOR])|DEC(?=$|[-_DTOR])|OBJCT|ALT|AZ|EL$|PA$|AIR|CENT(?!.*WAV)|PIER|ZD|PARANG|POSANG|GLAT|GLON"
@@ -61,12 +61,12 @@ _COUNTERS = (
 )
 _MEASURED = (
     r"MEAN|MEDIAN|AVG|AVERAGE|RMS|SIGMA|STD(?:DEV|EV)?$|SKEW|KURT|^(?:DATA|PIX|IM|IMG|IMAGE|FLAT|DARK|BIAS|CCD|DET)[-_]?"
-    r"(?:MIN|MAX|MED|SUM|AVE|STD|SIG|LEV|LVL|ADU|VAL)|CBLACK|CWHITE|MIPS|FWHM|HFD|HFR|STARS|SNR|ENC$|ENCOD|ERR(?:OR)?S?$"
+    r"(?:MIN|MAX|MED|AVE|STD|SIG|LEV|LVL|ADU|VAL)|CBLACK|CWHITE|MIPS|FWHM|HFD|HFR|STARS|SNR|ENC$|ENCOD|ERR(?:OR)?S?$"
     r"|(?:CAM|CCD|DET|CHIP|SENS|EXP|SHUT|READ|AMP|OBS).*STAT(?:E|US|$)"
     r"|^ESO (?:OBS|TPL|TEL|ADA|GEN|LOG|OCS|QC|INS SENS|INS THER|DET TLM)\d*\b"
 )
 _OPTICS = (
-    r"WIN(?!D(?!OW))|ROI|SUBF|SEC\d*$|LAMP|PANEL|LIGHT|FLAT|SLIT|GRAT(?!I)|GRISM|(?:^|[-_ ])APT|LENS|TELESC"
+    r"WIN(?!D(?!OW))|ROI|SUBF|SEC\d*$|LAMP|PANEL|LIGHT|FLAT|SLIT|GRAT|GRISM|(?:^|[-_ ])APT|LENS|TELESC"
     r"|FOC(?:AL|RAT|RED|LEN)|REDUCER|BARLOW"
 )
 _READOUT = (
@@ -132,8 +132,7 @@ def stated_facts(headers: Iterable[FrameHeader]) -> frozenset[str]:
     """Return the facts, in the words of `keywords.ALIASES`, that are known of every one of some frames."""
     fields = {fact: _ROWS[names[0]].field for fact, names in ALIASES.items() if names and names[0] in _ROWS}
     known = [{fact for fact, field in fields.items() if getattr(header, field) is not None} for header in headers]
-    for each in known:
-        each |= {"temperature"} if "set_temperature" in each else set()
+    known = [each | {TEMPERATURE} if "set_temperature" in each else each for each in known]
     return frozenset(set.intersection(*known)) if known else frozenset()
 
 

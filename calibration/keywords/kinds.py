@@ -43,10 +43,10 @@ _BESIDE = frozenset(_MORE.split())
 
 _NO_CALIBRATION = (
     "focus focusing autofocus test testing acq acquire acquisition point pointing arc arcs comp comparison wave neon "
-    "thar argon standard std stds telluric flux skyview slitview slitviewer viewer guide guider guiding autoguide align "
-    "alignment centering centring finder finding preview platesolve solve solving sync spectrum spectra spectroscopic "
-    "pinhole etalon hartmann wfs fringe trace orderdef fmtchk setup engineering junk trash collimation polar fokus "
-    "fokussierung"
+    "thar argon standard std stds telluric flux skyview slitview slitviewer viewer guide guider guiding autoguide "
+    "align alignment centering centring finder finding preview platesolve solve solving sync spectrum spectra "
+    "spectroscopic pinhole etalon hartmann wfs fringe trace orderdef fmtchk setup engineering junk trash collimation "
+    "polar fokus fokussierung"
 )
 _OTHER = frozenset(_NO_CALIBRATION.split())
 """Words for exposures of a telescope's night that are neither calibration frames nor science."""

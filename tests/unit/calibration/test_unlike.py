@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from calibration.frames import FrameKind
+from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import ALIASES
-from calibration.unlike import telling_cards
+from calibration.unlike import stated_facts, telling_cards
 
 DARK, FLAT = FrameKind.DARK, FrameKind.FLAT
 ALL = frozenset(ALIASES)
@@ -280,6 +280,16 @@ def test_what_counts_the_frames_is_no_setting_though_the_setting_is_unknown(keyw
     readings = RNG.normal(3.3, 0.3, n)
     if keyword not in ("EXPX", "GAINX"):
         assert told(DARK, frames(n, **{keyword: lambda i: float(readings[i])}), frozenset()) == {}
+
+
+def test_what_is_known_of_every_frame_is_stated():
+    rows = [
+        FrameHeader(kind=DARK, shape=(2, 2), gain=1, ccd_temp_c=-10.0, filter="V"),
+        FrameHeader(kind=DARK, shape=(2, 2), gain=2, set_temp_c=-10.0),
+    ]
+    assert stated_facts(rows) == {"gain", "binning", "temperature"}
+    assert stated_facts(rows[1:]) == {"gain", "binning", "temperature", "set_temperature"}
+    assert stated_facts([]) == frozenset()
 
 
 @pytest.mark.parametrize(("one", "other"), [(200, 201), (1000.0, 1001.0), ("200", "201"), (12_001, 12_002)])
