@@ -245,14 +245,15 @@ def meaning(code: str) -> Meaning:
 
 
 class ServiceError(Exception):
-    """Root of this package's errors: a code, and a detail that names the thing."""
+    """Root of this package's errors: a code, a detail that names the thing, and advice if the code's does not fit."""
 
     code: RunCode = RunCode.WRITE_FAILED
 
-    def __init__(self, detail: str, *, code: RunCode | None = None) -> None:
+    def __init__(self, detail: str, *, code: RunCode | None = None, advice: str = "") -> None:
         if code is not None:
             self.code = code
         self.detail = detail
+        self.advice = advice
         super().__init__(detail)
 
     @property

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
+from services.errors import ConfigInvalid
 from services.files.disk import REAL_DISK, Disk
 from services.files.layout import Layout
 
@@ -42,3 +43,24 @@ def layout_of(loaded: LoadedConfig) -> Layout:
         flats=config.flat_capture.output_dir,
         masters=config.master_frames.output_dir,
     )
+
+
+_PROGRAM = Path(__file__).resolve().parents[1]
+
+
+def check_root(loaded: LoadedConfig) -> None:
+    """Refuse to store the frames of a real camera in the program's own folder, which updates and clean-ups change.
+
+    Raises
+    ------
+    ConfigInvalid
+        The root is the program's folder, or lies in it.
+    """
+    if loaded.config.camera.is_simulator or not loaded.root.resolve().is_relative_to(_PROGRAM):
+        return
+    detail = f"{loaded.path}: files would go to {loaded.root}, which is a part of the program's own folder"
+    advice = (
+        "copy the file to a folder that is made for your frames and call nightcal there, or name such a folder in "
+        "storage.root; --simulator rehearses here without a camera"
+    )
+    raise ConfigInvalid(detail, advice=advice)

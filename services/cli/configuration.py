@@ -1,8 +1,9 @@
 """`nightcal config check|show|schema` and `nightcal schema events`."""
 
 import json
+from pathlib import Path
 
-from services.cli.parameters import ConfigFile, Simulator, loaded_config
+from services.cli.parameters import DEFAULT_CONFIG, ConfigFile, Simulator, loaded_config
 from services.errors import Exit
 
 
@@ -21,10 +22,12 @@ def check(config: ConfigFile = None) -> int:
 
 
 def show(config: ConfigFile = None, simulator: Simulator = False) -> int:
-    """Print the effective configuration, with every default."""
+    """Print the effective configuration, with every default; in a folder that has none, the program's own."""
+    from services.config import load, shipped_file
     from services.config import show as shown
 
-    print(shown(loaded_config(config, simulator=simulator)), end="")
+    here = config is not None or simulator or Path(DEFAULT_CONFIG).exists()
+    print(shown(loaded_config(config, simulator=simulator) if here else load(shipped_file())), end="")
     return Exit.DONE
 
 

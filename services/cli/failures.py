@@ -49,10 +49,10 @@ def _ended(end: BrokenPipeError | SystemExit) -> int:
     return code or Exit.DONE
 
 
-def complain(code: str, detail: str = "", *, rehearse: bool = False) -> None:
-    """Print what a code means, the detail, and what to do about it, on standard error."""
-    said = meaning(code)
-    lines = [f"nightcal: {said.text}", *(f"  {line}" for line in detail.splitlines()), f"What to do: {said.advice}."]
+def complain(code: str, detail: str = "", *, advice: str = "", rehearse: bool = False) -> None:
+    """Print what a code means, the detail, and what to do (by default the code's advice), on standard error."""
+    said, rows = meaning(code), (f"  {line}" for line in detail.splitlines())
+    lines = [f"nightcal: {said.text}", *rows, f"What to do: {advice or said.advice}."]
     if rehearse:
         lines.append(REHEARSE)
     print("\n".join(lines), file=sys.stderr)
@@ -69,7 +69,8 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
         show()
         return int(error.exit_code)
     if isinstance(error, ServiceError):
-        complain(error.code, error.detail, rehearse=concerns_camera(error.code) and "--simulator" not in words)
+        rehearse = concerns_camera(error.code) and "--simulator" not in words
+        complain(error.code, error.detail, advice=error.advice, rehearse=rehearse)
         return error.exit
     from drivers.errors import DriverError
 

@@ -40,7 +40,7 @@ _COMMANDS = (
     _Command("report", catalogue.report, "Make the night report of a run again."),
     _Command("warm-up", runners.warm_up, "Compile the fast loops now."),
     _Command("config check", configuration.check, "Say whether a configuration is understood."),
-    _Command("config show", configuration.show),
+    _Command("config show", configuration.show, "Print the effective configuration, with every default."),
     _Command("config schema", configuration.schema),
     _Command("schema events", configuration.events_schema, "Print the JSON schema of the journals' lines."),
     _Command("library list", library.list_masters),

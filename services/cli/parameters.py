@@ -1,7 +1,7 @@
 """Options that several commands share, defined once: names, short forms and help texts."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import wraps
@@ -106,16 +106,21 @@ def new_app(help_text: str | None = None) -> typer.Typer:
     )
 
 
-def default_config() -> Path:
-    """Return the file that is meant without `--config`: the one in this folder, else the one beside the checkout."""
-    here = Path(DEFAULT_CONFIG)
-    beside = Path(__file__).resolve().parents[2] / DEFAULT_CONFIG
-    return beside if not here.exists() and beside.exists() else here
+def loaded_config(
+    path: Path | None, *, simulator: bool = False, overrides: Mapping[str, tuple[str, Any]] | None = None
+) -> "LoadedConfig":
+    """Load the configuration that a command names, else that of this folder.
 
+    With `simulator` it is rehearsed; in a folder that has none, the program's own is.
 
-def loaded_config(path: Path | None, *, simulator: bool = False) -> "LoadedConfig":
-    """Load the configuration that a command names, or the default one; with `simulator` the one of a rehearsal."""
-    from services.config import load, simulated
+    Raises
+    ------
+    ConfigInvalid
+        It cannot be used, or there is none.
+    """
+    from services.config import default_file, demo, load, simulated
 
-    loaded = load(path or default_config())
+    if path is None and simulator and not Path(DEFAULT_CONFIG).exists():
+        return demo(overrides)
+    loaded = load(path or default_file(), overrides=overrides)
     return simulated(loaded) if simulator else loaded

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from services.cli.failures import complain, concerns_camera
-from services.cli.parameters import RunCommand, default_config
+from services.cli.parameters import RunCommand, loaded_config
 from services.cli.prompts import asker, is_terminal
 from services.errors import Exit, Usage
 from services.planning.request import ALL_STEPS, DarkTimes, RunOptions, RunResult, Step
@@ -53,11 +53,9 @@ def execute(
         Options that stand for keys of the configuration, as `services.config.load` takes them.
     dark_times : DarkTimes
     """
-    from services.config import load, simulated
+    loaded = loaded_config(command.config, simulator=command.simulator, overrides=overrides)
+    from services.root import check_root
 
-    loaded = load(command.config or default_config(), overrides=overrides or {})
-    if command.simulator:
-        loaded = simulated(loaded)
     for note in loaded.notes:
         print(f"note: {note}")
     options = RunOptions(
@@ -69,6 +67,8 @@ def execute(
         dark_times=dark_times,
     )
     if command.dry_run:
+        if any(step.takes_frames for step in steps):
+            check_root(loaded)
         print(_planned(loaded, options))
         return Exit.DONE
     return _tell(_run(command, loaded, options), loaded)

@@ -1,7 +1,7 @@
 """`nightcal secure`: the devices made safe after a run that died, in words."""
 
 from services.cli.failures import complain
-from services.cli.parameters import ConfigFile, default_config
+from services.cli.parameters import ConfigFile, loaded_config
 from services.errors import Exit, RunCode
 
 
@@ -13,10 +13,9 @@ def secure(config: ConfigFile = None) -> int:
     """
     from services import log
     from services.capture.secure import secure as make_safe
-    from services.config import load
 
     log.configure("ERROR")  # to no file: a disk that hangs keeps no lamp on
-    secured = make_safe(load(config or default_config()))
+    secured = make_safe(loaded_config(config))
     for word in secured.done:
         print(word)
     if secured.refused:

@@ -24,7 +24,7 @@ from services.config.values import PlainFloat, PlainInt
 from services.errors import ConfigInvalid
 
 DEFAULT_NAME = "config_calibration_frames.yaml"
-"""The file that is meant when none is named."""
+"""The file that is meant when none is named: the one in the working folder."""
 _LONGEST_SHOWN = 60
 _LONGEST_LINE, _MOST_LINES = 1000, 50
 _NOTHING = object()
@@ -65,7 +65,31 @@ def as_loaded(config: "LoadedConfig | Mapping[str, Any] | Path | str | None") ->
         return config
     if isinstance(config, Mapping):
         return from_dict(config, Path(DEFAULT_NAME))
-    return load(Path(DEFAULT_NAME if config is None else config))
+    return load(default_file() if config is None else Path(config))
+
+
+def default_file() -> Path:
+    """Return the configuration file of the working folder.
+
+    Raises
+    ------
+    ConfigInvalid
+        There is none. No other file is taken instead: frames would be stored in its folder.
+    """
+    path = Path(DEFAULT_NAME)
+    if path.exists():
+        return path
+    advice = (
+        f"go to the folder in which your frames are stored, or name its file with --config; for a new folder, copy "
+        f"{shipped_file()} there and set your camera in it; --simulator rehearses without a file and without a camera"
+    )
+    raise ConfigInvalid(f"{path.absolute()}: there is no such file", advice=advice)
+
+
+def shipped_file() -> Path:
+    """Return the configuration file that comes with the program: in a clone at its top, else beside this module."""
+    in_clone = Path(__file__).resolve().parents[2] / DEFAULT_NAME
+    return in_clone if in_clone.exists() else Path(__file__).with_name(DEFAULT_NAME)
 
 
 @cache

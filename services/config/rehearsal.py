@@ -1,27 +1,37 @@
 """The same configuration on the simulated observatory: what `--simulator` changes, and nothing else."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from services.config.loader import load, shipped_file
 from services.config.models import Device, Hooks, LoadedConfig
 
 FOLDER = "simulated"
 
 
-def simulated(loaded: LoadedConfig) -> LoadedConfig:
+def demo(overrides: Mapping[str, tuple[str, Any]] | None = None) -> LoadedConfig:
+    """Return the program's own configuration, simulated, for a folder that has none: files go below that folder."""
+    return simulated(load(shipped_file(), overrides=overrides), Path.cwd())
+
+
+def simulated(loaded: LoadedConfig, folder: Path | None = None) -> LoadedConfig:
     """Return the configuration with the simulated observatory in place of every real device.
 
     Hosts, ports and names of real devices are dropped and hooks are not run: a rehearsal touches nothing of the site.
-    When a real camera was named, everything is written below `simulated` in the root, apart from real frames.
-    Idempotent.
+    When a real camera was named, everything is written below `simulated` in `folder` (by default the root), apart from
+    real frames. Idempotent.
     """
-    config = loaded.config
+    config, root = loaded.config, (folder or loaded.root) / FOLDER
     if config.camera.is_simulator:
         return loaded
-    notes = [f"--simulator: the simulated observatory; files go to {loaded.root / FOLDER}"]
+    notes = [] if folder is None else [f"there is no configuration here: {loaded.path} is rehearsed"]
     if config.hooks != Hooks():
         notes.append("--simulator: hooks are not run")
     changed = config.model_copy(
         update={
             "camera": config.camera.model_copy(update={"camera_type": "simulator"}),
-            "storage": config.storage.model_copy(update={"root": str(loaded.root / FOLDER)}),
+            "storage": config.storage.model_copy(update={"root": str(root)}),
             "hooks": Hooks(),
             "filter_wheel": _on_simulator(config.filter_wheel),
             "flat_panel": _on_simulator(config.flat_panel),

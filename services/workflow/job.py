@@ -20,7 +20,7 @@ from services.events.to_log import ToLog
 from services.files.disk import REAL_DISK, Disk
 from services.planning.request import RunOptions, RunResult
 from services.platform import prepare_numba_cache
-from services.root import layout_of
+from services.root import check_root, layout_of
 from services.stopping import Stop
 from services.workflow.snapshot import RunState, Snapshot, advance
 from services.workflow.work import Asked
@@ -101,7 +101,7 @@ class Job:
         Raises
         ------
         ServiceError
-            The run could not even begin: the folder is in use or cannot be written.
+            The run could not even begin: the folder is in use, cannot be written, or is the program's own.
         RuntimeError
             It was run before.
         """
@@ -109,6 +109,8 @@ class Job:
             raise RuntimeError(f"run {self.run_id} was run before: make another Job")
         self._is_begun = True
         try:
+            if any(step.takes_frames for step in self._asked.options.steps):
+                check_root(self._loaded)
             with self._logged():
                 self._result = self._run()
                 return self._result

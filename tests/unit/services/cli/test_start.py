@@ -13,7 +13,7 @@ import typer
 
 from services.cli.failures import run_app
 from services.cli.main import app
-from services.cli.parameters import default_config
+from services.cli.parameters import loaded_config
 from services.cli.run import chosen_steps, until_time
 from services.cli.runners import dark_runner, flat_runner, master_runner, workflow
 from services.errors import Usage
@@ -126,6 +126,7 @@ def test_words_that_are_not_understood_end_with_2(
     words: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "config_calibration_frames.yaml").write_text("{}", encoding="utf-8")
     assert run_app(app, words, name="nightcal") == 2
     assert said in capsys.readouterr().err
 
@@ -192,11 +193,60 @@ def test_until_without_a_zone_is_local():
     assert timedelta(0) < local - NOW <= timedelta(days=1)
 
 
-def test_the_file_in_this_folder_wins_over_the_one_beside_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run", "run --no-confirm", "run --dry-run", "run --step masters", "run --darks-only", "secure", "report",
+        "library list", "library certify", "library archive", "certify", "archive", "catalogue rebuild", "config check",
+    ],
+)  # fmt: skip
+def test_a_folder_without_a_configuration_stops_every_command_that_needs_one(
+    words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The file of the clone was taken instead, so that the frames of a real camera were stored in the clone."""
     monkeypatch.chdir(tmp_path)
-    assert default_config() == ROOT / "config_calibration_frames.yaml"
-    (tmp_path / "config_calibration_frames.yaml").write_text("{}", encoding="utf-8")
-    assert default_config() == Path("config_calibration_frames.yaml")
+    assert run_app(app, words.split(), name="nightcal") == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'config_calibration_frames.yaml'}: there is no such file" in said
+    assert "What to do: go to the folder in which your frames are stored, or name its file with --config" in said
+    assert str(ROOT / "config_calibration_frames.yaml") in said, "what a new user copies is named"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("runner", [workflow, dark_runner, flat_runner, master_runner])
+def test_the_scripts_of_the_guide_stop_in_a_folder_without_a_configuration(
+    runner, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert runner([]) == 2
+    assert "there is no such file" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_demo_needs_no_configuration_and_writes_below_the_folder_it_is_called_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    loaded = loaded_config(None, simulator=True)
+    assert loaded.config.camera.is_simulator
+    assert loaded.root == tmp_path / "simulated"
+    (tmp_path / "config_calibration_frames.yaml").write_text("dark_capture: {num_darks: 7}", encoding="utf-8")
+    loaded = loaded_config(None, simulator=True)
+    assert (loaded.config.dark_capture.num_darks, loaded.root) == (7, tmp_path / "simulated")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [("run", 2), ("run --dry-run", 2), ("run --step flats", 2), ("run --simulator --dry-run", 0)]
+)
+@pytest.mark.parametrize("below", ["", "tests"])
+def test_frames_of_a_real_camera_are_not_stored_in_the_folder_of_the_program(
+    words: str, code: int, below: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    file = tmp_path / "night.yaml"
+    file.write_text(f"storage: {{root: {json.dumps(str(ROOT / below))}}}", encoding="utf-8")
+    assert run_app(app, [*words.split(), "--config", str(file)], name="nightcal") == code
+    if code:
+        assert "a part of the program's own folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("code", "expected"), [(3, 3), (None, 0), (0, 0), ("it failed", 1)])
