@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from calibration.clipping import clip_values
 from calibration.masters.background import CELL, large_scale
 from calibration.masters.neighbours import REACH
-from calibration.masters.sketch import F32, Sketch
+from calibration.masters.sketch import F32, Sketch, blocks
 
 SIDE = 512
 """Rows and columns of a tile at most."""
@@ -81,12 +81,10 @@ def spectrum(tile: F32) -> F32:
 
     Outliers are left out, so that they do not hide what repeats itself.
     """
-    from scipy import fft  # float32 stays float32
-
     values = np.array(tile, np.float32)
     _without_shape(values)
     mean_of_window = 0.25
-    waves = np.abs(fft.fftshift(fft.fft2(values * _window(*values.shape)))) * (2.0 / mean_of_window / values.size)
+    waves = np.abs(np.fft.fftshift(np.fft.fft2(values * _window(*values.shape)))) * (2.0 / mean_of_window / values.size)
     return np.asarray(np.log10(np.maximum(waves, 1e-6)), np.float32)
 
 
@@ -117,10 +115,14 @@ def _without_shape(tile: F32) -> None:
 
 def _tiles(sketch: Sketch, high: int, wide: int, *, mosaic: bool) -> Iterator[F32]:
     """Yield two by two tiles of MEAN, or fewer of a small image, without their shape and their outliers."""
+    lefts = _places(sketch.shape[1], wide)
     for top in _places(sketch.height, high):
-        rows = sketch.rows(top, top + high)
-        for left in _places(sketch.shape[1], wide):
-            tile = np.array(rows[:, left : left + wide], np.float32)
+        tiles = np.empty((len(lefts), high, wide), np.float32)
+        for first, stop in blocks(high):  # rows of the whole width: few at a time
+            rows = sketch.rows(top + first, top + stop)
+            for tile, left in zip(tiles, lefts, strict=True):
+                tile[first:stop] = rows[:, left : left + wide]
+        for tile in tiles:
             for part in [tile[y::2, x::2] for y, x in CELL] if mosaic else [tile]:
                 _without_shape(part)
             yield tile
@@ -132,9 +134,7 @@ def _places(size: int, part: int) -> list[int]:
 
 
 def _power(tile: F32, window: F32) -> NDArray[np.float64]:
-    from scipy import fft  # float32 stays float32
-
-    found = fft.rfft2(tile * window)
+    found = np.fft.rfft2(tile * window)
     return np.asarray(found.real.astype(np.float64) ** 2 + found.imag.astype(np.float64) ** 2, np.float64)
 
 

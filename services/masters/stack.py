@@ -99,7 +99,7 @@ class BandResult:
     """A combined band, and the differences of frames that are neighbours in time, from some of its rows."""
 
     planes: BandPlanes
-    pairs: NDArray[np.int64] | None
+    pairs: NDArray[np.int32] | None
 
 
 def stack_band(stack: Stack, band: Band) -> BandResult:
@@ -120,7 +120,7 @@ def stack_band(stack: Stack, band: Band) -> BandResult:
     return BandResult(planes=planes, pairs=pairs_of(stack, band, frames))
 
 
-def pairs_of(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool = False) -> NDArray[np.int64] | None:
+def pairs_of(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool = False) -> NDArray[np.int32] | None:
     """Return histograms of the differences of neighbouring frames in a band, None where it has none of the rows.
 
     All pairs together have about as many pixels as a sketch: few rows of each, where there are many frames. They are
@@ -149,7 +149,7 @@ class FirstPass:
 
     sketch: Sketch
     totals: Totals
-    pairs: NDArray[np.int64]
+    pairs: NDArray[np.int32]
 
 
 def combine_files(
@@ -188,7 +188,7 @@ class _Collector:
 
     def __init__(self, stack: Stack, mean: PlanesFile, planes: PlanesFile) -> None:
         self.totals = Totals()
-        self.pairs = neighbour_counts(np.empty((0, 0, 0)))
+        self.pairs = np.zeros_like(neighbour_counts(np.empty((len(stack.frames), 0, 0), np.uint16)))
         self._n = len(stack.frames)
         self._mean, self._planes = mean, planes
 
@@ -200,7 +200,7 @@ class _Collector:
         self._planes.write("COUNT", band.start, found.count)
         self._planes.write("MASK", band.start, found.mask)
         if result.pairs is not None:
-            self.pairs = result.pairs if self.pairs.size == 0 else self.pairs + result.pairs
+            self.pairs += result.pairs
         self.totals.add_samples(found.count, found.mean, self._n)
 
 
