@@ -22,26 +22,34 @@ _MASTER_TYPE = re.compile(r"master|super[ _-]?(?:bias|dark|flat|zero)|stack|comb
 _PRODUCT = ("COMBINED", "STACKED", "ISMASTER")
 _OF_PRODUCTS = ("IMCMB001", "ESO PRO CATG")
 _PROGRAMS = ("SOFTWARE", "PROGRAM", "CREATOR", "SWCREATE")
-_PROCESSED = re.compile(
-    r"\b(?:for|into|to|with|by|using|from|minus|subtract\w*|divid\w*|correct\w*|applied|remov\w*)\b", re.IGNORECASE
+_OF_ANOTHER = re.compile(
+    r"\b(?:for|into|to|with|by|using|from|minus|subtract\w*|divid\w*|correct\w*|applied|remov\w*|use[sd]?|load\w*"
+    r"|select\w*|found|available)\b"
+    r"|\b(?:bias|dark|flat|zero|frame)(?:e?s)?\s+(?:frames?\s+)?(?:librar\w+|folder|director\w+|path|catalog\w*|database)\b"
+    r"|\s*[:=]\s*\S+\.(?:fits?|fts|xisf|tiff?)\b",
+    re.IGNORECASE,
 )
+"""With such words a line speaks of a master that something is done with, not of this file."""
+
 _CORRECTED = re.compile(r"subtract|divid|correct|calibrat|remov", re.IGNORECASE)
 _MASTER_LINE = re.compile(r"\b(?:master|super)[ _-]?(?:bias|dark|flat|zero|frame)", re.IGNORECASE)
+_FRAMES = r"(?:frames?|images?|files?|exposures?|subs?|bias(?:es)?|darks?|flats?)"
+_DONE = r"(?:stacked|combined|averaged|integrated|coadded)"
 _COMBINED = re.compile(
     r"(?:\b(?:(?:mean|median|average|sum|integration)\s+(?:of|stack\w*|combin\w*)|stack\w*|combin\w+|integrated|averaged"
-    r"|coadded)\b.*?"
-    r"\b(\d+)\s*(?:\w+\s+)?(?:frames?|images?|files?|exposures?|subs?|bias(?:es)?|darks?|flats?)\b)"
-    r"|(?:\b(\d+)\s*(?:\w+\s+)?(?:frames?|images?|files?|exposures?|subs?|bias(?:es)?|darks?|flats?)\b.*?"
-    r"\b(?:stacked|combined|averaged|integrated|coadded)\b)"
+    rf"|coadded)\b.*?\b(\d+)\s*(?:\w+\s+)?{_FRAMES}\b)"
+    rf"|(?:\b(\d+)\s*(?:\w+\s+)?{_FRAMES}\b.*?\b{_DONE}\b)"
+    rf"|(?:\b(?:{_FRAMES}\s+{_DONE}|{_DONE}\s+{_FRAMES}|stack[ _-]?count)\s*[:=]?\s*(\d+))"
     r"|(?:ImageIntegration\.(?:numberOfImages|totalPixels)\D*(\d+))",
     re.IGNORECASE,
 )
 _INTEGRATED = re.compile(
-    r"ImageIntegration\b|\b(?:mean|median|average|sum) stack(?:ing)?\b|\bstacking (?:result|with)\b|\bimcombine\b"
-    r"|\b(?:pixel|sigma|winsorized|linear fit|minmax|percentile)[- ](?:rejection|clipping|clipped)\b",
+    r"ImageIntegration\b|\b(?:mean|median|average|sum|rejection|sigma|kappa|winsorized)[- ](?:\w+ )?stack(?:ing)?\b"
+    r"|\bstacking (?:result|with)\b|\bimcombine\b|\bwinsorized\b"
+    r"|\b(?:pixel|sigma|linear fit|minmax|percentile)[- ](?:rejection|clipping|clipped)\b",
     re.IGNORECASE,
 )
-_STACKED = re.compile(r"\b(?:stacking|stacked|coadded)\b", re.IGNORECASE)
+_STACKED = re.compile(r"\b(?:stacked|coadded)\b|\bstacking (?:complete|done|finished|of|by|using)", re.IGNORECASE)
 _STACKERS = re.compile(r"deep ?sky ?stacker|astro ?pixel ?processor", re.IGNORECASE)
 """Programs that write nothing but what they have combined or calibrated."""
 
@@ -50,6 +58,22 @@ _DENIED = re.compile(
     r"|\b(?:no|not|without|off|none|false|disabled|skipped|never|un\w+ed)\b",
     re.IGNORECASE,
 )
+_MEANT = re.compile(
+    r"\b(?:frame|image|file|exposure|sub|dark|flat|bias|number|no\.?|sequence)\s*#?\d+\s*(?:of|out of|/)\s*\d+\b"
+    r"|\b(?:for|before|during)\s+(?:\w+\s+){0,3}(?:stack|combin|integrat|averag|coadd|master)"
+    r"|\bto\s+(?:stack|combine|integrate|average|coadd)\b|\b(?:part|one) of\b|\blive\b(?!.*\d)"
+    r"|\b(?:enabled|active|possible|planned|later|suitable|ready|recommended|intended|requested|expected|support\w*|raw)\b",
+    re.IGNORECASE,
+)
+"""With such words a line speaks of what may be done with this frame, not of what was done."""
+
+_WITHOUT = re.compile(
+    r"\b(?:no|without)\s+(?:normali[sz]|scal|weight|reject|offset)\w*"
+    r"|\b(?:normali[sz]\w*|scal\w+|zero|weight\w*|reject\w*|offsets?|[lh]sigma)\s*[:=]\s*(?:none|no|off|false|f|0)\b",
+    re.IGNORECASE,
+)
+"""Steps that a combination went without, which does not deny it."""
+
 _FRAME_WORDS = {"B": r"(?:bias|zero)", "D": r"dark", "F": r"flat"}
 _TAKEN_OUT = r"(?:subtract\w*|removed|divided)"
 _SET_RIGHT = r"(?:correct(?:ed\b|ion(?=$|\s*\(| applied| done| made))|calibrated\b|applied\b)"
@@ -101,15 +125,20 @@ def is_master(cards: Mapping[str, object], path: PurePath | None = None, *, is_f
 
 def _master_line(cards: Mapping[str, object]) -> str | None:
     for keyword in ("HISTORY", "COMMENT"):
-        for line in str(cards.get(keyword, "")).splitlines():
-            counted = _COMBINED.search(line)
-            many = counted is not None and max(int(n) for n in counted.groups() if n is not None) > 1
-            many = many and _CORRECTED.search(line) is None
-            named = _MASTER_LINE.search(line) is not None and _PROCESSED.search(line) is None
-            stacked = keyword == "HISTORY" and _STACKED.search(line) is not None
-            if (many or named or stacked or _INTEGRATED.search(line)) and not _DENIED.search(line):
-                return f"{keyword} {line[:60].strip()}"
+        for written in str(cards.get(keyword, "")).splitlines():
+            line = _WITHOUT.sub("", written)
+            if not (_DENIED.search(line) or _MEANT.search(line)) and _is_of_many(line, is_history=keyword == "HISTORY"):
+                return f"{keyword} {written[:60].strip()}"
     return None
+
+
+def _is_of_many(line: str, *, is_history: bool) -> bool:
+    """Whether a line says that the file was made of several frames: how many goes before any word."""
+    counted = _COMBINED.search(line)
+    if counted is not None and _CORRECTED.search(line) is None:
+        return max(int(number) for number in counted.groups() if number is not None) > 1
+    named = _MASTER_LINE.search(line) is not None and _OF_ANOTHER.search(line) is None
+    return named or _INTEGRATED.search(line) is not None or (is_history and _STACKED.search(line) is not None)
 
 
 def calibrated(cards: Mapping[str, object]) -> str | None:
