@@ -1,13 +1,14 @@
 """The filter of a flat: from wheels that have a card each, else from a word in its file or folder that can be no other.
 
-A word counts only where all that are found mean the same filter.
+A folder counts only as a whole (`V`, `flats_V_10s`): `Red Cat 51` and `telescope B` are no filters. In a file's name
+the word stands beside the kind, numbers or the edge (`flat_V_001`). All words that count must mean the same filter.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
-from calibration.keywords.kinds import kind_of_word
+from calibration.keywords.kinds import kind_of_word, says_kind
 from calibration.keywords.values import text
 
 WHEELS = ("FILTER1", "FILTER2", "FILTER3", "FILTER4", "FILTERA", "FILTERB", "FILT1", "FILT2")
@@ -25,6 +26,21 @@ _LINE = re.compile(r"(h[ab]|hα|hβ|oiii|o3|sii|s2|nii|n2)[- ]?\d+(?:[.,]\d+)?nm
 _ALPHA = re.compile(r"\bh[-_ ]?(alpha|beta)\b|(?<=_)h[-_ ]?(alpha|beta)(?=_|\b)", re.IGNORECASE)
 _JOINED = re.compile(r"(?i:sky|dome|twilight|auto)?(?i:flats?)(L|R|G|B|U|V|I|Ha|Hb|OIII|SII|Lum|Red|Green|Blue)\d*")
 _TOKEN = re.compile(r"[^\W_]+(?:[.,]\d+nm)?")
+_BESIDE = (
+    "filter filters filt filtre band johnson cousins bessell bessel kron sloan sdss ps1 baader astrodon chroma antlia "
+    "optolong astronomik zwo narrowband broadband fits fit fts gz bz2 fz"
+)
+_OF_FILTERS = frozenset(_BESIDE.split())
+"""Words that may stand beside the name of a filter, endings of files included."""
+
+_NO_NAME = frozenset({"wheel", "test", "tests", "set", "change", "changed", "name", "none", "unknown"})
+_MEASURE = re.compile(
+    r"\d+(?:[.,]\d+)?(?:s|sec|ms|us|c|degc|nm|mm|adu|e)?|m?\d+(?:[.,]\d+)?|\d+x\d+|bin\d(?:x\d)?|(?:g|gain|o|offset)\d+"
+    r"|\d{8}t\d{6}",
+    re.IGNORECASE,
+)
+"""Numbers in names: dates, exposures, temperatures, binning, counters."""
+
 _STATED = re.compile(r"(?:^|[_\W])filt(?:er|re)?[ _=-]+([^\s_/\\=]+?)(?:\.\w{2,4})*(?=_|\s|$)", re.IGNORECASE)
 
 
@@ -46,12 +62,21 @@ def filter_of_path(path: PurePath, subject: object = None) -> str | None:
     subject : object
         The OBJECT card; it counts when all its other words are about a calibration frame.
     """
-    parts = [path.name, *_folders(path)]
-    stated = {match[1] for part in parts if (match := _STATED.search(part)) is not None}
+    folders = _folders(path)
+    stated = {name for part in (path.name, *folders) if (name := _stated(part)) is not None}
     if stated:
         return stated.pop() if len(stated) == 1 else None
-    found = {name for part in parts for name in _named(part)} | set(_named_subject(subject))
+    found = set(_named_file(path.name)) | {name for folder in folders for name in _named_folder(folder)}
+    found |= set(_named_subject(subject))
     return found.pop() if len(found) == 1 else None
+
+
+def _stated(part: str) -> str | None:
+    """Return what stands behind the word 'filter'; a number of three digits is that of a frame."""
+    match = _STATED.search(part)
+    if match is None or match[1].lower() in _NO_NAME or says_kind(match[1]) or re.fullmatch(r"\d{3,}", match[1]):
+        return None
+    return match[1]
 
 
 def is_filter_name(value: object) -> bool:
@@ -66,11 +91,32 @@ def _folders(path: PurePath) -> list[str]:
     return folders[kinds[-1] :] if kinds else folders[-1:]
 
 
-def _named(written: str) -> Iterator[str]:
-    for found in _TOKEN.findall(_ALPHA.sub(lambda match: f"H{match[1] or match[2]}", written)):
-        joined = _JOINED.fullmatch(found)
-        if (name := _name(joined[1] if joined else found)) is not None:
+def _tokens(written: str) -> list[str]:
+    return _TOKEN.findall(_ALPHA.sub(lambda match: f"H{match[1] or match[2]}", written))
+
+
+def _named_folder(written: str) -> Iterator[str]:
+    tokens = _tokens(written)
+    if all(_named(token) or _is_beside(token) for token in tokens):
+        yield from (name for token in tokens if (name := _named(token)) is not None)
+
+
+def _named_file(written: str) -> Iterator[str]:
+    tokens = _tokens(written)
+    for i, token in enumerate(tokens):
+        around = tokens[max(i - 1, 0) : i] + tokens[i + 1 : i + 2]
+        if (name := _named(token)) is not None and all(_named(each) or _is_beside(each) for each in around):
             yield name
+
+
+def _is_beside(token: str) -> bool:
+    """Whether a word may stand beside the name of a filter: it is about the frame, or a number."""
+    return token.lower() in _OF_FILTERS or says_kind(token) or _MEASURE.fullmatch(token) is not None
+
+
+def _named(token: str) -> str | None:
+    joined = _JOINED.fullmatch(token)
+    return _name(joined[1] if joined else token)
 
 
 def _name(token: str) -> str | None:
@@ -80,7 +126,8 @@ def _name(token: str) -> str | None:
 
 def _named_subject(subject: object) -> Iterator[str]:
     written = text(subject) or ""
-    tokens = _TOKEN.findall(written)
-    others = [token for token in tokens if not token.isdigit() and not list(_named(token))]
+    tokens = _tokens(written)
+    names = [name for token in tokens if (name := _named(token)) is not None]
+    others = [token for token in tokens if not token.isdigit() and _named(token) is None]
     if kind_of_word(" ".join(others)) is not None:
-        yield from _named(written)
+        yield from names

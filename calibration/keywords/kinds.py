@@ -107,6 +107,11 @@ def is_of_other_use(written: str) -> bool:
     return bool(words & _OTHER) and not words & _KINDS.keys()
 
 
+def says_kind(word: str) -> bool:
+    """Whether a word is about a calibration frame, such as 'Flat', 'skyflat', 'dome' or 'raw'."""
+    return word.lower() in _BESIDE or kind_of_word(word) is not None
+
+
 def kind_of_path(path: PurePath) -> FrameKind | None:
     """Return the kind that a file name begins with or carries as '.BIAS.', else that of the nearest directory."""
     if (match := _PREFIX.match(path.name)) is not None:
