@@ -53,6 +53,9 @@ COMPILES_ALL_THE_SAME = (
     "tests/unit/services/planning/test_dry_run.py",
 )
 
+WHOLE_NIGHTS = ("tests/end_to_end", "tests/statistical")
+"""Files of tests that take seconds each."""
+
 _TESTS_CACHE = WARM_UP_CACHE.with_name("kernels-of-tests")
 
 
@@ -61,18 +64,15 @@ def pytest_configure() -> None:
     os.environ["NUMBA_CACHE_DIR"] = str(_TESTS_CACHE)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with one test that compiles, so that one worker does so at once, while the others need no loops yet.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files in the order in which workers take them: one that compiles, those that compile nothing, whole nights.
 
-    Each worker takes its share of the tests as they stand here: so many parts are made, each of which begins with
-    those that compile nothing.
+    One worker compiles at once, while the others need no loops yet; files of many short tests come last, so that all
+    workers end at the same time.
     """
-    parts = getattr(config, "workerinput", {}).get("workercount", 1)
-    first, *compiling = [item for item in items if _compiles(item)] or [None]
-    others = [item for item in items if not _compiles(item)]
-    shares = [[*others[part::parts], *compiling[part::parts]] for part in range(parts)]
-    items[:] = [] if first is None else [first]
-    items += [item for share in shares for item in share]
+    items.sort(key=lambda item: (_compiles(item), not item.nodeid.startswith(WHOLE_NIGHTS)))
+    first = next((item.path for item in items if _compiles(item)), None)
+    items.sort(key=lambda item: item.path != first)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -84,10 +84,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Let a worker that has nothing left take tests from another: whole nights stand at the end, and are long."""
-    from xdist.scheduler import WorkStealingScheduling
+    """Let a worker that has nothing left take the next file: what a file's tests share is made once."""
+    from xdist.scheduler import LoadFileScheduling
 
-    return WorkStealingScheduling(config, log)
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

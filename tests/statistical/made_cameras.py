@@ -98,7 +98,7 @@ class Camera:
         self.pattern = normal(self.shape, dtype=np.float32) * rng.uniform(0.1, 0.8) * self.read_noise
         self.columns = normal(self.shape[1], dtype=np.float32) * rng.uniform(0, 0.5) * self.read_noise
         self.columns = self.columns + rng.uniform(-2, 2) * y
-        self.telegraph = rng.random(self.shape, dtype=np.float32) < rng.uniform(0, 0.01)
+        self.telegraph = np.nonzero(rng.random(self.shape, dtype=np.float32) < rng.uniform(0, 0.01))
         # of a narrow frame one column is more saturated pixels than a flat may have
         self.bad_column = int(rng.integers(self.shape[1])) if rng.random() < 0.3 and self.shape[1] > 800 else None
         # within the exposure at most a tenth of the range, as observers choose it, and no sensor makes more in a second
@@ -120,12 +120,13 @@ class Camera:
         """Return the pixels of one exposure, `celsius` above the set-point."""
         rng = self.rng
         electrons = self._electrons(request, celsius, odd)
-        noise = rng.standard_normal(self.shape, dtype=np.float32) * np.float32(self.read_noise)
+        noise = rng.standard_normal(self.shape, dtype=np.float32)
+        if electrons is None:
+            noise *= np.float32(self.read_noise)
+        else:  # shot noise is near enough to normal, and two normal noises are one
+            noise *= np.sqrt(np.float32(self.read_noise**2) + np.float32(self.k**2) * electrons)
         noise += np.float32(self.row_noise) * rng.standard_normal((self.shape[0], 1), dtype=np.float32)
-        noise[self.telegraph] += rng.choice([-1, 0, 1], int(self.telegraph.sum())) * np.float32(4 * self.read_noise)
-        if electrons is not None:
-            shot = rng.standard_normal(self.shape, dtype=np.float32) * np.sqrt(electrons)  # near enough, and fast
-            noise += np.float32(self.k) * shot
+        noise[self.telegraph] += rng.choice([-1, 0, 1], self.telegraph[0].size) * np.float32(4 * self.read_noise)
         adu = self.pattern + np.float32(odd.noise) * noise
         if electrons is not None:
             adu += np.float32(self.k) * electrons
@@ -136,7 +137,10 @@ class Camera:
             adu += np.float32(odd.leak_adu) * self.leak_shape
         if self.bad_column is not None:
             adu[: 3 * self.shape[0] // 4, self.bad_column] = self.ceiling
-        digits: NDArray[np.uint16] = np.clip(np.rint(adu / self.step) * self.step, 0, self.ceiling).astype(np.uint16)
+        adu /= self.step
+        np.rint(adu, out=adu)
+        adu *= self.step
+        digits: NDArray[np.uint16] = np.clip(adu, 0, self.ceiling, out=adu).astype(np.uint16)
         return digits
 
     def _electrons(self, request: CaptureRequest, celsius: float, odd: Odd) -> Map | None:

@@ -26,10 +26,14 @@ BIAS, DARK, FLAT = FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A desk in the middle of a set, and the request that is under way."""
+    """A desk in the middle of a set, the request that is under way, and a healthy frame of it.
+
+    A fault that is put into finished pixels, or into what is said of them, is put into that frame: faults share it.
+    """
 
     desk: Desk
     request: CaptureRequest
+    healthy: NDArray[np.uint16]
 
     @property
     def rng(self) -> np.random.Generator:
@@ -52,7 +56,7 @@ def spots(seed: int) -> dict[FrameKind, Spot]:
             bias = desk.frames[-1].stats
         request = desk.drive(make(bias), kept=KEPT)
         assert request is not None, f"no {kind} of {camera}"
-        found[kind] = Spot(desk, request)
+        found[kind] = Spot(desk, request, camera.take(request))
     return found
 
 
@@ -132,13 +136,13 @@ def pedestal_down(spot: Spot) -> FrameResult:
 
 
 def saturated_row(spot: Spot) -> FrameResult:
-    pixels = spot.expose()
+    pixels = spot.healthy.copy()
     pixels[spot.rng.integers(pixels.shape[0])] = spot.desk.camera.ceiling
     return spot.judged(pixels)
 
 
 def saturated_column(spot: Spot) -> FrameResult:
-    pixels = spot.expose()
+    pixels = spot.healthy.copy()
     healthy = np.flatnonzero(np.arange(pixels.shape[1]) != spot.desk.camera.bad_column)
     pixels[:, spot.rng.choice(healthy)] = spot.desk.camera.ceiling
     return spot.judged(pixels)
@@ -154,54 +158,54 @@ def constant(spot: Spot) -> FrameResult:
 
 
 def half_missing(spot: Spot) -> FrameResult:
-    pixels = spot.expose()
+    pixels = spot.healthy.copy()
     pixels[pixels.shape[0] // 2 :] = 0
     return spot.judged(pixels)
 
 
 def half_stale(spot: Spot) -> FrameResult:
     assert spot.desk.last is not None
-    pixels = spot.expose()
+    pixels = spot.healthy.copy()
     half = pixels.shape[0] // 2
     pixels[half:] = spot.desk.last[0][half:]
     return spot.judged(pixels)
 
 
 def half_unlit(spot: Spot) -> FrameResult:
-    pixels, half = spot.expose(), spot.desk.camera.shape[1] // 2
+    pixels, half = spot.healthy.copy(), spot.desk.camera.shape[1] // 2
     pixels[:, half:] = spot.desk.camera.take(replace(spot.request, kind=BIAS))[:, half:]
     return spot.judged(pixels)
 
 
 def eight_bits(spot: Spot) -> FrameResult:
     camera = spot.desk.camera
-    return spot.judged(spot.expose() >> (8 if camera.step > 1 else camera.bits - 8))
+    return spot.judged(spot.healthy >> (8 if camera.step > 1 else camera.bits - 8))
 
 
 def other_size(spot: Spot) -> FrameResult:
-    pixels = spot.expose()
+    pixels = spot.healthy.copy()
     return spot.judged(pixels[:-2] if spot.rng.random() < 0.5 else pixels[:, :-2])
 
 
 def too_fast(spot: Spot) -> FrameResult:
-    return spot.judged(spot.expose(), returned_after_s=0.9 * spot.request.exposure_us / 1e6 - 0.005)
+    return spot.judged(spot.healthy, returned_after_s=0.9 * spot.request.exposure_us / 1e6 - 0.005)
 
 
 def warm_begin(spot: Spot) -> FrameResult:
     wanted = spot.request.set_temp_c or 0.0
-    return spot.judged(spot.expose(), facts={"temp_begin_c": wanted + spot.rng.choice([-0.6, 0.6])})
+    return spot.judged(spot.healthy, facts={"temp_begin_c": wanted + spot.rng.choice([-0.6, 0.6])})
 
 
 def warm_end(spot: Spot) -> FrameResult:
     wanted = spot.request.set_temp_c or 0.0
-    return spot.judged(spot.expose(), facts={"temp_end_c": wanted + spot.rng.choice([-0.6, 0.6])})
+    return spot.judged(spot.healthy, facts={"temp_end_c": wanted + spot.rng.choice([-0.6, 0.6])})
 
 
 def exposure_off(spot: Spot) -> FrameResult:
     reported = spot.request.exposure_us + int(spot.rng.choice([-1, 1])) * max(
         2_100, round(0.021 * spot.request.exposure_us)
     )
-    return spot.judged(spot.expose(), facts={"reported_exposure_us": reported})
+    return spot.judged(spot.healthy, facts={"reported_exposure_us": reported})
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,18 +269,20 @@ def scores(seeds: range, number: Callable[[Fault], int]) -> dict[str, Score]:
     result: dict[str, Score] = {}
     for seed in seeds:
         for kind, spot in spots(seed).items():
-            for fault in (f for f in FAULTS if kind in f.kinds and f.possible(spot)):
+            faults = [fault for fault in FAULTS if kind in fault.kinds and fault.possible(spot)]
+            turns = [replace(spot, healthy=spot.expose()) for _ in range(max(map(number, faults)))]
+            for fault in faults:
                 score = result.setdefault(f"{kind.value:5} {fault.spoil.__name__:17} {fault.size:25}", Score())
                 frames = number(fault)
-                lost = sum(not found(fault, spot) for _ in range(frames))
+                lost = sum(not found(fault, turn) for turn in turns[:frames])
                 score.tried += frames
                 score.missed += [f"{seed}: {spot.desk.camera}"] * lost
     return result
 
 
 @pytest.mark.timeout(600)
-def test_faults_of_a_named_size_are_found_in_every_one_of_fifty_frames() -> None:
-    result = scores(DEFAULT_SEEDS, lambda fault: -(-5 // len(fault.kinds)))
+def test_faults_of_a_named_size_are_found_in_every_one_of_thirty_frames() -> None:
+    result = scores(DEFAULT_SEEDS, lambda fault: -(-3 // len(fault.kinds)))
     assert not {name: score.missed for name, score in result.items() if score.missed}
 
 
