@@ -181,6 +181,14 @@ def read_ahead(handle: int, offset: int, size: int) -> None:
             os.posix_fadvise(handle, start, _READ_AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
 
 
+def free_files(folder: Path) -> int | None:
+    """Return how many more files an ordinary user can make on a file system; None where nothing limits them."""
+    if not hasattr(os, "statvfs"):  # Windows: NTFS makes room for names as they come
+        return None
+    found = os.statvfs(folder)
+    return found.f_favail if found.f_files else None  # btrfs and many shares count none
+
+
 def raise_open_file_limit(wanted: int = 4096) -> int:
     """Raise the number of files this process may hold open and return what it is now.
 

@@ -16,8 +16,8 @@ GAP = "\u00a0"
 
 
 def count(number: int, noun: str, gap: str = " ") -> str:
-    """Return a number with its noun: "1 frame", "40 frames"."""
-    return f"{number}{gap}{noun}{'' if number == 1 else 's'}"
+    """Return a number with its noun: "1 frame", "40 frames", "40 biases"."""
+    return f"{number}{gap}{noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def some(names: Iterable[str], most: int = 6, gap: str = " ") -> str:

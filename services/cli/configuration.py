@@ -1,10 +1,15 @@
 """`nightcal config check|show|schema` and `nightcal schema events`."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from services.cli.parameters import DEFAULT_CONFIG, ConfigFile, Simulator, loaded_config
-from services.errors import Exit
+from services.errors import Exit, StorageError
+
+if TYPE_CHECKING:
+    from services.config import LoadedConfig
 
 
 def check(config: ConfigFile = None) -> int:
@@ -17,8 +22,30 @@ def check(config: ConfigFile = None) -> int:
         load_observatory(loaded.path.parent / simulator.config)
     for note in loaded.notes:
         print(note)
+    for line in _costs(loaded):
+        print(line)
     print(f"{loaded.path}: understood; files go to {loaded.root}")
     return Exit.DONE
+
+
+def _costs(loaded: "LoadedConfig") -> Iterator[str]:
+    """Yield what the ages of sets cost, and when the disk will be full."""
+    from services.catalogue.catalogue import Catalogue
+    from services.planning.forecast import forecast
+    from services.planning.request import RunOptions
+    from services.root import Place, layout_of
+
+    layout = layout_of(loaded)
+    try:
+        catalogue = Catalogue(layout.catalogue, read_only=True)
+    except StorageError:  # whatever is wrong with it is not the configuration's fault
+        catalogue = Catalogue(layout.catalogue, read_only=True, empty=True)
+    with catalogue:
+        place = Place(layout=layout, catalogue=catalogue)
+        found = forecast(loaded, place, RunOptions(), is_whole=lambda _row, _path: True)
+    yield from found.upkeep
+    if found.room.outlook:
+        yield f"{found.room.words}. {found.room.outlook}"
 
 
 def show(config: ConfigFile = None, simulator: Simulator = False) -> int:

@@ -59,10 +59,13 @@ class RunCommand:
             "--until", metavar="TIME", help="Stop at a frame's edge: HH:MM (local), HH:MMZ, ISO time, or sunrise"
         ),
     ] = None
+    require_space: Annotated[
+        bool, typer.Option("--require-space", help="Take no frame unless the disk has room for all of them")
+    ] = False
     fresh: Annotated[bool, typer.Option("--fresh", help="Take everything anew, whatever is there already")] = False
 
 
-CAPTURE_ONLY = ("skip_cooling", "skip_warmup", "until", "fresh")
+CAPTURE_ONLY = ("skip_cooling", "skip_warmup", "until", "require_space", "fresh")
 """Options of `RunCommand` that mean nothing where no frame is taken."""
 
 

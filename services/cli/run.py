@@ -64,6 +64,7 @@ def execute(
         until=_until(command.until, loaded),
         skip_cooling=command.skip_cooling,
         skip_warmup=command.skip_warmup,
+        require_space=command.require_space,
         dark_times=dark_times,
     )
     if command.dry_run:

@@ -300,22 +300,17 @@ class Hooks(Section):
     after_darks: Hook | None = Field(None, description="when the last dark is stored")
 
 
-class ServeReuse(Section):
-    """`reuse.serve`: how old a set may be when a daemon keeps the library fresh."""
-
-    bias_days: Positive = Field(30.0, description="days")
-    dark_days: Positive = Field(30.0, description="days")
-    flat_days: Positive = Field(7.0, description="days")
+AGE_DAYS = {"bias": 90.0, "dark": 60.0, "flat": 0.75}
+"""How old the sets of each kind may be and still serve, where a configuration states nothing else."""
 
 
 class Reuse(Section):
-    """`reuse`: how old a set may be and still serve."""
+    """`reuse`: how old a set may be and still serve, in hours; days by default."""
 
-    bias_hours: Positive = Field(18.0, description="hours")
-    dark_hours: Positive = Field(18.0, description="hours")
-    flat_hours: Positive = Field(18.0, description="hours")
+    bias_hours: Positive = Field(24 * AGE_DAYS["bias"], description="hours; by default 90 days")
+    dark_hours: Positive = Field(24 * AGE_DAYS["dark"], description="hours; by default 60 days")
+    flat_hours: Positive = Field(24 * AGE_DAYS["flat"], description="hours; by default those of one night")
     resume_within_hours: Positive = Field(18.0, description="an incomplete set is continued when younger than this")
-    serve: ServeReuse = Field(ServeReuse(), description="ages for a daemon, in days")
 
 
 class Storage(Section):

@@ -94,6 +94,9 @@ class Translation:
         if reuse is not None and isinstance(reuse.value, int | float) and not isinstance(reuse.value, bool):
             hours = [key for key in Reuse.model_fields if key.endswith("_hours")]
             self._top["reuse"] = replace(reuse, value=dict.fromkeys(hours, reuse))
+        elif reuse is not None and "serve" in reuse.children():
+            self.notes.append("reuse.serve: accepted, not used")
+            self._top["reuse"] = replace(reuse, value={k: v for k, v in reuse.children().items() if k != "serve"})
 
     def _choose_camera(self) -> None:
         camera = self._top.get("camera")

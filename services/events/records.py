@@ -169,12 +169,16 @@ class StepFinished(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgress(Record):
-    """Frames done of all wanted. `sets` is the plan, given once before the first set is taken."""
+    """Frames done of all wanted. `sets` is the plan, given once before the first set is taken.
+
+    `taken_at` says when each of them was begun that is complete, and serves; None for those to be taken.
+    """
 
     name: ClassVar[str] = "progress"
     done: int = 0
     wanted: int = 0
     sets: tuple[FrameSet, ...] | None = None
+    taken_at: tuple[datetime | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,12 +194,13 @@ class Waiting(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageLow(Record):
-    """There is little room on the disk. Megabytes are of 1,000,000 bytes."""
+    """There is little room on the disk; `detail` says how far it reaches. Megabytes are of 1,000,000 bytes."""
 
     name: ClassVar[str] = "storage.low"
     free_mb: float | None
     floor_mb: float | None = None
     needed_mb: float | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

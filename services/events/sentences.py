@@ -35,6 +35,7 @@ from services.events.records import (
     Record,
     RunEnding,
     RunFinished,
+    RunProgress,
     RunStarted,
     Statistics,
     StepStarted,
@@ -42,7 +43,7 @@ from services.events.records import (
     Waiting,
     WarningRaised,
 )
-from services.words import adu, celsius, count, seconds, size, small_percent, wait
+from services.words import adu, celsius, count, seconds, size, small_percent, some, wait
 
 
 @singledispatch
@@ -101,6 +102,13 @@ def _(what: RunStarted) -> str:
 def _(what: RunFinished) -> str | None:
     how = "run finished, but" if what.code == RunCode.LEFT_UNSAFE else "run stopped:"
     return None if what.code is None else f"{how} {meaning(what.code).text}"
+
+
+@sentence.register
+def _(what: RunProgress) -> str | None:
+    dated = zip(what.sets or (), what.taken_at, strict=False)
+    there = [f"{title(each)} ({at:%Y-%m-%d})" for each, at in dated if at is not None]
+    return f"{count(len(there), 'set')} of earlier runs still serve: {some(there)}" if there else None
 
 
 @sentence.register
@@ -259,7 +267,8 @@ def _(what: MasterRefused) -> str:
 @sentence.register
 def _(what: StorageLow) -> str:
     rooms = {"free": what.free_mb or 0, "needed": what.needed_mb, "to be left": what.floor_mb}
-    return f"storage: {', '.join(f'{size(1e6 * mb)} {name}' for name, mb in rooms.items() if mb is not None)}"
+    known = ", ".join(f"{size(1e6 * mb)} {name}" for name, mb in rooms.items() if mb is not None)
+    return f"storage: {known}{f'; {what.detail}' if what.detail else ''}"
 
 
 @sentence.register

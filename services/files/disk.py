@@ -95,9 +95,15 @@ class Disk:
 
     def free_bytes(self, folder: Path) -> int:
         """Return the space left for an ordinary user where `folder` is, or will be."""
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        return shutil.disk_usage(folder).free
+        return shutil.disk_usage(_existing(folder)).free
+
+    def free_files(self, folder: Path) -> int | None:
+        """Return how many more files the file system of `folder` can hold; None where it knows no such limit."""
+        return platform.free_files(_existing(folder))
+
+
+def _existing(folder: Path) -> Path:
+    return next((each for each in (folder, *folder.parents) if each.exists()), folder)
 
 
 REAL_DISK = Disk()

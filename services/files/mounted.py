@@ -62,6 +62,10 @@ class MountedDisk(Disk):
         """Return the space left."""
         return self._disk.free_bytes(folder)
 
+    def free_files(self, folder: Path) -> int | None:
+        """Return the number of files left."""
+        return self._disk.free_files(folder)
+
     def _check(self, path: Path) -> None:
         for folder, device in self._devices.items():
             if path.is_relative_to(folder) and _device(folder) != device:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from calibration.frames import FrameKind
 from services.config.models import LoadedConfig
-from services.planning.forecast import FilterSource, Forecast, PlannedSet, Room, forecast
+from services.planning.forecast import FilterSource, Forecast, forecast
 from services.planning.having import Standing
 from services.planning.master_plan import Whole
 from services.planning.request import RunOptions, Step
+from services.planning.room import PlannedSet
 from services.root import Place
 from services.words import count, length, size
 
@@ -19,7 +20,7 @@ def dry_run(loaded: LoadedConfig, place: Place, options: RunOptions, *, is_whole
 
 def text_of(found: Forecast) -> str:
     """Return a forecast in words and tables."""
-    return "\n".join((*_capture(found), *_masters(found), _room(found.room)))
+    return "\n".join((*_capture(found), *_masters(found), f"{found.room.words}. {found.room.outlook}".rstrip()))
 
 
 def _capture(found: Forecast) -> Iterator[str]:
@@ -94,11 +95,3 @@ def _masters(found: Forecast) -> Iterator[str]:
         yield f"No masters to build: all {kept} are there."
     else:
         yield f"{count(missing, 'master')} to build of the frames that are there ({kept} there){later}."
-
-
-def _room(room: Room) -> str:
-    """Return what is free, needed and to be left free, and whether the frames fit."""
-    parts = [f"{size(room.free_bytes)} free below {room.root}"]
-    parts += [f"{size(room.needed_bytes)} needed"] if room.needed_bytes else []
-    parts += [f"{size(room.floor_bytes)} to be left free (storage.min_free_mb)"] if room.floor_bytes else []
-    return f"{', '.join(parts)}.{' It will not suffice: make room first.' if room.is_short else ''}"

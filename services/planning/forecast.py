@@ -4,13 +4,11 @@ No lock is taken and no device touched. What only the devices know (the wheel's 
 from the configuration, the simulated observatory's parameters or the newest sets of the catalogue.
 """
 
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
 
 from calibration.frames import FrameKind
 from calibration.plans.sequence import Costs, Estimate, WantedSet, estimate
@@ -20,15 +18,13 @@ from services.catalogue.database import uncollected
 from services.catalogue.rows import Origin, SetRow
 from services.config.models import Config, LoadedConfig
 from services.planning.foreknown import known_without_devices
-from services.planning.having import Having, having, requirement_of
+from services.planning.having import having, requirement_of
 from services.planning.master_plan import MasterPlan, PlannedMaster, Whole
 from services.planning.master_settings import MasterSettings
 from services.planning.request import DarkTimes, RunOptions, Step
+from services.planning.room import PlannedSet, Room, Sizes, room_of, upkeep, with_flat_darks
 from services.planning.wanted import dark_sets, dark_times, flat_sets, states
 from services.root import Place
-
-BYTES_PER_PIXEL = 2
-HEADER_BYTES = 8640
 
 
 class FilterSource(StrEnum):
@@ -39,34 +35,6 @@ class FilterSource(StrEnum):
     LAST_FLATS = "the last flats"
     NO_WHEEL = "no wheel"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedSet:
-    """One set that a run would take, or finds complete, and what exists of it."""
-
-    wanted: WantedSet
-    there: Having
-
-    @property
-    def lacking(self) -> int:
-        """Frames still to take."""
-        return max(0, self.wanted.count - self.there.count)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """Room on the disk below a root, in bytes: free, needed by the frames to take, and to be left free."""
-
-    root: Path
-    free_bytes: int
-    needed_bytes: int
-    floor_bytes: int
-
-    @property
-    def is_short(self) -> bool:
-        """Whether the frames to take do not fit."""
-        return self.needed_bytes > 0 and self.needed_bytes > self.free_bytes - self.floor_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +56,8 @@ class Forecast:
     more_darks : tuple of int
         Sets of flats whose exposures will be found, and frames of each dark set that comes on top; (0, 0) for none.
     room : Room
+    upkeep : tuple of str
+        What ages cost that are shorter than the usual ones, in words.
     """
 
     steps: tuple[Step, ...]
@@ -98,6 +68,7 @@ class Forecast:
     frame_pixels: int | None
     more_darks: tuple[int, int]
     room: Room
+    upkeep: tuple[str, ...] = ()
 
     @property
     def captures(self) -> bool:
@@ -129,9 +100,11 @@ def forecast(loaded: LoadedConfig, place: Place, options: RunOptions, *, is_whol
     plan = MasterPlan(MasterSettings.of(config), place, is_whole=is_whole)
     masters = tuple(plan.planned()) if Step.MASTERS in options.steps else ()
     filters_from, pixels = look.filters[1], look.frame_pixels
-    cost = _cost(config, sets, pixels)
+    sizes = None if pixels is None else Sizes(pixels=pixels, masters=Step.MASTERS in options.steps)
+    cost = _cost(config, sets, sizes)
     new_flats = sum(each.wanted.kind is FrameKind.FLAT and each.lacking > 0 for each in sets)
     more = new_flats > 0 and Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL
+    more_darks = config.dark_capture.num_darks if more else 0
     return Forecast(
         steps=options.steps,
         sets=sets,
@@ -139,8 +112,9 @@ def forecast(loaded: LoadedConfig, place: Place, options: RunOptions, *, is_whol
         masters=masters,
         filters_from=filters_from,
         frame_pixels=pixels,
-        more_darks=(new_flats, config.dark_capture.num_darks) if more else (0, 0),
-        room=_room(place.root, cost.bytes, 1_000_000 * config.storage.min_free_mb),
+        more_darks=(new_flats, more_darks) if more else (0, 0),
+        room=room_of(place, config, with_flat_darks(sets, more_darks), sizes, now=look.now),
+        upkeep=tuple(upkeep(sets, sizes, config.reuse)),
     )
 
 
@@ -199,14 +173,14 @@ class _Look:
             requirement_of(self._config, wanted),
             wanted.count,
             (each for each in self._sets if each.key.kind is wanted.kind),
-            now=self._now,
+            now=self.now,
             reuse=self._config.reuse,
             fresh=self._options.fresh,
         )
         return PlannedSet(wanted=wanted, there=found)
 
     @cached_property
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
         """The present; a simulated night goes on after its last frame."""
         newest = self._catalogue.newest_date_obs(origin=Origin.OWN, simulated=True)
         return max(filter(None, (SystemClock().now(), newest)))
@@ -218,16 +192,9 @@ class _Look:
         return {row.exposure_us for row in frames if row.exposure_us is not None}
 
 
-def _cost(config: Config, sets: Iterable[PlannedSet], frame_pixels: int | None) -> Estimate:
-    frame_bytes = 0 if frame_pixels is None else frame_pixels * BYTES_PER_PIXEL + HEADER_BYTES
+def _cost(config: Config, sets: Iterable[PlannedSet], sizes: Sizes | None) -> Estimate:
     left = [replace(each.wanted, count=each.lacking) for each in sets if each.lacking]
-    cost = estimate(left, Costs(frame_bytes=frame_bytes))
+    cost = estimate(left, Costs(frame_bytes=0 if sizes is None else sizes.frame_bytes))
     kinds = [wanted.kind for wanted in left]
     fades = FrameKind.FLAT in kinds and FrameKind.DARK in kinds[kinds.index(FrameKind.FLAT) :]
     return replace(cost, seconds=cost.seconds + config.dark_capture.persistence_wait) if fades else cost
-
-
-def _room(root: Path, needed_bytes: int, floor_bytes: int) -> Room:
-    folder = next(f for f in (root, *root.parents) if f.exists())
-    free_bytes = shutil.disk_usage(folder).free
-    return Room(root=root, free_bytes=free_bytes, needed_bytes=needed_bytes, floor_bytes=floor_bytes)

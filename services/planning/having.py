@@ -154,14 +154,14 @@ def having(
         return NOTHING
     alike = [s for s in sets if s.origin is Origin.OWN and s.oldest is not None and required.fits(s.key)]
     ours = [s for s in alike if required.serves(s)]
-    complete = [s for s in ours if s.count >= count and now - _at(s.oldest) <= _age(required.kind, reuse)]
+    complete = [s for s in ours if s.count >= count and now - _at(s.oldest) <= age_of(required.kind, reuse)]
     if complete:
         return Having(standing=Standing.COMPLETE, row=max(complete, key=lambda s: _at(s.oldest)))
     limit = timedelta(hours=reuse.resume_within_hours)
     begun = [s for s in ours if s.count < count and now - _at(s.oldest) <= limit]
     if begun:
         return Having(standing=Standing.RESUMED, row=max(begun, key=lambda s: (s.count, _at(s.oldest))))
-    young = [s for s in alike if now - _at(s.oldest) <= _age(required.kind, reuse)]
+    young = [s for s in alike if now - _at(s.oldest) <= age_of(required.kind, reuse)]
     return Having(standing=Standing.NEW, why=_other_temperature(required, young))
 
 
@@ -178,7 +178,8 @@ def _other_temperature(required: Requirement, sets: Iterable[SetRow]) -> str:
     return f"taken anew: those there are of {youngest.ccd_temp_c:.1f} °C, the sensor is at {required.ccd_temp_c:.1f} °C"
 
 
-def _age(kind: FrameKind, reuse: Reuse) -> timedelta:
+def age_of(kind: FrameKind, reuse: Reuse) -> timedelta:
+    """Return how old the oldest frame of a set may be for the set to serve."""
     hours = {FrameKind.BIAS: reuse.bias_hours, FrameKind.DARK: reuse.dark_hours}.get(kind, reuse.flat_hours)
     return timedelta(hours=hours)
 

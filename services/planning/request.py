@@ -42,6 +42,8 @@ class RunOptions:
     until : datetime or "sunrise", optional
         Stop at the frame's edge after this time (aware).
     skip_cooling, skip_warmup : bool
+    require_space : bool
+        Take no frame when the disk has no room for all of them.
     dark_times : DarkTimes
     """
 
@@ -50,6 +52,7 @@ class RunOptions:
     until: datetime | str | None = None
     skip_cooling: bool = False
     skip_warmup: bool = False
+    require_space: bool = False
     dark_times: DarkTimes = DarkTimes.ALL
 
 

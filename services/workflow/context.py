@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TypedDict
 
 from calibration.frames import FrameKind, GroupOutcome, GroupStatus
@@ -15,6 +16,7 @@ from services.capture.session import Session
 from services.catalogue.rows import SetRow
 from services.events.records import FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
 from services.planning.having import Having, Requirement, Standing, having, requirement_of
+from services.planning.room import PlannedSet
 from services.workflow.work import Work, identity
 
 
@@ -46,18 +48,24 @@ class RunContext(Work):
             self.warned.add(key)
             self.events.emit(WarningRaised(code=code, detail=detail))
 
-    def foresee(self, sets: Iterable[WantedSet]) -> None:
+    def foresee(self, sets: Iterable[WantedSet]) -> tuple[PlannedSet, ...]:
         """Announce the sets that are known to be wanted before the first is taken (darks of new flats are not)."""
-        shown = []
-        for wanted in sets:
-            have = min(self.having(wanted).count, wanted.count)
-            self.tally.progress[identity(wanted)] = have, wanted.count
-            shown.append(FrameSet(**_facts(wanted, None, wanted.exposure_us), have=have))
-        self._tell_progress(tuple(shown))
+        planned = tuple(PlannedSet(wanted=wanted, there=self.having(wanted)) for wanted in sets)
+        self.tally.progress |= {
+            identity(each.wanted): (each.wanted.count - each.lacking, each.wanted.count) for each in planned
+        }
+        shown = (
+            FrameSet(**_facts(each.wanted, None, each.wanted.exposure_us), have=each.wanted.count - each.lacking)
+            for each in planned
+        )
+        self._tell_progress(tuple(shown), tuple(each.taken_at for each in planned))
+        return planned
 
-    def _tell_progress(self, sets: tuple[FrameSet, ...] | None = None) -> None:
+    def _tell_progress(
+        self, sets: tuple[FrameSet, ...] | None = None, taken_at: tuple[datetime | None, ...] = ()
+    ) -> None:
         done, wanted = (sum(counts) for counts in zip((0, 0), *self.tally.progress.values(), strict=True))
-        self.events.emit(RunProgress(done=done, wanted=wanted, sets=sets))
+        self.events.emit(RunProgress(done=done, wanted=wanted, sets=sets, taken_at=taken_at))
 
     def match(self, wanted: WantedSet) -> Requirement:
         """Return what a catalogued set must have to serve a wanted one, as the camera is set or will be."""

@@ -1,5 +1,6 @@
 """The capture steps of a run: temperature outside, gain inside; biases, flats of every filter, darks that fit them."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 from datetime import datetime
 
@@ -10,16 +11,19 @@ from services.errors import RunCode, StorageError, Usage
 from services.events.records import StorageLow
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
-from services.planning.forecast import BYTES_PER_PIXEL, HEADER_BYTES
-from services.planning.request import RunOptions, Step
+from services.planning.request import DarkTimes, RunOptions, Step
+from services.planning.room import Amount, PlannedSet, Sizes, as_taken, room_of, with_flat_darks
 from services.planning.wanted import states
 from services.version import is_credible
-from services.words import size
+from services.words import count
 from services.workflow.context import RunContext
 from services.workflow.phases import Phases
 from services.workflow.steps import capture_steps
 from services.workflow.warm_up import Need
 from services.workflow.work import Work
+
+SOON_NIGHTS = 14
+"""A disk that will be full after more nights than these is not warned of."""
 
 
 def capture(observatory: Observatory, work: Work) -> None:
@@ -64,8 +68,8 @@ def _take(context: RunContext, observatory: Observatory) -> None:
     _warn_of_darkness(context)
     steps, phases = capture_steps(context.options.steps), Phases(context)
     wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling))
-    context.foresee(each for state in wanted for step in steps for each in step.foreseen(context, state))
-    _check_space(context)
+    sets = context.foresee(each for state in wanted for step in steps for each in step.foreseen(context, state))
+    _check_room(context, sets)
     for state in wanted:
         for step in steps:
             step.begin(context, phases, state)
@@ -99,29 +103,36 @@ def _wrong_clock(now: datetime) -> str:
     return f"the computer's clock says {now:%Y-%m-%d}, which is before this program was made"
 
 
-def _check_space(context: RunContext) -> None:
-    """Say before anything moves that there is no room for all frames; the run goes as far as it can.
+def _check_room(context: RunContext, sets: Iterable[PlannedSet]) -> None:
+    """Say before anything moves at which frame the room on the disk ends; the run goes as far as it can.
 
     Raises
     ------
     StorageError
-        There is none for the first: nobody is to cool a camera for it.
+        There is none for the first frame (nobody is to cool a camera for it), or none for all frames though that was
+        required.
     """
     info, (bin_x, bin_y) = context.session.camera_info, context.config.camera.active.bin_xy
-    lacking = sum(wanted - have for have, wanted in context.tally.progress.values())
-    frame_bytes = BYTES_PER_PIXEL * (info.camera_x_size // bin_x) * (info.camera_y_size // bin_y) + HEADER_BYTES
-    free_bytes, floor_bytes = (
-        context.place.disk.free_bytes(context.place.root),
-        1_000_000 * context.config.storage.min_free_mb,
-    )
-    if lacking * frame_bytes <= free_bytes - floor_bytes or not lacking:
+    options, pixels = context.options, (info.camera_x_size // bin_x) * (info.camera_y_size // bin_y)
+    sizes = Sizes(pixels=pixels, masters=Step.MASTERS in options.steps)
+    matched = Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL
+    planned = tuple(with_flat_darks(as_taken(sets), context.config.dark_capture.num_darks if matched else 0))
+    room = room_of(context.place, context.config, planned, sizes, now=context.clock.now())
+    taken = next((each for each in planned if each.lacking), None)
+    if taken is None or (not room.ends_at and (room.nights is None or room.nights > SOON_NIGHTS)):
         return
-    needed_bytes = lacking * frame_bytes
-    context.events.emit(StorageLow(free_mb=free_bytes / 1e6, needed_mb=needed_bytes / 1e6, floor_mb=floor_bytes / 1e6))
-    if frame_bytes > free_bytes - floor_bytes:
-        room = f"{size(free_bytes)} free below {context.place.root}, {size(needed_bytes)} needed"
-        detail = f"{room}, {size(floor_bytes)} to be left free (storage.min_free_mb)"
-        raise StorageError(detail, code=RunCode.DISK_FULL)
+    ends = f"there is no room for all frames: it ends at {room.ends_at}"
+    soon = f"with such nights the disk is full in {count(room.nights or 0, 'night')}"
+    context.events.emit(
+        StorageLow(
+            free_mb=room.free.bytes / 1e6,
+            needed_mb=room.needed_bytes / 1e6,
+            floor_mb=room.floor_bytes / 1e6,
+            detail=ends if room.ends_at else soon,
+        )
+    )
+    if not room.usable.holds(Amount(bytes=sizes.frame_bytes, files=1)) or (room.ends_at and options.require_space):
+        raise StorageError(f"{room.words}; {ends}", code=RunCode.DISK_FULL)
 
 
 def _warn_of_darkness(context: RunContext) -> None:

@@ -295,6 +295,28 @@ def test_22_no_room_for_one_frame_is_refused_before_anything_cools_or_moves(nigh
     assert run_with(night, FullDisk(1_000_000), (Step.DARKS,)) == (0, None), "nothing is to be taken"
 
 
+class FewFiles(Disk):
+    """A disk that holds only so many more files, as one without free inodes does."""
+
+    def __init__(self, files: int) -> None:
+        self.files = files
+
+    def free_files(self, folder: Path) -> int:
+        return self.files
+
+
+@pytest.mark.parametrize("disk", [FullDisk(1_000_000 + 10 * FRAME_BYTES), FewFiles(9)], ids=["bytes", "files"])
+def test_22_a_run_names_the_frame_at_which_the_room_ends_and_can_be_told_to_take_none(night: Night, disk: Disk) -> None:
+    night.write({"storage": {"min_free_mb": 1}, "dark_capture": {"flat_exposure_time": 2.0}})
+    asked = RunOptions(steps=(Step.DARKS,), require_space=True)
+    ended = Job(load(night.config), asked, disk=disk).run()
+    assert (ended.exit_code, ended.code) == (5, "disk_full")
+    assert "it ends at dark 2 s (5.0 °C), frame 4 of 6" in ended.detail
+    assert night.frames() == []
+    (low,) = [w for w in night.report()["warnings"] if w["name"] == "storage.low"]
+    assert low["detail"] in ended.detail
+
+
 class TornDisk(Disk):
     """A disk that fails at its nth file, as a dying or disconnected one does."""
 

@@ -53,6 +53,22 @@ def test_config_check_names_what_is_not_used(folder: Path, capsys: pytest.Captur
     ]
 
 
+def test_config_check_says_what_stated_hours_cost_and_when_the_disk_is_full(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    text = (folder / "config_calibration_frames.yaml").read_text(encoding="utf-8")
+    sensor = "camera: {sensor_width: 37.6, sensor_height: 25.0, pixel_size: 3.76, alpaca: {host: 127.0.0.1, port: 1}}"
+    (folder / "c.yaml").write_text(
+        f"{text.partition('camera:')[0]}{sensor}\nreuse: {{dark_hours: 30}}\n", encoding="utf-8"
+    )
+    assert nightcal("config", "check", "-c", "c.yaml") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "3 darks every 2 nights: 1 minute, 398 MB; without `dark_hours` every 60 days" in lines
+    assert any(
+        "GB to be left free (storage.min_free_mb). With such nights the disk is full in" in line for line in lines
+    )
+
+
 def test_config_check_of_a_broken_file_ends_with_2(folder: Path, capsys: pytest.CaptureFixture[str]):
     (folder / "x.yaml").write_text("dark_capture: {num_dark: 3}\ngains: high\n", encoding="utf-8")
     assert nightcal("config", "check", "--config", "x.yaml") == 2

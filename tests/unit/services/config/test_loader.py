@@ -7,7 +7,7 @@ import pytest
 
 from calibration.grouping import Tolerances
 from services.config import as_loaded, from_dict, load, loads
-from services.config.models import RejectionMethod
+from services.config.models import RejectionMethod, Reuse
 from services.errors import ConfigInvalid, Exit
 
 GUIDE = """\
@@ -297,7 +297,18 @@ def test_frames_are_never_let_so_far_from_their_set_point_that_their_set_falls_a
 def test_reuse_may_be_one_number_of_hours():
     reuse = loads("reuse: 48", HERE).config.reuse
     assert (reuse.bias_hours, reuse.dark_hours, reuse.flat_hours, reuse.resume_within_hours) == (48, 48, 48, 48)
-    assert (reuse.serve.bias_days, reuse.serve.flat_days) == (30, 7)
+
+
+def test_a_library_serves_for_months_and_hours_that_are_stated_are_obeyed():
+    reuse = loads("reuse: {dark_hours: 30}", HERE).config.reuse
+    assert (reuse.bias_hours, reuse.dark_hours, reuse.flat_hours) == (90 * 24, 30, 18)
+    assert loads("reuse:", HERE).config.reuse == Reuse()
+
+
+def test_ages_for_a_daemon_are_accepted_and_said_to_be_unused():
+    loaded = loads("reuse: {serve: {bias_days: 30}, bias_hours: 5}", HERE)
+    assert loaded.config.reuse.bias_hours == 5
+    assert "reuse.serve: accepted, not used" in loaded.notes
 
 
 def test_an_option_lies_over_the_file_and_is_checked_like_it():

@@ -55,8 +55,16 @@ def standing(match: Requirement, *sets: SetRow, count: int = 5) -> Standing:
 
 
 def test_a_complete_set_serves_until_its_oldest_frame_is_too_old():
-    assert standing(DARK, a_set(hours=17.9)) is Standing.COMPLETE
-    assert standing(DARK, a_set(hours=18.1)) is Standing.NEW
+    for kind, days in ((FrameKind.BIAS, 90), (FrameKind.DARK, 60), (FrameKind.FLAT, 0.75)):
+        wanted = Requirement(kind=kind, camera="cam", gain=10)
+        assert standing(wanted, a_set(kind, hours=24 * days - 0.1)) is Standing.COMPLETE
+        assert standing(wanted, a_set(kind, hours=24 * days + 0.1)) is Standing.NEW
+
+
+def test_hours_that_a_configuration_states_are_obeyed():
+    reuse = Reuse(dark_hours=30.0)
+    assert having(DARK, 5, [a_set(hours=29.9)], now=NOW, reuse=reuse).standing is Standing.COMPLETE
+    assert having(DARK, 5, [a_set(hours=30.1)], now=NOW, reuse=reuse).standing is Standing.NEW
 
 
 def test_an_incomplete_set_is_continued_the_fullest_first():
@@ -90,7 +98,7 @@ def test_darks_taken_anew_because_the_sensor_is_warmer_or_colder_now_say_so():
     for match, there in (
         (cold, a_set(ccd_temp_c=16.0)),
         (cold, a_set(ccd_temp_c=16.0, count=2)),
-        (cold, a_set(ccd_temp_c=17.7, hours=30.0)),
+        (cold, a_set(ccd_temp_c=17.7, hours=24 * 61.0)),
         (cold, a_set(ccd_temp_c=17.7, gain=11)),
         (DARK, a_set(ccd_temp_c=17.7)),
         (replace(DARK, temperature_c=-10.0, ccd_temp_c=-10.0), a_set(ccd_temp_c=-5.0, set_temp_c=-5.0)),
