@@ -10,12 +10,10 @@ import errno
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -182,11 +180,9 @@ def read_ahead(handle: int, offset: int, size: int) -> None:
 
 
 def free_files(folder: Path) -> int | None:
-    """Return how many more files an ordinary user can make on a file system; None where nothing limits them."""
-    if not hasattr(os, "statvfs"):  # Windows: NTFS makes room for names as they come
-        return None
-    found = os.statvfs(folder)
-    return found.f_favail if found.f_files else None  # btrfs and many shares count none
+    """Return how many more files a file system can hold; None where none are counted (Windows, btrfs, many shares)."""
+    found = os.statvfs(folder) if hasattr(os, "statvfs") else None
+    return found.f_favail if found is not None and found.f_files else None
 
 
 def raise_open_file_limit(wanted: int = 4096) -> int:
@@ -267,11 +263,6 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def host_name() -> str:
-    """Return the machine's name, for messages."""
-    return socket.gethostname() or f"host-{uuid.getnode():x}"
 
 
 def machine_folder() -> Path:

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -71,7 +72,7 @@ class _Lock:
     def _write_record(self) -> None:
         record = {
             "pid": os.getpid(),
-            "host": platform.host_name(),
+            "host": socket.gethostname(),
             "boot": platform.boot_id(),
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "since": self._clock.now().isoformat(timespec="seconds"),

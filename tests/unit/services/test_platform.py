@@ -120,7 +120,7 @@ def test_small_calls_do_no_harm(tmp_path: Path) -> None:
     platform.fsync_folder(tmp_path)
     assert platform.raise_open_file_limit(64) >= 64
     assert platform.boot_id() == platform.boot_id()
-    assert platform.host_name()
+    assert platform.free_files(tmp_path) != 0
     assert platform.machine_folder().is_dir()
 
 
