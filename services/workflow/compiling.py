@@ -8,6 +8,7 @@ compiled in about two seconds.
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -204,5 +205,5 @@ def _note(need: Need) -> Path | None:
         p for room in ("calibration", "services") for p in (_ROOT / room).rglob("*.py") if "kernels" in str(p)
     )
     facts = [(str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in sources]
-    versions = (sys.version, version_of("numba"), version_of("llvmlite"), platform.host_name())
+    versions = (sys.version, version_of("numba"), version_of("llvmlite"), socket.gethostname())
     return folder / f"compiled-{need}-{hashlib.sha256(repr((versions, facts)).encode()).hexdigest()[:16]}"
