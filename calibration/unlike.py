@@ -36,8 +36,8 @@ class Unlike:
 VARIES, REMARK, SETTING, TEMPERATURE = "varies", "remark", "setting", "temperature"
 
 _SURROUNDINGS = (
-    r"(?<!C)AMB|(?:^|[-_ ])OUT[SDT]|HUM|WIND(?!OW)|PRESS|PRES$|VACU|BAROM|DEW|CLOUD|(?<![DGT])RAIN|SEEING|MPSAS|MOON"
-    r"|SUN|BOLT|TUBE|MIRR|ENVIR|GPS"
+    r"(?<![CL])AMB|(?:^|[-_ ])OUT[SDT]|HUM|WIND(?!OW)|PRESS|PRES$|VACU|BAROM|DEW|CLOUD|(?<![DGT])RAIN|SEEING|MPSAS|MOON"
+    r"|SUN|BOLT|TUBE|MIRR|ENVIR|GPS|^(?:WEA|WMS|ENC|TCS)"
 )
 _MOUNT = (
     r"^(?:RA(?=$|[-_HDTOR])|DEC(?=$|[-_DTOR])|OBJCT|ALT|AZ|EL$|PA$|AIR|CENT(?!.*WAV)|PIER|ZD|PARANG|POSANG|GLAT|GLON"
@@ -46,31 +46,39 @@ _MOUNT = (
 )
 _SUPPLY = r"COOL|POWER|PWR|HEAT|FAN|VOLT|CURRENT|CURR$|AMPERE|(?<!N)AMPS$|BATT|DOWNLOAD"
 _EXPOSED = (
-    r"(?:EXP|INTEG|INT|SHUT)[-_ ]?(?:TIME?|TM)[-_ ]?(?:[MU]?S|SEC|\d)*$|^ITIME|^TIME?[-_ ]?(?:OF)?[-_ ]?(?:EXP|INT)"
+    r"(?:EXP(?:OS(?:URE)?)?|INT(?:EG(?:R\w*)?)?|SHU?T(?:TER)?|^ON|^OPEN|^LIVE)[-_ ]?(?:TIME?|TM)[-_ ]?"
+    r"(?:[MU]?S|SEC|\d)*$|^ITIME|^TIME?[-_ ]?(?:OF)?[-_ ]?(?:EXP|INT)"
 )
 _MOMENTS = (
-    r"(?<!OP)(?<!ES)TIM(?!.*MOD)|(?:^|[-_ ])TM|TM$|DATE(?!.*MOD)|JD|STAMP|^(?:EXP|OBS|INT)[-_ ]?(?:UTC?|ST|MID|DAY)$"
-    r"|SHUT.*(?:OPEN|CLOS)|^(?![XY]|.*(?:WIN|ROI|SUBF|ROW|COL)).*(?:START|BEGIN|BEG|(?<!T)END|STOP)$|ELAPS|REMAIN"
-    r"|HOURS?$|HRS$"
+    r"(?<!OP)(?<!ES)TIM(?!.*MOD)|(?:^|[-_ ])TM|(?<!U)TM$|DATE(?!.*MOD)|JD|STAMP"
+    r"|^(?:EXP|OBS|INT)[-_ ]?(?:UTC?|ST|MID|DAY)$|SHUT.*(?:OPEN|CLOS)|^(?![XY]|.*(?:WIN|ROI|SUBF|ROW|COL)).*(?:START|BEGIN|BEG|(?<!T)END|(?<!F)STOP)$"
+    r"|ELAPS|REMAIN|HOURS?$|HRS$"
 )
 _COUNTERS = (
-    r"SEQ|COUNT|CNT|INDEX|IDX$|FRAMES?$|^(?:NO|NR|NUM|ID)$|^N(?:UM)?[-_]?(?:EXP|IMG|IMAGE|FRAME|SUB|SHOT)S?$|DATASET"
+    r"SEQ|COUNT|CNT|INDEX|IDX$|(?<!SUB)FRAMES?$|^(?:NO|NR|NUM|ID)$|^N(?:UM)?[-_]?(?:EXP|IMG|IMAGE|FRAME|SUB|SHOT)S?$|DATASET"
     r"|(?:EXP(?:OS(?:URE)?)?|IMAGE|IMG|^IM|FRAME?|FRM|OBS|SUB|SHOT|PIC|^SET|GROUP|GRP|BLOCK|RUN|LOOP|CYCLE|STEP|REPEAT"
     r"|JOB|TASK|TARG(?:ET)?|SCAN|SERIES|NIGHT|VISIT)[-_ ]?(?:ID|NO|NUM(?:BER)?|NR|N)$"
+    r"|SCHED|SCRIPT|QUEUE|CAMPAIGN|^PLAN(?!E)|^REQ|PROP(?:OSAL)?[-_ ]?ID|CONDIT|QUALITY|QLTY"
     r"|FILE|FNAME|PATH|FOLDER|DIRECT|UUID|HASH|MD5|CHECKSUM|DATASUM"
 )
 _MEASURED = (
     r"MEAN|MEDIAN|AVG|AVERAGE|RMS|SIGMA|STD(?:DEV|EV)?$|SKEW|KURT|^(?:DATA|PIX|IM|IMG|IMAGE|FLAT|DARK|BIAS|CCD|DET)[-_]?"
     r"(?:MIN|MAX|MED|AVE|STD|SIG|LEV|LVL|ADU|VAL)|CBLACK|CWHITE|MIPS|FWHM|HFD|HFR|STARS|SNR|ENC$|ENCOD|ERR(?:OR)?S?$"
-    r"|(?:CAM|CCD|DET|CHIP|SENS|EXP|SHUT|READ|AMP|OBS).*STAT(?:E|US|$)"
+    r"|^(?!.*(?:LAMP|PANEL|LIGHT|FLAT|COVER|FIL|FLIP|HDR|GAIN|MODE)).*STAT(?:E|US)?\d?$|STRETCH"
     r"|^ESO (?:OBS|TPL|TEL|ADA|GEN|LOG|OCS|QC|INS SENS|INS THER|DET TLM)\d*\b"
 )
+_FILTERS = r"FIL(?![ELM])|FLT|INSFL|WHEEL|^FW\d?(?:POS|SLOT|NUM)?$|BAND(?:$|P|[-_ ]?(?:ID|NO|NAME|NUM))|PASSB"
 _OPTICS = (
-    r"WIN(?!D(?!OW))|ROI|SUBF|SEC\d*$|LAMP|PANEL|LIGHT|FLAT|SLIT|GRAT|GRISM|(?:^|[-_ ])APT|LENS|TELESC"
-    r"|FOC(?:AL|RAT|RED|LEN)|REDUCER|BARLOW"
+    r"(?<!^C)LAMP|PANEL|LIGHT|FLAT|SLIT|(?<!INTE)GRAT|GRISM|DISPER|(?:^|[-_ ])AP(?:T|ERT)|LENS|TELESC"
+    r"|FOC(?:AL|RAT|RED|LEN)|F(?:NUM|STOP|[-_]?RATIO)|REDUCER|BARLOW|WAVEL|LAMBDA|POLAR|^HWP"
+)
+_PARTS_OF_SENSOR = (
+    r"WIN(?!D(?!OW))|ROI|CROP|SUBF|SEC\d*$|^[XY][-_]?(?:START|ORI?G|0|BEG|END|OFF)|^(?:START|ORI?G|FRAME)[XY]$"
+    r"|(?<!MER)(?<!PIER)FLIP"
 )
 _READOUT = (
-    r"MOD(?!EL|IF|UL)|RDM|READ(?!Y|ER)|SPEED|(?<!IB)(?<!PE)(?<!NE)RATE|AMP|CHAN(?!GE)|PORT|TAP|WELL|HDR|PIX.*CLO?C?K"
+    r"MOD(?!EL|IF|UL)|RDM|READ(?!Y|ER)|SPE?E?D|(?<!IB)(?<!PE)(?<!NE)RATE|AMP|CHAN(?!GE)|PORT|TAP|WELL|HDR|FREQ|[KM]HZ$"
+    r"|PIX.*CLO?C?K|COADD|FOWLER|MULTISAM|^NDR|BIT[-_]?DEP|BITS$|CDS$|OVERSC|RBI|FLUSH|PREFL|^[HL]CG|^[HV]SHIFT"
 )
 _BELONGS_TO_FILE = (
     r"^(?:HISTORY|COMMENT|CONTINUE|HIERARCH|BLANK|EXTEND|SIMPLE|BITPIX|NAXIS|GCOUNT|PCOUNT|BSCALE|BZERO|XTENSION|EXTN"
@@ -89,10 +97,13 @@ _NAMES = tuple(
         ("exposure", _EXPOSED),
         (VARIES, rf"{_MOMENTS}|{_COUNTERS}|{_MEASURED}"),  # of the exposure, of the camera, of the lamp
         (REMARK, r"^(?:OBJECT|OBJNAME|TARGET|TITLE|NOTE|REMARK|DESCR|LABEL|MEMO|INFO|MSG|STATUS|STATE)"),
-        ("filter", r"FIL(?![ELM])|FLT|INSFL|WHEEL|BAND$|BAND[-_ ]?(?:ID|NO|NAME|NUM)|PASSB"),
-        ("exposure", r"EXP(?!ER|LOR|ECT|ORT|IR|.*(?:MOD|TYP|NAME))|INTEG|INTTIM|SHUT|DURAT"),
-        (SETTING, _OPTICS),
-        ("offset", r"OFFS|BLACK|BLKL"),
+        ("filter", _FILTERS),
+        (
+            "exposure",
+            r"EXP(?!ER|LOR|ECT|ORT|IR|.*(?:MOD|TYP|NAME))|INTEG|INTTIM|SHUT(?!.*MOD)|^DUR|SECONDS|^SECS?$|^T_?INT",
+        ),
+        (SETTING, rf"{_OPTICS}|{_PARTS_OF_SENSOR}"),
+        ("offset", r"OFFS|BLACK|BLKL|^CLAMP"),
         ("gain", r"GAIN|(?:^|[-_ ])ISO|PREAMP|SENSITIV"),
         ("binning", r"(?<!COM)BIN"),
         ("readout_mode", _READOUT),
@@ -105,10 +116,7 @@ _NAMES = tuple(
 """What the name of a card says of it: the first row that is found in it decides, so that a setting's name wins over
 what stands below it. The words are those of `keywords.ALIASES`, where it seems to be one of these facts."""
 
-_OF_LIGHT = re.compile(
-    r"FIL(?![ELM])|FLT|INSFL|WHEEL|BAND$|PASSB|LAMP|PANEL|LIGHT|FLAT|TELESC|FOC(?:AL|RAT|RED|LEN)|(?:^|[-_ ])APT|OBJECT"
-    r"|COVER|GRAT|GRISM|SLIT|LENS|REDUCER|BARLOW"
-)
+_OF_LIGHT = re.compile(rf"{_FILTERS}|{_OPTICS}|OBJECT|COVER")
 
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})|(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})")
 _SEXAGESIMAL = re.compile(r"[+-]?\d{1,3}[: ]\d{1,2}([: ]\d{1,2}(\.\d*)?)?")
@@ -240,7 +248,7 @@ def _told(column: _Column, kind: FrameKind, stated: Collection[str], levels_adu:
         return None
     if "night" not in stated and (months := _months_apart(column.written)):
         return column.unlike("date", months)
-    nature = _nature(column, is_flat=is_flat)
+    nature = _nature(keyword) or _nature_by_values(column, kind, stated)
     if nature == TEMPERATURE:
         is_known = is_flat or TEMPERATURE in stated
         return None if is_known or not _two_warmths(column) else column.unlike(TEMPERATURE)
@@ -251,14 +259,20 @@ def _told(column: _Column, kind: FrameKind, stated: Collection[str], levels_adu:
     return _as_setting(column, nature, stated, levels_adu)
 
 
-def _nature(column: _Column, *, is_flat: bool) -> str:
+def _nature(keyword: str) -> str:
     """Return what a card seems to be, by its name: a row of `_NAMES`; "" where the name does not say."""
-    found = next((nature for nature, pattern in _NAMES if pattern.search(column.keyword)), "")
-    if column.keyword in _ROWS and found not in (VARIES, TEMPERATURE):
-        return SETTING  # it is known: another name would not help
-    if is_flat and not found and all(is_filter_name(value) for value in column.written):
-        return "filter"
-    return found
+    found = next((nature for nature, pattern in _NAMES if pattern.search(keyword)), "")
+    is_known = keyword in _ROWS and found not in (VARIES, TEMPERATURE)
+    return SETTING if is_known else found  # of a known one another name would not help
+
+
+def _nature_by_values(column: _Column, kind: FrameKind, stated: Collection[str]) -> str:
+    """Return what a card may be whose name does not say: names of filters, or times where darks state none."""
+    if kind is FrameKind.FLAT:
+        return "filter" if all(is_filter_name(value) for value in column.written) else ""
+    recurs = min(Counter(map(_canonical, column.written)).values()) > 1
+    is_time = recurs and all(values.duration_us(value) is not None for value in column.written)
+    return "exposure" if kind is FrameKind.DARK and "exposure" not in stated and is_time else ""
 
 
 def _as_setting(column: _Column, nature: str, stated: Collection[str], levels_adu: Sequence[float]) -> Unlike | None:

@@ -154,7 +154,11 @@ def foreign_row(
         check_sum(path)
     found = glance_at(path, unit, bayer=header.bayer_pattern is not None)
     if found.is_normalised:
-        raise LeftOut(RunCode.NOT_RAW, "its values are fractions from 0 to 1: a stack or a picture, no raw frame")
+        raise LeftOut(
+            RunCode.NOT_RAW,
+            "its values are fractions from 0 to 1: a stack, a picture, or a raw frame whose scale in ADU is lost; "
+            "save raw frames as whole numbers of 16 bits",
+        )
     for other in unit.beside:
         beside(other)
     return replace(_measured(path, name, header, found), read_as=read_as(aliases))

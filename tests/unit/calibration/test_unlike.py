@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from calibration.frames import FrameHeader, FrameKind
-from calibration.keywords import ALIASES
+from calibration.keywords import ALIASES, FRAME_KEYWORDS
 from calibration.unlike import stated_facts, telling_cards
 
+CONSTANT = {"gain", "offset", "readout_mode", "bin_x", "origin_x", "detector", "bayer_pattern", "filter", "telescope"}
 DARK, FLAT = FrameKind.DARK, FrameKind.FLAT
 ALL = frozenset(ALIASES)
 
@@ -204,6 +205,24 @@ def test_a_card_that_the_user_ignores_is_no_difference():
         (DARK, "CAMBIN", "binning"),
         (DARK, "SITEBIN", "binning"),
         (DARK, "TIMEEXP", "exposure"),
+        (DARK, "ONTIME", "exposure"),
+        (DARK, "SHUTTERTIME", "exposure"),
+        (DARK, "INTEGRATIONTIME", "exposure"),
+        (DARK, "INTEGRAT", "exposure"),
+        (DARK, "SHUTMODE", "readout_mode"),
+        (DARK, "CLOCKSPD", "readout_mode"),
+        (DARK, "NCOADDS", "readout_mode"),
+        (DARK, "BITDEPTH", "readout_mode"),
+        (DARK, "READFREQ", "readout_mode"),
+        (DARK, "CLAMP", "offset"),
+        (DARK, "XSTART", None),
+        (DARK, "SUBFRAME", None),
+        (DARK, "FLIPSTAT", None),
+        (FLAT, "FWPOS", "filter"),
+        (FLAT, "BANDPASS", "filter"),
+        (FLAT, "LAMBDA", None),
+        (FLAT, "FSTOP", None),
+        (FLAT, "LAMPSTAT", None),
         (DARK, "TIME_EXP", "exposure"),
         (DARK, "INT-TIME", "exposure"),
         (DARK, "LONEXP", "exposure"),
@@ -241,6 +260,7 @@ def test_the_name_of_a_setting_wins_over_what_it_begins_with(kind, keyword, mean
         *("SUBEXPNO", "EXPOSNR", "FRAMENR", "IMGNUMBER", "NEXP", "NUMFRAMES", "LOOPNO", "VISITID", "CAMFRAMES"),
         *("SHUTCNT", "FILTSEQ", "ESO INS FILT1 ENC", "GRATENC", "CAMERR", "READERRS"),
         *("GUIDGAIN", "GUIDEXP", "GUIDEBIN", "TRKRATE", "WINDSPEED", "DOMEMODE", "ROTMODE", "FOCMODE", "RAOFFSET"),
+        *("CSTRETCH", "WMSSTATE", "ENCSTATE", "AGSTATE", "SCHEDNAM", "DTPROPID", "REQNUM", "SKYQLTY", "PROPOSALID"),
         *("COOLMODE", "FANSPEED", "TELMODE", "DITHMODE", "GPSMODE"),
     ],
 )
@@ -256,6 +276,7 @@ def test_what_varies_by_nature_varies_though_a_setting_is_named_in_it(kind, keyw
         (FLAT, "MYFILT", ["L", "R", "G", "B", "Ha", "O3", "S2"], "filter"),
         (FLAT, "FILTPOS", [1, 2, 3, 4, 5, 6, 7, 8], "filter"),
         (FLAT, "XYZ", ["L", "R", "G", "B", "Ha", "O3", "S2"], "filter"),
+        (DARK, "XYZ", [1.0, 2.0, 5.0, 10.0, 30.0], "exposure"),
         (DARK, "EXPLEN", [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0], "exposure"),
         (DARK, "DURATION", ["5 s", "5 min", "1 s", "2 s", "3 s", "4 s", "10 s", "20 s"], "exposure"),
         (DARK, "ISOVAL", [100, 200, 400, 800, 1600, 3200, 6400], "gain"),
@@ -280,6 +301,14 @@ def test_what_counts_the_frames_is_no_setting_though_the_setting_is_unknown(keyw
     readings = RNG.normal(3.3, 0.3, n)
     if keyword not in ("EXPX", "GAINX"):
         assert told(DARK, frames(n, **{keyword: lambda i: float(readings[i])}), frozenset()) == {}
+
+
+def test_no_known_keyword_of_a_setting_seems_to_vary():
+    cards = [keyword for row in FRAME_KEYWORDS if row.field in CONSTANT for keyword in row.known_as]
+    flats = frames(INSTRUME="Cam")
+    for keyword in cards:
+        divided = [{**card, keyword: f"[{i % 2}"} for i, card in enumerate(flats)]
+        assert keyword in told(FLAT, divided, frozenset()), keyword
 
 
 def test_what_is_known_of_every_frame_is_stated():
