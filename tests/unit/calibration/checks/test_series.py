@@ -4,8 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.special import stdtr
 
-from calibration.checks.series import Exposed, Measured, odd_exposures, odd_frames, two_levels
+from calibration.checks.series import Exposed, Measured, _two_sided, odd_exposures, odd_frames, two_levels
 from calibration.errors import FrameCode
 from calibration.frames import FrameKind
 
@@ -50,14 +51,33 @@ def test_frames_of_another_noise_are_found():
     assert {i: verdict.code for i, verdict in found.items()} == dict.fromkeys((4, 7, 10), FrameCode.NOISE_OFF)
 
 
-@pytest.mark.parametrize("wander", [0.0, 0.1, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("wander", [0.0, 0.1, 0.3, 1.0])
 def test_two_thousand_healthy_frames_are_all_kept(wander):
     rng = np.random.default_rng(5)
-    for n in (5, 6, 8, 10, 12, 20, 40, 100) * 10:
+    for n in (3, 4, 5, 6, 8, 10, 12, 20, 40, 100) * 10:
         temperatures = rng.normal(-10, 0.1, n)
         found = odd_frames(FrameKind.BIAS, series(1000 + rng.normal(0, wander, n), temperatures=temperatures))
         assert not found
         assert two_levels(FrameKind.DARK, series(1000 + rng.normal(0, wander, n))) is None
+
+
+def test_few_series_lose_a_frame_whose_levels_wander_by_half_of_the_noise():
+    rng = np.random.default_rng(5)
+    odd = [bool(odd_frames(FrameKind.BIAS, series(1000 + rng.normal(0, 3, n)))) for n in (3, 4, 5, 6, 8, 12) * 100]
+    assert np.mean(odd) < 0.02
+
+
+@pytest.mark.parametrize(("n", "shift"), [(3, 90), (4, 8), (5, 5), (8, 4), (11, 3)])
+@pytest.mark.parametrize("noise", [2, 7])
+def test_nine_of_ten_shifted_frames_are_found_from_a_shift_on_that_falls_with_their_number(n, shift, noise):
+    seen = [odd_frames(FrameKind.DARK, series(wandering(n, 0.3, i, {i % n: shift}), noise=noise)) for i in range(100)]
+    assert np.mean([set(found) == {i % n} for i, found in enumerate(seen)]) >= 0.85
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 12, 33, 200])
+def test_the_chance_of_a_value_far_off_is_that_of_students_distribution(freedom):
+    t = np.array([0.0, 0.5, 3.0, 9.0])
+    assert [_two_sided(each, freedom) for each in t] == pytest.approx(2 * stdtr(freedom, -t), rel=1e-6, abs=1e-13)
 
 
 @pytest.mark.parametrize("drift", [np.linspace(0, 6, 15), 4 * np.exp(-np.arange(15) / 5), np.sqrt(np.arange(15.0))])
@@ -75,9 +95,9 @@ def test_a_level_that_follows_the_temperature_is_no_fault():
     assert set(odd_frames(FrameKind.DARK, series(levels, temperatures=temperatures))) == {3}
 
 
-def test_flats_are_not_judged_by_their_level_and_few_frames_not_at_all():
+def test_flats_are_not_judged_by_their_level_and_two_frames_not_at_all():
     assert not odd_frames(FrameKind.FLAT, series(wandering(12, 0.1, shifted={3: 5000.0})))
-    assert not odd_frames(FrameKind.DARK, series(wandering(4, 0.1, shifted={3: 50.0})))
+    assert not odd_frames(FrameKind.DARK, series(wandering(2, 0.1, shifted={1: 50.0})))
 
 
 @pytest.mark.parametrize(("low", "high"), [(10, 10), (7, 5), (3, 4), (2, 2)])
