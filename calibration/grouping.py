@@ -9,7 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from calibration.frames import FrameHeader, FrameKind, GroupKey
 
@@ -155,7 +155,17 @@ def own_temperature(header: FrameHeader, *, tolerances: Tolerances = DEFAULT_TOL
     return _label(header.ccd_temp_c)
 
 
-def cooled_to(header: FrameHeader, *, tolerances: Tolerances = DEFAULT_TOLERANCES) -> float | None:
+class Cooled(Protocol):
+    """A frame or its header: the temperature of the sensor, and the set-point of its cooler."""
+
+    @property
+    def ccd_temp_c(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def set_temp_c(self) -> float | None: ...  # noqa: D102
+
+
+def cooled_to(header: Cooled, *, tolerances: Tolerances = DEFAULT_TOLERANCES) -> float | None:
     """Return the set-point a frame was taken at, rounded to 0.1 degrees; None if the sensor was not there.
 
     A set-point without a measured temperature is believed. A cooler that is off still tells its set-point, but not

@@ -37,6 +37,10 @@ class Member(NamedTuple):
     pixel_sha256: str
     exposure_us: int | None
     level_adu: float | None
+    sigma_adu: float | None
+    step_adu: int | None
+    ccd_temp_c: float | None
+    set_temp_c: float | None
     origin: str
 
 

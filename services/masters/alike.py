@@ -1,39 +1,34 @@
 """Whether the frames of another program may be combined: cards that nobody understands, or levels, may divide them.
 
-Unknown is not equal. Before a foreign group is combined, its cards and levels are looked through once. Single frames
-that do not belong are left out by name; a group that falls into parts is refused, and the message says what divides it.
+Unknown is not equal. Before a foreign group is combined, its cards and levels are looked through once. A group that
+falls into parts is refused, and the message says what divides it.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
-from calibration.checks.series import Measured, odd_frames, two_levels
-from calibration.errors import CalibrationError, FrameCode, GroupCode
-from calibration.frames import FrameKind, Verdict
+from calibration.errors import CalibrationError, GroupCode
+from calibration.frames import FrameKind
 from calibration.keywords import normalised
+from calibration.series import two_levels
 from calibration.unlike import Cards, Unlike, stated_facts, telling_cards
 from services.catalogue.rows import FrameRow
 from services.errors import StorageError
 from services.files.fits import read_cards
 from services.files.layout import Layout
-from services.masters.doubts import measured
-from services.masters.refusal import GroupRefused, Warn
+from services.masters.refusal import GroupRefused
+from services.planning.chosen import measured, without_odd
 from services.planning.master_groups import MasterGroup
-from services.words import count, some
-
-_WORDS = {FrameCode.LEVEL_OFF: "level", FrameCode.NOISE_OFF: "noise"}
+from services.words import count
 
 
-def alike(group: MasterGroup, layout: Layout, warn: Warn, *, ignored: Collection[str] = ()) -> MasterGroup:
-    """Return a group of another program's frames without those that do not belong; our own are judged as they land.
+def refuse_unlike(group: MasterGroup, layout: Layout, *, ignored: Collection[str] = ()) -> None:
+    """Refuse a group of another program's frames that is not one; our own are judged as they land.
 
     Parameters
     ----------
     group : MasterGroup
     layout : Layout
-    warn : callable
-        Called with the code and the words for the frames that are left out.
     ignored : collection of str
         Keywords that do not matter (`header_aliases: {KEYWORD: ignore}`).
 
@@ -43,24 +38,9 @@ def alike(group: MasterGroup, layout: Layout, warn: Warn, *, ignored: Collection
         `unlike_frames`: a card, or two levels, divide the frames.
     """
     if group.own:
-        return group
-    kind, seen = group.rows[0].kind, measured(group.rows)
-    _refuse_unlike_cards(group, layout, ignored)
-    odd = odd_frames(kind, seen)
-    for code in _WORDS:
-        _tell(group.rows, {i: verdict for i, verdict in odd.items() if verdict.code == code}, warn)
-    kept = [i for i in range(len(group.rows)) if i not in odd]
-    _refuse_two_levels(group, [group.rows[i] for i in kept], [seen[i] for i in kept] if seen else [])
-    return replace(group, rows=tuple(group.rows[i] for i in kept)) if odd else group
-
-
-def _tell(rows: Sequence[FrameRow], odd: dict[int, Verdict], warn: Warn) -> None:
-    if not odd:
         return
-    frames = [f"{rows[i].path} ({verdict.measured:.1f} ADU)" for i, verdict in sorted(odd.items())]
-    code, usual = next((verdict.code, verdict.limit) for verdict in odd.values())
-    word = _WORDS[FrameCode(code)]
-    warn(code, f"left out of its master: {some(frames)}; the {word} of the others is {usual:.1f} ADU")
+    _refuse_unlike_cards(group, layout, ignored)
+    _refuse_two_levels(without_odd(group).group)
 
 
 def _refuse_unlike_cards(group: MasterGroup, layout: Layout, ignored: Collection[str]) -> None:
@@ -89,8 +69,9 @@ def _cards(row: FrameRow, layout: Layout) -> Cards | None:
         return None
 
 
-def _refuse_two_levels(group: MasterGroup, rows: Sequence[FrameRow], seen: Sequence[Measured]) -> None:
+def _refuse_two_levels(group: MasterGroup) -> None:
     """Refuse darks of two levels, and flats of two levels whose filter nobody states."""
+    rows, seen = group.rows, measured(group.members)
     is_flat = rows[0].kind is FrameKind.FLAT
     if is_flat and (group.key.filter is not None or len({row.exposure_us for row in rows}) > 1):
         return

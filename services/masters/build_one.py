@@ -18,7 +18,7 @@ from services.indexing.sidecar import restate_sidecar
 from services.masters.build import BuildContext, build
 from services.masters.gain import MeasuredGains
 from services.masters.narration import Narration
-from services.masters.prepare import Prepared, Surroundings, prepare
+from services.masters.prepare import Prepared, Surroundings, prepare, tell
 from services.masters.refusal import GroupRefused
 from services.planning.master_groups import MasterGroup
 from services.planning.master_plan import MasterPlan
@@ -116,11 +116,13 @@ class MasterBuilding:
     def _master(self, group: MasterGroup, place: tuple[int, int], doubts: tuple[Verdict, ...]) -> MasterOutcome:
         if self.context.wake is not None and self.context.wake.is_set():
             raise RunStopped("stopped before all masters were built")
-        known = self.plan.existing(group)
-        if known is not None:
-            return self._kept(group, known, doubts)
-        self.ready()
         warn = partial(self.narration.warn, group)
+        found = self.plan.chosen(group)
+        known = self.plan.existing(found)
+        if found is not None and known is not None:
+            tell(found.left_out, warn)
+            return self._kept(found.group, known, doubts)
+        self.ready()
         around = Surroundings(plan=self.plan, scratch=self.scratch, warn=warn, gains=self.gains)
         prepared = replace(prepare(group, around), doubts=doubts)
         method = prepared.stack.recipe.method_for(len(prepared.stack.frames))

@@ -7,27 +7,16 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from calibration.checks.series import Exposed, Measured, odd_exposures, odd_frames
 from calibration.frames import FrameKind, Verdict
 from calibration.grouping import DEFAULT_TOLERANCES
+from calibration.series import Exposed, odd_exposures, odd_frames
 from services.catalogue.rows import FrameRow
+from services.planning.chosen import measured
 from services.planning.master_groups import MasterGroup
 from services.words import celsius, seconds, some
 
 _BY_TEMPERATURE = "temperature_off"
 _BY_FRAMES = {"noise_off", "rejected"}
-
-
-def measured(rows: Sequence[FrameRow]) -> list[Measured]:
-    """Return what was measured of frames; nothing unless it was of all."""
-    found = [
-        Measured(
-            level_adu=row.level_adu, sigma_adu=row.sigma_adu, step_adu=row.step_adu or 1, ccd_temp_c=row.ccd_temp_c
-        )
-        for row in rows
-        if row.level_adu is not None and row.sigma_adu is not None
-    ]
-    return found if len(found) == len(rows) else []
 
 
 def with_causes(verdicts: Sequence[Verdict], kind: FrameKind, rows: Sequence[FrameRow]) -> tuple[Verdict, ...]:

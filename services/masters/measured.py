@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from calibration.checks.series import common_mode_adu
 from calibration.combine.recipe import Method
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind, Verdict
@@ -13,6 +12,7 @@ from calibration.grouping import cooled_to
 from calibration.masters.noise import FrameNoise, noise_of_pairs
 from calibration.masters.quality import judge
 from calibration.masters.scales import normalisation_factor
+from calibration.series import common_mode_adu
 from calibration.stats import sample_of
 from services.events.records import Finding, members
 from services.masters.doubts import with_causes

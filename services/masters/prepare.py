@@ -1,6 +1,6 @@
 """From a group to a stack: which of its files can be read, their scales and darks, and the noise they should have."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,26 +8,26 @@ import numpy as np
 
 from calibration.clipping import clip_values
 from calibration.combine.recipe import Method, NoiseModel, Recipe
-from calibration.errors import CombineError, FrameCode, GroupCode
+from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind, Verdict
 from calibration.masters.noise import neighbour_counts, noise_model, noise_of_pairs, step_of_pair
-from calibration.masters.scales import flat_scales, worth_combining
+from calibration.masters.scales import flat_scales
 from calibration.system_gain import MeasuredGain
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
-from services.catalogue.rows import FrameRow, Origin
+from services.catalogue.rows import FrameRow
 from services.errors import RunCode
 from services.files.layout import Layout
 from services.files.units import Unreadable
 from services.indexing.checksums import check_pixels
-from services.masters.alike import alike
+from services.masters.alike import refuse_unlike
 from services.masters.gain import MeasuredGains
 from services.masters.refusal import GroupRefused, Warn
 from services.masters.stack import DarkSources, Stack
+from services.planning.chosen import Chosen, LeftOut
 from services.planning.flat_darks import FlatDark
 from services.planning.master_groups import MasterGroup
-from services.planning.master_plan import MasterPlan, distinct
-from services.planning.master_settings import MasterSettings
-from services.words import count, some
+from services.planning.master_plan import MasterPlan
+from services.words import count
 
 SATURATED_FROM = 0.98
 """Samples at or above this fraction of the saturation level count as saturated."""
@@ -97,14 +97,26 @@ def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
         `too_few_frames`, `no_matching_dark`, `level_off`, or `unlike_frames` of another program.
     """
     plan = around.plan
-    group = alike(group, plan.place.layout, around.warn, ignored=plan.settings.ignored_cards)
-    readable = [(row, source) for row in group.rows if (source := _source(row, around)) is not None]
-    _enough(group, len(readable), around.plan.settings)
-    group = replace(group, rows=tuple(row for row, _ in readable))
-    sources = tuple(source for _, source in readable)
+    refuse_unlike(group, plan.place.layout, ignored=plan.settings.ignored_cards)
+    sources = {row.path: source for row in group.rows if (source := _source(row, around)) is not None}
+    group = group.only([i for i, row in enumerate(group.rows) if row.path in sources])
+    _enough(Chosen(group=group), around)
+    levels = None
     if group.product is FrameKind.FLAT:
-        return _flat(group, sources, around)
-    return _with_noise(Prepared(group=group, stack=Stack(frames=sources, recipe=Recipe())), around)
+        levels = {row.path: _level(row, sources[row.path]) for row in group.rows}
+    found = plan.chosen(group, None if levels is None else list(levels.values()))
+    assert found is not None  # noqa: S101 - the levels are known
+    _enough(found, around)
+    frames = tuple(sources[row.path] for row in found.group.rows)
+    if levels is not None:
+        return _flat(found, frames, [levels[row.path] for row in found.group.rows], around)
+    return _with_noise(Prepared(group=found.group, stack=Stack(frames=frames, recipe=Recipe())), around)
+
+
+def tell(left_out: Iterable[LeftOut], warn: Warn) -> None:
+    """Name the frames that a master is made without."""
+    for each in left_out:
+        warn(each.code, each.detail)
 
 
 def _source(row: FrameRow, around: Surroundings) -> Source | None:
@@ -122,59 +134,40 @@ def _source(row: FrameRow, around: Surroundings) -> Source | None:
     return source
 
 
-def _enough(group: MasterGroup, n: int, settings: MasterSettings) -> None:
-    least = settings.least(group.product, group.key.source)
+def _enough(found: Chosen, around: Surroundings) -> None:
+    """Name the frames that are left out, and refuse the group where too few remain: for their darks, if those lack."""
+    group, settings = found.group, around.plan.settings
+    n, least = len(group.rows), settings.least(group.product, group.key.source)
+    without_dark = next((each.reason for each in found.left_out if each.reason), None)
+    if n < least and without_dark is not None:
+        raise GroupRefused(GroupCode.NO_MATCHING_DARK, without_dark)
+    tell(found.left_out, around.warn)
     if n < least:
         wanted, key = settings.wanted(group.product), settings.wanted_key(group.product)
         detail = f"{count(n, 'usable frame')} of {wanted} wanted by {key}; a master takes {least}"
         raise GroupRefused(GroupCode.TOO_FEW_FRAMES, detail)
 
 
-def _flat(group: MasterGroup, sources: tuple[Source, ...], around: Surroundings) -> Prepared:
-    """Give each flat its own dark and its scale; flats of exposures without a dark are left out."""
-    levels = [_level(row, source) for row, source in zip(group.rows, sources, strict=True)]
-    found, reasons = around.plan.darks_of(group, levels)
-    used = [i for i, row in enumerate(group.rows) if row.exposure_us in found]
-    if len(used) < len(group.rows):
-        detail = "; ".join(reasons)
-        if len(used) < around.plan.settings.least(FrameKind.FLAT, group.key.source):
-            raise GroupRefused(GroupCode.NO_MATCHING_DARK, detail)
-        around.warn(GroupCode.NO_MATCHING_DARK, f"{len(group.rows) - len(used)} flats left out: {detail}")
-    every = distinct(found)
-    level_of = {dark.name: _dark_level(dark, around.plan.place.layout) for dark in every}
-    dark_at = {i: found[group.rows[i].exposure_us].name for i in used}
-    net = {i: levels[i] - level_of[dark_at[i]] for i in used}
-    used = _bright(group, net, around)
-    darks = tuple(dark for dark in every if any(dark_at[i] == dark.name for i in used))
+def _flat(found: Chosen, frames: tuple[Source, ...], levels_adu: Sequence[float], around: Surroundings) -> Prepared:
+    """Give each flat its own dark and its scale."""
+    layout, darks = around.plan.place.layout, found.distinct_darks
     places = [dark.name for dark in darks]
+    dark_of = tuple(places.index(found.darks[row.exposure_us].name) for row in found.group.rows)
+    dark_levels = [_dark_level(dark, layout) for dark in darks]
+    below = [dark_levels[i] for i in dark_of]
     try:
-        scale = flat_scales([levels[i] for i in used], [level_of[dark_at[i]] for i in used])
+        scale = flat_scales(levels_adu, below)
     except CombineError as error:
         raise GroupRefused(GroupCode.TOO_DIM, str(error)) from error
     stack = Stack(
-        frames=tuple(sources[i] for i in used),
+        frames=frames,
         recipe=Recipe(),
         scale=tuple(float(s) for s in scale),
-        darks=tuple(_dark_sources(dark, around.plan.place.layout) for dark in darks),
-        dark_of=tuple(places.index(dark_at[i]) for i in used),
+        darks=tuple(_dark_sources(dark, layout) for dark in darks),
+        dark_of=dark_of,
     )
-    group = replace(group, rows=tuple(group.rows[i] for i in used))
-    prepared = Prepared(group=group, stack=stack, darks=darks, levels_adu=tuple(net[i] for i in used))
-    return _with_noise(prepared, around)
-
-
-def _bright(group: MasterGroup, net: Mapping[int, float], around: Surroundings) -> list[int]:
-    """Return the flats that are worth combining; those that are too dim beside the others are named."""
-    least = around.plan.settings.least(FrameKind.FLAT, group.key.source)
-    places = list(net)
-    kept = [places[k] for k in worth_combining(list(net.values()), least=least)]
-    dim = [i for i in places if i not in kept]
-    if dim:
-        most, others = max(net[i] for i in dim), min(net[i] for i in kept)
-        light = f"light of {most:.0f} ADU or less, the others {others:.0f} or more"
-        names = some([group.rows[i].path for i in dim])
-        around.warn(FrameCode.LEVEL_OFF, f"{count(len(dim), 'dim flat')} left out ({light}): {names}")
-    return kept
+    net = tuple(level - dark for level, dark in zip(levels_adu, below, strict=True))
+    return _with_noise(Prepared(group=found.group, stack=stack, darks=darks, levels_adu=net), around)
 
 
 def _dark_level(dark: FlatDark, layout: Layout) -> float:
@@ -197,10 +190,8 @@ def _dark_sources(dark: FlatDark, layout: Layout) -> DarkSources:
 
 
 def _level(row: FrameRow, source: Source) -> float:
-    """Return a flat's level: ours is in the catalogue; a foreign header's DATAMED may be of anything."""
-    if row.origin is Origin.OWN and row.level_adu is not None:
-        return row.level_adu
-    return _central(source)
+    """Return a flat's level, which the catalogue knows of most."""
+    return _central(source) if row.level_adu is None else row.level_adu
 
 
 def _central(source: Source) -> float:

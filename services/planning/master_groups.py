@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, overload
 
 from calibration.frames import FrameKind, GroupKey
@@ -42,7 +43,13 @@ class MasterGroup:
         """What planning needs of the frames, without reading them."""
         if isinstance(self.rows, _Unread):
             return self.rows.members
-        return [Member(row.pixel_sha256, row.exposure_us, row.level_adu, row.origin) for row in self.rows]
+        return [_member_of(row) for row in self.rows]
+
+    def only(self, places: Sequence[int]) -> "MasterGroup":
+        """Return the group with some of its frames."""
+        if len(places) == len(self.rows):
+            return self
+        return replace(self, rows=tuple(self.rows[i] for i in places))
 
     @property
     def own(self) -> bool:
@@ -60,18 +67,15 @@ class MasterGroup:
     def temperature_at(self, exposure_us: int | None) -> float | None:
         """Return the mean temperature of the sensor in the frames of one exposure, to 0.1 degrees.
 
-        A camera without a set-point grows warmer from one exposure to the next, and each has darks of its own. Frames
-        that were not read are equally warm. Cooled frames have their set-point, as their darks do: readings that jitter
-        about it do not make the dark of another night the better one.
+        A camera without a set-point grows warmer from one exposure to the next, and each has darks of its own. Cooled
+        frames have their set-point, as their darks do: readings that jitter about it do not make the dark of another
+        night the better one.
         """
-        if isinstance(self.rows, _Unread):
-            cooled = cooled_to(self.rows[0].header())
-            return self.rows.middle_c if cooled is None else cooled
-        rows = [row for row in self.rows if row.exposure_us == exposure_us and row.ccd_temp_c is not None]
-        set_points = sorted(label for row in rows if (label := cooled_to(row.header())) is not None)
-        if rows and len(set_points) == len(rows):
-            return set_points[len(rows) // 2]
-        return round(sum(row.ccd_temp_c or 0.0 for row in rows) / len(rows), 1) if rows else self.temperature_c
+        frames = [each for each in self.members if each.exposure_us == exposure_us and each.ccd_temp_c is not None]
+        set_points = sorted(label for each in frames if (label := cooled_to(each)) is not None)
+        if frames and len(set_points) == len(frames):
+            return set_points[len(frames) // 2]
+        return round(sum(each.ccd_temp_c or 0.0 for each in frames) / len(frames), 1) if frames else self.temperature_c
 
     @property
     def started(self) -> datetime | None:
@@ -90,8 +94,6 @@ class _Unread(Sequence[FrameRow]):
 
     def __init__(self, catalogue: Catalogue, frames: SetFrames) -> None:
         self.members = frames.members
-        ends = [each for each in (frames.coldest_c, frames.warmest_c) if each is not None]
-        self.middle_c = round(sum(ends) / len(ends), 1) if ends else frames.first.set_temp_c
         self._catalogue = catalogue
         self._first = frames.first
 
@@ -111,6 +113,13 @@ class _Unread(Sequence[FrameRow]):
     def _rows(self) -> list[FrameRow]:
         first = self._first
         return _of_one_night(self._catalogue.frames(kind=first.kind, set_id=first.set_id, flag=Flag.OK))
+
+
+def _member_of(row: FrameRow) -> Member:
+    return Member(*_MEMBER_FIELDS(row))
+
+
+_MEMBER_FIELDS = attrgetter(*Member._fields)
 
 
 def master_groups(catalogue: Catalogue, kind: FrameKind, sets: Collection[str] | None = None) -> list[MasterGroup]:

@@ -1,6 +1,6 @@
 """Which masters the catalogue's frames become, and which of them exist: recipes are compared, no frame is opened."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -10,7 +10,8 @@ from typing import Any
 from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.frames import FrameKind, GroupKey
 from services.catalogue.database import uncollected
-from services.catalogue.rows import USABLE, FactRow, Flag, KnownMaster, MasterRow, MasterStatus, Origin, is_unchanged
+from services.catalogue.rows import USABLE, FactRow, Flag, KnownMaster, MasterRow, MasterStatus, is_unchanged
+from services.planning.chosen import Chosen, chosen
 from services.planning.flat_darks import FlatDark, FlatDarks, NoDark
 from services.planning.master_groups import MasterGroup, as_dark, master_groups
 from services.planning.master_settings import MasterSettings
@@ -62,12 +63,16 @@ class MasterPlan:
 
     def planned(self) -> Iterator[PlannedMaster]:
         """Yield every master that enough frames are there for."""
-        for group in self.groups():
+        for every in self.groups():
+            found = self.chosen(every)
+            exists = self.existing(found) is not None
+            is_open = found is None or (every.product is FrameKind.FLAT and not exists)  # its darks may be yet to build
+            group = every if found is None or is_open else found.group
             if len(group.rows) >= self.settings.least(group.product, group.key.source):
                 yield PlannedMaster(
                     kind=group.product,
                     n=len(group.rows),
-                    exists=self.existing(group) is not None,
+                    exists=exists,
                     exposure_us=group.exposure_us,
                     filter=group.key.filter,
                 )
@@ -91,19 +96,34 @@ class MasterPlan:
             groups += master_groups(catalogue, FrameKind.FLAT, sets)
         return groups
 
-    def existing(self, group: MasterGroup) -> str | None:
-        """Return the path of the master of a group that exists, where the catalogue alone can tell.
+    def chosen(self, group: MasterGroup, levels_adu: Sequence[float] | None = None) -> Chosen | None:
+        """Return the frames of a group that its master is made of; None where only their pixels could say.
 
-        What rejects outliers among few frames depends on whether their gain is known; the levels of foreign flats are
-        known from their pixels only.
+        Parameters
+        ----------
+        group : MasterGroup
+        levels_adu : sequence of float, optional
+            Level of each flat; by default what the catalogue knows.
         """
-        darks = self._known_darks(group)
-        if darks is None:
+        if levels_adu is None and group.product is FrameKind.FLAT:
+            known = [member.level_adu for member in group.members]
+            levels_adu = [level for level in known if level is not None]
+            if len(levels_adu) < len(known):
+                return None
+        least = self.settings.least(group.product, group.key.source)
+        return chosen(group, levels_adu or (), self.darks_of, least=least)
+
+    def existing(self, found: Chosen | None) -> str | None:
+        """Return the path of the master of these frames that exists, where the catalogue alone can tell.
+
+        What rejects outliers among few frames depends on whether their gain is known.
+        """
+        if found is None or not found.group.rows:
             return None
-        gain = self.gain_e_adu(group)
+        gain = self.gain_e_adu(found.group)
         noise = None if gain is None else NoiseModel(read_noise_adu=1.0, gain_e_adu=gain)
-        method = Recipe(method=self.settings.method, noise=noise).method_for(len(group.rows))
-        return self.with_recipe(self.recipe(group, darks, method))
+        method = Recipe(method=self.settings.method, noise=noise).method_for(len(found.group.rows))
+        return self.with_recipe(self.recipe(found.group, found.distinct_darks, method))
 
     def recipe(self, group: MasterGroup, darks: Sequence[FlatDark], method: Method) -> str:
         """Return the recipe's hash: inputs, settings, what rejects outliers, and the darks' own recipes.
@@ -199,17 +219,6 @@ class MasterPlan:
     def _conversions(self) -> list[FactRow]:
         return self.place.catalogue.facts(name="k_adu_e")
 
-    def _known_darks(self, group: MasterGroup) -> tuple[FlatDark, ...] | None:
-        """Return the distinct darks of a group; None where only the frames themselves could say."""
-        if group.product is not FrameKind.FLAT:
-            return ()
-        own = (member for member in group.members if member.origin == Origin.OWN)
-        levels = [member.level_adu for member in own if member.level_adu is not None]
-        if len(levels) < len(group.rows):
-            return None
-        found, reasons = self.darks_of(group, levels)
-        return None if reasons else distinct(found)
-
     def _of_the_key(self, kind: FrameKind, name: str | None, exposure_us: int | None) -> list[MasterRow]:
         """Return the masters that may have the same key; a flat's exposure is not part of it."""
         filters: dict[str, Any] = {} if kind is FrameKind.FLAT else {"exposure_us": exposure_us}
@@ -233,12 +242,3 @@ def _are_one(a: GroupKey, b: GroupKey) -> bool:
     names = ("egain_e_adu", "bayer_pattern")
     unknown: dict[str, Any] = {name: None for name in names if getattr(a, name) is None or getattr(b, name) is None}
     return replace(a, **unknown) == replace(b, **unknown)
-
-
-def distinct(found: Mapping[int | None, FlatDark]) -> tuple[FlatDark, ...]:
-    """Return each dark of a group of flats once, with its greatest error."""
-    worst: dict[str, FlatDark] = {}
-    for dark in found.values():
-        if dark.name not in worst or (dark.error or 0.0) > (worst[dark.name].error or 0.0):
-            worst[dark.name] = dark
-    return tuple(worst.values())

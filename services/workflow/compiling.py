@@ -21,7 +21,6 @@ from typing import IO, Any
 
 import structlog
 
-from services import platform
 from services.workflow.warm_up import Need, warm_up
 
 log = structlog.get_logger(__name__)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import stdtr
 
-from calibration.checks.series import Exposed, Measured, _two_sided, odd_exposures, odd_frames, two_levels
 from calibration.errors import FrameCode
 from calibration.frames import FrameKind
+from calibration.series import Exposed, Measured, _two_sided, odd_exposures, odd_frames, two_levels
 
 
 def series(levels, *, noise=7.0, noisy=(), temperatures=None):
