@@ -208,6 +208,16 @@ class PanelState:
     calibrator: CalibratorStatus
     brightness: int | None
 
+    @property
+    def never_off(self) -> bool:
+        """Whether it reads Ready at brightness 0: panels whose driver knows brightness alone are off then."""
+        return self.calibrator is CalibratorStatus.READY and self.brightness == 0
+
+    @property
+    def lit(self) -> bool:
+        """Whether the lamp is on, or may be."""
+        return self.calibrator not in {CalibratorStatus.OFF, CalibratorStatus.NOT_PRESENT} and not self.never_off
+
 
 class Camera(Protocol):
     """A camera. `info` is filled by `connect`."""
@@ -333,7 +343,7 @@ class CoverCalibrator(Protocol):
         ...
 
     def calibrator_off(self, wake: threading.Event | None = None) -> None:
-        """Switch it off and wait for Off."""
+        """Switch it off and wait for Off, or for Ready at brightness 0."""
         ...
 
     def open_cover(self, wake: threading.Event | None = None) -> None:

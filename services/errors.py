@@ -64,6 +64,8 @@ class RunCode(StrEnum):
     LINK_NOT_FOLLOWED = "link_not_followed"
     OTHER_FILE = "other_file"
     COARSE_MEDIAN = "coarse_median"
+    DEVICE_LIMITED = "device_limited"
+    FILTER_NAMES = "filter_names"
 
 
 class Exit:
@@ -171,6 +173,12 @@ MEANINGS: dict[str, Meaning] = {
     "unused_device": Meaning(
         "a device answers that the configuration says nothing of",
         "give it its section; `enabled: false` in it leaves the device alone",
+    ),
+    "device_limited": Meaning(
+        "a device lacks something that others of its kind have", "nothing is wrong: the run does without it"
+    ),
+    "filter_names": Meaning(
+        "filters of the wheel have no names of their own", "give each position a name of its own in the wheel's driver"
     ),
     "coarse_median": Meaning(
         "the noise is too low for a median", "choose another `rejection_method`: all others work with low noise"

@@ -108,15 +108,14 @@ class AlpacaCoverCalibrator(AlpacaDevice[CoverCalibratorWire]):
         self._see_brightness(brightness, wake)
 
     def calibrator_off(self, wake: threading.Event | None = None) -> None:
-        """Switch it off and wait for Off; without a calibrator there is nothing to do. Raises as `calibrator_on`."""
+        """Switch it off and wait until it is not `lit`; without a calibrator there is nothing to do.
+
+        Raises as `calibrator_on`.
+        """
         if not self.info.has_calibrator:
             return
         self._command(self._wire.CalibratorOff)
-
-        def dark(reading: _Reading) -> bool:
-            return reading.state.calibrator is CalibratorStatus.OFF
-
-        self._wait(dark, _calibrator_failed, "off", wake)
+        self._wait(lambda reading: not reading.state.lit, _calibrator_failed, "off", wake)
 
     def open_cover(self, wake: threading.Event | None = None) -> None:
         """Open and wait for Open; without a cover there is nothing to do. Raises `PanelFailed` and as above."""

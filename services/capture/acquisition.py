@@ -10,7 +10,7 @@ from typing import Any
 
 from calibration.frames import CaptureRequest, Frame, FrameHeader, FrameKind, FrameStats
 from calibration.grouping import night_label
-from drivers.base import CalibratorStatus, CameraInfo, CameraSettings, CameraState, CoverStatus, Exposure, SensorType
+from drivers.base import CameraInfo, CameraSettings, CameraState, CoverStatus, Exposure, SensorType
 from services.capture.panel import shown_brightness
 from services.capture.state import Reached
 from services.capture.thermal import believed_c
@@ -187,7 +187,7 @@ def _light_fields(kind: FrameKind, reached: Reached, words: Words) -> dict[str, 
     panel = reached.panel
     fields: dict[str, Any] = {"filter": reached.filter}
     if kind is FrameKind.FLAT:
-        lit = panel is not None and panel.calibrator is CalibratorStatus.READY
+        lit = panel is not None and panel.lit
         fields["source"] = "panel" if lit else words.flat_source
     if panel is not None:
         fields["panel_brightness"] = shown_brightness(panel)

@@ -174,13 +174,16 @@ def warm_up(cooler: Cooler, hurry: threading.Event | None = None) -> None:
         Ends the waiting, never the switching off.
     """
     reading = cooler.read()
-    if reading.plausible and reading.ccd_c is not None and reading.cooler_on is not False:
-        _rise(cooler, reading.ccd_c, hurry)
-    cooler.switch_off()
-    log.info("cooling.off")
+    is_cooled = reading.plausible and reading.ccd_c is not None and reading.cooler_on is not False
+    if is_cooled and _rise(cooler, reading.ccd_c or 0.0, hurry):
+        cooler.switch_off_warm()
+    else:
+        cooler.switch_off()
+    log.info("cooling.ended", stays_on=cooler.stays_on)
 
 
-def _rise(cooler: Cooler, start_c: float, hurry: threading.Event | None) -> None:
+def _rise(cooler: Cooler, start_c: float, hurry: threading.Event | None) -> bool:
+    """Raise the set-point to the end; return whether the sensor is as warm as it gets."""
     settings, final_c = cooler.settings, cooler.settings.warmup_final_temp
     set_c = min(start_c, final_c)
     started_s = moved_s = cooler.clock.monotonic()
@@ -188,13 +191,14 @@ def _rise(cooler: Cooler, start_c: float, hurry: threading.Event | None) -> None
     while moved_s - started_s < WARM_UP_LIMIT_S:
         cooler.set_point(set_c)
         if cooler.clock.sleep(settings.warmup_check_interval_s, hurry):
-            return
+            return False
         cooler.tell(cooler.read(), final_c)
         now_s = cooler.clock.monotonic()
         long_enough = now_s - started_s >= settings.warmup_min_duration_s
         above = settings.warmup_consecutive_above
         if long_enough and thermal.is_warm(cooler.history, final_c=final_c, set_c=set_c, above=above):
-            return
+            return True
         rate, elapsed_s = settings.warmup_rate, now_s - moved_s
         set_c = thermal.next_setpoint(set_c, final_c, rate_c_per_min=rate, elapsed_s=elapsed_s)
         moved_s = now_s
+    return False

@@ -9,8 +9,10 @@ from services.capture.failures import UntilReached
 from services.capture.recovery import Recovery
 from services.capture.thermal import History, Reading, believed_c
 from services.config.models import Cooling
+from services.errors import RunCode
 from services.events.bus import Events
 from services.events.devices import CoolingChanged, CoolingStable, CoolingStalled
+from services.events.records import WarningRaised
 from services.observatory import Interlock
 
 _ATTEMPTS_TO_SWITCH_OFF = 2
@@ -49,6 +51,8 @@ class Cooler:
         self.clock = clock
         self.settings = settings
         self.history = History()
+        self.stays_on = False
+        """Whether it turned out to have no switch."""
 
     @property
     def can_be_set(self) -> bool:
@@ -79,8 +83,12 @@ class Cooler:
         self._recovery.call(lambda: self._camera.set_temperature(celsius))
 
     def switch(self, *, on: bool) -> None:
-        """Switch the cooler."""
-        self._recovery.call(lambda: self._camera.set_cooler(on))
+        """Switch the cooler; raises `Refused` unless one that refuses to be switched on does not read off."""
+        try:
+            self._recovery.call(lambda: self._camera.set_cooler(on))
+        except Refused:
+            if not on or self.state().cooler_on is False:
+                raise
 
     def switch_off(self) -> None:
         """Switch the cooler off, and see that it is; raises `Refused` when it goes on."""
@@ -91,6 +99,15 @@ class Cooler:
                     return
                 self.clock.sleep(1.0)
         raise Refused(device="cooler", detail="it reads on after it was switched off")
+
+    def switch_off_warm(self) -> None:
+        """Switch the cooler of a warm sensor off; one that has no switch is no danger, and stays on with a note."""
+        try:
+            self.switch_off()
+        except Refused as error:
+            self.stays_on = True
+            detail = f"the sensor is warm, its cooler cannot be switched off and stays on: {error.detail}"
+            self._events.emit(WarningRaised(code=RunCode.DEVICE_LIMITED.value, detail=detail))
 
     def sleep(self, seconds: float) -> None:
         """Wait; raises `RunStopped` when the run is to stop, `UntilReached` when its time has come."""

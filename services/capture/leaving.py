@@ -161,7 +161,7 @@ def light_left(panel: CoverCalibrator) -> str:
     """Return in words whether the lamp is on or the cover open; "" when it is dark."""
     state = panel.state()
     parts = []
-    if state.calibrator not in {CalibratorStatus.OFF, CalibratorStatus.NOT_PRESENT}:
+    if state.lit:
         reads = state.calibrator
         parts.append("the lamp is still on" if reads is CalibratorStatus.READY else f"the lamp reads {_word(reads)}")
     if state.cover not in {CoverStatus.CLOSED, CoverStatus.NOT_PRESENT}:

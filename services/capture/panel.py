@@ -1,7 +1,7 @@
 """Moves the flat panel and the cover to where a request wants them, and proves it by reading back.
 
 A cover is never opened and a lamp never lit while the interlock says unsafe, which is asked before and after; nor is a
-cover opened by day unless the configuration allows it. Before darks the lamp must read Off and the cover Closed.
+cover opened by day unless the configuration allows it. Before darks the lamp must read Off, or brightness 0, and the cover Closed.
 """
 
 import threading
@@ -71,6 +71,7 @@ class Light:
         self._told: PanelState | None = None
         self._left: PanelState | None = None
         self._stays_lit = False
+        self._never_off_told = False
 
     def reach(self, *, brightness: int | None, cover: Cover) -> PanelState:
         """Bring lamp and cover to a state: off before a cover moves, on only when it stands still.
@@ -115,7 +116,7 @@ class Light:
     def _reach(self, brightness: int | None, cover: Cover) -> PanelState:
         before = self._panel.state()
         self._notice_foreigners(before)
-        if brightness is None and _lit(before):
+        if brightness is None and (before.lit or before.never_off and not self._never_off_told):
             self._switch_off()
         self._move_cover(before, cover)
         shines = before.calibrator is CalibratorStatus.READY and before.brightness == brightness
@@ -123,6 +124,7 @@ class Light:
             self._guarded(lambda: self._panel.calibrator_on(brightness, self._interlock.edge), self._off)
         after = self._panel.state()
         self._verify(after, brightness, cover)
+        self._note_never_off(after)
         self._stays_lit = self._stays_lit and brightness is not None
         self._tell(after)
         self._left = after
@@ -144,6 +146,16 @@ class Light:
 
     def _warn(self, code: str, detail: str) -> None:
         self._events.emit(WarningRaised(code=code, detail=detail))
+
+    def _note_never_off(self, state: PanelState) -> None:
+        """Say once that this panel has no Off: whether it is dark is seen by the first dark frame of each exposure."""
+        if state.never_off and not self._never_off_told:
+            self._never_off_told = True
+            detail = (
+                f"{self._panel.info.name} reads Ready at brightness 0 after it was switched off, and never Off: that is "
+                "taken for off, and the first dark frame of each exposure shows whether it is"
+            )
+            self._warn(RunCode.DEVICE_LIMITED.value, detail)
 
     def _switch_off(self) -> None:
         try:
@@ -181,7 +193,7 @@ class Light:
 
     def _verify(self, state: PanelState, brightness: int | None, cover: Cover) -> None:
         has_lamp, has_cover = self._panel.info.has_calibrator, self._panel.info.has_cover
-        if brightness is None and has_lamp and state.calibrator is not CalibratorStatus.OFF:
+        if brightness is None and has_lamp and state.lit:
             raise self._refusal(f"the lamp reads {state.calibrator.name.lower()} after it was switched off")
         if brightness is not None and state.calibrator is not CalibratorStatus.READY:
             raise self._refusal(f"the lamp reads {state.calibrator.name.lower()} after it was switched on")
@@ -241,13 +253,9 @@ def shown_brightness(state: PanelState) -> int | None:
     """Return the brightness for headers and events: 0 when off, None when there is no lamp."""
     if state.calibrator is CalibratorStatus.NOT_PRESENT:
         return None
-    return state.brightness if _lit(state) else 0
+    return state.brightness if state.lit else 0
 
 
 def _brightness(state: PanelState) -> str:
     shown = shown_brightness(state)
     return "off" if shown == 0 else f"at {shown}"
-
-
-def _lit(state: PanelState) -> bool:
-    return state.calibrator not in {CalibratorStatus.OFF, CalibratorStatus.NOT_PRESENT}

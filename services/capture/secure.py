@@ -232,6 +232,8 @@ class _Securing:
         if self._owns_root:
             with Catalogue(self._layout.catalogue) as catalogue:
                 CoolerMemory(catalogue, name, clock).left()
+        if cooler.stays_on:
+            return ("the sensor is warm, its cooler cannot be switched off",)
         return ("the cooler is as the run found it" if thermostat.found_on else "cooler off",)
 
     # --- steps ------------------------------------------------------------------------------------------------------

@@ -273,6 +273,7 @@ class FakePanel:
         self.errors: deque[Exception | None] = deque()
         self.connect_errors: deque[Exception | None] = deque()
         self.stays_lit = False
+        self.off_reads = CalibratorStatus.OFF
 
     @property
     def info(self) -> PanelInfo:
@@ -301,7 +302,7 @@ class FakePanel:
     def calibrator_off(self, wake: threading.Event | None = None) -> None:
         self.calls.append("off")
         if not self.stays_lit:
-            self.calibrator, self.brightness = CalibratorStatus.OFF, 0
+            self.calibrator, self.brightness = self.off_reads, 0
 
     def open_cover(self, wake: threading.Event | None = None) -> None:
         self.calls.append("open")

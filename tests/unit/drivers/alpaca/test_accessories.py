@@ -202,6 +202,26 @@ def test_a_panel_is_lit_when_it_says_ready(driver: AlpacaCoverCalibrator, panel:
     assert driver.state().calibrator is CalibratorStatus.OFF
 
 
+def test_a_panel_that_never_reads_off_is_off_at_brightness_0(
+    driver: AlpacaCoverCalibrator, panel: Panel, clock: ManualClock
+) -> None:
+    panel.device["CalibratorState"] = 3
+    driver.calibrator_on(100)
+    assert driver.state().lit
+    begun_s = clock.monotonic()
+    driver.calibrator_off()
+    assert (driver.state().lit, driver.state().never_off) == (False, True)
+    assert clock.monotonic() - begun_s < 10, "a state that never comes is not waited for"
+
+
+def test_a_panel_that_reads_ready_at_a_brightness_after_off_is_on(
+    driver: AlpacaCoverCalibrator, panel: Panel
+) -> None:
+    panel.device["CalibratorState"], panel.device["Brightness"] = 3, 7
+    with pytest.raises(PanelFailed, match="did not get off"):
+        driver.calibrator_off()
+
+
 def test_a_cover_is_waited_for(driver: AlpacaCoverCalibrator, panel: Panel) -> None:
     driver.close_cover()
     assert driver.state().cover is CoverStatus.CLOSED

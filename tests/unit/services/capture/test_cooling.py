@@ -19,7 +19,7 @@ from services.config.models import Cooling, CoolingPolicy
 from services.errors import RunCode, RunStopped
 from services.events.bus import Events
 from services.events.devices import CoolingStable, CoolingStalled, DeviceGone, DeviceRestored
-from services.events.records import Event, Record
+from services.events.records import Event, Record, WarningRaised
 from services.observatory import Interlock
 from tests.support.fake_plant import Plant
 from tests.support.fakes import INFO, FakeCamera, lost
@@ -383,6 +383,40 @@ def test_a_cooler_that_does_not_go_off_is_no_cooler_that_was_left_off() -> None:
     rig.camera.set_cooler = lambda on: None  # type: ignore[method-assign]
     with pytest.raises(Refused, match="reads on"):
         rig.thermostat.end()
+
+
+def _no_switch(rig: Rig, *, refuses: bool) -> None:
+    """Let the cooler run whenever it has a set-point, as cameras do that cool whenever they have power."""
+    rig.plant.on = True
+
+    def stay(on: bool) -> None:
+        if refuses:
+            raise Refused(device="Fake camera", detail="CoolerOn is not implemented", number=0x400)
+
+    rig.camera.set_cooler = stay  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("refuses", [True, False], ids=["refuses both ways", "accepts and reads on"])
+def test_a_cooler_without_a_switch_is_a_note_once_the_sensor_is_warm(refuses: bool) -> None:
+    rig = Rig(cooling=Cooling(warmup_at_end=True, warmup_final_temp=10.0))
+    _no_switch(rig, refuses=refuses)
+    cooled = rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    assert cooled is not None
+    assert cooled.stable
+    rig.thermostat.end()
+    assert rig.plant.reading_c() >= 9.5
+    noted = [event.what.code for event in rig.heard if isinstance(event.what, WarningRaised)]
+    assert noted == [RunCode.DEVICE_LIMITED]
+
+
+def test_a_cooler_without_a_switch_that_is_still_cold_was_not_left_well() -> None:
+    rig = Rig(cooling=Cooling(warmup_at_end=True))
+    _no_switch(rig, refuses=True)
+    rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    hurry = threading.Event()
+    hurry.set()
+    with pytest.raises(Refused):
+        rig.thermostat.end(hurry)
 
 
 @pytest.mark.parametrize(("found_on", "found_c"), [(False, 18.0), (True, 5.0)])

@@ -217,6 +217,18 @@ def test_a_lamp_that_stays_lit_is_not_waited_out_again_for_each_group_of_darks(s
         assert all(result.accepted for result in session.run(plan(DARK))[0])
 
 
+def test_a_panel_that_never_reads_off_gives_darks_and_flats_and_is_named_once(site: Site) -> None:
+    site.panel.calibrator = site.panel.off_reads = CalibratorStatus.READY
+    flat = replace(FLAT, count=1)
+    taken = site.take(DARK, flat, replace(DARK, set_id="d2"), replace(flat, set_id="f2"))
+    assert all(result.accepted for results in taken for result in results)
+    assert [results[0].header.panel_brightness for results in taken] == [0, 200, 0, 200]
+    assert site.panel.calls[1] == "off", "it may be lit whatever it reads"
+    site.events.close()
+    (warned,) = [e.what for e in site.heard if isinstance(e.what, WarningRaised)]
+    assert warned.code == RunCode.DEVICE_LIMITED
+
+
 def test_a_cover_and_a_lamp_that_somebody_else_moved_are_put_right_and_told(site: Site) -> None:
     with site.session() as session:
         session.run(plan(DARK))
