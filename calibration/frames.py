@@ -115,6 +115,8 @@ class FrameHeader:
     set_temp_c: float | None = None
     cooler_power_pct: float | None = None
     filter: str | None = None
+    filter_label: str | None = None
+    """The filter's name in the driver of its wheel, where a header cannot hold it, or another position has it too."""
     rotator_angle_deg: float | None = None
     panel_brightness: int | None = None
     source: str | None = None

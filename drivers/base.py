@@ -283,7 +283,12 @@ class FilterWheel(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Filter names in order of position."""
+        """What the filters are called, in order of position: no two are equal."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names as the wheel's driver has them, in order of position: some may be equal, or empty."""
         ...
 
     def connect(self) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords.kinds import KIND_KEYWORDS, is_of_other_use, kind_of, kind_of_path, kind_of_word
+from calibration.keywords.letters import ascii_text
 from calibration.keywords.master import MASTER_KEYWORDS, PERCENTILES, MasterInfo, percentile_keyword
 from calibration.keywords.provenance import PedestalRule, is_master, master_evidence, pedestal_to_subtract
 from calibration.keywords.reading import (
@@ -24,7 +25,7 @@ from calibration.keywords.reading import (
     with_aliases,
 )
 from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, CardValue, Keyword
-from calibration.keywords.values import ascii_text, to_mjd
+from calibration.keywords.values import to_mjd
 
 __all__ = [
     "ALIASES",

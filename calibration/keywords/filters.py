@@ -1,15 +1,21 @@
-"""The filter of a flat: from wheels that have a card each, else from a word in its file or folder that can be no other.
+"""The filter of a flat: its name as headers hold it, and where it is found in those of other programs.
 
-A folder counts only as a whole (`V`, `flats_V_10s`): `Red Cat 51` and `telescope B` are no filters. In a file's name
-the word stands beside the kind, numbers or the edge (`flat_V_001`). All words that count must mean the same filter.
+A name is found in the cards of single wheels, else in words. A folder counts only as a whole (`V`, `flats_V_10s`):
+`Red Cat 51` and `telescope B` are no filters. In a file's name the word stands beside the kind, numbers or the edge
+(`flat_V_001`). All words that count must mean the same filter.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from calibration.keywords.kinds import kind_of_word, says_kind
+from calibration.keywords.letters import ascii_text, shortened
 from calibration.keywords.values import text
+
+_LONGEST = 48
+"""Characters of a filter's name in a header: the rest of a card is left for what tells namesakes apart."""
 
 WHEELS = ("FILTER1", "FILTER2", "FILTER3", "FILTER4", "FILTERA", "FILTERB", "FILT1", "FILT2")
 """Cards of single wheels in one beam: the filter is what stands in them, open positions left out."""
@@ -42,6 +48,29 @@ _MEASURE = re.compile(
 """Numbers in names: dates, exposures, temperatures, binning, counters."""
 
 _STATED = re.compile(r"(?:^|[_\W])filt(?:er|re)?[ _=-]+([^\s_/\\=]+?)(?:\.\w{2,4})*(?=_|\s|$)", re.IGNORECASE)
+
+
+def filter_name(written: str) -> str | None:
+    """Return a filter's name as it is had back from a header; None where a header would hold none, as for "N/A".
+
+    Texts that a header cannot tell apart (`Hα` and `Ha`, blanks around a name) are one name.
+    """
+    return text(shortened(ascii_text(written), _LONGEST))
+
+
+def distinct_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return names for the positions of a wheel, in their order, of which no two are equal in a header.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        As the wheel's driver has them. A position without a name is called by its number, as positions with the same
+        name are: "Filter 3", "Empty (position 4)". Numbers are ASCOM's, which begin at 0.
+    """
+    names = [filter_name(label) or f"Filter {place}" for place, label in enumerate(labels)]
+    while doubles := {name for name, count in Counter(names).items() if count > 1}:
+        names = [f"{name} (position {place})" if name in doubles else name for place, name in enumerate(names)]
+    return tuple(names)
 
 
 def filter_of_wheels(cards: Mapping[str, object]) -> tuple[str | None, frozenset[str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from calibration.keywords import values
+from calibration.keywords import letters, values
 
 CardValue = str | int | float | bool
 
@@ -65,7 +65,7 @@ class Keyword:
 def text_row(field: str, keyword: str, comment: str, *spellings: str) -> Keyword:
     """Return a row of text."""
     return Keyword(
-        field=field, keyword=keyword, comment=comment, read=values.text, write=values.ascii_text, spellings=spellings
+        field=field, keyword=keyword, comment=comment, read=values.text, write=letters.ascii_text, spellings=spellings
     )
 
 
@@ -239,6 +239,13 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
             "ESO INS FILT1 NAME",
             "ESO INS FILT NAME",
         ),
+    ),
+    Keyword(
+        field="filter_label",
+        keyword="FILTORIG",
+        comment="filter as its wheel names it",
+        read=values.text,
+        write=letters.escaped_text,
     ),
     number_row("rotator_angle_deg", "ROTATANG", "[deg] rotator", "ROTATOR", "ROTANGLE"),
     integer_row("panel_brightness", "PANELLVL", "brightness of the flat panel"),

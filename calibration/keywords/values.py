@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from calibration.frames import us
+from calibration.keywords.letters import unescaped
 
 MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
 """Modified Julian Date 0."""
@@ -61,8 +62,6 @@ _CELSIUS = {"c": "c", "celsius": "c", "centigrade": "c", "f": "f", "fahrenheit":
 _KELVIN = 273.15
 _JULIAN = 2_400_000
 _COLDEST_C, _WARMEST_C = -100.0, 60.0
-_GREEK = {"α": "a", "β": "b", "γ": "g", "δ": "d", "μ": "u", "µ": "u", "°": "deg"}
-_ESCAPED = re.compile(r"\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
 
 
 def plain(value: object) -> object:
@@ -81,13 +80,8 @@ def text(value: object) -> str | None:
     value = plain(value)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    written = f"{value:g}" if isinstance(value, float) else _ESCAPED.sub(_unescaped, str(value))
+    written = f"{value:g}" if isinstance(value, float) else unescaped(str(value))
     return None if written.lower() in _GAPS else written
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    code = int(match[1] or match[2], 16)
-    return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else match[0]
 
 
 def is_unread(value: object) -> bool:
@@ -373,22 +367,3 @@ def flag(value: object) -> bool | None:
     if isinstance(value, str) and value.lower() in {"f", "false", "no", "0"}:
         return False
     return bool(value) if isinstance(value, int | float) and value in {0, 1} else None
-
-
-def ascii_text(value: str) -> str:
-    """Return text that a card can hold: printable ASCII, at most 68 characters with quotes counted twice.
-
-    Greek letters of spectral lines become Latin ones (Ha, Hb); any other letter outside ASCII becomes its code, from
-    which `text` has it back: different texts stay different.
-    """
-    cleaned = "".join(_GREEK.get(c, c) for c in value)
-    cleaned = "".join(c if " " <= c <= "~" else " " if c.isspace() else _escape(c) for c in cleaned).strip()
-    cleaned = cleaned[:68].rstrip()
-    while len(cleaned) + cleaned.count("'") > 68:
-        cleaned = cleaned[:-1].rstrip()
-    return cleaned
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    return "?" if code < 32 or code == 127 else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"

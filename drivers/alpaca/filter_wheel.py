@@ -1,6 +1,7 @@
 """An Alpaca filter wheel: it moves, settles, and is read back before anybody believes it."""
 
 import threading
+from collections.abc import Callable, Sequence
 
 from drivers.alpaca.device import AlpacaDevice
 from drivers.alpaca.pacing import Pace
@@ -10,6 +11,11 @@ from drivers.clock import Clock, Deadline
 from drivers.errors import Cancelled, FilterFailed, Refused
 
 _MOVING = -1
+
+
+def numbered(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of positions; one without a name is called by its number."""
+    return tuple(label or f"Filter {place}" for place, label in enumerate(labels))
 
 
 class AlpacaFilterWheel(AlpacaDevice[FilterWheelWire]):
@@ -23,6 +29,8 @@ class AlpacaFilterWheel(AlpacaDevice[FilterWheelWire]):
         Clock seconds after a move until the position is read back.
     timeout_s : float
         Clock seconds for a move; wheels that home take 17 s and more.
+    naming : callable
+        Returns what the positions are called, from the names that the wheel has for them.
     timeouts : Timeouts, optional
     """
 
@@ -33,26 +41,34 @@ class AlpacaFilterWheel(AlpacaDevice[FilterWheelWire]):
         *,
         settle_s: float = 1.5,
         timeout_s: float = 120.0,
+        naming: Callable[[Sequence[str]], tuple[str, ...]] = numbered,
         timeouts: Timeouts | None = None,
     ) -> None:
         self._clock = clock
+        self._naming = naming
         self._settle_s = settle_s
         self._timeout_s = timeout_s
         super().__init__(FilterWheelWire(endpoint, clock, timeouts=timeouts))
         self._pace = Pace(clock)
         self._names: tuple[str, ...] = ()
+        self._labels: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Filter names in order of position; a position without a name is called by its number."""
+        """What the filters are called, in order of position."""
         return self._names
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names as the wheel has them, in order of position."""
+        return self._labels
 
     def connect(self) -> None:
         """Connect and read the names; raises `DeviceLost`, `DeviceMissing`, `WrongDevice`."""
         self._wire.open()
-        names = self._wire.ask("Names", texts)
+        labels = self._wire.ask("Names", texts)
         self.recognise(name=self._wire.ask("Name", text), unique_id=self.read_unique_id())
-        self._names = tuple(name or f"Filter {place}" for place, name in enumerate(names))
+        self._labels, self._names = labels, self._naming(labels)
 
     def position(self) -> int | None:
         """Return the position, None while it moves."""

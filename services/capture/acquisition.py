@@ -4,13 +4,14 @@ The one exception is EXPTIME, the requested time, by which exposures are compare
 beside it (XPOSURE). Pixels are passed on as they came, without a copy.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from calibration.frames import CaptureRequest, Frame, FrameHeader, FrameKind, FrameStats
 from calibration.grouping import night_label
-from drivers.base import CameraInfo, CameraSettings, CameraState, CoverStatus, Exposure, SensorType
+from drivers.base import CameraInfo, CameraSettings, CameraState, CoverStatus, Exposure, FilterWheel, SensorType
 from services.capture.panel import shown_brightness
 from services.capture.state import Reached
 from services.capture.thermal import believed_c
@@ -37,11 +38,14 @@ class Words:
     pixel_size_um: float | None = None
     flat_source: str = "panel"
     saturation_adu: float | None = None
+    filter_labels: Mapping[str, str] = field(default_factory=dict)
+    """Names of filters as the wheel has them, by what they are called, where these differ."""
 
 
-def words_of(config: Config, *, run_id: str, simulated: bool) -> Words:
-    """Return the words of a configuration."""
+def words_of(config: Config, *, run_id: str, simulated: bool, wheel: FilterWheel | None = None) -> Words:
+    """Return the words of a configuration, and of the names of a connected wheel."""
     site = config.site
+    labels = {} if wheel is None else dict(zip(wheel.names, wheel.labels, strict=True))
     return Words(
         run_id=run_id,
         software=f"nightcal {version()}",
@@ -53,6 +57,7 @@ def words_of(config: Config, *, run_id: str, simulated: bool) -> Words:
         pixel_size_um=config.camera.pixel_size,
         flat_source=config.flat_capture.source,
         saturation_adu=config.flat_capture.saturation_adu,
+        filter_labels={name: label for name, label in labels.items() if label.strip() != name},
     )
 
 
@@ -186,6 +191,7 @@ def _temperature_fields(exposure: Exposure, state: CameraState) -> dict[str, Any
 def _light_fields(kind: FrameKind, reached: Reached, words: Words) -> dict[str, Any]:
     panel = reached.panel
     fields: dict[str, Any] = {"filter": reached.filter}
+    fields["filter_label"] = words.filter_labels.get(reached.filter or "")
     if kind is FrameKind.FLAT:
         lit = panel is not None and panel.lit
         fields["source"] = "panel" if lit else words.flat_source

@@ -77,12 +77,13 @@ class Assembly:
     def writer(self) -> Writer:
         """Return the writer, not started yet."""
         site, storage = self.observatory, self.observatory.config.storage
-        shelf = Shelf(self.place, events=self.events, clock=site.clock, storage=storage, wheel=site.wheel is not None)
+        filters = None if site.wheel is None else site.wheel.names
+        shelf = Shelf(self.place, events=self.events, clock=site.clock, storage=storage, filters=filters)
         return Writer(
             shelf,
             catalogue=self.place.catalogue,
             clock=site.clock,
-            words=words_of(site.config, run_id=self.events.run_id, simulated=site.is_simulated),
+            words=words_of(site.config, run_id=self.events.run_id, simulated=site.is_simulated, wheel=site.wheel),
             interlock=site.interlock,
             ahead=storage.frames_in_flight,
         )

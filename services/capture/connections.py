@@ -1,16 +1,17 @@
 """Devices connected at the start of a session, with what lets each go at its end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 
 from drivers.base import CameraInfo, CameraStates, PanelInfo
 from drivers.clock import Deadline, retry
-from drivers.errors import CameraBusy, DeviceLost, DeviceMissing, DriverError
-from services.capture.state import mode_number
-from services.errors import ConfigInvalid
+from drivers.errors import CameraBusy, DeviceLost, DriverError
+from services.capture.possible import impossible, namesakes
+from services.errors import ConfigInvalid, RunCode
 from services.events.bus import Events
 from services.events.devices import DeviceConnected
+from services.events.records import WarningRaised
 from services.files.locks import DeviceLock
 from services.observatory import Observatory
 
@@ -58,8 +59,6 @@ class Connections:
         ------
         DriverError
             It is lost, missing or wrong.
-        ConfigInvalid
-            It has no such readout mode.
         StorageError
             Another run has it.
         RunStopped
@@ -68,22 +67,12 @@ class Connections:
             self._at_end("camera sockets", self._camera.close)
         self._connect(self._camera.connect)
         info = self._camera.info
-        self._check_mode(info)
         self._observatory.note_camera(info)
         self._lock_camera(info)
         if self._observatory.owns_camera:
             self._release_at_end("camera", self._disconnect_camera)
         self._tell_connected("camera", info.name, info.unique_id)
         return info
-
-    def _check_mode(self, info: CameraInfo) -> None:
-        """Refuse a readout mode that the camera does not have before anything is taken: all sets want it."""
-        named = self._config.camera.active.readout_mode
-        try:
-            if named is not None:
-                mode_number(info, named)
-        except LookupError as error:
-            raise ConfigInvalid(f"camera: readout_mode: {error}") from error
 
     def _connect(self, connect: Callable[[], None]) -> None:
         try:
@@ -106,7 +95,7 @@ class Connections:
         Raises
         ------
         DriverError
-            It is lost, or has not all filters that are named.
+            It is lost, missing or wrong.
         RunStopped
         """
         wheel = self._observatory.wheel
@@ -116,10 +105,8 @@ class Connections:
         self._connect(wheel.connect)
         self._release_at_end("filter wheel", wheel.disconnect)
         self._tell_connected("filter wheel", ", ".join(wheel.names), None)
-        named = set(self._config.flat_capture.filters) | set(self._observatory.opaque_filters)
-        if unknown := sorted(named - set(wheel.names)):
-            detail = f"the wheel has no {', '.join(unknown)} (it has {', '.join(wheel.names)})"
-            raise DeviceMissing(device="filter wheel", detail=detail)
+        for detail in namesakes(wheel.names, wheel.labels):
+            self._events.emit(WarningRaised(code=RunCode.FILTER_NAMES.value, detail=detail))
         return wheel.names
 
     def connect_panel(self) -> PanelInfo | None:
@@ -132,6 +119,24 @@ class Connections:
         self._release_at_end("flat panel", panel.disconnect)
         self._tell_connected("flat panel", panel.info.name, panel.info.unique_id)
         return panel.info
+
+    def check_settings(self, refused_c: Callable[[Sequence[float]], Iterator[str]]) -> None:
+        """Hold the configuration against the connected devices, before anything is cooled or exposed.
+
+        Parameters
+        ----------
+        refused_c : callable
+            Says in words which set-points, °C, the camera refuses.
+
+        Raises
+        ------
+        ConfigInvalid
+            They cannot have all that it asks for; its detail names everything at once.
+        """
+        panel = self._observatory.panel
+        info = None if panel is None else panel.info
+        if found := impossible(self._observatory, self._camera.info, info, refused_c):
+            raise ConfigInvalid("\n".join(found))
 
     def wait_for_leftovers(self) -> None:
         """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end."""

@@ -1,12 +1,14 @@
 """Keeps the sensor at the temperature that is asked for, and decides what follows when it cannot be had."""
 
 import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from calibration.errors import GroupCode
 from drivers.base import CameraState
+from drivers.errors import Refused
 from services.capture import thermal
 from services.capture.approach import WARM_UP_LIMIT_S, Approach, Stall, warm_up
 from services.capture.cooler import Cooler
@@ -92,6 +94,23 @@ class Thermostat:
         degrees = max(0.0, self._settings.warmup_final_temp - last.ccd_c)
         seconds = max(60 * degrees / self._settings.warmup_rate, self._settings.warmup_min_duration_s)
         return min(seconds, WARM_UP_LIMIT_S)
+
+    def refused(self, wanted_c: Sequence[float]) -> Iterator[str]:
+        """Yield, in words, which of these set-points the camera refuses; the one that it had is set again.
+
+        No member of ASCOM says how far a set-point may go: it is tried, before the cooler is on.
+        """
+        if not self.is_ours or self._found is None or self._found.cooler_on is not False:
+            return
+        try:
+            for celsius in sorted(set(wanted_c)):
+                try:
+                    self._cooler.set_point(celsius)
+                except Refused as error:
+                    yield f"the camera refuses {celsius:g} °C: {error.detail}"
+        finally:
+            if (before_c := self._found.set_temperature_c) is not None:
+                quietly("set-point", lambda: self._cooler.set_point(before_c))
 
     def look(self) -> CameraState:
         """Read the camera's state afresh."""

@@ -1,7 +1,8 @@
 """Moves the flat panel and the cover to where a request wants them, and proves it by reading back.
 
 A cover is never opened and a lamp never lit while the interlock says unsafe, which is asked before and after; nor is a
-cover opened by day unless the configuration allows it. Before darks the lamp must read Off, or brightness 0, and the cover Closed.
+cover opened by day unless the configuration allows it. Before darks the lamp must read Off (or brightness 0) and the
+cover Closed.
 """
 
 import threading
@@ -116,7 +117,7 @@ class Light:
     def _reach(self, brightness: int | None, cover: Cover) -> PanelState:
         before = self._panel.state()
         self._notice_foreigners(before)
-        if brightness is None and (before.lit or before.never_off and not self._never_off_told):
+        if brightness is None and (before.lit or (before.never_off and not self._never_off_told)):
             self._switch_off()
         self._move_cover(before, cover)
         shines = before.calibrator is CalibratorStatus.READY and before.brightness == brightness
@@ -152,8 +153,8 @@ class Light:
         if state.never_off and not self._never_off_told:
             self._never_off_told = True
             detail = (
-                f"{self._panel.info.name} reads Ready at brightness 0 after it was switched off, and never Off: that is "
-                "taken for off, and the first dark frame of each exposure shows whether it is"
+                f"{self._panel.info.name} reads Ready at brightness 0 after it was switched off, and never Off: that "
+                "is taken for off, and the first dark frame of each exposure shows whether it is"
             )
             self._warn(RunCode.DEVICE_LIMITED.value, detail)
 

@@ -159,7 +159,7 @@ class Session:
         RunStopped
             It is not safe.
         ConfigInvalid
-            The camera has no such readout mode.
+            It asks for settings that the devices cannot have.
         """
         try:
             self._begin()
@@ -193,6 +193,7 @@ class Session:
         self.panel_info = self._connections.connect_panel()
         self._connections.wait_for_leftovers()
         self._note_cooler()
+        self._connections.check_settings(self._thermostat.refused)
         self.settings = self._camera.settings()
         writer = self._assembly.writer()
         writer.start()

@@ -34,18 +34,20 @@ class Shelf:
     events, clock
     storage : Storage
         Floor of free space, and how many refused frames are kept.
-    wheel : bool
-        Whether flats get one folder for each filter.
+    filters : tuple of str or None
+        The filters of the wheel: flats then get one folder for each of them. None without a wheel.
     """
 
-    def __init__(self, place: Place, *, events: Events, clock: Clock, storage: Storage, wheel: bool) -> None:
+    def __init__(
+        self, place: Place, *, events: Events, clock: Clock, storage: Storage, filters: tuple[str, ...] | None
+    ) -> None:
         self._layout = place.layout
         self._catalogue = place.catalogue
         self._disk = place.disk
         self._events = events
         self._clock = clock
         self._storage = storage
-        self._wheel = wheel
+        self._filters = filters
         self._told_low = False
         self._doubted: set[tuple[str | None, str]] = set()
 
@@ -67,7 +69,7 @@ class Shelf:
             There is no room, or the disk fails.
         """
         self._check_space(frame.pixels)
-        target = self._layout.frame_path(frame.header, wheel=self._wheel)
+        target = self._layout.frame_path(frame.header, wheel=self._filters is not None, filters=self._filters or ())
         digest = examined.stats.pixel_sha256 if frame.pixels.dtype == np.uint16 else None  # else of other bytes
         stored = write_frame(target, frame, self._disk, pixel_sha256=digest)
         row = FrameRow.of(

@@ -17,6 +17,7 @@ from services.config.values import (
     Celsius,
     Darkness,
     Days,
+    FilterName,
     Flag,
     Folder,
     Fraction,
@@ -78,7 +79,7 @@ class FlatCapture(Section):
     temperatures: Annotated[tuple[Celsius, ...], OneOrMany] = Field(
         (), description="°C; empty: the first of `temperatures`"
     )
-    filters: Annotated[tuple[Text, ...], OneOrMany] = Field(
+    filters: Annotated[tuple[FilterName, ...], OneOrMany] = Field(
         (), description="names; empty: every filter of the wheel that is not opaque"
     )
     source: Literal["panel", "sky"] = Field("panel", description="where the light comes from")
@@ -244,7 +245,7 @@ class Device(Section):
 class FilterWheel(Device):
     """`filter_wheel`."""
 
-    opaque: Annotated[tuple[Text, ...], OneOrMany] = Field(
+    opaque: Annotated[tuple[FilterName, ...], OneOrMany] = Field(
         (), description="names of positions that are dark; never used for flats"
     )
     settle: Seconds = Field(1.5, description="s after a move")

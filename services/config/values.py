@@ -7,10 +7,11 @@ name. `on`, `yes`, `y` … are words; they mean true or false only where a boole
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from calibration.keywords import ALIASES
+from calibration.keywords.filters import filter_name
 
 _YES = frozenset({"true", "on", "yes", "y"})
 _NO = frozenset({"false", "off", "no", "n"})
@@ -96,6 +97,8 @@ Whole = Annotated[int, Strict()]
 Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_text)]
+FilterName = Annotated[Text, AfterValidator(lambda written: filter_name(written) or written)]
+"""A filter, called as frames of it are: `Hα` is `Ha`."""
 Folder = Annotated[str, Field(min_length=1), BeforeValidator(_folder)]
 Darkness = Annotated[
     str,
@@ -104,6 +107,7 @@ Darkness = Annotated[
         json_schema_extra={"x-allowed": "cover, shutter, roof, manual, none or filter:NAME"},
     ),
     BeforeValidator(_text),
+    AfterValidator(lambda written: filter_name(written) or written),
 ]
 Address = Annotated[
     str,

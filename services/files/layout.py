@@ -4,13 +4,14 @@ The names are the guide's; text from devices and the YAML is cleaned before it b
 """
 
 import re
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 
 from calibration.frames import FrameHeader, FrameKind
-from calibration.keywords.values import ascii_text
+from calibration.keywords.letters import ascii_text
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.+-]")
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
@@ -40,6 +41,23 @@ def sanitise(text: str) -> str:
         return name
     stem, dot, rest = name.partition(".")
     return f"{stem}_{dot}{rest}"
+
+
+def apart(names: Iterable[str]) -> dict[str, str]:
+    """Return the parts of file names that names become, of which no two are equal on any system.
+
+    Of names that become the same (`O III` and `O-III`), or differ in case alone (`R` and `r`), which many systems do
+    not tell apart, the first by its letters stays; the others get a checksum after them.
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in sorted(set(names)):
+        part = sanitise(name)
+        if part.lower() in taken:
+            part = f"{part[: _LONGEST - 9]}-{zlib.crc32(name.encode()):08x}"
+        taken.add(part.lower())
+        found[name] = part
+    return found
 
 
 def seconds_text(exposure_us: int) -> str:
@@ -149,6 +167,7 @@ class Layout:
         header: FrameHeader,
         *,
         wheel: bool,
+        filters: Iterable[str] = (),
         taken: Taken = Path.exists,
         stamp: datetime | None = None,
     ) -> Path:
@@ -159,7 +178,9 @@ class Layout:
         header : FrameHeader
             `exposure_us`, `date_obs` and, for a flat with a wheel, `filter` are used; `frame_no` is the NNN.
         wheel : bool
-            Whether a filter wheel is in use: flats then get a folder a filter.
+            Whether a filter wheel is in use: flats then get a folder for each filter.
+        filters : iterable of str
+            The other filters that may get a folder.
         taken : callable
             Which names are in use; a taken one gets `_2`, `_3` …
         stamp : datetime, optional
@@ -173,7 +194,7 @@ class Layout:
         at = stamp or header.date_obs
         if at is None or header.exposure_us is None:
             raise ValueError("a frame needs DATE-OBS and EXPTIME to be named")
-        return free_path(self._folder(header, wheel=wheel) / f"{_frame_stem(header, at)}.fits", taken)
+        return free_path(self._folder(header, filters, wheel=wheel) / f"{_frame_stem(header, at)}.fits", taken)
 
     def refused_path(self, header: FrameHeader, *, taken: Taken = Path.exists) -> Path:
         """Return where a refused frame is kept for inspection, by night."""
@@ -207,12 +228,13 @@ class Layout:
         """Return where a catalogued path is."""
         return self.root / path
 
-    def _folder(self, header: FrameHeader, *, wheel: bool) -> Path:
+    def _folder(self, header: FrameHeader, filters: Iterable[str], *, wheel: bool) -> Path:
         if header.kind in {FrameKind.BIAS, FrameKind.DARK}:
             return self.darks / f"exp_{seconds_text(header.exposure_us or 0)}s"
         if header.kind is not FrameKind.FLAT:
             raise ValueError(f"{header.kind} frames have no place here")
-        return self.flats / sanitise(header.filter or "none") if wheel else self.flats
+        name = header.filter or "none"
+        return self.flats / apart((*filters, name))[name] if wheel else self.flats
 
 
 def free_path(path: Path, taken: Taken = Path.exists) -> Path:

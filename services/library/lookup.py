@@ -10,6 +10,7 @@ from typing import Any
 
 from calibration.frames import FrameKind, Pixels, us
 from calibration.grouping import Tolerances
+from calibration.keywords.filters import filter_name
 from calibration.matching import Difference, differences, undecided
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import USABLE, MasterRow
@@ -103,7 +104,7 @@ class MasterLibrary:
         circle) instead of `temperature_c`.
         """
         if filter is not None:
-            asked["filter"] = filter
+            asked["filter"] = filter_name(filter) or filter
         what = f" of filter {filter}" if filter else ""
         return self._load(FrameKind.FLAT, self.find(FrameKind.FLAT, **asked), what, asked, alike=alike)
 

@@ -22,7 +22,7 @@ from services import platform
 from services.bands import rows_for
 from services.catalogue.rows import MasterRow, MasterStatus, Origin
 from services.files.fits import read_header
-from services.files.layout import MasterName
+from services.files.layout import MasterName, apart
 from services.files.planes import Plane, PlanesFile, create_planes
 from services.indexing.sidecar import write_sidecar
 from services.masters.master_cards import (
@@ -79,7 +79,7 @@ def build(
     RunStopped
         `wake` was set.
     """
-    path = context.place.layout.master_path(_name(prepared, built_at, context.settings))
+    path = context.place.layout.master_path(_name(prepared, built_at, context))
     try:
         return _build(prepared, path, recipe=recipe, status=status, built_at=built_at, context=context)
     except BaseException:
@@ -165,14 +165,15 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, context: 
     return master_numbers(prepared, found | first.totals.flags(), first, divisor, settings)
 
 
-def _name(prepared: Prepared, built_at: datetime, settings: MasterSettings) -> MasterName:
-    group = prepared.group
+def _name(prepared: Prepared, built_at: datetime, context: BuildContext) -> MasterName:
+    group, settings = prepared.group, context.settings
     key = group.key
+    taken = (row.filter for row in context.place.catalogue.sets(FrameKind.FLAT)) if key.filter else ()
     return MasterName(
         kind=group.product,
         stamp=built_at,
         exposure_us=None if group.product is FrameKind.BIAS else group.exposure_us,
-        filter=key.filter,
+        filter=apart((*filter(None, taken), key.filter))[key.filter] if key.filter else None,
         gain=key.gain if settings.name_gain else None,
         temperature_c=group.temperature_c if settings.name_temperature else None,
     )

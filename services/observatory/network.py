@@ -5,6 +5,7 @@ from datetime import datetime
 
 import structlog
 
+from calibration.keywords.filters import distinct_names
 from drivers.alpaca.camera import AlpacaCamera
 from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
 from drivers.alpaca.filter_wheel import AlpacaFilterWheel
@@ -105,7 +106,9 @@ def unused_devices(config: Config, endpoint: Endpoint) -> tuple[str, ...]:
 def filter_wheel(endpoint: Endpoint, clock: Clock, section: FilterWheel | None) -> AlpacaFilterWheel:
     """Return the filter wheel at an address."""
     settings = section or FilterWheel()
-    return AlpacaFilterWheel(endpoint, clock, settle_s=settings.settle, timeout_s=settings.timeout)
+    return AlpacaFilterWheel(
+        endpoint, clock, settle_s=settings.settle, timeout_s=settings.timeout, naming=distinct_names
+    )
 
 
 def panel(endpoint: Endpoint, clock: Clock, section: FlatPanel | None) -> AlpacaCoverCalibrator:

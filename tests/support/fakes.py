@@ -217,7 +217,7 @@ class FakeWheel:
 
     def __init__(self, clock: Clock, names: tuple[str, ...] = ("L", "Ha", "Dark")) -> None:
         self._clock = clock
-        self._names = names
+        self._names = self.labels = names
         self._position = 0
         self.moves: list[str] = []
         self.errors: deque[Exception | None] = deque()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from calibration.keywords.filters import distinct_names
 from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
 from drivers.alpaca.filter_wheel import AlpacaFilterWheel
 from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
@@ -70,6 +71,18 @@ def test_a_filter_is_selected_and_read_back_after_settling(filters: AlpacaFilter
     assert filters.select("red") == "Red"
     assert clock.monotonic() >= 1.5
     assert filters.current() == "Red"
+
+
+def test_positions_of_the_same_name_are_reached_by_the_names_they_are_given(
+    server: ScriptedAlpaca, clock: ManualClock
+) -> None:
+    wheel = Wheel(server, names=["", "Empty", "Empty", "  L  ", "l", "Hα"])
+    driver = AlpacaFilterWheel(server.endpoint(), clock, naming=distinct_names, timeouts=QUICK)
+    driver.connect()
+    assert [driver.select(name) for name in driver.names] == list(driver.names)
+    assert [driver.select(driver.names[place]) and wheel.at for place in (2, 1, 4, 3)] == [2, 1, 4, 3]
+    assert (driver.names[5], driver.labels[5]) == ("Ha", "Hα")
+    driver.close()
 
 
 def test_a_wheel_that_moves_has_no_filter(filters: AlpacaFilterWheel, wheel: Wheel) -> None:
@@ -214,9 +227,7 @@ def test_a_panel_that_never_reads_off_is_off_at_brightness_0(
     assert clock.monotonic() - begun_s < 10, "a state that never comes is not waited for"
 
 
-def test_a_panel_that_reads_ready_at_a_brightness_after_off_is_on(
-    driver: AlpacaCoverCalibrator, panel: Panel
-) -> None:
+def test_a_panel_that_reads_ready_at_a_brightness_after_off_is_on(driver: AlpacaCoverCalibrator, panel: Panel) -> None:
     panel.device["CalibratorState"], panel.device["Brightness"] = 3, 7
     with pytest.raises(PanelFailed, match="did not get off"):
         driver.calibrator_off()

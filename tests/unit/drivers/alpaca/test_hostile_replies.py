@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calibration.keywords.values import ascii_text
+from calibration.keywords.letters import ascii_text
 from drivers.alpaca import discovery, replies, values
 from drivers.alpaca.camera import AlpacaCamera
 from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator

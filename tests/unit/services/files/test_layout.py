@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calibration.frames import FrameHeader, FrameKind
-from services.files.layout import Layout, MasterName, free_path, is_own_part, part_path, sanitise, seconds_text
+from services.files.layout import Layout, MasterName, apart, free_path, is_own_part, part_path, sanitise, seconds_text
 
 AT = datetime(2025, 7, 29, 14, 30, 22, tzinfo=UTC)
 
@@ -125,6 +125,24 @@ def test_a_master_does_not_take_the_name_of_planes_that_are_there(tmp_path: Path
 )
 def test_text_of_devices_is_cleaned(text: str, expected: str) -> None:
     assert sanitise(text) == expected
+
+
+def test_filters_that_look_alike_on_some_system_have_folders_of_their_own(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    names = ["R", "r", "O III", "O-III", "红外截止滤镜一", "红外截止滤镜二", "L"]
+    folders = [
+        layout.frame_path(header(FrameKind.FLAT, filter=name), wheel=True, filters=names).parent.name for name in names
+    ]
+    assert len({folder.lower() for folder in folders}) == len(names)
+    assert (folders[0], folders[2], folders[-1]) == ("R", "O-III", "L"), "without need a name is not changed"
+    assert all(sanitise(folder) == folder for folder in folders)
+    assert apart(reversed(names)) == apart(names)
+
+
+@given(st.lists(st.text(max_size=60), max_size=8))
+def test_parts_of_names_are_apart_whatever_the_case(names: list[str]) -> None:
+    parts = apart(names)
+    assert len({part.lower() for part in parts.values()}) == len(set(names))
 
 
 @given(st.text(max_size=60))

@@ -67,6 +67,16 @@ def test_names_are_those_of_the_guide(full: Root) -> None:
     assert not list(full.layout.masters.rglob("*.part"))
 
 
+def test_masters_of_filters_that_differ_in_case_alone_have_names_that_differ_in_more(root: Root) -> None:
+    for name in ("r", "R"):
+        root.add(FrameKind.FLAT, 1.0, 12, filter=name)
+    root.add(FrameKind.DARK, 1.0, 12)
+    root.build()
+    names = [path.name for path in root.layout.masters.glob("master_flat_*.fits")]
+    assert len({name.lower() for name in names}) == 2
+    assert any("_R_" in name for name in names)
+
+
 def test_master_bias_is_one_float_image_with_a_true_header(full: Root) -> None:
     master = by_kind(full.build())[FrameKind.BIAS, 1000].path
     assert master is not None
