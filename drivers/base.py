@@ -147,10 +147,14 @@ class CameraState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExposureRequest:
-    """`light` False for biases and darks: a camera with a shutter keeps it closed."""
+    """`light` False for biases and darks: a camera with a shutter keeps it closed.
+
+    After `until` the image is of no use: a download that would end later is given up (`Cancelled`).
+    """
 
     duration_s: float
     light: bool
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +172,7 @@ class Exposure:
     reported_duration_s : float or None
         LastExposureDuration, when offered.
     returned_after_s : float
-        Clock seconds from the start to ImageReady: shorter than the duration proves a stale frame.
+        Clock seconds from the start until ImageReady was true for good: shorter than the duration proves a stale frame.
     download_s : float
         Real seconds the transfer took.
     temperature_begin_c, temperature_end_c : float or None
@@ -243,8 +247,8 @@ class Camera(Protocol):
         """Set in the order ReadoutMode, bin, ROI, gain, offset; return what was read back.
 
         A difference is set once more; still different raises `SettingRefused`. A ROI that is not named becomes the
-        full frame of the binning. What of `info` depends on the settings (`max_adu`, `electrons_per_adu`,
-        `full_well_capacity_e`) is afterwards that of these.
+        full frame of the binning, or what the camera makes of it. What of `info` depends on the settings (`max_adu`,
+        `electrons_per_adu`, `full_well_capacity_e`) is afterwards that of these.
         """
         ...
 
@@ -258,6 +262,8 @@ class Camera(Protocol):
         Raises
         ------
         ExposureFailed, ExposureStalled, BadImage, DeviceLost, Refused, Cancelled
+        SizeRefused
+            The next `apply` sets another size, which the camera may have.
         """
         ...
 

@@ -10,9 +10,11 @@
     ├── NotOffered                  HTTP 200 with an error number on an optional member: the device has no such thing
     ├── Refused                     the device answered with an error number: bad value, not connected, bad moment
     ├── SettingRefused              the value read back differs from the value set, twice
+    ├── SizeRefused                 the camera has no images of this size; the next `apply` sets a smaller one
     ├── ExposureFailed              the camera says that this exposure failed (error state, ImageReady raises)
     ├── ExposureStalled             the deadline of an exposure or of its download has passed
-    ├── BadImage                    the image that came is malformed, of the wrong size or of an unknown kind
+    ├── BadImage                    the image that came is malformed or of an unknown kind
+    │   └── WrongSize               it is of another size than announced
     ├── FilterFailed                the wheel did not reach its position
     ├── PanelFailed                 panel or cover did not reach the state asked for
     └── Cancelled                   a stop was requested; the exposure was aborted
@@ -29,6 +31,8 @@ class DriverCode(StrEnum):
     WRONG_DEVICE = "wrong_device"
     CAMERA_BUSY = "camera_busy"
     SETTING_REFUSED = "setting_refused"
+    EXPOSURE_FAILED = "exposure_failed"
+    BAD_IMAGE = "bad_image"
     FILTER_FAILED = "filter_failed"
     PANEL_NOT_READY = "panel_not_ready"
     INTERRUPTED = "interrupted"
@@ -97,16 +101,46 @@ class SettingRefused(DriverError):
     code = DriverCode.SETTING_REFUSED
 
 
+class SizeRefused(DriverError):
+    """The camera has no images of the size that nobody asked for; the next `apply` sets a smaller one."""
+
+    code = DriverCode.SETTING_REFUSED
+
+
 class ExposureFailed(DriverError):
     """The camera says that this exposure failed."""
+
+    code = DriverCode.EXPOSURE_FAILED
 
 
 class ExposureStalled(DriverError):
     """The deadline of an exposure or of its download has passed."""
 
+    code = DriverCode.EXPOSURE_FAILED
+
 
 class BadImage(DriverError):
-    """The image that came is malformed, of the wrong size or of an unknown kind."""
+    """The image that came is malformed or of an unknown kind."""
+
+    code = DriverCode.BAD_IMAGE
+
+
+class WrongSize(BadImage):
+    """The image is of another size than announced.
+
+    Parameters
+    ----------
+    device : str
+    size, announced : (int, int)
+        Columns and rows.
+    """
+
+    def __init__(self, *, device: str, size: tuple[int, int], announced: tuple[int, int]) -> None:
+        self.size = size
+        shown, wanted = (f"{x} x {y}" for x, y in (size, announced))
+        swapped = ": its axes are swapped" if size == announced[::-1] else ""
+        detail = f"the image is {shown} pixels, not {wanted} as announced{swapped}"
+        super().__init__(device=device, detail=detail)
 
 
 class FilterFailed(DriverError):

@@ -194,6 +194,14 @@ MEANINGS: dict[str, Meaning] = {
     "suspect_master": Meaning(
         "a master is suspect", "look at it: `nightcal library certify` accepts it, marking frames bad replaces it"
     ),
+    "exposure_failed": Meaning(
+        "the camera does not make an exposure",
+        "the line above has its driver's words; if it happens again, switch the camera off and on",
+    ),
+    "bad_image": Meaning(
+        "the camera sends another image than it announces",
+        "correct the driver: its binning, subframe and overscan, or the order of the axes; update it, or its server",
+    ),
     "too_bright": Meaning(
         "the light is too bright at the shortest exposure", "dim the panel or lower flat min_exposure"
     ),

@@ -15,13 +15,14 @@ from drivers.base import (
     CameraInfo,
     CameraSettings,
     CameraState,
+    CameraStates,
     Exposure,
     ExposureRequest,
     SensorType,
     SettingMode,
 )
 from drivers.clock import Clock
-from drivers.errors import Refused, SettingRefused
+from drivers.errors import Refused, SettingRefused, SizeRefused, WrongSize
 
 
 class AlpacaCamera(AlpacaDevice[CameraWire]):
@@ -92,7 +93,8 @@ class AlpacaCamera(AlpacaDevice[CameraWire]):
     def apply(self, wanted: CameraSettings) -> CameraSettings:
         """Set in the order ReadoutMode, bin, ROI, gain, offset; read back; set once more what differs.
 
-        A ROI that is not named becomes the full frame of the binning. `info` then contains ElectronsPerADU,
+        A ROI that is not named becomes the full frame of the binning, or what the camera makes of it (whole blocks of
+        pixels, say). `info` then contains ElectronsPerADU,
         FullWellCapacity and MaxADU of these settings.
 
         Raises
@@ -127,8 +129,23 @@ class AlpacaCamera(AlpacaDevice[CameraWire]):
     # --- exposing ---------------------------------------------------------------------------------------------------
 
     def expose(self, request: ExposureRequest, wake: threading.Event | None = None) -> Exposure:
-        """Take one exposure; see `Exposing.expose`."""
-        return self._exposing.expose(request, self.info, self._settings.size(), wake)
+        """Take one exposure; see `Exposing.expose`.
+
+        Raises
+        ------
+        SizeRefused
+            The camera does not start with this size of the full frame, or has sent another one: `apply` sets that.
+        """
+        try:
+            return self._exposing.expose(request, self.info, self._settings.size(), wake)
+        except WrongSize as error:
+            if not self._settings.fit(error.size):
+                raise
+            raise SizeRefused(device=error.device, detail=error.detail) from error
+        except Refused as error:
+            if not self._settings.shrink():
+                raise
+            raise SizeRefused(device=error.device, detail=error.detail, number=error.number) from error
 
     def abort(self) -> None:
         """Abort what runs, or stop it, or wait for Idle; raises `ExposureStalled` when none of it helps."""
@@ -138,7 +155,10 @@ class AlpacaCamera(AlpacaDevice[CameraWire]):
 
     def state(self) -> CameraState:
         """Read the changing members afresh: never an old value. Raises `DeviceLost` rather than guess."""
-        return self._status.full(self.info)
+        state = self._status.full(self.info)
+        if state.activity is CameraStates.IDLE:
+            self._exposing.seen_idle()
+        return state
 
     def set_temperature(self, celsius: float) -> None:
         """Set the set-point; raises `Refused` when the camera cannot, or the value is out of its range."""

@@ -14,9 +14,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How an exposure stands. `ccd_temperature_c` only when it came with the same answer."""
+    """How an exposure stands.
 
-    activity: CameraStates
+    `activity` is None where the camera has no CameraState, `ccd_temperature_c` known only when it came with the same
+    answer.
+    """
+
+    activity: CameraStates | None
     image_ready: bool
     ccd_temperature_c: float | None
 
@@ -32,9 +36,14 @@ class Status:
     def __init__(self, wire: CameraWire) -> None:
         self._wire = wire
 
-    def activity(self) -> CameraStates:
-        """Read CameraState."""
-        return self._wire.ask("CameraState", CameraStates)
+    def activity(self) -> CameraStates | None:
+        """Read CameraState; None where the driver lacks it: then ImageReady has to do."""
+        try:
+            return CameraStates(self._wire.CameraState)
+        except NotOffered:
+            return None
+        except UNUSABLE as error:
+            raise DeviceLost(device=self._wire.label, detail=f"CameraState is unreadable: {error}") from error
 
     def temperature(self, info: CameraInfo) -> float | None:
         """Read CCDTemperature; None where it is not offered or not answered this time."""

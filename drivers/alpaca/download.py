@@ -1,10 +1,11 @@
 """One image over a line: asked for as ImageBytes, taken as what the Content-Type says it is.
 
 The pixels go from the socket, a few columns at a time, to their place in the image. Nothing is allocated for what a
-header says before it was checked against the announced size. The whole transfer has a deadline in real time.
+header says before it was checked against the announced size. A transfer that goes on may take its time (`transfer`).
 """
 
 import threading
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from drivers.alpaca import imagebytes
 from drivers.alpaca.imagebytes import HEADER_BYTES, ErrorFrame, Header, Image
 from drivers.alpaca.line import Reply, ReplyStream, TimedOut, is_success
 from drivers.alpaca.replies import raise_for_status
+from drivers.alpaca.transfer import Transfer
 from drivers.alpaca.transport import CameraWire
 from drivers.errors import BadImage, DeviceLost, ExposureFailed, ExposureStalled, Refused
 
@@ -39,13 +41,17 @@ class Download:
         if possible and (self._room is None or self._room.shape != (num_y, num_x)):
             self._room = imagebytes.room_for(num_x, num_y)
 
-    def fetch(self, *, num_x: int, num_y: int, wake: threading.Event | None = None) -> Image:
+    def fetch(
+        self, *, num_x: int, num_y: int, wake: threading.Event | None = None, until: datetime | None = None
+    ) -> Image:
         """Fetch the image that is ready; one that is not there soon after `wake` was set is given up.
 
         Raises
         ------
         ExposureStalled
-            The transfer stopped, or took longer than its deadline.
+            The transfer stopped, or would take longer than an image is waited for.
+        Cancelled
+            It would end after `until`.
         ExposureFailed
             The camera answers with an error instead of an image.
         BadImage, DeviceLost
@@ -57,20 +63,28 @@ class Download:
             with wire.line.stream(
                 path, wire.identification(), accept=ACCEPT, total_s=wire.timeouts.image_first_s, wake=wake
             ) as stream:
-                return self._take(stream, num_x, num_y)
+                return self._take(stream, num_x, num_y, until)
         except TimedOut as error:
-            raise ExposureStalled(device=wire.label, detail="the download of the image stalled") from error
+            detail = f"the download of the image stalled: {error.detail}"
+            raise ExposureStalled(device=wire.label, detail=detail) from error
 
-    def _take(self, stream: ReplyStream, num_x: int, num_y: int) -> Image:
+    def _take(self, stream: ReplyStream, num_x: int, num_y: int, until: datetime | None) -> Image:
         times, label = self._wire.timeouts, self._wire.label
         if not is_success(stream.status):
             self._refuse(Reply(status=stream.status, body=stream.read(imagebytes.MAX_DATA_START)))
+        transfer = Transfer(
+            self._wire.clock,
+            device=label,
+            expected=stream.left or 2 * num_x * num_y,
+            most=2 * imagebytes.json_limit(num_x, num_y),
+            judged_after_s=times.image_stall_s,
+            longest_s=times.image_s,
+            until=until,
+        )
+        stream.allow(stall_s=times.image_stall_s, watch=transfer)
         if stream.content_type == "application/imagebytes":
-            stream.allow(stall_s=times.image_stall_s, total_s=times.image_s)
             return self._take_bytes(stream, num_x, num_y)
         if stream.content_type in ("application/json", "text/json", "text/plain", ""):
-            json_s = times.image_s + times.json_s_per_mp * num_x * num_y / 1e6
-            stream.allow(stall_s=times.image_first_s, total_s=json_s)
             body = stream.read(imagebytes.json_limit(num_x, num_y))
             return imagebytes.decode_json(body, num_x=num_x, num_y=num_y, device=label)
         raise BadImage(device=label, detail=f"the image came as {stream.content_type!r}")

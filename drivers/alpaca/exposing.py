@@ -1,18 +1,21 @@
 """One exposure after another: started once, waited for, fetched.
 
-What real cameras do is in the rules below: ImageReady may never come or may raise, CameraState may be the only one to
-report a failure, and a start may be carried out although its answer was lost.
+What real cameras do is in the rules below. ImageReady may never come or may raise, CameraState may be the only one to
+report a failure, or be missing, and a start may be carried out although its answer was lost. When an image is believed
+is in `awaiting`; one that equals the image before is asked for again a moment later.
 """
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
-from drivers.alpaca.camera_status import Progress, Status
+from drivers.alpaca.awaiting import AT_WORK, Awaiting, Ready, word_of
+from drivers.alpaca.camera_status import Status
 from drivers.alpaca.download import Download
-from drivers.alpaca.imagebytes import Image
+from drivers.alpaca.imagebytes import Image, as_unsigned, mark_of
 from drivers.alpaca.pacing import Pace
 from drivers.alpaca.transport import CameraWire
 from drivers.alpaca.values import number, text
@@ -27,8 +30,6 @@ from drivers.errors import (
     ExposureStalled,
     Refused,
 )
-
-_AT_WORK = (CameraStates.WAITING, CameraStates.EXPOSING, CameraStates.READING, CameraStates.DOWNLOAD)
 
 log = structlog.get_logger(__name__)
 
@@ -50,13 +51,17 @@ class Exposing:
         self._label = wire.label
         self._download = Download(wire)
         self._pace = Pace(wire.clock)
+        self._awaiting = Awaiting(wire, status, self._pace)
         self._download_s = 0.0
-        self._under_way = False  # an exposure of ours whose end was not seen
+        self._ours = False  # whatever the camera does is for us: since our start it was not seen idle
+        self._mark = b""  # of the image that came last
+        self._repeats = False  # it came again and again, so that asking once more is of no use
+        self._warned = False
 
     def expose(
         self, request: ExposureRequest, info: CameraInfo, size: tuple[int, int], wake: threading.Event | None = None
     ) -> Exposure:
-        """Start an exposure, wait for it, fetch it. StartExposure is never sent twice.
+        """Start an exposure, wait for it, fetch it. A start that may have been carried out is never sent again.
 
         Parameters
         ----------
@@ -75,37 +80,40 @@ class Exposing:
         CameraBusy
             It exposes for somebody else.
         Cancelled
-            `wake` was set; the exposure was aborted, or its image given up.
+            `wake` was set; the exposure was aborted, or its image given up. Or the image would come after `until`.
         BadImage, DeviceLost, Refused
         """
         if wake is not None and wake.is_set():
             raise Cancelled(device=self._label, detail="stopped before an exposure")
-        num_x, num_y = size
         begin_c = self._status.temperature(info)
         sent_s = self._clock.monotonic()
-        started_at = self._start(request)
-        self._download.prepare(num_x=num_x, num_y=num_y)
-        ready = self._wait(sent_s, request.duration_s, info, wake)
-        self._under_way = False
-        returned_after_s = self._clock.monotonic() - sent_s
-        end_c = ready.ccd_temperature_c
+        started_at = self._start(request, wake)
+        self._download.prepare(num_x=size[0], num_y=size[1])
+        ready = self._awaiting.image(sent_s, request.duration_s, download_s=self._download_s, wake=wake)
+        if ready is None:
+            self._cancel(info)
+        end_c = ready.progress.ccd_temperature_c
         if end_c is None:
             end_c = self._status.temperature(info)
-        before_s = self._clock.real()
-        image = self._fetch(num_x, num_y, wake)
-        self._download_s = self._clock.real() - before_s
+        image, ready = self._new_image(request, info, size, ready, wake)
+        if ready.progress.activity in (CameraStates.IDLE, None):
+            self.seen_idle()
         return Exposure(
             pixels=image.pixels,
             started_at=started_at,
             ended_at=started_at + timedelta(seconds=request.duration_s),
             reported_start=self._wire.offered("LastExposureStartTime", _instant),
             reported_duration_s=self._wire.offered("LastExposureDuration", number),
-            returned_after_s=returned_after_s,
+            returned_after_s=ready.since_s - sent_s,
             download_s=self._download_s,
             temperature_begin_c=begin_c,
             temperature_end_c=end_c,
             wire_type=image.wire_type,
         )
+
+    def seen_idle(self) -> None:
+        """Note that the camera has nothing to do: what it does next without us is somebody else's."""
+        self._ours = False
 
     def abort(self, info: CameraInfo) -> None:
         """Abort what runs, or stop it, or wait for Idle; raises `ExposureStalled` when none of it helps."""
@@ -116,70 +124,103 @@ class Exposing:
                 break
             except Refused as error:  # usual while an image is read out: the next step, or patience, ends that
                 log.debug("abort.refused", device=self._label, detail=str(error))
-        deadline = Deadline(self._clock, self._times.idle_s, real_s=self._times.real_s)
-        while (activity := self._status.activity()) is not CameraStates.IDLE:
-            if deadline.over:
-                detail = f"it is still {activity.name.lower()} {self._times.idle_s:g} s after an abort"
-                raise ExposureStalled(device=self._label, detail=detail)
-            self._pace.rest(0.2)
-        self._under_way = False
+        self._until_idle("after an abort")
 
-    def _start(self, request: ExposureRequest) -> datetime:
-        """Send StartExposure, once; return when the exposure began, by our clock."""
-        sent_s, sent_at = self._clock.monotonic(), self._clock.now()
+    def _until_idle(self, when: str, wake: threading.Event | None = None) -> None:
+        """Wait until the camera is idle; raises `ExposureStalled` when it does not become so."""
+        deadline = Deadline(self._clock, self._times.idle_s, real_s=self._times.real_s)
+        while (activity := self._status.activity()) not in (CameraStates.IDLE, None):
+            if deadline.over:
+                detail = f"it is still {word_of(activity)} for us {self._times.idle_s:g} s {when}"
+                raise ExposureStalled(device=self._label, detail=detail)
+            if self._pace.rest(0.2, wake):
+                raise Cancelled(device=self._label, detail="stopped before an exposure")
+        self.seen_idle()
+
+    def _start(self, request: ExposureRequest, wake: threading.Event | None) -> datetime:
+        """Send StartExposure; return when the exposure began, by our clock."""
         try:
-            self._wire.StartExposure(float(request.duration_s), request.light)
+            return self._send_start(request)
+        except Refused as error:
+            if not self._judge_refusal(error):
+                raise
+        self._until_idle("after its image was ready", wake)
+        try:
+            return self._send_start(request)
         except Refused as error:
             self._judge_refusal(error)
             raise
+
+    def _send_start(self, request: ExposureRequest) -> datetime:
+        sent_s, sent_at = self._clock.monotonic(), self._clock.now()
+        try:
+            self._wire.StartExposure(float(request.duration_s), request.light)
         except DeviceLost as error:
-            if self._wire.line.closed.is_set() or self._status.activity() not in _AT_WORK:
+            if self._wire.line.closed.is_set() or self._status.activity() not in AT_WORK:
                 raise
             log.warning("exposure.start_unanswered", device=self._label, detail=error.detail)
-            self._under_way = True
+            self._ours = True
             return sent_at
-        self._under_way = True
+        self._ours = True
         # A driver that answers only when the exposure is over began when it was asked
         whole_exposure = self._clock.monotonic() - sent_s >= request.duration_s
         return sent_at if whole_exposure else self._clock.now()
 
-    def _judge_refusal(self, error: Refused) -> None:
-        """Raise the error that explains a refused start, when CameraState shows it."""
+    def _judge_refusal(self, error: Refused) -> bool:
+        """Raise the error that explains a refused start, when CameraState shows it; return whether it works for us."""
         activity = self._status.activity()
-        if activity in _AT_WORK and self._under_way:
-            detail = f"it is still {activity.name.lower()} for us, and cannot be aborted"
-            raise ExposureStalled(device=self._label, detail=detail, number=error.number) from error
-        if activity in _AT_WORK:
-            detail = f"it is {activity.name.lower()}, and not for us"
-            raise CameraBusy(device=self._label, detail=detail, number=error.number) from error
         if activity is CameraStates.ERROR:
             raise ExposureFailed(device=self._label, detail=error.detail, number=error.number) from error
+        if activity in AT_WORK and not self._ours:
+            detail = f"it is {word_of(activity)}, and not for us"
+            raise CameraBusy(device=self._label, detail=detail, number=error.number) from error
+        return activity in AT_WORK
 
-    def _wait(self, sent_s: float, duration_s: float, info: CameraInfo, wake: threading.Event | None) -> Progress:
-        patience_s = max(self._times.exposure_s, 3 * self._download_s)
-        real_s = max(self._times.real_s, 3 * self._download_s)
-        deadline = Deadline(self._clock, duration_s + patience_s, real_s=real_s)
+    def _new_image(
+        self,
+        request: ExposureRequest,
+        info: CameraInfo,
+        size: tuple[int, int],
+        ready: Ready,
+        wake: threading.Event | None,
+    ) -> tuple[Image, Ready]:
+        """Fetch the image; one that is the image before is asked for again a moment later.
+
+        Returns the image, and how the camera stood before it was fetched.
+        """
+        again = self._awaiting.another(request.duration_s, stale_s=0.0 if self._repeats else self._times.stale_s)
         while True:
-            if self._pace.until(sent_s + duration_s, wake):
+            image = self._unsigned(self._fetch(request, size, wake), info)
+            self._repeats = mark_of(image.pixels) == self._mark
+            later = again.ready(wake) if self._repeats else None
+            if wake is not None and wake.is_set():
                 self._cancel(info)
-            progress = self._status.progress()
-            if progress.activity is CameraStates.ERROR:
-                raise ExposureFailed(device=self._label, detail="CameraState is Error")
-            if progress.image_ready:
-                return progress
-            if deadline.over:
-                detail = f"no image {patience_s:g} s after the end of an exposure of {duration_s:g} s"
-                raise ExposureStalled(device=self._label, detail=f"{detail}; it is {progress.activity.name.lower()}")
+            if later is None:
+                self._mark = mark_of(image.pixels)
+                return image, ready
+            ready = later
 
-    def _fetch(self, num_x: int, num_y: int, wake: threading.Event | None) -> Image:
+    def _fetch(self, request: ExposureRequest, size: tuple[int, int], wake: threading.Event | None) -> Image:
+        before_s = self._clock.real()
         try:
-            return self._download.fetch(num_x=num_x, num_y=num_y, wake=wake)
+            image = self._download.fetch(num_x=size[0], num_y=size[1], wake=wake, until=request.until)
         except ExposureStalled as error:
             if wake is None or not wake.is_set():
                 raise
             raise Cancelled(device=self._label, detail="stopped; the image was not waited for") from error
+        self._download_s = self._clock.real() - before_s
+        return image
 
-    def _cancel(self, info: CameraInfo) -> None:
+    def _unsigned(self, image: Image, info: CameraInfo) -> Image:
+        pixels = as_unsigned(image.pixels, info.max_adu)
+        if pixels is image.pixels:
+            return image
+        if not self._warned:
+            self._warned = True
+            log.warning("image.negative_values_read_as_unsigned", device=self._label, wire_type=image.wire_type)
+        return replace(image, pixels=pixels)
+
+    def _cancel(self, info: CameraInfo) -> NoReturn:
         try:
             self.abort(info)
         except DriverError as error:

@@ -8,6 +8,7 @@ Servers shrink Int32 to whatever fits the values of *this* frame (Byte, UInt16, 
 of the camera and is normalised: uint16 whenever all values fit, else int32.
 """
 
+import hashlib
 import json
 import re
 import struct
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.errors import BadImage, ExposureFailed
+from drivers.errors import BadImage, ExposureFailed, WrongSize
 
 HEADER_BYTES = 44
 MAX_DATA_START = 1 << 16
@@ -118,8 +119,7 @@ def parse_header(head: bytes, *, num_x: int, num_y: int, device: str) -> Header 
         detail = f"an image of rank {rank} ({dim_x} x {dim_y} x {planes}); only raw, two-dimensional images are taken"
         raise BadImage(device=device, detail=detail)
     if (dim_x, dim_y) != (num_x, num_y):
-        detail = f"the image is {dim_x} x {dim_y} pixels, not {num_x} x {num_y} as announced"
-        raise BadImage(device=device, detail=detail)
+        raise WrongSize(device=device, size=(dim_x, dim_y), announced=(num_x, num_y))
     if element not in ELEMENT_TYPES:
         raise BadImage(device=device, detail=f"element type {element} is not known")
     return Header(data_start=data_start, dtype=ELEMENT_TYPES[element], num_x=num_x, num_y=num_y)
@@ -201,6 +201,25 @@ def decode_json(body: bytes, *, num_x: int, num_y: int, device: str = "camera") 
 def json_limit(num_x: int, num_y: int) -> int:
     """Return the longest JSON image that is read, in bytes: 16 a pixel hold "-2147483648, " and then some."""
     return 16 * num_x * num_y + (1 << 20)
+
+
+def as_unsigned(pixels: NDArray[Any], max_adu: int | None) -> NDArray[Any]:
+    """Return pixels of which those above 32767 were sent as negative numbers, as the unsigned values that they are.
+
+    A camera has no negative values; some servers call its 16 bits signed. Values that scatter around zero are left as
+    they are (a program has subtracted something), and so are those of a camera whose `max_adu` fits 15 bits.
+    """
+    if pixels.dtype != np.int32 or pixels.min() >= 0 or (max_adu is not None and 0 < max_adu < 2**15):
+        return pixels
+    scatters = pixels.min() > -256 and np.count_nonzero(pixels < 0) <= np.count_nonzero(pixels >> 8 == 0)
+    wrapped = pixels.min() >= -(2**15) and pixels.max() < 2**15
+    return pixels.astype(np.uint16) if wrapped and not scatters else pixels
+
+
+def mark_of(pixels: NDArray[Any]) -> bytes:
+    """Return what identifies an image: a digest of some hundred thousand of its pixels, which noise changes."""
+    step = max(1, pixels.size // 100_000) | 1  # odd, so that it does not follow the columns
+    return hashlib.blake2b(pixels.reshape(-1)[::step].tobytes(), digest_size=16).digest()
 
 
 def room_for(num_x: int, num_y: int) -> NDArray[np.uint16]:

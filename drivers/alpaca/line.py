@@ -15,7 +15,7 @@ import math
 import selectors
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -66,10 +66,13 @@ class Timeouts:
     open_s, read_s, poll_s, put_s, connect_s, move_s : float
         Real seconds: to open a connection, read a property, read a changing one, change one, connect a device,
         start a movement (drivers of old answer when it is over).
-    image_first_s, image_stall_s, image_s, json_s_per_mp : float
-        Real seconds: to the first byte of an image, between two bytes, for all of it, and what JSON adds a megapixel.
-    exposure_s, idle_s : float
-        Clock seconds: beyond its duration until an exposure is a stall; for a camera to become idle.
+    image_first_s, image_stall_s : float
+        Real seconds: to the first byte of an image, and between two bytes.
+    image_s : float
+        Clock seconds: no image is waited for that would take longer at the pace at which it comes.
+    exposure_s, idle_s, stale_s : float
+        Clock seconds: beyond its duration until an exposure is a stall; for a camera to become idle; for a camera that
+        still answers as after the exposure before.
     real_s : float
         Real seconds every wait on a device lasts at least, so that a fast clock does not call slow rendering a stall.
     """
@@ -81,11 +84,11 @@ class Timeouts:
     connect_s: float = 60.0
     move_s: float = 120.0
     image_first_s: float = 60.0
-    image_stall_s: float = 20.0
-    image_s: float = 120.0
-    json_s_per_mp: float = 4.0
+    image_stall_s: float = 15.0
+    image_s: float = 43_200.0
     exposure_s: float = 60.0
     idle_s: float = 30.0
+    stale_s: float = 5.0
     real_s: float = 5.0
 
 
@@ -125,9 +128,12 @@ class ReplyStream:
         """Whether the whole body was read, so that the connection can carry another call."""
         return self._response.isclosed()
 
-    def allow(self, *, stall_s: float, total_s: float) -> None:
-        """Give the rest of the body `total_s` real seconds, with never more than `stall_s` between two bytes."""
-        self._line.allow(stall_s=stall_s, total_s=total_s)
+    def allow(self, *, stall_s: float, watch: Callable[[int], None]) -> None:
+        """Let the rest of the body take its time, with never more than `stall_s` real seconds between two bytes.
+
+        `watch` is told how many bytes came, each time; it may raise to end the transfer.
+        """
+        self._line.allow(stall_s=stall_s, watch=watch)
 
     def fill(self, view: memoryview) -> int:
         """Fill `view` from the body; return how many bytes came, fewer only where the body ends."""
@@ -181,6 +187,7 @@ class Line:
         self._used_at = 0.0
         self._stall_s = self._end = 0.0
         self._wake: threading.Event | None = None
+        self._watch: Callable[[int], None] = lambda _: None
         self._stopped = math.inf
 
     def reopen(self) -> None:
@@ -201,10 +208,13 @@ class Line:
             finally:
                 self._lock.release()
 
-    def allow(self, *, stall_s: float, total_s: float) -> None:
-        """Set the time of the call in progress, from now on."""
+    def allow(
+        self, *, stall_s: float, total_s: float = math.inf, watch: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Set the time of the call in progress, from now on, and who hears of the bytes that come."""
         self._stall_s = stall_s
         self._end = self._clock.real() + total_s
+        self._watch = watch
 
     def get(self, path: str, query: Mapping[str, Any], *, total_s: float) -> Reply:
         """GET a small reply; raises `DeviceLost`."""
@@ -302,9 +312,12 @@ class Line:
             slice_s = left_s if self._wake is None else min(left_s, _SLICE_S)
             sock.settimeout(slice_s)
             try:
-                return sock.recv_into(buffer)
+                count = sock.recv_into(buffer)
             except TimeoutError:
                 left_s -= slice_s
+            else:
+                self._watch(count)
+                return count
         raise TimeoutError
 
     def _unless_stopped(self, left_s: float) -> float:

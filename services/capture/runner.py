@@ -22,9 +22,11 @@ from drivers.errors import (
     CameraBusy,
     Cancelled,
     DeviceLost,
+    DriverCode,
     DriverError,
     ExposureFailed,
     ExposureStalled,
+    SizeRefused,
     WrongDevice,
 )
 from services.capture.acquisition import TakenExposure
@@ -90,11 +92,10 @@ class Runner:
         self._thermostat = thermostat
         self._state = state
         self._writer = writer
-        self._events = events
         self._until = until
         self._ahead = ahead
         self._ready = ready
-        self._lead_s = self._lead()
+        self._watch = ClockWatch(clock, events)
         self._bad = BadFrames()
         self._settled_in: CameraSettings | None = None
         recovery.on_restored(self._unsettle)
@@ -161,25 +162,12 @@ class Runner:
 
     def _check_time(self, request: CaptureRequest, *, wait_s: float = 0.0) -> None:
         self._interlock.check_edge()
-        self._watch_clock()
+        self._watch.look()
         if self._until is not None:
             left_s = (self._until - self._clock.now()).total_seconds()
             first_s = DISCARD_S if self._settled_in is None else 0.0
             if left_s < wait_s + first_s + request.exposure_us / 1e6:
                 raise UntilReached(f"the time given has come ({self._until:%H:%M:%S} UTC)")
-
-    def _watch_clock(self) -> None:
-        """Warn when the wall clock jumped against the monotonic one: times in headers are then not to be trusted."""
-        lead_s = self._lead()
-        if abs(lead_s - self._lead_s) > CLOCK_JUMP_S:
-            detail = f"the clock jumped by {lead_s - self._lead_s:+.1f} s"
-            self._events.emit(WarningRaised(code=RunCode.CLOCK_JUMP.value, detail=detail))
-            log.warning("clock.jumped", seconds=round(lead_s - self._lead_s, 1))
-        self._lead_s = lead_s
-
-    def _lead(self) -> float:
-        """Return by how much the wall clock is ahead of the monotonic one."""
-        return self._clock.now().timestamp() - self._clock.monotonic()
 
     def _hold(self, request: CaptureRequest, reached: Reached, line: "_Line") -> Reached:
         """Mend what the last frames complained of before the next is taken, and see that the filter is still there.
@@ -208,34 +196,46 @@ class Runner:
 
     def _try(self, request: CaptureRequest, reached: Reached) -> tuple[Exposure, Reached]:
         """Expose, with the ladder; return the exposure and the state it was taken in."""
-        error: DriverError | None = None
-        for _ in range(1 + FAILED_EXPOSURES):
+        failures: list[DriverError] = []
+        while len(failures) <= FAILED_EXPOSURES:
             try:
-                if error is not None:
-                    self._recovery.restore(error)
+                if failures:
+                    self._recover(failures[-1])
                 if not self._state.is_known:
                     reached = self._state.reach(replace(request, wait_s=0.0))
                 self._settle(request, reached.settings)
                 return self._shoot(request, request.exposure_us / 1e6), reached
             except (GivenUp, WrongDevice, CameraBusy):
                 raise
-            except Cancelled:
+            except Cancelled as end:
                 self._interlock.check()
-                raise
+                raise UntilReached(end.detail) from end
+            except SizeRefused as refusal:
+                log.info("exposure.size_refused", detail=str(refusal))
+                self._state.forget_settings()
             except (DeviceLost, ExposureFailed, ExposureStalled, BadImage) as failure:
                 self._interlock.check()
                 log.warning("exposure.failed", detail=str(failure), exposure_us=request.exposure_us)
-                error = failure
+                failures.append(failure)
             except DriverError as refusal:
-                raise GroupFailed(refusal.code.value, str(refusal)) from refusal
-        assert error is not None  # noqa: S101 - the loop returns or keeps what failed
-        self._recovery.restore(error)  # or the next group would find the camera in this exposure still
-        raise GroupFailed(error.code.value, f"{1 + FAILED_EXPOSURES} exposures failed: {error}") from error
+                self._state.forget_settings()
+                raise GroupFailed(DriverCode.EXPOSURE_FAILED, f"the exposure is refused: {refusal}") from refusal
+        self._recover(failures[-1])  # or the next group would find the camera in this exposure still
+        first = failures[0]
+        raise GroupFailed(first.code, f"{len(failures)} exposures failed: {first}") from first
+
+    def _recover(self, error: DriverError) -> None:
+        """Make the camera fit for another exposure: one that sends a strange image is there, and only set anew."""
+        if isinstance(error, BadImage):
+            self._state.forget_settings()
+        else:
+            self._recovery.restore(error)
 
     def _shoot(self, request: CaptureRequest, duration_s: float) -> Exposure:
         light = request.kind not in {FrameKind.BIAS, FrameKind.DARK}
         self._bad.begin(round(duration_s * 1e6))
-        return self._camera.expose(ExposureRequest(duration_s=duration_s, light=light), self._interlock.wake)
+        exposure = ExposureRequest(duration_s=duration_s, light=light, until=self._until)
+        return self._camera.expose(exposure, self._interlock.wake)
 
     def _settle(self, request: CaptureRequest, settings: CameraSettings) -> None:
         """Throw a frame away when the camera was just connected, or changed its readout mode."""
@@ -248,6 +248,28 @@ class Runner:
 
     def _unsettle(self) -> None:
         self._settled_in = None
+
+
+class ClockWatch:
+    """Warns when the wall clock jumped against the monotonic one: times in headers are then not to be trusted."""
+
+    def __init__(self, clock: Clock, events: Events) -> None:
+        self._clock = clock
+        self._events = events
+        self._lead_s = self._lead()
+
+    def look(self) -> None:
+        """Compare the clocks, and warn when the difference has changed."""
+        before_s, self._lead_s = self._lead_s, self._lead()
+        jumped_s = self._lead_s - before_s
+        if abs(jumped_s) > CLOCK_JUMP_S:
+            detail = f"the clock jumped by {jumped_s:+.1f} s"
+            self._events.emit(WarningRaised(code=RunCode.CLOCK_JUMP.value, detail=detail))
+            log.warning("clock.jumped", seconds=round(jumped_s, 1))
+
+    def _lead(self) -> float:
+        """Return by how much the wall clock is ahead of the monotonic one."""
+        return self._clock.now().timestamp() - self._clock.monotonic()
 
 
 class _Line:

@@ -195,8 +195,12 @@ class StateKeeper:
 
     def lost(self) -> None:
         """Forget which settings the camera has: it was away."""
-        self._wanted = self._applied = None
+        self.forget_settings()
         self._thermostat.lost()
+
+    def forget_settings(self) -> None:
+        """Set the camera anew before the next exposure."""
+        self._wanted = self._applied = None
 
     # --- filter -----------------------------------------------------------------------------------------------------
 
@@ -228,7 +232,7 @@ class StateKeeper:
             if wanted != self._wanted or found != self._applied:
                 found = self._recovery.call(lambda: self._camera.apply(wanted))
         except (SettingRefused, Refused, NotOffered) as error:
-            self._wanted = self._applied = None
+            self.forget_settings()
             raise GroupFailed(GroupCode.SETTING_REFUSED, str(error)) from error
         self._as_found = self._as_found or found
         self._wanted, self._applied = self._camera_settings(request), found

@@ -23,7 +23,7 @@ from drivers.alpaca.line import Endpoint, Timeouts
 
 QUICK = Timeouts(
     open_s=1, read_s=0.4, poll_s=0.4, put_s=0.4, connect_s=1, move_s=0.4, image_first_s=0.6, image_stall_s=0.3,
-    image_s=1, json_s_per_mp=1, exposure_s=0.3, idle_s=0.3, real_s=0,
+    image_s=1, exposure_s=0.3, idle_s=0.3, stale_s=0.1, real_s=0,
 )  # fmt: skip
 """Time-outs for tests that wait for them to pass."""
 
@@ -266,9 +266,11 @@ class ScriptedCamera:
 
     @property
     def pixels(self) -> np.ndarray[Any, Any]:
-        """What the image holds, by the binning and subframe in force."""
+        """What the image holds, by the binning and subframe in force; its last pixel counts the exposures."""
         size = self.device["NumY"], self.device["NumX"]
-        return (np.arange(size[0] * size[1], dtype=np.uint16).reshape(size) * 3 + 100).astype(np.uint16)
+        values = (np.arange(size[0] * size[1], dtype=np.uint16).reshape(size) * 3 + 100).astype(np.uint16)
+        values[-1, -1] += self.begun
+        return values
 
     def _members(self) -> dict[str, Member]:
         members: dict[str, Member] = {
@@ -291,12 +293,14 @@ class ScriptedCamera:
         return members
 
     _duration = 0.0
+    begun = 0
 
     def _start(self, form: dict[str, str] | None) -> Any:
         if self._now() == 2:
             return AlpacaFault(0x40B, "an exposure is in progress")
         self._duration = float((form or {})["Duration"])
         self._due = time.monotonic() + self._duration / self.rate
+        self.begun += 1
         self.state = 2
         return None
 

@@ -23,7 +23,7 @@ from drivers.errors import DeviceLost, DeviceMissing, DriverError
 from tests.support.scripted_alpaca import ScriptedAlpaca
 
 LIMIT_S = 0.4
-HASTY = Timeouts(image_first_s=LIMIT_S, image_stall_s=LIMIT_S, image_s=LIMIT_S, json_s_per_mp=0)
+HASTY = Timeouts(image_first_s=LIMIT_S, image_stall_s=LIMIT_S, image_s=LIMIT_S)
 SOON_S = 20.0
 """More than enough for the time limit above on a loaded machine; far less than for ever."""
 

@@ -28,7 +28,7 @@ from services.observatory import network
 from tests.support.scripted_alpaca import AlpacaFault, Raw, ScriptedAlpaca, ScriptedCamera, image_bytes
 
 HASTY = Timeouts(open_s=1, read_s=1, poll_s=1, put_s=1, connect_s=1, move_s=1, image_first_s=1, image_stall_s=0.5,
-                 image_s=1, json_s_per_mp=0, exposure_s=0.1, idle_s=0.1, real_s=0)  # fmt: skip
+                 image_s=1, exposure_s=0.1, idle_s=0.1, stale_s=0.05, real_s=0)  # fmt: skip
 
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
