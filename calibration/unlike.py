@@ -51,7 +51,8 @@ _EXPOSED = (
 )
 _MOMENTS = (
     r"(?<!OP)(?<!ES)TIM(?!.*MOD)|(?:^|[-_ ])TM|(?<!U)TM$|DATE(?!.*MOD)|JD|STAMP"
-    r"|^(?:EXP|OBS|INT)[-_ ]?(?:UTC?|ST|MID|DAY)$|SHUT.*(?:OPEN|CLOS)|^(?![XY]|.*(?:WIN|ROI|SUBF|ROW|COL)).*(?:START|BEGIN|BEG|(?<!T)END|(?<!F)STOP)$"
+    r"|^(?:EXP|OBS|INT)[-_ ]?(?:UTC?|ST|MID|DAY)$|SHUT.*(?:OPEN|CLOS)"
+    r"|^(?![XY]|.*(?:WIN|ROI|SUBF|ROW|COL)).*(?:START|BEGIN|BEG|(?<!T)END|(?<!F)STOP)$"
     r"|ELAPS|REMAIN|HOURS?$|HRS$"
 )
 _COUNTERS = (

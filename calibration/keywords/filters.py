@@ -34,7 +34,7 @@ _JOINED = re.compile(r"(?i:sky|dome|twilight|auto)?(?i:flats?)(L|R|G|B|U|V|I|Ha|
 _TOKEN = re.compile(r"[^\W_]+(?:[.,]\d+nm)?")
 _BESIDE = (
     "filter filters filt filtre band johnson cousins bessell bessel kron sloan sdss ps1 baader astrodon chroma antlia "
-    "optolong astronomik zwo narrowband broadband fits fit fts gz bz2 fz"
+    "optolong astronomik zwo narrowband broadband panorot nofilt fits fit fts gz bz2 fz"
 )
 _OF_FILTERS = frozenset(_BESIDE.split())
 """Words that may stand beside the name of a filter, endings of files included."""
@@ -42,7 +42,7 @@ _OF_FILTERS = frozenset(_BESIDE.split())
 _NO_NAME = frozenset({"wheel", "test", "tests", "set", "change", "changed", "name", "none", "unknown"})
 _MEASURE = re.compile(
     r"\d+(?:[.,]\d+)?(?:s|sec|ms|us|c|degc|nm|mm|adu|e)?|m?\d+(?:[.,]\d+)?|\d+x\d+|bin\d(?:x\d)?|(?:g|gain|o|offset)\d+"
-    r"|\d{8}t\d{6}",
+    r"|\d{8}t\d{6}|pa\d+",
     re.IGNORECASE,
 )
 """Numbers in names: dates, exposures, temperatures, binning, counters."""
@@ -133,7 +133,7 @@ def _named_folder(written: str) -> Iterator[str]:
 def _named_file(written: str) -> Iterator[str]:
     tokens = _tokens(written)
     for i, token in enumerate(tokens):
-        around = tokens[max(i - 1, 0) : i] + tokens[i + 1 : i + 2]
+        around = [each for each in tokens[max(i - 1, 0) : i] + tokens[i + 1 : i + 2] if len(each) > 1]
         if (name := _named(token)) is not None and all(_named(each) or _is_beside(each) for each in around):
             yield name
 

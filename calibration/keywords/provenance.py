@@ -23,7 +23,7 @@ _PRODUCT = ("COMBINED", "STACKED", "ISMASTER")
 _OF_PRODUCTS = ("IMCMB001", "ESO PRO CATG")
 _PROGRAMS = ("SOFTWARE", "PROGRAM", "CREATOR", "SWCREATE")
 _OF_ANOTHER = re.compile(
-    r"\b(?:for|into|to|with|by|using|from|minus|subtract\w*|divid\w*|correct\w*|applied|remov\w*|use[sd]?|load\w*"
+    r"\b(?:for|into|to|with|using|from|minus|subtract\w*|divid\w*|correct\w*|calibrat\w*|applied|remov\w*|use[sd]?|load\w*"
     r"|select\w*|found|available)\b"
     r"|\b(?:bias|dark|flat|zero|frame)(?:e?s)?\s+(?:frames?\s+)?(?:librar\w+|folder|director\w+|path|catalog\w*|database)\b"
     r"|\s*[:=]\s*\S+\.(?:fits?|fts|xisf|tiff?)\b",
@@ -40,16 +40,23 @@ _COMBINED = re.compile(
     rf"|coadded)\b.*?\b(\d+)\s*(?:\w+\s+)?{_FRAMES}\b)"
     rf"|(?:\b(\d+)\s*(?:\w+\s+)?{_FRAMES}\b.*?\b{_DONE}\b)"
     rf"|(?:\b(?:{_FRAMES}\s+{_DONE}|{_DONE}\s+{_FRAMES}|stack[ _-]?count)\s*[:=]?\s*(\d+))"
+    rf"|(?:\b{_DONE}\s+(\d+)\s*(?:of|/)\s*\d+)"
+    rf"|(?:\b(?:made|created|built|generated|computed)\s+(?:from|of|out of)\s+(\d+)\s*(?:\w+\s+)?{_FRAMES}\b)"
     r"|(?:ImageIntegration\.(?:numberOfImages|totalPixels)\D*(\d+))",
     re.IGNORECASE,
 )
 _INTEGRATED = re.compile(
-    r"ImageIntegration\b|\b(?:mean|median|average|sum|rejection|sigma|kappa|winsorized)[- ](?:\w+ )?stack(?:ing)?\b"
+    r"ImageIntegration\b"
+    r"|\b(?:mean|median|average|sum|rejection|sigma|kappa|winsorized)[- ](?:\w+ )?(?:stack(?:ing)?|combin\w*)\b"
     r"|\bstacking (?:result|with)\b|\bimcombine\b|\bwinsorized\b"
     r"|\b(?:pixel|sigma|linear fit|minmax|percentile)[- ](?:rejection|clipping|clipped)\b",
     re.IGNORECASE,
 )
-_STACKED = re.compile(r"\b(?:stacked|coadded)\b|\bstacking (?:complete|done|finished|of|by|using)", re.IGNORECASE)
+_STACKED = re.compile(
+    r"\b(?:stacked|coadded)\b(?!\s+(?:\w+\s+)?(?:sensor|chip|detector))"
+    r"|\bstacking (?:complete|done|finished|of|by|using)",
+    re.IGNORECASE,
+)
 _STACKERS = re.compile(r"deep ?sky ?stacker|astro ?pixel ?processor", re.IGNORECASE)
 """Programs that write nothing but what they have combined or calibrated."""
 
@@ -62,13 +69,14 @@ _MEANT = re.compile(
     r"\b(?:frame|image|file|exposure|sub|dark|flat|bias|number|no\.?|sequence)\s*#?\d+\s*(?:of|out of|/)\s*\d+\b"
     r"|\b(?:for|before|during)\s+(?:\w+\s+){0,3}(?:stack|combin|integrat|averag|coadd|master)"
     r"|\bto\s+(?:stack|combine|integrate|average|coadd)\b|\b(?:part|one) of\b|\blive\b(?!.*\d)"
-    r"|\b(?:enabled|active|possible|planned|later|suitable|ready|recommended|intended|requested|expected|support\w*|raw)\b",
+    r"|\b(?:enabled|active|possible|planned|later|suitable|ready|recommended|intended|requested|expected|support\w*|raw|headers?)\b"
+    r"|^\W*(?:please\s+)?(?:combine|stack|average|integrate)\s+(?:these|this|the|with|all|using|in)\b",
     re.IGNORECASE,
 )
 """With such words a line speaks of what may be done with this frame, not of what was done."""
 
 _WITHOUT = re.compile(
-    r"\b(?:no|without)\s+(?:normali[sz]|scal|weight|reject|offset)\w*"
+    r"\b(?:no|not|without)\s+(?:normali[sz]|scal|weight|reject|offset|clip)\w*"
     r"|\b(?:normali[sz]\w*|scal\w+|zero|weight\w*|reject\w*|offsets?|[lh]sigma)\s*[:=]\s*(?:none|no|off|false|f|0)\b",
     re.IGNORECASE,
 )
