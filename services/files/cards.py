@@ -7,6 +7,7 @@ piece so that a frame is never in memory twice.
 import math
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -14,6 +15,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from calibration.keywords import Card
+from calibration.keywords.table import CardValue
 
 BLOCK = 2880
 _CARD = 80
@@ -66,22 +68,21 @@ def header_block(cards: Iterable[Card], *, datasum: int | None = None, size: int
     size : int
         Least size in bytes, whole blocks, filled with blank cards before END: room that was kept for later cards.
     """
-    header = fits.Header()
-    for card in cards:
-        if _storable(card.value):
-            header.append(_astropy_card(card), end=True)
+    text = "".join(_formatted(c.keyword, _plain(c.value), c.comment) for c in cards if _storable(c.value))
     if datasum is None:
-        return _text(header, size)
-    header.append(("DATASUM", str(datasum), "checksum of the data"), end=True)
-    header.append(("CHECKSUM", "0" * 16, "checksum of header and data"), end=True)
-    header["CHECKSUM"] = encode_sum(add_sums(sum_of(_text(header, size)), datasum))
-    return _text(header, size)
+        return _block(text, size)
+    text += str(fits.Card("DATASUM", str(datasum), "checksum of the data"))
+    total = add_sums(sum_of(_block(text + _checksum("0" * 16), size)), datasum)
+    return _block(text + _checksum(encode_sum(total)), size)
 
 
-def _text(header: fits.Header, size: int) -> bytes:
-    body: str = header.tostring(sep="", endcard=False, padding=False)
-    body = body.ljust(size - _CARD) + "END".ljust(_CARD)
-    return body.ljust(padded(len(body))).encode("ascii")
+def _checksum(value: str) -> str:
+    return str(fits.Card("CHECKSUM", value, "checksum of header and data"))
+
+
+def _block(text: str, size: int) -> bytes:
+    text = text.ljust(size - _CARD) + "END".ljust(_CARD)
+    return text.ljust(padded(len(text))).encode("ascii")
 
 
 def sum_of(data: bytes | bytearray | memoryview, start: int = 0) -> int:
@@ -141,18 +142,23 @@ def _storable(value: object) -> bool:
     return value is not None and not (isinstance(value, float | np.floating) and not math.isfinite(value))
 
 
-def _astropy_card(card: Card) -> fits.Card:
-    value = card.value
-    if isinstance(value, np.generic):
-        value = value.item()
+def _plain(value: CardValue) -> CardValue:
+    """Return Python's own value, and zero for a negative zero, which it equals."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return value + 0.0 if isinstance(value, float) else value
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _formatted(keyword: str, value: CardValue, comment: str) -> str:
+    """Return a card as text, kept: most cards of a night are those of the frame before."""
     if isinstance(value, str):
         value = _ascii(value)
-    if card.keyword in _COMMENTARY:
-        return fits.Card(card.keyword, value)
-    keyword = card.keyword if len(card.keyword) <= 8 else f"HIERARCH {card.keyword}"
+    if keyword in _COMMENTARY:
+        return str(fits.Card(keyword, value))
+    keyword = keyword if len(keyword) <= 8 else f"HIERARCH {keyword}"
     room = _CARD - max(10, len(keyword) + 3) - len(" / ") - _width(value)
-    comment = _ascii(card.comment or "")
-    return fits.Card(keyword, value, comment[: max(0, room)] if room < len(comment) else comment)
+    comment = _ascii(comment or "")
+    return str(fits.Card(keyword, value, comment[: max(0, room)] if room < len(comment) else comment))
 
 
 def _width(value: object) -> int:
