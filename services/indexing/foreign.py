@@ -11,7 +11,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from calibration.frames import FrameKind
+from calibration.frames import FrameHeader
 from calibration.grouping import group
 from calibration.keywords import NO_ALIASES, Aliases, read_as
 from services.catalogue.catalogue import Catalogue
@@ -144,24 +144,33 @@ def _is_ours(catalogue: Catalogue, path: str) -> bool:
 
 
 def _with_sets(rows: list[FrameRow]) -> list[FrameRow]:
-    """Give foreign frames their sets, named by what they are, so that they stay the same."""
+    """Give foreign frames their nights and sets, named by what they are, so that they stay the same."""
+    dated = [
+        row if row.night == night else replace(row, night=night)
+        for members in group(rows, _of_any_night).values()
+        for row, night in zip(members, _nights(members), strict=True)
+    ]
     named: list[FrameRow] = []
-    for key, members in group(rows, FrameRow.header).items():
-        for row, night in zip(members, _nights(members), strict=True):
+    for key, members in group(dated, FrameRow.header).items():
+        for row in members:
+            night = row.night or "unknown"
             digest = hashlib.sha256(json.dumps([key_to_dict(key), night]).encode()).hexdigest()[:10]
             named.append(replace(row, set_id=f"foreign_{row.kind.lower()}_{night}_{digest}"))
     return named
 
 
-def _nights(rows: Sequence[FrameRow]) -> list[str]:
-    """Return the night of each frame of a group; a series of darks or biases that runs over noon has that of its start.
+def _of_any_night(row: FrameRow) -> FrameHeader:
+    return replace(row.header(), night="any")
 
-    Noon may be the middle of the night where nobody says where the telescope stands.
+
+def _nights(rows: Sequence[FrameRow]) -> list[str | None]:
+    """Return the night of each frame of a group; a series that runs over noon has that of its start.
+
+    Noon may be the middle of the night where nobody says where the telescope stands, and flats of a panel are taken by
+    day as well.
     """
-    nights = [row.night or "unknown" for row in rows]
+    nights = [row.night for row in rows]
     dated = [(row.date_obs, i) for i, row in enumerate(rows) if row.date_obs is not None]
-    if rows[0].kind is FrameKind.FLAT:
-        return nights
     for (before, i), (after, j) in pairwise(sorted(dated)):
         if after - before - timedelta(microseconds=rows[i].exposure_us or 0) < _A_PAUSE:
             nights[j] = nights[i]

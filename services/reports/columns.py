@@ -26,20 +26,21 @@ MASTERS = (
     Column(name="Frames", meaning="frames that were combined"),
     Column(name="Rejected", meaning="values left out as outliers, of all values of all frames"),
     Column(name="Level", meaning="median of the master, of flats before they are normalised to 1"),
-    Column(name="Frame noise", meaning="noise of one pixel in one frame, from the difference of two frames"),
-    Column(name="Master noise", meaning="noise of one pixel in the master"),
-    Column(name="Hot", meaning="pixels far above their surroundings, marked in the mask"),
-    Column(name="Dead", meaning="pixels far below their surroundings, marked in the mask"),
     Column(
-        name="Warm, dull",
-        meaning="pixels a little above their neighbours, of flats those that respond less; marked in the mask",
+        name="Noise",
+        meaning="noise of one pixel in one frame, from the differences of frames, and in the master",
+    ),
+    Column(name="Hot / dead", meaning="pixels far above and far below their surroundings, marked in the mask"),
+    Column(
+        name="Faint",
+        meaning="pixels a little above their neighbours (warm), of flats those that respond less; marked in the mask",
     ),
     Column(
         name="Noisy",
         meaning="pixels that scatter more from frame to frame than their level explains, marked in the mask",
     ),
     Column(
-        name="Corner / centre",
+        name="Corners",
         meaning="level of the corners over that of the centre: vignetting of flats, glow of darks",
     ),
 )

@@ -100,14 +100,16 @@ def _master_cells(master: Record) -> tuple[str | Cell | None, ...]:
         number(master.get("n")),
         percent(found.get("rejected_fraction")),
         number(found.get("median_adu"), 1 if (found.get("median_adu") or 0) < 5000 else 0, "ADU"),
-        significant(found.get("pair_noise_adu"), 3, "ADU"),
-        significant(found.get("master_noise_adu"), 3, "ADU"),
-        number(found.get("hot")),
-        number(found.get("dead")),
+        _both(significant(found.get("pair_noise_adu"), 3), significant(found.get("master_noise_adu"), 3), "ADU"),
+        _both(number(found.get("hot")), number(found.get("dead"))),
         number(found.get("low_response" if master.get("kind") == "FLAT" else "warm")),
         number(found.get("noisy")),
         number(found.get("corner_centre_ratio"), 3),
     )
+
+
+def _both(one: str, other: str, unit: str = "") -> str:
+    return NONE if {one, other} == {NONE} else f"{one} / {other} {unit}".strip()
 
 
 def _remark(verdict: Record) -> str:

@@ -153,3 +153,17 @@ def test_calibrated_frames_are_groups_of_their_own(tmp_path: Path, catalogue: Ca
     assert sorted((s.key.calibrated or "", s.key.pedestal_adu or 0, s.count) for s in catalogue.sets()) == [
         ("", 0, 3), ("BD", 0, 3), ("D", 100, 3)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("longitude", [None, 0.0, 150.0])
+def test_flats_of_one_session_are_one_set_whatever_the_clock_says(
+    tmp_path: Path, catalogue: Catalogue, longitude: float | None
+) -> None:
+    """Panel flats about noon UTC, and about noon at 150 degrees east; the next day's are another set."""
+    for start in (AT, AT + timedelta(hours=14), AT + timedelta(days=1)):
+        for n in range(8):
+            at = (start + timedelta(minutes=5 * n)).strftime("%Y-%m-%dT%H:%M:%S")
+            write(tmp_path / "f" / f"{at}.fits".replace(":", ""), "FLAT", FILTER="V", DATE__OBS=at)
+    index_folder(catalogue, tmp_path / "f", longitude_deg=longitude)
+    assert sets(catalogue) == [8, 16]
+    assert len({row.night for row in catalogue.frames()}) == 2
