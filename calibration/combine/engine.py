@@ -141,7 +141,7 @@ def _combine(
         entries.combine_u16(frames, pairs, params, _bench(n, integers=True), planes)
     else:
         stack = (
-            decoded(frames) if stored else frames,
+            *_words_or_floats(decoded(frames) if stored else frames),
             np.empty((0, 0, 0), np.bool_) if valid is None else np.ascontiguousarray(valid, dtype=np.bool_),
             _dark(dark),
             np.ones(n, np.float32) if scale is None else np.ascontiguousarray(scale, dtype=np.float32),
@@ -172,6 +172,12 @@ def _bench(n: int, *, integers: bool) -> tiles.Bench:
         _kept.bench, _kept.made_for = tiles.bench(n, integers=integers), (n, integers)
     bench: tiles.Bench = _kept.bench
     return bench
+
+
+def _words_or_floats(frames: NDArray[Any]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    """Return frames as the kernel takes them: in the place of their type, where the other array is empty."""
+    words, floats = np.empty((0, 0, 0), np.uint16), np.empty((0, 0, 0), np.float32)
+    return (frames, floats) if frames.dtype == np.uint16 else (words, frames)
 
 
 def _dark(dark: NDArray[Any] | None) -> NDArray[np.float32]:

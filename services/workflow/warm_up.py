@@ -83,13 +83,6 @@ def _combining_flats() -> None:
     combine_band(_frames(), Recipe(), scale=np.ones(_FRAMES, np.float32), dark=np.zeros(_SHAPE, np.float32))
 
 
-def _combining_floats() -> None:
-    from calibration.combine.engine import combine_band
-    from calibration.combine.recipe import Recipe
-
-    combine_band(_frames().astype(np.float32), Recipe())
-
-
 def _flagging() -> None:
     from calibration.combine.engine import combine_band
     from calibration.combine.recipe import Recipe
@@ -103,5 +96,5 @@ def _flagging() -> None:
 
 _PARTS = {
     Need.FRAMES: (_measuring, _writing),
-    Need.MASTERS: (_reading, _combining, _combining_flats, _combining_floats, _flagging),
+    Need.MASTERS: (_reading, _combining, _combining_flats, _flagging),
 }

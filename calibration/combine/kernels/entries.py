@@ -44,7 +44,7 @@ def _combine_u16(sources: str) -> Any:
 def _combine_f32(sources: str) -> Any:
     @entry
     def combine_f32(stack: Any, pairs: Any, p: Any, bench: Any, planes: Any) -> int:
-        n, rows, columns = stack[0].shape
+        n, (rows, columns) = stack[-1].shape[0], planes.mean.shape
         store.begin(bench)
         for row in range(rows):
             for x0 in range(0, columns, W):
@@ -75,7 +75,11 @@ combine_u16 = _combine_u16(_SOURCES)
 """Combine raw frames of uint16, shape (n, rows, x), as they are."""
 
 combine_f32 = _combine_f32(_SOURCES)
-"""Combine (frame - dark) * scale; of `stack` = frames, valid, dark, scale the second and third may be empty."""
+"""Combine (frame - dark) * scale of `stack` = words, floats, valid, dark, scale.
+
+Frames are words of uint16 or floats, and the other array is empty, so that one compiled loop serves both: compiling
+another one for each kind of frames would take half a minute. `valid` and `dark` may be empty.
+"""
 
 decode_u16 = _decode_u16(_SOURCES)
 """Turn big-endian signed FITS words with BZERO 32768 into native uint16, in place (1-D, contiguous)."""

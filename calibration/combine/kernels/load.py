@@ -35,7 +35,16 @@ def from_stored(word: Any) -> Any:
 @inlined
 def load_f32(stack: Any, at: Any, saturation: float, bench: Any) -> None:
     """Load calibrated samples; what is invalid or not finite becomes +inf, sorts to the end and is not counted."""
-    frames, valid, dark, scale = stack
+    words, floats, valid, dark, scale = stack
+    if words.shape[0] > 0:
+        _load(words, (valid, dark, scale), at, saturation, bench)
+    else:
+        _load(floats, (valid, dark, scale), at, saturation, bench)
+
+
+@inlined
+def _load(frames: Any, calibration: Any, at: Any, saturation: float, bench: Any) -> None:
+    valid, dark, scale = calibration
     row, x0, width = at
     level = bench.all.single[:W]  # free: the survey begins anew
     fill(np.float32(0.0), level)

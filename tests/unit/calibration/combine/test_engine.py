@@ -333,3 +333,13 @@ def test_no_kernel_is_forgotten_in_the_key_of_the_compiled_ones() -> None:
 def test_arrays_that_do_not_fit_are_refused(frames: np.ndarray, calibration: dict[str, np.ndarray]) -> None:
     with pytest.raises(CombineError):
         combine_band(frames, Recipe(), **calibration)
+
+
+def test_words_and_floats_are_calibrated_by_one_compiled_loop() -> None:
+    words = np.full((4, 2, 300), 500, np.uint16)
+    found = []
+    for frames in (words, words.astype(np.float32)):
+        planes = combine_band(frames, Recipe(), scale=np.full(4, 2, np.float32))
+        assert (planes.mean == 1000).all()
+        found.append(set(entries.combine_f32.signatures))
+    assert found[0] == found[1], "half a minute of compiling for the other type"
