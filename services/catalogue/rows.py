@@ -1,7 +1,7 @@
 """What the catalogue holds, one frozen record a table. Times are aware UTC, paths relative to the root with `/`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -320,7 +320,8 @@ def key_from_dict(record: Mapping[str, Any]) -> GroupKey:
     for name in ("shape", "binning", "origin"):
         first, second = known[name]
         known[name] = (int(first), int(second))
-    return replace(GroupKey(**known), kind=FrameKind(record["kind"]))
+    known["kind"] = FrameKind(record["kind"])
+    return GroupKey(**known)
 
 
 def parse_time(text: str | datetime | None) -> datetime | None:

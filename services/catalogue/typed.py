@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 _INT64 = 1 << 63
@@ -42,8 +42,7 @@ def _check(hint: Any) -> Fits:
     if hint is Any:
         return lambda _value: True
     if origin in (Union, UnionType):
-        checks = tuple(map(_check, parts))
-        return lambda value: any(fits(value) for fits in checks)
+        return _check_union(parts)
     if origin is tuple:
         return _check_tuple(parts)
     if hint is int:
@@ -52,6 +51,14 @@ def _check(hint: Any) -> Fits:
         return lambda value: isinstance(value, float) or _is_whole(value)
     kind = Mapping if origin is not None and issubclass(origin, Mapping) else hint
     return lambda value: isinstance(value, kind)
+
+
+def _check_union(parts: tuple[Any, ...]) -> Fits:
+    fits, *others = checks = [_check(part) for part in parts if part is not NoneType]
+    optional = NoneType in parts
+    if optional and not others:  # nearly all
+        return lambda value: value is None or fits(value)
+    return lambda value: (optional and value is None) or any(check(value) for check in checks)
 
 
 def _check_tuple(parts: tuple[Any, ...]) -> Fits:

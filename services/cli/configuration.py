@@ -1,9 +1,8 @@
 """`nightcal config check|show|schema` and `nightcal schema events`."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from services.cli.parameters import DEFAULT_CONFIG, ConfigFile, Simulator, loaded_config
 from services.errors import Exit, StorageError
@@ -62,13 +61,18 @@ def schema() -> int:
     """Print the JSON schema of the configuration, for editors."""
     from services.config import schema as schema_of_all
 
-    print(json.dumps(schema_of_all(), indent=2, ensure_ascii=False))
-    return Exit.DONE
+    return _printed(schema_of_all())
 
 
 def events_schema() -> int:
     """Print the JSON schema of a line of a run's journal (`.nightcal/events/*.jsonl`), for programs that read it."""
     from services.events.decoder import schema as schema_of_events
 
-    print(json.dumps(schema_of_events(), indent=2, ensure_ascii=False))
+    return _printed(schema_of_events())
+
+
+def _printed(schema: dict[str, Any]) -> int:
+    import json
+
+    print(json.dumps(schema, indent=2, ensure_ascii=False))
     return Exit.DONE

@@ -6,7 +6,6 @@ it; messages name the option.
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -45,7 +44,6 @@ def run(
     return execute(command, chosen_steps(step, [each for each, wanted in only.items() if wanted]))
 
 
-@sharing
 def darks(
     command: RunCommand,
     *,
@@ -65,7 +63,6 @@ def darks(
     return execute(command, (Step.DARKS,), overrides=overrides, dark_times=times)
 
 
-@sharing
 def flats(
     command: RunCommand,
     *,
@@ -84,7 +81,6 @@ def flats(
     return execute(command, (Step.FLATS,), overrides=overrides)
 
 
-@partial(sharing, without=CAPTURE_ONLY)
 def masters(
     command: RunCommand,
     *,
@@ -138,17 +134,17 @@ def workflow(arguments: Sequence[str] | None = None) -> int:
 
 def dark_runner(arguments: Sequence[str] | None = None) -> int:
     """Run `dark_capture_runner.py` and return the exit code."""
-    return _script(darks, arguments, name="dark_capture_runner.py")
+    return _script(sharing(darks), arguments, name="dark_capture_runner.py")
 
 
 def flat_runner(arguments: Sequence[str] | None = None) -> int:
     """Run `flat_capture_runner.py` and return the exit code."""
-    return _script(flats, arguments, name="flat_capture_runner.py")
+    return _script(sharing(flats), arguments, name="flat_capture_runner.py")
 
 
 def master_runner(arguments: Sequence[str] | None = None) -> int:
     """Run `master_frame_runner.py` and return the exit code."""
-    return _script(masters, arguments, name="master_frame_runner.py")
+    return _script(sharing(masters, without=CAPTURE_ONLY), arguments, name="master_frame_runner.py")
 
 
 def _script(command: Any, arguments: Sequence[str] | None, *, name: str) -> int:

@@ -5,7 +5,6 @@ Nothing of a plane stays in memory: bands go to their place in the hidden file, 
 """
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
 from calibration.keywords import Card
@@ -22,6 +20,7 @@ from services.files.disk import REAL_DISK, Disk, Growing
 from services.files.pixels import PixelLocation, decode, encode_summed, encoding
 
 _PIECE_BYTES = 1 << 20
+_FORMS = {("i", 2): "I", ("i", 4): "J", ("i", 8): "K", ("f", 4): "E", ("f", 8): "D"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,13 +284,31 @@ def _table_bytes(table: FitsTable) -> bytes:
     rows = np.empty(len(next(iter(columns.values()))), dtype=[(name, c.dtype) for name, c in columns.items()])
     for name, column in columns.items():
         rows[name] = column
-    unit = fits.BinTableHDU(rows, name=table.name)
-    unit.add_checksum()
-    whole = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), unit]).writeto(whole)
-    return whole.getvalue()[2880:]
+    cards = [
+        Card("XTENSION", "BINTABLE", "binary table"),
+        Card("BITPIX", 8, "bytes"),
+        Card("NAXIS", 2, "number of axes"),
+        Card("NAXIS1", rows.itemsize, "bytes of a row"),
+        Card("NAXIS2", len(rows), "rows"),
+        Card("PCOUNT", 0, "nothing behind the rows"),
+        Card("GCOUNT", 1, "one group"),
+        Card("TFIELDS", len(columns), "columns"),
+    ]
+    for number, (name, column) in enumerate(columns.items(), 1):
+        cards += [Card(f"TTYPE{number}", name), Card(f"TFORM{number}", _form(column.dtype))]
+    data = rows.tobytes()
+    block = header_block([*cards, Card("EXTNAME", table.name, "name of this table")], datasum=sum_of(data))
+    return block + data.ljust(padded(len(data)), b"\0")
 
 
 def _column(values: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
+    """Return a column as it is stored: text of one length, numbers big-endian."""
     column = np.asarray(values)
-    return np.char.encode(column, "ascii", "replace") if column.dtype.kind == "U" else column
+    if column.dtype.kind == "U":
+        return np.char.encode(column, "ascii", "replace")
+    return column.astype(column.dtype.newbyteorder(">"), copy=False)
+
+
+def _form(dtype: np.dtype[Any]) -> str:
+    """Return TFORM of a column (FITS 4.0, table 18)."""
+    return f"{dtype.itemsize}A" if dtype.kind == "S" else _FORMS[dtype.kind, dtype.itemsize]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 
 from calibration.frames import FrameKind, GroupKey
 from calibration.grouping import DEFAULT_TOLERANCES
@@ -152,7 +153,8 @@ def having(
     """
     if fresh:
         return NOTHING
-    alike = [s for s in sets if s.origin is Origin.OWN and s.oldest is not None and required.fits(s.key)]
+    fits = cache(required.fits)  # of thousands of sets few keys differ
+    alike = [s for s in sets if s.origin is Origin.OWN and s.oldest is not None and fits(s.key)]
     ours = [s for s in alike if required.serves(s)]
     complete = [s for s in ours if s.count >= count and now - _at(s.oldest) <= age_of(required.kind, reuse)]
     if complete:

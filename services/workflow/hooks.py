@@ -6,8 +6,6 @@ interpreted by one.
 
 import subprocess
 
-import requests
-
 from services.config.models import Hook, Hooks
 from services.errors import RunCode, RunStopped
 from services.events.bus import WORTH_TELLING_S, Events
@@ -63,6 +61,8 @@ def _command(hook: Hook) -> str | None:
 
 
 def _address(hook: Hook) -> str | None:
+    import requests  # only who has such a hook pays for it
+
     assert hook.url is not None  # noqa: S101 - as above
     try:
         answer = requests.get(hook.url, timeout=hook.timeout)

@@ -37,7 +37,8 @@ def fill(file: fits.PlanesFile) -> None:
 def test_planes_and_tables_are_as_astropy_expects_them(tmp_path: Path) -> None:
     path = tmp_path / "planes" / "x.fits"
     table = FitsTable(
-        name="INPUTS", columns={"PATH": ["darks/a.fits", "darks/bb µ.fits"], "LEVEL": np.array([1.5, 2.5])}
+        name="INPUTS",
+        columns={"PATH": ["darks/a.fits", "darks/bb µ.fits"], "LEVEL": np.array([1.5, 2.5]), "N": [3, 4]},
     )
     with create_planes(path, PLANES, SHAPE) as file:
         fill(file)
@@ -54,6 +55,7 @@ def test_planes_and_tables_are_as_astropy_expects_them(tmp_path: Path) -> None:
         assert units["SIGMA"].header["BUNIT"] == "adu"
         assert list(units["INPUTS"].data["PATH"]) == ["darks/a.fits", "darks/bb ?.fits"]
         assert list(units["INPUTS"].data["LEVEL"]) == [1.5, 2.5]
+        assert list(units["INPUTS"].data["N"]) == [3, 4]
     assert stored.size == path.stat().st_size
     assert stored.pixel_sha256 == fits.pixel_hash(SIGMA)
     assert list(path.parent.iterdir()) == [path]
