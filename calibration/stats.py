@@ -13,9 +13,11 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration import frame_kernels
 from calibration.clipping import ENOUGH, Distribution, clip_distribution
 from calibration.frames import FrameStats, Pixels, pixel_sha256
+
+BINS = 1 << 16
+"""Values that a pixel of uint16 can have."""
 
 SATURATED_PART = 0.98
 """Pixels at or above this part of the saturation level count as saturated."""
@@ -161,9 +163,11 @@ def compare(a: Pixels, b: Pixels, *, bayer: bool = False) -> PairStats:
     a, b = as_counts(a), as_counts(b)
     rows, columns = central_part(a.shape, brightest_plane(a) if bayer else None)
     if a.dtype == b.dtype == np.uint16:
+        from calibration import frame_kernels  # numba takes 0.3 s to import: other programs' frames are read meanwhile
+
         counts = frame_kernels.difference_histogram(a, b, rows, columns)
         present = np.flatnonzero(counts)
-        offset = np.float64(frame_kernels.BINS - 1)
+        offset = np.float64(BINS - 1)
         differences = Distribution(values=present.astype(np.float64) - offset, counts=counts[present])
         identical = frame_kernels.identical_rows(a, b)
     else:
@@ -178,7 +182,7 @@ def as_counts(pixels: Pixels) -> Pixels:
     """Return the frame as contiguous native uint16 if its dtype is an integer and every value fits, else unchanged."""
     if pixels.dtype == np.uint16:
         return np.ascontiguousarray(pixels, dtype=np.uint16)
-    if pixels.dtype.kind in "iu" and pixels.size and pixels.min() >= 0 and pixels.max() < frame_kernels.BINS:
+    if pixels.dtype.kind in "iu" and pixels.size and pixels.min() >= 0 and pixels.max() < BINS:
         return np.ascontiguousarray(pixels, dtype=np.uint16)
     return pixels
 
@@ -188,6 +192,8 @@ def distribution(pixels: Pixels, rows: Span | None = None, columns: Span | None 
     rows = rows or (0, pixels.shape[0], 1)
     columns = columns or (0, pixels.shape[1], 1)
     if pixels.dtype == np.uint16 and pixels.flags.c_contiguous:
+        from calibration import frame_kernels  # as in `compare`
+
         counts = frame_kernels.histogram(pixels, rows, columns)
         present = np.flatnonzero(counts)
         return Distribution(values=present.astype(np.float64), counts=counts[present])
@@ -206,7 +212,7 @@ def step_of(values: Distribution) -> int:
 
     A clip level of 65535 is left out, since it is no multiple of anything; 1 when nothing can be said.
     """
-    v = np.abs(values.values[values.values < frame_kernels.BINS - 1])
+    v = np.abs(values.values[values.values < BINS - 1])
     if v.size < 2 or not np.array_equal(v, np.rint(v)):
         return 1
     return max(1, int(np.gcd.reduce(v.astype(np.int64))))
@@ -261,7 +267,9 @@ def _lines(pixels: Pixels, saturated_from: float) -> tuple[int, int]:
     """Return the number of mostly saturated rows and columns, and of rows that hold a single value."""
     height, width = pixels.shape
     if pixels.dtype == np.uint16:
-        limit = frame_kernels.BINS if np.isinf(saturated_from) else int(np.ceil(saturated_from))
+        from calibration import frame_kernels  # as in `compare`
+
+        limit = BINS if np.isinf(saturated_from) else int(np.ceil(saturated_from))
         by_row, by_column, constant = frame_kernels.survey_lines(pixels, limit)
     else:
         saturated = pixels >= saturated_from

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
 from services import platform
@@ -191,6 +190,8 @@ def plane_of(path: Path, name: str) -> Source:
     Unreadable
         The file or the plane is missing or damaged.
     """
+    from astropy.io import fits  # 0.3 s to import: who only reads frames does not need it
+
     try:
         with fits.open(path, memmap=False) as units:
             unit = units[name]

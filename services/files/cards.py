@@ -11,7 +11,6 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 
 from calibration.keywords import Card
@@ -71,13 +70,19 @@ def header_block(cards: Iterable[Card], *, datasum: int | None = None, size: int
     text = "".join(_formatted(c.keyword, _plain(c.value), c.comment) for c in cards if _storable(c.value))
     if datasum is None:
         return _block(text, size)
-    text += str(fits.Card("DATASUM", str(datasum), "checksum of the data"))
+    text += _card_text("DATASUM", str(datasum), "checksum of the data")
     total = add_sums(sum_of(_block(text + _checksum("0" * 16), size)), datasum)
     return _block(text + _checksum(encode_sum(total)), size)
 
 
 def _checksum(value: str) -> str:
-    return str(fits.Card("CHECKSUM", value, "checksum of header and data"))
+    return _card_text("CHECKSUM", value, "checksum of header and data")
+
+
+def _card_text(keyword: str, value: CardValue, *comment: str) -> str:
+    from astropy.io import fits  # 0.3 s to import: who only reads does not need it
+
+    return str(fits.Card(keyword, value, *comment))
 
 
 def _block(text: str, size: int) -> bytes:
@@ -154,11 +159,11 @@ def _formatted(keyword: str, value: CardValue, comment: str) -> str:
     if isinstance(value, str):
         value = _ascii(value)
     if keyword in _COMMENTARY:
-        return str(fits.Card(keyword, value))
+        return _card_text(keyword, value)
     keyword = keyword if len(keyword) <= 8 else f"HIERARCH {keyword}"
     room = _CARD - max(10, len(keyword) + 3) - len(" / ") - _width(value)
     comment = _ascii(comment or "")
-    return str(fits.Card(keyword, value, comment[: max(0, room)] if room < len(comment) else comment))
+    return _card_text(keyword, value, comment[: max(0, room)] if room < len(comment) else comment)
 
 
 def _width(value: object) -> int:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from astropy.io import fits
 
 from calibration.frames import Pixels
 from services.errors import RunCode, StorageError
@@ -331,6 +330,8 @@ def _read_block(file: BinaryIO, path: Path, *, first: bool) -> tuple[dict[str, o
 
 def decoded_image(path: Path, unit: Unit) -> Pixels:
     """Return the stored values of a tile-compressed image, unpacked by astropy once its header was believed."""
+    from astropy.io import fits  # 0.3 s to import: few files are packed
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
