@@ -1,7 +1,10 @@
-"""The masters of a run: built, kept from before, refused; each with a frame that went into it."""
+"""The masters of a run's night: built, refused, or built earlier that night; each with a frame that went into it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import partial
 
+from calibration.grouping import night_label
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import MasterRow
 from services.events.decoder import plain, record_of
@@ -10,6 +13,7 @@ from services.events.records import (
     Finding,
     MasterBuilt,
     MasterRefused,
+    RunStarted,
     Statistics,
     StepFinished,
     json_value,
@@ -23,7 +27,8 @@ def masters_of(events: Iterable[Event], catalogue: Catalogue) -> tuple[Record, .
 
     Members: those of `master.built` or `master.refused`, and
 
-    - `outcome`: `built`, `kept` (it was there already) or `refused`;
+    - `outcome`: `built`, `refused`, or `kept` (it was there already; only those that were built in the same night: all
+      others are the library's);
     - `frame`: path of the first frame that went in, None when the catalogue does not know it any more;
     - `sets`: ids of the sets that went in.
     """
@@ -39,10 +44,27 @@ def _records(events: tuple[Event, ...], catalogue: Catalogue) -> Iterator[Record
                 yield {**document, "outcome": "built", **_source(rows.get(built.path or ""), catalogue)}
             case MasterRefused():
                 yield {**_document(event), "outcome": "refused", **_source(None, catalogue)}
-    for event in events:
-        kept = event.what.kept if isinstance(event.what, StepFinished) else ()
-        for row in (rows[path] for path in kept if path in rows):
+    is_of_the_night = _night_of(events)
+    for row in (rows[path] for path in kept_paths(events) if path in rows):
+        if is_of_the_night(row.built_at):
             yield {**_of_row(row), "outcome": "kept", **_source(row, catalogue)}
+
+
+def kept_paths(events: Iterable[Event]) -> tuple[str, ...]:
+    """Return the paths of all masters that the run found there already, whenever they were built."""
+    return tuple(path for e in events if isinstance(e.what, StepFinished) for path in e.what.kept)
+
+
+def _night_of(events: Iterable[Event]) -> Callable[[datetime], bool]:
+    """Return what says whether a moment belongs to the night in which the run began."""
+    for event in events:
+        if isinstance(event.what, RunStarted):
+            site = event.what.settings.get("site")
+            longitude = site.get("longitude") if isinstance(site, Mapping) else None
+            label = partial(night_label, longitude_deg=longitude if isinstance(longitude, int | float) else None)
+            night = label(event.at)
+            return lambda at: label(at) == night
+    return lambda _at: False
 
 
 def _document(event: Event) -> Record:

@@ -41,7 +41,7 @@ from services.events.records import (
 from services.files.layout import Layout
 from services.reports.event_records import Record, named
 from services.reports.groups import groups_of
-from services.reports.masters import masters_of
+from services.reports.masters import kept_paths, masters_of
 
 FORMAT = 1
 """Version of the JSON document; raised when a member changes its meaning or goes away."""
@@ -85,7 +85,7 @@ class NightReport:
     devices : tuple of dict
         What was connected.
     masters : tuple of dict
-        Built, kept and refused ones (`services.reports.masters.masters_of`).
+        Those of this night (`services.reports.masters.masters_of`); `totals` counts all that were kept.
     warnings : tuple of dict
         Whatever an observer should know of, in the order it came.
     """
@@ -113,7 +113,7 @@ def build_report(layout: Layout, catalogue: Catalogue, run_id: str) -> NightRepo
     groups, masters = groups_of(events, catalogue), masters_of(events, catalogue)
     return NightReport(
         run=_run(events, catalogue, run_id),
-        totals=_totals(groups, masters),
+        totals=_totals(groups, masters, kept=len(kept_paths(events))),
         groups=groups,
         frames=named(events, FrameStored),
         refusals=named(events, FrameRefused),
@@ -164,12 +164,16 @@ def _night(started_at: object) -> str:
         return NO_NIGHT
 
 
-def _totals(groups: Iterable[Record], masters: Iterable[Record]) -> Record:
+def _totals(groups: Iterable[Record], masters: Iterable[Record], *, kept: int) -> Record:
     groups = tuple(groups)
     found: Record = {name: _sum(groups, name) for name in ("wanted", "taken", "refused")}
     found["there"] = _sum(groups, "have")
     outcomes = [master["outcome"] for master in masters]
-    return found | {f"masters_{name}": outcomes.count(name) for name in ("built", "kept", "refused")}
+    return found | {
+        "masters_built": outcomes.count("built"),
+        "masters_kept": kept,
+        "masters_refused": outcomes.count("refused"),
+    }
 
 
 def _sum(groups: Iterable[Record], name: str) -> int:

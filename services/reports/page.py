@@ -40,12 +40,13 @@ def render(report: NightReport, layout: Layout) -> str:
         Where the frames and masters are, of which pictures are made.
     """
     album = Album()
+    older = int(report.totals["masters_kept"]) - sum(m["outcome"] == "kept" for m in report.masters)
     report = replace(report, groups=in_order(report.groups), masters=without_twins(in_order(report.masters)))
     refused, plates = refused_pictures(report, layout, album), master_plates(report, layout, album)
     shown = {
         "summary": summary(report),
         "groups": tables.groups_table(report.groups),
-        "masters": tables.masters_table(report.masters),
+        "masters": tables.masters_table(report.masters, older=older),
         "plates": plates,
         "album_is_full": album.full,
         "temperatures": temperature_plots(report),

@@ -53,9 +53,9 @@ class Plot:
 
 
 def master_plates(report: NightReport, layout: Layout, album: Album) -> tuple[Plate, ...]:
-    """Return a plate for each master, and one for each set that has none: a frame, the master, their histograms."""
-    masters = [m for m in report.masters if m["outcome"] != "refused"]
-    served = {set_id for master in masters for set_id in master.get("sets") or ()}
+    """Return a plate for each master that the run built, and one for each set of its frames that has no master."""
+    masters = [m for m in report.masters if m["outcome"] == "built"]
+    served = {set_id for master in report.masters for set_id in master.get("sets") or ()}
     first: dict[str, Record] = {}
     for frame in report.frames:
         first.setdefault(str(frame.get("set_id")), frame)

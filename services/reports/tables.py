@@ -13,7 +13,7 @@ from services.reports.event_records import Record
 from services.reports.night import NightReport
 from services.reports.parts import Cell, Column, Mark, Table
 from services.reports.summary import refusals
-from services.words import NONE, clock, exposure, number, percent, significant, title
+from services.words import NONE, clock, count, exposure, number, percent, significant, title
 
 _STATUS = {
     "complete": ("ok", "complete"),
@@ -83,10 +83,12 @@ def _range(low: Any, high: Any) -> str:
     return f"{number(low, 1)} … {number(high, 1, '°C')}"
 
 
-def masters_table(masters: Sequence[Record]) -> Table:
-    """Return the masters with their statistics, a row for each."""
+def masters_table(masters: Sequence[Record], *, older: int = 0) -> Table:
+    """Return the masters with their statistics, a row for each; `older` ones were there already and have none."""
     rows = tuple(_master_cells(master) for master in masters)
-    return Table(columns=MASTERS, rows=rows, numbers=frozenset(range(2, len(MASTERS))))
+    there = f"{count(older, 'older master')} of the library {'was' if older == 1 else 'were'} there already"
+    note = f"{there}: `nightcal library list` names the masters." if older > 0 else ""
+    return Table(columns=MASTERS, rows=rows, numbers=frozenset(range(2, len(MASTERS))), note=note)
 
 
 def _master_cells(master: Record) -> tuple[str | Cell | None, ...]:

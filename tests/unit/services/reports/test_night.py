@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from drivers.clock import ManualClock
 from services.events.records import GroupFinished, MasterRefused, RunProgress, StepFinished
 from services.reports.night import build_report
-from services.reports.page import write_report
+from services.reports.page import render, write_report
 from tests.support.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
 
 
@@ -122,6 +124,35 @@ def test_masters_that_were_there_and_refused_ones_are_told(night):
     night.emit(MasterRefused, kind="FLAT", filter="Ha", exposure_us=1, code="no_matching_dark", detail="")
     outcomes = {m["kind"]: m["outcome"] for m in report_of(night).masters}
     assert outcomes == {"FLAT": "refused", "BIAS": "kept"}
+
+
+@pytest.mark.parametrize(
+    ("built", "longitude", "is_shown"),
+    [
+        ("2026-01-01T12:30:00+00:00", None, True),
+        ("2026-01-01T11:30:00+00:00", None, False),
+        ("2025-12-31T23:00:00+00:00", None, False),
+        ("2026-01-01T11:30:00+00:00", 30.0, True),  # two hours past noon there
+        ("2026-01-01T16:30:00+00:00", -75.0, False),  # not yet noon there
+        ("2025-10-03T22:00:00+00:00", None, False),
+    ],
+)
+def test_masters_of_earlier_nights_are_counted_and_not_shown(night, built, longitude, is_shown):
+    """A night with nothing to do showed 480 pictures: two of each master of the library."""
+    night.clock = ManualClock(datetime.fromisoformat(built))
+    night.take(BIAS_SET, "s0", 1)
+    older = night.layout.relative(night.master(told=False))
+    night.layout.events(RUN).unlink()
+    night.clock = ManualClock(datetime(2026, 1, 1, 18, tzinfo=UTC))
+    night.start(settings={"site": None if longitude is None else {"latitude": 48.0, "longitude": longitude}})
+    night.emit(StepFinished, step="masters", kept=[older])
+    night.finish()
+    report = report_of(night)
+    assert [m["path"] for m in report.masters] == ([older] if is_shown else [])
+    assert report.totals["masters_kept"] == 1
+    page = render(report, night.layout)
+    assert "<img" not in page
+    assert ("1 older master of the library was there already" in page) is not is_shown
 
 
 def test_the_night_without_frames_is_that_of_the_start(night):
