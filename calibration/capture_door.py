@@ -27,9 +27,14 @@ class CaptureDoor:
         ------
         ConfigInvalid
             The configuration cannot be used.
+        TypeError
+            The object is no such camera; the configured one is not used in its place.
         """
+        from services.cli.doors import check_camera
         from services.config import as_loaded
 
+        if camera is not None:
+            check_camera(camera)
         self._config = as_loaded(self._config)
         self._camera = camera
 

@@ -61,10 +61,10 @@ def length(length_s: float) -> str:
 
 
 def size(size_bytes: float) -> str:
-    """Return an amount of storage, rounded down so that free room is never overstated: "1.3 GB", "640 MB", "0.6 MB"."""
+    """Return an amount of storage, rounded down so that free room is never overstated: "1.3 GB", "640 MB", "8.6 kB"."""
     if not math.isfinite(size_bytes):
         return "unknown"
-    unit, name = (1e9, "GB") if size_bytes >= 1e9 else (1e6, "MB")
+    unit, name = (1e9, "GB") if size_bytes >= 1e9 else (1e3, "kB") if 0 < size_bytes < 1e5 else (1e6, "MB")
     decimals = 0 if unit == 1e6 and size_bytes >= 10e6 else 1
     shown = math.floor(size_bytes / unit * 10**decimals) / 10**decimals
     return f"{shown:.0f} {name}" if shown == int(shown) else f"{shown:.1f} {name}"
@@ -112,6 +112,18 @@ def clock(at: object, *, date: bool = False) -> str:
     """Return a time of day, UTC, with its date when wanted."""
     found = moment(at)
     return NONE if found is None else f"{found:%Y-%m-%d %H:%M:%S}" if date else f"{found:%H:%M:%S}"
+
+
+def both_clocks(at: datetime, form: str = "%H:%M:%S") -> str:
+    """Return a time of day, UTC, and beside it the computer's where it differs: "19:30 UTC (20:30 local)"."""
+    shown, local = f"{at.astimezone(UTC):{form}} UTC", at.astimezone()
+    return f"{shown} ({local:{form}} local)" if local.utcoffset() else shown
+
+
+def zone(at: datetime) -> str:
+    """Return how the computer's clock differs from UTC at a moment: "UTC+02:00"; "" where it does not."""
+    shown = f"{at.astimezone():%z}"
+    return f"UTC{shown[:3]}:{shown[3:5]}" if at.astimezone().utcoffset() else ""
 
 
 def duration(begin: object, end: object) -> str:

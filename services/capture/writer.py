@@ -21,6 +21,7 @@ from services.capture.shelf import Shelf
 from services.catalogue.catalogue import Catalogue
 from services.errors import RunCode, StorageError
 from services.observatory import Interlock
+from services.words import count
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +127,7 @@ class Writer:
                 break
         self._thread.join(deadline.left_s)
         if self._thread.is_alive():
-            detail = f"{self._queue.qsize()} frames are still not written after {CLOSE_S:.0f} s: the disk hangs"
+            detail = f"{count(self._queue.qsize(), 'frame')} not written after {CLOSE_S:.0f} s: the disk hangs"
             raise StorageError(detail, code=RunCode.WRITE_FAILED)
 
     def _put(self, job: _Job | None) -> bool:

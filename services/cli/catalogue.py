@@ -6,6 +6,7 @@ import typer
 
 from services.cli.parameters import ConfigFile, Simulator, loaded_config
 from services.errors import Exit, Usage
+from services.words import count
 
 
 def rebuild(config: ConfigFile = None, simulator: Simulator = False) -> int:
@@ -19,7 +20,7 @@ def rebuild(config: ConfigFile = None, simulator: Simulator = False) -> int:
         found = index.rebuild(catalogue, layout)
     for problem in found.problems:
         print(f"left out: {problem.path}: {problem.reason}")
-    print(f"{layout.catalogue}: {found.adopted} frames and {found.masters} masters from their files")
+    print(f"{layout.catalogue}: {count(found.adopted, 'frame')} and {count(found.masters, 'master')} from their files")
     return Exit.DONE
 
 

@@ -12,6 +12,8 @@ import typer
 
 from services.cli.parameters import ConfigFile, Simulator, loaded_config
 from services.errors import Exit, Usage
+from services.words import count as counted
+from services.words import size
 
 if TYPE_CHECKING:
     from services.catalogue.catalogue import Catalogue
@@ -86,7 +88,7 @@ def archive(
     if dry_run:
         with Catalogue(layout.catalogue, read_only=True) as catalogue:
             rows = due(catalogue, keep, SystemClock().now())
-        print(f"{len(rows)} frames to pack, {sum(row.size for row in rows) / 1e9:.2f} GB")
+        print(f"{counted(len(rows), 'frame')} to pack{sized(sum(row.size for row in rows))}")
         return Exit.DONE
     return _pack(layout, keep)
 
@@ -112,8 +114,13 @@ def _pack(layout: "Layout", keep: "Keep") -> int:
                 count, before, after = count + 1, before + packed.before_bytes, after + packed.row.size
     finally:
         restore()
-        print(f"{count} frames packed, {before / 1e9:.2f} GB → {after / 1e9:.2f} GB")
+        print(f"{counted(count, 'frame')} packed{sized(before, after)}")
     return Exit.SOME_FAILED if left else Exit.DONE
+
+
+def sized(*sizes_bytes: int) -> str:
+    """Return sizes as the end of a line: ", 1.3 GB → 640 MB"; nothing where there is nothing."""
+    return f", {' → '.join(map(size, sizes_bytes))}" if any(sizes_bytes) else ""
 
 
 @contextmanager

@@ -10,8 +10,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from services.events.devices import CoolingChanged, CoolingStable, CoolingStalled
-from services.events.records import Event, FrameStored, GroupFinished, GroupStarted, Record, RunProgress
+from services.events.records import (
+    Event,
+    FrameStored,
+    GroupFinished,
+    GroupStarted,
+    Record,
+    RunFinished,
+    RunProgress,
+    RunStarted,
+)
 from services.events.sentences import cooling, sentence, title
+from services.words import zone
 
 FRAMES_EVERY = 10
 """Plain lines tell of each frame whose number is a multiple of it; bars show every one."""
@@ -66,15 +76,23 @@ class _Gate:
 
 
 class Lines:
-    """One plain line for each event worth it, with the run's own time in UTC."""
+    """One plain line for each event worth it, with the run's own time in UTC.
 
-    def __init__(self, stream: TextIO) -> None:
+    Parameters
+    ----------
+    stream : TextIO
+    tells_end : bool
+        Whether what stopped the run is a line, too: not where the command itself says it last.
+    """
+
+    def __init__(self, stream: TextIO, *, tells_end: bool = True) -> None:
+        self._silent = () if tells_end else (RunFinished,)
         self._gate = _Gate(lambda text: print(text, file=stream, flush=True))
         self._cooling_at: datetime | None = None
 
     def __call__(self, event: Event) -> None:
         """Print a line."""
-        text = sentence(event.what) if self._is_due(event) else None
+        text = sentence(event.what) if self._is_due(event) and not isinstance(event.what, self._silent) else None
         if text is not None:
             self._gate.say(_timed(event, text))
 
@@ -199,9 +217,13 @@ class Bars:
             self._cooling = None
 
 
-_BARS_ONLY = (FrameStored, CoolingChanged, GroupStarted)
-"""Events that a bar tells; no line beside it."""
+_BARS_ONLY = (FrameStored, CoolingChanged, GroupStarted, RunFinished)
+"""Events that a bar shows, or that the command says last: no line beside it."""
 
 
 def _timed(event: Event, text: str) -> str:
+    """Return a line with its time; the first says how the computer's clock differs, a rehearsal's times are its own."""
+    what = event.what
+    if isinstance(what, RunStarted) and not what.simulated and zone(event.at):
+        text = f"{text.removesuffix(')')}; local time is {zone(event.at)}: {event.at.astimezone():%H:%M})"
     return f"{event.at:%H:%M:%S}  {text}"

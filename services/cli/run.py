@@ -13,6 +13,7 @@ from services.cli.prompts import asker, is_terminal
 from services.errors import Exit, Usage
 from services.planning.request import ALL_STEPS, DarkTimes, RunOptions, RunResult, Step
 from services.stopping import Stop
+from services.words import both_clocks
 
 if TYPE_CHECKING:
     from services.config import LoadedConfig
@@ -105,8 +106,10 @@ def _run(command: RunCommand, loaded: "LoadedConfig", options: RunOptions) -> Ru
     from services.platform import install_signal_handlers
     from services.workflow.job import Job
 
+    if command.debug:
+        print(f"settings in force:\n{settings_text(loaded)}", flush=True)
     stop = Stop(_acknowledge)
-    display = Bars() if is_terminal(sys.stdout) and not command.debug else Lines(sys.stdout)
+    display = Bars() if is_terminal(sys.stdout) and not command.debug else Lines(sys.stdout, tells_end=False)
     job = Job(
         loaded,
         options,
@@ -122,6 +125,14 @@ def _run(command: RunCommand, loaded: "LoadedConfig", options: RunOptions) -> Ru
             return job.run()
     finally:
         restore()
+
+
+def settings_text(loaded: "LoadedConfig") -> str:
+    """Return the settings of a run as YAML, defaults and options included; but no hooks: a URL may hold a secret."""
+    from services.config import show
+    from services.config.models import Hooks
+
+    return show(loaded.model_copy(update={"config": loaded.config.model_copy(update={"hooks": Hooks()})}))
 
 
 def _acknowledge() -> None:
@@ -166,7 +177,7 @@ def _until(text: str | None, loaded: "LoadedConfig") -> datetime | str | None:
             raise Usage(f"--until sunrise: {loaded.path} has no `site` — allowed: with latitude and longitude in it")
         return "sunrise"
     moment = until_time(text, SystemClock().now())
-    print(f"note: stops at {moment:%Y-%m-%d %H:%M %Z}")
+    print(f"note: stops at {both_clocks(moment, '%Y-%m-%d %H:%M')}")
     return moment
 
 

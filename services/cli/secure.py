@@ -14,8 +14,9 @@ def secure(config: ConfigFile = None) -> int:
     from services import log
     from services.capture.secure import secure as make_safe
 
+    loaded = loaded_config(config)
     log.configure("ERROR")  # to no file: a disk that hangs keeps no lamp on
-    secured = make_safe(loaded_config(config))
+    secured = make_safe(loaded)
     for word in secured.done:
         print(word)
     if secured.refused:

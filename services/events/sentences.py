@@ -43,7 +43,10 @@ from services.events.records import (
     Waiting,
     WarningRaised,
 )
-from services.words import adu, celsius, count, seconds, size, small_percent, some, wait
+from services.words import adu, both_clocks, celsius, count, seconds, size, small_percent, some, wait
+
+_OVERSHOOT_C = 1.0
+"""A cooler that goes so far beyond its target is not being warmed."""
 
 
 @singledispatch
@@ -87,7 +90,7 @@ def cooling(what: CoolingChanged) -> str:
     """Return how far the cooling is."""
     shown = "" if what.cooler_power_pct is None else f", cooler {what.cooler_power_pct:.0f} %"
     now, target = what.ccd_temp_c, what.target_c
-    way = "warming" if now is not None and target is not None and target > now else "cooling"
+    way = "warming" if now is not None and target is not None and target > now + _OVERSHOOT_C else "cooling"
     return f"{way}: {celsius(now)} → {celsius(target)}{shown}"
 
 
@@ -119,6 +122,8 @@ def _(what: RunEnding) -> str | None:
         doing.append(f"warming up takes about {max(1, round(what.warming_s / 60))} min ({hurry} cuts it short)")
     if what.code is None:
         return doing[-1] if what.warming_s else None
+    if what.code == RunCode.INTERRUPTED:  # who stops a run knows it
+        return ", ".join(doing) or None
     return f"stopping, {meaning(what.code).text}{': ' if doing else ''}{', '.join(doing)}"
 
 
@@ -192,7 +197,7 @@ def _(what: DeviceConnected) -> str:
 
 @sentence.register
 def _(what: DeviceGone) -> str:
-    waiting = "" if what.waiting_until is None else f"; waiting for it until {what.waiting_until:%H:%M}"
+    waiting = "" if what.waiting_until is None else f"; waiting for it until {both_clocks(what.waiting_until, '%H:%M')}"
     return f"{what.device or 'device'} lost{f': {what.detail}' if what.detail else ''}{waiting}"
 
 
@@ -234,7 +239,7 @@ def _(what: DetectorMeasured) -> str:
 
 @sentence.register
 def _(what: MasterStarted) -> str:
-    return f"building master {what.number} of {what.of}: {title_of_master(what)} ({what.n} frames)"
+    return f"building master {what.number} of {what.of}: {title_of_master(what)} ({count(what.n or 0, 'frame')})"
 
 
 @sentence.register
@@ -255,7 +260,7 @@ def _dark_of(found: Statistics) -> str:
     if not found.get("dark"):
         return ""
     error = found.get("dark_error")
-    known = f", error {small_percent(error, ' ')} of the light" if isinstance(error, float) else ""
+    known = f", error {small_percent(error, ' ')} of the light" if isinstance(error, float) and error > 0 else ""
     return f", minus {found['dark']}{known}"
 
 
@@ -279,7 +284,7 @@ def _(what: WarningRaised) -> str:
 
 @sentence.register
 def _(what: Waiting) -> str:
-    until = "" if what.until is None else f" until {what.until:%H:%M:%S}"
+    until = "" if what.until is None else f" until {both_clocks(what.until)}"
     return f"waiting{until} ({'at most ' if what.at_most else ''}{wait(what.wait_s or 0.0)}): {what.detail}"
 
 

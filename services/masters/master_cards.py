@@ -15,6 +15,7 @@ from services.files.planes import FitsTable
 from services.masters.measured import Measured
 from services.masters.prepare import Prepared
 from services.planning.flat_darks import served
+from services.words import count
 
 PLANES = {
     "SIGMA": "1 sigma uncertainty of the master's MEAN",
@@ -101,10 +102,12 @@ def history_cards(prepared: Prepared, measured: Measured, normalisation: Normali
     """Return HISTORY cards that say in words how the master was made."""
     stack, n = prepared.stack, len(prepared.stack.frames)
     method = stack.recipe.method_for(n)
-    lines = [f"nightcal: mean of {n} frames, rejection {method}, {measured.rejected} values rejected"]
+    lines = [f"nightcal: mean of {count(n, 'frame')}, rejection {method}, {count(measured.rejected, 'value')} rejected"]
     if method is Method.MEDIAN:
-        lines = [f"nightcal: median of {n} frames"]
-    lines += [f"minus {served(dark)} from {stack.dark_of.count(i)} flats" for i, dark in enumerate(prepared.darks)]
+        lines = [f"nightcal: median of {count(n, 'frame')}"]
+    lines += [
+        f"minus {served(dark)} from {count(stack.dark_of.count(i), 'flat')}" for i, dark in enumerate(prepared.darks)
+    ]
     if prepared.darks:
         lines.append(f"each flat scaled to the mean net level, {min(stack.scale):.5f} to {max(stack.scale):.5f}")
         lines.append(f"divided by {measured.divisor:.4f} ADU ({normalisation} of the good pixels)")

@@ -21,6 +21,7 @@ from services.masters.refusal import GroupRefused
 from services.masters.stack import FirstPass
 from services.planning.flat_darks import served
 from services.planning.master_settings import MasterSettings
+from services.words import count
 
 _NAMED = 2
 """So many darks of a flat are named; the header's history names all."""
@@ -92,7 +93,9 @@ def master_numbers(
         members(Finding(code=v.code, measured=v.measured, limit=v.limit, detail=v.detail)) for v in verdicts
     ]
     if method is not settings.method:
-        found["note"] = f"rejection {method} instead of {settings.method}, which sees no outlier among {n} frames"
+        found["note"] = (
+            f"rejection {method} instead of {settings.method}, which sees no outlier among {count(n, 'frame')}"
+        )
     return Measured(
         statistics=found,
         verdicts=verdicts,

@@ -227,7 +227,7 @@ def _warn_of_method(recipe: Recipe, group: MasterGroup, warn: Warn) -> None:
     """Say where a method can do little with the frames of a group."""
     n = len(group.rows)
     if recipe.blind_for(n):
-        detail = f"{recipe.method} sees no outlier among {n} frames of unknown gain; 10 frames would do"
+        detail = f"{recipe.method} sees no outlier among {count(n, 'frame')} of unknown gain; 10 frames would do"
         warn(GroupCode.TOO_FEW_FRAMES, detail)
     if recipe.method is Method.MINMAX and 2 < n < MINMAX_ENOUGH:
         left = f"minmax leaves {n - 2} of {n} samples of each pixel"

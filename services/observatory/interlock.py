@@ -86,4 +86,4 @@ class Interlock:
 
     def _stopped(self) -> RunStopped:
         code = self.code or RunCode.INTERRUPTED
-        return RunStopped(self._detail or "stopped from outside", code=code)
+        return RunStopped(self._detail, code=code)

@@ -59,15 +59,18 @@ def _or_as_is(value: float | None) -> str:
 def _sums(found: Forecast) -> Iterator[str]:
     there = sum(each.there.count for each in found.sets)
     if found.cost.frames == 0:
-        yield f"Nothing to take: all {there} frames are there."
+        yield f"Nothing to take: {'the only frame is' if there == 1 else f'all {there} frames are'} there."
     else:
         unknown = found.frame_pixels is None
         room = "size not known before the camera was seen" if unknown else size(found.cost.bytes)
-        yield f"{found.cost.frames} frames to take ({there} there), about {length(found.cost.seconds)}, {room}."
+        lacking = f"{count(found.cost.frames, 'frame')} to take ({there} there)"
+        yield f"{lacking}, about {length(found.cost.seconds)}, {room}."
     flats, frames = found.more_darks
     if flats:
-        most = f"{count(flats, 'set')} of {frames}"
+        most = f"{count(flats, 'set')} of {count(frames, 'frame')}"
         yield f"Darks for the exposures that {count(flats, 'flat set')} will find come on top: at most {most}."
+    if found.dropped:
+        yield f"No darks outside min_exposure … max_exposure: {', '.join(found.dropped)} dropped."
     if found.filters_from is FilterSource.UNKNOWN:
         yield "The wheel's filters are not known before it was seen: one set of flats is shown for all of them."
     elif found.filters_from is not FilterSource.NO_WHEEL:
@@ -92,6 +95,8 @@ def _masters(found: Forecast) -> Iterator[str]:
     if not masters and not later:
         yield "No masters to build: there are not enough frames of any kind yet."
     elif not missing and not later:
-        yield f"No masters to build: all {kept} are there."
+        yield f"No masters to build: {'the only one is' if kept == 1 else f'all {kept} are'} there."
+    elif not masters:
+        yield "Masters are built of the frames to take."
     else:
         yield f"{count(missing, 'master')} to build of the frames that are there ({kept} there){later}."

@@ -55,6 +55,8 @@ class Forecast:
         Pixels of a frame; None while only the camera knows.
     more_darks : tuple of int
         Sets of flats whose exposures will be found, and frames of each dark set that comes on top; (0, 0) for none.
+    dropped : tuple of str
+        Factors of the science times that lead outside the range of exposures: no darks are taken for them.
     room : Room
     upkeep : tuple of str
         What ages cost that are shorter than the usual ones, in words.
@@ -67,6 +69,7 @@ class Forecast:
     filters_from: FilterSource
     frame_pixels: int | None
     more_darks: tuple[int, int]
+    dropped: tuple[str, ...]
     room: Room
     upkeep: tuple[str, ...] = ()
 
@@ -112,6 +115,7 @@ def forecast(loaded: LoadedConfig, place: Place, options: RunOptions, *, is_whol
         masters=masters,
         filters_from=filters_from,
         frame_pixels=pixels,
+        dropped=tuple(dict.fromkeys(look.dropped)),
         more_darks=(new_flats, more_darks) if more else (0, 0),
         room=room_of(place, config, with_flat_darks(sets, more_darks), sizes, now=look.now),
         upkeep=tuple(upkeep(sets, sizes, config.reuse)),
@@ -126,6 +130,7 @@ class _Look:
         self._catalogue = catalogue
         self._options = options
         self._foreknown = known_without_devices(loaded)
+        self.dropped: list[str] = []
 
     @cached_property
     def _sets(self) -> list[SetRow]:
@@ -162,6 +167,7 @@ class _Look:
             times = dark_times(config, self._exposures_of(flats))
             darks = [self._planned(w) for w in dark_sets(config, state, times, self._options.dark_times)]
             if Step.DARKS in steps:
+                self.dropped += map(str, times.clipped)
                 yield from (d for d in darks if d.wanted.kind is FrameKind.BIAS)
             if Step.FLATS in steps:
                 yield from flats

@@ -50,10 +50,13 @@ from services.workflow.compiling import compile_all; compile_all()
 """
 
 
-def compile_all() -> None:
-    """Compile every loop, or load what was compiled before, in this process, and note what is done."""
+def compile_all(announce: Callable[[str], object] | None = None) -> None:
+    """Compile every loop, or load what was compiled before, in this process, and note what is done.
+
+    `announce` as for `warm_up`.
+    """
     for need in Need:
-        warm_up(need)
+        warm_up(need, announce=announce)
         note = _note(need)
         if note is not None:
             with suppress(OSError):  # then it is compiled, or loaded, once more the next time

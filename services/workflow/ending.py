@@ -105,7 +105,7 @@ class Ending:
             parts.append(f"{count(tally.files_failed, 'file')} could not be used")
         if tally.failed:
             parts.append(f"{count(tally.failed, 'group')} incomplete or failed (see the report)")
-        return "; ".join(part for part in parts if part) or "nothing to do"
+        return "; ".join(part for part in parts if part) or tally.nothing or "nothing to do"
 
     def _note(self, code: str, detail: str) -> None:
         if self.code is None:

@@ -58,12 +58,21 @@ class MastersStep:
             if outcome.path is not None and place.layout.relative(outcome.path) in kept:
                 detail = f"{outcome.path.name}: {'; '.join(map(finding, outcome.suspect))}"
                 work.events.emit(WarningRaised(code=RunCode.SUSPECT_MASTER, detail=detail))
+        tally.nothing = _nothing(place, len(kept))
         work.events.emit(StepFinished(step=Step.MASTERS, kept=kept))
 
 
 def _check(stop: Stop) -> None:
     if stop.edge.is_set():
         raise RunStopped("stopped before all masters were built")
+
+
+def _nothing(place: Place, kept: int) -> str:
+    """Return why no master was built, for a run that did nothing else."""
+    if kept:
+        return f"nothing to do: {'the only master is' if kept == 1 else f'all {kept} masters are'} there"
+    layout = place.layout
+    return "" if place.catalogue.sets() else f"there are no frames in {layout.darks} or {layout.flats}"
 
 
 def _short(outcomes: Iterable[MasterOutcome], settings: MasterSettings, place: Place) -> Iterator[MasterOutcome]:

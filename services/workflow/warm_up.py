@@ -5,6 +5,7 @@ an update, compiles at all. During a run a child process does it while the camer
 """
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -22,7 +23,7 @@ class Need(StrEnum):
     MASTERS = "masters"
 
 
-def warm_up(need: Need, wake: threading.Event | None = None) -> None:
+def warm_up(need: Need, wake: threading.Event | None = None, announce: Callable[[str], object] | None = None) -> None:
     """Compile the loops of one need, or load what was compiled before.
 
     Parameters
@@ -30,10 +31,14 @@ def warm_up(need: Need, wake: threading.Event | None = None) -> None:
     need : Need
     wake : threading.Event, optional
         Ends it between two loops.
+    announce : callable
+        Called before each part with what its loops do, in words.
     """
     for part in _PARTS[need]:
         if wake is not None and wake.is_set():
             return
+        if announce is not None:
+            announce(part.__name__.lstrip("_").replace("_", " "))
         part()
 
 

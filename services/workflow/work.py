@@ -35,6 +35,8 @@ class Tally:
     """Frames kept by this run."""
     unused: dict[str, RunCode | None] = field(default_factory=dict)
     """Files that are not used and have been reported: why; None for frames of ours, which are taken again."""
+    nothing: str = ""
+    """Why there was nothing to do, in words, where the steps know it."""
     masters_built: int = 0
     masters_failed: int = 0
     masters_suspect: int = 0

@@ -146,6 +146,7 @@ def test_masters_before_anything_was_taken(tmp_path: Path):
     config = {"storage": {"root": str(tmp_path)}}
     result = MasterFrameCreator(config=config).create_all_master_frames()
     assert (result.exit_code, list(tmp_path.glob("master_frames/*.fits"))) == (0, [])
+    assert result.detail == f"there are no frames in {tmp_path / 'darks'} or {tmp_path / 'flats'}"
     with pytest.raises(StorageError, match="there are no dark masters: run the masters step"):
         load_master_dark(5.0, config=config)
     with pytest.raises(StorageError, match="holds no catalogue: run the workflow first"):
@@ -169,6 +170,32 @@ def test_darks_with_a_camera_that_the_program_brings(tmp_path: Path):
     assert (result.exit_code, result.code) == (0, None), result.detail
     folders = sorted(path.name for path in (tmp_path / "darks").iterdir())
     assert folders == ["exp_0.001s", "exp_0.010s", "exp_0.020s"]
+
+
+@pytest.mark.parametrize("door", [DarkCapture, FlatCapture])
+@pytest.mark.parametrize("camera", ["QHY600M", 0, {"device_id": 0}, object()])
+def test_initialize_refuses_what_is_no_camera_and_does_not_use_another_in_its_place(door, camera: object):
+    made = door(config={})
+    with pytest.raises(TypeError, match=rf"was given a {type(camera).__name__}, which lacks connect, disconnect, "):
+        made.initialize(camera)
+
+
+def test_initialize_names_the_methods_that_a_camera_lacks():
+    class Half(FakeCamera):
+        expose = None
+
+    with pytest.raises(TypeError, match=r"was given a Half, which lacks expose of drivers\.base\.Camera: "):
+        DarkCapture(config={}).initialize(Half(SystemClock()))
+
+
+def test_a_program_without_a_configuration_hears_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for use in (DarkCapture().initialize, FlatCapture().capture_flats, MasterFrameCreator().create_all_master_frames):
+        with pytest.raises(ConfigInvalid, match=r"config_calibration_frames\.yaml: there is no such file"):
+            use()
+    assert not list(tmp_path.iterdir())
 
 
 def test_initialize_refuses_a_configuration_that_cannot_be_used():

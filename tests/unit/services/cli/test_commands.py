@@ -18,7 +18,9 @@ from drivers.simulator.server import AlpacaServer
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import MasterStatus
 from services.cli.failures import run_app
+from services.cli.library import sized
 from services.cli.main import app
+from services.cli.run import settings_text
 from services.config import load
 from services.files.locks import RootLock
 from tests.support.made_root import Root
@@ -219,6 +221,30 @@ def test_masters_are_listed_without_their_catalogue_and_an_empty_folder_says_so(
     (folder / ".nightcal" / "catalogue.sqlite").unlink()
     assert nightcal("library", "list") == 0
     assert capsys.readouterr().out.count("built") == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [((0,), ""), ((0, 0), ""), ((8640,), ", 8.6 kB"), ((1_300_000_000, 640_000_000), ", 1.3 GB → 640 MB")],
+)
+def test_a_size_is_never_a_row_of_zeros(sizes: tuple[int, ...], shown: str) -> None:
+    assert sized(*sizes) == shown
+
+
+def test_packing_nothing_says_so_without_gigabytes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "c.yaml").write_text("storage: {keep_raw: 30}", encoding="utf-8")
+    for words in ([], ["--dry-run"]):
+        assert nightcal("library", "archive", "--config", "c.yaml", *words) == 0
+    assert capsys.readouterr().out.splitlines() == ["0 frames packed", "0 frames to pack"]
+
+
+def test_debug_shows_the_settings_in_force_and_no_secret_of_a_hook(folder: Path) -> None:
+    (folder / "c.yaml").write_text("hooks: {after_run: {url: 'http://site/off?token=s3cret'}}", encoding="utf-8")
+    loaded = load(folder / "c.yaml", overrides={"dark_capture.num_darks": ("--num-darks", 17)})
+    shown = settings_text(loaded)
+    assert "num_darks: 17" in shown
+    assert "min_free_mb: 2000" in shown, "defaults too"
+    assert "s3cret" not in shown
 
 
 def biases(folder: Path) -> tuple[Path, Path]:

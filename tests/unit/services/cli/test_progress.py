@@ -5,9 +5,10 @@ import json
 import signal
 import sys
 import threading
+import time
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from services.events.records import (
 )
 from services.events.sentences import sentence, title
 from services.events.to_log import ToLog
+from services.words import both_clocks
 
 START = datetime(2026, 1, 31, 18, 0, tzinfo=UTC)
 FLAT = {"set_id": "s1", "kind": "FLAT", "filter": "L", "exposure_us": None, "gain": 26, "set_temp_c": -10.0}
@@ -151,7 +153,7 @@ def test_ctrl_c_with_warming_up_says_what_goes_on_and_for_how_long():
     ending = {"code": "interrupted", "warming_s": 755.0, "doing": doing}
     told(Lines(stream), [(RunEnding.name, ending), (CoolingChanged.name, rising)])
     stopping, rising_line = (line[10:] for line in stream.getvalue().splitlines())
-    assert stopping.startswith("stopping, stopped by the user: switching the lamp off, closing the cover, warming up")
+    assert stopping.startswith("switching the lamp off, closing the cover, warming up")  # who pressed the key knows
     assert "takes about 13 min" in stopping
     assert stopping.endswith("(Ctrl-C once more cuts it short)")
     assert rising_line == "warming: -10.0 °C → 15.0 °C, cooler 60 %"
@@ -159,8 +161,8 @@ def test_ctrl_c_with_warming_up_says_what_goes_on_and_for_how_long():
 
 def test_a_camera_that_is_lost_is_said_to_be_waited_for_and_until_when():
     data = {"device": "camera", "detail": "no answer", "waiting_until": "2026-01-31T03:29:40+00:00"}
-    event = event_of(DeviceGone, data)
-    assert sentence(event.what) == "camera lost: no answer; waiting for it until 03:29"
+    what = record_of(DeviceGone, data)
+    assert sentence(what) == f"camera lost: no answer; waiting for it until {both_clocks(what.waiting_until, '%H:%M')}"
 
 
 def test_a_line_that_arrives_during_a_question_waits_until_it_is_answered():
@@ -204,9 +206,10 @@ def test_minutes_of_waiting_say_for_what_and_until_when():
     bus.tell_wait(45.0, "another program's exposure ends", at_most=True)
     bus.emit(Waiting(wait_s=60.0, at_most=True, detail="the hook before_flats ends"))
     bus.close()
+    fading, exposing = (both_clocks(START + timedelta(seconds=s)) for s in (300, 45))
     assert [line[10:] for line in stream.getvalue().splitlines()] == [
-        "waiting until 18:05:00 (5 min): the charge that light left on the sensor fades",
-        "waiting until 18:00:45 (at most 45 s): another program's exposure ends",
+        f"waiting until {fading} (5 min): the charge that light left on the sensor fades",
+        f"waiting until {exposing} (at most 45 s): another program's exposure ends",
         "waiting (at most 60 s): the hook before_flats ends",
     ]
 
@@ -242,10 +245,48 @@ def test_what_is_said_at_the_end_is_of_devices_that_are_there_and_of_what_is_don
     def said(kind: type[Record], **data: object) -> str | None:
         return sentence(record_of(kind, data))
 
-    stopped = said(RunEnding, code="interrupted", warming_s=None, doing=[])
-    assert stopped == "stopping, stopped by the user"
+    assert said(RunEnding, code="interrupted", warming_s=None, doing=[]) is None, "it was said when the key was pressed"
+    stopped = said(RunEnding, code="unsafe", warming_s=None, doing=["closing the cover"])
+    assert stopped == "stopping, the safety monitor said unsafe: closing the cover"
     assert said(DevicesLeft, done=["lamp off", "cover closed"]) == "left: lamp off, cover closed"
     assert said(DevicesLeft, done=[]) is None
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be changed there")
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [
+        ("UTC0", "19:30 UTC"),
+        ("CET-1", "19:30 UTC (20:30 local)"),
+        ("IST-5:30", "19:30 UTC (01:00 local)"),
+        ("HST10", "19:30 UTC (09:30 local)"),
+    ],
+)
+def test_local_time_stands_beside_utc_where_it_differs(zone: str, shown: str, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        try:
+            assert both_clocks(datetime(2026, 1, 31, 19, 30, tzinfo=UTC), "%H:%M") == shown
+            stream = io.StringIO()
+            told(Lines(stream), [(RunStarted.name, {"steps": ["darks"], "root": "/data"})])
+            assert ("; local time is " in stream.getvalue()) is ("local" in shown)
+        finally:
+            patch.undo()
+            time.tzset()
+
+
+def test_the_end_is_a_line_only_where_no_command_says_it():
+    for tells_end in (True, False):
+        stream = io.StringIO()
+        told(Lines(stream, tells_end=tells_end), [(RunFinished.name, {"exit_code": 130, "code": "interrupted"})])
+        assert ("run stopped: stopped by the user" in stream.getvalue()) is tells_end
+
+
+@pytest.mark.parametrize(("n", "shown"), [(1, "(1 frame)"), (2, "(2 frames)"), (0, "(0 frames)")])
+def test_one_frame_is_no_frames(n: int, shown: str):
+    data = {"kind": "BIAS", "exposure_us": 1000, "n": n, "number": 1, "of": 1}
+    assert str(sentence(record_of(MasterStarted, data))).endswith(shown)
 
 
 def test_building_says_which_master_of_how_many():

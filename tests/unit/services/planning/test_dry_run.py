@@ -1,6 +1,7 @@
 """`--dry-run` says what is there, what would be taken and what it costs, for whatever steps are asked for."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +24,9 @@ SECTIONS = {
 }
 
 
-def planned(folder: Path, *steps: Step, wait_s: float = 300.0, fresh: bool = False) -> list[str]:
+def planned(folder: Path, *steps: Step, wait_s: float = 300.0, fresh: bool = False, dark: Any = None) -> list[str]:
     """Return the lines of a plan."""
-    sections = {**SECTIONS, "dark_capture": {**SECTIONS["dark_capture"], "persistence_wait": wait_s}}
+    sections = {**SECTIONS, "dark_capture": {**(dark or SECTIONS["dark_capture"]), "persistence_wait": wait_s}}
     loaded = from_dict(sections, folder / "config_calibration_frames.yaml")
     options = RunOptions(steps=steps or ALL_STEPS, fresh=fresh)
     layout = Layout(folder)
@@ -76,6 +77,33 @@ def test_the_masters_step_alone_tells_of_masters_and_not_of_frames_to_take(begun
 
 def test_a_masters_step_before_any_frame_says_that_there_are_none(tmp_path: Path):
     assert planned(tmp_path, Step.MASTERS)[0] == "No masters to build: there are not enough frames of any kind yet."
+
+
+@pytest.mark.parametrize(
+    ("science", "factors", "dropped"),
+    [
+        (4.0, [1.0, 30.0], ["30 × 4 s = 120 s"]),
+        ([4.0, 50.0], [1.0, 2.0], ["2 × 50 s = 100 s"]),
+        ([8.0, 4.0], [10.0, 0.0001], ["10 × 8 s = 80 s", "0.0001 × 8 s = 0.0008 s", "0.0001 × 4 s = 0.0004 s"]),
+        (4.0, [0.5, 1.0, 2.0], []),
+    ],
+)
+def test_factors_that_lead_outside_the_range_are_named_before_the_night(tmp_path: Path, science, factors, dropped):
+    dark = {**SECTIONS["dark_capture"], "science_exposure_time": science, "exposure_factors": factors}
+    for steps in (ALL_STEPS, (Step.DARKS,), (Step.FLATS,)):
+        lines = planned(tmp_path, *steps, dark=dark)
+        said = [line.removesuffix(" dropped.") for line in lines if line.endswith(" dropped.")]
+        named = [each for line in said for each in line.partition("max_exposure: ")[2].split(", ")]
+        assert sorted(named) == ([] if steps == (Step.FLATS,) else sorted(dropped))
+
+
+def test_one_frame_and_one_master_are_no_plurals(tmp_path: Path):
+    root = Root(tmp_path)
+    root.add(FrameKind.BIAS, 0.001, 1)
+    root.catalogue.close()
+    dark = {"num_darks": 1, "science_exposure_time": 1.0, "exposure_factors": [1.0]}
+    lines = planned(tmp_path, Step.DARKS, dark=dark)
+    assert any(line.startswith("1 frame to take (1 there)") for line in lines)
 
 
 def test_the_wait_between_flats_and_darks_is_part_of_the_minutes(tmp_path: Path):

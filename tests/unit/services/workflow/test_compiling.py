@@ -143,7 +143,7 @@ def test_without_a_folder_to_keep_them_in_no_child_compiles(tmp_path: Path, monk
 
 def test_what_was_compiled_is_noted_until_something_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(compiling, "warm_up", lambda _need: None)
+    monkeypatch.setattr(compiling, "warm_up", lambda _need, **_more: None)
     assert not compiling.is_compiled()
     compiling.compile_all()
     assert compiling.is_compiled()

@@ -75,7 +75,8 @@ def test_empty_folders_and_notes_are_no_failure(observer: Observer) -> None:
     (observer.root / "darks").mkdir()
     (observer.root / "darks" / "notes.txt").write_text("cloudy")
     done = observer.run()
-    assert (done.exit_code, done.detail) == (0, "nothing to do")
+    assert done.exit_code == 0
+    assert done.detail == f"there are no frames in {observer.root / 'darks'} or {observer.root / 'flats'}"
     assert [warning.code for warning in observer.warnings] == [RunCode.OTHER_FILE]
 
 
