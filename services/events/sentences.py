@@ -45,8 +45,8 @@ from services.events.records import (
 )
 from services.words import adu, both_clocks, celsius, count, seconds, size, small_percent, some, wait
 
-_OVERSHOOT_C = 1.0
-"""A cooler that goes so far beyond its target is not being warmed."""
+_NEAR_C = 1.0
+"""So near to its target a sensor is neither being cooled nor warmed: it swings about it."""
 
 
 @singledispatch
@@ -90,7 +90,9 @@ def cooling(what: CoolingChanged) -> str:
     """Return how far the cooling is."""
     shown = "" if what.cooler_power_pct is None else f", cooler {what.cooler_power_pct:.0f} %"
     now, target = what.ccd_temp_c, what.target_c
-    way = "warming" if now is not None and target is not None and target > now + _OVERSHOOT_C else "cooling"
+    way = "cooling"
+    if now is not None and target is not None:
+        way = "settling" if abs(target - now) < _NEAR_C else "warming" if target > now else "cooling"
     return f"{way}: {celsius(now)} → {celsius(target)}{shown}"
 
 
