@@ -66,14 +66,19 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _MEANT = re.compile(
-    r"\b(?:frame|image|file|exposure|sub|dark|flat|bias|number|no\.?|sequence)\s*#?\d+\s*(?:of|out of|/)\s*\d+\b"
+    r"\b(?:frame|image|file|exposure|sub|dark|flat|bias|number|no\.?|sequence)\s*#?\d+\s*(?:of|out of|/)"
+    r"\s*(?:\d+|an?|the)\b"
     r"|\b(?:for|before|during)\s+(?:\w+\s+){0,3}(?:stack|combin|integrat|averag|coadd|master)"
     r"|\bto\s+(?:stack|combine|integrate|average|coadd)\b|\b(?:part|one) of\b|\blive\b(?!.*\d)"
-    r"|\b(?:enabled|active|possible|planned|later|suitable|ready|recommended|intended|requested|expected|support\w*|raw|headers?)\b"
+    r"|\b(?:possible|planned|later|suitable|recommended|intended|requested|expected|support\w*|headers?)\b"
+    r"|\b(?:stack|combin|integrat|averag)\w*\s+(?:is\s+)?(?:enabled|active|ready)\b"
     r"|^\W*(?:please\s+)?(?:combine|stack|average|integrate)\s+(?:these|this|the|with|all|using|in)\b",
     re.IGNORECASE,
 )
 """With such words a line speaks of what may be done with this frame, not of what was done."""
+
+_OF_ONE = re.compile(r"\b(?:raw|enabled|active|ready)\b", re.IGNORECASE)
+"""With such words a line speaks of a raw frame, or of a setting, unless it counts the frames that were combined."""
 
 _WITHOUT = re.compile(
     r"\b(?:no|not|without)\s+(?:normali[sz]|scal|weight|reject|offset|clip)\w*"
@@ -145,6 +150,8 @@ def _is_of_many(line: str, *, is_history: bool) -> bool:
     counted = _COMBINED.search(line)
     if counted is not None and _CORRECTED.search(line) is None:
         return max(int(number) for number in counted.groups() if number is not None) > 1
+    if _OF_ONE.search(line):
+        return False
     named = _MASTER_LINE.search(line) is not None and _OF_ANOTHER.search(line) is None
     return named or _INTEGRATED.search(line) is not None or (is_history and _STACKED.search(line) is not None)
 

@@ -389,6 +389,11 @@ def test_a_type_that_is_there_but_not_known_is_not_overruled_by_the_folder():
         {"HISTORY": "25 darks averaged, no clipping"},
         {"HISTORY": "superbias made from 50 biases"},
         {"HISTORY": "Combined 20 frames with sigma clipping, not normalized"},
+        {"HISTORY": "Stacked 20 raw frames"},
+        {"COMMENT": "Mean of 30 raw bias frames"},
+        {"HISTORY": "Created from 25 raw images"},
+        {"HISTORY": "Combined 15 frames, sigma clipping enabled"},
+        {"HISTORY": "median combine of 11 images, ready for use"},
     ],
 )
 def test_masters_of_other_programs_say_so_somewhere(cards):
@@ -428,6 +433,10 @@ def test_masters_of_other_programs_say_so_somewhere(cards):
         {"HISTORY": "Stacked 1 of 1"},
         {"HISTORY": "stacked CMOS sensor"},
         {"HISTORY": "headers of 2 files combined"},
+        {"HISTORY": "Raw frame 12 of a stack of 20 frames"},
+        {"COMMENT": "live stacking active, 20 frames"},
+        {"COMMENT": "20 raw frames, stacking enabled"},
+        {"HISTORY": "raw frame, sigma clipping enabled"},
         {"COMMENT": "Combine with mean, 3 sigma clipping"},
         {"COMMENT": "stack these 20 frames with median"},
         {"COMMENT": "Master Dark library"},
