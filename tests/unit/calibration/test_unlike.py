@@ -198,6 +198,7 @@ def test_a_card_that_the_user_ignores_is_no_difference():
         (DARK, "NAMPS", "readout_mode"),
         (DARK, "TIMINGMODE", "readout_mode"),
         (DARK, "SWGAIN", "gain"),
+        (DARK, "AGAIN", "gain"),
         (DARK, "ADUGAIN", "gain"),
         (DARK, "USERGAIN", "gain"),
         (DARK, "STDGAIN", "gain"),
@@ -262,6 +263,18 @@ def test_the_name_of_a_setting_wins_over_what_it_begins_with(kind, keyword, mean
         *("GUIDGAIN", "GUIDEXP", "GUIDEBIN", "TRKRATE", "WINDSPEED", "DOMEMODE", "ROTMODE", "FOCMODE", "RAOFFSET"),
         *("CSTRETCH", "WMSSTATE", "ENCSTATE", "AGSTATE", "SCHEDNAM", "DTPROPID", "REQNUM", "SKYQLTY", "PROPOSALID"),
         *("COOLMODE", "FANSPEED", "TELMODE", "DITHMODE", "GPSMODE"),
+        *(
+            "SIDEOFPIER",
+            "TELPIER",
+            "PLTSOLVD",
+            "AGFILTER",
+            "AGMODE",
+            "ISPARKED",
+            "BLKUID",
+            "ISSAFE",
+            "HOSTNAME",
+            "OBSLOG",
+        ),
     ],
 )
 @pytest.mark.parametrize("kind", [FrameKind.BIAS, DARK, FLAT])
