@@ -33,10 +33,19 @@ def impossible(
     wheel = observatory.wheel
     return (
         *_of_the_camera(config, info),
-        *(f"temperatures: {words}" for words in refused_c(config.temperatures)),
+        *(f"{where}: {words}" for where, wanted_c in _set_points(config) for words in refused_c(wanted_c)),
         *(() if wheel is None else _of_the_wheel(config, wheel.names)),
         *_of_the_panel(config, panel),
     )
+
+
+def _set_points(config: Config) -> Iterator[tuple[str, tuple[float, ...]]]:
+    """Yield where set-points are written, and those, °C; flats are taken at some of them."""
+    cooling = config.cooling
+    if config.temperatures:
+        yield "temperatures", config.temperatures
+    elif cooling is not None and cooling.target_temperature is not None:
+        yield "cooling: target_temperature", (cooling.target_temperature,)
 
 
 def _of_the_camera(config: Config, info: CameraInfo) -> Iterator[str]:

@@ -56,14 +56,8 @@ def test_a_setting_that_a_device_cannot_have_is_named_with_what_it_has(
     assert words in complaint(site_of(tmp_path, **asked))
 
 
-def test_all_of_it_is_said_at_once_and_the_set_point_is_as_it_was(tmp_path: Path) -> None:
-    site = site_of(
-        tmp_path,
-        alpaca={"gain": 500, "readout_mode": 9},
-        flat_capture=FlatCapture(filters=("OIII",)),
-        cooling=Cooling(),
-        temperatures=(-10.0, -60.0),
-    )
+def limit_cooling(site: Site) -> None:
+    """Let the camera refuse set-points below -40 °C."""
     command = site.camera.set_temperature
 
     def limited(celsius: float) -> None:
@@ -72,6 +66,24 @@ def test_all_of_it_is_said_at_once_and_the_set_point_is_as_it_was(tmp_path: Path
         command(celsius)
 
     site.camera.set_temperature = limited  # type: ignore[method-assign]
+
+
+def test_the_one_target_of_the_cooling_is_tried_as_well(tmp_path: Path) -> None:
+    site = site_of(tmp_path, cooling=Cooling(target_temperature=-60.0))
+    limit_cooling(site)
+    assert complaint(site) == "cooling: target_temperature: the camera refuses -60 °C: -40 to 30 °C"
+    assert site.camera.plant.set_c == 18.0
+
+
+def test_all_of_it_is_said_at_once_and_the_set_point_is_as_it_was(tmp_path: Path) -> None:
+    site = site_of(
+        tmp_path,
+        alpaca={"gain": 500, "readout_mode": 9},
+        flat_capture=FlatCapture(filters=("OIII",)),
+        cooling=Cooling(),
+        temperatures=(-10.0, -60.0),
+    )
+    limit_cooling(site)
     said = complaint(site)
     assert [line.split(":")[0] for line in said.splitlines()] == ["camera", "camera", "temperatures", "flat_capture"]
     assert "the camera refuses -60 °C: -40 to 30 °C" in said
