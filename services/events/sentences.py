@@ -113,7 +113,8 @@ def _(what: RunFinished) -> str | None:
 def _(what: RunProgress) -> str | None:
     dated = zip(what.sets or (), what.taken_at, strict=False)
     there = [f"{title(each)} ({at:%Y-%m-%d})" for each, at in dated if at is not None]
-    return f"{count(len(there), 'set')} of earlier runs still serve: {some(there)}" if there else None
+    serve = "serves" if len(there) == 1 else "serve"
+    return f"{count(len(there), 'set')} of earlier runs still {serve}: {some(there)}" if there else None
 
 
 @sentence.register

@@ -249,7 +249,7 @@ def upkeep(sets: Iterable[PlannedSet], sizes: Sizes | None, reuse: Reuse) -> Ite
             continue
         cost = estimate(of_kind, Costs(frame_bytes=0 if sizes is None else sizes.frame_bytes, temperature_s=0.0))
         often = "every night" if nights == 1 else f"every {nights} nights"
-        room = "as much room as the camera's frames take" if sizes is None else size(cost.bytes)
+        room = "size not known before the camera was seen" if sizes is None else size(cost.bytes)
         yield (
             f"{count(cost.frames, name)} {often}: {_minutes(cost.seconds)}, {room}; "
             f"without `{name}_hours` every {usual} days"

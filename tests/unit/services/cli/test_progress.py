@@ -232,6 +232,16 @@ def test_the_end_of_a_run_without_warming_up_is_not_worth_a_line():
     assert sentence(ending.what) is None
 
 
+@pytest.mark.parametrize(
+    ("serving", "words"),
+    [(0, None), (1, "1 set of earlier runs still serves: "), (2, "2 sets of earlier runs still serve: ")],
+)
+def test_sets_that_still_serve_are_named_with_their_days(serving: int, words: str | None):
+    sets = tuple(FrameSet(kind=FrameKind.DARK, set_id=f"s{n}", exposure_us=n * 1_000_000) for n in (1, 2, 3))
+    said = sentence(RunProgress(sets=sets, taken_at=(START,) * serving + (None,) * (3 - serving)))
+    assert said == (words and words + ", ".join(f"{title(each)} (2026-01-31)" for each in sets[:serving]))
+
+
 @pytest.mark.parametrize("kind", KINDS.values())
 def test_every_event_can_be_told_without_its_data(kind: type[Record]):
     event = event_of(kind, {})

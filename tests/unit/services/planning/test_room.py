@@ -105,4 +105,4 @@ def test_what_shorter_ages_cost_is_said_in_words():
     ]
     assert list(upkeep(NIGHT, large, Reuse())) == []
     (cost,) = upkeep(NIGHT, None, Reuse(bias_hours=1))
-    assert cost.startswith("4 biases every night: 1 minute, as much room as")
+    assert cost.startswith("4 biases every night: 1 minute, size not known before the camera was seen; without")
