@@ -249,7 +249,10 @@ MEANINGS: dict[str, Meaning] = {
     "noise_off": Meaning("the noise does not fit gain and level", "the camera may have changed its gain"),
     "light_leak": Meaning("light falls on a dark frame", "close the cover, switch lights off"),
     "temperature_off": Meaning("the sensor was too far from its set-point", "wait for the cooler"),
-    "exposure_mismatch": Meaning("the camera exposed another time than asked for", "check the driver"),
+    "exposure_mismatch": Meaning(
+        "the camera exposed another time than asked for",
+        "ask for exposures that it has (min_exposure, science_exposure_time); does its driver read a decimal point?",
+    ),
     "size_changed": Meaning("the frame has another size than asked for", "check binning and subframe"),
     "lamp_drift": Meaning("the lamp drifts within the series", "let it warm up"),
 }

@@ -6,6 +6,9 @@ from calibration.checks.evidence import Evidence, beyond
 from calibration.errors import FrameCode
 from calibration.frames import FrameKind, Purpose, Verdict
 
+OVERHEAD_US = 20_000
+"""Drivers that measure an exposure by the clock on the wall report it longer by up to so much."""
+
 
 def size_changed(e: Evidence) -> Verdict | None:
     """Refuse another size than asked for: a client or a driver moved the region or the binning."""
@@ -103,10 +106,21 @@ def temperature_off(e: Evidence) -> Verdict | None:
 
 
 def exposure_mismatch(e: Evidence) -> Verdict | None:
-    """Refuse an exposure that the camera itself reports as another than the header's: > 2 % and > 2 ms."""
+    """Refuse an exposure that the camera itself reports as another than the header's: see `is_as_asked`."""
     header = e.frame.header
     wanted = e.request.exposure_us if header.exposure_us is None else header.exposure_us  # quantised by the camera
-    if header.reported_exposure_us is None:
+    reported = header.reported_exposure_us
+    if reported is None or is_as_asked(wanted, reported):
         return None
-    off = abs(header.reported_exposure_us - wanted)
-    return beyond(FrameCode.EXPOSURE_MISMATCH, off, max(2_000.0, 0.02 * wanted), f"microseconds from {wanted}")
+    detail = f"microseconds from {wanted}"
+    return beyond(FrameCode.EXPOSURE_MISMATCH, abs(reported - wanted), _tolerance_us(wanted), detail)
+
+
+def is_as_asked(wanted_us: int, reported_us: int, *, overhead_us: int = OVERHEAD_US) -> bool:
+    """Return whether a reported exposure is the one wanted: within 2 % or 2 ms, or longer by what drivers add."""
+    off_us, tolerance_us = reported_us - wanted_us, _tolerance_us(wanted_us)
+    return -tolerance_us <= off_us <= max(tolerance_us, overhead_us)
+
+
+def _tolerance_us(wanted_us: int) -> float:
+    return max(2_000.0, 0.02 * wanted_us)

@@ -126,6 +126,8 @@ class _Hunt:
     def decide(self, result: FrameResult) -> Settled | SearchFailed | None:
         """Take in a frame of the present setting: the end, or None after the next setting was chosen."""
         self.point = point = self.rates.see(result)
+        self.rates.reach.learn(self.here.exposure_us, point.setting.exposure_us)
+        self.here = replace(self.here, exposure_us=point.setting.exposure_us)
         self.level_adu = result.stats.level_adu
         if self._pending is not None and point.tells:
             agrees = abs(point.signal_adu / self._pending.signal_adu - 1) <= min(AGREEMENT, self.tolerance)

@@ -5,7 +5,7 @@ the brightness as the panel's exponent gamma is known. With a lamp whose brightn
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from calibration.plans.detector import Detector
 from calibration.plans.ladder import middle, rungs, tidy
@@ -43,6 +43,8 @@ class Reach:
         Of an adjustable lamp; 0 for a fixed one.
     fine : float
         Relative miss of the level that choosing from the ladder may cost.
+    made_us : dict of int to int
+        Exposures that the camera makes instead of those it is asked for, as far as test frames have shown.
     """
 
     low_us: int
@@ -52,6 +54,12 @@ class Reach:
     brightness: int | None
     max_brightness: int
     fine: float
+    made_us: dict[int, int] = field(default_factory=dict)
+
+    def learn(self, asked_us: int, made_us: int) -> None:
+        """Take in which exposure the camera makes when it is asked for one."""
+        if made_us != asked_us:
+            self.made_us[asked_us] = made_us
 
     def start(self, exposure_us: int | None, brightness: int | None) -> Setting:
         """Return where to begin: as told, else in the geometric middle."""
@@ -103,10 +111,12 @@ class Reach:
         return abs(math.log(setting.exposure_us / middle(*self.window_us)))
 
     def _ladder(self) -> tuple[int, ...]:
-        return rungs(self.low_us, self.high_us, self.resolution_us)
+        steps = rungs(self.low_us, self.high_us, self.resolution_us)
+        return tuple(dict.fromkeys(self.made_us.get(t, t) for t in steps)) if self.made_us else steps
 
     def _keep(self, exposure_us: float) -> int:
-        return min(max(tidy(exposure_us, self.resolution_us), self.low_us), self.high_us)
+        kept = min(max(tidy(exposure_us, self.resolution_us), self.low_us), self.high_us)
+        return self.made_us.get(kept, kept)
 
 
 def reach_of(settings: FlatSettings, detector: Detector, panel: PanelSettings | None) -> Reach:

@@ -39,7 +39,14 @@ class AlpacaDevice(Generic[W]):
         self._wire.line.close()
 
     def read_unique_id(self) -> str | None:
-        """Return the server's UniqueID of the device; None when its management API does not have it."""
+        """Return the server's UniqueID of the device; None when its management API does not have it.
+
+        One that is another each time identifies nothing: it counts as none.
+        """
+        first, again = self._read_unique_id(), self._read_unique_id()
+        return first if first == again else None
+
+    def _read_unique_id(self) -> str | None:
         for row in configured_rows(self._wire.manage("configureddevices")):
             kind, number = str(row.get("DeviceType", "")).lower(), row.get("DeviceNumber")
             if kind == self._wire.device_type and number == self._wire.endpoint.device_number:

@@ -91,7 +91,7 @@ def to_frame(taken: TakenExposure, words: Words) -> Frame:
         kind=request.kind,
         shape=(exposure.pixels.shape[0], exposure.pixels.shape[1]),
         exposure_us=request.exposure_us,
-        reported_exposure_us=_us(exposure.reported_duration_s),
+        reported_exposure_us=_us(exposure.reported_duration_s or None),  # 0: the driver does not know
         date_obs=start,
         date_avg=start + (end - start) / 2,
         date_end=end,
@@ -127,15 +127,16 @@ def with_stats(header: FrameHeader, stats: FrameStats, frame_no: int | None) -> 
 
 
 def times_of(exposure: Exposure, exposure_us: int) -> tuple[datetime, datetime]:
-    """Return start and end: the camera's own start only where it agrees with our clock."""
+    """Return start and end: the camera's own start only where it agrees with our clock.
+
+    A start in whole seconds says less than our clock: what it cut off would be lost.
+    """
     reported = exposure.reported_start
     start = exposure.started_at
-    if reported is not None and abs((reported - start).total_seconds()) <= TRUSTED_CLOCK_S:
+    agrees = reported is not None and abs((reported - start).total_seconds()) <= TRUSTED_CLOCK_S
+    if reported is not None and agrees and reported.microsecond != 0:
         start = reported
-    duration_s = exposure.reported_duration_s
-    if duration_s is None:
-        duration_s = exposure_us / 1e6
-    return start, start + timedelta(seconds=duration_s)
+    return start, start + timedelta(seconds=exposure.reported_duration_s or exposure_us / 1e6)
 
 
 def has_mosaic(info: CameraInfo, settings: CameraSettings) -> bool:

@@ -31,6 +31,7 @@ from drivers.errors import (
 )
 from services.capture.acquisition import TakenExposure
 from services.capture.cooling import Thermostat
+from services.capture.durations import Durations
 from services.capture.failures import GroupFailed, UntilReached
 from services.capture.recovery import FAILED_EXPOSURES, BadFrames, GivenUp, Recovery
 from services.capture.state import Reached, StateKeeper
@@ -57,6 +58,9 @@ AHEAD = 2
 
 class Runner:
     """Takes what plans ask for.
+
+    Taking and the ladder of failed exposures are in one class, for either may bring the devices back to the state of
+    the request.
 
     Parameters
     ----------
@@ -97,6 +101,7 @@ class Runner:
         self._ready = ready
         self._watch = ClockWatch(clock, events)
         self._bad = BadFrames()
+        self._durations = Durations()
         self._settled_in: CameraSettings | None = None
         recovery.on_restored(self._unsettle)
 
@@ -142,6 +147,7 @@ class Runner:
             exposure, reached = self._expose(request, reached)
             if request.purpose is Purpose.DISCARD:
                 continue
+            request, exposure, reached = self._as_made(request, exposure, reached)
             state = self._thermostat.look()
             taken = TakenExposure(
                 request=request, exposure=exposure, info=self._camera.info, reached=reached, state=state
@@ -157,7 +163,7 @@ class Runner:
             self._state.warn_of_foreigner(detail)
 
     def _quantised(self, request: CaptureRequest) -> CaptureRequest:
-        exposure_us = quantised_us(request.exposure_us, self._camera.info)
+        exposure_us = self._durations.made_us(quantised_us(request.exposure_us, self._camera.info))
         return request if exposure_us == request.exposure_us else replace(request, exposure_us=exposure_us)
 
     def _check_time(self, request: CaptureRequest, *, wait_s: float = 0.0) -> None:
@@ -184,6 +190,17 @@ class Runner:
             reached = self._state.reach(replace(request, wait_s=0.0))
         return self._state.confirm(request, reached)
 
+    def _as_made(
+        self, request: CaptureRequest, exposure: Exposure, reached: Reached
+    ) -> tuple[CaptureRequest, Exposure, Reached]:
+        """Return a request with the exposure that the camera makes of it, where further frames show that it does."""
+        reports_us = [_reported_us(exposure)]
+        while self._durations.doubts(request, reports_us):
+            exposure, reached = self._expose(request, reached)
+            reports_us.append(_reported_us(exposure))
+        made_us = self._durations.adopted(request, reports_us)
+        return (request if made_us == request.exposure_us else replace(request, exposure_us=made_us)), exposure, reached
+
     # --- one exposure -----------------------------------------------------------------------------------------------
 
     def _expose(self, request: CaptureRequest, reached: Reached) -> tuple[Exposure, Reached]:
@@ -201,10 +218,9 @@ class Runner:
             try:
                 if failures:
                     self._recover(failures[-1])
-                if not self._state.is_known:
-                    reached = self._state.reach(replace(request, wait_s=0.0))
+                reached = self._again(request, reached, failures)
                 self._settle(request, reached.settings)
-                return self._shoot(request, request.exposure_us / 1e6), reached
+                return self._shoot(request, self._durations.asked_us(request.exposure_us) / 1e6), reached
             except (GivenUp, WrongDevice, CameraBusy):
                 raise
             except Cancelled as end:
@@ -223,6 +239,18 @@ class Runner:
         self._recover(failures[-1])  # or the next group would find the camera in this exposure still
         first = failures[0]
         raise GroupFailed(first.code, f"{len(failures)} exposures failed: {first}") from first
+
+    def _again(self, request: CaptureRequest, reached: Reached, failures: list[DriverError]) -> Reached:
+        """Bring the devices back to a request's state, where it is not known; the first failure stays the cause."""
+        if self._state.is_known:
+            return reached
+        try:
+            return self._state.reach(replace(request, wait_s=0.0))
+        except GroupFailed as consequence:
+            if not failures:
+                raise
+            first = failures[0]
+            raise GroupFailed(first.code, f"{first}; then {consequence.detail}") from first
 
     def _recover(self, error: DriverError) -> None:
         """Make the camera fit for another exposure: one that sends a strange image is there, and only set anew."""
@@ -314,6 +342,10 @@ class _Line:
         self._refused = self._refused or not result.accepted
         codes = {v.code for v in result.verdicts if v.refuses}
         self._temperature_off = self._temperature_off or FrameCode.TEMPERATURE_OFF in codes
+
+
+def _reported_us(exposure: Exposure) -> int | None:
+    return None if exposure.reported_duration_s is None else round(exposure.reported_duration_s * 1e6)
 
 
 def quantised_us(exposure_us: int, info: CameraInfo) -> int:

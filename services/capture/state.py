@@ -32,6 +32,8 @@ FOREIGN_CHANGES = 3
 FOREIGN_WITHIN_S = 7200.0
 FOREIGN_EXPOSURE_S = 300.0
 """An exposure of somebody else is waited for so long."""
+_UNNAMED = ("readout_mode", "gain", "offset")
+"""Settings that the configuration may leave as found."""
 FADING = "the charge that light left on the sensor fades (dark_capture.persistence_wait)"
 WARMING_LAMP = "the lamp warms up (flat_panel.warmup)"
 CHANGING_SKY = "the sky is not as bright as it should be yet"
@@ -123,7 +125,7 @@ class StateKeeper:
         self._rules = rules
         self._wanted: CameraSettings | None = None
         self._applied: CameraSettings | None = None
-        self._as_found: CameraSettings | None = None
+        self._as_found: dict[CameraSettings, CameraSettings] = {}  # by what is named
         self._foreign_at_s: deque[float] = deque(maxlen=FOREIGN_CHANGES)
         self._warned: set[RunCode] = set()
 
@@ -230,25 +232,34 @@ class StateKeeper:
             found = self._recovery.call(self._camera.settings)
             self._notice_foreigners(found)
             if wanted != self._wanted or found != self._applied:
-                found = self._recovery.call(lambda: self._camera.apply(wanted))
+                found = self._applied_as_found(wanted)
         except (SettingRefused, Refused, NotOffered) as error:
             self.forget_settings()
             raise GroupFailed(GroupCode.SETTING_REFUSED, str(error)) from error
-        self._as_found = self._as_found or found
-        self._wanted, self._applied = self._camera_settings(request), found
+        self._wanted, self._applied = wanted, found
         return found
+
+    def _applied_as_found(self, wanted: CameraSettings) -> CameraSettings:
+        """Set what is named, and nothing else, as long as the camera has the rest as it was found.
+
+        What it forgot, or others changed, would make frames of one set unlike: that alone is put back.
+        """
+        found = self._recovery.call(lambda: self._camera.apply(wanted))
+        first = self._as_found.setdefault(wanted, found)
+        forgotten = {name: getattr(first, name) for name in _UNNAMED if getattr(found, name) != getattr(first, name)}
+        if not forgotten:
+            return found
+        log.warning("camera.put_back", **forgotten)
+        return self._recovery.call(lambda: self._camera.apply(replace(wanted, **forgotten)))
 
     def _camera_settings(self, request: CaptureRequest) -> CameraSettings:
         roi = request.roi
-        # what nobody names stays as it was found, also when the camera forgets it or others change it
-        found = self._as_found or CameraSettings()
-        mode = self._mode_number(request.readout_mode)
         settings = CameraSettings(
-            readout_mode=found.readout_mode if mode is None else mode,
+            readout_mode=self._mode_number(request.readout_mode),
             bin_x=request.binning,
             bin_y=request.binning,
-            gain=found.gain if request.gain is None else request.gain,
-            offset=found.offset if request.offset is None else request.offset,
+            gain=request.gain,
+            offset=request.offset,
         )
         if roi is None:
             return settings

@@ -105,6 +105,8 @@ class FakeCamera:
         """Seconds of another program's exposures, whose images come instead of ours; None: ours comes."""
         self.frozen_c: float | None = None
         self.on_expose: Callable[[], None] = lambda: None
+        self.makes_s: Callable[[float], float] = lambda asked_s: asked_s
+        """The exposure that it makes, in seconds, and reports, of the one that it is asked for."""
 
     @property
     def info(self) -> CameraInfo:
@@ -148,12 +150,12 @@ class FakeCamera:
         start_s = self._clock.monotonic()
         self.exposed.append(request)
         self.activity = CameraStates.EXPOSING
-        if self._clock.sleep(request.duration_s, wake):
+        if self._clock.sleep(self.makes_s(request.duration_s), wake):
             self.activity = CameraStates.IDLE
             raise Cancelled(device=self._info.name, detail="told to stop")
         self.activity = CameraStates.IDLE
         theirs_s = self.slipped_in.popleft() if self.slipped_in else None
-        seen = request if theirs_s is None else replace(request, duration_s=theirs_s)
+        seen = replace(request, duration_s=self.makes_s(request.duration_s) if theirs_s is None else theirs_s)
         pixels = self._pixels(seen)
         if self.pixels_of:
             pixels = self.pixels_of.popleft()(pixels)

@@ -352,7 +352,14 @@ def test_temperature_at_both_ends(begin, mean, end, refused):
 
 @pytest.mark.parametrize(
     ("asked_us", "reported_us", "refused"),
-    [(10_000_000, 10_190_000, False), (10_000_000, 9_700_000, True), (1000, 2500, False), (1000, 3500, True)],
+    [
+        (10_000_000, 10_190_000, False),
+        (10_000_000, 9_700_000, True),
+        (1000, 2500, False),
+        (1000, 16_000, False),
+        (1000, 22_000, True),
+        (50_000, 47_000, True),
+    ],
 )
 def test_exposure_the_camera_reports(asked_us, reported_us, refused):
     header = replace(HEADER, exposure_us=asked_us, reported_exposure_us=reported_us)
