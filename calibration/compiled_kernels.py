@@ -4,25 +4,73 @@ Every loop that Python calls is compiled by `kept`. All of them release the inte
 measured while the next one is exposed.
 """
 
+import hashlib
+import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_SUM = hashlib.sha256
+
+
+class _Summed(IndexDataCacheFile):
+    """numba's two kinds of file, the index and the machine code, each after a checksum of itself.
+
+    Machine code that a power cut left with zeroed pages ends the process when it is loaded, and nothing can catch that:
+    it is never looked at before its checksum fits.
+    """
+
+    def _dump(self, what: Any) -> bytes:
+        content: bytes = super()._dump(what)  # type: ignore[no-untyped-call]
+        return _SUM(content).digest() + content
+
+    def _load_data(self, name: str) -> Any:
+        return _unsealed(self._data_path(name))  # type: ignore[no-untyped-call]
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        with self._open_for_write(self._index_path) as file:
+            file.write(self._dump((self._version, self._source_stamp, overloads)))
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            version, stamp, overloads = _unsealed(self._index_path)
+        except FileNotFoundError:
+            return {}
+        return overloads if (version, stamp) == (self._version, self._source_stamp) else {}
+
+
+def _unsealed(path: str) -> Any:
+    """Return what a file holds; raises `ValueError` where that is not what its checksum says."""
+    with open(path, "rb") as file:  # noqa: PTH123 - as numba does: nothing else in this package touches a file
+        content = file.read()
+    length = _SUM().digest_size
+    if _SUM(content[length:]).digest() != content[:length]:
+        raise ValueError(f"{path} is damaged")
+    return pickle.loads(content[length:])  # noqa: S301 - numba's own form, written by this user's runs alone
 
 
 class _Kept(FunctionCache):
     """Compiled loops on disk: losing them costs a minute, so a full disk or a damaged file must never cost a night."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        self._cache_file = _Summed(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )  # type: ignore[no-untyped-call]
 
     def load_overload(self, *arguments: Any) -> Any:
         """Return a loop as it was kept; None when it is not there or damaged, which is then forgotten."""
         found: Any = None
         try:
             found = super().load_overload(*arguments)  # type: ignore[no-untyped-call]
-        except Exception:  # noqa: BLE001 - unpickling what a power cut left of a file may end in anything
+        except Exception:  # noqa: BLE001 - damaged, or of another machine: compiled anew, whatever it was
             with suppress(Exception):
                 self.flush()  # type: ignore[no-untyped-call]
         return found
@@ -40,7 +88,7 @@ def kept(**options: Any) -> Callable[[F], F]:
         loop: Any = numba.njit(**options)(function)
         if hasattr(loop, "_cache"):  # not with NUMBA_DISABLE_JIT
             with suppress(RuntimeError):  # no folder can be written
-                loop._cache = _Kept(function)  # type: ignore[no-untyped-call] # noqa: SLF001 - what `cache=True` does
+                loop._cache = _Kept(function)  # noqa: SLF001 - what `cache=True` does
         return cast("F", loop)
 
     return compiled

@@ -41,16 +41,30 @@ def kept_files(tmp_path: Path, ending: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
-@pytest.mark.parametrize("left", [b"", b"\x80\x04cut", b"no pickle at all"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda _: b"\x80\x04cut",
+        lambda _: b"no pickle at all",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: bytes(len(whole)),
+        lambda whole: whole[:-600] + bytes(600),
+        lambda whole: whole[:-600] + bytes(500) + whole[-100:],
+        lambda whole: whole[:200] + bytes([whole[200] ^ 1]) + whole[201:],
+        lambda whole: whole[32:],
+    ],
+    ids=["empty", "cut pickle", "text", "half", "zeroes", "zeroed end", "zeroed page", "one bit", "without its sum"],
+)
 def test_damaged_files_are_compiled_anew_and_kept_again(
-    tmp_path: Path, run: Callable[[], tuple[int, bool]], ending: str, left: bytes
+    tmp_path: Path, run: Callable[[], tuple[int, bool]], ending: str, damage: Callable[[bytes], bytes]
 ) -> None:
     assert run() == (10, False)
     assert run() == (10, True)
     damaged = kept_files(tmp_path, ending)
     assert damaged
     for file in damaged:
-        file.write_bytes(left)
+        file.write_bytes(damage(file.read_bytes()))
     assert run() == (10, False)
     assert run() == (10, True)
 
