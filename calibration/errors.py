@@ -39,6 +39,7 @@ class GroupCode(StrEnum):
 
     TOO_BRIGHT = "too_bright"
     TOO_DIM = "too_dim"
+    NO_LIGHT = "no_light"
     RESOLUTION = "resolution"
     NO_CONVERGENCE = "no_convergence"
     UNSTABLE_LAMP = "unstable_lamp"

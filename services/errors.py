@@ -209,6 +209,9 @@ MEANINGS: dict[str, Meaning] = {
         "the light is too dim at the longest exposure",
         "brighten the panel (with a `flat_panel` section nightcal does it), or raise flat max_exposure",
     ),
+    "no_light": Meaning(
+        "no light reaches the sensor", "see that the panel shines: its power and cable, its cover, what lies before it"
+    ),
     "resolution": Meaning(
         "the camera's steps of exposure are too coarse for the tolerance", "dim the panel, or raise count_tolerance"
     ),

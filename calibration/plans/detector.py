@@ -23,6 +23,8 @@ STANDSTILL = 0.1
 """A clipped level moves by less than this when the exposure changes by that factor."""
 CLIPPED_ABOVE = 0.15
 """No pixel exceeds a clipped level by more than this: wells differ by a few per cent, lit pixels by more."""
+DARK_FRACTION = 0.002
+"""A lamp at its brightest that gives less than this part of the full scale gives none."""
 CLIPPED = 0.5
 """A signal that grew by less than this part of its exposure's growth may be clipped: no sensor bends so far."""
 
@@ -78,6 +80,8 @@ class SaturatingLight:
     brightness : int, optional
         None: light that nobody controls, but that is on.
     filter : str, optional
+    other_filter : str, optional
+        Looked through where nothing is seen through the first.
     cover : Cover
     max_exposure_us : int
         Longest exposure tried; it may exceed that of the flats, as it is taken once.
@@ -85,13 +89,43 @@ class SaturatingLight:
 
     brightness: int | None = None
     filter: str | None = None
+    other_filter: str | None = None
     cover: Cover = Cover.LEAVE
     max_exposure_us: int = 60_000_000
+
+    @property
+    def otherwise(self) -> "SaturatingLight":
+        """The same light asked for differently: a filter may be opaque, and a panel may have lost one command."""
+        dimmer = self.brightness if self.brightness is None else max(1, self.brightness - 1)
+        return replace(self, brightness=dimmer, filter=self.other_filter or self.filter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DarkestLight:
+    """Frames in which a lamp was to be seen and was not: the level of the last, and the filters they looked through."""
+
+    level_adu: float
+    exposure_us: int
+    brightness: int | None
+    filters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LampSeen:
+    """The light of a lamp at one brightness through one filter, in ADU per second above the pedestal."""
+
+    filter: str | None
+    brightness: int
+    rate_adu_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detector:
-    """The detector as measured, in ADU. `k_adu_e` is the system gain K in ADU per electron (None: not measured)."""
+    """The detector as measured, in ADU.
+
+    `k_adu_e` is the system gain K in ADU per electron (None: not measured), `darkest` is given where no light was seen,
+    `lamp` where the light of a lamp could be measured.
+    """
 
     bias_adu: float
     read_sigma_adu: float
@@ -99,6 +133,8 @@ class Detector:
     saturation_source: SaturationSource
     step_adu: int = 1
     k_adu_e: float | None = None
+    darkest: DarkestLight | None = None
+    lamp: LampSeen | None = None
     exposure_min_us: int = 1
     exposure_max_us: int = 3_600_000_000
     exposure_resolution_us: int = 1
@@ -189,6 +225,8 @@ def measure_detector(
     clip_adu = None
     if lamp is not None:
         flats, clip_adu = yield from _climb(state, facts, lamp, bias_adu, read_sigma_adu)
+        if flats and not _is_lit(flats[-1], bias_adu, read_sigma_adu):
+            flats += yield _lit(state, lamp.otherwise, flats[-1].request.exposure_us)
     seen = (*shorts, *flats)
     step_adu = math.gcd(*(r.stats.step_adu for r in seen)) or 1
     saturation_adu, source = saturation_of(
@@ -212,8 +250,10 @@ def measure_detector(
     )
     if lamp is None:
         return found
+    if flats and flats[-1].accepted and not _is_lit(flats[-1], bias_adu, read_sigma_adu):
+        return replace(found, darkest=_darkest(flats))
     k_adu_e = yield from _gain(state, found, lamp, flats)
-    return replace(found, k_adu_e=k_adu_e)
+    return replace(found, k_adu_e=k_adu_e, lamp=_lamp_seen(found, flats))
 
 
 def noise_of(results: tuple[FrameResult, ...]) -> float:
@@ -271,6 +311,23 @@ def _lit(state: ExposureState, lamp: SaturatingLight, exposure_us: int, count: i
     )
 
 
+def _is_lit(flat: FrameResult, bias_adu: float, read_sigma_adu: float) -> bool:
+    """Whether a frame shows more than the dark: five times the noise, and a part of the range that 16 bits have."""
+    return flat.stats.level_adu - bias_adu >= max(
+        5 * read_sigma_adu, DARK_FRACTION * full_scale(step_adu=flat.stats.step_adu, seen_adu=flat.stats.max_adu)
+    )
+
+
+def _darkest(flats: tuple[FrameResult, ...]) -> DarkestLight:
+    last = flats[-1].request
+    return DarkestLight(
+        level_adu=flats[-1].stats.level_adu,
+        exposure_us=last.exposure_us,
+        brightness=last.panel_brightness,
+        filters=tuple(dict.fromkeys(r.request.filter for r in flats if r.request.filter is not None)),
+    )
+
+
 def _behind(flats: tuple[FrameResult, ...], bias_adu: float, read_sigma_adu: float) -> bool:
     """Whether the last flat is far below what the one before predicts."""
     if len(flats) < 2:
@@ -293,14 +350,27 @@ def _gain(
     state: ExposureState, found: Detector, lamp: SaturatingLight, flats: tuple[FrameResult, ...]
 ) -> Plan[float | None]:
     """Return K = (sigma^2 - sigma_read^2) / signal of equal flats near 40 % of the range (photon transfer)."""
-    rising = [r for r in flats if 0.01 < (r.stats.level_adu - found.bias_adu) / found.range_adu < 0.9]
-    if not rising:
+    near = _rising(found, flats)
+    if near is None:
         return None
-    near = rising[-1]
     aim = 0.4 * found.range_adu / (near.stats.level_adu - found.bias_adu) * near.request.exposure_us
     exposure_us = tidy(min(max(aim, found.exposure_min_us), lamp.max_exposure_us), found.exposure_resolution_us)
     results = yield _lit(state, lamp, exposure_us, count=3)
     return photon_gain(results, found)
+
+
+def _rising(found: Detector, flats: tuple[FrameResult, ...]) -> FrameResult | None:
+    """Return the last flat that is neither faint nor saturated."""
+    fitting = [r for r in flats if 0.01 < (r.stats.level_adu - found.bias_adu) / found.range_adu < 0.9]
+    return fitting[-1] if fitting else None
+
+
+def _lamp_seen(found: Detector, flats: tuple[FrameResult, ...]) -> LampSeen | None:
+    near = _rising(found, flats)
+    if near is None or near.request.panel_brightness is None:
+        return None
+    rate_adu_s = (near.stats.level_adu - found.bias_adu) / (near.request.exposure_us / 1e6)
+    return LampSeen(filter=near.request.filter, brightness=near.request.panel_brightness, rate_adu_s=rate_adu_s)
 
 
 def photon_gain(results: tuple[FrameResult, ...], detector: Detector) -> float | None:

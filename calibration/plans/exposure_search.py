@@ -11,7 +11,7 @@ from calibration.frames import FrameResult, Purpose
 from calibration.plans.detector import Detector
 from calibration.plans.rates import AGREEMENT, Point, Rates
 from calibration.plans.reach import Setting, reach_of
-from calibration.plans.settings import FlatTask, LevelTried, Plan
+from calibration.plans.settings import BrightnessIdle, FlatTask, LevelTried, Plan
 
 BROKEN = frozenset({FrameCode.PARTIAL, FrameCode.DUPLICATE_FRAME, FrameCode.TOO_FAST, FrameCode.SIZE_CHANGED})
 """Refusals of a test frame that make its level worthless."""
@@ -89,8 +89,10 @@ def search(
         hunt.attempts = attempt
         if not results or is_broken(results[0], known):
             continue
-        end = hunt.decide(results[0])
+        was_idle, end = hunt.rates.idle, hunt.decide(results[0])
         task.notify(hunt.seen())
+        if hunt.rates.idle is not None and was_idle is None:
+            task.notify(BrightnessIdle(filter=task.filter, brightness=hunt.rates.idle))
         if end is not None:
             return end
     return hunt.given_up()
@@ -114,7 +116,7 @@ class _Hunt:
         self.task = task
         self.tolerance = task.settings.count_tolerance
         reach = reach_of(task.settings, detector, task.panel)
-        self.rates = Rates(task.settings, detector, reach, gamma)
+        self.rates = Rates(task.settings, detector, reach, gamma, task.filter)
         first = reach.start(task.settings.start_exposure_us, task.panel.start_brightness if task.panel else None)
         self.here = start or first
         self.attempts = 0

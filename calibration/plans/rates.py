@@ -24,6 +24,11 @@ STANDSTILL = 0.1
 """A level that answers a change of dose by less than this part of it is clipped."""
 ENOUGH = 4
 """Frames that told a rate, from which a steady lamp would have been found."""
+TRUSTED = (SaturationSource.CONFIGURED, SaturationSource.MEASURED)
+IDLE = 0.1
+"""A panel whose light follows its brightness by a smaller exponent than this does not follow it at all."""
+IDLE_STEP = math.log(1.5)
+"""That is judged from steps at least as large."""
 LARGEST_STEP = 10.0
 """One step never changes the dose by more than this."""
 
@@ -71,9 +76,19 @@ class Rates:
     reach : Reach
     gamma : float
         The panel's exponent, as far as it is known.
+    filter : str, optional
+        What the frames look through.
     """
 
-    def __init__(self, settings: FlatSettings, detector: Detector, reach: Reach, gamma: float = 1.0) -> None:
+    def __init__(
+        self,
+        settings: FlatSettings,
+        detector: Detector,
+        reach: Reach,
+        gamma: float = 1.0,
+        filter: str | None = None,  # noqa: A002 — the word of `CaptureRequest`
+    ) -> None:
+        self._lamp = detector.lamp if detector.lamp is not None and detector.lamp.filter == filter else None
         self.settings = settings
         self.detector = detector
         self.reach = reach
@@ -82,6 +97,8 @@ class Rates:
         self._points: list[Point] = []
         self._told = 0
         self._blind = settings.exposure_step_factor
+        self.idle: tuple[int, int] | None = None
+        """Two brightnesses of the panel that gave the same light: it has one brightness, whatever it is set to."""
 
     @property
     def target_adu(self) -> float:
@@ -175,8 +192,7 @@ class Rates:
 
     def _is_clip(self, point: Point) -> bool:
         """Whether the level stood still under another dose, at the top of its own histogram."""
-        trusted = (SaturationSource.CONFIGURED, SaturationSource.MEASURED)
-        if point.saturated or point.faint or self.detector.saturation_source in trusted:
+        if point.saturated or point.faint or self.detector.saturation_source in TRUSTED:
             return False
         above = (point.max_adu - self.detector.bias_adu) / point.signal_adu - 1
         return any(self._stood_still(point, other, above) for other in self._points if other.tells)
@@ -202,13 +218,38 @@ class Rates:
     def _learn_gamma(self) -> None:
         """Estimate the panel's exponent from the rates at the last two brightnesses."""
         telling = [p for p in self._points if p.tells and p.setting.brightness]
-        if len(telling) < 2:
+        if not telling or self.idle is not None:
             return
         last, rest = telling[-1], telling[:-1]
+        self._compare_with_lamp(last)
         b = last.setting.brightness or 1
         for other in reversed(rest):
             ratio = b / (other.setting.brightness or 1)
             if abs(math.log(ratio)) > 0.03:
                 rates = last.signal_adu / last.setting.exposure_us, other.signal_adu / other.setting.exposure_us
-                self.gamma = min(max(math.log(rates[0] / rates[1]) / math.log(ratio), 0.3), 3.0)
+                gamma = math.log(rates[0] / rates[1]) / math.log(ratio)
+                if abs(gamma) < IDLE and abs(math.log(ratio)) > IDLE_STEP and self._knows_clip(last, other):
+                    self._fix(other.setting.brightness or 1, b)
+                else:
+                    self.gamma = min(max(gamma, 0.3), 3.0)
                 return
+
+    def _compare_with_lamp(self, last: Point) -> None:
+        """Compare with the light that was seen, at another brightness, when the detector was measured."""
+        seen, here = self._lamp, last.setting.brightness or 1
+        if seen is None or not self.reach.max_brightness or abs(math.log(here / seen.brightness)) < IDLE_STEP:
+            return
+        rate_adu_s = last.signal_adu / (last.setting.exposure_us / 1e6)
+        if abs(math.log(rate_adu_s / seen.rate_adu_s) / math.log(here / seen.brightness)) < IDLE:
+            self._fix(seen.brightness, here)
+
+    def _knows_clip(self, one: Point, other: Point) -> bool:
+        """Whether levels that stand still cannot be clipped: saturation was measured, or the exposures differ."""
+        longer = one.setting.exposure_us / other.setting.exposure_us
+        return self.detector.saturation_source in TRUSTED or abs(math.log(longer)) > IDLE_STEP
+
+    def _fix(self, before: int, brightness: int) -> None:
+        """Go on by the exposure alone."""
+        self.idle = before, brightness
+        self.reach = replace(self.reach, brightness=brightness, max_brightness=0)
+        self.gamma = 0.0

@@ -49,11 +49,19 @@ class LevelFound:
     attempts: int
 
 
-Notify = Callable[[LevelTried | LevelFound], None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrightnessIdle:
+    """The panel gives the same light at both of these brightnesses."""
+
+    filter: str | None
+    brightness: tuple[int, int]
+
+
+Notify = Callable[[LevelTried | LevelFound | BrightnessIdle], None]
 """Hears of a flat's level as soon as it is known."""
 
 
-def silent(seen: LevelTried | LevelFound) -> None:
+def silent(seen: LevelTried | LevelFound | BrightnessIdle) -> None:
     """Tell nobody (the default `Notify`)."""
     del seen
 

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _POLL_S = 0.25
 _BRIGHTNESS_S = 3.0
+_OFF_S = 6.0
+"""A lamp that still reads Ready so long after it was switched off, and does not change, has not heard of it."""
 
 log = structlog.get_logger(__name__)
 
@@ -115,7 +117,14 @@ class AlpacaCoverCalibrator(AlpacaDevice[CoverCalibratorWire]):
         if not self.info.has_calibrator:
             return
         self._command(self._wire.CalibratorOff)
-        self._wait(lambda reading: not reading.state.lit, _calibrator_failed, "off", wake)
+        late = Deadline(self._clock, _OFF_S, real_s=self._wire.timeouts.real_s)
+
+        def ignored(reading: _Reading) -> bool:
+            """Whether it goes on shining: a lamp that is going off says that it changes."""
+            shines = reading.state.calibrator is CalibratorStatus.READY and late.over
+            return shines or _calibrator_failed(reading)
+
+        self._wait(lambda reading: not reading.state.lit, ignored, "off", wake)
 
     def open_cover(self, wake: threading.Event | None = None) -> None:
         """Open and wait for Open; without a cover there is nothing to do. Raises `PanelFailed` and as above."""

@@ -26,8 +26,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 GIVE_UP_S = 900.0
-STOPPED_S = 60.0
-"""How long the end of a run that was stopped waits for a camera, to leave its cooler well."""
+STOPPED_S = 15.0
+"""How long the end of a run that was stopped waits for a camera: a server that died meanwhile does not come back."""
 FAILED_EXPOSURES = 2
 """A frame is tried again this often."""
 
@@ -87,7 +87,7 @@ class Recovery:
     def end(self, hurry: threading.Event | None) -> None:
         """Wait from now on whatever stopped the run, but for `hurry`: a cooler may be on.
 
-        A run that came to its end waits as long as ever, one that was stopped for a minute.
+        A run that came to its end waits as long as ever, one that was stopped for a moment.
         """
         self._ending, self._hurry = True, hurry
 

@@ -185,9 +185,12 @@ def _tell(result: RunResult, loaded: "LoadedConfig") -> int:
     """Print how a run ended, and where its report is."""
     if result.report_html is not None:
         print(f"report: {result.report_html}")
+    left = "; ".join(result.left)
+    if left:  # first of all: somebody has to go there, whatever else happened
+        print(f"nightcal: {left} — go and see", file=sys.stderr)
     if result.code is not None:
         rehearse = concerns_camera(result.code) and not loaded.config.camera.is_simulator
-        complain(result.code, result.detail, rehearse=rehearse)
+        complain(result.code, result.detail.removeprefix(left).removeprefix("; "), rehearse=rehearse)
     elif result.detail:
         print(result.detail)
     return result.exit_code

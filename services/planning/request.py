@@ -58,11 +58,15 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """How a run ended: `code` is the first cause that stopped it, None when it reached its end."""
+    """How a run ended: `code` is the first cause that stopped it, None when it reached its end.
+
+    `left` says in words what could not be left in a known state; `detail` begins with it.
+    """
 
     run_id: str
     exit_code: int
     code: str | None
     detail: str
+    left: tuple[str, ...] = ()
     report_json: Path | None = None
     report_html: Path | None = None

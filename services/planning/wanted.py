@@ -194,6 +194,7 @@ def saturating_lamp(
     return SaturatingLight(
         brightness=panel.brightness or panel.max_brightness,
         filter=widest,
+        other_filter=next((name for name in names if name != widest), None),
         cover=panel.cover,
         max_exposure_us=us(config.flat_capture.max_exposure),
     )

@@ -82,8 +82,8 @@ class Ending:
         return Exit.SOME_FAILED if unfinished else Exit.DONE
 
     def words(self, tally: Tally) -> str:
-        """Return the cause, or a summary of the run, and what could not be left in a known state, in words."""
-        return "; ".join((self.detail or self._summary(tally), *self.left))
+        """Return what could not be left in a known state, then the cause, or a summary of the run, in words."""
+        return "; ".join((*self.left, self.detail or self._summary(tally)))
 
     def _summary(self, tally: Tally) -> str:
         parts = []

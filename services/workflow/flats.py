@@ -8,10 +8,11 @@ from calibration.frames import Cover, GroupOutcome, GroupStatus
 from calibration.plans.detector import Detector
 from calibration.plans.flat import flat_plan
 from calibration.plans.sequence import WantedSet
-from calibration.plans.settings import ExposureState, FlatSetBegun, LevelFound, LevelTried, Plan
+from calibration.plans.settings import BrightnessIdle, ExposureState, FlatSetBegun, LevelFound, LevelTried, Plan
 from calibration.plans.twilight import twilight_plan
 from services.capture.failures import GroupFailed
 from services.catalogue.rows import Flag, SetRow
+from services.errors import RunCode
 from services.events.records import FlatExposureAdjusted, FlatSettled
 from services.observatory.sun import sun_altitude_deg
 from services.planning.having import NOTHING, Having
@@ -109,8 +110,11 @@ def _plan(
     config = context.config
     settings = flat_settings(config)
 
-    def notify(seen: LevelTried | LevelFound) -> None:
-        context.events.emit(_event(seen))
+    def notify(seen: LevelTried | LevelFound | BrightnessIdle) -> None:
+        if isinstance(seen, BrightnessIdle):
+            context.warn(RunCode.DEVICE_LIMITED, _idle(seen), once=True)
+        else:
+            context.events.emit(_event(seen))
 
     if config.flat_capture.source == "sky":
         return twilight_plan(
@@ -144,6 +148,14 @@ def _plan(
     )
 
 
+def _idle(seen: BrightnessIdle) -> str:
+    one, other = seen.brightness
+    return (
+        f"the brightness of the flat panel changes nothing, the light is the same at {one} and at {other}: the flats "
+        "get their level by the exposure alone"
+    )
+
+
 def _event(seen: LevelTried | LevelFound) -> FlatExposureAdjusted | FlatSettled:
     kind = FlatExposureAdjusted if isinstance(seen, LevelTried) else FlatSettled
     return kind(**asdict(seen))
@@ -164,7 +176,10 @@ def _dawn(context: RunContext) -> bool:
 
 
 def _fail_all(context: RunContext, sets: list[WantedSet], failure: GroupFailed) -> None:
-    outcome = GroupOutcome(status=GroupStatus.FAILED, code=failure.code, detail=failure.detail)
-    context.tally.outcomes += [(wanted, outcome) for wanted in sets]
+    """End sets that one cause has failed; it is said with the first."""
+    words = failure.detail
     for wanted in sets:
+        outcome = GroupOutcome(status=GroupStatus.FAILED, code=failure.code, detail=words)
+        context.tally.outcomes.append((wanted, outcome))
         context.tell_finished(wanted, outcome, set_id=None)
+        words = "not tried: see the first of these"

@@ -4,7 +4,7 @@ from typing import Any
 
 from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import Cover, FrameKind
-from calibration.plans.detector import Detector, measure_detector
+from calibration.plans.detector import DarkestLight, Detector, measure_detector
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Darkness
 from calibration.system_gain import judge_gain
@@ -35,7 +35,8 @@ def measured(context: RunContext, state: State) -> Detector:
     Raises
     ------
     GroupFailed
-        The frames for it cannot be had, or pedestal or system gain are not those of earlier nights or of this gain.
+        The frames for it cannot be had, the lamp gives no light, or pedestal or system gain are not those of earlier
+        nights or of this gain.
     """
     config, session = context.config, context.session
     panel = panel_settings(config.flat_panel, session.panel_info) if config.flat_capture.source == "panel" else None
@@ -47,6 +48,8 @@ def measured(context: RunContext, state: State) -> Detector:
         detector = session.run(plan)
     except CalibrationError as error:
         raise GroupFailed(GroupCode.NO_FRAMES, str(error)) from error
+    if detector.darkest is not None:
+        raise GroupFailed(GroupCode.NO_LIGHT, _no_light(detector, detector.darkest))
     try:
         _compare(context, state, detector)
         _check_gain(context, state, detector)
@@ -55,6 +58,16 @@ def measured(context: RunContext, state: State) -> Detector:
         raise
     _tell(context, state, detector, believed=True)
     return detector
+
+
+def _no_light(detector: Detector, seen: DarkestLight) -> str:
+    """Return in words what was seen of a lamp that gives no light."""
+    lamp = "" if seen.brightness is None else f" at brightness {seen.brightness}"
+    through = f" through {' and '.join(seen.filters)}" if seen.filters else ""
+    return (
+        f"{seen.level_adu:.0f} ADU in {seen.exposure_us / 1e6:g} s{lamp}{through}, which is the pedestal of "
+        f"{detector.bias_adu:.0f} ADU"
+    )
 
 
 def measured_saturation(context: RunContext, gain: int | None) -> float | None:

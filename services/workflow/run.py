@@ -138,6 +138,7 @@ class Run:
             exit_code=ending.exit_code(work.tally),
             code=ending.code,
             detail=ending.words(work.tally),
+            left=ending.left,
             report_json=json_path,
             report_html=html_path,
         )

@@ -6,7 +6,14 @@ import pytest
 
 from calibration.errors import CalibrationError
 from calibration.frames import Purpose
-from calibration.plans.detector import CameraFacts, Detector, SaturationSource, full_scale, measure_detector
+from calibration.plans.detector import (
+    CameraFacts,
+    Detector,
+    SaturatingLight,
+    SaturationSource,
+    full_scale,
+    measure_detector,
+)
 from calibration.plans.settings import Darkness, ExposureState
 from tests.benchmarks.flat_lamps import LampKind, Light, Sensor, SmallCamera, drive
 
@@ -34,6 +41,21 @@ def test_pedestal_read_noise_and_gain_are_recovered() -> None:
     assert found.bias_adu == pytest.approx(812.0, abs=0.5)
     assert found.read_sigma_adu == pytest.approx(3.4, rel=0.1)
     assert found.k_adu_e == pytest.approx(1.7, rel=0.1)
+
+
+def test_a_lamp_that_gives_no_light_is_looked_at_once_more_and_otherwise() -> None:
+    camera = SmallCamera(sensor=Sensor(), light=Light(needed_s=1e9, max_brightness=200), seed=3)
+    light = SaturatingLight(brightness=200, filter="L", other_filter="R", max_exposure_us=2_000_000)
+    found = drive(measure_detector(ExposureState(), camera.facts, Darkness(), lamp=light), camera)
+    assert found.darkest is not None
+    assert found.darkest.filters == ("L", "R")
+    assert (camera.requests[-1].filter, camera.requests[-1].panel_brightness) == ("R", 199)
+    assert found.darkest.level_adu == pytest.approx(found.bias_adu, abs=3)
+
+
+def test_light_that_is_only_dim_is_light() -> None:
+    found = measured(SmallCamera(sensor=Sensor(), light=Light(needed_s=600.0, max_brightness=200), seed=3))
+    assert found.darkest is None
 
 
 def test_without_light_three_short_frames_are_all() -> None:

@@ -1,5 +1,6 @@
 """The flat search: it arrives, or it says why not; it never loops and never asks for what is not allowed."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,10 +9,10 @@ from hypothesis import strategies as st
 
 from calibration.errors import FrameCode, GroupCode
 from calibration.frames import CaptureRequest, FrameHeader, FrameKind, FrameResult, FrameStats, Purpose, Verdict
-from calibration.plans.detector import Detector, SaturationSource
+from calibration.plans.detector import Detector, LampSeen, SaturationSource
 from calibration.plans.exposure_search import SearchFailed, Settled, search
 from calibration.plans.reach import Setting
-from calibration.plans.settings import ExposureState, FlatSettings, FlatTask, LevelTried, PanelSettings
+from calibration.plans.settings import BrightnessIdle, ExposureState, FlatSettings, FlatTask, LevelTried, PanelSettings
 from tests.benchmarks.flat_lamps import BEGIN, LampKind, Light, Sensor, SmallCamera, drive
 
 
@@ -48,6 +49,29 @@ def test_it_arrives_within_ten_frames(needed_s: float, brightness: int) -> None:
     assert isinstance(end, Settled)
     assert end.attempts == len(camera.requests) <= 10
     assert end.level_adu == pytest.approx(camera.sensor.true_target_adu(0.5), rel=0.05)
+
+
+@pytest.mark.parametrize("needed_s", [0.02, 0.4, 3.0])
+def test_a_panel_whose_brightness_changes_nothing_is_named_once_and_served_by_the_exposure(needed_s: float) -> None:
+    camera = lamp(needed_s, max_brightness=255, gamma=0.0)
+    rate = 0.5 * (camera.sensor.clip_adu - camera.sensor.bias_adu) / needed_s
+    seen = LampSeen(filter="R", brightness=255, rate_adu_s=rate)
+    said: list[object] = []
+    wanted = replace(task(camera), notify=said.append)
+    end = drive(search(wanted, known(camera, lamp=seen)), camera)
+    assert isinstance(end, Settled)
+    assert end.level_adu == pytest.approx(camera.sensor.true_target_adu(0.5), rel=0.05)
+    assert sum(isinstance(each, BrightnessIdle) for each in said) == 1
+
+
+@pytest.mark.parametrize("gamma", [0.4, 1.0, 2.2])
+def test_a_panel_that_follows_its_brightness_is_not_called_idle(gamma: float) -> None:
+    camera = lamp(0.4, max_brightness=255, gamma=gamma)
+    rate = 0.5 * (camera.sensor.clip_adu - camera.sensor.bias_adu) / 0.4
+    seen = LampSeen(filter="R", brightness=255, rate_adu_s=rate)
+    said: list[object] = []
+    drive(search(replace(task(camera), notify=said.append), known(camera, lamp=seen)), camera)
+    assert not any(isinstance(each, BrightnessIdle) for each in said)
 
 
 def test_a_settled_level_was_seen_twice() -> None:
