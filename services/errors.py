@@ -41,6 +41,8 @@ class RunCode(StrEnum):
 
     CLOCK_JUMP = "clock_jump"
     EXPOSURE_CLIPPED = "exposure_clipped"
+    SETPOINT_ROUNDED = "setpoint_rounded"
+    NO_SETPOINT = "no_setpoint"
     FLAT_EXPOSURE_ASSUMED = "flat_exposure_assumed"
     NO_COVER = "no_cover"
     NO_SITE = "no_site"
@@ -225,11 +227,19 @@ MEANINGS: dict[str, Meaning] = {
     "setting_refused": Meaning("the camera does not keep a setting", "check gain, offset, binning and readout_mode"),
     "not_dark": Meaning("it is not dark", "close the cover, switch lights off, look for a light leak"),
     "cooler_limit": Meaning("the cooler cannot reach the set-point", "choose a warmer temperature"),
+    "setpoint_rounded": Meaning(
+        "the camera rounds the set-point", "frames are taken at what it makes of it; name that in the configuration"
+    ),
+    "no_setpoint": Meaning(
+        "the camera cannot be set to a temperature", "frames are taken, and compared, as warm as the sensor is"
+    ),
     "not_steady": Meaning(
-        "the temperature is reached, but not steady in time",
+        "the temperature is not steady in time",
         "give it more time (cooling_timeout), or ask for less (stable_time, stabilization_tolerance)",
     ),
-    "sensor_stuck": Meaning("the temperature reading is stuck or implausible", "power-cycle the camera"),
+    "sensor_stuck": Meaning(
+        "the temperature reading is stuck or implausible, also after an exposure", "switch the camera off and on"
+    ),
     "cooler_lost": Meaning("the cooler lost its power", "check the cooler's supply"),
     "too_many_refused": Meaning("too many frames were refused", "see the reasons per frame in the report"),
     "no_matching_dark": Meaning("no dark fits these flats", "run the darks step: it takes the times the flats used"),
@@ -239,7 +249,10 @@ MEANINGS: dict[str, Meaning] = {
         "frames of another program are not alike", "name the card in `header_aliases`, or keep the frames apart"
     ),
     "master_differs": Meaning("the new master differs from the last certified one", "look at both before using it"),
-    "constant": Meaning("all pixels have one value", "power-cycle the camera if it repeats"),
+    "constant": Meaning(
+        "all pixels have one value",
+        "switch the camera off and on if it repeats; a simulator needs its noise switched on",
+    ),
     "partial": Meaning("part of the frame is missing", "check cable and USB traffic"),
     "duplicate_frame": Meaning("the frame equals the one before", "the camera returned its buffer twice"),
     "too_fast": Meaning("the frame came back faster than its exposure", "the camera returned an old buffer"),

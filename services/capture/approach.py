@@ -14,6 +14,7 @@ from drivers.clock import Deadline
 from drivers.errors import NotOffered, Refused
 from services.capture import thermal
 from services.capture.cooler import Cooler
+from services.errors import RunCode
 
 log = structlog.get_logger(__name__)
 
@@ -22,15 +23,20 @@ SHORTEST_TICK_S = 0.5
 LOOKS = 4
 """So often at least a sensor is looked at in the time that it is to hold."""
 WARM_UP_LIMIT_S = 1800.0
+READ_BACK_AFTER_S = 10.0
+"""Drivers that ask the camera now and then report a new set-point a little late."""
+ROUNDED_FROM_C, ROUNDED_TO_C = 0.05, 1.0
+"""What differs from the set-point by less is the same, by more no rounding of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall:
-    """Why a temperature could not be had, and when (monotonic seconds) that was known."""
+    """Why a temperature could not be had, when (monotonic seconds) that was known, and what the sensor read then."""
 
     code: GroupCode
     detail: str
     at_s: float
+    ccd_c: float | None = None
 
 
 class Approach:
@@ -52,8 +58,13 @@ class Approach:
         self._started_s = cooler.clock.monotonic()
         self._deadline = Deadline(cooler.clock, self._settings.cooling_timeout, real_s=5.0)
         self._set_c = target_c
-        self._moved_s = self._started_s
-        self._switched_on_again = False
+        self._moved_s = self._commanded_s = self._started_s
+        self._switched_on_again = self._suspected = False
+
+    @property
+    def target_c(self) -> float:
+        """The temperature that is gone to: the one wanted, or what the camera makes of it."""
+        return self._target_c
 
     def run(self) -> Stall | None:
         """Go there and wait until the sensor holds; return why it does not, None for success.
@@ -67,7 +78,7 @@ class Approach:
         try:
             stall = self._go()
         except (Refused, NotOffered) as error:
-            detail = f"the camera refuses {self._target_c:.1f} °C: {error.detail}"
+            detail = f"the camera refuses the set-point {self._target_c:.1f} °C: {error.detail}"
             stall = self._stall(GroupCode.COOLER_LIMIT, detail)
         if stall is not None:
             self._cooler.tell_stalled(self._target_c, stall.code.value)
@@ -75,21 +86,69 @@ class Approach:
         return stall
 
     def _go(self) -> Stall | None:
-        self._begin()
+        if (stall := self._begin()) is not None:
+            return stall
         while (stall := self._fault()) is None:
-            if self._set_c == self._target_c and self._holds():
-                return None
+            if self._set_c == self._target_c:
+                self._read_back(READ_BACK_AFTER_S)
+                if self._holds():
+                    self._read_back(0.0)
+                    return None
             self._move()
             self._cooler.sleep(self._tick_s)
             self._cooler.tell(self._cooler.read(), self._target_c)
         return stall
 
-    def _begin(self) -> None:
+    def _begin(self) -> Stall | None:
         reading = self._cooler.read()
         if self._settings.wait_for_cooling and reading.plausible and reading.ccd_c is not None:
+            if (stall := self._too_short(reading.ccd_c)) is not None:
+                return stall
             self._set_c = reading.ccd_c
-        self._cooler.set_point(self._set_c)
+        self._command(self._set_c)
         self._cooler.switch(on=True)
+        return None
+
+    def _too_short(self, ccd_c: float) -> Stall | None:
+        """Return that the time is not enough for our own ramp, where it is not: nothing else would be to blame."""
+        settings, down = self._settings, self._target_c <= ccd_c
+        rate = settings.ramp_rate if down else settings.warmup_rate
+        gap_c = abs(self._target_c - ccd_c) - settings.stabilization_tolerance
+        ramp_s = 60 * max(0.0, gap_c) / rate
+        if ramp_s <= settings.cooling_timeout:
+            return None
+        detail = (
+            f"cooling_timeout ({settings.cooling_timeout:g} s) is shorter than the ramp from {ccd_c:.1f} to "
+            f"{self._target_c:.1f} °C, which takes {ramp_s:.0f} s at {rate:g} °C/min"
+        )
+        return self._stall(GroupCode.NOT_STEADY, detail)
+
+    def _command(self, wanted_c: float) -> None:
+        """Move the set-point; straight to the target where the camera refuses a step on the way."""
+        try:
+            taken_c = self._cooler.set_point(wanted_c)
+        except (Refused, NotOffered):
+            if wanted_c == self._target_c:
+                raise
+            wanted_c, taken_c = self._target_c, self._cooler.set_point(self._target_c)
+        self._commanded_s = self._cooler.clock.monotonic()
+        if wanted_c == self._target_c:
+            self._adopt(taken_c)
+        self._set_c = self._target_c if wanted_c == self._target_c else wanted_c
+
+    def _read_back(self, after_s: float) -> None:
+        """Adopt the set-point that the camera reads back after a while, where it has rounded the target."""
+        last = self._cooler.history.newest
+        rounded = last.set_c is not None and ROUNDED_FROM_C < abs(last.set_c - self._target_c) <= ROUNDED_TO_C
+        if rounded and last.set_c is not None and last.at_s > self._commanded_s + after_s:
+            self._adopt(last.set_c)
+            self._set_c = self._target_c
+
+    def _adopt(self, taken_c: float) -> None:
+        if taken_c != self._target_c:
+            detail = f"the camera makes a set-point of {taken_c:g} °C out of {self._target_c:g} °C"
+            self._cooler.warn(RunCode.SETPOINT_ROUNDED, detail)
+            self._target_c = taken_c
 
     @property
     def _tick_s(self) -> float:
@@ -108,8 +167,7 @@ class Approach:
         wanted_c = thermal.next_setpoint(self._set_c, self._target_c, rate_c_per_min=rate, elapsed_s=elapsed_s)
         self._moved_s = now_s
         if wanted_c != self._set_c:
-            self._set_c = wanted_c
-            self._cooler.set_point(wanted_c)
+            self._command(wanted_c)
 
     def _holds(self) -> bool:
         settings, history = self._settings, self._cooler.history
@@ -127,7 +185,11 @@ class Approach:
         history, target_c = self._cooler.history, self._target_c
         last = history.newest
         shown = "" if last.ccd_c is None else f" at {last.ccd_c:.1f} °C"
-        if thermal.is_implausible(history) or thermal.is_stuck(history):
+        if not self._suspected and thermal.is_stuck(history, thermal.SUSPECT_WINDOW_S):
+            self._suspected = True
+            self._cooler.moves_with_exposures()
+        is_stuck = thermal.is_stuck(history) and not self._cooler.moves_with_exposures()
+        if thermal.is_implausible(history) or is_stuck:
             said = f", it says {last.ccd_c:.1f}" if last.ccd_c is not None and not last.plausible else shown
             return self._stall(GroupCode.SENSOR_STUCK, f"the temperature reading is stuck or implausible{said}")
         if last.cooler_on is False and not self._switch_on_again():
@@ -161,7 +223,8 @@ class Approach:
 
     def _stall(self, code: GroupCode, detail: str) -> Stall:
         code = GroupCode.COOLER_LOST if self._after_loss else code
-        return Stall(code=code, detail=detail, at_s=self._cooler.clock.monotonic())
+        ccd_c = self._cooler.history.newest.ccd_c
+        return Stall(code=code, detail=detail, at_s=self._cooler.clock.monotonic(), ccd_c=ccd_c)
 
 
 def warm_up(cooler: Cooler, hurry: threading.Event | None = None) -> None:
@@ -189,7 +252,11 @@ def _rise(cooler: Cooler, start_c: float, hurry: threading.Event | None) -> bool
     started_s = moved_s = cooler.clock.monotonic()
     cooler.history.clear()
     while moved_s - started_s < WARM_UP_LIMIT_S:
-        cooler.set_point(set_c)
+        try:
+            cooler.set_point(set_c)
+        except (Refused, NotOffered) as error:  # then it is switched off as it is
+            log.warning("warming.refused", set_c=set_c, detail=str(error))
+            return False
         if cooler.clock.sleep(settings.warmup_check_interval_s, hurry):
             return False
         cooler.tell(cooler.read(), final_c)

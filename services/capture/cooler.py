@@ -2,9 +2,11 @@
 
 from datetime import datetime
 
-from drivers.base import Camera, CameraState
+import structlog
+
+from drivers.base import Camera, CameraState, ExposureRequest
 from drivers.clock import Clock
-from drivers.errors import Refused
+from drivers.errors import Cancelled, DriverError, Refused
 from services.capture.failures import UntilReached
 from services.capture.recovery import Recovery
 from services.capture.thermal import History, Reading, believed_c
@@ -15,6 +17,10 @@ from services.events.devices import CoolingChanged, CoolingStable, CoolingStalle
 from services.events.records import WarningRaised
 from services.observatory import Interlock
 
+log = structlog.get_logger(__name__)
+
+SHORT_S = 0.001
+EXPOSE_EVERY_S = 10.0
 _ATTEMPTS_TO_SWITCH_OFF = 2
 _LOOKS = 3
 """Drivers that ask the camera once a second report its state a little late."""
@@ -48,6 +54,10 @@ class Cooler:
         self._recovery = recovery
         self._until = until
         self._told_s: float | None = None
+        self._whole_degrees = False
+        self._with_exposures = False  # the reading changes only when an exposure is made
+        self._exposed_s = 0.0
+        self._warned: set[str] = set()
         self.clock = clock
         self.settings = settings
         self.history = History()
@@ -74,13 +84,62 @@ class Cooler:
         return state
 
     def read(self) -> Reading:
-        """Read the temperature afresh."""
+        """Read the temperature afresh; where it comes with pictures alone, after an exposure, every few seconds."""
+        if self._with_exposures and self.clock.monotonic() - self._exposed_s >= EXPOSE_EVERY_S:
+            self._expose()
         self.state()
         return self.history.newest
 
-    def set_point(self, celsius: float) -> None:
-        """Move the set-point."""
-        self._recovery.call(lambda: self._camera.set_temperature(celsius))
+    def moves_with_exposures(self) -> bool:
+        """Make an exposure, and return whether a reading that stood still has moved with it."""
+        before = self.history.newest.ccd_c
+        self._expose()
+        after = self.read()
+        moved = after.plausible and after.ccd_c != before
+        if moved:
+            self._with_exposures = True
+            log.info("temperature.comes_with_exposures", before_c=before, after_c=after.ccd_c)
+            self.history.forget()
+            self.history.add(after)
+        return moved
+
+    def _expose(self) -> None:
+        """Make the shortest exposure, and throw it away; one that fails is no matter here."""
+        self._exposed_s = self.clock.monotonic()
+        duration_s = max(self._camera.info.exposure_min_s, SHORT_S)
+        try:
+            self._camera.expose(ExposureRequest(duration_s=duration_s, light=False), self._interlock.wake)
+        except Cancelled:
+            self._interlock.check_edge()
+            raise
+        except DriverError as error:
+            log.info("temperature.exposure_failed", detail=str(error))
+
+    def set_point(self, celsius: float) -> float:
+        """Move the set-point; return the one that is taken: a whole degree, where the camera refuses others.
+
+        Raises
+        ------
+        Refused
+            The camera takes neither.
+        """
+        taken_c = float(round(celsius)) if self._whole_degrees else celsius
+        try:
+            self._recovery.call(lambda: self._camera.set_temperature(taken_c))
+        except Refused:
+            if taken_c.is_integer():
+                raise
+            taken_c = float(round(celsius))
+            self._recovery.call(lambda: self._camera.set_temperature(taken_c))
+            self._whole_degrees = True
+        return taken_c
+
+    def warn(self, code: RunCode, detail: str) -> None:
+        """Emit a warning, once."""
+        if detail not in self._warned:
+            self._warned.add(detail)
+            self._events.emit(WarningRaised(code=code.value, detail=detail))
+            log.warning("warning.raised", code=code.value, detail=detail)
 
     def switch(self, *, on: bool) -> None:
         """Switch the cooler; raises `Refused` unless one that refuses to be switched on does not read off."""

@@ -183,9 +183,11 @@ class Thermostat:
         stall = None
         for step in range(1 + (RAISES if policy is CoolingPolicy.RAISE_SETPOINT else 0)):
             set_c = wanted_c + step * RAISE_BY_C
-            stall = self._known_stall(set_c) or self._approach(set_c)
+            stall, reached_c = self._known_stall(set_c), set_c
             if stall is None:
-                return self._outcome(wanted_c, set_c)
+                stall, reached_c = self._approach(set_c)
+            if stall is None:
+                return self._outcome(wanted_c, reached_c)
             self._stalls[set_c] = stall
             if stall.code is not GroupCode.COOLER_LIMIT:
                 break
@@ -193,15 +195,22 @@ class Thermostat:
             raise GroupFailed(stall.code, stall.detail)
         return self._outcome(wanted_c, wanted_c, stall)
 
-    def _approach(self, set_c: float) -> Stall | None:
-        stall = Approach(self._cooler, set_c, after_loss=self._power_lost).run()
+    def _approach(self, set_c: float) -> tuple[Stall | None, float]:
+        """Go to a set-point; return why it was not reached, and what the camera made of it."""
+        approach = Approach(self._cooler, set_c, after_loss=self._power_lost)
+        stall = approach.run()
         self._power_lost = self._power_lost and stall is not None
-        return stall
+        return stall, approach.target_c
 
     def _known_stall(self, set_c: float) -> Stall | None:
+        """Return why a set-point was not reached of late; a stuck reading that has moved since is forgiven."""
         known = self._stalls.get(set_c)
-        recent = known is not None and self._cooler.clock.monotonic() - known.at_s < REMEMBERED_S
-        return known if recent else None
+        if known is None or self._cooler.clock.monotonic() - known.at_s >= REMEMBERED_S:
+            return None
+        if known.code is not GroupCode.SENSOR_STUCK:
+            return known
+        now = self._cooler.read()
+        return None if now.plausible and now.ccd_c != known.ccd_c else known
 
     def _outcome(self, wanted_c: float, set_c: float, stall: Stall | None = None) -> Cooled:
         last = self._cooler.history.last

@@ -67,6 +67,9 @@ def _of_the_camera(config: Config, info: CameraInfo) -> Iterator[str]:
 def _number(
     name: str, wanted: object, mode: SettingMode, limits: tuple[int | None, int | None], listed: Sequence[str]
 ) -> Iterator[str]:
+    if isinstance(wanted, str):
+        known = ", ".join(f"{each} is {place}" for place, each in enumerate(listed)) or "it takes numbers"
+        yield f"camera: {name}: the camera lists no {name} {wanted!r} ({known})"
     if not isinstance(wanted, int):
         return
     if mode is SettingMode.NONE:

@@ -19,6 +19,8 @@ STALL_WINDOW_S = 120.0
 STALL_GAIN_C = 0.5
 STALL_GRACE_S = 300.0
 STUCK_WINDOW_S = 180.0
+SUSPECT_WINDOW_S = 45.0
+"""A reading that stands still for so long gets an exposure, with which some cameras read their temperature."""
 LOST_WINDOW_S = 300.0
 SLOPE_C_PER_MIN = 0.1
 COARSE_STEP_C = 0.1
@@ -76,6 +78,11 @@ class History:
     def clear(self) -> None:
         """Forget the readings, keep the resolution."""
         self._readings.clear()
+
+    def forget(self) -> None:
+        """Forget the resolution as well: a reading that stood still has jumped."""
+        self.clear()
+        self._last_c, self.step_c = None, 0.0
 
     @property
     def last(self) -> Reading | None:
@@ -168,13 +175,13 @@ def is_stalled(history: History, *, target_c: float, tolerance_c: float, since_s
     return gap_c > max(tolerance_c, history.step_c) and full and abs(first.ccd_c - target_c) - gap_c < STALL_GAIN_C
 
 
-def is_stuck(history: History) -> bool:
+def is_stuck(history: History, within_s: float = STUCK_WINDOW_S) -> bool:
     """Whether the reading did not change while set-point (> 2 °C) or power (> 20 points) moved, over three minutes.
 
     A regulated sensor with coarse steps stays in one step for minutes and is healthy: nothing else moves then, but for
     the power of a cooler that has just arrived at its set-point.
     """
-    readings = history.window(STUCK_WINDOW_S, whole=True)
+    readings = history.window(within_s, whole=True)
     celsius = [r.ccd_c for r in readings if r.plausible and r.ccd_c is not None]
     if len(celsius) < 3 or max(celsius) - min(celsius) > history.step_c + 1e-9:
         return False

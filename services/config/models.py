@@ -161,8 +161,12 @@ class Cooling(Section):
 class CameraSettingsSection(Section):
     """How a camera is set: the part that `alpaca`, `ascom` and `simulator` share."""
 
-    gain: Whole | None = Field(None, description="null: left as found")
-    offset: Whole | None = Field(None, description="null: left as found")
+    gain: Whole | Text | None = Field(
+        None, union_mode="left_to_right", description="number, or name in the camera's list; null: left as found"
+    )
+    offset: Whole | Text | None = Field(
+        None, union_mode="left_to_right", description="number, or name in the camera's list; null: left as found"
+    )
     gain_mode: Literal["auto", "value", "index"] = Field(
         "auto", description="what `gain` counts, for cameras that offer both"
     )
@@ -359,7 +363,7 @@ class Config(Section):
     temperatures: Annotated[tuple[Celsius, ...], OneOrMany] = Field(
         (), description="°C at which darks and biases are taken; empty: the cooling section's"
     )
-    gains: Annotated[tuple[Whole, ...], OneOrMany] = Field(
+    gains: Annotated[tuple[Whole | Text, ...], OneOrMany] = Field(
         (), description="gains to cover; empty: the camera section's"
     )
     reuse: Reuse = Field(Reuse(), description="how old a set may be and still serve")

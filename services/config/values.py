@@ -129,3 +129,8 @@ Celsius = Annotated[Real, Field(ge=-100, le=60)]
 Port = Annotated[Whole, Field(ge=1, le=65535)]
 Factor = Annotated[Whole, Field(ge=1, le=64)]
 Binning = Factor | tuple[Factor, Factor]
+
+
+def number_of(setting: int | str | None) -> int | None:
+    """Return the number of a setting; None for a name as well, whose number the connected camera alone knows."""
+    return setting if isinstance(setting, int) else None

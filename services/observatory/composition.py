@@ -17,6 +17,7 @@ from drivers.clock import Clock, SystemClock
 from drivers.errors import DeviceLost, DeviceMissing
 from services.config.models import Config, Device, LoadedConfig
 from services.observatory.interlock import Interlock
+from services.observatory.named import with_numbers
 from services.stopping import Stop
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Observatory:
         return names if by_darkness is None or by_darkness in names else (by_darkness, *names)
 
     def note_camera(self, info: CameraInfo) -> None:
-        """Learn from a connected camera whether its frames are simulated ones.
+        """Learn from a connected camera whether its frames are simulated ones, and the numbers of settings by name.
 
         Raises
         ------
@@ -86,6 +87,7 @@ class Observatory:
         """
         from services.observatory.network import CLOCK_ACTION
 
+        self.config = with_numbers(self.config, info)
         tells = CLOCK_ACTION in info.supported_actions
         self.is_simulated = self.simulator is not None or tells
         if tells and self.owns_camera and isinstance(self.clock, SystemClock):

@@ -18,6 +18,7 @@ from calibration.plans.sequence import WantedSet
 from drivers.base import CameraSettings
 from services.catalogue.rows import Origin, SetRow
 from services.config.models import Config, Reuse
+from services.config.values import number_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +81,7 @@ def requirement_of(
         The settings of the connected camera, which hold where the configuration names none.
     """
     section = config.camera.active
-    gain, offset = wanted.gain, section.offset
+    gain, offset = wanted.gain, number_of(section.offset)
     if found is not None:
         gain, offset = found.gain if gain is None else gain, found.offset if offset is None else offset
     return Requirement(

@@ -14,6 +14,7 @@ from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import ExposureState, FlatSettings, PanelSettings
 from drivers.base import CameraInfo, PanelInfo, SensorType
 from services.config.models import Config, FlatPanel
+from services.config.values import number_of
 from services.planning.request import DarkTimes
 
 WIDEST = ("L", "Lum", "Luminance", "Clear", "C")
@@ -34,7 +35,7 @@ def states(config: Config, *, skip_cooling: bool = False) -> Iterator[State]:
     """Yield the states of a night, temperature outside, gain inside."""
     temperatures = _temperatures(config, skip_cooling=skip_cooling)
     lit = config.flat_capture.temperatures if temperatures != (None,) else ()
-    gains = config.gains or (config.camera.active.gain,)
+    gains = tuple(number_of(gain) for gain in config.gains or (config.camera.active.gain,))
     warm = tuple(t for t in lit if t not in temperatures)
     for temperature in (*temperatures, *warm):
         for gain in gains:
@@ -53,7 +54,7 @@ def exposure_state(config: Config, state: State) -> ExposureState:
     section = config.camera.active
     return ExposureState(
         gain=state.gain,
-        offset=section.offset,
+        offset=number_of(section.offset),
         readout_mode=section.readout_mode,
         binning=section.bin_xy[0],
         set_temp_c=state.temperature_c,

@@ -12,7 +12,6 @@ from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Plan
 from services.capture.failures import GroupFailed
 from services.catalogue.rows import SetRow
-from services.config.models import CoolingPolicy
 from services.errors import ConfigInvalid, RunCode
 from services.planning.having import Having
 from services.planning.request import DarkTimes, Step
@@ -91,10 +90,10 @@ def _take(
 def _as_warm(context: RunContext, wanted: WantedSet, there: Having) -> Having | None:
     """Return the existing frames of a set at the temperature that can be reached; None when it is complete.
 
-    Where the observer takes darks warmer, or marked, those of an earlier run serve as long as it is no colder.
+    Where the observer takes darks warmer, or marked, those of an earlier run serve as long as it is no colder; where
+    the camera rounds the set-point, those of what it makes of it.
     """
-    cooling = context.config.cooling
-    if cooling is None or cooling.on_dark_failure is CoolingPolicy.STOP or there.row is not None:
+    if context.config.cooling is None or there.row is not None:
         return there
     try:
         cooled = context.session.cool_for_darks(wanted.set_temp_c)

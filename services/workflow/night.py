@@ -67,7 +67,7 @@ def _take(context: RunContext, observatory: Observatory) -> None:
         context.warn(RunCode.UNUSED_DEVICE, unused)
     _warn_of_darkness(context)
     steps, phases = capture_steps(context.options.steps), Phases(context)
-    wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling))
+    wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling or _is_uncooled(context)))
     sets = context.foresee(each for state in wanted for step in steps for each in step.foreseen(context, state))
     _check_room(context, sets)
     for state in wanted:
@@ -77,6 +77,20 @@ def _take(context: RunContext, observatory: Observatory) -> None:
         for step in steps:  # flats that failed have shone on the sensor as well
             step.take(context, phases, state, after_others=len(context.tally.outcomes) > begun)
     phases.leave()
+
+
+def _is_uncooled(context: RunContext) -> bool:
+    """Return whether the temperature that is wanted cannot be set, which is said once; one that is required fails."""
+    cooling = context.config.cooling
+    off = (
+        context.options.skip_cooling or cooling is None or not cooling.enable_cooling or cooling.mode != "if_available"
+    )
+    if off or cooling is None or context.session.camera_info.can_set_temperature:
+        return False
+    celsius = ", ".join(f"{c:g}" for c in context.config.temperatures or (cooling.target_temperature,) if c is not None)
+    detail = f"this camera has no set-point, so that {celsius} °C is left aside"
+    context.warn(RunCode.NO_SETPOINT, detail)
+    return True
 
 
 def _name(session: Session, *, simulated: bool) -> str:

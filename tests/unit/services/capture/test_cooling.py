@@ -429,3 +429,98 @@ def test_the_cooler_is_left_as_found(found_on: bool, found_c: float) -> None:
     assert rig.plant.on is found_on
     if found_on:
         assert rig.plant.set_c == found_c
+
+
+# --- coolers that take other set-points, or read their temperature otherwise ------------------------------------------
+
+
+def taking(rig: Rig, takes) -> None:
+    """Let the camera keep what `takes` makes of a set-point; None refuses it."""
+    command = rig.camera.set_temperature
+
+    def picky(celsius: float) -> None:
+        taken_c = takes(celsius)
+        if taken_c is None:
+            raise Refused(device="fake", detail=f"{celsius:g} does not suit me", number=0x401)
+        command(taken_c)
+
+    rig.camera.set_temperature = picky  # type: ignore[method-assign]
+
+
+def whole(celsius: float) -> float | None:
+    return celsius if float(celsius).is_integer() else None
+
+
+@pytest.mark.parametrize(
+    ("takes", "wanted_c", "set_c"),
+    [
+        (whole, -4.0, -4.0), (whole, -4.6, -5.0),  # whole degrees alone
+        (lambda c: c if c in (-4.0, 3.5) else None, -4.0, -4.0),  # no step on the way at all
+        (round, -4.4, -4.0), (lambda c: round(2 * c) / 2, -4.2, -4.0),  # rounded without a word
+        (lambda c: c + 0.02, -4.0, -4.0),  # its own arithmetic
+    ],
+)  # fmt: skip
+def test_a_set_point_is_what_the_camera_makes_of_it(takes, wanted_c: float, set_c: float) -> None:
+    rig = Rig(cooling=Cooling(stable_time=30.0))
+    taking(rig, takes)
+    cooled = rig.thermostat.ensure(wanted_c, CoolingPolicy.STOP)
+    assert cooled is not None
+    assert (cooled.stable, cooled.set_c) == (True, set_c)
+    told = [e.what.detail for e in rig.heard if isinstance(e.what, WarningRaised)]
+    rounded = f"the camera makes a set-point of {set_c:g} °C out of {wanted_c:g} °C"
+    assert told == ([] if set_c == wanted_c else [rounded])
+    assert rig.thermostat.ensure(wanted_c, CoolingPolicy.STOP) is cooled  # it is held
+
+
+def test_a_set_point_that_is_refused_in_every_form_is_named() -> None:
+    rig = Rig()
+    taking(rig, lambda c: c if c > 0 else None)
+    with pytest.raises(GroupFailed, match=r"refuses the set-point -4[.]5 °C: -4 does not suit me"):
+        rig.thermostat.ensure(-4.5, CoolingPolicy.STOP)
+
+
+def test_a_sensor_that_reads_with_pictures_alone_is_not_stuck() -> None:
+    rig = Rig(cooling=Cooling(ramp_rate=30.0, stable_time=5.0, cooling_timeout=200.0), plant={"tau_s": 20.0})
+    rig.camera.frozen_c = 18.0
+    rig.camera.on_expose = lambda: setattr(rig.camera, "frozen_c", rig.plant.reading_c())
+    cooled = rig.thermostat.ensure(8.0, CoolingPolicy.STOP)
+    assert cooled is not None
+    assert cooled.stable
+    assert cooled.ccd_c == pytest.approx(8.0, abs=0.4)
+    assert all(not asked.light and asked.duration_s <= 0.001 for asked in rig.camera.exposed)
+
+
+def test_a_stuck_sensor_gets_an_exposure_first_and_a_reading_that_moves_lifts_the_ban() -> None:
+    rig = Rig(cooling=Cooling(stable_time=30.0))
+    rig.camera.frozen_c = 18.0
+    with pytest.raises(GroupFailed) as caught:
+        rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    assert caught.value.code == GroupCode.SENSOR_STUCK
+    assert rig.camera.exposed
+    begun = rig.clock.monotonic()
+    with pytest.raises(GroupFailed):
+        rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    assert rig.clock.monotonic() == begun  # it is not tried again in vain
+    rig.camera.frozen_c = None
+    cooled = rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    assert cooled is not None
+    assert cooled.stable
+
+
+def test_a_time_out_shorter_than_our_own_ramp_is_said_at_once() -> None:
+    rig = Rig(cooling=Cooling(cooling_timeout=120.0, ramp_rate=5.0))
+    with pytest.raises(GroupFailed) as caught:
+        rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    assert caught.value.code == GroupCode.NOT_STEADY
+    told = r"cooling_timeout \(120 s\) is shorter than the ramp from 18.0 to -10.0 °C, which takes 332 s at 5 °C/min"
+    caught.match(told)
+    assert rig.clock.monotonic() < 1
+    assert rig.camera.calls == []
+
+
+def test_warming_up_ends_with_the_cooler_off_though_set_points_are_refused() -> None:
+    rig = Rig(cooling=Cooling(stable_time=30.0, warmup_at_end=True))
+    rig.thermostat.ensure(5.0, CoolingPolicy.STOP)
+    taking(rig, lambda _: None)
+    rig.thermostat.end()
+    assert rig.plant.on is False

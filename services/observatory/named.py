@@ -1,0 +1,28 @@
+"""Gains and offsets that a configuration gives by their names: the camera's list says which numbers they are."""
+
+from collections.abc import Sequence
+
+from drivers.base import CameraInfo
+from services.config.models import Config
+
+
+def with_numbers(config: Config, info: CameraInfo) -> Config:
+    """Return a configuration with the numbers of the settings that it names, in any case, as a camera lists them.
+
+    A name that the camera does not list stays: what the camera cannot have is said when all devices are connected.
+    """
+    section, kind = config.camera.active, config.camera.camera_type
+    named = {
+        "gain": _number(section.gain, info.gains),
+        "offset": _number(section.offset, info.offsets),
+    }
+    camera = config.camera.model_copy(update={kind: section.model_copy(update=named)})
+    gains = tuple(_number(gain, info.gains) for gain in config.gains)
+    return config.model_copy(update={"camera": camera, "gains": gains})
+
+
+def _number(setting: int | str | None, listed: Sequence[str]) -> int | str | None:
+    folded = [name.strip().casefold() for name in listed]
+    if isinstance(setting, str) and setting.strip().casefold() in folded:
+        return folded.index(setting.strip().casefold())
+    return setting
