@@ -298,7 +298,7 @@ class Hooks(Section):
     """`hooks`: the mount, the roof and the lights are the site's."""
 
     before_run: Hook | None = Field(None, description="before any device is touched")
-    after_run: Hook | None = Field(None, description="after every device was left in a known state")
+    after_run: Hook | None = Field(None, description="at the very end: it is given exit code, summary and report")
     before_flats: Hook | None = Field(None, description="light on, telescope to the panel")
     after_flats: Hook | None = Field(None, description="light off")
     before_darks: Hook | None = Field(None, description="roof shut, lights off")

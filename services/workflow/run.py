@@ -25,7 +25,7 @@ from services.root import Place, layout_of
 from services.version import version
 from services.workflow.builder import MasterBuilder, building_beside
 from services.workflow.ending import Ending
-from services.workflow.hooks import call_hook
+from services.workflow.hooks import Facts, call_hook
 from services.workflow.night import capture
 from services.workflow.steps import capture_steps, file_steps
 from services.workflow.unused import tell_unused
@@ -83,8 +83,10 @@ class Run:
         for step in file_steps(work.options.steps):
             if self._may_build():
                 ending.guard(partial(step.run, work))
-        ending.guard(lambda: call_hook(hooks, "after_run", work.events))
-        return self._finish()
+        result = self._finish()
+        if not ending.guard(lambda: call_hook(hooks, "after_run", work.events, _facts(result))):
+            result = self._finish()  # the report names what went wrong with the hook as well
+        return result
 
     def _start(self) -> None:
         work, site = self.work, self.loaded.config.site
@@ -165,6 +167,17 @@ class Run:
 
         place = self.work.place
         return write_report(place.layout, place.catalogue, self.work.events.run_id, disk=place.disk)
+
+
+def _facts(result: RunResult) -> Facts:
+    """Return what the hook `after_run` is given: how the run ended, and where its report is."""
+    return {
+        "exit_code": result.exit_code,
+        "code": result.code,
+        "summary": result.detail,
+        "report": None if result.report_html is None else str(result.report_html),
+        "report_json": None if result.report_json is None else str(result.report_json),
+    }
 
 
 def _observatory(
