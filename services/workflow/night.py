@@ -70,6 +70,7 @@ def _take(context: RunContext, observatory: Observatory) -> None:
     wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling or _is_uncooled(context)))
     sets = context.foresee(each for state in wanted for step in steps for each in step.foreseen(context, state))
     _check_room(context, sets)
+    phases.ask_before(_coming(context, sets))
     for state in wanted:
         for step in steps:
             step.begin(context, phases, state)
@@ -91,6 +92,16 @@ def _is_uncooled(context: RunContext) -> bool:
     detail = f"this camera has no set-point, so that {celsius} °C is left aside"
     context.warn(RunCode.NO_SETPOINT, detail)
     return True
+
+
+def _coming(context: RunContext, sets: Iterable[PlannedSet]) -> tuple[Step, ...]:
+    """Return the phases in which something will be taken, in their order: biases, flats, darks, also for new flats."""
+    lacking = {each.wanted.kind for each in sets if each.lacking}
+    flats = FrameKind.FLAT in lacking
+    darks = FrameKind.DARK in lacking or (flats and Step.DARKS in context.options.steps)
+    phases = (Step.DARKS, FrameKind.BIAS in lacking), (Step.FLATS, flats), (Step.DARKS, darks)
+    coming = [step for step, comes in phases if comes]
+    return tuple(step for step, before in zip(coming, [None, *coming], strict=False) if step is not before)
 
 
 def _name(session: Session, *, simulated: bool) -> str:

@@ -20,6 +20,33 @@ class Phases:
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._now: Step | None = None
+        self._answered: set[Step] = set()
+        self._begun = False
+
+    def ask_before(self, coming: Sequence[Step]) -> None:
+        """Ask all that can be answered now in one question, before the camera is cooled and people go to bed.
+
+        Asked again is only before a phase that needs somebody's hands when others have gone before it.
+
+        Parameters
+        ----------
+        coming : sequence of Step
+            The phases in which something will be taken, in their order.
+
+        Raises
+        ------
+        RunStopped
+            The user said no.
+        """
+        if self._context.ask is None or not coming:
+            return
+        later = dict.fromkeys(phase for phase in coming[1:] if self._needs_hands(phase))
+        answered = dict.fromkeys(phase for phase in coming if phase is coming[0] or phase not in later)
+        texts = [self._to_do(phase) for phase in answered]
+        if later:
+            texts.append(f"You will be asked again before the {' and the '.join(later)}.")
+        self._put("\n".join(texts), coming[0])
+        self._answered = set(answered)
 
     def enter(self, phase: Step) -> None:
         """Go to a phase.
@@ -33,18 +60,29 @@ class Phases:
             return
         self.leave()
         self._ask(phase)
+        self._begun = True
         call_hook(self._context.config.hooks, f"before_{phase}", self._context.events)
         self._context.events.emit(StepStarted(step=phase))
         self._now = phase
 
     def _ask(self, phase: Step) -> None:
-        ask, session = self._context.ask, self._context.session
-        if ask is None:
+        if self._context.ask is None:
             return
-        tell = to_do_for_darks if phase is Step.DARKS else to_do_for_flats
+        if phase not in self._answered or (self._begun and self._needs_hands(phase)):
+            self._put(self._to_do(phase), phase)
+
+    def _put(self, text: str, before: Step) -> None:
         self._context.events.caught_up()  # earlier messages are shown above the question
-        if not ask(tell(self._context.config, session.panel_info, self._context.opaque)):
-            raise RunStopped(f"declined before the {phase}", code=RunCode.INTERRUPTED)
+        if self._context.ask is not None and not self._context.ask(text):
+            raise RunStopped(f"declined before the {before}", code=RunCode.INTERRUPTED)
+
+    def _to_do(self, phase: Step) -> str:
+        tell = to_do_for_darks if phase is Step.DARKS else to_do_for_flats
+        return tell(self._context.config, self._context.session.panel_info, self._context.opaque)
+
+    def _needs_hands(self, phase: Step) -> bool:
+        panel, config = self._context.session.panel_info, self._context.config
+        return darks_need_hands(config, panel) if phase is Step.DARKS else flats_need_hands(config, panel)
 
     def leave(self) -> None:
         """End the phase, if there is one."""
@@ -53,6 +91,21 @@ class Phases:
         phase, self._now = self._now, None
         self._context.events.emit(StepFinished(step=phase))
         call_hook(self._context.config.hooks, f"after_{phase}", self._context.events)
+
+
+def darks_need_hands(config: Config, panel: PanelInfo | None) -> bool:
+    """Whether somebody has to make it dark when darks follow flats: no cover, filter, shutter or hook does it."""
+    by_hand = config.darkness in {"roof", "manual"} or (config.darkness == "cover" and not (panel and panel.has_cover))
+    return by_hand and config.hooks.before_darks is None
+
+
+def flats_need_hands(config: Config, panel: PanelInfo | None) -> bool:
+    """Whether somebody has to bring light to the telescope when flats follow darks: no flip-flat and no hook does."""
+    if config.hooks.before_flats is not None:
+        return False
+    lit = panel is not None and panel.has_calibrator and config.flat_capture.source != "sky"
+    closed = config.flat_panel is not None and config.flat_panel.cover_for_flats == "closed"
+    return not (lit and panel is not None and panel.has_cover and closed)
 
 
 def to_do_for_darks(config: Config, panel: PanelInfo | None, opaque: Sequence[str]) -> str:
