@@ -1,12 +1,17 @@
 """`nightcal catalogue rebuild` and `nightcal report`: what is known of frames, masters and runs."""
 
-from typing import Annotated
+from collections.abc import Iterable
+from functools import reduce
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.cli.parameters import ConfigFile, Simulator, loaded_config
 from services.errors import Exit, Usage
-from services.words import count
+from services.words import count, length
+
+if TYPE_CHECKING:
+    from services.events.records import Event
 
 
 def rebuild(config: ConfigFile = None, simulator: Simulator = False) -> int:
@@ -33,6 +38,8 @@ def report(
     """Make the report of a run again, also while it goes on, and print where it is."""
     # No lock is taken: the index is only read, and a report is replaced as a whole.
     from services.catalogue.catalogue import Catalogue
+    from services.events.journal import read_journal
+    from services.reports.night import still_runs
     from services.reports.page import write_report
     from services.root import layout_of
 
@@ -47,4 +54,22 @@ def report(
         newest = next((run.run_id for run in catalogue.runs() if run.run_id in known), known[-1])
         for written in write_report(layout, catalogue, run_id or newest):
             print(written)
+    if still_runs(layout, run_id or newest):
+        print(_progress(read_journal(layout.events(run_id or newest))), end="")
     return Exit.DONE
+
+
+def _progress(events: "Iterable[Event]") -> str:
+    """Return how far a run is that goes on: frames, what it is doing, and the time that its frames still need."""
+    from services.events.sentences import title
+    from services.workflow.snapshot import RunState, Snapshot, advance
+
+    now = reduce(advance, events, Snapshot(run_id=""))
+    parts = [f"{now.done} of {count(now.wanted, 'frame')}"]
+    if now.group is not None:
+        parts.append(f"{title(now.group)}: {now.frame} of {now.frames}")
+    if now.waiting:
+        parts.append(f"waiting: {now.waiting}")
+    if now.remaining_s:
+        parts.append(f"about {length(now.remaining_s)} of exposures to go")
+    return "" if now.state is RunState.FINISHED else f"still running: {'; '.join(parts)}\n"

@@ -61,6 +61,19 @@ class _Lock:
                 platform.remove(self._record)
             self._lock.release()
 
+    def is_held(self) -> bool:
+        """Return whether a program holds the lock now: nobody does where no holder left a record."""
+        if not self._record.exists():
+            return False
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            return True
+        except (OSError, NotImplementedError):
+            return False
+        self._lock.release()
+        return False
+
     def __enter__(self) -> Self:
         return self.acquire()
 

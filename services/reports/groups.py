@@ -30,7 +30,7 @@ def groups_of(events: Iterable[Event], catalogue: Catalogue) -> tuple[Record, ..
     - `wanted`, `have` (frames there before), `taken` (by this run), `accepted` (there now), `refused`, `refusals` (code
       to number);
     - `status`: `complete`, `partial` or `failed`, `there` (complete before), `cut_off` (begun, never finished) or
-      `not_reached`;
+      `not_reached` (while the run goes on these two are `going_on` and `to_come`);
     - `level_mean_adu`, `level_spread_pct` (half of the range over the mean), `temp_min_c`, `temp_max_c` over all good
       frames of the set, those of earlier runs included.
     """

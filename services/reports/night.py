@@ -39,6 +39,7 @@ from services.events.records import (
     members,
 )
 from services.files.layout import Layout
+from services.files.locks import RootLock
 from services.reports.event_records import Record, named
 from services.reports.groups import groups_of
 from services.reports.masters import kept_paths, masters_of
@@ -67,7 +68,7 @@ class NightReport:
     ----------
     run : dict
         run_id, night, started_at, finished_at, steps, config, settings, simulated, software, exit_code, code, detail.
-        Of a run that was killed `finished_at` and `exit_code` are None.
+        Of a run that was killed `finished_at` and `exit_code` are None; of one that still goes on `running` is true.
     totals : dict
         Sums over groups and masters: wanted, there, taken, refused, masters_built, masters_kept, masters_refused.
     groups : tuple of dict
@@ -111,8 +112,12 @@ def build_report(layout: Layout, catalogue: Catalogue, run_id: str) -> NightRepo
     """Return the report of a run; what its journal or the catalogue lack is left out, nothing of it raises."""
     events = _events(layout.events(run_id))
     groups, masters = groups_of(events, catalogue), masters_of(events, catalogue)
+    run = _run(events, catalogue, run_id)
+    run["running"] = run.get("exit_code") is None and still_runs(layout, run_id)
+    if run["running"]:
+        groups = tuple({**group, "status": _GOING_ON.get(group["status"], group["status"])} for group in groups)
     return NightReport(
-        run=_run(events, catalogue, run_id),
+        run=run,
         totals=_totals(groups, masters, kept=len(kept_paths(events))),
         groups=groups,
         frames=named(events, FrameStored),
@@ -124,6 +129,16 @@ def build_report(layout: Layout, catalogue: Catalogue, run_id: str) -> NightRepo
         masters=masters,
         warnings=named(events, *_WARNINGS),
     )
+
+
+_GOING_ON = {"cut_off": "going_on", "not_reached": "to_come"}
+"""What the states of sets that are not complete mean while the run goes on."""
+
+
+def still_runs(layout: Layout, run_id: str) -> bool:
+    """Return whether a run without an end goes on: it is the newest one, and the lock of the folder is held."""
+    journals = layout.events(run_id).parent.glob("*.jsonl")
+    return run_id == max((path.stem for path in journals), default="") and RootLock(layout.root).is_held()
 
 
 def _events(journal: Path) -> tuple[Event, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from services.errors import RunCode, meaning
 from services.reports.event_records import Record
 from services.reports.night import NightReport
-from services.words import GAP, clock, duration, number, some, title
+from services.words import GAP, clock, count, duration, number, some, title
 
 UNFINISHED = ("partial", "failed", "cut_off", "not_reached")
 """States of sets that are not what was wanted."""
@@ -26,9 +26,11 @@ def headline(report: NightReport) -> Headline:
     """Return how the run ended and what to do."""
     run, detail = report.run, str(report.run.get("detail") or "")
     advice = tuple(_advice(report))
+    if run.get("running"):
+        return Headline(look="ok", text=f"Still running: {_progress(report)}", detail=_doing(report), advice=advice)
     if run.get("exit_code") is None:
-        text = "No end was recorded: the run still goes on, or it was cut off"
-        again = "If it was cut off, run the same command again: it continues with what is missing."
+        text = "No end was recorded: the run was cut off"
+        again = "Run the same command again: it continues with what is missing."
         return Headline(look="bad", text=text, detail=detail, advice=(again, *advice))
     if run.get("code"):
         said = meaning(str(run["code"]))
@@ -38,6 +40,22 @@ def headline(report: NightReport) -> Headline:
     if run["exit_code"] != 0:
         return Headline(look="warn", text="Finished, but not everything is there", detail=detail, advice=advice)
     return Headline(look="ok", text="All done", detail=detail, advice=advice)
+
+
+def _progress(report: NightReport) -> str:
+    wanted = report.totals["wanted"]
+    return f"{report.totals['there'] + report.totals['taken']} of {count(wanted, 'frame')} so far"
+
+
+def _doing(report: NightReport) -> str:
+    """Return what a run that goes on is doing: the sets that are being taken, and when the last frame was stored."""
+    now = [
+        f"{title(g)}: {g.get('accepted') or 0} of {count(int(g.get('wanted') or 0), 'frame')}"
+        for g in report.groups
+        if g.get("status") == "going_on"
+    ]
+    last = [f"last frame at {clock(report.frames[-1].get('at'))} UTC"] if report.frames else []
+    return "; ".join((*now, *last))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

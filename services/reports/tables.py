@@ -22,6 +22,8 @@ _STATUS = {
     "failed": ("bad", "failed"),
     "cut_off": ("bad", "cut off"),
     "not_reached": ("bad", "not reached"),
+    "going_on": ("", "being taken"),
+    "to_come": ("", "to come"),
 }
 _VERDICT = {"ok": "ok", "suspect": "warn"}
 _MOST_REFUSED = 200

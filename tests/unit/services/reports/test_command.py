@@ -1,12 +1,15 @@
 """`nightcal report`: the newest run's report by default, another's by its id, a clear word when there is none."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from services.cli.failures import run_app
 from services.cli.main import app
-from tests.support.recorded_night import BIAS_SET, RUN, recorded_night
+from services.events.records import RunProgress
+from services.files.locks import RootLock
+from tests.support.recorded_night import BIAS_SET, FLAT_SET, RUN, recorded_night
 
 NEWER = "20260102T180000-0001"
 
@@ -33,6 +36,35 @@ def test_the_newest_run_is_reported_again(folder, capsys):
     assert "No end was recorded" in html.read_text(encoding="utf-8")
     assert report(RUN) == 0
     assert len(list((folder / "reports").iterdir())) == 4
+
+
+def test_a_run_that_goes_on_shows_its_progress_and_a_killed_one_that_it_was_cut_off(folder, capsys):
+    """In the middle of a night the report said in red that no end was recorded."""
+    for run_id in (RUN, NEWER):
+        with recorded_night(folder, run_id=run_id) as night:
+            night.start()
+            sets = [{**BIAS_SET, "wanted": 3, "have": 0}, {**FLAT_SET, "wanted": 7, "have": 0}]
+            night.emit(RunProgress, done=0, wanted=10, sets=sets)
+            night.begin(BIAS_SET, f"s{run_id}", wanted=3)
+            night.take(BIAS_SET, f"s{run_id}", 1)
+            night.take(BIAS_SET, f"s{run_id}", 2)
+    with RootLock(folder):
+        assert report() == 0
+        assert report(RUN) == 0
+    *_, newest_json, newest_html, said, _, _ = capsys.readouterr().out.splitlines()
+    assert said.startswith("still running: 2 of 10 frames; bias: 2 of 3; about ")
+    page = Path(newest_html).read_text(encoding="utf-8")
+    assert "Still running: 2 of 10 frames so far" in page
+    assert "being taken" in page
+    assert "to come" in page
+    assert "cut off" not in page
+    assert "not reached" not in page.lower()
+    assert json.loads(Path(newest_json).read_text(encoding="utf-8"))["run"]["running"] is True
+    older = (folder / "reports" / f"2026-01-01_{RUN}.html").read_text(encoding="utf-8")
+    assert "the run was cut off" in older
+    assert report() == 0  # nobody holds the lock: it was killed
+    assert "still running" not in capsys.readouterr().out
+    assert "the run was cut off" in Path(newest_html).read_text(encoding="utf-8")
 
 
 def test_no_run_and_an_unknown_one_are_said(folder, capsys):

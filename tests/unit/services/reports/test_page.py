@@ -172,7 +172,7 @@ def test_texts_from_outside_never_become_markup(night):
         (5, "disk_full", "bad", "the disk is full", "Make room"),
         (4, "unsafe", "bad", "the safety monitor said unsafe", "Run again when it is safe"),
         (130, "interrupted", "bad", "stopped by the user", "Run the same command again"),
-        (None, None, "bad", "No end was recorded", "run the same command again"),
+        (None, None, "bad", "No end was recorded", "Run the same command again"),
     ],
 )
 def test_the_headline_says_why_it_ended_and_what_to_do(night, exit_code, code, look, said, advised):
