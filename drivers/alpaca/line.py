@@ -15,6 +15,7 @@ import math
 import selectors
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -33,6 +34,14 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Longest reply taken from anything but an image: a list of names is a few kilobytes."""
 
 _PIECE_BYTES = 1 << 16
+_CROWDED_S = 1.0
+"""Real seconds without an answer after which our other connections to a server, idle now, may be in its way."""
+_AT_ONCE_S = 0.5
+"""An answer that comes so soon after they were closed was waiting for that."""
+_LINES: "weakref.WeakSet[Line]" = weakref.WeakSet()
+_LINES_LOCK = threading.Lock()
+_ONE_AT_A_TIME: set[str] = set()
+"""Servers that serve one connection until it is closed: none is kept open there after its call."""
 _IDLE_BEFORE_PUT_S = 1.0
 """A PUT goes over a connection idle for longer only after reconnecting.
 
@@ -189,6 +198,9 @@ class Line:
         self._wake: threading.Event | None = None
         self._watch: Callable[[int], None] = lambda _: None
         self._stopped = math.inf
+        self._made_way_at = -math.inf
+        with _LINES_LOCK:
+            _LINES.add(self)
 
     def reopen(self) -> None:
         """Allow calls again after `close`."""
@@ -309,16 +321,36 @@ class Line:
         """Take what comes next; raises `TimeoutError` when that, or the whole call, takes too long."""
         left_s = min(self._end - self._clock.real(), self._stall_s)
         while (left_s := self._unless_stopped(left_s)) > 0:
-            slice_s = left_s if self._wake is None else min(left_s, _SLICE_S)
+            slice_s = min(left_s, _CROWDED_S if self._wake is None else _SLICE_S)
             sock.settimeout(slice_s)
             try:
                 count = sock.recv_into(buffer)
             except TimeoutError:
                 left_s -= slice_s
+                self._make_way()
             else:
+                if self._clock.real() - self._made_way_at < _AT_ONCE_S:
+                    _ONE_AT_A_TIME.add(self.endpoint.address)
                 self._watch(count)
                 return count
         raise TimeoutError
+
+    def _make_way(self) -> None:
+        """Close our other connections to this server that are idle: it may serve one at a time only."""
+        with _LINES_LOCK:
+            others = [line for line in _LINES if line is not self and line.endpoint.address == self.endpoint.address]
+        if sum(line.hang_up() for line in others):
+            self._made_way_at = self._clock.real()
+
+    def hang_up(self) -> bool:
+        """Close the connection if no call is on it; return whether there was one."""
+        if self._connection is None or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            self._drop()
+        finally:
+            self._lock.release()
+        return True
 
     def _unless_stopped(self, left_s: float) -> float:
         """Return what is left of a time after a stop, all of it without one."""
@@ -330,7 +362,7 @@ class Line:
 
     def _after(self, *, reusable: bool) -> None:
         self._used_at = self._clock.real()
-        if not reusable or self.closed.is_set():
+        if not reusable or self.closed.is_set() or self.endpoint.address in _ONE_AT_A_TIME:
             self._drop()
 
     def _drop(self) -> None:

@@ -152,19 +152,26 @@ def until_time(text: str, now: datetime) -> datetime:
     allowed = "allowed: HH:MM (local time), HH:MMZ (UTC), an ISO time such as 2026-01-31T05:30Z, or sunrise"
     try:
         if "T" in text or "-" in text:
-            moment = datetime.fromisoformat(text)
-            moment = moment if moment.tzinfo is not None else moment.astimezone()
+            moments = _moments(datetime.fromisoformat(text))
         else:
             clock = datetime.fromisoformat(f"2000-01-01T{text}")
-            today = now.astimezone(clock.tzinfo).replace(tzinfo=clock.tzinfo)
-            moment = today.replace(hour=clock.hour, minute=clock.minute, second=clock.second, microsecond=0)
-            # A naive time becomes aware last, so that a day on which the clocks change is counted right.
-            moment = moment.astimezone() if moment.astimezone() > now else (moment + timedelta(days=1)).astimezone()
+            today = datetime.combine(now.astimezone(clock.tzinfo).date(), clock.timetz())
+            moments = [*_moments(today), *_moments(today + timedelta(days=1))]
     except ValueError:
         raise Usage(f"--until: found {text!r} — {allowed}") from None
-    if moment <= now:
+    to_come = [moment for moment in moments if moment > now]
+    if not to_come:
         raise Usage(f"--until: {text} is over — allowed: a time to come")
-    return moment
+    return to_come[0]
+
+
+def _moments(time: datetime) -> list[datetime]:
+    """Return when a time occurs: a local one twice where the clocks go back, later where they leave it out."""
+    if time.tzinfo is not None:
+        return [time]
+    moments = [time.replace(fold=fold).astimezone() for fold in (0, 1)]
+    real = [moment for moment in moments if moment.replace(tzinfo=None, fold=0) == time]
+    return sorted(set(real)) or [max(moments)]
 
 
 def _until(text: str | None, loaded: "LoadedConfig") -> datetime | str | None:

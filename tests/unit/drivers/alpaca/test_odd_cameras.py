@@ -1,9 +1,11 @@
 """Cameras that answer as they should not, or not as one expects: late, in whole blocks, with old or strange images."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from drivers.alpaca.camera import AlpacaCamera
 from drivers.alpaca.imagebytes import as_unsigned
-from drivers.alpaca.line import Timeouts
+from drivers.alpaca.line import Endpoint, Line, Timeouts
 from drivers.alpaca.transfer import Transfer
 from drivers.base import CameraSettings, CameraStates, ExposureRequest
 from drivers.clock import ManualClock, SystemClock
@@ -355,3 +357,39 @@ def test_a_download_longer_than_any_time_limit_comes_through(server: ScriptedAlp
     began = time.monotonic()
     assert camera.expose(SHORT).pixels.shape == (2, 4)
     assert time.monotonic() - began > 2.0
+
+
+# --- a server that serves one connection at a time --------------------------------------------------------------------
+
+
+class OneAtATime(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 8.0  # idle for so long, a connection is closed
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_server_that_serves_one_connection_at_a_time_is_not_waited_for_each_time() -> None:
+    with HTTPServer(("127.0.0.1", 0), OneAtATime) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        lines = [
+            Line(Endpoint("127.0.0.1", server.server_port), device=name, clock=SystemClock(), open_s=2.0)
+            for name in ("camera", "wheel", "panel")
+        ]
+        began = time.monotonic()
+        for _ in range(4):
+            for line in lines:
+                assert line.get("/", {}, total_s=5.0).status == 200
+        assert time.monotonic() - began < 4.0
+        for line in lines:
+            line.close()
+        server.shutdown()
+        thread.join()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -275,3 +276,31 @@ def test_a_reader_that_has_had_enough_is_no_failure() -> None:
         done.stdout.close()
         assert done.stderr.read() == "0\n"
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be changed there")
+@pytest.mark.parametrize(
+    ("text", "now", "moment"),
+    [
+        ("02:30", "2026-10-24T20:00Z", "2026-10-25T00:30Z"),  # the first of two
+        ("02:30", "2026-10-25T00:40Z", "2026-10-25T01:30Z"),  # the second
+        ("02:30", "2026-10-25T01:10Z", "2026-10-25T01:30Z"),  # now is in the second hour itself
+        ("02:30", "2026-10-25T01:40Z", "2026-10-26T01:30Z"),
+        ("05:30", "2026-10-24T20:00Z", "2026-10-25T04:30Z"),
+        ("2026-10-25T02:30", "2026-10-25T00:40Z", "2026-10-25T01:30Z"),
+        ("02:30", "2026-03-28T20:00Z", "2026-03-29T01:30Z"),  # no clock shows it
+        ("05:30", "2026-03-28T20:00Z", "2026-03-29T03:30Z"),
+        ("01:30Z", "2026-10-25T00:40Z", "2026-10-25T01:30Z"),
+    ],
+)
+def test_until_over_the_changes_of_the_clocks(
+    monkeypatch: pytest.MonkeyPatch, text: str, now: str, moment: str
+) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        found = until_time(text, datetime.fromisoformat(now))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found == datetime.fromisoformat(moment)
