@@ -10,18 +10,18 @@ Sockets live in real time, whatever the observatory's clock does. Nothing here k
 
 import contextlib
 import http.client
-import io
 import math
 import selectors
 import socket
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
+from drivers.alpaca import crowding
+from drivers.alpaca.patient import Patient
 from drivers.clock import Clock
 from drivers.errors import DeviceLost
 
@@ -34,14 +34,6 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Longest reply taken from anything but an image: a list of names is a few kilobytes."""
 
 _PIECE_BYTES = 1 << 16
-_CROWDED_S = 1.0
-"""Real seconds without an answer after which our other connections to a server, idle now, may be in its way."""
-_AT_ONCE_S = 0.5
-"""An answer that comes so soon after they were closed was waiting for that."""
-_LINES: "weakref.WeakSet[Line]" = weakref.WeakSet()
-_LINES_LOCK = threading.Lock()
-_ONE_AT_A_TIME: set[str] = set()
-"""Servers that serve one connection until it is closed: none is kept open there after its call."""
 _IDLE_BEFORE_PUT_S = 1.0
 """A PUT goes over a connection idle for longer only after reconnecting.
 
@@ -172,7 +164,7 @@ class ReplyStream:
 
 
 class Line:
-    """The connection of one driver object.
+    """The connection of one driver object: time-outs, stops and `close` concern its one socket, hence in one class.
 
     Parameters
     ----------
@@ -199,8 +191,12 @@ class Line:
         self._watch: Callable[[int], None] = lambda _: None
         self._stopped = math.inf
         self._made_way_at = -math.inf
-        with _LINES_LOCK:
-            _LINES.add(self)
+        crowding.join(self)
+
+    @property
+    def address(self) -> str:
+        """Host and port of the server."""
+        return self.endpoint.address
 
     def reopen(self) -> None:
         """Allow calls again after `close`."""
@@ -315,32 +311,26 @@ class Line:
         return self._connection
 
     def _response(self, sock: socket.socket, *args: Any, **kwargs: Any) -> http.client.HTTPResponse:
-        return http.client.HTTPResponse(_Patient(sock, self), *args, **kwargs)  # type: ignore[arg-type]
+        return http.client.HTTPResponse(Patient(sock, self), *args, **kwargs)  # type: ignore[arg-type]
 
     def receive(self, sock: socket.socket, buffer: Any) -> int:
         """Take what comes next; raises `TimeoutError` when that, or the whole call, takes too long."""
         left_s = min(self._end - self._clock.real(), self._stall_s)
         while (left_s := self._unless_stopped(left_s)) > 0:
-            slice_s = min(left_s, _CROWDED_S if self._wake is None else _SLICE_S)
+            slice_s = min(left_s, crowding.CROWDED_S if self._wake is None else _SLICE_S)
             sock.settimeout(slice_s)
             try:
                 count = sock.recv_into(buffer)
             except TimeoutError:
                 left_s -= slice_s
-                self._make_way()
+                if crowding.make_way(self):
+                    self._made_way_at = self._clock.real()
             else:
-                if self._clock.real() - self._made_way_at < _AT_ONCE_S:
-                    _ONE_AT_A_TIME.add(self.endpoint.address)
+                if self._clock.real() - self._made_way_at < crowding.AT_ONCE_S:
+                    crowding.note_one_at_a_time(self.address)
                 self._watch(count)
                 return count
         raise TimeoutError
-
-    def _make_way(self) -> None:
-        """Close our other connections to this server that are idle: it may serve one at a time only."""
-        with _LINES_LOCK:
-            others = [line for line in _LINES if line is not self and line.endpoint.address == self.endpoint.address]
-        if sum(line.hang_up() for line in others):
-            self._made_way_at = self._clock.real()
 
     def hang_up(self) -> bool:
         """Close the connection if no call is on it; return whether there was one."""
@@ -362,7 +352,7 @@ class Line:
 
     def _after(self, *, reusable: bool) -> None:
         self._used_at = self._clock.real()
-        if not reusable or self.closed.is_set() or self.endpoint.address in _ONE_AT_A_TIME:
+        if not reusable or self.closed.is_set() or crowding.is_one_at_a_time(self.address):
             self._drop()
 
     def _drop(self) -> None:
@@ -379,39 +369,6 @@ class Line:
         if self.closed.is_set():
             return "the connection was closed by us"
         return f"{method} {_short(target)} got no answer: {str(error) or type(error).__name__}"
-
-
-class _Patient:
-    """A socket as `http.client.HTTPResponse` takes one, whose file waits no longer than the line allows."""
-
-    def __init__(self, sock: socket.socket, line: Line) -> None:
-        self._sock = sock
-        self._line = line
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return the file that the reply is read from."""
-        return io.BufferedReader(_PatientFile(self._sock, self._line), 65536)
-
-
-class _PatientFile(io.RawIOBase):
-    def __init__(self, sock: socket.socket, line: Line) -> None:
-        super().__init__()
-        self._sock = sock
-        self._line = line
-        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open while the reply is read
-
-    def readable(self) -> bool:
-        """Return that it can be read."""
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        """Fill a buffer with the bytes that come next; return how many, 0 at the end."""
-        return self._line.receive(self._sock, buffer)
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._file.close()
-        super().close()
 
 
 def _is_alive(connection: http.client.HTTPConnection) -> bool:
