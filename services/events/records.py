@@ -171,7 +171,8 @@ class StepFinished(Record):
 class RunProgress(Record):
     """Frames done of all wanted. `sets` is the plan, given once before the first set is taken.
 
-    `taken_at` says when each of them was begun that is complete, and serves; None for those to be taken.
+    `taken_at` says when each of them was begun that is complete, and serves; None for those to be taken. `needed_mb`
+    and `seconds` are what the frames to take need, given once as well.
     """
 
     name: ClassVar[str] = "progress"
@@ -179,6 +180,8 @@ class RunProgress(Record):
     wanted: int = 0
     sets: tuple[FrameSet, ...] | None = None
     taken_at: tuple[datetime | None, ...] = ()
+    needed_mb: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ from services.events.records import (
     Waiting,
     WarningRaised,
 )
-from services.words import adu, both_clocks, celsius, count, seconds, size, small_percent, some, wait
+from services.words import adu, both_clocks, celsius, count, length, seconds, size, small_percent, some, wait
 
 _NEAR_C = 1.0
 """So near to its target a sensor is neither being cooled nor warmed: it swings about it."""
@@ -111,6 +111,9 @@ def _(what: RunFinished) -> str | None:
 
 @sentence.register
 def _(what: RunProgress) -> str | None:
+    if what.needed_mb is not None:
+        lacking = count(what.wanted - what.done, "frame")
+        return f"{lacking} to take: about {length(what.seconds or 0)}, {size(1e6 * what.needed_mb)}"
     dated = zip(what.sets or (), what.taken_at, strict=False)
     there = [f"{title(each)} ({at:%Y-%m-%d})" for each, at in dated if at is not None]
     serve = "serves" if len(there) == 1 else "serve"

@@ -299,6 +299,18 @@ def test_one_frame_is_no_frames(n: int, shown: str):
     assert str(sentence(record_of(MasterStarted, data))).endswith(shown)
 
 
+@pytest.mark.parametrize(
+    ("done", "wanted", "mb", "seconds", "said"),
+    [
+        (0, 560, 68_400.0, 7_300.0, "560 frames to take: about 2 h 02 min, 68.4 GB"),
+        (9, 10, 0.25, 61.0, "1 frame to take: about 1 min, 0.2 MB"),
+    ],
+)
+def test_the_first_night_knows_its_frames_and_gigabytes_once_the_devices_are_known(done, wanted, mb, seconds, said):
+    told_of = {"done": done, "wanted": wanted, "needed_mb": mb, "seconds": seconds}
+    assert sentence(record_of(RunProgress, told_of)) == said
+
+
 def test_building_says_which_master_of_how_many():
     data = {"kind": "DARK", "exposure_us": 5_000_000, "n": 40, "number": 3, "of": 15}
     told = sentence(record_of(MasterStarted, data))
