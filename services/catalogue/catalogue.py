@@ -44,16 +44,16 @@ class Catalogue(FrameTable, MasterTable, HistoryTable):
         found = self._read("PRAGMA quick_check(1)")[0][0]
         if found != "ok":
             raise self._damaged(found)
-        for table in (*_TABLES, "sets"):
+        for table in (*_TABLES, "sets", "marks"):
             if self._read(self._mistyped(table)):
                 raise self._damaged(f"a column of {table} holds values of another type")
         if self._read(_WRONG_SETS):
             raise self._damaged("its sets are not those of its frames")
-        for read in (self.frames, self.refusals, self.masters, self.runs, self.facts):
+        for read in (self.marks, self.frames, self.refusals, self.masters, self.runs, self.facts):
             read()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything but which frames were rejected."""
         with self.at_once() as base, self._sets_at_end():
             for table in _TABLES:
                 base.execute(f"DELETE FROM {table}")  # noqa: S608

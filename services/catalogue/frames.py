@@ -3,14 +3,14 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from calibration.frames import FrameKind
 from services.catalogue.database import Database
-from services.catalogue.rows import Flag, FrameRow, Origin, SetRow, parse_time
+from services.catalogue.rows import Flag, FrameRow, Mark, Origin, SetRow, parse_time, time_text
 from services.catalogue.tables import stored, where_of
 
 FRAME_COLUMNS = tuple(f.name for f in fields(FrameRow))
@@ -20,12 +20,21 @@ _INSERT = (
     f"ON CONFLICT (path) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in FRAME_COLUMNS)}"
 )
 _SETS = f"""
-    SELECT {", ".join(f"frames.{name}" for name in FRAME_COLUMNS)}, in_set, last_no, oldest, newest, mean_level_adu
-    FROM sets JOIN frames ON frames.path = sets.first_path"""  # noqa: S608 - our own columns
+    SELECT {", ".join(f"frames.{name}" for name in FRAME_COLUMNS)}, in_set, last_no, oldest, newest, mean_level_adu,
+        coalesce(rejected, 0)
+    FROM sets JOIN frames ON frames.path = sets.first_path
+    LEFT JOIN (SELECT set_id AS of_set, kind AS of_kind, count(*) AS rejected FROM frames WHERE flag != 'ok'
+               GROUP BY set_id, kind) ON of_set = sets.set_id AND of_kind = sets.kind"""  # noqa: S608 - our own columns
 
 _SET_FRAMES = f"""
     SELECT sets.set_id, is_alike, coldest_c, warmest_c, {", ".join(f"frames.{name}" for name in FRAME_COLUMNS)}
     FROM sets JOIN frames ON frames.path = sets.first_path"""  # noqa: S608 - our own columns
+
+
+_MARK = "INSERT OR REPLACE INTO marks SELECT pixel_sha256, path, ?, ? FROM frames WHERE {} = ?"
+_UNMARK = "DELETE FROM marks WHERE pixel_sha256 IN (SELECT pixel_sha256 FROM frames WHERE {} = ?)"
+_KEEP_MARK = """INSERT OR IGNORE INTO marks
+    VALUES (?, ?, coalesce((SELECT reason FROM marks WHERE path = ? LIMIT 1), ''), NULL)"""
 
 
 class Member(NamedTuple):
@@ -73,10 +82,14 @@ class FrameTable(Database):
         self.add_frames((row,))
 
     def add_frames(self, rows: Iterable[FrameRow]) -> None:
-        """Record many frames in one transaction."""
-        values = [_values(row) for row in rows]
+        """Record many frames in one transaction; those whose pixels were rejected are bad."""
+        rejected = {mark.pixel_sha256 for mark in self.marks()}
+        found = [replace(row, flag=Flag.BAD) if row.pixel_sha256 in rejected else row for row in rows]
+        new = [(row.pixel_sha256, row.path, row.path) for row in found if row.flag is Flag.BAD]
+        values = [_values(row) for row in found]
         with self._sets_at_end():
             self._write_many(_INSERT, values)
+            self._write_many(_KEEP_MARK, new)
 
     def frames(self, **filters: Any) -> list[FrameRow]:
         """Return the frames whose columns equal the filters, the oldest first.
@@ -125,17 +138,43 @@ class FrameTable(Database):
             self.add_frame(row)
 
     def set_flag(
-        self, flag: Flag | str, *, paths: Iterable[str] = (), pixels: Iterable[str] = (), set_id: str | None = None
+        self,
+        flag: Flag | str,
+        *,
+        paths: Iterable[str] = (),
+        pixels: Iterable[str] = (),
+        set_id: str | None = None,
+        reason: str = "",
+        at: datetime | None = None,
     ) -> int:
         """Mark frames as `ok` or `bad`, by path, by the hash of their pixels, or a whole set; return how many."""
-        mark = str(Flag(flag))
-        of_set = [] if set_id is None else [(mark, set_id)]
+        mark, count, pixels = Flag(flag), 0, tuple(pixels)
+        named = {"path": paths, "pixel_sha256": pixels, "set_id": () if set_id is None else (set_id,)}
         with self._sets_at_end():
-            count = self._write_many("UPDATE frames SET flag = ? WHERE path = ?", [(mark, path) for path in paths])
-            count += self._write_many(
-                "UPDATE frames SET flag = ? WHERE pixel_sha256 = ?", [(mark, sha) for sha in pixels]
-            )
-            return count + self._write_many("UPDATE frames SET flag = ? WHERE set_id = ?", of_set)
+            for column, values in named.items():
+                chosen = [(value,) for value in values]
+                if mark is Flag.BAD:
+                    self._write_many(_MARK.format(column), [(reason, time_text(at), *each) for each in chosen])
+                else:
+                    self._write_many(_UNMARK.format(column), chosen)
+                query = f"UPDATE frames SET flag = ? WHERE {column} = ?"  # noqa: S608 - our own columns
+                count += self._write_many(query, [(str(mark), *each) for each in chosen])
+            if mark is Flag.OK:
+                self._write_many("DELETE FROM marks WHERE pixel_sha256 = ?", [(sha,) for sha in pixels])
+        return count
+
+    def marks(self) -> list[Mark]:
+        """Return the frames that were rejected, in the order in which that was done."""
+        records = self._read("SELECT pixel_sha256, path, reason, at FROM marks ORDER BY at, path")
+        with self._understood():
+            return [Mark(sha, path, reason, parse_time(at)) for sha, path, reason, at in records]
+
+    def put_mark(self, mark: Mark) -> None:
+        """Reject the frames with these pixels, those to come as well."""
+        values = (mark.pixel_sha256, mark.path, mark.reason, time_text(mark.at))
+        with self._sets_at_end():
+            self._write_many("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", [values])
+            self.set_flag(Flag.BAD, pixels=(mark.pixel_sha256,), reason=mark.reason, at=mark.at)
 
     def sets(self, kind: FrameKind | None = None, **filters: Any) -> list[SetRow]:
         """Return the sets with frames that are not marked bad, the newest first.
@@ -215,7 +254,7 @@ def _frame(record: tuple[Any, ...]) -> FrameRow:
 
 @lru_cache(maxsize=1 << 13)  # a run asks for its sets again and again, and few of them have changed
 def _set(record: tuple[Any, ...]) -> SetRow:
-    *of_first, in_set, last_no, oldest, newest, mean_level_adu = record
+    *of_first, in_set, last_no, oldest, newest, mean_level_adu, rejected = record
     first = _frame(tuple(of_first))
     return SetRow(
         set_id=str(first.set_id),
@@ -233,4 +272,5 @@ def _set(record: tuple[Any, ...]) -> SetRow:
         night=first.night,
         origin=first.origin,
         next_frame_no=1 + (last_no or 0),
+        rejected=rejected,
     )

@@ -19,16 +19,23 @@ class HistoryTable(Database):
         """Record the start of a run (or all of it, in a rebuild)."""
         values = (
             row.run_id, time_text(row.started_at), time_text(row.finished_at), row.exit_code, row.code, row.detail,
-            json.dumps(row.steps), row.software,
+            json.dumps(row.steps), row.software, row.campaign, row.early,
         )  # fmt: skip
-        self._write_many("INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?)", [values])
+        self._write_many("INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?)", [values])
 
     def finish_run(
-        self, run_id: str, *, finished_at: datetime, exit_code: int, code: str | None = None, detail: str = ""
+        self,
+        run_id: str,
+        *,
+        finished_at: datetime,
+        exit_code: int,
+        code: str | None = None,
+        detail: str = "",
+        early: bool = False,
     ) -> None:
         """Record how a run ended."""
-        query = "UPDATE runs SET finished_at = ?, exit_code = ?, code = ?, detail = ? WHERE run_id = ?"
-        self._write_many(query, [(time_text(finished_at), exit_code, code, detail, run_id)])
+        query = "UPDATE runs SET finished_at = ?, exit_code = ?, code = ?, detail = ?, early = ? WHERE run_id = ?"
+        self._write_many(query, [(time_text(finished_at), exit_code, code, detail, early, run_id)])
 
     def runs(self, **filters: Any) -> list[RunRow]:
         """Return runs, the newest first; filters on run_id and finished_at (None: it runs, or was killed)."""
@@ -73,7 +80,7 @@ class HistoryTable(Database):
 
 def _run(values: dict[str, Any]) -> RunRow:
     values |= {name: parse_time(values[name]) for name in ("started_at", "finished_at")}
-    return RunRow(**{**values, "steps": tuple(json.loads(values["steps"]))})
+    return RunRow(**{**values, "steps": tuple(json.loads(values["steps"])), "early": bool(values["early"])})
 
 
 def _refusal(values: dict[str, Any]) -> RefusalRow:

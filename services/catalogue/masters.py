@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from services.catalogue.database import Database
-from services.catalogue.rows import KnownMaster, MasterRow, MasterStatus, time_text
+from services.catalogue.rows import USABLE, KnownMaster, MasterRow, MasterStatus, time_text
 from services.catalogue.tables import where_of
 from services.events.records import json_value
 
@@ -64,13 +64,12 @@ class MasterTable(Database):
 
     def known_masters(self) -> dict[str, KnownMaster]:
         """Return all masters by path, the newest first, without reading what they are."""
-        fields = "path, recipe, status, json_extract(record, '$.size'), json_extract(record, '$.mtime_ns')"
+        of_file = "json_extract(record, '$.size'), json_extract(record, '$.mtime_ns')"
+        usable = ", ".join(f"'{status}'" for status in USABLE)
+        ended = f"status = '{MasterStatus.SUPERSEDED}' AND valid_until IS NOT NULL AND valid_from IS NOT valid_until"
+        fields = f"path, recipe, status, {of_file}, status IN ({usable}) OR ({ended})"
         records = self._read(f"SELECT {fields} FROM masters ORDER BY built_at DESC, path")  # noqa: S608
         return {record[0]: KnownMaster(*record) for record in records}
-
-    def set_master_status(self, path: str, status: MasterStatus) -> None:
-        """Mark a master (its sidecar is the caller's)."""
-        self._write_many("UPDATE masters SET status = ? WHERE path = ?", [(str(status), path)])
 
     def remove_masters(self, paths: Iterable[str]) -> None:
         """Forget masters (their files are gone)."""

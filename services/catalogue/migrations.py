@@ -138,6 +138,16 @@ _STATES = (
 that differ in these, in their colour mosaic or in their e-/ADU are not alike."""
 
 
+_MARKS = (
+    "CREATE TABLE marks (pixel_sha256 TEXT PRIMARY KEY, path TEXT NOT NULL, reason TEXT NOT NULL, at TEXT)",
+    "INSERT OR IGNORE INTO marks SELECT pixel_sha256, path, '', NULL FROM frames WHERE flag != 'ok'",
+    "ALTER TABLE runs ADD COLUMN campaign TEXT",
+    "ALTER TABLE runs ADD COLUMN early INTEGER",
+)
+"""Frames that were rejected, by their pixels, so that a frame that is moved or comes back is still rejected; and which
+runs together take everything anew."""
+
+
 def _fill_validity(base: sqlite3.Connection) -> None:
     """Write what the records of masters say into their new columns; a record that is none is found by the check."""
     for path, text in base.execute("SELECT path, record FROM masters").fetchall():
@@ -154,6 +164,7 @@ MIGRATIONS = (
     Migration(statements=_FIRST),
     Migration(statements=_SETS, fill=_fill_validity),
     Migration(statements=_STATES),
+    Migration(statements=_MARKS),
 )
 VERSION = len(MIGRATIONS)
 """Of the tables that this nightcal reads and writes (`user_version`)."""

@@ -1,5 +1,6 @@
-"""What a rebuilt catalogue takes from journals: refusals, runs, and what was measured of detectors."""
+"""What a rebuilt catalogue takes from journals: refusals, runs, rejected frames, and what was measured of detectors."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -7,37 +8,71 @@ import structlog
 
 from calibration.frames import FrameKind
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import FactRow, RefusalRow, RunRow
+from services.catalogue.rows import FactRow, Flag, Mark, RefusalRow, RunRow
 from services.catalogue.typed import check_types
 from services.events.devices import DetectorMeasured
 from services.events.journal import read_journal
-from services.events.records import Event, FrameRefused, RunFinished, RunStarted, members
+from services.events.records import Event, FrameMarked, FrameRefused, RunFinished, RunStarted, members
 
 log = structlog.get_logger(__name__)
 
 
-def replay(catalogue: Catalogue, journal: Path) -> None:
-    """Take refusals, runs and measured facts from a run's journal; what cannot be understood is left out."""
-    try:
-        events = read_journal(journal)
-    except OSError as error:
-        log.warning("journal.unreadable", journal=journal.name, detail=str(error))
-        return
-    for event in events:
+def replay(catalogue: Catalogue, journals: Iterable[Path]) -> None:
+    """Take what journals say of runs, frames and detectors; what cannot be understood is left out.
+
+    Marks of frames are taken in the order in which they were made, whatever journal they are in.
+    """
+    marked: list[Event] = []
+    for journal in journals:
         try:
-            _take(catalogue, event)
-        except (ValueError, TypeError, OverflowError):
-            log.debug("journal.event_skipped", journal=journal.name, seq=event.seq)
+            events = read_journal(journal)
+        except OSError as error:
+            log.warning("journal.unreadable", journal=journal.name, detail=str(error))
+            continue
+        for event in events:
+            if isinstance(event.what, FrameMarked):
+                marked.append(event)
+                continue
+            try:
+                _take(catalogue, event)
+            except (ValueError, TypeError, OverflowError):
+                log.debug("journal.event_skipped", journal=journal.name, seq=event.seq)
+    for event in sorted(marked, key=lambda each: each.at):
+        take_marks(catalogue, event)
+
+
+def take_marks(catalogue: Catalogue, event: Event) -> None:
+    """Reject the frames that an event names, or take that back."""
+    if not isinstance(event.what, FrameMarked):
+        return
+    for sha, path in zip(event.what.pixels, event.what.paths, strict=False):
+        if event.what.rejected:
+            catalogue.put_mark(Mark(sha, path, event.what.reason, event.at))
+        else:
+            catalogue.set_flag(Flag.OK, pixels=(sha,))
 
 
 def _take(catalogue: Catalogue, event: Event) -> None:
     match event.what:
         case RunStarted() as started:
-            run = RunRow(run_id=event.run_id, started_at=event.at, steps=started.steps, software=started.software)
+            run = RunRow(
+                run_id=event.run_id,
+                started_at=event.at,
+                steps=started.steps,
+                software=started.software,
+                campaign=started.campaign,
+            )
             check_types(run)
             catalogue.start_run(run)
-        case RunFinished(exit_code=int(exit_code), code=code, detail=detail):
-            catalogue.finish_run(event.run_id, finished_at=event.at, exit_code=exit_code, code=code, detail=detail)
+        case RunFinished(exit_code=int(exit_code)) as end:
+            catalogue.finish_run(
+                event.run_id,
+                finished_at=event.at,
+                exit_code=exit_code,
+                code=end.code,
+                detail=end.detail,
+                early=end.early,
+            )
         case FrameRefused(kind=FrameKind()) as refused:
             refusal = refusal_of(event.run_id, event.at, refused)
             check_types(refusal)

@@ -27,11 +27,16 @@ class Origin(StrEnum):
 
 
 class MasterStatus(StrEnum):
-    """What a master is good for."""
+    """What a master is good for.
+
+    `suspect`: made with a rejected frame. `superseded`: a better or newer one took its place; it may still be the one
+    for its own time (`MasterRow.may_serve`).
+    """
 
     BUILT = "built"
     PARTIAL = "partial"
     CERTIFIED = "certified"
+    SUSPECT = "suspect"
     SUPERSEDED = "superseded"
     BAD = "bad"
 
@@ -172,9 +177,11 @@ class RefusalRow:
 class MasterRow:
     """One master on disk.
 
-    `exposure_us` is a flat's median exposure (not part of its key); `inputs` the pixel hashes of its frames, `recipe`
-    a hash over them and the settings: the same recipe is the same master. `size` and `mtime_ns` are those of the file
-    when its pixels were last known to be `pixel_sha256`; a sidecar does not hold them.
+    `exposure_us` is a flat's median exposure (not part of its key); `inputs` the pixel hashes of its frames, `darks`
+    the masters that were subtracted from them, `recipe` a hash over inputs and settings: the same recipe is the same
+    master. `size` and `mtime_ns` are those of the file when its pixels were last known to be `pixel_sha256`; a sidecar
+    does not hold them. `stood_as` is the status that it had before it became suspect or superseded, and has again when
+    the reason goes; `detail` is that reason.
     """
 
     path: str
@@ -189,10 +196,13 @@ class MasterRow:
     night: str | None = None
     run_id: str | None = None
     code: str | None = None
+    stood_as: MasterStatus | None = None
+    detail: str = ""
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     pixel_sha256: str | None = None
     inputs: tuple[str, ...] = ()
+    darks: tuple[str, ...] = ()
     statistics: Mapping[str, Any] = field(default_factory=dict)
     size: int | None = field(default=None, compare=False)
     mtime_ns: int | None = field(default=None, compare=False)
@@ -201,6 +211,12 @@ class MasterRow:
     def kind(self) -> FrameKind:
         """What it is a master of."""
         return self.key.kind
+
+    @property
+    def may_serve(self) -> bool:
+        """Whether it serves at some time: usable now, or replaced by one of newer frames since `valid_until`."""
+        ended = self.status is MasterStatus.SUPERSEDED and self.valid_until is not None
+        return self.status in USABLE or (ended and self.valid_from != self.valid_until)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; `from_dict` gives the row back."""
@@ -224,17 +240,29 @@ class MasterRow:
             known[name] = parse_time(known.get(name))
         known["key"] = key_from_dict(record["key"])
         known["status"] = MasterStatus(record["status"])
-        known["inputs"] = tuple(known.get("inputs", ()))
+        known["stood_as"] = None if known.get("stood_as") is None else MasterStatus(known["stood_as"])
+        for name in ("inputs", "darks"):
+            known[name] = tuple(known.get(name, ()))
         row = cls(**known)
         check_types(row)
         check_types(row.key)
         return row
 
 
+class Mark(NamedTuple):
+    """A frame that was rejected: its pixels, where it lay, why, and when. It holds wherever these pixels turn up."""
+
+    pixel_sha256: str
+    path: str
+    reason: str = ""
+    at: datetime | None = None
+
+
 class KnownMaster(NamedTuple):
     """A master as far as it takes to find one by its recipe; a tuple, for all of them are read at once.
 
-    Size and time are those of its file when its pixels were last checked; `status` is a word of `MasterStatus`.
+    Size and time are those of its file when its pixels were last checked; `status` is a word of `MasterStatus`;
+    `may_serve` as in `MasterRow`, but 0 or 1.
     """
 
     path: str
@@ -242,11 +270,16 @@ class KnownMaster(NamedTuple):
     status: str
     size: int | None
     mtime_ns: int | None
+    may_serve: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
-    """One run; `finished_at` None while it runs, or when it was killed."""
+    """One run; `finished_at` None while it runs, or when it was killed.
+
+    `campaign` is the run that began to take everything anew (`--fresh`), which this one belongs to. `early`: it ended
+    in time (`--until`), before all was taken.
+    """
 
     run_id: str
     started_at: datetime
@@ -256,6 +289,8 @@ class RunRow:
     detail: str = ""
     steps: tuple[str, ...] = ()
     software: str | None = None
+    campaign: str | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +315,7 @@ class SetRow:
 
     `key` is that of its first frame, which also fixes `exposure_us`, `panel_brightness` and `level_adu` for a flat set
     that is resumed; `mean_level_adu` is that of all. `next_frame_no` is one above the
-    highest, bad ones included: no number is given twice.
+    highest, bad ones included: no number is given twice. `rejected` frames were marked bad.
     """
 
     set_id: str
@@ -298,6 +333,7 @@ class SetRow:
     night: str | None
     origin: Origin
     next_frame_no: int
+    rejected: int = 0
 
 
 def is_unchanged(row: FrameRow | MasterRow | KnownMaster, path: Path) -> bool:

@@ -18,11 +18,13 @@ def rebuild(config: ConfigFile = None, simulator: Simulator = False) -> int:
     """Rebuild the index from the headers of the files: they are the truth."""
     from services.files.locks import RootLock
     from services.indexing import index
-    from services.root import layout_of
+    from services.library.standing import settle
+    from services.root import Place, layout_of
 
     layout = layout_of(loaded_config(config, simulator=simulator))
     with RootLock(layout.root), index.open_catalogue(layout) as catalogue:
         found = index.rebuild(catalogue, layout)
+        settle(Place(layout=layout, catalogue=catalogue))
     for problem in found.problems:
         print(f"left out: {problem.path}: {problem.reason}")
     print(f"{layout.catalogue}: {count(found.adopted, 'frame')} and {count(found.masters, 'master')} from their files")
@@ -39,12 +41,13 @@ def report(
     # No lock is taken: the index is only read, and a report is replaced as a whole.
     from services.catalogue.catalogue import Catalogue
     from services.events.journal import read_journal
+    from services.library.rejecting import MARKS
     from services.reports.night import still_runs
     from services.reports.page import write_report
     from services.root import layout_of
 
     layout = layout_of(loaded_config(config, simulator=simulator))
-    known = sorted(journal.stem for journal in layout.events("any").parent.glob("*.jsonl"))
+    known = sorted(journal.stem for journal in layout.events("any").parent.glob("*.jsonl") if journal.stem != MARKS)
     if not known:
         rehearsed = "" if simulator else "; --simulator looks at rehearsals"
         raise Usage(f"there was no run below {layout.root} yet{rehearsed}")

@@ -18,22 +18,31 @@ from services.words import size
 if TYPE_CHECKING:
     from services.catalogue.catalogue import Catalogue
     from services.catalogue.rows import MasterRow
+    from services.config import LoadedConfig
     from services.files.layout import Layout
     from services.library.archive import Keep
+    from services.root import Place
 
 
-def list_masters(config: ConfigFile = None, simulator: Simulator = False) -> int:
-    """List the masters that may serve, with their states."""
+def list_masters(
+    config: ConfigFile = None,
+    simulator: Simulator = False,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Suspect and superseded masters too, beside those that may serve")
+    ] = False,
+) -> int:
+    """List the masters that may serve, with their states and settings."""
     from services.catalogue.catalogue import Catalogue
     from services.root import layout_of
 
     layout = layout_of(loaded_config(config, simulator=simulator))
     if layout.catalogue.exists():  # then a run at work is not disturbed
         with Catalogue(layout.catalogue, read_only=True) as catalogue:
-            _print(_usable(layout, catalogue))
+            _print(_there(layout, catalogue), everything=everything)
     else:
-        with _opened(config, simulator=simulator) as (layout, catalogue):
-            _print(_usable(layout, catalogue))
+        with opened(loaded_config(config, simulator=simulator)) as place:
+            _print(_there(place.layout, place.catalogue), everything=everything)
     return Exit.DONE
 
 
@@ -48,23 +57,28 @@ def certify(
     """Mark masters as looked at and found good; without names list them.
 
     `load_master_dark` and its kin take certified masters before others, and with `storage.keep_raw: until_certified`
-    the frames of these may be packed. A flat's own dark stays the nearest in time, certified or not.
+    the frames of these may be packed. A flat's own dark stays the nearest in time, certified or not. A certified master
+    gives way only to a newer one that is certified as well; one that was superseded is certified by its whole name.
     """
     from services.catalogue.rows import MasterStatus
     from services.indexing.checksums import check_pixels
     from services.indexing.sidecar import restate_sidecar
+    from services.library.standing import settle
 
-    with _opened(config, simulator=simulator) as (layout, catalogue):
-        rows = _usable(layout, catalogue)
+    with opened(loaded_config(config, simulator=simulator)) as place:
+        layout, rows = place.layout, _there(place.layout, place.catalogue)
         if not masters:
             _print(rows)
         chosen = _chosen(masters or [], rows, layout.root)
         for row in chosen.values():  # none is marked unless all are as they were written
             check_pixels(replace(row, size=None), layout.absolute(row.path))  # read, however unchanged it looks
         for name, row in chosen.items():
-            restate_sidecar(layout, replace(row, status=MasterStatus.CERTIFIED))
-            catalogue.set_master_status(row.path, MasterStatus.CERTIFIED)
-            print(f"certified  {name}{_suspect(row)}")
+            marked = replace(row, status=MasterStatus.CERTIFIED, stood_as=None, detail="", valid_until=None)
+            restate_sidecar(layout, marked)
+            place.catalogue.add_master(marked)
+            print(f"certified  {name}{_remark(marked)}")
+        for row in settle(place) if chosen else ():
+            print(line_of(row))
     return Exit.DONE
 
 
@@ -124,49 +138,70 @@ def sized(*sizes_bytes: int) -> str:
 
 
 @contextmanager
-def _opened(config: Path | None, *, simulator: bool) -> "Iterator[tuple[Layout, Catalogue]]":
-    """Open the catalogue of a configuration under the root's lock."""
+def opened(loaded: "LoadedConfig") -> "Iterator[Place]":
+    """Open the root of a configuration under its lock."""
     from services.files.locks import RootLock
     from services.indexing.index import open_catalogue
-    from services.root import layout_of
+    from services.root import Place, layout_of
 
-    layout = layout_of(loaded_config(config, simulator=simulator))
+    layout = layout_of(loaded)
     with RootLock(layout.root), open_catalogue(layout) as catalogue:
-        yield layout, catalogue
+        yield Place(layout=layout, catalogue=catalogue)
 
 
-def _usable(layout: "Layout", catalogue: "Catalogue") -> "dict[str, MasterRow]":
-    """Return the masters that may serve and whose files are there, by name."""
+def _there(layout: "Layout", catalogue: "Catalogue") -> "dict[str, MasterRow]":
+    """Return the masters whose files are there, by name, whatever their status."""
+    there = (row for row in catalogue.masters() if layout.absolute(row.path).is_file())
+    return {PurePosixPath(row.path).name: row for row in there}
+
+
+def _print(rows: "Mapping[str, MasterRow]", *, everything: bool = False) -> None:
+    """Print masters; of a key with one that may serve only those that do, unless everything is asked for."""
     from services.catalogue.rows import USABLE
 
-    there = (row for row in catalogue.masters() if layout.absolute(row.path).is_file())
-    return {PurePosixPath(row.path).name: row for row in there if row.status in USABLE}
-
-
-def _print(rows: "Mapping[str, MasterRow]") -> None:
-    if not rows:
+    serving = {row.key for row in rows.values() if row.status in USABLE}
+    shown = {name: row for name, row in rows.items() if everything or row.status in USABLE or row.key not in serving}
+    if not shown:
         print("no master that may serve: the masters step builds them")
-    for name, row in sorted(rows.items()):
-        print(f"{row.status:<10} {name}{_suspect(row)}")
+    for _, row in sorted(shown.items()):
+        print(line_of(row))
+    if len(shown) < len(rows):
+        print(f"and {counted(len(rows) - len(shown), 'master')} that others have replaced: --all shows them")
 
 
-def _suspect(row: "MasterRow") -> str:
-    """Return what is suspect about a master, as the end of its line."""
+def line_of(row: "MasterRow") -> str:
+    """Return a master as a line: its state, its name, what tells it from others, and what is wrong with it."""
+    from services.library.lookup import describe
+
+    return f"{row.status:<10} {PurePosixPath(row.path).name}  {describe(row)}, {counted(row.n, 'frame')}{_remark(row)}"
+
+
+def _remark(row: "MasterRow") -> str:
+    """Return why a master is suspect or superseded, as the end of its line."""
     from services.events.records import findings_of
     from services.events.sentences import finding
 
-    found = findings_of(row.statistics)
-    return f"  suspect: {'; '.join(map(finding, found))}" if found else ""
+    found = "; ".join(map(finding, findings_of(row.statistics)))
+    return "".join(f"  {part}" for part in (row.detail, f"suspect: {found}" if found else "") if part)
 
 
 def _chosen(names: list[str], rows: "Mapping[str, MasterRow]", root: Path) -> "dict[str, MasterRow]":
-    """Return the masters that names or patterns mean; a sidecar means its master: a shell's `master_*` names both."""
+    """Return the masters that names or patterns mean; a sidecar means its master: a shell's `master_*` names both.
+
+    Patterns mean those that may serve; a name means that master, unless it is made with a rejected frame.
+    """
+    from services.catalogue.rows import USABLE
+
     chosen: dict[str, MasterRow] = {}
     for wanted in names:
         path = Path(wanted)
         pattern = path.with_suffix(".fits").name if path.suffix == ".json" else path.name
-        found = {name: row for name, row in sorted(rows.items()) if fnmatch(name, pattern)}
+        found = {name: row for name, row in sorted(rows.items()) if fnmatch(name, pattern) and row.status in USABLE}
+        named = rows.get(pattern)
+        if not found and named is not None and named.may_serve:
+            found = {pattern: named}
         if not found:
-            raise Usage(f"no master {wanted} that may serve below {root} — `nightcal library list` lists them")
+            why = f" ({named.status}: {named.detail or 'it does not serve'})" if named is not None else ""
+            raise Usage(f"no master {wanted} that may serve below {root}{why} — `nightcal library list` lists them")
         chosen |= found
     return chosen

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from services.cli import catalogue, configuration, devices, library, runners, secure
+from services.cli import catalogue, configuration, devices, library, reject, runners, secure
 from services.cli.failures import run_app
 from services.cli.parameters import new_app
 
@@ -37,6 +37,7 @@ _COMMANDS = (
     _Command("devices", devices.list_devices),
     _Command("simulate", devices.simulate, "Serve the simulated observatory to Alpaca clients."),
     _Command("secure", secure.secure, "Make the devices safe after a run that died."),
+    _Command("reject", reject.reject, "Mark frames as bad; their masters are built anew."),
     _Command("report", catalogue.report, "Make the night report of a run again."),
     _Command("warm-up", runners.warm_up, "Compile the fast loops now."),
     _Command("config check", configuration.check, "Say whether a configuration is understood."),

@@ -110,7 +110,11 @@ class FrameSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Record):
-    """A run begins. `settings` is the configuration without what may hold a secret."""
+    """A run begins. `settings` is the configuration without what may hold a secret.
+
+    `campaign` is the run that began to take everything anew (`--fresh`): this one, or one that was interrupted and goes
+    on here.
+    """
 
     name: ClassVar[str] = "run.started"
     steps: tuple[str, ...] = ()
@@ -119,6 +123,7 @@ class RunStarted(Record):
     simulated: bool = False
     software: str | None = None
     night: str | None = None
+    campaign: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -134,12 +139,13 @@ class RunEnding(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Record):
-    """A run has ended."""
+    """A run has ended; `early`: in time (`--until`), before all was taken."""
 
     name: ClassVar[str] = "run.finished"
     exit_code: int | None
     code: str | None = None
     detail: str = ""
+    early: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +297,17 @@ class FrameRefused(Record):
     level_adu: float | None
     codes: tuple[str, ...] = ()
     verdicts: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameMarked(Record):
+    """Frames that were stored are rejected, or no longer rejected: `pixels` are the hashes that identify them."""
+
+    name: ClassVar[str] = "frame.marked"
+    rejected: bool = True
+    pixels: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from services.events.records import (
     Finding,
     FlatExposureAdjusted,
     FlatSettled,
+    FrameMarked,
     FrameRefused,
     FrameStored,
     GroupFinished,
@@ -118,6 +119,11 @@ def _(what: RunProgress) -> str | None:
     there = [f"{title(each)} ({at:%Y-%m-%d})" for each, at in dated if at is not None]
     serve = "serves" if len(there) == 1 else "serve"
     return f"{count(len(there), 'set')} of earlier runs still {serve}: {some(there)}" if there else None
+
+
+@sentence.register
+def _(what: FrameMarked) -> str:
+    return f"{count(len(what.paths), 'frame')} {'rejected' if what.rejected else 'restored'}: {what.reason}"
 
 
 @sentence.register

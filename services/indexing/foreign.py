@@ -94,7 +94,7 @@ def index_files(
     if new:
         on_new()
     rows = _read_all(new, layout, partial(row_of, longitude_deg=longitude_deg, aliases=aliases), problems)
-    rows = [_with_mark(row, catalogue) for row in without_copies(rows, catalogue, (), problems)]
+    rows = list(without_copies(rows, catalogue, (), problems))
     catalogue.remove_frames((again & set(new)) - {row.path for row in rows})
     if rows:  # else the sets are as they were
         paths = {row.path for row in rows}
@@ -102,13 +102,6 @@ def index_files(
         named = set(before)
         catalogue.add_frames(row for row in _with_sets([*before, *rows]) if row not in named)
     return IndexReport(indexed=len(rows), known=len(files) - len(new), problems=tuple(problems))
-
-
-def _with_mark(row: FrameRow, catalogue: Catalogue) -> FrameRow:
-    """Return a row with the mark of the same frame, which is read again."""
-    before = catalogue.frame(row.path)
-    is_same = before is not None and before.pixel_sha256 == row.pixel_sha256
-    return replace(row, flag=before.flag) if before is not None and is_same else row
 
 
 def _read_all(

@@ -13,7 +13,7 @@ from services import platform
 from services.catalogue.catalogue import Catalogue, CatalogueDamaged
 from services.catalogue.database import uncollected
 from services.catalogue.replay import replay
-from services.catalogue.rows import Flag, FrameRow, Origin
+from services.catalogue.rows import FrameRow, Origin
 from services.errors import StorageError
 from services.files.disk import REAL_DISK, Disk, reported
 from services.files.layout import Layout, free_path
@@ -142,19 +142,16 @@ def _delete(parts: Iterable[Path], disk: Disk) -> None:
 def rebuild(catalogue: Catalogue, layout: Layout) -> AdoptReport:
     """Empty the index and fill it from headers, sidecars and journals; a kill before its end leaves it as it was.
 
-    Foreign frames are read again where they were; marks of bad frames are kept by their pixels. Both are lost with a
-    catalogue that cannot be read.
+    Foreign frames are read again where they were; that is lost with a catalogue that cannot be read, and the masters
+    step finds them again. Rejected frames stay rejected: journals say which they are.
     """
     with catalogue.at_once():
-        bad = {row.pixel_sha256 for row in catalogue.frames(flag=Flag.BAD)}
         foreign = [row.path for row in catalogue.frames(origin=Origin.FOREIGN)]
         catalogue.clear()
         report = adopt(catalogue, layout)
         there = {path: (0, 0) for path in foreign if layout.absolute(path).is_file()}
         again = index_files(catalogue, there, layout)
         report = replace(report, adopted=report.adopted + again.indexed, problems=report.problems + again.problems)
-        catalogue.set_flag(Flag.BAD, pixels=bad)
-        for journal in sorted((layout.hidden / "events").glob("*.jsonl")):
-            replay(catalogue, journal)
+        replay(catalogue, sorted((layout.hidden / "events").glob("*.jsonl")))
         close_killed_runs(catalogue, layout)
     return report

@@ -21,7 +21,12 @@ def close_killed_runs(catalogue: Catalogue, layout: Layout) -> None:
         events = _events(run.run_id, layout)
         if events and isinstance(end := events[-1].what, RunFinished) and end.exit_code is not None:
             catalogue.finish_run(
-                run.run_id, finished_at=events[-1].at, exit_code=end.exit_code, code=end.code, detail=end.detail
+                run.run_id,
+                finished_at=events[-1].at,
+                exit_code=end.exit_code,
+                code=end.code,
+                detail=end.detail,
+                early=end.early,
             )
             continue
         newest = catalogue.newest_date_obs(run_id=run.run_id)

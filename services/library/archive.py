@@ -49,7 +49,8 @@ def due(catalogue: Catalogue, keep: Keep, now: datetime) -> list[FrameRow]:
     """Return the frames that may be packed: our own, still plain, part of a master, and no longer to be kept.
 
     Biases are in two masters, theirs and that of the shortest darks: every master made of a frame must be good enough
-    for it to be packed, but for those that a newer one has replaced.
+    for it to be packed, but for those that another one has replaced, or will, because a frame of it was
+    rejected. A set that newer frames have replaced is packed.
 
     Parameters
     ----------
@@ -61,9 +62,14 @@ def due(catalogue: Catalogue, keep: Keep, now: datetime) -> list[FrameRow]:
     if keep == FOREVER:
         return []
     good = (MasterStatus.CERTIFIED,) if keep == UNTIL_CERTIFIED else USABLE
-    masters = [master for master in catalogue.masters() if master.status is not MasterStatus.SUPERSEDED]
-    combined = {sha for master in masters if master.status in good for sha in master.inputs}
-    combined -= {sha for master in masters if master.status not in good for sha in master.inputs}
+    combined: set[str] = set()
+    others: set[str] = set()
+    for master in catalogue.masters():
+        if master.status in good or (master.status is MasterStatus.SUPERSEDED and master.may_serve):
+            combined |= set(master.inputs)
+        elif master.status not in {MasterStatus.SUPERSEDED, MasterStatus.SUSPECT}:
+            others |= set(master.inputs)
+    combined -= others
     age = timedelta(days=0.0 if isinstance(keep, str) else keep)
     return [
         row

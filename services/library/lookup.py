@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from calibration.frames import FrameKind, Pixels, us
@@ -13,7 +13,7 @@ from calibration.grouping import Tolerances
 from calibration.keywords.filters import filter_name
 from calibration.matching import Difference, differences, undecided
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import USABLE, MasterRow
+from services.catalogue.rows import USABLE, MasterRow, MasterStatus
 from services.config.models import LoadedConfig
 from services.errors import RunCode, StorageError
 from services.files.fits import Unreadable, pixel_hash, read_cards, read_pixels
@@ -111,10 +111,12 @@ class MasterLibrary:
     def find(self, kind: FrameKind, *, at: datetime | None = None, **asked: Any) -> list[MasterRow]:
         """Return the masters that may serve, certified before built before partial, then the newest first."""
         rows = [row for row in self._usable(kind, at) if not _differences(row, asked)]
-        return sorted(rows, key=lambda row: (USABLE.index(row.status), -row.built_at.timestamp()))
+        return sorted(rows, key=lambda row: (USABLE.index(row.stood_as or row.status), -row.built_at.timestamp()))
 
     def _usable(self, kind: FrameKind, at: datetime | None = None) -> list[MasterRow]:
-        return self._catalogue.masters(kind=kind, status=USABLE, at=at)
+        """Return the masters that may serve, for a time in the past also those that newer ones have replaced since."""
+        status = USABLE if at is None else (*USABLE, MasterStatus.SUPERSEDED)
+        return [row for row in self._catalogue.masters(kind=kind, status=status, at=at) if row.may_serve]
 
     def _load(
         self, kind: FrameKind, rows: Sequence[MasterRow], what: str, asked: dict[str, Any], *, alike: bool
@@ -135,6 +137,10 @@ class MasterLibrary:
         named = "".join(f", {name} {value}" for name, value in asked.items() if name not in {"filter", "exposure_us"})
         message = f"no master {kind.lower()}{what}{named}"
         rows = self._usable(kind)
+        suspect = self._catalogue.masters(kind=kind, status=MasterStatus.SUSPECT, with_inputs=False)
+        if not rows and suspect:
+            why = f"{PurePosixPath(suspect[0].path).name} is {suspect[0].detail}"
+            return f"{message}; {why}: run the masters step, which builds it anew"
         if not rows:
             return f"{message}; there are no {kind.lower()} masters: run the masters step"
         settings = {name: value for name, value in asked.items() if name != "at"}
@@ -150,7 +156,7 @@ def _differences(row: MasterRow, asked: dict[str, Any]) -> tuple[Difference, ...
 
 def _listed(rows: Sequence[MasterRow]) -> str:
     differs = set(undecided(rows[0].kind, [row.key for row in rows], tolerances=ALIKE))
-    return "; ".join(sorted({_describe(row, differs) for row in rows}))
+    return "; ".join(sorted({describe(row, differs) for row in rows}))
 
 
 def _distance(exposure_us: int | None, wanted_us: int) -> float:
@@ -160,7 +166,7 @@ def _distance(exposure_us: int | None, wanted_us: int) -> float:
     return abs(math.log(exposure_us / wanted_us))
 
 
-def _describe(row: MasterRow, differs: Collection[str]) -> str:
+def describe(row: MasterRow, differs: Collection[str] = ()) -> str:
     """Return a master in a few words; camera and row order only where masters differ in them."""
     key = row.key
     parts = [

@@ -206,5 +206,6 @@ def _row(
         code=None,
         valid_from=group.started,
         inputs=tuple(row.pixel_sha256 for row in group.rows),
+        darks=tuple(dark.name for dark in prepared.darks if dark.name),
         statistics=measured.statistics,
     )

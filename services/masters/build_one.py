@@ -11,10 +11,10 @@ from typing import Any
 from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import FrameKind, Verdict
 from drivers.clock import Clock
-from services.catalogue.rows import USABLE, MasterRow, MasterStatus
+from services.catalogue.rows import USABLE, MasterStatus
 from services.errors import RunCode, RunStopped, StorageError
 from services.events.records import Finding, findings_of
-from services.indexing.sidecar import restate_sidecar
+from services.library.standing import settle
 from services.masters.build import BuildContext, build
 from services.masters.gain import MeasuredGains
 from services.masters.narration import Narration
@@ -124,7 +124,7 @@ class MasterBuilding:
             return self._kept(found.group, known, doubts)
         self.ready()
         around = Surroundings(plan=self.plan, scratch=self.scratch, warn=warn, gains=self.gains)
-        prepared = replace(prepare(group, around), doubts=doubts)
+        prepared = replace(prepare(group, around), doubts=doubts, rejected=self.plan.rejected_of(group))
         method = prepared.stack.recipe.method_for(len(prepared.stack.frames))
         recipe = self.plan.recipe(prepared.group, prepared.darks, method)
         status = self.plan.status_of(prepared.group)
@@ -140,17 +140,11 @@ class MasterBuilding:
         row = build(prepared, recipe=recipe, status=status, built_at=self.clock.now(), context=self.context)
         self.plan.place.catalogue.add_master(row)
         self.plan.forget()
-        self._supersede(row)
+        settle(self.plan.place, self.plan.alike(row))
         self.narration.built(prepared.group, row)
         outcome = Outcome.PARTIAL if status is MasterStatus.PARTIAL else Outcome.BUILT
         suspect = findings_of(row.statistics)
         return _outcome(prepared.group, outcome, path=self.plan.place.layout.absolute(row.path), suspect=suspect)
-
-    def _supersede(self, new: MasterRow) -> None:
-        place = self.plan.place
-        for old in self.plan.replaced_by(new):
-            place.catalogue.set_master_status(old.path, MasterStatus.SUPERSEDED)
-            restate_sidecar(place.layout, replace(old, status=MasterStatus.SUPERSEDED), disk=place.disk)
 
     def _kept(self, group: MasterGroup, path: str, doubts: tuple[Verdict, ...]) -> MasterOutcome:
         """Return the master that exists; what was suspect about it still is, until somebody certifies it."""

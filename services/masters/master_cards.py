@@ -120,6 +120,7 @@ def history_cards(prepared: Prepared, measured: Measured, normalisation: Normali
         stated = f", the frames state {first.egain_e_adu:g}" if (first := prepared.group.rows[0]).egain_e_adu else ""
         measured_gain = f"{prepared.gain.e_adu:.4g} +- {prepared.gain.error_e_adu:.2g} e-/ADU"
         lines.append(f"gain {measured_gain} from {prepared.gain.pairs} pairs of flats{stated}")
+    lines += [f"left out {Path(mark.path).name}, which was rejected: {mark.reason}" for mark in prepared.rejected]
     remarks = ", ".join(verdict.code for verdict in measured.verdicts) or "no remarks"
     lines += [f"verdict {measured.statistics['verdict']}: {remarks}"]
     lines += [f"input {Path(row.path).name} {row.pixel_sha256[:16]}" for row in prepared.group.rows]
@@ -127,8 +128,8 @@ def history_cards(prepared: Prepared, measured: Measured, normalisation: Normali
 
 
 def spare_cards(prepared: Prepared) -> int:
-    """Return how many header cards to keep room for: the frame's, the master's, and one HISTORY card per frame."""
-    return 160 + len(prepared.stack.frames) + 2 * len(prepared.darks)
+    """Return how many header cards to keep room for: the frame's, the master's, and HISTORY cards per frame."""
+    return 160 + len(prepared.stack.frames) + 2 * len(prepared.darks) + 4 * len(prepared.rejected)
 
 
 def inputs_table(prepared: Prepared) -> FitsTable:

@@ -1,6 +1,7 @@
 """The numbers of a master whose planes are combined: its divisor, its statistics, and what is suspect about it."""
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from services.masters.refusal import GroupRefused
 from services.masters.stack import FirstPass
 from services.planning.flat_darks import served
 from services.planning.master_settings import MasterSettings
-from services.words import count
+from services.words import count, some
 
 _NAMED = 2
 """So many darks of a flat are named; the header's history names all."""
@@ -92,10 +93,13 @@ def master_numbers(
     found["verdicts"] = [
         members(Finding(code=v.code, measured=v.measured, limit=v.limit, detail=v.detail)) for v in verdicts
     ]
+    without = some(PurePosixPath(mark.path).name for mark in prepared.rejected)
+    notes = [f"without {without} (rejected)"] if without else []
     if method is not settings.method:
-        found["note"] = (
-            f"rejection {method} instead of {settings.method}, which sees no outlier among {count(n, 'frame')}"
-        )
+        seen = f"which sees no outlier among {count(n, 'frame')}"
+        notes.append(f"rejection {method} instead of {settings.method}, {seen}")
+    if notes:
+        found["note"] = "; ".join(notes)
     return Measured(
         statistics=found,
         verdicts=verdicts,

@@ -14,7 +14,7 @@ from calibration.masters.noise import neighbour_counts, noise_model, noise_of_pa
 from calibration.masters.scales import flat_scales
 from calibration.system_gain import MeasuredGain
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
-from services.catalogue.rows import FrameRow
+from services.catalogue.rows import FrameRow, Mark
 from services.errors import RunCode
 from services.files.layout import Layout
 from services.files.units import Unreadable
@@ -60,6 +60,8 @@ class Prepared:
         The gain that was measured with flats of this camera.
     doubts : tuple of Verdict
         What other groups of the night say against this one.
+    rejected : tuple of Mark
+        Frames of the same set that somebody rejected.
     """
 
     group: MasterGroup
@@ -69,6 +71,7 @@ class Prepared:
     noise: NoiseModel | None = None
     gain: MeasuredGain | None = None
     doubts: tuple[Verdict, ...] = ()
+    rejected: tuple[Mark, ...] = ()
 
     @property
     def egain_e_adu(self) -> float | None:

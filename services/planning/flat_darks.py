@@ -13,7 +13,7 @@ from pathlib import PurePath
 
 from calibration.frames import FrameKind, GroupKey
 from calibration.matching import SERVES, Candidate, Question, differences, equal_part, match, question_of
-from services.catalogue.rows import USABLE, MasterRow
+from services.catalogue.rows import MasterRow
 from services.planning.master_groups import MasterGroup
 
 NEGLIGIBLE = 0.0005
@@ -93,7 +93,7 @@ class FlatDarks:
         )
         self._fitting: dict[tuple[object, ...], list[_Place]] = {}
         for row in masters:
-            if row.kind is not FrameKind.FLAT and row.status in USABLE:
+            if row.kind is not FrameKind.FLAT and row.may_serve:
                 candidate = _candidate(row)
                 self._masters[row.path] = row
                 place = candidate.key, candidate.own

@@ -17,6 +17,7 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
 from services.catalogue.rows import Origin, SetRow
 from services.config.models import Config, LoadedConfig
+from services.planning.campaign import campaign_of
 from services.planning.foreknown import known_without_devices
 from services.planning.having import having, requirement_of
 from services.planning.master_plan import MasterPlan, PlannedMaster, Whole
@@ -137,6 +138,14 @@ class _Look:
         """Our own sets, the newest first."""
         return self._catalogue.sets(origin=Origin.OWN)
 
+    @cached_property
+    def _serving(self) -> list[SetRow]:
+        """Those that may serve: with `--fresh` only the ones that an interrupted run has opened for this."""
+        if not self._options.fresh:
+            return self._sets
+        fresh = campaign_of("", self._catalogue.runs(), now=self.now, reuse=self._config.reuse)
+        return [each for each in self._sets if fresh.opened(each.set_id)]
+
     @property
     def frame_pixels(self) -> int | None:
         """Pixels of a frame, where they are known."""
@@ -178,10 +187,9 @@ class _Look:
         found = having(
             requirement_of(self._config, wanted),
             wanted.count,
-            (each for each in self._sets if each.key.kind is wanted.kind),
+            (each for each in self._serving if each.key.kind is wanted.kind),
             now=self.now,
             reuse=self._config.reuse,
-            fresh=self._options.fresh,
         )
         return PlannedSet(wanted=wanted, there=found)
 

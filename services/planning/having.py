@@ -129,9 +129,7 @@ class Having:
 NOTHING = Having(standing=Standing.NEW)
 
 
-def having(
-    required: Requirement, count: int, sets: Iterable[SetRow], *, now: datetime, reuse: Reuse, fresh: bool = False
-) -> Having:
+def having(required: Requirement, count: int, sets: Iterable[SetRow], *, now: datetime, reuse: Reuse) -> Having:
     """Return what exists of a wanted set of `count` frames.
 
     Parameters
@@ -144,16 +142,13 @@ def having(
     now : datetime
     reuse : Reuse
         Ages, in hours.
-    fresh : bool
-        Whatever exists does not count.
 
     Returns
     -------
     Having
-        The youngest complete set, else the fullest incomplete one, else nothing, with the reason.
+        The youngest complete set, else the fullest incomplete one, else one of which frames were rejected but at least
+        half are left (the noise of its master is at most 1.4 times what was wanted), else nothing, with the reason.
     """
-    if fresh:
-        return NOTHING
     fits = cache(required.fits)  # of thousands of sets few keys differ
     alike = [s for s in sets if s.origin is Origin.OWN and s.oldest is not None and fits(s.key)]
     ours = [s for s in alike if required.serves(s)]
@@ -164,6 +159,10 @@ def having(
     begun = [s for s in ours if s.count < count and now - _at(s.oldest) <= limit]
     if begun:
         return Having(standing=Standing.RESUMED, row=max(begun, key=lambda s: (s.count, _at(s.oldest))))
+    age = age_of(required.kind, reuse)
+    reduced = [s for s in ours if s.count + s.rejected >= count <= 2 * s.count and now - _at(s.oldest) <= age]
+    if reduced:
+        return Having(standing=Standing.COMPLETE, row=max(reduced, key=lambda s: (s.count, _at(s.oldest))))
     young = [s for s in alike if now - _at(s.oldest) <= age_of(required.kind, reuse)]
     return Having(standing=Standing.NEW, why=_other_temperature(required, young))
 

@@ -10,7 +10,7 @@ from typing import Any
 from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.frames import FrameKind, GroupKey
 from services.catalogue.database import uncollected
-from services.catalogue.rows import USABLE, FactRow, Flag, KnownMaster, MasterRow, MasterStatus, is_unchanged
+from services.catalogue.rows import FactRow, Flag, KnownMaster, Mark, MasterRow, MasterStatus, is_unchanged
 from services.planning.chosen import Chosen, chosen
 from services.planning.flat_darks import FlatDark, FlatDarks, NoDark
 from services.planning.master_groups import MasterGroup, as_dark, master_groups
@@ -146,7 +146,7 @@ class MasterPlan:
             for each in self.place.catalogue.known_masters().values():
                 self._by_recipe.setdefault(each.recipe, []).append(each)
         found = self._by_recipe.get(recipe, [])
-        usable = (each for each in found if each.status in USABLE and self._serves(each))
+        usable = (each for each in found if each.may_serve and self._serves(each))
         bad = (each for each in found if each.status == MasterStatus.BAD)
         return next((each.path for each in chain(usable, bad)), None)
 
@@ -159,22 +159,20 @@ class MasterPlan:
         bad = {row.pixel_sha256 for row in self.place.catalogue.frames(flag=Flag.BAD)}
         for row in self._of_the_key(group.product, group.key.filter, group.exposure_us):
             more = _are_one(row.key, group.key) and inputs < set(row.inputs) and not bad & set(row.inputs)
-            complete = row.status in USABLE and row.status is not MasterStatus.PARTIAL
+            complete = row.may_serve and MasterStatus.PARTIAL not in {row.status, row.stood_as}
             if more and complete and self._is_there(row):
                 return row.path
         return None
 
-    def replaced_by(self, new: MasterRow) -> list[MasterRow]:
-        """Return the masters made of part of the frames of a new one, which replaces them."""
-        inputs = set(new.inputs)
-        return [
-            old
-            for old in self._of_the_key(new.kind, new.key.filter, new.exposure_us)
-            if old.path != new.path
-            and _are_one(old.key, new.key)
-            and set(old.inputs) <= inputs
-            and old.status in {MasterStatus.BUILT, MasterStatus.PARTIAL}
-        ]
+    def rejected_of(self, group: MasterGroup) -> tuple[Mark, ...]:
+        """Return the frames of a group's set that were rejected."""
+        first, catalogue = group.rows[0], self.place.catalogue
+        bad = {row.pixel_sha256 for row in catalogue.frames(flag=Flag.BAD, set_id=first.set_id, kind=first.kind)}
+        return tuple(mark for mark in catalogue.marks() if mark.pixel_sha256 in bad) if bad else ()
+
+    def alike(self, new: MasterRow) -> list[MasterRow]:
+        """Return the masters that may have the key of a new one, itself included."""
+        return self._of_the_key(new.kind, new.key.filter, new.exposure_us)
 
     def status_of(self, group: MasterGroup) -> MasterStatus:
         """Return `partial` for a set of ours that is not complete; a foreign set is what it is."""
@@ -192,7 +190,7 @@ class MasterPlan:
         """
         if self._darks is None:
             kinds = (FrameKind.BIAS, FrameKind.DARK)
-            rows = self.place.catalogue.masters(kind=kinds, status=USABLE, with_inputs=False)
+            rows = self.place.catalogue.masters(kind=kinds, with_inputs=False)
             self._darks = FlatDarks(rows, self.settings.flat_dark)
         at: dict[int | None, list[float]] = {}
         for member, level in zip(flats.members, levels, strict=True):

@@ -13,8 +13,8 @@ from services.capture.acquisition import mode_name
 from services.capture.cooling import Cooled
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
-from services.catalogue.rows import SetRow
-from services.events.records import FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
+from services.catalogue.rows import Flag, SetRow
+from services.events.records import FrameMarked, FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
 from services.planning.having import Having, Requirement, Standing, having, requirement_of
 from services.planning.room import PlannedSet
 from services.workflow.work import Work, identity
@@ -85,13 +85,13 @@ class RunContext(Work):
         return mode_name(info, self.session.settings.readout_mode if named is None else named)
 
     def having(self, wanted: WantedSet, cooled: Cooled | None = None) -> Having:
-        """Return the existing frames of a wanted set; with `--fresh` only those that this run has taken.
+        """Return the existing frames of a wanted set; with `--fresh` only those taken for it.
 
         `cooled` is the result of cooling. If it failed, frames as warm as the sensor is now serve.
         """
         sets = self.place.catalogue.sets(wanted.kind)
-        if self.options.fresh:
-            sets = [s for s in sets if s.set_id in self.tally.met]
+        if self.campaign is not None:
+            sets = [s for s in sets if self.campaign.opened(s.set_id)]
         match = self._match_now(wanted)
         if cooled is not None and (cooled.stable or cooled.ccd_c is not None):
             # frames of a set-point that was given up are as warm as they were measured
@@ -131,6 +131,13 @@ class RunContext(Work):
         self.tally.progress[identity(wanted)] = min(outcome.accepted, wanted.count), wanted.count
         self._tell_progress()
         return outcome
+
+    def reject_set(self, set_id: str, reason: str) -> None:
+        """Mark the frames of a set as bad, in the journal as well: a catalogue that is lost gets the marks from it."""
+        rows = self.place.catalogue.frames(set_id=set_id, flag=Flag.OK)
+        pixels, paths = tuple(row.pixel_sha256 for row in rows), tuple(row.path for row in rows)
+        self.events.emit(FrameMarked(pixels=pixels, paths=paths, reason=reason))
+        self.place.catalogue.set_flag(Flag.BAD, set_id=set_id, reason=reason, at=self.clock.now())
 
     def count_there(self, wanted: WantedSet, row: SetRow) -> None:
         """Report and count, once per run, a set that was complete before it."""

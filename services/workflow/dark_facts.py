@@ -14,7 +14,7 @@ from calibration.plans.darkness import dark_rate
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import Darkness, Earlier
 from calibration.stats import measure
-from services.catalogue.rows import USABLE, MasterRow, SetRow
+from services.catalogue.rows import MasterRow, SetRow
 from services.errors import RunCode, StorageError
 from services.files.fits import read_pixels
 from services.workflow.context import RunContext
@@ -115,7 +115,7 @@ def _difference(dark: MasterRow, bias: MasterRow) -> float | None:
 def _newest(context: RunContext, wanted: WantedSet, night: str | None = None) -> MasterRow | None:
     match = context.match(wanted)
     for row in context.place.catalogue.masters(kind=wanted.kind):
-        if row.status in USABLE and match.fits(row.key) and night in {None, row.night}:
+        if row.may_serve and match.fits(row.key) and night in {None, row.night}:
             return row
     return None
 

@@ -11,7 +11,7 @@ from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import BrightnessIdle, ExposureState, FlatSetBegun, LevelFound, LevelTried, Plan
 from calibration.plans.twilight import twilight_plan
 from services.capture.failures import GroupFailed
-from services.catalogue.rows import Flag, SetRow
+from services.catalogue.rows import SetRow
 from services.errors import RunCode
 from services.events.records import FlatExposureAdjusted, FlatSettled
 from services.observatory.sun import sun_altitude_deg
@@ -92,7 +92,7 @@ def _take_set(context: RunContext, wanted: WantedSet, there: Having, detector: D
             return
         if there.row is not None:
             # The frames are good, but the set can never be completed with equal ones: it must not be resumed again.
-            context.place.catalogue.set_flag(Flag.BAD, set_id=there.row.set_id)
+            context.reject_set(there.row.set_id, "the lamp had changed before this set of flats was complete")
         context.tally.outcomes.pop()
         there = NOTHING
         outcome = context.take(wanted, there, plan)

@@ -7,6 +7,7 @@ from services.errors import RunCode, RunStopped
 from services.events.records import StepFinished, StepStarted, WarningRaised
 from services.events.sentences import finding
 from services.indexing.index import index_folder
+from services.library.standing import settle
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.planning.request import Step
 from services.root import Place
@@ -33,6 +34,7 @@ class MastersStep:
         place, tally = work.place, work.tally
         work.events.emit(StepStarted(step=Step.MASTERS))
         _index(work)
+        settle(place)
         settings = MasterSettings.of(work.config)
         outcomes = build_all(
             settings=settings,

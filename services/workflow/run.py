@@ -92,7 +92,8 @@ class Run:
         work, site = self.work, self.loaded.config.site
         started, software = work.clock.now(), f"nightcal {version()}"
         steps = tuple(str(step) for step in work.options.steps)
-        row = RunRow(run_id=work.events.run_id, started_at=started, steps=steps, software=software)
+        campaign = None if work.campaign is None else work.campaign.first
+        row = RunRow(run_id=work.events.run_id, started_at=started, steps=steps, software=software, campaign=campaign)
         self.ending.guard(lambda: work.place.catalogue.start_run(row))
         work.events.emit(
             RunStarted(
@@ -102,6 +103,7 @@ class Run:
                 simulated=self.observatory is not None and self.observatory.is_simulated,
                 software=software,
                 night=night_label(started, None if site is None else site.longitude),
+                campaign=campaign,
                 settings=self.loaded.config.model_dump(mode="json", exclude={"hooks"}),  # a URL may hold a secret
             )
         )
@@ -154,10 +156,12 @@ class Run:
             ending.exit_code(work.tally),
             work.clock.now(),
         )
-        ending.guard(lambda: work.events.emit(RunFinished(exit_code=exit_code, code=code, detail=detail)))
+        early = ending.until is not None
+        finished = RunFinished(exit_code=exit_code, code=code, detail=detail, early=early)
+        ending.guard(lambda: work.events.emit(finished))
         ending.guard(
             lambda: work.place.catalogue.finish_run(
-                work.events.run_id, finished_at=now, exit_code=exit_code, code=code, detail=detail
+                work.events.run_id, finished_at=now, exit_code=exit_code, code=code, detail=detail, early=early
             )
         )
         return code

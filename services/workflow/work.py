@@ -13,6 +13,7 @@ from services.errors import RunCode
 from services.events.bus import Events, Listener
 from services.events.records import Waiting
 from services.files.disk import REAL_DISK, Disk
+from services.planning.campaign import Campaign, campaign_of
 from services.planning.request import RunOptions
 from services.root import Place
 from services.stopping import Stop
@@ -87,6 +88,8 @@ class Work:
         Ends the run.
     loops : Loops
         The compiled loops, which may not be there yet.
+    campaign : Campaign or None
+        With `--fresh`: the runs whose sets count.
     ask : callable or None
         Shows a prompt and returns whether to go on; None: nothing is asked.
     tally : Tally
@@ -99,20 +102,25 @@ class Work:
     options: RunOptions
     stop: Stop
     loops: Loops
+    campaign: Campaign | None = None
     ask: Callable[[str], bool] | None = None
     tally: Tally = field(default_factory=Tally)
 
     @classmethod
     def of(cls, asked: Asked, *, config: Config, place: Place, events: Events, clock: Clock) -> Self:
         """Return what the steps of a run work with, as it was asked for."""
+        options = asked.options
+        fresh = options.fresh and any(step.takes_frames for step in options.steps)
+        runs, now = place.catalogue.runs() if fresh else (), clock.now()
         return cls(
             config=config,
             place=place,
             events=events,
             clock=clock,
-            options=asked.options,
+            options=options,
             stop=asked.stop,
             loops=Loops(),
+            campaign=campaign_of(asked.run_id, runs, now=now, reuse=config.reuse) if fresh else None,
             ask=asked.ask,
         )
 

@@ -33,12 +33,13 @@ from drivers.simulator.faults import DeviceKind, FaultKind
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import MasterStatus
 from services.config import load
-from services.errors import ServiceError
+from services.errors import RunCode, ServiceError
 from services.events.records import Event, ExposureAborted, FrameStored
 from services.files.disk import Disk, Stream
 from services.observatory import network
 from services.planning.request import DarkTimes, RunOptions, Step
 from services.root import layout_of
+from services.stopping import Stop
 from services.workflow.job import Job
 from tests.support.failing_disks import FullDisk
 from tests.support.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night
@@ -551,6 +552,37 @@ def test_25_files_are_in_utc_through_the_change_to_summer_time_and_back(
     names = {p.name.split("_")[1] for p in (tmp_path / "darks").rglob("*.fits")}
     assert names <= {f"{at:%Y%m%d}" for at in times}
     assert not ended.said("warning.raised", code="clock_jump")
+
+
+# --- everything anew -------------------------------------------------------------------------------------------------
+
+
+def test_fresh_that_was_interrupted_goes_on_with_what_it_opened_and_then_begins_anew(tmp_path: Path) -> None:
+    with served_night(tmp_path, rate=100.0) as night:
+        darks = {"num_darks": 5, "flat_exposure_time": 2.0, "science_exposure_time": 3.0, "exposure_factors": 1.0}
+
+        def run(*, stop_after: int = 1000, fresh: bool = True) -> tuple[int, int]:
+            """Return the exit code of a run, and how many frames it has taken."""
+            before, stored = len(night.headers()), 0
+
+            def interrupt(event: Event) -> None:
+                nonlocal stored
+                if isinstance(event.what, FrameStored):
+                    stored += 1
+                    if stored == stop_after:
+                        night.wake.after_frame(RunCode.INTERRUPTED)
+
+            night.wake = Stop()
+            ended = night.run(steps=(Step.DARKS,), hear=interrupt, options={"fresh": fresh}, dark_capture=darks)
+            return ended.exit_code, len(night.headers()) - before
+
+        assert run(fresh=False) == (0, 15)
+        code, taken = run(stop_after=7)
+        assert code == 130
+        assert 7 <= taken < 10
+        assert run() == (0, 15 - taken)
+        assert run(fresh=False) == (0, 0)
+        assert run() == (0, 15)
 
 
 # --- partial sets ----------------------------------------------------------------------------------------------------

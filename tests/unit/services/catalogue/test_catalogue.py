@@ -249,7 +249,7 @@ def test_masters_come_back_with_their_inputs(catalogue: Catalogue) -> None:
     assert catalogue.masters() == [row]
     assert catalogue.masters(recipe="r1", kind=FrameKind.DARK) == [row]
     assert catalogue.masters(recipe="r2") == []
-    catalogue.set_master_status(row.path, MasterStatus.SUPERSEDED)
+    catalogue.add_master(replace(row, status=MasterStatus.SUPERSEDED))
     assert catalogue.masters()[0].status is MasterStatus.SUPERSEDED
     catalogue.remove_masters([row.path])
     assert catalogue.masters() == []

@@ -3,7 +3,7 @@
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -82,10 +82,22 @@ def test_an_older_catalogue_is_upgraded_in_its_place_and_keeps_every_mark(old: P
     with Catalogue(old) as catalogue:
         assert meaning(catalogue) == expected()
         catalogue.check()
+        marks = catalogue.marks()
+        assert sorted(mark.path for mark in marks) == expected()["bad"]
+        assert {mark.reason for mark in marks} == {""}
+        assert not any(run.campaign or run.early for run in catalogue.runs())
     assert version_of(old) == VERSION
     assert raw(old) == before
     with closing(sqlite3.connect(old)) as base:
         assert tables_of(base) == own_tables()
+
+
+def test_a_rejected_frame_of_an_older_catalogue_that_goes_and_comes_back_is_still_rejected(old: Path) -> None:
+    with Catalogue(old) as catalogue:
+        (back,) = catalogue.frames(path=catalogue.marks()[0].path)
+        catalogue.remove_frames([back.path])
+        catalogue.add_frame(replace(back, flag=Flag.OK))
+        assert meaning(catalogue) == expected()
 
 
 @pytest.mark.parametrize("version", range(1, VERSION))

@@ -201,7 +201,10 @@ def test_a_certified_master_is_still_certified_when_the_index_was_rebuilt(
     with RootLock(folder):  # a run is at work: masters can be listed all the same
         assert nightcal("library", "list") == 0
     assert nightcal("certify") == 0
-    assert capsys.readouterr().out.splitlines() == 2 * [f"built      {p.with_suffix('.fits').name}" for p in sidecars]
+    told = "0.001 s gain 10 -10 °C 64x48, 5 frames"
+    names = [path.with_suffix(".fits").name for path in sidecars]
+    bias, dark = (f"built      {name}  {told}" for name in names)
+    assert capsys.readouterr().out.splitlines() == 2 * [bias, dark]
     assert nightcal("library", "certify", "master_bias_*") == 0
     assert nightcal("catalogue", "rebuild") == 0
     with Catalogue(folder / ".nightcal" / "catalogue.sqlite", read_only=True) as catalogue:
@@ -267,7 +270,7 @@ def test_a_master_that_was_deleted_by_hand_is_not_certified(folder: Path, capsys
     bias, dark = biases(folder)
     bias.unlink()
     assert nightcal("certify") == 0
-    assert capsys.readouterr().out == f"built      {dark.name}\n"
+    assert capsys.readouterr().out == f"built      {dark.name}  0.001 s gain 10 -10 °C 64x48, 5 frames\n"
     assert nightcal("certify", dark.name, bias.name) == 2
     assert f"no master {bias.name} that may serve" in capsys.readouterr().err
     assert states(folder) == [MasterStatus.BUILT] * 2, "one of two names is wrong: none is marked"

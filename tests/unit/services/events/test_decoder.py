@@ -92,7 +92,7 @@ def test_what_is_written_comes_back(kind: type[Record], data: st.DataObject) -> 
 
 
 def test_every_kind_has_one_name() -> None:
-    assert len(KINDS) == 33
+    assert len(KINDS) == 34
     assert all(name == kind.name for name, kind in KINDS.items())
     assert not {"master.certified", "model.fitted"} & set(KINDS), "nobody emits them"
 

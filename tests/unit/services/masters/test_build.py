@@ -445,7 +445,8 @@ def test_a_master_marked_bad_is_not_built_again_from_the_same_frames(root: Root)
     root.add(FrameKind.DARK, 1.0, 12)
     path = root.build()[0].path
     assert path is not None
-    root.catalogue.set_master_status(root.layout.relative(path), MasterStatus.BAD)
+    (row,) = root.catalogue.masters()
+    root.catalogue.add_master(replace(row, status=MasterStatus.BAD))
     assert [(o.status, o.path) for o in root.build()] == [(Outcome.KEPT, path)]
     root.add(FrameKind.FLAT, 1.0, 12, filter="R")
     assert by_kind(root.build())[FrameKind.FLAT, 1_000_000].code == GroupCode.NO_MATCHING_DARK

@@ -73,6 +73,19 @@ def test_an_incomplete_set_is_continued_the_fullest_first():
     assert begun.count == 4
 
 
+def test_an_old_set_of_which_frames_were_rejected_serves_as_long_as_half_of_them_are_left():
+    old, young = 24 * 30.0, 5.0
+    for left, bad, hours, expected in (
+        (4, 1, old, Standing.COMPLETE),
+        (3, 2, old, Standing.COMPLETE),
+        (2, 3, old, Standing.NEW),
+        (4, 0, old, Standing.NEW),
+        (4, 1, young, Standing.RESUMED),
+        (4, 1, 24 * 61.0, Standing.NEW),
+    ):
+        assert standing(DARK, a_set(count=left, rejected=bad, hours=hours)) is expected, (left, bad, hours)
+
+
 def test_other_settings_and_foreign_sets_do_not_serve():
     assert standing(DARK, a_set(gain=11)) is Standing.NEW
     assert standing(DARK, replace(a_set(), origin=Origin.FOREIGN)) is Standing.NEW

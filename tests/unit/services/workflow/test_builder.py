@@ -132,7 +132,7 @@ def test_masters_built_beside_are_those_of_the_masters_step(night: Night, tmp_pa
     mine = night.masters()
     assert len(mine) == len(others) == 4
     for a, b in zip(mine, others, strict=True):
-        same = {"path": "", "built_at": START, "run_id": "", "statistics": {}}
+        same = {"path": "", "built_at": START, "run_id": "", "darks": (), "statistics": {}}
         assert replace(a, **same) == replace(b, **same)
         assert {**a.statistics, "dark": ""} == {**b.statistics, "dark": ""}, "the names of darks have their own times"
         assert (read_pixels(night.root.layout.absolute(a.path)) == read_pixels(step.layout.absolute(b.path))).all()

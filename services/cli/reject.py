@@ -1,0 +1,134 @@
+"""`nightcal reject`: frames that are not to be used, and masters that were made with them."""
+
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli.library import line_of, opened
+from services.cli.parameters import ConfigFile, Simulator, loaded_config
+from services.errors import Exit, Usage
+from services.words import count, some
+
+if TYPE_CHECKING:
+    from services.catalogue.rows import FrameRow
+    from services.config import LoadedConfig
+    from services.root import Place
+
+
+def reject(
+    frames: Annotated[
+        list[str] | None, typer.Argument(metavar="[FRAME]...", help="Files, or patterns such as 'dark_*_007.fits'")
+    ] = None,
+    *,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="What is wrong with them")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take the rejection back")] = False,
+    config: ConfigFile = None,
+    simulator: Simulator = False,
+) -> int:
+    """Mark frames as bad: masters made with them are suspect, and the next run builds them anew.
+
+    The files stay where they are, as they are. Without names the rejected frames are listed.
+    """
+    from drivers.clock import SystemClock
+    from services.library.rejecting import mark_frames
+
+    loaded = loaded_config(config, simulator=simulator)
+    reason = " ".join(reason.split())
+    if frames and not undo and not reason:
+        raise Usage("reject needs --reason TEXT: what is wrong with the frames — or --undo, to take that back")
+    if not frames and (undo or reason):
+        raise Usage("reject: which frames? — allowed: files, or patterns such as 'dark_*_007.fits'")
+    if not frames:
+        _print_marks(loaded)
+        return Exit.DONE
+    with opened(loaded) as place:
+        chosen = _chosen(frames, place, loaded, undo=undo)
+        changed = mark_frames(place, chosen, rejected=not undo, reason=reason, at=SystemClock().now())
+        for row in chosen:
+            print(f"{'restored' if undo else 'rejected'}   {row.path}{f': {reason}' if reason and not undo else ''}")
+        for master in changed:
+            print(line_of(master))
+        for sentence in _left(place, chosen, loaded):
+            print(sentence)
+    return Exit.DONE
+
+
+def _print_marks(loaded: "LoadedConfig") -> None:
+    """Print which frames are rejected; a run at work is not disturbed."""
+    from services.catalogue.catalogue import Catalogue
+    from services.root import layout_of
+
+    with Catalogue(layout_of(loaded).catalogue, read_only=True) as catalogue:
+        marks = catalogue.marks()
+    for mark in marks:
+        at = "" if mark.at is None else f" {mark.at:%Y-%m-%d}"
+        print(f"rejected{at}  {mark.path}{f': {mark.reason}' if mark.reason else ''}")
+    if not marks:
+        print("no frame is rejected")
+
+
+def _left(place: "Place", chosen: "list[FrameRow]", loaded: "LoadedConfig") -> "list[str]":
+    """Return what is left of the sets of frames, and what becomes of their masters."""
+    from services.catalogue.rows import Flag
+    from services.planning.master_settings import MasterSettings
+
+    settings, said = MasterSettings.of(loaded.config), []
+    for row in {row.set_id: row for row in chosen if row.set_id is not None}.values():
+        left = place.catalogue.frames(set_id=row.set_id, kind=row.kind, flag=Flag.OK)
+        least = settings.least(row.kind, row.source)
+        then = (
+            "the next run builds its master of these"
+            if len(left) >= least
+            else f"too few for a master, which takes {least}"
+        )
+        said.append(f"{count(len(left), f'{row.kind.lower()} frame')} left of set {row.set_id}: {then}")
+    return said
+
+
+def _chosen(names: list[str], place: "Place", loaded: "LoadedConfig", *, undo: bool) -> "list[FrameRow]":
+    """Return the frames that names or patterns mean; those that the catalogue does not know yet are read.
+
+    With `undo` those of them that are rejected.
+    """
+    from services.catalogue.rows import Flag
+    from services.indexing.foreign import index_files
+    from services.indexing.index import adopt
+
+    adopt(place.catalogue, place.layout)
+    files = [path for name in names if (path := _file(name, place)) is not None]
+    new = {path: (0, 0) for path in files if place.catalogue.frame(path) is None}
+    if new:
+        site = loaded.config.site
+        longitude_deg = None if site is None else site.longitude
+        index_files(place.catalogue, new, place.layout, longitude_deg, loaded.config.header_aliases)
+    rows = place.catalogue.frames()
+    named = {row.path: row for name in names for row in _named(name, rows, place)}
+    chosen = [row for row in named.values() if not undo or row.flag is Flag.BAD]
+    if not chosen:
+        raise Usage(f"reject --undo: {some(named)} {'is' if len(named) == 1 else 'are'} not rejected")
+    return chosen
+
+
+def _named(name: str, rows: "list[FrameRow]", place: "Place") -> "list[FrameRow]":
+    """Return the frames of one name: that of a file, a path below the root, or a file name that may be a pattern."""
+    exact = {name, _file(name, place)}
+    found = [row for row in rows if row.path in exact or row.path.removesuffix(".fz") in exact]
+    if found:
+        return found
+    pattern = PurePosixPath(name.replace("\\", "/")).name
+    found = [row for row in rows if fnmatch(PurePosixPath(row.path).name.removesuffix(".fz"), pattern)]
+    if not found:
+        raise Usage(f"no frame {name} below {place.root} — allowed: biases, darks and flats in its folders")
+    if len(found) > 1 and not any(sign in pattern for sign in "*?["):
+        raise Usage(f"several frames are called {name} — say which: {some(row.path for row in found)}")
+    return found
+
+
+def _file(name: str, place: "Place") -> str | None:
+    """Return the path of a file as the catalogue has it; None where there is no such file in the folders of frames."""
+    for path in (Path(name).absolute(), place.root / name):
+        if path.is_file() and any(path.is_relative_to(folder) for folder in (place.layout.darks, place.layout.flats)):
+            return place.layout.relative(path)
+    return None
