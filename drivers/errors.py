@@ -110,13 +110,9 @@ class SizeRefused(DriverError):
 class ExposureFailed(DriverError):
     """The camera says that this exposure failed."""
 
-    code = DriverCode.EXPOSURE_FAILED
-
 
 class ExposureStalled(DriverError):
     """The deadline of an exposure or of its download has passed."""
-
-    code = DriverCode.EXPOSURE_FAILED
 
 
 class BadImage(DriverError):

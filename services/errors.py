@@ -197,8 +197,7 @@ MEANINGS: dict[str, Meaning] = {
         "a master is suspect", "look at it: `nightcal library certify` accepts it, marking frames bad replaces it"
     ),
     "exposure_failed": Meaning(
-        "the camera does not make an exposure",
-        "the line above has its driver's words; if it happens again, switch the camera off and on",
+        "the camera refuses an exposure", "the line above has its driver's words; check the exposure times"
     ),
     "bad_image": Meaning(
         "the camera sends another image than it announces",

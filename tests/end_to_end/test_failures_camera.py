@@ -275,8 +275,8 @@ def test_5_images_of_any_format_give_the_same_files(tmp_path: Path, faults: tupl
 def test_5_colour_images_and_wrong_sizes_are_refused_and_lose_their_group_only(tmp_path: Path, kind: FaultKind) -> None:
     with served_night(tmp_path, fault(kind, after_exposures=IN_L, count=3)) as night:
         ended = night.run()
-        assert_only_l_failed(night, ended, "device_lost")
-    (group,) = ended.said("group.finished", code="device_lost")
+        assert_only_l_failed(night, ended, "bad_image")
+    (group,) = ended.said("group.finished", code="bad_image")
     assert "3 exposures failed" in group["detail"]
 
 

@@ -47,7 +47,7 @@ def test_three_failed_exposures_fail_the_group_and_the_next_group_goes_on(site: 
     with site.session() as session:
         with pytest.raises(GroupFailed) as caught:
             session.run(watched())
-        assert caught.value.code == DriverCode.EXPOSURE_FAILED
+        assert caught.value.code == DriverCode.DEVICE_LOST
         assert closed == [True]
         (results,) = session.run(plan(BIAS))
     assert [r.accepted for r in results] == [True] * 3
