@@ -186,8 +186,10 @@ class Exposing:
     ) -> tuple[Image, Ready]:
         """Fetch the image; one that is the image before is asked for again a moment later.
 
-        Returns the image, and how the camera stood before it was fetched.
+        Returns the image, and how the camera stood before it was fetched; when no other image came, before it was
+        fetched first, so that a camera that is ready too early is called so.
         """
+        first = ready
         again = self._awaiting.another(request.duration_s, stale_s=0.0 if self._repeats else self._times.stale_s)
         while True:
             image = self._unsigned(self._fetch(request, size, wake), info)
@@ -197,7 +199,7 @@ class Exposing:
                 self._cancel(info)
             if later is None:
                 self._mark = mark_of(image.pixels)
-                return image, ready
+                return image, first if self._repeats else ready
             ready = later
 
     def _fetch(self, request: ExposureRequest, size: tuple[int, int], wake: threading.Event | None) -> Image:

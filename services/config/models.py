@@ -27,6 +27,7 @@ from services.config.values import (
     Positive,
     Real,
     Seconds,
+    Setting,
     Text,
     Whole,
 )
@@ -161,18 +162,12 @@ class Cooling(Section):
 class CameraSettingsSection(Section):
     """How a camera is set: the part that `alpaca`, `ascom` and `simulator` share."""
 
-    gain: Whole | Text | None = Field(
-        None, union_mode="left_to_right", description="number, or name in the camera's list; null: left as found"
-    )
-    offset: Whole | Text | None = Field(
-        None, union_mode="left_to_right", description="number, or name in the camera's list; null: left as found"
-    )
+    gain: Setting | None = Field(None, description="number, or name in the camera's list; null: left as found")
+    offset: Setting | None = Field(None, description="number, or name in the camera's list; null: left as found")
     gain_mode: Literal["auto", "value", "index"] = Field(
         "auto", description="what `gain` counts, for cameras that offer both"
     )
-    readout_mode: Whole | Text | None = Field(
-        None, union_mode="left_to_right", description="number or name; null: left as found"
-    )
+    readout_mode: Setting | None = Field(None, description="number or name; null: left as found")
     binning: Binning | None = Field(None, description="one number, or [x, y]; null: 1")
 
     @property
@@ -363,7 +358,7 @@ class Config(Section):
     temperatures: Annotated[tuple[Celsius, ...], OneOrMany] = Field(
         (), description="°C at which darks and biases are taken; empty: the cooling section's"
     )
-    gains: Annotated[tuple[Whole | Text, ...], OneOrMany] = Field(
+    gains: Annotated[tuple[Setting, ...], OneOrMany] = Field(
         (), description="gains to cover; empty: the camera section's"
     )
     reuse: Reuse = Field(Reuse(), description="how old a set may be and still serve")

@@ -97,6 +97,8 @@ Whole = Annotated[int, Strict()]
 Real = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_text)]
+Setting = Annotated[Whole | Text, Field(union_mode="left_to_right")]
+"""A setting of a camera: its number, or its name in the camera's list; what is written as a number is one."""
 FilterName = Annotated[Text, AfterValidator(lambda written: filter_name(written) or written)]
 """A filter, called as frames of it are: `Hα` is `Ha`."""
 Folder = Annotated[str, Field(min_length=1), BeforeValidator(_folder)]

@@ -136,6 +136,8 @@ class ServedNight:
             "flat_capture": {"num_flats": FRAMES, "filters": ["L", "Ha"] if self.observatory.wheel else []},
             "camera": {"camera_type": "alpaca"},
             "storage": {"min_free_mb": 1},
+            # every night takes its own frames: failures are played from night to night
+            "reuse": {"bias_hours": 18, "dark_hours": 18},
         }
         params = self.observatory.params
         named = {"filter_wheel": params.wheel, "flat_panel": params.panel, "safety_monitor": params.safety}

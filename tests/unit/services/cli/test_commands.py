@@ -72,12 +72,12 @@ def test_config_check_says_what_stated_hours_cost_and_when_the_disk_is_full(
 
 
 def test_config_check_of_a_broken_file_ends_with_2(folder: Path, capsys: pytest.CaptureFixture[str]):
-    (folder / "x.yaml").write_text("dark_capture: {num_dark: 3}\ngains: high\n", encoding="utf-8")
+    (folder / "x.yaml").write_text("dark_capture: {num_dark: 3}\ngains: true\n", encoding="utf-8")
     assert nightcal("config", "check", "--config", "x.yaml") == 2
     assert capsys.readouterr().err.splitlines() == [
         "nightcal: the configuration cannot be used",
         "  x.yaml:1:16: dark_capture.num_dark: unknown key — did you mean `num_darks`?",
-        "  x.yaml:2:8: gains: found 'high' — allowed: a whole number or a list, each a whole number",
+        "  x.yaml:2:8: gains: found true — allowed: a whole number or text or a list, each a whole number or text",
         "What to do: correct the line named above.",
     ]
 

@@ -159,7 +159,7 @@ def test_an_error_names_file_line_column_key_found_and_allowed():
         ("darkness: lamp", "allowed: cover, shutter, roof, manual, none or filter:NAME"),
         ("site: {latitude: 48}", "site.longitude: missing — allowed: a number from -180 to 180"),
         ("site: {latitude: 91, longitude: 0}", "site.latitude: found 91 — allowed: a number from -90 to 90"),
-        ("gains: [26, high]", "gains[1]: found 'high' — allowed: a whole number"),
+        ("gains: [26, true]", "gains[1]: found true — allowed: a whole number or text"),
         ("hooks: {before_run: {timeout: 5}}", "hooks.before_run: a hook needs either `command` or `url`"),
         ("hooks: {after_run: {url: 'ftp://x'}}", "hooks.after_run.url: found 'ftp://x'"),
         ("just words", "found 'just words' — allowed: sections of keys"),
@@ -186,6 +186,11 @@ def test_all_errors_are_told_at_once_in_the_order_of_the_file():
         "site.longitude",
         "site.latitude",
     ]
+
+
+def test_gains_are_numbers_or_names_as_they_are_written():
+    assert loads("gains: [26, ISO 800]", HERE).config.gains == (26, "ISO 800")
+    assert loads("gains: 60", HERE).config.gains == (60,)
 
 
 @pytest.mark.parametrize(
