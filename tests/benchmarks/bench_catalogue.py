@@ -147,7 +147,8 @@ def _set(layout: Layout, number: int) -> Iterator[FrameRow]:
             filter="L" if kind is FrameKind.FLAT else None, source="panel" if kind is FrameKind.FLAT else None,
             simulated=True, set_id=f"set_{number:05d}", run_id=f"run_{number // 10}", frame_no=n + 1,
             night=f"{night:%Y-%m-%d}", date_obs=at, ccd_temp_c=-10.0 + 0.01 * (n % 7), set_temp_c=-10.0,
-            level_adu=500.0 + n, sigma_adu=3.5, saturated_fraction=0.0, saturation_adu=65535.0, step_adu=1,
+            level_adu=(30_000.0 if kind is FrameKind.FLAT else 500.0) + n, sigma_adu=3.5, saturated_fraction=0.0,
+            saturation_adu=65535.0, step_adu=1,
         )  # fmt: skip
 
 
