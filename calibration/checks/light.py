@@ -12,6 +12,13 @@ ROW_NOISE = 0.3
 """Noise that all pixels of a row share, relative to that of a pixel: as much as ordinary CMOS sensors have."""
 
 
+CLIP_MOVES = 0.013
+"""How far the clipped level of a region moves when a bound of its clip moves by one step of the converter, in steps.
+
+A bound lies 3 sigma away, where a normal distribution has a density of 0.0044 / sigma: 3 x 0.0044.
+"""
+
+
 def _contrasts() -> NDArray[np.float64]:
     """Weights of nine regions, in reading order: what a leak changes and a shift of the whole level does not."""
     table = np.zeros((9, GRID, GRID))
@@ -81,7 +88,11 @@ def _temporal_noise(e: Evidence, reference: FrameResult) -> float:
 
 
 def _leak_limits(e: Evidence, reference: FrameResult) -> NDArray[np.float64]:
-    """Return the limit of each contrast: 1 ADU, 5 sigma of pixel and row noise in both frames, or changes of glow."""
+    """Return the limit of each contrast: 1 ADU, or what a healthy frame changes.
+
+    These are 5 sigma of pixel and row noise in both frames, changes of glow, and the bounds of the clips, which move by
+    whole steps of a coarse converter: independent of each other, two regions in two frames.
+    """
     height, width = e.frame.pixels.shape
     noise = _temporal_noise(e, reference)
     pixel = (CONTRASTS**2).sum(axis=1) * GRID**2 / (height * width)
@@ -91,4 +102,5 @@ def _leak_limits(e: Evidence, reference: FrameResult) -> NDArray[np.float64]:
     if e.request.kind is FrameKind.DARK:  # follows the temperature, each contrast as far as the glow has it
         usual = np.abs(CONTRASTS @ np.array(reference.stats.region_adu))
         glow = (0.03 + DARK_CURRENT_PER_C * e.temperature_change_c) * usual
-    return np.asarray(np.maximum(np.maximum(1.0, glow), statistical), dtype=np.float64)
+    coarse = 2 * CLIP_MOVES * (e.stats.step_adu - 1)
+    return np.asarray(np.maximum(1.0, np.sqrt(statistical**2 + glow**2 + coarse**2)), dtype=np.float64)
