@@ -137,7 +137,7 @@ class AlpacaCamera(AlpacaDevice[CameraWire]):
             The camera does not start with this size of the full frame, or has sent another one: `apply` sets that.
         """
         try:
-            return self._exposing.expose(request, self.info, self._settings.size(), wake)
+            exposure = self._exposing.expose(request, self.info, self._settings.size(), wake)
         except WrongSize as error:
             if not self._settings.fit(error.size):
                 raise
@@ -146,6 +146,8 @@ class AlpacaCamera(AlpacaDevice[CameraWire]):
             if not self._settings.shrink():
                 raise
             raise SizeRefused(device=error.device, detail=error.detail, number=error.number) from error
+        self._settings.prove()
+        return exposure
 
     def abort(self) -> None:
         """Abort what runs, or stop it, or wait for Idle; raises `ExposureStalled` when none of it helps."""

@@ -50,6 +50,8 @@ class SettingsControl:
         self._is_whole = False  # the full frame is set, whose size nobody asked for
         self._whole: dict[tuple[int, int], tuple[int, int]] = {}  # its size by binning, where the camera has another
         self._all_refused: set[tuple[int, int]] = set()
+        self._proven: set[tuple[int, int]] = set()  # binnings of which an image has come
+        self._doubted: set[tuple[int, int]] = set()  # binnings of which one start was refused
 
     def begin(self, info: CameraInfo) -> None:
         """Take note of a (new) connection: what was known of the settings is void."""
@@ -90,9 +92,15 @@ class SettingsControl:
                     raise SettingRefused(device=refused.device, detail=detail, number=refused.number) from refused
 
     def shrink(self) -> bool:
-        """Let the next `apply` set a full frame of whole blocks of pixels; False where no more are left to be tried."""
-        if not self._is_whole or self._bins in self._all_refused:
+        """Let the next `apply` set a full frame of whole blocks of pixels; False where no more are left to be tried.
+
+        A refusal may pass: the first one changes nothing, and a size of which an image has come is kept.
+        """
+        if not self._is_whole or self._bins in self._all_refused | self._proven:
             return False
+        if self._bins not in self._doubted:
+            self._doubted.add(self._bins)
+            return True
         full = self._full(self._bins)
         sizes = list(dict.fromkeys((full[0] // x * x, full[1] // y * y) for x, y in _STEPS))
         last = self._whole.get(self._bins, full)
@@ -104,6 +112,10 @@ class SettingsControl:
             return False
         self._whole[self._bins] = left[0]
         return True
+
+    def prove(self) -> None:
+        """Note that an image has come of the size that is set."""
+        self._proven.add(self._bins)
 
     def fit(self, size: tuple[int, int]) -> bool:
         """Let the next `apply` set the size of the images that come; False where that is no rounded full frame."""

@@ -227,7 +227,7 @@ class Runner:
                 self._interlock.check()
                 raise UntilReached(end.detail) from end
             except SizeRefused as refusal:
-                log.info("exposure.size_refused", detail=str(refusal))
+                log.warning("exposure.size_refused", detail=str(refusal))
                 self._state.forget_settings()
             except (DeviceLost, ExposureFailed, ExposureStalled, BadImage) as failure:
                 self._interlock.check()

@@ -147,7 +147,7 @@ def test_truncated_and_foreign_files_among_the_frames(night):
 def test_masters_without_frames_say_so(night):
     done = night.run("--step", "masters")
     assert done.returncode == 0
-    assert "nothing" in said(done)
+    assert "there are no frames in" in said(done)
 
 
 def test_panel_off_and_cover_closed_after_a_stop(night):

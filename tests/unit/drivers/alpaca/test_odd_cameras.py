@@ -1,5 +1,6 @@
 """Cameras that answer as they should not, or not as one expects: late, in whole blocks, with old or strange images."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -108,7 +109,7 @@ def test_an_exposure_that_cannot_be_over_is_waited_for_and_said_to_be_early(serv
     assert exposure.returned_after_s < 1.1  # there all the time: an old image, which the checks refuse
 
 
-def test_a_state_that_never_ends_costs_its_time_once(server: ScriptedAlpaca) -> None:
+def test_a_state_that_never_ends_is_waited_for_a_while_and_the_image_taken(server: ScriptedAlpaca) -> None:
     ScriptedCamera(server, camerastate=EXPOSING)
     server.devices["camera"]["ImageReady"] = lambda _: True
     camera = connected(server, replace(PATIENT, stale_s=0.4))
@@ -152,7 +153,7 @@ def test_a_camera_that_is_still_busy_with_our_exposure_is_waited_for(server: Scr
     device, moment = ScriptedCamera(server), [0.0]
     busy_until(device, moment)
     camera = connected(server)
-    moment[0] = time.monotonic() + 0.25
+    moment[0] = math.inf
     with pytest.raises(CameraBusy):  # it was never started by us
         camera.expose(SHORT)
     moment[0] = 0.0
@@ -248,6 +249,20 @@ def test_whole_blocks_are_tried_where_a_size_is_refused(server: ScriptedAlpaca) 
 
     device.device["NumX"] = num_x
     assert connected(server).apply(BINNED).num_x == 160
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_refusal_that_passes_changes_no_size(server: ScriptedAlpaca, before: int) -> None:
+    device = ScriptedCamera(server, nx=332, ny=242)
+    start, refusals = device.device["StartExposure"], [AlpacaFault(0x40B, "not now")]
+    camera = connected(server)
+    for _ in range(before):
+        assert expose(camera, BINNED) == (121, 166)
+    device.device["StartExposure"] = lambda form: refusals.pop() if refusals else start(form)
+    if before:
+        with pytest.raises(Refused, match="not now"):
+            expose(camera, BINNED)
+    assert expose(camera, BINNED) == (121, 166)
 
 
 def test_an_exposure_that_is_refused_whatever_its_size_is_refused_at_once_the_next_time(server: ScriptedAlpaca) -> None:
