@@ -31,6 +31,9 @@ from drivers.errors import (
     Refused,
 )
 
+ALWAYS_REPEATS = 3
+"""After so many exposures with the image before it is of no use to ask such a camera again."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -55,7 +58,7 @@ class Exposing:
         self._download_s = 0.0
         self._ours = False  # whatever the camera does is for us: since our start it was not seen idle
         self._mark = b""  # of the image that came last
-        self._repeats = False  # it came again and again, so that asking once more is of no use
+        self._repeated = 0  # so many exposures in a row ended with the image before, however often it was asked for
         self._warned = False
 
     def expose(
@@ -190,17 +193,23 @@ class Exposing:
         fetched first, so that a camera that is ready too early is called so.
         """
         first = ready
-        again = self._awaiting.another(request.duration_s, stale_s=0.0 if self._repeats else self._times.stale_s)
+        again = self._awaiting.another(request.duration_s, stale_s=self._stale_s)
         while True:
             image = self._unsigned(self._fetch(request, size, wake), info)
-            self._repeats = mark_of(image.pixels) == self._mark
-            later = again.ready(wake) if self._repeats else None
+            repeats = mark_of(image.pixels) == self._mark
+            later = again.ready(wake) if repeats else None
             if wake is not None and wake.is_set():
                 self._cancel(info)
             if later is None:
                 self._mark = mark_of(image.pixels)
-                return image, first if self._repeats else ready
+                self._repeated = self._repeated + 1 if repeats else 0
+                return image, first if repeats else ready
             ready = later
+
+    @property
+    def _stale_s(self) -> float:
+        """How long another image is waited for: two saturated ones may be equal, more are a habit."""
+        return self._times.stale_s if self._repeated < ALWAYS_REPEATS else 0.0
 
     def _fetch(self, request: ExposureRequest, size: tuple[int, int], wake: threading.Event | None) -> Image:
         before_s = self._clock.real()
