@@ -159,10 +159,12 @@ class Cooled(Protocol):
     """A frame or its header: the temperature of the sensor, and the set-point of its cooler."""
 
     @property
-    def ccd_temp_c(self) -> float | None: ...  # noqa: D102
+    def ccd_temp_c(self) -> float | None:
+        """Temperature of the sensor in degrees Celsius, None where it is not known."""
 
     @property
-    def set_temp_c(self) -> float | None: ...  # noqa: D102
+    def set_temp_c(self) -> float | None:
+        """Set-point of the cooler in degrees Celsius, None without one."""
 
 
 def cooled_to(header: Cooled, *, tolerances: Tolerances = DEFAULT_TOLERANCES) -> float | None:

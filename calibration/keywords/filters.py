@@ -15,7 +15,7 @@ from calibration.keywords.letters import ascii_text, shortened
 from calibration.keywords.values import text
 
 _LONGEST = 48
-"""Characters of a filter's name in a header: the rest of a card is left for what tells namesakes apart."""
+"""Characters of a filter's name in a header: the rest of a card holds the checksum that makes equal names different."""
 
 WHEELS = ("FILTER1", "FILTER2", "FILTER3", "FILTER4", "FILTERA", "FILTERB", "FILT1", "FILT2")
 """Cards of single wheels in one beam: the filter is what stands in them, open positions left out."""
@@ -53,7 +53,7 @@ _STATED = re.compile(r"(?:^|[_\W])filt(?:er|re)?[ _=-]+([^\s_/\\=]+?)(?:\.\w{2,4
 def filter_name(written: str) -> str | None:
     """Return a filter's name as it is had back from a header; None where a header would hold none, as for "N/A".
 
-    Texts that a header cannot tell apart (`Hα` and `Ha`, blanks around a name) are one name.
+    Texts that a header cannot keep apart (`Hα` and `Ha`, blanks around a name) are one name.
     """
     return text(shortened(ascii_text(written), _LONGEST))
 

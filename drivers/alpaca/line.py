@@ -132,7 +132,7 @@ class ReplyStream:
     def allow(self, *, stall_s: float, watch: Callable[[int], None]) -> None:
         """Let the rest of the body take its time, with never more than `stall_s` real seconds between two bytes.
 
-        `watch` is told how many bytes came, each time; it may raise to end the transfer.
+        `watch` is called with the number of bytes each time some come; it may raise to end the transfer.
         """
         self._line.allow(stall_s=stall_s, watch=watch)
 

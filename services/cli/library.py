@@ -170,7 +170,7 @@ def _print(rows: "Mapping[str, MasterRow]", *, everything: bool = False) -> None
 
 
 def line_of(row: "MasterRow") -> str:
-    """Return a master as a line: its state, its name, what tells it from others, and what is wrong with it."""
+    """Return a master as a line: its state, its name, how it was taken, how many frames it has, and what is wrong."""
     from services.library.lookup import describe
 
     return f"{row.status:<10} {PurePosixPath(row.path).name}  {describe(row)}, {counted(row.n, 'frame')}{_remark(row)}"

@@ -47,7 +47,7 @@ def apart(names: Iterable[str]) -> dict[str, str]:
     """Return the parts of file names that names become, of which no two are equal on any system.
 
     Of names that become the same (`O III` and `O-III`), or differ in case alone (`R` and `r`), which many systems do
-    not tell apart, the first by its letters stays; the others get a checksum after them.
+    not keep apart, the first by its letters stays; the others get a checksum after them.
     """
     found: dict[str, str] = {}
     taken: set[str] = set()

@@ -1,4 +1,4 @@
-"""Which frames of a group its master is made of, as the catalogue alone can tell; the rest is left out by name.
+"""Which frames of a group its master is made of, as far as the catalogue alone knows; the rest is left out by name.
 
 Who asks whether a master exists and who builds it must agree in this, or a master would be built again for ever.
 """

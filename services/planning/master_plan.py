@@ -23,7 +23,7 @@ Whole = Callable[[MasterRow, Path], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedMaster:
-    """One master that the catalogue's frames allow, as far as the catalogue alone can tell.
+    """One master that the catalogue's frames allow, as far as the catalogue alone knows.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class MasterPlan:
         return chosen(group, levels_adu or (), self.darks_of, least=least)
 
     def existing(self, found: Chosen | None) -> str | None:
-        """Return the path of the master of these frames that exists, where the catalogue alone can tell.
+        """Return the path of the master of these frames that exists, as far as the catalogue alone knows.
 
         What rejects outliers among few frames depends on whether their gain is known.
         """
