@@ -24,7 +24,7 @@ STANDSTILL = 0.1
 CLIPPED_ABOVE = 0.15
 """No pixel exceeds a clipped level by more than this: wells differ by a few per cent, lit pixels by more."""
 DARK_FRACTION = 0.002
-"""A lamp at its brightest that gives less than this part of the full scale gives none."""
+"""A lamp at its brightest that gives less than this part of what 16 bits hold gives none."""
 CLIPPED = 0.5
 """A signal that grew by less than this part of its exposure's growth may be clipped: no sensor bends so far."""
 
@@ -313,9 +313,7 @@ def _lit(state: ExposureState, lamp: SaturatingLight, exposure_us: int, count: i
 
 def _is_lit(flat: FrameResult, bias_adu: float, read_sigma_adu: float) -> bool:
     """Whether a frame shows more than the dark: five times the noise, and a part of the range that 16 bits have."""
-    return flat.stats.level_adu - bias_adu >= max(
-        5 * read_sigma_adu, DARK_FRACTION * full_scale(step_adu=flat.stats.step_adu, seen_adu=flat.stats.max_adu)
-    )
+    return flat.stats.level_adu - bias_adu >= max(5 * read_sigma_adu, DARK_FRACTION * 2**16)
 
 
 def _darkest(flats: tuple[FrameResult, ...]) -> DarkestLight:

@@ -143,7 +143,7 @@ class SmallCamera:
         electrons = self.rng.poisson(np.minimum(signal / s.k_adu_e, 1e9))
         adu = np.minimum(electrons * s.k_adu_e, s.clip_adu - s.bias_adu) + s.bias_adu
         adu = np.rint(adu + self.rng.normal(0, s.read_adu, SHAPE)).clip(0, 2**s.bits - 1)
-        return adu.astype(np.uint16) << s.shift
+        return adu.astype(np.uint16 if s.bits + s.shift <= 16 else np.uint32) << s.shift
 
     def answer(self, request: CaptureRequest) -> tuple[FrameResult, ...]:
         """Take a request's frames as the runner does, ending early at a refused one if told."""

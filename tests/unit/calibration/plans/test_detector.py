@@ -58,6 +58,14 @@ def test_light_that_is_only_dim_is_light() -> None:
     assert found.darkest is None
 
 
+@pytest.mark.parametrize(("bits", "needed_s"), [(18, 0.3), (18, 0.02), (20, 0.3), (12, 0.3), (10, 0.3), (8, 0.3)])
+def test_a_sensor_that_saturates_sees_light_whatever_its_bits(bits: int, needed_s: float) -> None:
+    sensor = Sensor(bits=bits, bias_adu=20, read_adu=2.0, k_adu_e=0.4, max_adu=2**bits - 1)
+    found = measured(SmallCamera(sensor=sensor, light=Light(needed_s=needed_s), seed=5))
+    assert found.darkest is None
+    assert found.saturation_adu == pytest.approx(sensor.clip_adu, rel=0.01)
+
+
 def test_without_light_three_short_frames_are_all() -> None:
     camera = SmallCamera(sensor=Sensor(), light=Light(), seed=1)
     told = CameraFacts(exposure_min_us=100, exposure_max_us=10**9, max_adu=65535, shortest_us=200_000)
