@@ -21,7 +21,7 @@ MEDIAN_ERROR = 1.2533
 """Standard error of a median, relative to that of a mean."""
 
 _LEAST_FRAMES = 3
-_RISKS = {4: 1e-4, 0: 2e-2}
+_RISKS = {4: 1e-4, 0: 1e-3}
 """Chance that a series of normally distributed levels loses a frame, by how many frames the usual spread stands for.
 
 Levels of most cameras wander by the usual spread, and then the first decides. The second holds for any camera.
@@ -72,7 +72,8 @@ def odd_frames(kind: FrameKind, frames: Sequence[Measured]) -> dict[int, Verdict
     -----
     The pixels give the level of a frame to a hundredth of an ADU; what limits is how far levels wander from frame to
     frame, which few frames say little of. With a noise of 7 ADU and levels that wander by 0.3 ADU, nine of ten shifts
-    are found from 3 ADU on among 11 frames, 4 ADU among 8, 5 ADU among 5, 8 ADU among 4 and 90 ADU among 3.
+    are found from 3 ADU on among 11 frames, 4 ADU among 8, 8 ADU among 6, 12 ADU among 5 and 50 ADU among 4. Among
+    three frames hardly any is found: the two others may agree by chance. Temperatures that differ cost one frame more.
     """
     if kind not in {FrameKind.BIAS, FrameKind.DARK} or len(frames) < _LEAST_FRAMES:
         return {}
@@ -80,11 +81,12 @@ def odd_frames(kind: FrameKind, frames: Sequence[Measured]) -> dict[int, Verdict
     sigmas = np.array([frame.sigma_adu for frame in frames])
     found: dict[int, Verdict] = {}
     noises = np.log(np.maximum(sigmas, 1e-3))
-    for code, measured, values, floor, least in (
-        (FrameCode.NOISE_OFF, sigmas, noises, _NOISE_FRACTION, 0.0),
-        (FrameCode.LEVEL_OFF, levels, _at_one_temperature(levels, frames), least_shift_adu(frames), _USUAL_ADU),
+    corrected, slopes = _at_one_temperature(levels, frames)
+    for code, measured, values, floor, least, fitted in (
+        (FrameCode.NOISE_OFF, sigmas, noises, _NOISE_FRACTION, 0.0, 0),
+        (FrameCode.LEVEL_OFF, levels, corrected, least_shift_adu(frames), _USUAL_ADU, slopes),
     ):
-        odd = _outliers(values, floor, usual=max(least, _USUAL_PART * floor))
+        odd = _outliers(values, floor, usual=max(least, _USUAL_PART * floor), fitted=fitted)
         usual = float(np.median(np.delete(measured, odd)))
         for i in odd:
             verdict = Verdict(code=code, refuses=True, measured=float(measured[i]), limit=usual)
@@ -99,28 +101,32 @@ def least_shift_adu(frames: Sequence[Measured]) -> float:
     return max(_LEVEL_SIGMAS * sigma, step / 2, _LEAST_ADU)
 
 
-def _at_one_temperature(levels: NDArray[np.float64], frames: Sequence[Measured]) -> NDArray[np.float64]:
-    """Return the levels as they would be at one temperature, by the median slope of the pairs of frames."""
+def _at_one_temperature(levels: NDArray[np.float64], frames: Sequence[Measured]) -> tuple[NDArray[np.float64], int]:
+    """Return the levels as they would be at one temperature, and how many slopes were taken out of them for that.
+
+    The slope is the median of those between two frames each.
+    """
     temperatures = np.array([np.nan if f.ccd_temp_c is None else f.ccd_temp_c for f in frames])
     if not np.isfinite(temperatures).all():
-        return levels
+        return levels, 0
     some = np.unique(np.linspace(0, len(frames) - 1, _ENOUGH_FOR_SLOPES).astype(int)).tolist()
     pairs = list(combinations(some, 2))
     change_c = np.array([temperatures[b] - temperatures[a] for a, b in pairs])
     apart = np.abs(change_c) >= _LEAST_CHANGE_C
     if not apart.any():
-        return levels
+        return levels, 0
     change_adu = np.array([levels[b] - levels[a] for a, b in pairs])
     slope = float(np.median(change_adu[apart] / change_c[apart]))
-    return np.asarray(levels - slope * (temperatures - np.median(temperatures)))
+    return np.asarray(levels - slope * (temperatures - np.median(temperatures))), 1
 
 
-def _outliers(values: NDArray[np.float64], floor: float, *, usual: float) -> list[int]:
+def _outliers(values: NDArray[np.float64], floor: float, *, usual: float, fitted: int) -> list[int]:
     """Return the indices of outliers: the farthest value is held against the rest, then the next without it, and so on.
 
     That finds several at once, which would hide each other from a test of the most extreme one (Rosner 1983). The
     spread of the rest is pooled with the `usual` one, because few values say little of it. A value closer than
-    `floor` to the median is no outlier.
+    `floor` to the median is no outlier. `fitted` numbers were taken from the values before: each makes them agree
+    better than they would by themselves.
     """
     far = np.abs(values - np.median(values)) > floor
     if not far.any() or not np.isfinite(values).all():
@@ -132,14 +138,16 @@ def _outliers(values: NDArray[np.float64], floor: float, *, usual: float) -> lis
         removed.append(worst)
         rest = values[left]
         off = abs(float(values[worst] - rest.mean()))
-        if all(_chance(off, rest, usual, weight) * (len(left) + 1) < risk for weight, risk in _RISKS.items()):
+        if all(_chance(off, rest, usual, weight, fitted) * (len(left) + 1) < risk for weight, risk in _RISKS.items()):
             last = number
     return [i for i in removed[:last] if far[i]]
 
 
-def _chance(off: float, rest: NDArray[np.float64], usual: float, weight: int) -> float:
+def _chance(off: float, rest: NDArray[np.float64], usual: float, weight: int, fitted: int) -> float:
     """Return the chance that one more value is as far off; the spread is that of the rest and `weight` usual ones."""
-    freedom = len(rest) - 1 + weight
+    freedom = len(rest) - 1 - fitted + weight
+    if freedom < 1:
+        return 1.0
     variance = (weight * usual**2 + float(((rest - rest.mean()) ** 2).sum())) / freedom
     return _two_sided(off / max((variance * (1 + 1 / len(rest))) ** 0.5, 1e-12), freedom)
 

@@ -51,7 +51,7 @@ def test_frames_of_another_noise_are_found():
     assert {i: verdict.code for i, verdict in found.items()} == dict.fromkeys((4, 7, 10), FrameCode.NOISE_OFF)
 
 
-@pytest.mark.parametrize("wander", [0.0, 0.1, 0.3, 1.0])
+@pytest.mark.parametrize("wander", [0.0, 0.1, 0.3, 1.0, 3.0])
 def test_two_thousand_healthy_frames_are_all_kept(wander):
     rng = np.random.default_rng(5)
     for n in (3, 4, 5, 6, 8, 10, 12, 20, 40, 100) * 10:
@@ -61,13 +61,7 @@ def test_two_thousand_healthy_frames_are_all_kept(wander):
         assert two_levels(FrameKind.DARK, series(1000 + rng.normal(0, wander, n))) is None
 
 
-def test_few_series_lose_a_frame_whose_levels_wander_by_half_of_the_noise():
-    rng = np.random.default_rng(5)
-    odd = [bool(odd_frames(FrameKind.BIAS, series(1000 + rng.normal(0, 3, n)))) for n in (3, 4, 5, 6, 8, 12) * 100]
-    assert np.mean(odd) < 0.02
-
-
-@pytest.mark.parametrize(("n", "shift"), [(3, 90), (4, 8), (5, 5), (8, 4), (11, 3)])
+@pytest.mark.parametrize(("n", "shift"), [(4, 50), (5, 12), (6, 8), (8, 4), (11, 3)])
 @pytest.mark.parametrize("noise", [2, 7])
 def test_nine_of_ten_shifted_frames_are_found_from_a_shift_on_that_falls_with_their_number(n, shift, noise):
     seen = [odd_frames(FrameKind.DARK, series(wandering(n, 0.3, i, {i % n: shift}), noise=noise)) for i in range(100)]
