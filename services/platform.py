@@ -1,7 +1,7 @@
 # ruff: noqa: A005 (the design's name; no script ever puts this folder on sys.path)
 """Every call that differs between Windows and POSIX systems, so that no other module asks which one it runs on.
 
-Folder fsync, renaming without replacing, positioned reads and writes, read-ahead, signals, priority, limits, the boot's
+Folder fsync, renaming without replacing, positioned reads and writes, read-ahead, priority, limits, the boot's
 identity, numba's cache. A call that a system lacks does nothing there, and its docstring says why that is right.
 """
 
@@ -9,7 +9,6 @@ import atexit
 import errno
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,10 +16,8 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from drivers.clock import Clock, SystemClock
-from services.stopping import Stop
 
 WINDOWS = sys.platform == "win32"
 """Where a whole function differs, `sys.platform` is asked in place: type checkers follow that."""
@@ -202,41 +199,6 @@ def raise_open_file_limit(wanted: int = 4096) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (aim, hard))
             return aim
     return wanted if soft == unlimited else soft
-
-
-def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
-    """Let SIGINT, SIGTERM and SIGHUP (Windows: Ctrl-C, Ctrl-Break) set `wake`; return a function that undoes it.
-
-    SIGHUP comes when the terminal goes; where it is ignored (`nohup`) it stays ignored. A `Stop` is asked, so that it
-    can tell the second signal from the first. After a second signal the former handlers are back, so that a third one
-    ends a program that hangs. Only the main thread can install handlers; elsewhere nothing is done.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return lambda: None
-    names = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    numbers = [n for n in numbers if n != getattr(signal, "SIGHUP", None) or signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    heard = 0
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal heard
-        heard += 1
-        if heard > 1:
-            restore()
-        if isinstance(wake, Stop):
-            wake.ask()
-        else:
-            wake.set()
-
-    for number in numbers:
-        signal.signal(number, stop)
-    return restore
 
 
 def lower_priority() -> None:

@@ -57,13 +57,17 @@ def report(
         newest = next((run.run_id for run in catalogue.runs() if run.run_id in known), known[-1])
         for written in write_report(layout, catalogue, run_id or newest):
             print(written)
-    if still_runs(layout, run_id or newest):
-        print(_progress(read_journal(layout.events(run_id or newest))), end="")
+    print(
+        _progress(read_journal(layout.events(run_id or newest)), goes_on=still_runs(layout, run_id or newest)), end=""
+    )
     return Exit.DONE
 
 
-def _progress(events: "Iterable[Event]") -> str:
-    """Return how far a run is that goes on: frames, what it is doing, and the time that its frames still need."""
+def _progress(events: "Iterable[Event]", *, goes_on: bool) -> str:
+    """Return how far a run without an end is: frames, the set in hand, and, of one that goes on, the time to come.
+
+    Nothing of a run that has ended.
+    """
     from services.events.sentences import title
     from services.workflow.snapshot import RunState, Snapshot, advance
 
@@ -71,8 +75,12 @@ def _progress(events: "Iterable[Event]") -> str:
     parts = [f"{now.done} of {count(now.wanted, 'frame')}"]
     if now.group is not None:
         parts.append(f"{title(now.group)}: {now.frame} of {now.frames}")
+    if now.state is RunState.FINISHED:
+        return ""
+    if not goes_on:
+        return f"cut off, its process is gone: {'; '.join(parts)}; the same command takes what is missing\n"
     if now.waiting:
         parts.append(f"waiting: {now.waiting}")
     if now.remaining_s:
         parts.append(f"about {length(now.remaining_s)} of exposures to go")
-    return "" if now.state is RunState.FINISHED else f"still running: {'; '.join(parts)}\n"
+    return f"still running: {'; '.join(parts)}\n"

@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
 
 def check(config: ConfigFile = None) -> int:
-    """Say whether a configuration is understood, and what of it is not used."""
+    """Say whether a configuration is understood and may be run, and what of it is not used."""
     from services.config.simulation import load_observatory
+    from services.root import check_root
 
     loaded = loaded_config(config)
+    check_root(loaded)  # by the rule of `run`: a file that is understood here is not refused there
     simulator = loaded.config.camera.simulator
     if simulator.config is not None:
         load_observatory(loaded.path.parent / simulator.config)

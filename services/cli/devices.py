@@ -67,7 +67,7 @@ def simulate(
     from drivers.simulator.params import ObservatoryParameters
     from drivers.simulator.server import AlpacaServer
     from services.config.simulation import load_observatory
-    from services.platform import install_signal_handlers
+    from services.signals import install_signal_handlers
 
     parameters = ObservatoryParameters() if config is None else load_observatory(config)
     observatory = SimulatedObservatory(parameters, ScaledClock(rate=rate, start=SystemClock().now()))

@@ -4,11 +4,13 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import typer
 from typer.main import get_command
 
 from services.errors import Exit, ServiceError, meaning
+from services.signals import interrupt_on_signals, keep_exit_code
 
 REHEARSE = "To rehearse without a camera, add --simulator."
 
@@ -19,14 +21,23 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: s
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:  # a Windows console in an old code page lacks µ and °
             reconfigure(errors="replace")
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is not None:
+        return _called(app, arguments, name)
+    interrupt_on_signals()  # we are the program itself
+    code = _called(app, sys.argv[1:], name)
+    keep_exit_code(code)
+    return code
+
+
+def _called(app: typer.Typer, words: Sequence[str], name: str) -> int:
     try:
-        code = get_command(app).main(words, prog_name=name, standalone_mode=False)
+        code = get_command(app).main(list(words), prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except typer.Abort:
         return Exit.INTERRUPTED
     except KeyboardInterrupt:
-        complain("interrupted")
+        with suppress(KeyboardInterrupt):  # whoever presses the key once more gets the same end
+            complain("interrupted")
         return Exit.INTERRUPTED
     except (BrokenPipeError, SystemExit) as end:
         return _ended(end)

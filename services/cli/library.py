@@ -112,7 +112,7 @@ def _pack(layout: "Layout", keep: "Keep") -> int:
     from services.files.locks import RootLock
     from services.indexing.index import adopt, open_catalogue
     from services.library.archive import archive, due
-    from services.platform import install_signal_handlers
+    from services.signals import install_signal_handlers
 
     wake = threading.Event()
     restore = install_signal_handlers(wake)

@@ -73,7 +73,7 @@ def execute(
             check_root(loaded)
         print(_planned(loaded, options))
         return Exit.DONE
-    return _tell(_run(command, loaded, options), loaded)
+    return _run(command, loaded, options)
 
 
 def _planned(loaded: "LoadedConfig", options: RunOptions) -> str:
@@ -100,10 +100,10 @@ def _forecast(loaded: "LoadedConfig", options: RunOptions, *, ignored: bool = Fa
         return dry_run(loaded, Place(layout=layout, catalogue=catalogue), options, is_whole=is_whole)
 
 
-def _run(command: RunCommand, loaded: "LoadedConfig", options: RunOptions) -> RunResult:
-    """Run in this thread, with a display, signal handlers and, on a terminal, questions."""
+def _run(command: RunCommand, loaded: "LoadedConfig", options: RunOptions) -> int:
+    """Run in this thread, with a display, signal handlers and, on a terminal, questions; return the exit code."""
     from services.cli.progress import Bars, Lines
-    from services.platform import install_signal_handlers
+    from services.signals import install_signal_handlers
     from services.workflow.job import Job
 
     if command.debug:
@@ -122,7 +122,8 @@ def _run(command: RunCommand, loaded: "LoadedConfig", options: RunOptions) -> Ru
     restore = install_signal_handlers(stop)
     try:
         with display.showing():
-            return job.run()
+            result = job.run()
+        return _tell(result, loaded)  # one more Ctrl-C meanwhile changes nothing of how the run ended
     finally:
         restore()
 

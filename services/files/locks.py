@@ -22,6 +22,7 @@ from drivers.clock import Clock, SystemClock
 from services import platform
 from services.errors import RunCode, StorageError
 from services.files.layout import sanitise
+from services.words import both_clocks, moment
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -35,9 +36,10 @@ class _Lock:
         On `acquire`: `camera_busy` naming the holder, or `write_failed` when the file cannot be made.
     """
 
-    def __init__(self, path: Path, what: str, clock: Clock | None) -> None:
+    def __init__(self, path: Path, what: str, clock: Clock | None, run_id: str = "") -> None:
         self.path = path
         self._what = what
+        self._run_id = run_id
         self._clock = clock or SystemClock()
         self._record = path.with_name(f"{path.name}.json")
         self._lock = FileLock(path, timeout=0, mode=0o666, thread_local=False)
@@ -61,9 +63,9 @@ class _Lock:
                 platform.remove(self._record)
             self._lock.release()
 
-    def is_held(self) -> bool:
-        """Return whether a program holds the lock now: nobody does where no holder left a record."""
-        if not self._record.exists():
+    def is_held_by(self, run_id: str) -> bool:
+        """Return whether a run holds the lock now: none does that the holder's record does not name."""
+        if self._read_record().get("run") != run_id:
             return False
         try:
             self._lock.acquire(blocking=False)
@@ -89,6 +91,7 @@ class _Lock:
             "boot": platform.boot_id(),
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "since": self._clock.now().isoformat(timespec="seconds"),
+            "run": self._run_id,
         }
         try:
             platform.remove(self._record)  # another user's record can be removed, but not written to
@@ -96,13 +99,21 @@ class _Lock:
         except OSError:
             return  # the record serves a message; the lock is held without it
 
-    def _holder(self) -> str:
+    def _read_record(self) -> Mapping[str, Any]:
+        """Return what the holder has written of itself; nothing where that cannot be read."""
         try:
-            record: Mapping[str, Any] = json.loads(self._record.read_text(encoding="utf-8"))
-            command, pid, host, since = (_shown(record[name]) for name in ("command", "pid", "host", "since"))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            record = json.loads(self._record.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
+    def _holder(self) -> str:
+        record = self._read_record()
+        since = moment(record.get("since"))
+        if since is None or not record.keys() >= {"command", "pid", "host"}:
             return "another program"
-        return f"`{command}` (pid {pid} on {host}, since {since})"
+        command, pid, host = (_shown(record[name]) for name in ("command", "pid", "host"))
+        return f"`{command}` (pid {pid} on {host}, since {both_clocks(since, '%Y-%m-%d %H:%M:%S')})"
 
 
 def _reason(error: OSError | NotImplementedError) -> str:
@@ -126,10 +137,12 @@ class RootLock(_Lock):
         The folder; its `.nightcal` is made when it is missing.
     clock : Clock, optional
         Gives the time in the record.
+    run_id : str
+        The run that takes the lock; "" for any other command.
     """
 
-    def __init__(self, root: Path, clock: Clock | None = None) -> None:
-        super().__init__(root / ".nightcal" / "lock", f"the folder {root}", clock)
+    def __init__(self, root: Path, clock: Clock | None = None, run_id: str = "") -> None:
+        super().__init__(root / ".nightcal" / "lock", f"the folder {root}", clock, run_id)
 
 
 class DeviceLock(_Lock):

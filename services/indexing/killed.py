@@ -7,6 +7,7 @@ from services.errors import Exit, RunCode
 from services.events.journal import read_journal
 from services.events.records import Event, RunFinished
 from services.files.layout import Layout
+from services.words import both_clocks
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ def close_killed_runs(catalogue: Catalogue, layout: Layout) -> None:
             continue
         newest = catalogue.newest_date_obs(run_id=run.run_id)
         at = max([run.started_at, *(event.at for event in events), *([] if newest is None else [newest])])
-        detail = f"the program was killed or lost power before it could end the run; last heard of at {at:%H:%M:%S} UTC"
+        detail = f"the program was killed or lost power before it could end the run; last heard of at {both_clocks(at)}"
         log.warning("run.killed", run=run.run_id, detail=detail)
         catalogue.finish_run(
             run.run_id, finished_at=at, exit_code=Exit.SOME_FAILED, code=RunCode.WORKER_DIED, detail=detail

@@ -136,9 +136,8 @@ _GOING_ON = {"cut_off": "going_on", "not_reached": "to_come"}
 
 
 def still_runs(layout: Layout, run_id: str) -> bool:
-    """Return whether a run without an end goes on: it is the newest one, and the lock of the folder is held."""
-    journals = layout.events(run_id).parent.glob("*.jsonl")
-    return run_id == max((path.stem for path in journals), default="") and RootLock(layout.root).is_held()
+    """Return whether a run goes on: it holds the lock of the folder, which the system frees when a process is gone."""
+    return RootLock(layout.root).is_held_by(run_id)
 
 
 def _events(journal: Path) -> tuple[Event, ...]:

@@ -29,7 +29,7 @@ def headline(report: NightReport) -> Headline:
     if run.get("running"):
         return Headline(look="ok", text=f"Still running: {_progress(report)}", detail=_doing(report), advice=advice)
     if run.get("exit_code") is None:
-        text = "No end was recorded: the run was cut off"
+        text = "No end was recorded: the run was cut off, its process is gone"
         again = "Run the same command again: it continues with what is missing."
         return Headline(look="bad", text=text, detail=detail, advice=(again, *advice))
     if run.get("code"):

@@ -44,7 +44,7 @@ def opened_run(loaded: LoadedConfig, asked: Asked) -> Iterator["Run"]:
     layout = layout_of(loaded)
     _make_root(layout)
     with ExitStack() as stack:
-        stack.enter_context(RootLock(layout.root, SystemClock()))
+        stack.enter_context(RootLock(layout.root, SystemClock(), asked.run_id))
         disk = MountedDisk(asked.disk, layout.root, layout.darks, layout.flats, layout.masters)
         catalogue = stack.enter_context(open_catalogue(layout))
         adopted = adopt(catalogue, layout, disk)

@@ -1,10 +1,8 @@
 """The calls that differ between systems, and their twins, on the system the tests run on."""
 
 import os
-import signal
 import sys
 import tempfile
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,10 +10,8 @@ import pytest
 
 from drivers.clock import ManualClock
 from services import platform
-from services.stopping import Stop
 
 DATA = bytes(range(256)) * 64
-posix_only = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX systems")
 
 
 @pytest.fixture
@@ -154,83 +150,6 @@ def test_a_missing_folder_cannot_be_made_durable(tmp_path: Path) -> None:
     if not platform.WINDOWS:
         with pytest.raises(FileNotFoundError):
             platform.fsync_folder(tmp_path / "none")
-
-
-@posix_only
-def test_the_first_signal_wakes_and_the_second_ends(capfd: pytest.CaptureFixture[str]) -> None:
-    del capfd
-    before = signal.getsignal(signal.SIGTERM)
-    wake = threading.Event()
-    restore = platform.install_signal_handlers(wake)
-    try:
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert wake.wait(100)
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert signal.getsignal(signal.SIGTERM) == before
-    finally:
-        restore()
-    assert signal.getsignal(signal.SIGTERM) == before
-
-
-@posix_only
-def test_a_dropped_ssh_connection_ends_the_run_as_ctrl_c_does() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
-    wake = threading.Event()
-    restore = platform.install_signal_handlers(wake)
-    try:
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert wake.wait(100)
-    finally:
-        restore()
-        assert signal.signal(signal.SIGHUP, before) == signal.SIG_DFL
-
-
-@posix_only
-def test_a_run_under_nohup_goes_on_without_its_terminal() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    wake = threading.Event()
-    restore = platform.install_signal_handlers(wake)
-    try:
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert not wake.is_set()
-    finally:
-        restore()
-        assert signal.signal(signal.SIGHUP, before) == signal.SIG_IGN
-
-
-@posix_only
-def test_a_second_signal_hurries_and_a_first_one_after_bad_weather_does_not() -> None:
-    stop = Stop()
-    restore = platform.install_signal_handlers(stop)
-    try:
-        stop.halt(at_edge=False)  # the weather
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert (stop.order is not None, stop.hurry.is_set()) == (True, False)
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.hurry.wait(100)
-    finally:
-        restore()
-
-
-@posix_only
-def test_the_first_signal_is_acknowledged_at_once_and_only_once() -> None:
-    heard: list[str] = []
-    stop = Stop(lambda: heard.append("stopping"))
-    restore = platform.install_signal_handlers(stop)
-    try:
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.hurry.wait(100)
-    finally:
-        restore()
-    assert heard == ["stopping"]
-
-
-def test_other_threads_install_no_handlers() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(platform.install_signal_handlers, threading.Event()).result()()
-    assert signal.getsignal(signal.SIGINT) == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others have no number to read")

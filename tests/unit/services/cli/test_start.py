@@ -237,7 +237,8 @@ def test_the_demo_needs_no_configuration_and_writes_below_the_folder_it_is_calle
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [("run", 2), ("run --dry-run", 2), ("run --step flats", 2), ("run --simulator --dry-run", 0)]
+    ("words", "code"),
+    [("run", 2), ("run --dry-run", 2), ("run --step flats", 2), ("config check", 2), ("run --simulator --dry-run", 0)],
 )
 @pytest.mark.parametrize("below", ["", "tests"])
 def test_frames_of_a_real_camera_are_not_stored_in_the_folder_of_the_program(

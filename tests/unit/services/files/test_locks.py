@@ -27,7 +27,7 @@ with RootLock(Path(sys.argv[1])):
 
 def test_a_second_run_in_the_same_folder_is_told_who_is_there(tmp_path: Path) -> None:
     with RootLock(tmp_path, ManualClock(datetime(2026, 1, 1, 18, tzinfo=UTC))):
-        with pytest.raises(StorageError, match=f"pid {os.getpid()} on .*since 2026-01-01T18:00:00") as caught:
+        with pytest.raises(StorageError, match=f"pid {os.getpid()} on .*since 2026-01-01 18:00:00 UTC") as caught:
             RootLock(tmp_path).acquire()
         assert caught.value.code is RunCode.CAMERA_BUSY
         assert caught.value.exit == Exit.DEVICE
