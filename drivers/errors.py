@@ -6,6 +6,7 @@
     ├── DeviceLost                  no usable answer: refused, dropped, timed out, HTTP 5xx (retried by the ladder)
     ├── DeviceMissing               the server answers, but has no such device, or discovery found none
     ├── WrongDevice                 the device that answers is not the one that was there before
+    ├── AccessDenied                the server wants a user and a password, or does not let them in (never tried again)
     ├── CameraBusy                  another program uses the camera
     ├── NotOffered                  HTTP 200 with an error number on an optional member: the device has no such thing
     ├── Refused                     the device answered with an error number: bad value, not connected, bad moment
@@ -29,6 +30,7 @@ class DriverCode(StrEnum):
     DEVICE_LOST = "device_lost"
     DEVICE_MISSING = "device_missing"
     WRONG_DEVICE = "wrong_device"
+    ACCESS_DENIED = "access_denied"
     CAMERA_BUSY = "camera_busy"
     SETTING_REFUSED = "setting_refused"
     EXPOSURE_FAILED = "exposure_failed"
@@ -75,6 +77,12 @@ class WrongDevice(DriverError):
     """The device that answers is not the one that was there before, or not the one named."""
 
     code = DriverCode.WRONG_DEVICE
+
+
+class AccessDenied(DriverError):
+    """The server wants a user name and a password, or does not let in whom it was given."""
+
+    code = DriverCode.ACCESS_DENIED
 
 
 class CameraBusy(DriverError):

@@ -23,6 +23,7 @@ class RunCode(StrEnum):
     CONFIG_INVALID = "config_invalid"
     USAGE = "usage"
     CAMERA_BUSY = "camera_busy"
+    ACCESS_DENIED = "access_denied"
     DEVICE_LOST = "device_lost"
     DEVICE_MISSING = "device_missing"
     WRONG_DEVICE = "wrong_device"
@@ -67,6 +68,7 @@ class RunCode(StrEnum):
     OTHER_FILE = "other_file"
     COARSE_MEDIAN = "coarse_median"
     DEVICE_LIMITED = "device_limited"
+    LOGIN_READABLE = "login_readable"
     FILTER_NAMES = "filter_names"
 
 
@@ -96,6 +98,12 @@ MEANINGS: dict[str, Meaning] = {
     "usage": Meaning("the command line cannot be used", "see --help", Exit.CONFIG),
     "camera_busy": Meaning(
         "another program uses the camera or this folder", "close the other program, then run again", Exit.DEVICE
+    ),
+    "access_denied": Meaning(
+        "a server does not let nightcal in",
+        "name user and password in the section of the device: `user_env` and `password_env` (environment variables), "
+        "or `password_file` (a file that holds the password alone)",
+        Exit.DEVICE,
     ),
     "device_lost": Meaning(
         "a device does not answer",
@@ -178,6 +186,9 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "device_limited": Meaning(
         "a device lacks something that others of its kind have", "nothing is wrong: the run does without it"
+    ),
+    "login_readable": Meaning(
+        "the file of a password can be read by others", "let its owner alone read it: chmod 600 FILE"
     ),
     "filter_names": Meaning(
         "filters of the wheel have no names of their own", "give each position a name of its own in the wheel's driver"

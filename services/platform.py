@@ -132,8 +132,7 @@ def pread_into(handle: int, buffer: bytearray | memoryview, offset: int) -> int:
 
 def pwrite(handle: int, data: bytes | bytearray | memoryview, offset: int) -> None:
     """Write all of `data` at `offset` without a shared file position."""
-    view = memoryview(data).cast("B")
-    done = 0
+    view, done = memoryview(data).cast("B"), 0
     while done < len(view):
         done += _write_some(handle, view[done:], offset + done)
 
@@ -182,6 +181,11 @@ def free_files(folder: Path) -> int | None:
     return found.f_favail if found is not None and found.f_files else None
 
 
+def is_open_to_others(path: Path) -> bool:
+    """Return whether others than its owner may read a file; False on Windows, whose access lists Python cannot read."""
+    return not WINDOWS and bool(path.stat().st_mode & 0o077)
+
+
 def raise_open_file_limit(wanted: int = 4096) -> int:
     """Raise the number of files this process may hold open and return what it is now.
 
@@ -192,13 +196,12 @@ def raise_open_file_limit(wanted: int = 4096) -> int:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    aim = wanted if hard == unlimited else min(wanted, hard)
-    if soft != unlimited and soft < aim:
+    aim = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < aim:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (aim, hard))
             return aim
-    return wanted if soft == unlimited else soft
+    return wanted if soft == resource.RLIM_INFINITY else soft
 
 
 def lower_priority() -> None:

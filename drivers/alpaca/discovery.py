@@ -17,10 +17,10 @@ from typing import Any
 
 import ifaddr
 
-from drivers.alpaca.line import Endpoint, Line, Reply, Timeouts
-from drivers.alpaca.replies import NOT_CONNECTED, as_object, configured_rows, error_of
+from drivers.alpaca.line import Endpoint, Line, Login, Reply, Timeouts
+from drivers.alpaca.replies import DENIED, NOT_CONNECTED, as_object, configured_rows, error_of, raise_for_status
 from drivers.clock import Clock, SystemClock
-from drivers.errors import DeviceLost, DeviceMissing, DriverError
+from drivers.errors import AccessDenied, DeviceLost, DeviceMissing, DriverError
 
 DISCOVERY_PORT = 32227
 _QUESTION = b"alpacadiscovery1"
@@ -91,7 +91,12 @@ def discover(
 
 
 def configured_devices(
-    host: str, port: int, *, timeouts: Timeouts | None = None, clock: Clock | None = None
+    host: str,
+    port: int,
+    *,
+    login: Login | None = None,
+    timeouts: Timeouts | None = None,
+    clock: Clock | None = None,
 ) -> tuple[ConfiguredDevice, ...]:
     """Return the devices of a server; where it has no management API, by asking for the names of the first few.
 
@@ -99,56 +104,122 @@ def configured_devices(
     ------
     DeviceLost
         The server does not answer.
+    AccessDenied
+        It wants a user and a password, or others than `login` gives.
     """
     times = timeouts or Timeouts()
-    line = Line(Endpoint(host, port), device=f"{host}:{port}", clock=clock or SystemClock(), open_s=times.open_s)
+    where = Endpoint(host, port, login=login)
+    line = Line(where, device=where.address, clock=clock or SystemClock(), open_s=times.open_s)
     ask = _Asking(line, times.read_s)
     try:
-        rows = configured_rows(ask.reply("/management/v1/configureddevices"))
-        return tuple(_from_row(row) for row in rows if _is_device(row))[:_MOST_DEVICES] if rows else _probe(ask)
+        reply = ask.reply("/management/v1/configureddevices")
+        if reply.status == HTTPStatus.UNAUTHORIZED:  # no more attempts: some servers count them
+            raise_for_status(where.address, "configureddevices", reply)
+        if rows := configured_rows(reply):
+            return tuple(_from_row(row) for row in rows if _is_device(row))[:_MOST_DEVICES]
+        found = _probe(ask)
+        if not found and reply.status in DENIED:
+            raise_for_status(where.address, "configureddevices", reply)
+        return found
     finally:
         line.close()
 
 
 def find_by_name(
-    name: str,
+    name: str | None,
     *,
     device_type: str = "camera",
+    number: int | None = None,
     servers: tuple[ServerAddress, ...] | None = None,
+    port: int = DISCOVERY_PORT,
+    login: Login | None = None,
     timeouts: Timeouts | None = None,
 ) -> Endpoint:
     """Return where the device of that name is. A name that is equal wins over names that contain it.
 
     Parameters
     ----------
-    name : str
-        Case does not matter.
+    name : str or None
+        Case and blanks do not matter. None: the only one there is.
     device_type : str
         ASCOM's, as in URLs.
+    number : int, optional
+        Only devices of this number.
     servers : tuple of ServerAddress, optional
         Where to look; None: what `discover` finds.
+    port : int
+        UDP port of `discover`.
+    login : Login, optional
+        What servers are given that want a password.
     timeouts : Timeouts, optional
 
     Raises
     ------
     DeviceMissing
         No device, or more than one, fits; the detail names them all.
+    AccessDenied
+        None fits, and a server wants a user and a password, or others.
     """
-    asked = discover() if servers is None else servers
-    with ThreadPoolExecutor(_ASKED_AT_ONCE) as asking:  # one that is silent must not hold up the others
-        answers = zip(asked, asking.map(partial(_devices_or_none, timeouts=timeouts), asked), strict=True)
-        known = [(server, device) for server, devices in answers for device in devices if device.type == device_type]
-    wanted = name.strip().casefold()
-    fitting = [pair for pair in known if pair[1].name.casefold() == wanted]
-    fitting = _once_each(fitting or [pair for pair in known if wanted and wanted in pair[1].name.casefold()])
+    asked = discover(port=port) if servers is None else servers
+    known, closed = look_around(asked, device_type=device_type, login=login, timeouts=timeouts)
+    fitting = _once_each(fits(known, name, number))
     if len(fitting) == 1:
         ((server, device),) = fitting
-        return Endpoint(server.host, server.port, device.number)
+        return Endpoint(server.host, server.port, device.number, login=login)
     if fitting:
-        detail = f"{name!r} fits more than one {device_type}: {_listed(fitting)}; say host, port and device_id"
+        what = f"{name!r} fits more than one {device_type}" if name else f"more than one {device_type} answers"
+        give = "say host, port and device_id" if name else "say which by its name, or by host, port and device_id"
+        detail = f"{what}: {listed(fitting)}; {give}"
+    elif closed and not known:
+        raise closed[0]
     else:
-        detail = f"no {device_type} is called {name!r}; found on {len(asked)} servers: {_listed(known) or 'none'}"
-    raise DeviceMissing(device=f"{device_type} {name!r}", detail=detail)
+        where = f"found on {len(asked)} servers: {listed(known) or 'none'}"
+        detail = f"no {device_type} is called {name!r}; {where}" if name else f"no {device_type} answers; {where}"
+        detail = "; ".join([detail, *(f"{error.device}: {error.detail}" for error in closed)])
+    raise DeviceMissing(device=f"{device_type} {name!r}" if name else device_type, detail=detail)
+
+
+Pair = tuple[ServerAddress, ConfiguredDevice]
+
+
+def look_around(
+    servers: tuple[ServerAddress, ...],
+    *,
+    device_type: str,
+    login: Login | None = None,
+    timeouts: Timeouts | None = None,
+) -> tuple[list[Pair], list[AccessDenied]]:
+    """Return the devices of a type on these servers, and the errors of those that want a password.
+
+    `login` is given to those alone that ask for it; a server that does not answer has no devices.
+    """
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as asking:  # one that is silent must not hold up the others
+        answers = list(asking.map(partial(_devices_of, login=login, timeouts=timeouts), servers))
+    closed = [answer for answer in answers if isinstance(answer, AccessDenied)]
+    known = [
+        (server, device)
+        for server, answer in zip(servers, answers, strict=True)
+        if not isinstance(answer, AccessDenied)
+        for device in answer
+        if device.type == device_type
+    ]
+    return known, closed
+
+
+def fits(known: list[Pair], name: str | None, number: int | None = None) -> list[Pair]:
+    """Return the devices of that name, else those whose names contain it; all of them for None."""
+    numbered = [pair for pair in known if number in (None, pair[1].number)]
+    if name is None:
+        return numbered
+    wanted = _bare(name)
+    equal = [pair for pair in numbered if _bare(pair[1].name) == wanted]
+    return equal or [pair for pair in numbered if wanted and wanted in _bare(pair[1].name)]
+
+
+def listed(pairs: list[Pair]) -> str:
+    """Return devices in words, each with its address."""
+    words = [f"{d.name!r} (device {d.number} at {s.host}:{s.port})" for s, d in pairs[:_MOST_LISTED]]
+    return ", ".join([*words, f"{len(pairs) - _MOST_LISTED} more"] if len(pairs) > _MOST_LISTED else words)
 
 
 class _Asking:
@@ -214,30 +285,37 @@ def _probe(ask: _Asking) -> tuple[ConfiguredDevice, ...]:
             continue
         with contextlib.suppress(DeviceLost):  # whatever answers here is no Alpaca device
             answer = as_object(f"{kind} {number}", "name", reply.body)
-            if error_of(answer)[0] in (0, NOT_CONNECTED):
+            if answer.keys() & {"Value", "ErrorNumber"} and error_of(answer)[0] in (0, NOT_CONNECTED):
                 name = str(answer.get("Value") or "")[:_LONGEST_NAME]
                 found.append(ConfiguredDevice(name=name, type=kind, number=number, unique_id=None))
     return tuple(found)
 
 
-def _devices_or_none(server: ServerAddress, timeouts: Timeouts | None) -> tuple[ConfiguredDevice, ...]:
+def _devices_of(
+    server: ServerAddress, login: Login | None, timeouts: Timeouts | None
+) -> tuple[ConfiguredDevice, ...] | AccessDenied:
     try:
         return configured_devices(server.host, server.port, timeouts=timeouts)
+    except AccessDenied as error:
+        if login is None:
+            return error
     except DriverError:  # a server that announces itself and then does not answer must not hide the others
+        return ()
+    try:
+        return configured_devices(server.host, server.port, login=login, timeouts=timeouts)
+    except AccessDenied as error:
+        return error
+    except DriverError:
         return ()
 
 
-_Pair = tuple[ServerAddress, ConfiguredDevice]
+def _bare(name: str) -> str:
+    return "".join(name.casefold().split())
 
 
-def _once_each(pairs: list[_Pair]) -> list[_Pair]:
+def _once_each(pairs: list[Pair]) -> list[Pair]:
     """Drop second addresses of the same device, which its UniqueID identifies."""
-    seen: dict[object, _Pair] = {}
+    seen: dict[object, Pair] = {}
     for pair in pairs:
         seen.setdefault(pair[1].unique_id or pair, pair)
     return list(seen.values())
-
-
-def _listed(pairs: list[_Pair]) -> str:
-    words = [f"{d.name!r} (device {d.number} at {s.host}:{s.port})" for s, d in pairs[:_MOST_LISTED]]
-    return ", ".join([*words, f"{len(pairs) - _MOST_LISTED} more"] if len(pairs) > _MOST_LISTED else words)

@@ -71,7 +71,7 @@ class Download:
     def _take(self, stream: ReplyStream, num_x: int, num_y: int, until: datetime | None) -> Image:
         times, label = self._wire.timeouts, self._wire.label
         if not is_success(stream.status):
-            self._refuse(Reply(status=stream.status, body=stream.read(imagebytes.MAX_DATA_START)))
+            self._refuse(stream.reply(imagebytes.MAX_DATA_START))
         transfer = Transfer(
             self._wire.clock,
             device=label,

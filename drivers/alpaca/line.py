@@ -21,9 +21,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from drivers.alpaca import crowding
+from drivers.alpaca.endpoint import Endpoint, Login, Timeouts
 from drivers.alpaca.patient import Patient
 from drivers.clock import Clock
 from drivers.errors import DeviceLost
+
+__all__ = ["MAX_REPLY_BYTES", "Endpoint", "Line", "Login", "Reply", "ReplyStream", "TimedOut", "Timeouts", "is_success"]
 
 STOPPED_S = 3.0
 """Real seconds that a stop leaves to a transfer under way: one that still progresses may finish."""
@@ -42,57 +45,6 @@ request was carried out. A GET is simply asked again, a PUT is not.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a device is: server, and its number among the server's devices of that type."""
-
-    host: str
-    port: int
-    device_number: int = 0
-    scheme: str = "http"
-
-    @property
-    def address(self) -> str:
-        """Host and port, as in a URL; an IPv6 host in brackets and without its zone."""
-        host = f"[{self.host.split('%')[0]}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """Real seconds that one call of each class may take, and clock seconds that devices are waited for.
-
-    Attributes
-    ----------
-    open_s, read_s, poll_s, put_s, connect_s, move_s : float
-        Real seconds: to open a connection, read a property, read a changing one, change one, connect a device,
-        start a movement (drivers of old answer when it is over).
-    image_first_s, image_stall_s : float
-        Real seconds: to the first byte of an image, and between two bytes.
-    image_s : float
-        Clock seconds: no image is waited for that would take longer at the pace at which it comes.
-    exposure_s, idle_s, stale_s : float
-        Clock seconds: beyond its duration until an exposure is a stall; for a camera to become idle; for a camera that
-        still answers as after the exposure before.
-    real_s : float
-        Real seconds every wait on a device lasts at least, so that a fast clock does not call slow rendering a stall.
-    """
-
-    open_s: float = 5.0
-    read_s: float = 10.0
-    poll_s: float = 5.0
-    put_s: float = 20.0
-    connect_s: float = 60.0
-    move_s: float = 120.0
-    image_first_s: float = 60.0
-    image_stall_s: float = 15.0
-    image_s: float = 43_200.0
-    exposure_s: float = 60.0
-    idle_s: float = 30.0
-    stale_s: float = 5.0
-    real_s: float = 5.0
-
-
 class TimedOut(DeviceLost):
     """No answer within the time of the call; the only loss after which the other side may still be at work."""
 
@@ -103,6 +55,10 @@ class Reply:
 
     status: int
     body: bytes
+    challenge: str | None = None
+    """WWW-Authenticate of a server that wants a password."""
+    logged_in: bool = False
+    """Whether it had been given one."""
 
     @property
     def text(self) -> str:
@@ -117,6 +73,7 @@ class ReplyStream:
         self._response = response
         self._line = line
         self.status = response.status
+        self.challenge = response.getheader("WWW-Authenticate")
         self.content_type = (response.getheader("Content-Type") or "").split(";")[0].strip().lower()
 
     @property
@@ -143,6 +100,11 @@ class ReplyStream:
             while done < len(view) and (count := self._response.readinto(view[done:])):
                 done += count
         return done
+
+    def reply(self, limit: int) -> Reply:
+        """Return the whole reply; raises `DeviceLost` when it is longer than `limit` bytes."""
+        body, logged_in = self.read(limit), self._line.endpoint.login is not None
+        return Reply(status=self.status, body=body, challenge=self.challenge, logged_in=logged_in)
 
     def read(self, limit: int) -> bytes:
         """Return the rest of the body; raises `DeviceLost` when it is longer than `limit` bytes."""
@@ -185,6 +147,7 @@ class Line:
         self._open_s = open_s
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
+        self._login: str | None = None
         self._used_at = 0.0
         self._stall_s = self._end = 0.0
         self._wake: threading.Event | None = None
@@ -228,7 +191,7 @@ class Line:
         """GET a small reply; raises `DeviceLost`."""
         target = f"{path}?{urlencode(query)}" if query else path
         with self._exchange("GET", target, total_s=total_s) as stream:
-            return Reply(status=stream.status, body=stream.read(MAX_REPLY_BYTES))
+            return stream.reply(MAX_REPLY_BYTES)
 
     def put(self, path: str, form: Mapping[str, Any], *, total_s: float) -> Reply:
         """PUT a form, once; raises `DeviceLost`."""
@@ -236,7 +199,7 @@ class Line:
             with self._lock:
                 self._drop()
         with self._exchange("PUT", path, form=form, total_s=total_s) as stream:
-            return Reply(status=stream.status, body=stream.read(MAX_REPLY_BYTES))
+            return stream.reply(MAX_REPLY_BYTES)
 
     @contextlib.contextmanager
     def stream(
@@ -292,6 +255,8 @@ class Line:
         if form is not None:
             body = urlencode(form).encode("ascii")
             sent["Content-Type"] = "application/x-www-form-urlencoded"
+        if self._login is not None:
+            sent["Authorization"] = self._login
         connection.sock.settimeout(total_s)
         connection.request(method, target, body=body, headers=sent)
         return connection.getresponse()
@@ -305,6 +270,7 @@ class Line:
             host = "127.0.0.1" if self.endpoint.host == "localhost" else self.endpoint.host  # no detour over ::1
             connection = kind(host, self.endpoint.port, timeout=self._open_s)
             connection.response_class = self._response  # type: ignore[assignment]
+            self._login = None if self.endpoint.login is None else _Hidden(self.endpoint.login())
             connection.connect()
             self._connection = connection
             self._refuse_when_closed()
@@ -369,6 +335,15 @@ class Line:
         if self.closed.is_set():
             return "the connection was closed by us"
         return f"{method} {_short(target)} got no answer: {str(error) or type(error).__name__}"
+
+
+class _Hidden(str):
+    """Text that no representation shows, in traces with local variables for example."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 def _is_alive(connection: http.client.HTTPConnection) -> bool:

@@ -1,14 +1,18 @@
 """What an Alpaca reply says: HTTP status, JSON object, error number, the management API's rows."""
 
+import html
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from drivers.alpaca.line import Reply, is_success
-from drivers.errors import DeviceLost, DeviceMissing, DriverError, Refused
+from drivers.errors import AccessDenied, DeviceLost, DeviceMissing, DriverError, Refused
 
 NOT_CONNECTED = 0x407
+DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
+_LONGEST_LOOK, _LONGEST_WORDS = 65536, 80
 _LONGEST_MESSAGE = 500  # characters; it goes into logs, reports and notes
 
 
@@ -16,6 +20,8 @@ def raise_for_status(device: str, what: str, reply: Reply) -> None:
     """Translate an HTTP status that carries no Alpaca reply."""
     if is_success(reply.status):
         return
+    if reply.status in DENIED:
+        raise AccessDenied(device=device, detail=_denied(reply), number=reply.status)
     detail = f"{what}: HTTP {reply.status}: {reply.text or 'no text'}"
     if reply.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or reply.status >= 500:
         raise DeviceLost(device=device, detail=detail, number=reply.status)
@@ -24,15 +30,38 @@ def raise_for_status(device: str, what: str, reply: Reply) -> None:
     raise Refused(device=device, detail=detail, number=reply.status)
 
 
+def _denied(reply: Reply) -> str:
+    """Say why a server does not let us in. Its text is left out: it may repeat what it was sent."""
+    schemes = (reply.challenge or "Basic").replace(",", " ").split()
+    if not any(word.casefold() == "basic" for word in schemes):
+        return f"its server wants a password by {schemes[0]}, and nightcal can only give one by Basic"
+    if reply.logged_in:
+        return "its server does not accept the user and the password that it is given"
+    if reply.status == HTTPStatus.UNAUTHORIZED:
+        return "its server wants a user and a password, and none are named"
+    return "its server forbids the access; no user and no password are named"
+
+
 def as_object(device: str, what: str, body: bytes) -> dict[str, Any]:
     """Return a reply's JSON object; raises `DeviceLost` for anything else."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise DeviceLost(device=device, detail=f"the answer to {what} is no JSON") from error
+        raise DeviceLost(device=device, detail=f"the answer to {what} is no JSON, but {begins(body)}") from error
     if not isinstance(answer, dict):
-        raise DeviceLost(device=device, detail=f"the answer to {what} is no JSON object")
+        raise DeviceLost(device=device, detail=f"the answer to {what} is no JSON object, but {begins(body)}")
     return answer
+
+
+def begins(body: bytes) -> str:
+    """Return in words what a body is that is not what was asked for: the title of a web page, or its first words."""
+    text = body[:_LONGEST_LOOK].decode("utf-8", errors="replace")
+    title = re.search(r"<title[^>]*>(.*?)</title", text, re.IGNORECASE | re.DOTALL)
+    words = " ".join(html.unescape(title[1] if title else text).split())
+    shown = "".join(sign if sign.isprintable() else "?" for sign in words[:_LONGEST_WORDS])
+    if title:
+        return f"the web page '{shown}'"
+    return f"'{shown}{'…' if len(words) > _LONGEST_WORDS else ''}'" if shown else "nothing"
 
 
 def error_of(answer: Mapping[str, Any]) -> tuple[int, str]:

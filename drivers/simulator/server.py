@@ -24,11 +24,13 @@ class AlpacaServer:
     ----------
     observatory : SimulatedObservatory
     host : str
-        Loopback by default: the wire knows no passwords.
+        Loopback by default: whoever reaches the server sees passwords too.
     port : int
         0: any free one; the attribute `port` holds it.
     discovery_port : int, optional
         UDP port of Alpaca discovery (32227 is the standard one; 0: any free one); None: no discovery.
+    login : str, optional
+        Refuse all requests that do not carry this Authorization header.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class AlpacaServer:
         host: str = "127.0.0.1",
         port: int = 0,
         discovery_port: int | None = None,
+        login: str | None = None,
     ) -> None:
         self.observatory = observatory
+        self._login = login
         self.host = host
         self.port = port
         self.discovery_port = discovery_port
@@ -72,7 +76,7 @@ class AlpacaServer:
                 listener.close()
                 raise
             self.discovery_port = self._discovery.port
-        self._server = _Server(AlpacaApp(self.observatory))
+        self._server = _Server(AlpacaApp(self.observatory, self._login))
         self._thread = threading.Thread(
             target=_serve, args=(self._server, listener), name="simulator-server", daemon=True
         )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import wait
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -52,10 +53,13 @@ class AlpacaApp:
     Parameters
     ----------
     observatory : SimulatedObservatory
+    login : str, optional
+        The Authorization header without which everything is refused (401).
     """
 
-    def __init__(self, observatory: SimulatedObservatory) -> None:
+    def __init__(self, observatory: SimulatedObservatory, login: str | None = None) -> None:
         self._observatory = observatory
+        self._login = None if login is None else login.encode("ascii")
         self._devices: dict[str, Device] = {d.kind.value: d for d in observatory.devices()}
         self._server_ids = itertools.count(1)
         self._columns, self._texts = Shared(image_columns), Shared(image_text)
@@ -78,6 +82,12 @@ class AlpacaApp:
         """Serve a request; faults of the connection need the transport below uvicorn's `send`."""
         cycle = getattr(send, "__self__", None)
         scope["nightcal.transport"] = getattr(cycle, "transport", None)
+        if self._login is not None and not compare_digest(
+            dict(scope["headers"]).get(b"authorization", b""), self._login
+        ):
+            challenge = {"WWW-Authenticate": 'Basic realm="simulated observatory", charset="UTF-8"'}
+            await PlainTextResponse("A user and a password are needed.", 401, challenge)(scope, receive, send)
+            return
         await self._starlette(scope, receive, send)
 
     # --- management -------------------------------------------------------------------------------------------------

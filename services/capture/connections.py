@@ -65,7 +65,7 @@ class Connections:
         """
         if self._observatory.owns_camera:
             self._at_end("camera sockets", self._camera.close)
-        self._connect(self._camera.connect)
+        self._connect("camera", self._camera.connect)
         info = self._camera.info
         self._observatory.note_camera(info)
         self._lock_camera(info)
@@ -74,12 +74,12 @@ class Connections:
         self._tell_connected("camera", info.name, info.unique_id)
         return info
 
-    def _connect(self, connect: Callable[[], None]) -> None:
+    def _connect(self, device: str, connect: Callable[[], None]) -> None:
         try:
             retry(self._clock, connect, delays_s=CONNECT_DELAYS_S, on=DeviceLost, wake=self._interlock.edge)
-        except DriverError:
+        except DriverError as error:
             self._interlock.check_edge()
-            raise
+            raise self._observatory.explain(device, error) from error
 
     def _lock_camera(self, info: CameraInfo) -> None:
         """Keep other runs on this machine off the camera; before this nothing was done that they would notice."""
@@ -102,7 +102,7 @@ class Connections:
         if wheel is None:
             return ()
         self._at_end("filter wheel", wheel.close)
-        self._connect(wheel.connect)
+        self._connect("filter wheel", wheel.connect)
         self._release_at_end("filter wheel", wheel.disconnect)
         self._tell_connected("filter wheel", ", ".join(wheel.names), None)
         for detail in namesakes(wheel.names, wheel.labels):
@@ -115,7 +115,7 @@ class Connections:
         if panel is None:
             return None
         self._at_end("flat panel", panel.close)
-        self._connect(panel.connect)
+        self._connect("flat panel", panel.connect)
         self._release_at_end("flat panel", panel.disconnect)
         self._tell_connected("flat panel", panel.info.name, panel.info.unique_id)
         return panel.info

@@ -16,7 +16,7 @@ from calibration.errors import FrameCode
 from calibration.frames import FrameResult
 from drivers.base import Camera
 from drivers.clock import Clock, Deadline
-from drivers.errors import CameraBusy, Cancelled, DeviceLost, DriverError, WrongDevice
+from drivers.errors import AccessDenied, CameraBusy, Cancelled, DeviceLost, DriverError, WrongDevice
 from services.events.bus import Events
 from services.events.devices import DeviceGone, DeviceRestored
 from services.observatory import Interlock
@@ -114,8 +114,8 @@ class Recovery:
             When the run is to stop anyway.
         GivenUp
             When the camera did not come back.
-        WrongDevice, CameraBusy
-            When another one did, or another program has it.
+        WrongDevice, CameraBusy, AccessDenied
+            When another one did, another program has it, or its server wants a password now.
         """
         self._check()
         until = self._clock.now() + timedelta(seconds=self._patience_s)
@@ -144,7 +144,7 @@ class Recovery:
         for delay_s in back_off_s():
             try:
                 self._camera.connect()
-            except (WrongDevice, CameraBusy, Cancelled):
+            except (WrongDevice, CameraBusy, AccessDenied, Cancelled):
                 raise
             except DriverError as failure:
                 last = failure

@@ -13,7 +13,7 @@ import structlog
 
 from drivers.base import CoverCalibrator, SafetyMonitor
 from drivers.clock import Clock, Deadline
-from drivers.errors import DriverError
+from drivers.errors import AccessDenied, DriverError
 from services.capture.emergency import Emergency, Teller
 from services.config.models import SafetyMonitor as SafetySettings
 from services.errors import RunCode
@@ -114,8 +114,9 @@ class SafetyWatch:
         except DriverError as error:
             self._teller.say(log.debug, "safety.no_answer", detail=str(error))
             self._connected = False
-            if self._fresh.over:
-                self._trip(RunCode.SAFETY_STALE, f"no reading for {self._settings.stale_after:.0f} s: {error}")
+            if self._fresh.over or isinstance(error, AccessDenied):  # that does not get better by itself
+                since = "" if isinstance(error, AccessDenied) else f" for {self._settings.stale_after:.0f} s"
+                self._trip(RunCode.SAFETY_STALE, f"no reading{since}: {error}")
         else:
             self._fresh = self._deadline()
             if safe:

@@ -166,7 +166,7 @@ class _Securing:
         section, camera = self._loaded.config.flat_panel, self._loaded.config.camera
         if section is None or not section.enabled:
             return None
-        return network.panel(network.endpoint_of(section, network.home(camera)), SystemClock(), section)
+        return network.panel(network.endpoint_of(section, network.home(camera), "flat_panel"), SystemClock(), section)
 
     def _secure_panel(self, panel: CoverCalibrator) -> None:
         def dark() -> tuple[str, ...]:

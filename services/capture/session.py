@@ -103,7 +103,7 @@ class Session:
         self._ready = ready
         self._hurry = observatory.interlock.hurry
         self._ends = ExitStack()
-        self._leaving = Leaving(events, _server(observatory))
+        self._leaving = Leaving(events, observatory.server)
         self._shared = False  # by another program: then the camera is not ours to leave
         self._connections = Connections(observatory, events, self._at_end)
         self._assembly = Assembly(observatory=observatory, events=events, place=place)
@@ -254,10 +254,3 @@ class Session:
         self._thermostat.end(self._hurry)
         if self._memory is not None:
             self._memory.left()
-
-
-def _server(observatory: Observatory) -> str:
-    """Return where the camera is, in words."""
-    section = observatory.config.camera.active
-    host, port = getattr(section, "host", None), getattr(section, "port", None)
-    return "the simulated observatory" if host is None else f"{host}:{port}"

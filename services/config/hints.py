@@ -17,6 +17,13 @@ _SLIPS = (
     (re.compile(r"\w+\s*[=:].*", re.DOTALL), "section", "a key is followed by a colon and a space"),
 )
 """What a text looks like, a word of what is allowed in its place, and the advice."""
+_SECRETS = frozenset(
+    {"password", "passwd", "pass", "passphrase", "pwd", "secret", "token", "user", "username", "login"}
+)
+_OUTSIDE = (
+    "user and password do not belong in this file, which others read — allowed: user_env and password_env, the names "
+    "of environment variables that hold them, or password_file, a file that holds the password alone"
+)
 _ALIKE = "keys of one section begin in the same column: compare with the lines above"
 _DRIVER = (
     "a camera of another make is reached through its ASCOM driver: `ascom` with the host and port of ASCOM Remote, "
@@ -38,6 +45,11 @@ def of_value(path: Sequence[str | int], found: object, allowed: str) -> str:
         return " (not yet: models of the dark current come later)"
     advice = (text for looks, kind, text in _SLIPS if kind in allowed and looks.fullmatch(found.strip()))
     return next((f" ({text})" for text in advice), "")
+
+
+def of_secret(path: Sequence[str | int]) -> str:
+    """Return what is said of a key for a user or a password that would stand in the file itself; "" for other keys."""
+    return _OUTSIDE if str(path[-1]).casefold() in _SECRETS else ""
 
 
 def of_syntax(error: yaml.MarkedYAMLError, text: str) -> str:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from services.config import allowed, hints
+from services.config.access import SECRETS, Access
 from services.config.models import IGNORED_SECTIONS, NOT_USED, Config, LoadedConfig
 from services.config.positions import Key, Node, Problem, from_mapping, parse, read, with_value
 from services.config.rules import findings
@@ -113,7 +114,7 @@ def _build(
     found.extend(wrong)
     if found:
         raise ConfigInvalid("\n".join(_lines(sorted(set(found)))))
-    config = _effective(config)
+    config = _with_folder(_effective(config), path.absolute().parent)
     return LoadedConfig(config=config, path=path, notes=(*translated.notes, *_notes(config, tree)))
 
 
@@ -123,6 +124,18 @@ def _effective(config: Config) -> Config:
     if flat.min_flats <= flat.num_flats:
         return config
     return config.model_copy(update={"flat_capture": flat.model_copy(update={"min_flats": flat.num_flats})})
+
+
+def _with_folder(config: Config, folder: Path) -> Config:
+    """Return the configuration with the files of passwords found from the folder of the YAML file."""
+
+    def placed(section: BaseModel) -> BaseModel:
+        changed = {name: placed(value) for name, value in section if isinstance(value, BaseModel)}
+        if isinstance(section, Access) and section.password_file is not None:
+            changed["password_file"] = str(folder / Path(section.password_file).expanduser())  # type: ignore[assignment]
+        return section.model_copy(update=changed) if changed else section
+
+    return placed(config)  # type: ignore[return-value]
 
 
 def _lines(problems: Sequence[Problem]) -> Iterator[str]:
@@ -178,7 +191,7 @@ def _problems(tree: Node, details: Iterable[ErrorDetails]) -> list[Problem]:
 def _problem(tree: Node, path: tuple[Key, ...], detail: ErrorDetails) -> Problem:
     node, _ = tree.descend(path)
     if detail["type"] == "extra_forbidden":
-        return Problem(node.key_where, node.spelled, f"unknown key — {_nearest(path)}")
+        return Problem(node.key_where, node.spelled, hints.of_secret(path) or f"unknown key — {_nearest(path)}")
     if detail["type"] == "missing" and isinstance(detail["loc"][-1], str):
         name = str(detail["loc"][-1])
         return _placed(node, (name,), f"missing — allowed: {allowed.describe(document_schema(), (*path, name))}")
@@ -219,6 +232,8 @@ def _shown(node: Node) -> str:
     value = node.value
     if node.blank:
         return "nothing"
+    if node.spelled.rpartition(".")[2] in SECRETS:
+        return "something else"
     if isinstance(value, PlainInt | PlainFloat):
         return value.text
     if isinstance(value, str):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from services.config.access import Access, Section
 from services.config.values import (
     Address,
     Binning,
@@ -37,12 +38,6 @@ IGNORED_SECTIONS = ("telescope", "mount", "frame_processing", "overlay", "plate_
 
 NOT_USED = "accepted from the guide's program, not used here"
 """Description of single keys that are accepted and not used."""
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DarkCapture(Section):
@@ -176,13 +171,16 @@ class CameraSettingsSection(Section):
         return self.binning if isinstance(self.binning, tuple) else (self.binning or 1, self.binning or 1)
 
 
-class AlpacaCamera(CameraSettingsSection):
+class AlpacaCamera(CameraSettingsSection, Access):
     """`alpaca` or `ascom` inside the camera section: where the camera is and how it is set."""
 
-    host: Text = Field("localhost", description="name or address of the Alpaca server")
+    host: Text | None = Field(
+        "localhost", description="name or address of the Alpaca server; null: found by discovery, whatever its port"
+    )
     port: Port = Field(11111, description="of the Alpaca server")
     device_id: Whole = Field(0, ge=0, description="device number on the server")
     camera_name: Text | None = Field(None, description="find it by this name instead of its device number")
+    discovery_port: Port = Field(32227, description="UDP port of Alpaca discovery")
     ascom_driver: Text | None = Field(None, description="ProgID, for the record: the camera is reached over Alpaca")
     filter_wheel_driver: Text | None = Field(None, description="ProgID, for the record: see `filter_wheel`")
     exposure_time: Positive | None = Field(None, description=NOT_USED)
@@ -232,7 +230,7 @@ class Camera(Section):
         return self.camera_type == "simulator"
 
 
-class Device(Section):
+class Device(Access):
     """Where an accessory is; host and port default to the camera's."""
 
     enabled: Flag = Field(True, description="false: as if the section were not there")

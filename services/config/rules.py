@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import PureWindowsPath
 
-from services.config.models import Config
+from services.config.models import AlpacaCamera, Config, Device
 from services.config.positions import Key
 
 Finding = tuple[tuple[Key, ...], str]
@@ -29,6 +29,7 @@ def findings(config: Config) -> Iterator[Finding]:
         _sky,
         _binning,
         _hosts,
+        _access,
         _safety,
     ):
         yield from rule(config)
@@ -155,17 +156,35 @@ def _binning(config: Config) -> Iterator[Finding]:
         yield path, f"found [{x}, {y}] — allowed: the same number for both"
 
 
-def _hosts(config: Config) -> Iterator[Finding]:
-    named: dict[tuple[Key, ...], str | None] = {
-        ("camera", "alpaca", "host"): config.camera.alpaca.host,
-        ("camera", "ascom", "host"): config.camera.ascom.host,
+def servers(config: Config) -> dict[tuple[str, ...], AlpacaCamera | Device]:
+    """Return the sections that name a server, by their path."""
+    found: dict[tuple[str, ...], AlpacaCamera | Device | None] = {
+        ("camera", "alpaca"): config.camera.alpaca,
+        ("camera", "ascom"): config.camera.ascom,
+        ("filter_wheel",): config.filter_wheel,
+        ("flat_panel",): config.flat_panel,
+        ("safety_monitor",): config.safety_monitor,
     }
-    for section in ("filter_wheel", "flat_panel", "safety_monitor"):
-        device = getattr(config, section)
-        named[section, "host"] = None if device is None else device.host
-    for path, host in named.items():
-        if host is not None and any(sign in host for sign in "/ \t"):
-            yield path, f"found '{host}' — allowed: a name or an address alone; the port is a key of its own"
+    return {path: section for path, section in found.items() if section is not None}
+
+
+def _hosts(config: Config) -> Iterator[Finding]:
+    for path, section in servers(config).items():
+        if section.host is not None and "@" in section.host:  # what stands before it may be a password
+            yield (*path, "host"), "found an @ — allowed: a name or an address alone; see user_env for who asks"
+        elif section.host is not None and any(sign in section.host for sign in "/ \t"):
+            text = f"found '{section.host}' — allowed: a name or an address alone; the port is a key of its own"
+            yield (*path, "host"), text
+
+
+def _access(config: Config) -> Iterator[Finding]:
+    for path, section in servers(config).items():
+        if section.password_env is not None and section.password_file is not None:
+            yield (*path, "password_file"), "stands beside `password_env` — keep one of them"
+        elif section.user_env is None and not section.asks_nothing:
+            yield (*path, "user_env"), "missing — allowed: the name of an environment variable that holds the user name"
+        elif section.user_env is not None and section.password_env is None and section.password_file is None:
+            yield (*path, "user_env"), "stands alone — allowed: that, with `password_env` or `password_file` beside it"
 
 
 def _safety(config: Config) -> Iterator[Finding]:

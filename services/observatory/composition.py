@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Self
 
 from drivers.base import Camera, CameraInfo, CoverCalibrator, FilterWheel, SafetyMonitor
 from drivers.clock import Clock, SystemClock
-from drivers.errors import DeviceLost, DeviceMissing
+from drivers.errors import DeviceLost, DeviceMissing, DriverError
 from services.config.models import Config, Device, LoadedConfig
 from services.observatory.interlock import Interlock
 from services.observatory.named import with_numbers
 from services.stopping import Stop
 
 if TYPE_CHECKING:
+    from drivers.alpaca.transport import Endpoint
     from services.observatory.embedded import Embedded
 
 
@@ -46,6 +47,12 @@ class Observatory:
         server does not report it. Raises `DriverError` when it does not answer.
     unused_devices : callable
         Returns, in words, the accessories on the camera's server that the configuration does not mention.
+    passwords_shown : tuple of str
+        Files of passwords that others may read, in words.
+    server : str
+        Where the camera is, in words.
+    explain : callable
+        Returns the cause of a failure to connect "camera", "filter wheel" or "flat panel".
     simulator : Embedded or None
         The simulated observatory of this process.
     owns_camera : bool
@@ -65,6 +72,9 @@ class Observatory:
     abort_exposure: Callable[[], None] = field(default=lambda: None)
     unique_id: Callable[[], str | None] = field(default=lambda: None)
     unused_devices: Callable[[], tuple[str, ...]] = field(default=lambda: ())
+    passwords_shown: tuple[str, ...] = ()
+    server: str = "the simulated observatory"
+    explain: Callable[[str, DriverError], DriverError] = field(default=lambda _, error: error)
     simulator: "Embedded | None" = None
     owns_camera: bool = True
     is_simulated: bool = False
@@ -140,7 +150,7 @@ def open_observatory(
     DeviceLost
         The server of a camera that is looked for by name does not answer.
     ConfigInvalid
-        The file of a simulated observatory cannot be used.
+        The file of a simulated observatory cannot be used, or a user or password that it names is not there.
     """
     interlock = Interlock(wake)
     if loaded.config.camera.is_simulator and camera is None:
@@ -148,16 +158,20 @@ def open_observatory(
     from services.observatory import network
 
     config = loaded.config
+    shown = network.check_logins(config)
     _check_filters(config)
     if camera is not None:
         observatory = _with_accessories(config, SystemClock(), camera, interlock, network.home(config.camera))
         observatory.owns_camera = False
+        observatory.passwords_shown, observatory.server = shown, network.home(config.camera).address
         return observatory
     endpoint = network.camera_endpoint(config.camera)
     told = network.remote_clock(endpoint)
     clock = told or SystemClock()
     camera = network.camera(endpoint, clock, config.camera)
-    observatory = _with_accessories(config, clock, camera, interlock, (endpoint.host, endpoint.port))
+    observatory = _with_accessories(config, clock, camera, interlock, endpoint)
+    observatory.passwords_shown, observatory.server = shown, endpoint.address
+    observatory.explain = partial(network.explained, config, endpoint)
     observatory.abort_exposure = partial(network.abort_exposure, endpoint, clock)
     observatory.unique_id = camera.read_unique_id
     observatory.unused_devices = partial(network.unused_devices, config, endpoint)
@@ -175,9 +189,7 @@ def _simulated(loaded: LoadedConfig, newest_obs: datetime | None, interlock: Int
         _check_filters(embedded.config)
         endpoint = Endpoint(host=embedded.host, port=embedded.port)
         camera = network.camera(endpoint, embedded.clock, embedded.config.camera)
-        observatory = _with_accessories(
-            embedded.config, embedded.clock, camera, interlock, (embedded.host, embedded.port)
-        )
+        observatory = _with_accessories(embedded.config, embedded.clock, camera, interlock, endpoint)
     except BaseException:
         embedded.stop()
         raise
@@ -188,13 +200,14 @@ def _simulated(loaded: LoadedConfig, newest_obs: datetime | None, interlock: Int
 
 
 def _with_accessories(
-    config: Config, clock: Clock, camera: Camera, interlock: Interlock, home: tuple[str, int]
+    config: Config, clock: Clock, camera: Camera, interlock: Interlock, home: "Endpoint"
 ) -> Observatory:
     from services.observatory import network
 
     wheel, panel, safety = (
-        network.endpoint_of(section, home) if _is_used(section) else None
-        for section in (config.filter_wheel, config.flat_panel, config.safety_monitor)
+        network.endpoint_of(section, home, name) if _is_used(section) else None
+        for name in ("filter_wheel", "flat_panel", "safety_monitor")
+        for section in (getattr(config, name),)
     )
     return Observatory(
         config=config,

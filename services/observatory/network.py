@@ -1,13 +1,16 @@
 """Sections of the configuration turned into addresses, and addresses into Alpaca driver objects."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 import structlog
 
 from calibration.keywords.filters import distinct_names
 from drivers.alpaca.camera import AlpacaCamera
 from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
+from drivers.alpaca.discovery import DISCOVERY_PORT, ServerAddress, configured_devices, find_by_name
 from drivers.alpaca.filter_wheel import AlpacaFilterWheel
 from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
 from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
@@ -17,25 +20,29 @@ from drivers.clock import Clock, ScaledClock, SystemClock, retry
 from drivers.errors import DeviceLost, DriverError, Refused
 from services.config.models import AlpacaCamera as CameraSection
 from services.config.models import Camera, Config, Device, FilterWheel, FlatPanel
+from services.config.rules import servers
+from services.observatory.login import login_of
 
 log = structlog.get_logger(__name__)
 
 _SENSORS = {None: None, "mono": SensorType.MONOCHROME, "color": SensorType.RGGB}
 """What `camera.type` says; a colour camera that reports its own pattern keeps it."""
+_TYPES = {"camera": "camera", "filter wheel": "filterwheel", "flat panel": "covercalibrator"}
+"""ASCOM's types of the devices, as in URLs."""
 ABORT_TIMEOUTS = Timeouts(open_s=1.0, put_s=2.0)
 """Real seconds that an abort in an emergency waits for an answer."""
 
 CLOCK_ACTION = "nightcal:clock"
 """Listed among a camera's actions by simulated observatories only."""
 
-Home = tuple[str, int]
-"""Host and port where devices are that name none."""
 
-
-def home(camera: Camera) -> Home:
-    """Return host and port of a camera section."""
+def home(camera: Camera) -> Endpoint:
+    """Return where the devices are that name no server: the one of the camera section."""
     section = camera.active
-    return (section.host, section.port) if isinstance(section, CameraSection) else ("localhost", 11111)
+    if not isinstance(section, CameraSection):
+        return Endpoint("localhost", 11111)
+    login = login_of(section, f"camera.{camera.camera_type}")
+    return Endpoint(section.host or "localhost", section.port, section.device_id, login=login)
 
 
 def camera_endpoint(camera: Camera) -> Endpoint:
@@ -47,26 +54,88 @@ def camera_endpoint(camera: Camera) -> Endpoint:
         None of that name answers, or two do.
     DeviceLost
         The server that the section names does not answer.
+    AccessDenied
+        It wants a user and a password, or others than the section names.
     """
+    section, there = camera.active, home(camera)
+    if not isinstance(section, CameraSection):
+        return there
+    named = section.model_fields_set
+    find = partial(find_by_name, section.camera_name, login=there.login, port=section.discovery_port)
+    if section.host is None or (section.camera_name and not {"host", "port"} & named):
+        numbered = section.camera_name is None and "device_id" in named
+        return find(number=section.device_id if numbered else None)
+    if section.camera_name is None:
+        return there
+    try:
+        configured_devices(there.host, there.port, login=there.login)  # one that is away says so
+        return find(servers=(ServerAddress(there.host, there.port),))
+    except DriverError as error:
+        raise _explained(error, there, "camera", camera) from None
+
+
+def explained(config: Config, at_home: Endpoint, device: str, error: DriverError) -> DriverError:
+    """Return why a device could not be connected, by its cause, and where one answers instead.
+
+    Parameters
+    ----------
+    config : Config
+    at_home : Endpoint
+        Where the camera is.
+    device : str
+        "camera", "filter wheel" or "flat panel".
+    error : DriverError
+        What came of connecting it.
+    """
+    name = device.replace(" ", "_")
+    where = at_home if device == "camera" else endpoint_of(getattr(config, name), at_home, name)
+    return _explained(error, where, device, config.camera)
+
+
+def _explained(error: DriverError, where: Endpoint, device: str, camera: Camera) -> DriverError:
+    from drivers.alpaca.enquiry import explained as by_cause
+
     section = camera.active
-    host, port = home(camera)
-    if isinstance(section, CameraSection) and section.camera_name:
-        from drivers.alpaca.discovery import ServerAddress, configured_devices, find_by_name
+    is_camera = device == "camera" and isinstance(section, CameraSection)
+    return by_cause(
+        error,
+        where,
+        device_type=_TYPES[device],
+        section=f"camera.{camera.camera_type}" if is_camera else device.replace(" ", "_"),
+        name=section.camera_name if isinstance(section, CameraSection) and is_camera else None,
+        port=section.discovery_port if isinstance(section, CameraSection) else DISCOVERY_PORT,
+    )
 
-        if not {"host", "port"} & section.model_fields_set:
-            return find_by_name(section.camera_name, device_type="camera")
-        configured_devices(host, port)  # a server that is away says so, rather than "no camera of that name"
-        return find_by_name(section.camera_name, device_type="camera", servers=(ServerAddress(host, port),))
-    number = section.device_id if isinstance(section, CameraSection) else 0
-    return Endpoint(host=host, port=port, device_number=number)
 
+def endpoint_of(section: Device | None, at_home: Endpoint, name: str = "") -> Endpoint:
+    """Return where an accessory is: where the camera is, and with its password, unless the section names another place.
 
-def endpoint_of(section: Device | None, at_home: Home) -> Endpoint:
-    """Return where an accessory is; host and port are the camera's where the section names none."""
-    host, port = at_home
+    A password is never given to a server for which the configuration does not name it.
+    """
     if section is None:
-        return Endpoint(host=host, port=port)
-    return Endpoint(host=section.host or host, port=section.port or port, device_number=section.device_id)
+        return replace(at_home, device_number=0)
+    host, port = section.host or at_home.host, section.port or at_home.port
+    same = (host, port) == (at_home.host, at_home.port)
+    login = login_of(section, name) or (at_home.login if same else None)
+    return Endpoint(host, port, section.device_id, login=login)
+
+
+def check_logins(config: Config) -> tuple[str, ...]:
+    """Read all users and passwords that the configuration names; return which files others may read, in words.
+
+    Raises
+    ------
+    ConfigInvalid
+        One of them is not there.
+    """
+    shown = []
+    for path, section in servers(config).items():
+        used = section.enabled if isinstance(section, Device) else section is config.camera.active
+        login = login_of(section, ".".join(path))
+        if used and login is not None:
+            login.header()
+            shown.append(login.shown)
+    return tuple(filter(None, shown))
 
 
 def camera(endpoint: Endpoint, clock: Clock, section: Camera) -> AlpacaCamera:
@@ -85,14 +154,12 @@ def unused_devices(config: Config, endpoint: Endpoint) -> tuple[str, ...]:
 
     A server that cannot be asked has none: this is a hint, and no reason to stop.
     """
-    from drivers.alpaca.discovery import configured_devices
-
     sections = {"covercalibrator": "flat_panel", "filterwheel": "filter_wheel", "safetymonitor": "safety_monitor"}
     missing = {kind: name for kind, name in sections.items() if getattr(config, name) is None}
     if not missing:
         return ()
     try:
-        devices = configured_devices(endpoint.host, endpoint.port)
+        devices = configured_devices(endpoint.host, endpoint.port, login=endpoint.login)
     except DriverError as error:
         log.debug("devices.not_listed", endpoint=endpoint.address, detail=str(error))
         return ()

@@ -66,6 +66,8 @@ def _take(context: RunContext, observatory: Observatory) -> None:
         context.warn(RunCode.CLOCK_JUMP, f"{_wrong_clock(now)}: the times in headers and names are wrong")
     for unused in observatory.unused_devices():
         context.warn(RunCode.UNUSED_DEVICE, unused)
+    for shown in observatory.passwords_shown:
+        context.warn(RunCode.LOGIN_READABLE, shown)
     _warn_of_darkness(context)
     steps, phases = capture_steps(context.options.steps), Phases(context)
     wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling or _is_uncooled(context)))

@@ -213,15 +213,16 @@ def served_night(
     rate: float = 500.0,
     start: datetime | None = None,
     seed: int | None = None,
+    login: str | None = None,
     **observatory: Any,
 ) -> Iterator[ServedNight]:
-    """Serve an observatory with faults; `observatory` are the keys of its YAML."""
+    """Serve an observatory with faults, to whoever sends `login`; `observatory` are the keys of its YAML."""
     root.mkdir(exist_ok=True)
     sized = {"width": 160, "height": 120, **observatory.pop("camera", {})}
     mapping = {"seed": new_seed() if seed is None else seed, "camera": sized, **observatory}
     parameters = functools.reduce(_with_fault, faults, from_mapping(mapping))
     clock = ScaledClock(rate=rate, start=start or SystemClock().now())
-    with SimulatedObservatory(parameters, clock) as simulated, AlpacaServer(simulated) as server:
+    with SimulatedObservatory(parameters, clock) as simulated, AlpacaServer(simulated, login=login) as server:
         yield ServedNight(root=root, observatory=simulated, server=server)
 
 

@@ -23,7 +23,7 @@ from drivers.alpaca.transport import (
 )
 from drivers.alpaca.values import flag, text, texts, whole
 from drivers.clock import ManualClock, ScaledClock, SystemClock
-from drivers.errors import DeviceLost, DeviceMissing, NotOffered, Refused
+from drivers.errors import AccessDenied, DeviceLost, DeviceMissing, NotOffered, Refused
 from tests.support.scripted_alpaca import QUICK, AlpacaFault, Raw, ScriptedAlpaca, ScriptedCamera, Trick
 
 
@@ -114,7 +114,8 @@ def test_any_error_number_on_an_optional_member_is_not_offered(
         (Raw(b"no", status=500), DeviceLost),
         (Raw(b"no", status=503), DeviceLost),
         (Raw(b"no", status=400), Refused),
-        (Raw(b"no", status=401), Refused),
+        (Raw(b"no", status=401), AccessDenied),
+        (Raw(b"no", status=403), AccessDenied),
         (Raw(b"no", status=404), DeviceMissing),
         (Raw(b"", status=302), DeviceMissing),
         (Raw(b"<html>"), DeviceLost),

@@ -44,9 +44,8 @@ def test_accessories_live_at_the_cameras_server_unless_told_otherwise(tmp_path: 
     ).config
     endpoint = network.camera_endpoint(config.camera)
     assert (endpoint.host, endpoint.port, endpoint.device_number) == ("10.0.0.5", 11111, 1)
-    home = (endpoint.host, endpoint.port)
-    wheel = network.endpoint_of(config.filter_wheel, home)
-    panel = network.endpoint_of(config.flat_panel, home)
+    wheel = network.endpoint_of(config.filter_wheel, endpoint)
+    panel = network.endpoint_of(config.flat_panel, endpoint)
     assert (wheel.host, wheel.port, wheel.device_number) == ("10.0.0.5", 11111, 2)
     assert (panel.host, panel.port, panel.device_number) == ("10.0.0.6", 4567, 0)
 
