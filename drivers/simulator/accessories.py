@@ -11,7 +11,7 @@ from drivers.simulator.scene import Lamp
 
 
 class SimulatedWheel(Device):
-    """IFilterWheel: it homes after connecting, and takes its time for every slot."""
+    """IFilterWheel: it homes when it is connected, which Connect waits for, and takes its time for every slot."""
 
     def __init__(self, world: World, params: WheelParameters) -> None:
         super().__init__(
@@ -21,6 +21,7 @@ class SimulatedWheel(Device):
             description="nightcal simulated filter wheel",
             interface_version=params.interface_version,
             modern=params.interface_version >= 3,
+            connect_s=0.5 + params.homing_s,
         )
         self._p = params
         self._target = 0
@@ -36,9 +37,9 @@ class SimulatedWheel(Device):
         """Return DeviceState's items."""
         return (("Position", "position"),)
 
-    def on_connect(self) -> None:
-        """Home."""
-        self._travel(self._target, self._p.homing_s)
+    def on_connect(self, waited_s: float) -> None:
+        """Home, unless that is done."""
+        self._travel(self._target, max(0.0, self._p.homing_s - waited_s))
 
     def settle(self) -> None:
         """Let the wheel slip that should not."""

@@ -4,8 +4,6 @@ BinX returns to 1 on connecting and NumX does not follow BinX, as real drivers d
 refused at StartExposure. ImageReady is true only when the time is over *and* the frame is rendered.
 """
 
-import json
-from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -21,7 +19,6 @@ from drivers.simulator.params import CameraParameters
 from drivers.simulator.sensor import Conditions
 from drivers.simulator.settings import Settings
 
-CLOCK_ACTION = "nightcal:clock"
 _STATE_MEMBERS = (
     "CameraState",
     "CCDTemperature",
@@ -66,25 +63,17 @@ class SimulatedCamera(Device):
         self.writers |= self.settings.writers() | self._cooling.writers()
         self._add_exposing()
 
-    def actions(self) -> dict[str, Callable[[str], str]]:
-        """Return the camera's own actions: the observatory's clock."""
-        return {CLOCK_ACTION: lambda _: json.dumps(self.clock())}
-
-    def clock(self) -> dict[str, Any]:
-        """Return the observatory's time and how many of its seconds pass in a real one."""
-        return {"utc": self.world.clock.now().isoformat(), "rate": float(getattr(self.world.clock, "rate", 1.0))}
-
     def state_members(self) -> tuple[tuple[str, str], ...]:
         """Return DeviceState's items."""
         return tuple((name, name.lower()) for name in _STATE_MEMBERS)
 
-    def on_connect(self) -> None:
+    def on_connect(self, waited_s: float) -> None:  # noqa: ARG002 - the camera is ready at once
         """Come up with a full unbinned frame; the next exposure is a first one."""
         self.settings.begin()
 
     def on_disconnect(self) -> None:
-        """Forget the exposure under way and the image, as drivers do that close their camera."""
-        self._exposing, self._image, self._failed = None, None, False
+        """Forget the exposure under way, the image and the last exposure, as drivers do that close their camera."""
+        self._exposing, self._image, self._last, self._failed = None, None, None, False
 
     def rendering(self) -> Future[Pixels] | None:
         """Return the frame that is still computed though its exposure is over: it is worth waiting a little for.
@@ -133,8 +122,9 @@ class SimulatedCamera(Device):
             "bayeroffsety": lambda: self._bayer_offset(p.bayer_offset_y),
             "electronsperadu": self._electrons_per_adu,
             "fullwellcapacity": lambda: self.settings.conditions().full_well_e,
+            "ispulseguiding": lambda: False,
         }
-        self.refuse("fastreadout", "ispulseguiding", "subexposureduration")
+        self.refuse("fastreadout", "subexposureduration")
         self.refuse_put("fastreadout", ("FastReadout", truth))
         self.refuse_put("pulseguide", ("Direction", whole), ("Duration", whole))
         self.refuse_put("subexposureduration", ("SubExposureDuration", number))

@@ -4,6 +4,7 @@ A device is a table of readers and one of writers, keyed by the lower-case membe
 them are called under the world's lock; none waits.
 """
 
+import json
 import math
 import threading
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from drivers.simulator.errors import AscomError, BadRequest, ErrorNumber, invali
 from drivers.simulator.faults import DeviceKind, FaultKind, Faults
 from drivers.simulator.params import ObservatoryParameters
 from drivers.simulator.scene import Scene
+
+CLOCK_ACTION = "nightcal:clock"
 
 Reader = Callable[[], Any]
 _COMMON = {"connected", "connecting", "description", "driverinfo", "driverversion", "interfaceversion", "name"}
@@ -63,7 +66,7 @@ class PutMember:
 
 def whole(text: str) -> int:
     """Read a whole number of 32 bits."""
-    value = int(text.strip())
+    value = int(_plain(text))
     if not -(2**31) <= value < 2**31:
         raise ValueError(text)
     return value
@@ -71,10 +74,17 @@ def whole(text: str) -> int:
 
 def number(text: str) -> float:
     """Read a finite number, with a point."""
-    value = float(text.strip())
+    value = float(_plain(text))
     if not math.isfinite(value):
         raise ValueError(text)
     return value
+
+
+def _plain(text: str) -> str:
+    """Return a number's text without what Python reads besides ASCOM: other alphabets' digits, underscores."""
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return text.strip()
 
 
 def truth(text: str) -> bool:
@@ -97,7 +107,7 @@ class Device:
     modern : bool
         Whether that version has Connect, Connecting, Disconnect and DeviceState (Platform 7).
     connect_s : float
-        How long Connect takes.
+        How long Connect takes until the device can be used.
     """
 
     def __init__(
@@ -166,18 +176,22 @@ class Device:
             return None if ignored is not None else writer.call(*values)
 
     def actions(self) -> dict[str, Callable[[str], str]]:
-        """Return the device's own actions by name."""
-        return {}
+        """Return the actions beyond ASCOM by name: the observatory's clock."""
+        return {CLOCK_ACTION: lambda _: json.dumps(self.clock())}
+
+    def clock(self) -> dict[str, Any]:
+        """Return the observatory's time and how many of its seconds pass in a real one."""
+        return {"utc": self.world.clock.now().isoformat(), "rate": float(getattr(self.world.clock, "rate", 1.0))}
 
     def settle(self) -> None:
         """Let what is due by now have happened."""
         due = self._connecting_until_s
         if due is not None and self.world.t_s() >= due:
             self._connecting_until_s = None
-            self._connect_now()
+            self._connect_now(waited_s=self._connect_s)
 
-    def on_connect(self) -> None:
-        """Come to the state of a device just connected."""
+    def on_connect(self, waited_s: float) -> None:
+        """Come to the state of a device just connected, `waited_s` after the command (0: it did not wait)."""
 
     def state_members(self) -> tuple[tuple[str, str], ...]:
         """Return names of DeviceState's items, with the member behind each."""
@@ -204,15 +218,15 @@ class Device:
     def _set_connected(self, connected: bool) -> None:  # noqa: FBT001 - the ASCOM property is a boolean
         self._connecting_until_s = None
         if connected:
-            self._connect_now()
+            self._connect_now(waited_s=0.0)
         elif self._connected:
             self._connected = False
             self.on_disconnect()
 
-    def _connect_now(self) -> None:
+    def _connect_now(self, *, waited_s: float) -> None:
         if not self._connected:
             self._connected = True
-            self.on_connect()
+            self.on_connect(waited_s)
 
     def _begin_connect(self) -> None:
         if not self._connected and self._connecting_until_s is None:
@@ -225,11 +239,11 @@ class Device:
                 items.append({"Name": name, "Value": self.readers[member]()})
             except AscomError:  # what a device does not offer is absent
                 continue
-        items.append({"Name": "TimeStamp", "Value": iso(self.world.utc(self.world.t_s()))})
+        items.append({"Name": "TimeStamp", "Value": iso(self.world.utc(self.world.t_s())) + "Z"})
         return items
 
     def _action(self, name: str, parameters: str) -> str:
-        action = self.actions().get(name)
+        action = {own.lower(): call for own, call in self.actions().items()}.get(name.lower())
         if action is None:
             raise AscomError(ErrorNumber.ACTION_NOT_IMPLEMENTED, f"Action {name!r} is not implemented.")
         return action(parameters)

@@ -1,6 +1,5 @@
 """A frame on the wire: ImageBytes with the element types of real servers, or JSON; turned to ASCOM's [x][y] once."""
 
-import json
 import struct
 import threading
 import weakref
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.simulator.envelope import IMAGE_HEAD, Ids, compact, envelope
+from drivers.simulator.errors import AscomError
 from drivers.simulator.exposing import Pixels
 from drivers.simulator.params import Transmission
 
@@ -29,26 +30,26 @@ def image_columns(pixels: Pixels, transmission: Transmission) -> NDArray[Any]:
     return turned
 
 
-def image_header(columns: NDArray[Any], *, client: int, server: int) -> bytearray:
+def image_header(columns: NDArray[Any], ids: Ids) -> bytearray:
     """Return what stands before the columns in ImageBytes."""
     code = _CODES[columns.dtype.type]
-    return bytearray(HEADER.pack(1, 0, client, server, HEADER.size, _INT32, code, 2, *columns.shape, 0))
+    return bytearray(HEADER.pack(1, 0, ids.client, ids.server, HEADER.size, _INT32, code, 2, *columns.shape, 0))
 
 
-def error_bytes(number: int, message: str, *, client: int, server: int) -> bytes:
+def error_bytes(error: AscomError, ids: Ids) -> bytes:
     """Return an error as ImageBytes."""
-    return HEADER.pack(1, number, client, server, HEADER.size, 0, 0, 0, 0, 0, 0) + message.encode()
+    head = HEADER.pack(1, error.number, ids.client, ids.server, HEADER.size, 0, 0, 0, 0, 0, 0)
+    return head + error.message.encode()
 
 
 def image_text(pixels: Pixels, _: Transmission) -> NDArray[Any]:
     """Return the columns of a frame as JSON, the slow way of servers without ImageBytes; as an array of its bytes."""
-    return np.frombuffer(json.dumps(pixels.T.tolist()).encode(), np.uint8)
+    return np.frombuffer(compact(pixels.T.tolist()), np.uint8)
 
 
-def around_text(*, client: int, server: int) -> tuple[bytes, bytes]:
+def around_text(ids: Ids) -> tuple[bytes, bytes]:
     """Return what stands before and behind the columns in JSON."""
-    ids = {"ClientTransactionID": client, "ServerTransactionID": server, "ErrorNumber": 0, "ErrorMessage": ""}
-    return f'{{"Type": {_INT32}, "Rank": 2, "Value": '.encode(), f", {json.dumps(ids)[1:]}".encode()
+    return compact(IMAGE_HEAD)[:-1] + b',"Value":', b"," + compact(envelope(ids))[1:]
 
 
 class Shared:

@@ -1,11 +1,10 @@
 """Alpaca's rules of the wire: addresses, parameters, transaction ids, envelopes. One route, tables behind it."""
 
 import asyncio
+import html
 import itertools
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import wait
-from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from drivers.simulator.camera import SimulatedCamera
 from drivers.simulator.device import Device
 from drivers.simulator.devices import SimulatedObservatory
+from drivers.simulator.envelope import DEFAULTS, IMAGE_HEAD, Ids, compact, envelope
 from drivers.simulator.errors import AscomError, BadRequest
 from drivers.simulator.faults import DeviceKind, FaultKind, FaultScript
 from drivers.simulator.images import HEADER, Shared, around_text, error_bytes, image_columns, image_header, image_text
@@ -29,6 +29,8 @@ IMAGE_BYTES = "application/imagebytes"
 _CHUNK = 1 << 20
 _LONGEST_FORM = 1 << 16
 _IMAGES = {"imagearray", "imagearrayvariant"}
+_ANSWERING = {"action", "commandbool", "commandstring"}
+"""The methods that have a Value."""
 _AFTER_A_FRAME = {"imageready", "camerastate", "devicestate"}
 _RENDER_WAIT_S = 0.2
 _IMAGE_FAULTS = (
@@ -39,12 +41,6 @@ _IMAGE_FAULTS = (
     FaultKind.IMAGE_COLOUR,
     FaultKind.IMAGE_SLOW,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Ids:
-    client: int
-    server: int
 
 
 class AlpacaApp:
@@ -67,7 +63,8 @@ class AlpacaApp:
         routes = [
             Route("/api/{version}/{device}/{number}/{member}", self._api, methods=["GET", "PUT"]),
             Route("/setup", self._setup),
-            Route("/setup/v1/{device}/{number}/setup", self._setup),
+            Route("/setup/{version}/{device}/{number}/setup", self._setup),
+            Route("/{root}/{version}/{device}/{number}/{member}", self._elsewhere),
         ]
         if observatory.params.management:
             routes += [
@@ -98,7 +95,7 @@ class AlpacaApp:
                 ids = self._ids(_lowered(request.query_params), "clienttransactionid", "clientid")
             except BadRequest as error:
                 return PlainTextResponse(str(error), 400)
-            return _envelope(ids, value=value())
+            return _json({"Value": value()} | envelope(ids))
 
         return answer
 
@@ -122,8 +119,19 @@ class AlpacaApp:
             for d in self._devices.values()
         ]
 
-    async def _setup(self, _: Request) -> Response:
-        return PlainTextResponse("This observatory is simulated: its set-up is the YAML it was started with.")
+    async def _setup(self, request: Request) -> Response:
+        """Return the page of the server or of a device, HTTP 403 for a device that is not here."""
+        name, status = "This observatory", 200
+        try:
+            if request.path_params:
+                name = self._addressed(request.path_params | {"member": "setup"})[0].name
+            text = f"{name} is simulated: its set-up is the YAML that the observatory was started with."
+        except BadRequest as error:
+            text, status = str(error), 403
+        return _page(text, self._description(), status)
+
+    async def _elsewhere(self, request: Request) -> Response:
+        return PlainTextResponse(f"{request.url.path} is not an address of Alpaca: those begin with /api/v1", 400)
 
     # --- devices ----------------------------------------------------------------------------------------------------
 
@@ -154,7 +162,8 @@ class AlpacaApp:
         if request.method == "PUT":
             form = dict(parse_qsl((await _form(request)).decode("utf-8", "replace"), keep_blank_values=True))
             ids = self._ids(form, "ClientTransactionID", "ClientID")
-            return _answered(ids, lambda: device.write(member, form))
+            default = DEFAULTS[member] if member in _ANSWERING else None
+            return _answered(ids, lambda: device.write(member, form), default)
         ids = self._ids(_lowered(request.query_params), "clienttransactionid", "clientid")
         if isinstance(device, SimulatedCamera):
             if member in _IMAGES:
@@ -163,15 +172,15 @@ class AlpacaApp:
                 late = device.rendering()
                 if late is not None:
                     await asyncio.to_thread(wait, (late,), _RENDER_WAIT_S)
-        return _answered(ids, lambda: device.read(member), value=True)
+        return _answered(ids, lambda: device.read(member), DEFAULTS.get(member))
 
-    def _ids(self, fields: Mapping[str, str], transaction: str, client: str) -> _Ids:
+    def _ids(self, fields: Mapping[str, str], transaction: str, client: str) -> Ids:
         _unsigned(fields, client)
-        return _Ids(_unsigned(fields, transaction), next(self._server_ids))
+        return Ids(_unsigned(fields, transaction), next(self._server_ids))
 
     # --- images -----------------------------------------------------------------------------------------------------
 
-    async def _image(self, request: Request, camera: SimulatedCamera, member: str, ids: _Ids) -> Response:
+    async def _image(self, request: Request, camera: SimulatedCamera, member: str, ids: Ids) -> Response:
         params = self._observatory.params.camera
         wanted = IMAGE_BYTES in request.headers.get("accept", "").lower()
         as_bytes = wanted and params.image_bytes and member == "imagearray"
@@ -179,15 +188,14 @@ class AlpacaApp:
             pixels = camera.image()
         except AscomError as error:
             if not as_bytes:
-                return _envelope(ids, error=error)
-            body = error_bytes(error.number, error.message, client=ids.client, server=ids.server)
-            return Response(body, media_type=IMAGE_BYTES)
+                return _json(IMAGE_HEAD | {"Value": DEFAULTS[member]} | envelope(ids, error=error))
+            return Response(error_bytes(error, ids), media_type=IMAGE_BYTES)
         if not as_bytes or self._strike(DeviceKind.CAMERA, member, (FaultKind.IMAGE_JSON,)):
             text = await asyncio.to_thread(self._texts.of, pixels, params.transmission)
-            before, behind = around_text(client=ids.client, server=ids.server)
+            before, behind = around_text(ids)
             return _ImageResponse("application/json", before, text.data, behind)
         columns = await asyncio.to_thread(self._columns.of, pixels, params.transmission)
-        head = image_header(columns, client=ids.client, server=ids.server)
+        head = image_header(columns, ids)
         fault = self._strike(DeviceKind.CAMERA, member, _IMAGE_FAULTS)
         if fault is None:
             return _ImageResponse(IMAGE_BYTES, head, columns.data)
@@ -245,23 +253,24 @@ def _unsigned(fields: Mapping[str, str], name: str) -> int:
     return int(digits or "0")
 
 
-def _answered(ids: _Ids, call: Callable[[], Any], *, value: bool = False) -> Response:
+def _answered(ids: Ids, call: Callable[[], Any], default: Any) -> Response:
+    """Return what a member answers; an error carries `default` as its Value (None: no Value)."""
     try:
-        result = call()
-    except AscomError as error:
-        return _envelope(ids, error=error)
-    return _envelope(ids, value=result) if value or result is not None else _envelope(ids)
+        value, error = call(), None
+    except AscomError as raised:
+        value, error = default, raised
+    return _json(({} if value is None else {"Value": value}) | envelope(ids, error=error))
 
 
-def _envelope(ids: _Ids, *, value: Any = None, error: AscomError | None = None) -> Response:
-    content: dict[str, Any] = {} if value is None else {"Value": value}
-    content |= {
-        "ClientTransactionID": ids.client,
-        "ServerTransactionID": ids.server,
-        "ErrorNumber": 0 if error is None else int(error.number),
-        "ErrorMessage": "" if error is None else error.message,
-    }
-    return Response(json.dumps(content), media_type="application/json")
+def _json(content: dict[str, Any]) -> Response:
+    return Response(compact(content), media_type="application/json")
+
+
+def _page(text: str, description: Mapping[str, str], status: int) -> Response:
+    title = html.escape(description["ServerName"])
+    by = html.escape(f"{description['Manufacturer']}, version {description['ManufacturerVersion']}")
+    head = f'<!DOCTYPE html><html lang="en"><head><title>{title}</title></head>'
+    return HTMLResponse(f"{head}<body><h1>{title}</h1><p>{html.escape(text)}</p><p>{by}</p></body></html>", status)
 
 
 class _Cut(Response):
