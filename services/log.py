@@ -22,6 +22,7 @@ from typing import Any, TextIO
 import structlog
 
 from drivers.clock import Clock, SystemClock
+from services.words import stamp
 
 LEVELS = {name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 WIRE = "nightcal.wire"
@@ -126,7 +127,7 @@ class _Sinks:
         with self.lock:
             if self.console is not None:
                 with suppress(OSError):  # the terminal may be gone long before the night is over
-                    _print(self.console, f"{at:%H:%M:%S}  {mark}{plain}\n")
+                    _print(self.console, f"{stamp(at)}  {mark}{plain}\n")
             if self.file is not None:
                 line = json.dumps(record, default=str, ensure_ascii=False) + "\n"
                 with suppress(OSError):  # a full disk ends a run where it stores frames, not where it logs them

@@ -108,22 +108,30 @@ def moment(at: object) -> datetime | None:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-def clock(at: object, *, date: bool = False) -> str:
-    """Return a time of day, UTC, with its date when wanted."""
-    found = moment(at)
-    return NONE if found is None else f"{found:%Y-%m-%d %H:%M:%S}" if date else f"{found:%H:%M:%S}"
+def local(at: datetime, form: str = "%H:%M:%S") -> str:
+    """Return a moment on the computer's clock: "20:30:00 CET"; "" where that shows UTC.
+
+    The zone is named as it is at that moment, so that the two hours of an autumn night differ: "02:30:00 CEST", later
+    "02:30:00 CET". Zones without a short name are named by what they are off: "01:15:00 UTC+05:45".
+    """
+    shown = at.astimezone()
+    if not shown.utcoffset():
+        return ""
+    name, offset = shown.tzname() or "", f"{shown:%z}"
+    is_short = name.isascii() and name.isalpha() and len(name) <= 5
+    return f"{shown:{form}} {name if is_short else f'UTC{offset[:3]}:{offset[3:5]}'}"
 
 
 def both_clocks(at: datetime, form: str = "%H:%M:%S") -> str:
-    """Return a time of day, UTC, and beside it the computer's where it differs: "19:30 UTC (20:30 local)"."""
-    shown, local = f"{at.astimezone(UTC):{form}} UTC", at.astimezone()
-    return f"{shown} ({local:{form}} local)" if local.utcoffset() else shown
+    """Return a moment, UTC, and beside it on the computer's clock where that differs: "19:30 UTC (20:30 CET)"."""
+    shown, here = f"{at.astimezone(UTC):{form}} UTC", local(at, form)
+    return f"{shown} ({here})" if here else shown
 
 
-def zone(at: datetime) -> str:
-    """Return how the computer's clock differs from UTC at a moment: "UTC+02:00"; "" where it does not."""
-    shown = f"{at.astimezone():%z}"
-    return f"UTC{shown[:3]}:{shown[3:5]}" if at.astimezone().utcoffset() else ""
+def stamp(at: datetime) -> str:
+    """Return what a line on the terminal begins with: "19:30:05", beside another zone "19:30:05 (20:30 CET)"."""
+    shown, here = f"{at.astimezone(UTC):%H:%M:%S}", local(at, "%H:%M")
+    return f"{shown} ({here})" if here else shown
 
 
 def duration(begin: object, end: object) -> str:

@@ -16,6 +16,7 @@ from services.events.bus import Events
 from services.events.devices import CoolingChanged, CoolingStable, CoolingStalled
 from services.events.records import WarningRaised
 from services.observatory import Interlock
+from services.words import both_clocks
 
 log = structlog.get_logger(__name__)
 
@@ -173,7 +174,7 @@ class Cooler:
         if self.clock.sleep(seconds, self._interlock.edge):
             self._interlock.check_edge()
         if self._until is not None and self.clock.now() >= self._until:
-            raise UntilReached(f"the time given came while cooling ({self._until:%H:%M:%S} UTC)")
+            raise UntilReached(f"the time given came while cooling ({both_clocks(self._until)})")
 
     def tell(self, reading: Reading, target_c: float) -> None:
         """Emit `cooling.changed`, but not more often than `status_interval`."""

@@ -40,6 +40,7 @@ from services.errors import RunCode
 from services.events.bus import Events
 from services.events.records import WarningRaised
 from services.observatory import Interlock
+from services.words import both_clocks
 
 log = structlog.get_logger(__name__)
 
@@ -173,7 +174,7 @@ class Runner:
             left_s = (self._until - self._clock.now()).total_seconds()
             first_s = DISCARD_S if self._settled_in is None else 0.0
             if left_s < wait_s + first_s + request.exposure_us / 1e6:
-                raise UntilReached(f"the time given has come ({self._until:%H:%M:%S} UTC)")
+                raise UntilReached(f"the time given has come ({both_clocks(self._until)})")
 
     def _hold(self, request: CaptureRequest, reached: Reached, line: "_Line") -> Reached:
         """Mend what the last frames complained of before the next is taken, and see that the filter is still there.

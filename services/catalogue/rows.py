@@ -1,7 +1,7 @@
 """What the catalogue holds, one frozen record a table. Times are aware UTC, paths relative to the root with `/`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -211,6 +211,11 @@ class MasterRow:
     def kind(self) -> FrameKind:
         """What it is a master of."""
         return self.key.kind
+
+    @property
+    def shelf(self) -> GroupKey:
+        """What it has in common with other masters of its group: keys of older ones lack the rest."""
+        return replace(self.key, egain_e_adu=None, bayer_pattern=None)
 
     @property
     def may_serve(self) -> bool:

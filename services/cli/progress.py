@@ -18,10 +18,9 @@ from services.events.records import (
     Record,
     RunFinished,
     RunProgress,
-    RunStarted,
 )
 from services.events.sentences import cooling, sentence, title
-from services.words import zone
+from services.words import stamp
 
 FRAMES_EVERY = 10
 """Plain lines tell of each frame whose number is a multiple of it; bars show every one."""
@@ -222,8 +221,4 @@ _BARS_ONLY = (FrameStored, CoolingChanged, GroupStarted, RunFinished)
 
 
 def _timed(event: Event, text: str) -> str:
-    """Return a line with its time; the first says how the computer's clock differs, a rehearsal's times are its own."""
-    what = event.what
-    if isinstance(what, RunStarted) and not what.simulated and zone(event.at):
-        text = f"{text.removesuffix(')')}; local time is {zone(event.at)}: {event.at.astimezone():%H:%M})"
-    return f"{event.at:%H:%M:%S}  {text}"
+    return f"{stamp(event.at)}  {text}"

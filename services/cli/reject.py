@@ -72,6 +72,7 @@ def _print_marks(loaded: "LoadedConfig") -> None:
 def _left(place: "Place", chosen: "list[FrameRow]", loaded: "LoadedConfig") -> "list[str]":
     """Return what is left of the sets of frames, and what becomes of their masters."""
     from services.catalogue.rows import Flag
+    from services.events.sentences import title
     from services.planning.master_settings import MasterSettings
 
     settings, said = MasterSettings.of(loaded.config), []
@@ -83,7 +84,7 @@ def _left(place: "Place", chosen: "list[FrameRow]", loaded: "LoadedConfig") -> "
             if len(left) >= least
             else f"too few for a master, which takes {least}"
         )
-        said.append(f"{count(len(left), f'{row.kind.lower()} frame')} left of set {row.set_id}: {then}")
+        said.append(f"{count(len(left), f'{title(row)} frame')} left of set {row.set_id}: {then}")
     return said
 
 

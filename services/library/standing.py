@@ -56,8 +56,8 @@ def standing(rows: Sequence[MasterRow], marks: Iterable[Mark]) -> list[MasterRow
     shelves: defaultdict[GroupKey, list[MasterRow]] = defaultdict(list)
     for row in rows:
         if _base(row) in USABLE and row.path not in spoilt:
-            shelves[_shelf(row)].append(row)
-    return [_stands(row, spoilt.get(row.path, ""), shelves[_shelf(row)]) for row in rows]
+            shelves[row.shelf].append(row)
+    return [_stands(row, spoilt.get(row.path, ""), shelves[row.shelf]) for row in rows]
 
 
 def _stands(row: MasterRow, spoilt: str, others: Sequence[MasterRow]) -> MasterRow:
@@ -140,10 +140,6 @@ def _told(mark: Mark) -> str:
 def _base(row: MasterRow) -> MasterStatus:
     """Return the status of a master for itself."""
     return row.stood_as or row.status
-
-
-def _shelf(row: MasterRow) -> GroupKey:
-    return replace(row.key, egain_e_adu=None, bayer_pattern=None)
 
 
 def _are_one(a: MasterRow, b: MasterRow) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from calibration.frames import FrameKind
 from services.planning.master_groups import MasterGroup
-from services.words import celsius, seconds
+from services.words import both_clocks, celsius, seconds
 
 Name = tuple[FrameKind, str, str | None]
 
@@ -94,4 +94,4 @@ class GroupNames:
 
 
 def _begun(at: datetime | None) -> str:
-    return "at an unknown time" if at is None else f"{at:%Y-%m-%d %H:%M:%S}"
+    return "at an unknown time" if at is None else both_clocks(at, "%Y-%m-%d %H:%M:%S")

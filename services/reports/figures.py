@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from services.words import local
+
 Points = Sequence[tuple[float, float]]
 Ticks = tuple[tuple[float, str], ...]
 
 WIDTH = 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 8, 22
+_LINE = 13
+"""Between two rows of labels."""
 _MOST_POINTS = 480
 
 
@@ -45,11 +49,16 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """From `low` to `high`, with a label at each tick."""
+    """From `low` to `high`, with a label at each tick, and those of a second scale below them, if there is one.
+
+    `names` are what the two rows of labels are called at their left end.
+    """
 
     low: float
     high: float
     ticks: Ticks
+    below: Ticks = ()
+    names: tuple[str, ...] = ()
 
     def place(self, value: float, start: float, end: float) -> float:
         """Return where a value lies when `low` is at `start` and `high` at `end`; held within them."""
@@ -87,15 +96,28 @@ def number_axis(values: Iterable[float], *, least: float = 0.0, show: Callable[[
 
 
 def time_axis(times: Iterable[float]) -> Axis:
-    """Return an axis over moments (POSIX seconds), ticks at round times of day, UTC."""
+    """Return an axis over moments (POSIX seconds), ticks at round times of day, UTC, with the computer's below.
+
+    Where its zone changes, the next label names the new one.
+    """
     known = list(times) or [0.0]
     low, high = min(known), max(known)
     high = max(high, low + 60)
     step = next((s for s in _TIME_STEPS if (high - low) / s <= 6), _TIME_STEPS[-1])
     step *= max(1, math.ceil((high - low) / step / 8))
     first = math.ceil(low / step)
-    ticks = tuple((i * step, f"{datetime.fromtimestamp(i * step, UTC):%H:%M}") for i in _up_to(first, high / step))
-    return Axis(low=low, high=high, ticks=ticks)
+    moments = [datetime.fromtimestamp(i * step, UTC) for i in _up_to(first, high / step)]
+    ticks = tuple((at.timestamp(), f"{at:%H:%M}") for at in moments)
+    # Where it shows UTC for a part of the night (London, in autumn) UTC is named.
+    here = [(local(at, "%H:%M") or f"{at:%H:%M} UTC").split(" ") for at in moments]
+    if all(zone == "UTC" for _, zone in here):
+        return Axis(low=low, high=high, ticks=ticks)
+    before = [here[0][1], *(zone for _, zone in here)]
+    below = tuple(
+        (at.timestamp(), time if zone == last else f"{time} {zone}")
+        for at, (time, zone), last in zip(moments, here, before, strict=False)
+    )
+    return Axis(low=low, high=high, ticks=ticks, below=below, names=("UTC", here[0][1].removeprefix("UTC")))
 
 
 _TIME_STEPS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
@@ -118,7 +140,7 @@ def chart(
     bottom = height - _BOTTOM
     shapes = [*_band(band, y, bottom), *_rows(y, bottom), *_columns(x, bottom)]
     shapes += [shape for curve in curves for shape in _curve(curve, x, y, bottom)]
-    return Figure(shapes=tuple(shapes), height=height, label=label)
+    return Figure(shapes=tuple(shapes), height=height + (_LINE if x.below else 0), label=label)
 
 
 def _band(band: tuple[float, float] | None, y: Axis, bottom: float) -> Iterator[Shape]:
@@ -137,12 +159,17 @@ def _rows(y: Axis, bottom: float) -> Iterator[Shape]:
 
 
 def _columns(x: Axis, bottom: float) -> Iterator[Shape]:
-    """Yield the horizontal axis with a mark and a label at each tick."""
+    """Yield the horizontal axis with a mark and a label at each tick, and the labels of a second scale."""
     right = WIDTH - _RIGHT
-    for value, text in x.ticks:
+    for value, _ in x.ticks:
         at = _f(x.place(value, _LEFT, right))
         yield Shape("line", {"class": "axis", "x1": at, "x2": at, "y1": bottom, "y2": bottom + 3})
-        yield Shape("text", {"class": "tx", "x": at, "y": bottom + _BOTTOM - 6}, text)
+    for row, ticks in enumerate((x.ticks, x.below)):
+        line = bottom + _BOTTOM - 6 + row * _LINE
+        for value, text in ticks:
+            yield Shape("text", {"class": "tx", "x": _f(x.place(value, _LEFT, right)), "y": line}, text)
+        for name in x.names[row : row + 1]:
+            yield Shape("text", {"x": 0, "y": line}, name)
     yield Shape("line", {"class": "axis", "x1": _LEFT, "x2": right, "y1": bottom, "y2": bottom})
 
 

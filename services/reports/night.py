@@ -43,6 +43,7 @@ from services.files.locks import RootLock
 from services.reports.event_records import Record, named
 from services.reports.groups import groups_of
 from services.reports.masters import kept_paths, masters_of
+from services.reports.rejected import rejected_of
 
 FORMAT = 1
 """Version of the JSON document; raised when a member changes its meaning or goes away."""
@@ -87,6 +88,8 @@ class NightReport:
         What was connected.
     masters : tuple of dict
         Those of this night (`services.reports.masters.masters_of`); `totals` counts all that were kept.
+    rejected : tuple of dict
+        Frames that somebody rejected, and what was built anew (`services.reports.rejected.rejected_of`).
     warnings : tuple of dict
         Whatever an observer should know of, in the order it came.
     """
@@ -101,6 +104,7 @@ class NightReport:
     detector: tuple[Record, ...]
     devices: tuple[Record, ...]
     masters: tuple[Record, ...]
+    rejected: tuple[Record, ...]
     warnings: tuple[Record, ...]
 
     def to_json(self) -> str:
@@ -127,6 +131,7 @@ def build_report(layout: Layout, catalogue: Catalogue, run_id: str) -> NightRepo
         detector=named(events, DetectorMeasured),
         devices=named(events, DeviceConnected),
         masters=masters,
+        rejected=tuple(rejected_of(run_id, groups, masters, catalogue)),
         warnings=named(events, *_WARNINGS),
     )
 

@@ -45,7 +45,7 @@ def render(report: NightReport, layout: Layout) -> str:
     refused, plates = refused_pictures(report, layout, album), master_plates(report, layout, album)
     shown = {
         "summary": summary(report),
-        "groups": tables.groups_table(report.groups),
+        "groups": tables.groups_table(report.groups, report.rejected),
         "masters": tables.masters_table(report.masters, older=older),
         "plates": plates,
         "album_is_full": album.full,
@@ -53,6 +53,7 @@ def render(report: NightReport, layout: Layout) -> str:
         "levels": level_plots(report),
         "searches": tables.searches_table(report.searches),
         "warnings": tables.warnings_table(report.warnings),
+        "rejected": tables.rejected_table(report.rejected),
         "refused": tables.refused_table(report.refusals),
         "refused_pictures": refused,
         "facts": tables.facts(report),

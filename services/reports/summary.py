@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from services.errors import RunCode, meaning
 from services.reports.event_records import Record
 from services.reports.night import NightReport
-from services.words import GAP, clock, count, duration, number, some, title
+from services.words import GAP, NONE, both_clocks, count, duration, moment, number, some, title
 
 UNFINISHED = ("partial", "failed", "cut_off", "not_reached")
 """States of sets that are not what was wanted."""
@@ -54,7 +54,8 @@ def _doing(report: NightReport) -> str:
         for g in report.groups
         if g.get("status") == "going_on"
     ]
-    last = [f"last frame at {clock(report.frames[-1].get('at'))} UTC"] if report.frames else []
+    stored = moment(report.frames[-1].get("at")) if report.frames else None
+    last = [] if stored is None else [f"last frame at {both_clocks(stored)}"]
     return "; ".join((*now, *last))
 
 
@@ -73,11 +74,10 @@ def summary(report: NightReport) -> Summary:
     """Return the head of the page."""
     run, totals = report.run, report.totals
     simulated = "simulated night" if run.get("simulated") else "night"
-    began, ended = clock(run.get("started_at"), date=True), clock(run.get("finished_at"), date=True)
     return Summary(
         night=str(run["night"]),
         title=f"Calibration, {simulated} of {run['night']}",
-        times=f"{began} to {ended} UTC · run {run['run_id']}",
+        times=f"{_times(run)} · run {run['run_id']}",
         headline=headline(report),
         facts=(
             (number(totals["taken"]), f"of {number(max(0, totals['wanted'] - totals['there']))} frames taken"),
@@ -88,6 +88,13 @@ def summary(report: NightReport) -> Summary:
             (duration(run.get("started_at"), run.get("finished_at")), "from start to end"),
         ),
     )
+
+
+def _times(run: Record) -> str:
+    """Return from when to when a run went, as far as that is known."""
+    began, ended = (moment(run.get(name)) for name in ("started_at", "finished_at"))
+    shown = [NONE if at is None else both_clocks(at, "%Y-%m-%d %H:%M:%S") for at in (began, ended)]
+    return f"begun {shown[0]}" if ended is None else " to ".join(shown)
 
 
 def _advice(report: NightReport) -> Iterator[str]:

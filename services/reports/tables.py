@@ -1,5 +1,6 @@
 """The tables of a night: sets, masters, searches, refused frames, warnings, and with what it was done."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from services.reports.event_records import Record
 from services.reports.night import NightReport
 from services.reports.parts import Cell, Column, Mark, Table
 from services.reports.summary import refusals
-from services.words import NONE, clock, count, exposure, number, percent, significant, title
+from services.words import NONE, count, exposure, local, moment, number, percent, significant, title
 
 _STATUS = {
     "complete": ("ok", "complete"),
@@ -27,6 +28,8 @@ _STATUS = {
 }
 _VERDICT = {"ok": "ok", "suspect": "warn"}
 _MOST_REFUSED = 200
+_MOST_FILES = 6
+"""Of rejected frames in one row; the JSON report names all."""
 
 
 def status_mark(status: object) -> Mark:
@@ -48,18 +51,21 @@ def verdict_marks(master: Record) -> tuple[Mark, ...]:
     return tuple(marks)
 
 
-def groups_table(groups: Sequence[Record]) -> Table:
+def groups_table(groups: Sequence[Record], rejected: Sequence[Record] = ()) -> Table:
     """Return the sets of the run, a row for each; the gain is shown where there are several."""
+    lost = Counter(each["set_id"] for each in rejected)
     gains = len({g.get("gain") for g in groups}) > 1
     columns = tuple(column for column in SETS if gains or column.name != "Gain")
-    rows = tuple((*_group_cells(g), *((number(g.get("gain")),) if gains else ())) for g in groups)
+    rows = tuple(
+        (*_group_cells(g, lost[g.get("set_id")]), *((number(g.get("gain")),) if gains else ())) for g in groups
+    )
     return Table(columns=columns, rows=rows, numbers=frozenset(range(2, len(columns))))
 
 
-def _group_cells(group: Record) -> tuple[str | Cell | None, ...]:
+def _group_cells(group: Record, rejected: int) -> tuple[str | Cell | None, ...]:
     code = group.get("code")
     reason = ": ".join(filter(None, (meaning(str(code)).text if code else "", str(group.get("detail") or ""))))
-    notes = tuple(filter(None, (reason, refusals(group))))
+    notes = tuple(filter(None, (reason, refusals(group), f"{rejected} rejected" if rejected else "")))
     level_adu = group.get("level_mean_adu")
     return (
         title(group),
@@ -159,12 +165,52 @@ def _settled(steps: Sequence[Record]) -> str:
     return f"{_light(ends[-1])}: {number(ends[-1].get('level_adu'), 0, 'ADU')}"
 
 
+def time_cell(at: object, *, date: bool = False) -> Cell:
+    """Return a time of day, UTC, with the computer's below it where that differs."""
+    known, form = moment(at), "%Y-%m-%d %H:%M:%S" if date else "%H:%M:%S"
+    if known is None:
+        return Cell(text=NONE)
+    here = local(known, form)
+    return Cell(text=f"{known:{form}}", notes=(here,) if here else ())
+
+
 def refused_table(refused: Sequence[Record]) -> Table:
     """Return the refused frames with what was measured against which limit."""
-    rows = tuple((clock(r.get("at")), title(r), Cell(lines=tuple(_verdicts(r))), _file(r)) for r in refused)
+    rows = tuple((time_cell(r.get("at")), title(r), Cell(lines=tuple(_verdicts(r))), _file(r)) for r in refused)
     rest = len(refused) - _MOST_REFUSED
     note = f"{rest} more are in the JSON report." if rest > 0 else ""
     return Table(columns=_columns(("UTC", "Frame", "Why", "File")), rows=rows[:_MOST_REFUSED], note=note)
+
+
+def rejected_table(rejected: Sequence[Record]) -> Table:
+    """Return the rejected frames, those of one set and one reason in a row, with what became of their masters."""
+    together: dict[str, list[Record]] = {}
+    for each in rejected:
+        together.setdefault(str([each[name] for name in ("set_id", "reason", "spoilt", "anew")]), []).append(each)
+    rows = tuple(
+        (
+            title(first) if first.get("kind") else NONE,
+            Cell(lines=tuple(_files(frames))),
+            str(first.get("reason") or "no reason given"),
+            time_cell(first.get("at"), date=True),
+            Cell(lines=tuple(_masters(first))),
+        )
+        for frames in together.values()
+        for first in frames[:1]
+    )
+    return Table(columns=_columns(("Set", "Frames", "Why", "Rejected, UTC", "Masters")), rows=rows)
+
+
+def _files(frames: Sequence[Record]) -> Iterator[tuple[str, str]]:
+    yield from ((str(each["path"]).rpartition("/")[2], "") for each in frames[:_MOST_FILES])
+    if len(frames) > _MOST_FILES:
+        yield f"and {count(len(frames) - _MOST_FILES, 'other')}", ""
+
+
+def _masters(rejected: Record) -> Iterator[tuple[str, str]]:
+    said = (("spoilt", "suspect because of it"), ("anew", "built anew without it"))
+    named = [(str(path).rpartition("/")[2], words) for name, words in said for path in rejected[name]]
+    yield from named or [("none made with it", "")]
 
 
 def _verdicts(refusal: Record) -> Iterator[tuple[str, str]]:
@@ -182,7 +228,7 @@ def _file(refusal: Record) -> Cell:
 
 def warnings_table(warnings: Sequence[Record]) -> Table:
     """Return the warnings in the order they came, with advice."""
-    rows = tuple((clock(w.get("at")), *_warning(w)) for w in warnings)
+    rows = tuple((time_cell(w.get("at")), *_warning(w)) for w in warnings)
     return Table(columns=_columns(("UTC", "What", "Detail")), rows=rows)
 
 

@@ -14,7 +14,7 @@ from calibration.frames import Frame, FrameHeader, FrameKind
 from calibration.keywords import to_cards
 from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import FrameRow, MasterRow
+from services.catalogue.rows import Flag, FrameRow, MasterRow
 from services.events.records import (
     FrameRefused,
     FrameStored,
@@ -120,8 +120,8 @@ class RecordedNight:
         self.emit(FrameRefused, **told, set_id=set_id, path=path, codes=list(codes), verdicts=verdicts, level_adu=571.5)
 
     def master(self, *, told: bool = True) -> Path:
-        """Build a master of all biases: file, row and, if `told`, event."""
-        frames = self.catalogue.frames(kind=FrameKind.BIAS)
+        """Build a master of all biases that are not rejected: file, row and, if `told`, event."""
+        frames = self.catalogue.frames(kind=FrameKind.BIAS, flag=Flag.OK)
         path = self.layout.master_path(MasterName(kind=frames[0].kind, stamp=self.clock.now()))
         header = FrameHeader(kind=frames[0].kind, shape=SHAPE)
         with create_planes(path, (Plane(name="MEAN"),), SHAPE, spare_cards=40) as planes:
@@ -138,7 +138,7 @@ class RecordedNight:
             path=self.layout.relative(path),
             key=frames[0].key(),
             n=len(frames),
-            recipe="r",
+            recipe=f"r{len(frames)}",
             built_at=self.clock.now(),
             exposure_us=frames[0].exposure_us,
             inputs=tuple(f.pixel_sha256 for f in frames),

@@ -6,12 +6,13 @@ import pytest
 
 from services.words import (
     adu,
+    both_clocks,
     celsius,
-    clock,
     count,
     duration,
     exposure,
     length,
+    moment,
     number,
     seconds,
     significant,
@@ -35,8 +36,10 @@ def test_numbers_are_written_for_readers():
 
 
 def test_times_are_utc():
-    assert clock("2026-01-01T01:00:00+02:00", date=True) == "2025-12-31 23:00:00"
-    assert clock("rubbish") == "–"
+    at = moment("2026-01-01T01:00:00+02:00")
+    assert at is not None
+    assert both_clocks(at, "%Y-%m-%d %H:%M:%S").startswith("2025-12-31 23:00:00 UTC")
+    assert moment("rubbish") is None
     assert duration("2026-01-01T18:00:00Z", "2026-01-02T01:05:00Z") == "7 h 05 min"
     assert duration("2026-01-01T18:00:00Z", None) == "–"
 

@@ -5,7 +5,6 @@ import json
 import signal
 import sys
 import threading
-import time
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -49,7 +48,8 @@ from services.events.records import (
 )
 from services.events.sentences import sentence, title
 from services.events.to_log import ToLog
-from services.words import both_clocks
+from services.words import both_clocks, stamp
+from tests.support.zones import in_zone, zones_only
 
 START = datetime(2026, 1, 31, 18, 0, tzinfo=UTC)
 FLAT = {"set_id": "s1", "kind": "FLAT", "filter": "L", "exposure_us": None, "gain": 26, "set_temp_c": -10.0}
@@ -262,28 +262,41 @@ def test_what_is_said_at_the_end_is_of_devices_that_are_there_and_of_what_is_don
     assert said(DevicesLeft, done=[]) is None
 
 
-@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the zone of a process cannot be changed there")
+@zones_only
 @pytest.mark.parametrize(
-    ("zone", "shown"),
+    ("zone", "shown", "begins"),
     [
-        ("UTC0", "19:30 UTC"),
-        ("CET-1", "19:30 UTC (20:30 local)"),
-        ("IST-5:30", "19:30 UTC (01:00 local)"),
-        ("HST10", "19:30 UTC (09:30 local)"),
+        ("UTC0", "19:30 UTC", "18:00:00  run started"),
+        ("Europe/London", "19:30 UTC", "18:00:00  run started"),  # in winter
+        ("CET-1", "19:30 UTC (20:30 CET)", "18:00:00 (19:00 CET)  run started"),
+        ("IST-5:30", "19:30 UTC (01:00 IST)", "18:00:00 (23:30 IST)  run started"),
+        ("Asia/Kathmandu", "19:30 UTC (01:15 UTC+05:45)", "18:00:00 (23:45 UTC+05:45)  run started"),
+        ("HST10", "19:30 UTC (09:30 HST)", "18:00:00 (08:00 HST)  run started"),
     ],
 )
-def test_local_time_stands_beside_utc_where_it_differs(zone: str, shown: str, monkeypatch: pytest.MonkeyPatch):
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", zone)
-        time.tzset()
-        try:
-            assert both_clocks(datetime(2026, 1, 31, 19, 30, tzinfo=UTC), "%H:%M") == shown
-            stream = io.StringIO()
-            told(Lines(stream), [(RunStarted.name, {"steps": ["darks"], "root": "/data"})])
-            assert ("; local time is " in stream.getvalue()) is ("local" in shown)
-        finally:
-            patch.undo()
-            time.tzset()
+def test_local_time_stands_beside_utc_where_it_differs(zone: str, shown: str, begins: str):
+    with in_zone(zone):
+        assert both_clocks(datetime(2026, 1, 31, 19, 30, tzinfo=UTC), "%H:%M") == shown
+        stream = io.StringIO()
+        told(Lines(stream), [(RunStarted.name, {"steps": ["darks"], "root": "/data"})])
+        assert stream.getvalue().startswith(begins)
+
+
+@zones_only
+@pytest.mark.parametrize(
+    ("zone", "change", "before", "after"),
+    [
+        ("Europe/Berlin", "2026-10-25T01:00Z", "00:59:00 (02:59 CEST)", "01:59:00 (02:59 CET)"),
+        ("Europe/Berlin", "2026-03-29T01:00Z", "00:59:00 (01:59 CET)", "01:59:00 (03:59 CEST)"),
+        ("America/New_York", "2026-11-01T06:00Z", "05:59:00 (01:59 EDT)", "06:59:00 (01:59 EST)"),
+        ("Europe/London", "2026-10-25T01:00Z", "00:59:00 (01:59 BST)", "01:59:00"),
+        ("Australia/Lord_Howe", "2026-04-04T15:00Z", "14:59:00 (01:59 UTC+11:00)", "15:59:00 (02:29 UTC+10:30)"),
+    ],
+)
+def test_local_time_is_right_on_both_sides_of_a_change_of_the_clocks(zone: str, change: str, before: str, after: str):
+    at = datetime.fromisoformat(change)
+    with in_zone(zone):
+        assert (stamp(at - timedelta(minutes=1)), stamp(at + timedelta(minutes=59))) == (before, after)
 
 
 def test_the_end_is_a_line_only_where_no_command_says_it():

@@ -72,7 +72,7 @@ def test_a_rejected_dark_makes_its_master_and_the_flats_suspect_and_both_are_bui
     assert out[0] == f"rejected   {bad.relative_to(library).as_posix()}: cover left open"
     assert re.fullmatch(rf"suspect    master_dark_2\.000s_\S+  2\.000 s .*, 6 frames  made with {bad.name} .*", out[1])
     assert "its dark is suspect: master_dark_2.000s" in out[2]
-    assert out[3].startswith("5 dark frames left of set dark_2.0_None: the next run builds its master of these")
+    assert out[3].startswith("5 dark 2 s frames left of set dark_2.0_None: the next run builds its master of these")
     assert states(library) == {"DARK": ["suspect"], "FLAT": ["suspect"]}
     assert bad.read_bytes() == before
     build(library)
@@ -153,7 +153,7 @@ def test_what_reject_is_not_told_is_asked_for(
 
 def test_too_few_frames_left_is_said_and_no_master_serves(library: Path, capsys: pytest.CaptureFixture[str]):
     assert nightcal("reject", "dark_*_00[12].fits", "--reason", "leak") == 0
-    assert "4 dark frames left of set dark_2.0_None: too few for a master, which takes 5" in capsys.readouterr().out
+    assert "4 dark 2 s frames left of set dark_2.0_None: too few for a master, which takes 5" in capsys.readouterr().out
     build(library)
     assert states(library) == {"DARK": ["suspect"], "FLAT": ["suspect"]}
     assert nightcal("library", "list") == 0

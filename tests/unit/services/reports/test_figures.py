@@ -1,10 +1,12 @@
 """Axes and curves of the page."""
 
 import math
+from datetime import datetime
 
 import pytest
 
 from services.reports.figures import Curve, Histogram, bars, chart, number_axis, thinned, time_axis
+from tests.support.zones import in_zone, zones_only
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,27 @@ def test_curves_stay_inside_their_figure():
 def test_bars_of_an_empty_histogram_are_drawn():
     figure = bars(Histogram(edges=(0.0, 1.0), counts=(0,)), label="none", show=str)
     assert "path" in {shape.name for shape in figure.shapes}
+
+
+@zones_only
+@pytest.mark.parametrize(
+    ("zone", "begin", "names", "below"),
+    [
+        ("UTC0", "2026-10-24T22:00Z", (), []),
+        ("Europe/Berlin", "2026-01-24T22:00Z", ("UTC", "CET"), ["23:00", "00:00", "01:00", "02:00", "03:00"]),
+        ("Europe/Berlin", "2026-10-24T23:00Z", ("UTC", "CEST"), ["01:00", "02:00", "02:00 CET", "03:00", "04:00"]),
+        ("Europe/Berlin", "2026-03-28T23:00Z", ("UTC", "CET"), ["00:00", "01:00", "03:00 CEST", "04:00", "05:00"]),
+        ("Europe/London", "2026-10-24T23:00Z", ("UTC", "BST"), ["00:00", "01:00", "01:00 UTC", "02:00", "03:00"]),
+        ("Asia/Kathmandu", "2026-01-24T22:00Z", ("UTC", "+05:45"), ["03:45", "04:45", "05:45", "06:45", "07:45"]),
+    ],
+)
+def test_local_time_stands_below_utc(zone, begin, names, below):
+    start = datetime.fromisoformat(begin).timestamp()
+    with in_zone(zone):
+        axis = time_axis([start, start + 4 * 3600])
+    assert axis.names == names
+    assert [text for _, text in axis.below] == below
+    figure = chart([], axis, number_axis([0, 1]), label="a")
+    rows = {str(s.attributes["y"]): s.text for s in figure.shapes if s.name == "text" and s.attributes.get("x") == 0}
+    assert tuple(rows.values()) == names
+    assert all(float(y) < figure.height for y in rows)

@@ -1,6 +1,7 @@
 """The page: what happened comes first, texts are escaped, nothing is loaded, pictures of lost files are left out."""
 
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from drivers.clock import ManualClock
+from services.catalogue.rows import Mark
 from services.events.decoder import KINDS
 from services.events.devices import CoolingChanged, DetectorMeasured, DeviceConnected, DeviceGone
 from services.events.records import (
@@ -25,6 +28,7 @@ from services.reports.page import render, write_report
 from services.reports.summary import headline
 from services.words import title
 from tests.support.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
+from tests.support.zones import in_zone, zones_only
 
 HOSTILE = '<script>alert("x")</script><img src=//evil.example/x onerror=a()>&amp;\'"'
 
@@ -67,7 +71,7 @@ def night(tmp_path: Path):
 
 
 def page_of(night: RecordedNight) -> tuple[str, Reader]:
-    page = render(build_report(night.layout, night.catalogue, RUN), night.layout)
+    page = render(build_report(night.layout, night.catalogue, night.run_id), night.layout)
     return page, Reader(page)
 
 
@@ -206,6 +210,59 @@ def test_refused_frames_are_shown_with_what_was_measured(night):
     assert "light falls on a dark frame (71.50, limit 10.00)" in read.text
     assert "2× light falls on a dark frame" in read.text
     assert read.tags.count("img") == 2, "the refused frame that is there, and the set's first"
+
+
+def test_rejected_frames_have_a_place_of_their_own_with_what_was_built_anew(night):
+    night.start()
+    night.begin(BIAS_SET, "s1", wanted=3)
+    paths = [night.layout.relative(night.take(BIAS_SET, "s1", n)) for n in (1, 2, 3)]
+    spoilt = night.master()
+    night.end(BIAS_SET, "s1", accepted=3)
+    night.finish()
+    page, _ = page_of(night)
+    assert "Rejected frames" not in page, "an ordinary night has none"
+    row = night.catalogue.frame(paths[1])
+    night.catalogue.put_mark(Mark(row.pixel_sha256, row.path, "a <b>satellite</b>", night.clock.now()))
+    with recorded_night(night.layout.root, run_id="20260102T180000-0001") as later:
+        later.clock.advance(86_400)
+        later.start()
+        anew = later.master()
+        later.finish()
+        (found,) = build_report(later.layout, later.catalogue, later.run_id).rejected
+        _, read = page_of(later)
+    assert (found["path"], found["reason"], found["set_id"]) == (paths[1], "a <b>satellite</b>", "s1")
+    assert (found["spoilt"], found["anew"]) == ([f"master_frames/{spoilt.name}"], [f"master_frames/{anew.name}"])
+    shown = read.text[read.text.index("Rejected frames") :]
+    for said in ("a <b>satellite</b>", spoilt.name, "suspect because of it", anew.name, "built anew without it"):
+        assert said in shown
+    _, read = page_of(night)  # the report of the night in which it was taken, made again
+    assert "1 rejected" in read.text
+    assert "suspect because of it" in read.text
+    assert anew.name not in read.text
+    with recorded_night(night.layout.root, run_id="20260103T180000-0001") as other:
+        other.start()
+        assert not build_report(other.layout, other.catalogue, other.run_id).rejected, "another night"
+
+
+@zones_only
+def test_local_time_stands_beside_utc_over_a_change_of_the_clocks(night):
+    night.clock = ManualClock(datetime(2026, 10, 25, 0, 58, tzinfo=UTC))
+    night.start()
+    night.emit(WarningRaised, code="clock_jump")
+    night.clock.advance(3600)
+    night.emit(WarningRaised, code="clock_jump")
+    night.finish()
+    with in_zone("Europe/Berlin"):
+        _, read = page_of(night)
+    assert (
+        "2026-10-25 00:58:01 UTC (2026-10-25 02:58:01 CEST) to 2026-10-25 01:58:04 UTC (2026-10-25 02:58:04 CET)"
+        in (read.text)
+    )
+    for said in ("00:58:02", "02:58:02 CEST", "01:58:03", "02:58:03 CET"):
+        assert said in read.texts
+    with in_zone("UTC0"):
+        _, read = page_of(night)
+    assert "2026-10-25 00:58:01 UTC to 2026-10-25 01:58:04 UTC ·" in read.text
 
 
 def test_a_page_is_made_when_all_files_are_gone(night):
