@@ -1,29 +1,36 @@
 """The command `nightcal`: every command and every group of commands is one line of a table.
 
-A command's function, in its own module, has the options and does the work. All that is heavy is imported when it is
-called, so that `--help` answers at once.
+A command's function, in its own module, has the options and does the work. Its module is imported when it is called,
+and what is heavy within it, so that `--help` answers at once.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from services.cli import catalogue, configuration, devices, library, reject, runners, secure
 from services.cli.failures import run_app
 from services.cli.parameters import new_app
 
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """One command: its words, its function, its line in the list of commands (None: the function's own text)."""
+    """One command: its words, its function below `services.cli`, and its line in the list of commands."""
 
     words: str
-    call: Callable[..., Any]
-    line: str | None = None
+    call: str
+    line: str
     hidden: bool = False
+
+    def added_to(self, parser: typer.Typer, call: Any) -> typer.Typer:
+        """Return the parser with this command, which does `call`."""
+        parser.command(self.words.rpartition(" ")[2], short_help=self.line, hidden=self.hidden)(call)
+        return parser
 
 
 _GROUPS = {
@@ -33,39 +40,56 @@ _GROUPS = {
     "catalogue": "The index of frames and masters.",
 }
 _COMMANDS = (
-    _Command("run", runners.run, "Take the frames that are missing, build the masters."),
-    _Command("devices", devices.list_devices),
-    _Command("simulate", devices.simulate, "Serve the simulated observatory to Alpaca clients."),
-    _Command("secure", secure.secure, "Make the devices safe after a run that died."),
-    _Command("reject", reject.reject, "Mark frames as bad; their masters are built anew."),
-    _Command("report", catalogue.report, "Make the night report of a run again."),
-    _Command("warm-up", runners.warm_up, "Compile the fast loops now."),
-    _Command("config check", configuration.check, "Say whether a configuration is understood."),
-    _Command("config show", configuration.show, "Print the effective configuration, with every default."),
-    _Command("config schema", configuration.schema),
-    _Command("schema events", configuration.events_schema, "Print the JSON schema of the journals' lines."),
-    _Command("library list", library.list_masters),
-    _Command("library certify", library.certify, "Mark masters as looked at and found good."),
-    _Command("library archive", library.archive, "Pack frames as storage.keep_raw allows, without loss."),
-    _Command("catalogue rebuild", catalogue.rebuild, "Rebuild the index from the files."),
-    _Command("certify", library.certify, hidden=True),
-    _Command("archive", library.archive, hidden=True),
+    _Command("run", "runners:run", "Take the frames that are missing, build the masters."),
+    _Command("devices", "devices:list_devices", "List the Alpaca devices that answer on the network."),
+    _Command("simulate", "devices:simulate", "Serve the simulated observatory to Alpaca clients."),
+    _Command("secure", "secure:secure", "Make the devices safe after a run that died."),
+    _Command("reject", "reject:reject", "Mark frames as bad; their masters are built anew."),
+    _Command("report", "catalogue:report", "Make the night report of a run again."),
+    _Command("warm-up", "runners:warm_up", "Compile the fast loops now."),
+    _Command("config check", "configuration:check", "Say whether a configuration is understood."),
+    _Command("config show", "configuration:show", "Print the effective configuration, with every default."),
+    _Command("config schema", "configuration:schema", "Print the JSON schema of the configuration, for editors."),
+    _Command("schema events", "configuration:events_schema", "Print the JSON schema of the journals' lines."),
+    _Command(
+        "library list", "library:list_masters", "List the masters that may serve, with their states and settings."
+    ),
+    _Command("library certify", "library:certify", "Mark masters as looked at and found good."),
+    _Command("library archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss."),
+    _Command("catalogue rebuild", "catalogue:rebuild", "Rebuild the index from the files."),
+    _Command("certify", "library:certify", "Mark masters as looked at and found good.", hidden=True),
+    _Command("archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss.", hidden=True),
 )
 """Hidden are older spellings, which stay valid."""
+_BY_WORDS = {each.words: each for each in _COMMANDS}
+
+
+class _Group(TyperGroup):
+    """A group whose list of commands is the table's; the one that is called is imported then, with its options."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command that the words name, as click does; only here it needs its options."""
+        name, command, rest = super().resolve_command(ctx, args)
+        found = _BY_WORDS.get(f"{self.name or ''} {name}".strip())
+        if found is not None:
+            command = get_command(found.added_to(new_app(), resolve_name(f"services.cli.{found.call}")))
+        return name, command, rest
 
 
 def _made() -> typer.Typer:
     """Put the command together."""
-    made = new_app("Unattended calibration frames and masters over ASCOM Alpaca.")
+    made = new_app("Unattended calibration frames and masters over ASCOM Alpaca.", _Group)
     made.callback()(_options)
-    groups = {name: new_app(text) for name, text in _GROUPS.items()}
+    groups = {name: new_app(text, _Group) for name, text in _GROUPS.items()}
     for each in _COMMANDS:
-        group, _, name = each.words.rpartition(" ")
-        parser = groups[group] if group else made
-        parser.command(name, short_help=each.line, hidden=each.hidden)(each.call)
+        each.added_to(groups.get(each.words.rpartition(" ")[0], made), _not_imported)
     for name, group_app in groups.items():
         made.add_typer(group_app, name=name)
     return made
+
+
+def _not_imported() -> None:
+    """Stand for a command's function in the list of commands."""
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from services.config import LoadedConfig
@@ -98,9 +99,10 @@ def sharing(command: Callable[..., int], *, without: tuple[str, ...] = ()) -> Ca
     return call
 
 
-def new_app(help_text: str | None = None) -> typer.Typer:
-    """Return a parser in our style; with `help_text` one that holds several commands."""
+def new_app(help_text: str | None = None, group: type[TyperGroup] | None = None) -> typer.Typer:
+    """Return a parser in our style; with `help_text` one that holds several commands, in a `group` of this class."""
     return typer.Typer(
+        cls=group,
         help=help_text,
         no_args_is_help=help_text is not None,
         add_completion=False,

@@ -1,10 +1,12 @@
 """What the command line costs before it does anything, and what it answers to words it does not know."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -57,6 +59,33 @@ def python(*words: str, folder: Path = ROOT, **environment: str) -> subprocess.C
 def test_starting_the_command_line_loads_nothing_heavy(module: str):
     code = f"import sys, json, {module}; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     assert json.loads(python("-c", code).stdout) == []
+
+
+def test_the_list_of_commands_imports_none_of_them():
+    code = "import sys, json; from services.cli.main import app, run_app; run_app(app, ['--help'], name='nightcal'); "
+    code += "print(json.dumps(sorted(m for m in sys.modules if m.startswith('services.cli.'))))"
+    loaded = json.loads(python("-c", code).stdout.splitlines()[-1])
+    assert loaded == ["services.cli.failures", "services.cli.main", "services.cli.parameters"]
+
+
+def _listed(*words: str) -> list[str]:
+    """Return the commands that a group's help lists."""
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        assert run_app(app, [*words, "--help"], name="nightcal") == 0
+    lines = shown.getvalue().partition("Commands:")[2].splitlines()
+    return [line.split()[0] for line in lines if line.strip()]
+
+
+def test_every_listed_command_exists_and_says_what_it_does(capsys: pytest.CaptureFixture[str]):
+    groups = ([], ["config"], ["schema"], ["library"], ["catalogue"])
+    commands = [[*group, name] for group in groups for name in _listed(*group) if group or [name] not in groups]
+    assert len(commands) == 15
+    for words in commands:
+        assert run_app(app, [*words, "--help"], name="nightcal") == 0
+        usage, *text = capsys.readouterr().out.splitlines()
+        assert usage.startswith(f"Usage: nightcal {' '.join(words)} [OPTIONS]"), usage
+        assert len(text[1].strip()) > 10, words
 
 
 def test_help_names_every_option_of_the_guide(capsys: pytest.CaptureFixture[str]):
