@@ -145,8 +145,9 @@ def duration(begin: object, end: object) -> str:
 
 
 def title(record: Mapping[str, Any]) -> str:
-    """Return the name of a set or a master: "Flat Ha", "Dark 5 s", "Bias", "Bias = Dark 0.001 s" (`twin`)."""
+    """Return the name of a set or a master: "Flat Ha", "Dark 5 s (gain 26)", "Bias = Dark 0.001 s" (`twin`)."""
     kind = str(record.get("kind") or "set").capitalize()
     detail = {"Flat": record.get("filter"), "Dark": exposure(record.get("exposure_us"))}.get(kind)
     name = f"{kind} {detail}" if detail else kind
+    name = f"{name} ({record['apart']})" if record.get("apart") else name
     return f"{name} = {record['twin']}" if record.get("twin") else name

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from services.capture.acquisition import words_of
 from services.capture.cooler import Cooler
@@ -19,6 +20,7 @@ from services.capture.writer import Writer
 from services.config.models import Cooling
 from services.events.bus import Events
 from services.observatory import Observatory
+from services.planning.wanted import apart
 from services.root import Place
 
 
@@ -78,7 +80,14 @@ class Assembly:
         """Return the writer, not started yet."""
         site, storage = self.observatory, self.observatory.config.storage
         filters = None if site.wheel is None else site.wheel.names
-        shelf = Shelf(self.place, events=self.events, clock=site.clock, storage=storage, filters=filters)
+        shelf = Shelf(
+            self.place,
+            events=self.events,
+            clock=site.clock,
+            storage=storage,
+            filters=filters,
+            apart=partial(apart, site.config),
+        )
         return Writer(
             shelf,
             catalogue=self.place.catalogue,

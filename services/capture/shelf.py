@@ -1,6 +1,6 @@
 """Where a judged frame goes: its folder and the catalogue or, refused, the bounded number kept for inspection."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import Any
 
@@ -36,10 +36,19 @@ class Shelf:
         Floor of free space, and how many refused frames are kept.
     filters : tuple of str or None
         The filters of the wheel: flats then get one folder for each of them. None without a wheel.
+    apart : callable
+        Returns by what sets of a gain and a temperature are named where there are several.
     """
 
     def __init__(
-        self, place: Place, *, events: Events, clock: Clock, storage: Storage, filters: tuple[str, ...] | None
+        self,
+        place: Place,
+        *,
+        events: Events,
+        clock: Clock,
+        storage: Storage,
+        filters: tuple[str, ...] | None,
+        apart: Callable[[int | None, float | None], str],
     ) -> None:
         self._layout = place.layout
         self._catalogue = place.catalogue
@@ -48,6 +57,7 @@ class Shelf:
         self._clock = clock
         self._storage = storage
         self._filters = filters
+        self._apart = apart
         self._told_low = False
         self._doubted: set[tuple[str | None, str]] = set()
 
@@ -95,6 +105,7 @@ class Shelf:
                 set_temp_c=header.set_temp_c,
                 cooler_power_pct=header.cooler_power_pct,
                 frame_no=header.frame_no,
+                apart=self._apart(header.gain, header.set_temp_c),
                 wanted=wanted,
                 seconds=seconds,
                 doubts=_findings(examined.verdicts),
@@ -133,7 +144,8 @@ class Shelf:
         verdicts = tuple(members(each) for each in found)
         row = RefusalRow(run_id=self._events.run_id, at=at, codes=codes, verdicts=verdicts, **shared)
         self._catalogue.add_refusal(row)
-        self._events.emit(FrameRefused(codes=codes, verdicts=found, **shared))
+        apart = self._apart(header.gain, header.set_temp_c)
+        self._events.emit(FrameRefused(codes=codes, verdicts=found, apart=apart, **shared))
         log.info("frame.refused", codes=codes, level_adu=round(level_adu, 1))
         return None if path is None else PurePath(path)
 

@@ -68,13 +68,16 @@ def _progress(events: "Iterable[Event]", *, goes_on: bool) -> str:
 
     Nothing of a run that has ended.
     """
+    from services.events.records import GroupStarted
     from services.events.sentences import title
     from services.workflow.snapshot import RunState, Snapshot, advance
 
+    events = tuple(events)
     now = reduce(advance, events, Snapshot(run_id=""))
+    begun = [event.what for event in events if isinstance(event.what, GroupStarted)]
     parts = [f"{now.done} of {count(now.wanted, 'frame')}"]
     if now.group is not None:
-        parts.append(f"{title(now.group)}: {now.frame} of {now.frames}")
+        parts.append(f"{title(begun[-1])}: {now.frame} of {now.frames}")
     if now.state is RunState.FINISHED:
         return ""
     if not goes_on:

@@ -134,3 +134,4 @@ class DetectorMeasured(Record):
     readout_mode: str | None = None
     binning: tuple[int, int] | None = None
     set_temp_c: float | None = None
+    apart: str = ""

@@ -92,12 +92,16 @@ def json_value(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameSet:
-    """The frames a plan wants of one kind and state, and how many there were when the run began."""
+    """The frames a plan wants of one kind and state, and how many there were when the run began.
+
+    `apart`, here and in events, is the gain and the temperature in words, where the run has several of them.
+    """
 
     set_id: str | None = None
     kind: FrameKind | None = None
     filter: str | None = None
     exposure_us: int | None = None
+    apart: str = ""
     gain: int | None = None
     set_temp_c: float | None = None
     why: tuple[str, ...] = ()
@@ -233,6 +237,7 @@ class _OfSet(Record):
     kind: FrameKind | None
     filter: str | None
     exposure_us: int | None
+    apart: str = ""
     gain: int | None = None
     set_temp_c: float | None = None
     why: tuple[str, ...] = ()
@@ -279,6 +284,7 @@ class FrameStored(Record):
     set_temp_c: float | None = None
     cooler_power_pct: float | None = None
     frame_no: int | None = None
+    apart: str = ""
     wanted: int | None = None
     seconds: float | None = None
     doubts: tuple[Finding, ...] = ()
@@ -295,6 +301,7 @@ class FrameRefused(Record):
     filter: str | None
     exposure_us: int | None
     level_adu: float | None
+    apart: str = ""
     codes: tuple[str, ...] = ()
     verdicts: tuple[Finding, ...] = ()
 
@@ -330,6 +337,7 @@ class FlatExposureAdjusted(Record):
     level_adu: float | None
     target_adu: float | None
     attempt: int | None
+    apart: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,6 +350,7 @@ class FlatSettled(Record):
     panel_brightness: int | None = None
     level_adu: float | None
     attempts: int | None
+    apart: str = ""
 
 
 # --- masters --------------------------------------------------------------------------------------------------------

@@ -32,7 +32,6 @@ from services.events.records import (
     MasterBuilt,
     MasterRefused,
     MasterStarted,
-    OfMaster,
     Record,
     RunEnding,
     RunFinished,
@@ -74,16 +73,20 @@ class Exposed(Protocol):
 
 
 def title(what: Exposed) -> str:
-    """Return the name of a group: "flat L", "dark 5 s", "bias"; a dark is not named by a filter."""
-    if what.kind is FrameKind.FLAT:
-        return _flat(what.filter)
-    exposure = seconds(what.exposure_us) if what.kind is FrameKind.DARK else ""
-    return f"{(what.kind or '').lower()} {exposure}".strip()
+    """Return the name of a group: "flat L", "dark 5 s", "bias"; a dark is not named by a filter.
+
+    Events add what keeps it apart from others of the same name: "dark 5 s (gain 26, -10.0 °C)".
+    """
+    name = {
+        FrameKind.FLAT: what.filter or "",
+        FrameKind.DARK: seconds(what.exposure_us),
+    }.get(what.kind or FrameKind.BIAS, "")
+    return _apart(f"{(what.kind or '').lower()} {name}".strip(), what)
 
 
-def title_of_master(what: OfMaster) -> str:
-    """Return the name of a master's group, and how it differs from others: "dark 30 s (-20.0 °C, binning 2 x 2)"."""
-    return f"{title(what)} ({what.apart})" if what.apart else title(what)
+def _apart(name: str, what: object) -> str:
+    apart = getattr(what, "apart", "")
+    return f"{name} ({apart})" if apart else name
 
 
 @sentence.register
@@ -153,7 +156,7 @@ def _(what: StepStarted) -> str:
 def _(what: GroupStarted) -> str:
     gain = "" if what.gain is None else f"gain {what.gain}"
     held = "" if what.set_temp_c is None else celsius(what.set_temp_c)
-    shown = ", ".join(part for part in (gain, held) if part)
+    shown = ", ".join(part for part in (gain, held) if part and part not in what.apart)
     there = f", {what.have} of them there" if what.have else ""
     why = f": {what.detail}" if what.detail else ""
     return f"{title(what)}: {what.wanted} wanted{there}{f' ({shown})' if shown else ''}{why}"
@@ -182,13 +185,13 @@ def _(what: FrameRefused) -> str:
 @sentence.register
 def _(what: FlatExposureAdjusted) -> str:
     found = f"{adu(what.level_adu)}, wanted {adu(what.target_adu)}"
-    return f"{_flat(what.filter)}: test {what.attempt}, {_light(what)}: {found}"
+    return f"{_flat(what)}: test {what.attempt}, {_light(what)}: {found}"
 
 
 @sentence.register
 def _(what: FlatSettled) -> str:
     tests = count(what.attempts or 0, "test")
-    return f"{_flat(what.filter)}: {_light(what)} gives {adu(what.level_adu)} after {tests}"
+    return f"{_flat(what)}: {_light(what)} gives {adu(what.level_adu)} after {tests}"
 
 
 @sentence.register
@@ -246,12 +249,12 @@ def _(what: SafetyStale) -> str:
 @sentence.register
 def _(what: DetectorMeasured) -> str:
     gain = f", {what.k_adu_e:.3f} ADU/e-" if what.k_adu_e else ""
-    return f"detector: pedestal {adu(what.bias_adu)}, saturation {adu(what.saturation_adu)}{gain}"
+    return f"{_apart('detector', what)}: pedestal {adu(what.bias_adu)}, saturation {adu(what.saturation_adu)}{gain}"
 
 
 @sentence.register
 def _(what: MasterStarted) -> str:
-    return f"building master {what.number} of {what.of}: {title_of_master(what)} ({count(what.n or 0, 'frame')})"
+    return f"building master {what.number} of {what.of}: {title(what)} ({count(what.n or 0, 'frame')})"
 
 
 @sentence.register
@@ -278,7 +281,7 @@ def _dark_of(found: Statistics) -> str:
 
 @sentence.register
 def _(what: MasterRefused) -> str:
-    return f"no master {title_of_master(what)}: {_reason(what.code or '', what.detail)}"
+    return f"no master {title(what)}: {_reason(what.code or '', what.detail)}"
 
 
 @sentence.register
@@ -300,8 +303,8 @@ def _(what: Waiting) -> str:
     return f"waiting{until} ({'at most ' if what.at_most else ''}{wait(what.wait_s or 0.0)}): {what.detail}"
 
 
-def _flat(filter_name: str | None) -> str:
-    return f"flat {filter_name}" if filter_name else "flat"
+def _flat(what: FlatExposureAdjusted | FlatSettled) -> str:
+    return _apart(f"flat {what.filter or ''}".strip(), what)
 
 
 def _light(what: FlatExposureAdjusted | FlatSettled) -> str:

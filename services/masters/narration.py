@@ -6,7 +6,7 @@ from calibration.frames import FrameKind
 from services.catalogue.rows import MasterRow
 from services.events.bus import Events
 from services.events.records import MasterBuilt, MasterRefused, MasterStarted, OfMaster, WarningRaised, findings_of
-from services.events.sentences import title_of_master
+from services.events.sentences import title
 from services.planning.group_names import GroupNames
 from services.planning.master_groups import MasterGroup
 
@@ -35,7 +35,7 @@ class Narration:
 
     def title(self, group: MasterGroup) -> str:
         """Return the name of a group, and how it differs from others of this name."""
-        return title_of_master(OfMaster(**self._of(group)))
+        return title(OfMaster(**self._of(group)))
 
     def started(self, group: MasterGroup, place: tuple[int, int]) -> None:
         """Emit that a master is being built; `place` is its position and the total, e.g. (3, 12)."""

@@ -16,6 +16,7 @@ from drivers.base import CameraInfo, PanelInfo, SensorType
 from services.config.models import Config, FlatPanel
 from services.config.values import number_of
 from services.planning.request import DarkTimes
+from services.words import celsius
 
 WIDEST = ("L", "Lum", "Luminance", "Clear", "C")
 """Names of filters that pass most light, in the order tried for saturating the sensor on purpose."""
@@ -47,6 +48,18 @@ def _temperatures(config: Config, *, skip_cooling: bool) -> tuple[float | None, 
     if skip_cooling or cooling is None or not cooling.enable_cooling or cooling.mode == "off":
         return (None,)
     return config.temperatures or (cooling.target_temperature,)
+
+
+def apart(config: Config, gain: int | None, set_temp_c: float | None) -> str:
+    """Return by what sets of a night are named beside kind, filter and exposure: "gain 26, -10.0 °C".
+
+    The gain is named where the configuration wants several gains, the temperature where it wants several of these.
+    """
+    several = tuple(states(config))
+    parts = [f"gain {gain}"] if gain is not None and len({each.gain for each in several}) > 1 else []
+    if set_temp_c is not None and len({each.temperature_c for each in several}) > 1:
+        parts.append(celsius(set_temp_c))
+    return ", ".join(parts)
 
 
 def exposure_state(config: Config, state: State) -> ExposureState:

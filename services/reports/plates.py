@@ -225,11 +225,14 @@ def _level_plot(report: NightReport, group: Record, frames: Sequence[Record]) ->
 
 def _flat_scale(report: NightReport, group: Record) -> Callable[[float], float] | None:
     """Return how far a level is from the target of its set's search, in percent of the signal; None without one."""
-    steps = [s for s in report.searches if s.get("filter") == group.get("filter") and s.get("target_adu")]
+    named = [s for s in report.searches if s.get("filter") == group.get("filter") and s.get("target_adu")]
+    steps, detectors = (
+        [r for r in records if r.get("apart") == group.get("apart")] for records in (named, report.detector)
+    )
     if not steps:
         return None
     target = float(steps[-1]["target_adu"])
-    bias = float((report.detector[-1].get("bias_adu") or 0.0) if report.detector else 0.0)
+    bias = float((detectors[-1].get("bias_adu") or 0.0) if detectors else 0.0)
     return lambda level: 100 * ((level - bias) / (target - bias) - 1) if target > bias else 0.0
 
 

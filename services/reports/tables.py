@@ -102,7 +102,7 @@ def masters_table(masters: Sequence[Record], *, older: int = 0) -> Table:
 def _master_cells(master: Record) -> tuple[str | Cell | None, ...]:
     found = master.get("statistics") or {}
     notes = [meaning(str(master.get("code"))).text if master["outcome"] == "refused" else ""]
-    notes += [str(master.get("apart") or ""), str(master.get("detail") or "")]
+    notes += [str(master.get("detail") or "")]
     notes += [_remark(verdict) for verdict in found.get("verdicts") or () if isinstance(verdict, dict)]
     return (
         title(master),
@@ -129,10 +129,11 @@ def _remark(verdict: Record) -> str:
 
 
 def searches_table(searches: Sequence[Record]) -> Table:
-    """Return the steps of the searches for each flat's exposure, a row for each filter."""
+    """Return the steps of the searches for each flat's exposure, a row for each filter, gain and temperature."""
     found: dict[str, list[Record]] = {}
     for step in searches:
-        found.setdefault(str(step.get("filter") or "no filter"), []).append(step)
+        apart = f" ({step['apart']})" if step.get("apart") else ""
+        found.setdefault(f"{step.get('filter') or 'no filter'}{apart}", []).append(step)
     rows = tuple((name, Cell(marks=tuple(_steps(steps))), _settled(steps)) for name, steps in found.items())
     names = ("Filter", "Tests: exposure, lamp → level of the target", "Settled at")
     return Table(columns=_columns(names), rows=rows)

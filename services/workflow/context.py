@@ -14,9 +14,11 @@ from services.capture.cooling import Cooled
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
 from services.catalogue.rows import Flag, SetRow
+from services.config.models import Config
 from services.events.records import FrameMarked, FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
 from services.planning.having import Having, Requirement, Standing, having, requirement_of
 from services.planning.room import PlannedSet
+from services.planning.wanted import apart
 from services.workflow.work import Work, identity
 
 
@@ -55,7 +57,9 @@ class RunContext(Work):
             identity(each.wanted): (each.wanted.count - each.lacking, each.wanted.count) for each in planned
         }
         shown = (
-            FrameSet(**_facts(each.wanted, None, each.wanted.exposure_us), have=each.wanted.count - each.lacking)
+            FrameSet(
+                **_facts(self.config, each.wanted, None, each.wanted.exposure_us), have=each.wanted.count - each.lacking
+            )
             for each in planned
         )
         self._tell_progress(tuple(shown), tuple(each.taken_at for each in planned))
@@ -119,7 +123,7 @@ class RunContext(Work):
         """
         set_id = there.row.set_id if there.row is not None else new_set_id(self.events.run_id)
         self.tally.met.add(set_id)
-        facts = _facts(wanted, set_id, wanted.exposure_us)
+        facts = _facts(self.config, wanted, set_id, wanted.exposure_us)
         self.events.emit(GroupStarted(**facts, have=there.count, detail=there.why))
         try:
             outcome = self.session.run(plan(set_id, there.row))
@@ -159,7 +163,7 @@ class RunContext(Work):
         """Emit how a set ended; `there`: it was complete before this run."""
         self.events.emit(
             GroupFinished(
-                **_facts(wanted, set_id, outcome.exposure_us or wanted.exposure_us),
+                **_facts(self.config, wanted, set_id, outcome.exposure_us or wanted.exposure_us),
                 have=outcome.accepted if there else None,
                 there=there,
                 status=outcome.status,
@@ -204,19 +208,21 @@ class _Facts(TypedDict):
     kind: FrameKind
     filter: str | None
     exposure_us: int | None
+    apart: str
     gain: int | None
     set_temp_c: float | None
     why: tuple[str, ...]
     wanted: int
 
 
-def _facts(wanted: WantedSet, set_id: str | None, exposure_us: int | None) -> _Facts:
+def _facts(config: Config, wanted: WantedSet, set_id: str | None, exposure_us: int | None) -> _Facts:
     """Return what the events of a set share."""
     return _Facts(
         set_id=set_id,
         kind=wanted.kind,
         filter=wanted.filter,
         exposure_us=exposure_us,
+        apart=apart(config, wanted.gain, wanted.set_temp_c),
         gain=wanted.gain,
         set_temp_c=wanted.set_temp_c,
         why=tuple(wanted.why),

@@ -19,6 +19,7 @@ from services.planning.having import NOTHING, Having
 from services.planning.request import Step
 from services.planning.wanted import (
     State,
+    apart,
     exposure_state,
     flat_filters,
     flat_sets,
@@ -114,7 +115,7 @@ def _plan(
         if isinstance(seen, BrightnessIdle):
             context.warn(RunCode.DEVICE_LIMITED, _idle(seen), once=True)
         else:
-            context.events.emit(_event(seen))
+            context.events.emit(_event(seen, apart(config, wanted.gain, wanted.set_temp_c)))
 
     if config.flat_capture.source == "sky":
         return twilight_plan(
@@ -156,9 +157,9 @@ def _idle(seen: BrightnessIdle) -> str:
     )
 
 
-def _event(seen: LevelTried | LevelFound) -> FlatExposureAdjusted | FlatSettled:
+def _event(seen: LevelTried | LevelFound, apart: str) -> FlatExposureAdjusted | FlatSettled:
     kind = FlatExposureAdjusted if isinstance(seen, LevelTried) else FlatSettled
-    return kind(**asdict(seen))
+    return kind(**asdict(seen), apart=apart)
 
 
 def _has_cover(context: RunContext) -> bool:

@@ -78,6 +78,10 @@ def test_9_gain_that_is_refused_loses_the_groups_of_that_gain_only(tmp_path: Pat
     groups = ended.groups()
     assert {code for name, code in groups.items() if name.endswith("g26")} == {"complete"}
     assert {code for name, code in groups.items() if name.endswith("g60")} == {"setting_refused"}
+    for name in ("group.started", "group.finished", "frame.stored", "flat.settled", "detector.measured"):
+        said = {each["apart"] for each in ended.said(name)}
+        assert said <= {"gain 26", "gain 60"}, "all are named by their gain"
+        assert "gain 26" in said
     assert ended.exit_code == 1
     ended.assert_told("setting_refused")
 

@@ -22,7 +22,7 @@ from services.cli.prompts import asker, confirmed
 from services.errors import meaning
 from services.events.bus import Events
 from services.events.decoder import KINDS, record_of
-from services.events.devices import CoolingChanged, CoolingStable, DeviceConnected, DeviceGone
+from services.events.devices import CoolingChanged, CoolingStable, DetectorMeasured, DeviceConnected, DeviceGone
 from services.events.records import (
     DevicesLeft,
     Event,
@@ -342,6 +342,40 @@ def test_little_room_is_said_with_a_decimal_and_never_rounded_up_to_the_floor():
     data = {"free_mb": 0.96, "needed_mb": 640.2, "floor_mb": 1}
     told = sentence(record_of(StorageLow, data))
     assert told == "storage: 0.9 MB free, 640 MB needed, 1 MB to be left"
+
+
+_ONE = {"set_id": "s1", "kind": "DARK", "filter": None, "exposure_us": 5_000_000, "level_adu": 5.0, "gain": 26}
+_APART = "gain 26, -10.0 °C"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        (GroupStarted, {"wanted": 5, "set_temp_c": -10.0}, f"dark 5 s ({_APART}): 5 wanted"),
+        (GroupFinished, {"status": "complete", "accepted": 5}, f"dark 5 s ({_APART}): complete, 5 kept"),
+        (GroupFinished, {"there": True, "status": None, "accepted": 5}, f"dark 5 s ({_APART}): all 5 are there"),
+        (FrameStored, {"frame_no": 3}, f"dark 5 s ({_APART}): frame 3, 5 ADU"),
+        (FrameRefused, {"codes": ["constant"]}, f"dark 5 s ({_APART}): frame refused: "),
+        (FlatExposureAdjusted, {"attempt": 1, "target_adu": 9.0}, f"flat ({_APART}): test 1, "),
+        (FlatSettled, {"filter": "Ha", "attempts": 2}, f"flat Ha ({_APART}): 5 s gives 5 ADU after 2 tests"),
+        (DetectorMeasured, {"bias_adu": 5, "saturation_adu": 9}, f"detector ({_APART}): pedestal 5 ADU"),
+        (MasterStarted, {"n": 5, "number": 1, "of": 2}, f"building master 1 of 2: dark 5 s ({_APART}) (5 frames)"),
+        (MasterRefused, {"code": "too_few_frames"}, f"no master dark 5 s ({_APART}): "),
+    ],
+)
+def test_sets_that_differ_only_in_gain_and_temperature_are_named_by_them(
+    kind: type[Record], data: dict[str, Any], said: str
+):
+    assert str(sentence(record_of(kind, {**_ONE, "apart": _APART, **data}))).startswith(said)
+    assert _APART not in str(sentence(record_of(kind, {**_ONE, **data})).split(":")[0]), "one gain needs no name"
+
+
+def test_all_sets_that_serve_are_named_though_their_gains_alone_differ():
+    sets = [{**_ONE, "gain": gain, "apart": f"gain {gain}"} for gain in (26, 60)]
+    told_of = {"sets": sets, "taken_at": ["2026-01-01T20:00:00Z"] * 2}
+    assert sentence(record_of(RunProgress, told_of)) == (
+        "2 sets of earlier runs still serve: dark 5 s (gain 26) (2026-01-01), dark 5 s (gain 60) (2026-01-01)"
+    )
 
 
 def test_a_dark_is_not_named_by_the_filter_that_happens_to_be_in():

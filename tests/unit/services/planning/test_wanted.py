@@ -1,0 +1,28 @@
+"""By what the sets of a night are named."""
+
+from pathlib import Path
+
+import pytest
+
+from services.config import from_dict
+from services.planning.wanted import apart
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({}, ""),
+        ({"camera": {"alpaca": {"gain": 26}}, "cooling": {"target_temperature": -12}}, ""),
+        ({"gains": [26]}, ""),
+        ({"gains": [26, 60]}, "gain 26"),
+        ({"cooling": {}, "temperatures": [-10, -20]}, "-10.0 °C"),
+        ({"gains": [60, 26], "cooling": {}, "temperatures": [-10, -20]}, "gain 26, -10.0 °C"),
+    ],
+)
+def test_gain_and_temperature_are_named_where_there_are_several(config: dict[str, object], named: str) -> None:
+    assert apart(from_dict(config, Path("c.yaml")).config, 26, -10.0) == named
+
+
+def test_what_is_not_known_is_not_named() -> None:
+    config = from_dict({"gains": [60, 26], "cooling": {}, "temperatures": [-10, -20]}, Path("c.yaml")).config
+    assert apart(config, None, None) == ""
