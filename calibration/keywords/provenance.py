@@ -35,6 +35,9 @@ _CORRECTED = re.compile(r"subtract|divid|correct|calibrat|remov", re.IGNORECASE)
 _MASTER_LINE = re.compile(r"\b(?:master|super)[ _-]?(?:bias|dark|flat|zero|frame)", re.IGNORECASE)
 _FRAMES = r"(?:frames?|images?|files?|exposures?|subs?|bias(?:es)?|darks?|flats?)"
 _DONE = r"(?:stacked|combined|averaged|integrated|coadded)"
+_STACKING_PROGRAM = (
+    r"(?:deep ?sky ?stacker|dss|siril|pixinsight|maxim|astroimagej|aij|ccdproc|iraf|astap|astroart|nebulosity|theli)\b"
+)
 _COMBINED = re.compile(
     r"(?:\b(?:(?:mean|median|average|sum|integration)\s+(?:of|stack\w*|combin\w*)|stack\w*|combin\w+|integrated|averaged"
     rf"|coadded)\b.*?\b(\d+)\s*(?:\w+\s+)?{_FRAMES}\b)"
@@ -53,10 +56,17 @@ _INTEGRATED = re.compile(
     re.IGNORECASE,
 )
 _STACKED = re.compile(
-    r"\b(?:stacked|coadded)\b(?!\s+(?:\w+\s+)?(?:sensor|chip|detector))"
+    rf"^[^a-z]*{_DONE}[^a-z]*$"
+    r"|\b(?:stacked|coadded)\s+(?:\w+\s+)?(?:(?:image|frame|exposure|file|sub|bias(?:e)?|dark|flat)s?|master|result)\b"
+    r"(?!\s+(?:sensor|chip|detector|array|transfer|store))"
+    r"|\b(?:mean|median|average|sum)[ -]stacked\b"
+    rf"|\b{_DONE}\s+(?:with|using|by|in|from)\s+(?:\w+\s+)?{_STACKING_PROGRAM}"
+    rf"|\b{_STACKING_PROGRAM}\w*[\s:.]+(?:\w+\s+)?(?:combin\w+|stack\w*)\b"
     r"|\bstacking (?:complete|done|finished|of|by|using)",
     re.IGNORECASE,
 )
+"""Of a stack nothing else is stacked: sensors, filters and readouts are called so as well."""
+
 _STACKERS = re.compile(r"deep ?sky ?stacker|astro ?pixel ?processor", re.IGNORECASE)
 """Programs that write nothing but what they have combined or calibrated."""
 
