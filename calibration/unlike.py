@@ -5,6 +5,7 @@ it divides the frames into few kinds: words, the settings of an instrument, date
 from frame to frame does not count: times, weather, pointing, focus, file names, counters, checksums.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,7 +19,9 @@ import numpy as np
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import values
 from calibration.keywords.filters import is_filter_name
+from calibration.keywords.natures import OF_LIGHT, REMARK, SAID_OF_SETTINGS, SETTING, TEMPERATURE, VARIES, nature_of
 from calibration.keywords.table import ALIASES, FRAME_KEYWORDS
+from calibration.series import Measured, least_shift_adu
 
 Cards = Mapping[str, object]
 
@@ -33,92 +36,6 @@ class Unlike:
     """What the card seems to be, in the words of `keywords.ALIASES`; None where its name does not say."""
 
 
-VARIES, REMARK, SETTING, TEMPERATURE = "varies", "remark", "setting", "temperature"
-
-_SURROUNDINGS = (
-    r"(?<![CL])AMB|(?:^|[-_ ])OUT[SDT]|HUM|WIND(?!OW)|PRESS|PRES$|VACU|BAROM|DEW|CLOUD|(?<![DGT])RAIN|SEEING|MPSAS|MOON"
-    r"|SUN|BOLT|TUBE|MIRR|ENVIR|GPS|^(?:WEA|WMS|ENC|TCS)"
-)
-_MOUNT = (
-    r"^(?:RA(?=$|[-_HDTOR])|DEC(?=$|[-_DTOR])|OBJCT|ALT|AZ|EL$|PA$|AIR|CENT(?!.*WAV)|AG(?!AIN)|ZD|PARANG|POSANG|GLAT|GLON"
-    r"|DOM(?!.*(?:LAMP|FLAT|SCREEN|LIGHT))|TRACK|TRK|SLEW|ROT|M[12](?!\d)|TEL(?!ESC|.*(?:FOC|APT|RATIO))|MOUNT|MNT)"
-    r"|PIER|PARKED|ATHOME|SOLV|GUID|DITH|FOC(?!AL|RAT|RED|LEN)"
-)
-_SUPPLY = r"COOL|POWER|PWR|HEAT|FAN|VOLT|CURRENT|CURR$|AMPERE|(?<!N)AMPS$|BATT|DOWNLOAD"
-_EXPOSED = (
-    r"(?:EXP(?:OS(?:URE)?)?|INT(?:EG(?:R\w*)?)?|SHU?T(?:TER)?|^ON|^OPEN|^LIVE)[-_ ]?(?:TIME?|TM)[-_ ]?"
-    r"(?:[MU]?S|SEC|\d)*$|^ITIME|^TIME?[-_ ]?(?:OF)?[-_ ]?(?:EXP|INT)"
-)
-_MOMENTS = (
-    r"(?<!OP)(?<!ES)TIM(?!.*MOD)|(?:^|[-_ ])TM|(?<!U)TM$|DATE(?!.*MOD)|JD|STAMP"
-    r"|^(?:EXP|OBS|INT)[-_ ]?(?:UTC?|ST|MID|DAY)$|SHUT.*(?:OPEN|CLOS)"
-    r"|^(?![XY]|.*(?:WIN|ROI|SUBF|ROW|COL)).*(?:START|BEGIN|BEG|(?<!T)END|(?<!F)STOP)$"
-    r"|ELAPS|REMAIN|HOURS?$|HRS$"
-)
-_COUNTERS = (
-    r"SEQ|COUNT|CNT|INDEX|IDX$|(?<!SUB)FRAMES?$|^(?:NO|NR|NUM|ID)$|^N(?:UM)?[-_]?(?:EXP|IMG|IMAGE|FRAME|SUB|SHOT)S?$|DATASET"
-    r"|(?:EXP(?:OS(?:URE)?)?|IMAGE|IMG|^IM|FRAME?|FRM|OBS|SUB|SHOT|PIC|^SET|GROUP|GRP|BLO?C?K|RUN|LOOP|CYCLE|STEP|REPEAT"
-    r"|JOB|TASK|TARG(?:ET)?|SCAN|SERIES|NIGHT|VISIT)[-_ ]?(?:U?ID|NO|NUM(?:BER)?|NR|N)$"
-    r"|SCHED|SCRIPT|QUEUE|CAMPAIGN|^PLAN(?!E)|^REQ|PROP(?:OSAL)?[-_ ]?ID|CONDIT|QUALITY|QLTY"
-    r"|FILE|FNAME|PATH|FOLDER|DIRECT|UUID|HASH|MD5|CHECKSUM|DATASUM"
-)
-_MEASURED = (
-    r"MEAN|MEDIAN|AVG|AVERAGE|RMS|SIGMA|STD(?:DEV|EV)?$|SKEW|KURT|^(?:DATA|PIX|IM|IMG|IMAGE|FLAT|DARK|BIAS|CCD|DET)[-_]?"
-    r"(?:MIN|MAX|MED|AVE|STD|SIG|LEV|LVL|ADU|VAL)|CBLACK|CWHITE|MIPS|FWHM|HFD|HFR|STARS|SNR|ENC$|ENCOD|ERR(?:OR)?S?$"
-    r"|^(?!.*(?:LAMP|PANEL|LIGHT|FLAT|COVER|FIL|FLIP|HDR|GAIN|MODE)).*STAT(?:E|US)?\d?$|STRETCH"
-    r"|^ESO (?:OBS|TPL|TEL|ADA|GEN|LOG|OCS|QC|INS SENS|INS THER|DET TLM)\d*\b"
-)
-_FILTERS = r"FIL(?![ELM])|FLT|INSFL|WHEEL|^FW\d?(?:POS|SLOT|NUM)?$|BAND(?:$|P|[-_ ]?(?:ID|NO|NAME|NUM))|PASSB"
-_OPTICS = (
-    r"(?<!^C)LAMP|PANEL|LIGHT|FLAT|SLIT|(?<!INTE)GRAT|GRISM|DISPER|(?:^|[-_ ])AP(?:T|ERT)|LENS|TELESC"
-    r"|FOC(?:AL|RAT|RED|LEN)|F(?:NUM|STOP|[-_]?RATIO)|REDUCER|BARLOW|WAVEL|LAMBDA|POLAR|^HWP"
-)
-_PARTS_OF_SENSOR = (
-    r"WIN(?!D(?!OW))|ROI|CROP|SUBF|SEC\d*$|^[XY][-_]?(?:START|ORI?G|0|BEG|END|OFF)|^(?:START|ORI?G|FRAME)[XY]$"
-    r"|(?<!MER)(?<!PIER)FLIP"
-)
-_READOUT = (
-    r"MOD(?!EL|IF|UL)|RDM|READ(?!Y|ER)|SPE?E?D|(?<!IB)(?<!PE)(?<!NE)RATE|AMP|CHAN(?!GE)|PORT|TAP|WELL|HDR|FREQ|[KM]HZ$"
-    r"|PIX.*CLO?C?K|COADD|FOWLER|MULTISAM|^NDR|BIT[-_]?DEP|BITS$|CDS$|OVERSC|RBI|FLUSH|PREFL|^[HL]CG|^[HV]SHIFT"
-)
-_BELONGS_TO_FILE = (
-    r"^(?:HISTORY|COMMENT|CONTINUE|HIERARCH|BLANK|EXTEND|SIMPLE|BITPIX|NAXIS|GCOUNT|PCOUNT|BSCALE|BZERO|XTENSION|EXTN"
-    r"|INHERIT|LONGSTRN|TIMESYS|BUNIT|Z[A-Z]+\d*$|T(?:TYPE|FORM|FIELDS)\d*|CR(?:VAL|PIX|OTA|DELT)|CD\d|PC\d|CTYPE"
-    r"|CUNIT|CDELT|WCS|RADE|SECPIX|PIXSCA|SCALE|EPOCH|EQUINOX|DATA|MIN|MAX|STD|BACKGR|BKG|ADU)"
-)
-_PEOPLE_AND_PROGRAMS = (
-    r"^(?:OBSERV|AUTHOR|USER|OWNER|SITE|LAT|LON|ELEV|OBSGEO|ORIGIN|SW|SOFT|PROG|CREAT|WRITER|DRIVER|SBST|PROJ|PROP|PI$"
-    r"|UT|LST|LOCAL|HA$|ST$|RUN)|SKY|USB|CLOCK|VERSION|OPERAT|HOST|NTP|SAFE|LOG$|UPLOAD|BACKUP|ARCHIV"
-)
-_NAMES = tuple(
-    (nature, re.compile(pattern))
-    for nature, pattern in (
-        (VARIES, rf"{_SURROUNDINGS}|{_MOUNT}|{_SUPPLY}"),  # with their modes, gains and exposures
-        (TEMPERATURE, r"(?<!AT)TEMP(?![LOT])|TMP|CELS|KELVIN|^T[-_]?(?:CCD|DET|CHIP|SENS)"),
-        ("exposure", _EXPOSED),
-        (VARIES, rf"{_MOMENTS}|{_COUNTERS}|{_MEASURED}"),  # of the exposure, of the camera, of the lamp
-        (REMARK, r"^(?:OBJECT|OBJNAME|TARGET|TITLE|REMARK|DESCR|LABEL|MEMO|INFO|MSG|STATUS|STATE)|NOTE"),
-        ("filter", _FILTERS),
-        (
-            "exposure",
-            r"EXP(?!ER|LOR|ECT|ORT|IR|.*(?:MOD|TYP|NAME))|INTEG|INTTIM|SHUT(?!.*MOD)|^DUR|SECONDS|^SECS?$|^T_?INT",
-        ),
-        (SETTING, rf"{_OPTICS}|{_PARTS_OF_SENSOR}"),
-        ("offset", r"OFFS|BLACK|BLKL|^CLAMP"),
-        ("gain", r"GAIN|(?:^|[-_ ])ISO|PREAMP|SENSITIV"),
-        ("binning", r"(?<!COM)BIN"),
-        ("readout_mode", _READOUT),
-        ("camera", r"CCD|CAM(?!PA)|CHIP|DET|SENS|SERIAL|SERNO|SERNUM"),
-        ("bayer_pattern", r"BAY|CFA|COLO"),
-        (SETTING, r"SET"),
-        (VARIES, rf"{_BELONGS_TO_FILE}|{_PEOPLE_AND_PROGRAMS}"),
-    )
-)
-"""What the name of a card says of it: the first row that is found in it decides, so that a setting's name wins over
-what stands below it. The words are those of `keywords.ALIASES`, where it seems to be one of these facts."""
-
-_OF_LIGHT = re.compile(rf"{_FILTERS}|{_OPTICS}|OBJECT|COVER")
-
 _DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})|(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})")
 _SEXAGESIMAL = re.compile(r"[+-]?\d{1,3}[: ]\d{1,2}([: ]\d{1,2}(\.\d*)?)?")
 _MONTHS_APART = 20
@@ -129,6 +46,9 @@ _A_SERIES = 5
 """Frames that are numbered one after the other, from which on the numbers are those of a counter."""
 
 _LEVELS_APART = 5.0
+_PROPORTIONAL, _LEAST_GROWTH, _ENOUGH_TO_FOLLOW = 0.99, 3.0, 3
+"""Correlation of levels with numbers, their range in least shifts of a level, and the numbers that it takes."""
+_NOISES_ALIKE = 0.05
 _CONSTANT = frozenset({
     "gain", "offset", "readout_mode", "bin_x", "bin_y", "origin_x", "origin_y", "row_order", "instrument", "camera_id",
     "detector", "telescope", "focal_length_mm", "bayer_pattern", "filter", "source", "egain_e_adu",
@@ -150,7 +70,7 @@ def telling_cards(
     cards: Sequence[Cards],
     *,
     stated: Collection[str],
-    levels_adu: Sequence[float] = (),
+    measured: Sequence[Measured] = (),
     ignored: Collection[str] = (),
 ) -> tuple[Unlike, ...]:
     """Return the cards that divide the frames of one group.
@@ -164,14 +84,14 @@ def telling_cards(
     stated : collection of str
         Facts that are known of every frame (`stated_facts`). One that is not may stand in any card: temperatures,
         dates, the object.
-    levels_adu : sequence of float, optional
-        Of each frame: numbers whose meaning is not known count where the levels differ with them.
+    measured : sequence of Measured, optional
+        Of each frame: a card whose meaning is not known counts or not by what level and noise say of it.
     ignored : collection of str
         Keywords that the user has declared to be of no account.
     """
     keywords = sorted({keyword for each in cards for keyword in each} - set(ignored))
     columns = (_Column(keyword, tuple(each.get(keyword) for each in cards)) for keyword in keywords)
-    found = (_told(column, kind, stated, levels_adu) for column in columns)
+    found = (_told(column, kind, stated, measured) for column in columns)
     return tuple(each for each in found if each is not None)
 
 
@@ -225,9 +145,19 @@ class _Column(NamedTuple):
         if means is None or means in stated or means == "filter":
             return means == "filter" and means not in stated
         if means == "exposure":
-            return all(values.duration_us(value) is not None for value in self.written) and not self.is_counter
+            return self.is_time and not self.is_counter
         recurs = len(self.distinct) < len(self.written)
         return recurs and (means == "gain" or all(number.is_integer() for number in self.numbers))
+
+    @property
+    def is_time(self) -> bool:
+        """Whether all values can be durations."""
+        return all(values.duration_us(value) is not None for value in self.written)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether some frames lack the card, or say a time of day in it."""
+        return any(value is None or _is_moment(value) for value in self.written)
 
     def unlike(self, means: str | None = None, shown: Sequence[str] = ()) -> Unlike:
         """Return it as a difference."""
@@ -242,10 +172,10 @@ def _canonical(value: object) -> str:
     return str(value).strip().casefold() if number is None else str(float(number))
 
 
-def _told(column: _Column, kind: FrameKind, stated: Collection[str], levels_adu: Sequence[float]) -> Unlike | None:
+def _told(column: _Column, kind: FrameKind, stated: Collection[str], measured: Sequence[Measured]) -> Unlike | None:
     """Return a column as a difference, if it is one that counts."""
     keyword, is_flat = column.keyword, kind is FrameKind.FLAT
-    if len(column.distinct) < 2 or column.is_compared or (not is_flat and _OF_LIGHT.search(keyword)):
+    if len(column.distinct) < 2 or column.is_compared or (not is_flat and OF_LIGHT.search(keyword)):
         return None
     if "night" not in stated and (months := _months_apart(column.written)):
         return column.unlike("date", months)
@@ -257,36 +187,55 @@ def _told(column: _Column, kind: FrameKind, stated: Collection[str], levels_adu:
         return None
     if nature == "exposure" and is_flat and nature in stated:  # each flat has a dark of its own exposure
         return None
-    return _as_setting(column, nature, stated, levels_adu)
+    is_remark = nature == "" and not column.numbers and _is_remark(column, kind, stated, measured)
+    return None if is_remark else _as_setting(column, nature, stated, measured)
 
 
 def _nature(keyword: str) -> str:
-    """Return what a card seems to be, by its name: a row of `_NAMES`; "" where the name does not say."""
-    found = next((nature for nature, pattern in _NAMES if pattern.search(keyword)), "")
+    """Return what a card seems to be, by its name; of one that is known but not understood, a setting."""
+    found = nature_of(keyword)
     is_known = keyword in _ROWS and found not in (VARIES, TEMPERATURE)
     return SETTING if is_known else found  # of a known one another name would not help
 
 
 def _nature_by_values(column: _Column, kind: FrameKind, stated: Collection[str]) -> str:
-    """Return what a card may be whose name does not say: names of filters, or times where darks state none."""
+    """Return what a card may be whose name does not say: a setting, a filter, or a time where darks state none."""
+    if any(SAID_OF_SETTINGS.search(str(value)) for value in column.written):
+        return SETTING
     if kind is FrameKind.FLAT:
         return "filter" if all(is_filter_name(value) for value in column.written) else ""
     recurs = min(Counter(map(_canonical, column.written)).values()) > 1
-    is_time = recurs and all(values.duration_us(value) is not None for value in column.written)
-    return "exposure" if kind is FrameKind.DARK and "exposure" not in stated and is_time else ""
+    is_exposure = kind is FrameKind.DARK and "exposure" not in stated and recurs and column.is_time
+    return "exposure" if is_exposure else ""
 
 
-def _as_setting(column: _Column, nature: str, stated: Collection[str], levels_adu: Sequence[float]) -> Unlike | None:
+def _as_setting(column: _Column, nature: str, stated: Collection[str], measured: Sequence[Measured]) -> Unlike | None:
     """Return a column as a difference if it looks like a setting: by its name, or because it divides the frames."""
     is_setting = nature not in ("", REMARK)
     means = nature if is_setting and nature != SETTING else None
+    if means == "exposure" and not column.is_time:
+        means = None
     is_few = column.is_alone(means, stated) or column.is_few(is_setting=is_setting)
-    if column.numbers:
-        apart = _numbers_apart(column.numbers, jitters=nature == "exposure")
-        counts = apart and (is_few if is_setting else _levels_differ(column, levels_adu))
-    else:  # a word that some frames lack, or a time of day, is a remark
-        counts = is_few and (is_setting or not any(value is None or _is_moment(value) for value in column.written))
+    if not column.numbers:
+        counts = is_few and (is_setting or not column.is_incomplete)
+    elif _numbers_apart(column.numbers, jitters=nature == "exposure"):
+        if "exposure" not in stated and means in (None, "exposure") and _levels_follow(column, measured):
+            return column.unlike("exposure")
+        counts = is_few if is_setting else _levels_differ(column, measured)
+    else:
+        counts = False
     return column.unlike(means) if counts else None
+
+
+def _is_remark(column: _Column, kind: FrameKind, stated: Collection[str], measured: Sequence[Measured]) -> bool:
+    """Whether words under a name that says nothing are a remark, which divides no frames.
+
+    They are one unless a fact is left that they could state: of flats, filter and gain; of darks and biases, the
+    exposure, or whatever level or noise differ with.
+    """
+    if kind is FrameKind.FLAT:
+        return "filter" in stated and not {"gain", "egain"}.isdisjoint(stated)
+    return _all_stated(kind, stated) and _are_alike(column, measured)
 
 
 def _all_stated(kind: FrameKind, stated: Collection[str]) -> bool:
@@ -302,17 +251,50 @@ def _numbers_apart(numbers: Sequence[float], *, jitters: bool) -> bool:
     return bool((np.diff(distinct) > _NUMBERS_APART * larger).any())
 
 
-def _levels_differ(column: _Column, levels_adu: Sequence[float]) -> bool:
+def _parts(column: _Column, measured: Sequence[Measured]) -> list[list[Measured]]:
+    """Return what was measured of the frames of each value, the lowest level first; nothing unless all were."""
+    parts: dict[str, list[Measured]] = {}
+    if len(measured) == len(column.written) and all(math.isfinite(each.level_adu) for each in measured):
+        for value, each in zip(column.written, measured, strict=True):
+            parts.setdefault(_canonical(value), []).append(each)
+    return sorted(parts.values(), key=lambda part: float(np.mean(_levels(part))))
+
+
+def _levels(part: Sequence[Measured]) -> list[float]:
+    return [each.level_adu for each in part]
+
+
+def _levels_differ(column: _Column, measured: Sequence[Measured]) -> bool:
     """Whether the levels of frames with one value lie apart from those with another, far more than they scatter."""
-    if len(levels_adu) != len(column.written) or not np.isfinite(levels_adu).all():
+    parts = [_levels(part) for part in _parts(column, measured)]
+    if not parts or min(map(len, parts)) < 2:
         return False
-    of_value: dict[str, list[float]] = {}
-    for value, level in zip(column.written, levels_adu, strict=True):
-        of_value.setdefault(_canonical(value), []).append(level)
-    parts = sorted((np.array(part) for part in of_value.values()), key=lambda part: float(part.mean()))
     within = max(float(np.ptp(part)) for part in parts)
-    gaps = [float(high.min() - low.max()) for low, high in pairwise(parts)]
-    return min(len(part) for part in parts) > 1 and min(gaps) > max(1.0, within) * _LEVELS_APART
+    gaps = [min(high) - max(low) for low, high in pairwise(parts)]
+    return min(gaps) > max(1.0, within) * _LEVELS_APART
+
+
+def _levels_follow(column: _Column, measured: Sequence[Measured]) -> bool:
+    """Whether levels grow in proportion to the numbers, each its own: they are exposures, however they are called."""
+    numbers = column.numbers
+    if len(measured) != len(numbers) or len(set(numbers)) < _ENOUGH_TO_FOLLOW:
+        return False
+    levels = np.array(_levels(measured))
+    if not np.isfinite(levels).all() or np.ptp(levels) < _LEAST_GROWTH * least_shift_adu(measured):
+        return False
+    return bool(np.corrcoef(np.array(numbers), levels)[0, 1] > _PROPORTIONAL)
+
+
+def _are_alike(column: _Column, measured: Sequence[Measured]) -> bool:
+    """Whether neither level nor noise differs with the values, by more than they do within one of them."""
+    parts = _parts(column, measured)
+    if not parts:
+        return False
+    levels = [_levels(part) for part in parts]
+    within = max(float(np.ptp(part)) for part in levels)
+    noises = [math.log(max(1e-3, float(np.median([each.sigma_adu for each in part])))) for part in parts]
+    shift = float(np.mean(levels[-1]) - np.mean(levels[0]))
+    return shift <= max(least_shift_adu(measured), within) and max(noises) - min(noises) <= _NOISES_ALIKE
 
 
 def _two_warmths(column: _Column) -> bool:

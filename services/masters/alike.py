@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from calibration.errors import CalibrationError, GroupCode
 from calibration.frames import FrameKind
-from calibration.keywords import normalised
+from calibration.keywords import ALIASES, normalised
 from calibration.series import two_levels
 from calibration.unlike import Cards, Unlike, stated_facts, telling_cards
 from services.catalogue.rows import FrameRow
@@ -45,9 +45,8 @@ def refuse_unlike(group: MasterGroup, layout: Layout, *, ignored: Collection[str
 
 def _refuse_unlike_cards(group: MasterGroup, layout: Layout, ignored: Collection[str]) -> None:
     cards = [found for row in group.rows if (found := _cards(row, layout)) is not None]
-    levels = [row.level_adu for row in group.rows if row.level_adu is not None]
     stated = stated_facts(row.header() for row in group.rows)
-    unlike = telling_cards(group.rows[0].kind, cards, stated=stated, levels_adu=levels, ignored=ignored)
+    unlike = telling_cards(group.rows[0].kind, cards, stated=stated, measured=measured(group.rows), ignored=ignored)
     if not unlike:
         return
     names = ", ".join(f"{each.keyword}: {', '.join(f'{value} ({n})' for value, n in each.values)}" for each in unlike)
@@ -55,10 +54,17 @@ def _refuse_unlike_cards(group: MasterGroup, layout: Layout, ignored: Collection
 
 
 def _advice(found: Sequence[Unlike]) -> str:
-    """Return what the user can say of the first card: what it is, if its name says so, else that it does not matter."""
-    first = next((each for each in found if each.means is not None), found[0])
-    said = f"`header_aliases: {{{first.keyword}: {first.means or 'ignore'}}}`"
-    return f"; say {said}" + (", or `ignore`" if first.means is not None else "") + " where it does not matter"
+    """Return what the user can say: what the first card is, if its name says so, else that none of them matters."""
+    first = next((each for each in found if each.means is not None), None)
+    if first is not None:
+        known = f"`header_aliases: {{{first.keyword}: {first.means}}}`"
+        return f"; say {known}, or `{{{first.keyword}: ignore}}` where it does not matter"
+    aliases = ", ".join(f"{each.keyword}: ignore" for each in found)
+    facts = ", ".join(sorted(ALIASES.keys() - {"ignore", "kind", "night", "date"}))
+    return (
+        f"; say `header_aliases: {{{aliases}}}` where that does not matter, or what it is instead of `ignore` ({facts}"
+        "); else take those of one kind out of the folder"
+    )
 
 
 def _cards(row: FrameRow, layout: Layout) -> Cards | None:

@@ -5,6 +5,7 @@ import pytest
 
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import ALIASES, FRAME_KEYWORDS
+from calibration.series import Measured
 from calibration.unlike import stated_facts, telling_cards
 
 CONSTANT = {"gain", "offset", "readout_mode", "bin_x", "origin_x", "detector", "bayer_pattern", "filter", "telescope"}
@@ -23,7 +24,8 @@ def frames(n=20, **columns):
 
 
 def told(kind, cards, stated=ALL, levels=()):
-    return {each.keyword: each.means for each in telling_cards(kind, cards, stated=stated, levels_adu=levels)}
+    measured = [Measured(level_adu=float(level), sigma_adu=7.0) for level in levels]
+    return {each.keyword: each.means for each in telling_cards(kind, cards, stated=stated, measured=measured)}
 
 
 @pytest.mark.parametrize(
@@ -351,3 +353,55 @@ def test_the_same_written_differently_is_no_difference(same):
 def test_numbers_in_different_units_differ():
     assert told(DARK, frames(EXPLEN=["5 s", "5 min"])) == {"EXPLEN": "exposure"}
     assert told(DARK, frames(SENSREAD=["3.31 V", "3.32 V"])) == {}
+
+
+HARMLESS = {
+    "weather": "SKYQUAL AOCAMBT AOCRAIN TRANSPAR PHOTOM CONDS RAWIQ SQM METEO WETTER BOLTAMBT TWILIGHT",
+    "people": "ASTRONOM OPERATOR SUPPORT TELOPS OA PI-COI PINAME NIGHTASS STUDENT CONTACT TAKENBY COPYRIGH CLUB",
+    "programs": "SWCREATE SWSERIAL INSTAPP HDRVER CAMVER FIRMWARE PLATFORM COMPUTER DICT PROFILE ARCVER",
+    "sequence": "OBSPLAN JOB TASKNAME MOLTYPE BLKTYPE TAGID SESSION EVENTNAM ORIGNAME ASN_ID ROOTNAME SEQNAME",
+    "archive": "DTSITE DTPI DTACQNAM KOAID KOAIMTYP PUBDAT GRADE ISSUES SEMESTER QUALCOM1 MEMTYPE PREVIEW",
+    "place": "LOCATION LIEU TOWN OBSSITE UTCOFFS TIMEZONE CONSTELL TARGNAME CATSRC DOMESTAT",
+}
+QUIET = 1000 + RNG.normal(0, 0.3, 20)
+
+
+@pytest.mark.parametrize("group", HARMLESS)
+@pytest.mark.parametrize("kind", [FrameKind.BIAS, DARK, FLAT])
+def test_weather_people_programs_and_archives_divide_no_healthy_frames(kind, group):
+    for keyword in HARMLESS[group].split():
+        cards = frames(**{keyword.replace("-", "__"): ["Anna", "Bert"]})
+        assert told(kind, cards, levels=QUIET) == {}, keyword
+
+
+@pytest.mark.parametrize("words", [["fast", "slow"], ["High gain", "Low gain"], ["1 MHz", "5 MHz"], ["HDR", "linear"]])
+def test_words_that_are_said_of_settings_divide_whatever_the_card_is_called(words):
+    assert told(DARK, frames(XYZ=words), levels=QUIET) == {"XYZ": None}
+    assert told(FLAT, frames(XYZ=words)) == {"XYZ": None}
+
+
+def test_a_word_of_unknown_meaning_divides_where_it_may_be_what_is_not_stated():
+    cards = frames(XYZ=["one", "other"])
+    assert told(DARK, cards, levels=QUIET) == {}
+    assert told(DARK, cards, ALL - {"exposure"}, levels=QUIET) == {"XYZ": None}
+    assert told(DARK, cards, levels=QUIET + np.repeat([0, 4], 10)) == {"XYZ": None}
+    assert told(FLAT, cards) == {}
+    assert told(FLAT, cards, ALL - {"filter"}) == told(FLAT, cards, ALL - {"gain", "egain"}) == {"XYZ": None}
+    noisier = [Measured(level_adu=1000.0, sigma_adu=7.0 + (i >= 10)) for i in range(20)]
+    assert telling_cards(DARK, cards, stated=ALL, measured=noisier) != ()
+
+
+@pytest.mark.parametrize("keyword", ["XYZ", "EXPX", "STEPS"])
+@pytest.mark.parametrize("kind", [DARK, FLAT])
+@pytest.mark.parametrize("n", [3, 5, 12])
+def test_whole_numbers_that_the_levels_follow_are_exposures_and_no_counter(kind, keyword, n):
+    cards = frames(n, **{keyword: lambda i: i + 1})
+    followed = 1000 + 40 * np.arange(n) + RNG.normal(0, 0.3, n)
+    assert told(kind, cards, ALL - {"exposure"}, levels=followed) == {keyword: "exposure"}
+    assert told(kind, cards, levels=followed) == {}
+    if n > 3:
+        assert told(kind, cards, ALL - {"exposure"}, levels=1000 + RNG.normal(0, 0.3, n)) == {}
+
+
+def test_a_shutter_that_some_darks_call_open_is_no_exposure():
+    assert told(DARK, frames(SHUTTER=["OPEN", "CLOSED"])) == {"SHUTTER": None}

@@ -38,6 +38,24 @@ def test_a_card_that_nobody_understands_divides_a_group_and_is_named_with_a_way_
     assert "header_aliases: {CHIPMOD: readout_mode}" in outcome.detail
 
 
+def test_cards_whose_names_say_nothing_are_all_named_in_one_way_out(root: ForeignRoot) -> None:
+    for i in range(5):
+        root.save(f"darks/a{i}.fits", 500, DARK | {"CAMCONF": "one", "PHASE": "low"})
+        root.save(f"darks/b{i}.fits", 500, DARK | {"CAMCONF": "two", "PHASE": "high"})
+    (outcome,) = root.masters()
+    assert outcome.code == "unlike_frames"
+    assert "say `header_aliases: {CAMCONF: ignore, PHASE: ignore}`" in outcome.detail
+    assert "readout_mode" in outcome.detail
+    assert root.masters(ignored_cards=frozenset({"CAMCONF", "PHASE"}))[0].status is Outcome.BUILT
+
+
+def test_a_remark_that_neither_level_nor_noise_follows_divides_nothing(root: ForeignRoot) -> None:
+    for i in range(10):
+        root.save(f"darks/d{i}.fits", 500, DARK | {"METEO": "clair" if i < 5 else "nuages", "STUDENT": "AB"[i % 2]})
+    (outcome,) = root.masters()
+    assert (outcome.status, outcome.n) == (Outcome.BUILT, 10)
+
+
 def test_what_varies_from_frame_to_frame_divides_nothing(root: ForeignRoot) -> None:
     for i in range(6):
         cards = {"AMBTEMP": 8 - 0.1 * i, "FOCPOS": 12_000 + i % 2, "FILENAME": f"d{i}", "PIERSIDE": "EW"[i % 2]}
