@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from drivers.alpaca.device import AlpacaDevice
+from drivers.alpaca.line import TimedOut
 from drivers.alpaca.pacing import Pace
 from drivers.alpaca.transport import PLATFORM_7, CoverCalibratorWire, Endpoint, Timeouts
 from drivers.alpaca.values import flag, item, text, whole
@@ -141,8 +142,11 @@ class AlpacaCoverCalibrator(AlpacaDevice[CoverCalibratorWire]):
         self._wait(lambda reading: reading.state.cover is goal, _cover_failed, goal.name.lower(), wake)
 
     def _command(self, command: Callable[[], None]) -> None:
+        """Send a command; one that is not answered in time may be answered when it is done: the state decides."""
         try:
             command()
+        except TimedOut as error:
+            log.warning("panel.command_unanswered", device=self._wire.label, detail=error.detail)
         except Refused as error:
             raise PanelFailed(device=self._wire.label, detail=error.detail, number=error.number) from error
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from drivers.alpaca.allowance import Allowance
+
 Login = Callable[[], str]
 """Returns the Authorization header of a server that wants a password; asked for at each new connection."""
 
@@ -11,7 +13,7 @@ Login = Callable[[], str]
 class Endpoint:
     """Where a device is: server, and its number among the server's devices of that type.
 
-    `login` goes to this server alone: redirects are not followed.
+    `login` goes to this server alone: redirects are not followed. `allowance` bounds the calls of a run that ends.
     """
 
     host: str
@@ -19,6 +21,7 @@ class Endpoint:
     device_number: int = 0
     scheme: str = "http"
     login: Login | None = None
+    allowance: Allowance | None = None
 
     @property
     def address(self) -> str:

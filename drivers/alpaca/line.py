@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from drivers.alpaca import crowding
+from drivers.alpaca.allowance import Allowance
 from drivers.alpaca.endpoint import Endpoint, Login, Timeouts
 from drivers.alpaca.patient import Patient
 from drivers.clock import Clock
@@ -103,8 +104,10 @@ class ReplyStream:
 
     def reply(self, limit: int) -> Reply:
         """Return the whole reply; raises `DeviceLost` when it is longer than `limit` bytes."""
-        body, logged_in = self.read(limit), self._line.endpoint.login is not None
-        return Reply(status=self.status, body=body, challenge=self.challenge, logged_in=logged_in)
+        body, login = self.read(limit), self._line.login
+        if login is not None:  # servers that fail may show what they were sent, and we show what they say
+            body = body.replace(login.split()[-1].encode("ascii"), b"***")
+        return Reply(status=self.status, body=body, challenge=self.challenge, logged_in=login is not None)
 
     def read(self, limit: int) -> bytes:
         """Return the rest of the body; raises `DeviceLost` when it is longer than `limit` bytes."""
@@ -143,11 +146,14 @@ class Line:
         self.endpoint = endpoint
         self.device = device
         self.closed = threading.Event()
+        self.allowance = endpoint.allowance or Allowance()
+        self.usual_s = 0.0
+        """Real seconds that a movement has needed to be answered."""
         self._clock = clock
         self._open_s = open_s
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
-        self._login: str | None = None
+        self.login: str | None = None  # the header that the open connection sends
         self._used_at = 0.0
         self._stall_s = self._end = 0.0
         self._wake: threading.Event | None = None
@@ -193,13 +199,17 @@ class Line:
         with self._exchange("GET", target, total_s=total_s) as stream:
             return stream.reply(MAX_REPLY_BYTES)
 
-    def put(self, path: str, form: Mapping[str, Any], *, total_s: float) -> Reply:
-        """PUT a form, once; raises `DeviceLost`."""
+    def put(self, path: str, form: Mapping[str, Any], *, total_s: float, moves: bool = False) -> Reply:
+        """PUT a form, once; raises `DeviceLost`. The time that a movement needs is remembered."""
+        begun_s = self._clock.real()
         if self._clock.real() - self._used_at > _IDLE_BEFORE_PUT_S:
             with self._lock:
                 self._drop()
         with self._exchange("PUT", path, form=form, total_s=total_s) as stream:
-            return stream.reply(MAX_REPLY_BYTES)
+            reply = stream.reply(MAX_REPLY_BYTES)
+        if moves:
+            self.usual_s = max(self.usual_s, self._clock.real() - begun_s)
+        return reply
 
     @contextlib.contextmanager
     def stream(
@@ -216,12 +226,12 @@ class Line:
         When `wake` is set the rest gets `STOPPED_S` at most.
         """
         target = f"{path}?{urlencode(query)}"
-        self._wake, self._stopped = wake, math.inf
+        self._wake = wake
         try:
             with self._exchange("GET", target, headers={"Accept": accept}, total_s=total_s) as stream:
                 yield stream
         finally:
-            self._wake, self._stopped = None, math.inf
+            self._wake = None
 
     @contextlib.contextmanager
     def _exchange(
@@ -234,11 +244,12 @@ class Line:
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[ReplyStream]:
         with self._lock:
-            stream = None
+            stream, begun_s = None, self._clock.real()
             try:
                 stream = ReplyStream(self._ask(method, target, total_s, form, headers or {}), self)
                 yield stream
             except TimeoutError as error:
+                self.allowance.spend(self._clock.real() - begun_s, connected=self._connection is not None)
                 raise TimedOut(device=self.device, detail=f"no answer in time to {method} {_short(target)}") from error
             except (OSError, http.client.HTTPException) as error:
                 raise DeviceLost(device=self.device, detail=self._reason(method, target, error)) from error
@@ -248,6 +259,7 @@ class Line:
     def _ask(
         self, method: str, target: str, total_s: float, form: Mapping[str, Any] | None, headers: Mapping[str, str]
     ) -> http.client.HTTPResponse:
+        total_s, self._stopped = self.allowance.of_call(total_s, self.usual_s), math.inf
         connection = self._connected()
         self.allow(stall_s=total_s, total_s=total_s)
         sent = {"Host": self.endpoint.address, "Accept": "application/json", **headers}
@@ -255,8 +267,8 @@ class Line:
         if form is not None:
             body = urlencode(form).encode("ascii")
             sent["Content-Type"] = "application/x-www-form-urlencoded"
-        if self._login is not None:
-            sent["Authorization"] = self._login
+        if self.login is not None:
+            sent["Authorization"] = self.login
         connection.sock.settimeout(total_s)
         connection.request(method, target, body=body, headers=sent)
         return connection.getresponse()
@@ -268,9 +280,9 @@ class Line:
         if self._connection is None:
             kind = http.client.HTTPSConnection if self.endpoint.scheme == "https" else http.client.HTTPConnection
             host = "127.0.0.1" if self.endpoint.host == "localhost" else self.endpoint.host  # no detour over ::1
-            connection = kind(host, self.endpoint.port, timeout=self._open_s)
+            connection = kind(host, self.endpoint.port, timeout=self.allowance.of_call(self._open_s))
             connection.response_class = self._response  # type: ignore[assignment]
-            self._login = None if self.endpoint.login is None else _Hidden(self.endpoint.login())
+            self.login = None if self.endpoint.login is None else _Hidden(self.endpoint.login())
             connection.connect()
             self._connection = connection
             self._refuse_when_closed()
@@ -310,10 +322,14 @@ class Line:
 
     def _unless_stopped(self, left_s: float) -> float:
         """Return what is left of a time after a stop, all of it without one."""
-        if self._wake is None or not self._wake.is_set():
+        if self._wake is not None and self._wake.is_set():
+            rest_s = STOPPED_S
+        elif self._wake is None and self.allowance.limited:  # an image is given up for its own stop alone
+            rest_s = self.allowance.of_call(math.inf, self.usual_s)
+        else:
             return left_s
         now = self._clock.real()
-        self._stopped = min(self._stopped, now + STOPPED_S)
+        self._stopped = min(self._stopped, now + rest_s)
         return min(left_s, self._stopped - now)
 
     def _after(self, *, reusable: bool) -> None:

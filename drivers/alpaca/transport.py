@@ -1,8 +1,8 @@
 """alpyca's device classes on our own line: errors translated, time-outs per class of call, reads retried, PUTs never.
 
 `Wire` stands before alpyca's class in the bases and overrides the three members through which alpyca reaches HTTP:
-`_get`, `_put` and `InterfaceVersion`. alpyca's emulation of Connect, its `ImageArray` and its `management` are not
-used. A test fails when a member we use leaves `_get` and `_put`.
+`_get`, `_put` and `InterfaceVersion`. alpyca's time-outs, its emulation of Connect, its `ImageArray` and its
+`management` are not used. A test fails when a member we use leaves `_get` and `_put`.
 """
 
 import itertools
@@ -83,17 +83,14 @@ class Wire:
     # --- what alpyca calls ------------------------------------------------------------------------------------------
 
     def _get(self, attribute: str, tmo: float | None = None, **data: Any) -> Any:
-        """Read one member; raises `NotOffered` (an error number on HTTP 200), `DeviceLost`, `Refused`, `DeviceMissing`.
-
-        alpyca's own time-out is not taken: each class of call has its own.
-        """
+        """Read one member; raises `NotOffered` (200, but an error number), `DeviceLost`, `Refused`, `DeviceMissing`."""
         total_s = tmo or (self.timeouts.poll_s if attribute in _POLLED else self.timeouts.read_s)
 
         def once() -> dict[str, Any]:
             query = self.identification() | data
             return self._understood(attribute, self.line.get(f"{self.path}/{attribute}", query, total_s=total_s), query)
 
-        answer = retry(self.clock, once, delays_s=self._delays_s, on=DeviceLost, wake=self.line.closed)
+        answer = self._persist(once)
         raise_for_number(self.label, attribute, answer, NotOffered)
         if "Value" not in answer:
             raise DeviceLost(device=self.label, detail=f"the answer to {attribute} holds no value")
@@ -103,7 +100,8 @@ class Wire:
         """Change one member, once; raises `DeviceLost` (it may have been carried out), `Refused`, `DeviceMissing`."""
         total_s = tmo or (self.timeouts.move_s if attribute in _MOVES else self.timeouts.put_s)
         form = {name: _wire_text(value) for name, value in data.items()} | self.identification()
-        answer = self._understood(attribute, self.line.put(f"{self.path}/{attribute}", form, total_s=total_s), form)
+        reply = self.line.put(f"{self.path}/{attribute}", form, total_s=total_s, moves=attribute in _MOVES)
+        answer = self._understood(attribute, reply, form)
         raise_for_number(self.label, attribute, answer, Refused)
         return answer
 
@@ -162,10 +160,13 @@ class Wire:
         """Read a member of the server's management API; raises `DeviceLost`."""
 
         def once() -> Reply:
-            path = f"/management/v1/{member}"
-            return self.line.get(path, self.identification(), total_s=self.timeouts.read_s)
+            return self.line.get(f"/management/v1/{member}", self.identification(), total_s=self.timeouts.read_s)
 
-        return retry(self.clock, once, delays_s=self._delays_s, on=DeviceLost, wake=self.line.closed)
+        return self._persist(once)
+
+    def _persist(self, once: Callable[[], T]) -> T:
+        delays_s = self.line.allowance.pauses(self._delays_s)
+        return retry(self.clock, once, delays_s=delays_s, on=DeviceLost, wake=self.line.closed)
 
     # --- connecting -------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from drivers.alpaca.allowance import Allowance
 from drivers.base import CalibratorStatus, Camera, CameraStates, CoverCalibrator, CoverStatus, PanelInfo
 from drivers.errors import DeviceLost, DriverError
 from services.capture.panel import make_dark
@@ -53,6 +54,8 @@ class Leaving:
     events : Events
     server : str
         Where the devices are, in words.
+    allowance : Allowance, optional
+        When it is used up, a server is silent: nothing is tried or read again.
 
     Attributes
     ----------
@@ -60,8 +63,9 @@ class Leaving:
         What could not be left in a known state, in words.
     """
 
-    def __init__(self, events: Events, server: str = "") -> None:
+    def __init__(self, events: Events, server: str = "", allowance: Allowance | None = None) -> None:
         self._events = events
+        self._allowance = allowance or Allowance()
         self._server = server
         self.left: list[str] = []
 
@@ -91,11 +95,11 @@ class Leaving:
             Waits for the camera before that second attempt: all devices may be on its server.
         """
         failed = [(duty, error) for duty in duties if (error := _attempt(duty)) is not None]
-        if any(isinstance(error, DeviceLost) for _, error in failed):
+        if any(self._is_worth_it(error) for _, error in failed):
             quietly("waiting for the camera", wait)
         wrong: list[tuple[Duty, Exception]] = []
         for duty, error in failed:
-            again = _attempt(duty) if isinstance(error, DeviceLost) else error
+            again = _attempt(duty) if self._is_worth_it(error) else error
             if again is not None:
                 wrong.append((duty, again))
         stands = [(duty, error, self._stands(duty, error)) for duty, error in wrong]
@@ -111,8 +115,14 @@ class Leaving:
             if how:
                 self._leave(f"{duty.name}: {how}", str(error))
 
+    def _is_worth_it(self, error: Exception) -> bool:
+        """Whether a step that failed may succeed in another attempt."""
+        return isinstance(error, DeviceLost) and not self._allowance.used_up
+
     def _stands(self, duty: Duty, error: Exception) -> str:
         """Return the state of a device whose step failed; "" if it is safe anyway (then a warning is emitted)."""
+        if self._allowance.used_up and isinstance(error, DeviceLost):
+            return UNKNOWN
         try:
             stands = duty.look()
         except DriverError:

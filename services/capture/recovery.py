@@ -150,7 +150,7 @@ class Recovery:
                 last = failure
             else:
                 return
-            if deadline.over:
+            if deadline.over or self._interlock.allowance.used_up:
                 break
             if self._clock.sleep(delay_s, wake):
                 self._check()

@@ -221,14 +221,16 @@ class Runner:
                     self._recover(failures[-1])
                 reached = self._again(request, reached, failures)
                 self._settle(request, reached.settings)
-                return self._shoot(request, self._durations.asked_us(request.exposure_us) / 1e6), reached
+                exposure = self._shoot(request, self._durations.asked_us(request.exposure_us) / 1e6)
+                self._state.tell_size(request, reached.settings)
+                return exposure, reached
             except (GivenUp, WrongDevice, CameraBusy):
                 raise
             except Cancelled as end:
                 self._interlock.check()
                 raise UntilReached(end.detail) from end
             except SizeRefused as refusal:
-                log.warning("exposure.size_refused", detail=str(refusal))
+                log.info("exposure.size_refused", detail=str(refusal))
                 self._state.forget_settings()
             except (DeviceLost, ExposureFailed, ExposureStalled, BadImage) as failure:
                 self._interlock.check()

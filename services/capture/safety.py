@@ -30,6 +30,8 @@ LEAST_REAL_POLL_S = 0.2
 GRACE_S = 120.0
 """With `on_unsafe: finish_frame`, how long the frame may take to finish before everything is stopped all the same."""
 
+ANSWER_S = 2.0
+"""Real seconds that the end of a run gives to a call to the monitor."""
 STOP_S = 10.0
 """Real seconds at most that the end of a run waits for a monitor that does not answer, and for the last reports."""
 
@@ -102,6 +104,9 @@ class SafetyWatch:
         """End the thread and its connections. Lamp and cover are waited for; a monitor without an answer is not."""
         self._stop.set()
         if self._thread.is_alive():
+            self._thread.join(ANSWER_S)
+            if self._thread.is_alive() and self._grace is None:
+                self._monitor.close()  # ends a call that hangs
             self._thread.join(STOP_S)
             if self._grace is not None:
                 self._thread.join()

@@ -103,7 +103,7 @@ class Session:
         self._ready = ready
         self._hurry = observatory.interlock.hurry
         self._ends = ExitStack()
-        self._leaving = Leaving(events, observatory.server)
+        self._leaving = Leaving(events, observatory.server, observatory.interlock.allowance)
         self._shared = False  # by another program: then the camera is not ours to leave
         self._connections = Connections(observatory, events, self._at_end)
         self._assembly = Assembly(observatory=observatory, events=events, place=place)
@@ -180,6 +180,7 @@ class Session:
         if self._watch is not None:
             self._watch.spare_camera()
         self._recovery.end(self._hurry)
+        self._interlock.allowance.begin()
         if self._runner is not None:
             doing = light_words(self.panel_info, "switching the lamp off", "closing the cover")
             self._leaving.begin(self._interlock.code, self._warming_s(), doing)

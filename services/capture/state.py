@@ -190,6 +190,11 @@ class StateKeeper:
         self._events.emit(WarningRaised(code=RunCode.FOREIGN_CLIENT.value, detail=detail))
         log.warning("camera.used_by_others", detail=detail)
 
+    def tell_size(self, request: CaptureRequest, settings: CameraSettings) -> None:
+        """Say once, when an image has come, that the camera makes another size of a full frame."""
+        if request.roi is None and (detail := _another_size(self._camera.info, settings)):
+            self._warn(RunCode.DEVICE_LIMITED, detail)
+
     @property
     def is_known(self) -> bool:
         """Whether the camera is in the state that was reached last; False when it was away since."""
@@ -299,6 +304,16 @@ def mode_number(info: CameraInfo, named: int | str) -> int:
         return named
     known = ", ".join(f"{place} {mode!r}" for place, mode in enumerate(info.readout_modes)) or "none"
     raise LookupError(f"the camera has no readout mode {named!r} (it has: {known})")
+
+
+def _another_size(info: CameraInfo, found: CameraSettings) -> str:
+    """Return in words that images have another size than the full frame; "" where they have that."""
+    full = info.camera_x_size // (found.bin_x or 1), info.camera_y_size // (found.bin_y or 1)
+    size = found.num_x, found.num_y
+    if None in size or size == full:
+        return ""
+    shown, whole = (f"{x} x {y}" for x, y in (size, full))
+    return f"{info.name} has no images of its full frame, {whole} pixels: {shown} are taken"
 
 
 def _difference(left: CameraSettings, found: CameraSettings) -> str:

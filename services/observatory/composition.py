@@ -6,7 +6,7 @@ camera that is looked for by its name, and a remote simulator that is asked for 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from types import TracebackType
@@ -161,11 +161,17 @@ def open_observatory(
     shown = network.check_logins(config)
     _check_filters(config)
     if camera is not None:
-        observatory = _with_accessories(config, SystemClock(), camera, interlock, network.home(config.camera))
+        observatory = _with_accessories(
+            config,
+            SystemClock(),
+            camera,
+            interlock,
+            replace(network.home(config.camera), allowance=interlock.allowance),
+        )
         observatory.owns_camera = False
         observatory.passwords_shown, observatory.server = shown, network.home(config.camera).address
         return observatory
-    endpoint = network.camera_endpoint(config.camera)
+    endpoint = replace(network.camera_endpoint(config.camera), allowance=interlock.allowance)
     told = network.remote_clock(endpoint)
     clock = told or SystemClock()
     camera = network.camera(endpoint, clock, config.camera)
@@ -187,7 +193,7 @@ def _simulated(loaded: LoadedConfig, newest_obs: datetime | None, interlock: Int
     embedded = embed(loaded, newest_obs)
     try:
         _check_filters(embedded.config)
-        endpoint = Endpoint(host=embedded.host, port=embedded.port)
+        endpoint = Endpoint(host=embedded.host, port=embedded.port, allowance=interlock.allowance)
         camera = network.camera(endpoint, embedded.clock, embedded.config.camera)
         observatory = _with_accessories(embedded.config, embedded.clock, camera, interlock, endpoint)
     except BaseException:

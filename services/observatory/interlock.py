@@ -7,6 +7,7 @@ run has none of its own, the order that came from outside is the reason: a signa
 
 import threading
 
+from drivers.alpaca.allowance import Allowance
 from services.errors import RunCode, RunStopped
 from services.stopping import Stop
 
@@ -18,10 +19,16 @@ class Interlock:
     ----------
     wake : Stop, optional
         What a signal handler or another thread stops the run with; without one the interlock makes its own.
+
+    Attributes
+    ----------
+    allowance : Allowance
+        How long calls to devices may still wait when the run is being ended.
     """
 
     def __init__(self, wake: Stop | None = None) -> None:
         self.wake = Stop() if wake is None else wake
+        self.allowance = Allowance(self.wake)
         self._lock = threading.Lock()
         self._code: RunCode | None = None
         self._detail = ""

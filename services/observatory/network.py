@@ -117,7 +117,7 @@ def endpoint_of(section: Device | None, at_home: Endpoint, name: str = "") -> En
     host, port = section.host or at_home.host, section.port or at_home.port
     same = (host, port) == (at_home.host, at_home.port)
     login = login_of(section, name) or (at_home.login if same else None)
-    return Endpoint(host, port, section.device_id, login=login)
+    return replace(at_home, host=host, port=port, device_number=section.device_id, login=login)
 
 
 def check_logins(config: Config) -> tuple[str, ...]:

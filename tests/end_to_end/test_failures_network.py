@@ -1,17 +1,27 @@
 """What can go wrong between a run and its servers: passwords, wrong addresses, servers that hang at the end."""
 
+import threading
 from base64 import b64encode
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from drivers.alpaca import allowance
+from drivers.base import CalibratorStatus, CoverStatus
+from drivers.simulator.faults import FaultKind
+from services.capture import safety
+from services.capture.leaving import UNKNOWN
 from services.capture.secure import secure
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.config import load
+from services.events.devices import CoolingChanged
+from services.events.records import Event, FrameStored, RunEnding
 from services.planning.request import Step
-from tests.support.served_night import served_night
+from tests.support.served_night import ServedNight, fault, served_night
 
 SECRET = "xyzzy plugh"  # noqa: S105 - nobody's
 TOKEN = b64encode(f"observer:{SECRET}".encode()).decode()
@@ -123,3 +133,117 @@ def test_a_password_file_that_others_read_is_a_warning(tmp_path: Path, access: d
         ended = night.run(steps=(Step.DARKS,), camera={"alpaca": access}, **BIASES)
         assert ended.exit_code == 0
         assert len(ended.said("warning.raised", code="login_readable")) == 1
+
+
+# --- where the devices are -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", [{}, {"camera_name": "SIMULATED qhy 600M "}, {"device_id": 0, "port": 9}])
+def test_host_null_finds_the_camera_wherever_it_answers(
+    tmp_path: Path, access: dict[str, str], named: dict[str, Any]
+) -> None:
+    with served_night(tmp_path / "night", discovery_port=0, login=f"Basic {TOKEN}") as night:
+        at = {"host": None, "discovery_port": night.server.discovery_port}
+        ended = night.run(steps=(Step.DARKS,), camera={"alpaca": {**at, **access, **named}}, **BIASES)
+        assert ended.exit_code == 0, ended.result.detail
+        assert len(night.headers()) > 0
+
+
+def test_a_wrong_address_is_explained_and_the_right_one_named(tmp_path: Path) -> None:
+    with served_night(tmp_path / "night", discovery_port=0) as night:
+        name, port = night.observatory.camera.read("name"), night.server.port
+        found = {"discovery_port": night.server.discovery_port}
+        ended = night.run(steps=(Step.DARKS,), camera={"alpaca": {**found, "port": 1, "camera_name": name}})
+        assert (ended.exit_code, ended.result.code) == (3, "device_lost")
+        assert ended.result.detail.count("nothing answers at 127.0.0.1:1: no server runs on this port") == 1
+        assert f"but camera '{name}' (device 0 at 127.0.0.1:{port}) answers" in ended.result.detail
+        assert "set host, port and device_id in `camera.alpaca`" in ended.result.detail
+        ended = night.run(steps=(Step.DARKS,), camera={"alpaca": found}, flat_panel={"port": 1})
+        assert (ended.exit_code, ended.result.code) == (3, "device_lost")
+        assert "but covercalibrator '" in ended.result.detail
+        assert "in `flat_panel`" in ended.result.detail
+        assert ended.said("device.lost") == []
+
+
+# --- servers that hang while the run is being ended ------------------------------------------------------------------
+
+SILENT = FaultKind.STALL
+
+
+def hang_when(
+    night: ServedNight, name: str, *members: str | None, order: bool, **data: object
+) -> Callable[[Event], None]:
+    """Return a listener that lets the server accept calls and never answer from an event on, and orders the end."""
+    done = threading.Event()
+
+    def hear(event: Event) -> None:
+        if event.name == name and not done.is_set() and all(getattr(event.what, k, 0) == v for k, v in data.items()):
+            done.set()
+            night.break_now(*(fault(SILENT, member=member) for member in members or (None,)))
+            if order:
+                night.wake.ask()
+
+    return hear
+
+
+@pytest.fixture
+def short_of_time(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Shorten what an end may wait; return how long it may take in real seconds."""
+    for name, seconds in (("ALL_CALLS_S", 1.5), ("ONE_CALL_S", 0.5), ("LAST_CALLS_S", 0.1)):
+        monkeypatch.setattr(allowance, name, seconds)
+    monkeypatch.setattr(safety, "ANSWER_S", 0.3)
+    return 8.0
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "order"),
+    [
+        (FrameStored.name, {"kind": "FLAT"}, True),  # a second order, with the lamp on
+        (RunEnding.name, {}, False),  # after its last frame
+        (CoolingChanged.name, {}, True),
+    ],
+)
+def test_a_server_that_hangs_keeps_no_run_alive_and_all_that_is_left_is_one_sentence(
+    tmp_path: Path, short_of_time: float, name: str, data: dict[str, object], order: bool
+) -> None:
+    cooled = {"cooling": {"target_temperature": 5.0}}
+    with served_night(tmp_path / "night", safety={}, rate=300.0) as night:
+        hear = hang_when(night, name, order=order, **data)
+        ended = night.run(steps=(Step.FLATS,), hear=hear, flat_capture={"filters": ["L"]}, **cooled)
+    code = (130, "interrupted") if order else (3, "left_unsafe")
+    assert (ended.exit_code, ended.result.code) == code
+    gone = f"nothing at 127.0.0.1:{night.server.port} answers any more; go and see: camera, flat panel, cooler"
+    assert ended.result.left == (gone,)
+    assert ended.result.detail.startswith(gone)
+    (begun,) = ended.said("run.ending")
+    assert real_s(night, begun, ended.said("run.finished")[-1]) < short_of_time
+
+
+def real_s(night: ServedNight, first: dict[str, Any], last: dict[str, Any]) -> float:
+    """Return the real seconds between two events of a journal."""
+    passed = datetime.fromisoformat(last["at"]) - datetime.fromisoformat(first["at"])
+    return passed.total_seconds() / night.observatory.clock.rate
+
+
+@pytest.mark.parametrize(
+    ("members", "left"),
+    [
+        (("calibratoroff",), "flat panel: the lamp is still on"),
+        (("setccdtemperature", "cooleron"), f"cooler: {UNKNOWN}"),
+    ],
+)
+def test_an_order_that_is_never_answered_keeps_the_others_from_nothing(
+    tmp_path: Path, short_of_time: float, members: tuple[str, ...], left: str
+) -> None:
+    with served_night(tmp_path / "night", rate=300.0) as night:
+        hear = hang_when(night, FrameStored.name, *members, order=True, kind="FLAT")
+        cooled = {"cooling": {"target_temperature": 5.0}}
+        ended = night.run(steps=(Step.FLATS,), hear=hear, flat_capture={"filters": ["L"]}, **cooled)
+        assert (night.lamp is CalibratorStatus.OFF) == ("calibratoroff" not in members)
+        assert night.cover is CoverStatus.CLOSED
+        assert night.cooler_on == ("cooleron" in members)
+    assert ended.exit_code == 130
+    assert any(left in each for each in ended.result.left)
+    (begun,) = ended.said("run.ending")
+    judged_s = 12.0  # a lamp is read for 5 s before it is called lit, twice
+    assert real_s(night, begun, ended.said("run.finished")[-1]) < short_of_time + judged_s

@@ -214,6 +214,7 @@ def served_night(
     start: datetime | None = None,
     seed: int | None = None,
     login: str | None = None,
+    discovery_port: int | None = None,
     **observatory: Any,
 ) -> Iterator[ServedNight]:
     """Serve an observatory with faults, to whoever sends `login`; `observatory` are the keys of its YAML."""
@@ -222,7 +223,10 @@ def served_night(
     mapping = {"seed": new_seed() if seed is None else seed, "camera": sized, **observatory}
     parameters = functools.reduce(_with_fault, faults, from_mapping(mapping))
     clock = ScaledClock(rate=rate, start=start or SystemClock().now())
-    with SimulatedObservatory(parameters, clock) as simulated, AlpacaServer(simulated, login=login) as server:
+    with (
+        SimulatedObservatory(parameters, clock) as simulated,
+        AlpacaServer(simulated, discovery_port=discovery_port, login=login) as server,
+    ):
         yield ServedNight(root=root, observatory=simulated, server=server)
 
 

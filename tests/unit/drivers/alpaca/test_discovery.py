@@ -9,7 +9,7 @@ import pytest
 from drivers.alpaca import discovery
 from drivers.alpaca.discovery import ConfiguredDevice, ServerAddress, configured_devices, discover, find_by_name
 from drivers.errors import DeviceLost, DeviceMissing
-from tests.support.scripted_alpaca import QUICK, AlpacaFault, ScriptedAlpaca, ScriptedCamera
+from tests.support.scripted_alpaca import QUICK, AlpacaFault, Raw, ScriptedAlpaca, ScriptedCamera
 
 ROW = {"DeviceName": "QHY600M", "DeviceType": "Camera", "DeviceNumber": 0, "UniqueID": "u-1"}
 
@@ -133,3 +133,31 @@ def test_a_camera_that_is_not_there_names_what_is(server: ScriptedAlpaca) -> Non
         find_by_name("ASI", servers=(dead, ServerAddress("127.0.0.1", server.port)))
     with pytest.raises(DeviceMissing):
         find_by_name("", servers=(ServerAddress("127.0.0.1", server.port),))
+
+
+def test_without_a_name_the_only_camera_is_taken_and_of_several_none() -> None:
+    twins = [{**ROW, "DeviceNumber": n, "UniqueID": f"u-{n}"} for n in (0, 1)]
+    with ScriptedAlpaca() as one, ScriptedAlpaca() as two:
+        one.management, two.management = [ROW, {**ROW, "DeviceType": "FilterWheel"}], twins
+        here, there = ServerAddress("127.0.0.1", one.port), ServerAddress("127.0.0.1", two.port)
+        assert find_by_name(None, servers=(here,)).port == one.port
+        assert find_by_name(None, servers=(there,), number=1).device_number == 1
+        with pytest.raises(DeviceMissing) as caught:
+            find_by_name(None, servers=(there,))
+        assert "more than one camera answers" in caught.value.detail
+        assert all(f"(device {n} at 127.0.0.1:{two.port})" in caught.value.detail for n in (0, 1))
+        with pytest.raises(DeviceMissing, match=r"no camera answers; found on 0 servers: none"):
+            find_by_name(None, servers=())
+
+
+def test_names_are_compared_without_case_and_blanks(server: ScriptedAlpaca) -> None:
+    server.management = [{**ROW, "DeviceName": "ZWO ASI 2600MM\tPro"}, {**ROW, "DeviceName": "x", "DeviceNumber": 1}]
+    for name in ("zwo asi2600mm pro", " ZWO ASI 2600MM Pro ", "ASI2600"):
+        assert find_by_name(name, servers=(ServerAddress("127.0.0.1", server.port),)).device_number == 0
+
+
+def test_a_server_that_shows_what_it_was_sent_shows_it_to_nobody(server: ScriptedAlpaca) -> None:
+    server.tricks["configureddevices"].extend([Raw(b"got Basic c2VjcmV0 from you", status=500)] * 3)
+    with pytest.raises(DeviceLost) as caught:
+        configured_devices("127.0.0.1", server.port, login=lambda: "Basic c2VjcmV0")
+    assert "got Basic *** from you" in caught.value.detail

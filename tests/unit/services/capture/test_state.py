@@ -9,7 +9,7 @@ import pytest
 
 from calibration.errors import FrameCode, GroupCode
 from calibration.frames import Cover
-from drivers.base import CalibratorStatus, CameraStates, CoverStatus
+from drivers.base import CalibratorStatus, CameraSettings, CameraStates, CoverStatus
 from drivers.errors import CameraBusy, PanelFailed
 from services.capture.failures import GroupFailed
 from services.capture.runner import quantised_us
@@ -18,7 +18,7 @@ from services.errors import RunCode
 from services.events.devices import DeviceGone, DeviceRestored
 from services.events.records import Waiting, WarningRaised
 from tests.support.fake_site import BIAS, DARK, FLAT, Site, plan, site_at
-from tests.support.fakes import lost
+from tests.support.fakes import FakeCamera, lost
 
 
 @pytest.fixture
@@ -42,6 +42,25 @@ def test_settings_are_applied_and_headers_carry_what_was_read_back(site: Site) -
     header = results[0].header
     assert (header.gain, header.readout_mode, header.bin_x, header.shape) == (60, "High gain", 2, (32, 48))
     assert header.pixel_size_x_um == pytest.approx(7.52)
+
+
+def test_a_camera_that_has_no_images_of_its_full_frame_is_named_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_blocks(wanted: CameraSettings) -> CameraSettings:
+        FakeCamera.apply(site.camera, wanted)
+        site.camera.change_behind_our_back(num_x=88)
+        return site.camera.settings()
+
+    with site.session() as session:
+        session.run(plan(BIAS))
+        monkeypatch.setattr(site.camera, "apply", in_blocks)
+        (results,) = session.run(plan(replace(DARK, gain=31)))
+        session.run(plan(replace(DARK, gain=32)))
+    assert results[0].header.shape == (64, 88)
+    site.events.close()
+    told = [e.what.detail for e in site.heard if isinstance(e.what, WarningRaised)]
+    assert told == ["Fake camera has no images of its full frame, 96 x 64 pixels: 88 x 64 are taken"]
 
 
 def test_another_programs_change_is_noticed_undone_and_in_the_end_given_up(site: Site) -> None:
