@@ -40,13 +40,13 @@ def test_a_card_that_nobody_understands_divides_a_group_and_is_named_with_a_way_
 
 def test_cards_whose_names_say_nothing_are_all_named_in_one_way_out(root: ForeignRoot) -> None:
     for i in range(5):
-        root.save(f"darks/a{i}.fits", 500, DARK | {"CAMCONF": "one", "PHASE": "low"})
-        root.save(f"darks/b{i}.fits", 500, DARK | {"CAMCONF": "two", "PHASE": "high"})
+        root.save(f"darks/a{i}.fits", 500, DARK | {"XCONFIG": "one", "PHASE": "low"})
+        root.save(f"darks/b{i}.fits", 500, DARK | {"XCONFIG": "two", "PHASE": "high"})
     (outcome,) = root.masters()
     assert outcome.code == "unlike_frames"
-    assert "say `header_aliases: {CAMCONF: ignore, PHASE: ignore}`" in outcome.detail
+    assert "say `header_aliases: {PHASE: ignore, XCONFIG: ignore}`" in outcome.detail
     assert "readout_mode" in outcome.detail
-    assert root.masters(ignored_cards=frozenset({"CAMCONF", "PHASE"}))[0].status is Outcome.BUILT
+    assert root.masters(ignored_cards=frozenset({"XCONFIG", "PHASE"}))[0].status is Outcome.BUILT
 
 
 def test_a_remark_that_neither_level_nor_noise_follows_divides_nothing(root: ForeignRoot) -> None:
