@@ -51,9 +51,7 @@ class RunCommand:
     skip_cooling: Annotated[bool, typer.Option("--skip-cooling", help="Leave the cooler as it is found")] = False
     skip_warmup: Annotated[bool, typer.Option("--skip-warmup", help="Do not warm up at the end")] = False
     simulator: Simulator = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the plan: frames, minutes, gigabytes; no device")] = (
-        False
-    )
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only the plan: frames, minutes, gigabytes")] = False
     until: Annotated[
         str | None,
         typer.Option(

@@ -17,6 +17,8 @@ from services.words import both_clocks
 
 if TYPE_CHECKING:
     from services.config import LoadedConfig
+    from services.config.models import Config
+    from services.planning.foreknown import Foreknown
 
 STEP_CHOICES = (*(str(step) for step in sorted(Step)), "all")
 """What `--step` takes."""
@@ -97,7 +99,17 @@ def _forecast(loaded: "LoadedConfig", options: RunOptions, *, ignored: bool = Fa
     longitude_deg = None if config.site is None else config.site.longitude
     aliases = config.header_aliases
     with foreseen(layout, longitude_deg=longitude_deg, aliases=aliases, ignored=ignored) as catalogue:
-        return dry_run(loaded, Place(layout=layout, catalogue=catalogue), options, is_whole=is_whole)
+        place = Place(layout=layout, catalogue=catalogue)
+        return dry_run(loaded, place, options, is_whole=is_whole, ask=lambda: _asked(loaded.config))
+
+
+def _asked(config: "Config") -> "Foreknown":
+    """Ask the devices what nothing else knows: what they are is all that the plan of a first night lacks."""
+    from services.observatory.survey import survey
+    from services.planning.foreknown import Foreknown
+
+    said = survey(config)
+    return Foreknown(filters=said.filters, pixels=said.pixels, problems=said.problems)
 
 
 def _run(command: RunCommand, loaded: "LoadedConfig", options: RunOptions) -> int:

@@ -81,11 +81,8 @@ class Observatory:
 
     @property
     def opaque_filters(self) -> tuple[str, ...]:
-        """Filter positions that are dark: those of the wheel's section and `darkness: filter:NAME`."""
-        wheel = self.config.filter_wheel
-        names = () if wheel is None else wheel.opaque
-        by_darkness = self.config.darkness.removeprefix("filter:") if "filter:" in self.config.darkness else None
-        return names if by_darkness is None or by_darkness in names else (by_darkness, *names)
+        """Filter positions that are dark."""
+        return opaque_filters(self.config)
 
     def note_camera(self, info: CameraInfo) -> None:
         """Learn from a connected camera whether its frames are simulated ones, and the numbers of settings by name.
@@ -122,6 +119,13 @@ class Observatory:
         """Close."""
         del kind, error, traceback
         self.close()
+
+
+def opaque_filters(config: Config) -> tuple[str, ...]:
+    """Return the filter positions that are dark: those of the wheel's section and `darkness: filter:NAME`."""
+    names = () if config.filter_wheel is None else config.filter_wheel.opaque
+    by_darkness = config.darkness.removeprefix("filter:") if "filter:" in config.darkness else None
+    return names if by_darkness is None or by_darkness in names else (by_darkness, *names)
 
 
 def open_observatory(

@@ -1,10 +1,11 @@
-"""`--dry-run`: what a run would do, as a user reads it. No lock is taken, no device touched."""
+"""`--dry-run`: what a run would do, as a user reads it. No lock is taken, nothing moves and nothing is written."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from calibration.frames import FrameKind
 from services.config.models import LoadedConfig
 from services.planning.forecast import FilterSource, Forecast, forecast
+from services.planning.foreknown import Foreknown
 from services.planning.having import Standing
 from services.planning.master_plan import Whole
 from services.planning.request import RunOptions, Step
@@ -13,9 +14,16 @@ from services.root import Place
 from services.words import count, length, size
 
 
-def dry_run(loaded: LoadedConfig, place: Place, options: RunOptions, *, is_whole: Whole) -> str:
+def dry_run(
+    loaded: LoadedConfig,
+    place: Place,
+    options: RunOptions,
+    *,
+    is_whole: Whole,
+    ask: Callable[[], Foreknown] = Foreknown,
+) -> str:
     """Return the forecast of a run as text; parameters and errors as those of `forecast`."""
-    return text_of(forecast(loaded, place, options, is_whole=is_whole))
+    return text_of(forecast(loaded, place, options, is_whole=is_whole, ask=ask))
 
 
 def text_of(found: Forecast) -> str:
@@ -68,9 +76,15 @@ def _sums(found: Forecast) -> Iterator[str]:
     flats, frames = found.more_darks
     if flats:
         most = f"{count(flats, 'set')} of {count(frames, 'frame')}"
-        yield f"Darks for the exposures that {count(flats, 'flat set')} will find come on top: at most {most}."
+        room = "" if found.frame_pixels is None else f", {size(found.total.bytes)} with the masters"
+        yield (
+            f"Darks for the exposures that {count(flats, 'flat set')} will find come on top: at most {most} "
+            f"({count(found.total.frames, 'frame')} in all, {length(found.total.seconds)}{room})."
+        )
     if found.dropped:
         yield f"No darks outside min_exposure … max_exposure: {', '.join(found.dropped)} dropped."
+    for problem in found.problems:
+        yield f"The devices have not said what they are: {problem}."
     if found.filters_from is FilterSource.UNKNOWN:
         yield "The wheel's filters are not known before it was seen: one set of flats is shown for all of them."
     elif found.filters_from is not FilterSource.NO_WHEEL:

@@ -1,29 +1,30 @@
 """What a run would do, as plain data: sets and frames to take, masters to build, time and room on the disk.
 
-No lock is taken and no device touched. What only the devices know (the wheel's filters, the sensor's size) is taken
-from the configuration, the simulated observatory's parameters or the newest sets of the catalogue.
+No lock is taken. What only the devices know (the wheel's filters, the sensor's size) is taken from the configuration,
+the simulated observatory's parameters or the newest sets of the catalogue; whoever calls may hand in a question to the
+devices, which is asked where none of these knows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
 from calibration.frames import FrameKind
-from calibration.plans.sequence import Costs, Estimate, WantedSet, estimate
+from calibration.plans.sequence import Estimate, WantedSet
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
 from services.catalogue.rows import Origin, SetRow
-from services.config.models import Config, LoadedConfig
+from services.config.models import LoadedConfig
 from services.planning.campaign import campaign_of
-from services.planning.foreknown import known_without_devices
+from services.planning.foreknown import Foreknown, known_without_devices
 from services.planning.having import having, requirement_of
 from services.planning.master_plan import MasterPlan, PlannedMaster, Whole
 from services.planning.master_settings import MasterSettings
 from services.planning.request import DarkTimes, RunOptions, Step
-from services.planning.room import PlannedSet, Room, Sizes, room_of, upkeep, with_flat_darks
+from services.planning.room import PlannedSet, Room, Sizes, needed, room_of, upkeep, with_flat_darks
 from services.planning.wanted import dark_sets, dark_times, flat_sets, states
 from services.root import Place
 
@@ -34,6 +35,7 @@ class FilterSource(StrEnum):
     CONFIGURATION = "the configuration"
     SIMULATOR = "the simulated observatory"
     LAST_FLATS = "the last flats"
+    WHEEL = "the filter wheel"
     NO_WHEEL = "no wheel"
     UNKNOWN = "unknown"
 
@@ -61,6 +63,10 @@ class Forecast:
     room : Room
     upkeep : tuple of str
         What ages cost that are shorter than the usual ones, in words.
+    total : Estimate
+        Of the frames to take, the darks on top and the masters among them.
+    problems : tuple of str
+        Why devices that were asked have not said what they are.
     """
 
     steps: tuple[Step, ...]
@@ -73,6 +79,8 @@ class Forecast:
     dropped: tuple[str, ...]
     room: Room
     upkeep: tuple[str, ...] = ()
+    total: Estimate
+    problems: tuple[str, ...] = ()
 
     @property
     def captures(self) -> bool:
@@ -81,7 +89,14 @@ class Forecast:
 
 
 @uncollected()
-def forecast(loaded: LoadedConfig, place: Place, options: RunOptions, *, is_whole: Whole) -> Forecast:
+def forecast(
+    loaded: LoadedConfig,
+    place: Place,
+    options: RunOptions,
+    *,
+    is_whole: Whole,
+    ask: Callable[[], Foreknown] = Foreknown,
+) -> Forecast:
     """Return what a run would do.
 
     Parameters
@@ -92,6 +107,8 @@ def forecast(loaded: LoadedConfig, place: Place, options: RunOptions, *, is_whol
     options : RunOptions
     is_whole : callable
         Asked about a master whose file has changed since it was written.
+    ask : callable
+        Asks the devices, at most once, for what nothing else knows; by default they are left alone.
 
     Raises
     ------
@@ -99,38 +116,44 @@ def forecast(loaded: LoadedConfig, place: Place, options: RunOptions, *, is_whol
         The catalogue cannot be read.
     """
     config = loaded.config
-    look = _Look(loaded, place.catalogue, options)
+    look = _Look(loaded, place.catalogue, options, ask)
     sets = tuple(look.planned_sets())
     plan = MasterPlan(MasterSettings.of(config), place, is_whole=is_whole)
     masters = tuple(plan.planned()) if Step.MASTERS in options.steps else ()
     filters_from, pixels = look.filters[1], look.frame_pixels
     sizes = None if pixels is None else Sizes(pixels=pixels, masters=Step.MASTERS in options.steps)
-    cost = _cost(config, sets, sizes)
     new_flats = sum(each.wanted.kind is FrameKind.FLAT and each.lacking > 0 for each in sets)
     more = new_flats > 0 and Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL
     more_darks = config.dark_capture.num_darks if more else 0
+    foreseen = tuple(with_flat_darks(sets, more_darks))
+    room = room_of(place, config, foreseen, sizes, now=look.now)
     return Forecast(
         steps=options.steps,
         sets=sets,
-        cost=cost,
+        cost=needed(sets, sizes, config),
         masters=masters,
         filters_from=filters_from,
         frame_pixels=pixels,
         dropped=tuple(dict.fromkeys(look.dropped)),
         more_darks=(new_flats, more_darks) if more else (0, 0),
-        room=room_of(place, config, with_flat_darks(sets, more_darks), sizes, now=look.now),
+        room=room,
         upkeep=tuple(upkeep(sets, sizes, config.reuse)),
+        total=replace(needed(foreseen, sizes, config), bytes=room.needed_bytes),
+        problems=look.problems,
     )
 
 
 class _Look:
     """One look into the catalogue, for the sets of a run."""
 
-    def __init__(self, loaded: LoadedConfig, catalogue: Catalogue, options: RunOptions) -> None:
+    def __init__(
+        self, loaded: LoadedConfig, catalogue: Catalogue, options: RunOptions, ask: Callable[[], Foreknown]
+    ) -> None:
         self._config = loaded.config
         self._catalogue = catalogue
         self._options = options
         self._foreknown = known_without_devices(loaded)
+        self._ask = ask
         self.dropped: list[str] = []
 
     @cached_property
@@ -146,11 +169,21 @@ class _Look:
         fresh = campaign_of("", self._catalogue.runs(), now=self.now, reuse=self._config.reuse)
         return [each for each in self._sets if fresh.opened(each.set_id)]
 
+    @cached_property
+    def _asked(self) -> Foreknown:
+        """What the devices say; asked only when it is needed, and for frames."""
+        return self._ask() if any(step.takes_frames for step in self._options.steps) else Foreknown()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the devices have not said what they were asked for."""
+        return self._asked.problems if "_asked" in self.__dict__ else ()
+
     @property
     def frame_pixels(self) -> int | None:
         """Pixels of a frame, where they are known."""
         newest = (each.key.shape[0] * each.key.shape[1] for each in self._sets)
-        return self._foreknown.pixels or next(newest, None)
+        return self._foreknown.pixels or next(newest, None) or self._asked.pixels
 
     @cached_property
     def filters(self) -> tuple[tuple[str | None, ...], FilterSource]:
@@ -164,7 +197,9 @@ class _Look:
         if seen:
             return tuple(seen), FilterSource.LAST_FLATS
         wheel = config.filter_wheel
-        return (None,), FilterSource.NO_WHEEL if wheel is None or not wheel.enabled else FilterSource.UNKNOWN
+        if wheel is None or not wheel.enabled:
+            return (None,), FilterSource.NO_WHEEL
+        return self._asked.filters or (None,), FilterSource.WHEEL if self._asked.filters else FilterSource.UNKNOWN
 
     def planned_sets(self) -> Iterator[PlannedSet]:
         """Yield the sets in the order in which they would be taken."""
@@ -204,11 +239,3 @@ class _Look:
         ids = [each.there.row.set_id for each in flats if each.there.row is not None]
         frames = self._catalogue.frames(set_id=ids) if ids else []
         return {row.exposure_us for row in frames if row.exposure_us is not None}
-
-
-def _cost(config: Config, sets: Iterable[PlannedSet], sizes: Sizes | None) -> Estimate:
-    left = [replace(each.wanted, count=each.lacking) for each in sets if each.lacking]
-    cost = estimate(left, Costs(frame_bytes=0 if sizes is None else sizes.frame_bytes))
-    kinds = [wanted.kind for wanted in left]
-    fades = FrameKind.FLAT in kinds and FrameKind.DARK in kinds[kinds.index(FrameKind.FLAT) :]
-    return replace(cost, seconds=cost.seconds + config.dark_capture.persistence_wait) if fades else cost

@@ -1,4 +1,4 @@
-"""What is known of an observatory without asking a device."""
+"""What is known of an observatory before a night, and without asking a device."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,14 @@ from services.config.simulation import parameters_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreknown:
-    """Filters that pass light and the frame's size in pixels; empty and None where only the devices know."""
+    """Filters that pass light and the frame's size in pixels; empty and None where only the devices know.
+
+    `problems` say in words why devices that were asked have not said it.
+    """
 
     filters: tuple[str, ...] = ()
     pixels: int | None = None
+    problems: tuple[str, ...] = ()
 
 
 def known_without_devices(loaded: LoadedConfig) -> Foreknown:

@@ -7,7 +7,7 @@ from math import ceil
 from pathlib import Path
 
 from calibration.frames import FrameKind
-from calibration.plans.sequence import Costs, WantedSet, estimate
+from calibration.plans.sequence import Costs, Estimate, WantedSet, estimate
 from services.config.models import AGE_DAYS, Config, Reuse
 from services.events.sentences import title
 from services.planning.having import NOTHING, Having, Standing, age_of
@@ -136,6 +136,15 @@ def room_of(place: Place, config: Config, sets: Iterable[PlannedSet], sizes: Siz
         ends_at=end_of_room(planned, room.usable, sizes),
         nights=nights_until_full(planned, room.usable, sizes, reuse=config.reuse, now=now),
     )
+
+
+def needed(sets: Iterable[PlannedSet], sizes: Sizes | None, config: Config) -> Estimate:
+    """Return what the frames to take cost: number, time and bytes, without their masters."""
+    left = [replace(each.wanted, count=each.lacking) for each in sets if each.lacking]
+    cost = estimate(left, Costs(frame_bytes=0 if sizes is None else sizes.frame_bytes))
+    kinds = [wanted.kind for wanted in left]
+    fades = FrameKind.FLAT in kinds and FrameKind.DARK in kinds[kinds.index(FrameKind.FLAT) :]
+    return replace(cost, seconds=cost.seconds + config.dark_capture.persistence_wait) if fades else cost
 
 
 def as_taken(sets: Iterable[PlannedSet]) -> list[PlannedSet]:

@@ -1,19 +1,18 @@
 """The capture steps of a run: temperature outside, gain inside; biases, flats of every filter, darks that fit them."""
 
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import datetime
 
 from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import camera_of
-from calibration.plans.sequence import Costs, estimate
 from services.capture.session import Session
 from services.errors import RunCode, StorageError, Usage
 from services.events.records import RunProgress, StorageLow
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
 from services.planning.request import DarkTimes, RunOptions, Step
-from services.planning.room import Amount, PlannedSet, Sizes, as_taken, room_of, with_flat_darks
+from services.planning.room import Amount, PlannedSet, Sizes, as_taken, needed, room_of, with_flat_darks
 from services.planning.wanted import states
 from services.version import is_credible
 from services.words import count
@@ -148,7 +147,13 @@ def _check_room(context: RunContext, sets: Iterable[PlannedSet]) -> None:
     room = room_of(context.place, context.config, planned, sizes, now=context.clock.now())
     taken = next((each for each in planned if each.lacking), None)
     if taken is not None:
-        context.events.emit(_estimate(planned, sizes, room.needed_bytes))
+        cost = needed(planned, sizes, context.config)
+        wanted = sum(each.wanted.count for each in planned)
+        context.events.emit(
+            RunProgress(
+                done=wanted - cost.frames, wanted=wanted, needed_mb=room.needed_bytes / 1e6, seconds=cost.seconds
+            )
+        )
     if taken is None or (not room.ends_at and (room.nights is None or room.nights > SOON_NIGHTS)):
         return
     ends = f"there is no room for all frames: it ends at {room.ends_at}"
@@ -163,15 +168,6 @@ def _check_room(context: RunContext, sets: Iterable[PlannedSet]) -> None:
     )
     if not room.usable.holds(Amount(bytes=sizes.frame_bytes, files=1)) or (room.ends_at and options.require_space):
         raise StorageError(f"{room.words}; {ends}", code=RunCode.DISK_FULL)
-
-
-def _estimate(planned: Iterable[PlannedSet], sizes: Sizes, needed_bytes: float) -> RunProgress:
-    """Return what the frames to take need, now that the wheel and the sensor are known; before anything is cooled."""
-    planned = tuple(planned)
-    left = [replace(each.wanted, count=each.lacking) for each in planned if each.lacking]
-    wanted, lacking = sum(each.wanted.count for each in planned), sum(each.count for each in left)
-    seconds = estimate(left, Costs(frame_bytes=sizes.frame_bytes)).seconds
-    return RunProgress(done=wanted - lacking, wanted=wanted, needed_mb=needed_bytes / 1e6, seconds=seconds)
 
 
 def _warn_of_darkness(context: RunContext) -> None:
