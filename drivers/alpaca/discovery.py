@@ -258,7 +258,7 @@ def _without_doubles(found: set[ServerAddress]) -> tuple[ServerAddress, ...]:
 
 def _told_port(answer: bytes) -> int | None:
     try:
-        port = json.loads(answer)["AlpacaPort"]
+        port = json.loads(answer.rstrip(b"\0"))["AlpacaPort"]  # small devices send their string's end, too
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return port if isinstance(port, int) and 0 < port < 65536 else None

@@ -173,12 +173,15 @@ class BadFrames:
 
     An image of another exposure than asked for may be another program's, whose exposure slipped in before ours was
     fetched. A driver that reports wrong exposures is no other program: it reports the one before, or only long ones
-    correctly.
+    correctly. A camera of which no image has had noise yet has no ill link: it is a simulator without noise.
     """
 
     def __init__(self) -> None:
         self._stale = 0
         self._damaged = 0
+        self._even = 0
+        self._even_adu = 0.0
+        self._has_noise = self._connected_anew = False
         self._begun_us: deque[int] = deque(maxlen=_LATELY)
         self._told_right: set[int] = set()
         self._foreign: list[str] = []
@@ -193,6 +196,9 @@ class BadFrames:
         self._stale = self._stale + 1 if codes & _STALE else 0
         damaged = bool(codes & _DAMAGED) and FrameCode.LIGHT_LEAK not in codes  # flooded with light is no damage
         self._damaged = self._damaged + 1 if damaged else 0
+        self._has_noise = self._has_noise or result.stats.max_adu > result.stats.min_adu
+        if codes == {FrameCode.CONSTANT}:
+            self._even, self._even_adu = self._even + 1, result.stats.level_adu
         if FrameCode.EXPOSURE_MISMATCH in codes:
             self._note_foreign(result)
         elif result.header.reported_exposure_us is not None:
@@ -215,13 +221,25 @@ class BadFrames:
         """Why the camera should be reconnected before the next exposure, None when it need not be."""
         if self._stale >= STALE_IN_A_ROW:
             return f"{self._stale} old frames in a row"
-        if self._damaged >= DAMAGED_IN_A_ROW:
+        if self._damaged >= DAMAGED_IN_A_ROW and self.noiseless is None:
             return f"{self._damaged} damaged frames in a row; if it goes on, switch the camera off and on"
         return None
+
+    @property
+    def noiseless(self) -> str | None:
+        """Why frames are not worth taking: none has had noise yet, and connecting anew does not help; else None.
+
+        A sensor that is not read out gives zeros: then connecting anew is tried first.
+        """
+        helpless = self._even_adu > 0 or self._connected_anew
+        if self._has_noise or self._even < DAMAGED_IN_A_ROW or not helpless:
+            return None
+        return f"in every image so far all pixels have one value, {self._even_adu:g} ADU in the last"
 
     def forget(self) -> None:
         """Start anew, after a reconnection."""
         self._stale = self._damaged = 0
+        self._connected_anew = True
 
 
 def quietly(what: str, act: Callable[[], object]) -> bool:

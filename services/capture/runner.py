@@ -102,6 +102,7 @@ class Runner:
         self._ready = ready
         self._watch = ClockWatch(clock, events)
         self._bad = BadFrames()
+        self._said_noiseless = False
         self._durations = Durations()
         self._settled_in: CameraSettings | None = None
         recovery.on_restored(self._unsettle)
@@ -157,7 +158,16 @@ class Runner:
             del exposure, taken  # the writer alone holds the pixels now
         results = line.results()
         self._tell_foreign()
+        self._check_noise(line)
         return results
+
+    def _check_noise(self, line: "_Line") -> None:
+        """Fail the group of a camera whose images never have noise; each group takes a frame to see whether it does."""
+        detail = self._bad.noiseless
+        if detail is not None and line.tickets:
+            line.results()
+            said, self._said_noiseless = self._said_noiseless, True
+            raise GroupFailed(FrameCode.CONSTANT, "still so: see the first of these" if said else detail)
 
     def _tell_foreign(self) -> None:
         for detail in self._bad.take_foreign():
@@ -182,6 +192,7 @@ class Runner:
         Complaints are of an ill link, and of a sensor off its set-point.
         """
         self._tell_foreign()
+        self._check_noise(line)
         complaint = self._bad.complaint
         if complaint is not None:
             line.results()  # those on their way belong to the complaint

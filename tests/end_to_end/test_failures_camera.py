@@ -353,6 +353,21 @@ def test_7_camera_that_sends_only_black_fails_its_groups_and_keeps_what_was_good
     ended.assert_told("constant")
 
 
+@pytest.mark.parametrize(("value", "losses"), [(1000.0, 0), (0.0, 1)])
+def test_7_camera_without_noise_is_called_so_and_costs_a_frame_a_group(
+    tmp_path: Path, value: float, losses: int
+) -> None:
+    """A simulator has no ill link; zeros may come from one, which is tried once."""
+    with served_night(tmp_path, fault(FaultKind.CONSTANT_FRAME, value=value)) as night:
+        ended = night.run(steps=(Step.DARKS,), dark_capture={"num_darks": 10})
+        assert len(ended.said("device.lost")) == losses
+    assert set(ended.groups().values()) == {"constant"}
+    assert sum("all pixels have one value" in e["detail"] for e in ended.said("group.finished")) == 1
+    assert len(ended.said("frame.refused")) <= 3 + losses + len(ended.groups())
+    assert ended.exit_code == 1
+    ended.assert_told("constant")
+
+
 # --- 8: the first frame differs --------------------------------------------------------------------------------------
 
 

@@ -53,7 +53,7 @@ class Responder:
 
 def test_servers_that_answer_are_found_and_junk_is_not() -> None:
     junk = (b"", b"{", b"[1]", b'{"AlpacaPort": "x"}', b'{"AlpacaPort": 0}', b'{"AlpacaPort": 70000}', b"\xff")
-    with Responder(*junk, b'{"AlpacaPort": 4567}', b'{"AlpacaPort":4567}', b'{"AlpacaPort": 11111}') as there:
+    with Responder(*junk, b'{"AlpacaPort": 4567}', b'{"AlpacaPort":4567}', b'{"AlpacaPort": 11111}\n\0') as there:
         found = discover(port=there.port, timeout_s=0.4, addresses=("127.0.0.1",))
         assert there.questions == [b"alpacadiscovery1"]
     assert found == (ServerAddress("127.0.0.1", 4567), ServerAddress("127.0.0.1", 11111))
