@@ -25,7 +25,7 @@ from services.planning.master_plan import MasterPlan, PlannedMaster, Whole
 from services.planning.master_settings import MasterSettings
 from services.planning.request import DarkTimes, RunOptions, Step
 from services.planning.room import PlannedSet, Room, Sizes, needed, room_of, upkeep, with_flat_darks
-from services.planning.wanted import dark_sets, dark_times, flat_sets, states
+from services.planning.wanted import EXPOSURE_MADE, dark_sets, dark_times, exposures_made, flat_sets, states
 from services.root import Place
 
 
@@ -162,6 +162,11 @@ class _Look:
         return self._catalogue.sets(origin=Origin.OWN)
 
     @cached_property
+    def _made(self) -> dict[int, int]:
+        """What the camera has made of exposures."""
+        return exposures_made(self._catalogue.facts(name=EXPOSURE_MADE))
+
+    @cached_property
     def _serving(self) -> list[SetRow]:
         """Those that may serve: with `--fresh` only the ones that an interrupted run has opened for this."""
         if not self._options.fresh:
@@ -209,7 +214,7 @@ class _Look:
         for state in states(config, skip_cooling=self._options.skip_cooling):
             flats = [self._planned(wanted) for wanted in flat_sets(config, state, self.filters[0])]
             times = dark_times(config, self._exposures_of(flats))
-            darks = [self._planned(w) for w in dark_sets(config, state, times, self._options.dark_times)]
+            darks = [self._planned(w) for w in dark_sets(config, state, times, self._options.dark_times, self._made)]
             if Step.DARKS in steps:
                 self.dropped += map(str, times.clipped)
                 yield from (d for d in darks if d.wanted.kind is FrameKind.BIAS)

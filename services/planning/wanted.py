@@ -4,7 +4,7 @@ Pure translation: seconds become integer microseconds, sections become the recor
 camera and the wheel are asked for once they are connected comes in as arguments.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from calibration.frames import Cover, FrameKind, Limits, us
@@ -13,11 +13,14 @@ from calibration.plans.detector import CameraFacts, SaturatingLight
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import ExposureState, FlatSettings, PanelSettings
 from drivers.base import CameraInfo, PanelInfo, SensorType
+from services.catalogue.rows import FactRow
 from services.config.models import Config, FlatPanel
 from services.config.values import number_of
 from services.planning.request import DarkTimes
 from services.words import celsius
 
+EXPOSURE_MADE = "exposure_made_us"
+"""Name of the fact that a camera makes another exposure than the one that it is asked for (`asked_us`)."""
 WIDEST = ("L", "Lum", "Luminance", "Clear", "C")
 """Names of filters that pass most light, in the order tried for saturating the sensor on purpose."""
 
@@ -101,8 +104,22 @@ def dark_times(
     )
 
 
-def dark_sets(config: Config, state: State, times: PlannedTimes, which: DarkTimes) -> tuple[WantedSet, ...]:
-    """Return the bias and dark sets of a state in the order they are taken."""
+def exposures_made(facts: Iterable[FactRow]) -> dict[int, int]:
+    """Return the exposures that a camera makes, by those that it was asked for, from its facts, the newest first."""
+    made: dict[int, int] = {}
+    for fact in facts:
+        if fact.name == EXPOSURE_MADE:
+            made.setdefault(int(fact.settings.get("asked_us", 0)), int(fact.value))
+    return made
+
+
+def dark_sets(
+    config: Config, state: State, times: PlannedTimes, which: DarkTimes, made: Mapping[int, int]
+) -> tuple[WantedSet, ...]:
+    """Return the bias and dark sets of a state in the order they are taken.
+
+    Those of exposures that the camera is known not to make have the ones that it makes instead (`exposures_made`).
+    """
     chosen = {
         DarkTimes.ALL: set(DarkUse),
         DarkTimes.BIAS: {DarkUse.BIAS},
@@ -113,7 +130,7 @@ def dark_sets(config: Config, state: State, times: PlannedTimes, which: DarkTime
             kind=FrameKind.BIAS if DarkUse.BIAS in time.why else FrameKind.DARK,
             count=config.dark_capture.num_darks,
             why=tuple(str(w) for w in time.why),
-            exposure_us=time.exposure_us,
+            exposure_us=_as_made(time.exposure_us, made),
             gain=state.gain,
             set_temp_c=state.temperature_c,
         )
@@ -133,6 +150,15 @@ def flat_sets(config: Config, state: State, filters: Iterable[str | None]) -> tu
         )
         for f in filters
     )
+
+
+def _as_made(exposure_us: int, made: Mapping[int, int]) -> int:
+    """Return what a camera makes of an exposure; what it made of another one may have been renewed since."""
+    seen = {exposure_us}
+    while (found := made.get(exposure_us)) is not None and found not in seen:
+        exposure_us = found
+        seen.add(found)
+    return exposure_us
 
 
 def flat_filters(config: Config, wheel: Iterable[str], opaque: Iterable[str]) -> tuple[str | None, ...]:

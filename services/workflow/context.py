@@ -13,12 +13,12 @@ from services.capture.acquisition import mode_name
 from services.capture.cooling import Cooled
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
-from services.catalogue.rows import Flag, SetRow
+from services.catalogue.rows import FactRow, Flag, SetRow
 from services.config.models import Config
 from services.events.records import FrameMarked, FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
 from services.planning.having import Having, Requirement, Standing, having, requirement_of
 from services.planning.room import PlannedSet
-from services.planning.wanted import apart
+from services.planning.wanted import EXPOSURE_MADE, apart, exposures_made
 from services.workflow.work import Work, identity
 
 
@@ -129,12 +129,36 @@ class RunContext(Work):
             outcome = self.session.run(plan(set_id, there.row))
         except GroupFailed as failure:
             outcome = self._failed(set_id, failure, wanted)
+        finally:
+            self._note_exposure(wanted, set_id)
         self.tell_finished(wanted, outcome, set_id=set_id)
         self.tally.outcomes.append((wanted, outcome))
         self.tally.taken += outcome.accepted - there.count
         self.tally.progress[identity(wanted)] = min(outcome.accepted, wanted.count), wanted.count
         self._tell_progress()
         return outcome
+
+    def exposures_made(self) -> dict[int, int]:
+        """Return the exposures that this camera makes, by those that it was asked for."""
+        return exposures_made(self.place.catalogue.facts(camera=self.camera, name=EXPOSURE_MADE))
+
+    def _note_exposure(self, wanted: WantedSet, set_id: str) -> None:
+        """Note what the camera makes of the exposure of a dark, so that its frames serve in other nights.
+
+        A catalogue that is made anew from the files does not know it: then such darks are taken once more.
+        """
+        newest = self.place.catalogue.frames(set_id=set_id)[-1:] if wanted.kind is not FrameKind.FLAT else []
+        for row in newest:
+            if row.exposure_us not in (None, wanted.exposure_us):
+                self.place.catalogue.add_fact(
+                    FactRow(
+                        camera=self.camera,
+                        name=EXPOSURE_MADE,
+                        value=float(row.exposure_us),
+                        at=self.clock.now(),
+                        settings={"asked_us": wanted.exposure_us},
+                    )
+                )
 
     def reject_set(self, set_id: str, reason: str) -> None:
         """Mark the frames of a set as bad, in the journal as well: a catalogue that is lost gets the marks from it."""

@@ -40,13 +40,12 @@ class DarksStep:
 
     def foreseen(self, context: RunContext, state: State) -> tuple[WantedSet, ...]:
         """Return the biases and darks of a state that are known before its flats are taken."""
-        times = _times(context, flat_times_us(context, state))
-        return dark_sets(context.config, state, times, context.options.dark_times)
+        return _sets(context, state, flat_times_us(context, state), context.options.dark_times)
 
     def begin(self, context: RunContext, phases: Phases, state: State) -> None:
         """Take the biases of a state before its flats, so that no lamp has shone on the sensor yet."""
         if Step.FLATS in context.options.steps and context.options.dark_times is DarkTimes.ALL:
-            _take(context, phases, state, dark_sets(context.config, state, _times(context, ()), DarkTimes.BIAS))
+            _take(context, phases, state, _sets(context, state, (), DarkTimes.BIAS))
 
     def take(self, context: RunContext, phases: Phases, state: State, *, after_others: bool) -> None:
         """Take the biases and darks of a state that are missing.
@@ -59,8 +58,12 @@ class DarksStep:
         times = _times(context, _flat_times(context, state))
         for clipped in times.clipped:
             context.warn(RunCode.EXPOSURE_CLIPPED, str(clipped))
-        sets = dark_sets(context.config, state, times, context.options.dark_times)
+        sets = dark_sets(context.config, state, times, context.options.dark_times, context.exposures_made())
         _take(context, phases, state, sets, after_flats=after_others)
+
+
+def _sets(context: RunContext, state: State, flats_us: Iterable[int], which: DarkTimes) -> tuple[WantedSet, ...]:
+    return dark_sets(context.config, state, _times(context, flats_us), which, context.exposures_made())
 
 
 def _take(
