@@ -166,7 +166,7 @@ def common_mode_adu(levels_adu: Sequence[float], *, noise_adu: float, pixels: in
     """Return how much the level wanders from frame to frame, and the error of their mean that follows from it.
 
     All pixels of a frame share it, so that it is not in what their own samples scatter by, and no number of pixels
-    averages it out.
+    averages it out. Noise that the pixels of a row share is in it as well, as far as the rows of the level leave it.
 
     Parameters
     ----------

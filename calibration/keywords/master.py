@@ -29,6 +29,8 @@ class MasterInfo:
     read_noise_adu, read_noise_error_adu : float
         Temporal noise of a pixel before it was rounded, from all pairs of frames that follow one another, and the 1σ
         error of that, ADU (RDNOISE, RDNERR; EGAIN makes electrons of them).
+    egain_error_e_adu : float
+        The 1σ error of EGAIN where that was measured with flats (EGAINERR); None where the frames state it.
     level_wander_adu, level_error_adu : float
         How much the level wanders from frame to frame, and the error of the master's level that follows from it, which
         all pixels share; SIGMA does not hold it.
@@ -62,6 +64,7 @@ class MasterInfo:
     percentiles_adu: tuple[float, ...] = ()
     read_noise_adu: float | None = None
     read_noise_error_adu: float | None = None
+    egain_error_e_adu: float | None = None
     level_wander_adu: float | None = None
     level_error_adu: float | None = None
     recipe: str | None = None
@@ -86,6 +89,7 @@ MASTER_KEYWORDS: tuple[Keyword, ...] = (
     number_row("temp_max_c", "TEMPMAX", "[deg C] warmest frame", "TMAX"),
     number_row("read_noise_adu", "RDNOISE", "[adu] noise of a pixel from pairs of frames"),
     number_row("read_noise_error_adu", "RDNERR", "[adu] 1 sigma error of RDNOISE"),
+    number_row("egain_error_e_adu", "EGAINERR", "[electron/adu] 1 sigma of a measured EGAIN"),
     number_row("level_wander_adu", "LVLSTD", "[adu] wander of the level between frames"),
     number_row("level_error_adu", "LVLERR", "[adu] 1 sigma of the level, of all pixels alike"),
     text_row("recipe", "RECIPE", "hash of inputs and settings"),

@@ -76,6 +76,7 @@ def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterIn
         percentiles_adu=tuple(p / measured.divisor for p in found["percentiles_adu"]),
         read_noise_adu=found.get("read_noise_adu"),
         read_noise_error_adu=found.get("read_noise_error_adu"),
+        egain_error_e_adu=gain.error_e_adu if (gain := prepared.believed_gain) is not None else None,
         level_wander_adu=found.get("level_wander_adu"),
         level_error_adu=found.get("level_error_adu"),
         degrees_of_freedom=found["degrees_of_freedom"],

@@ -74,11 +74,16 @@ class Prepared:
     rejected: tuple[Mark, ...] = ()
 
     @property
-    def egain_e_adu(self) -> float | None:
-        """What a master states as EGAIN: what its frames state, unless that is missing or measured otherwise."""
+    def believed_gain(self) -> MeasuredGain | None:
+        """The measured gain where the frames state none or another one; None where theirs is believed."""
         stated = self.group.rows[0].egain_e_adu
         wrong = self.gain is not None and (stated is None or self.gain.contradicts(stated))
-        return self.gain.e_adu if self.gain is not None and wrong else stated
+        return self.gain if wrong else None
+
+    @property
+    def egain_e_adu(self) -> float | None:
+        """What a master states as EGAIN."""
+        return self.group.rows[0].egain_e_adu if self.believed_gain is None else self.believed_gain.e_adu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""EGAIN of masters is what the frames state, unless their flats tell another gain."""
+"""EGAIN of masters is what the frames state, unless their flats show another gain."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +40,8 @@ def test_a_stated_gain_that_flats_contradict_is_replaced_by_the_measured_one(
     assert len(found) == 4
     for header in found:
         assert header["EGAIN"] == (stated if kept else pytest.approx(GAIN, rel=0.1))
+        error = header.get("EGAINERR", 0.0)  # of a measured gain alone
+        assert error == 0 if kept else 0 < error < 0.05 * GAIN
         assert any("pairs of flats" in line and f"state {stated:g}" in line for line in header["HISTORY"])
 
 
