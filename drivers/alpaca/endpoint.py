@@ -42,7 +42,7 @@ class Timeouts:
     image_first_s, image_stall_s : float
         Real seconds: to the first byte of an image, and between two bytes.
     image_s : float
-        Clock seconds: no image is waited for that would take longer at the pace at which it comes.
+        Real seconds: no image is waited for that would take longer at the pace at which it comes.
     exposure_s, idle_s, stale_s : float
         Clock seconds: beyond its duration until an exposure is a stall; for a camera to become idle; for a camera that
         still answers as after the exposure before.

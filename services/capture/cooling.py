@@ -100,6 +100,8 @@ class Thermostat:
 
         No member of ASCOM says how far a set-point may go: it is tried, before the cooler is on.
         """
+        if self._active and self._settings.mode == "required" and not self._cooler.can_be_set:
+            yield "the camera has no set-point, and cooling is required (`mode: if_available` goes on without it)"
         if not self.is_ours or self._found is None or self._found.cooler_on is not False:
             return
         try:

@@ -9,7 +9,18 @@ import pytest
 
 from calibration.errors import FrameCode
 from calibration.frames import CaptureRequest, FrameResult
-from drivers.errors import DeviceLost, DriverCode, WrongDevice
+from drivers.base import CameraSettings
+from drivers.errors import (
+    BadImage,
+    DeviceLost,
+    DriverCode,
+    DriverError,
+    ExposureFailed,
+    ExposureStalled,
+    Refused,
+    WrongDevice,
+    WrongSize,
+)
 from services.capture.failures import GroupFailed
 from services.capture.recovery import GivenUp, Recovery
 from services.events.devices import DeviceGone, DeviceRestored
@@ -51,6 +62,49 @@ def test_three_failed_exposures_fail_the_group_and_the_next_group_goes_on(site: 
         assert closed == [True]
         (results,) = session.run(plan(BIAS))
     assert [r.accepted for r in results] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        (WrongSize(device="c", size=(90, 64), announced=(96, 64)), [failed(), failed()]),
+        (BadImage(device="c", detail="short"), [lost(), ExposureStalled(device="c", detail="no image")]),
+        (ExposureFailed(device="c", detail="E7"), [BadImage(device="c", detail="of rank 9")] * 2),
+    ],
+)
+def test_the_first_cause_of_a_failed_group_is_kept_whatever_follows_from_it(
+    site: Site, first: DriverError, later: list[DriverError]
+) -> None:
+    with site.session() as session:
+        session.run(plan(BIAS))
+        site.camera.expose_errors.extend([first, *later])
+        with pytest.raises(GroupFailed) as caught:
+            session.run(plan(DARK))
+    assert caught.value.code == first.code
+    assert first.detail in caught.value.detail
+    assert later[-1].detail not in caught.value.detail
+
+
+def test_a_setting_that_is_refused_after_a_failed_exposure_does_not_become_the_cause(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: CameraSettings) -> CameraSettings:
+        raise Refused(device="c", detail="not while it is exposing", number=0x40B)
+
+    first = BadImage(device="c", detail="the image is of rank 3")
+    with site.session() as session:
+        session.run(plan(BIAS))
+        session.run(plan(DARK))
+        site.camera.expose_errors.append(first)
+        monkeypatch.setattr(site.camera, "apply", refuse)
+        with pytest.raises(GroupFailed) as caught:
+            session.run(plan(DARK))
+        assert caught.value.code == DriverCode.BAD_IMAGE
+        assert "the image is of rank 3; then " in caught.value.detail
+        assert "not while it is exposing" in caught.value.detail
+        with pytest.raises(GroupFailed) as caught:
+            session.run(plan(DARK))
+        assert caught.value.code == DriverCode.SETTING_REFUSED  # now it is the first
 
 
 def test_a_server_that_was_restarted_is_waited_for_and_the_frame_taken_again(site: Site) -> None:
