@@ -152,16 +152,18 @@ def retry(
     delays_s: Iterable[float],
     on: type[Exception] | tuple[type[Exception], ...],
     wake: threading.Event | None = None,
+    unless: Callable[[], bool] = lambda: False,
 ) -> T:
     """Call until it succeeds, waiting `delays_s` between the attempts; the last failure is raised.
 
-    Only for calls that may be repeated without harm. A set `wake` ends the waiting and raises the last failure.
+    Only for calls that may be repeated without harm. A set `wake` ends the waiting and raises the last failure, as does
+    `unless`, which is asked after each failure.
     """
     for delay_s in delays_s:
         try:
             return call()
         except on:
-            if clock.sleep(delay_s, wake):
+            if unless() or clock.sleep(delay_s, wake):
                 raise
     return call()
 

@@ -9,6 +9,8 @@ LAST_CALLS_S = 1.0
 """Real seconds for each call when nothing is left: every order is sent all the same."""
 ALL_CALLS_S = 12.0
 """Real seconds that all calls together may wait for answers that do not come."""
+REGAINED = 0.05
+"""Part of the time without such a wait that is given back."""
 
 
 class Allowance:
@@ -23,15 +25,20 @@ class Allowance:
     def __init__(self, hasty: threading.Event | None = None) -> None:
         self._hasty = hasty or threading.Event()
         self._left_s = math.inf
+        self._spent_at_s = -math.inf
 
     def begin(self) -> None:
         """Count from now on: the devices are being left."""
-        self._left_s = ALL_CALLS_S
+        self._left_s = min(self._left_s, ALL_CALLS_S)
 
     @property
     def limited(self) -> bool:
-        """Whether calls wait for a moment only, and none is repeated."""
+        """Whether calls wait for a moment only."""
         return self._hasty.is_set() or self._left_s < math.inf
+
+    def is_pressed(self) -> bool:
+        """Return whether a call has waited in vain of late, so that no read is worth another attempt."""
+        return self.limited and self._left_s < ALL_CALLS_S
 
     @property
     def used_up(self) -> bool:
@@ -44,14 +51,14 @@ class Allowance:
             return wanted_s
         return min(wanted_s, LAST_CALLS_S if self.used_up else max(ONE_CALL_S, 2 * usual_s))
 
-    def pauses(self, usual_s: tuple[float, ...]) -> tuple[float, ...]:
-        """Return the pauses between the attempts to read: none while the run is being ended."""
-        return () if self.limited else usual_s
+    def spend(self, begun_s: float, ended_s: float, *, connected: bool) -> None:
+        """Take in that a call waited in vain: for its answer, or for its connection. Times are real seconds.
 
-    def spend(self, seconds: float, *, connected: bool) -> None:
-        """Take in that a call waited so long in vain: for its answer, or for its connection.
-
-        A host that starts again is waited for at the end of a run that nobody stopped: its cooler may be on.
+        A host that starts again is waited for at the end of a run that nobody stopped: its cooler may be on. What was
+        spent is regained slowly: warming up takes a quarter of an hour, and an answer may fail to come now and then.
         """
-        if connected or self._hasty.is_set():
-            self._left_s -= seconds
+        if not self.limited or not (connected or self._hasty.is_set()):
+            return
+        regained_s = max(0.0, begun_s - self._spent_at_s) * REGAINED
+        self._left_s = min(ALL_CALLS_S, self._left_s + regained_s) - (ended_s - begun_s)
+        self._spent_at_s = ended_s

@@ -1,5 +1,6 @@
 """Where a device is, who asks it, and how long its answers may take."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -28,6 +29,18 @@ class Endpoint:
         """Host and port, as in a URL; an IPv6 host in brackets and without its zone."""
         host = f"[{self.host.split('%')[0]}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+def unreachable(endpoint: Endpoint, error: OSError | UnicodeError) -> str:
+    """Return in words why no connection can be had, for what opening one raised."""
+    host, address = endpoint.host, endpoint.address
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # a name that cannot be one is no OSError
+        return f"the host name {host!r} is not known in this network"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing answers at {address}: no server runs on this port of the host"
+    if isinstance(error, TimeoutError):
+        return f"nothing answers at {address}: the host is switched off, not in this network, or behind a firewall"
+    return f"nothing answers at {address}: {error.strerror or error}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

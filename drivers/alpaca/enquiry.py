@@ -6,7 +6,7 @@ import ssl
 from http import HTTPStatus
 
 from drivers.alpaca.discovery import configured_devices, discover, fits, listed, look_around
-from drivers.alpaca.endpoint import Endpoint, Timeouts
+from drivers.alpaca.endpoint import Endpoint, Timeouts, unreachable
 from drivers.alpaca.line import Line, Reply, TimedOut
 from drivers.alpaca.replies import begins
 from drivers.clock import SystemClock
@@ -41,7 +41,7 @@ def why_not(endpoint: Endpoint, device: str, *, times: Timeouts = _TIMES) -> Dri
         with socket.create_connection((endpoint.host, endpoint.port), timeout=times.open_s):
             pass
     except (OSError, UnicodeError) as error:  # a name that cannot be one is no OSError
-        return DeviceLost(device=device, detail=_unreachable(endpoint, error))
+        return DeviceLost(device=device, detail=unreachable(endpoint, error))
     try:
         reply = _first_page(endpoint, device, times)
     except AccessDenied as error:
@@ -132,17 +132,6 @@ def _other_server(endpoint: Endpoint, reply: Reply) -> str:
     if reply.status in _ELSEWHERE:
         return f"the server at {endpoint.address} sends its callers to another address, which is not followed"
     return f"the server at {endpoint.address} is no Alpaca server: it answers with {begins(reply.body)}"
-
-
-def _unreachable(endpoint: Endpoint, error: OSError | UnicodeError) -> str:
-    host, address = endpoint.host, endpoint.address
-    if isinstance(error, (socket.gaierror, UnicodeError)):
-        return f"the host name {host!r} is not known in this network"
-    if isinstance(error, ConnectionRefusedError):
-        return f"nothing answers at {address}: no server runs on this port of the host"
-    if isinstance(error, TimeoutError):
-        return f"nothing answers at {address}: the host is switched off, not in this network, or behind a firewall"
-    return f"nothing answers at {address}: {error.strerror or error}"
 
 
 def _no_answer(endpoint: Endpoint, device: str, error: DeviceLost) -> DriverError:

@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 from drivers.alpaca import crowding
 from drivers.alpaca.allowance import Allowance
-from drivers.alpaca.endpoint import Endpoint, Login, Timeouts
+from drivers.alpaca.endpoint import Endpoint, Login, Timeouts, unreachable
 from drivers.alpaca.patient import Patient
 from drivers.clock import Clock
 from drivers.errors import DeviceLost
@@ -249,9 +249,9 @@ class Line:
                 stream = ReplyStream(self._ask(method, target, total_s, form, headers or {}), self)
                 yield stream
             except TimeoutError as error:
-                self.allowance.spend(self._clock.real() - begun_s, connected=self._connection is not None)
+                self.allowance.spend(begun_s, self._clock.real(), connected=self._connection is not None)
                 raise TimedOut(device=self.device, detail=f"no answer in time to {method} {_short(target)}") from error
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, UnicodeError, http.client.HTTPException) as error:  # a host such as a..b
                 raise DeviceLost(device=self.device, detail=self._reason(method, target, error)) from error
             finally:
                 self._after(reusable=stream is not None and stream.ended)
@@ -350,6 +350,8 @@ class Line:
     def _reason(self, method: str, target: str, error: Exception) -> str:
         if self.closed.is_set():
             return "the connection was closed by us"
+        if isinstance(error, (socket.gaierror, UnicodeError, ConnectionRefusedError)):
+            return unreachable(self.endpoint, error)
         return f"{method} {_short(target)} got no answer: {str(error) or type(error).__name__}"
 
 

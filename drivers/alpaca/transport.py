@@ -165,8 +165,8 @@ class Wire:
         return self._persist(once)
 
     def _persist(self, once: Callable[[], T]) -> T:
-        delays_s = self.line.allowance.pauses(self._delays_s)
-        return retry(self.clock, once, delays_s=delays_s, on=DeviceLost, wake=self.line.closed)
+        pressed, closed = self.line.allowance.is_pressed, self.line.closed
+        return retry(self.clock, once, delays_s=self._delays_s, on=DeviceLost, wake=closed, unless=pressed)
 
     # --- connecting -------------------------------------------------------------------------------------------------
 

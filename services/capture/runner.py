@@ -18,6 +18,7 @@ from calibration.frames import CaptureRequest, FrameKind, FrameResult, Purpose
 from drivers.base import Camera, CameraInfo, CameraSettings, Exposure, ExposureRequest
 from drivers.clock import Clock
 from drivers.errors import (
+    AccessDenied,
     BadImage,
     CameraBusy,
     Cancelled,
@@ -235,7 +236,7 @@ class Runner:
                 exposure = self._shoot(request, self._durations.asked_us(request.exposure_us) / 1e6)
                 self._state.tell_size(request, reached.settings)
                 return exposure, reached
-            except (GivenUp, WrongDevice, CameraBusy):
+            except (GivenUp, WrongDevice, CameraBusy, AccessDenied):
                 raise
             except Cancelled as end:
                 self._interlock.check()

@@ -23,10 +23,21 @@ def check(config: ConfigFile = None) -> int:
         load_observatory(loaded.path.parent / simulator.config)
     for note in loaded.notes:
         print(note)
-    for line in _costs(loaded):
+    for line in (*_logins(loaded), *_costs(loaded)):
         print(line)
     print(f"{loaded.path}: understood; files go to {loaded.root}")
     return Exit.DONE
+
+
+def _logins(loaded: "LoadedConfig") -> Iterator[str]:
+    """Yield which user or password is not there now, and which others may read; the run may start elsewhere."""
+    from services.errors import ConfigInvalid
+    from services.observatory.login import check_logins
+
+    try:
+        yield from check_logins(loaded.config)
+    except ConfigInvalid as error:
+        yield f"{error.detail}: a run that starts like this command ends at once"
 
 
 def _costs(loaded: "LoadedConfig") -> Iterator[str]:

@@ -17,6 +17,7 @@ from drivers.clock import Clock, SystemClock
 from drivers.errors import DeviceLost, DeviceMissing, DriverError
 from services.config.models import Config, Device, LoadedConfig
 from services.observatory.interlock import Interlock
+from services.observatory.login import check_logins
 from services.observatory.named import with_numbers
 from services.stopping import Stop
 
@@ -162,7 +163,7 @@ def open_observatory(
     from services.observatory import network
 
     config = loaded.config
-    shown = network.check_logins(config)
+    shown = check_logins(config)
     _check_filters(config)
     if camera is not None:
         observatory = _with_accessories(

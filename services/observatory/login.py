@@ -10,6 +10,8 @@ from pathlib import Path
 
 from drivers.errors import AccessDenied
 from services.config.access import Access
+from services.config.models import Config, Device
+from services.config.rules import servers
 from services.errors import ConfigInvalid
 from services.platform import is_open_to_others
 
@@ -91,3 +93,21 @@ def login_of(section: Access, name: str) -> Login | None:
         return None
     path = None if section.password_file is None else Path(section.password_file)
     return Login(section=name, user_env=section.user_env, password_env=section.password_env, password_file=path)
+
+
+def check_logins(config: Config) -> tuple[str, ...]:
+    """Read all users and passwords that the configuration names; return which files others may read, in words.
+
+    Raises
+    ------
+    ConfigInvalid
+        One of them is not there.
+    """
+    shown = []
+    for path, section in servers(config).items():
+        used = section.enabled if isinstance(section, Device) else section is config.camera.active
+        login = login_of(section, ".".join(path))
+        if used and login is not None:
+            login.header()
+            shown.append(login.shown)
+    return tuple(filter(None, shown))

@@ -20,7 +20,6 @@ from drivers.clock import Clock, ScaledClock, SystemClock, retry
 from drivers.errors import DeviceLost, DriverError, Refused
 from services.config.models import AlpacaCamera as CameraSection
 from services.config.models import Camera, Config, Device, FilterWheel, FlatPanel
-from services.config.rules import servers
 from services.observatory.login import login_of
 
 log = structlog.get_logger(__name__)
@@ -118,24 +117,6 @@ def endpoint_of(section: Device | None, at_home: Endpoint, name: str = "") -> En
     same = (host, port) == (at_home.host, at_home.port)
     login = login_of(section, name) or (at_home.login if same else None)
     return replace(at_home, host=host, port=port, device_number=section.device_id, login=login)
-
-
-def check_logins(config: Config) -> tuple[str, ...]:
-    """Read all users and passwords that the configuration names; return which files others may read, in words.
-
-    Raises
-    ------
-    ConfigInvalid
-        One of them is not there.
-    """
-    shown = []
-    for path, section in servers(config).items():
-        used = section.enabled if isinstance(section, Device) else section is config.camera.active
-        login = login_of(section, ".".join(path))
-        if used and login is not None:
-            login.header()
-            shown.append(login.shown)
-    return tuple(filter(None, shown))
 
 
 def camera(endpoint: Endpoint, clock: Clock, section: Camera) -> AlpacaCamera:

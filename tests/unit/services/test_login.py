@@ -12,7 +12,7 @@ from services.config import loads
 from services.config.models import LoadedConfig
 from services.errors import ConfigInvalid
 from services.observatory import network
-from services.observatory.login import Login
+from services.observatory.login import Login, check_logins
 
 NAMED = "{host: 127.0.0.1, user_env: NIGHT_USER, password_file: pass.txt}"
 
@@ -63,7 +63,7 @@ def test_a_file_that_holds_no_password_is_named_with_its_key(tmp_path: Path, con
         file_with(tmp_path, content)
     config = configured(tmp_path, f"camera: {{alpaca: {NAMED}}}").config
     with pytest.raises(ConfigInvalid) as caught:
-        network.check_logins(config)
+        check_logins(config)
     assert caught.value.detail.startswith("camera.alpaca.password_file: ")
     assert words in caught.value.detail
     assert caught.value.exit == 2
@@ -77,12 +77,12 @@ def test_a_variable_that_is_missing_is_named_at_every_device(tmp_path: Path, mon
         with pytest.raises(
             ConfigInvalid, match=rf"{name}.password_env: the environment variable NIGHT_PASSWORD is not"
         ):
-            network.check_logins(config)
+            check_logins(config)
         monkeypatch.setenv("NIGHT_PASSWORD", "x")
-        assert network.check_logins(config) == ()
+        assert check_logins(config) == ()
     off = configured(tmp_path, f"flat_panel: {{enabled: false, {section[1:]}").config
     monkeypatch.delenv("NIGHT_PASSWORD")
-    assert network.check_logins(off) == ()  # a device that is not used needs none
+    assert check_logins(off) == ()  # a device that is not used needs none
     with pytest.raises(AccessDenied):  # gone in the middle of a night
         Login(section="flat_panel", user_env="NIGHT_USER", password_env="NIGHT_PASSWORD")()  # noqa: S106 - a name
 
@@ -91,7 +91,7 @@ def test_a_variable_that_is_missing_is_named_at_every_device(tmp_path: Path, mon
 @pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
 def test_a_password_that_others_can_read_is_warned_of(tmp_path: Path, mode: int, told: bool) -> None:
     path = file_with(tmp_path, b"secret", mode)
-    shown = network.check_logins(configured(tmp_path, f"camera: {{alpaca: {NAMED}}}").config)
+    shown = check_logins(configured(tmp_path, f"camera: {{alpaca: {NAMED}}}").config)
     assert shown == ((f"{path} (camera.alpaca.password_file) can be read by others than its owner",) if told else ())
 
 

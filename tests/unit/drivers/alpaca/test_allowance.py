@@ -38,25 +38,37 @@ def at(server: ScriptedAlpaca, shared: Allowance) -> Endpoint:
 
 def test_nothing_is_limited_before_the_end_and_all_of_it_after() -> None:
     shared = Allowance()
-    shared.spend(1000.0, connected=True)
+    shared.spend(0.0, 1000.0, connected=True)
     assert shared.of_call(120.0) == 120.0
     assert not shared.limited
     shared.begin()
     assert (shared.of_call(120.0), shared.of_call(0.1), shared.of_call(120.0, usual_s=3.0)) == (0.4, 0.1, 6.0)
-    shared.spend(0.9, connected=True)
-    shared.spend(60.0, connected=False)  # a host that starts again is waited for
+    assert not shared.is_pressed()
+    shared.spend(1000.0, 1000.9, connected=True)
+    shared.spend(1000.9, 1060.9, connected=False)  # a host that starts again is waited for
+    assert shared.is_pressed()
     assert not shared.used_up
-    shared.spend(0.2, connected=True)
+    shared.spend(1000.9, 1001.1, connected=True)
     assert shared.used_up
     assert shared.of_call(120.0, usual_s=3.0) == 0.05
+
+
+def test_an_answer_that_fails_to_come_now_and_then_is_forgiven() -> None:
+    shared = Allowance()
+    shared.begin()
+    for minute in range(15):
+        shared.spend(60.0 * minute, 60.0 * minute + 0.4, connected=True)
+        assert not shared.used_up
+    shared.spend(840.4, 841.2, connected=True)
+    assert shared.used_up
 
 
 def test_a_host_that_is_off_counts_when_the_run_was_stopped() -> None:
     hasty = threading.Event()
     shared = Allowance(hasty)
-    shared.begin()
     hasty.set()
-    shared.spend(1.1, connected=False)
+    shared.spend(0.0, 1.1, connected=False)
+    shared.begin()
     assert shared.used_up
 
 

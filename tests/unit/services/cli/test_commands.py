@@ -55,6 +55,23 @@ def test_config_check_names_what_is_not_used(folder: Path, capsys: pytest.Captur
     ]
 
 
+def test_config_check_says_which_user_or_password_is_not_there(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    path = folder / "config_calibration_frames.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("port: 1}", "port: 1, user_env: NC_USER, password_env: NC_PASS}"), encoding="utf-8")
+    monkeypatch.setenv("NC_USER", "x")
+    assert nightcal("config", "check") == 0
+    said = "camera.alpaca.password_env: the environment variable NC_PASS is not set: a run that starts like this"
+    assert said in capsys.readouterr().out
+    monkeypatch.setenv("NC_PASS", "hunter2")
+    assert nightcal("config", "check") == 0
+    out = capsys.readouterr().out
+    assert "NC_PASS" not in out
+    assert "hunter2" not in out
+
+
 def test_config_check_says_what_stated_hours_cost_and_when_the_disk_is_full(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ):
