@@ -8,6 +8,7 @@ finds in environment variables (`NIGHTCAL_EXIT_CODE` …) and as JSON on its sta
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from urllib.parse import quote
@@ -93,7 +94,14 @@ def _address(hook: Hook, facts: Facts) -> str | None:
         for name, value in facts.items()
     }
     try:
-        answer = requests.get(hook.url, timeout=hook.timeout, headers=headers)
+        with requests.get(
+            hook.url, timeout=hook.timeout, headers=headers, stream=True
+        ) as answer:  # no body is waited for
+            return None if answer.ok else f"{_shown(hook.url)} answered {answer.status_code}"
     except requests.RequestException as error:
-        return f"{hook.url} does not answer: {type(error).__name__}"
-    return None if answer.ok else f"{hook.url} answered {answer.status_code}"
+        return f"{_shown(hook.url)} does not answer: {type(error).__name__}"
+
+
+def _shown(url: str) -> str:
+    """Return an address without what may hold a secret: user, password and query."""
+    return re.sub(r"(?<=//)[^/?#]*@", "", url).partition("?")[0]

@@ -69,6 +69,27 @@ def test_a_run_that_a_first_hook_stops_tells_the_last_one(tmp_path: Path):
     assert (read["exit_code"], read["code"]) == (result.exit_code, "hook_failed") == (1, "hook_failed")
 
 
+@pytest.mark.parametrize("status", [None, 403])
+def test_an_address_that_fails_is_named_without_its_secrets(tmp_path: Path, status: int | None):
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if status is not None:  # else the connection is closed without an answer
+                self.send_error(status)
+
+        def log_message(self, *_: Any) -> None:
+            """Print nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Site) as server:
+        place = f"127.0.0.1:{server.server_port}/roof"
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        run(tmp_path, after_run={"url": f"http://anna:geheim@{place}?token=s3cret", "timeout": 10})
+        thread.join(10)
+    written = [path.read_text("utf-8", "replace") for path in tmp_path.rglob("*.*") if path.is_file()]
+    assert any(f"http://{place}" in text for text in written)
+    assert not any(secret in text for text in written for secret in ("geheim", "s3cret"))
+
+
 def test_an_address_hears_it_in_headers(tmp_path: Path):
     heard: dict[str, str] = {}
 
