@@ -29,6 +29,8 @@ COMPILING_S = {Need.FRAMES: 5.0, Need.MASTERS: 90.0}
 """Real seconds that compiling takes on a usual computer."""
 LOADING_S = 2.0
 """Real seconds that loading takes what was compiled before."""
+_LOADING_AT_MOST_S = 20.0
+"""Real seconds that the end of a run waits for one loop that is being loaded, on a machine that is busy with others."""
 _MOMENT_S = 0.2
 """Real seconds after which a wait asks again whether it shall end."""
 
@@ -120,11 +122,16 @@ class Loops:
             announce(next_s, passed_s)
 
     def close(self) -> None:
-        """End the child, if it still works; what it has compiled so far is kept."""
+        """End the child, if it still works; what it has compiled so far is kept.
+
+        Loops that are being loaded are waited for: a program that ends while a thread is inside LLVM ends by a crash.
+        """
         self._over.set()
         with self._lock:
             if self._child is not None:
                 self._child.kill()
+        if self._ready[Need.MASTERS].is_set():  # nothing is compiled any more
+            self._thread.join(_LOADING_AT_MOST_S)
 
     def _waited(self, need: Need, check: Callable[[], object], seconds: float) -> bool:
         ready = self._ready[need]

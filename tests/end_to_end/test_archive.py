@@ -1,14 +1,14 @@
 """`nightcal archive` on a night that was taken: says what it does, keeps what a run needs, and is idle by default."""
 
-import subprocess
 import sys
 
+from tests.support import started
 from tests.support.places import ROOT
 
 
 def _archive(night, *options):
     command = [sys.executable, "-m", "services.cli.main", "archive", "--config", str(night.config), *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    return started.run(command, cwd=ROOT)
 
 
 def test_a_packed_night_is_still_a_night_that_is_there(night):
@@ -33,7 +33,7 @@ def test_a_packed_night_is_still_a_night_that_is_there(night):
 
 def _certify(night, *names):
     command = [sys.executable, "-m", "services.cli.main", "certify", "--config", str(night.config), *names]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    return started.run(command, cwd=ROOT)
 
 
 def test_only_certified_masters_free_their_frames_when_asked(night):

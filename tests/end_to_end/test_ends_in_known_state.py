@@ -26,6 +26,7 @@ from services.planning.request import RunOptions, Step
 from services.stopping import Stop
 from services.workflow import compiling
 from services.workflow.job import Job
+from tests.support import started
 from tests.support.failing_disks import FullDisk
 from tests.support.places import ROOT
 from tests.support.served_night import ServedNight, fault, hurry, served_night
@@ -246,7 +247,7 @@ def test_signal_within_an_exposure(tmp_path: Path, number: signal.Signals) -> No
     with served_night(tmp_path, rate=20.0) as night:
         night.run(steps=(), **LONG)  # writes the configuration
         command = [sys.executable, str(SCRIPT), "--config", str(tmp_path / "config_calibration_frames.yaml")]
-        with subprocess.Popen(
+        with started.start(
             [*command, "--no-confirm", "--darks-only"],
             cwd=tmp_path,
             stdin=subprocess.DEVNULL,
@@ -321,9 +322,7 @@ def test_cooler_that_a_killed_run_switched_on_is_left_as_that_run_found_it(tmp_p
                 camera.write(member.lower(), {member: value})
         night.run(steps=(), **COOLED)  # writes the configuration
         command = [sys.executable, str(SCRIPT), "--config", str(tmp_path / "config_calibration_frames.yaml")]
-        with subprocess.Popen(
-            [*command, "--darks-only"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        ) as killed:
+        with started.start([*command, "--darks-only"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as killed:
             deadline = time.monotonic() + 60
             while not night.exposures and time.monotonic() < deadline:
                 time.sleep(0.02)

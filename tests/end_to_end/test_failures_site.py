@@ -41,6 +41,7 @@ from services.planning.request import DarkTimes, RunOptions, Step
 from services.root import layout_of
 from services.stopping import Stop
 from services.workflow.job import Job
+from tests.support import started
 from tests.support.failing_disks import FullDisk
 from tests.support.served_night import FRAMES, Ended, ServedNight, fault, hurry, served_night
 from tests.support.small_night import SCRIPT, Night
@@ -348,7 +349,7 @@ def test_23_killed_with_the_lamp_on_leaves_locks_free_and_the_next_run_makes_it_
         config = tmp_path / "config_calibration_frames.yaml"
         config.write_text(yaml.safe_dump(night._document({})), encoding="utf-8")
         command = [sys.executable, str(SCRIPT), "--config", str(config), "--no-confirm"]
-        killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        killed = started.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while len(list((tmp_path / "flats").rglob("flat_*.fits"))) < 2:
             assert time.monotonic() < deadline

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
+from tests.support import started
 from tests.support.small_night import FRAMES, Night
 
 KILLS = 10
@@ -28,7 +29,7 @@ def test_kills_lose_nothing_and_count_nothing_twice(night, whole_files):
     dice = random.Random(20261120)
     night.write({"dark_capture": {"science_exposure_time": [1.0, 2.0, 3.0, 4.0]}})
     for _ in range(KILLS):
-        run = subprocess.Popen(night.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run = started.start(night.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             run.wait(timeout=dice.uniform(*SPAN_S))
         except subprocess.TimeoutExpired:
@@ -75,7 +76,7 @@ class Killed:
         """Run until a random moment."""
         moment = self.dice.choices(list(MOMENTS), weights=[1, 4, 3])[0]
         known = self.journals()
-        run = subprocess.Popen(self.night.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        run = started.start(self.night.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if moment != "start":
             self.wait_for("frame.stored" if moment == "frames" else "master.built", run, known)
         try:
@@ -149,7 +150,7 @@ def test_a_hundred_kills_lose_nothing_and_count_nothing_twice(tmp_path, whole_fi
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send to another process")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_a_run_with_130_and_the_next_continues(night, number):
-    run = subprocess.Popen(night.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run = started.start(night.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     seen = ""
     for line in run.stdout:
         seen += line
@@ -169,7 +170,7 @@ def test_signal_ends_a_run_with_130_and_the_next_continues(night, number):
 
 
 def test_two_runs_in_one_folder_are_refused(night):
-    first = subprocess.Popen(night.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    first = started.start(night.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     first.stdout.readline()
     lock = night.root / ".nightcal" / "lock"
     deadline = time.monotonic() + 30
@@ -189,7 +190,7 @@ class Relay:
         self.night = night
 
     def start(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen(self.night.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return started.start(self.night.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def until_it_takes(self, run: "subprocess.Popen[str]") -> None:
         """Wait until a run has taken a frame, or has ended."""

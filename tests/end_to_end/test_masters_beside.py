@@ -8,6 +8,7 @@ from astropy.io import fits
 
 from services.events.records import Event
 from services.files.disk import Disk, Stream
+from tests.support import started
 from tests.support.served_night import served_night
 from tests.support.small_night import FRAMES
 
@@ -63,7 +64,7 @@ def test_masters_step_alone_builds_the_same(night, tmp_path):
 
 
 def test_killed_while_a_master_is_built_beside(night, whole_files):
-    run = subprocess.Popen(night.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run = started.start(night.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for line in run.stdout:
         if "master_" in line:
             run.kill()

@@ -17,6 +17,7 @@ from services.config import load
 from services.events.records import FrameStored
 from services.planning.request import Step
 from tests.end_to_end.test_ends_in_known_state import COOLED, SCRIPT, when
+from tests.support import started
 from tests.support.served_night import ServedNight, fault, served_night
 
 LIT: dict[str, Any] = {
@@ -37,7 +38,7 @@ def lit_exposure(root: Path, *, found_on: bool = False) -> Iterator[tuple[Served
         night.run(steps=(), **LIT)  # writes the configuration
         command = [sys.executable, str(SCRIPT), "--config", str(config_of(night)), "--flats-only"]
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(command, **quiet) as run:
+        with started.start(command, **quiet) as run:
             try:
                 deadline = time.monotonic() + 90
                 looks = 0
@@ -128,9 +129,7 @@ def test_the_command_says_it_in_words_and_ends_with_0_or_3(tmp_path: Path) -> No
         command = [sys.executable, "-m", "services.cli.main", "secure", "--config", str(config_of(night))]
 
         def say() -> "subprocess.CompletedProcess[str]":
-            return subprocess.run(
-                command, cwd=SCRIPT.parents[1], capture_output=True, text=True, timeout=100, check=False
-            )
+            return started.run(command, cwd=SCRIPT.parents[1])
 
         refused = say()
         assert refused.returncode == 3

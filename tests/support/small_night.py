@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from astropy.io import fits
 
+from tests.support import started
 from tests.support.places import ROOT
 
 SCRIPT = ROOT / "calibration" / "calibration_workflow.py"
@@ -50,15 +51,7 @@ class Night:
 
     def run(self, *options: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run the guide's command line from another folder."""
-        return subprocess.run(
-            self.command(*options),
-            cwd=cwd or self.root.parent,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        return started.run(self.command(*options), cwd=cwd or self.root.parent)
 
     def frames(self, pattern: str = "*") -> list[Path]:
         """Return the frames that are stored."""

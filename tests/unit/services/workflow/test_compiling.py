@@ -124,6 +124,25 @@ def test_without_a_child_the_run_compiles_its_own(command: list[str], monkeypatc
     loops.close()
 
 
+def test_a_run_that_ends_while_a_loop_is_loaded_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run with nothing to take could end by a crash of LLVM, after it had said that all was well."""
+    begun, loaded = threading.Event(), []
+
+    def load(need: Need, over: threading.Event) -> None:
+        begun.set()
+        assert over.wait(10)
+        threading.Event().wait(0.3)
+        loaded.append(need)
+
+    loops = Watched(AT_ONCE, monkeypatch)
+    monkeypatch.setattr(compiling, "warm_up", load)
+    loops.start()
+    assert begun.wait(10)
+    Loops.close(loops)
+    assert loaded
+    loops.close()
+
+
 def test_a_run_that_ends_before_the_child_begins_starts_none(monkeypatch: pytest.MonkeyPatch) -> None:
     loops = Watched(FOREVER, monkeypatch)
     loops.close()
