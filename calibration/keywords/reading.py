@@ -17,7 +17,7 @@ from calibration.keywords.master import MASTER_KEYWORDS, MasterInfo, read_percen
 from calibration.keywords.provenance import calibrated, pedestal
 from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, Keyword
 
-_RULES = 2
+_RULES = 3
 """Counts the versions of what this package understands, so that older catalogues are read again."""
 
 
@@ -57,6 +57,7 @@ _NOT_EXTRA = frozenset(
 _NAMED = frozenset({"exposure_us", "date_obs", "ccd_temp_c", "set_temp_c"})
 """Facts that must be understood where a card states them: their text does not show which of them are equal."""
 
+_OF_THE_SKY = re.compile(r"sky|twi(?:light|flat)|dusk|dawn|evening|morning|\b[st]flat")
 _TEMPERATURES = frozenset({"ccd_temp_c", "set_temp_c"})
 _NO_COOLER = re.compile(
     r"off|false|no|not?[ _-]+\w+|uncooled|un(?:regulated|controlled|supported|set)|ambient|room|warm|passive|free"
@@ -341,4 +342,4 @@ def _source(known: Mapping[str, object]) -> str | None:
     """Return `sky` for a flat whose type says so."""
     words = [written for k in KIND_KEYWORDS if (written := values.text(known.get(k))) is not None]
     spoken = " ".join(word.lower() for word in words if kind_of_word(word) is FrameKind.FLAT)
-    return "sky" if "sky" in spoken or "twilight" in spoken else None
+    return "sky" if _OF_THE_SKY.search(spoken) else None

@@ -464,7 +464,10 @@ def test_pedestal_means_what_its_program_means(program, written, expected):
 
 def test_sky_flats_say_their_source():
     assert from_cards({"IMAGETYP": "Sky Flat"}, shape=SHAPE).source == "sky"
-    assert from_cards({"IMAGETYP": "FLAT"}, shape=SHAPE).source is None
+    for written in ("TWIFLAT", "FLAT,TWILIGHT", "sflat", "dusk flat", "Morning Flats"):
+        assert from_cards({"IMAGETYP": written}, shape=SHAPE).source == "sky", written
+    for written in ("FLAT", "DOMEFLAT", "FLAT,LAMP", "dflat", "Flat Field"):
+        assert from_cards({"IMAGETYP": written}, shape=SHAPE).source is None, written
     assert from_cards({"IMAGETYP": "FLAT", "FLATSRC": "panel"}, shape=SHAPE).source == "panel"
 
 
