@@ -26,8 +26,8 @@ def check_camera(camera: Any) -> None:
     lacking = [name for name in _METHODS if not callable(getattr(camera, name, None))]
     if lacking:
         raise TypeError(
-            f"initialize() was given a {type(camera).__name__}, which lacks {some(lacking)} of drivers.base.Camera: "
-            "give an object that has them, or none at all for the camera of the configuration"
+            f"initialize() was given an object of type {type(camera).__name__}, which lacks {some(lacking)} of "
+            "drivers.base.Camera: give one that has them, or none at all for the camera of the configuration"
         )
 
 

@@ -116,14 +116,14 @@ def warm_up() -> int:
     from services.platform import prepare_numba_cache
 
     prepare_numba_cache()
-    from services.workflow.compiling import COMPILING_S, compile_all, is_compiled
+    from services.workflow.compiling import compile_all, is_compiled
 
     clock = SystemClock()
     start_s = clock.real()
     if is_compiled():
         print("the fast loops are compiled: loading them once takes a few seconds", flush=True)
     else:
-        print(f"compiling: about {sum(COMPILING_S.values()):.0f} s on a usual computer, and once only", flush=True)
+        print("compiling: one to three minutes on most computers, and once only", flush=True)
     compile_all(lambda part: print(f"{clock.real() - start_s:5.0f} s  {part}", flush=True))
     kept = os.environ.get("NUMBA_CACHE_DIR") or "beside the program"
     print(f"ready after {clock.real() - start_s:.1f} s, kept {'in ' if os.sep in kept else ''}{kept}")

@@ -116,8 +116,7 @@ class FrameSet:
 class RunStarted(Record):
     """A run begins. `settings` is the configuration without what may hold a secret.
 
-    `campaign` is the run that began to take everything anew (`--fresh`): this one, or one that was interrupted and goes
-    on here.
+    `campaign` is the run that began to take everything anew (`--fresh`): this one, or an earlier one that goes on here.
     """
 
     name: ClassVar[str] = "run.started"
@@ -182,7 +181,7 @@ class RunProgress(Record):
     """Frames done of all wanted. `sets` is the plan, given once before the first set is taken.
 
     `taken_at` says when each of them was begun that is complete, and serves; None for those to be taken. `needed_mb`
-    and `seconds` are what the frames to take need, given once as well.
+    and `seconds` are what the frames to take need, given once as well; `at_most`: flats may come to share darks.
     """
 
     name: ClassVar[str] = "progress"
@@ -192,6 +191,7 @@ class RunProgress(Record):
     taken_at: tuple[datetime | None, ...] = ()
     needed_mb: float | None = None
     seconds: float | None = None
+    at_most: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,8 @@ def _(what: RunFinished) -> str | None:
 def _(what: RunProgress) -> str | None:
     if what.needed_mb is not None:
         lacking = count(what.wanted - what.done, "frame")
-        return f"{lacking} to take: about {length(what.seconds or 0)}, {size(1e6 * what.needed_mb)}"
+        most = "at most " if what.at_most else ""
+        return f"{most}{lacking} to take: about {length(what.seconds or 0)}, {size(1e6 * what.needed_mb)}"
     dated = zip(what.sets or (), what.taken_at, strict=False)
     there = [f"{title(each)} ({at:%Y-%m-%d})" for each, at in dated if at is not None]
     serve = "serves" if len(there) == 1 else "serve"

@@ -49,12 +49,12 @@ def survey(config: Config) -> Survey:
     pixels: int | None = None
     filters: tuple[str, ...] = ()
     problems: list[str] = []
+    there = network.home(config.camera)
     try:
         there = network.camera_endpoint(config.camera)
         pixels = _pixels(config, there)
     except (DriverError, ServiceError) as error:
-        problems.append(str(error))
-        there = network.home(config.camera)
+        problems.append(_words(config, there, "camera", error))
     wheel = config.filter_wheel
     if wheel is not None and wheel.enabled:
         at = network.endpoint_of(wheel, there, "filter_wheel")
@@ -63,8 +63,13 @@ def survey(config: Config) -> Survey:
                 return Survey(problems=tuple(problems))
             filters = _filters(config, at)
         except (DriverError, ServiceError) as error:
-            problems.append(str(error))
+            problems.append(_words(config, there, "filter wheel", error))
     return Survey(pixels=pixels, filters=filters, problems=tuple(problems))
+
+
+def _words(config: Config, there: Endpoint, device: str, error: DriverError | ServiceError) -> str:
+    """Return why a device has said nothing, in the words in which a run says it."""
+    return str(network.explained(config, there, device, error) if isinstance(error, DriverError) else error)
 
 
 def _pixels(config: Config, there: Endpoint) -> int:

@@ -107,7 +107,8 @@ def _masters(found: Forecast) -> Iterator[str]:
     missing = len(masters) - kept
     later = "; those of the frames to take come on top" if any(each.lacking for each in found.sets) else ""
     if not masters and not later:
-        yield "No masters to build: there are not enough frames of any kind yet."
+        lack = "are not enough frames of any kind yet" if found.has_frames else f"are no frames below {found.room.root}"
+        yield f"No masters to build: there {lack}."
     elif not missing and not later:
         yield f"No masters to build: {'the only one is' if kept == 1 else f'all {kept} are'} there."
     elif not masters:

@@ -65,6 +65,8 @@ class Forecast:
         What ages cost that are shorter than the usual ones, in words.
     total : Estimate
         Of the frames to take, the darks on top and the masters among them.
+    has_frames : bool
+        Whether there are any at all; asked only where no master can be built.
     problems : tuple of str
         Why devices that were asked have not said what they are.
     """
@@ -80,6 +82,7 @@ class Forecast:
     room: Room
     upkeep: tuple[str, ...] = ()
     total: Estimate
+    has_frames: bool = True
     problems: tuple[str, ...] = ()
 
     @property
@@ -139,6 +142,7 @@ def forecast(
         room=room,
         upkeep=tuple(upkeep(sets, sizes, config.reuse)),
         total=replace(needed(foreseen, sizes, config), bytes=room.needed_bytes),
+        has_frames=bool(masters) or bool(place.catalogue.known_files()),
         problems=look.problems,
     )
 

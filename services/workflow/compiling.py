@@ -25,8 +25,8 @@ from services.workflow.warm_up import Need, warm_up
 
 log = structlog.get_logger(__name__)
 
-COMPILING_S = {Need.FRAMES: 5.0, Need.MASTERS: 90.0}
-"""Real seconds that compiling takes on a usual computer."""
+COMPILING_S = {Need.FRAMES: 15.0, Need.MASTERS: 180.0}
+"""Real seconds within which most computers have compiled; fast ones need a third of it."""
 LOADING_S = 2.0
 """Real seconds that loading takes what was compiled before."""
 _LOADING_AT_MOST_S = 20.0

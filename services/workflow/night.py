@@ -1,6 +1,6 @@
 """The capture steps of a run: temperature outside, gain inside; biases, flats of every filter, darks that fit them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from services.events.records import RunProgress, StorageLow
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
 from services.planning.request import DarkTimes, RunOptions, Step
-from services.planning.room import Amount, PlannedSet, Sizes, as_taken, needed, room_of, with_flat_darks
+from services.planning.room import Amount, PlannedSet, Room, Sizes, as_taken, needed, room_of, with_flat_darks
 from services.planning.wanted import states
 from services.version import is_credible
 from services.words import count
@@ -147,13 +147,7 @@ def _check_room(context: RunContext, sets: Iterable[PlannedSet]) -> None:
     room = room_of(context.place, context.config, planned, sizes, now=context.clock.now())
     taken = next((each for each in planned if each.lacking), None)
     if taken is not None:
-        cost = needed(planned, sizes, context.config)
-        wanted = sum(each.wanted.count for each in planned)
-        context.events.emit(
-            RunProgress(
-                done=wanted - cost.frames, wanted=wanted, needed_mb=room.needed_bytes / 1e6, seconds=cost.seconds
-            )
-        )
+        context.events.emit(_needs(context, planned, sizes, room))
     if taken is None or (not room.ends_at and (room.nights is None or room.nights > SOON_NIGHTS)):
         return
     ends = f"there is no room for all frames: it ends at {room.ends_at}"
@@ -168,6 +162,20 @@ def _check_room(context: RunContext, sets: Iterable[PlannedSet]) -> None:
     )
     if not room.usable.holds(Amount(bytes=sizes.frame_bytes, files=1)) or (room.ends_at and options.require_space):
         raise StorageError(f"{room.words}; {ends}", code=RunCode.DISK_FULL)
+
+
+def _needs(context: RunContext, planned: Sequence[PlannedSet], sizes: Sizes, room: Room) -> RunProgress:
+    """Return what the frames to take need, now that the wheel and the sensor are known; before anything is cooled."""
+    cost = needed(planned, sizes, context.config)
+    wanted = sum(each.wanted.count for each in planned)
+    searched = sum(each.wanted.kind is FrameKind.DARK and each.wanted.exposure_us is None for each in planned)
+    return RunProgress(
+        done=wanted - cost.frames,
+        wanted=wanted,
+        needed_mb=room.needed_bytes / 1e6,
+        seconds=cost.seconds,
+        at_most=searched > 1,
+    )
 
 
 def _warn_of_darkness(context: RunContext) -> None:

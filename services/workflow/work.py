@@ -135,7 +135,7 @@ class Work:
             why = f"the fast loops for {need} are compiled, once on this machine; in real time, also when rehearsing"
             if passed_s > LOADING_S:
                 why = f"the fast loops for {need} are still being compiled, after {passed_s:.0f} s of real time"
-            self.events.emit(Waiting(wait_s=wait_s, at_most=False, detail=why))
+            self.events.emit(Waiting(wait_s=wait_s, at_most=passed_s <= LOADING_S, detail=why))
 
         self.loops.wait(need, check, announce)
 

@@ -322,6 +322,7 @@ def test_one_frame_is_no_frames(n: int, shown: str):
 def test_the_first_night_knows_its_frames_and_gigabytes_once_the_devices_are_known(done, wanted, mb, seconds, said):
     told_of = {"done": done, "wanted": wanted, "needed_mb": mb, "seconds": seconds}
     assert sentence(record_of(RunProgress, told_of)) == said
+    assert sentence(record_of(RunProgress, {**told_of, "at_most": True})) == f"at most {said}"
 
 
 def test_building_says_which_master_of_how_many():

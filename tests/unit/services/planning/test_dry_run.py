@@ -76,6 +76,10 @@ def test_the_masters_step_alone_tells_of_masters_and_not_of_frames_to_take(begun
 
 
 def test_a_masters_step_before_any_frame_says_that_there_are_none(tmp_path: Path):
+    assert planned(tmp_path, Step.MASTERS)[0] == f"No masters to build: there are no frames below {tmp_path}."
+    root = Root(tmp_path)
+    root.add(FrameKind.BIAS, 0.001, 1)
+    root.catalogue.close()
     assert planned(tmp_path, Step.MASTERS)[0] == "No masters to build: there are not enough frames of any kind yet."
 
 
