@@ -15,6 +15,8 @@ from drivers.errors import AccessDenied, DeviceLost, DeviceMissing, DriverError
 _TIMES = Timeouts(open_s=3.0, read_s=3.0)
 """Real seconds for one attempt to find the cause: the device was waited for before."""
 _TLS_S = 3.0
+_ASCOM = 0x400
+"""Error numbers from here on are those of a device, below they are HTTP's."""
 _ELSEWHERE = range(HTTPStatus.MULTIPLE_CHOICES, HTTPStatus.BAD_REQUEST)
 
 
@@ -76,7 +78,7 @@ def explained(
     DriverError
         `error` itself where its server is there and has the device: then it is the device that fails.
     """
-    if type(error) not in (DeviceLost, TimedOut, DeviceMissing):
+    if type(error) not in (DeviceLost, TimedOut, DeviceMissing) or (error.number or 0) >= _ASCOM:
         return error
     cause = why_not(endpoint, error.device)
     if cause is None and not isinstance(error, DeviceMissing):

@@ -13,14 +13,13 @@ from drivers.alpaca import allowance
 from drivers.base import CalibratorStatus, CoverStatus
 from drivers.simulator.faults import FaultKind
 from services.capture import safety
-from services.capture.leaving import UNKNOWN
 from services.capture.secure import secure
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.config import load
-from services.events.devices import CoolingChanged
 from services.events.records import Event, FrameStored, RunEnding
 from services.planning.request import Step
+from services.platform import WINDOWS
 from tests.support.served_night import ServedNight, fault, served_night
 
 SECRET = "xyzzy plugh"  # noqa: S105 - nobody's
@@ -49,6 +48,7 @@ def assert_shown_nowhere(root: Path) -> None:
 def test_a_server_behind_a_password_serves_a_whole_night_that_shows_it_nowhere(
     tmp_path: Path, access: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    Path(access["password_file"]).chmod(0o644)  # which is only warned of
     with served_night(tmp_path / "night", login=f"Basic {TOKEN}") as night:
         ended = night.run(
             steps=(Step.DARKS, Step.FLATS),
@@ -58,7 +58,7 @@ def test_a_server_behind_a_password_serves_a_whole_night_that_shows_it_nowhere(
         )
         assert ended.exit_code == 0, ended.result.detail
         assert set(ended.groups().values()) == {"complete"}
-        assert ended.said("warning.raised", code="unused_device") == []  # it was allowed to ask
+        assert len(ended.said("warning.raised", code="login_readable")) == (0 if WINDOWS else 1)
         config = night.root / "config_calibration_frames.yaml"
         assert secure(load(config)).well
         monkeypatch.chdir(night.root)
@@ -66,8 +66,6 @@ def test_a_server_behind_a_password_serves_a_whole_night_that_shows_it_nowhere(
         named = ("--user-env", "NIGHT_USER", "--password-file", access["password_file"])
         assert run_app(app, ("devices", *at, *named), name="nightcal") == 0
         assert run_app(app, ("devices", *at), name="nightcal") == 3
-        again = night.run(steps=(Step.DARKS,), camera={"alpaca": access}, options={"fresh": True}, **BIASES)
-        assert again.exit_code == 0
         assert run_app(app, ("run", "--dry-run", "--debug"), name="nightcal") == 0
     shown = capsys.readouterr()
     assert "wants a user and a password, and none are named" in shown.out
@@ -127,24 +125,13 @@ def test_a_password_that_is_not_there_ends_the_run_before_anything_is_asked(
         assert ended.said("device.connected") == []
 
 
-def test_a_password_file_that_others_read_is_a_warning(tmp_path: Path, access: dict[str, str]) -> None:
-    Path(access["password_file"]).chmod(0o644)
-    with served_night(tmp_path / "night", login=f"Basic {TOKEN}") as night:
-        ended = night.run(steps=(Step.DARKS,), camera={"alpaca": access}, **BIASES)
-        assert ended.exit_code == 0
-        assert len(ended.said("warning.raised", code="login_readable")) == 1
-
-
 # --- where the devices are -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("named", [{}, {"camera_name": "SIMULATED qhy 600M "}, {"device_id": 0, "port": 9}])
-def test_host_null_finds_the_camera_wherever_it_answers(
-    tmp_path: Path, access: dict[str, str], named: dict[str, Any]
-) -> None:
+def test_host_null_finds_the_camera_wherever_it_answers(tmp_path: Path, access: dict[str, str]) -> None:
     with served_night(tmp_path / "night", discovery_port=0, login=f"Basic {TOKEN}") as night:
-        at = {"host": None, "discovery_port": night.server.discovery_port}
-        ended = night.run(steps=(Step.DARKS,), camera={"alpaca": {**at, **access, **named}}, **BIASES)
+        at = {"host": None, "port": 9, "discovery_port": night.server.discovery_port}
+        ended = night.run(steps=(Step.DARKS,), camera={"alpaca": {**at, **access}}, **BIASES)
         assert ended.exit_code == 0, ended.result.detail
         assert len(night.headers()) > 0
 
@@ -200,7 +187,6 @@ def short_of_time(monkeypatch: pytest.MonkeyPatch) -> float:
     [
         (FrameStored.name, {"kind": "FLAT"}, True),  # a second order, with the lamp on
         (RunEnding.name, {}, False),  # after its last frame
-        (CoolingChanged.name, {}, True),
     ],
 )
 def test_a_server_that_hangs_keeps_no_run_alive_and_all_that_is_left_is_one_sentence(
@@ -227,25 +213,16 @@ def real_s(night: ServedNight, first: dict[str, Any], last: dict[str, Any]) -> f
     return passed.total_seconds() / night.observatory.clock.rate
 
 
-@pytest.mark.parametrize(
-    ("members", "left"),
-    [
-        (("calibratoroff",), "flat panel: the lamp is still on"),
-        (("setccdtemperature", "cooleron"), f"cooler: {UNKNOWN}"),
-    ],
-)
-def test_an_order_that_is_never_answered_keeps_the_others_from_nothing(
-    tmp_path: Path, short_of_time: float, members: tuple[str, ...], left: str
-) -> None:
+def test_an_order_that_is_never_answered_keeps_the_others_from_nothing(tmp_path: Path, short_of_time: float) -> None:
     with served_night(tmp_path / "night", rate=300.0) as night:
-        hear = hang_when(night, FrameStored.name, *members, order=True, kind="FLAT")
+        hear = hang_when(night, FrameStored.name, "calibratoroff", order=True, kind="FLAT")
         cooled = {"cooling": {"target_temperature": 5.0}}
         ended = night.run(steps=(Step.FLATS,), hear=hear, flat_capture={"filters": ["L"]}, **cooled)
-        assert (night.lamp is CalibratorStatus.OFF) == ("calibratoroff" not in members)
+        assert night.lamp is CalibratorStatus.READY
         assert night.cover is CoverStatus.CLOSED
-        assert night.cooler_on == ("cooleron" in members)
+        assert not night.cooler_on
     assert ended.exit_code == 130
-    assert any(left in each for each in ended.result.left)
+    assert ended.result.left == ("flat panel: the lamp is still on",)
     (begun,) = ended.said("run.ending")
     judged_s = 12.0  # a lamp is read for 5 s before it is called lit, twice
     assert real_s(night, begun, ended.said("run.finished")[-1]) < short_of_time + judged_s

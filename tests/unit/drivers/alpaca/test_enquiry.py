@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from drivers.alpaca import enquiry
-from drivers.alpaca.discovery import ServerAddress
+from drivers.alpaca.discovery import ServerAddress, configured_devices
 from drivers.alpaca.enquiry import explained, why_not
 from drivers.alpaca.line import Endpoint, Timeouts
 from drivers.errors import AccessDenied, CameraBusy, DeviceLost, DeviceMissing, DriverError
@@ -158,6 +158,8 @@ def test_a_miss_names_where_the_device_answers(monkeypatch: pytest.MonkeyPatch) 
         assert said(DeviceLost(device="camera 0", detail="cannot connect: USB"), server.endpoint()) == (
             "cannot connect: USB"  # its server is there: the device fails
         )
+        driver = DeviceLost(device="camera 0", detail="cannot connect: in use", number=0x500)
+        assert explained(driver, wrong, device_type="camera", section="camera.alpaca", port=32227) is driver
         busy = CameraBusy(device="camera 0", detail="it exposes")
         assert explained(busy, wrong, device_type="camera", section="camera.alpaca", port=32227) is busy
 
@@ -183,3 +185,16 @@ def test_a_server_with_a_password_is_named_where_nothing_else_is_found_and_gets_
     assert f"but an Alpaca server that wants a user and a password answers at 127.0.0.1:{there.port}" in found.detail
     assert asked
     assert not any(b"uthorization" in request for request in asked)
+
+
+def test_a_redirect_is_not_followed_and_takes_no_password_elsewhere() -> None:
+    asked: list[bytes] = []
+
+    def note(line: socket.socket) -> None:
+        asked.append(line.recv(4096))
+
+    with answering(note) as other:
+        moved = page("307 Temporary Redirect", "", "text/plain", f"Location: http://127.0.0.1:{other.port}/")
+        with answering(sending(moved)) as endpoint, pytest.raises(DeviceMissing):
+            configured_devices(endpoint.host, endpoint.port, login=lambda: "Basic c2VjcmV0")
+    assert asked == []
