@@ -329,16 +329,18 @@ def read_words(sources: tuple[Source, ...], band: Band) -> NDArray[np.uint16]:
     """Read the same rows of a camera's files as `read_band`, but as they lie there: words that are not yet values."""
     shape = (len(sources), band.rows, sources[0].location.shape[1])
     words = _buffer(int(np.prod(shape)))
-    target, size = words.data.cast("B"), band.rows * sources[0].location.row_bytes
+    row_bytes = sources[0].location.row_bytes
+    target, size, above = words.data.cast("B"), band.rows * row_bytes, band.start * row_bytes
     for i, source in enumerate(sources):
-        _fill(source, band, target[i * size : (i + 1) * size])
+        _fill(source, source.location.offset + above, target[i * size : (i + 1) * size])
     return words.reshape(shape)
 
 
 def read_rows(source: Source, band: Band) -> NDArray[Any]:
     """Read rows of one file, in their own type and this machine's byte order, shape (rows, x)."""
-    raw = bytearray(band.rows * source.location.row_bytes)
-    _fill(source, band, memoryview(raw))
+    row_bytes = source.location.row_bytes
+    raw = bytearray(band.rows * row_bytes)
+    _fill(source, source.location.offset + band.start * row_bytes, memoryview(raw))
     return decode(raw, source.location, band.rows)
 
 
@@ -349,8 +351,7 @@ def _buffer(size: int) -> NDArray[np.uint16]:
     return buffer[:size]
 
 
-def _fill(source: Source, band: Band, target: memoryview) -> None:
-    offset = source.location.offset + band.start * source.location.row_bytes
+def _fill(source: Source, offset: int, target: memoryview) -> None:
     try:
         if isinstance(source, OpenSource):
             got = platform.pread_into(source.handle, target, offset)

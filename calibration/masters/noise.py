@@ -62,7 +62,11 @@ class FrameNoise:
         return FrameNoise(sigma_adu=sigma, error_adu=self.error_adu * (self.sigma_adu / sigma if sigma > 0 else 1.0))
 
 
-def neighbour_counts(frames: NDArray[Any], ratios: Sequence[float] = ()) -> NDArray[np.int32]:
+Span = tuple[int, NDArray[np.int64]]
+"""The part of a histogram that is not empty: its first bin, and its counts from there on."""
+
+
+def neighbour_spans(frames: NDArray[Any], ratios: Sequence[float] = ()) -> tuple[Span, ...]:
     """Return the histograms of the differences of all frames that are neighbours, one for each pair.
 
     Parameters
@@ -71,16 +75,34 @@ def neighbour_counts(frames: NDArray[Any], ratios: Sequence[float] = ()) -> NDAr
         The same part of n frames in the order of their times, in ADU.
     ratios : sequence of float
         What brings each frame to the level of the others (flats under a drifting lamp); nothing for equal levels.
-
-    Returns
-    -------
-    ndarray of int32, shape (n - 1, 8193)
-        Of hundreds of frames they are megabytes: half as many as in int64, and no frame has 2³¹ pixels.
     """
     factors = ratios or [1.0] * len(frames)
-    counts = np.empty((max(len(frames) - 1, 0), 2 * _PAIR_REACH + 1), np.int32)
-    for i, pair in enumerate(counts, 1):
-        pair[:] = pair_counts(frames[i - 1], frames[i], factors[i] / factors[i - 1])
+    return tuple(
+        _span(pair_counts(frames[i - 1], frames[i], factors[i] / factors[i - 1])) for i in range(1, len(frames))
+    )
+
+
+def _span(counts: NDArray[np.int64]) -> Span:
+    present = np.flatnonzero(counts)
+    first, last = (int(present[0]), int(present[-1])) if present.size else (0, -1)
+    return first, counts[first : last + 1].copy()  # of hundreds of frames whole histograms are many megabytes
+
+
+def no_counts(n: int) -> NDArray[np.int32]:
+    """Return empty histograms for the pairs of n frames, shape (n - 1, 8193): no frame has 2³¹ pixels."""
+    return np.zeros((max(n - 1, 0), 2 * _PAIR_REACH + 1), np.int32)
+
+
+def add_spans(counts: NDArray[np.int32], spans: Sequence[Span]) -> None:
+    """Add what `neighbour_spans` gives of a part of the frames to the histograms of the whole."""
+    for row, (first, part) in zip(counts, spans, strict=True):
+        row[first : first + part.size] += part.astype(np.int32)
+
+
+def neighbour_counts(frames: NDArray[Any], ratios: Sequence[float] = ()) -> NDArray[np.int32]:
+    """Return the histograms of `neighbour_spans` as one array, shape (n - 1, 8193)."""
+    counts = no_counts(len(frames))
+    add_spans(counts, neighbour_spans(frames, ratios))
     return counts
 
 

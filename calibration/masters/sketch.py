@@ -103,8 +103,8 @@ def thinned(
     rows, columns = shape
     down = int((rows * columns / number) ** 0.5) | 1
     right = int(rows * columns / (number * down)) | 1
-    parts = [values(y, y + 1)[0, left : left + columns : right] for y in range(top, top + rows, down)]
-    return np.concatenate(parts)
+    parts = [values(y, y + 1)[0, left : left + columns : right].copy() for y in range(top, top + rows, down)]
+    return np.concatenate(parts)  # of copies: a view would keep the whole of its row
 
 
 def gathered(pick: Values, shape: tuple[int, int]) -> F32:

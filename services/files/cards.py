@@ -1,10 +1,11 @@
 """FITS header blocks and checksums, below `fits` and `planes`.
 
-Cards are formatted by astropy; the sums are the convention's (FITS 4.0, section 4.4.2.7 and appendix J), taken piece by
-piece so that a frame is never in memory twice.
+Texts longer than a line are formatted by astropy; the sums are the convention's (FITS 4.0, section 4.4.2.7 and appendix
+J), taken piece by piece so that a frame is never in memory twice.
 """
 
 import math
+import re
 import sys
 from collections.abc import Iterable
 from functools import lru_cache
@@ -19,6 +20,7 @@ from calibration.keywords.table import CardValue
 BLOCK = 2880
 _CARD = 80
 _COMMENTARY = {"HISTORY", "COMMENT", ""}
+_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 _ALL_ONES = 0xFFFFFFFF
 _LARGE = 1 << 16
 _PUNCTUATION = frozenset([*range(0x3A, 0x41), *range(0x5B, 0x61)])
@@ -79,10 +81,35 @@ def _checksum(value: str) -> str:
     return _card_text("CHECKSUM", value, "checksum of header and data")
 
 
-def _card_text(keyword: str, value: CardValue, *comment: str) -> str:
-    from astropy.io import fits  # 0.3 s to import: who only reads does not need it
+def _card_text(keyword: str, value: CardValue, comment: str = "") -> str:
+    """Return a card in the fixed format (FITS 4.0, 4.2); what is no line of that is left to astropy."""
+    if keyword in _COMMENTARY and isinstance(value, str):
+        room = _CARD - 8
+        pieces = [value[i : i + room] for i in range(0, len(value), room)] or [""]
+        return "".join(f"{keyword:8}{piece}".ljust(_CARD) for piece in pieces)
+    comment = comment.rstrip()
+    line = f"{keyword:8}= {_written(value)}{' / ' if comment else ''}{comment}"
+    if len(line) <= _CARD and _KEYWORD.fullmatch(keyword):
+        return line.ljust(_CARD)
+    from astropy.io import fits  # 0.3 s to import, and 16 MB: few cards need it
 
-    return str(fits.Card(keyword, value, *comment))
+    return str(fits.Card(keyword, value, comment))
+
+
+def _written(value: CardValue) -> str:
+    """Return a value as its card has it: numbers end in column 30, and digits for which there is no room are cut."""
+    match value:
+        case bool():
+            return f"{'T' if value else 'F':>20}"
+        case int():
+            return f"{value:>20d}"
+        case float():
+            digits, e, power = str(value).upper().partition("E")
+            return f"{digits[: 20 - len(e + power)] + e + power:>20}"
+        case str() if value:
+            quoted = "'{:8}'".format(value.replace("'", "''"))
+            return f"{quoted:20}"
+    return "''"
 
 
 def _block(text: str, size: int) -> bytes:

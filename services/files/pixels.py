@@ -103,7 +103,7 @@ def encode_summed(values: NDArray[Any], out: NDArray[Any]) -> tuple[NDArray[Any]
 def decode(raw: bytes | bytearray | memoryview, location: PixelLocation, rows: int) -> Pixels:
     """Return `rows` rows of stored bytes as values in this machine's byte order, shape (rows, x)."""
     stored = np.frombuffer(raw, dtype=location.dtype).reshape(rows, location.shape[1])
-    return values_of(stored.copy(), location)
+    return values_of(stored.astype(stored.dtype.newbyteorder("=")), location)  # copied and swapped in one pass
 
 
 def scaled_values(stored: NDArray[Any], *, bscale: float, bzero: float, blank: int | None) -> Pixels:

@@ -7,7 +7,7 @@ master is named last, so a master that can be seen is complete.
 
 import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -52,16 +52,17 @@ class BuildContext:
     ----------
     settings : MasterSettings
     place : Place
-    executor : Executor
     run_id : str
+    executor : Executor, optional
+        Works on bands; by default threads that live for one master: what they keep in memory goes with them.
     wake : threading.Event, optional
         Ends the work between two bands when set.
     """
 
     settings: MasterSettings
     place: Place
-    executor: Executor
     run_id: str
+    executor: Executor | None = None
     wake: threading.Event | None = None
 
 
@@ -129,10 +130,10 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, context: 
     rows = rows_for(
         memory_mb=settings.memory_mb, frames=n + 2 * len(stack.darks), columns=stack.shape[1], workers=settings.workers
     )
-    first = combine_files(stack, mean, planes, context.executor, rows=rows, workers=settings.workers, wake=context.wake)
+    with _threads(settings, "bands") if context.executor is None else nullcontext(context.executor) as workers:
+        first = combine_files(stack, mean, planes, workers, rows=rows, workers=settings.workers, wake=context.wake)
     divisor = divisor_of(prepared, first, settings)
-    begin = platform.lower_priority if settings.beside else None
-    with ThreadPoolExecutor(settings.workers, "nightcal-finish", begin) as threads:
+    with _threads(settings, "finish") as threads:
         limits = thresholds(
             kind,
             first.sketch,
@@ -163,6 +164,11 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, context: 
         )
         finish_files(finishing, first.totals, threads, rows=tall, workers=settings.workers)
     return master_numbers(prepared, found | first.totals.flags(), first, divisor, settings)
+
+
+def _threads(settings: MasterSettings, name: str) -> ThreadPoolExecutor:
+    begin = platform.lower_priority if settings.beside else None
+    return ThreadPoolExecutor(settings.workers, f"nightcal-{name}", begin)
 
 
 def _name(prepared: Prepared, built_at: datetime, context: BuildContext) -> MasterName:

@@ -7,8 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import Executor
 from pathlib import Path
 
 from drivers.clock import Clock
@@ -72,17 +71,16 @@ def build_all(
     platform.raise_open_file_limit()
     scratch = _scratch(place)
     try:
-        with _workers(settings, executor) as workers:
-            plan = MasterPlan(settings, place, is_whole=is_whole)
-            groups = plan.groups(sets)
-            narration = Narration(events, names=GroupNames(groups), quiet=quiet)
-            doubts = contradicted(groups)
-            context = BuildContext(settings=settings, place=place, executor=workers, run_id=events.run_id, wake=wake)
-            gains = MeasuredGains(plan, scratch)
-            building = MasterBuilding(
-                plan=plan, context=context, narration=narration, clock=clock, scratch=scratch, gains=gains, ready=ready
-            )
-            return tuple(building.master(group, (i + 1, len(groups)), doubts.get(i)) for i, group in enumerate(groups))
+        plan = MasterPlan(settings, place, is_whole=is_whole)
+        groups = plan.groups(sets)
+        narration = Narration(events, names=GroupNames(groups), quiet=quiet)
+        doubts = contradicted(groups)
+        context = BuildContext(settings=settings, place=place, executor=executor, run_id=events.run_id, wake=wake)
+        gains = MeasuredGains(plan, scratch)
+        building = MasterBuilding(
+            plan=plan, context=context, narration=narration, clock=clock, scratch=scratch, gains=gains, ready=ready
+        )
+        return tuple(building.master(group, (i + 1, len(groups)), doubts.get(i)) for i, group in enumerate(groups))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -92,10 +90,3 @@ def _scratch(place: Place) -> Path:
     with reported(place.layout.cache):
         place.disk.make_folder(place.layout.cache)
         return Path(tempfile.mkdtemp(prefix="unpacked-", dir=place.layout.cache))
-
-
-def _workers(settings: MasterSettings, executor: Executor | None) -> AbstractContextManager[Executor]:
-    """Return the caller's executor, which stays open, or threads of our own."""
-    if executor is not None:
-        return nullcontext(executor)
-    return ThreadPoolExecutor(settings.workers, thread_name_prefix="nightcal-bands")

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.combine.engine import combine_band, decoded
+from calibration.combine.engine import combine_band
 from calibration.combine.recipe import BandPlanes, Recipe
 from calibration.masters.flags import Thresholds, flag_rows, inherit
 from calibration.masters.neighbours import FARTHEST, around
-from calibration.masters.noise import neighbour_counts
+from calibration.masters.noise import Span, add_spans, neighbour_spans, no_counts
 from calibration.masters.quality import Totals
 from calibration.masters.scales import with_dark
 from calibration.masters.sketch import SKETCH_PIXELS, Sketch, sketch_stride
@@ -99,7 +99,7 @@ class BandResult:
     """A combined band, and the differences of frames that are neighbours in time, from some of its rows."""
 
     planes: BandPlanes
-    pairs: NDArray[np.int32] | None
+    pairs: tuple[Span, ...] | None
 
 
 def stack_band(stack: Stack, band: Band) -> BandResult:
@@ -120,7 +120,7 @@ def stack_band(stack: Stack, band: Band) -> BandResult:
     return BandResult(planes=planes, pairs=pairs_of(stack, band, frames))
 
 
-def pairs_of(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool = False) -> NDArray[np.int32] | None:
+def pairs_of(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool = False) -> tuple[Span, ...] | None:
     """Return histograms of the differences of neighbouring frames in a band, None where it has none of the rows.
 
     All pairs together have about as many pixels as a sketch: few rows of each, where there are many frames. They are
@@ -133,7 +133,11 @@ def pairs_of(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool = F
     if len(frames) < 2 or not rows.any():
         return None
     chosen = frames[:, rows]
-    return neighbour_counts(decoded(chosen) if stored else chosen, stack.scale)
+    if stored:
+        from calibration.combine.kernels.entries import decode_u16  # as in `services.bands`
+
+        decode_u16(chosen.reshape(-1))  # a copy: the band keeps its words
+    return neighbour_spans(chosen, stack.scale)
 
 
 def _dark_band(stack: Stack, band: Band) -> NDArray[np.float32] | None:
@@ -188,7 +192,7 @@ class _Collector:
 
     def __init__(self, stack: Stack, mean: PlanesFile, planes: PlanesFile) -> None:
         self.totals = Totals()
-        self.pairs = np.zeros_like(neighbour_counts(np.empty((len(stack.frames), 0, 0), np.uint16)))
+        self.pairs = no_counts(len(stack.frames))
         self._n = len(stack.frames)
         self._mean, self._planes = mean, planes
 
@@ -200,7 +204,7 @@ class _Collector:
         self._planes.write("COUNT", band.start, found.count)
         self._planes.write("MASK", band.start, found.mask)
         if result.pairs is not None:
-            self.pairs += result.pairs
+            add_spans(self.pairs, result.pairs)
         self.totals.add_samples(found.count, found.mean, self._n)
 
 

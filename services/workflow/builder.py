@@ -10,7 +10,6 @@ is left to it, for building must never hurt capturing.
 import queue
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -71,7 +70,7 @@ class MasterBuilder:
         wake: threading.Event,
         loops: Loops,
     ) -> None:
-        self._settings = replace(settings, beside=True)
+        self._settings = replace(settings, beside=True, workers=1)
         self._place = place
         self._events = events
         self._clock = clock
@@ -104,14 +103,13 @@ class MasterBuilder:
 
     def _work(self) -> None:
         platform.lower_priority()
-        with ThreadPoolExecutor(1, "nightcal-builder-bands", platform.lower_priority) as self._executor:
-            while (finished := self._finished.get()) is not None and not self._over.is_set():
-                try:
-                    self._take(finished)
-                except RunStopped:
-                    return
-                except Exception:  # a full disk included: the writer meets it as well, and ends the run by it
-                    log.exception("builder.failed", set_id=finished.set_id)
+        while (finished := self._finished.get()) is not None and not self._over.is_set():
+            try:
+                self._take(finished)
+            except RunStopped:
+                return
+            except Exception:  # a full disk included: the writer meets it as well, and ends the run by it
+                log.exception("builder.failed", set_id=finished.set_id)
 
     def _take(self, finished: Finished) -> None:
         if finished.kind is FrameKind.BIAS:
@@ -150,7 +148,6 @@ class MasterBuilder:
             clock=self._clock,
             wake=self._wake,
             ready=lambda: self._loops.wait(Need.MASTERS, self._check),
-            executor=self._executor,
             sets={finished.set_id},
             quiet=True,
         )

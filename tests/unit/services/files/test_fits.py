@@ -2,6 +2,8 @@
 
 import gzip
 import hashlib
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,9 +20,10 @@ from calibration.frames import Frame, FrameHeader, FrameKind, pixel_sha256
 from calibration.keywords import Card
 from services.errors import RunCode, StorageError
 from services.files import fits, parsing
-from services.files.cards import add_sums, encode_sum, header_block, sum_of
+from services.files.cards import _card_text, add_sums, encode_sum, header_block, sum_of
 from services.files.pixels import encode_summed
 from tests.support.failing_disks import FullDisk, RecordingDisk
+from tests.support.places import ROOT
 
 HEADER = FrameHeader(
     kind=FrameKind.DARK,
@@ -373,6 +376,42 @@ def test_cards_that_fits_cannot_hold_are_left_out_and_long_ones_fit() -> None:
         assert "BAD" not in header
     assert len(block) == 2880 * 3
     assert sum_of(block) in {0xFFFFFFFF, 0}
+
+
+TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    keyword=st.from_regex(r"[A-Z][A-Z0-9_-]{0,7}", fullmatch=True),
+    value=st.one_of(TEXTS, st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False)),
+    comment=TEXTS,
+)
+def test_cards_are_those_of_astropy(keyword: str, value: str | float, comment: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a comment that is cut
+        expected = str(astropy_fits.Card(keyword, value, comment))
+        assert _card_text(keyword, value, comment) == expected
+
+
+@pytest.mark.parametrize("text", ["", "short", "x" * 72, "a line 'and' more than a line " * 5])
+@pytest.mark.parametrize("keyword", ["HISTORY", "COMMENT", ""])
+def test_commentary_is_that_of_astropy(keyword: str, text: str) -> None:
+    assert _card_text(keyword, text) == str(astropy_fits.Card(keyword, text))
+
+
+def test_writing_a_frame_does_not_need_astropy(tmp_path: Path) -> None:
+    code = "import sys, numpy; from datetime import datetime, UTC; from pathlib import Path; "
+    code += (
+        "from services.files.fits import write_frame; from calibration.frames import Frame, FrameHeader, FrameKind; "
+    )
+    code += "header = FrameHeader(kind=FrameKind.DARK, shape=(4, 8), exposure_us=1, set_id='a', gain=1); "
+    code += f"write_frame(Path({str(tmp_path / 'a.fits')!r}), Frame(header=header, pixels=numpy.zeros((4, 8), 'u2'))); "
+    code += "print('astropy' in sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, timeout=60
+    )
+    assert said.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("size", [0, 2, 7, 4096])

@@ -253,4 +253,4 @@ def test_every_thread_that_builds_beside_lowers_its_own_priority(night: Night, m
     with building_beside(night.builder, wanted=True):
         night.take(FrameKind.DARK, 2.0)
         night.wait_for(1)
-    assert lowered == {"nightcal-builder", "nightcal-builder-bands", "nightcal-finish"}
+    assert lowered == {"nightcal-builder", "nightcal-bands", "nightcal-finish"}
