@@ -123,6 +123,7 @@ class RunContext(Work):
         """
         set_id = there.row.set_id if there.row is not None else new_set_id(self.events.run_id)
         self.tally.met.add(set_id)
+        self.tally.begun.add(identity(wanted))
         facts = _facts(self.config, wanted, set_id, wanted.exposure_us)
         self.events.emit(GroupStarted(**facts, have=there.count, detail=there.why))
         try:
@@ -133,7 +134,6 @@ class RunContext(Work):
             self._note_exposure(wanted, set_id)
         self.tell_finished(wanted, outcome, set_id=set_id)
         self.tally.outcomes.append((wanted, outcome))
-        self.tally.taken += outcome.accepted - there.count
         self.tally.progress[identity(wanted)] = min(outcome.accepted, wanted.count), wanted.count
         self._tell_progress()
         return outcome

@@ -89,9 +89,11 @@ class Ending:
         parts = []
         if self.until is not None:
             parts.append(f"stopped in time: {self.until}")
-        if tally.not_reached:
+        if tally.not_reached or tally.cut_off:
             sets = count(len(tally.progress), "set")
-            parts += [f"{count(tally.taken, 'frame')} taken", f"{tally.not_reached} of {sets} not reached"]
+            parts.append(f"{count(tally.taken, 'frame')} taken")
+            parts += [f"{count(tally.cut_off, 'set')} cut off"] if tally.cut_off else []
+            parts += [f"{tally.not_reached} of {sets} not reached"] if tally.not_reached else []
         elif tally.taken == 0 and tally.outcomes == []:
             there = "the only set is there" if tally.already == 1 else f"all {tally.already} sets are there"
             parts.append(f"nothing to take: {there}" if tally.already else "")

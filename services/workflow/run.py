@@ -129,6 +129,7 @@ class Run:
             self.ending.guard(lambda: capture(observatory, work))
         self.ending.leave(work.tally.left_unsafe)
         work.tally.masters_built = len(work.built())
+        work.tally.taken = len(work.place.catalogue.frames(run_id=work.events.run_id))
 
     def _finish(self) -> RunResult:
         """Emit how the run ended and write its report; a failure here is the cause only if there was none before."""

@@ -32,8 +32,10 @@ class Tally:
     """Ids of the sets that were taken or found complete."""
     progress: dict[tuple[object, ...], tuple[int, int]] = field(default_factory=dict)
     """Frames there and frames wanted of each set that is known of."""
+    begun: set[tuple[object, ...]] = field(default_factory=set)
+    """What identifies the sets that this run began to take, or to fill up."""
     taken: int = 0
-    """Frames kept by this run."""
+    """Frames kept by this run; counted when it has ended."""
     unused: dict[str, RunCode | None] = field(default_factory=dict)
     """Files that are not used and have been reported: why; None for frames of ours, which are taken again."""
     nothing: str = ""
@@ -49,8 +51,13 @@ class Tally:
     @property
     def not_reached(self) -> int:
         """Sets known to be wanted that are incomplete and were not started."""
-        begun = {identity(wanted) for wanted, _ in self.outcomes}
+        begun = self.begun.union(identity(wanted) for wanted, _ in self.outcomes)
         return sum(have < wanted and key not in begun for key, (have, wanted) in self.progress.items())
+
+    @property
+    def cut_off(self) -> int:
+        """Sets in the middle of which the run was ended."""
+        return len(self.begun.difference(identity(wanted) for wanted, _ in self.outcomes))
 
     @property
     def failed(self) -> int:

@@ -162,6 +162,7 @@ def test_signal_ends_a_run_with_130_and_the_next_continues(night, number):
     assert "stopped" in rest
     taken = len(night.frames())
     assert taken > 0
+    assert f"{taken} frames taken; 1 set cut off; " in rest, "those of the set that was being taken count as well"
     report = night.report()
     assert report["run"]["code"] == "interrupted"
     done = night.run()
