@@ -289,6 +289,14 @@ def meaning(code: str) -> Meaning:
     return MEANINGS.get(code, Meaning(code.replace("_", " "), "see the log"))
 
 
+def how_ended(code: str) -> str:
+    """Return how a run with this code ended: "stopped by the user", "stopped: the disk is full"."""
+    text = meaning(code).text
+    if code == RunCode.LEFT_UNSAFE:
+        return f"finished, but {text}"
+    return text if code == RunCode.INTERRUPTED else f"stopped: {text}"
+
+
 class ServiceError(Exception):
     """Root of this package's errors: a code, a detail that names the thing, and advice if the code's does not fit."""
 

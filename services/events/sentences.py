@@ -4,7 +4,7 @@ from functools import singledispatch
 from typing import Protocol
 
 from calibration.frames import FrameKind
-from services.errors import RunCode, meaning
+from services.errors import RunCode, how_ended, meaning
 from services.events.devices import (
     CoolingChanged,
     CoolingStable,
@@ -109,8 +109,7 @@ def _(what: RunStarted) -> str:
 
 @sentence.register
 def _(what: RunFinished) -> str | None:
-    how = "run finished, but" if what.code == RunCode.LEFT_UNSAFE else "run stopped:"
-    return None if what.code is None else f"{how} {meaning(what.code).text}"
+    return None if what.code is None else f"run {how_ended(what.code)}"
 
 
 @sentence.register

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.errors import RunCode, meaning
+from services.errors import how_ended, meaning
 from services.reports.event_records import Record
 from services.reports.night import NightReport
 from services.words import GAP, NONE, both_clocks, count, duration, moment, number, some, title
@@ -33,10 +33,9 @@ def headline(report: NightReport) -> Headline:
         again = "Run the same command again: it continues with what is missing."
         return Headline(look="bad", text=text, detail=detail, advice=(again, *advice))
     if run.get("code"):
-        said = meaning(str(run["code"]))
-        first = f"{_sentence(said.advice)}."
-        how = "Finished, but" if run["code"] == RunCode.LEFT_UNSAFE else "Stopped:"
-        return Headline(look="bad", text=f"{how} {said.text}", detail=detail, advice=(first, *advice))
+        code = str(run["code"])
+        first = f"{_sentence(meaning(code).advice)}."
+        return Headline(look="bad", text=_sentence(how_ended(code)), detail=detail, advice=(first, *advice))
     if run["exit_code"] != 0:
         return Headline(look="warn", text="Finished, but not everything is there", detail=detail, advice=advice)
     return Headline(look="ok", text="All done", detail=detail, advice=advice)

@@ -303,7 +303,7 @@ def test_the_end_is_a_line_only_where_no_command_says_it():
     for tells_end in (True, False):
         stream = io.StringIO()
         told(Lines(stream, tells_end=tells_end), [(RunFinished.name, {"exit_code": 130, "code": "interrupted"})])
-        assert ("run stopped: stopped by the user" in stream.getvalue()) is tells_end
+        assert ("run stopped by the user" in stream.getvalue()) is tells_end
 
 
 @pytest.mark.parametrize(("n", "shown"), [(1, "(1 frame)"), (2, "(2 frames)"), (0, "(0 frames)")])

@@ -175,7 +175,7 @@ def test_texts_from_outside_never_become_markup(night):
         (1, None, "warn", "not everything is there", ""),
         (5, "disk_full", "bad", "the disk is full", "Make room"),
         (4, "unsafe", "bad", "the safety monitor said unsafe", "Run again when it is safe"),
-        (130, "interrupted", "bad", "stopped by the user", "Run the same command again"),
+        (130, "interrupted", "bad", "Stopped by the user", "Run the same command again"),
         (None, None, "bad", "No end was recorded", "Run the same command again"),
     ],
 )
