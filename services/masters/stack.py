@@ -132,7 +132,7 @@ def pairs_of(stack: Stack, band: Band, frames: NDArray[Any], *, stored: bool = F
     rows = (np.arange(band.start, band.stop) // 2 + stride // 2) % stride == 0
     if len(frames) < 2 or not rows.any():
         return None
-    chosen = frames[:, rows]
+    chosen = np.take(frames, np.flatnonzero(rows), axis=1)  # in the order of memory, which an index would not keep
     if stored:
         from calibration.combine.kernels.entries import decode_u16  # as in `services.bands`
 
