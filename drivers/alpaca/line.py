@@ -155,6 +155,7 @@ class Line:
         self._connection: http.client.HTTPConnection | None = None
         self.login: str | None = None  # the header that the open connection sends
         self._used_at = 0.0
+        self._bounded = True
         self._stall_s = self._end = 0.0
         self._wake: threading.Event | None = None
         self._watch: Callable[[int], None] = lambda _: None
@@ -228,7 +229,7 @@ class Line:
         target = f"{path}?{urlencode(query)}"
         self._wake = wake
         try:
-            with self._exchange("GET", target, headers={"Accept": accept}, total_s=total_s) as stream:
+            with self._exchange("GET", target, accept=accept, total_s=total_s) as stream:
                 yield stream
         finally:
             self._wake = None
@@ -241,15 +242,17 @@ class Line:
         *,
         total_s: float,
         form: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
+        accept: str | None = None,
     ) -> Iterator[ReplyStream]:
+        """Make one call; `accept` is that of an image, which takes its time and is no matter of the allowance."""
         with self._lock:
             stream, begun_s = None, self._clock.real()
             try:
-                stream = ReplyStream(self._ask(method, target, total_s, form, headers or {}), self)
+                stream = ReplyStream(self._ask(method, target, total_s, form, accept), self)
                 yield stream
             except TimeoutError as error:
-                self.allowance.spend(begun_s, self._clock.real(), connected=self._connection is not None)
+                if self._bounded:
+                    self.allowance.spend(begun_s, self._clock.real(), connected=self._connection is not None)
                 raise TimedOut(device=self.device, detail=f"no answer in time to {method} {_short(target)}") from error
             except (OSError, UnicodeError, http.client.HTTPException) as error:  # a host such as a..b
                 raise DeviceLost(device=self.device, detail=self._reason(method, target, error)) from error
@@ -257,12 +260,14 @@ class Line:
                 self._after(reusable=stream is not None and stream.ended)
 
     def _ask(
-        self, method: str, target: str, total_s: float, form: Mapping[str, Any] | None, headers: Mapping[str, str]
+        self, method: str, target: str, total_s: float, form: Mapping[str, Any] | None, accept: str | None
     ) -> http.client.HTTPResponse:
-        total_s, self._stopped = self.allowance.of_call(total_s, self.usual_s), math.inf
+        self._bounded, self._stopped = accept is None, math.inf
+        if self._bounded:
+            total_s = self.allowance.of_call(total_s, self.usual_s)
         connection = self._connected()
         self.allow(stall_s=total_s, total_s=total_s)
-        sent = {"Host": self.endpoint.address, "Accept": "application/json", **headers}
+        sent = {"Host": self.endpoint.address, "Accept": accept or "application/json"}
         body = None
         if form is not None:
             body = urlencode(form).encode("ascii")
@@ -324,7 +329,7 @@ class Line:
         """Return what is left of a time after a stop, all of it without one."""
         if self._wake is not None and self._wake.is_set():
             rest_s = STOPPED_S
-        elif self._wake is None and self.allowance.limited:  # an image is given up for its own stop alone
+        elif self._bounded and self.allowance.limited:
             rest_s = self.allowance.of_call(math.inf, self.usual_s)
         else:
             return left_s

@@ -107,7 +107,8 @@ class Leaving:
         done = [word for duty in duties if duty.name not in not_done for word in duty.done]
         with suppress(StorageError):
             self._events.emit(DevicesLeft(done=tuple(done)))
-        if stands and len(stands) == len(duties) and all(how == UNKNOWN for _, _, how in stands):
+        silent = all(how == UNKNOWN and isinstance(error, DeviceLost) for _, error, how in stands)
+        if stands and len(stands) == len(duties) and silent:
             names = ", ".join(duty.name for duty in duties)
             self._leave(f"nothing at {self._server} answers any more; go and see: {names}", str(stands[0][1]))
             return
