@@ -6,12 +6,15 @@ other connections to it are closed while they are idle, and none is kept open th
 
 import threading
 import weakref
+from collections import Counter
 from typing import Protocol
 
 CROWDED_S = 1.0
 """Real seconds without an answer after which our other connections to a server may be in its way."""
-AT_ONCE_S = 0.5
-"""An answer that comes so soon after they were closed was waiting for that."""
+AT_ONCE_S = 0.1
+"""An answer that comes so soon after they were closed was waiting for that, unless it came by chance just then."""
+_NO_CHANCE = 2
+"""So many such answers are none: a call may take as long by itself."""
 
 
 class Connected(Protocol):
@@ -29,7 +32,7 @@ class Connected(Protocol):
 
 _lock = threading.Lock()
 _lines: "weakref.WeakSet[Connected]" = weakref.WeakSet()
-_one_at_a_time: set[str] = set()
+_answered_at_once: Counter[str] = Counter()
 
 
 def join(line: Connected) -> None:
@@ -45,11 +48,12 @@ def make_way(line: Connected) -> bool:
     return sum(each.hang_up() for each in others) > 0
 
 
-def note_one_at_a_time(address: str) -> None:
-    """Take in that a server serves one connection at a time."""
-    _one_at_a_time.add(address)
+def note_answer_at_once(address: str) -> None:
+    """Take in that a server answered as soon as it was given way."""
+    with _lock:
+        _answered_at_once[address] += 1
 
 
 def is_one_at_a_time(address: str) -> bool:
     """Return whether connections to a server are closed after each call."""
-    return address in _one_at_a_time
+    return _answered_at_once[address] >= _NO_CHANCE

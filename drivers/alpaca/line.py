@@ -298,19 +298,19 @@ class Line:
 
     def receive(self, sock: socket.socket, buffer: Any) -> int:
         """Take what comes next; raises `TimeoutError` when that, or the whole call, takes too long."""
-        left_s = min(self._end - self._clock.real(), self._stall_s)
+        left_s, waited_s = min(self._end - self._clock.real(), self._stall_s), 0.0
         while (left_s := self._unless_stopped(left_s)) > 0:
             slice_s = min(left_s, crowding.CROWDED_S if self._wake is None else _SLICE_S)
             sock.settimeout(slice_s)
             try:
                 count = sock.recv_into(buffer)
             except TimeoutError:
-                left_s -= slice_s
-                if crowding.make_way(self):
+                left_s, waited_s = left_s - slice_s, waited_s + slice_s
+                if waited_s >= crowding.CROWDED_S and crowding.make_way(self):
                     self._made_way_at = self._clock.real()
             else:
                 if self._clock.real() - self._made_way_at < crowding.AT_ONCE_S:
-                    crowding.note_one_at_a_time(self.address)
+                    crowding.note_answer_at_once(self.address)
                 self._watch(count)
                 return count
         raise TimeoutError

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import pytest
 
+from drivers.alpaca import crowding
 from drivers.alpaca.camera import AlpacaCamera
 from drivers.alpaca.imagebytes import as_unsigned
 from drivers.alpaca.line import Endpoint, Line, Timeouts
@@ -400,6 +401,31 @@ class OneAtATime(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+
+class Slow(OneAtATime):
+    def do_GET(self) -> None:
+        threading.Event().wait(float(self.path.partition("?")[0][1:] or 0))
+        super().do_GET()
+
+
+def test_a_slow_answer_of_a_server_that_serves_many_closes_no_connections_after_calls() -> None:
+    """An image whose first byte takes a third of a second made every healthy server one of one connection."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        where = Endpoint("127.0.0.1", server.server_port)
+        camera, wheel = (Line(where, device=name, clock=SystemClock(), open_s=2.0) for name in ("camera", "wheel"))
+        for _ in range(2):
+            wheel.get("/", {}, total_s=5.0)
+            with camera.stream("/0.35", {}, accept="*/*", total_s=5.0, wake=threading.Event()) as stream:
+                assert stream.reply(10).body == b"{}"
+        camera.get("/1.2", {}, total_s=5.0)
+        assert not crowding.is_one_at_a_time(where.address)
+        camera.close()
+        wheel.close()
+        server.shutdown()
 
 
 def test_a_server_that_serves_one_connection_at_a_time_is_not_waited_for_each_time() -> None:
