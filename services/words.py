@@ -149,5 +149,5 @@ def title(record: Mapping[str, Any]) -> str:
     kind = str(record.get("kind") or "set").capitalize()
     detail = {"Flat": record.get("filter"), "Dark": exposure(record.get("exposure_us"))}.get(kind)
     name = f"{kind} {detail}" if detail else kind
-    name = f"{name} ({record['apart']})" if record.get("apart") else name
-    return f"{name} = {record['twin']}" if record.get("twin") else name
+    name = f"{name} = {record['twin']}" if record.get("twin") else name
+    return f"{name} ({record['apart']})" if record.get("apart") else name

@@ -73,7 +73,8 @@ def build_all(
     try:
         plan = MasterPlan(settings, place, is_whole=is_whole)
         groups = plan.groups(sets)
-        narration = Narration(events, names=GroupNames(groups), quiet=quiet)
+        names = GroupNames(groups, gain=settings.name_gain, temperature=settings.name_temperature)
+        narration = Narration(events, names=names, quiet=quiet)
         doubts = contradicted(groups)
         context = BuildContext(settings=settings, place=place, executor=executor, run_id=events.run_id, wake=wake)
         gains = MeasuredGains(plan, scratch)

@@ -33,9 +33,9 @@ def _or_unknown(words: str, value: object) -> str:
 
 _FACTS: tuple[tuple[Callable[[MasterGroup], Hashable], Callable[[MasterGroup], str]], ...] = (
     (lambda g: g.key.camera, lambda g: f"camera {g.key.camera or 'unknown'}"),
+    (lambda g: g.key.gain, lambda g: _or_unknown("gain", g.key.gain)),
     (lambda g: g.temperature_c, _warmth),
     (lambda g: g.key.binning, lambda g: "binning {} x {}".format(*g.key.binning)),
-    (lambda g: g.key.gain, lambda g: _or_unknown("gain", g.key.gain)),
     (lambda g: g.key.egain_e_adu, lambda g: f"{g.key.egain_e_adu or 'unknown'} e-/ADU"),
     (lambda g: g.key.offset, lambda g: _or_unknown("offset", g.key.offset)),
     (lambda g: g.key.readout_mode, lambda g: _or_unknown("readout mode", g.key.readout_mode)),
@@ -52,7 +52,7 @@ _FACTS: tuple[tuple[Callable[[MasterGroup], Hashable], Callable[[MasterGroup], s
 )
 """What a fact is compared by, and how it is said."""
 
-_CAMERA = 0
+_CAMERA, _GAIN, _TEMPERATURE = 0, 1, 2
 
 
 class GroupNames:
@@ -62,9 +62,12 @@ class GroupNames:
     ----------
     groups : sequence of MasterGroup
         All that a message may be about.
+    gain, temperature : bool
+        Whether these are named in any case: the run takes frames of several, which may not be there yet.
     """
 
-    def __init__(self, groups: Sequence[MasterGroup]) -> None:
+    def __init__(self, groups: Sequence[MasterGroup], *, gain: bool = False, temperature: bool = False) -> None:
+        self._always = {i for i, is_named in ((_GAIN, gain), (_TEMPERATURE, temperature)) if is_named}
         namesakes: defaultdict[Name, list[MasterGroup]] = defaultdict(list)
         for group in groups:
             namesakes[_name(group)].append(group)
@@ -80,8 +83,8 @@ class GroupNames:
 
         The camera is named wherever there are several: a message would seem to be about the one that is connected.
         """
-        differ = self._differ.get(_name(group), [])
-        differ = [_CAMERA, *differ] if len(self._cameras) > 1 and _CAMERA not in differ else differ
+        cameras = {_CAMERA} if len(self._cameras) > 1 else set()
+        differ = sorted(cameras | self._always | set(self._differ.get(_name(group), [])))
         words = [_FACTS[i][1](group) for i in differ]
         alike = [
             other

@@ -26,7 +26,8 @@ def without_twins(masters: Iterable[Record]) -> tuple[Record, ...]:
     biases = {_facts(m): m for m in masters if m.get("kind") == "BIAS" and m.get("outcome") != "refused"}
     twins = {id(biases[_facts(m)]): m for m in masters if m.get("kind") == "DARK" and _facts(m) in biases}
     named = {id(m) for m in twins.values()}
-    return tuple({**m, "twin": title(twins[id(m)])} if id(m) in twins else m for m in masters if id(m) not in named)
+    titles = {bias: title({**twin, "apart": ""}) for bias, twin in twins.items()}
+    return tuple({**m, "twin": titles[id(m)]} if id(m) in titles else m for m in masters if id(m) not in named)
 
 
 def _facts(master: Record) -> str:

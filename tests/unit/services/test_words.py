@@ -49,6 +49,7 @@ def test_titles_name_what_tells_sets_apart():
     assert title({"kind": "DARK", "filter": "Ha", "exposure_us": 5_000_000}) == "Dark 5\u00a0s"
     assert title({"kind": "BIAS", "exposure_us": 1000}) == "Bias"
     assert title({}) == "Set"
+    assert title({"kind": "BIAS", "twin": "Dark 1\u00a0s", "apart": "gain 3"}) == "Bias = Dark 1\u00a0s (gain 3)"
 
 
 def test_a_noun_agrees_with_its_count():

@@ -330,6 +330,22 @@ def test_refusal_says_which_camera_it_is_about_when_there_are_several(root: Root
     assert ["old" in told[0], "old" in told[1], "new" in told[2]] == [False, True, True]
 
 
+@pytest.mark.parametrize(
+    ("named", "apart"),
+    [
+        ({}, ""),
+        ({"name_gain": True}, "gain 10"),
+        ({"name_temperature": True}, "-10.0 °C"),
+        ({"name_gain": True, "name_temperature": True}, "gain 10, -10.0 °C"),
+    ],
+)
+def test_the_first_of_several_gains_and_temperatures_is_named_by_its_own(root: Root, named, apart: str) -> None:
+    """It was built while the frames of the others were not there yet, and was called "bias" alone."""
+    root.add(FrameKind.DARK, 1.0, 2)
+    root.build(**named)
+    assert [e.what.apart for e in root.heard if isinstance(e.what, MasterRefused)] == [apart]
+
+
 def test_one_failing_group_does_not_stop_the_others(root: Root) -> None:
     root.add(FrameKind.BIAS, 0.001, 2)
     root.add(FrameKind.DARK, 1.0, 12)
