@@ -115,7 +115,7 @@ def configured_devices(
         reply = ask.reply("/management/v1/configureddevices")
         if reply.status == HTTPStatus.UNAUTHORIZED:  # no more attempts: some servers count them
             raise_for_status(where.address, "configureddevices", reply)
-        if rows := configured_rows(reply):
+        if rows := configured_rows(reply, where.address):
             return tuple(_from_row(row) for row in rows if _is_device(row))[:_MOST_DEVICES]
         found = _probe(ask)
         if not found and reply.status in DENIED:

@@ -79,10 +79,10 @@ def raise_for_number(device: str, what: str, answer: Mapping[str, Any], kind: ty
         raise kind(device=device, detail=f"{what}: {message or 'refused without a reason'}", number=number)
 
 
-def configured_rows(reply: Reply) -> list[dict[str, Any]]:
+def configured_rows(reply: Reply, device: str = "server") -> list[dict[str, Any]]:
     """Return the rows of a `configureddevices` reply; none when the server has no management API (4xx)."""
     if HTTPStatus.BAD_REQUEST <= reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return []
-    raise_for_status("server", "configureddevices", reply)
-    rows = as_object("server", "configureddevices", reply.body).get("Value")
+    raise_for_status(device, "configureddevices", reply)
+    rows = as_object(device, "configureddevices", reply.body).get("Value")
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
