@@ -188,7 +188,7 @@ def _told(column: _Column, kind: FrameKind, stated: Collection[str], measured: S
     if nature == "exposure" and is_flat and nature in stated:  # each flat has a dark of its own exposure
         return None
     is_remark = nature == "" and not column.numbers and _is_remark(column, kind, stated, measured)
-    return None if is_remark else _as_setting(column, nature, stated, measured)
+    return None if is_remark else _as_setting(column, nature, kind, stated, measured)
 
 
 def _nature(keyword: str) -> str:
@@ -209,7 +209,9 @@ def _nature_by_values(column: _Column, kind: FrameKind, stated: Collection[str])
     return "exposure" if is_exposure else ""
 
 
-def _as_setting(column: _Column, nature: str, stated: Collection[str], measured: Sequence[Measured]) -> Unlike | None:
+def _as_setting(
+    column: _Column, nature: str, kind: FrameKind, stated: Collection[str], measured: Sequence[Measured]
+) -> Unlike | None:
     """Return a column as a difference if it looks like a setting: by its name, or because it divides the frames."""
     is_setting = nature not in ("", REMARK)
     means = nature if is_setting and nature != SETTING else None
@@ -219,7 +221,8 @@ def _as_setting(column: _Column, nature: str, stated: Collection[str], measured:
     if not column.numbers:
         counts = is_few and (is_setting or not column.is_incomplete)
     elif _numbers_apart(column.numbers, jitters=nature == "exposure"):
-        if "exposure" not in stated and means in (None, "exposure") and _levels_follow(column, measured):
+        may_be_exposure = kind is not FrameKind.BIAS and "exposure" not in stated and means in (None, "exposure")
+        if may_be_exposure and _levels_follow(column, measured):
             return column.unlike("exposure")
         counts = is_few if is_setting else _levels_differ(column, measured)
     else:
