@@ -159,7 +159,7 @@ def test_groups_of_one_name_are_told_apart_by_what_differs(root: ForeignRoot) ->
     assert len(set(lines)) == len(lines) == 6
     told = "\n".join(lines)
     for words in (
-        "-20.0 °C, binning 1 x 1, gain 100",
+        "gain 100, -20.0 °C, binning 1 x 1",
         "binning 2 x 2",
         "gain 0",
         "night 2024-01-02",
