@@ -124,12 +124,24 @@ def peak_mb() -> float:
     if status.exists():
         line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024 / 1e6
+    return _most_resident_mb("RUSAGE_SELF")
+
+
+def peak_of_children_mb() -> float:
+    """Return the highest peak memory of the processes that this one started and waited for; NaN as of `peak_mb`.
+
+    At least what this process held when it started them: to be called in a small process (`in_child`).
+    """
+    return _most_resident_mb("RUSAGE_CHILDREN")
+
+
+def _most_resident_mb(whose: str) -> float:
     try:
         import resource
     except ImportError:
         return float("nan")
     unit = 1 if os.uname().sysname == "Darwin" else 1 << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return resource.getrusage(getattr(resource, whose)).ru_maxrss * unit / 1e6
 
 
 def in_child(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
