@@ -204,8 +204,8 @@ class FrameTable(Database):
         with self._lock:
             records = self._read(f"{query} ORDER BY date_obs, frame_no, path", values)
             sets_there = self._read(f"{_SET_FRAMES}{where_sets}", values_sets)
-        for set_id, *member in records:
-            members[set_id].append(Member(*member))
+        for record in records:  # a hundred thousand of them
+            members[record[0]].append(Member._make(record[1:]))
         with self._understood():
             return [
                 SetFrames(

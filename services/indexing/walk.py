@@ -95,12 +95,13 @@ def _passed(path: str, entry: "os.DirEntry[str]") -> FileProblem:
 def names(folders: Iterable[Path], layout: Layout) -> set[str]:
     """Return the names of the files that `walk` finds, without asking for their sizes: three times as fast."""
     found = {
-        prefix + entry.name
+        prefix + name
         for folder in folders
         for prefix, entry in _entries(folder, layout, [])
-        if entry.name.lower().endswith(FITS_SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
+        if (name := entry.name).lower().endswith(FITS_SUFFIXES) and not name.startswith(".") and entry.is_file()
     }
-    return {path for path in found if not (path.endswith(".fits" + PACKED) and path.removesuffix(PACKED) in found)}
+    packed = {path for path in found if path.endswith(".fits" + PACKED)}
+    return found - {path for path in packed if path.removesuffix(PACKED) in found}
 
 
 def counts(path: Path) -> bool:

@@ -54,7 +54,7 @@ class MasterGroup:
     @property
     def own(self) -> bool:
         """Whether nightcal took the frames: exposures are exact, and the wanted number is known."""
-        return all(member.origin == Origin.OWN for member in self.members)
+        return {member.origin for member in self.members} <= {Origin.OWN}
 
     @property
     def exposure_us(self) -> int | None:
