@@ -103,7 +103,10 @@ def thinned(
     rows, columns = shape
     down = int((rows * columns / number) ** 0.5) | 1
     right = int(rows * columns / (number * down)) | 1
-    parts = [values(y, y + 1)[0, left : left + columns : right].copy() for y in range(top, top + rows, down)]
+    across = slice(left, left + columns, right)
+    if down == 1:
+        return values(top, top + rows)[:, across].flatten()
+    parts = [values(y, y + 1)[0, across].copy() for y in range(top, top + rows, down)]
     return np.concatenate(parts)  # of copies: a view would keep the whole of its row
 
 

@@ -214,6 +214,8 @@ def _sketch(shape: tuple[int, int], mean: PlanesFile, planes: PlanesFile) -> Ske
 
     def read(name: str, first: int, stop: int) -> NDArray[Any]:
         file = mean if name == "mean" else planes
+        if stride == 1:
+            return file.read(name.upper(), first, stop - first)
         rows = [file.read(name.upper(), y, 1) for y in range(first * stride, min(stop * stride, shape[0]), stride)]
         return np.concatenate(rows)
 

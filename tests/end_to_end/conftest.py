@@ -1,5 +1,6 @@
 """Fixtures of the small night."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,26 @@ def night(tmp_path: Path) -> Night:
     made = Night(root=root, config=root / "config_calibration_frames.yaml")
     made.write()
     return made
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """Return a night that was taken from an empty folder to masters, for tests that only look at it."""
+    root = tmp_path_factory.mktemp("played") / "night"
+    root.mkdir()
+    made = Night(root=root, config=root / "config_calibration_frames.yaml")
+    made.write()
+    done = made.run("--step", "all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+@pytest.fixture
+def played_copy(played: Night, tmp_path: Path) -> Night:
+    """Return a copy of the night that was played, in a folder of its own, for tests that go on with it."""
+    root = tmp_path / "night"
+    shutil.copytree(played.root, root)
+    return Night(root=root, config=root / played.config.name)
 
 
 @pytest.fixture

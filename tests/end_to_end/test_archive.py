@@ -11,24 +11,23 @@ def _archive(night, *options):
     return started.run(command, cwd=ROOT)
 
 
-def test_a_packed_night_is_still_a_night_that_is_there(night):
-    assert night.run().returncode == 0
-    frames = night.frames()
-    idle = _archive(night)
-    assert (idle.returncode, night.frames()) == (0, frames)
+def test_a_packed_night_is_still_a_night_that_is_there(played_copy):
+    frames = played_copy.frames()
+    idle = _archive(played_copy)
+    assert (idle.returncode, played_copy.frames()) == (0, frames)
     assert "forever" in idle.stdout
-    night.write({"storage": {"keep_raw": 0}})
-    assert f"{len(frames)} frames to pack" in _archive(night, "--dry-run").stdout
-    done = _archive(night)
+    played_copy.write({"storage": {"keep_raw": 0}})
+    assert f"{len(frames)} frames to pack" in _archive(played_copy, "--dry-run").stdout
+    done = _archive(played_copy)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(frames)} frames packed" in done.stdout
-    assert night.frames() == []
-    masters = sorted((night.root / "master_frames").rglob("*.fits"))
-    again = night.run()
+    assert played_copy.frames() == []
+    masters = sorted((played_copy.root / "master_frames").rglob("*.fits"))
+    again = played_copy.run()
     assert again.returncode == 0, again.stdout
     assert "nothing to take" in again.stdout
-    assert sorted((night.root / "master_frames").rglob("*.fits")) == masters
-    assert "0 frames packed" in _archive(night).stdout
+    assert sorted((played_copy.root / "master_frames").rglob("*.fits")) == masters
+    assert "0 frames packed" in _archive(played_copy).stdout
 
 
 def _certify(night, *names):

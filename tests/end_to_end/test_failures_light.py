@@ -16,7 +16,7 @@ from drivers.clock import SystemClock
 from drivers.simulator.faults import FaultKind
 from services.observatory import network
 from services.planning.request import Step
-from tests.support.served_night import FRAMES, Ended, ServedNight, fault, new_seed, served_night
+from tests.support.served_night import FRAMES, FRAMES_ONLY, Ended, ServedNight, fault, new_seed, served_night
 
 BIASES = 1 + FRAMES
 """Exposures until the last bias: the first after connecting is thrown away."""
@@ -68,7 +68,7 @@ def lit_filters(night: ServedNight) -> set[str | None]:
 def test_14_cooler_without_power_stops_darks_and_marks_flats(tmp_path: Path, told_pct: float) -> None:
     gone = fault(FaultKind.COOLER_POWER_LOSS, after_exposures=BIASES + 5, value=told_pct)
     with served_night(tmp_path, gone, rate=200.0) as night:
-        ended = night.run(**COOLED)
+        ended = night.run(steps=FRAMES_ONLY, **COOLED)
         flats = night.headers("flat_*")
     failed = lost(ended)
     assert failed
@@ -102,7 +102,7 @@ def test_14_power_that_comes_back_costs_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [FaultKind.PANEL_NEVER_READY, FaultKind.PANEL_ERROR])
 def test_15_panel_that_never_gets_ready_loses_flats_and_no_dark(tmp_path: Path, kind: FaultKind) -> None:
     with served_night(tmp_path, fault(kind)) as night:
-        ended = night.run()
+        ended = night.run(steps=FRAMES_ONLY)
         assert_only_lost(ended, {"flat L": "panel_not_ready", "flat Ha": "panel_not_ready"})
         assert ended.groups()["bias"] == ended.groups()["dark 2.000"] == "complete"
         assert night.lamp is CalibratorStatus.OFF
@@ -110,7 +110,7 @@ def test_15_panel_that_never_gets_ready_loses_flats_and_no_dark(tmp_path: Path, 
 
 def test_15_panel_that_fails_once_is_told_again(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.PANEL_ERROR, count=1)) as night:
-        ended = night.run()
+        ended = night.run(steps=FRAMES_ONLY)
         assert ended.exit_code == 0
         assert len(night.headers("flat_*")) == 2 * FRAMES
 
@@ -146,7 +146,7 @@ def test_15_panel_found_on_and_cover_found_open_are_off_and_closed_before_darks(
 
 def test_15_cover_that_sticks_half_way_loses_what_needs_it(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.COVER_STUCK), panel={"on_cover": False}) as night:
-        ended = night.run(flat_panel={"cover_for_flats": "open"})
+        ended = night.run(steps=FRAMES_ONLY, flat_panel={"cover_for_flats": "open"})
         # the cover was closed for the biases; it stuck when it was opened for the first flat
         assert ended.groups() == {
             "bias": "complete",
@@ -163,7 +163,7 @@ def test_15_cover_that_sticks_half_way_loses_what_needs_it(tmp_path: Path) -> No
 
 def test_15_cover_that_sticks_once_is_told_again(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.COVER_STUCK, count=1), panel={"on_cover": False}) as night:
-        ended = night.run(flat_panel={"cover_for_flats": "open"})
+        ended = night.run(steps=FRAMES_ONLY, flat_panel={"cover_for_flats": "open"})
         assert night.cover is CoverStatus.CLOSED
     assert ended.exit_code == 0
 
@@ -210,7 +210,7 @@ def test_17_lamp_that_drifts_is_followed(tmp_path: Path) -> None:
 
 def test_17_flickering_lamp_ends_with_its_name_and_loses_no_dark(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.LAMP_FLICKER)) as night:
-        ended = night.run(flat_capture={"filters": ["L"]})
+        ended = night.run(steps=FRAMES_ONLY, flat_capture={"filters": ["L"]})
         assert_only_lost(ended, {"flat L": "unstable_lamp"})
         assert ended.groups()["bias"] == ended.groups()["dark 2.000"] == "complete"
     assert len(ended.said("flat.exposure_adjusted")) <= 10
@@ -227,7 +227,7 @@ def test_17_chopped_lamp_gets_longer_exposures_at_less_brightness(tmp_path: Path
 
 def test_17_chopped_lamp_of_fixed_brightness_loses_the_filter_that_is_too_quick(tmp_path: Path) -> None:
     with served_night(tmp_path, panel={"pwm_hz": 7.0}) as night:
-        ended = night.run(flat_panel={"brightness": 128})
+        ended = night.run(steps=FRAMES_ONLY, flat_panel={"brightness": 128})
         assert_only_lost(ended, {"flat L": "unstable_lamp"})
         assert ended.groups()["flat Ha"] == "complete"
 
@@ -241,7 +241,7 @@ def test_17_chopped_lamp_of_fixed_brightness_loses_the_filter_that_is_too_quick(
 )
 def test_18_slow_or_homing_wheel_is_waited_for(tmp_path: Path, faults: tuple[Any, ...], wheel: dict[str, Any]) -> None:
     with served_night(tmp_path, *faults, wheel=wheel) as night:
-        ended = night.run()
+        ended = night.run(steps=FRAMES_ONLY)
         assert ended.exit_code == 0
         assert lit_filters(night) == {"L", "Ha"}  # never between two positions
         assert {h["FILTER"] for h in night.headers("flat_*")} == {"L", "Ha"}
@@ -249,7 +249,7 @@ def test_18_slow_or_homing_wheel_is_waited_for(tmp_path: Path, faults: tuple[Any
 
 def test_18_wheel_that_never_arrives_loses_its_filter_only(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.SLOW_WHEEL, value=6000.0, count=2)) as night:
-        ended = night.run(flat_capture={"filters": ["L", "Ha"]})
+        ended = night.run(steps=FRAMES_ONLY, flat_capture={"filters": ["L", "Ha"]})
         assert_only_lost(ended, {"flat Ha": "filter_failed"})
         assert lit_filters(night) == {"L"}
         assert "still moves" in ended.said("group.finished", filter="Ha")[0]["detail"]
@@ -257,14 +257,14 @@ def test_18_wheel_that_never_arrives_loses_its_filter_only(tmp_path: Path) -> No
 
 def test_18_wheel_that_ends_beside_its_filter_is_sent_once_more(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.WRONG_POSITION, count=1)) as night:
-        ended = night.run()
+        ended = night.run(steps=FRAMES_ONLY)
         assert ended.exit_code == 0
         assert lit_filters(night) == {"L", "Ha"}
 
 
 def test_18_wheel_that_goes_on_missing_loses_its_filter_only(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.WRONG_POSITION, count=2)) as night:
-        ended = night.run(flat_capture={"filters": ["L", "Ha", "R"]})
+        ended = night.run(steps=FRAMES_ONLY, flat_capture={"filters": ["L", "Ha", "R"]})
         assert_only_lost(ended, {"flat Ha": "filter_failed"})
         assert lit_filters(night) == {"L", "R"}
         assert ended.groups()["flat R"] == "complete"
@@ -274,7 +274,7 @@ def test_18_wheel_that_goes_on_missing_loses_its_filter_only(tmp_path: Path) -> 
 def test_18_wheel_that_slips_is_turned_back_before_the_next_flat(tmp_path: Path, position: int) -> None:
     slips = fault(FaultKind.WHEEL_SLIPS, after_exposures=IN_L + position, count=1, value=2.0)
     with served_night(tmp_path, slips) as night:
-        ended = night.run()
+        ended = night.run(steps=FRAMES_ONLY)
         assert ended.exit_code == 0
         assert lit_filters(night) == {"L", "Ha"}
     assert [e["detail"] for e in ended.said("warning.raised", code="filter_failed")] == [
@@ -302,7 +302,7 @@ def assert_not_dark(ended: Ended, at_most: int = 3) -> None:
 @pytest.mark.parametrize("adu_s", [500.0, 20_000.0, 200_000.0])
 def test_19_light_from_the_beginning_costs_three_exposures_a_time_and_no_flat(tmp_path: Path, adu_s: float) -> None:
     with served_night(tmp_path, fault(FaultKind.LIGHT_LEAK, after_exposures=IN_L - 18, value=adu_s)) as night:
-        ended = night.run(flat_capture={"filters": ["Ha"], "min_exposure": 0.01}, **COOLED)
+        ended = night.run(steps=FRAMES_ONLY, flat_capture={"filters": ["Ha"], "min_exposure": 0.01}, **COOLED)
         assert_not_dark(ended)
         assert ended.groups()["bias"] == "complete"
         assert not night.headers("dark_*")
@@ -355,7 +355,7 @@ def test_19_small_leak_of_a_first_night_is_told_as_a_doubt_and_costs_no_frame(tm
 
 def test_20_waiting_after_flats_happens_once(tmp_path: Path) -> None:
     with served_night(tmp_path) as night:
-        ended = night.run(dark_capture={"persistence_wait": 2000}, **COOLED)
+        ended = night.run(steps=FRAMES_ONLY, dark_capture={"persistence_wait": 2000}, **COOLED)
         assert ended.exit_code == 0
     last_flat = at(ended.said("frame.stored", kind="FLAT")[-1])
     darks = darks_by_time(ended)
@@ -367,7 +367,7 @@ def test_20_frames_are_thrown_away_while_the_glow_of_flats_fades(tmp_path: Path)
     glowing = {"detector": {"persistence": 0.02, "persistence_tau_s": 150.0}}
     dark, flat = {"persistence_wait": 0, "science_exposure_time": 30.0}, {"filters": ["L"]}
     with served_night(tmp_path, camera=glowing) as night:
-        ended = night.run(dark_capture=dark, flat_capture=flat, **COOLED)
+        ended = night.run(steps=FRAMES_ONLY, dark_capture=dark, flat_capture=flat, **COOLED)
         assert ended.exit_code == 0
         thrown = sum(seconds == 30.0 for seconds in night.exposures) - FRAMES
     assert thrown > 3  # two that are equal would do for a sensor that does not glow

@@ -10,7 +10,7 @@ import pytest
 
 from drivers.simulator.faults import FaultKind, FaultScript
 from services.planning.request import Step
-from tests.support.served_night import FRAMES, Ended, ServedNight, fault, new_seed, served_night
+from tests.support.served_night import FRAMES, FRAMES_ONLY, Ended, ServedNight, fault, new_seed, served_night
 
 DARKS = ("bias", "dark 2.000")
 COOLED = {"target_temperature": 5.0}
@@ -42,7 +42,7 @@ def test_9_setting_that_is_not_kept_is_set_once_more_and_then_fails_its_groups(
 ) -> None:
     ignored = fault(FaultKind.PUT_IGNORED, device="camera", member=member)
     with served_night(tmp_path, ignored, camera={"can_asymmetric_bin": True}) as night:
-        ended = night.run(camera={"alpaca": settings})
+        ended = night.run(steps=FRAMES_ONLY, camera={"alpaca": settings})
         assert night.exposures == []
     assert {ended.groups()[name] for name in ended.groups()} == {"setting_refused"}
     assert ended.exit_code == 1
@@ -63,7 +63,7 @@ def test_9_readout_mode_that_the_camera_does_not_have_is_told_once_at_the_start(
     tmp_path: Path, mode: str | int
 ) -> None:
     with served_night(tmp_path) as night:
-        ended = night.run(camera={"alpaca": {"readout_mode": mode}})
+        ended = night.run(steps=FRAMES_ONLY, camera={"alpaca": {"readout_mode": mode}})
         assert night.exposures == []
     assert (ended.exit_code, ended.result.code) == (2, "config_invalid")
     assert ended.groups() == {}
@@ -219,7 +219,7 @@ def test_10_configured_saturation_counts_more_than_any_other(tmp_path: Path) -> 
 
 def test_11_unreachable_temperature_stops_darks_and_marks_flats(tmp_path: Path) -> None:
     with served_night(tmp_path) as night:
-        ended = night.run(cooling={"target_temperature": -40.0})
+        ended = night.run(steps=FRAMES_ONLY, cooling={"target_temperature": -40.0})
         assert celsius(night) == {-20}
         assert {h["SET-TEMP"] for h in night.headers()} == {-40.0}
         assert not night.cooler_on
@@ -296,7 +296,7 @@ def test_12_sensor_that_cannot_be_believed_stops_darks_within_minutes_and_marks_
     tmp_path: Path, broken: FaultScript
 ) -> None:
     with served_night(tmp_path, broken, rate=200.0) as night:
-        ended = night.run(cooling=COOLED)
+        ended = night.run(steps=FRAMES_ONLY, cooling=COOLED)
         assert all(-100 < t < 60 for t in readings(night))
         assert len(night.headers("flat_*")) == 2 * FRAMES
     groups = ended.groups()

@@ -7,10 +7,8 @@ from datetime import datetime
 from astropy.io import fits
 
 
-def test_guides_command_gives_the_guides_tree(night, whole_files):
-    done = night.run("--step", "all")
-    assert done.returncode == 0, done.stdout + done.stderr
-    tree = {re.sub(r"\d{8}_\d{6}", "STAMP", str(p.relative_to(night.root))) for p in night.root.rglob("*.fits")}
+def test_guides_command_gives_the_guides_tree(played, whole_files):
+    tree = {re.sub(r"\d{8}_\d{6}", "STAMP", str(p.relative_to(played.root))) for p in played.root.rglob("*.fits")}
     for filter_name in ("L", "Ha"):
         assert f"flats/{filter_name}/flat_STAMP_001.fits" in tree
     assert "darks/exp_0.001s/bias_STAMP_001.fits" in tree
@@ -19,33 +17,31 @@ def test_guides_command_gives_the_guides_tree(night, whole_files):
         assert f"master_frames/master_dark_{exposure}s_STAMP.fits" in tree
     assert {"master_frames/master_bias_STAMP.fits", "master_frames/master_dark_0.001s_STAMP.fits"} <= tree
     assert any(re.fullmatch(r"master_frames/master_flat_\d\.\d{3}s_Ha_STAMP.fits", name) for name in tree)
-    whole_files(night)
+    whole_files(played)
 
 
-def test_every_flat_has_darks_of_its_own_exposure(night):
-    assert night.run().returncode == 0
-    flats = {fits.getheader(p)["EXPTIME"] for p in night.frames("flat_*")}
-    darks = {fits.getheader(p)["EXPTIME"] for p in night.frames("dark_*")}
+def test_every_flat_has_darks_of_its_own_exposure(played):
+    flats = {fits.getheader(p)["EXPTIME"] for p in played.frames("flat_*")}
+    darks = {fits.getheader(p)["EXPTIME"] for p in played.frames("dark_*")}
     assert flats
     assert flats <= darks
-    for master in (night.root / "master_frames").glob("master_flat_*.fits"):
+    for master in (played.root / "master_frames").glob("master_flat_*.fits"):
         header = fits.getheader(master)
         assert header["FLATDARK"].lower().startswith("matched")
-        assert fits.getheader(night.root / "master_frames" / header["DARKFILE"])["EXPTIME"] == header["EXPTIME"]
+        assert fits.getheader(played.root / "master_frames" / header["DARKFILE"])["EXPTIME"] == header["EXPTIME"]
 
 
-def test_second_run_takes_nothing_and_says_so(night):
-    assert night.run().returncode == 0
-    before = {p: p.stat().st_mtime_ns for p in night.root.rglob("*.fits")}
-    again = night.run()
+def test_second_run_takes_nothing_and_says_so(played_copy):
+    before = {p: p.stat().st_mtime_ns for p in played_copy.root.rglob("*.fits")}
+    again = played_copy.run()
     assert again.returncode == 0
     assert "nothing to take" in again.stdout
-    assert {p: p.stat().st_mtime_ns for p in night.root.rglob("*.fits")} == before
-    report = night.report()
+    assert {p: p.stat().st_mtime_ns for p in played_copy.root.rglob("*.fits")} == before
+    report = played_copy.report()
     assert {g["status"] for g in report["groups"]} == {"there"}
     assert {m["outcome"] for m in report["masters"]} == {"kept"}
     assert report["totals"]["taken"] == 0
-    assert report["totals"]["there"] == len(night.frames())
+    assert report["totals"]["there"] == len(played_copy.frames())
 
 
 def test_fresh_takes_everything_anew(night):
@@ -86,20 +82,18 @@ def test_a_second_simulated_night_begins_after_the_end_of_the_first(night):
     assert datetime.fromisoformat(first[-1]["at"]) < datetime.fromisoformat(second[0]["at"])
 
 
-def test_report_tells_what_was_planned_taken_and_built(night):
-    assert night.run().returncode == 0
-    report = night.report()
+def test_report_tells_what_was_planned_taken_and_built(played):
+    report = played.report()
     assert report["run"]["exit_code"] == 0
-    assert sum(g["accepted"] for g in report["groups"]) == len(night.frames())
+    assert sum(g["accepted"] for g in report["groups"]) == len(played.frames())
     assert {g["status"] for g in report["groups"]} == {"complete"}
-    assert len(report["frames"]) == len(night.frames())
+    assert len(report["frames"]) == len(played.frames())
     assert all(m["statistics"] for m in report["masters"])
     assert report["temperatures"]
 
 
-def test_headers_say_what_the_devices_reported(night):
-    assert night.run().returncode == 0
-    header = fits.getheader(night.frames("flat_*")[0])
+def test_headers_say_what_the_devices_reported(played):
+    header = fits.getheader(played.frames("flat_*")[0])
     assert header["BITPIX"] == 16
     assert header["BZERO"] == 32768
     assert header["SIMULATE"] is True
@@ -109,7 +103,7 @@ def test_headers_say_what_the_devices_reported(night):
     assert header["FILTER"] in {"L", "Ha"}
     assert header["ROWORDER"] == "TOP-DOWN"
     assert {"GAIN", "OFFSET", "READOUTM", "SETID", "RUNID", "NIGHT", "DATE-OBS", "DATE-END"} <= set(header)
-    dark = fits.getheader(night.frames("dark_*")[0])
+    dark = fits.getheader(played.frames("dark_*")[0])
     assert dark["IMAGETYP"] == "DARK"
     assert dark["COVER"].lower() == "closed"
 

@@ -39,6 +39,8 @@ from services.stopping import Stop
 from services.workflow.job import Job
 
 FRAMES = 6
+FRAMES_ONLY = (Step.FLATS, Step.DARKS)
+"""The steps of a night of which a test looks at no master: a quarter of a night is spent on them."""
 QUICK = Timeouts(image_first_s=1.0, image_stall_s=0.4, image_s=1.2, read_s=1.0, poll_s=1.0, put_s=2.0, real_s=0.3)
 """Real seconds of a camera that nobody waits long for."""
 
