@@ -53,14 +53,28 @@ def standing(rows: Sequence[MasterRow], marks: Iterable[Mark]) -> list[MasterRow
     """
     rejected = {mark.pixel_sha256: mark for mark in marks}
     spoilt = _spoilt(rows, rejected)
-    shelves: defaultdict[GroupKey, list[MasterRow]] = defaultdict(list)
+    shelves: defaultdict[GroupKey, list[_Other]] = defaultdict(list)
     for row in rows:
         if _base(row) in USABLE and row.path not in spoilt:
-            shelves[row.shelf].append(row)
+            shelves[row.shelf].append(_Other(row=row, inputs=frozenset(row.inputs), good=_is_good(row)))
     return [_stands(row, spoilt.get(row.path, ""), shelves[row.shelf]) for row in rows]
 
 
-def _stands(row: MasterRow, spoilt: str, others: Sequence[MasterRow]) -> MasterRow:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Other:
+    """A master that may take the place of others: `good` when it is certified, or complete and not suspect."""
+
+    row: MasterRow
+    inputs: frozenset[str]
+    good: bool
+
+
+def _is_good(row: MasterRow) -> bool:
+    base = _base(row)
+    return base is MasterStatus.CERTIFIED or (base is MasterStatus.BUILT and not findings_of(row.statistics))
+
+
+def _stands(row: MasterRow, spoilt: str, others: Sequence[_Other]) -> MasterRow:
     base = _base(row)
     if base not in USABLE:
         return row
@@ -83,36 +97,33 @@ class _Better:
     until: datetime | None
 
 
-def _better(row: MasterRow, others: Iterable[MasterRow]) -> Iterator[_Better]:
+def _better(row: MasterRow, others: Iterable[_Other]) -> Iterator[_Better]:
     """Yield the masters of the same key that a master gives way to.
 
     One that is certified gives way only to one that is. The others give way to a later one that has all their frames,
     and, where nightcal took the frames, to one of a later set that is complete and not suspect.
     """
-    inputs = set(row.inputs)
+    inputs = frozenset(row.inputs)
     certified = _base(row) is MasterStatus.CERTIFIED
-    for other in others:
+    for each in others:
+        other, has = each.row, each.inputs
         if (
             other.path == row.path
             or (certified and _base(other) is not MasterStatus.CERTIFIED)
             or not _are_one(row, other)
         ):
             continue
-        has = set(other.inputs)
         if inputs and inputs <= has and (inputs < has or (row.built_at, row.path) < (other.built_at, other.path)):
             yield _Better(path=other.path, until=row.valid_from)
-        elif not has <= inputs and _is_newer(row, other):
+        elif each.good and _is_newer(row, other) and not has <= inputs:
             yield _Better(path=other.path, until=other.valid_from)
 
 
 def _is_newer(row: MasterRow, other: MasterRow) -> bool:
-    """Whether another master is of a later set of ours that is as good."""
-    good = _base(other) is MasterStatus.CERTIFIED or (
-        _base(other) is MasterStatus.BUILT and not findings_of(other.statistics)
-    )
-    own = all(each.statistics.get("own", True) for each in (row, other))
-    dated = row.valid_from is not None and other.valid_from is not None and row.valid_from < other.valid_from
-    return good and own and dated
+    """Whether another master is of a later set of ours."""
+    if row.valid_from is None or other.valid_from is None or row.valid_from >= other.valid_from:
+        return False
+    return all(each.statistics.get("own", True) for each in (row, other))
 
 
 def _spoilt(rows: Sequence[MasterRow], rejected: Mapping[str, Mark]) -> dict[str, str]:

@@ -95,7 +95,7 @@ def _start(config: Path) -> tuple[float, str]:
         report = adopt(catalogue, layout)
         index_folder(catalogue, layout.darks, layout.flats, layout=layout)
         plan = _plan(loaded.config, layout, catalogue)
-        lacking = sum(plan.existing(group) is None for group in plan.groups())
+        lacking = sum(plan.existing(plan.chosen(group)) is None for group in plan.groups())
         took = time.perf_counter() - begin
     walks = 2 * walk_s  # one to adopt, one for frames of other programs
     return took - walks, f"walk {walk_s:.2f} s; {report.adopted + report.removed + lacking} to do"
