@@ -176,7 +176,9 @@ def test_darks_with_a_camera_that_the_program_brings(tmp_path: Path):
 @pytest.mark.parametrize("camera", ["QHY600M", 0, {"device_id": 0}, object()])
 def test_initialize_refuses_what_is_no_camera_and_does_not_use_another_in_its_place(door, camera: object):
     made = door(config={})
-    with pytest.raises(TypeError, match=rf"was given a {type(camera).__name__}, which lacks connect, disconnect, "):
+    with pytest.raises(
+        TypeError, match=rf"was given an object of type {type(camera).__name__}, which lacks connect, disconnect, "
+    ):
         made.initialize(camera)
 
 
@@ -184,7 +186,9 @@ def test_initialize_names_the_methods_that_a_camera_lacks():
     class Half(FakeCamera):
         expose = None
 
-    with pytest.raises(TypeError, match=r"was given a Half, which lacks expose of drivers\.base\.Camera: "):
+    with pytest.raises(
+        TypeError, match=r"was given an object of type Half, which lacks expose of drivers\.base\.Camera: "
+    ):
         DarkCapture(config={}).initialize(Half(SystemClock()))
 
 
