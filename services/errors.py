@@ -94,7 +94,7 @@ class Meaning:
 
 
 MEANINGS: dict[str, Meaning] = {
-    "config_invalid": Meaning("the configuration cannot be used", "correct the line named above", Exit.CONFIG),
+    "config_invalid": Meaning("the configuration cannot be used", "correct what is named above", Exit.CONFIG),
     "usage": Meaning("the command line cannot be used", "see --help", Exit.CONFIG),
     "camera_busy": Meaning(
         "another program uses the camera or this folder", "close the other program, then run again", Exit.DEVICE
@@ -252,7 +252,11 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "cooler_lost": Meaning("the cooler lost its power", "check the cooler's supply"),
     "too_many_refused": Meaning("too many frames were refused", "see the reasons per frame in the report"),
-    "no_matching_dark": Meaning("no dark fits these flats", "run the darks step: it takes the times the flats used"),
+    "no_matching_dark": Meaning(
+        "no dark fits these flats",
+        "run the flats and the darks step: flats that were taken too warm are taken anew, and darks get the times that "
+        "the flats used",
+    ),
     "too_few_frames": Meaning("too few frames for a master", "complete the set, or lower the number wanted"),
     "no_frames": Meaning("there are no frames", "run the capture steps first"),
     "unlike_frames": Meaning(
@@ -264,7 +268,10 @@ MEANINGS: dict[str, Meaning] = {
         "switch the camera off and on if it repeats; a simulator needs its noise switched on",
     ),
     "partial": Meaning("part of the frame is missing", "check cable and USB traffic"),
-    "duplicate_frame": Meaning("the frame equals the one before", "the camera returned its buffer twice"),
+    "duplicate_frame": Meaning(
+        "the frame equals the one before",
+        "the camera returned its buffer twice: if that goes on, switch it off and on",
+    ),
     "too_fast": Meaning("the frame came back faster than its exposure", "the camera returned an old buffer"),
     "saturated_lines": Meaning("rows or columns are saturated", "check cable and power"),
     "level_off": Meaning("the level is outside its tolerance", "the lamp or the sky changed"),

@@ -11,6 +11,7 @@ from calibration.frames import FrameResult, Purpose
 from calibration.plans.detector import Detector
 from calibration.plans.rates import AGREEMENT, Point, Rates
 from calibration.plans.reach import Setting, reach_of
+from calibration.plans.retake import reasons
 from calibration.plans.settings import BrightnessIdle, FlatTask, LevelTried, Plan
 
 BROKEN = frozenset({FrameCode.PARTIAL, FrameCode.DUPLICATE_FRAME, FrameCode.TOO_FAST, FrameCode.SIZE_CHANGED})
@@ -76,7 +77,7 @@ def search(
     -------
     Settled or SearchFailed
         Failed as `too_bright`, `too_dim`, `resolution` (the camera's steps are too coarse), `unstable_lamp` (frames of
-        one setting disagreed) or `no_convergence`.
+        one setting disagreed), `too_many_refused` (most test frames were damaged or old) or `no_convergence`.
     """
     hunt = _Hunt(task, detector, start, gamma)
     for attempt in range(1, max(2, task.settings.max_adjustment_attempts) + 1):
@@ -88,6 +89,7 @@ def search(
         )
         hunt.attempts = attempt
         if not results or is_broken(results[0], known):
+            hunt.broken += results
             continue
         was_idle, end = hunt.rates.idle, hunt.decide(results[0])
         task.notify(hunt.seen())
@@ -120,6 +122,7 @@ class _Hunt:
         first = reach.start(task.settings.start_exposure_us, task.panel.start_brightness if task.panel else None)
         self.here = start or first
         self.attempts = 0
+        self.broken: tuple[FrameResult, ...] = ()
         self.point: Point | None = None
         self.level_adu: float | None = None
         self._pending: Point | None = None
@@ -191,7 +194,9 @@ class _Hunt:
         )
 
     def given_up(self) -> SearchFailed:
-        """Return the failure of a search that used all its frames."""
+        """Return the failure of a search that used all its frames: that of the camera, where it spoilt most of them."""
+        if 2 * len(self.broken) > self.attempts:
+            return replace(self._failed(GroupCode.TOO_MANY_REFUSED), detail=reasons(self.broken))
         return self._failed(GroupCode.UNSTABLE_LAMP if self.rates.unsteady else GroupCode.NO_CONVERGENCE)
 
     def seen(self) -> LevelTried:

@@ -173,7 +173,7 @@ def find_by_name(
     elif closed and not known:
         raise closed[0]
     else:
-        where = f"found on {len(asked)} servers: {listed(known) or 'none'}"
+        where = f"found on {len(asked)} server{'' if len(asked) == 1 else 's'}: {listed(known) or 'none'}"
         detail = f"no {device_type} is called {name!r}; {where}" if name else f"no {device_type} answers; {where}"
         detail = "; ".join([detail, *(f"{error.device}: {error.detail}" for error in closed)])
     raise DeviceMissing(device=f"{device_type} {name!r}" if name else device_type, detail=detail)

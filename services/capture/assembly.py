@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from services.capture.acquisition import words_of
 from services.capture.cooler import Cooler
@@ -14,13 +13,12 @@ from services.capture.panel import Light
 from services.capture.recovery import Recovery
 from services.capture.runner import Runner
 from services.capture.safety import SafetyWatch
-from services.capture.shelf import Shelf
+from services.capture.shelf import Apart, Shelf
 from services.capture.state import StateKeeper, StateRules
 from services.capture.writer import Writer
 from services.config.models import Cooling
 from services.events.bus import Events
 from services.observatory import Observatory
-from services.planning.wanted import apart
 from services.root import Place
 
 
@@ -76,8 +74,8 @@ class Assembly:
             settings=settings,
         )
 
-    def writer(self) -> Writer:
-        """Return the writer, not started yet."""
+    def writer(self, apart: Apart) -> Writer:
+        """Return the writer, not started yet; `apart` as for `Shelf`."""
         site, storage = self.observatory, self.observatory.config.storage
         filters = None if site.wheel is None else site.wheel.names
         shelf = Shelf(
@@ -86,7 +84,7 @@ class Assembly:
             clock=site.clock,
             storage=storage,
             filters=filters,
-            apart=partial(apart, site.config),
+            apart=apart,
         )
         return Writer(
             shelf,

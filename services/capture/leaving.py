@@ -110,7 +110,7 @@ class Leaving:
         silent = all(how == UNKNOWN and isinstance(error, DeviceLost) for _, error, how in stands)
         if stands and len(stands) == len(duties) and silent:
             names = ", ".join(duty.name for duty in duties)
-            self._leave(f"nothing at {self._server} answers any more; go and see: {names}", str(stands[0][1]))
+            self._leave(f"nothing at {self._server} answers any more: {names}", str(stands[0][1]))
             return
         for duty, error, how in stands:
             if how:

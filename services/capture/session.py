@@ -19,6 +19,7 @@ from typing import Self, TypeVar
 
 import structlog
 
+from calibration.frames import FrameKind
 from drivers.base import CameraInfo, CameraSettings, PanelInfo
 from drivers.errors import CameraBusy
 from services.capture.assembly import Assembly
@@ -37,6 +38,7 @@ from services.capture.leaving import (
 from services.capture.remembered import CoolerMemory
 from services.capture.runner import Plan, Runner
 from services.capture.safety import SafetyWatch
+from services.capture.shelf import Apart
 from services.events.bus import Events
 from services.observatory import Observatory
 from services.root import Place
@@ -63,6 +65,8 @@ class Session:
         No exposure is started that would end after it.
     ready : callable
         Called before an exposure is started; returns when frames can be measured, raises when the run must end first.
+    apart : Apart
+        By what sets are named in the events of their frames.
 
     Attributes
     ----------
@@ -91,6 +95,7 @@ class Session:
         skip_warmup: bool = False,
         until: datetime | None = None,
         ready: Callable[[], object] = lambda: None,
+        apart: Apart = lambda _gain, _set_temp_c: "",
     ) -> None:
         self._observatory = observatory
         self._config = observatory.config
@@ -101,6 +106,7 @@ class Session:
         self._skip_warmup = skip_warmup
         self._until = until
         self._ready = ready
+        self._apart = apart
         self._hurry = observatory.interlock.hurry
         self._ends = ExitStack()
         self._leaving = Leaving(events, observatory.server, observatory.interlock.allowance)
@@ -126,8 +132,8 @@ class Session:
         """Return the sensor's temperature, read afresh."""
         return self._thermostat.look().ccd_temperature_c
 
-    def cool_for_darks(self, set_temp_c: float | None) -> Cooled | None:
-        """Bring the sensor to a dark's temperature, or where the configuration allows it to another one.
+    def cool_for(self, kind: FrameKind, set_temp_c: float | None) -> Cooled | None:
+        """Bring the sensor to the temperature of a set, or where the configuration allows it to another one.
 
         Returns
         -------
@@ -140,7 +146,10 @@ class Session:
             The temperature cannot be had; see `Thermostat.ensure` for what else.
         """
         cooling = self._config.cooling
-        return None if cooling is None else self._thermostat.ensure(set_temp_c, cooling.on_dark_failure)
+        if cooling is None:
+            return None
+        policy = cooling.on_flat_failure if kind is FrameKind.FLAT else cooling.on_dark_failure
+        return self._thermostat.ensure(set_temp_c, policy)
 
     @property
     def left_unsafe(self) -> tuple[str, ...]:
@@ -196,7 +205,7 @@ class Session:
         self._note_cooler()
         self._connections.check_settings(self._thermostat.refused)
         self.settings = self._camera.settings()
-        writer = self._assembly.writer()
+        writer = self._assembly.writer(self._apart)
         writer.start()
         self._at_end("writer", writer.close)
         self._ends.callback(self._leave_devices)

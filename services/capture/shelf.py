@@ -24,6 +24,9 @@ log = structlog.get_logger(__name__)
 LOW_FACTOR = 2
 """`storage.low` is emitted when less than this multiple of the floor is free."""
 
+Apart = Callable[[int | None, float | None], str]
+"""Returns by what sets of a gain and a temperature (°C) are named; "" where the run has one of each."""
+
 
 class Shelf:
     """Stores frames; used by the writer's thread alone.
@@ -36,8 +39,7 @@ class Shelf:
         Floor of free space, and how many refused frames are kept.
     filters : tuple of str or None
         The filters of the wheel: flats then get one folder for each of them. None without a wheel.
-    apart : callable
-        Returns by what sets of a gain and a temperature are named where there are several.
+    apart : Apart
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Shelf:
         clock: Clock,
         storage: Storage,
         filters: tuple[str, ...] | None,
-        apart: Callable[[int | None, float | None], str],
+        apart: Apart,
     ) -> None:
         self._layout = place.layout
         self._catalogue = place.catalogue

@@ -21,7 +21,7 @@ _INSERT = (
 )
 _SETS = f"""
     SELECT {", ".join(f"frames.{name}" for name in FRAME_COLUMNS)}, in_set, last_no, oldest, newest, mean_level_adu,
-        coalesce(rejected, 0)
+        coalesce(rejected, 0), warmest_c
     FROM sets JOIN frames ON frames.path = sets.first_path
     LEFT JOIN (SELECT set_id AS of_set, kind AS of_kind, count(*) AS rejected FROM frames WHERE flag != 'ok'
                GROUP BY set_id, kind) ON of_set = sets.set_id AND of_kind = sets.kind"""  # noqa: S608 - our own columns
@@ -254,7 +254,7 @@ def _frame(record: tuple[Any, ...]) -> FrameRow:
 
 @lru_cache(maxsize=1 << 13)  # a run asks for its sets again and again, and few of them have changed
 def _set(record: tuple[Any, ...]) -> SetRow:
-    *of_first, in_set, last_no, oldest, newest, mean_level_adu, rejected = record
+    *of_first, in_set, last_no, oldest, newest, mean_level_adu, rejected, warmest_c = record
     first = _frame(tuple(of_first))
     return SetRow(
         set_id=str(first.set_id),
@@ -273,4 +273,5 @@ def _set(record: tuple[Any, ...]) -> SetRow:
         origin=first.origin,
         next_frame_no=1 + (last_no or 0),
         rejected=rejected,
+        warmest_c=warmest_c,
     )

@@ -339,6 +339,7 @@ class SetRow:
     origin: Origin
     next_frame_no: int
     rejected: int = 0
+    warmest_c: float | None = None
 
 
 def is_unchanged(row: FrameRow | MasterRow | KnownMaster, path: Path) -> bool:

@@ -13,6 +13,8 @@ from services.errors import Exit, ServiceError, meaning
 from services.signals import interrupt_on_signals, keep_exit_code
 
 REHEARSE = "To rehearse without a camera, add --simulator."
+_DEVICE_IS_THERE = {"camera_busy", "access_denied"}
+"""Codes of devices that are there: nobody who reads one wants to rehearse."""
 
 
 def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: str) -> int:
@@ -71,7 +73,7 @@ def complain(code: str, detail: str = "", *, advice: str = "", rehearse: bool = 
 
 def concerns_camera(code: str | None) -> bool:
     """Whether a rehearsal would have gone on where this stopped."""
-    return code is not None and meaning(code).exit == Exit.DEVICE and code != "camera_busy"
+    return code is not None and meaning(code).exit == Exit.DEVICE and code not in _DEVICE_IS_THERE
 
 
 def _failed(error: Exception, words: Sequence[str]) -> int:
@@ -86,6 +88,6 @@ def _failed(error: Exception, words: Sequence[str]) -> int:
     from drivers.errors import DriverError
 
     if isinstance(error, DriverError):
-        complain(error.code, str(error), rehearse="--simulator" not in words)
+        complain(error.code, str(error), rehearse=concerns_camera(error.code) and "--simulator" not in words)
         return meaning(error.code).exit or Exit.DEVICE
     raise error

@@ -50,7 +50,7 @@ def reject(
             print(f"{'restored' if undo else 'rejected'}   {row.path}{f': {reason}' if reason and not undo else ''}")
         for master in changed:
             print(line_of(master))
-        for sentence in _left(place, chosen, loaded):
+        for sentence in _left(place, chosen, loaded, undo=undo):
             print(sentence)
     return Exit.DONE
 
@@ -69,7 +69,7 @@ def _print_marks(loaded: "LoadedConfig") -> None:
         print("no frame is rejected")
 
 
-def _left(place: "Place", chosen: "list[FrameRow]", loaded: "LoadedConfig") -> "list[str]":
+def _left(place: "Place", chosen: "list[FrameRow]", loaded: "LoadedConfig", *, undo: bool) -> "list[str]":
     """Return what is left of the sets of frames, and what becomes of their masters."""
     from services.catalogue.rows import Flag
     from services.events.sentences import title
@@ -79,12 +79,12 @@ def _left(place: "Place", chosen: "list[FrameRow]", loaded: "LoadedConfig") -> "
     for row in {row.set_id: row for row in chosen if row.set_id is not None}.values():
         left = place.catalogue.frames(set_id=row.set_id, kind=row.kind, flag=Flag.OK)
         least = settings.least(row.kind, row.source)
-        then = (
-            "the next run builds its master of these"
-            if len(left) >= least
-            else f"too few for a master, which takes {least}"
+        then = "the next run builds its master of these" + (", unless that is there" if undo else "")
+        if len(left) < least:
+            then = f"too few for a master, which takes {least}"
+        said.append(
+            f"{count(len(left), f'{title(row)} frame')} {'there' if undo else 'left'} of set {row.set_id}: {then}"
         )
-        said.append(f"{count(len(left), f'{title(row)} frame')} left of set {row.set_id}: {then}")
     return said
 
 

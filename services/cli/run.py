@@ -209,7 +209,7 @@ def _tell(result: RunResult, loaded: "LoadedConfig") -> int:
     if left:  # first of all: somebody has to go there, whatever else happened
         print(f"nightcal: {left} — go and see", file=sys.stderr)
     if result.code is not None:
-        rehearse = concerns_camera(result.code) and not loaded.config.camera.is_simulator
+        rehearse = concerns_camera(result.code) and not left and not loaded.config.camera.is_simulator
         complain(result.code, result.detail.removeprefix(left).removeprefix("; "), rehearse=rehearse)
     elif result.detail:
         print(result.detail)

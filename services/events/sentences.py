@@ -233,17 +233,17 @@ def _(what: CoverChanged) -> str:
 
 @sentence.register
 def _(what: SafetySafe) -> str:
-    return f"safety: safe {what.detail}".rstrip()
+    return f"safety: {what.detail or 'safe'}"
 
 
 @sentence.register
 def _(what: SafetyUnsafe) -> str:
-    return f"safety: unsafe {what.detail}".rstrip()
+    return f"safety: {what.detail or 'unsafe'}"
 
 
 @sentence.register
 def _(what: SafetyStale) -> str:
-    return f"safety: no answer {what.detail}".rstrip()
+    return f"safety: {what.detail or 'no answer'}"
 
 
 @sentence.register

@@ -44,6 +44,8 @@ class Requirement:
     """Set-point wanted; None for flats that serve at any temperature, and without cooling."""
     ccd_temp_c: float | None = None
     """Measured temperature wanted, within the width of a cluster: for darks without a set-point."""
+    marked: bool = True
+    """Whether frames serve that were taken warmer than their set-point, and marked so."""
 
     def fits(self, key: GroupKey) -> bool:
         """Return whether a set with this key is what is wanted, as keys tell (flats: without temperature)."""
@@ -55,11 +57,20 @@ class Requirement:
         return self.fits(row.key) and self._is_as_warm(row)
 
     def _is_as_warm(self, row: SetRow) -> bool:
+        if not self.marked and is_marked(row):
+            return False
         if self.temperature_c is not None:
             return row.set_temp_c == self.temperature_c
         if self.ccd_temp_c is None or row.ccd_temp_c is None:
             return True
         return abs(row.ccd_temp_c - self.ccd_temp_c) <= DEFAULT_TOLERANCES.cluster_c
+
+
+def is_marked(row: SetRow) -> bool:
+    """Return whether frames of a set were taken warmer than their set-point, so far that no dark of it fits them."""
+    if row.set_temp_c is None or row.warmest_c is None:
+        return False
+    return row.warmest_c - row.set_temp_c > DEFAULT_TOLERANCES.cluster_c
 
 
 _SAME_SET_POINT = replace(DEFAULT_TOLERANCES, cluster_c=0.05)
@@ -95,6 +106,7 @@ def requirement_of(
         temperature_c=wanted.set_temp_c if _is_held(config, wanted) else None,
         filter=wanted.filter,
         source=config.flat_capture.source if wanted.kind is FrameKind.FLAT else None,
+        marked=wanted.kind is not FrameKind.FLAT or wanted.set_temp_c is None,
     )
 
 
@@ -170,6 +182,9 @@ def having(required: Requirement, count: int, sets: Iterable[SetRow], *, now: da
 def _other_temperature(required: Requirement, sets: Iterable[SetRow]) -> str:
     """Return the sentence that the youngest set would serve if the sensor were as warm; otherwise ""."""
     youngest = max(sets, key=lambda s: _at(s.oldest), default=None)
+    if youngest is not None and not required.marked and is_marked(youngest):
+        warmest, wanted = f"{youngest.warmest_c:.1f} °C", f"{youngest.set_temp_c:g} °C"
+        return f"taken anew: those there are of up to {warmest}, and {wanted} is wanted"
     if (
         youngest is None
         or required.temperature_c is not None

@@ -88,16 +88,19 @@ class RunContext(Work):
             return next((mode for mode in info.readout_modes if mode.casefold() == named.strip().casefold()), named)
         return mode_name(info, self.session.settings.readout_mode if named is None else named)
 
-    def having(self, wanted: WantedSet, cooled: Cooled | None = None) -> Having:
+    def having(self, wanted: WantedSet, cooled: Cooled | None = None, *, marked: bool = False) -> Having:
         """Return the existing frames of a wanted set; with `--fresh` only those taken for it.
 
-        `cooled` is the result of cooling. If it failed, frames as warm as the sensor is now serve.
+        `cooled` is the result of cooling. If it failed, darks as warm as the sensor is now serve, and flats that were
+        taken warmer than their set-point; these do with `marked`, too.
         """
         sets = self.place.catalogue.sets(wanted.kind)
         if self.campaign is not None:
             sets = [s for s in sets if self.campaign.opened(s.set_id)]
         match = self._match_now(wanted)
-        if cooled is not None and (cooled.stable or cooled.ccd_c is not None):
+        if wanted.kind is FrameKind.FLAT:
+            match = replace(match, marked=match.marked or marked or (cooled is not None and not cooled.stable))
+        elif cooled is not None and (cooled.stable or cooled.ccd_c is not None):
             # frames of a set-point that was given up are as warm as they were measured
             held, measured = (cooled.set_c, None) if cooled.stable else (None, cooled.ccd_c)
             match = replace(match, temperature_c=held, ccd_temp_c=measured)

@@ -99,7 +99,7 @@ def _as_warm(context: RunContext, wanted: WantedSet, there: Having) -> Having | 
     if context.config.cooling is None or there.row is not None:
         return there
     try:
-        cooled = context.session.cool_for_darks(wanted.set_temp_c)
+        cooled = context.session.cool_for(wanted.kind, wanted.set_temp_c)
     except GroupFailed:
         return there  # it is reported with the set that starts now
     if cooled is None or (cooled.stable and cooled.set_c == wanted.set_temp_c):

@@ -106,7 +106,7 @@ class Ending:
         if tally.files_failed:
             parts.append(f"{count(tally.files_failed, 'file')} could not be used")
         if tally.failed:
-            parts.append(f"{count(tally.failed, 'group')} incomplete or failed (see the report)")
+            parts.append(f"{count(tally.failed, 'group')} incomplete or failed")
         return "; ".join(part for part in parts if part) or tally.nothing or "nothing to do"
 
     def _note(self, code: str, detail: str) -> None:

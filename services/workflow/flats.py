@@ -69,15 +69,32 @@ def take_flats(context: RunContext, phases: Phases, state: State) -> None:
     except GroupFailed as failure:
         _fail_all(context, [wanted for wanted, _ in lacking], failure)
         return
-    for wanted, there in lacking:
-        _take_set(context, wanted, there, detector, exposure_state(config, state))
+    for wanted, before in lacking:
+        there = _as_warm(context, wanted, before)
+        if there is not None:
+            _take_set(context, wanted, there, detector, exposure_state(config, state))
+
+
+def _as_warm(context: RunContext, wanted: WantedSet, there: Having) -> Having | None:
+    """Return the existing frames of a set at the temperature that can be reached; None when it is complete.
+
+    Flats that were taken warmer than their set-point are taken anew, for no dark of it fits them; but not where the
+    cooler cannot do it now either.
+    """
+    if there.row is not None or not there.why:
+        return there
+    try:
+        cooled = context.session.cool_for(wanted.kind, wanted.set_temp_c)
+    except GroupFailed:
+        return there  # it is reported with the set that starts now
+    return there if cooled is None or cooled.stable else missing(context, wanted, cooled)
 
 
 def flat_times_us(context: RunContext, state: State) -> tuple[int, ...]:
     """Return the exposures of the catalogued flats that darks of this state must serve, the shortest first."""
     times: set[int] = set()
     for wanted in wanted_flats(context, state):
-        there = context.having(wanted)
+        there = context.having(wanted, marked=True)
         rows = context.place.catalogue.frames(set_id=there.row.set_id) if there.row is not None else []
         times |= {row.exposure_us for row in rows if row.exposure_us is not None}
     return tuple(sorted(times))

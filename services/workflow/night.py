@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
+from functools import partial
 
 from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import camera_of
@@ -13,7 +14,7 @@ from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
 from services.planning.request import DarkTimes, RunOptions, Step
 from services.planning.room import Amount, PlannedSet, Room, Sizes, as_taken, needed, room_of, with_flat_darks
-from services.planning.wanted import states
+from services.planning.wanted import apart, states
 from services.version import is_credible
 from services.words import count
 from services.workflow.context import RunContext
@@ -42,6 +43,7 @@ def capture(observatory: Observatory, work: Work) -> None:
         skip_warmup=work.options.skip_warmup,
         until=_until(observatory, work.options),
         ready=lambda: work.wait_for_loops(Need.FRAMES, observatory.interlock.check_edge),
+        apart=partial(apart, observatory.config),
     )
     try:
         with session:

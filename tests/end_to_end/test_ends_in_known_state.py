@@ -387,7 +387,7 @@ def test_server_that_is_gone_is_the_cause_and_not_what_could_not_be_ended(tmp_pa
     assert (ended.exit_code, ended.result.code) == (3, "device_lost")
     assert "15 min" in ended.result.detail
     told = " ".join(e["detail"] for e in ended.said("warning.raised", code="left_unsafe"))
-    gone = f"nothing at 127.0.0.1:{night.server.port} answers any more; go and see: camera, flat panel, cooler"
+    gone = f"nothing at 127.0.0.1:{night.server.port} answers any more: camera, flat panel, cooler"
     assert gone in told
     assert gone in ended.result.detail
 

@@ -82,6 +82,23 @@ def test_14_cooler_without_power_stops_darks_and_marks_flats(tmp_path: Path, tol
     assert not night.cooler_on
 
 
+def test_14_flats_that_were_taken_warm_are_taken_anew_when_the_cooler_works_again(tmp_path: Path) -> None:
+    gone = fault(FaultKind.COOLER_POWER_LOSS, after_exposures=BIASES + 5, value=100.0)
+    with served_night(tmp_path, gone, rate=200.0) as night:
+        first = night.run(**COOLED)
+        still = night.run(**COOLED)  # without power they are not taken every time: the next would be no colder
+        night.break_now()
+        again = night.run(**COOLED)
+        idle = night.run(**COOLED)
+    assert (first.exit_code, still.exit_code, again.exit_code, idle.exit_code) == (1, 1, 0, 0)
+    assert not still.said("frame.stored", kind="FLAT")
+    assert len(again.said("frame.stored", kind="FLAT")) == 2 * FRAMES
+    assert all("0 °C is wanted" in each["detail"] for each in again.said("group.started", kind="FLAT"))
+    assert set(again.groups().values()) == {"complete"}
+    assert {each["filter"] for each in again.said("master.built", kind="FLAT")} == {"L", "Ha"}
+    assert not idle.said("frame.stored")
+
+
 def test_14_power_that_comes_back_costs_nothing(tmp_path: Path) -> None:
     away = fault(FaultKind.COOLER_POWER_LOSS, at_s=1300.0, for_s=150.0)
     dark = {"num_darks": 40, "science_exposure_time": 20.0, "flat_exposure_time": 20.0}

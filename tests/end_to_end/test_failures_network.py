@@ -198,7 +198,7 @@ def test_a_server_that_hangs_keeps_no_run_alive_and_all_that_is_left_is_one_sent
         ended = night.run(steps=(Step.FLATS,), hear=hear, flat_capture={"filters": ["L"]}, **cooled)
     code = (130, "interrupted") if order else (3, "left_unsafe")
     assert (ended.exit_code, ended.result.code) == code
-    gone = f"nothing at 127.0.0.1:{night.server.port} answers any more; go and see: camera, flat panel, cooler"
+    gone = f"nothing at 127.0.0.1:{night.server.port} answers any more: camera, flat panel, cooler"
     if order:
         assert ended.result.left == (gone,)
     assert ended.result.left, "the first device may have been left before it hung"

@@ -211,6 +211,24 @@ def test_an_old_buffer_sent_again_does_not_mislead_it() -> None:
     assert camera.requests[1].exposure_us == camera.requests[2].exposure_us
 
 
+@pytest.mark.parametrize("code", [FrameCode.DUPLICATE_FRAME, FrameCode.PARTIAL, FrameCode.TOO_FAST])
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_camera_that_spoils_its_frames_is_blamed_and_not_the_search(code: FrameCode, first: int) -> None:
+    camera = lamp(5.0)
+    honest = camera.answer
+
+    def spoilt(request: CaptureRequest) -> tuple[FrameResult, ...]:
+        (result,) = honest(request)
+        if len(camera.taken) < first:
+            return (result,)
+        return (replace(result, verdicts=(Verdict(code=code, refuses=True, measured=1.0, limit=0.5),)),)
+
+    camera.answer = spoilt  # type: ignore[method-assign]
+    end = found(camera, start_exposure_us=1_000)
+    assert isinstance(end, SearchFailed)
+    assert (end.code, end.detail) == (GroupCode.TOO_MANY_REFUSED, f"{11 - first} {code}")
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-500, 70_000), st.floats(0, 1)), min_size=10, max_size=10),

@@ -131,7 +131,7 @@ def test_a_camera_that_is_not_there_names_what_is(server: ScriptedAlpaca) -> Non
     dead = ServerAddress("127.0.0.1", 9)
     with pytest.raises(DeviceMissing, match="no camera is called 'ASI'; found on 2 servers: 'QHY600M'"):
         find_by_name("ASI", servers=(dead, ServerAddress("127.0.0.1", server.port)))
-    with pytest.raises(DeviceMissing):
+    with pytest.raises(DeviceMissing, match="found on 1 server: 'QHY600M'"):
         find_by_name("", servers=(ServerAddress("127.0.0.1", server.port),))
 
 

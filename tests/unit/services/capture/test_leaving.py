@@ -36,7 +36,7 @@ def left(errors: dict[str, DriverError], *, used_up: bool = False) -> tuple[list
 
 def test_devices_of_a_silent_server_are_one_sentence_and_tried_once_when_time_is_used_up() -> None:
     devices = dict.fromkeys(("camera", "flat panel", "cooler"), SILENT)
-    gone = "nothing at pc:11111 answers any more; go and see: camera, flat panel, cooler"
+    gone = "nothing at pc:11111 answers any more: camera, flat panel, cooler"
     assert left(devices) == ([gone], dict.fromkeys(devices, 3))
     assert left(devices, used_up=True) == ([gone], dict.fromkeys(devices, 1))
 

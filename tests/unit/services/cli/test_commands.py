@@ -95,7 +95,7 @@ def test_config_check_of_a_broken_file_ends_with_2(folder: Path, capsys: pytest.
         "nightcal: the configuration cannot be used",
         "  x.yaml:1:16: dark_capture.num_dark: unknown key — did you mean `num_darks`?",
         "  x.yaml:2:8: gains: found true — allowed: a whole number or text or a list, each a whole number or text",
-        "What to do: correct the line named above.",
+        "What to do: correct what is named above.",
     ]
 
 

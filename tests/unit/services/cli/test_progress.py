@@ -17,12 +17,21 @@ from rich.console import Console
 from calibration.frames import FrameKind
 from drivers.clock import ManualClock
 from services import log
+from services.cli.failures import concerns_camera
 from services.cli.progress import Bars, Lines
 from services.cli.prompts import asker, confirmed
 from services.errors import meaning
 from services.events.bus import Events
 from services.events.decoder import KINDS, record_of
-from services.events.devices import CoolingChanged, CoolingStable, DetectorMeasured, DeviceConnected, DeviceGone
+from services.events.devices import (
+    CoolingChanged,
+    CoolingStable,
+    DetectorMeasured,
+    DeviceConnected,
+    DeviceGone,
+    SafetyStale,
+    SafetyUnsafe,
+)
 from services.events.records import (
     DevicesLeft,
     Event,
@@ -446,3 +455,16 @@ def test_ctrl_c_ends_a_question_and_the_handler_comes_back(monkeypatch: pytest.M
         assert heard == [signal.SIGINT]
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("kind", [SafetyUnsafe, SafetyStale])
+def test_what_the_safety_monitor_says_is_said_once(kind: type[SafetyUnsafe | SafetyStale]):
+    assert sentence(kind(detail="the safety monitor says unsafe")) == "safety: the safety monitor says unsafe"
+    assert (sentence(kind(detail="")) or "").startswith("safety: ")
+
+
+@pytest.mark.parametrize(
+    ("code", "rehearsed"), [("device_lost", True), ("access_denied", False), ("camera_busy", False)]
+)
+def test_a_rehearsal_is_offered_only_where_no_device_answers(code: str, rehearsed: bool):
+    assert concerns_camera(code) is rehearsed

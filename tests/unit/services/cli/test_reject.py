@@ -99,6 +99,7 @@ def test_taking_it_back_gives_certified_masters_their_state_again(library: Path,
     assert nightcal("reject") == 0
     assert f"{bad.relative_to(library).as_posix()}: a plane" in capsys.readouterr().out
     assert nightcal("reject", bad.name, "--undo") == 0
+    assert "the next run builds its master of these, unless that is there" in capsys.readouterr().out
     assert states(library) == {"DARK": ["certified"], "FLAT": ["certified", "superseded"]}
     build(library)
     assert states(library) == {"DARK": ["certified"], "FLAT": ["certified", "superseded"]}

@@ -54,6 +54,22 @@ def standing(match: Requirement, *sets: SetRow, count: int = 5) -> Standing:
     return having(match, count, sets, now=NOW, reuse=Reuse()).standing
 
 
+def test_flats_that_were_warmer_than_their_set_point_serve_only_where_that_cannot_be_had():
+    wanted = Requirement(kind=FrameKind.FLAT, filter="L", marked=False)
+    held = a_set(FrameKind.FLAT, set_temp_c=-10.0, ccd_temp_c=-10.0, warmest_c=-9.4)
+    warm = a_set(FrameKind.FLAT, set_temp_c=-10.0, ccd_temp_c=-10.0, warmest_c=16.0)
+    assert standing(wanted, held) is Standing.COMPLETE
+    assert standing(wanted, a_set(FrameKind.FLAT, set_temp_c=None, warmest_c=16.0)) is Standing.COMPLETE
+    assert standing(replace(wanted, marked=True), warm) is Standing.COMPLETE
+    assert standing(replace(wanted, marked=True), replace(warm, count=3)) is Standing.RESUMED
+    found = having(wanted, 5, [warm, held], now=NOW, reuse=Reuse())
+    assert found.row is held
+    found = having(wanted, 5, [warm], now=NOW, reuse=Reuse())
+    assert (found.standing, found.row) == (Standing.NEW, None)
+    assert found.why == "taken anew: those there are of up to 16.0 °C, and -10 °C is wanted"
+    assert standing(wanted, replace(warm, count=3)) is Standing.NEW  # nor is it continued
+
+
 def test_a_complete_set_serves_until_its_oldest_frame_is_too_old():
     for kind, days in ((FrameKind.BIAS, 90), (FrameKind.DARK, 60), (FrameKind.FLAT, 0.75)):
         wanted = Requirement(kind=kind, camera="cam", gain=10)
