@@ -6,7 +6,8 @@
     ├── DeviceLost                  no usable answer: refused, dropped, timed out, HTTP 5xx (retried by the ladder)
     ├── DeviceMissing               the server answers, but has no such device, or discovery found none
     ├── WrongDevice                 the device that answers is not the one that was there before
-    ├── AccessDenied                the server wants a user and a password, or does not let them in (never tried again)
+    ├── AccessDenied                the server wants a user and a password (never tried again)
+    │   └── LoginRefused            it refuses those that it was given
     ├── CameraBusy                  another program uses the camera
     ├── NotOffered                  HTTP 200 with an error number on an optional member: the device has no such thing
     ├── Refused                     the device answered with an error number: bad value, not connected, bad moment
@@ -31,6 +32,7 @@ class DriverCode(StrEnum):
     DEVICE_MISSING = "device_missing"
     WRONG_DEVICE = "wrong_device"
     ACCESS_DENIED = "access_denied"
+    LOGIN_REFUSED = "login_refused"
     CAMERA_BUSY = "camera_busy"
     SETTING_REFUSED = "setting_refused"
     EXPOSURE_FAILED = "exposure_failed"
@@ -80,9 +82,15 @@ class WrongDevice(DriverError):
 
 
 class AccessDenied(DriverError):
-    """The server wants a user name and a password, or does not let in whom it was given."""
+    """The server wants a user name and a password, or refuses those that it was given."""
 
     code = DriverCode.ACCESS_DENIED
+
+
+class LoginRefused(AccessDenied):
+    """The server refuses the user and the password that it was given, or the way in which they are given."""
+
+    code = DriverCode.LOGIN_REFUSED
 
 
 class CameraBusy(DriverError):

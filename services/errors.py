@@ -22,8 +22,10 @@ class RunCode(StrEnum):
 
     CONFIG_INVALID = "config_invalid"
     USAGE = "usage"
+    NOTHING_THERE = "nothing_there"
     CAMERA_BUSY = "camera_busy"
     ACCESS_DENIED = "access_denied"
+    LOGIN_REFUSED = "login_refused"
     DEVICE_LOST = "device_lost"
     DEVICE_MISSING = "device_missing"
     WRONG_DEVICE = "wrong_device"
@@ -67,6 +69,7 @@ class RunCode(StrEnum):
     LINK_NOT_FOLLOWED = "link_not_followed"
     OTHER_FILE = "other_file"
     COARSE_MEDIAN = "coarse_median"
+    OUTLIERS_UNSEEN = "outliers_unseen"
     DEVICE_LIMITED = "device_limited"
     LOGIN_READABLE = "login_readable"
     FILTER_NAMES = "filter_names"
@@ -96,6 +99,7 @@ class Meaning:
 MEANINGS: dict[str, Meaning] = {
     "config_invalid": Meaning("the configuration cannot be used", "correct what is named above", Exit.CONFIG),
     "usage": Meaning("the command line cannot be used", "see --help", Exit.CONFIG),
+    "nothing_there": Meaning("there is nothing to look at yet", "run the capture steps first", Exit.CONFIG),
     "camera_busy": Meaning(
         "another program uses the camera or this folder", "close the other program, then run again", Exit.DEVICE
     ),
@@ -103,6 +107,12 @@ MEANINGS: dict[str, Meaning] = {
         "a server does not let nightcal in",
         "name user and password in the section of the device: `user_env` and `password_env` (environment variables), "
         "or `password_file` (a file that holds the password alone)",
+        Exit.DEVICE,
+    ),
+    "login_refused": Meaning(
+        "a server refuses the user and the password that nightcal gives it",
+        "correct them where the line above says that they are read; if they are right, allow this user, and the way of "
+        "signing in that is called Basic, on the server",
         Exit.DEVICE,
     ),
     "device_lost": Meaning(
@@ -195,6 +205,10 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "coarse_median": Meaning(
         "the noise is too low for a median", "choose another `rejection_method`: all others work with low noise"
+    ),
+    "outliers_unseen": Meaning(
+        "a master has few frames for the way in which outliers are left out",
+        "the master is built and serves; take more frames, or choose another `rejection_method`",
     ),
     "uneven_dark": Meaning(
         "the darks are uneven", "look at one: a light leak is to be closed, a glow of the sensor is usual"

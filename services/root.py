@@ -1,5 +1,7 @@
 """Where things are: the tree of files of one configuration, and the place that a run reads and writes."""
 
+import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +45,44 @@ def layout_of(loaded: LoadedConfig) -> Layout:
         flats=config.flat_capture.output_dir,
         masters=config.master_frames.output_dir,
     )
+
+
+def check_folders(loaded: LoadedConfig) -> None:
+    """Refuse folders in which nothing can be stored, before anything is made or moved.
+
+    Raises
+    ------
+    ConfigInvalid
+        With the key that names the folder, and what is in its way. Room on the disk is not asked for here.
+    """
+    layout = layout_of(loaded)
+    own = (layout.root, layout.hidden, layout.logs, layout.reports, layout.refused)
+    named = {
+        "dark_capture.output_dir": layout.darks,
+        "flat_capture.output_dir": layout.flats,
+        "master_frames.output_dir": layout.masters,
+    }
+    for key, folder in (*(("storage.root", each) for each in own), *named.items()):
+        if in_the_way := _in_the_way(folder):
+            detail = f"{loaded.path}: {key}: files cannot be stored in {folder}: {in_the_way}"
+            raise ConfigInvalid(detail, advice=f"put that right, or name another folder in {key}")
+
+
+def _in_the_way(folder: Path) -> str:
+    """Return in words why a folder cannot be made, or nothing be stored in it; "" where it can."""
+    for each in (folder, *folder.parents):
+        try:
+            is_folder = stat.S_ISDIR(each.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            if each.is_symlink():
+                return f"{each} is a link to something that is not there"
+            continue
+        except (OSError, ValueError) as error:
+            return f"{each}: {getattr(error, 'strerror', None) or error}"
+        if not is_folder:
+            return f"{each} is a file, not a folder"
+        return "" if os.access(each, os.W_OK | os.X_OK) else f"nightcal may not write into {each}"
+    return f"there is no {folder.anchor or folder}"  # a drive that is not there
 
 
 _PROGRAM = Path(__file__).resolve().parents[1]

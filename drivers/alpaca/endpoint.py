@@ -1,13 +1,22 @@
 """Where a device is, who asks it, and how long its answers may take."""
 
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from drivers.alpaca.allowance import Allowance
 
-Login = Callable[[], str]
-"""Returns the Authorization header of a server that wants a password; asked for at each new connection."""
+
+class Login(Protocol):
+    """Returns the Authorization header of a server that wants a password; asked for at each new connection."""
+
+    def __call__(self) -> str:
+        """Read user and password, and return the header."""
+        ...
+
+    def __str__(self) -> str:
+        """Say where user and password are read."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ class Reply:
     body: bytes
     challenge: str | None = None
     """WWW-Authenticate of a server that wants a password."""
-    logged_in: bool = False
-    """Whether it had been given one."""
+    login: str = ""
+    """Where the user and the password are read that it was given; "" where it was given none."""
 
     @property
     def text(self) -> str:
@@ -107,7 +107,9 @@ class ReplyStream:
         body, login = self.read(limit), self._line.login
         if login is not None:  # servers that fail may show what they were sent, and we show what they say
             body = body.replace(login.split()[-1].encode("ascii"), b"***")
-        return Reply(status=self.status, body=body, challenge=self.challenge, logged_in=login is not None)
+        return Reply(
+            status=self.status, body=body, challenge=self.challenge, login=str(self._line.endpoint.login or "")
+        )
 
     def read(self, limit: int) -> bytes:
         """Return the rest of the body; raises `DeviceLost` when it is longer than `limit` bytes."""

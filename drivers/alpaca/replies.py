@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from drivers.alpaca.line import Reply, is_success
-from drivers.errors import AccessDenied, DeviceLost, DeviceMissing, DriverError, Refused
+from drivers.errors import AccessDenied, DeviceLost, DeviceMissing, DriverError, LoginRefused, Refused
 
 NOT_CONNECTED = 0x407
 DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED)
@@ -21,7 +21,7 @@ def raise_for_status(device: str, what: str, reply: Reply) -> None:
     if is_success(reply.status):
         return
     if reply.status in DENIED:
-        raise AccessDenied(device=device, detail=_denied(reply), number=reply.status)
+        raise _denied(device, reply)
     detail = f"{what}: HTTP {reply.status}: {reply.text or 'no text'}"
     if reply.status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or reply.status >= 500:
         raise DeviceLost(device=device, detail=detail, number=reply.status)
@@ -30,16 +30,19 @@ def raise_for_status(device: str, what: str, reply: Reply) -> None:
     raise Refused(device=device, detail=detail, number=reply.status)
 
 
-def _denied(reply: Reply) -> str:
-    """Say why a server does not let us in. Its text is left out: it may repeat what it was sent."""
+def _denied(device: str, reply: Reply) -> AccessDenied:
+    """Return why a server does not let us in. Its text is left out: it may repeat what it was sent."""
     schemes = (reply.challenge or "Basic").replace(",", " ").split()
+    kind: type[AccessDenied] = LoginRefused
     if not any(word.casefold() == "basic" for word in schemes):
-        return f"its server wants a password by {schemes[0]}, and nightcal can only give one by Basic"
-    if reply.logged_in:
-        return "its server does not accept the user and the password that it is given"
-    if reply.status == HTTPStatus.UNAUTHORIZED:
-        return "its server wants a user and a password, and none are named"
-    return "its server forbids the access; no user and no password are named"
+        detail = f"its server wants a password by {schemes[0]}, and nightcal can only give one by Basic"
+    elif reply.login:
+        detail = f"its server does not accept the user and the password that it is given: {reply.login}"
+    elif reply.status == HTTPStatus.UNAUTHORIZED:
+        kind, detail = AccessDenied, "its server wants a user and a password, and none are named"
+    else:
+        kind, detail = AccessDenied, "its server forbids the access; no user and no password are named"
+    return kind(device=device, detail=detail, number=reply.status)
 
 
 def as_object(device: str, what: str, body: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.library import nothing_there, opened
 from services.cli.parameters import ConfigFile, Simulator, loaded_config
 from services.errors import Exit, Usage
 from services.words import count, length
@@ -16,18 +17,17 @@ if TYPE_CHECKING:
 
 def rebuild(config: ConfigFile = None, simulator: Simulator = False) -> int:
     """Rebuild the index from the headers of the files: they are the truth."""
-    from services.files.locks import RootLock
     from services.indexing import index
     from services.library.standing import settle
-    from services.root import Place, layout_of
 
-    layout = layout_of(loaded_config(config, simulator=simulator))
-    with RootLock(layout.root), index.open_catalogue(layout) as catalogue:
-        found = index.rebuild(catalogue, layout)
-        settle(Place(layout=layout, catalogue=catalogue))
+    loaded = loaded_config(config, simulator=simulator)
+    with opened(loaded) as place:
+        found = index.rebuild(place.catalogue, place.layout)
+        settle(place)
     for problem in found.problems:
         print(f"left out: {problem.path}: {problem.reason}")
-    print(f"{layout.catalogue}: {count(found.adopted, 'frame')} and {count(found.masters, 'master')} from their files")
+    made = f"{count(found.adopted, 'frame')} and {count(found.masters, 'master')}"
+    print(f"{place.layout.catalogue}: {made} from their files")
     return Exit.DONE
 
 
@@ -46,13 +46,14 @@ def report(
     from services.reports.page import write_report
     from services.root import layout_of
 
-    layout = layout_of(loaded_config(config, simulator=simulator))
+    loaded = loaded_config(config, simulator=simulator)
+    layout = layout_of(loaded)
     known = sorted(journal.stem for journal in layout.events("any").parent.glob("*.jsonl") if journal.stem != MARKS)
     if not known:
-        rehearsed = "" if simulator else "; --simulator looks at rehearsals"
-        raise Usage(f"there was no run below {layout.root} yet{rehearsed}")
+        raise nothing_there(loaded, "run")
     if run_id is not None and run_id not in known:
-        raise Usage(f"no run {run_id} below {layout.root} — the last ones: {', '.join(known[-3:])}")
+        detail = f"there is no run {run_id} below {layout.root}; the last ones: {', '.join(known[-3:])}"
+        raise Usage(detail, advice="name one of these runs, or none for the newest")
     with Catalogue(layout.catalogue, read_only=True) as catalogue:
         newest = next((run.run_id for run in catalogue.runs() if run.run_id in known), known[-1])
         for written in write_report(layout, catalogue, run_id or newest):

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 def check(config: ConfigFile = None) -> int:
     """Say whether a configuration is understood and may be run, and what of it is not used."""
-    from services.config.simulation import load_observatory
-    from services.root import check_root
+    from services.config.simulation import parameters_of
+    from services.root import check_folders, check_root
+    from services.workflow.hooks import missing_programs
 
     loaded = loaded_config(config)
     check_root(loaded)  # by the rule of `run`: a file that is understood here is not refused there
-    simulator = loaded.config.camera.simulator
-    if simulator.config is not None:
-        load_observatory(loaded.path.parent / simulator.config)
+    check_folders(loaded)
+    parameters_of(loaded.config.camera.simulator, loaded)
     for note in loaded.notes:
         print(note)
-    for line in (*_logins(loaded), *_costs(loaded)):
+    for line in (*missing_programs(loaded.config.hooks), *_logins(loaded), *_costs(loaded)):
         print(line)
     print(f"{loaded.path}: understood; files go to {loaded.root}")
     return Exit.DONE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.parameters import ConfigFile, Simulator, loaded_config
-from services.errors import Exit, Usage
+from services.errors import Exit, RunCode, Usage
 from services.words import count as counted
 from services.words import size
 
@@ -33,16 +33,7 @@ def list_masters(
     ] = False,
 ) -> int:
     """List the masters that may serve, with their states and settings."""
-    from services.catalogue.catalogue import Catalogue
-    from services.root import layout_of
-
-    layout = layout_of(loaded_config(config, simulator=simulator))
-    if layout.catalogue.exists():  # then a run at work is not disturbed
-        with Catalogue(layout.catalogue, read_only=True) as catalogue:
-            _print(_there(layout, catalogue), everything=everything)
-    else:
-        with opened(loaded_config(config, simulator=simulator)) as place:
-            _print(_there(place.layout, place.catalogue), everything=everything)
+    _list(loaded_config(config, simulator=simulator), everything=everything)
     return Exit.DONE
 
 
@@ -65,11 +56,13 @@ def certify(
     from services.indexing.sidecar import restate_sidecar
     from services.library.standing import settle
 
-    with opened(loaded_config(config, simulator=simulator)) as place:
-        layout, rows = place.layout, _there(place.layout, place.catalogue)
-        if not masters:
-            _print(rows)
-        chosen = _chosen(masters or [], rows, layout.root)
+    loaded = loaded_config(config, simulator=simulator)
+    if not masters:
+        _list(loaded)
+        return Exit.DONE
+    with opened(loaded) as place:
+        layout = place.layout
+        chosen = _chosen(masters, _there(layout, place.catalogue), layout.root)
         for row in chosen.values():  # none is marked unless all are as they were written
             check_pixels(replace(row, size=None), layout.absolute(row.path))  # read, however unchanged it looks
         for name, row in chosen.items():
@@ -77,7 +70,7 @@ def certify(
             restate_sidecar(layout, marked)
             place.catalogue.add_master(marked)
             print(f"certified  {name}{_remark(marked)}")
-        for row in settle(place) if chosen else ():
+        for row in settle(place):
             print(line_of(row))
     return Exit.DONE
 
@@ -99,18 +92,17 @@ def archive(
     if keep == FOREVER:
         print("storage.keep_raw is `forever`: nothing is packed — allowed: a number of days, or until_certified")
         return Exit.DONE
-    if dry_run:
+    if dry_run or layout.is_unused:
         with Catalogue(layout.catalogue, read_only=True) as catalogue:
             rows = due(catalogue, keep, SystemClock().now())
         print(f"{counted(len(rows), 'frame')} to pack{sized(sum(row.size for row in rows))}")
         return Exit.DONE
-    return _pack(layout, keep)
+    return _pack(loaded, keep)
 
 
-def _pack(layout: "Layout", keep: "Keep") -> int:
+def _pack(loaded: "LoadedConfig", keep: "Keep") -> int:
     from drivers.clock import SystemClock
-    from services.files.locks import RootLock
-    from services.indexing.index import adopt, open_catalogue
+    from services.indexing.index import adopt
     from services.library.archive import archive, due
     from services.signals import install_signal_handlers
 
@@ -118,9 +110,10 @@ def _pack(layout: "Layout", keep: "Keep") -> int:
     restore = install_signal_handlers(wake)
     count, left, before, after = 0, 0, 0, 0
     try:
-        with RootLock(layout.root), open_catalogue(layout) as catalogue:
-            adopt(catalogue, layout)
-            for packed in archive(catalogue, layout, due(catalogue, keep, SystemClock().now()), wake=wake):
+        with opened(loaded) as place:
+            catalogue = place.catalogue
+            adopt(catalogue, place.layout)
+            for packed in archive(catalogue, place.layout, due(catalogue, keep, SystemClock().now()), wake=wake):
                 if packed.row is None:
                     left += 1
                     print(f"left: {packed.problem}")
@@ -139,14 +132,51 @@ def sized(*sizes_bytes: int) -> str:
 
 @contextmanager
 def opened(loaded: "LoadedConfig") -> "Iterator[Place]":
-    """Open the root of a configuration under its lock."""
+    """Open the root of a configuration under its lock.
+
+    Raises
+    ------
+    Usage
+        There is nothing in it yet, so that nothing is made in it.
+    ConfigInvalid
+        Nothing can be stored in it.
+    StorageError
+        It is in use, or its catalogue cannot be opened.
+    """
     from services.files.locks import RootLock
     from services.indexing.index import open_catalogue
-    from services.root import Place, layout_of
+    from services.root import Place, check_folders, layout_of
 
+    check_folders(loaded)
     layout = layout_of(loaded)
+    if layout.is_unused:
+        raise nothing_there(loaded, "frame and no master")
     with RootLock(layout.root), open_catalogue(layout) as catalogue:
         yield Place(layout=layout, catalogue=catalogue)
+
+
+def nothing_there(loaded: "LoadedConfig", what: str) -> Usage:
+    """Return the error of a command that needs what a run makes, in a root in which no run was yet."""
+    from services.config.rehearsal import FOLDER
+
+    run = f"`nightcal run{' --simulator' if loaded.root.name == FOLDER else ''}`"
+    advice = f"make it by {run}; if it is in another folder, go there, or name the YAML file of that with --config"
+    if not loaded.config.camera.is_simulator:
+        advice += "; what was made with --simulator is looked at with --simulator"
+    return Usage(f"there is no {what} below {loaded.root} yet", code=RunCode.NOTHING_THERE, advice=advice)
+
+
+def _list(loaded: "LoadedConfig", *, everything: bool = False) -> None:
+    """Print the masters that are there. Nothing is made, and a run at work is not disturbed."""
+    from services.catalogue.catalogue import Catalogue
+    from services.indexing.foreseen import foreseen
+    from services.root import layout_of
+
+    layout = layout_of(loaded)
+    known = layout.catalogue.exists()
+    read = Catalogue(layout.catalogue, read_only=True) if known else foreseen(layout, aliases={})
+    with read as catalogue:
+        _print(_there(layout, catalogue), everything=everything)
 
 
 def _there(layout: "Layout", catalogue: "Catalogue") -> "dict[str, MasterRow]":
@@ -202,6 +232,9 @@ def _chosen(names: list[str], rows: "Mapping[str, MasterRow]", root: Path) -> "d
             found = {pattern: named}
         if not found:
             why = f" ({named.status}: {named.detail or 'it does not serve'})" if named is not None else ""
-            raise Usage(f"no master {wanted} that may serve below {root}{why} — `nightcal library list` lists them")
+            detail = f"there is no master {wanted} that may serve below {root}{why}"
+            raise Usage(
+                detail, advice="name one that `nightcal library list` shows, or a pattern such as 'master_dark_*'"
+            )
         chosen |= found
     return chosen

@@ -108,7 +108,8 @@ def _chosen(names: list[str], place: "Place", loaded: "LoadedConfig", *, undo: b
     named = {row.path: row for name in names for row in _named(name, rows, place)}
     chosen = [row for row in named.values() if not undo or row.flag is Flag.BAD]
     if not chosen:
-        raise Usage(f"reject --undo: {some(named)} {'is' if len(named) == 1 else 'are'} not rejected")
+        detail = f"reject --undo: {some(named)} {'is' if len(named) == 1 else 'are'} not rejected"
+        raise Usage(detail, advice="`nightcal reject` lists the frames that are")
     return chosen
 
 
@@ -121,7 +122,9 @@ def _named(name: str, rows: "list[FrameRow]", place: "Place") -> "list[FrameRow]
     pattern = PurePosixPath(name.replace("\\", "/")).name
     found = [row for row in rows if fnmatch(PurePosixPath(row.path).name.removesuffix(".fz"), pattern)]
     if not found:
-        raise Usage(f"no frame {name} below {place.root} — allowed: biases, darks and flats in its folders")
+        folders = some(place.layout.relative(each) for each in (place.layout.darks, place.layout.flats))
+        detail = f"there is no bias, dark or flat {name} in the folders {folders} of {place.root}"
+        raise Usage(detail, advice="name a file that is there, or a pattern such as 'dark_*_007.fits'")
     if len(found) > 1 and not any(sign in pattern for sign in "*?["):
         raise Usage(f"several frames are called {name} — say which: {some(row.path for row in found)}")
     return found

@@ -57,9 +57,10 @@ def execute(
     dark_times : DarkTimes
     """
     loaded = loaded_config(command.config, simulator=command.simulator, overrides=overrides)
-    from services.root import check_root
+    from services.root import check_folders, check_root
+    from services.workflow.hooks import missing_programs
 
-    for note in loaded.notes:
+    for note in (*loaded.notes, *missing_programs(loaded.config.hooks)):
         print(f"note: {note}")
     options = RunOptions(
         steps=steps,
@@ -73,6 +74,7 @@ def execute(
     if command.dry_run:
         if any(step.takes_frames for step in steps):
             check_root(loaded)
+        check_folders(loaded)
         print(_planned(loaded, options))
         return Exit.DONE
     return _run(command, loaded, options)

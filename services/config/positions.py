@@ -123,7 +123,7 @@ def read(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigInvalid(f"{path}: there is no such file — name another with --config") from None
+        raise ConfigInvalid(f"{path}: there is no such file", advice="correct its name, or make it") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigInvalid(f"{path}: cannot be read: {reason}") from None

@@ -54,11 +54,20 @@ def _placed(tree: Node, message: str) -> Problem:
 
 
 def parameters_of(section: SimulatorCamera, loaded: LoadedConfig) -> ObservatoryParameters:
-    """Return the observatory of a section: its file over the defaults, what the section itself names over both."""
+    """Return the observatory of a section: its file over the defaults, what the section itself names over both.
+
+    Raises
+    ------
+    ConfigInvalid
+        The file cannot be used.
+    """
     base = ObservatoryParameters(camera=CameraParameters(width=section.width, height=section.height), seed=section.seed)
     if section.config is None:
         return base
-    parameters = load_observatory(loaded.path.parent / section.config, base)
+    try:
+        parameters = load_observatory(loaded.path.parent / Path(section.config).expanduser(), base)
+    except ConfigInvalid as error:
+        raise ConfigInvalid(f"{loaded.path}: camera.simulator.config: {error.detail}") from None
     named = section.model_fields_set
     size = {name: getattr(section, name) for name in ("width", "height") if name in named}
     seed = section.seed if "seed" in named else parameters.seed

@@ -1,4 +1,4 @@
-"""The paths and names of all files below the root. Pure names: nothing here opens or makes a file.
+"""The paths and names of all files below the root. Nothing here opens or makes a file.
 
 The names are the guide's; text from devices and the YAML is cleaned before it becomes part of one.
 """
@@ -133,6 +133,11 @@ class Layout:
         self.reports = self.root / "reports"
         self.logs = self.root / "logs"
         self.hidden = self.root / ".nightcal"
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether nothing was stored here yet."""
+        return not any(each.exists() for each in (self.hidden, self.darks, self.flats, self.masters))
 
     @property
     def catalogue(self) -> Path:

@@ -41,7 +41,7 @@ def foreseen(
         again = catalogue.read_otherwise(read_as(aliases)) & there
         new = sorted((there - known) | again)
         gone = [path for path in known if path not in there and not counts(layout.absolute(path))]
-        if not new and not gone:
+        if not new and not gone and layout.catalogue.exists():
             yield catalogue
             return
         with catalogue.copied() as copy:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from calibration.clipping import clip_values
-from calibration.combine.recipe import Method, NoiseModel, Recipe
+from calibration.combine.recipe import SMALL_N, Method, NoiseModel, Recipe
 from calibration.errors import CombineError, GroupCode
 from calibration.frames import FrameKind, Verdict
 from calibration.masters.noise import neighbour_counts, noise_model, noise_of_pairs, step_of_pair
@@ -235,11 +235,11 @@ def _warn_of_method(recipe: Recipe, group: MasterGroup, warn: Warn) -> None:
     """Say where a method can do little with the frames of a group."""
     n = len(group.rows)
     if recipe.blind_for(n):
-        detail = f"{recipe.method} sees no outlier among {count(n, 'frame')} of unknown gain; 10 frames would do"
-        warn(GroupCode.TOO_FEW_FRAMES, detail)
+        seen = f"{recipe.method} sees no outlier among {count(n, 'frame')} while e-/ADU is not known"
+        warn(RunCode.OUTLIERS_UNSEEN, f"{seen}; {SMALL_N} frames would do")
     if recipe.method is Method.MINMAX and 2 < n < MINMAX_ENOUGH:
         left = f"minmax leaves {n - 2} of {n} samples of each pixel"
-        warn(GroupCode.TOO_FEW_FRAMES, f"{left}: their spread says little; {MINMAX_ENOUGH} frames would do")
+        warn(RunCode.OUTLIERS_UNSEEN, f"{left}: their spread says little; {MINMAX_ENOUGH} frames would do")
     if recipe.method is Method.MEDIAN and recipe.steps * MEDIAN_STEPS > 1 and n > 2:
         low = f"its noise is below {MEDIAN_STEPS:g} steps of the converter"
         detail = f"{low}: a median of so few different values is coarse and its SIGMA says little"

@@ -56,6 +56,18 @@ class Login:
         password = self._variable("password_env", self.password_env) if self.password_env else self._read()
         return "Basic " + b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode("ascii")
 
+    def __str__(self) -> str:
+        """Say where both are read, and under which keys of the configuration."""
+        user, file = f"the environment variable {self.user_env}", f"the file {self.password_file}"
+        password = f"the environment variable {self.password_env}" if self.password_env else file
+        key = "password_env" if self.password_env else "password_file"
+        if not self.section:
+            return f"the user is read from {user}, the password from {password}"
+        return (
+            f"the user is read from {user} ({self.section}.user_env), the password from {password} "
+            f"({self.section}.{key})"
+        )
+
     @property
     def shown(self) -> str:
         """The file that others than its owner may read, in words; "" when there is none."""

@@ -9,8 +9,9 @@ finds in environment variables (`NIGHTCAL_EXIT_CODE` …) and as JSON on its sta
 import json
 import os
 import re
+import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 from services.config.models import Hook, Hooks
@@ -54,6 +55,14 @@ def call_hook(hooks: Hooks, moment: str, events: Events, facts: Facts | None = N
     if hook.on_failure == "stop":
         raise RunStopped(detail, code=RunCode.HOOK_FAILED)
     return False
+
+
+def missing_programs(hooks: Hooks) -> Iterator[str]:
+    """Yield which commands of hooks cannot be started now, in words."""
+    for moment, hook in hooks:
+        if hook is not None and hook.command is not None and shutil.which(hook.command[0]) is None:
+            then = "ends there" if hook.on_failure == "stop" else "goes on without it"
+            yield f"hooks.{moment}.command: there is no program {hook.command[0]} now: a run that lacks it {then}"
 
 
 def _text(value: str | int | None) -> str:

@@ -20,7 +20,7 @@ from services.events.to_log import ToLog
 from services.files.disk import REAL_DISK, Disk
 from services.planning.request import RunOptions, RunResult
 from services.platform import prepare_numba_cache
-from services.root import check_root, layout_of
+from services.root import check_folders, check_root, layout_of
 from services.stopping import Stop
 from services.workflow.snapshot import RunState, Snapshot, advance
 from services.workflow.work import Asked
@@ -111,6 +111,7 @@ class Job:
         try:
             if any(step.takes_frames for step in self._asked.options.steps):
                 check_root(self._loaded)
+            check_folders(self._loaded)
             with self._logged():
                 self._result = self._run()
                 return self._result

@@ -76,19 +76,23 @@ def test_a_server_behind_a_password_serves_a_whole_night_that_shows_it_nowhere(
 
 
 @pytest.mark.parametrize(
-    ("login", "keys", "words"),
+    ("keys", "code", "words"),
     [
-        ("Basic x", (), "its server wants a user and a password, and none are named"),
-        ("Basic x", ("user_env", "password_file"), "does not accept the user and the password that it is given"),
+        ((), "access_denied", "its server wants a user and a password, and none are named"),
+        (
+            ("user_env", "password_file"),
+            "login_refused",
+            "that it is given: the user is read from the environment variable NIGHT_USER (camera.alpaca.user_env)",
+        ),
     ],
 )
 def test_a_password_that_is_missing_or_wrong_is_one_diagnosis_and_not_asked_again(
-    tmp_path: Path, access: dict[str, str], login: str, keys: tuple[str, ...], words: str
+    tmp_path: Path, access: dict[str, str], keys: tuple[str, ...], code: str, words: str
 ) -> None:
     named = {key: access[key] for key in keys}
-    with served_night(tmp_path / "night", login=login, safety={}) as night:
+    with served_night(tmp_path / "night", login="Basic x", safety={}) as night:
         ended = night.run(steps=(Step.DARKS,), camera={"alpaca": named})
-        assert (ended.exit_code, ended.result.code) == (3, "access_denied")
+        assert (ended.exit_code, ended.result.code) == (3, code)
         assert words in ended.result.detail
         assert ended.result.detail.count("server") == 1
         assert ended.said("device.lost") == []

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from drivers.alpaca.line import Reply
+from drivers.alpaca.replies import raise_for_status
 from drivers.errors import AccessDenied
 from services.cli.run import settings_text
 from services.config import loads
 from services.config.models import LoadedConfig
-from services.errors import ConfigInvalid
+from services.errors import ConfigInvalid, meaning
 from services.observatory import network
 from services.observatory.login import Login, check_logins
 
@@ -46,6 +48,33 @@ def test_user_and_password_are_read_anew_each_time_as_they_are_written(tmp_path:
     assert login() == basic("obsérver", "päss wort:")
     path.write_bytes(b"another")
     assert login() == basic("obsérver", "another")
+
+
+def test_a_login_says_where_it_is_read_and_not_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHT_PASSWORD", "s3cret")
+    path = file_with(tmp_path, b"s3cret")
+    variable = Login(section="flat_panel", user_env="NIGHT_USER", password_env="NIGHT_PASSWORD")  # noqa: S106 - a name
+    file = Login(section="", user_env="NIGHT_USER", password_file=path)
+    assert str(variable) == (
+        "the user is read from the environment variable NIGHT_USER (flat_panel.user_env), the password from the "
+        "environment variable NIGHT_PASSWORD (flat_panel.password_env)"
+    )
+    assert str(file) == f"the user is read from the environment variable NIGHT_USER, the password from the file {path}"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_refuses_a_login_is_not_one_that_lacks_it(status: int) -> None:
+    for login, code, words in (
+        ("the user is read from X", "login_refused", "given: the user is read from X"),
+        ("", "access_denied", "named"),
+    ):
+        with pytest.raises(AccessDenied) as caught:
+            raise_for_status("camera 0", "connected", Reply(status=status, body=b"", login=login))
+        assert (caught.value.code, words in str(caught.value)) == (code, True)
+    refused, missing = meaning("login_refused"), meaning("access_denied")
+    assert "user_env" in missing.advice
+    assert "user_env" not in refused.advice
+    assert refused.exit == missing.exit == 3
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from drivers.alpaca import enquiry
 from drivers.alpaca.discovery import ServerAddress, configured_devices
 from drivers.alpaca.enquiry import explained, why_not
 from drivers.alpaca.line import Endpoint, Timeouts
-from drivers.errors import AccessDenied, CameraBusy, DeviceLost, DeviceMissing, DriverError
+from drivers.errors import AccessDenied, CameraBusy, DeviceLost, DeviceMissing, DriverError, LoginRefused
 from tests.support.scripted_alpaca import ScriptedAlpaca, ScriptedCamera
 
 SHORT = Timeouts(open_s=0.5, read_s=0.3)
@@ -88,7 +88,7 @@ def cause(endpoint: Endpoint) -> DriverError:
         (page("403 Forbidden", "no"), AccessDenied, "forbids the access"),
         (
             page("401 Unauthorized", "", "text/html", 'WWW-Authenticate: Digest realm="x"'),
-            AccessDenied,
+            LoginRefused,
             "wants a password by Digest, and nightcal can only give one by Basic",
         ),
     ],

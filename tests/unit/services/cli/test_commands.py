@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,11 +169,84 @@ def test_a_run_without_its_camera_says_how_to_rehearse(folder: Path, capsys: pyt
     assert "To rehearse without a camera, add --simulator." in err
 
 
-def test_a_root_that_cannot_be_made_ends_with_5(folder: Path, capsys: pytest.CaptureFixture[str]):
-    (folder / "file").write_text("", encoding="utf-8")
-    (folder / "c.yaml").write_text("storage: {root: file/below}\n", encoding="utf-8")
-    assert nightcal("run", "--config", "c.yaml", "--simulator") == 5
-    assert "file" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("yaml", "file", "said"),
+    [
+        (
+            "storage: {root: file/below}",
+            "file",
+            "storage.root: files cannot be stored in {0}/file/below: {0}/file is a",
+        ),
+        (
+            "storage: {root: file}",
+            "file",
+            "storage.root: files cannot be stored in {0}/file: {0}/file is a file, not a",
+        ),
+        ("storage: {root: data}", "data/logs", "storage.root: files cannot be stored in {0}/data/logs: {0}/data/logs"),
+        ("storage: {root: data}", "data/reports", "storage.root: files cannot be stored in {0}/data/reports: {0}/da"),
+        ("{}", ".nightcal", "storage.root: files cannot be stored in {0}/.nightcal: {0}/.nightcal is a file, not a"),
+        (
+            "dark_capture: {output_dir: a/b}",
+            "a",
+            "dark_capture.output_dir: files cannot be stored in {0}/a/b: {0}/a is",
+        ),
+        ("flat_capture: {output_dir: a}", "a", "flat_capture.output_dir: files cannot be stored in {0}/a: {0}/a is a"),
+        ("{}", "master_frames", "master_frames.output_dir: files cannot be stored in {0}/master_frames: {0}/master_fr"),
+        (f"storage: {{root: {'x' * 300}}}", "other", "storage.root: files cannot be stored in {0}/" + "x" * 300),
+    ],
+)
+def test_folders_in_which_nothing_can_be_stored_are_named_by_their_key_before_a_run(
+    folder: Path, capsys: pytest.CaptureFixture[str], yaml: str, file: str, said: str
+):
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text("", encoding="utf-8")
+    camera = "" if yaml == "{}" else f"{yaml}\n"
+    (folder / "c.yaml").write_text(f"{camera}camera: {{camera_type: simulator}}\n", encoding="utf-8")
+    key = said.partition(":")[0]
+    for words in (("config", "check"), ("run", "--no-confirm"), ("run", "--dry-run"), ("run", "--step", "masters")):
+        assert nightcal(*words, "--config", "c.yaml") == 2
+        shown = capsys.readouterr().err
+        assert f"c.yaml: {said.replace('/', os.sep).format(folder)}" in shown
+        assert f"What to do: put that right, or name another folder in {key}." in shown
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        {"c.yaml", "config_calibration_frames.yaml", Path(file).parts[0]}
+    )
+
+
+def test_a_link_to_nothing_is_no_root(folder: Path, capsys: pytest.CaptureFixture[str]):
+    try:
+        (folder / "nas").symlink_to(folder / "not mounted")
+    except OSError:
+        pytest.skip("this user may not make links")
+    (folder / "c.yaml").write_text("storage: {root: nas/frames}\n", encoding="utf-8")
+    assert nightcal("config", "check", "--config", "c.yaml") == 2
+    assert f"{folder / 'nas'} is a link to something that is not there" in capsys.readouterr().err
+
+
+def test_an_observatory_that_is_not_there_is_named_by_its_key(folder: Path, capsys: pytest.CaptureFixture[str]):
+    text = "camera: {camera_type: simulator, simulator: {config: gone.yaml}}\n"
+    (folder / "c.yaml").write_text(text, encoding="utf-8")
+    for words in (("config", "check"), ("run", "--no-confirm", "--skip-cooling")):
+        assert nightcal(*words, "--config", "c.yaml") == 2
+        shown = capsys.readouterr().err
+        assert "c.yaml: camera.simulator.config:" in shown
+        assert "gone.yaml: there is no such file" in shown
+        assert "--config" not in shown
+
+
+def test_a_hook_whose_program_is_not_there_is_named_by_its_key(folder: Path, capsys: pytest.CaptureFixture[str]):
+    hooks = (
+        f"{{before_run: {{command: [{json.dumps(sys.executable)}]}}, after_flats: {{command: [no-such-lamp, off]}}, "
+    )
+    hooks += "before_darks: {command: [./close], on_failure: stop}, after_run: {url: http://site/}}"
+    (folder / "c.yaml").write_text(f"hooks: {hooks}\n", encoding="utf-8")
+    assert nightcal("config", "check", "--config", "c.yaml") == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("hooks.")] == [
+        "hooks.after_flats.command: there is no program no-such-lamp now: a run that lacks it goes on without it",
+        "hooks.before_darks.command: there is no program ./close now: a run that lacks it ends there",
+    ]
+    assert nightcal("run", "--dry-run", "--step", "masters", "--config", "c.yaml") == 0
+    assert "note: hooks.after_flats.command: there is no program no-such-lamp now" in capsys.readouterr().out
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -200,10 +274,55 @@ def test_a_dry_run_beside_a_damaged_catalogue_counts_the_frames_and_says_that_a_
     assert found == plan[plan.index(found[:20]) :]
 
 
-def test_catalogue_rebuild_of_an_empty_root(folder: Path, capsys: pytest.CaptureFixture[str]):
-    assert nightcal("catalogue", "rebuild") == 0
-    assert "0 frames and 0 masters" in capsys.readouterr().out
-    assert (folder / ".nightcal" / "catalogue.sqlite").exists()
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("report", 2, "there is no run below {0} yet"),
+        ("report 20260101T000000-abcd", 2, "there is no run below {0} yet"),
+        ("reject", 0, "no frame is rejected"),
+        ("reject dark_* --reason leak", 2, "there is no frame and no master below {0} yet"),
+        ("reject dark_1.fits --undo", 2, "there is no frame and no master below {0} yet"),
+        ("certify", 0, "no master that may serve"),
+        ("library certify master_dark_*", 2, "there is no frame and no master below {0} yet"),
+        ("library list", 0, "no master that may serve"),
+        ("library list --all", 0, "no master that may serve"),
+        ("library archive", 0, "0 frames to pack"),
+        ("library archive --dry-run", 0, "0 frames to pack"),
+        ("catalogue rebuild", 2, "there is no frame and no master below {0} yet"),
+        ("config check", 0, "understood"),
+        ("config show", 0, "num_darks"),
+        ("run --dry-run --step darks", 0, "frames to take"),
+        ("run --dry-run --step masters", 0, ""),
+    ],
+)
+def test_what_only_reads_or_finds_nothing_to_do_makes_nothing_in_a_new_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: str, code: int, said: str
+):
+    path = folder / "config_calibration_frames.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "storage: {keep_raw: 30}\n", encoding="utf-8")
+    assert nightcal(*words.split()) == code
+    shown = capsys.readouterr()
+    assert said.format(folder) in shown.out + shown.err
+    if code == 2:
+        assert "What to do: make it by `nightcal run`; if it is in another folder, go there" in shown.err
+        assert "looked at with --simulator" in shown.err
+        assert "--help" not in shown.err
+    assert list(folder.iterdir()) == [path]
+
+
+def test_masters_are_listed_from_their_files_where_there_is_no_catalogue(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = Root(folder)
+    frames = root.add(FrameKind.BIAS, 0.001, 5)
+    root.build(num_darks=5)
+    root.catalogue.close()
+    for path in frames:
+        path.unlink()
+    shutil.rmtree(folder / ".nightcal")
+    assert nightcal("library", "list") == 0
+    assert "master_bias_" in capsys.readouterr().out
+    assert not (folder / ".nightcal").exists()
 
 
 def test_a_certified_master_is_still_certified_when_the_index_was_rebuilt(
@@ -255,7 +374,7 @@ def test_packing_nothing_says_so_without_gigabytes(folder: Path, capsys: pytest.
     (folder / "c.yaml").write_text("storage: {keep_raw: 30}", encoding="utf-8")
     for words in ([], ["--dry-run"]):
         assert nightcal("library", "archive", "--config", "c.yaml", *words) == 0
-    assert capsys.readouterr().out.splitlines() == ["0 frames packed", "0 frames to pack"]
+    assert capsys.readouterr().out.splitlines() == ["0 frames to pack", "0 frames to pack"]
 
 
 def test_debug_shows_the_settings_in_force_and_no_secret_of_a_hook(folder: Path) -> None:

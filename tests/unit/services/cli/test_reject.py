@@ -140,7 +140,10 @@ def test_marks_survive_a_lost_catalogue_and_hold_for_frames_of_other_programs(li
     [
         (("reject", "dark_*"), "needs --reason TEXT"),
         (("reject", "--reason", "x"), "which frames?"),
-        (("reject", "light_9.fits", "--reason", "x"), "no frame light_9.fits below"),
+        (
+            ("reject", "light_9.fits", "--reason", "x"),
+            "no bias, dark or flat light_9.fits in the folders darks, flats of",
+        ),
         (("reject", "dark_*_004.fits", "--undo"), "_004.fits is not rejected"),
     ],
 )

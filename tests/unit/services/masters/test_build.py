@@ -20,7 +20,7 @@ from calibration.frames import FrameKind
 from calibration.masters.scales import Normalisation
 from drivers.clock import ManualClock
 from services.catalogue.rows import Flag, MasterStatus, Origin
-from services.errors import RunCode, RunStopped, StorageError
+from services.errors import RunCode, RunStopped, StorageError, meaning
 from services.events.bus import Events
 from services.events.records import MasterBuilt, MasterRefused, WarningRaised, members
 from services.files.disk import Disk
@@ -452,9 +452,22 @@ def test_minmax_of_too_few_frames_for_a_spread_says_so(root: Root) -> None:
     root.add(FrameKind.DARK, 1.0, 4)
     assert root.build(num_darks=4, method=Method.MINMAX)[0].status is Outcome.BUILT
     (warned,) = [e for e in root.heard if isinstance(e.what, WarningRaised)]
+    assert warned.what.code == "outliers_unseen"
     assert warned.what.detail == (
         "dark 1 s: minmax leaves 2 of 4 samples of each pixel: their spread says little; 5 frames would do"
     )
+
+
+@pytest.mark.parametrize("method", [Method.SIGMA_CLIP, Method.MAD, Method.WINSORIZED])
+def test_a_master_whose_outliers_nobody_sees_is_not_said_to_be_missing(root: Root, method: Method) -> None:
+    root.add(FrameKind.DARK, 1.0, 6)
+    assert root.build(num_darks=6, method=method)[0].status is Outcome.BUILT
+    (warned,) = [e.what for e in root.heard if isinstance(e.what, WarningRaised)]
+    seen = f"dark 1 s: {method} sees no outlier among 6 frames while e-/ADU is not known; 10 frames would do"
+    assert (warned.code, warned.detail) == ("outliers_unseen", seen)
+    said = meaning(warned.code)
+    assert "too few" not in said.text
+    assert "the master is built and serves" in said.advice
 
 
 def test_a_master_marked_bad_is_not_built_again_from_the_same_frames(root: Root) -> None:

@@ -57,7 +57,7 @@ def test_a_run_that_cannot_begin_has_ended_all_the_same(tmp_path: Path, loaded: 
         job.run()
     with pytest.raises(ServiceError):
         job.wait(0)
-    assert (job.snapshot().state, job.snapshot().code) == (RunState.FINISHED, "write_failed")
+    assert (job.snapshot().state, job.snapshot().code) == (RunState.FINISHED, "config_invalid")
     with pytest.raises(RuntimeError, match="make another Job"):
         job.run()
 
