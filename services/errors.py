@@ -156,7 +156,8 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "clock_jump": Meaning("the computer's clock jumped", "check its time service"),
     "exposure_clipped": Meaning(
-        "a factor leads outside min_exposure..max_exposure", "widen the range or drop the factor"
+        "an exposure is outside of what the configuration or the camera allows",
+        "widen min_exposure..max_exposure, or drop what is named; what the camera cannot do stays so",
     ),
     "flat_exposure_assumed": Meaning(
         "no flats to match: 1.0 s was assumed", "take flats first, or set flat_exposure_time"

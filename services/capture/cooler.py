@@ -140,7 +140,6 @@ class Cooler:
         if detail not in self._warned:
             self._warned.add(detail)
             self._events.emit(WarningRaised(code=code.value, detail=detail))
-            log.warning("warning.raised", code=code.value, detail=detail)
 
     def switch(self, *, on: bool) -> None:
         """Switch the cooler; raises `Refused` unless one that refuses to be switched on does not read off."""

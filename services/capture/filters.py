@@ -9,6 +9,7 @@ from drivers.errors import Cancelled, DeviceLost, DriverError, FilterFailed
 from services.capture.failures import GroupFailed
 from services.capture.panel import RECONNECTS_S
 from services.capture.recovery import Recovery
+from services.errors import RunCode
 from services.events.bus import Events
 from services.events.devices import DeviceGone, DeviceRestored, FilterChanged
 from services.events.records import WarningRaised
@@ -45,6 +46,8 @@ class Filters:
         self._interlock = interlock
         self._recovery = recovery
         self._filter: str | None = None
+        self._left: str | None = None
+        """Where the wheel was left standing; None while nobody can be blamed for where it stands."""
 
     def reach(self, wanted: str | None) -> str | None:
         """Select a filter, None for any; return the name read back, None without a wheel.
@@ -63,6 +66,7 @@ class Filters:
         if name != self._filter:
             self._filter = name
             self._events.emit(FilterChanged(filter=name))
+        self._left = name
         return name
 
     def stays_at(self, name: str | None) -> bool:
@@ -78,7 +82,6 @@ class Filters:
         try:
             return self._turn(wheel, wanted)
         except FilterFailed as error:
-            log.warning("filter.retried", detail=str(error))
             detail = f"{error}; it is sent once more"
             self._events.emit(WarningRaised(code=GroupCode.FILTER_FAILED.value, detail=detail))
         try:
@@ -98,6 +101,7 @@ class Filters:
                 raise
             except DeviceLost as error:
                 self._interlock.check_edge()
+                self._left = None  # it may come back as it pleases
                 if not lost:
                     lost = True
                     self._events.emit(DeviceGone(device="filter wheel", code=error.code.value, detail=str(error)))
@@ -115,12 +119,13 @@ class Filters:
         raise AssertionError("the last attempt raises")  # pragma: no cover
 
     def _notice_slip(self, now: str | None) -> None:
-        if self._filter is None or now == self._filter:
+        """Warn of a wheel that is not where it was left; what an order of ours that failed did is none."""
+        left, self._left = self._left, None
+        if left is None or now == left:
             return
-        detail = f"the wheel stands at {now or 'no filter'}, we left it at {self._filter}"
         self._filter = now
-        self._events.emit(WarningRaised(code=GroupCode.FILTER_FAILED.value, detail=detail))
-        log.warning("filter.slipped", detail=detail)
+        detail = f"the filter wheel was left at {left} and stands at {now or 'no filter'}: it slipped, or was turned"
+        self._events.emit(WarningRaised(code=RunCode.FOREIGN_CLIENT.value, detail=detail))
 
     def _reconnect_wheel(self, wheel: FilterWheel, error: DeviceLost, delay_s: float | None) -> None:
         if delay_s is None:

@@ -96,7 +96,6 @@ class Light:
             raise
         except DriverError as first:
             self._interlock.check_edge()
-            log.warning("panel.retried", detail=str(first))
             self._warn(GroupCode.PANEL_NOT_READY.value, f"{first}; it is told once more")
             return self._again(first, brightness, cover)
 
@@ -142,7 +141,6 @@ class Light:
         if left.cover is not found.cover:
             parts.append(f"the cover is {found.cover.name.lower()}, we left it {left.cover.name.lower()}")
         if parts:
-            log.warning("panel.moved_by_others", detail=", ".join(parts))
             self._warn(RunCode.FOREIGN_CLIENT.value, ", ".join(parts))
 
     def _warn(self, code: str, detail: str) -> None:

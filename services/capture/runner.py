@@ -308,7 +308,6 @@ class ClockWatch:
         if abs(jumped_s) > CLOCK_JUMP_S:
             detail = f"the clock jumped by {jumped_s:+.1f} s"
             self._events.emit(WarningRaised(code=RunCode.CLOCK_JUMP.value, detail=detail))
-            log.warning("clock.jumped", seconds=round(jumped_s, 1))
 
     def _lead(self) -> float:
         """Return by how much the wall clock is ahead of the monotonic one."""

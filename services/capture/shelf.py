@@ -125,7 +125,6 @@ class Shelf:
             self._doubted.add((row.set_id, code))
             detail = f"{row.path}: {doubt.measured:.3g} {doubt.detail}, limit {doubt.limit:.3g}"
             self._events.emit(WarningRaised(code=code, detail=detail))
-            log.warning("frame.doubted", code=code, detail=detail)
 
     def refuse(self, frame: Frame, examined: Examined) -> PurePath | None:
         """Catalogue a refused frame, emit its event, and keep it for inspection while there is room; return where."""

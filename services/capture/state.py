@@ -188,7 +188,6 @@ class StateKeeper:
         if len(self._foreign_at_s) == FOREIGN_CHANGES and now_s - self._foreign_at_s[0] <= FOREIGN_WITHIN_S:
             raise CameraBusy(device=self._camera.info.name, detail=f"another program uses the camera: {detail}")
         self._events.emit(WarningRaised(code=RunCode.FOREIGN_CLIENT.value, detail=detail))
-        log.warning("camera.used_by_others", detail=detail)
 
     def tell_size(self, request: CaptureRequest, settings: CameraSettings) -> None:
         """Say once, when an image has come, that the camera makes another size of a full frame."""
@@ -286,7 +285,6 @@ class StateKeeper:
         if code not in self._warned:
             self._warned.add(code)
             self._events.emit(WarningRaised(code=code.value, detail=detail))
-            log.warning("warning.raised", code=code.value, detail=detail)
 
 
 def mode_number(info: CameraInfo, named: int | str) -> int:

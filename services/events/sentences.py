@@ -294,7 +294,7 @@ def _(what: StorageLow) -> str:
 @sentence.register
 def _(what: WarningRaised) -> str:
     known = meaning(what.code or "")
-    return f"warning: {known.text}: {what.detail or known.advice}"
+    return f"warning: {known.text}{f': {what.detail}' if what.detail else ''} — {known.advice}"
 
 
 @sentence.register

@@ -243,7 +243,7 @@ def _warn_of_method(recipe: Recipe, group: MasterGroup, warn: Warn) -> None:
     if recipe.method is Method.MEDIAN and recipe.steps * MEDIAN_STEPS > 1 and n > 2:
         low = f"its noise is below {MEDIAN_STEPS:g} steps of the converter"
         detail = f"{low}: a median of so few different values is coarse and its SIGMA says little"
-        warn(RunCode.COARSE_MEDIAN, f"{detail}; any other rejection_method works")
+        warn(RunCode.COARSE_MEDIAN, detail)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

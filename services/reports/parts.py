@@ -33,7 +33,9 @@ class Cell:
     lines : tuple of (str, str)
         Texts below one another, each with a detail in small print.
     notes : tuple of str
-        Reasons, in small print below everything else.
+        In small print below everything else.
+    reasons : tuple of str
+        Longer notes, in small print below the whole row, so that they make no column wide.
     """
 
     text: str = ""
@@ -42,6 +44,7 @@ class Cell:
     marks: tuple[Mark, ...] = ()
     lines: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,13 @@ class Table:
     rows: tuple[tuple[str | Cell | None, ...], ...]
     numbers: frozenset[int] = frozenset()
     note: str = ""
+
+    @property
+    def reasons(self) -> tuple[tuple[str, ...], ...]:
+        """What is shown below each row."""
+        return tuple(
+            tuple(reason for cell in row if isinstance(cell, Cell) for reason in cell.reasons) for row in self.rows
+        )
 
     @property
     def is_explained(self) -> bool:

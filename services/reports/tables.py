@@ -65,11 +65,11 @@ def groups_table(groups: Sequence[Record], rejected: Sequence[Record] = ()) -> T
 def _group_cells(group: Record, rejected: int) -> tuple[str | Cell | None, ...]:
     code = group.get("code")
     reason = ": ".join(filter(None, (meaning(str(code)).text if code else "", str(group.get("detail") or ""))))
-    notes = tuple(filter(None, (reason, refusals(group), f"{rejected} rejected" if rejected else "")))
+    reasons = tuple(filter(None, (reason, refusals(group), f"{rejected} rejected" if rejected else "")))
     level_adu = group.get("level_mean_adu")
     return (
         title(group),
-        Cell(marks=(status_mark(group.get("status")),), notes=notes),
+        Cell(marks=(status_mark(group.get("status")),), reasons=reasons),
         number(group.get("wanted")),
         number(group.get("have")),
         number(group.get("taken")),
@@ -101,12 +101,12 @@ def masters_table(masters: Sequence[Record], *, older: int = 0) -> Table:
 
 def _master_cells(master: Record) -> tuple[str | Cell | None, ...]:
     found = master.get("statistics") or {}
-    notes = [meaning(str(master.get("code"))).text if master["outcome"] == "refused" else ""]
-    notes += [str(master.get("detail") or "")]
-    notes += [_remark(verdict) for verdict in found.get("verdicts") or () if isinstance(verdict, dict)]
+    reasons = [meaning(str(master.get("code"))).text if master["outcome"] == "refused" else ""]
+    reasons += [str(master.get("detail") or "")]
+    reasons += [_remark(verdict) for verdict in found.get("verdicts") or () if isinstance(verdict, dict)]
     return (
         title(master),
-        Cell(marks=verdict_marks(master), notes=tuple(filter(None, notes))),
+        Cell(marks=verdict_marks(master), reasons=tuple(filter(None, reasons))),
         number(master.get("n")),
         percent(found.get("rejected_fraction")),
         number(found.get("median_adu"), 1 if (found.get("median_adu") or 0) < 5000 else 0, "ADU"),

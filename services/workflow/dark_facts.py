@@ -136,7 +136,7 @@ def doubt_uneven(context: RunContext, sets: Iterable[WantedSet]) -> None:
     if found is not None:
         exposure_us, adu = found
         detail = f"dark {exposure_us / 1e6:g} s is {adu:.0f} ADU brighter on one side than the bias"
-        context.warn(RunCode.UNEVEN_DARK, f"{detail}: a leak, or the sensor's own glow; look at it", once=True)
+        context.warn(RunCode.UNEVEN_DARK, detail, once=True)
 
 
 def _looked(context: RunContext, row: SetRow | None) -> Looked | None:

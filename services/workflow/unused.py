@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable
 
-from services.errors import RunCode, meaning
+from services.errors import RunCode
 from services.events.records import WarningRaised
 from services.indexing.problems import SHOULD_SERVE, FileProblem, summed_up
 from services.workflow.work import Work
@@ -24,8 +24,7 @@ def tell_unused(
     new = [problem for problem in problems if problem.path not in known]
     known |= {problem.path: None if is_ours(problem.path) else problem.code for problem in new}
     for found in summed_up(new):
-        detail = f"{found.detail} — {meaning(found.code).advice}"
-        work.events.emit(WarningRaised(code=found.code, detail=detail, paths=found.paths))
+        work.events.emit(WarningRaised(code=found.code, detail=found.detail, paths=found.paths))
 
 
 def should_have_served(unused: Collection[RunCode | None], *, nothing_served: bool) -> int:

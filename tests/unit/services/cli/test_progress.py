@@ -129,7 +129,7 @@ def test_plain_lines_tell_the_night():
         f"flat Ha: failed, 0 kept: {meaning('too_dim').text} — {meaning('too_dim').advice}",
         "master_flat_L.fits: 12 frames, partial",
         "no master flat Ha: there are no frames — run the capture steps first",
-        "warning: there is no cover: CoverState is NotPresent",
+        "warning: there is no cover: CoverState is NotPresent — make sure by other means that it is dark",
     ]
 
 

@@ -97,7 +97,7 @@ def test_a_run_that_goes_on_is_recognised_beside_rejected_frames(folder, capsys)
 
 def test_no_run_and_an_unknown_one_are_said(folder, capsys):
     assert report() == 2
-    assert "there was no run below" in capsys.readouterr().err
+    assert "there is no run below" in capsys.readouterr().err
     with recorded_night(folder) as night:
         night.start()
     assert report("nope") == 2

@@ -168,6 +168,20 @@ def test_texts_from_outside_never_become_markup(night):
     assert 'alert("x")' in read.text
 
 
+def test_long_reasons_stand_below_their_row_and_advice_is_given_once(night: RecordedNight):
+    long = "no dark of 2.239 s: " + ", ".join(f"dark_20260101_180000_{i:03}.fits was left out" for i in range(9))
+    night.start()
+    night.emit(
+        MasterRefused, kind="FLAT", filter="Ha", exposure_us=2_239_000, code="no_matching_dark", detail=long, n=12
+    )
+    night.emit(WarningRaised, code="light_frame", detail="flats/x.fits: it is a light frame", paths=("flats/x.fits",))
+    night.finish()
+    page, read = page_of(night)
+    (below,) = re.findall(r'<tr class="reasons"><td colspan="(\d+)">(.*?)</td></tr>', page)
+    assert (int(below[0]), long in below[1], page.count(long)) == (len(MASTERS), True, 1)
+    assert read.text.count("into IMAGETYP where they are none") == 1
+
+
 @pytest.mark.parametrize(
     ("exit_code", "code", "look", "said", "advised"),
     [

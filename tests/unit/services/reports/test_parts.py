@@ -23,6 +23,7 @@ def made(macro: str, *shown: object) -> str:
     [
         ("mark", Mark(text=HOSTILE, look=HOSTILE)),
         ("table", Table(columns=(Column(name=HOSTILE, meaning=HOSTILE),), rows=((HOSTILE,),), note=HOSTILE)),
+        ("table", Table(columns=(Column(name="a"),), rows=((Cell(text="b", reasons=(HOSTILE,)),),))),
         ("cell", Cell(text=HOSTILE, code=True, lines=((HOSTILE, HOSTILE),), notes=(HOSTILE,))),
         ("lines", [(HOSTILE, HOSTILE)]),
         ("svg", Figure(shapes=(Shape("text", {"x": HOSTILE}, HOSTILE),), height=1, label=HOSTILE)),
