@@ -1,8 +1,8 @@
 """One frozen record per event: what a run says, with types that every reader can rely on (and see `devices`).
 
 An event's name is its record's `name`, defined here and nowhere else. Names of fields carry their units (`_s _us _c
-_adu _pct _mb`). None means "not known". A field without a default must be given by whoever emits the event, and admits
-None all the same, because an old or damaged journal may lack it.
+_adu _pct _mb`). None means "not known". Whoever emits the event gives each field that has no default; it admits None
+all the same, because an old or damaged journal may lack it.
 """
 
 import json
@@ -178,16 +178,16 @@ class StepFinished(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgress(Record):
-    """Frames done of all wanted. `sets` is the plan, given once before the first set is taken.
+    """Frames done of all wanted. `sets` is the plan, given before the first is taken; `dropped` leave it again.
 
-    `taken_at` says when each of them was begun that is complete, and serves; None for those to be taken. `needed_mb`
-    and `seconds` are what the frames to take need, given once as well; `at_most`: flats may come to share darks.
+    `taken_at`: when each complete one was begun; `needed_mb`, `seconds`: of what is to take, `at_most` of new flats.
     """
 
     name: ClassVar[str] = "progress"
     done: int = 0
     wanted: int = 0
     sets: tuple[FrameSet, ...] | None = None
+    dropped: tuple[FrameSet, ...] = ()
     taken_at: tuple[datetime | None, ...] = ()
     needed_mb: float | None = None
     seconds: float | None = None

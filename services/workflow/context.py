@@ -56,20 +56,29 @@ class RunContext(Work):
         self.tally.progress |= {
             identity(each.wanted): (each.wanted.count - each.lacking, each.wanted.count) for each in planned
         }
-        shown = (
-            FrameSet(
-                **_facts(self.config, each.wanted, None, each.wanted.exposure_us), have=each.wanted.count - each.lacking
-            )
-            for each in planned
-        )
+        self.tally.foreseen = tuple(each.wanted for each in planned)
+        shown = (self._shown(each.wanted, each.wanted.count - each.lacking) for each in planned)
         self._tell_progress(tuple(shown), tuple(each.taken_at for each in planned))
         return planned
 
+    def drop(self, foreseen: Iterable[WantedSet]) -> None:
+        """Take sets that nothing needs any more out of what was foreseen, unless they were begun."""
+        gone = [wanted for wanted in foreseen if identity(wanted) not in self.tally.begun]
+        shown = tuple(self._shown(wanted, self.tally.progress.pop(identity(wanted))[0]) for wanted in gone)
+        if shown:
+            self._tell_progress(dropped=shown)
+
+    def _shown(self, wanted: WantedSet, have: int) -> FrameSet:
+        return FrameSet(**_facts(self.config, wanted, None, wanted.exposure_us), have=have)
+
     def _tell_progress(
-        self, sets: tuple[FrameSet, ...] | None = None, taken_at: tuple[datetime | None, ...] = ()
+        self,
+        sets: tuple[FrameSet, ...] | None = None,
+        taken_at: tuple[datetime | None, ...] = (),
+        dropped: tuple[FrameSet, ...] = (),
     ) -> None:
         done, wanted = (sum(counts) for counts in zip((0, 0), *self.tally.progress.values(), strict=True))
-        self.events.emit(RunProgress(done=done, wanted=wanted, sets=sets, taken_at=taken_at))
+        self.events.emit(RunProgress(done=done, wanted=wanted, sets=sets, taken_at=taken_at, dropped=dropped))
 
     def match(self, wanted: WantedSet) -> Requirement:
         """Return what a catalogued set must have to serve a wanted one, as the camera is set or will be."""

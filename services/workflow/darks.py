@@ -28,6 +28,7 @@ from services.workflow.flats import flat_times_us
 from services.workflow.measuring import measured_saturation
 from services.workflow.pedestal import note_refused, usual_pedestal
 from services.workflow.phases import Phases
+from services.workflow.work import identity
 
 ASSUMED_FLAT_US = 1_000_000
 """The flats' exposure where there are no flats to ask (the guide's default)."""
@@ -59,11 +60,24 @@ class DarksStep:
         for clipped in times.clipped:
             context.warn(RunCode.EXPOSURE_CLIPPED, str(clipped))
         sets = dark_sets(context.config, state, times, context.options.dark_times, context.exposures_made())
+        context.drop(_no_longer_wanted(context, state, sets))
         _take(context, phases, state, sets, after_flats=after_others)
 
 
 def _sets(context: RunContext, state: State, flats_us: Iterable[int], which: DarkTimes) -> tuple[WantedSet, ...]:
     return dark_sets(context.config, state, _times(context, flats_us), which, context.exposures_made())
+
+
+def _no_longer_wanted(context: RunContext, state: State, sets: Iterable[WantedSet]) -> list[WantedSet]:
+    """Return the foreseen sets whose flats were refused since, or of whose exposure the camera makes another."""
+    now = {identity(wanted) for wanted in sets}
+    return [
+        wanted
+        for wanted in context.tally.foreseen
+        if wanted.kind is not FrameKind.FLAT
+        and (wanted.gain, wanted.set_temp_c) == (state.gain, state.temperature_c)
+        and identity(wanted) not in now
+    ]
 
 
 def _take(

@@ -136,13 +136,16 @@ def _changed(now: Snapshot, what: Record) -> Snapshot:
         case CoolingChanged():
             change = {"set_temp_c": what.set_point_c, "ccd_temp_c": what.ccd_temp_c}
             change["cooler_power_pct"] = what.cooler_power_pct
-        case RunProgress() if what.sets is not None:
-            change = {"sets": tuple(SetProgress(wanted=_set_of(each), have=each.have) for each in what.sets)}
     return _of_sets(replace(now, **change), what)
 
 
 def _of_sets(now: Snapshot, what: Record) -> Snapshot:
     match what:
+        case RunProgress() if what.sets is not None:
+            return replace(now, sets=tuple(SetProgress(wanted=_set_of(each), have=each.have) for each in what.sets))
+        case RunProgress():
+            gone = {_key(_set_of(each)) for each in what.dropped}
+            return replace(now, sets=tuple(each for each in now.sets if _key(each.wanted) not in gone))
         case GroupStarted():
             group = _set_of(what)
             begun = replace(now, group=group, frame=what.have, frames=group.count)

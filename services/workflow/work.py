@@ -32,6 +32,8 @@ class Tally:
     """Ids of the sets that were taken or found complete."""
     progress: dict[tuple[object, ...], tuple[int, int]] = field(default_factory=dict)
     """Frames there and frames wanted of each set that is known of."""
+    foreseen: tuple[WantedSet, ...] = ()
+    """Sets that were known to be wanted before the first was taken."""
     begun: set[tuple[object, ...]] = field(default_factory=set)
     """What identifies the sets that this run began to take, or to fill up."""
     taken: int = 0

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from calibration.frames import FrameKind
 from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
 from drivers.alpaca.filter_wheel import AlpacaFilterWheel
 from drivers.alpaca.line import Endpoint, Timeouts
 from drivers.base import CalibratorStatus, CoverStatus
 from drivers.clock import SystemClock
 from drivers.simulator.faults import FaultKind
+from services.errors import Exit, RunCode
+from services.events.records import Event, FrameStored
 from services.observatory import network
 from services.planning.request import Step
 from tests.support.served_night import FRAMES, FRAMES_ONLY, Ended, ServedNight, fault, new_seed, served_night
@@ -202,6 +205,25 @@ def test_16_too_dim_for_one_filter_loses_that_filter_only(tmp_path: Path) -> Non
         assert_only_lost(ended, {"flat Ha": "too_dim"})
         assert ended.said("master.built", kind="FLAT", filter="L")
         assert night.lamp is CalibratorStatus.OFF
+
+
+def test_16_lamp_that_dims_between_two_runs_loses_the_darks_that_only_its_flats_needed(tmp_path: Path) -> None:
+    settings, seed, at = {"flat_capture": {"filters": ["Ha"]}}, new_seed(), SystemClock().now()
+    with served_night(tmp_path, seed=seed, start=at) as night:
+
+        def end_at_the_first_flat(event: Event) -> None:
+            if isinstance(event.what, FrameStored) and event.what.kind is FrameKind.FLAT:
+                night.wake.after_frame(RunCode.INTERRUPTED)
+
+        assert night.run(hear=end_at_the_first_flat, **settings).exit_code == Exit.INTERRUPTED
+    dim = fault(FaultKind.LAMP_LEVEL, value=0.001)
+    with served_night(tmp_path, dim, seed=seed, start=at + timedelta(hours=1)) as night:
+        ended = night.run(steps=FRAMES_ONLY, **settings)
+    assert_only_lost(ended, {"flat Ha": "too_dim"})
+    (told,) = [event for event in ended.said("progress") if event["dropped"]]
+    assert [(each["kind"], each["why"]) for each in told["dropped"]] == [("DARK", ["flat"])]
+    assert not [group for group in ended.report["groups"] if group["status"] == "not_reached"]
+    assert "not reached" not in ended.result.detail
 
 
 @pytest.mark.parametrize("level", [30.0, 0.4])

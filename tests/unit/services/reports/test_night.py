@@ -83,6 +83,15 @@ def test_sets_that_the_run_never_reached_are_listed_once(night):
     assert (second["filter"], second["status"], second["have"], second["taken"]) == ("Ha", "not_reached", 1, 0)
 
 
+def test_sets_that_nothing_needs_any_more_are_not_listed(night):
+    night.start()
+    planned = [{**BIAS_SET, "kind": "DARK", "exposure_us": time, "wanted": 3, "have": 0} for time in (2, 5)]
+    night.emit(RunProgress, done=0, wanted=6, sets=planned)
+    night.emit(RunProgress, done=0, wanted=3, dropped=planned[:1])
+    night.finish()
+    assert [group["exposure_us"] for group in report_of(night).groups] == [5]
+
+
 def test_a_set_that_fails_before_it_has_an_id_is_kept_apart_from_the_next(night):
     night.start()
     for name in ("L", "Ha"):

@@ -135,3 +135,10 @@ def test_a_run_that_ends_for_its_masters_goes_on() -> None:
 def test_the_end_says_why() -> None:
     now = after((*BEGUN, RunFinished(exit_code=0, code="paused")))
     assert (now.state, now.step, now.code) == (RunState.FINISHED, None, "paused")
+
+
+def test_a_set_that_nothing_needs_any_more_is_not_waited_for() -> None:
+    dropped = RunProgress(done=2, wanted=10, dropped=(FrameSet(**DARK, wanted=20),))
+    seen = after([*BEGUN, dropped])
+    assert (seen.done, seen.wanted) == (2, 10)
+    assert [each.wanted.kind for each in seen.sets] == [FrameKind.FLAT]
