@@ -215,7 +215,8 @@ class Soak:
             assert {wanted_of(g) for g in incomplete} <= made_good, where
         elif code is None:
             assert exit_code == Exit.SOME_FAILED, where
-            assert incomplete or ended.said("master.refused") or "stopped in time" in ended.result.detail, where
+            said = any(words in ended.result.detail for words in ("stopped in time", "suspect"))
+            assert incomplete or ended.said("master.refused") or said, where
         else:
             assert (MEANINGS[code].exit or Exit.DEVICE) == exit_code, where
         for group in incomplete:
@@ -228,6 +229,7 @@ class Soak:
             self.refused.update(refusal["codes"])
         for master in ended.said("master.refused"):
             assert master["code"] in MEANINGS, where
+        assert all(doubt["detail"] for master in ended.said("master.built") for doubt in master["doubts"]), where
         broken = [line for line in ended.log if line["event"] in ("run.defect", "writer.failed", "safety.failed")]
         assert not broken, broken
 
