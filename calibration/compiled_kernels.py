@@ -12,6 +12,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.codegen import ll as llvm  # type: ignore[attr-defined]
+from numba.core.runtime.nrt import rtsys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +33,19 @@ class _Summed(IndexDataCacheFile):
 
     def _load_data(self, name: str) -> Any:
         return _unsealed(self._data_path(name))  # type: ignore[no-untyped-call]
+
+    def load(self, key: Any) -> Any:
+        """Return a loop without its LLVM code, whose reading would take most of the time of loading.
+
+        Only what would copy the loop into its own code needs it; the machine code can be called without. In its place
+        stands what numba looks up there: the name under which Python calls the loop.
+        """
+        found = super().load(key)  # type: ignore[no-untyped-call]
+        if found is None:
+            return None
+        (name, form, (machine_code, _)), function, *more = found
+        names = llvm.parse_assembly(f'@"{function.llvm_cpython_wrapper_name}" = global i8 0')
+        return ((name, form, (machine_code, names.as_bitcode())), function, *more)
 
     def _save_index(self, overloads: dict[Any, str]) -> None:
         with self._open_for_write(self._index_path) as file:
@@ -65,11 +80,17 @@ class _Kept(FunctionCache):
             source_stamp=self._impl.locator.get_source_stamp(),
         )  # type: ignore[no-untyped-call]
 
-    def load_overload(self, *arguments: Any) -> Any:
-        """Return a loop as it was kept; None when it is not there or damaged, which is then forgotten."""
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """Return a loop as it was kept; None when it is not there or damaged, which is then forgotten.
+
+        Of what numba does before, only its memory management is needed: the rest, which imports half of scipy, serves
+        whoever compiles.
+        """
         found: Any = None
         try:
-            found = super().load_overload(*arguments)  # type: ignore[no-untyped-call]
+            rtsys.initialize(context)
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(signature, context)  # type: ignore[no-untyped-call]
         except Exception:  # noqa: BLE001 - damaged, or of another machine: compiled anew, whatever it was
             with suppress(Exception):
                 self.flush()  # type: ignore[no-untyped-call]

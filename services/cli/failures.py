@@ -1,6 +1,7 @@
 """How a command ends: whatever is raised becomes a message that says what to do, and the exit code of the contract."""
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,11 @@ _DEVICE_IS_THERE = {"camera_busy", "access_denied", "login_refused"}
 """Codes of devices that are there: nobody who reads one wants to rehearse."""
 
 
+_COLLECTED_AFTER = 10_000
+"""New objects after which the garbage collector looks through them: imports make 200,000 that stay, and by default it
+would look 400 times."""
+
+
 def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: str) -> int:
     """Parse, call, and return the exit code; never raises for what a user can cause."""
     for stream in (sys.stdout, sys.stderr):
@@ -26,6 +32,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None, *, name: s
     if arguments is not None:
         return _called(app, arguments, name)
     interrupt_on_signals()  # we are the program itself
+    gc.set_threshold(_COLLECTED_AFTER)
     code = _called(app, sys.argv[1:], name)
     keep_exit_code(code)
     return code

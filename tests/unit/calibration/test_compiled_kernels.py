@@ -1,11 +1,16 @@
 """Compiled loops that are kept on disk: whatever becomes of the files, the loop runs."""
 
+import os
 import runpy
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from numba.core import config
+
+from tests.support.places import ROOT
 
 LOOP = """
 from calibration.compiled_kernels import kept
@@ -76,3 +81,34 @@ def test_loop_runs_where_nothing_can_be_kept(tmp_path: Path, run: Callable[[], t
         file.mkdir()  # what os.replace cannot put a file upon, for root neither
     assert run() == (10, False)
     assert run() == (10, False)
+
+
+CALLER = """
+import numba
+import sys
+from looping import loop
+
+first = loop(5)
+print("scipy.linalg" in sys.modules, sum(loop.stats.cache_hits.values()))
+
+@numba.njit
+def caller(n):
+    return loop(n) + [1, 2, 3][n - 3] + loop(n + 1)
+
+print(first, caller(5))
+"""
+
+
+def test_loops_are_loaded_without_what_compiles_and_others_compiled_after_them_call_them(tmp_path: Path) -> None:
+    """What numba imports before it loads took as long as everything else of it, and half of that was scipy."""
+    (tmp_path / "looping.py").write_text(LOOP, encoding="utf-8")
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+    }
+    command = [sys.executable, "-c", CALLER]
+    said = [
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout.split()
+        for _ in range(2)
+    ]
+    assert said == [["True", "0", "10", "28"], ["False", "1", "10", "28"]]
