@@ -137,10 +137,16 @@ def sample_of(shape: tuple[int, int]) -> tuple[NDArray[np.intp], Span]:
     return (starts[:, None] + np.arange(2)).ravel(), (left, right, 1)
 
 
-def _table(sample: Pixels) -> Distribution:
-    counts = np.bincount(sample.ravel())
+def _table(sample: NDArray[np.integer]) -> Distribution:
+    """Count whole numbers in one bin for each value of their own range."""
+    first = int(sample.min()) if sample.size else 0
+    return _present(np.bincount((sample - sample.dtype.type(first)).ravel()), first)
+
+
+def _present(counts: NDArray[np.integer], first: int) -> Distribution:
+    """Return the values that were met, of bins of which the first is that of the value `first`."""
     present = np.flatnonzero(counts)
-    return Distribution(values=present.astype(np.float64), counts=counts[present].astype(np.int64))
+    return Distribution(values=present.astype(np.float64) + first, counts=counts[present].astype(np.int64))
 
 
 def compare(a: Pixels, b: Pixels, *, bayer: bool = False) -> PairStats:
@@ -162,16 +168,16 @@ def compare(a: Pixels, b: Pixels, *, bayer: bool = False) -> PairStats:
         raise ValueError(f"frames of different shapes: {a.shape} and {b.shape}")
     a, b = as_counts(a), as_counts(b)
     rows, columns = central_part(a.shape, brightest_plane(a) if bayer else None)
+    part = np.s_[slice(*rows), slice(*columns)]
     if a.dtype == b.dtype == np.uint16:
         from calibration import frame_kernels  # numba takes 0.3 s to import: other programs' frames are read meanwhile
 
-        counts = frame_kernels.difference_histogram(a, b, rows, columns)
-        present = np.flatnonzero(counts)
-        offset = np.float64(BINS - 1)
-        differences = Distribution(values=present.astype(np.float64) - offset, counts=counts[present])
+        if a[part].size < BINS:
+            differences = _table(a[part].astype(np.int32) - b[part])
+        else:
+            differences = _present(frame_kernels.difference_histogram(a, b, rows, columns), 1 - BINS)
         identical = frame_kernels.identical_rows(a, b)
     else:
-        part = np.s_[slice(*rows), slice(*columns)]
         differences = _sorted_distribution(a[part].astype(np.float64) - b[part])
         identical = int(np.count_nonzero((a == b).all(axis=1) & (a.min(axis=1) != a.max(axis=1))))
     sigma = clip_distribution(differences, step=step_of(differences)).sigma / np.sqrt(2)
@@ -191,13 +197,14 @@ def distribution(pixels: Pixels, rows: Span | None = None, columns: Span | None 
     """Count the values of a part of a frame (the whole by default); values that are not finite are left out."""
     rows = rows or (0, pixels.shape[0], 1)
     columns = columns or (0, pixels.shape[1], 1)
-    if pixels.dtype == np.uint16 and pixels.flags.c_contiguous:
-        from calibration import frame_kernels  # as in `compare`
+    part = pixels[slice(*rows), slice(*columns)]
+    if pixels.dtype != np.uint16 or not pixels.flags.c_contiguous:
+        return _sorted_distribution(part)
+    if part.size < BINS:  # the bins of all values would be most of the work
+        return _table(part)
+    from calibration import frame_kernels  # as in `compare`
 
-        counts = frame_kernels.histogram(pixels, rows, columns)
-        present = np.flatnonzero(counts)
-        return Distribution(values=present.astype(np.float64), counts=counts[present])
-    return _sorted_distribution(pixels[slice(*rows), slice(*columns)])
+    return _present(frame_kernels.histogram(pixels, rows, columns), 0)
 
 
 def merged(parts: Sequence[Distribution]) -> Distribution:

@@ -50,10 +50,9 @@ def _frames() -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
 def _measuring() -> None:
     from calibration.stats import compare, measure
 
-    a, b, *_ = _frames()
-    for bayer in (False, True):
-        measure(a, saturation_adu=65_535.0, bayer=bayer, mid_at=_AT)
-        compare(a, b, bayer=bayer)
+    a, b = np.tile(_frames()[:2], (1, 200, 3))  # of small frames the values are counted without a loop
+    measure(a, saturation_adu=65_535.0, bayer=False, mid_at=_AT)
+    compare(a, b)
 
 
 def _writing() -> None:

@@ -38,6 +38,18 @@ def test_extremes_mean_and_fractions_are_exact(pixels):
 @settings(deadline=None)  # the first call may compile
 @given(arrays(np.uint16, st.tuples(st.integers(4, 30), st.integers(4, 30))))
 def test_uint16_and_generic_road_agree(pixels):
+    assert_both_roads_agree(pixels)
+
+
+def test_they_agree_on_frames_so_large_that_compiled_loops_count_the_values():
+    pixels = normal(33_000, 150, shape=(800, 800))
+    pixels[0, :3], pixels[400, 400:403] = (0, 65535, 1), (65534, 65535, 0)
+    assert_both_roads_agree(pixels)
+    later = normal(33_000, 150, shape=(800, 800), seed=2)
+    assert compare(pixels, later) == compare(pixels.astype(np.float64), later.astype(np.float64))
+
+
+def assert_both_roads_agree(pixels):
     fast = measured(pixels, saturation_adu=50_000)
     slow = measured(pixels.astype(np.float64), saturation_adu=50_000)
     for name in fast.__slots__:
