@@ -11,10 +11,9 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from drivers.simulator.camera import SimulatedCamera
@@ -72,8 +71,7 @@ class AlpacaApp:
                 Route("/management/v1/description", self._answerer(self._description)),
                 Route("/management/v1/configureddevices", self._answerer(self._configured)),
             ]
-        self._starlette = Starlette(routes=routes)
-        self._starlette.router.redirect_slashes = False  # an address is right or it is not
+        self._starlette = Router(routes, redirect_slashes=False)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; faults of the connection need the transport below uvicorn's `send`."""
