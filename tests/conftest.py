@@ -60,8 +60,14 @@ _TESTS_CACHE = WARM_UP_CACHE.with_name("kernels-of-tests")
 
 
 def pytest_configure() -> None:
-    """Keep the compiled loops of tests apart from those of the program, in processes that tests start as well."""
+    """Keep the compiled loops of tests apart from those of the program, in processes that tests start as well.
+
+    What Python itself compiles is always kept: else every worker and every command that is started would compile the
+    whole project anew, which takes longer than most tests.
+    """
     os.environ["NUMBA_CACHE_DIR"] = str(_TESTS_CACHE)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
