@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from calibration.frames import FrameKind, GroupKey
@@ -79,6 +80,12 @@ RULES: Mapping[FrameKind, Mapping[str, Rule]] = {
 }
 """For each kind of master or set, the fields that are compared. A field that a kind does not list is none of its own:
 darks have no filter, and a flat's exposure and temperature are not part of its key."""
+
+_DECISIVE = {kind: tuple(name for name, rule in rules.items() if rule.decisive) for kind, rules in RULES.items()}
+_EQUAL = {
+    kind: attrgetter(*(name for name in _DECISIVE[kind] if rules[name].comparison is Comparison.EQUAL))
+    for kind, rules in RULES.items()
+}
 
 SERVES = {
     FrameKind.BIAS: (FrameKind.BIAS,),
@@ -174,14 +181,13 @@ def question_of(key: GroupKey, kind: FrameKind, **other: Any) -> dict[str, Any]:
     **other
         Values that stand in for those of the key: a flat's exposure and temperature when its dark is looked for.
     """
-    decisive = (name for name, rule in RULES[kind].items() if rule.decisive)
-    return {name: getattr(key, name) for name in decisive} | other
+    return {name: getattr(key, name) for name in _DECISIVE[kind]} | other
 
 
 def equal_part(key: GroupKey, kind: FrameKind) -> tuple[Any, ...]:
     """Return the values that a master of some kind must have exactly, to look candidates up by."""
-    rules = RULES[kind].items()
-    return tuple(getattr(key, name) for name, rule in rules if rule.decisive and rule.comparison is Comparison.EQUAL)
+    found: tuple[Any, ...] = _EQUAL[kind](key)
+    return found
 
 
 def differences(
@@ -256,21 +262,33 @@ def match(
     tolerances : Tolerances
     """
     refused: list[tuple[int, Refusal]] = []
-    fitting: list[tuple[float, Candidate]] = []
+    fitting: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: c.name):
         reasons = _refusals(kind, asked, candidate, own=own, tolerances=tolerances)
         if reasons:
             refused.append((len(reasons), Refusal(candidate=candidate, reason=" and ".join(reasons))))
         else:
-            fitting.append((_score(kind, asked, candidate, at, tolerances), candidate))
+            fitting.append(candidate)
     others = tuple(refusal for _, refusal in sorted(refused, key=lambda each: each[0]))
     if not fitting:
         return MatchReport(chosen=None, score=None, refused=others)
-    (best, chosen), *rest = sorted(fitting, key=_rank)
+    (best, chosen), *rest = ranked(kind, asked, fitting, at=at, tolerances=tolerances)
     outranked = (
         Refusal(candidate=c, reason=f"fits (score {s:.3f}), {chosen.name} is preferred ({best:.3f})") for s, c in rest
     )
     return MatchReport(chosen=chosen, score=best, refused=(*outranked, *others))
+
+
+def ranked(
+    kind: FrameKind,
+    asked: Question,
+    fitting: Iterable[Candidate],
+    *,
+    at: datetime | None = None,
+    tolerances: Tolerances = DEFAULT_TOLERANCES,
+) -> list[tuple[float, Candidate]]:
+    """Return candidates that fit with their scores, the one that serves best first; parameters as those of `match`."""
+    return sorted(((_score(kind, asked, each, at, tolerances), each) for each in fitting), key=_rank)
 
 
 def _rank(scored: tuple[float, Candidate]) -> tuple[float, bool, int, float, str]:

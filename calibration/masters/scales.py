@@ -69,6 +69,15 @@ def worth_combining(net_levels_adu: Sequence[float], *, least: int) -> tuple[int
     return tuple(sorted(int(i) for i in brightest[:number]))
 
 
+def all_worth_combining(least_adu: float, most_adu: float) -> bool:
+    """Return whether `worth_combining` keeps all flats of net levels in this range, however many there are.
+
+    The sum of ``1 / net`` of k flats is at least ``k / most``, so that one more flat lowers the variance if its own
+    ``1 / net`` is below ``(2 + 1 / k) / most``. It is at most ``1 / least``.
+    """
+    return 0 < most_adu <= 2 * least_adu
+
+
 def with_dark(sigma: F32, dark_sigmas: Sequence[F32], shares: Sequence[float]) -> F32:
     """Return the uncertainty of a flat with that of its darks in quadrature.
 

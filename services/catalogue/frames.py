@@ -1,11 +1,13 @@
 """Frames and their sets: what a run subtracts from what is wanted, and what masters are made of."""
 
-from collections import defaultdict
+import json
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from calibration.frames import FrameKind
@@ -30,6 +32,11 @@ _SET_FRAMES = f"""
     SELECT sets.set_id, is_alike, coldest_c, warmest_c, {", ".join(f"frames.{name}" for name in FRAME_COLUMNS)}
     FROM sets JOIN frames ON frames.path = sets.first_path"""  # noqa: S608 - our own columns
 
+_SUMS = """
+    SELECT set_id, count(*), group_concat(pixel_sha256, char(10)),
+        min(exposure_us) IS max(exposure_us) AND count(exposure_us) IN (0, count(*)),
+        count(level_adu), min(level_adu), max(level_adu), avg(level_adu), avg(ccd_temp_c)
+    FROM frames{} AND flag = 'ok' AND set_id IS NOT NULL GROUP BY set_id"""
 
 _MARK = "INSERT OR REPLACE INTO marks SELECT pixel_sha256, path, ?, ? FROM frames WHERE {} = ?"
 _UNMARK = "DELETE FROM marks WHERE pixel_sha256 IN (SELECT pixel_sha256 FROM frames WHERE {} = ?)"
@@ -38,10 +45,7 @@ _KEEP_MARK = """INSERT OR IGNORE INTO marks
 
 
 class Member(NamedTuple):
-    """A usable frame of a set, as far as planning needs it; a tuple, for a hundred thousand of them are read at once.
-
-    `origin` is a word of `Origin`.
-    """
+    """A usable frame of a set, as far as planning needs it; a tuple, for thousands of them are read at once."""
 
     pixel_sha256: str
     exposure_us: int | None
@@ -50,7 +54,22 @@ class Member(NamedTuple):
     step_adu: int | None
     ccd_temp_c: float | None
     set_temp_c: float | None
-    origin: str
+
+
+class Sums(NamedTuple):
+    """What the usable frames of a set are together, so that nobody looks at each: `levels` of them have a level.
+
+    `pixels` are the hashes of their pixels, one a line; `has_one_exposure` is 0 or 1.
+    """
+
+    n: int
+    pixels: str
+    has_one_exposure: int
+    levels: int
+    least_level_adu: float | None
+    most_level_adu: float | None
+    mean_level_adu: float | None
+    mean_ccd_temp_c: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +80,13 @@ class SetFrames:
     ----------
     first : FrameRow
         The oldest.
-    members : tuple of Member
-        The oldest first.
+    sums : Sums
     is_alike : bool
         All frames share what makes a group, but for the temperature, which lies between `coldest_c` and `warmest_c`.
     """
 
     first: FrameRow
-    members: tuple[Member, ...]
+    sums: Sums
     is_alike: bool
     coldest_c: float | None
     warmest_c: float | None
@@ -115,6 +133,10 @@ class FrameTable(Database):
         """Return the row of a path."""
         found = self.frames(path=path)
         return found[0] if found else None
+
+    def known_paths(self) -> set[str]:
+        """Return the path of every frame's file."""
+        return {path for (path,) in self._read("SELECT path FROM frames")}
 
     def known_files(self) -> dict[str, tuple[int, int]]:
         """Return size and time (ns) of every frame's file by its path, which tell whether it is still the same."""
@@ -176,19 +198,23 @@ class FrameTable(Database):
             self._write_many("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", [values])
             self.set_flag(Flag.BAD, pixels=(mark.pixel_sha256,), reason=mark.reason, at=mark.at)
 
-    def sets(self, kind: FrameKind | None = None, **filters: Any) -> list[SetRow]:
+    def sets(self, kind: FrameKind | None = None, *, since: datetime | None = None, **filters: Any) -> list[SetRow]:
         """Return the sets with frames that are not marked bad, the newest first.
 
         Parameters
         ----------
         kind : FrameKind, optional
             Only these.
+        since : datetime, optional
+            Only those whose oldest frame was taken then or later.
         **filters
             As for `frames`, of the first frame of a set.
         """
         named = {f"frames.{name}": wanted for name, wanted in filters.items()}
         named |= {} if kind is None else {"sets.kind": kind}
         where, values = where_of(named, ("sets.kind", *(f"frames.{name}" for name in FRAME_COLUMNS)))
+        if since is not None:
+            where, values = f"{where or ' WHERE true'} AND oldest >= ?", [*values, time_text(since)]
         records = self._read(f"{_SETS}{where} ORDER BY newest DESC, frames.date_obs, sets.set_id", values)
         with self._understood():
             return [_set(tuple(record)) for record in records]
@@ -197,20 +223,16 @@ class FrameTable(Database):
         """Return the usable frames of each set of a kind, or of those of them that are named."""
         filters = {"kind": kind} | ({} if sets is None else {"set_id": tuple(sets)})
         where, values = where_of(filters, ("kind", "set_id"))
-        query = f"SELECT set_id, {', '.join(Member._fields)} FROM frames{where} AND flag = 'ok' AND set_id IS NOT NULL"  # noqa: S608
-        members: defaultdict[str, list[Member]] = defaultdict(list)
         named = {f"sets.{name}": wanted for name, wanted in filters.items()}
         where_sets, values_sets = where_of(named, ("sets.kind", "sets.set_id"))
         with self._lock:
-            records = self._read(f"{query} ORDER BY date_obs, frame_no, path", values)
+            of_sets = {set_id: Sums(*sums) for set_id, *sums in self._read(_SUMS.format(where), values)}
             sets_there = self._read(f"{_SET_FRAMES}{where_sets}", values_sets)
-        for record in records:  # a hundred thousand of them
-            members[record[0]].append(Member._make(record[1:]))
         with self._understood():
             return [
                 SetFrames(
-                    first=_frame(tuple(first)),
-                    members=tuple(members[set_id]),
+                    first=_first(tuple(first)),
+                    sums=of_sets[set_id],
                     is_alike=bool(is_alike),
                     coldest_c=coldest_c,
                     warmest_c=warmest_c,
@@ -218,11 +240,41 @@ class FrameTable(Database):
                 for set_id, is_alike, coldest_c, warmest_c, *first in sets_there
             ]
 
+    def members(self, kind: FrameKind, sets: Collection[str]) -> dict[str, tuple[Member, ...]]:
+        """Return the usable frames of sets, the oldest first, by the name of the set."""
+        query = f"""
+            SELECT set_id, {", ".join(Member._fields)} FROM frames
+            WHERE kind = ? AND flag = 'ok' AND set_id IN (SELECT value FROM json_each(?))
+            ORDER BY set_id, date_obs, frame_no, path"""  # noqa: S608 - our own columns
+        records = self._read(query, (str(kind), json.dumps(sorted(sets))))
+        return {
+            set_id: tuple(Member._make(record[1:]) for record in of_set)
+            for set_id, of_set in groupby(records, itemgetter(0))
+        }
+
+    def filters_of_flats(self) -> tuple[str | None, ...]:
+        """Return the filters of our own sets of flats, in the order in which they were first used."""
+        query = """SELECT filter FROM sets JOIN frames ON frames.path = sets.first_path
+            WHERE sets.kind = 'FLAT' AND origin = 'own' GROUP BY filter ORDER BY min(newest)"""
+        return tuple(name for (name,) in self._read(query))
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether there are frames at all."""
+        return bool(self._read("SELECT EXISTS(SELECT 1 FROM frames)")[0][0])
+
     def newest_date_obs(self, **filters: Any) -> datetime | None:
         """Return the latest start of the frames that pass the filters (a simulated clock starts after it)."""
+        newest = self.newest(**filters)
+        return None if newest is None else newest.date_obs
+
+    def newest(self, **filters: Any) -> FrameRow | None:
+        """Return the frame of the latest start that passes the filters."""
         where, values = where_of(filters, FRAME_COLUMNS)
+        known = f"{where or ' WHERE true'} AND date_obs IS NOT NULL"
+        found = self._read(f"SELECT {_NAMES} FROM frames{known} ORDER BY date_obs DESC LIMIT 1", values)  # noqa: S608
         with self._understood():
-            return parse_time(self._read(f"SELECT max(date_obs) FROM frames{where}", values)[0][0])  # noqa: S608
+            return _frame(tuple(found[0])) if found else None
 
     @contextmanager
     def _sets_at_end(self) -> Iterator[None]:
@@ -252,10 +304,14 @@ def _frame(record: tuple[Any, ...]) -> FrameRow:
     return FrameRow(**values)
 
 
-@lru_cache(maxsize=1 << 13)  # a run asks for its sets again and again, and few of them have changed
+_first = lru_cache(maxsize=1 << 13)(_frame)
+"""The first frames of sets are asked for again and again, and few of them change."""
+
+
+@lru_cache(maxsize=1 << 13)
 def _set(record: tuple[Any, ...]) -> SetRow:
     *of_first, in_set, last_no, oldest, newest, mean_level_adu, rejected, warmest_c = record
-    first = _frame(tuple(of_first))
+    first = _first(tuple(of_first))
     return SetRow(
         set_id=str(first.set_id),
         key=first.key(),

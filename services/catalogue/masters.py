@@ -46,15 +46,13 @@ class MasterTable(Database):
             where = f"{where} AND {now}" if where else f" WHERE {now}"
             values += [time_text(at)] * 2
         query = f"SELECT path, status, record FROM masters{where} ORDER BY built_at DESC, path"  # noqa: S608
-        inputs: dict[str, list[str]] = {}
-        of_them = f" WHERE master IN (SELECT path FROM masters{where})"  # noqa: S608
-        query_inputs = f"SELECT master, pixel_sha256 FROM master_inputs{of_them} ORDER BY rowid"  # noqa: S608
+        of_them = f"FROM master_inputs WHERE master IN (SELECT path FROM masters{where})"  # noqa: S608
+        query_inputs = f"SELECT master, group_concat(pixel_sha256, char(10)) {of_them} GROUP BY master"
         with self._lock:  # a master that is added in between would have no inputs
             records = self._read(query, values)
             of_masters = self._read(query_inputs, values) if with_inputs else []
-        for path, sha in of_masters:
-            inputs.setdefault(path, []).append(sha)
         with self._understood():
+            inputs = {path: pixels.split("\n") for path, pixels in of_masters}
             return [
                 MasterRow.from_dict(
                     {**json.loads(r["record"]), "status": r["status"], "inputs": inputs.get(r["path"], [])}

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from calibration.frames import FrameHeader, FrameKind, FrameStats, GroupKey
-from calibration.grouping import camera_of, group_key
+from calibration.grouping import camera_of, group_key, night_label
 from services.catalogue.typed import check_types
 
 
@@ -137,24 +139,30 @@ class FrameRow:
     def header(self) -> FrameHeader:
         """Return what of the header the catalogue knows; the set of a foreign frame is ours, not its header's."""
         shared = {name: getattr(self, name) for name in _FROM_HEADER}
-        if self.origin is Origin.FOREIGN:
-            shared["set_id"] = None
+        shared["set_id"] = None if self.origin is Origin.FOREIGN else self.set_id
         return FrameHeader(shape=self.shape, median_adu=self.level_adu, std_adu=self.sigma_adu, **shared)
 
     def key(self, temperature_c: float | None = None) -> GroupKey:
-        """Return what this frame must share with others to be combined (`calibration.grouping.group_key`).
-
-        Parameters
-        ----------
-        temperature_c : float, optional
-            Label of the temperature cluster; by default what the frame alone says.
-        """
-        return group_key(self.header(), temperature_c=temperature_c, night=self.night)
+        """Return what this frame must share with others to be combined; `temperature_c` as for `group_key`."""
+        night = self.night or (None if self.date_obs is None else night_label(self.date_obs))
+        return _key(_OF_A_GROUP(self), temperature_c, night)
 
 
 _FROM_HEADER = tuple(
     sorted({f.name for f in fields(FrameRow)} & {f.name for f in fields(FrameHeader)} - {"camera", "shape"})
 )
+_NAMES_OF_A_GROUP = (
+    *sorted({f.name for f in fields(GroupKey)} & set(_FROM_HEADER) - {"night"}), "shape", "camera_id", "instrument",
+    "simulated", "bin_x", "bin_y", "origin_x", "origin_y", "ccd_temp_c", "set_temp_c",
+)  # fmt: skip
+_OF_A_GROUP = attrgetter(*_NAMES_OF_A_GROUP)
+
+
+@lru_cache(maxsize=1 << 13)
+def _key(facts: tuple[Any, ...], temperature_c: float | None, night: str | None) -> GroupKey:
+    """Return the key of frames with these facts: thousands of sets have a few keys."""
+    header = FrameHeader(**dict(zip(_NAMES_OF_A_GROUP, facts, strict=True)))
+    return group_key(header, temperature_c=temperature_c, night=night)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +248,7 @@ class MasterRow:
         """
         if not isinstance(record, Mapping) or not isinstance(record["key"], Mapping):
             raise TypeError("a master's record is an object with an object `key`")
-        known = {f.name: record[f.name] for f in fields(cls) if f.name in record}
+        known = {name: record[name] for name in cls.__slots__ if name in record}
         for name in ("built_at", "valid_from", "valid_until"):
             known[name] = parse_time(known.get(name))
         known["key"] = key_from_dict(record["key"])
@@ -319,8 +327,8 @@ class SetRow:
     """One set of frames, from its usable members.
 
     `key` is that of its first frame, which also fixes `exposure_us`, `panel_brightness` and `level_adu` for a flat set
-    that is resumed; `mean_level_adu` is that of all. `next_frame_no` is one above the
-    highest, bad ones included: no number is given twice. `rejected` frames were marked bad.
+    that is resumed; `mean_level_adu` is that of all. `next_frame_no` is one above the highest, bad ones included: no
+    number is given twice. `rejected` frames were marked bad.
     """
 
     set_id: str
@@ -358,7 +366,7 @@ def key_to_dict(key: GroupKey) -> dict[str, Any]:
 
 def key_from_dict(record: Mapping[str, Any]) -> GroupKey:
     """Return the group key of plain JSON values."""
-    known = {f.name: record[f.name] for f in fields(GroupKey) if f.name in record}
+    known = {name: record[name] for name in GroupKey.__slots__ if name in record}
     for name in ("shape", "binning", "origin"):
         first, second = known[name]
         known[name] = (int(first), int(second))

@@ -37,10 +37,10 @@ def foreseen(
         The catalogue is damaged or was written by a newer version, or a folder cannot be read.
     """
     with Catalogue(layout.catalogue, read_only=True, empty=ignored) as catalogue:
-        there, known = names((layout.darks, layout.flats), layout), catalogue.known_files().keys()
+        there, known = names((layout.darks, layout.flats), layout), catalogue.known_paths()
         again = catalogue.read_otherwise(read_as(aliases)) & there
         new = sorted((there - known) | again)
-        gone = [path for path in known if path not in there and not counts(layout.absolute(path))]
+        gone = [path for path in known - there if not counts(layout.absolute(path))]
         if not new and not gone and layout.catalogue.exists():
             yield catalogue
             return

@@ -1,8 +1,7 @@
 """Walking the folders: which files are there, with the size and time by which the catalogue knows them."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,18 +59,21 @@ def walk(folders: Iterable[Path], layout: Layout) -> Walked:
     found: dict[str, FileStatus] = {}
     parts: set[Path] = set()
     passed: list[FileProblem] = []
-    for folder in folders:
-        for prefix, entry in _entries(folder, layout, passed):
-            if entry.name.startswith("."):
+    for prefix, entries in _entries(folders, layout, passed):
+        for entry in entries:
+            name = entry.name
+            if name[0] == ".":
                 part = Path(entry.path)
                 parts |= {part} if is_own_part(part) else set()
-            elif entry.name.lower().endswith(FITS_SUFFIXES) and entry.is_file():
-                with suppress(OSError):  # gone in the meantime
+            elif _is_frame(entry):
+                try:
                     status = entry.stat()
-                    found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
-            elif entry.name.lower() not in _LITTER:
-                passed.append(_passed(prefix + entry.name, entry))
-    for path in [path for path in found if path.endswith(".fits" + PACKED) and path.removesuffix(PACKED) in found]:
+                except OSError:  # gone in the meantime
+                    continue
+                found[prefix + name] = (status.st_size, status.st_mtime_ns)
+            elif name.lower() not in _LITTER:
+                passed.append(_passed(prefix + name, entry))
+    for path in _packed_twins(found):
         del found[path]
     return Walked(
         frames=found, parts=tuple(sorted(parts)), passed=tuple(sorted(passed, key=lambda problem: problem.path))
@@ -94,14 +96,20 @@ def _passed(path: str, entry: "os.DirEntry[str]") -> FileProblem:
 
 def names(folders: Iterable[Path], layout: Layout) -> set[str]:
     """Return the names of the files that `walk` finds, without asking for their sizes: three times as fast."""
-    found = {
-        prefix + name
-        for folder in folders
-        for prefix, entry in _entries(folder, layout, [])
-        if (name := entry.name).lower().endswith(FITS_SUFFIXES) and not name.startswith(".") and entry.is_file()
-    }
-    packed = {path for path in found if path.endswith(".fits" + PACKED)}
-    return found - {path for path in packed if path.removesuffix(PACKED) in found}
+    found: set[str] = set()
+    for prefix, entries in _entries(folders, layout, []):
+        found.update(prefix + entry.name for entry in entries if _is_frame(entry) and entry.name[0] != ".")
+    return found.difference(_packed_twins(found))
+
+
+def _is_frame(entry: "os.DirEntry[str]") -> bool:
+    return (entry.name.endswith(FITS_SUFFIXES) or entry.name.lower().endswith(FITS_SUFFIXES)) and entry.is_file()
+
+
+def _packed_twins(paths: Collection[str]) -> list[str]:
+    """Return the packed forms of frames that are there themselves."""
+    packed = [path for path in paths if path.endswith(".fits" + PACKED)]
+    return [path for path in packed if path.removesuffix(PACKED) in paths]
 
 
 def counts(path: Path) -> bool:
@@ -116,26 +124,28 @@ def counts(path: Path) -> bool:
         return path.is_file() and not is_packed_twin(path)
 
 
-def _entries(folder: Path, layout: Layout, passed: list[FileProblem]) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
-    """Yield what lies below a folder, but folders, each with what its name is added to; hidden folders are left out.
+def _entries(
+    folders: Iterable[Path], layout: Layout, passed: list[FileProblem]
+) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
+    """Yield what lies in each folder and those below it, but folders, with what the names are added to.
 
-    Folders that cannot be read are added to what is passed over.
+    Hidden folders are left out. Folders that cannot be read are added to what is passed over.
     """
-    waiting = [(str(folder), _prefix(layout.relative(folder)))]
+    waiting = [(str(folder), _prefix(layout.relative(folder))) for folder in folders]
     while waiting:
         at, prefix = waiting.pop()
         try:
-            with os.scandir(at) as entries:
-                for entry in entries:
-                    if not entry.is_dir(follow_symlinks=False):
-                        yield prefix, entry
-                    elif not entry.name.startswith("."):
-                        waiting.append((entry.path, f"{prefix}{entry.name}/"))
+            with os.scandir(at) as found:
+                entries = list(found)
         except FileNotFoundError:
             continue  # nothing was ever put there, or it is gone in the meantime
         except OSError as error:
             reason = f"the folder cannot be read: {error.strerror or error}"
             passed.append(FileProblem(path=prefix or at, reason=reason))
+            continue
+        below = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        waiting += [(each.path, f"{prefix}{each.name}/") for each in below if not each.name.startswith(".")]
+        yield prefix, [entry for entry in entries if not entry.is_dir(follow_symlinks=False)] if below else entries
 
 
 def _prefix(folder: str) -> str:

@@ -4,10 +4,12 @@ Files are never moved or renamed: the sidecar and the catalogue say it. Nothing 
 stays beside the new one, and comes back when the reason goes.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import itemgetter
 from pathlib import PurePosixPath
 
 from calibration.frames import FrameKind, GroupKey
@@ -37,7 +39,9 @@ def settle(place: Place, rows: Iterable[MasterRow] | None = None) -> list[Master
     changed = [new for old, new in zip(before, standing(before, catalogue.marks()), strict=True) if new != old]
     for row in changed:
         restate_sidecar(place.layout, row, disk=place.disk)
-        catalogue.add_master(row)
+    with catalogue.at_once():
+        for row in changed:
+            catalogue.add_master(row)
     return changed
 
 
@@ -53,20 +57,37 @@ def standing(rows: Sequence[MasterRow], marks: Iterable[Mark]) -> list[MasterRow
     """
     rejected = {mark.pixel_sha256: mark for mark in marks}
     spoilt = _spoilt(rows, rejected)
-    shelves: defaultdict[GroupKey, list[_Other]] = defaultdict(list)
+    asked = frozenset(row.inputs[0] for row in rows if row.inputs)
+    shelves: defaultdict[GroupKey, _Shelf] = defaultdict(_Shelf)
     for row in rows:
         if _base(row) in USABLE and row.path not in spoilt:
-            shelves[row.shelf].append(_Other(row=row, inputs=frozenset(row.inputs), good=_is_good(row)))
+            shelves[row.shelf].put(row, asked)
+    for shelf in shelves.values():
+        shelf.later.sort(key=itemgetter(0))
     return [_stands(row, spoilt.get(row.path, ""), shelves[row.shelf]) for row in rows]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Other:
-    """A master that may take the place of others: `good` when it is certified, or complete and not suspect."""
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """The usable masters of one group, which may take the place of one another.
 
-    row: MasterRow
-    inputs: frozenset[str]
-    good: bool
+    Attributes
+    ----------
+    with_frame : mapping
+        Those made with a frame, by the hash of its pixels.
+    later : list
+        Those of our own frames that are certified, or complete and not suspect, with the moment of their first frame.
+    """
+
+    with_frame: defaultdict[str, list[MasterRow]] = field(default_factory=lambda: defaultdict(list))
+    later: list[tuple[datetime, MasterRow]] = field(default_factory=list)
+
+    def put(self, row: MasterRow, asked: frozenset[str]) -> None:
+        """Put a master on the shelf; `asked`: the frames by which it may be looked for."""
+        for sha in asked.intersection(row.inputs):
+            self.with_frame[sha].append(row)
+        if row.valid_from is not None and _is_own(row) and _is_good(row):
+            self.later.append((row.valid_from, row))
 
 
 def _is_good(row: MasterRow) -> bool:
@@ -74,56 +95,49 @@ def _is_good(row: MasterRow) -> bool:
     return base is MasterStatus.CERTIFIED or (base is MasterStatus.BUILT and not findings_of(row.statistics))
 
 
-def _stands(row: MasterRow, spoilt: str, others: Sequence[_Other]) -> MasterRow:
+def _stands(row: MasterRow, spoilt: str, shelf: _Shelf) -> MasterRow:
     base = _base(row)
     if base not in USABLE:
         return row
     if spoilt:
         return replace(row, status=MasterStatus.SUSPECT, stood_as=base, detail=spoilt, valid_until=None)
-    better = min(_better(row, others), key=lambda each: each.until or row.built_at, default=None)
-    if better is not None:
-        detail = f"replaced by {PurePosixPath(better.path).name}"
-        return replace(row, status=MasterStatus.SUPERSEDED, stood_as=base, detail=detail, valid_until=better.until)
+    if better := next(_better(row, shelf), None):
+        until, other = better
+        detail = f"replaced by {PurePosixPath(other.path).name}"
+        return replace(row, status=MasterStatus.SUPERSEDED, stood_as=base, detail=detail, valid_until=until)
     if row.stood_as is None:
         return row
     return replace(row, status=base, stood_as=None, detail="", valid_until=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Better:
-    """A master that takes the place of another, and until when the other one holds (its own beginning: never)."""
-
-    path: str
-    until: datetime | None
-
-
-def _better(row: MasterRow, others: Iterable[_Other]) -> Iterator[_Better]:
-    """Yield the masters of the same key that a master gives way to.
+def _better(row: MasterRow, shelf: _Shelf) -> Iterator[tuple[datetime | None, MasterRow]]:
+    """Yield the masters that a master gives way to, and until when it holds (its own beginning: never), in that order.
 
     One that is certified gives way only to one that is. The others give way to a later one that has all their frames,
     and, where nightcal took the frames, to one of a later set that is complete and not suspect.
     """
     inputs = frozenset(row.inputs)
     certified = _base(row) is MasterStatus.CERTIFIED
-    for each in others:
-        other, has = each.row, each.inputs
-        if (
-            other.path == row.path
-            or (certified and _base(other) is not MasterStatus.CERTIFIED)
-            or not _are_one(row, other)
-        ):
-            continue
-        if inputs and inputs <= has and (inputs < has or (row.built_at, row.path) < (other.built_at, other.path)):
-            yield _Better(path=other.path, until=row.valid_from)
-        elif each.good and _is_newer(row, other) and not has <= inputs:
-            yield _Better(path=other.path, until=other.valid_from)
+
+    def may_replace(other: MasterRow) -> bool:
+        is_certain = not certified or _base(other) is MasterStatus.CERTIFIED
+        return is_certain and other.path != row.path and _are_one(row, other)
+
+    for other in shelf.with_frame.get(row.inputs[0], ()) if row.inputs else ():
+        has = frozenset(other.inputs)
+        is_later = (row.built_at, row.path) < (other.built_at, other.path)
+        if inputs <= has and (inputs < has or is_later) and may_replace(other):
+            yield row.valid_from, other
+    if row.valid_from is None or not _is_own(row):
+        return
+    for taken, other in shelf.later[bisect_right(shelf.later, row.valid_from, key=itemgetter(0)) :]:
+        if may_replace(other) and not inputs.issuperset(other.inputs):
+            yield taken, other
 
 
-def _is_newer(row: MasterRow, other: MasterRow) -> bool:
-    """Whether another master is of a later set of ours."""
-    if row.valid_from is None or other.valid_from is None or row.valid_from >= other.valid_from:
-        return False
-    return all(each.statistics.get("own", True) for each in (row, other))
+def _is_own(row: MasterRow) -> bool:
+    """Whether nightcal took the frames of a master."""
+    return bool(row.statistics.get("own", True))
 
 
 def _spoilt(rows: Sequence[MasterRow], rejected: Mapping[str, Mark]) -> dict[str, str]:

@@ -8,27 +8,37 @@ from dataclasses import dataclass, field
 
 from calibration.errors import FrameCode, GroupCode
 from calibration.frames import FrameKind
-from calibration.masters.scales import worth_combining
+from calibration.masters.scales import all_worth_combining, worth_combining
 from calibration.series import Measured, odd_frames
 from services.catalogue.frames import Member
 from services.catalogue.rows import FrameRow
-from services.planning.flat_darks import FlatDark, level_of
+from services.planning.flat_darks import FlatDark, NoDark, level_of
 from services.planning.master_groups import MasterGroup
 from services.words import count, some
 
 _MEASURED = {FrameCode.LEVEL_OFF: "level", FrameCode.NOISE_OFF: "noise"}
 
-DarksOf = Callable[[MasterGroup, Sequence[float]], tuple[Mapping[int | None, FlatDark], Sequence[str]]]
-"""Returns the darks of flats of these levels by exposure, and the reasons where there is none."""
+DarksOf = Callable[[MasterGroup, Mapping[int | None, float]], tuple[Mapping[int | None, FlatDark], Sequence[NoDark]]]
+"""Returns the darks of flats by their exposure, of those mean levels; and of which exposures there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """Frames that their master is made without: a code, the words, and why no dark fits where that is the reason."""
+    """Frames that their master is made without: a code, the words, and the darks that are not there."""
 
     code: str
-    detail: str
-    reason: str = ""
+    what: str
+    no_dark: Sequence[NoDark] = ()
+
+    @property
+    def reason(self) -> str:
+        """Why no dark fits, where that is the reason; worked out when somebody asks."""
+        return "; ".join(each.reason for each in self.no_dark)
+
+    @property
+    def detail(self) -> str:
+        """The words."""
+        return f"{self.what}: {self.reason}" if self.no_dark else self.what
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +62,7 @@ class Chosen:
     def distinct_darks(self) -> tuple[FlatDark, ...]:
         """Each dark that a flat needs once, with its greatest error."""
         worst: dict[str, FlatDark] = {}
-        for exposure_us in {member.exposure_us: None for member in self.group.members}:
+        for exposure_us in self.group.exposures_us:
             dark = self.darks.get(exposure_us)
             if dark is not None and (dark.name not in worst or (dark.error or 0.0) > (worst[dark.name].error or 0.0)):
                 worst[dark.name] = dark
@@ -86,18 +96,36 @@ def chosen(group: MasterGroup, levels_adu: Sequence[float], darks_of: DarksOf, *
     """
     if group.product is not FrameKind.FLAT:
         return without_odd(group)
-    darks, reasons = darks_of(group, levels_adu)
-    served = [i for i, member in enumerate(group.members) if member.exposure_us in darks]
-    left_out = []
-    if len(served) < len(group.rows):
-        why = "; ".join(reasons)
-        detail = f"{count(len(group.rows) - len(served), 'flat')} left out: {why}"
-        left_out.append(LeftOut(code=GroupCode.NO_MATCHING_DARK, detail=detail, reason=why))
-    net = {i: levels_adu[i] - _level(darks[group.members[i].exposure_us]) for i in served}
+    exposures_us = [member.exposure_us for member in group.members]
+    at: dict[int | None, list[float]] = {}
+    for exposure_us, level in zip(exposures_us, levels_adu, strict=True):
+        at.setdefault(exposure_us, []).append(level)
+    darks, lacking = darks_of(group, {each: sum(levels) / len(levels) for each, levels in at.items()})
+    net = {i: levels_adu[i] - _level(darks[each]) for i, each in enumerate(exposures_us) if each in darks}
+    left_out = [_undarkened(len(group.rows) - len(net), lacking)] if lacking else []
+    served = list(net)
     bright = [served[k] for k in worth_combining(list(net.values()), least=least)] if net else []
-    if dim := [i for i in served if i not in set(bright)]:
+    if dim := sorted(net.keys() - set(bright)):
         left_out.append(_dim(group, dim, net, min(net[i] for i in bright)))
     return Chosen(group=group.only(bright), left_out=tuple(left_out), darks=darks)
+
+
+def evenly_lit(group: MasterGroup, darks_of: DarksOf) -> Chosen | None:
+    """Return flats of one exposure that are all combined, or of which none has a dark; None: look at each of them."""
+    even = group.even
+    if even is None or even.levels < even.n or None in (even.least_level_adu, even.most_level_adu):
+        return None
+    darks, lacking = darks_of(group, {group.exposure_us: even.mean_level_adu or 0.0})
+    if lacking:
+        return Chosen(group=group.only(()), left_out=(_undarkened(even.n, lacking),), darks=darks)
+    dark_adu = _level(darks[group.exposure_us])
+    if not all_worth_combining((even.least_level_adu or 0.0) - dark_adu, (even.most_level_adu or 0.0) - dark_adu):
+        return None
+    return Chosen(group=group, darks=darks)
+
+
+def _undarkened(number: int, lacking: Sequence[NoDark]) -> LeftOut:
+    return LeftOut(code=GroupCode.NO_MATCHING_DARK, what=f"{count(number, 'flat')} left out", no_dark=lacking)
 
 
 def without_odd(group: MasterGroup) -> Chosen:
@@ -112,7 +140,7 @@ def without_odd(group: MasterGroup) -> Chosen:
         if found:
             frames = some(f"{group.rows[i].path} ({verdict.measured:.1f} ADU)" for i, verdict in sorted(found.items()))
             usual = f"the {word} of the others is {next(iter(found.values())).limit:.1f} ADU"
-            left_out.append(LeftOut(code=code, detail=f"left out of its master: {frames}; {usual}"))
+            left_out.append(LeftOut(code=code, what=f"left out of its master: {frames}; {usual}"))
     kept = [i for i in range(len(group.rows)) if i not in odd]
     return Chosen(group=group.only(kept), left_out=tuple(left_out))
 
@@ -125,4 +153,4 @@ def _dim(group: MasterGroup, dim: Sequence[int], net_adu: Mapping[int, float], o
     most = max(net_adu[i] for i in dim)
     light = f"light of {most:.0f} ADU or less, the others {others_adu:.0f} or more"
     names = some(group.rows[i].path for i in dim)
-    return LeftOut(code=FrameCode.LEVEL_OFF, detail=f"{count(len(dim), 'dim flat')} left out ({light}): {names}")
+    return LeftOut(code=FrameCode.LEVEL_OFF, what=f"{count(len(dim), 'dim flat')} left out ({light}): {names}")

@@ -5,14 +5,15 @@ From flats whose dark another program has subtracted nothing is subtracted again
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import hypot
+from operator import itemgetter
 from pathlib import PurePath
 
 from calibration.frames import FrameKind, GroupKey
-from calibration.matching import SERVES, Candidate, Question, differences, equal_part, match, question_of
+from calibration.matching import SERVES, Candidate, Question, differences, equal_part, match, question_of, ranked
 from services.catalogue.rows import MasterRow
 from services.planning.master_groups import MasterGroup
 
@@ -24,6 +25,9 @@ DOUBLING_C = 6.0
 
 _Place = tuple[GroupKey, bool]
 """Key of masters, and whether nightcal took their frames."""
+
+_Shelf = dict[_Place, list[tuple[float, Candidate]]]
+"""The masters of each place with the time at which they were taken (POSIX; 0 where none is known), the oldest first."""
 
 _REASONS = 4
 """So many refused masters are named in a message, the nearest first; a library may hold hundreds."""
@@ -88,19 +92,18 @@ class FlatDarks:
     def __init__(self, masters: Iterable[MasterRow], how: str) -> None:
         self._how = how
         self._masters: dict[str, MasterRow] = {}
-        self._shelves: defaultdict[tuple[object, ...], defaultdict[_Place, list[Candidate]]] = defaultdict(
-            lambda: defaultdict(list)
-        )
+        self._shelves: defaultdict[tuple[object, ...], _Shelf] = defaultdict(dict)
         self._fitting: dict[tuple[object, ...], list[_Place]] = {}
         for row in masters:
             if row.kind is not FrameKind.FLAT and row.may_serve:
                 candidate = _candidate(row)
                 self._masters[row.path] = row
-                place = candidate.key, candidate.own
-                self._shelves[equal_part(row.key, FrameKind.DARK)][place].append(candidate)
+                shelf = self._shelves[equal_part(row.key, FrameKind.DARK)]
+                taken = 0.0 if candidate.at is None else candidate.at.timestamp()
+                shelf.setdefault((candidate.key, candidate.own), []).append((taken, candidate))
         for shelf in self._shelves.values():
             for candidates in shelf.values():
-                candidates.sort(key=_taken)
+                candidates.sort(key=itemgetter(0))
 
     def of(self, flats: MasterGroup, exposure_us: int | None, level_adu: float) -> FlatDark | NoDark:
         """Return the dark for the flats of one exposure.
@@ -150,14 +153,15 @@ class FlatDarks:
 
     def _best(self, kind: FrameKind, asked: Question, flats: MasterGroup) -> MasterRow | None:
         """Return what `match` chooses among all masters; of equal ones it is shown the nearest in time alone."""
-        near = (c for each in self._places(kind, asked, flats) for c in _nearest(each, flats.started))
-        chosen = match(kind, asked, near, own=flats.own, at=flats.started).chosen
-        return None if chosen is None else self._masters[chosen.name]
+        at = flats.started
+        near = [c for each in self._places(kind, asked, flats) for c in _nearest(each, at)]
+        best = next(iter(ranked(kind, asked, near, at=at)), None)
+        return None if best is None else self._masters[best[1].name]
 
-    def _places(self, kind: FrameKind, asked: Question, flats: MasterGroup) -> Iterator[list[Candidate]]:
+    def _places(self, kind: FrameKind, asked: Question, flats: MasterGroup) -> Iterator[list[tuple[float, Candidate]]]:
         """Yield the masters of each key that fits, the oldest first."""
         settings = equal_part(flats.key, kind)
-        shelf: Mapping[_Place, list[Candidate]] = self._shelves.get(settings, {})
+        shelf: _Shelf = self._shelves.get(settings, {})
         question = (kind, settings, asked.get("exposure_us"), asked.get("temperature_c"), flats.own)
         if question not in self._fitting:
             self._fitting[question] = [
@@ -174,8 +178,8 @@ class FlatDarks:
         asked = question_of(flats.key, FrameKind.DARK, temperature_c=temperature_c)
         del asked["exposure_us"]
         newest = (each[-1] for each in self._places(FrameKind.DARK, asked, flats))
-        darks = (c for c in newest if c.key.kind is FrameKind.DARK)
-        longest = max(darks, key=lambda c: (c.key.exposure_us or 0, _taken(c)), default=None)
+        darks = (each for each in newest if each[1].key.kind is FrameKind.DARK)
+        _, longest = max(darks, key=lambda each: (each[1].key.exposure_us or 0, each[0]), default=(0.0, None))
         rise_us = 0 if longest is None else (longest.key.exposure_us or 0) - (bias.key.exposure_us or 0)
         if longest is None or rise_us <= 0 or exposure_us is None:
             return None
@@ -184,7 +188,7 @@ class FlatDarks:
 
     def _reason(self, kind: FrameKind, asked: Question, flats: MasterGroup, exposure_us: int | None) -> str:
         """Return why none of the masters serves; only the nearest few are named."""
-        everything = (c for shelf in self._shelves.values() for each in shelf.values() for c in each)
+        everything = (c for shelf in self._shelves.values() for each in shelf.values() for _, c in each)
         looked_at = (c for c in everything if c.key.kind in SERVES[kind])
         refused = match(kind, asked, looked_at, own=flats.own, at=flats.started).refused
         reasons = [f"{refusal.candidate.name}: {refusal.reason}" for refusal in refused]
@@ -194,18 +198,15 @@ class FlatDarks:
         return f"exposure {exposure}: {words}"
 
 
-def _nearest(candidates: list[Candidate], at: datetime | None) -> list[Candidate]:
+def _nearest(candidates: list[tuple[float, Candidate]], at: datetime | None) -> list[Candidate]:
     """Return those of the same key that were taken just before and after a time, several if at the same moment."""
     if at is None or len(candidates) < 2:
-        return candidates
-    place = bisect_left(candidates, at.timestamp(), key=_taken)
-    moments = {_taken(c) for c in candidates[max(0, place - 1) : place + 1]}
-    first, last = bisect_left(candidates, min(moments), key=_taken), bisect_right(candidates, max(moments), key=_taken)
-    return candidates[first:last]
-
-
-def _taken(candidate: Candidate) -> float:
-    return 0.0 if candidate.at is None else candidate.at.timestamp()
+        return [candidate for _, candidate in candidates]
+    place = bisect_left(candidates, (at.timestamp(),))
+    moments = [taken for taken, _ in candidates[max(0, place - 1) : place + 1]]
+    start = bisect_left(candidates, (moments[0],))
+    stop = bisect_right(candidates, moments[-1], key=itemgetter(0))
+    return [candidate for _, candidate in candidates[start:stop]]
 
 
 def served(dark: FlatDark) -> str:

@@ -20,7 +20,7 @@ from services.catalogue.rows import Origin, SetRow
 from services.config.models import LoadedConfig
 from services.planning.campaign import campaign_of
 from services.planning.foreknown import Foreknown, known_without_devices
-from services.planning.having import having, requirement_of
+from services.planning.having import having, requirement_of, too_old_before
 from services.planning.master_plan import MasterPlan, PlannedMaster, Whole
 from services.planning.master_settings import MasterSettings
 from services.planning.request import DarkTimes, RunOptions, Step
@@ -142,7 +142,7 @@ def forecast(
         room=room,
         upkeep=tuple(upkeep(sets, sizes, config.reuse)),
         total=replace(needed(foreseen, sizes, config), bytes=room.needed_bytes),
-        has_frames=bool(masters) or bool(place.catalogue.known_files()),
+        has_frames=bool(masters) or place.catalogue.has_frames,
         problems=look.problems,
     )
 
@@ -161,22 +161,19 @@ class _Look:
         self.dropped: list[str] = []
 
     @cached_property
-    def _sets(self) -> list[SetRow]:
-        """Our own sets, the newest first."""
-        return self._catalogue.sets(origin=Origin.OWN)
-
-    @cached_property
     def _made(self) -> dict[int, int]:
         """What the camera has made of exposures."""
         return exposures_made(self._catalogue.facts(name=EXPOSURE_MADE))
 
     @cached_property
     def _serving(self) -> list[SetRow]:
-        """Those that may serve: with `--fresh` only the ones that an interrupted run has opened for this."""
+        """Our own sets that may serve: with `--fresh` only the ones that an interrupted run has opened for this."""
+        reuse = self._config.reuse
+        sets = self._catalogue.sets(origin=Origin.OWN, since=too_old_before(self.now, reuse))
         if not self._options.fresh:
-            return self._sets
-        fresh = campaign_of("", self._catalogue.runs(), now=self.now, reuse=self._config.reuse)
-        return [each for each in self._sets if fresh.opened(each.set_id)]
+            return sets
+        fresh = campaign_of("", self._catalogue.runs(), now=self.now, reuse=reuse)
+        return [each for each in sets if fresh.opened(each.set_id)]
 
     @cached_property
     def _asked(self) -> Foreknown:
@@ -191,8 +188,10 @@ class _Look:
     @property
     def frame_pixels(self) -> int | None:
         """Pixels of a frame, where they are known."""
-        newest = (each.key.shape[0] * each.key.shape[1] for each in self._sets)
-        return self._foreknown.pixels or next(newest, None) or self._asked.pixels
+        if self._foreknown.pixels:
+            return self._foreknown.pixels
+        newest = self._catalogue.newest(origin=Origin.OWN)
+        return self._asked.pixels if newest is None else newest.height * newest.width
 
     @cached_property
     def filters(self) -> tuple[tuple[str | None, ...], FilterSource]:
@@ -202,9 +201,8 @@ class _Look:
             return config.flat_capture.filters, FilterSource.CONFIGURATION
         if self._foreknown.filters:
             return self._foreknown.filters, FilterSource.SIMULATOR
-        seen = dict.fromkeys(each.filter for each in reversed(self._sets) if each.key.kind is FrameKind.FLAT)
-        if seen:
-            return tuple(seen), FilterSource.LAST_FLATS
+        if seen := self._catalogue.filters_of_flats():
+            return seen, FilterSource.LAST_FLATS
         wheel = config.filter_wheel
         if wheel is None or not wheel.enabled:
             return (None,), FilterSource.NO_WHEEL

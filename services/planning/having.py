@@ -7,7 +7,7 @@ is taken.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
 
@@ -115,6 +115,9 @@ def _is_held(config: Config, wanted: WantedSet) -> bool:
     return wanted.kind is not FrameKind.FLAT or len(config.flat_capture.temperatures) > 1
 
 
+_FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
+
+
 class Standing(StrEnum):
     """Whether a wanted set exists already."""
 
@@ -199,6 +202,12 @@ def age_of(kind: FrameKind, reuse: Reuse) -> timedelta:
     """Return how old the oldest frame of a set may be for the set to serve."""
     hours = {FrameKind.BIAS: reuse.bias_hours, FrameKind.DARK: reuse.dark_hours}.get(kind, reuse.flat_hours)
     return timedelta(hours=hours)
+
+
+def too_old_before(now: datetime, reuse: Reuse) -> datetime:
+    """Return the moment before which no set was begun that serves or is continued, of whatever kind."""
+    longest = max(*(age_of(kind, reuse) for kind in FrameKind), timedelta(hours=reuse.resume_within_hours))
+    return now - min(longest, now - _FIRST_MOMENT)
 
 
 def _at(at: datetime | None) -> datetime:

@@ -3,17 +3,16 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
-from operator import attrgetter
-from typing import Any, overload
+from functools import cache, cached_property
+from typing import Any, NamedTuple, overload
 
 from calibration.frames import FrameKind, GroupKey
-from calibration.grouping import cooled_to, group, group_key, temperature_labels
+from calibration.grouping import cooled_to, group, temperature_clusters, temperature_labels
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.frames import Member, SetFrames
+from services.catalogue.frames import Member, SetFrames, Sums
 from services.catalogue.rows import Flag, FrameRow, Origin
 
 
@@ -39,11 +38,21 @@ class MasterGroup:
     temperature_c: float | None = None
 
     @property
-    def members(self) -> Sequence[Member]:
+    def members(self) -> Sequence[Member] | Sequence[FrameRow]:
         """What planning needs of the frames, without reading them."""
-        if isinstance(self.rows, _Unread):
-            return self.rows.members
-        return [_member_of(row) for row in self.rows]
+        return self.rows.members if isinstance(self.rows, _Unread) else self.rows
+
+    @property
+    def even(self) -> Sums | None:
+        """What frames of one exposure are together; None where they differ, or have been read."""
+        return self.rows.sums if isinstance(self.rows, _Unread) and self.rows.sums.has_one_exposure else None
+
+    @property
+    def exposures_us(self) -> Collection[int | None]:
+        """The exposures of its frames, each once."""
+        if self.even is not None:
+            return (self.rows[0].exposure_us,)
+        return dict.fromkeys(member.exposure_us for member in self.members)
 
     def only(self, places: Sequence[int]) -> "MasterGroup":
         """Return the group with some of its frames."""
@@ -54,13 +63,16 @@ class MasterGroup:
     @property
     def own(self) -> bool:
         """Whether nightcal took the frames: exposures are exact, and the wanted number is known."""
-        return {member.origin for member in self.members} <= {Origin.OWN}
+        looked_at = (self.rows[0],) if isinstance(self.rows, _Unread) else self.rows  # a set has one origin
+        return all(row.origin is Origin.OWN for row in looked_at)
 
     @property
     def exposure_us(self) -> int | None:
         """Exposure of the key; a flat's median exposure."""
         if self.product is not FrameKind.FLAT:
             return self.key.exposure_us
+        if self.even is not None:
+            return self.rows[0].exposure_us
         times = sorted(member.exposure_us for member in self.members if member.exposure_us is not None)
         return times[len(times) // 2] if times else None
 
@@ -71,6 +83,9 @@ class MasterGroup:
         frames have their set-point, as their darks do: readings that jitter about it do not make the dark of another
         night the better one.
         """
+        if self.even is not None:
+            mean_c = self.even.mean_ccd_temp_c
+            return self.temperature_c if mean_c is None or self.rows[0].set_temp_c is not None else round(mean_c, 1)
         frames = [each for each in self.members if each.exposure_us == exposure_us and each.ccd_temp_c is not None]
         set_points = sorted(label for each in frames if (label := cooled_to(each)) is not None)
         if frames and len(set_points) == len(frames):
@@ -83,22 +98,34 @@ class MasterGroup:
         first = self.rows[0].date_obs  # frames without a time come before those with one
         return first or min((row.date_obs for row in self.rows if row.date_obs is not None), default=None)
 
+    @property
+    def pixels(self) -> Sequence[str]:
+        """The hash of the pixels of each frame, in any order."""
+        if isinstance(self.rows, _Unread):
+            return self.rows.sums.pixels.split("\n")
+        return [row.pixel_sha256 for row in self.rows]
+
     def recipe(self, parts: dict[str, Any]) -> str:
         """Return the hash of the inputs' pixels and of what else the master's pixels depend on."""
-        record = {"kind": str(self.product), "inputs": sorted(member.pixel_sha256 for member in self.members), **parts}
+        record = {"kind": str(self.product), "inputs": sorted(self.pixels), **parts}
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:32]
 
 
 class _Unread(Sequence[FrameRow]):
     """The frames of a set of which the first is known; the others are read when they are asked for."""
 
-    def __init__(self, catalogue: Catalogue, frames: SetFrames) -> None:
-        self.members = frames.members
+    def __init__(self, catalogue: Catalogue, frames: SetFrames, members: "_Members") -> None:
+        self.sums = frames.sums
         self._catalogue = catalogue
         self._first = frames.first
+        self._members = members
 
     def __len__(self) -> int:
-        return len(self.members)
+        return self.sums.n
+
+    @property
+    def members(self) -> Sequence[Member]:
+        return self._members.of(str(self._first.set_id))
 
     @overload
     def __getitem__(self, index: int) -> FrameRow: ...
@@ -115,11 +142,28 @@ class _Unread(Sequence[FrameRow]):
         return _of_one_night(self._catalogue.frames(kind=first.kind, set_id=first.set_id, flag=Flag.OK))
 
 
-def _member_of(row: FrameRow) -> Member:
-    return Member(*_MEMBER_FIELDS(row))
+class _Members:
+    """What planning needs of the frames of some sets, read when it is first asked for; of others one by one.
 
+    `likely` are sets whose frames planning looks at: of another program, and flats that differ.
+    """
 
-_MEMBER_FIELDS = attrgetter(*Member._fields)
+    def __init__(self, catalogue: Catalogue, kind: FrameKind, frames: Iterable[SetFrames]) -> None:
+        self._catalogue, self._kind = catalogue, kind
+        self._likely = [
+            str(each.first.set_id)
+            for each in frames
+            if each.first.origin is not Origin.OWN or (kind is FrameKind.FLAT and not each.sums.has_one_exposure)
+        ]
+
+    def of(self, set_id: str) -> Sequence[Member]:
+        """Return the members of a set."""
+        known = self._known.get(set_id)
+        return self._catalogue.members(self._kind, (set_id,)).get(set_id, ()) if known is None else known
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[Member, ...]]:
+        return self._catalogue.members(self._kind, self._likely)
 
 
 def master_groups(catalogue: Catalogue, kind: FrameKind, sets: Collection[str] | None = None) -> list[MasterGroup]:
@@ -127,9 +171,10 @@ def master_groups(catalogue: Catalogue, kind: FrameKind, sets: Collection[str] |
 
     A set whose frames are alike is one group: its frames are not read for that.
     """
-    found, mixed = [], []
-    for frames in catalogue.set_frames(kind, sets):
-        whole = _whole(catalogue, frames)
+    found, mixed, sets_there = [], [], catalogue.set_frames(kind, sets)
+    members = _Members(catalogue, kind, sets_there)
+    for frames in sets_there:
+        whole = _whole(catalogue, frames, members)
         if whole is None:
             mixed.append(str(frames.first.set_id))
         else:
@@ -141,7 +186,8 @@ def master_groups(catalogue: Catalogue, kind: FrameKind, sets: Collection[str] |
         for row in catalogue.frames(kind=kind, flag=Flag.OK, set_id=None):
             nights[row.night].append(row)
         found += (each for rows in nights.values() for each in _sorted_out(kind, rows))
-    return sorted(found, key=lambda g: (str(g.started), str(g.key)))
+    words = cache(str)  # of thousands of groups few keys differ
+    return sorted(found, key=lambda g: (str(g.started), words(g.key)))
 
 
 def _sorted_out(kind: FrameKind, rows: list[FrameRow]) -> Iterator[MasterGroup]:
@@ -150,20 +196,33 @@ def _sorted_out(kind: FrameKind, rows: list[FrameRow]) -> Iterator[MasterGroup]:
         yield MasterGroup(product=kind, key=key, rows=tuple(members), temperature_c=_temperature(key, members))
 
 
-def _whole(catalogue: Catalogue, frames: SetFrames) -> MasterGroup | None:
+def _whole(catalogue: Catalogue, frames: SetFrames, members: _Members) -> MasterGroup | None:
     """Return a set as one group where its frames are alike and equally warm; else None.
 
     All are cooled to the set-point if the coldest and the warmest are; all others are one cluster if these two are.
     """
-    header = frames.first.header()
-    ends = [replace(header, kind=FrameKind.DARK, ccd_temp_c=t) for t in (frames.coldest_c, frames.warmest_c)]
-    label, of_warmest = temperature_labels(ends)
-    is_cooled = {cooled_to(end) is not None for end in ends}
-    if not frames.is_alike or label != of_warmest or (header.set_temp_c is not None and False in is_cooled):
+    first = frames.first
+    labels = _labels(first.set_temp_c, frames.coldest_c, frames.warmest_c)
+    if not frames.is_alike or len(labels) > 1:
         return None
-    key = group_key(header, temperature_c=label) if header.kind is not FrameKind.FLAT else group_key(header)
-    rows = _Unread(catalogue, frames)
-    return MasterGroup(product=header.kind, key=key, rows=rows, temperature_c=label)
+    (label,) = labels
+    key = first.key(label if first.kind is not FrameKind.FLAT else None)
+    return MasterGroup(product=first.kind, key=key, rows=_Unread(catalogue, frames, members), temperature_c=label)
+
+
+def _labels(set_c: float | None, coldest_c: float | None, warmest_c: float | None) -> set[float | None]:
+    """Return the labels of the coldest and the warmest frame of one set-point; two as well where one is not cooled."""
+    if set_c is not None:
+        ends = {cooled_to(_Warmth(each, set_c)) for each in (coldest_c, warmest_c)}
+        return ends if None not in ends else {None, set_c}
+    if coldest_c is None or warmest_c is None:
+        return {None}
+    return set(temperature_clusters((coldest_c, warmest_c)))
+
+
+class _Warmth(NamedTuple):
+    ccd_temp_c: float | None
+    set_temp_c: float | None
 
 
 def _of_one_night(rows: list[FrameRow]) -> list[FrameRow]:

@@ -1,6 +1,6 @@
 """Which masters the catalogue's frames become, and which of them exist: recipes are compared, no frame is opened."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -11,7 +11,7 @@ from calibration.combine.recipe import Method, NoiseModel, Recipe
 from calibration.frames import FrameKind, GroupKey
 from services.catalogue.database import uncollected
 from services.catalogue.rows import FactRow, Flag, KnownMaster, Mark, MasterRow, MasterStatus, is_unchanged
-from services.planning.chosen import Chosen, chosen
+from services.planning.chosen import Chosen, chosen, evenly_lit
 from services.planning.flat_darks import FlatDark, FlatDarks, NoDark
 from services.planning.master_groups import MasterGroup, as_dark, master_groups
 from services.planning.master_settings import MasterSettings
@@ -106,6 +106,8 @@ class MasterPlan:
             Level of each flat; by default what the catalogue knows.
         """
         if levels_adu is None and group.product is FrameKind.FLAT:
+            if (evenly := evenly_lit(group, self.darks_of)) is not None:
+                return evenly
             known = [member.level_adu for member in group.members]
             levels_adu = [level for level in known if level is not None]
             if len(levels_adu) < len(known):
@@ -155,7 +157,7 @@ class MasterPlan:
 
         Frames that were marked bad do.
         """
-        inputs = {member.pixel_sha256 for member in group.members}
+        inputs = set(group.pixels)
         bad = {row.pixel_sha256 for row in self.place.catalogue.frames(flag=Flag.BAD)}
         for row in self._of_the_key(group.product, group.key.filter, group.exposure_us):
             more = _are_one(row.key, group.key) and inputs < set(row.inputs) and not bad & set(row.inputs)
@@ -179,26 +181,25 @@ class MasterPlan:
         wanted = self.settings.wanted(group.product)
         return MasterStatus.PARTIAL if group.own and len(group.rows) < wanted else MasterStatus.BUILT
 
-    def darks_of(self, flats: MasterGroup, levels: Sequence[float]) -> tuple[dict[int | None, FlatDark], list[str]]:
-        """Return the dark of each exposure of a group of flats, and the reasons where there is none.
+    def darks_of(
+        self, flats: MasterGroup, levels_adu: Mapping[int | None, float]
+    ) -> tuple[dict[int | None, FlatDark], list[NoDark]]:
+        """Return the dark of each exposure of a group of flats, and of which there is none.
 
         Parameters
         ----------
         flats : MasterGroup
-        levels : sequence of float
-            Level of each of its frames in ADU, pedestal included.
+        levels_adu : mapping
+            Mean level of its frames by their exposure in ADU, pedestal included.
         """
         if self._darks is None:
             kinds = (FrameKind.BIAS, FrameKind.DARK)
             rows = self.place.catalogue.masters(kind=kinds, with_inputs=False)
             self._darks = FlatDarks(rows, self.settings.flat_dark)
-        at: dict[int | None, list[float]] = {}
-        for member, level in zip(flats.members, levels, strict=True):
-            at.setdefault(member.exposure_us, []).append(level)
-        exposures = sorted(at, key=lambda exposure_us: -1 if exposure_us is None else exposure_us)
-        found = {each: self._darks.of(flats, each, sum(at[each]) / len(at[each])) for each in exposures}
-        reasons = [dark.reason for dark in found.values() if isinstance(dark, NoDark)]
-        return {exposure: dark for exposure, dark in found.items() if isinstance(dark, FlatDark)}, reasons
+        exposures = sorted(levels_adu, key=lambda exposure_us: -1 if exposure_us is None else exposure_us)
+        found = {each: self._darks.of(flats, each, levels_adu[each]) for each in exposures}
+        lacking = [dark for dark in found.values() if isinstance(dark, NoDark)]
+        return {exposure: dark for exposure, dark in found.items() if isinstance(dark, FlatDark)}, lacking
 
     def forget(self) -> None:
         """Ask the catalogue again for the masters that exist: one was added."""

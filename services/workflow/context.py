@@ -16,7 +16,7 @@ from services.capture.session import Session
 from services.catalogue.rows import FactRow, Flag, SetRow
 from services.config.models import Config
 from services.events.records import FrameMarked, FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
-from services.planning.having import Having, Requirement, Standing, having, requirement_of
+from services.planning.having import Having, Requirement, Standing, having, requirement_of, too_old_before
 from services.planning.room import PlannedSet
 from services.planning.wanted import EXPOSURE_MADE, apart, exposures_made
 from services.workflow.work import Work, identity
@@ -103,7 +103,8 @@ class RunContext(Work):
         `cooled` is the result of cooling. If it failed, darks as warm as the sensor is now serve, and flats that were
         taken warmer than their set-point; these do with `marked`, too.
         """
-        sets = self.place.catalogue.sets(wanted.kind)
+        now, reuse = self.clock.now(), self.config.reuse
+        sets = self.place.catalogue.sets(wanted.kind, since=too_old_before(now, reuse))
         if self.campaign is not None:
             sets = [s for s in sets if self.campaign.opened(s.set_id)]
         match = self._match_now(wanted)
@@ -113,7 +114,7 @@ class RunContext(Work):
             # frames of a set-point that was given up are as warm as they were measured
             held, measured = (cooled.set_c, None) if cooled.stable else (None, cooled.ccd_c)
             match = replace(match, temperature_c=held, ccd_temp_c=measured)
-        return having(match, wanted.count, sets, now=self.clock.now(), reuse=self.config.reuse)
+        return having(match, wanted.count, sets, now=now, reuse=reuse)
 
     def has_taken(self, wanted: WantedSet) -> bool:
         """Return whether this run completed a wanted set, perhaps at another temperature than was wanted."""

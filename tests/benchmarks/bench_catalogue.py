@@ -154,14 +154,14 @@ def _set(layout: Layout, number: int) -> Iterator[FrameRow]:
 
 def _master(layout: Layout, plan: MasterPlan, group: MasterGroup, number: int) -> MasterRow:
     """Return the master that the plan looks for, with an empty file."""
-    levels = [member.level_adu or 0.0 for member in group.members]
-    darks = tuple(plan.darks_of(group, levels)[0].values()) if group.product is FrameKind.FLAT else ()
+    found = plan.chosen(group)
+    darks = found.distinct_darks if found is not None else ()
     path = layout.masters / f"master_{group.product.lower()}_{group.key.kind.lower()}_{number:05d}.fits"
     path.touch()
     layout.planes_path(path).touch()
     return MasterRow(
         path=layout.relative(path), key=group.key, n=len(group.rows), built_at=AT + timedelta(seconds=number),
         recipe=plan.recipe(group, darks, Method.SIGMA_CLIP), exposure_us=group.exposure_us, size=0,
-        mtime_ns=path.stat().st_mtime_ns, inputs=tuple(member.pixel_sha256 for member in group.members),
+        mtime_ns=path.stat().st_mtime_ns, inputs=tuple(group.pixels),
         valid_from=group.started, statistics={"level_adu": 500.0, "own": True}, night=group.rows[0].night,
     )  # fmt: skip

@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 from calibration.frames import FrameKind
 from calibration.grouping import group
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import Flag, FrameRow, Origin
+from services.catalogue.rows import Flag, FrameRow, MasterRow, Origin
+from services.files.layout import Layout
 from services.planning.master_groups import MasterGroup, master_groups
+from services.planning.master_plan import MasterPlan
+from services.planning.master_settings import MasterSettings
+from services.root import Place
 
 AT = datetime(2026, 1, 1, 18, tzinfo=UTC)
 FRAME = FrameRow(
@@ -65,6 +69,7 @@ def told(groups: list[MasterGroup]) -> list[object]:
         (
             g.product, g.key, g.temperature_c, g.own, g.exposure_us, g.started, g.recipe({}), len(g.rows),
             [(row.path, row.night) for row in g.rows], [m.level_adu for m in g.members],
+            list(g.exposures_us), [g.temperature_at(each) for each in g.exposures_us],
         )
         for g in groups
     ]  # fmt: skip
@@ -115,6 +120,35 @@ def test_the_frames_of_a_set_that_is_alike_are_not_read(tmp_path: Path, monkeypa
         assert asked == []
         assert [row.path for row in found.rows] == ["0", "1", "2", "3", "4"]
         assert len(asked) == 1
+
+
+LEVELS = st.lists(st.sampled_from([900.0, 5000.0, 9000.0, 20_000.0, 39_000.0, 40_000.0]), min_size=5, max_size=12)
+
+
+@given(LEVELS, st.sampled_from([1_000_000, None]))
+@settings(deadline=3000, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_flats_are_chosen_by_the_sums_of_their_set_as_by_every_frame(
+    tmp_path: Path, levels: list[float], dark_us: int | None
+) -> None:
+    frames = [{**FRAMES_ALIKE, "kind": FrameKind.FLAT, "filter": "L", "after_s": n} for n in range(len(levels))]
+    with Catalogue(tmp_path / "c.sqlite") as catalogue:
+        catalogue.clear()
+        rows = rows_of(frames, alike=False)
+        catalogue.add_frames(replace(row, level_adu=level) for row, level in zip(rows, levels, strict=True))
+        if dark_us is not None:
+            key = replace(FRAME, gain=26, exposure_us=dark_us).key(-10.0)
+            dark = MasterRow(path="d", key=key, n=5, recipe="r", built_at=AT, statistics={"level_adu": 500.0})
+            catalogue.add_master(dark)
+        place = Place(layout=Layout(tmp_path), catalogue=catalogue)
+        plan = MasterPlan(MasterSettings(), place, is_whole=lambda _row, _path: True)
+        (flats,) = plan.groups()
+        by_sums, by_frames = plan.chosen(flats), plan.chosen(flats, levels)
+        assert by_sums is not None
+        assert by_frames is not None
+        assert [row.path for row in by_sums.group.rows] == [row.path for row in by_frames.group.rows]
+        assert [each.detail for each in by_sums.left_out] == [each.detail for each in by_frames.left_out]
+        assert [each.name for each in by_sums.distinct_darks] == [each.name for each in by_frames.distinct_darks]
+        assert bool(by_sums.group.rows) is (dark_us is not None)
 
 
 FRAMES_ALIKE = {
