@@ -13,9 +13,10 @@ from services.stopping import Stop
 def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
     """Let SIGINT, SIGTERM and SIGHUP (Windows: Ctrl-C, Ctrl-Break) set `wake`; return a function that undoes it.
 
-    SIGHUP comes when the terminal goes; where it is ignored (`nohup`) it stays ignored. A `Stop` is asked, so that it
-    can tell the second signal from the first. After a second signal the former handlers are back, so that a third one
-    ends a program that hangs. Only the main thread can install handlers; elsewhere nothing is done.
+    SIGHUP comes when the terminal goes; where it is ignored (`nohup`) it stays ignored. A `Stop` is asked with every
+    signal, and none cuts short how a run leaves its devices: that ends by itself, whatever they do. With another event
+    the former handlers are back after a second signal, so that a third one ends a program that hangs. Only the main
+    thread can install handlers; elsewhere nothing is done.
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
@@ -30,12 +31,12 @@ def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         nonlocal heard
         heard += 1
-        if heard > 1:
-            restore()
         if isinstance(wake, Stop):
             wake.ask()
-        else:
-            wake.set()
+            return
+        if heard > 1:
+            restore()
+        wake.set()
 
     for number in before:
         signal.signal(number, stop)

@@ -36,8 +36,8 @@ class Stop(threading.Event):
     Parameters
     ----------
     acknowledge : callable, optional
-        Called when a user asks for the first time, from a signal handler: work that cannot be interrupted may go on
-        for a while, and nobody is to think that the key was not heard.
+        Called with how often a user has asked, from a signal handler: work that cannot be interrupted may go on for a
+        while, and nobody is to think that the key was not heard.
 
     Attributes
     ----------
@@ -50,10 +50,10 @@ class Stop(threading.Event):
         What was ordered from outside, None while nothing was.
     """
 
-    def __init__(self, acknowledge: Callable[[], object] | None = None) -> None:
+    def __init__(self, acknowledge: Callable[[int], object] | None = None) -> None:
         super().__init__()
         self._acknowledge = acknowledge
-        self._asked = self._at_once = False
+        self._asked, self._at_once = 0, False
         self.order: Order | None = None
         self.edge = threading.Event()
         self.hurry = threading.Event()
@@ -75,13 +75,13 @@ class Stop(threading.Event):
         self._accept(Order(code=code, at_once=True, hold_cooler=hold_cooler))
 
     def ask(self) -> None:
-        """Stop now, as a user who presses Ctrl-C wants it; asked again, hurry up with it."""
-        again, self._asked = self._asked, True
-        if again:
+        """Stop now, as a user who presses Ctrl-C wants it; asked again, hurry up with it; more is only answered."""
+        self._asked += 1
+        if self._asked > 1:
             self.hurry.set()
         self.now(INTERRUPTED)
-        if not again and self._acknowledge is not None:
-            self._acknowledge()
+        if self._acknowledge is not None:
+            self._acknowledge(self._asked)
 
     def set(self) -> None:
         """Stop now, for a reason that nobody gives: an interruption."""

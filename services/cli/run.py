@@ -150,10 +150,18 @@ def settings_text(loaded: "LoadedConfig") -> str:
     return show(loaded.model_copy(update={"config": loaded.config.model_copy(update={"hooks": Hooks()})}))
 
 
-def _acknowledge() -> None:
+_ANSWERS = (
+    b"\nstopping ...\n",
+    b"\nhurrying: nothing is warmed up any more ...\n",
+    b"\nstill stopping: the devices are being left safe, and nothing cuts that short ...\n",
+)
+"""What a first, a second and each later Ctrl-C is answered with."""
+
+
+def _acknowledge(times: int) -> None:
     """Say at once that Ctrl-C was heard. It is a signal handler that calls: no stream's lock may be waited for."""
     with suppress(OSError):
-        os.write(2, b"\nstopping ...\n")
+        os.write(2, _ANSWERS[min(times, len(_ANSWERS)) - 1])
 
 
 def until_time(text: str, now: datetime) -> datetime:

@@ -1,6 +1,7 @@
 """On every way out the exposure is aborted, the lamp off, the cover closed, the cooler as found or as configured."""
 
 import functools
+import itertools
 import os
 import signal
 import subprocess
@@ -33,6 +34,10 @@ from tests.support.served_night import ServedNight, fault, hurry, served_night
 
 SCRIPT = ROOT / "calibration" / "calibration_workflow.py"
 COOLED: dict[str, Any] = {"cooling": {"target_temperature": 5.0}}
+OPEN_AND_COOLED: dict[str, Any] = {
+    "cooling": {"target_temperature": 5.0, "warmup_at_end": True},
+    "flat_panel": {"cover_for_flats": "open", "open_by_day": True},
+}
 LONG: dict[str, Any] = {"dark_capture": {"science_exposure_time": 60.0, "exposure_factors": [1.0]}}
 
 
@@ -267,6 +272,42 @@ def test_signal_within_an_exposure(tmp_path: Path, number: signal.Signals) -> No
                 program.kill()
         assert program.returncode == 130, said
         assert_left_well(night)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM; Ctrl-Break takes the same road")
+def test_signals_that_go_on_coming_do_not_cut_short_how_the_devices_are_left(tmp_path: Path) -> None:
+    """A third Ctrl-C broke the closing of the cover off: it stayed open under an open roof."""
+    with served_night(tmp_path, rate=20.0) as night:
+        night.run(steps=(), **OPEN_AND_COOLED)  # writes the configuration
+        command = [sys.executable, str(SCRIPT), "--config", str(tmp_path / "config_calibration_frames.yaml")]
+        with started.start(
+            [*command, "--no-confirm", "--flats-only"],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as program:
+            try:
+                deadline = time.monotonic() + 60
+                while not (
+                    night.lamp is CalibratorStatus.READY and night.cover is CoverStatus.OPEN and night.cooler_on
+                ):
+                    assert time.monotonic() < deadline
+                    assert program.poll() is None, program.communicate()[0].decode()
+                    time.sleep(0.02)
+                numbers = itertools.cycle((signal.SIGINT, signal.SIGINT, signal.SIGTERM))
+                while program.poll() is None:
+                    assert time.monotonic() < deadline
+                    program.send_signal(next(numbers))
+                    time.sleep(0.03)
+                said = program.communicate(timeout=60)[0].decode()
+            finally:
+                program.kill()
+        assert program.returncode == 130, said
+        assert_left_well(night, set_point_c=night.set_point_c)
+    assert said.count("stopping ...") == said.count("nothing is warmed up any more") == 1
+    assert "the devices are being left safe, and nothing cuts that short" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("on_unsafe", ["finish_frame", "abort"])
