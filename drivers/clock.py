@@ -128,6 +128,9 @@ class Deadline:
     The second condition keeps a fast clock from calling slow rendering a stall.
     """
 
+    LEAST_REAL_S = 5.0
+    """Real seconds that every wait on a device lasts at least; tests of waits that end in vain have less."""
+
     def __init__(self, clock: Clock, seconds: float, *, real_s: float = 0.0) -> None:
         self._clock = clock
         self.seconds = seconds

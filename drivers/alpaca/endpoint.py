@@ -1,10 +1,11 @@
 """Where a device is, who asks it, and how long its answers may take."""
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from drivers.alpaca.allowance import Allowance
+from drivers.clock import Deadline
 
 
 class Login(Protocol):
@@ -84,4 +85,4 @@ class Timeouts:
     exposure_s: float = 60.0
     idle_s: float = 30.0
     stale_s: float = 5.0
-    real_s: float = 5.0
+    real_s: float = field(default_factory=lambda: Deadline.LEAST_REAL_S)

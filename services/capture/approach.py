@@ -56,7 +56,7 @@ class Approach:
         self._settings = cooler.settings
         self._target_c = target_c
         self._started_s = cooler.clock.monotonic()
-        self._deadline = Deadline(cooler.clock, self._settings.cooling_timeout, real_s=5.0)
+        self._deadline = Deadline(cooler.clock, self._settings.cooling_timeout, real_s=Deadline.LEAST_REAL_S)
         self._set_c = target_c
         self._moved_s = self._commanded_s = self._started_s
         self._switched_on_again = self._suspected = False

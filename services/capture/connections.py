@@ -17,8 +17,8 @@ from services.observatory import Observatory
 
 log = structlog.get_logger(__name__)
 
-CONNECT_DELAYS_S = (1.0, 3.0)
-"""At the start a device is asked only three times: somebody is there to read the message."""
+CONNECT_DELAYS_S = (1.0,)
+"""At the start a device is connected twice at most, each read asked three times: somebody is there to read."""
 
 LEFTOVER_S = 120.0
 """An exposure found running may be what a killed run left; it is waited for so long beyond the longest dark."""
@@ -141,7 +141,7 @@ class Connections:
     def wait_for_leftovers(self) -> None:
         """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end."""
         longest_s = LEFTOVER_S + max(self._config.dark_capture.max_exposure, self._config.flat_capture.max_exposure)
-        deadline = Deadline(self._clock, longest_s, real_s=5.0)
+        deadline = Deadline(self._clock, longest_s, real_s=Deadline.LEAST_REAL_S)
         state = self._camera.state()
         if state.at_work:
             self._events.tell_wait(longest_s, "an exposure that runs already ends", at_most=True)

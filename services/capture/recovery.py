@@ -138,7 +138,7 @@ class Recovery:
 
     def _connect(self, error: DriverError) -> None:
         patience_s = self._patience_s
-        deadline = Deadline(self._clock, patience_s, real_s=5.0)
+        deadline = Deadline(self._clock, patience_s, real_s=Deadline.LEAST_REAL_S)
         wake = self._hurry if self._ending else self._interlock.edge
         last: DriverError = error
         for delay_s in back_off_s():

@@ -185,4 +185,4 @@ class SafetyWatch:
         self._teller.say(self._events.emit, what)
 
     def _deadline(self) -> Deadline:
-        return Deadline(self._clock, self._settings.stale_after, real_s=5.0)
+        return Deadline(self._clock, self._settings.stale_after, real_s=Deadline.LEAST_REAL_S)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
+from drivers.clock import Deadline
 from tests.support.small_night import Night
 
 
@@ -30,6 +31,12 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Night:
     done = made.run("--step", "all")
     assert done.returncode == 0, done.stdout + done.stderr
     return made
+
+
+@pytest.fixture
+def soon_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody wait long in real seconds for what never comes: on the fast clock its time is over at once."""
+    monkeypatch.setattr(Deadline, "LEAST_REAL_S", 0.3)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from calibration.plans.dark import dark_plan
 from calibration.plans.detector import CameraFacts, SaturatingLight, measure_detector
 from calibration.plans.flat import flat_plan
 from calibration.plans.settings import Darkness, ExposureState, FlatSettings, PanelSettings
-from drivers.alpaca.transport import CameraWire, Endpoint
+from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
+from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator.devices import SimulatedObservatory
@@ -33,7 +35,7 @@ from services.events.devices import CoolingStable, SafetyUnsafe
 from services.events.records import Event
 from services.files.fits import read_header
 from services.files.layout import Layout
-from services.observatory import Observatory, open_observatory
+from services.observatory import Observatory, network, open_observatory
 from services.root import Place
 from services.stopping import Stop
 
@@ -170,6 +172,7 @@ def test_a_set_point_beyond_the_cooler_is_given_up_with_its_code(tmp_path: Path)
     ],
     ids=lambda fault: str(fault["kind"]),
 )
+@pytest.mark.usefixtures("soon_over")
 def test_a_fault_of_one_exposure_costs_no_frame(tmp_path: Path, fault: dict[str, object]) -> None:
     with night(tmp_path, faults=(fault,)) as here:
         with here.session() as session:
@@ -201,7 +204,7 @@ def test_a_bad_frame_is_refused_by_its_code_and_the_rest_kept(tmp_path: Path, ki
 
 def test_unsafe_ends_the_run_dark_and_closed_within_seconds(tmp_path: Path) -> None:
     long = replace(FLAT, exposure_us=10_000_000, panel_brightness=1, count=50)
-    with night(tmp_path, rate=20.0, faults=({"kind": "unsafe", "at_s": 60.0},)) as here:
+    with night(tmp_path, rate=20.0, faults=({"kind": "unsafe", "after_exposures": 1},)) as here:
         with pytest.raises(RunStopped) as caught, here.session() as session:
             session.run(plan(long))
         assert caught.value.code is RunCode.UNSAFE
@@ -226,8 +229,13 @@ def test_a_camera_that_hangs_in_a_download_does_not_keep_unsafe_from_being_acted
         assert panel_state(here.observatory) == (CoverStatus.CLOSED, CalibratorStatus.OFF)
 
 
-def test_a_safety_monitor_that_hangs_is_unsafe_though_the_camera_works(tmp_path: Path) -> None:
-    faults = ({"kind": "safety_hang", "at_s": 60.0},)
+@pytest.mark.usefixtures("soon_over")
+def test_a_safety_monitor_that_hangs_is_unsafe_though_the_camera_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = partial(AlpacaSafetyMonitor, timeouts=Timeouts(poll_s=0.3, read_s=0.3))
+    monkeypatch.setattr(network, "AlpacaSafetyMonitor", quick)
+    faults = ({"kind": "safety_hang", "after_exposures": 1},)
     safety = {"poll": 2.0, "stale_after": 10.0}
     with night(tmp_path, rate=20.0, faults=faults, safety_monitor=safety) as here:
         with pytest.raises(RunStopped) as caught, here.session() as session:
@@ -251,6 +259,7 @@ def test_an_interruption_ends_within_the_exposure(tmp_path: Path) -> None:
         assert here.observatory.camera.state().activity is CameraStates.IDLE
 
 
+@pytest.mark.usefixtures("soon_over")
 def test_a_panel_that_never_gets_ready_fails_its_group_only(tmp_path: Path) -> None:
     with night(tmp_path, rate=300.0, faults=({"kind": "panel_never_ready"},)) as here, here.session() as session:
         with pytest.raises(GroupFailed) as caught:
@@ -260,6 +269,7 @@ def test_a_panel_that_never_gets_ready_fails_its_group_only(tmp_path: Path) -> N
         assert all(r.accepted for r in darks)
 
 
+@pytest.mark.usefixtures("soon_over")
 def test_a_wheel_that_stops_beside_its_target_fails_its_group(tmp_path: Path) -> None:
     with night(tmp_path, rate=300.0, faults=({"kind": "wrong_position"},)) as here, here.session() as session:
         with pytest.raises(GroupFailed) as caught:

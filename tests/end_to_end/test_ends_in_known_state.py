@@ -1,6 +1,5 @@
 """On every way out the exposure is aborted, the lamp off, the cover closed, the cooler as found or as configured."""
 
-import functools
 import itertools
 import os
 import signal
@@ -15,14 +14,11 @@ from typing import Any
 
 import pytest
 
-from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
-from drivers.alpaca.line import Timeouts
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.simulator.faults import FaultKind
 from services.config import load
 from services.events.devices import CoolingChanged, CoverChanged, FilterChanged
 from services.events.records import Event, FlatExposureAdjusted, FrameStored, MasterBuilt, StepFinished, Waiting
-from services.observatory import network
 from services.planning.request import RunOptions, Step
 from services.stopping import Stop
 from services.workflow import compiling
@@ -173,6 +169,7 @@ def test_ended_while_the_loops_are_compiled(
     forever = [sys.executable, "-c", "import threading; threading.Event().wait()"]
     monkeypatch.setattr(compiling, "_note", lambda of: tmp_path / f"compiled-{of}")
     monkeypatch.setattr(compiling, "child_command", lambda: forever)
+    monkeypatch.setattr(compiling, "LOADING_S", 0.2)
     if need is compiling.Need.MASTERS:
         (tmp_path / f"compiled-{compiling.Need.FRAMES}").touch()
     asked_s: list[float] = []
@@ -193,7 +190,7 @@ def test_ended_while_the_loops_are_compiled(
 
 def test_cancelled_within_an_exposure_and_with_the_cover_open(tmp_path: Path) -> None:
     panel = {"on_cover": False}
-    with served_night(tmp_path, rate=30.0, panel=panel) as night:
+    with served_night(tmp_path, rate=100.0, panel=panel) as night:
         seen: list[tuple[CoverStatus, CameraStates]] = []
 
         def stop() -> None:
@@ -208,7 +205,7 @@ def test_cancelled_within_an_exposure_and_with_the_cover_open(tmp_path: Path) ->
             steps=(Step.FLATS,),
             hear=when(FlatExposureAdjusted.name, stop),
             flat_panel={"cover_for_flats": "open", "brightness": 1, "open_by_day": True},
-            flat_capture={"min_exposure": 30.0, "max_exposure": 60.0},
+            flat_capture={"min_exposure": 100.0, "max_exposure": 200.0},
         )
         assert time.monotonic() - begun_s < 60
         assert seen == [(CoverStatus.OPEN, CameraStates.EXPOSING)]
@@ -421,6 +418,7 @@ def test_failures_while_ending_are_told_and_never_hide_the_first(
         ended.assert_told("ending_failed" if member == "closecover" else "left_unsafe")  # it is closed already
 
 
+@pytest.mark.usefixtures("soon_over")
 def test_server_that_is_gone_is_the_cause_and_not_what_could_not_be_ended(tmp_path: Path) -> None:
     with served_night(tmp_path, safety=None) as night:
         ended = night.run(hear=when(FrameStored.name, night.server.stop, kind="FLAT"), **COOLED)
@@ -441,11 +439,10 @@ def test_server_that_is_gone_is_the_cause_and_not_what_could_not_be_ended(tmp_pa
     ],
     ids=["lamp", "cover"],
 )
+@pytest.mark.usefixtures("soon_over")
 def test_a_lamp_or_cover_that_is_left_unsafe_is_no_run_that_is_all_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Any, words: str
+    tmp_path: Path, trouble: Any, words: str
 ) -> None:
-    quick = functools.partial(AlpacaCoverCalibrator, timeouts=Timeouts(real_s=0.2))
-    monkeypatch.setattr(network, "AlpacaCoverCalibrator", quick)
     with served_night(tmp_path, trouble, panel={"on_cover": words.endswith("on")}) as night:
         opened: dict[str, Any] = {} if words.endswith("on") else {"cover_for_flats": "open", "open_by_day": True}
         ended = night.run(steps=(Step.FLATS,), flat_panel=opened, flat_capture={"filters": ["L"]})

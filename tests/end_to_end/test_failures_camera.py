@@ -148,6 +148,7 @@ def test_3_rebooted_server_is_waited_for_and_everything_taken(tmp_path: Path) ->
     ended.assert_told("device_lost")
 
 
+@pytest.mark.usefixtures("soon_over")
 def test_3_server_that_stays_away_ends_the_run_and_the_next_run_goes_on(tmp_path: Path) -> None:
     with served_night(tmp_path, safety=None) as night:
         with on_frame(FRAMES + 2, night.server.stop) as hear:

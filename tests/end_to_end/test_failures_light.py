@@ -1,6 +1,5 @@
 """Failures 14 to 20 of an unattended night: cooler power, panel, lamp, wheel, light where it should be dark."""
 
-import functools
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -10,14 +9,12 @@ import pytest
 
 from calibration.frames import FrameKind
 from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
-from drivers.alpaca.filter_wheel import AlpacaFilterWheel
-from drivers.alpaca.line import Endpoint, Timeouts
+from drivers.alpaca.line import Endpoint
 from drivers.base import CalibratorStatus, CoverStatus
 from drivers.clock import SystemClock
 from drivers.simulator.faults import FaultKind
 from services.errors import Exit, RunCode
 from services.events.records import Event, FrameStored
-from services.observatory import network
 from services.planning.request import Step
 from tests.support.served_night import FRAMES, FRAMES_ONLY, Ended, ServedNight, fault, new_seed, served_night
 
@@ -28,12 +25,7 @@ IN_L = BIASES + 18
 COOLED = {"cooling": {"target_temperature": 0.0}}
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody wait long in real seconds for a panel or a wheel that never gets ready."""
-    timeouts = Timeouts(real_s=0.2)
-    monkeypatch.setattr(network, "AlpacaCoverCalibrator", functools.partial(AlpacaCoverCalibrator, timeouts=timeouts))
-    monkeypatch.setattr(network, "AlpacaFilterWheel", functools.partial(AlpacaFilterWheel, timeouts=timeouts))
+pytestmark = pytest.mark.usefixtures("soon_over")
 
 
 def lost(ended: Ended) -> dict[str, str]:

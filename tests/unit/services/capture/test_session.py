@@ -90,7 +90,7 @@ WAITS = {
         picks=lambda site, s: s == 4.0,
     ),
     "camera is not there yet": Wait(
-        prepare=lambda site: site.camera.connect_errors.extend([lost()] * 9), picks=lambda _, s: s == 3.0
+        prepare=lambda site: site.camera.connect_errors.extend([lost()] * 9), picks=lambda _, s: s == 1.0
     ),
     "leftover exposure": Wait(prepare=lambda site: setattr(site.camera, "activity", CameraStates.EXPOSING)),
     "another program's exposure": Wait(
