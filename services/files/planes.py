@@ -1,10 +1,11 @@
 """FITS files of several planes that grow band by band, in any order, from any thread: masters and models.
 
 Nothing of a plane stays in memory: bands go to their place in the hidden file, may be read back and written again
-(flats are normalised in a second pass), and at the end the sums are taken over what is there.
+(flats are normalised in a second pass). Sums, and a hash where rows come in order, are taken while they are written.
 """
 
 import hashlib
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ _FORMS = {("i", 2): "I", ("i", 4): "J", ("i", 8): "K", ("f", 4): "E", ("f", 8): 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A file as it was written. `pixel_sha256` is that of the (first plane's) pixel values, see `pixel_hash`."""
+    """A file as it was written. `pixel_sha256` is that of the (first plane's) pixel values (`pixel_hash`), or empty."""
 
     path: Path
     size: int
@@ -70,12 +71,14 @@ class PlanesFile:
     `create_planes`.
     """
 
-    def __init__(self, file: Growing, places: Mapping[str, _Place]) -> None:
+    def __init__(self, file: Growing, places: Mapping[str, _Place], *, hashed: bool = True) -> None:
         self.path = file.path
         self._file = file
         self._places = dict(places)
         self._open = True
-        self._digest = ""
+        self._hashed = next(iter(places)) if hashed else None
+        self._hash, self._hashed_rows = hashlib.sha256(), 0
+        self._hashing = threading.Lock()
         self._sums: dict[str, int] = {}
         self._parts: dict[str, dict[int, tuple[int, int]]] = {name: {} for name in places}
 
@@ -95,8 +98,23 @@ class PlanesFile:
         values = np.ascontiguousarray(rows, dtype=place.plane.dtype).reshape(-1)
         stored, total = encode_summed(values, np.empty_like(values))
         self._file.write_at(stored.data, place.location.offset + y * place.location.row_bytes)
+        if name == self._hashed:
+            self._take(y, values.reshape(rows.shape))
         self._sums.pop(name, None)
+        for inner in range(y + 1, y + len(rows)):
+            self._parts[name].pop(inner, None)
         self._parts[name][y] = len(rows), total
+
+    def _take(self, y: int, rows: NDArray[Any]) -> None:
+        """Hash rows that follow those hashed before, or are the first; in another order they are hashed at the end."""
+        with self._hashing:
+            if y == 0:
+                self._hash, self._hashed_rows = hashlib.sha256(), 0
+            if y == self._hashed_rows:
+                self._hash.update(rows.astype(rows.dtype.newbyteorder("<"), copy=False).data)
+                self._hashed_rows += len(rows)
+            else:
+                self._hashed_rows = -1
 
     def read(self, name: str, y: int, count: int) -> NDArray[Any]:
         """Return `count` rows of a plane from row `y` on, as they were written, shape (count, x)."""
@@ -113,27 +131,26 @@ class PlanesFile:
 
     def sum_up(self) -> None:
         """Take the sums of what is there and was not summed since it was written, as `seal` would; of one thread."""
-        for number, (name, place) in enumerate(self._places.items()):
+        for name, place in self._places.items():
             if name not in self._sums:
-                self._sums[name] = self._sum(place, hashed=number == 0)
+                self._sums[name] = self._sum(place)
 
-    def _sum(self, place: _Place, *, hashed: bool) -> int:
-        """Return DATASUM; when asked keep the hash of the values."""
-        location = place.location
+    def _sum(self, place: _Place) -> int:
+        """Return DATASUM, and see to the hash of the values; what was written in order is not read again for them."""
+        location, height = place.location, place.location.shape[0]
         self._file.write_at(bytes(place.end - location.offset - location.size), location.offset + location.size)
         known = self._known_sum(place)
+        hashed = place.plane.name == self._hashed and self._hashed_rows != height
         if known is not None and not hashed:
             return known
         step = max(1, _PIECE_BYTES // (4 * location.row_bytes)) * 4  # whole words: a sum's piece ends on one
-        total, digest = 0, hashlib.sha256()
-        for y in range(0, location.shape[0], step):
-            count = min(step, location.shape[0] - y)
+        total = 0
+        for y in range(0, height, step):
+            count = min(step, height - y)
             raw = self._file.read_at(count * location.row_bytes, location.offset + y * location.row_bytes)
-            total = sum_of(raw, total) if known is None else known
+            total = sum_of(raw, total)
             if hashed:
-                values = decode(raw, location, count)
-                digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
-        self._digest = digest.hexdigest() if hashed else self._digest
+                self._take(y, decode(raw, location, count))
         return total
 
     def _known_sum(self, place: _Place) -> int | None:
@@ -175,6 +192,10 @@ class PlanesFile:
             at += len(data)
         self._file.sync()
         return self._digest
+
+    @property
+    def _digest(self) -> str:
+        return "" if self._hashed is None else self._hash.hexdigest()
 
     def commit(self) -> Stored:
         """Give a sealed file its name.
@@ -228,6 +249,7 @@ def create_planes(
     disk: Disk = REAL_DISK,
     *,
     spare_cards: int = 144,
+    hashed: bool = True,
 ) -> PlanesFile:
     """Open a file of planes for writing; the first is the primary image, which every program reads.
 
@@ -241,6 +263,8 @@ def create_planes(
         Where to write.
     spare_cards : int
         Room kept in each header for cards given to `finish` (80 bytes a card).
+    hashed : bool
+        Whether to hash the values of the first plane: the identity of a master; what lies beside it has none.
 
     Raises
     ------
@@ -258,7 +282,7 @@ def create_planes(
         place = _Place(plane=plane, header_at=at, header_size=size, location=location)
         places[plane.name] = place
         at = place.end
-    return PlanesFile(Growing(path, disk), places)
+    return PlanesFile(Growing(path, disk), places, hashed=hashed)
 
 
 def stored_as(path: Path, pixel_sha256: str) -> Stored:

@@ -98,7 +98,7 @@ def _build(
     side = (Plane(name="SIGMA"), Plane(name="COUNT", dtype=np.uint16), Plane(name="MASK", dtype=np.uint16))
     with (
         create_planes(path, (Plane(name="MEAN"),), shape, context.place.disk, spare_cards=spare) as mean,
-        create_planes(context.place.layout.planes_path(path), side, shape, context.place.disk) as planes,
+        create_planes(context.place.layout.planes_path(path), side, shape, context.place.disk, hashed=False) as planes,
     ):
         result = _combine(prepared, mean, planes, context)
         verdicts = [asdict(verdict) for verdict in result.verdicts]
