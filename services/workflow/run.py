@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from calibration.grouping import night_label
 from drivers.clock import SystemClock
@@ -19,17 +20,17 @@ from services.files.locks import RootLock
 from services.files.mounted import MountedDisk
 from services.indexing.index import adopt, open_catalogue
 from services.masters import MasterSettings
-from services.observatory import Observatory, open_observatory
 from services.planning.request import RunResult, Step
 from services.root import Place, layout_of
 from services.version import version
-from services.workflow.builder import MasterBuilder, building_beside
 from services.workflow.ending import Ending
 from services.workflow.hooks import Facts, call_hook
-from services.workflow.night import capture
-from services.workflow.steps import capture_steps, file_steps
+from services.workflow.steps import file_steps
 from services.workflow.unused import tell_unused
 from services.workflow.work import Asked, Work
+
+if TYPE_CHECKING:
+    from services.observatory import Observatory
 
 
 @contextmanager
@@ -69,7 +70,7 @@ class Run:
     loaded: LoadedConfig
     work: Work
     ending: Ending
-    observatory: Observatory | None
+    observatory: "Observatory | None"
 
     def go(self) -> RunResult:
         """Do the steps, whatever happens; return how it ended."""
@@ -112,8 +113,11 @@ class Run:
         """Whether masters are worth a try: not after causes that concern the files, nor when capture never began."""
         return self.ending.code is None or (self.ending.spares_masters and bool(self.work.tally.met))
 
-    def _capture(self, observatory: Observatory) -> None:
+    def _capture(self, observatory: "Observatory") -> None:
         """Take frames, and build masters beside."""
+        from services.workflow.builder import MasterBuilder, building_beside
+        from services.workflow.night import capture  # with all that takes frames, which no other run needs
+
         work = self.work
         work.loops.start()
         builder = MasterBuilder(
@@ -187,10 +191,12 @@ def _facts(result: RunResult) -> Facts:
 
 def _observatory(
     loaded: LoadedConfig, asked: Asked, catalogue: Catalogue
-) -> AbstractContextManager[Observatory | None]:
+) -> AbstractContextManager["Observatory | None"]:
     """Open what the capture steps need; other steps need no device."""
-    if not capture_steps(asked.options.steps):
+    if not any(step.takes_frames for step in asked.options.steps):
         return nullcontext()
+    from services.observatory import open_observatory
+
     ended = (row.finished_at for row in catalogue.runs())  # a simulated night goes on after its last frame, too
     newest = max(filter(None, (catalogue.newest_date_obs(origin=Origin.OWN, simulated=True), *ended)), default=None)
     return open_observatory(loaded, newest_obs=newest, camera=asked.camera, wake=asked.stop)
