@@ -79,6 +79,8 @@ class FrameHeader:
     shape: tuple[int, int]
     exposure_us: int | None = None
     reported_exposure_us: int | None = None
+    asked_exposure_us: int | None = None
+    """What the driver was asked for, where the camera makes another exposure of it, which is `exposure_us` then."""
     date_obs: datetime | None = None
     date_avg: datetime | None = None
     date_end: datetime | None = None

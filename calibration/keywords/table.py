@@ -129,6 +129,13 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
         write=_seconds,
         spellings=("REXPTIME",),
     ),
+    Keyword(
+        field="asked_exposure_us",
+        keyword="EXPASKED",
+        comment="[s] of which the camera makes EXPTIME",
+        read=values.duration_us,
+        write=_seconds,
+    ),
     moment_row(
         *("date_obs", "DATE-OBS", "UTC start of the exposure", "DATE-BEG", "DATE_OBS", "DATEOBS", "UTC-OBS", "CAPTIME"),
         *("TIMESTAMP", "IMESTAMP"),

@@ -87,11 +87,13 @@ def to_frame(taken: TakenExposure, words: Words) -> Frame:
     """
     exposure, request = taken.exposure, taken.request
     start, end = times_of(exposure, request.exposure_us)
+    asked_us = round((exposure.ended_at - exposure.started_at) / timedelta(microseconds=1))
     header = FrameHeader(
         kind=request.kind,
         shape=(exposure.pixels.shape[0], exposure.pixels.shape[1]),
         exposure_us=request.exposure_us,
         reported_exposure_us=_us(exposure.reported_duration_s or None),  # 0: the driver does not know
+        asked_exposure_us=None if asked_us == request.exposure_us else asked_us,
         date_obs=start,
         date_avg=start + (end - start) / 2,
         date_end=end,

@@ -11,6 +11,9 @@ from services.catalogue.rows import FactRow, RefusalRow, RunRow, parse_time, tim
 from services.catalogue.tables import where_of
 from services.events.records import json_value
 
+EXPOSURE_MADE = "exposure_made_us"
+"""Name of the fact that a camera makes another exposure than the one that it is asked for (`asked_us`)."""
+
 
 class HistoryTable(Database):
     """The tables `runs`, `refusals` and `detector_facts`."""

@@ -1,13 +1,16 @@
-"""Masters and their sidecars brought together with the catalogue at the start of a run."""
+"""What files say beside the rows of frames: masters by their sidecars, and what cameras make of exposures."""
 
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from calibration.errors import HeaderError
+from calibration.frames import FrameKind
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import MasterRow, is_unchanged
+from services.catalogue.history import EXPOSURE_MADE
+from services.catalogue.rows import FactRow, MasterRow, Origin, is_unchanged
 from services.files.disk import Disk, reported
-from services.files.fits import Unreadable, pixel_hash, read_pixels
+from services.files.fits import Unreadable, pixel_hash, read_header, read_pixels
 from services.files.layout import Layout, part_path
 from services.indexing.checksums import as_it_lies, check_pixels
 from services.indexing.problems import FileProblem
@@ -56,6 +59,26 @@ def adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[FileProbl
     for row in added:
         catalogue.add_master(row)
     return len(added), len(gone)
+
+
+def adopt_exposures(catalogue: Catalogue, layout: Layout) -> None:
+    """Note which exposures the cameras of our own darks make of others, as a frame of each set says (EXPASKED)."""
+    darks = (row for row in catalogue.frames(origin=Origin.OWN) if row.kind is not FrameKind.FLAT)
+    for row in {row.set_id: row for row in darks}.values():
+        try:
+            header = read_header(layout.absolute(row.path))
+        except (Unreadable, HeaderError, OSError):
+            continue  # whoever reads the frame says so
+        if row.exposure_us is not None and header.asked_exposure_us is not None and row.date_obs is not None:
+            catalogue.add_fact(
+                FactRow(
+                    camera=row.camera,
+                    name=EXPOSURE_MADE,
+                    value=float(row.exposure_us),
+                    at=row.date_obs,
+                    settings={"asked_us": header.asked_exposure_us},
+                )
+            )
 
 
 def _unknown(known: Collection[str], layout: Layout) -> list[Path]:

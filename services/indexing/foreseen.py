@@ -54,7 +54,7 @@ def _add(
     copy: Catalogue, new: list[str], layout: Layout, longitude_deg: float | None, aliases: Mapping[str, str]
 ) -> None:
     """Add what the headers of new files say; what cannot be used is the run's to report."""
-    from services.indexing.adopting import adopt_masters  # reading headers takes long to import
+    from services.indexing.adopting import adopt_exposures, adopt_masters  # reading headers takes long to import
     from services.indexing.foreign import index_files
     from services.indexing.problems import FileProblem
     from services.indexing.reading import own_unseen_row, row_or_problem, unseen_row
@@ -72,6 +72,8 @@ def _add(
     foreign = {path: (0, 0) for path in new if path not in ours}
     index_files(copy, foreign, layout, longitude_deg, aliases, row_of=row_of)
     adopt_masters(copy, layout, problems)
+    if ours:
+        adopt_exposures(copy, layout)
 
 
 def _with_pixels(row: FrameRow, before: FrameRow | None) -> FrameRow:

@@ -17,7 +17,7 @@ from services.catalogue.rows import FrameRow, Origin
 from services.errors import StorageError
 from services.files.disk import REAL_DISK, Disk, reported
 from services.files.layout import Layout, free_path
-from services.indexing.adopting import adopt_masters, finish_masters
+from services.indexing.adopting import adopt_exposures, adopt_masters, finish_masters
 from services.indexing.foreign import IndexReport, index_files, index_folder
 from services.indexing.killed import close_killed_runs
 from services.indexing.problems import FileProblem
@@ -152,6 +152,7 @@ def rebuild(catalogue: Catalogue, layout: Layout) -> AdoptReport:
         there = {path: (0, 0) for path in foreign if layout.absolute(path).is_file()}
         again = index_files(catalogue, there, layout)
         report = replace(report, adopted=report.adopted + again.indexed, problems=report.problems + again.problems)
+        adopt_exposures(catalogue, layout)
         replay(catalogue, sorted((layout.hidden / "events").glob("*.jsonl")))
         close_killed_runs(catalogue, layout)
     return report

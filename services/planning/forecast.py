@@ -16,6 +16,7 @@ from calibration.plans.sequence import Estimate, WantedSet
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
+from services.catalogue.history import EXPOSURE_MADE
 from services.catalogue.rows import Origin, SetRow
 from services.config.models import LoadedConfig
 from services.planning.campaign import campaign_of
@@ -25,7 +26,7 @@ from services.planning.master_plan import MasterPlan, PlannedMaster, Whole
 from services.planning.master_settings import MasterSettings
 from services.planning.request import DarkTimes, RunOptions, Step
 from services.planning.room import PlannedSet, Room, Sizes, needed, room_of, upkeep, with_flat_darks
-from services.planning.wanted import EXPOSURE_MADE, dark_sets, dark_times, exposures_made, flat_sets, states
+from services.planning.wanted import dark_sets, dark_times, exposures_made, flat_sets, states
 from services.root import Place
 
 

@@ -13,14 +13,13 @@ from calibration.plans.detector import CameraFacts, SaturatingLight
 from calibration.plans.sequence import WantedSet
 from calibration.plans.settings import ExposureState, FlatSettings, PanelSettings
 from drivers.base import CameraInfo, PanelInfo, SensorType
+from services.catalogue.history import EXPOSURE_MADE
 from services.catalogue.rows import FactRow
 from services.config.models import Config, FlatPanel
 from services.config.values import number_of
 from services.planning.request import DarkTimes
 from services.words import celsius
 
-EXPOSURE_MADE = "exposure_made_us"
-"""Name of the fact that a camera makes another exposure than the one that it is asked for (`asked_us`)."""
 WIDEST = ("L", "Lum", "Luminance", "Clear", "C")
 """Names of filters that pass most light, in the order tried for saturating the sensor on purpose."""
 

@@ -13,12 +13,13 @@ from services.capture.acquisition import mode_name
 from services.capture.cooling import Cooled
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
+from services.catalogue.history import EXPOSURE_MADE
 from services.catalogue.rows import FactRow, Flag, SetRow
 from services.config.models import Config
 from services.events.records import FrameMarked, FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
 from services.planning.having import Having, Requirement, Standing, having, requirement_of, too_old_before
 from services.planning.room import PlannedSet
-from services.planning.wanted import EXPOSURE_MADE, apart, exposures_made
+from services.planning.wanted import apart, exposures_made
 from services.workflow.work import Work, identity
 
 
@@ -156,10 +157,7 @@ class RunContext(Work):
         return exposures_made(self.place.catalogue.facts(camera=self.camera, name=EXPOSURE_MADE))
 
     def _note_exposure(self, wanted: WantedSet, set_id: str) -> None:
-        """Note what the camera makes of the exposure of a dark, so that its frames serve in other nights.
-
-        A catalogue that is made anew from the files does not know it: then such darks are taken once more.
-        """
+        """Note what the camera makes of the exposure of a dark, so that its frames serve in other nights."""
         newest = self.place.catalogue.frames(set_id=set_id)[-1:] if wanted.kind is not FrameKind.FLAT else []
         for row in newest:
             if row.exposure_us not in (None, wanted.exposure_us):

@@ -24,6 +24,7 @@ SMALL = """\
 dark_capture: {num_darks: 5, science_exposure_time: 2.0, exposure_factors: [1.0], persistence_wait: 0}
 flat_capture: {num_flats: 5, filters: [L]}
 filter_wheel: {}
+reuse: {flat_hours: 8760, resume_within_hours: 8760}  # half a minute of a busy machine is 18 hours at this rate
 camera:
   camera_type: simulator
   simulator: {rate: 2000, width: 64, height: 48}

@@ -53,6 +53,7 @@ NO_ROW = {"kind", "shape", "extra", "calibrated", "pedestal_adu", "unread"}
 SPECIAL = {
     "exposure_us": SECONDS_US,
     "reported_exposure_us": SECONDS_US,
+    "asked_exposure_us": SECONDS_US,
     "site_latitude_deg": decimals(-90, 90),
     "site_longitude_deg": decimals(-180, 180),
     "egain_e_adu": decimals(0.001, 100),

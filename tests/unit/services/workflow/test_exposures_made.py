@@ -1,5 +1,6 @@
 """A camera that makes other exposures than it is asked for: its darks serve in the next night as any others do."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import structlog
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config import load
+from services.files.fits import read_cards
 from services.files.layout import Layout
+from services.indexing.foreseen import foreseen
 from services.planning.dry_run import dry_run
 from services.planning.request import RunOptions, RunResult, Step
 from services.root import Place
@@ -57,6 +60,15 @@ def test_adopted_darks_are_not_taken_again_the_next_night(tmp_path: Path, makes_
     assert "Nothing to take: all 6 frames are there." in planned
     second, asked = night(tmp_path, makes_s)
     assert (second.detail, asked) == ("nothing to take: all 2 sets are there", [])
+    cards = [read_cards(dark) for dark in layout.darks.rglob("*.fits")]
+    assert {(card["EXPTIME"], card.get("EXPASKED")) for card in cards} == {(0.001, None), (made_us / 1e6, 0.07)}
+
+    shutil.rmtree(layout.hidden)  # journals and all: headers alone say it
+    with foreseen(layout, aliases={}) as catalogue:
+        planned = dry_run(load(path), Place(layout=layout, catalogue=catalogue), DARKS, is_whole=lambda *_: True)
+    assert "Nothing to take: all 6 frames are there." in planned
+    third, asked = night(tmp_path, makes_s)
+    assert (third.detail, asked) == ("nothing to take: all 2 sets are there", [])
 
 
 def test_an_interrupted_set_of_them_is_continued(tmp_path: Path) -> None:
