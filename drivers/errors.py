@@ -42,6 +42,11 @@ class DriverCode(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+def _number_text(number: int) -> str:
+    """Return an error number as ASCOM writes its own; HTTP's are decimal."""
+    return f"0x{number:X}" if 0x400 <= number <= 0xFFF else str(number)
+
+
 class DriverError(Exception):
     """Root of this package's errors.
 
@@ -61,7 +66,7 @@ class DriverError(Exception):
         self.device = device
         self.detail = detail
         self.number = number
-        shown = "" if number is None else f" (0x{number:X})" if 0x400 <= number <= 0xFFF else f" ({number})"
+        shown = "" if number is None or str(number) in detail else f" ({_number_text(number)})"
         super().__init__(f"{device}: {detail}{shown}")
 
 

@@ -35,10 +35,13 @@ class World:
     params : ObservatoryParameters
     clock : Clock
         Drives everything.
+    place : str
+        Tells observatories of one seed apart: a part of what the UniqueIDs of the devices are made from.
     """
 
-    def __init__(self, params: ObservatoryParameters, clock: Clock) -> None:
+    def __init__(self, params: ObservatoryParameters, clock: Clock, place: str = "") -> None:
         self.params = params
+        self.place = place
         self.clock = clock
         self.lock = threading.RLock()
         self.started_at = clock.now()
@@ -124,7 +127,7 @@ class Device:
         self.world = world
         self.kind = kind
         self.name = name
-        self.unique_id = str(uuid5(NAMESPACE_URL, f"nightcal:simulator:{world.params.seed}:{kind}"))
+        self.unique_id = str(uuid5(NAMESPACE_URL, f"nightcal:simulator:{world.params.seed}:{kind}{world.place}"))
         self._connect_s = connect_s
         self._connected = False
         self._connecting_until_s: float | None = None

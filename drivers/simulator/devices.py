@@ -25,12 +25,14 @@ class SimulatedObservatory:
     params : ObservatoryParameters
     clock : Clock
         Drives everything: `ScaledClock` for rehearsals, `ManualClock` for tests, `SystemClock` for others' clients.
+    place : str
+        Tells observatories of one seed apart, which are at work at the same time: their devices differ in UniqueID.
     """
 
-    def __init__(self, params: ObservatoryParameters, clock: Clock) -> None:
+    def __init__(self, params: ObservatoryParameters, clock: Clock, place: str = "") -> None:
         self.params = params
         self.clock = clock
-        self.world = World(params, clock)
+        self.world = World(params, clock, place)
         self._darkroom = Darkroom(params)
         self.camera = SimulatedCamera(self.world, self._darkroom)
         self.wheel = None if params.wheel is None else SimulatedWheel(self.world, params.wheel)

@@ -148,12 +148,12 @@ class AlpacaApp:
 
     def _addressed(self, path: Mapping[str, str]) -> tuple[Device, str]:
         if path["version"] != "v1":
-            raise BadRequest(f"API version {path['version']!r} is not supported; v1 is")
+            raise BadRequest(f"there is no version {path['version']} of the Alpaca API here: the only one is v1")
         device = self._devices.get(path["device"])
         if device is None:
-            raise BadRequest(f"there is no device of type {path['device']!r}")
+            raise BadRequest(f"there is no {path['device']} here")
         if path["number"] != "0":
-            raise BadRequest(f"there is no {path['device']} number {path['number']!r}; 0 is")
+            raise BadRequest(f"there is no {path['device']} number {path['number']} here: the only one is number 0")
         return device, path["member"]
 
     async def _served(self, request: Request, device: Device, member: str) -> Response:

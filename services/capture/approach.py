@@ -222,7 +222,8 @@ class Approach:
         return True
 
     def _stall(self, code: GroupCode, detail: str) -> Stall:
-        code = GroupCode.COOLER_LOST if self._after_loss else code
+        if self._after_loss and code is not GroupCode.COOLER_LOST:  # the first cause comes first
+            code, detail = GroupCode.COOLER_LOST, f"the cooler had lost its power, and after that {detail}"
         ccd_c = self._cooler.history.newest.ccd_c
         return Stall(code=code, detail=detail, at_s=self._cooler.clock.monotonic(), ccd_c=ccd_c)
 

@@ -29,6 +29,8 @@ PasswordFile = Annotated[
 ]
 DiscoveryPort = Annotated[int, typer.Option(min=1, max=65535, help="UDP port of discovery")]
 _CLOSED = "  Name user and password with --user-env, and --password-env or --password-file."
+_USUAL_PORTS = (0, 11111)
+"""On another port it is another observatory, whose devices have UniqueIDs of their own: two may run side by side."""
 _HALF_SECOND = 0.5
 _HEADER = ("SERVER", "TYPE", "NUMBER", "NAME", "UNIQUE ID")
 _NOTHING = """\
@@ -97,7 +99,8 @@ def simulate(
     from services.signals import install_signal_handlers
 
     parameters = ObservatoryParameters() if config is None else load_observatory(config)
-    observatory = SimulatedObservatory(parameters, ScaledClock(rate=rate, start=SystemClock().now()))
+    clock = ScaledClock(rate=rate, start=SystemClock().now())
+    observatory = SimulatedObservatory(parameters, clock, "" if port in _USUAL_PORTS else f":{port}")
     login = _login(user_env, password_env, password_file)
     server = AlpacaServer(
         observatory,

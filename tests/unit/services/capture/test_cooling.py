@@ -518,6 +518,24 @@ def test_a_time_out_shorter_than_our_own_ramp_is_said_at_once() -> None:
     assert rig.camera.calls == []
 
 
+def test_a_time_out_that_is_too_short_after_a_loss_of_power_is_not_the_first_cause() -> None:
+    """A sensor that was found cold lost its cooler; only then the ramp was longer than the time for it."""
+    rig = Rig(cooling=Cooling(cooling_timeout=240.0))
+    rig.plant.on, rig.plant.set_c = True, -10.0  # another program has cooled it
+    rig.clock.sleep(900.0)
+    assert rig.thermostat.ensure(-10.0, CoolingPolicy.STOP).stable  # type: ignore[union-attr]
+    rig.plant.supplied = False
+    for _ in range(30):
+        rig.clock.sleep(10.0)
+        rig.thermostat.look()
+    with pytest.raises(GroupFailed) as caught:
+        rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    assert caught.value.code == GroupCode.COOLER_LOST
+    caught.match(
+        r"the cooler had lost its power, and after that cooling_timeout \(240 s\) is shorter than the ramp from "
+    )
+
+
 def test_warming_up_ends_with_the_cooler_off_though_set_points_are_refused() -> None:
     rig = Rig(cooling=Cooling(stable_time=30.0, warmup_at_end=True))
     rig.thermostat.ensure(5.0, CoolingPolicy.STOP)

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from calibration.frames import FrameKind
+from drivers.alpaca.discovery import configured_devices
 from drivers.clock import ManualClock
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.params import ObservatoryParameters
@@ -448,6 +450,26 @@ def test_simulate_serves_until_it_is_told_to_end():
             assert process.wait(timeout=30) == 0
         finally:
             process.kill()
+
+
+def test_a_simulated_observatory_on_a_port_of_its_own_is_another_one():
+    """Two of one seed, served side by side, had one UniqueID: one lock, and discovery hid the second."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    command = [sys.executable, "-m", "services.cli.main", "simulate", "--port", str(port), "--no-discovery"]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process,
+        SimulatedObservatory(ObservatoryParameters(), ManualClock(), f":{port}") as same,
+        SimulatedObservatory(ObservatoryParameters(), ManualClock()) as other,
+    ):
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            ids = {device.unique_id for device in configured_devices("127.0.0.1", port)}
+        finally:
+            process.kill()
+        assert ids == {device.unique_id for device in same.devices()}, "the same at each start"
+        assert ids.isdisjoint(device.unique_id for device in other.devices())
 
 
 def test_simulate_on_a_port_that_is_taken_ends_with_2(capsys: pytest.CaptureFixture[str]):
