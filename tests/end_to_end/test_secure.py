@@ -23,7 +23,7 @@ from tests.support.served_night import ServedNight, fault, served_night
 LIT: dict[str, Any] = {
     "flat_panel": {"cover_for_flats": "open", "brightness": 1, "open_by_day": True},
     "flat_capture": {"filters": ["L"], "min_exposure": 1800.0, "max_exposure": 3600.0},
-    **COOLED,
+    "cooling": {**COOLED["cooling"], "ramp_rate": 30.0, "stable_time": 20.0},
 }
 """Flats of half an hour under an open cover: at 30 times the real time a minute to be killed in."""
 

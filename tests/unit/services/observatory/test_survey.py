@@ -2,10 +2,12 @@
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from drivers.alpaca import enquiry
 from drivers.alpaca.transport import CameraWire, Endpoint, FilterWheelWire, Wire
 from drivers.alpaca.values import flag
 from drivers.clock import ScaledClock, SystemClock
@@ -15,6 +17,7 @@ from drivers.simulator.server import AlpacaServer
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.config.models import Config
+from services.observatory import survey as survey_of_devices
 from services.observatory.survey import survey
 
 FILTERS = tuple(FilterParameters(name=name) for name in ("Blue", "Black", "Hα"))
@@ -65,7 +68,12 @@ def test_who_does_not_answer_is_named_once_and_soon() -> None:
 
 
 @pytest.mark.timeout(30)
-def test_a_server_that_hangs_costs_seconds() -> None:
+def test_a_server_that_hangs_costs_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_s = survey_of_devices._BRIEF.read_s + enquiry._TIMES.read_s + enquiry._TLS_S
+    assert waited_s < 10, "for an answer, for a page, and for TLS"
+    monkeypatch.setattr(survey_of_devices, "_BRIEF", replace(survey_of_devices._BRIEF, read_s=0.3))
+    monkeypatch.setattr(enquiry, "_TIMES", replace(enquiry._TIMES, read_s=0.3))
+    monkeypatch.setattr(enquiry, "_TLS_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = survey(config_of(silent.getsockname()[1]))
     assert len(found.problems) == 1
