@@ -15,7 +15,6 @@ from services.config import load
 from services.planning.request import RunOptions
 from services.stopping import Stop
 from services.workflow.job import Job
-from tests.support.failing_disks import FullDisk
 
 
 def said(done):
@@ -111,19 +110,6 @@ def test_real_camera_differs_only_by_its_section(night, server):
     assert done.returncode == 0, said(done)
     assert all(p.parent.name == "flats" for p in night.frames("flat_*"))
     assert len(night.frames("flat_*")) == 6
-
-
-def test_full_disk_ends_with_5_and_goes_on_when_there_is_room(night):
-    night.write({"storage": {"min_free_mb": 0}})
-    loaded = load(night.config)
-    stopped = Job(loaded, RunOptions(), disk=FullDisk(1_000_000)).run()
-    assert stopped.exit_code == 5
-    assert stopped.code == "disk_full"
-    kept = len(night.frames())
-    assert 0 < kept < 36
-    assert not list(night.root.rglob("*.part"))
-    assert Job(loaded, RunOptions()).run().exit_code == 0
-    assert set(night.counts().values()) == {6}
 
 
 def test_truncated_and_foreign_files_among_the_frames(night):

@@ -5,37 +5,34 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
-from calibration.errors import FrameCode, GroupCode
+from calibration.errors import FrameCode
 from calibration.frames import CaptureRequest, Cover, FrameKind, FrameResult, GroupStatus, Limits, Purpose
 from calibration.plans.bias import bias_plan
 from calibration.plans.dark import dark_plan
 from calibration.plans.detector import CameraFacts, SaturatingLight, measure_detector
 from calibration.plans.flat import flat_plan
 from calibration.plans.settings import Darkness, ExposureState, FlatSettings, PanelSettings
-from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
-from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
+from drivers.alpaca.transport import CameraWire, Endpoint
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
-from drivers.clock import ScaledClock, SystemClock
+from drivers.clock import ScaledClock
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.params import CameraParameters, ObservatoryParameters
 from drivers.simulator.server import AlpacaServer
-from services.capture.failures import GroupFailed
 from services.capture.session import Session
 from services.catalogue.catalogue import Catalogue
 from services.config import loads
 from services.errors import RunCode, RunStopped, StorageError
 from services.events.bus import Events
-from services.events.devices import CoolingStable, SafetyUnsafe
+from services.events.devices import CoolingStable
 from services.events.records import Event
 from services.files.fits import read_header
 from services.files.layout import Layout
-from services.observatory import Observatory, network, open_observatory
+from services.observatory import Observatory, open_observatory
 from services.root import Place
 from services.stopping import Stop
 
@@ -149,24 +146,11 @@ def test_the_sensor_is_cooled_held_and_left_as_found(tmp_path: Path) -> None:
     assert here.count(CoolingStable.name) == 1
 
 
-def test_a_set_point_beyond_the_cooler_is_given_up_with_its_code(tmp_path: Path) -> None:
-    with (
-        night(tmp_path, rate=600.0, cooling={"target_temperature": -60.0, "ramp_rate": 30.0}) as here,
-        here.session() as session,
-    ):
-        with pytest.raises(GroupFailed) as caught:
-            session.run(plan(replace(DARK, set_temp_c=-60.0)))
-        assert caught.value.code == GroupCode.COOLER_LIMIT
-
-
 @pytest.mark.parametrize(
     "fault",
     [
-        {"kind": "exposure_error", "after_exposures": 1, "count": 1},
-        {"kind": "never_ready", "after_exposures": 1, "count": 1},
         {"kind": "drop", "device": "camera", "member": "imagearray", "after_exposures": 2, "count": 1},
         {"kind": "http_500", "device": "camera", "member": "imageready", "after_exposures": 1, "count": 1},
-        {"kind": "image_truncated", "after_exposures": 1, "count": 1},
         {"kind": "image_lying_header", "after_exposures": 1, "count": 1},
         {"kind": "image_bad_type", "after_exposures": 1, "count": 1},
     ],
@@ -202,48 +186,6 @@ def test_a_bad_frame_is_refused_by_its_code_and_the_rest_kept(tmp_path: Path, ki
         assert len(list((tmp_path / "refused").glob("*/*.fits"))) == 1
 
 
-def test_unsafe_ends_the_run_dark_and_closed_within_seconds(tmp_path: Path) -> None:
-    long = replace(FLAT, exposure_us=10_000_000, panel_brightness=1, count=50)
-    with night(tmp_path, rate=20.0, faults=({"kind": "unsafe", "after_exposures": 1},)) as here:
-        with pytest.raises(RunStopped) as caught, here.session() as session:
-            session.run(plan(long))
-        assert caught.value.code is RunCode.UNSAFE
-        assert panel_state(here.observatory) == (CoverStatus.CLOSED, CalibratorStatus.OFF)
-        here.observatory.camera.connect()
-        assert here.observatory.camera.state().activity is CameraStates.IDLE
-    assert here.count(SafetyUnsafe.name) == 1
-
-
-def test_a_camera_that_hangs_in_a_download_does_not_keep_unsafe_from_being_acted_on(tmp_path: Path) -> None:
-    faults = (
-        {"kind": "stall", "device": "camera", "member": "imagearray"},
-        {"kind": "unsafe", "at_s": 40.0},
-    )
-    clock = SystemClock()
-    with night(tmp_path, rate=20.0, faults=faults) as here:
-        begun_s = clock.monotonic()
-        with pytest.raises(RunStopped) as caught, here.session() as session:
-            session.run(plan(FLAT))
-        assert caught.value.code is RunCode.UNSAFE
-        assert clock.monotonic() - begun_s < 20.0  # the download's own time-out is a minute
-        assert panel_state(here.observatory) == (CoverStatus.CLOSED, CalibratorStatus.OFF)
-
-
-@pytest.mark.usefixtures("soon_over")
-def test_a_safety_monitor_that_hangs_is_unsafe_though_the_camera_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quick = partial(AlpacaSafetyMonitor, timeouts=Timeouts(poll_s=0.3, read_s=0.3))
-    monkeypatch.setattr(network, "AlpacaSafetyMonitor", quick)
-    faults = ({"kind": "safety_hang", "after_exposures": 1},)
-    safety = {"poll": 2.0, "stale_after": 10.0}
-    with night(tmp_path, rate=20.0, faults=faults, safety_monitor=safety) as here:
-        with pytest.raises(RunStopped) as caught, here.session() as session:
-            session.run(plan(replace(DARK, exposure_us=20_000_000, count=50)))
-        assert caught.value.code is RunCode.SAFETY_STALE
-        assert panel_state(here.observatory) == (CoverStatus.CLOSED, CalibratorStatus.OFF)
-
-
 def test_an_interruption_ends_within_the_exposure(tmp_path: Path) -> None:
     with night(tmp_path, rate=5.0) as here:
         begun = here.observatory.clock.now()
@@ -257,31 +199,6 @@ def test_an_interruption_ends_within_the_exposure(tmp_path: Path) -> None:
         assert here.observatory.clock.now() - begun < timedelta(seconds=300)
         here.observatory.camera.connect()
         assert here.observatory.camera.state().activity is CameraStates.IDLE
-
-
-@pytest.mark.usefixtures("soon_over")
-def test_a_panel_that_never_gets_ready_fails_its_group_only(tmp_path: Path) -> None:
-    with night(tmp_path, rate=300.0, faults=({"kind": "panel_never_ready"},)) as here, here.session() as session:
-        with pytest.raises(GroupFailed) as caught:
-            session.run(plan(FLAT))
-        assert caught.value.code == GroupCode.PANEL_NOT_READY
-        (darks,) = session.run(plan(DARK))
-        assert all(r.accepted for r in darks)
-
-
-@pytest.mark.usefixtures("soon_over")
-def test_a_wheel_that_stops_beside_its_target_fails_its_group(tmp_path: Path) -> None:
-    with night(tmp_path, rate=300.0, faults=({"kind": "wrong_position"},)) as here, here.session() as session:
-        with pytest.raises(GroupFailed) as caught:
-            session.run(plan(FLAT))
-        assert caught.value.code == GroupCode.FILTER_FAILED
-
-
-def test_a_gain_that_is_not_kept_fails_its_group(tmp_path: Path) -> None:
-    with night(tmp_path, faults=({"kind": "wrong_gain"},)) as here, here.session() as session:
-        with pytest.raises(GroupFailed) as caught:
-            session.run(plan(replace(DARK, gain=60)))
-        assert caught.value.code == GroupCode.SETTING_REFUSED
 
 
 def test_each_header_tells_the_electrons_per_adu_of_its_own_gain(tmp_path: Path) -> None:
