@@ -1,5 +1,6 @@
 """Failures 14 to 20 of an unattended night: cooler power, panel, lamp, wheel, light where it should be dark."""
 
+import shutil
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -80,11 +81,13 @@ def test_14_cooler_without_power_stops_darks_and_marks_flats(tmp_path: Path, tol
 def test_14_flats_that_were_taken_warm_are_taken_anew_when_the_cooler_works_again(tmp_path: Path) -> None:
     gone = fault(FaultKind.COOLER_POWER_LOSS, after_exposures=BIASES + 5, value=100.0)
     with served_night(tmp_path, gone, rate=200.0) as night:
-        first = night.run(**COOLED)
-        still = night.run(**COOLED)  # without power they are not taken every time: the next would be no colder
+        first = night.run(steps=FRAMES_ONLY, **COOLED)
+        still = night.run(
+            steps=FRAMES_ONLY, **COOLED
+        )  # without power they are not taken every time: the next would be no colder
         night.break_now()
         again = night.run(**COOLED)
-        idle = night.run(**COOLED)
+        idle = night.run(steps=FRAMES_ONLY, **COOLED)
     assert (first.exit_code, still.exit_code, again.exit_code, idle.exit_code) == (1, 1, 0, 0)
     assert not still.said("frame.stored", kind="FLAT")
     assert len(again.said("frame.stored", kind="FLAT")) == 2 * FRAMES
@@ -122,7 +125,7 @@ def test_15_panel_that_never_gets_ready_loses_flats_and_no_dark(tmp_path: Path, 
 
 def test_15_panel_that_fails_once_is_told_again(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.PANEL_ERROR, count=1)) as night:
-        ended = night.run(steps=FRAMES_ONLY)
+        ended = night.run(steps=(Step.FLATS,))
         assert ended.exit_code == 0
         assert len(night.headers("flat_*")) == 2 * FRAMES
 
@@ -175,7 +178,7 @@ def test_15_cover_that_sticks_half_way_loses_what_needs_it(tmp_path: Path) -> No
 
 def test_15_cover_that_sticks_once_is_told_again(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.COVER_STUCK, count=1), panel={"on_cover": False}) as night:
-        ended = night.run(steps=FRAMES_ONLY, flat_panel={"cover_for_flats": "open"})
+        ended = night.run(steps=(Step.FLATS,), flat_panel={"cover_for_flats": "open"})
         assert night.cover is CoverStatus.CLOSED
     assert ended.exit_code == 0
 
@@ -272,7 +275,7 @@ def test_17_chopped_lamp_of_fixed_brightness_loses_the_filter_that_is_too_quick(
 )
 def test_18_slow_or_homing_wheel_is_waited_for(tmp_path: Path, faults: tuple[Any, ...], wheel: dict[str, Any]) -> None:
     with served_night(tmp_path, *faults, wheel=wheel) as night:
-        ended = night.run(steps=FRAMES_ONLY)
+        ended = night.run(steps=(Step.FLATS,))
         assert ended.exit_code == 0
         assert lit_filters(night) == {"L", "Ha"}  # never between two positions
         assert {h["FILTER"] for h in night.headers("flat_*")} == {"L", "Ha"}
@@ -288,7 +291,7 @@ def test_18_wheel_that_never_arrives_loses_its_filter_only(tmp_path: Path) -> No
 
 def test_18_wheel_that_ends_beside_its_filter_is_sent_once_more(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.WRONG_POSITION, count=1)) as night:
-        ended = night.run(steps=FRAMES_ONLY)
+        ended = night.run(steps=(Step.FLATS,))
         assert ended.exit_code == 0
         assert lit_filters(night) == {"L", "Ha"}
         assert ended.said("warning.raised", code="foreign_client") == [], "our own order brought it there"
@@ -296,7 +299,7 @@ def test_18_wheel_that_ends_beside_its_filter_is_sent_once_more(tmp_path: Path) 
 
 def test_18_wheel_that_goes_on_missing_loses_its_filter_only(tmp_path: Path) -> None:
     with served_night(tmp_path, fault(FaultKind.WRONG_POSITION, count=2)) as night:
-        ended = night.run(steps=FRAMES_ONLY, flat_capture={"filters": ["L", "Ha", "R"]})
+        ended = night.run(steps=(Step.FLATS,), flat_capture={"filters": ["L", "Ha", "R"]})
         assert_only_lost(ended, {"flat Ha": "filter_failed"})
         assert lit_filters(night) == {"L", "R"}
         assert ended.groups()["flat R"] == "complete"
@@ -304,9 +307,9 @@ def test_18_wheel_that_goes_on_missing_loses_its_filter_only(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("position", range(3))
 def test_18_wheel_that_slips_is_turned_back_before_the_next_flat(tmp_path: Path, position: int) -> None:
-    slips = fault(FaultKind.WHEEL_SLIPS, after_exposures=IN_L + position, count=1, value=2.0)
+    slips = fault(FaultKind.WHEEL_SLIPS, after_exposures=IN_L - FRAMES + position, count=1, value=2.0)
     with served_night(tmp_path, slips) as night:
-        ended = night.run(steps=FRAMES_ONLY)
+        ended = night.run(steps=(Step.FLATS,))
         assert ended.exit_code == 0
         assert lit_filters(night) == {"L", "Ha"}
     assert [e["detail"] for e in ended.said("warning.raised", code="foreign_client")] == [
@@ -353,14 +356,25 @@ def test_19_light_that_is_switched_on_ends_the_set_it_falls_on(tmp_path: Path) -
     assert max(h["DATAMED"] for h in dark) - min(h["DATAMED"] for h in dark) < 5
 
 
-@pytest.mark.parametrize(("adu_s", "found"), [(0.0, False), (4.0, True), (40_000.0, True)])
-def test_19_small_leak_is_seen_against_the_last_master(tmp_path: Path, adu_s: float, found: bool) -> None:
-    start, seed = SystemClock().now(), new_seed()
-    with served_night(tmp_path, seed=seed, start=start) as night:
+@pytest.fixture(scope="module")
+def first_night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of a night without any fault, to be copied, and what its observatory was served with."""
+    served = {"seed": new_seed(), "start": SystemClock().now()}
+    root = tmp_path_factory.mktemp("first") / "night"
+    with served_night(root, **served) as night:
         assert night.run(steps=(Step.DARKS, Step.MASTERS), **COOLED).exit_code == 0
+    return root, served
+
+
+@pytest.mark.parametrize(("adu_s", "found"), [(0.0, False), (4.0, True), (40_000.0, True)])
+def test_19_small_leak_is_seen_against_the_last_master(
+    tmp_path: Path, first_night: tuple[Path, dict[str, Any]], adu_s: float, found: bool
+) -> None:
+    root, served = first_night
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
     leak = fault(FaultKind.LIGHT_LEAK, value=adu_s) if found else fault(FaultKind.UNSAFE, at_s=1e9)
-    with served_night(tmp_path, leak, seed=seed, start=start + timedelta(hours=24)) as night:
-        ended = night.run(steps=(Step.DARKS, Step.MASTERS), **COOLED)
+    with served_night(tmp_path, leak, seed=served["seed"], start=served["start"] + timedelta(hours=24)) as night:
+        ended = night.run(steps=(Step.DARKS,), **COOLED)
     if not found:
         assert ended.exit_code == 0
         return
@@ -379,7 +393,7 @@ def test_19_small_leak_of_a_first_night_is_told_as_a_doubt_and_costs_no_frame(tm
     details = [e["detail"] for e in ended.said("warning.raised", code="uneven_dark")]
     assert len(details) == (1 if adu_s else 0)
     if adu_s:
-        assert "ADU brighter on one side than the bias: a leak, or the sensor's own glow" in details[0]
+        assert "ADU brighter on one side than the bias" in details[0]
         ended.assert_told("uneven_dark")
 
 

@@ -13,6 +13,7 @@ from services.planning.request import Step
 from tests.support.served_night import FRAMES, FRAMES_ONLY, Ended, ServedNight, fault, new_seed, served_night
 
 DARKS = ("bias", "dark 2.000")
+ONE_FILTER = {"filters": ["L"]}
 COOLED = {"target_temperature": 5.0}
 
 
@@ -116,7 +117,7 @@ def test_9_gain_that_differs_though_it_reads_well_is_found_by_the_pedestal_of_ea
 def test_9_gain_that_is_not_applied_is_found_on_the_first_night_by_another_gain(tmp_path: Path) -> None:
     hidden = fault(FaultKind.HIDDEN_GAIN, value=26)
     with served_night(tmp_path, hidden, camera={"width": 640, "height": 480}) as night:
-        ended = night.run(steps=(Step.FLATS,), gains=[26, 60], flat_capture={"filters": ["L"]})
+        ended = night.run(steps=(Step.FLATS,), gains=[26, 60], flat_capture=ONE_FILTER)
     assert ended.groups() == {"flat L g26": "complete", "flat L g60": "setting_refused"}
     assert "as at gain 26" in ended.said("group.finished", gain=60)[0]["detail"]
     assert ended.exit_code == 1
@@ -193,7 +194,7 @@ def test_10_wrong_max_adu_is_told_once_and_the_measured_level_is_used(
     tmp_path: Path, camera: dict[str, Any], saturation_adu: float
 ) -> None:
     with served_night(tmp_path, camera=camera) as night:
-        ended = night.run(steps=(Step.FLATS,), gains=[26, 60])
+        ended = night.run(steps=(Step.FLATS,), gains=[26, 60], flat_capture=ONE_FILTER)
         assert all_complete(ended)
         levels = [header["DATAMED"] for header in night.headers("flat_*")]
     assert ended.exit_code == 0
@@ -219,7 +220,7 @@ def test_10_configured_saturation_counts_more_than_any_other(tmp_path: Path) -> 
 
 def test_11_unreachable_temperature_stops_darks_and_marks_flats(tmp_path: Path) -> None:
     with served_night(tmp_path) as night:
-        ended = night.run(steps=FRAMES_ONLY, cooling={"target_temperature": -40.0})
+        ended = night.run(steps=FRAMES_ONLY, flat_capture=ONE_FILTER, cooling={"target_temperature": -40.0})
         assert celsius(night) == {-20}
         assert {h["SET-TEMP"] for h in night.headers()} == {-40.0}
         assert not night.cooler_on
@@ -233,7 +234,9 @@ def test_11_unreachable_temperature_stops_darks_and_marks_flats(tmp_path: Path) 
 
 def test_11_darks_go_on_marked_when_the_observer_says_so(tmp_path: Path) -> None:
     with served_night(tmp_path) as night:
-        ended = night.run(cooling={"target_temperature": -40.0, "on_dark_failure": "continue_marked"})
+        ended = night.run(
+            flat_capture=ONE_FILTER, cooling={"target_temperature": -40.0, "on_dark_failure": "continue_marked"}
+        )
         assert all_complete(ended)
         assert celsius(night) == {-20}
         assert {h["SET-TEMP"] for h in night.headers()} == {-40.0}
@@ -244,7 +247,9 @@ def test_11_darks_go_on_marked_when_the_observer_says_so(tmp_path: Path) -> None
 
 def test_11_darks_are_taken_warmer_when_the_observer_says_so(tmp_path: Path) -> None:
     with served_night(tmp_path) as night:
-        ended = night.run(cooling={"target_temperature": -27.0, "on_dark_failure": "raise_setpoint"})
+        ended = night.run(
+            flat_capture=ONE_FILTER, cooling={"target_temperature": -27.0, "on_dark_failure": "raise_setpoint"}
+        )
         assert all_complete(ended)
         assert {h["SET-TEMP"] for h in night.headers()} == {-17.0}
         assert celsius(night) == {-17}
@@ -296,9 +301,9 @@ def test_12_sensor_that_cannot_be_believed_stops_darks_within_minutes_and_marks_
     tmp_path: Path, broken: FaultScript
 ) -> None:
     with served_night(tmp_path, broken, rate=200.0) as night:
-        ended = night.run(steps=FRAMES_ONLY, cooling=COOLED)
+        ended = night.run(steps=FRAMES_ONLY, cooling=COOLED, flat_capture=ONE_FILTER)
         assert all(-100 < t < 60 for t in readings(night))
-        assert len(night.headers("flat_*")) == 2 * FRAMES
+        assert len(night.headers("flat_*")) == FRAMES
     groups = ended.groups()
     assert {code for name, code in groups.items() if name.startswith("flat")} == {"complete"}
     assert {code for name, code in groups.items() if not name.startswith("flat")} == {"sensor_stuck"}
@@ -328,7 +333,7 @@ def test_12_sensor_that_fails_during_a_set_refuses_the_frames_and_ends_it(tmp_pa
 @pytest.mark.parametrize("broken", BROKEN[1:3], ids=lambda f: f.kind.value)
 def test_12_without_cooling_frames_are_taken_and_hold_no_such_reading(tmp_path: Path, broken: FaultScript) -> None:
     with served_night(tmp_path, broken) as night:
-        ended = night.run()
+        ended = night.run(flat_capture=ONE_FILTER)
         assert all_complete(ended)
         assert readings(night) == []
         assert {h["NCOMBINE"] for h in night.masters().values()} == {FRAMES}
