@@ -136,7 +136,11 @@ MEANINGS: dict[str, Meaning] = {
         "look after the monitor, its server and the network, then run again",
         Exit.UNSAFE,
     ),
-    "disk_full": Meaning("the disk is full", "make room, then run again: what is stored is kept", Exit.STORAGE),
+    "disk_full": Meaning(
+        "the disk is full",
+        "make room, or leave less of it free (storage.min_free_mb), then run again: what is stored is kept",
+        Exit.STORAGE,
+    ),
     "write_failed": Meaning("a file could not be written", "check the disk and its permissions", Exit.STORAGE),
     "read_failed": Meaning("a file cannot be read", "look at the file; a damaged one may be deleted", Exit.STORAGE),
     "interrupted": Meaning("stopped by the user", "run the same command again to continue", Exit.INTERRUPTED),

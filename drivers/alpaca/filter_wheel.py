@@ -121,7 +121,7 @@ class AlpacaFilterWheel(AlpacaDevice[FilterWheelWire]):
         while (found := self.position()) != target:
             if deadline.over:
                 shown = "still moves" if found is None else f"stands at position {found}"
-                detail = f"it {shown}, {self._timeout_s:g} s after it was sent to {target}"
+                detail = f"it {shown}, {self._timeout_s:g} s after it was sent to {self._names[target]} ({target})"
                 raise FilterFailed(device=self._wire.label, detail=detail)
             self._rest(0.25, wake)
         self._rest(self._settle_s, wake)

@@ -137,7 +137,10 @@ class Emergency:
                 self._panel_connected = True
                 make_dark_at_once(panel)
             except DriverError as error:
-                problem, self._panel_connected = error, False
+                problem, self._panel_connected = (
+                    problem or error,
+                    False,
+                )  # later ones may follow from the end of the run
                 self._teller.say(log.warning, "safety.cover_not_closed", detail=str(error))
             else:
                 self._tell_dark(panel)

@@ -105,7 +105,9 @@ class Room:
     @property
     def words(self) -> str:
         """What is free, needed and to be left free."""
-        parts = [f"{size(self.free.bytes)} free below {self.root}"]
+        usable = max(0, self.usable.bytes)
+        close = f" ({size(usable)} of it to be used)" if usable < self.free.bytes / 10 else ""  # else both look alike
+        parts = [f"{size(self.free.bytes)} free below {self.root}{close}"]
         parts += [f"{size(self.needed_bytes)} needed"] if self.needed_bytes else []
         parts += [f"{size(self.floor_bytes)} to be left free (storage.min_free_mb)"] if self.floor_bytes else []
         short = self.ends_at and self.free.files is not None and self.needed_bytes <= self.usable.bytes

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from services.errors import how_ended, meaning
+from services.errors import RunCode, how_ended, meaning
 from services.reports.event_records import Record
 from services.reports.night import NightReport
 from services.words import GAP, NONE, both_clocks, count, duration, moment, number, some, title
@@ -25,7 +25,7 @@ class Headline:
 def headline(report: NightReport) -> Headline:
     """Return how the run ended and what to do."""
     run, detail = report.run, str(report.run.get("detail") or "")
-    advice = tuple(_advice(report))
+    advice = (*_to_see(report), *_advice(report))
     if run.get("running"):
         return Headline(look="ok", text=f"Still running: {_progress(report)}", detail=_doing(report), advice=advice)
     if run.get("exit_code") is None:
@@ -35,7 +35,8 @@ def headline(report: NightReport) -> Headline:
     if run.get("code"):
         code = str(run["code"])
         first = f"{_sentence(meaning(code).advice)}."
-        return Headline(look="bad", text=_sentence(how_ended(code)), detail=detail, advice=(first, *advice))
+        advice = (*_to_see(report), first, *_advice(report))
+        return Headline(look="bad", text=_sentence(how_ended(code)), detail=detail, advice=advice)
     if run["exit_code"] != 0:
         return Headline(look="warn", text="Finished, but not everything is there", detail=detail, advice=advice)
     return Headline(look="ok", text="All done", detail=detail, advice=advice)
@@ -94,6 +95,13 @@ def _times(run: Record) -> str:
     began, ended = (moment(run.get(name)) for name in ("started_at", "finished_at"))
     shown = [NONE if at is None else both_clocks(at, "%Y-%m-%d %H:%M:%S") for at in (began, ended)]
     return f"begun {shown[0]}" if ended is None else " to ".join(shown)
+
+
+def _to_see(report: NightReport) -> Iterator[str]:
+    """Yield what stands at the telescope as it should not, which comes before everything else."""
+    for warning in report.warnings:
+        if warning.get("code") == RunCode.LEFT_UNSAFE:
+            yield f"Go and see: {warning.get('detail')}."
 
 
 def _advice(report: NightReport) -> Iterator[str]:

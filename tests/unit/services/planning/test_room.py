@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from services.planning.having import NOTHING, Having, Standing
 from services.planning.room import (
     Amount,
     PlannedSet,
+    Room,
     Sizes,
     as_taken,
     end_of_room,
@@ -106,3 +108,14 @@ def test_what_shorter_ages_cost_is_said_in_words():
     assert list(upkeep(NIGHT, large, Reuse())) == []
     (cost,) = upkeep(NIGHT, None, Reuse(bias_hours=1))
     assert cost.startswith("4 biases every night: 1 minute, size not known before the camera was seen; without")
+
+
+def test_room_that_is_small_beside_what_is_to_be_left_free_is_named():
+    """61 GB free, 61 GB to be left: nobody saw that 12 MB were left to be used."""
+    room = Room(root=Path("/n"), free=Amount(bytes=61_012_000_000, files=None), needed_bytes=19_000_000, floor_bytes=0)
+    words = replace(room, floor_bytes=61_000_000_000).words
+    assert words == (
+        f"61 GB free below {Path('/n')} (12 MB of it to be used), 19 MB needed, "
+        "61 GB to be left free (storage.min_free_mb)"
+    )
+    assert "to be used" not in replace(room, floor_bytes=2_000_000_000).words

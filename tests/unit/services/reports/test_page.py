@@ -168,6 +168,17 @@ def test_texts_from_outside_never_become_markup(night):
     assert 'alert("x")' in read.text
 
 
+def test_a_lamp_that_stays_on_is_the_first_thing_to_do_whatever_else_happened(night: RecordedNight):
+    night.start()
+    night.emit(WarningRaised, code="left_unsafe", detail="flat panel: the lamp is still on (calibrator ready)")
+    night.finish(exit_code=4, code="unsafe", detail="flat panel: the lamp is still on; the safety monitor says unsafe")
+    report = build_report(night.layout, night.catalogue, night.run_id)
+    assert headline(report).advice[:2] == (
+        "Go and see: flat panel: the lamp is still on (calibrator ready).",
+        "Run again when it is safe: what is stored is kept.",
+    )
+
+
 def test_long_reasons_stand_below_their_row_and_advice_is_given_once(night: RecordedNight):
     long = "no dark of 2.239 s: " + ", ".join(f"dark_20260101_180000_{i:03}.fits was left out" for i in range(9))
     night.start()
