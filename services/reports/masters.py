@@ -36,7 +36,11 @@ def masters_of(events: Iterable[Event], catalogue: Catalogue) -> tuple[Record, .
 
 
 def _records(events: tuple[Event, ...], catalogue: Catalogue) -> Iterator[Record]:
-    rows = {row.path: row for row in catalogue.masters()}
+    new = {event.what.path or "" for event in events if isinstance(event.what, MasterBuilt)}
+    is_of_the_night, there = _night_of(events), kept_paths(events)
+    known = {row.path: row.built_at for row in catalogue.masters(with_inputs=False)} if there else {}
+    kept = [path for path in there if path in known and is_of_the_night(known[path])]
+    rows = {row.path: row for row in catalogue.masters(path=(*new, *kept))}
     for event in events:
         match event.what:
             case MasterBuilt() as built:
@@ -44,10 +48,8 @@ def _records(events: tuple[Event, ...], catalogue: Catalogue) -> Iterator[Record
                 yield {**document, "outcome": "built", **_source(rows.get(built.path or ""), catalogue)}
             case MasterRefused():
                 yield {**_document(event), "outcome": "refused", **_source(None, catalogue)}
-    is_of_the_night = _night_of(events)
-    for row in (rows[path] for path in kept_paths(events) if path in rows):
-        if is_of_the_night(row.built_at):
-            yield {**_of_row(row), "outcome": "kept", **_source(row, catalogue)}
+    for row in (rows[path] for path in kept):
+        yield {**_of_row(row), "outcome": "kept", **_source(row, catalogue)}
 
 
 def kept_paths(events: Iterable[Event]) -> tuple[str, ...]:

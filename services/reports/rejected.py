@@ -1,6 +1,7 @@
 """Frames of a night that were rejected, and what became of the masters that were made with them."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import Mark, MasterRow
@@ -22,17 +23,35 @@ def rejected_of(run_id: str, groups: Iterable[Record], masters: Sequence[Record]
     marks = catalogue.marks()
     if not marks:
         return []
-    rows = catalogue.masters()
     built = {str(master["path"]) for master in masters if master["outcome"] == "built"}
+    library = _Library(catalogue.masters(), built)
     sets = {str(group.get("set_id")) for group in groups} | {str(each) for m in masters for each in m["sets"]}
-    found = [_record(mark, rows, built, catalogue) for mark in marks]
+    found = [_record(mark, library, catalogue) for mark in marks]
     return [each for each in found if each["anew"] or each["run_id"] == run_id or each["set_id"] in sets]
 
 
-def _record(mark: Mark, rows: Sequence[MasterRow], built: set[str], catalogue: Catalogue) -> Record:
-    spoilt = [row for row in rows if mark.pixel_sha256 in row.inputs]
-    darks = {row.path for row in spoilt}
-    spoilt += [row for row in rows if darks.intersection(row.darks)]
+class _Library:
+    """The masters by the frames that they are made of, and by their darks; and those that the run has built."""
+
+    def __init__(self, rows: Iterable[MasterRow], built: Collection[str]) -> None:
+        self._with_frame: defaultdict[str, list[MasterRow]] = defaultdict(list)
+        self._with_dark: defaultdict[str, list[MasterRow]] = defaultdict(list)
+        self.built: list[MasterRow] = []
+        for row in rows:
+            for sha in row.inputs:
+                self._with_frame[sha].append(row)
+            for path in row.darks:
+                self._with_dark[path].append(row)
+            self.built += [row] if row.path in built else []
+
+    def spoilt_by(self, pixel_sha256: str) -> list[MasterRow]:
+        """Return the masters that were made with a frame, and the flats whose dark one of them is."""
+        made = self._with_frame.get(pixel_sha256, [])
+        return [*made, *(flat for dark in made for flat in self._with_dark.get(dark.path, ()))]
+
+
+def _record(mark: Mark, library: _Library, catalogue: Catalogue) -> Record:
+    spoilt = library.spoilt_by(mark.pixel_sha256)
     paths, shelves = {row.path for row in spoilt}, {row.shelf for row in spoilt}
     frame = next(iter(catalogue.frames(pixel_sha256=mark.pixel_sha256)), None)
     known: Record = dict.fromkeys(("kind", "filter", "exposure_us", "gain", "set_temp_c", "set_id", "run_id"))
@@ -44,5 +63,5 @@ def _record(mark: Mark, rows: Sequence[MasterRow], built: set[str], catalogue: C
         "reason": mark.reason,
         "at": None if mark.at is None else mark.at.isoformat(),
         "spoilt": sorted(paths),
-        "anew": sorted(row.path for row in rows if row.path in built - paths and row.shelf in shelves),
+        "anew": sorted(row.path for row in library.built if row.path not in paths and row.shelf in shelves),
     }
