@@ -21,7 +21,7 @@ def check(config: ConfigFile = None) -> int:
     check_root(loaded)  # by the rule of `run`: a file that is understood here is not refused there
     check_folders(loaded)
     parameters_of(loaded.config.camera.simulator, loaded)
-    for note in loaded.notes:
+    for note in (*loaded.notes, *loaded.capture_notes):
         print(note)
     for line in (*missing_programs(loaded.config.hooks), *_logins(loaded), *_costs(loaded)):
         print(line)

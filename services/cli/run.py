@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.cli.failures import complain, concerns_camera
@@ -16,8 +17,11 @@ from services.stopping import Stop
 from services.words import both_clocks
 
 if TYPE_CHECKING:
+    from calibration.unlike import Cards
+    from services.catalogue.rows import FrameRow
     from services.config import LoadedConfig
     from services.config.models import Config
+    from services.files.layout import Layout
     from services.planning.foreknown import Foreknown
 
 STEP_CHOICES = (*(str(step) for step in sorted(Step)), "all")
@@ -60,7 +64,9 @@ def execute(
     from services.root import check_folders, check_root
     from services.workflow.hooks import missing_programs
 
-    for note in (*loaded.notes, *missing_programs(loaded.config.hooks)):
+    takes_frames = any(step.takes_frames for step in steps)
+    of_capture = loaded.capture_notes if takes_frames else ()
+    for note in (*loaded.notes, *of_capture, *missing_programs(loaded.config.hooks, steps)):
         print(f"note: {note}")
     options = RunOptions(
         steps=steps,
@@ -72,7 +78,7 @@ def execute(
         dark_times=dark_times,
     )
     if command.dry_run:
-        if any(step.takes_frames for step in steps):
+        if takes_frames:
             check_root(loaded)
         check_folders(loaded)
         print(_planned(loaded, options))
@@ -94,15 +100,25 @@ def _planned(loaded: "LoadedConfig", options: RunOptions) -> str:
 def _forecast(loaded: "LoadedConfig", options: RunOptions, *, ignored: bool = False) -> str:
     from services.indexing.checksums import is_whole
     from services.indexing.foreseen import foreseen
+    from services.indexing.problems import FileProblem
     from services.planning.dry_run import dry_run
     from services.root import Place, layout_of
 
     config, layout = loaded.config, layout_of(loaded)
     longitude_deg = None if config.site is None else config.site.longitude
     aliases = config.header_aliases
-    with foreseen(layout, longitude_deg=longitude_deg, aliases=aliases, ignored=ignored) as catalogue:
+    unused: list[FileProblem] = []
+    with foreseen(layout, longitude_deg=longitude_deg, aliases=aliases, ignored=ignored, problems=unused) as catalogue:
         place = Place(layout=layout, catalogue=catalogue)
-        return dry_run(loaded, place, options, is_whole=is_whole, ask=lambda: _asked(loaded.config))
+        cards_of = partial(_cards, layout)
+        return dry_run(loaded, place, options, is_whole=is_whole, cards_of=cards_of, ask=lambda: _asked(loaded.config))
+
+
+def _cards(layout: "Layout", row: "FrameRow") -> "Cards | None":
+    """Return the cards of a frame; what reads FITS is loaded only where there is such a frame."""
+    from services.indexing.reading import cards_of
+
+    return cards_of(layout, row)
 
 
 def _asked(config: "Config") -> "Foreknown":

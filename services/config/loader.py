@@ -115,7 +115,8 @@ def _build(
     if found:
         raise ConfigInvalid("\n".join(_lines(sorted(set(found)))))
     config = _with_folder(_effective(config), path.absolute().parent)
-    return LoadedConfig(config=config, path=path, notes=(*translated.notes, *_notes(config, tree)))
+    notes = (*translated.notes, *_notes(config, tree))
+    return LoadedConfig(config=config, path=path, notes=notes, capture_notes=tuple(_capture_notes(config)))
 
 
 def _effective(config: Config) -> Config:
@@ -263,6 +264,10 @@ def _notes(config: Config, tree: Node) -> Iterator[str]:
     for name in ("alpaca", "ascom"):
         if name in camera.children() and name != config.camera.camera_type and not config.camera.is_simulator:
             yield f"{camera.children()[name].spelled}: not used while camera_type is {config.camera.camera_type}"
+
+
+def _capture_notes(config: Config) -> Iterator[str]:
+    """Yield what whoever takes frames should know."""
     panel = config.flat_panel is not None and config.flat_panel.enabled
     if config.darkness == "cover" and not panel and not config.camera.is_simulator:
         yield (

@@ -377,6 +377,8 @@ class LoadedConfig(BaseModel):
         The YAML file; relative paths in it start at its folder.
     notes : tuple of str
         What `config check` should print: sections that are not used, older spellings.
+    capture_notes : tuple of str
+        The same, of what concerns only who takes frames.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -384,6 +386,7 @@ class LoadedConfig(BaseModel):
     config: Config
     path: Path
     notes: tuple[str, ...] = ()
+    capture_notes: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:

@@ -368,7 +368,7 @@ class OfMaster(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MasterStarted(OfMaster):
-    """Building a master of `n` frames begins: it is `number` of `of`."""
+    """Building a master of `n` frames begins: it is the `number`-th that is built, of `of` that are lacking."""
 
     name: ClassVar[str] = "master.started"
     n: int | None

@@ -5,7 +5,7 @@ missing or damaged, they say everything.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,18 @@ from calibration.keywords import read_as
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, Origin
 from services.files.layout import Layout
+from services.indexing.problems import FileProblem
 from services.indexing.walk import counts, names
 
 
 @contextmanager
 def foreseen(
-    layout: Layout, *, longitude_deg: float | None = None, aliases: Mapping[str, str], ignored: bool = False
+    layout: Layout,
+    *,
+    longitude_deg: float | None = None,
+    aliases: Mapping[str, str],
+    ignored: bool = False,
+    problems: list[FileProblem] | None = None,
 ) -> Iterator[Catalogue]:
     """Open what a run would know, to be read.
 
@@ -30,6 +36,8 @@ def foreseen(
         As for `index_folder`.
     ignored : bool
         The file of the catalogue is damaged: only the frames and masters themselves are asked.
+    problems : list of FileProblem, optional
+        Gets the files that a run would not use, each once, as far as their headers tell.
 
     Raises
     ------
@@ -37,26 +45,27 @@ def foreseen(
         The catalogue is damaged or was written by a newer version, or a folder cannot be read.
     """
     with Catalogue(layout.catalogue, read_only=True, empty=ignored) as catalogue:
-        there, known = names((layout.darks, layout.flats), layout), catalogue.known_paths()
+        unused: list[FileProblem] = []
+        there, known = names((layout.darks, layout.flats), layout, unused), catalogue.known_paths()
         again = catalogue.read_otherwise(read_as(aliases)) & there
         new = sorted((there - known) | again)
         gone = [path for path in known - there if not counts(layout.absolute(path))]
-        if not new and not gone and layout.catalogue.exists():
-            yield catalogue
-            return
-        with catalogue.copied() as copy:
-            copy.remove_frames(gone)
-            _add(copy, new, layout, longitude_deg, aliases)
-            yield copy
+        is_as_listed = not new and not gone and layout.catalogue.exists()
+        with nullcontext(catalogue) if is_as_listed else catalogue.copied() as seen:
+            if not is_as_listed:
+                seen.remove_frames(gone)
+                unused = [*_add(seen, new, layout, longitude_deg, aliases), *unused]
+            if problems is not None:
+                problems += {each.path: each for each in reversed(unused)}.values()
+            yield seen
 
 
 def _add(
     copy: Catalogue, new: list[str], layout: Layout, longitude_deg: float | None, aliases: Mapping[str, str]
-) -> None:
-    """Add what the headers of new files say; what cannot be used is the run's to report."""
+) -> list[FileProblem]:
+    """Add what the headers of new files say; return what cannot be used."""
     from services.indexing.adopting import adopt_exposures, adopt_masters  # reading headers takes long to import
     from services.indexing.foreign import index_files
-    from services.indexing.problems import FileProblem
     from services.indexing.reading import own_unseen_row, row_or_problem, unseen_row
 
     known = {row.path: row for row in copy.frames(origin=Origin.FOREIGN)}
@@ -70,10 +79,11 @@ def _add(
     ours = {row.path: row for row in read if row is not None}
     copy.add_frames(ours.values())
     foreign = {path: (0, 0) for path in new if path not in ours}
-    index_files(copy, foreign, layout, longitude_deg, aliases, row_of=row_of)
+    report = index_files(copy, foreign, layout, longitude_deg, aliases, row_of=row_of)
     adopt_masters(copy, layout, problems)
     if ours:
         adopt_exposures(copy, layout)
+    return [*problems, *report.problems]
 
 
 def _with_pixels(row: FrameRow, before: FrameRow | None) -> FrameRow:

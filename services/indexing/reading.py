@@ -23,7 +23,8 @@ from calibration.keywords.values import text
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode, StorageError
-from services.files.fits import pixel_hash, read_pixels, understood
+from services.files.fits import pixel_hash, read_cards, read_pixels, understood
+from services.files.layout import Layout
 from services.files.units import Unit, Unreadable, image_unit
 from services.indexing.checksums import check_sum
 from services.indexing.glance import Glanced, glance_at
@@ -113,6 +114,14 @@ def own_unseen_row(path: Path, name: str) -> FrameRow | None:
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
     )
+
+
+def cards_of(layout: Layout, row: FrameRow) -> dict[str, object] | None:
+    """Return the cards of a frame; None where it cannot be read, of which whoever reads its pixels speaks."""
+    try:
+        return normalised(read_cards(layout.absolute(row.path)))
+    except (StorageError, CalibrationError, OSError):
+        return None
 
 
 class LeftOut(Exception):

@@ -94,11 +94,19 @@ def _passed(path: str, entry: "os.DirEntry[str]") -> FileProblem:
     return FileProblem(path=path, reason=f"{suffix or 'no ending'}: it is no FITS file", code=RunCode.OTHER_FILE)
 
 
-def names(folders: Iterable[Path], layout: Layout) -> set[str]:
-    """Return the names of the files that `walk` finds, without asking for their sizes: three times as fast."""
+def names(folders: Iterable[Path], layout: Layout, passed: list[FileProblem]) -> set[str]:
+    """Return the names of the files that `walk` finds, without asking for their sizes: three times as fast.
+
+    What is passed over is added to `passed`.
+    """
     found: set[str] = set()
-    for prefix, entries in _entries(folders, layout, []):
-        found.update(prefix + entry.name for entry in entries if _is_frame(entry) and entry.name[0] != ".")
+    for prefix, entries in _entries(folders, layout, passed):
+        visible = [entry for entry in entries if entry.name[0] != "."]
+        frames = [prefix + entry.name for entry in visible if _is_frame(entry)]
+        found.update(frames)
+        if len(frames) < len(visible):
+            others = (each for each in visible if not _is_frame(each) and each.name.lower() not in _LITTER)
+            passed += [_passed(prefix + each.name, each) for each in others]
     return found.difference(_packed_twins(found))
 
 

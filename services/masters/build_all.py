@@ -6,8 +6,9 @@ One failing group never stops the others; a full disk or a stop by the user does
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Executor
+from functools import cached_property, partial
 from pathlib import Path
 
 from drivers.clock import Clock
@@ -15,6 +16,7 @@ from services import platform
 from services.events.bus import Events
 from services.files.disk import reported
 from services.indexing.checksums import is_whole
+from services.indexing.reading import cards_of
 from services.masters.build import BuildContext
 from services.masters.build_one import MasterBuilding, MasterOutcome
 from services.masters.doubts import contradicted
@@ -23,6 +25,7 @@ from services.masters.narration import Narration
 from services.planning.group_names import GroupNames
 from services.planning.master_plan import MasterPlan
 from services.planning.master_settings import MasterSettings
+from services.planning.outlook import PlannedMaster, planned_masters
 from services.root import Place
 
 
@@ -81,9 +84,31 @@ def build_all(
         building = MasterBuilding(
             plan=plan, context=context, narration=narration, clock=clock, scratch=scratch, gains=gains, ready=ready
         )
-        return tuple(building.master(group, (i + 1, len(groups)), doubts.get(i)) for i, group in enumerate(groups))
+        foresight = MasterPlan(settings, place, is_whole=is_whole)
+        count = _Count(planned_masters(foresight, partial(cards_of, place.layout), sets=sets))
+        return tuple(building.master(group, partial(count.begin, i), doubts.get(i)) for i, group in enumerate(groups))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Count:
+    """Which of the masters that are built a new one is, and how many these are: no place in the list of all groups.
+
+    They are not foreseen before the first is built.
+    """
+
+    def __init__(self, planned: Iterable[PlannedMaster]) -> None:
+        self._planned = planned
+        self._begun = 0
+
+    def begin(self, place: int) -> tuple[int, int]:
+        """Count the master of a group that is built now; return its number, and of how many."""
+        self._begun += 1
+        return self._begun, self._begun + sum(i > place for i in self._to_build)
+
+    @cached_property
+    def _to_build(self) -> list[int]:
+        return [i for i, each in enumerate(self._planned) if each.is_built]
 
 
 def _scratch(place: Place) -> Path:

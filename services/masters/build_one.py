@@ -17,7 +17,7 @@ from services.events.records import Finding, findings_of
 from services.library.standing import settle
 from services.masters.build import BuildContext, build
 from services.masters.gain import MeasuredGains
-from services.masters.narration import Narration
+from services.masters.narration import Begin, Narration
 from services.masters.prepare import Prepared, Surroundings, prepare, tell
 from services.masters.refusal import GroupRefused
 from services.planning.master_groups import MasterGroup
@@ -82,14 +82,14 @@ class MasterBuilding:
     gains: MeasuredGains
     ready: Callable[[], object] = lambda: None
 
-    def master(self, group: MasterGroup, place: tuple[int, int], doubt: Verdict | None = None) -> MasterOutcome:
+    def master(self, group: MasterGroup, begin: Begin, doubt: Verdict | None = None) -> MasterOutcome:
         """Build one master, or return why not.
 
         Parameters
         ----------
         group : MasterGroup
-        place : tuple of int
-            Position and total, e.g. (3, 12).
+        begin : callable
+            Called when it is built: returns its number among those that are built, and how many these are.
         doubt : Verdict, optional
             What other groups say against this one.
 
@@ -101,7 +101,7 @@ class MasterBuilding:
             The work was ended.
         """
         try:
-            return self._master(group, place, () if doubt is None else (doubt,))
+            return self._master(group, begin, () if doubt is None else (doubt,))
         except GroupRefused as refused:
             return self._refuse(group, refused.code, refused.detail)
         except CalibrationError as error:
@@ -113,7 +113,7 @@ class MasterBuilding:
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)  # unpacked frames of one group may be gigabytes
 
-    def _master(self, group: MasterGroup, place: tuple[int, int], doubts: tuple[Verdict, ...]) -> MasterOutcome:
+    def _master(self, group: MasterGroup, begin: Begin, doubts: tuple[Verdict, ...]) -> MasterOutcome:
         if self.context.wake is not None and self.context.wake.is_set():
             raise RunStopped("stopped before all masters were built")
         warn = partial(self.narration.warn, group)
@@ -133,7 +133,7 @@ class MasterBuilding:
             known = self.plan.more_complete(prepared.group)
         if known is not None:
             return self._kept(prepared.group, known, doubts)
-        self.narration.started(prepared.group, place)
+        self.narration.started(prepared.group, begin)
         return self._built(prepared, recipe, status)
 
     def _built(self, prepared: Prepared, recipe: str, status: MasterStatus) -> MasterOutcome:

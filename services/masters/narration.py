@@ -1,5 +1,6 @@
 """What the building of masters reports to a run: started, built, refused, warnings."""
 
+from collections.abc import Callable
 from typing import TypedDict
 
 from calibration.frames import FrameKind
@@ -9,6 +10,8 @@ from services.events.records import MasterBuilt, MasterRefused, MasterStarted, O
 from services.events.sentences import title
 from services.planning.group_names import GroupNames
 from services.planning.master_groups import MasterGroup
+
+Begin = Callable[[], tuple[int, int]]
 
 
 class Narration:
@@ -37,10 +40,10 @@ class Narration:
         """Return the name of a group, and how it differs from others of this name."""
         return title(OfMaster(**self._of(group)))
 
-    def started(self, group: MasterGroup, place: tuple[int, int]) -> None:
-        """Emit that a master is being built; `place` is its position and the total, e.g. (3, 12)."""
+    def started(self, group: MasterGroup, begin: Begin) -> None:
+        """Emit that a master is being built; `begin` returns its number, and of how many, e.g. (3, 12)."""
         if not self._quiet:
-            number, of = place
+            number, of = begin()
             self._events.emit(MasterStarted(**self._of(group), n=len(group.rows), number=number, of=of))
 
     def refused(self, group: MasterGroup, code: str, detail: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,12 @@ from services.errors import RunCode
 from services.files.layout import Layout
 from services.files.units import Unreadable
 from services.indexing.checksums import check_pixels
-from services.masters.alike import refuse_unlike
+from services.indexing.reading import cards_of
 from services.masters.gain import MeasuredGains
 from services.masters.refusal import GroupRefused, Warn
 from services.masters.stack import DarkSources, Stack
-from services.planning.chosen import Chosen, LeftOut
+from services.planning.alike import unlike
+from services.planning.chosen import Chosen, LeftOut, too_few
 from services.planning.flat_darks import FlatDark
 from services.planning.master_groups import MasterGroup
 from services.planning.master_plan import MasterPlan
@@ -105,7 +107,10 @@ def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
         `too_few_frames`, `no_matching_dark`, `level_off`, or `unlike_frames` of another program.
     """
     plan = around.plan
-    refuse_unlike(group, plan.place.layout, ignored=plan.settings.ignored_cards)
+    if (
+        refused := unlike(group, partial(cards_of, plan.place.layout), ignored=plan.settings.ignored_cards)
+    ) is not None:
+        raise GroupRefused(refused.code, refused.detail)
     sources = {row.path: source for row in group.rows if (source := _source(row, around)) is not None}
     group = group.only([i for i, row in enumerate(group.rows) if row.path in sources])
     _enough(Chosen(group=group), around)
@@ -144,16 +149,11 @@ def _source(row: FrameRow, around: Surroundings) -> Source | None:
 
 def _enough(found: Chosen, around: Surroundings) -> None:
     """Name the frames that are left out, and refuse the group where too few remain: for their darks, if those lack."""
-    group, settings = found.group, around.plan.settings
-    n, least = len(group.rows), settings.least(group.product, group.key.source)
-    without_dark = next((each.reason for each in found.left_out if each.reason), None)
-    if n < least and without_dark is not None:
-        raise GroupRefused(GroupCode.NO_MATCHING_DARK, without_dark)
-    tell(found.left_out, around.warn)
-    if n < least:
-        wanted, key = settings.wanted(group.product), settings.wanted_key(group.product)
-        detail = f"{count(n, 'usable frame')} of {wanted} wanted by {key}; a master takes {least}"
-        raise GroupRefused(GroupCode.TOO_FEW_FRAMES, detail)
+    refused = too_few(found, around.plan.settings)
+    if refused is None or refused.code != GroupCode.NO_MATCHING_DARK:
+        tell(found.left_out, around.warn)
+    if refused is not None:
+        raise GroupRefused(refused.code, refused.detail)
 
 
 def _flat(found: Chosen, frames: tuple[Source, ...], levels_adu: Sequence[float], around: Surroundings) -> Prepared:

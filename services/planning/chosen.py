@@ -14,6 +14,7 @@ from services.catalogue.frames import Member
 from services.catalogue.rows import FrameRow
 from services.planning.flat_darks import FlatDark, NoDark, level_of
 from services.planning.master_groups import MasterGroup
+from services.planning.master_settings import MasterSettings
 from services.words import count, some
 
 _MEASURED = {FrameCode.LEVEL_OFF: "level", FrameCode.NOISE_OFF: "noise"}
@@ -39,6 +40,14 @@ class LeftOut:
     def detail(self) -> str:
         """The words."""
         return f"{self.what}: {self.reason}" if self.no_dark else self.what
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Why a group becomes no master: a code, and the words."""
+
+    code: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +117,19 @@ def chosen(group: MasterGroup, levels_adu: Sequence[float], darks_of: DarksOf, *
     if dim := sorted(net.keys() - set(bright)):
         left_out.append(_dim(group, dim, net, min(net[i] for i in bright)))
     return Chosen(group=group.only(bright), left_out=tuple(left_out), darks=darks)
+
+
+def too_few(found: Chosen, settings: MasterSettings) -> Refused | None:
+    """Return why these are not enough frames for a master: for want of their darks, where that is it; else None."""
+    product, n = found.group.product, len(found.group.rows)
+    least = settings.least(product, found.group.key.source)
+    if n >= least:
+        return None
+    if (reason := next((each.reason for each in found.left_out if each.no_dark), None)) is not None:
+        return Refused(code=GroupCode.NO_MATCHING_DARK, detail=reason)
+    wanted, key = settings.wanted(product), settings.wanted_key(product)
+    detail = f"{count(n, 'usable frame')} of {wanted} wanted by {key}; a master takes {least}"
+    return Refused(code=GroupCode.TOO_FEW_FRAMES, detail=detail)
 
 
 def evenly_lit(group: MasterGroup, darks_of: DarksOf) -> Chosen | None:

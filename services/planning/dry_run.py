@@ -1,17 +1,27 @@
 """`--dry-run`: what a run would do, as a user reads it. No lock is taken, nothing moves and nothing is written."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from calibration.frames import FrameKind
 from services.config.models import LoadedConfig
-from services.planning.forecast import FilterSource, Forecast, forecast
+from services.errors import RunCode
+from services.events.records import OfMaster, WarningRaised
+from services.events.sentences import sentence, title
+from services.indexing.problems import FileProblem, summed_up
+from services.planning.alike import CardsOf
+from services.planning.forecast import FilterSource, Forecast, forecast, no_cards
 from services.planning.foreknown import Foreknown
+from services.planning.group_names import GroupNames
 from services.planning.having import Standing
 from services.planning.master_plan import Whole
 from services.planning.request import RunOptions, Step
 from services.planning.room import PlannedSet
+from services.planning.wanted import ASSUMED_FLAT_US
 from services.root import Place
 from services.words import count, length, size
+
+MOST_REFUSED = 20
+"""So many groups that become no master are named."""
 
 
 def dry_run(
@@ -20,15 +30,21 @@ def dry_run(
     options: RunOptions,
     *,
     is_whole: Whole,
+    cards_of: CardsOf = no_cards,
     ask: Callable[[], Foreknown] = Foreknown,
+    unused: Sequence[FileProblem] = (),
 ) -> str:
-    """Return the forecast of a run as text; parameters and errors as those of `forecast`."""
-    return text_of(forecast(loaded, place, options, is_whole=is_whole, ask=ask))
+    """Return the forecast of a run as text, with the files that it would not use; the rest as for `forecast`."""
+    found = forecast(loaded, place, options, is_whole=is_whole, cards_of=cards_of, ask=ask)
+    room = f"{found.room.words}. {found.room.outlook}".rstrip()
+    return "\n".join((*_capture(found), *_masters(found), *_unused(found, unused), room))
 
 
-def text_of(found: Forecast) -> str:
-    """Return a forecast in words and tables."""
-    return "\n".join((*_capture(found), *_masters(found), f"{found.room.words}. {found.room.outlook}".rstrip()))
+def _unused(found: Forecast, unused: Sequence[FileProblem]) -> Iterator[str]:
+    """Yield which files are not used, in the words of the run; who builds no masters looks at damaged ones alone."""
+    told = unused if Step.MASTERS in found.steps else [each for each in unused if each.code is RunCode.READ_FAILED]
+    for each in summed_up(told):
+        yield sentence(WarningRaised(code=each.code, detail=each.detail, paths=each.paths)) or ""
 
 
 def _capture(found: Forecast) -> Iterator[str]:
@@ -81,6 +97,11 @@ def _sums(found: Forecast) -> Iterator[str]:
             f"Darks for the exposures that {count(flats, 'flat set')} will find come on top: at most {most} "
             f"({count(found.total.frames, 'frame')} in all, {length(found.total.seconds)}{room})."
         )
+    if found.assumed:
+        yield (
+            f"No flats are there whose exposure the darks could match: darks for flats of {ASSUMED_FLAT_US / 1e6:g} s "
+            "are taken (dark_capture.flat_exposure_time says another one)."
+        )
     if found.dropped:
         yield f"No darks outside min_exposure … max_exposure: {', '.join(found.dropped)} dropped."
     for problem in found.problems:
@@ -99,9 +120,10 @@ def _masters(found: Forecast) -> Iterator[str]:
     if found.steps == (Step.MASTERS,) and masters:
         yield f"{'master':<16}{'exposure':>10}  {'filter':<12}{'frames':>8}"
         for each in masters:
-            exposure = "" if each.exposure_us is None else f"{each.exposure_us / 1e6:g} s"
+            group = each.group
+            exposure = "" if group.exposure_us is None else f"{group.exposure_us / 1e6:g} s"
             there = "there" if each.exists else "to build"
-            yield f"  {each.kind.lower():<14}{exposure:>10}  {each.filter or '-':<12}{each.n:>8}  {there}"
+            yield f"  {group.product.lower():<14}{exposure:>10}  {group.key.filter or '-':<12}{each.n:>8}  {there}"
         yield ""
     kept = sum(each.exists for each in masters)
     missing = len(masters) - kept
@@ -115,3 +137,19 @@ def _masters(found: Forecast) -> Iterator[str]:
         yield "Masters are built of the frames to take."
     else:
         yield f"{count(missing, 'master')} to build of the frames that are there ({kept} there){later}."
+    unsure = sum(not each.is_sure for each in masters)
+    if unsure:
+        yield f"Of {count(unsure, 'master')} only the headers are known, before the levels of the frames are measured."
+    yield from _refused(found)
+
+
+def _refused(found: Forecast) -> Iterator[str]:
+    """Yield which groups become no master, and why."""
+    names = GroupNames([each.group for each in (*found.masters, *found.refused)] if found.refused else ())
+    for each in found.refused[:MOST_REFUSED]:
+        group = each.group
+        of = OfMaster(kind=group.product, filter=group.key.filter, exposure_us=group.exposure_us, apart=names.of(group))
+        why = "" if each.refused is None else each.refused.detail
+        yield f"No master {title(of)}: {why}{'' if each.is_sure else ' (before the levels are measured)'}."
+    if len(found.refused) > MOST_REFUSED:
+        yield f"No master either of {count(len(found.refused) - MOST_REFUSED, 'other group')}."

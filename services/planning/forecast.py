@@ -11,22 +11,33 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
+from calibration.errors import GroupCode
 from calibration.frames import FrameKind
 from calibration.plans.sequence import Estimate, WantedSet
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
 from services.catalogue.history import EXPOSURE_MADE
-from services.catalogue.rows import Origin, SetRow
+from services.catalogue.rows import FrameRow, Origin, SetRow
 from services.config.models import LoadedConfig
+from services.planning.alike import CardsOf
 from services.planning.campaign import campaign_of
 from services.planning.foreknown import Foreknown, known_without_devices
 from services.planning.having import having, requirement_of, too_old_before
-from services.planning.master_plan import MasterPlan, PlannedMaster, Whole
+from services.planning.master_plan import MasterPlan, Whole
 from services.planning.master_settings import MasterSettings
-from services.planning.request import DarkTimes, RunOptions, Step
+from services.planning.outlook import PlannedMaster, planned_masters
+from services.planning.request import RunOptions, Step
 from services.planning.room import PlannedSet, Room, Sizes, needed, room_of, upkeep, with_flat_darks
-from services.planning.wanted import dark_sets, dark_times, exposures_made, flat_sets, states
+from services.planning.wanted import (
+    dark_sets,
+    dark_times,
+    exposures_made,
+    flat_sets,
+    follow_flats,
+    served_flats,
+    states,
+)
 from services.root import Place
 
 
@@ -54,6 +65,8 @@ class Forecast:
         Of the frames to take.
     masters : tuple of PlannedMaster
         Of the frames that exist; empty when the run builds none.
+    refused : tuple of PlannedMaster
+        Groups of the frames that exist that become no master, whatever frames are taken.
     filters_from : FilterSource
     frame_pixels : int or None
         Pixels of a frame; None while only the camera knows.
@@ -61,6 +74,8 @@ class Forecast:
         Sets of flats whose exposures will be found, and frames of each dark set that comes on top; (0, 0) for none.
     dropped : tuple of str
         Factors of the science times that lead outside the range of exposures: no darks are taken for them.
+    assumed : bool
+        Whether darks are taken for flats of which nobody knows the exposure.
     room : Room
     upkeep : tuple of str
         What ages cost that are shorter than the usual ones, in words.
@@ -76,10 +91,12 @@ class Forecast:
     sets: tuple[PlannedSet, ...]
     cost: Estimate
     masters: tuple[PlannedMaster, ...]
+    refused: tuple[PlannedMaster, ...] = ()
     filters_from: FilterSource
     frame_pixels: int | None
     more_darks: tuple[int, int]
     dropped: tuple[str, ...]
+    assumed: bool = False
     room: Room
     upkeep: tuple[str, ...] = ()
     total: Estimate
@@ -92,6 +109,10 @@ class Forecast:
         return any(step.takes_frames for step in self.steps)
 
 
+def no_cards(_row: FrameRow) -> None:
+    """Look at no header."""
+
+
 @uncollected()
 def forecast(
     loaded: LoadedConfig,
@@ -99,6 +120,7 @@ def forecast(
     options: RunOptions,
     *,
     is_whole: Whole,
+    cards_of: CardsOf = no_cards,
     ask: Callable[[], Foreknown] = Foreknown,
 ) -> Forecast:
     """Return what a run would do.
@@ -111,6 +133,8 @@ def forecast(
     options : RunOptions
     is_whole : callable
         Asked about a master whose file has changed since it was written.
+    cards_of : callable
+        Reads the headers of another program's frames of which no master exists; by default nobody looks at them.
     ask : callable
         Asks the devices, at most once, for what nothing else knows; by default they are left alone.
 
@@ -123,11 +147,11 @@ def forecast(
     look = _Look(loaded, place.catalogue, options, ask)
     sets = tuple(look.planned_sets())
     plan = MasterPlan(MasterSettings.of(config), place, is_whole=is_whole)
-    masters = tuple(plan.planned()) if Step.MASTERS in options.steps else ()
+    masters = tuple(planned_masters(plan, cards_of)) if Step.MASTERS in options.steps else ()
     filters_from, pixels = look.filters[1], look.frame_pixels
     sizes = None if pixels is None else Sizes(pixels=pixels, masters=Step.MASTERS in options.steps)
-    new_flats = sum(each.wanted.kind is FrameKind.FLAT and each.lacking > 0 for each in sets)
-    more = new_flats > 0 and Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL
+    new_flats = sum(each.wanted.kind is FrameKind.FLAT and not each.there.count for each in sets)
+    more = new_flats > 0 and follow_flats(config, options.steps, options.dark_times)
     more_darks = config.dark_capture.num_darks if more else 0
     foreseen = tuple(with_flat_darks(sets, more_darks))
     room = room_of(place, config, foreseen, sizes, now=look.now)
@@ -135,10 +159,12 @@ def forecast(
         steps=options.steps,
         sets=sets,
         cost=needed(sets, sizes, config),
-        masters=masters,
+        masters=tuple(each for each in masters if each.refused is None),
+        refused=tuple(each for each in masters if each.refused is not None and not _comes(each, sets)),
         filters_from=filters_from,
         frame_pixels=pixels,
         dropped=tuple(dict.fromkeys(look.dropped)),
+        assumed=look.assumed,
         more_darks=(new_flats, more_darks) if more else (0, 0),
         room=room,
         upkeep=tuple(upkeep(sets, sizes, config.reuse)),
@@ -146,6 +172,14 @@ def forecast(
         has_frames=bool(masters) or place.catalogue.has_frames,
         problems=look.problems,
     )
+
+
+def _comes(each: PlannedMaster, sets: Iterable[PlannedSet]) -> bool:
+    """Whether the frames to take complete a group, or bring the darks that its flats lack."""
+    first, taken = each.group.rows[0], [planned for planned in sets if planned.lacking]
+    is_continued = any(planned.there.row is not None and planned.there.row.set_id == first.set_id for planned in taken)
+    lacks_dark = each.refused is not None and each.refused.code == GroupCode.NO_MATCHING_DARK
+    return is_continued or (lacks_dark and any(planned.wanted.kind is not FrameKind.FLAT for planned in taken))
 
 
 class _Look:
@@ -160,6 +194,7 @@ class _Look:
         self._foreknown = known_without_devices(loaded)
         self._ask = ask
         self.dropped: list[str] = []
+        self.assumed = False
 
     @cached_property
     def _made(self) -> dict[int, int]:
@@ -216,10 +251,13 @@ class _Look:
             return
         for state in states(config, skip_cooling=self._options.skip_cooling):
             flats = [self._planned(wanted) for wanted in flat_sets(config, state, self.filters[0])]
-            times = dark_times(config, self._exposures_of(flats))
-            darks = [self._planned(w) for w in dark_sets(config, state, times, self._options.dark_times, self._made)]
+            which, known = self._options.dark_times, self._foreknown
+            served = served_flats(config, state, self._exposures_of(flats), steps, which)
+            times = dark_times(config, served.times_us, minimum_us=known.shortest_us, resolution_us=known.step_us)
+            darks = [self._planned(w) for w in dark_sets(config, state, times, which, self._made)]
             if Step.DARKS in steps:
                 self.dropped += map(str, times.clipped)
+                self.assumed |= served.is_assumed
                 yield from (d for d in darks if d.wanted.kind is FrameKind.BIAS)
             if Step.FLATS in steps:
                 yield from flats

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from calibration.frames import us
 from services.config.models import LoadedConfig
 from services.config.simulation import parameters_of
 
@@ -10,11 +11,14 @@ from services.config.simulation import parameters_of
 class Foreknown:
     """Filters that pass light and the frame's size in pixels; empty and None where only the devices know.
 
-    `problems` say in words why devices that were asked have not said it.
+    `shortest_us` and `step_us` are those of the camera's exposures, as far as they are known. `problems` say in words
+    why devices that were asked have not said it.
     """
 
     filters: tuple[str, ...] = ()
     pixels: int | None = None
+    shortest_us: int = 0
+    step_us: int = 1
     problems: tuple[str, ...] = ()
 
 
@@ -29,6 +33,8 @@ def known_without_devices(loaded: LoadedConfig) -> Foreknown:
         return Foreknown(
             filters=tuple(f.name for f in names if f.throughput > 0),
             pixels=(parameters.camera.width // bins[0]) * (parameters.camera.height // bins[1]),
+            shortest_us=us(parameters.camera.exposure_min_s),
+            step_us=max(1, us(parameters.camera.exposure_resolution_s)),
         )
     if camera.sensor_width and camera.sensor_height and camera.pixel_size:
         return Foreknown(pixels=round(camera.sensor_width * camera.sensor_height / (camera.pixel_size / 1000) ** 2))

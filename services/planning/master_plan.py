@@ -1,7 +1,7 @@
 """Which masters the catalogue's frames become, and which of them exist: recipes are compared, no frame is opened."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -21,27 +21,6 @@ Whole = Callable[[MasterRow, Path], bool]
 """Says whether a master's file still holds the pixels that it was built with."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedMaster:
-    """One master that the catalogue's frames allow, as far as the catalogue alone knows.
-
-    Attributes
-    ----------
-    kind : FrameKind
-    n : int
-        Frames that it is made of.
-    exists : bool
-        False when it would be built. Frames that turn out to be damaged may still leave too few for it.
-    exposure_us, filter : optional
-    """
-
-    kind: FrameKind
-    n: int
-    exists: bool
-    exposure_us: int | None = None
-    filter: str | None = None
-
-
 class MasterPlan:
     """What the masters step has to do: groups of frames, the recipe of each master, and the masters that exist.
 
@@ -59,23 +38,8 @@ class MasterPlan:
         self.place = place
         self._is_whole = is_whole
         self._darks: FlatDarks | None = None
+        self._foreseen: list[MasterRow] = []
         self._by_recipe: dict[str, list[KnownMaster]] | None = None
-
-    def planned(self) -> Iterator[PlannedMaster]:
-        """Yield every master that enough frames are there for."""
-        for every in self.groups():
-            found = self.chosen(every)
-            exists = self.existing(found) is not None
-            is_open = found is None or (every.product is FrameKind.FLAT and not exists)  # its darks may be yet to build
-            group = every if found is None or is_open else found.group
-            if len(group.rows) >= self.settings.least(group.product, group.key.source):
-                yield PlannedMaster(
-                    kind=group.product,
-                    n=len(group.rows),
-                    exists=exists,
-                    exposure_us=group.exposure_us,
-                    filter=group.key.filter,
-                )
 
     @uncollected()
     def groups(self, sets: Collection[str] | None = None) -> list[MasterGroup]:
@@ -195,11 +159,15 @@ class MasterPlan:
         if self._darks is None:
             kinds = (FrameKind.BIAS, FrameKind.DARK)
             rows = self.place.catalogue.masters(kind=kinds, with_inputs=False)
-            self._darks = FlatDarks(rows, self.settings.flat_dark)
+            self._darks = FlatDarks([*rows, *self._foreseen], self.settings.flat_dark)
         exposures = sorted(levels_adu, key=lambda exposure_us: -1 if exposure_us is None else exposure_us)
         found = {each: self._darks.of(flats, each, levels_adu[each]) for each in exposures}
         lacking = [dark for dark in found.values() if isinstance(dark, NoDark)]
         return {exposure: dark for exposure, dark in found.items() if isinstance(dark, FlatDark)}, lacking
+
+    def foresee(self, dark: MasterRow) -> None:
+        """Let flats have a dark that is yet to be built: in a plan by which nothing is built."""
+        self._foreseen.append(dark)
 
     def forget(self) -> None:
         """Ask the catalogue again for the masters that exist: one was added."""

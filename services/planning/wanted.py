@@ -4,7 +4,7 @@ Pure translation: seconds become integer microseconds, sections become the recor
 camera and the wheel are asked for once they are connected comes in as arguments.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from calibration.frames import Cover, FrameKind, Limits, us
@@ -17,9 +17,11 @@ from services.catalogue.history import EXPOSURE_MADE
 from services.catalogue.rows import FactRow
 from services.config.models import Config, FlatPanel
 from services.config.values import number_of
-from services.planning.request import DarkTimes
+from services.planning.request import DarkTimes, Step
 from services.words import celsius
 
+ASSUMED_FLAT_US = 1_000_000
+"""The flats' exposure where there are no flats to ask (the guide's default)."""
 WIDEST = ("L", "Lum", "Luminance", "Clear", "C")
 """Names of filters that pass most light, in the order tried for saturating the sensor on purpose."""
 
@@ -101,6 +103,43 @@ def dark_times(
         us(dark.max_exposure),
         resolution_us=resolution_us,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedFlats:
+    """The exposures of flats that the darks of a state are taken for; `is_assumed`: nothing says what they are."""
+
+    times_us: tuple[int, ...]
+    is_assumed: bool = False
+
+
+def served_flats(
+    config: Config, state: State, found_us: Iterable[int], steps: Collection[Step], which: DarkTimes
+) -> ServedFlats:
+    """Return which flats the darks of a state serve: those configured, else those that exist, else an assumed one.
+
+    Parameters
+    ----------
+    config : Config
+    state : State
+    found_us : iterable of int
+        Exposures of the flats of this state that exist.
+    steps : collection of Step
+        Of the run: nothing is assumed of flats that it takes itself.
+    which : DarkTimes
+    """
+    configured = config.dark_capture.flat_exposure_time
+    if configured is not None:
+        return ServedFlats(times_us=(us(configured),))
+    times_us = tuple(sorted(found_us))
+    if times_us or not state.flats or Step.FLATS in steps or which is not DarkTimes.ALL:
+        return ServedFlats(times_us=times_us)
+    return ServedFlats(times_us=(ASSUMED_FLAT_US,), is_assumed=True)
+
+
+def follow_flats(config: Config, steps: Collection[Step], which: DarkTimes) -> bool:
+    """Return whether a run takes darks of the exposures that its flats will find."""
+    return Step.DARKS in steps and which is DarkTimes.ALL and config.dark_capture.flat_exposure_time is None
 
 
 def exposures_made(facts: Iterable[FactRow]) -> dict[int, int]:

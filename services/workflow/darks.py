@@ -16,11 +16,14 @@ from services.errors import ConfigInvalid, RunCode
 from services.planning.having import Having
 from services.planning.request import DarkTimes, Step
 from services.planning.wanted import (
+    ASSUMED_FLAT_US,
+    ServedFlats,
     State,
     base_limits,
     dark_sets,
     dark_times,
     exposure_state,
+    served_flats,
 )
 from services.workflow.context import RunContext, missing
 from services.workflow.dark_facts import dark_facts, doubt_uneven, has_master
@@ -30,8 +33,6 @@ from services.workflow.pedestal import note_refused, usual_pedestal
 from services.workflow.phases import Phases
 from services.workflow.work import identity
 
-ASSUMED_FLAT_US = 1_000_000
-"""The flats' exposure where there are no flats to ask (the guide's default)."""
 LONGEST_FADE_US = 60_000_000
 """Exposure at most of the frames that are thrown away after flats."""
 
@@ -41,7 +42,7 @@ class DarksStep:
 
     def foreseen(self, context: RunContext, state: State) -> tuple[WantedSet, ...]:
         """Return the biases and darks of a state that are known before its flats are taken."""
-        return _sets(context, state, flat_times_us(context, state), context.options.dark_times)
+        return _sets(context, state, _served(context, state).times_us, context.options.dark_times)
 
     def begin(self, context: RunContext, phases: Phases, state: State) -> None:
         """Take the biases of a state before its flats, so that no lamp has shone on the sensor yet."""
@@ -56,7 +57,11 @@ class DarksStep:
         after_others : bool
             Light has just shone on the sensor: the charge it left there is waited for, and seen to have gone.
         """
-        times = _times(context, _flat_times(context, state))
+        served = _served(context, state)
+        if served.is_assumed:
+            detail = f"darks for flats of {ASSUMED_FLAT_US / 1e6:.1f} s are taken"
+            context.warn(RunCode.FLAT_EXPOSURE_ASSUMED, detail)
+        times = _times(context, served.times_us)
         for clipped in times.clipped:
             context.warn(RunCode.EXPOSURE_CLIPPED, str(clipped))
         sets = dark_sets(context.config, state, times, context.options.dark_times, context.exposures_made())
@@ -182,14 +187,7 @@ def _times(context: RunContext, flat_times: Iterable[int]) -> PlannedTimes:
         raise ConfigInvalid(f"dark_capture: {error}") from error
 
 
-def _flat_times(context: RunContext, state: State) -> tuple[int, ...]:
-    """Return the exposures of flats that need darks: configured, else of existing flats, else an assumed one."""
-    configured = context.config.dark_capture.flat_exposure_time
-    if configured is not None:
-        return (us(configured),)
-    times = flat_times_us(context, state)
-    alone = Step.FLATS not in context.options.steps
-    if times or not state.flats or not alone or context.options.dark_times is not DarkTimes.ALL:
-        return times
-    context.warn(RunCode.FLAT_EXPOSURE_ASSUMED, "darks for flats of 1.0 s are taken")
-    return (ASSUMED_FLAT_US,)
+def _served(context: RunContext, state: State) -> ServedFlats:
+    """Return the exposures of flats that the darks of a state are taken for."""
+    options = context.options
+    return served_flats(context.config, state, flat_times_us(context, state), options.steps, options.dark_times)

@@ -11,13 +11,14 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import quote
 
 from services.config.models import Hook, Hooks
 from services.errors import RunCode, RunStopped
 from services.events.bus import WORTH_TELLING_S, Events
 from services.events.records import Waiting, WarningRaised
+from services.planning.request import ALL_STEPS, Step
 
 Facts = Mapping[str, str | int | None]
 
@@ -57,9 +58,11 @@ def call_hook(hooks: Hooks, moment: str, events: Events, facts: Facts | None = N
     return False
 
 
-def missing_programs(hooks: Hooks) -> Iterator[str]:
-    """Yield which commands of hooks cannot be started now, in words."""
+def missing_programs(hooks: Hooks, steps: Collection[Step] = ALL_STEPS) -> Iterator[str]:
+    """Yield which commands of the hooks of a run of some steps cannot be started now, in words."""
     for moment, hook in hooks:
+        if moment.partition("_")[2] not in {"run", *steps}:
+            continue
         if hook is not None and hook.command is not None and shutil.which(hook.command[0]) is None:
             then = "ends there" if hook.on_failure == "stop" else "goes on without it"
             yield f"hooks.{moment}.command: there is no program {hook.command[0]} now: a run that lacks it {then}"

@@ -12,9 +12,9 @@ from services.errors import RunCode, StorageError, Usage
 from services.events.records import RunProgress, StorageLow
 from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
-from services.planning.request import DarkTimes, RunOptions, Step
+from services.planning.request import RunOptions, Step
 from services.planning.room import Amount, PlannedSet, Room, Sizes, as_taken, needed, room_of, with_flat_darks
-from services.planning.wanted import apart, states
+from services.planning.wanted import apart, follow_flats, states
 from services.version import is_credible
 from services.words import count
 from services.workflow.context import RunContext
@@ -144,8 +144,8 @@ def _check_room(context: RunContext, sets: Iterable[PlannedSet]) -> None:
     info, (bin_x, bin_y) = context.session.camera_info, context.config.camera.active.bin_xy
     options, pixels = context.options, (info.camera_x_size // bin_x) * (info.camera_y_size // bin_y)
     sizes = Sizes(pixels=pixels, masters=Step.MASTERS in options.steps)
-    matched = Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL
-    planned = tuple(with_flat_darks(as_taken(sets), context.config.dark_capture.num_darks if matched else 0))
+    follow = follow_flats(context.config, options.steps, options.dark_times)
+    planned = tuple(with_flat_darks(as_taken(sets), context.config.dark_capture.num_darks if follow else 0))
     room = room_of(context.place, context.config, planned, sizes, now=context.clock.now())
     taken = next((each for each in planned if each.lacking), None)
     if taken is not None:

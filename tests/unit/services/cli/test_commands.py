@@ -241,14 +241,19 @@ def test_a_hook_whose_program_is_not_there_is_named_by_its_key(folder: Path, cap
         f"{{before_run: {{command: [{json.dumps(sys.executable)}]}}, after_flats: {{command: [no-such-lamp, off]}}, "
     )
     hooks += "before_darks: {command: [./close], on_failure: stop}, after_run: {url: http://site/}}"
-    (folder / "c.yaml").write_text(f"hooks: {hooks}\n", encoding="utf-8")
+    camera = "camera: {alpaca: {host: 127.0.0.1, port: 1}}"
+    (folder / "c.yaml").write_text(f"hooks: {hooks}\n{camera}\n", encoding="utf-8")
     assert nightcal("config", "check", "--config", "c.yaml") == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("hooks.")] == [
         "hooks.after_flats.command: there is no program no-such-lamp now: a run that lacks it goes on without it",
         "hooks.before_darks.command: there is no program ./close now: a run that lacks it ends there",
     ]
-    assert nightcal("run", "--dry-run", "--step", "masters", "--config", "c.yaml") == 0
-    assert "note: hooks.after_flats.command: there is no program no-such-lamp now" in capsys.readouterr().out
+    for step, are_told in (("flats", True), ("masters", False)):
+        assert nightcal("run", "--dry-run", "--step", step, "--config", "c.yaml") == 0
+        out = capsys.readouterr().out
+        assert ("note: hooks.after_flats.command: there is no program no-such-lamp now" in out) is are_told
+        assert ("note: darkness: cover: " in out) is are_told, "what concerns devices is no matter of masters"
+        assert "hooks.before_darks" not in out
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]):

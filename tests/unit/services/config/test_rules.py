@@ -127,7 +127,7 @@ def test_filters_with_a_wheel_are_understood(text: str):
     ],
 )
 def test_darkness_by_a_cover_that_nobody_closes_is_told(text: str, told: bool):
-    assert any(note.startswith("darkness: cover: ") for note in loads(text, HERE).notes) == told
+    assert any(note.startswith("darkness: cover: ") for note in loads(text, HERE).capture_notes) == told
 
 
 def test_a_rule_about_a_key_that_is_wrong_by_itself_stays_silent():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from calibration.frames import FrameKind
 from services.events.records import MasterStarted, WarningRaised
 from services.indexing.checksums import is_whole
+from services.indexing.reading import cards_of
 from services.masters import MasterOutcome, MasterSettings, Outcome
-from services.planning.master_plan import MasterPlan, PlannedMaster
+from services.planning.master_plan import MasterPlan
+from services.planning.outlook import PlannedMaster, planned_masters
 from services.root import Place
 from tests.support.foreign_frames import DARK, FLAT, ForeignRoot
 from tests.support.made_root import START
@@ -25,7 +28,8 @@ def root(tmp_path: Path) -> Iterator[ForeignRoot]:
 
 def planned(root: ForeignRoot, frames: int = 12) -> list[PlannedMaster]:
     place = Place(layout=root.layout, catalogue=root.catalogue)
-    return list(MasterPlan(MasterSettings(num_darks=frames, num_flats=frames), place, is_whole=is_whole).planned())
+    plan = MasterPlan(MasterSettings(num_darks=frames, num_flats=frames), place, is_whole=is_whole)
+    return list(planned_masters(plan, partial(cards_of, root.layout)))
 
 
 def again(root: ForeignRoot, paths: list[Path], build: Callable[[], tuple[MasterOutcome, ...]]) -> list[str]:

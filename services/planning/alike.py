@@ -4,53 +4,53 @@ Unknown is not equal. Before a foreign group is combined, its cards and levels a
 falls into parts is refused, and the message says what divides it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import PurePosixPath
 
-from calibration.errors import CalibrationError, GroupCode
+from calibration.errors import GroupCode
 from calibration.frames import FrameKind
-from calibration.keywords import ALIASES, normalised
+from calibration.keywords import ALIASES
 from calibration.series import two_levels
 from calibration.unlike import Cards, Unlike, stated_facts, telling_cards
 from services.catalogue.rows import FrameRow
-from services.errors import StorageError
-from services.files.fits import read_cards
-from services.files.layout import Layout
-from services.masters.refusal import GroupRefused
-from services.planning.chosen import measured, without_odd
+from services.planning.chosen import Refused, measured, without_odd
 from services.planning.master_groups import MasterGroup
 from services.words import count
 
+CardsOf = Callable[[FrameRow], Cards | None]
+"""Reads the cards of a frame; None where it cannot be read, of which whoever reads its pixels speaks."""
 
-def refuse_unlike(group: MasterGroup, layout: Layout, *, ignored: Collection[str] = ()) -> None:
-    """Refuse a group of another program's frames that is not one; our own are judged as they land.
+
+def unlike(group: MasterGroup, cards_of: CardsOf, *, ignored: Collection[str] = ()) -> Refused | None:
+    """Return why a group of another program's frames is not one; None where it is. Our own are judged as they land.
 
     Parameters
     ----------
     group : MasterGroup
-    layout : Layout
+    cards_of : callable
+        Reads the header of a frame.
     ignored : collection of str
         Keywords that do not matter (`header_aliases: {KEYWORD: ignore}`).
 
-    Raises
-    ------
-    GroupRefused
+    Returns
+    -------
+    Refused or None
         `unlike_frames`: a card, or two levels, divide the frames.
     """
     if group.own:
-        return
-    _refuse_unlike_cards(group, layout, ignored)
-    _refuse_two_levels(without_odd(group).group)
+        return None
+    return _unlike_cards(group, cards_of, ignored) or _two_levels(without_odd(group).group)
 
 
-def _refuse_unlike_cards(group: MasterGroup, layout: Layout, ignored: Collection[str]) -> None:
-    cards = [found for row in group.rows if (found := _cards(row, layout)) is not None]
+def _unlike_cards(group: MasterGroup, cards_of: CardsOf, ignored: Collection[str]) -> Refused | None:
+    cards = [read for row in group.rows if (read := cards_of(row)) is not None]
     stated = stated_facts(row.header() for row in group.rows)
-    unlike = telling_cards(group.rows[0].kind, cards, stated=stated, measured=measured(group.rows), ignored=ignored)
-    if not unlike:
-        return
-    names = ", ".join(f"{each.keyword}: {', '.join(f'{value} ({n})' for value, n in each.values)}" for each in unlike)
-    raise GroupRefused(GroupCode.UNLIKE_FRAMES, f"these {_frames(group)} differ in {names}{_advice(unlike)}")
+    found = telling_cards(group.rows[0].kind, cards, stated=stated, measured=measured(group.rows), ignored=ignored)
+    if not found:
+        return None
+    names = ", ".join(f"{each.keyword}: {', '.join(f'{value} ({n})' for value, n in each.values)}" for each in found)
+    detail = f"these {_frames(group)} differ in {names}{_advice(found)}"
+    return Refused(code=GroupCode.UNLIKE_FRAMES, detail=detail)
 
 
 def _advice(found: Sequence[Unlike]) -> str:
@@ -67,30 +67,22 @@ def _advice(found: Sequence[Unlike]) -> str:
     )
 
 
-def _cards(row: FrameRow, layout: Layout) -> Cards | None:
-    """Return the cards of a frame; None where it cannot be read, of which whoever reads its pixels speaks."""
-    try:
-        return normalised(read_cards(layout.absolute(row.path)))
-    except (StorageError, CalibrationError, OSError):
-        return None
-
-
-def _refuse_two_levels(group: MasterGroup) -> None:
+def _two_levels(group: MasterGroup) -> Refused | None:
     """Refuse darks of two levels, and flats of two levels whose filter nobody states."""
     rows, seen = group.rows, measured(group.members)
     is_flat = rows[0].kind is FrameKind.FLAT
     if is_flat and (group.key.filter is not None or len({row.exposure_us for row in rows}) > 1):
-        return
+        return None
     parts = two_levels(rows[0].kind, seen)
     if parts is None:
-        return
+        return None
     shown = (
         f"{count(len(part), 'frame')} at {sorted(seen[i].level_adu for i in part)[len(part) // 2]:.0f} ADU "
         f"({PurePosixPath(rows[part[0]].path).name} …)"
         for part in parts
     )
     detail = f"the levels of these {_frames(group)} are two, and no card says why: {' and '.join(shown)}"
-    raise GroupRefused(GroupCode.UNLIKE_FRAMES, detail)
+    return Refused(code=GroupCode.UNLIKE_FRAMES, detail=detail)
 
 
 def _frames(group: MasterGroup) -> str:
