@@ -167,7 +167,7 @@ class AlpacaCoverCalibrator(AlpacaDevice[CoverCalibratorWire]):
             failures = failures + 1 if failed(reading) and not reading.changing else 0
             if failures > 2 or deadline.over:
                 shown = f"cover {reading.state.cover.name.lower()}, calibrator {reading.state.calibrator.name.lower()}"
-                raise PanelFailed(device=self._wire.label, detail=f"it did not get {goal}: {shown}")
+                raise PanelFailed(device=self._wire.label, detail=f"it is still not {goal}: {shown}")
             self._rest(wake)
 
     def _see_brightness(self, wanted: int, wake: threading.Event | None) -> None:

@@ -165,7 +165,7 @@ def test_a_panel_that_does_not_light_fails(base: str, kind: FaultKind) -> None:
     with site(kind, base) as there:
         panel = AlpacaCoverCalibrator(there.endpoint, there.clock, timeout_s=20, timeouts=QUICK)
         panel.connect()
-        with pytest.raises(PanelFailed, match="did not get ready"):
+        with pytest.raises(PanelFailed, match="is still not ready"):
             panel.calibrator_on(100)
         panel.close()
 

@@ -232,7 +232,7 @@ def test_a_panel_that_reads_ready_at_a_brightness_after_off_is_on_and_not_waited
 ) -> None:
     panel.device["CalibratorState"], panel.device["Brightness"] = 3, 7
     begun_s = clock.monotonic()
-    with pytest.raises(PanelFailed, match="did not get off"):
+    with pytest.raises(PanelFailed, match="is still not off"):
         driver.calibrator_off()
     assert clock.monotonic() - begun_s < 8, "twice, with a new connection, it is known within 20 s"
 
@@ -270,7 +270,7 @@ def test_a_cover_in_error_fails_soon(
 ) -> None:
     panel.polls = 0
     panel.device["CoverState"] = int(state)
-    with pytest.raises(PanelFailed, match=f"did not get closed: cover {state.name.lower()}"):
+    with pytest.raises(PanelFailed, match=f"is still not closed: cover {state.name.lower()}"):
         driver.close_cover()
     assert clock.monotonic() < 5
 
@@ -286,7 +286,7 @@ def test_a_panel_that_never_gets_ready_fails_at_its_time(
     driver: AlpacaCoverCalibrator, panel: Panel, clock: ManualClock
 ) -> None:
     panel.device["CalibratorState"] = 2
-    with pytest.raises(PanelFailed, match="did not get ready: cover open, calibrator not_ready"):
+    with pytest.raises(PanelFailed, match="is still not ready: cover open, calibrator not_ready"):
         driver.calibrator_on(10)
     assert 30 <= clock.monotonic() < 32
 

@@ -41,7 +41,7 @@ def test_devices_of_a_silent_server_are_one_sentence_and_tried_once_when_time_is
     assert left(devices, used_up=True) == ([gone], dict.fromkeys(devices, 1))
 
 
-@pytest.mark.parametrize("error", [CLOSED, PanelFailed(device="p", detail="it did not get off")])
+@pytest.mark.parametrize("error", [CLOSED, PanelFailed(device="p", detail="it is still not off")])
 def test_a_server_that_answers_is_not_called_silent(error: DriverError) -> None:
     found, tried = left({"camera": error, "cooler": error})
     assert found == [f"camera: {UNKNOWN}", f"cooler: {UNKNOWN}"]

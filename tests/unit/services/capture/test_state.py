@@ -225,7 +225,7 @@ def test_a_lamp_that_stays_lit_is_not_waited_out_again_for_each_group_of_darks(s
 
     def stays_lit(wake: threading.Event | None = None) -> None:
         told_only.append(wake is not None and site.clock.sleep(120.0, wake))
-        raise PanelFailed(device="Fake panel", detail="it did not get off")
+        raise PanelFailed(device="Fake panel", detail="it is still not off")
 
     site.panel.calibrator_off = stays_lit  # type: ignore[method-assign]
     with site.session() as session:
