@@ -5,6 +5,7 @@ readings mean is in `services.capture.thermal`; here is the waiting and the comm
 """
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -81,6 +82,7 @@ class Approach:
             detail = f"the camera refuses the set-point {self._target_c:.1f} °C: {error.detail}"
             stall = self._stall(GroupCode.COOLER_LIMIT, detail)
         if stall is not None:
+            self._stay(stall)
             self._cooler.tell_stalled(self._target_c, stall.code.value)
             log.warning("cooling.stalled", code=stall.code.value, detail=stall.detail)
         return stall
@@ -98,6 +100,12 @@ class Approach:
             self._cooler.sleep(self._tick_s)
             self._cooler.tell(self._cooler.read(), self._target_c)
         return stall
+
+    def _stay(self, stall: Stall) -> None:
+        """Leave a cooler at its limit with the set-point that is wanted: one of the ramp would differ in each run."""
+        if stall.code is GroupCode.COOLER_LIMIT and self._set_c != self._target_c:
+            with suppress(Refused, NotOffered):
+                self._command(self._target_c)
 
     def _begin(self) -> Stall | None:
         reading = self._cooler.read()

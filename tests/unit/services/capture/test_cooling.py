@@ -170,6 +170,7 @@ def test_flats_go_on_marked_when_the_temperature_cannot_be_had() -> None:
     assert cooled.code == GroupCode.COOLER_LIMIT
     assert cooled.ccd_c is not None
     assert cooled.ccd_c > -5
+    assert rig.set_points()[-1] == -20.0, "what is wanted, not where the ramp happened to be"
 
 
 def test_darks_are_not_taken_at_the_temperature_that_flats_went_on_with() -> None:
