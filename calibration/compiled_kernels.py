@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
@@ -18,6 +19,9 @@ from numba.core.runtime.nrt import rtsys
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SUM = hashlib.sha256
+
+_LOADED: WeakSet[Any] = WeakSet()
+"""numba's libraries of the loops that were loaded."""
 
 
 class _Summed(IndexDataCacheFile):
@@ -91,15 +95,23 @@ class _Kept(FunctionCache):
             rtsys.initialize(context)
             with self._guard_against_spurious_io_errors():
                 found = self._load_overload(signature, context)  # type: ignore[no-untyped-call]
+            if found is not None:
+                _LOADED.add(found.library)
         except Exception:  # noqa: BLE001 - damaged, or of another machine: compiled anew, whatever it was
             with suppress(Exception):
                 self.flush()  # type: ignore[no-untyped-call]
         return found
 
-    def save_overload(self, *arguments: Any) -> None:
-        """Keep a loop, where that can be done."""
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        """Keep a loop, where that can be done: not one that calls a loaded loop, of which it has no copy in itself."""
         with suppress(Exception):
-            super().save_overload(*arguments)  # type: ignore[no-untyped-call]
+            if not _calls_loaded(compiled.library):
+                super().save_overload(signature, compiled)  # type: ignore[no-untyped-call]
+
+
+def _calls_loaded(library: Any) -> bool:
+    """Whether a compiled loop needs a loaded one: loaded by itself, it would end the process when it is called."""
+    return any(each in _LOADED or _calls_loaded(each) for each in library._linking_libraries)  # noqa: SLF001 - as above
 
 
 def kept(**options: Any) -> Callable[[F], F]:

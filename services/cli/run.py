@@ -110,8 +110,8 @@ def _forecast(loaded: "LoadedConfig", options: RunOptions, *, ignored: bool = Fa
     unused: list[FileProblem] = []
     with foreseen(layout, longitude_deg=longitude_deg, aliases=aliases, ignored=ignored, problems=unused) as catalogue:
         place = Place(layout=layout, catalogue=catalogue)
-        cards_of = partial(_cards, layout)
-        return dry_run(loaded, place, options, is_whole=is_whole, cards_of=cards_of, ask=lambda: _asked(loaded.config))
+        cards_of, ask = partial(_cards, layout), partial(_asked, loaded.config)
+        return dry_run(loaded, place, options, is_whole=is_whole, cards_of=cards_of, ask=ask, unused=unused)
 
 
 def _cards(layout: "Layout", row: "FrameRow") -> "Cards | None":

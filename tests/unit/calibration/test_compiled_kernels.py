@@ -112,3 +112,37 @@ def test_loops_are_loaded_without_what_compiles_and_others_compiled_after_them_c
         for _ in range(2)
     ]
     assert said == [["True", "0", "10", "28"], ["False", "1", "10", "28"]]
+
+
+BETWEEN = """
+import numba
+import sys
+from calibration.compiled_kernels import kept
+from looping import loop
+
+@numba.njit
+def between(n):
+    return loop(n) + 1
+
+@kept(nogil=True)
+def caller(n):
+    return between(n) * 2
+
+@kept(nogil=True)
+def other(n):
+    return loop(n) * 3
+"""
+
+
+def test_a_loop_that_calls_a_loaded_one_is_compiled_anew_instead_of_ending_the_process(tmp_path: Path) -> None:
+    """It has no copy of the other one in itself: called before that one is loaded, it would jump to nowhere."""
+    (tmp_path / "looping.py").write_text(LOOP, encoding="utf-8")
+    (tmp_path / "calling.py").write_text(BETWEEN, encoding="utf-8")
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
+    }
+    for called in ("loop(5), 22, 30", "loop(5), caller(5), other(5)", "caller(5), other(5)", "caller(5), other(5)"):
+        command = [sys.executable, "-c", f"from calling import *; print({called})"]
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        assert (said.returncode, said.stdout.split()[-2:]) == (0, ["22", "30"]), said.stderr
