@@ -162,7 +162,7 @@ class FlatDarks:
         """Yield the masters of each key that fits, the oldest first."""
         settings = equal_part(flats.key, kind)
         shelf: _Shelf = self._shelves.get(settings, {})
-        question = (kind, settings, asked.get("exposure_us"), asked.get("temperature_c"), flats.own)
+        question = (kind, flats.own, *asked.items())
         if question not in self._fitting:
             self._fitting[question] = [
                 (key, own)

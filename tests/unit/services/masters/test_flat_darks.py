@@ -15,6 +15,7 @@ from services.events.records import MasterBuilt, WarningRaised
 from services.events.sentences import sentence
 from services.masters import MasterOutcome, Outcome
 from services.words import small_percent
+from tests.support.foreign_frames import FLAT, ForeignRoot
 from tests.support.made_root import GAIN, RATE, READ_NOISE, START, Root
 
 
@@ -187,4 +188,24 @@ def test_a_bias_subtracted_from_flats_of_a_warm_sensor_is_not_enough(tmp_path: P
     root.add(FrameKind.FLAT, 60.0, 12, light=5_000.0, calibrated="B", pedestal_adu=500.0)
     (flat,) = flats_of(root.build())
     assert flat.code == GroupCode.NO_MATCHING_DARK
+    root.catalogue.close()
+
+
+@pytest.mark.parametrize("card", [{"EGAIN": 0.25}, {"BAYERPAT": "BGGR"}], ids=str)
+@pytest.mark.parametrize("first", ["L", "R"])
+def test_flats_that_differ_in_a_fact_which_not_every_dark_states_have_no_dark_in_common(
+    tmp_path: Path, card: dict[str, Any], first: str
+) -> None:
+    """Both are looked for among the same darks: what was found for the first is no answer for the second."""
+    root = ForeignRoot(tmp_path)
+    alike: dict[str, Any] = {"GAIN": None, "EGAIN": 1.0, "BAYERPAT": "RGGB"}
+    for i in range(6):
+        root.save(f"darks/d_{i}.fits", 500, FLAT | alike | {"IMAGETYP": "DARK"})
+        for name, cards in (("L", {}), ("R", card)):
+            hour = 18 if name == first else 20
+            more = {"FILTER": name, "DATE-OBS": f"2026-01-01T{hour}:00:0{i}"}
+            root.save(f"flats/{name}_{i}.fits", 20_000, FLAT | alike | more | cards)
+    for outcome in (Outcome.BUILT, Outcome.KEPT):
+        flats = {each.filter: each for each in flats_of(root.masters())}
+        assert (flats["L"].status, flats["R"].code) == (outcome, GroupCode.NO_MATCHING_DARK)
     root.catalogue.close()
