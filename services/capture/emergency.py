@@ -137,10 +137,8 @@ class Emergency:
                 self._panel_connected = True
                 make_dark_at_once(panel)
             except DriverError as error:
-                problem, self._panel_connected = (
-                    problem or error,
-                    False,
-                )  # later ones may follow from the end of the run
+                problem = problem or error  # later ones may follow from the end of the run
+                self._panel_connected = False
                 self._teller.say(log.warning, "safety.cover_not_closed", detail=str(error))
             else:
                 self._tell_dark(panel)

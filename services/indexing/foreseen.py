@@ -7,6 +7,7 @@ missing or damaged, they say everything.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def foreseen(
                 seen.remove_frames(gone)
                 unused = [*_add(seen, new, layout, longitude_deg, aliases), *unused]
             if problems is not None:
-                problems += {each.path: each for each in reversed(unused)}.values()
+                problems += sorted({each.path: each for each in reversed(unused)}.values(), key=attrgetter("path"))
             yield seen
 
 
