@@ -1,6 +1,6 @@
 """What files say beside the rows of frames: masters by their sidecars, and what cameras make of exposures."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from calibration.errors import HeaderError
 from calibration.frames import FrameKind
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.history import EXPOSURE_MADE
-from services.catalogue.rows import FactRow, MasterRow, Origin, is_unchanged
+from services.catalogue.rows import FactRow, FrameRow, MasterRow, is_unchanged
 from services.files.disk import Disk, reported
 from services.files.fits import Unreadable, pixel_hash, read_header, read_pixels
 from services.files.layout import Layout, part_path
@@ -61,9 +61,9 @@ def adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[FileProbl
     return len(added), len(gone)
 
 
-def adopt_exposures(catalogue: Catalogue, layout: Layout) -> None:
-    """Note which exposures the cameras of our own darks make of others, as a frame of each set says (EXPASKED)."""
-    darks = (row for row in catalogue.frames(origin=Origin.OWN) if row.kind is not FrameKind.FLAT)
+def adopt_exposures(catalogue: Catalogue, layout: Layout, rows: Iterable[FrameRow]) -> None:
+    """Note which exposures the cameras of new darks of ours make of others, as a frame of each set says (EXPASKED)."""
+    darks = (row for row in rows if row.kind is not FrameKind.FLAT)
     for row in {row.set_id: row for row in darks}.values():
         try:
             header = read_header(layout.absolute(row.path))

@@ -82,8 +82,7 @@ def _add(
     foreign = {path: (0, 0) for path in new if path not in ours}
     report = index_files(copy, foreign, layout, longitude_deg, aliases, row_of=row_of)
     adopt_masters(copy, layout, problems)
-    if ours:
-        adopt_exposures(copy, layout)
+    adopt_exposures(copy, layout, ours.values())
     return [*problems, *report.problems]
 
 

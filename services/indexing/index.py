@@ -108,6 +108,7 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk = REAL_DISK) -> Adopt
     with catalogue.at_once():  # a row that is read again keeps its mark
         catalogue.remove_frames(stale)
         catalogue.add_frames(new)
+        adopt_exposures(catalogue, layout, new)
     gone = (stale & known.keys()) - {row.path for row in new}
     masters, lost = adopt_masters(catalogue, layout, problems)
     return AdoptReport(
@@ -152,7 +153,6 @@ def rebuild(catalogue: Catalogue, layout: Layout) -> AdoptReport:
         there = {path: (0, 0) for path in foreign if layout.absolute(path).is_file()}
         again = index_files(catalogue, there, layout)
         report = replace(report, adopted=report.adopted + again.indexed, problems=report.problems + again.problems)
-        adopt_exposures(catalogue, layout)
         replay(catalogue, sorted((layout.hidden / "events").glob("*.jsonl")))
         close_killed_runs(catalogue, layout)
     return report

@@ -70,6 +70,13 @@ def test_adopted_darks_are_not_taken_again_the_next_night(tmp_path: Path, makes_
     third, asked = night(tmp_path, makes_s)
     assert (third.detail, asked) == ("nothing to take: all 2 sets are there", [])
 
+    shutil.rmtree(layout.hidden)
+    away = layout.darks.rename(tmp_path / "away")
+    Job(load(path), RunOptions(steps=(Step.MASTERS,))).run()  # a catalogue, in which the darks come later
+    away.rename(layout.darks)
+    fourth, asked = night(tmp_path, makes_s)
+    assert (fourth.detail, asked) == ("nothing to take: all 2 sets are there", [])
+
 
 def test_an_interrupted_set_of_them_is_continued(tmp_path: Path) -> None:
     (tmp_path / "config_calibration_frames.yaml").write_text(
