@@ -128,6 +128,11 @@ class _Hunt:
         self._pending: Point | None = None
         self._loose = False
 
+    @property
+    def measured(self) -> Setting:
+        """The setting of the last level that was seen; `here` may already be the next one to try."""
+        return self.here if self.point is None else self.point.setting
+
     def decide(self, result: FrameResult) -> Settled | SearchFailed | None:
         """Take in a frame of the present setting: the end, or None after the next setting was chosen."""
         self.point = point = self.rates.see(result)
@@ -182,14 +187,14 @@ class _Hunt:
     def _failed(self, code: GroupCode) -> SearchFailed:
         target_adu = self.rates.target_adu + self.rates.detector.bias_adu
         level = "no usable frame" if self.level_adu is None else f"{self.level_adu:.0f} ADU"
-        lamp = "" if self.here.brightness is None else f" at brightness {self.here.brightness}"
+        lamp = "" if self.measured.brightness is None else f" at brightness {self.measured.brightness}"
         return SearchFailed(
             code=code,
             attempts=self.attempts,
             detector=self.rates.detector,
-            setting=self.here,
+            setting=self.measured,
             level_adu=self.level_adu,
-            detail=f"{level} at {self.here.exposure_us / 1e6:g} s{lamp}, wanted {target_adu:.0f} ADU "
+            detail=f"{level} at {self.measured.exposure_us / 1e6:g} s{lamp}, wanted {target_adu:.0f} ADU "
             f"(saturation {self.rates.detector.saturation_adu:.0f} ADU, {self.rates.detector.saturation_source})",
         )
 
@@ -201,11 +206,10 @@ class _Hunt:
 
     def seen(self) -> LevelTried:
         """Return the level of the frame just seen."""
-        setting = self.point.setting if self.point is not None else self.here
         return LevelTried(
             filter=self.task.filter,
-            exposure_us=setting.exposure_us,
-            panel_brightness=setting.brightness,
+            exposure_us=self.measured.exposure_us,
+            panel_brightness=self.measured.brightness,
             level_adu=self.level_adu,
             target_adu=self.rates.target_adu + self.rates.detector.bias_adu,
             attempt=self.attempts,

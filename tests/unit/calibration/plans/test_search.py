@@ -141,6 +141,9 @@ def test_a_flickering_lamp_is_called_unstable() -> None:
     end = found(camera)
     assert isinstance(end, SearchFailed)
     assert end.code is GroupCode.UNSTABLE_LAMP
+    last = camera.requests[-1]
+    assert end.setting == Setting(exposure_us=last.exposure_us, brightness=last.panel_brightness), "not the next to try"
+    assert f"at {last.exposure_us / 1e6:g} s at brightness {last.panel_brightness}, wanted" in end.detail
 
 
 @pytest.mark.parametrize("told", [255, 4095, 65_535])
