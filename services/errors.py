@@ -293,7 +293,10 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "too_fast": Meaning("the frame came back faster than its exposure", "the camera returned an old buffer"),
     "saturated_lines": Meaning("rows or columns are saturated", "check cable and power"),
-    "level_off": Meaning("the level is outside its tolerance", "the lamp or the sky changed"),
+    "level_off": Meaning(
+        "the level is outside its tolerance",
+        "the lamp or the sky changed; in a dark or bias, light came in or a setting changed",
+    ),
     "pedestal_off": Meaning(
         "the pedestal does not fit gain and offset",
         "the camera may have changed its gain; a lasting change is believed from the next night on, or with --fresh",

@@ -92,6 +92,7 @@ def test_a_frame_whose_level_is_off_is_left_out_by_name_and_every_input_has_its_
     assert table["LEVEL"] == pytest.approx(1000, abs=1.5)
     (warning,) = [w for w in heard(root, WarningRaised) if w.code == "level_off"]
     assert "dark 30 s: left out of its master: darks/d06.fits (1005." in warning.detail
+    assert "in a dark or bias, light came in" in (sentence(warning) or "")
     assert root.masters()[0].status is Outcome.KEPT
 
 
