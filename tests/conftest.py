@@ -40,7 +40,6 @@ COMPILES_NOTHING = (
     "tests/unit/test_architecture.py",
     "tests/unit/test_packaging.py",
     "tests/unit/services/workflow/test_compiling.py",
-    "tests/unit/services/workflow/test_job.py",
     "tests/unit/services/workflow/test_snapshot.py",
     "tests/unit/services/workflow/test_steps.py",
 )
@@ -48,8 +47,13 @@ COMPILES_NOTHING = (
 
 COMPILES_ALL_THE_SAME = (
     "tests/unit/calibration/plans/test_detector.py",
+    "tests/unit/calibration/plans/test_flat.py",
+    "tests/unit/calibration/plans/test_search.py",
+    "tests/unit/calibration/plans/test_twilight.py",
     "tests/unit/services/catalogue/test_cuts.py",
+    "tests/unit/services/catalogue/test_hostile_rows.py",
     "tests/unit/services/cli/test_commands.py",
+    "tests/unit/services/cli/test_reject.py",
     "tests/unit/services/planning/test_dry_run.py",
 )
 

@@ -4,6 +4,7 @@ Not mocks: a camera exposes, a cooler has a time constant, a cover moves. What a
 lists of the device (`expose_errors`, `connect_errors` …), one entry a call.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from tests.support.fake_plant import Plant
 
 INFO = CameraInfo(
     name="Fake camera",
-    unique_id="fake-1",
+    unique_id=f"fake-{os.getpid()}",  # locked by it: no other worker has it
     description="a camera for tests",
     interface_version=4,
     sensor_name="FAKE1",
