@@ -34,7 +34,7 @@ from tests.support.fake_plant import Plant
 
 INFO = CameraInfo(
     name="Fake camera",
-    unique_id=f"fake-{os.getpid()}",  # locked by it: no other worker has it
+    unique_id="fake-1",
     description="a camera for tests",
     interface_version=4,
     sensor_name="FAKE1",
@@ -89,7 +89,8 @@ class FakeCamera:
         self, clock: Clock, *, info: CameraInfo = INFO, scene: Scene | None = None, plant: Plant | None = None
     ) -> None:
         self._clock = clock
-        self._info = info
+        # a camera is locked by its id for the whole machine, and other workers have one, too
+        self._info = replace(info, unique_id=info.unique_id and f"{info.unique_id}-{os.getpid()}")
         self._scene = scene or Scene()
         self.plant = plant or Plant(clock)
         self._rng = np.random.default_rng(7)
