@@ -179,7 +179,8 @@ def is_stuck(history: History, within_s: float = STUCK_WINDOW_S) -> bool:
     """Whether the reading did not change while set-point (> 2 °C) or power (> 20 points) moved, over three minutes.
 
     A regulated sensor with coarse steps stays in one step for minutes and is healthy: nothing else moves then, but for
-    the power of a cooler that has just arrived at its set-point.
+    the power of a cooler that has just arrived at its set-point. A cooler that goes on at full power cannot follow the
+    set-point: it is at its limit, and its reading may well be right.
     """
     readings = history.window(within_s, whole=True)
     celsius = [r.ccd_c for r in readings if r.plausible and r.ccd_c is not None]
@@ -187,8 +188,10 @@ def is_stuck(history: History, within_s: float = STUCK_WINDOW_S) -> bool:
         return False
     set_c = readings[-1].set_c
     arrived = set_c is not None and abs(celsius[-1] - set_c) <= history.step_c + 1e-9
-    moved = _span([r.power_pct for r in readings]) > 20.0 and not arrived
-    return moved or _span([r.set_c for r in readings]) > 2.0
+    moved = _span([r.power_pct for r in readings]) > 20.0
+    if not moved and (readings[-1].power_pct or 0.0) >= FULL_POWER_PCT:
+        return False
+    return (moved and not arrived) or _span([r.set_c for r in readings]) > 2.0
 
 
 def is_implausible(history: History) -> bool:

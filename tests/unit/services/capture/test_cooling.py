@@ -70,6 +70,16 @@ class Rig:
     def names(self) -> list[str]:
         return [event.name for event in self.heard]
 
+    def lose_power(self) -> pytest.ExceptionInfo[GroupFailed]:
+        """Cut the cooler's supply; return the failure of the next set of darks."""
+        self.plant.supplied = False
+        for _ in range(30):
+            self.clock.sleep(10.0)
+            self.thermostat.look()
+        with pytest.raises(GroupFailed) as caught:
+            self.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+        return caught
+
     def set_points(self) -> list[float]:
         return [float(c.split()[1]) for c in self.camera.calls if c.startswith("set_temperature")]
 
@@ -142,6 +152,17 @@ def test_a_sensor_at_its_set_point_that_is_not_steady_in_time_is_no_limit_of_the
     assert caught.value.code == GroupCode.NOT_STEADY
     assert caught.value.detail == "not steady for 400 s within 300 s at 10.0 °C"
     assert rig.set_points()[-1] == 10.0, "a warmer one would be no steadier"
+
+
+@pytest.mark.parametrize("step_c", [0.0, 0.1, 0.5])
+def test_a_cooler_that_is_found_at_its_limit_is_no_stuck_sensor(step_c: float) -> None:
+    """Its reading stands while our ramp goes on, and so does its power: a set-point it cannot follow says nothing."""
+    rig = Rig(plant={"max_delta_c": 20.0, "step_c": step_c})
+    rig.plant.on, rig.plant.set_c = True, -20.0  # an earlier run has left it so
+    rig.clock.sleep(900.0)
+    with pytest.raises(GroupFailed) as caught:
+        rig.thermostat.ensure(-20.0, CoolingPolicy.STOP)
+    assert caught.value.code == GroupCode.COOLER_LIMIT
 
 
 def test_a_set_point_reached_at_full_power_only_is_the_coolers_limit() -> None:
@@ -230,12 +251,7 @@ def test_a_camera_that_tells_no_power_still_becomes_stable() -> None:
 def test_a_cooler_whose_supply_failed_is_cooled_again_and_then_given_up() -> None:
     rig = Rig()
     rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
-    rig.plant.supplied = False
-    for _ in range(30):
-        rig.clock.sleep(10.0)
-        rig.thermostat.look()
-    with pytest.raises(GroupFailed) as caught:
-        rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    caught = rig.lose_power()
     assert caught.value.code == GroupCode.COOLER_LOST
     assert rig.heard[-1].what.code == GroupCode.COOLER_LOST
 
@@ -525,12 +541,7 @@ def test_a_time_out_that_is_too_short_after_a_loss_of_power_is_not_the_first_cau
     rig.plant.on, rig.plant.set_c = True, -10.0  # another program has cooled it
     rig.clock.sleep(900.0)
     assert rig.thermostat.ensure(-10.0, CoolingPolicy.STOP).stable  # type: ignore[union-attr]
-    rig.plant.supplied = False
-    for _ in range(30):
-        rig.clock.sleep(10.0)
-        rig.thermostat.look()
-    with pytest.raises(GroupFailed) as caught:
-        rig.thermostat.ensure(-10.0, CoolingPolicy.STOP)
+    caught = rig.lose_power()
     assert caught.value.code == GroupCode.COOLER_LOST
     caught.match(
         r"the cooler had lost its power, and after that cooling_timeout \(240 s\) is shorter than the ramp from "
