@@ -100,7 +100,7 @@ def _planned(loaded: "LoadedConfig", options: RunOptions) -> str:
 def _forecast(loaded: "LoadedConfig", options: RunOptions, *, ignored: bool = False) -> str:
     from services.indexing.checksums import is_whole
     from services.indexing.foreseen import foreseen
-    from services.indexing.problems import FileProblem
+    from services.indexing.problems import FileProblem, warnings_of
     from services.planning.dry_run import dry_run
     from services.root import Place, layout_of
 
@@ -111,7 +111,8 @@ def _forecast(loaded: "LoadedConfig", options: RunOptions, *, ignored: bool = Fa
     with foreseen(layout, longitude_deg=longitude_deg, aliases=aliases, ignored=ignored, problems=unused) as catalogue:
         place = Place(layout=layout, catalogue=catalogue)
         cards_of, ask = partial(_cards, layout), partial(_asked, loaded.config)
-        return dry_run(loaded, place, options, is_whole=is_whole, cards_of=cards_of, ask=ask, unused=unused)
+        warnings = tuple(warnings_of(unused))
+        return dry_run(loaded, place, options, is_whole=is_whole, cards_of=cards_of, ask=ask, unused=warnings)
 
 
 def _cards(layout: "Layout", row: "FrameRow") -> "Cards | None":

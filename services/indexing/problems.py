@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from services.errors import RunCode
+from services.events.records import WarningRaised
 from services.words import count, some
 
 SHOULD_SERVE = frozenset({RunCode.READ_FAILED, RunCode.TYPE_UNKNOWN, RunCode.CARD_UNKNOWN, RunCode.SEVERAL_IMAGES})
@@ -33,29 +34,16 @@ class FileProblem:
     code: RunCode = RunCode.READ_FAILED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOutFiles:
-    """Files that are not used for one kind of reason."""
+def warnings_of(problems: Iterable[FileProblem]) -> Iterator[WarningRaised]:
+    """Yield one warning for the files of each kind of reason, in the order in which the kinds were met.
 
-    code: RunCode
-    reason: str
-    paths: tuple[str, ...]
-
-    @property
-    def detail(self) -> str:
-        """How many there are, the first few of them, and why."""
-        if len(self.paths) == 1:
-            return f"{self.paths[0]}: {self.reason}"
-        return f"{count(len(self.paths), 'file')} ({some(self.paths)}): {self.reason}"
-
-
-def summed_up(problems: Iterable[FileProblem]) -> Iterator[LeftOutFiles]:
-    """Yield the files of each kind of reason, in the order in which the kinds were met.
-
-    Reasons that differ in numbers and quoted values alone are of one kind; that of the first file is shown.
+    A run emits them and a dry run announces them. Reasons that differ in numbers and quoted values alone are of one
+    kind; that of the first file is shown, with how many files there are and the first few of them.
     """
     kinds: dict[tuple[RunCode, str], list[FileProblem]] = {}
     for problem in problems:
         kinds.setdefault((problem.code, _PARTICULAR.sub("#", problem.reason)), []).append(problem)
     for (code, _), found in kinds.items():
-        yield LeftOutFiles(code=code, reason=found[0].reason, paths=tuple(problem.path for problem in found))
+        paths = tuple(problem.path for problem in found)
+        files = paths[0] if len(paths) == 1 else f"{count(len(paths), 'file')} ({some(paths)})"
+        yield WarningRaised(code=code, detail=f"{files}: {found[0].reason}", paths=paths)

@@ -7,7 +7,6 @@ from services.config.models import LoadedConfig
 from services.errors import RunCode
 from services.events.records import OfMaster, WarningRaised
 from services.events.sentences import sentence, title
-from services.indexing.problems import FileProblem, summed_up
 from services.planning.alike import CardsOf
 from services.planning.forecast import FilterSource, Forecast, forecast, no_cards
 from services.planning.foreknown import Foreknown
@@ -32,7 +31,7 @@ def dry_run(
     is_whole: Whole,
     cards_of: CardsOf = no_cards,
     ask: Callable[[], Foreknown] = Foreknown,
-    unused: Sequence[FileProblem] = (),
+    unused: Sequence[WarningRaised] = (),
 ) -> str:
     """Return the forecast of a run as text, with the files that it would not use; the rest as for `forecast`."""
     found = forecast(loaded, place, options, is_whole=is_whole, cards_of=cards_of, ask=ask)
@@ -40,11 +39,11 @@ def dry_run(
     return "\n".join((*_capture(found), *_masters(found), *_unused(found, unused), room))
 
 
-def _unused(found: Forecast, unused: Sequence[FileProblem]) -> Iterator[str]:
+def _unused(found: Forecast, unused: Sequence[WarningRaised]) -> Iterator[str]:
     """Yield which files are not used, in the words of the run; who builds no masters looks at damaged ones alone."""
-    told = unused if Step.MASTERS in found.steps else [each for each in unused if each.code is RunCode.READ_FAILED]
-    for each in summed_up(told):
-        yield sentence(WarningRaised(code=each.code, detail=each.detail, paths=each.paths)) or ""
+    for each in unused:
+        if Step.MASTERS in found.steps or each.code == RunCode.READ_FAILED:
+            yield sentence(each) or ""
 
 
 def _capture(found: Forecast) -> Iterator[str]:

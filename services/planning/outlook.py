@@ -18,6 +18,8 @@ from services.planning.chosen import Chosen, Refused, too_few
 from services.planning.master_groups import MasterGroup
 from services.planning.master_plan import MasterPlan
 
+_USUAL_FLAT_ADU = 30_000.0
+"""The level that flats are taken to have while nobody has measured it: bright, and each as bright as the others."""
 _NOW = datetime.max.replace(tzinfo=UTC)
 
 
@@ -89,8 +91,9 @@ def _new(
     settings = plan.settings
     is_sure = found is not None and (group.own or all(member.level_adu is not None for member in group.members))
     refused = unlike(group, cards_of, ignored=settings.ignored_cards) or too_few(Chosen(group=group), settings)
-    if found is None or refused is not None:
+    if refused is not None:
         return PlannedMaster(group=group, refused=refused, is_sure=is_sure)
+    found = found or plan.chosen(group, [_USUAL_FLAT_ADU] * len(group.rows)) or Chosen(group=group)
     refused = too_few(found, settings)
     if refused is not None:
         is_sure &= levels_known or refused.code != GroupCode.NO_MATCHING_DARK

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 
 from services.errors import RunCode
-from services.events.records import WarningRaised
-from services.indexing.problems import SHOULD_SERVE, FileProblem, summed_up
+from services.indexing.problems import SHOULD_SERVE, FileProblem, warnings_of
 from services.workflow.work import Work
 
 
@@ -23,8 +22,8 @@ def tell_unused(
     known = work.tally.unused
     new = [problem for problem in problems if problem.path not in known]
     known |= {problem.path: None if is_ours(problem.path) else problem.code for problem in new}
-    for found in summed_up(new):
-        work.events.emit(WarningRaised(code=found.code, detail=found.detail, paths=found.paths))
+    for warning in warnings_of(new):
+        work.events.emit(warning)
 
 
 def should_have_served(unused: Collection[RunCode | None], *, nothing_served: bool) -> int:

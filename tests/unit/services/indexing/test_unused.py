@@ -15,7 +15,7 @@ from services.errors import RunCode
 from services.files.layout import Layout
 from services.indexing.foreign import index_folder
 from services.indexing.index import open_catalogue
-from services.indexing.problems import FileProblem, summed_up
+from services.indexing.problems import FileProblem, warnings_of
 from services.indexing.walk import walk
 
 
@@ -130,9 +130,9 @@ def test_a_reason_is_said_without_the_path_and_once_for_all_files_of_its_kind(
         (layout.darks / f"cut{i}.fits").write_bytes(whole[: 3000 + 10 * i])
         frame(layout.darks / f"star{i}.fits", seed=i, OBJECT="M31")
         fits.setval(layout.darks / f"star{i}.fits", "IMAGETYP", value="Light Frame")
-    found = list(summed_up(index_folder(catalogue, layout.darks, layout=layout).problems))
+    found = list(warnings_of(index_folder(catalogue, layout.darks, layout=layout).problems))
     assert sorted((each.code, len(each.paths)) for each in found) == [("light_frame", 8), ("read_failed", 8)]
-    (cut,) = [each for each in found if each.code is RunCode.READ_FAILED]
+    (cut,) = [each for each in found if each.code == RunCode.READ_FAILED]
     assert cut.detail.startswith("8 files (darks/cut0.fits, darks/cut1.fits,")
     assert "and 2 others): truncated" in cut.detail
     assert cut.detail.count("cut0.fits") == 1
@@ -146,4 +146,4 @@ def test_reasons_of_different_kinds_stay_apart() -> None:
         "no FITS file",
     ]
     problems = [FileProblem(path=str(i), reason=reason) for i, reason in enumerate(reasons)]
-    assert [each.paths for each in summed_up(problems)] == [("0", "1"), ("2",), ("3",)]
+    assert [each.paths for each in warnings_of(problems)] == [("0", "1"), ("2",), ("3",)]

@@ -13,7 +13,7 @@ from services.events.records import MasterStarted
 from services.indexing.checksums import is_whole
 from services.indexing.foreseen import foreseen
 from services.indexing.index import index_folder
-from services.indexing.problems import FileProblem
+from services.indexing.problems import FileProblem, warnings_of
 from services.indexing.reading import cards_of
 from services.masters import MasterOutcome, MasterSettings, Outcome
 from services.planning.dry_run import dry_run
@@ -62,7 +62,8 @@ def said(root: ForeignRoot) -> list[str]:
     with foreseen(root.layout, aliases={}, problems=unused) as catalogue:
         place = Place(layout=root.layout, catalogue=catalogue)
         options, read = RunOptions(steps=(Step.MASTERS,)), partial(cards_of, root.layout)
-        return dry_run(loaded, place, options, is_whole=is_whole, cards_of=read, unused=unused).splitlines()
+        warnings = tuple(warnings_of(unused))
+        return dry_run(loaded, place, options, is_whole=is_whole, cards_of=read, unused=warnings).splitlines()
 
 
 def became(outcome: MasterOutcome) -> tuple[object, ...]:
@@ -96,6 +97,7 @@ def test_by_headers_alone_it_says_that_levels_are_not_measured(root: ForeignRoot
     refused = [line for line in lines if line.startswith("No master ")]
     assert any("differ in CHIPMOD: fast (6), slow (6)" in line for line in refused)
     assert any("3 usable frames of 40 wanted" in line and "levels" in line for line in refused)
+    assert any(line.startswith("No master flat R: exposure 7 s: ") and "levels" in line for line in refused)
     index_folder(root.catalogue, root.layout.darks, root.layout.flats, layout=root.layout)
     lines = said(root)
     assert not any("levels of the frames are measured" in line for line in lines)
