@@ -13,8 +13,6 @@ from weakref import WeakSet
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numba.core.codegen import ll as llvm  # type: ignore[attr-defined]
-from numba.core.runtime.nrt import rtsys
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,6 +46,8 @@ class _Summed(IndexDataCacheFile):
         if found is None:
             return None
         (name, form, (machine_code, _)), function, *more = found
+        from numba.core.codegen import ll as llvm  # type: ignore[attr-defined] # where it is not, see `load_overload`
+
         names = llvm.parse_assembly(f'@"{function.llvm_cpython_wrapper_name}" = global i8 0')
         return ((name, form, (machine_code, names.as_bitcode())), function, *more)
 
@@ -92,12 +92,14 @@ class _Kept(FunctionCache):
         """
         found: Any = None
         try:
+            from numba.core.runtime.nrt import rtsys
+
             rtsys.initialize(context)
             with self._guard_against_spurious_io_errors():
                 found = self._load_overload(signature, context)  # type: ignore[no-untyped-call]
             if found is not None:
                 _LOADED.add(found.library)
-        except Exception:  # noqa: BLE001 - damaged, or of another machine: compiled anew, whatever it was
+        except Exception:  # noqa: BLE001 - damaged, of another machine, or another numba: compiled anew, whatever it was
             with suppress(Exception):
                 self.flush()  # type: ignore[no-untyped-call]
         return found

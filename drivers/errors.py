@@ -66,7 +66,7 @@ class DriverError(Exception):
         self.device = device
         self.detail = detail
         self.number = number
-        shown = "" if number is None or str(number) in detail else f" ({_number_text(number)})"
+        shown = "" if number is None or f"HTTP {number}" in detail else f" ({_number_text(number)})"
         super().__init__(f"{device}: {detail}{shown}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from numba.core import config
+from numba.core.runtime import nrt
 
 from tests.support.places import ROOT
 
@@ -71,6 +72,16 @@ def test_damaged_files_are_compiled_anew_and_kept_again(
     for file in damaged:
         file.write_bytes(damage(file.read_bytes()))
     assert run() == (10, False)
+    assert run() == (10, True)
+
+
+def test_another_numba_that_lacks_what_loading_needs_costs_time_alone(
+    run: Callable[[], tuple[int, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run() == (10, False)
+    with monkeypatch.context() as patched:
+        patched.delattr(nrt, "rtsys")
+        assert run() == (10, False)
     assert run() == (10, True)
 
 
