@@ -36,7 +36,8 @@ class World:
     clock : Clock
         Drives everything.
     place : str
-        Tells observatories of one seed apart: a part of what the UniqueIDs of the devices are made from.
+        Where this observatory stands, in a word: it is part of the UniqueIDs of its devices, so that two observatories
+        of one seed have different ones.
     """
 
     def __init__(self, params: ObservatoryParameters, clock: Clock, place: str = "") -> None:

@@ -26,7 +26,8 @@ class SimulatedObservatory:
     clock : Clock
         Drives everything: `ScaledClock` for rehearsals, `ManualClock` for tests, `SystemClock` for others' clients.
     place : str
-        Tells observatories of one seed apart, which are at work at the same time: their devices differ in UniqueID.
+        Where this observatory stands, in a word: observatories of one seed that run at the same time have devices of
+        different UniqueIDs by it.
     """
 
     def __init__(self, params: ObservatoryParameters, clock: Clock, place: str = "") -> None:

@@ -14,7 +14,8 @@ from services.catalogue.rows import FrameRow, RefusalRow
 from services.config.models import Storage
 from services.errors import RunCode, StorageError
 from services.events.bus import Events
-from services.events.records import Finding, FrameRefused, FrameStored, StorageLow, WarningRaised, members
+from services.events.findings import Finding
+from services.events.records import FrameRefused, FrameStored, StorageLow, WarningRaised, members
 from services.files.fits import write_frame
 from services.root import Place
 from services.words import size

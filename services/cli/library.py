@@ -208,7 +208,7 @@ def line_of(row: "MasterRow") -> str:
 
 def _remark(row: "MasterRow") -> str:
     """Return why a master is suspect or superseded, as the end of its line."""
-    from services.events.records import findings_of
+    from services.events.findings import findings_of
     from services.events.sentences import finding
 
     found = "; ".join(map(finding, findings_of(row.statistics)))

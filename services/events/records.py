@@ -1,8 +1,8 @@
 """One frozen record per event: what a run says, with types that every reader can rely on (and see `devices`).
 
 An event's name is its record's `name`, defined here and nowhere else. Names of fields carry their units (`_s _us _c
-_adu _pct _mb`). None means "not known". Whoever emits the event gives each field that has no default; it admits None
-all the same, because an old or damaged journal may lack it.
+_adu _pct _mb`). None means "not known". A field without a default must be given by whoever emits the event, and admits
+None all the same, because an old or damaged journal may lack it.
 """
 
 import json
@@ -12,34 +12,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from calibration.frames import FrameKind, GroupStatus
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What a check found in a frame or a master: a code, and `measured` against `limit`, in the unit of the check."""
-
-    code: str
-    measured: float | None = None
-    limit: float | None = None
-    detail: str = ""
-
-
-def findings_of(statistics: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """Return what made a master suspect, from its statistics; those of older versions hold codes alone."""
-    found = []
-    for each in statistics.get("verdicts") or ():
-        if isinstance(each, Finding):
-            found.append(each)
-        elif isinstance(each, Mapping) and isinstance(each.get("code"), str):
-            found.append(Finding(**{f.name: each[f.name] for f in fields(Finding) if f.name in each}))
-        elif isinstance(each, str):
-            found.append(Finding(code=each))
-    return tuple(found)
-
-
-Measured = bool | int | float | str | tuple[float, ...] | tuple[Finding, ...] | None
-Statistics = Mapping[str, Measured]
-"""What was measured of a master: numbers and lists of them; `verdict` (a word) and `verdicts` (findings)."""
+from services.events.findings import Finding, Statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +151,13 @@ class StepFinished(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgress(Record):
-    """Frames done of all wanted. `sets` is the plan, given before the first is taken; `dropped` leave it again.
+    """Frames done of all wanted.
 
-    `taken_at`: when each complete one was begun; `needed_mb`, `seconds`: of what is to take, `at_most` of new flats.
+    `sets` is the plan; it is given once, before the first set is taken. `taken_at` says when each set of the plan that
+    is complete was begun, and is None for the sets that are still to be taken. `dropped` are sets of the plan that
+    nothing needs any more, such as the darks of flats that were refused since. `needed_mb` and `seconds` are what the
+    frames to take need; they are given once, too. `at_most` says that new flats may come to share darks, so that less
+    may do.
     """
 
     name: ClassVar[str] = "progress"

@@ -19,9 +19,9 @@ from services.events.devices import (
     SafetyStale,
     SafetyUnsafe,
 )
+from services.events.findings import Finding, Statistics
 from services.events.records import (
     DevicesLeft,
-    Finding,
     FlatExposureAdjusted,
     FlatSettled,
     FrameMarked,
@@ -37,7 +37,6 @@ from services.events.records import (
     RunFinished,
     RunProgress,
     RunStarted,
-    Statistics,
     StepStarted,
     StorageLow,
     Waiting,

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from calibration.frames import FrameKind, GroupKey
 from services.catalogue.rows import USABLE, Mark, MasterRow, MasterStatus
-from services.events.records import findings_of
+from services.events.findings import findings_of
 from services.indexing.sidecar import restate_sidecar
 from services.root import Place
 from services.words import some

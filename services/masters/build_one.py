@@ -13,7 +13,7 @@ from calibration.frames import FrameKind, Verdict
 from drivers.clock import Clock
 from services.catalogue.rows import USABLE, MasterStatus
 from services.errors import RunCode, RunStopped, StorageError
-from services.events.records import Finding, findings_of
+from services.events.findings import Finding, findings_of
 from services.library.standing import settle
 from services.masters.build import BuildContext, build
 from services.masters.gain import MeasuredGains

@@ -15,7 +15,8 @@ from calibration.masters.quality import judge
 from calibration.masters.scales import normalisation_factor
 from calibration.series import common_mode_adu
 from calibration.stats import sample_of
-from services.events.records import Finding, members
+from services.events.findings import Finding
+from services.events.records import members
 from services.masters.doubts import with_causes
 from services.masters.prepare import Prepared
 from services.masters.refusal import GroupRefused

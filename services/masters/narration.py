@@ -6,7 +6,8 @@ from typing import TypedDict
 from calibration.frames import FrameKind
 from services.catalogue.rows import MasterRow
 from services.events.bus import Events
-from services.events.records import MasterBuilt, MasterRefused, MasterStarted, OfMaster, WarningRaised, findings_of
+from services.events.findings import findings_of
+from services.events.records import MasterBuilt, MasterRefused, MasterStarted, OfMaster, WarningRaised
 from services.events.sentences import title
 from services.planning.group_names import GroupNames
 from services.planning.master_groups import MasterGroup

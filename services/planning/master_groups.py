@@ -125,6 +125,7 @@ class _Unread(Sequence[FrameRow]):
 
     @property
     def members(self) -> Sequence[Member]:
+        """What planning needs of the frames; read when it is first asked for."""
         return self._members.of(str(self._first.set_id))
 
     @overload
@@ -211,7 +212,10 @@ def _whole(catalogue: Catalogue, frames: SetFrames, members: _Members) -> Master
 
 
 def _labels(set_c: float | None, coldest_c: float | None, warmest_c: float | None) -> set[float | None]:
-    """Return the labels of the coldest and the warmest frame of one set-point; two as well where one is not cooled."""
+    """Return the labels of the coldest and the warmest frame of a set: one where all its frames are equally warm.
+
+    With a set-point they are two also where one of both frames is not cooled to it.
+    """
     if set_c is not None:
         ends = {cooled_to(_Warmth(each, set_c)) for each in (coldest_c, warmest_c)}
         return ends if None not in ends else {None, set_c}

@@ -121,10 +121,10 @@ def _evenness(record: Record, events: Iterable[Event], catalogue: Catalogue) -> 
 
 def _not_reached(events: Iterable[Event], begun: Iterable[Record]) -> Iterator[Record]:
     """Yield the sets of the plan (the first one of the run) that the run ended before, but for those it dropped."""
-    told = [event.what for event in events if isinstance(event.what, RunProgress)]
-    plans = [what.sets for what in told if what.sets is not None]
+    steps = [event.what for event in events if isinstance(event.what, RunProgress)]
+    plans = [step.sets for step in steps if step.sets is not None]
     met = Counter(_identity(record) for record in begun)
-    met.update(_identity(members(dropped)) for what in told for dropped in what.dropped)
+    met.update(_identity(members(dropped)) for step in steps for dropped in step.dropped)
     for planned in plans[0] if plans else ():
         wanted = members(planned)
         met[_identity(wanted)] -= 1

@@ -8,17 +8,8 @@ from calibration.grouping import night_label
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import MasterRow
 from services.events.decoder import plain, record_of
-from services.events.records import (
-    Event,
-    Finding,
-    MasterBuilt,
-    MasterRefused,
-    RunStarted,
-    Statistics,
-    StepFinished,
-    json_value,
-    members,
-)
+from services.events.findings import Finding, Statistics
+from services.events.records import Event, MasterBuilt, MasterRefused, RunStarted, StepFinished, json_value, members
 from services.reports.event_records import Record
 
 

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -243,30 +244,41 @@ def test_second_ctrl_c_cuts_the_warming_short(tmp_path: Path) -> None:
     assert 300 < told["warming_s"] < 600
 
 
+@contextmanager
+def running(night: ServedNight, step: str, is_reached: Callable[[], bool]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the workflow as a process of its own, and wait until it has reached something."""
+    command = [sys.executable, str(SCRIPT), "--config", str(night.root / "config_calibration_frames.yaml")]
+    with started.start(
+        [*command, "--no-confirm", step],
+        cwd=night.root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "NO_COLOR": "1"},
+    ) as program:
+        try:
+            deadline = time.monotonic() + 60
+            while not is_reached():
+                assert time.monotonic() < deadline
+                assert program.poll() is None, program.communicate()[0].decode()
+                time.sleep(0.02)
+            yield program
+        finally:
+            program.kill()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGTERM; Ctrl-Break takes the same road")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_within_an_exposure(tmp_path: Path, number: signal.Signals) -> None:
     with served_night(tmp_path, rate=20.0) as night:
         night.run(steps=(), **LONG)  # writes the configuration
-        command = [sys.executable, str(SCRIPT), "--config", str(tmp_path / "config_calibration_frames.yaml")]
-        with started.start(
-            [*command, "--no-confirm", "--darks-only"],
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "NO_COLOR": "1"},
-        ) as program:
-            try:
-                deadline = time.monotonic() + 60
-                while not (night.exposures and night.activity is CameraStates.EXPOSING):
-                    assert time.monotonic() < deadline
-                    assert program.poll() is None, program.communicate()[0].decode()
-                    time.sleep(0.02)
-                program.send_signal(number)
-                said = program.communicate(timeout=60)[0].decode()
-            finally:
-                program.kill()
+
+        def exposing() -> bool:
+            return bool(night.exposures) and night.activity is CameraStates.EXPOSING
+
+        with running(night, "--darks-only", exposing) as program:
+            program.send_signal(number)
+            said = program.communicate(timeout=60)[0].decode()
         assert program.returncode == 130, said
         assert_left_well(night)
 
@@ -276,30 +288,18 @@ def test_signals_that_go_on_coming_do_not_cut_short_how_the_devices_are_left(tmp
     """A third Ctrl-C broke the closing of the cover off: it stayed open under an open roof."""
     with served_night(tmp_path, rate=20.0) as night:
         night.run(steps=(), **OPEN_AND_COOLED)  # writes the configuration
-        command = [sys.executable, str(SCRIPT), "--config", str(tmp_path / "config_calibration_frames.yaml")]
-        with started.start(
-            [*command, "--no-confirm", "--flats-only"],
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as program:
-            try:
-                deadline = time.monotonic() + 60
-                while not (
-                    night.lamp is CalibratorStatus.READY and night.cover is CoverStatus.OPEN and night.cooler_on
-                ):
-                    assert time.monotonic() < deadline
-                    assert program.poll() is None, program.communicate()[0].decode()
-                    time.sleep(0.02)
-                numbers = itertools.cycle((signal.SIGINT, signal.SIGINT, signal.SIGTERM))
-                while program.poll() is None:
-                    assert time.monotonic() < deadline
-                    program.send_signal(next(numbers))
-                    time.sleep(0.03)
-                said = program.communicate(timeout=60)[0].decode()
-            finally:
-                program.kill()
+
+        def lit_and_cooled() -> bool:
+            return night.lamp is CalibratorStatus.READY and night.cover is CoverStatus.OPEN and night.cooler_on
+
+        with running(night, "--flats-only", lit_and_cooled) as program:
+            deadline = time.monotonic() + 60
+            numbers = itertools.cycle((signal.SIGINT, signal.SIGINT, signal.SIGTERM))
+            while program.poll() is None:
+                assert time.monotonic() < deadline
+                program.send_signal(next(numbers))
+                time.sleep(0.03)
+            said = program.communicate(timeout=60)[0].decode()
         assert program.returncode == 130, said
         assert_left_well(night, set_point_c=night.set_point_c)
     assert said.count("stopping ...") == said.count("nothing is warmed up any more") == 1

@@ -6,7 +6,8 @@ from calibration.frames import FrameKind
 from drivers.clock import ManualClock
 from services.events.bus import Events
 from services.events.devices import DetectorMeasured
-from services.events.records import Finding, FrameRefused, RunFinished, RunStarted
+from services.events.findings import Finding
+from services.events.records import FrameRefused, RunFinished, RunStarted
 from services.files.layout import Layout
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from calibration.frames import FrameKind
 from services.events.decoder import KINDS, decode, plain, record_of, schema
 from services.events.devices import DeviceGone
+from services.events.findings import Finding
 from services.events.journal import read_journal
 from services.events.records import (
     Event,
-    Finding,
     FrameRefused,
     FrameSet,
     FrameStored,

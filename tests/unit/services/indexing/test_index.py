@@ -18,7 +18,8 @@ from services.catalogue.rows import Flag, FrameRow, MasterRow, MasterStatus, Ori
 from services.errors import RunCode, StorageError
 from services.events.bus import Events
 from services.events.devices import DetectorMeasured
-from services.events.records import Finding, FrameRefused, RunFinished, RunStarted
+from services.events.findings import Finding
+from services.events.records import FrameRefused, RunFinished, RunStarted
 from services.files import fits
 from services.files.layout import Layout, MasterName
 from services.indexing.index import adopt, index_folder, open_catalogue, rebuild

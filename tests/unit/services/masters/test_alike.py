@@ -7,7 +7,8 @@ import pytest
 from astropy.io import fits
 
 from calibration.frames import FrameKind
-from services.events.records import MasterBuilt, MasterRefused, WarningRaised, findings_of
+from services.events.findings import findings_of
+from services.events.records import MasterBuilt, MasterRefused, WarningRaised
 from services.events.sentences import sentence
 from services.indexing.sidecar import read_sidecar
 from services.masters import MasterOutcome, Outcome
