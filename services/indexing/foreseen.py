@@ -38,7 +38,7 @@ def foreseen(
     ignored : bool
         The file of the catalogue is damaged: only the frames and masters themselves are asked.
     problems : list of FileProblem, optional
-        Gets the files that a run would not use, each once, as far as their headers tell.
+        Gets the files that a run would not use, each once, as far as their headers say it.
 
     Raises
     ------

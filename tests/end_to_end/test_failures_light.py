@@ -215,8 +215,8 @@ def test_16_lamp_that_dims_between_two_runs_loses_the_darks_that_only_its_flats_
     with served_night(tmp_path, dim, seed=seed, start=at + timedelta(hours=1)) as night:
         ended = night.run(steps=FRAMES_ONLY, **settings)
     assert_only_lost(ended, {"flat Ha": "too_dim"})
-    (told,) = [event for event in ended.said("progress") if event["dropped"]]
-    assert [(each["kind"], each["why"]) for each in told["dropped"]] == [("DARK", ["flat"])]
+    (progress,) = [event for event in ended.said("progress") if event["dropped"]]
+    assert [(each["kind"], each["why"]) for each in progress["dropped"]] == [("DARK", ["flat"])]
     assert not [group for group in ended.report["groups"] if group["status"] == "not_reached"]
     assert "not reached" not in ended.result.detail
 
