@@ -42,6 +42,18 @@ from services.events.records import (
     Waiting,
     WarningRaised,
 )
+from services.events.serving import (
+    ActivityChanged,
+    ConfigReloaded,
+    DevicesSecured,
+    ItemFailed,
+    ItemRecovered,
+    ModeChanged,
+    OrderTaken,
+    ServeEnded,
+    ServeStarted,
+    WorkerDied,
+)
 from services.words import adu, both_clocks, celsius, count, length, seconds, size, small_percent, some, wait
 
 _NEAR_C = 1.0
@@ -300,6 +312,70 @@ def _(what: WarningRaised) -> str:
 def _(what: Waiting) -> str:
     until = "" if what.until is None else f" until {both_clocks(what.until)}"
     return f"waiting{until} ({'at most ' if what.at_most else ''}{wait(what.wait_s or 0.0)}): {what.detail}"
+
+
+# --- the daemon -----------------------------------------------------------------------------------------------------
+
+
+@sentence.register
+def _(what: ServeStarted) -> str:
+    where = " with the simulated observatory" if what.simulated else ""
+    return f"serving {what.root or ''}{where}{f', at {what.url}' if what.url else ''}"
+
+
+@sentence.register
+def _(what: ServeEnded) -> str:
+    return f"the daemon has ended{f': {what.detail}' if what.detail else ''}"
+
+
+@sentence.register
+def _(what: ModeChanged) -> str:
+    if what.mode == "automatic":
+        return "what is due is begun when windows and conditions allow it"
+    until = "" if what.until is None else f" until {both_clocks(what.until, '%Y-%m-%d %H:%M')}"
+    return f"{what.why or 'held'}{f' by {what.by}' if what.by else ''}{until}: nothing is begun by the schedule"
+
+
+@sentence.register
+def _(what: ActivityChanged) -> str:
+    until = "" if what.until is None else f" until {both_clocks(what.until, '%Y-%m-%d %H:%M')}"
+    return f"{what.activity or ''}{f': {what.detail}' if what.detail else ''}{until}"
+
+
+@sentence.register
+def _(what: OrderTaken) -> str:
+    by = f" by {what.by}" if what.by else ""
+    return f"order {what.order or ''}{by}{'' if what.code is None else f' refused ({what.code})'}: {what.detail}"
+
+
+@sentence.register
+def _(what: ItemFailed) -> str:
+    again = "" if what.again_at is None else f"; tried again at {both_clocks(what.again_at, '%Y-%m-%d %H:%M')}"
+    return f"{what.item or ''} cannot be had: {_reason(what.code or '', what.detail)}{again}"
+
+
+@sentence.register
+def _(what: ItemRecovered) -> str:
+    return f"{what.item or ''} can be had again"
+
+
+@sentence.register
+def _(what: WorkerDied) -> str:
+    detail = f" ({what.detail})" if what.detail else ""
+    return f"the process of run {what.run or ''} died{detail}: the devices are made safe"
+
+
+@sentence.register
+def _(what: DevicesSecured) -> str:
+    left = f"; go and see: {'; '.join(what.left)}" if what.left else ""
+    return f"devices made safe: {', '.join(what.done) or 'nothing to do'}{left}"
+
+
+@sentence.register
+def _(what: ConfigReloaded) -> str:
+    if what.valid:
+        return "the configuration was read again: it is in force from the next run on"
+    return f"the changed configuration cannot be used, the one before it stays in force: {what.detail}"
 
 
 def _flat(what: FlatExposureAdjusted | FlatSettled) -> str:

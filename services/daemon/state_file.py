@@ -1,0 +1,83 @@
+"""What the daemon remembers over its own end: holds, failures, and how the last run ended.
+
+It is one small JSON file, replaced whole. Everything else is asked of the catalogue, the journals and the YAML. A file
+that cannot be read costs what it held: a daemon that would not start for it would cost the night.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from services.daemon.machine import Hold
+from services.files.disk import REAL_DISK, Disk, write_text
+
+log = structlog.get_logger(__name__)
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRun:
+    """How a run ended: `code` is the first cause that stopped it, None when it reached its end."""
+
+    run_id: str
+    finished_at: datetime
+    exit_code: int
+    code: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remembered:
+    """What survives the end of the daemon.
+
+    Attributes
+    ----------
+    hold : Hold or None
+    window_over_until : datetime or None
+        A run was cancelled or aborted: the schedule begins nothing before this moment.
+    failures : mapping
+        The ladder of each item that failed, as plain JSON values.
+    last_run : LastRun or None
+    unsafe_since : datetime or None
+        When it was last unsafe.
+    """
+
+    hold: Hold | None = None
+    window_over_until: datetime | None = None
+    failures: Mapping[str, Any] = field(default_factory=dict)
+    last_run: LastRun | None = None
+    unsafe_since: datetime | None = None
+
+
+_ADAPTER: TypeAdapter[Remembered] = TypeAdapter(Remembered)
+
+
+def read_state(path: Path) -> tuple[Remembered, str]:
+    """Return what the file remembers, and in words what is wrong with it; "" where nothing is, or there is no file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return _ADAPTER.validate_python(found.get("state") if isinstance(found, dict) else found), ""
+    except FileNotFoundError:
+        return Remembered(), ""
+    except (OSError, ValueError, RecursionError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is damaged"
+        return Remembered(), f"{path}: {reason}: holds and failures before this start are forgotten"
+
+
+def write_state(path: Path, state: Remembered, disk: Disk = REAL_DISK) -> None:
+    """Replace the file.
+
+    Raises
+    ------
+    StorageError
+        It cannot be written: the file before it is still there.
+    """
+    text = json.dumps({"version": VERSION, "state": _ADAPTER.dump_python(state, mode="json")}, indent=1)
+    write_text(path, f"{text}\n", disk, replace=True)
