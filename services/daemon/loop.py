@@ -1,0 +1,302 @@
+"""The loop of the daemon: one thread that hears orders, workers and time, and decides what is begun.
+
+Everything that changes the daemon's state arrives as a message in one inbox and is handled here, one after the other,
+so that no two threads ever decide at once. What is due is asked anew at each tick; nothing is stored that a restart, a
+suspended computer or a jump of the clock could make wrong.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from drivers.clock import Clock
+from services.daemon.board import RunNow
+from services.daemon.inbox import Inbox
+from services.daemon.machine import Activity, Decision, Hold, Standing, Why, after_hold, decide
+from services.daemon.orders import OF_MASTERS, Answer, Order, OrderName, RefusalCode, Refused
+from services.daemon.parts import Begin, Child, Ended, Hands, Mind, Nothing, Outlook, Secured
+from services.daemon.present import Present
+from services.daemon.state_file import LastRun, Remembered
+from services.events.records import Event, GroupFinished
+from services.events.serving import ConfigReloaded, DevicesSecured, OrderTaken, WorkerDied
+from services.workflow.snapshot import Snapshot, advance
+
+log = structlog.get_logger(__name__)
+
+TICK_S = 30.0
+"""Seconds of the daemon's clock between two looks at what is due, when nothing else happens."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """The run at work, as its events show it."""
+
+    child: Child
+    now: RunNow
+    seen: Snapshot
+    outcomes: list[GroupFinished] = field(default_factory=list)
+
+
+class Loop:
+    """Decides, one message after the other; the methods of its first half are for other threads.
+
+    All of it stands in one class, because all of it changes one state, in one thread.
+
+    Parameters
+    ----------
+    clock : Clock
+    mind : Mind
+    hands : Hands
+    present : Present
+        The state of the daemon, which only this loop changes.
+    show : callable
+        Called after every message: the board is made anew.
+    """
+
+    def __init__(
+        self, *, clock: Clock, mind: Mind, hands: Hands, present: Present, show: Callable[["Loop"], None]
+    ) -> None:
+        self.present = present
+        self.outlook = Outlook(choice=Nothing(reason="starting"))
+        self.is_ending = False
+        self._clock = clock
+        self._inbox = Inbox()
+        self._mind = mind
+        self._hands = hands
+        self._show = show
+        self._run: _Run | None = None
+        self._builds_next = True  # masters that an earlier end left unbuilt
+        self._look_at_s = clock.monotonic()
+
+    # --- for other threads ------------------------------------------------------------------------------------------
+
+    def take(self, order: Order, timeout_s: float = 10.0) -> Answer:
+        """Do an order; the answer is that of the loop's thread.
+
+        Raises
+        ------
+        Refused
+            With the reason.
+        """
+        answer: Future[Answer] = Future()
+        self._inbox.put(lambda: self._given(order, answer))
+        try:
+            return answer.result(timeout_s)
+        except TimeoutError:
+            raise Refused(RefusalCode.NOT_ANSWERED, f"the daemon has not answered within {timeout_s:.0f} s") from None
+
+    def heard(self, event: Event) -> None:
+        """Take an event of the child at work."""
+        self._inbox.put(lambda: self._hear(event))
+
+    def ended(self, ended: Ended) -> None:
+        """Take the end of the child."""
+        self._inbox.put(lambda: self._end(ended))
+
+    def secured(self, secured: Secured) -> None:
+        """Take that the devices were made safe."""
+        self._inbox.put(lambda: self._after_securing(secured))
+
+    def look_again(self) -> None:
+        """Look at once at what is due: a condition has changed."""
+        self._inbox.put(self._look_now)
+
+    def reload(self) -> None:
+        """Read the configuration again."""
+        self._inbox.put(self._reload)
+
+    def stop(self, *, hurry: bool = False) -> None:
+        """End the daemon: the run is ended now, its devices are left in order; `hurry` cuts short what is waited for.
+
+        Harmless in a signal handler.
+        """
+        self._inbox.put(lambda: self._stop(hurry=hurry))
+
+    # --- the thread of the loop -------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until the daemon is stopped and its child has ended."""
+        while not (self.is_ending and self.present.is_idle):
+            self.step()
+
+    def step(self) -> None:
+        """Wait for messages or for the next tick, and handle what there is; a message that fails stops nothing else."""
+        for message in (*self._inbox.take(self._clock, TICK_S), self._tick):
+            try:
+                message()
+            except Exception:
+                log.exception("serve.message_failed")
+        self._show(self)
+
+    @property
+    def run_now(self) -> RunNow | None:
+        """The run at work."""
+        return None if self._run is None else self._run.now
+
+    @property
+    def standing(self) -> Standing:
+        """The state in which an order is heard."""
+        run = self.run_now
+        return Standing(
+            activity=self.present.activity.name,
+            hold=self.present.state.hold,
+            run_id=None if run is None else run.run_id,
+            run_since=None if run is None else run.since,
+            run_by="" if run is None else run.by,
+            plan=self.outlook.plan,
+            due=self.outlook.due,
+            known=self.outlook.known,
+            obstacles=self.outlook.obstacles,
+            is_ending=self.is_ending,
+        )
+
+    def _tick(self) -> None:
+        """Begin what is due, if it is time to look; while a run is at work, only the plan is looked at."""
+        state, now = self.present.state, self._clock.now()
+        if (hold := after_hold(state.hold, now)) is not state.hold:
+            self.present.remember(replace(state, hold=hold))
+            self._look_now()
+        if self._clock.monotonic() < self._look_at_s:
+            return
+        self._look_at_s = self._clock.monotonic() + TICK_S
+        self.outlook = self._mind.look(now, self.present.state)
+        if not self.present.is_idle or self.is_ending:
+            return
+        if hold is not None:
+            self.present.idle(_held(hold))
+        elif self._builds_next:
+            self._begin(Begin())
+        elif isinstance(choice := self.outlook.choice, Begin):
+            self._begin(choice)
+        else:
+            self.present.idle(choice)
+
+    def _look_now(self) -> None:
+        self._look_at_s = self._clock.monotonic()
+
+    def _begin(self, what: Begin) -> None:
+        self._builds_next = self._builds_next and not what.builds_only
+        run = RunNow(run_id=None, by=what.by, since=self._clock.now(), items=what.items)
+        self._run = _Run(child=self._hands.begin(what), now=run, seen=Snapshot(run_id=""))
+        doing = "masters are built" if what.builds_only else "what is due is taken"
+        self.present.become(Activity.STARTING, Nothing(reason="", detail=doing, until=what.until))
+
+    def _hear(self, event: Event) -> None:
+        if (run := self._run) is None:
+            return
+        run.seen = advance(replace(run.seen, run_id=event.run_id), event)
+        run.now = run.now.heard(run.seen)
+        if isinstance(event.what, GroupFinished):
+            run.outcomes.append(event.what)
+        if self.present.activity.name is Activity.STARTING:
+            activity = self.present.activity
+            self.present.become(Activity.RUNNING, Nothing(reason="", detail=activity.detail, until=activity.until))
+
+    def _end(self, ended: Ended) -> None:
+        """Learn from the end of a child; where it died, make the devices safe before anything else is begun."""
+        run, now, state = self._run, self._clock.now(), self.present.state
+        if run is None:
+            return
+        run_id = ended.run_id or run.now.run_id
+        learned = self._mind.learn(ended, run.now.items, tuple(run.outcomes), state, now)
+        last = LastRun(
+            run_id=run_id or "", finished_at=now, exit_code=ended.exit_code, code=ended.code, detail=ended.detail
+        )
+        self.present.remember(replace(learned, last_run=last))
+        self._builds_next = self._builds_next or bool(run.now.items)
+        self._look_now()
+        if ended.died:
+            self.present.say(WorkerDied(run=run_id, detail=ended.detail))
+            self.present.become(Activity.SECURING, Nothing(reason=ended.code or "", detail=ended.detail))
+            self._hands.secure(run_id)
+            return
+        self._run = None
+        self.present.idle(Nothing(reason=ended.code or "run_ended", detail=ended.detail))
+
+    def _after_securing(self, secured: Secured) -> None:
+        self.present.say(DevicesSecured(run=secured.run_id, done=secured.done, left=secured.left))
+        self._run = None
+        self._look_now()
+        self.present.idle(Nothing(reason="devices_secured", detail="; ".join(secured.left)))
+
+    def _given(self, order: Order, answer: "Future[Answer]") -> None:
+        try:
+            done = self._obeyed(order)
+        except Exception as error:  # noqa: BLE001 - answered, whatever it is
+            self._answer(order, answer, error)
+            return
+        if isinstance(done, Answer):
+            self._answer(order, answer, done)
+        else:
+            done.add_done_callback(
+                lambda later: self._inbox.put(lambda: self._answer(order, answer, later.exception() or later.result()))
+            )
+
+    def _answer(self, order: Order, answer: "Future[Answer]", said: Answer | BaseException) -> None:
+        """Answer an order, and say in the journal what became of it."""
+        if isinstance(said, Answer):
+            self.present.say(OrderTaken(order=order.order, by=order.by, detail=said.detail))
+            answer.set_result(said)
+            return
+        if not isinstance(said, Refused):
+            log.error("serve.order_failed", order=order.order, exc_info=said)
+            said = Refused(RefusalCode.ORDER_FAILED, f"{type(said).__name__}: {said}")
+        self.present.say(OrderTaken(order=order.order, by=order.by, code=said.code, detail=said.detail))
+        answer.set_exception(said)
+
+    def _obeyed(self, order: Order) -> "Answer | Future[Answer]":
+        if order.order in OF_MASTERS:
+            return self._hands.of_masters(order, None if self._run is None else self._run.child)
+        if order.order is OrderName.RELOAD:
+            if wrong := self._reload():
+                raise Refused(RefusalCode.CONFIG_INVALID, wrong)
+            return Answer(order=order.order, detail="the configuration is in force from the next run on")
+        now = self._clock.now()
+        if order.order is OrderName.RUN:  # what is due may have changed since the last look
+            self.outlook = self._mind.look(now, self.present.state)
+        decision = decide(order, self.standing, now)
+        self._carry_out(order, decision)
+        run = self.run_now
+        return Answer(order=order.order, detail=decision.detail, run_id=None if run is None else run.run_id)
+
+    def _carry_out(self, order: Order, decision: Decision) -> None:
+        self.present.remember(self._decided(decision))
+        self._look_now()
+        if decision.worker is not None and self._run is not None:
+            self._run.child.order(decision.worker)
+            doing = decision.activity or self.present.activity.name
+            self.present.become(doing, Nothing(reason="", detail=f"ordered: {decision.worker}"))
+        elif decision.releases_cooler:
+            self._hands.release_cooler()
+        if decision.start is not None:
+            self._begin(Begin(items=tuple(sorted(decision.start)), by=order.by or "an order"))
+
+    def _decided(self, decision: Decision) -> Remembered:
+        state = replace(self.present.state, hold=decision.hold)
+        if decision.ends_window:
+            state = replace(state, window_over_until=self.outlook.closes_at)
+        if decision.retry is not None:
+            state = self._mind.forget(decision.retry, state)
+        return state
+
+    def _reload(self) -> str:
+        wrong = self._mind.reload()
+        self.present.say(ConfigReloaded(valid=not wrong, detail=wrong))
+        self._look_now()
+        return wrong
+
+    def _stop(self, *, hurry: bool) -> None:
+        if self._run is not None and self.present.activity.name is not Activity.SECURING:
+            self._run.child.order(OrderName.ABORT)
+            self.present.become(Activity.STOPPING, Nothing(reason="", detail="the daemon ends"))
+            if hurry:
+                self._run.child.order(OrderName.ABORT)  # a second one cuts short what the run waits for
+        self.is_ending = True
+
+
+def _held(hold: Hold) -> Nothing:
+    by = f" by {hold.by}" if hold.by else ""
+    reason = "held" if hold.why is Why.PAUSED else "yielded"
+    return Nothing(reason=reason, detail=f"{hold.why}{by}", until=hold.until)

@@ -1,0 +1,154 @@
+"""What the loop of the daemon works with: the records that pass between its parts, and what each part can do.
+
+`Mind` decides, `Hands` act; the loop alone changes the state of the daemon. Both are protocols, so that a simulated
+year can put a fake run in the place of real hands.
+"""
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from services.daemon.orders import Answer, Order, OrderName, Refused
+from services.daemon.state_file import Remembered
+from services.events.records import GroupFinished
+
+SCHEDULE = "the schedule"
+"""Who begins a run that nobody ordered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a child ended. `died`: it was gone before it could say how the run ended."""
+
+    run_id: str | None
+    exit_code: int
+    code: str | None = None
+    detail: str = ""
+    died: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secured:
+    """The devices were made safe after a death, as far as they could: what was done, and what was left."""
+
+    run_id: str | None = None
+    done: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """What a child is to do.
+
+    Attributes
+    ----------
+    items : tuple of str
+        Keys of the items to take; empty for one that only builds masters.
+    by : str
+        Who begins it.
+    until : datetime, optional
+        When its window closes.
+    holds_cooler : bool
+        The cooler goes on after it: more is due at this temperature.
+    """
+
+    items: tuple[str, ...] = ()
+    by: str = SCHEDULE
+    until: datetime | None = None
+    holds_cooler: bool = False
+
+    @property
+    def builds_only(self) -> bool:
+        """Whether it only builds masters, of frames that are there."""
+        return not self.items
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing:
+    """Why nothing is begun now, as a code and in words, and until when as far as that is known."""
+
+    reason: str
+    detail: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What the mind sees at one moment.
+
+    Attributes
+    ----------
+    choice : Begin or Nothing
+        What the schedule would begin.
+    plan : str
+        Fingerprint of the plan.
+    due, known : frozenset of str
+        Keys of the items that are due, and of all that are wanted.
+    obstacles : tuple of Refused
+        What no order overrules.
+    closes_at : datetime or None
+        When the last window that is open now closes.
+    """
+
+    choice: Begin | Nothing
+    plan: str = ""
+    due: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
+    obstacles: tuple[Refused, ...] = ()
+    closes_at: datetime | None = None
+
+
+class Child(Protocol):
+    """A child process at work."""
+
+    def order(self, name: OrderName) -> None:
+        """Pass an order on; never waits."""
+        ...
+
+
+class Hands(Protocol):
+    """What the loop does to the world; everything here returns at once, and what comes of it arrives as a message."""
+
+    def begin(self, what: Begin) -> Child:
+        """Start a child for a run."""
+        ...
+
+    def secure(self, run_id: str | None) -> None:
+        """Make the devices safe after a death, and close the row of the run; `Secured` arrives."""
+        ...
+
+    def release_cooler(self) -> None:
+        """Bring a cooler that is held for a resumption to where it was found."""
+        ...
+
+    def of_masters(self, order: Order, child: Child | None) -> "Future[Answer]":
+        """Have an order on masters carried out: by the child that holds the root's lock, or by one of its own."""
+        ...
+
+
+class Mind(Protocol):
+    """What decides: programmes, catalogue, windows and conditions, asked at one moment."""
+
+    def look(self, now: datetime, state: Remembered) -> Outlook:
+        """Return what is due now and what would be begun."""
+        ...
+
+    def learn(
+        self,
+        ended: Ended,
+        items: tuple[str, ...],
+        outcomes: tuple[GroupFinished, ...],
+        state: Remembered,
+        now: datetime,
+    ) -> Remembered:
+        """Return what is remembered after a run for some items: which failed, and which can be had again."""
+        ...
+
+    def forget(self, items: frozenset[str], state: Remembered) -> Remembered:
+        """Return what is remembered when failures are forgotten; of all items where none is named."""
+        ...
+
+    def reload(self) -> str:
+        """Read the configuration again; return what is wrong with it, in words, and keep the one before it then."""
+        ...

@@ -1,0 +1,309 @@
+"""The loop: orders, workers and time become runs, holds and answers, one after the other, in one thread."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from drivers.clock import ManualClock
+from services.daemon.loop import Loop
+from services.daemon.machine import Activity, Why
+from services.daemon.orders import Answer, Order, OrderName, RefusalCode, Refused
+from services.daemon.parts import Begin, Child, Ended, Nothing, Outlook, Secured
+from services.daemon.present import Present
+from services.daemon.state_file import Remembered
+from services.events.records import Event, GroupFinished, Record, RunStarted
+from services.events.serving import ActivityChanged, ModeChanged, OrderTaken, WorkerDied
+
+START = datetime(2026, 3, 1, 20, tzinfo=UTC)
+DUE = Outlook(choice=Begin(items=("dark_60s",)), plan="p1", due=frozenset({"dark_60s"}), known=frozenset({"dark_60s"}))
+CALM = replace(DUE, choice=Nothing(reason="nothing_due"), due=frozenset())
+
+
+@dataclass
+class SmallChild:
+    """A child that notes what it is ordered."""
+
+    orders: list[OrderName] = field(default_factory=list)
+
+    def order(self, name: OrderName) -> None:
+        self.orders.append(name)
+
+
+@dataclass
+class SmallHands:
+    """Hands that note what they do; the answers to orders on masters are given by the test."""
+
+    begun: list[Begin] = field(default_factory=list)
+    secured: list[str | None] = field(default_factory=list)
+    released: int = 0
+    child: SmallChild = field(default_factory=SmallChild)
+    masters: Future[Answer] = field(default_factory=Future)
+
+    def begin(self, what: Begin) -> Child:
+        self.begun.append(what)
+        self.child = SmallChild()
+        return self.child
+
+    def secure(self, run_id: str | None) -> None:
+        self.secured.append(run_id)
+
+    def release_cooler(self) -> None:
+        self.released += 1
+
+    def of_masters(self, order: Order, child: Child | None) -> Future[Answer]:
+        return self.masters
+
+
+@dataclass
+class SmallMind:
+    """A mind that sees what the test shows it, and counts how often it looks."""
+
+    outlook: Outlook = CALM
+    wrong: str = ""
+    looks: int = 0
+
+    def look(self, now: datetime, state: Remembered) -> Outlook:
+        self.looks += 1
+        if isinstance(self.outlook, Outlook):
+            return self.outlook
+        raise OSError("the disk is gone")
+
+    def learn(
+        self,
+        ended: Ended,
+        items: tuple[str, ...],
+        outcomes: tuple[GroupFinished, ...],
+        state: Remembered,
+        now: datetime,
+    ) -> Remembered:
+        return replace(state, failures={item: ended.code for item in items if ended.code})
+
+    def forget(self, items: frozenset[str], state: Remembered) -> Remembered:
+        return replace(state, failures={k: v for k, v in state.failures.items() if items and k not in items})
+
+    def reload(self) -> str:
+        return self.wrong
+
+
+class Bench:
+    """A loop with small parts, and what it has said and kept."""
+
+    def __init__(self, outlook: Outlook = CALM, state: Remembered | None = None) -> None:
+        self.clock, self.mind, self.hands = ManualClock(START), SmallMind(outlook), SmallHands()
+        self.said: list[Record] = []
+        self.kept: list[Remembered] = []
+        present = Present(self.clock, state or Remembered(), keep=self.kept.append, say=self.said.append)
+        self.loop = Loop(clock=self.clock, mind=self.mind, hands=self.hands, present=present, show=lambda _: None)
+
+    def past_the_first_masters(self) -> "Bench":
+        """Let the masters that an earlier end left be built, while nothing else is due."""
+        outlook, self.mind.outlook = self.mind.outlook, CALM
+        self.loop.step()
+        assert self.hands.begun == [Begin()]
+        self.end(Ended(run_id="m1", exit_code=0))
+        self.hands.begun.clear()
+        self.mind.outlook = outlook
+        self.loop.look_again()
+        return self
+
+    def end(self, ended: Ended) -> None:
+        self.loop.ended(ended)
+        self.loop.step()
+
+    def order(self, name: OrderName, **said: object) -> Answer:
+        """Give an order as a thread of the API does, and let the loop hear it."""
+        answer: Future[Answer] = Future()
+        self.loop._inbox.put(lambda: self.loop._given(Order(order=name, **said), answer))  # type: ignore[arg-type]
+        self.loop.step()
+        return answer.result(0)
+
+    @property
+    def activity(self) -> Activity:
+        return self.loop.present.activity.name
+
+    def hear_start(self, run_id: str = "r1") -> None:
+        self.loop.heard(Event(run_id=run_id, seq=1, at=START, what=RunStarted(steps=("darks",))))
+        self.loop.step()
+
+
+def test_masters_that_an_earlier_end_left_are_built_first_then_what_is_due_is_begun() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    assert bench.hands.begun == []
+    bench.loop.step()
+    assert bench.hands.begun == [Begin(items=("dark_60s",))]
+    assert bench.activity is Activity.STARTING
+    bench.hear_start()
+    assert bench.activity is Activity.RUNNING
+    assert bench.loop.run_now is not None
+    assert bench.loop.run_now.run_id == "r1"
+
+
+def test_no_second_run_is_begun_beside_one() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    for _ in range(20):
+        bench.clock.advance(60)
+        bench.loop.step()
+    assert len(bench.hands.begun) == 1
+
+
+def test_after_a_run_its_masters_are_built_and_the_next_run_waits_for_them() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    bench.loop.step()
+    bench.end(Ended(run_id="r1", exit_code=0))
+    bench.loop.step()
+    assert bench.hands.begun == [Begin(items=("dark_60s",)), Begin()]
+
+
+def test_nothing_due_is_said_once_and_is_no_failure() -> None:
+    bench = Bench().past_the_first_masters()
+    for _ in range(10):
+        bench.clock.advance(31)
+        bench.loop.step()
+    said = [each.reason for each in bench.said if isinstance(each, ActivityChanged) and each.activity == "idle"]
+    assert said.count("nothing_due") == 1
+
+
+def test_a_hold_survives_a_restart_and_nothing_is_begun_while_it_lasts() -> None:
+    first = Bench(DUE).past_the_first_masters()
+    first.order(OrderName.YIELD, for_s=3600.0, by="N.I.N.A.")
+    second = Bench(DUE, state=first.kept[-1])
+    second.loop.step()
+    assert second.hands.begun == []
+    assert second.loop.present.activity.reason == "yielded"
+    second.clock.advance(3601)
+    second.loop.step()
+    assert second.hands.begun
+    assert [each.mode for each in second.said if isinstance(each, ModeChanged)] == ["automatic"]
+
+
+def test_pause_ends_the_run_and_resume_begins_a_new_one() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    bench.loop.step()
+    bench.hear_start()
+    answer = bench.order(OrderName.PAUSE, by="Ann")
+    assert bench.hands.child.orders == [OrderName.PAUSE]
+    assert (bench.activity, answer.run_id) == (Activity.FINISHING, "r1")
+    bench.end(Ended(run_id="r1", exit_code=0, code="paused"))
+    assert bench.activity is Activity.IDLE
+    hold = bench.loop.present.state.hold
+    assert hold is not None
+    assert (hold.why, hold.by) == (Why.PAUSED, "Ann")
+    bench.hands.begun.clear()
+    bench.order(OrderName.RESUME)
+    assert bench.hands.begun
+
+
+def test_a_run_by_order_is_begun_while_it_is_held_and_stays_held() -> None:
+    bench = Bench(DUE, state=Remembered()).past_the_first_masters()
+    bench.mind.outlook = CALM
+    bench.order(OrderName.PAUSE)
+    answer = bench.order(OrderName.RUN, items=("dark_60s",), by="Ann")
+    assert bench.hands.begun == [Begin(items=("dark_60s",), by="Ann")]
+    assert answer.detail
+    bench.end(Ended(run_id="r2", exit_code=0))
+    assert bench.loop.present.state.hold is not None
+
+
+def test_an_order_is_refused_with_its_reason_and_the_refusal_is_kept_in_the_journal() -> None:
+    bench = Bench().past_the_first_masters()
+    with pytest.raises(Refused) as refused:
+        bench.order(OrderName.CANCEL, by="Ann")
+    assert refused.value.code is RefusalCode.NOTHING_RUNS
+    assert OrderTaken(order="cancel", by="Ann", code="nothing_runs", detail="no run is at work") in bench.said
+
+
+def test_an_obstacle_stands_in_the_way_of_an_order() -> None:
+    bench = Bench(replace(DUE, choice=Nothing(reason="unsafe"))).past_the_first_masters()
+    bench.mind.outlook = replace(bench.mind.outlook, obstacles=(Refused(RefusalCode.UNSAFE, "it rains"),))
+    with pytest.raises(Refused, match="it rains"):
+        bench.order(OrderName.RUN)
+    assert bench.hands.begun == []
+
+
+def test_a_cancelled_run_is_over_for_its_window() -> None:
+    closes = START + timedelta(hours=3)
+    bench = Bench(replace(DUE, closes_at=closes)).past_the_first_masters()
+    bench.loop.step()
+    bench.hear_start()
+    bench.order(OrderName.CANCEL, run_id="r1")
+    assert bench.loop.present.state.window_over_until == closes
+
+
+def test_a_worker_that_dies_is_answered_by_making_the_devices_safe_before_anything_else() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    bench.loop.step()
+    bench.hear_start()
+    bench.end(Ended(run_id=None, exit_code=-9, code="worker_died", detail="killed by signal 9", died=True))
+    assert bench.hands.secured == ["r1"]
+    assert bench.activity is Activity.SECURING
+    assert WorkerDied(run="r1", detail="killed by signal 9") in bench.said
+    for _ in range(5):
+        bench.clock.advance(60)
+        bench.loop.step()
+    assert len(bench.hands.begun) == 1
+    bench.loop.secured(Secured(run_id="r1", left=("flat panel: the lamp may be on",)))
+    bench.loop.step()
+    last = bench.loop.present.state.last_run
+    assert last is not None
+    assert (last.run_id, last.code) == ("r1", "worker_died")
+    assert len(bench.hands.begun) == 2  # its masters
+
+
+def test_orders_on_masters_are_answered_when_their_writer_answers() -> None:
+    bench = Bench().past_the_first_masters()
+    answer: Future[Answer] = Future()
+    order = Order(order=OrderName.CERTIFY, names=("master_bias.fits",))
+    bench.loop._inbox.put(lambda: bench.loop._given(order, answer))
+    bench.loop.step()
+    assert not answer.done()
+    bench.hands.masters.set_result(Answer(order="certify", detail="certified"))
+    bench.loop.step()
+    assert answer.result(0).detail == "certified"
+
+
+def test_what_no_part_foresaw_is_answered_and_stops_nothing() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    bench.mind.outlook = None  # type: ignore[assignment]
+    bench.loop.step()
+    with pytest.raises(Refused) as refused:
+        bench.order(OrderName.RUN)
+    assert refused.value.code is RefusalCode.ORDER_FAILED
+    bench.mind.outlook = DUE
+    bench.clock.advance(31)
+    bench.loop.step()
+    assert bench.hands.begun
+
+
+def test_a_configuration_that_cannot_be_used_is_refused_with_what_is_wrong() -> None:
+    bench = Bench().past_the_first_masters()
+    assert bench.order(OrderName.RELOAD).detail
+    bench.mind.wrong = "night.yaml:3:1: programmes: …"
+    with pytest.raises(Refused, match=r"night\.yaml:3:1") as refused:
+        bench.order(OrderName.RELOAD)
+    assert refused.value.status == 422
+
+
+def test_the_daemon_ends_when_its_run_has_left_the_devices() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    bench.loop.step()
+    bench.loop.stop()
+    bench.loop.step()
+    assert bench.hands.child.orders == [OrderName.ABORT]
+    assert bench.activity is Activity.STOPPING
+    with pytest.raises(Refused) as refused:
+        bench.order(OrderName.RUN)
+    assert refused.value.code is RefusalCode.ENDING
+    bench.loop.ended(Ended(run_id="r1", exit_code=0, code="interrupted"))
+    bench.loop.run()  # returns, for there is nothing left to wait for
+    assert bench.activity is Activity.IDLE
+
+
+def test_while_a_run_is_at_work_events_do_not_make_the_mind_look() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    bench.loop.step()
+    before = bench.mind.looks
+    for _ in range(100):
+        bench.hear_start()
+    assert bench.mind.looks <= before + 1
