@@ -16,7 +16,7 @@ from services.capture.safety import SafetyWatch
 from services.capture.shelf import Apart, Shelf
 from services.capture.state import StateKeeper, StateRules
 from services.capture.writer import Writer
-from services.config.models import Cooling
+from services.config.devices import Cooling
 from services.events.bus import Events
 from services.observatory import Observatory
 from services.root import Place

@@ -10,7 +10,7 @@ from drivers.errors import Cancelled, DriverError, Refused
 from services.capture.failures import UntilReached
 from services.capture.recovery import Recovery
 from services.capture.thermal import History, Reading, believed_c
-from services.config.models import Cooling
+from services.config.devices import Cooling
 from services.errors import RunCode
 from services.events.bus import Events
 from services.events.devices import CoolingChanged, CoolingStable, CoolingStalled

@@ -14,7 +14,7 @@ from services.capture.approach import WARM_UP_LIMIT_S, Approach, Stall, warm_up
 from services.capture.cooler import Cooler
 from services.capture.failures import GroupFailed
 from services.capture.recovery import quietly
-from services.config.models import CoolingPolicy
+from services.config.devices import CoolingPolicy
 
 log = structlog.get_logger(__name__)
 

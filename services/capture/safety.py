@@ -15,7 +15,7 @@ from drivers.base import CoverCalibrator, SafetyMonitor
 from drivers.clock import Clock, Deadline
 from drivers.errors import AccessDenied, DriverError
 from services.capture.emergency import Emergency, Teller
-from services.config.models import SafetyMonitor as SafetySettings
+from services.config.devices import SafetyMonitor as SafetySettings
 from services.errors import RunCode
 from services.events.bus import Events
 from services.events.devices import SafetySafe, SafetyStale, SafetyUnsafe

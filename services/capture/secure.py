@@ -27,7 +27,8 @@ from services.capture.leaving import UNKNOWN, cooler_left, darken, end_exposure,
 from services.capture.recovery import Recovery, quietly
 from services.capture.remembered import CoolerMemory
 from services.catalogue.catalogue import Catalogue
-from services.config.models import Cooling, FlatPanel, LoadedConfig
+from services.config.devices import Cooling, FlatPanel
+from services.config.models import LoadedConfig
 from services.errors import RunCode, ServiceError, StorageError
 from services.events.bus import Events
 from services.files.locks import DeviceLock, RootLock

@@ -19,7 +19,7 @@ from services.capture.failures import GroupFailed
 from services.capture.filters import Filters
 from services.capture.panel import Light
 from services.capture.recovery import Recovery
-from services.config.models import CoolingPolicy
+from services.config.devices import CoolingPolicy
 from services.errors import RunCode
 from services.events.bus import Events
 from services.events.records import WarningRaised

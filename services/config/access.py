@@ -10,7 +10,9 @@ Variable = Annotated[
     Text,
     Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", json_schema_extra={"x-allowed": "the name of an environment variable"}),
 ]
-SECRETS = ("user_env", "password_env", "password_file")
+NOT_USED = "accepted from the guide's program, not used here"
+"""Description of single keys that are accepted and not used."""
+SECRETS = ("user_env", "password_env", "password_file", "token_env", "token_file", "url_env")
 """Keys whose values no message shows: somebody may have written the secret itself."""
 
 

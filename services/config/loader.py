@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from services.config import allowed, hints
-from services.config.access import SECRETS, Access
-from services.config.models import IGNORED_SECTIONS, NOT_USED, Config, LoadedConfig
+from services.config.access import NOT_USED, SECRETS, Access
+from services.config.models import IGNORED_SECTIONS, Config, LoadedConfig
 from services.config.positions import Key, Node, Problem, from_mapping, parse, read, with_value
 from services.config.rules import findings
 from services.config.spellings import Translation

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from services.config.devices import Device
 from services.config.loader import load, shipped_file
-from services.config.models import Device, Hooks, LoadedConfig
+from services.config.models import Hooks, LoadedConfig
 
 FOLDER = "simulated"
 
@@ -18,7 +19,8 @@ def demo(overrides: Mapping[str, tuple[str, Any]] | None = None) -> LoadedConfig
 def simulated(loaded: LoadedConfig, folder: Path | None = None) -> LoadedConfig:
     """Return the configuration with the simulated observatory in place of every real device.
 
-    Hosts, ports and names of real devices are dropped and hooks are not run: a rehearsal touches nothing of the site.
+    Hosts, ports and names of real devices are dropped, hooks are not run and nobody is called: a rehearsal touches
+    nothing of the site.
     When a real camera was named, everything is written below `simulated` in `folder` (by default the root), apart from
     real frames. Idempotent.
     """
@@ -28,6 +30,8 @@ def simulated(loaded: LoadedConfig, folder: Path | None = None) -> LoadedConfig:
     notes = [] if folder is None else [f"there is no configuration here: {loaded.path} is rehearsed"]
     if config.hooks != Hooks():
         notes.append("--simulator: hooks are not run")
+    if config.serve.webhooks or config.serve.heartbeat is not None:
+        notes.append("--simulator: webhooks and heartbeat are not called")
     changed = config.model_copy(
         update={
             "camera": config.camera.model_copy(update={"camera_type": "simulator"}),
@@ -36,6 +40,9 @@ def simulated(loaded: LoadedConfig, folder: Path | None = None) -> LoadedConfig:
             "filter_wheel": _on_simulator(config.filter_wheel),
             "flat_panel": _on_simulator(config.flat_panel),
             "safety_monitor": _on_simulator(config.safety_monitor),
+            "dome": _on_simulator(config.dome),
+            "telescope": _on_simulator(config.telescope),
+            "serve": config.serve.model_copy(update={"webhooks": (), "heartbeat": None}),
         }
     )
     return loaded.model_copy(update={"config": changed, "notes": (*loaded.notes, *notes)})

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import PureWindowsPath
 
-from services.config.models import AlpacaCamera, Config, Device
+from services.config.devices import AlpacaCamera, Device
+from services.config.models import Config
 from services.config.positions import Key
 
 Finding = tuple[tuple[Key, ...], str]
@@ -164,6 +165,8 @@ def servers(config: Config) -> dict[tuple[str, ...], AlpacaCamera | Device]:
         ("filter_wheel",): config.filter_wheel,
         ("flat_panel",): config.flat_panel,
         ("safety_monitor",): config.safety_monitor,
+        ("dome",): config.dome,
+        ("telescope",): config.telescope,
     }
     return {path: section for path, section in found.items() if section is not None}
 

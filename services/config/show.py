@@ -1,17 +1,20 @@
 """The configuration as text: the effective YAML with every default, and the JSON schema for editors."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from services.config import allowed
+from services.config.access import NOT_USED
+from services.config.devices import Camera
 from services.config.loader import document_schema
-from services.config.models import IGNORED_SECTIONS, NOT_USED, Camera, Config, LoadedConfig
+from services.config.models import IGNORED_SECTIONS, Config, LoadedConfig
+from services.config.positions import Key
 from services.config.spellings import COOLING_WORDS
 
 _COMMENT_COLUMN = 44
@@ -31,7 +34,9 @@ def schema() -> dict[str, Any]:
     properties = document["properties"]
     properties["video"] = {**properties["camera"], "description": "the older spelling of `camera`"}
     for name in IGNORED_SECTIONS:
-        properties[name] = {"description": "accepted from the guide's program, not used here"}
+        if name not in properties:
+            properties[name] = {"description": NOT_USED}
+    properties["telescope"]["anyOf"].append({"not": {"required": ["device_id"]}})
     for name in ("DarkCapture", "FlatCapture", "MasterFrames"):
         old = {"type": "string", "description": "the older spelling of `output_dir`"}
         document["$defs"][name]["properties"]["output_directory"] = old
@@ -41,7 +46,7 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "nightcal configuration"}
 
 
-def _lines(section: type[BaseModel], model: BaseModel | None, path: tuple[str, ...] = ()) -> Iterator[str]:
+def _lines(section: type[BaseModel], model: BaseModel | None, path: tuple[Key, ...] = ()) -> Iterator[str]:
     """Yield a section's keys, each with its value: the default where there is no `model`.
 
     Sections that are not there follow as comments: to uncomment them is all it takes.
@@ -59,14 +64,28 @@ def _lines(section: type[BaseModel], model: BaseModel | None, path: tuple[str, .
             yield _line(f"{name}:{_value(section, model, name)}", _about(field, here, model), len(path))
             continue
         value = None if model is None or _is_idle(model, name) else getattr(model, name)
-        if value is not None:
-            block = [_line(f"{name}:", field.description, len(path)), *_lines(inner, value, here)]
-        elif inner in told:
+        title = _line(f"{name}:", field.description, len(path))
+        if isinstance(value, tuple) or (value is None and _is_list(field)):
+            block = [title, *_items(inner, value or (), here)]
+        elif value is None and inner in told:
             block = [_line(f"{name}:", f"{field.description}; its keys are those of `{told[inner]}`", len(path))]
         else:
-            block = [_line(f"{name}:", field.description, len(path)), *_lines(inner, None, here)]
-        yield from block if value is not None else (f"# {line}" for line in block)
+            block = [title, *_lines(inner, value, here)]
+        yield from block if value else (f"# {line}" for line in block)
         told.setdefault(inner, name)
+
+
+def _items(section: type[BaseModel], models: Sequence[BaseModel], path: tuple[Key, ...]) -> Iterator[str]:
+    """Yield the sections of a list, each behind its dash; one of defaults where there are none."""
+    for index, model in enumerate(models or (None,)):
+        first, *others = _lines(section, model, (*path, index))
+        dash = 2 * len(path)
+        yield f"{first[:dash]}- {first[dash + 2 :]}"
+        yield from others
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
@@ -91,14 +110,14 @@ def _value(section: type[BaseModel], model: BaseModel | None, name: str) -> str:
     return " " + yaml.safe_dump([plain], default_flow_style=True, allow_unicode=True, width=math.inf).strip()[1:-1]
 
 
-def _about(field: FieldInfo, path: tuple[str, ...], model: BaseModel | None) -> str:
+def _about(field: FieldInfo, path: tuple[Key, ...], model: BaseModel | None) -> str:
     """Return what a key means, what is allowed, and the default where another value stands."""
     words = allowed.describe(document_schema(), path)
     parts = [field.description or "", "" if words in _SAYS_NOTHING else words]
     if field.is_required():
         parts.append("must be given")
-    elif model is not None and getattr(model, path[-1]) != field.default:
-        parts.append(f"default {_value(type(model), None, path[-1]).strip()}")
+    elif model is not None and getattr(model, str(path[-1])) != field.default:
+        parts.append(f"default {_value(type(model), None, str(path[-1])).strip()}")
     return " — ".join(part for part in parts if part)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from drivers.simulator.params import CameraParameters, ObservatoryParameters
 from drivers.simulator.presets import from_mapping
-from services.config.models import LoadedConfig, SimulatorCamera
+from services.config.devices import SimulatorCamera
+from services.config.models import LoadedConfig
 from services.config.positions import Key, Node, Problem, parse, read
 from services.errors import ConfigInvalid
 

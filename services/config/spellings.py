@@ -8,13 +8,24 @@ that messages speak of what stands in the file.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from services.config.models import IGNORED_SECTIONS, Camera, Config, Reuse
+from services.config.devices import Camera
+from services.config.models import IGNORED_SECTIONS, Config, Reuse
 from services.config.positions import Node, Problem
 
 _SECTIONS = frozenset(Config.model_fields)
 _FOLDERS = ("dark_capture", "flat_capture", "master_frames")
 _CAMERAS = ("alpaca", "ascom", "simulator")
+_LISTS = ("windows", "blackout", "webhooks", "allowed_hosts")
 COOLING_WORDS = ("required", "if_available", "off")
+
+
+def _kinds_filled(programme: Node) -> Node:
+    """Return a programme in which `bias:` with nothing behind it wants biases, with all defaults."""
+    if not isinstance(programme.value, dict):
+        return programme
+    kinds = ("bias", "darks", "flats")
+    filled = {k: replace(n, value={}, blank=False) if k in kinds and n.blank else n for k, n in programme.value.items()}
+    return replace(programme, value=filled)
 
 
 class Translation:
@@ -34,6 +45,7 @@ class Translation:
         self._top = dict(tree.children())
         self._ignore_sections()
         self._name_camera()
+        self._empty_lists()
         self._fill_blank_sections()
         self._name_folders()
         self._join_cooling()
@@ -43,8 +55,11 @@ class Translation:
 
     def _ignore_sections(self) -> None:
         for name in IGNORED_SECTIONS:
-            if self._top.pop(name, None) is not None:
-                self.notes.append(f"{name}: accepted, not used")
+            section = self._top.get(name)
+            if section is None or (name == "telescope" and "device_id" in section.children()):
+                continue
+            del self._top[name]
+            self.notes.append(f"{name}: accepted, not used")
 
     def _name_camera(self) -> None:
         video = self._top.pop("video", None)
@@ -56,9 +71,22 @@ class Translation:
         self._top["camera"] = video
         self.notes.append("video: read as `camera`")
 
+    def _empty_lists(self) -> None:
+        """Take a list of sections with every line of it commented out for an empty one."""
+
+        def emptied(node: Node) -> Node:
+            return replace(node, value=[], blank=False) if node.blank else node
+
+        if "programmes" in self._top:
+            self._top["programmes"] = emptied(self._top["programmes"])
+        self._edit("serve", _LISTS, emptied)
+
     def _fill_blank_sections(self) -> None:
         """Take `name:` with every key commented out for a section of defaults; `null` still says that there is none."""
         self._top = {name: self._filled(node) if name in _SECTIONS else node for name, node in self._top.items()}
+        programmes = self._top.get("programmes")
+        if programmes is not None and isinstance(programmes.value, list):
+            self._top["programmes"] = replace(programmes, value=[_kinds_filled(each) for each in programmes.value])
         self._edit("camera", (*_CAMERAS, "cooling"), self._filled)
 
     def _name_folders(self) -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Self
 from drivers.base import Camera, CameraInfo, CoverCalibrator, FilterWheel, SafetyMonitor
 from drivers.clock import Clock, SystemClock
 from drivers.errors import DeviceLost, DeviceMissing, DriverError
-from services.config.models import Config, Device, LoadedConfig
+from services.config.devices import Device
+from services.config.models import Config, LoadedConfig
 from services.observatory.interlock import Interlock
 from services.observatory.login import check_logins
 from services.observatory.named import with_numbers

@@ -7,7 +7,8 @@ from drivers.clock import ScaledClock, SystemClock
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.params import ObservatoryParameters
 from drivers.simulator.server import AlpacaServer
-from services.config.models import Config, FilterWheel, FlatPanel, LoadedConfig, SafetyMonitor
+from services.config.devices import FilterWheel, FlatPanel, SafetyMonitor
+from services.config.models import Config, LoadedConfig
 from services.config.simulation import parameters_of
 
 HOST = "127.0.0.1"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from drivers.errors import AccessDenied
 from services.config.access import Access
-from services.config.models import Config, Device
+from services.config.devices import Device
+from services.config.models import Config
 from services.config.rules import servers
 from services.errors import ConfigInvalid
 from services.platform import is_open_to_others

@@ -18,8 +18,9 @@ from drivers.alpaca.values import texts
 from drivers.base import SensorType, SettingMode
 from drivers.clock import Clock, ScaledClock, SystemClock, retry
 from drivers.errors import DeviceLost, DriverError, Refused
-from services.config.models import AlpacaCamera as CameraSection
-from services.config.models import Camera, Config, Device, FilterWheel, FlatPanel
+from services.config.devices import AlpacaCamera as CameraSection
+from services.config.devices import Camera, Device, FilterWheel, FlatPanel
+from services.config.models import Config
 from services.observatory.login import login_of
 
 log = structlog.get_logger(__name__)

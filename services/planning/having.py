@@ -17,7 +17,7 @@ from calibration.matching import RULES, differences
 from calibration.plans.sequence import WantedSet
 from drivers.base import CameraSettings
 from services.catalogue.rows import Origin, SetRow
-from services.config.models import Config, Reuse
+from services.config.models import AGE_DAYS, Config, Reuse
 from services.config.values import number_of
 
 
@@ -200,7 +200,8 @@ def _other_temperature(required: Requirement, sets: Iterable[SetRow]) -> str:
 
 def age_of(kind: FrameKind, reuse: Reuse) -> timedelta:
     """Return how old the oldest frame of a set may be for the set to serve."""
-    hours = {FrameKind.BIAS: reuse.bias_hours, FrameKind.DARK: reuse.dark_hours}.get(kind, reuse.flat_hours)
+    flat_hours = 24 * AGE_DAYS["flat"] if reuse.flat_hours is None else reuse.flat_hours
+    hours = {FrameKind.BIAS: reuse.bias_hours, FrameKind.DARK: reuse.dark_hours}.get(kind, flat_hours)
     return timedelta(hours=hours)
 
 

@@ -61,6 +61,11 @@ class MasterGroup:
         return replace(self, rows=tuple(self.rows[i] for i in places))
 
     @property
+    def taken_as(self) -> FrameKind:
+        """What the frames are: of biases, also where they become a dark."""
+        return self.rows[0].kind
+
+    @property
     def own(self) -> bool:
         """Whether nightcal took the frames: exposures are exact, and the wanted number is known."""
         looked_at = (self.rows[0],) if isinstance(self.rows, _Unread) else self.rows  # a set has one origin

@@ -36,8 +36,8 @@ class MasterSettings:
         `matched` or `bias` (`services.planning.flat_darks`).
     memory_mb : float
         For bands of frames in memory.
-    num_darks, num_flats, min_flats : int
-        Frames of a complete set; least number for sky flats.
+    num_darks, num_biases, num_flats, min_flats : int
+        Frames of a complete set (biases, None: as many as darks); least number for sky flats.
     name_gain, name_temperature : bool
         Whether these are part of the names: the configuration lists several.
     workers : int
@@ -61,6 +61,7 @@ class MasterSettings:
     flat_dark: str = "matched"
     memory_mb: float = 256.0
     num_darks: int = 40
+    num_biases: int | None = None
     num_flats: int = 40
     min_flats: int = 10
     name_gain: bool = False
@@ -86,6 +87,7 @@ class MasterSettings:
             flat_dark=masters.flat_dark,
             memory_mb=masters.memory_mb,
             num_darks=config.dark_capture.num_darks,
+            num_biases=config.dark_capture.num_biases,
             num_flats=config.flat_capture.num_flats,
             min_flats=config.flat_capture.min_flats,
             ignored_cards=frozenset(k.upper() for k, field in config.header_aliases.items() if field == "ignore"),
@@ -96,11 +98,15 @@ class MasterSettings:
 
     def wanted(self, kind: FrameKind) -> int:
         """Return how many frames a complete set has."""
-        return self.num_flats if kind is FrameKind.FLAT else self.num_darks
+        if kind is FrameKind.FLAT:
+            return self.num_flats
+        return self.num_darks if kind is FrameKind.DARK or self.num_biases is None else self.num_biases
 
     def wanted_key(self, kind: FrameKind) -> str:
         """Return the key of the configuration that says how many."""
-        return "flat_capture.num_flats" if kind is FrameKind.FLAT else "dark_capture.num_darks"
+        if kind is FrameKind.FLAT:
+            return "flat_capture.num_flats"
+        return f"dark_capture.{'num_biases' if kind is FrameKind.BIAS and self.num_biases else 'num_darks'}"
 
     def least(self, kind: FrameKind, source: str | None) -> int:
         """Return how many frames a master is made of at least."""

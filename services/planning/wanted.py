@@ -15,7 +15,8 @@ from calibration.plans.settings import ExposureState, FlatSettings, PanelSetting
 from drivers.base import CameraInfo, PanelInfo, SensorType
 from services.catalogue.history import EXPOSURE_MADE
 from services.catalogue.rows import FactRow
-from services.config.models import Config, FlatPanel
+from services.config.devices import FlatPanel
+from services.config.models import Config, DarkCapture
 from services.config.values import number_of
 from services.planning.request import DarkTimes, Step
 from services.words import celsius
@@ -165,23 +166,31 @@ def dark_sets(
     }[which]
     return tuple(
         WantedSet(
-            kind=FrameKind.BIAS if DarkUse.BIAS in time.why else FrameKind.DARK,
-            count=config.dark_capture.num_darks,
+            kind=kind,
+            count=count,
             why=tuple(str(w) for w in time.why),
             exposure_us=_as_made(time.exposure_us, made),
             gain=state.gain,
             set_temp_c=state.temperature_c,
         )
         for time in times.times
-        if chosen & set(time.why)
+        for kind, count in [_kind_and_count(config.dark_capture, time.why)]
+        if count and chosen & set(time.why)
     )
+
+
+def _kind_and_count(dark: DarkCapture, why: Collection[DarkUse]) -> tuple[FrameKind, int]:
+    """Return what frames of a dark time are, and how many are wanted; biases serve as darks of their exposure, too."""
+    if DarkUse.BIAS not in why or (len(why) > 1 and not dark.bias_count):
+        return FrameKind.DARK, dark.num_darks
+    return FrameKind.BIAS, dark.bias_count if len(why) == 1 else max(dark.bias_count, dark.num_darks)
 
 
 def flat_sets(config: Config, state: State, filters: Iterable[str | None]) -> tuple[WantedSet, ...]:
     """Return the flat sets of a state, one per filter."""
-    if not state.flats:
-        return ()
     count = config.flat_capture.num_flats
+    if not (state.flats and count):
+        return ()
     return tuple(
         WantedSet(
             kind=FrameKind.FLAT, count=count, why=("flat",), filter=f, gain=state.gain, set_temp_c=state.temperature_c

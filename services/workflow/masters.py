@@ -83,7 +83,7 @@ def _short(outcomes: Iterable[MasterOutcome], settings: MasterSettings, place: P
     for outcome in outcomes:
         if outcome.path is not None and place.layout.relative(outcome.path) in partial:
             frames = place.catalogue.frames(set_id=outcome.set_id, flag=Flag.OK)
-            if len(frames) >= settings.wanted(outcome.kind):
+            if frames and len(frames) >= settings.wanted(frames[0].kind):
                 yield outcome
 
 

@@ -8,7 +8,8 @@ from calibration.frames import CaptureRequest, Cover, FrameKind, FrameResult, Pu
 from drivers.clock import ManualClock
 from services.capture.session import Session
 from services.catalogue.catalogue import Catalogue
-from services.config.models import Config, FilterWheel, FlatPanel, SafetyMonitor, Storage
+from services.config.devices import FilterWheel, FlatPanel, SafetyMonitor
+from services.config.models import Config, Storage
 from services.events.bus import Events
 from services.events.records import Event
 from services.files.disk import REAL_DISK, Disk

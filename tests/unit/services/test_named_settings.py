@@ -7,7 +7,8 @@ import pytest
 from drivers.base import SettingMode
 from drivers.clock import ManualClock
 from services.capture.possible import impossible
-from services.config.models import AlpacaCamera, Camera, Config
+from services.config.devices import AlpacaCamera, Camera
+from services.config.models import Config
 from services.observatory import Interlock, Observatory
 from services.observatory.named import with_numbers
 from services.planning.wanted import exposure_state, states

@@ -15,7 +15,7 @@ from services.capture.cooler import Cooler
 from services.capture.cooling import Thermostat
 from services.capture.failures import GroupFailed, UntilReached
 from services.capture.recovery import Recovery
-from services.config.models import Cooling, CoolingPolicy
+from services.config.devices import Cooling, CoolingPolicy
 from services.errors import RunCode, RunStopped
 from services.events.bus import Events
 from services.events.devices import CoolingStable, CoolingStalled, DeviceGone, DeviceRestored

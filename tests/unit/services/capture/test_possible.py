@@ -8,7 +8,8 @@ import pytest
 
 from drivers.base import CameraInfo, SettingMode
 from drivers.errors import Refused
-from services.config.models import Camera, Config, Cooling, FilterWheel, FlatCapture, FlatPanel, Storage
+from services.config.devices import Camera, Cooling, FilterWheel, FlatPanel
+from services.config.models import Config, FlatCapture, Storage
 from services.errors import ConfigInvalid, Exit, RunCode
 from services.events.records import WarningRaised
 from services.files.fits import read_cards

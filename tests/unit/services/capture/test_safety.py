@@ -9,7 +9,7 @@ import pytest
 from drivers.base import CalibratorStatus, CoverStatus
 from drivers.clock import ManualClock
 from services.capture.safety import SafetyWatch
-from services.config.models import SafetyMonitor
+from services.config.devices import SafetyMonitor
 from services.errors import RunCode, RunStopped
 from services.events.bus import Events
 from services.events.devices import CoverChanged, PanelChanged, SafetySafe, SafetyUnsafe

@@ -12,7 +12,8 @@ from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.clock import ManualClock
 from drivers.errors import CameraBusy
 from services.capture.connections import LEFTOVER_S
-from services.config.models import Config, Cooling, DarkCapture, FlatCapture, FlatPanel, Storage
+from services.config.devices import Cooling, FlatPanel
+from services.config.models import Config, DarkCapture, FlatCapture, Storage
 from services.errors import RunCode, RunStopped
 from tests.support.fake_site import DARK, FLAT, Site, plan, site_at
 from tests.support.fakes import lost

@@ -13,7 +13,8 @@ from drivers.base import CalibratorStatus, CameraSettings, CameraStates, CoverSt
 from drivers.errors import CameraBusy, PanelFailed
 from services.capture.failures import GroupFailed
 from services.capture.runner import quantised_us
-from services.config.models import Config, Cooling, FilterWheel, FlatPanel, Storage
+from services.config.devices import Cooling, FilterWheel, FlatPanel
+from services.config.models import Config, Storage
 from services.errors import RunCode
 from services.events.devices import DeviceGone, DeviceRestored
 from services.events.records import Waiting, WarningRaised

@@ -306,7 +306,7 @@ def test_reuse_may_be_one_number_of_hours():
 
 def test_a_library_serves_for_months_and_hours_that_are_stated_are_obeyed():
     reuse = loads("reuse: {dark_hours: 30}", HERE).config.reuse
-    assert (reuse.bias_hours, reuse.dark_hours, reuse.flat_hours) == (90 * 24, 30, 18)
+    assert (reuse.bias_hours, reuse.dark_hours, reuse.flat_hours) == (90 * 24, 30, None)
     assert loads("reuse:", HERE).config.reuse == Reuse()
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from services.config import load, loads, schema, show, simulated
-from services.config.models import Config, Cooling, Hooks
+from services.config.devices import Cooling
+from services.config.models import Config, Hooks
 from services.config.simulation import load_observatory
 from services.errors import ConfigInvalid
 from tests.support.places import ROOT

@@ -1,0 +1,140 @@
+"""Values of the daemon's section: cron expressions, local days, time zones, addresses, and conditions of the site.
+
+Each is text of one form. The functions here read it; the types accept what the functions read, so that what is wrong
+with a value is said with its own place in the file.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import cache
+from ipaddress import ip_address
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from services.config.values import Text
+
+_ADDRESS = re.compile(r"\[([0-9a-fA-F:.]+)\]:([0-9]{1,5})|([^\s:/\[\]@]+):([0-9]{1,5})")
+_PREFIX = re.compile(r"|(/[A-Za-z0-9._~-]+)+")
+_BEFORE_A_LEAP_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+PLAIN_NEEDS = ("roof_closed", "roof_open", "parked", "not_tracking")
+"""Conditions of the site that have no number."""
+
+
+def firings(cron: str, after: datetime, *, backwards: bool = False) -> CronSim:
+    """Return the moments at which a cron expression fires, from a local time on, forwards or backwards.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong with the expression.
+    """
+    fields = cron.split()
+    if len(fields) != 5:
+        raise ValueError(f"it has {len(fields)} fields")
+    try:
+        return CronSim(cron, after, reverse=backwards)
+    except CronSimError as error:
+        raise ValueError(str(error)) from None
+    except (ValueError, AssertionError, TypeError, LookupError):  # of some expressions it has no error of its own
+        raise ValueError("it cannot be read") from None
+
+
+def days_of(blackout: str) -> tuple[date, date]:
+    """Return the first and the last day of a blackout; raises ValueError."""
+    first, _, last = blackout.partition("/")
+    try:
+        days = date.fromisoformat(first.strip()), date.fromisoformat((last or first).strip())
+    except ValueError:
+        raise ValueError("there is no such day") from None
+    if days[1] < days[0]:
+        raise ValueError("the first day comes first")
+    return days
+
+
+@cache
+def zone(name: str) -> ZoneInfo:
+    """Return a time zone by its name; raises ValueError."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, LookupError, OSError):
+        raise ValueError("no time zone of this name is known here") from None
+
+
+def listened(listen: str) -> tuple[str, int]:
+    """Return address and port that are listened on; raises ValueError."""
+    found = _ADDRESS.fullmatch(listen)
+    if found is None:
+        raise ValueError
+    host, port = found[1] or found[3], int(found[2] or found[4])
+    if not 1 <= port <= 65_535:
+        raise ValueError("a port is a number from 1 to 65535")
+    if found[1] or re.fullmatch(r"[0-9.]+", host):
+        ip_address(host)
+    return host, port
+
+
+def is_loopback(listen: str) -> bool:
+    """Whether only programs of this computer reach an address."""
+    host = listened(listen)[0]
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.casefold() == "localhost"
+
+
+def sun_below_deg(need: str) -> float | None:
+    """Return the altitude of a `sun_below`, None for a condition of another kind; raises ValueError."""
+    word, colon, number = need.partition(":")
+    if word != "sun_below" or not colon:
+        if need not in PLAIN_NEEDS:
+            raise ValueError
+        return None
+    degrees = float(number)
+    if not -90 <= degrees <= 90:
+        raise ValueError("an altitude is a number from -90 to 90")
+    return degrees
+
+
+def _fires(cron: str) -> None:
+    if next(firings(cron, _BEFORE_A_LEAP_DAY), None) is None:
+        raise ValueError("it never fires")
+
+
+def _prefix(text: str) -> None:
+    if not _PREFIX.fullmatch(text):
+        raise ValueError
+
+
+def _form(reads: Callable[[str], object], allowed: str) -> Any:
+    """Return what makes of a text the type of those that a function reads; its own words go into the message."""
+
+    def checked(value: str) -> str:
+        try:
+            reads(value)
+        except ValueError as error:
+            why = f" ({error})" if type(error) is ValueError and error.args and "could not" not in str(error) else ""
+            raise PydanticCustomError("not_of_this_form", "not of this form", {"allowed": allowed + why}) from None
+        return value
+
+    return AfterValidator(checked), Field(json_schema_extra={"x-allowed": allowed})
+
+
+_FIVE = "five fields in quotation marks: minute hour day month weekday, for example '0 10 * * *'"
+_CRON = _form(_fires, _FIVE)
+_DAYS = _form(days_of, "a day such as 2026-12-24, or two with / between: 2026-12-24/2026-12-26")
+_ZONE = _form(zone, "the name of a time zone, such as Europe/Berlin or UTC")
+_LISTEN = _form(listened, "an address and a port, such as 127.0.0.1:8642 or '[::1]:8642'")
+_NEED = _form(sun_below_deg, f"{', '.join(PLAIN_NEEDS)} or sun_below:DEGREES")
+_PATH = _form(_prefix, "nothing, or a path such as /nightcal, without a / at its end")
+
+Cron = Annotated[Text, _CRON[0], _CRON[1]]
+Blackout = Annotated[Text, _DAYS[0], _DAYS[1]]
+ZoneName = Annotated[Text, _ZONE[0], _ZONE[1]]
+Listen = Annotated[Text, _LISTEN[0], _LISTEN[1]]
+Need = Annotated[Text, _NEED[0], _NEED[1]]
+Prefix = Annotated[str, _PATH[0], _PATH[1]]
