@@ -48,6 +48,7 @@ from services.events.serving import (
     DevicesSecured,
     ItemFailed,
     ItemRecovered,
+    ItemStale,
     ModeChanged,
     OrderTaken,
     ServeEnded,
@@ -357,6 +358,11 @@ def _(what: ItemFailed) -> str:
 @sentence.register
 def _(what: ItemRecovered) -> str:
     return f"{what.item or ''} can be had again"
+
+
+@sentence.register
+def _(what: ItemStale) -> str:
+    return f"{what.item or ''} is too old: {what.detail}"
 
 
 @sentence.register

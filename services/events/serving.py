@@ -83,6 +83,15 @@ class ItemRecovered(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemStale(Record):
+    """The master that serves has become older than its programme allows, and nothing younger could be had."""
+
+    name: ClassVar[str] = "item.stale"
+    item: str | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerDied(Record):
     """The process of a run is gone without having ended it; the devices are made safe now."""
 

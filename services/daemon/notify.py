@@ -1,0 +1,191 @@
+"""Who is called when something has happened: webhooks of the site, and a heartbeat while all is well.
+
+An address is a secret of its own (whoever knows it can write to it), so that it comes from the environment and is never
+shown. A call that fails is tried again later and then dropped: nothing of the daemon ever waits for it.
+"""
+
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import singledispatch
+from typing import Protocol
+
+import structlog
+
+from services.events.devices import SafetySafe, SafetyStale, SafetyUnsafe
+from services.events.records import Event, Record
+from services.events.sentences import sentence
+from services.events.serving import DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT_S = 15.0
+RETRIES_S = (0.0, 30.0, 300.0)
+"""Real seconds before each attempt of one call."""
+MOST_WAITING = 200
+"""Notices that wait for an address that does not answer; then the oldest goes."""
+_URGENT = {"failed", "unsafe", "worker_died"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What somebody is called for: one of the words of `webhooks.on`, a title, a sentence, and when it happened."""
+
+    kind: str
+    title: str
+    text: str
+    at: datetime
+
+
+class WebhookLike(Protocol):
+    """One of `serve.webhooks`."""
+
+    @property
+    def url_env(self) -> str:
+        """The environment variable that holds the address."""
+
+    @property
+    def template(self) -> str:
+        """What is sent: `json` or `ntfy`."""
+
+    @property
+    def on(self) -> tuple[str, ...]:
+        """What is announced."""
+
+
+def notice_of(event: Event) -> Notice | None:
+    """Return what an event is announced as; None for most."""
+    kind = _kind(event.what)
+    if kind is None:
+        return None
+    text = sentence(event.what) or event.name
+    return Notice(kind=kind, title=f"nightcal: {_TITLES[kind]}", text=text, at=event.at)
+
+
+_TITLES = {
+    "failed": "a master cannot be had",
+    "recovered": "a master can be had again",
+    "stale": "a master is too old",
+    "suspect": "a master is suspect",
+    "unsafe": "unsafe",
+    "worker_died": "a run died",
+}
+
+
+@singledispatch
+def _kind(what: Record) -> str | None:
+    return "suspect" if what.name == "master.suspect" else None
+
+
+_kind.register(ItemFailed, lambda _: "failed")
+_kind.register(ItemRecovered, lambda _: "recovered")
+_kind.register(ItemStale, lambda _: "stale")
+_kind.register(SafetyUnsafe, lambda _: "unsafe")
+_kind.register(SafetyStale, lambda _: "unsafe")
+_kind.register(SafetySafe, lambda _: "recovered")
+_kind.register(WorkerDied, lambda _: "worker_died")
+_kind.register(DevicesSecured, lambda what: "failed" if what.left else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request: its address, what is sent, and its headers. An empty body is a GET."""
+
+    url: str
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def call_of(notice: Notice, url: str, template: str) -> Call:
+    """Return the request that announces a notice in the way that an address understands."""
+    if template == "ntfy":
+        priority = "high" if notice.kind in _URGENT else "default"
+        headers = (("Title", notice.title), ("Priority", priority), ("Tags", notice.kind))
+        return Call(url=url, body=notice.text.encode(), headers=headers)
+    said = {"kind": notice.kind, "title": notice.title, "text": notice.text, "at": notice.at.isoformat()}
+    return Call(url=url, body=json.dumps(said).encode(), headers=(("Content-Type", "application/json"),))
+
+
+def send(call: Call) -> str:
+    """Make a request; return why it failed, without its address, or ""."""
+    import requests  # only who has such an address pays for it
+
+    try:
+        with requests.request(
+            "POST" if call.body else "GET",
+            call.url,
+            data=call.body or None,
+            headers=dict(call.headers),
+            timeout=TIMEOUT_S,
+            stream=True,
+        ) as answer:
+            return "" if answer.ok else f"it answered {answer.status_code}"
+    except requests.RequestException as error:
+        return type(error).__name__
+
+
+class Notifier:
+    """Calls the webhooks of the site, on a thread of its own.
+
+    Parameters
+    ----------
+    hooks : iterable of WebhookLike
+    send : callable
+        Makes one request.
+    retries_s : tuple of float
+        Real seconds before each attempt.
+    """
+
+    def __init__(
+        self,
+        hooks: Iterable[WebhookLike],
+        *,
+        send: Callable[[Call], str] = send,
+        retries_s: tuple[float, ...] = RETRIES_S,
+    ) -> None:
+        self._hooks = tuple(hooks)
+        self._send = send
+        self._retries_s = retries_s
+        self._waiting: deque[tuple[WebhookLike, Notice]] = deque(maxlen=MOST_WAITING)
+        self._wake = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="nightcal-notify", daemon=True)
+        self._thread.start()
+
+    def hear(self, event: Event) -> None:
+        """Announce an event, where somebody wants to hear of it; never waits."""
+        notice = notice_of(event)
+        if notice is None:
+            return
+        wanted = [(hook, notice) for hook in self._hooks if notice.kind in hook.on]
+        self._waiting.extend(wanted)
+        if wanted:
+            self._wake.set()
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """End; what is under way may take so many real seconds."""
+        self._over.set()
+        self._wake.set()
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while not self._over.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                self._announce(*self._waiting.popleft())
+
+    def _announce(self, hook: WebhookLike, notice: Notice) -> None:
+        problem = f"the environment has no {hook.url_env}"
+        if url := os.environ.get(hook.url_env, ""):
+            for delay_s in self._retries_s:
+                if self._over.wait(delay_s):
+                    return
+                problem = self._send(call_of(notice, url, hook.template))
+                if not problem:
+                    return
+        log.warning("notify.failed", url_env=hook.url_env, kind=notice.kind, detail=problem)

@@ -1,0 +1,137 @@
+"""Whoever asked for it is called when something has happened; an address that fails keeps nobody waiting."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from services.daemon.notify import Call, Notifier, call_of, notice_of, send
+from services.events.devices import SafetySafe, SafetyUnsafe
+from services.events.records import Event, Record, RunStarted
+from services.events.serving import DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
+
+AT = datetime(2026, 3, 1, 20, tzinfo=UTC)
+DIED = WorkerDied(run="r1", detail="killed by signal 9")
+
+
+@dataclass(frozen=True)
+class Hook:
+    url_env: str = "NIGHTCAL_TEST_HOOK"
+    template: str = "json"
+    on: tuple[str, ...] = ("failed", "worker_died")
+
+
+def _event(what: Record) -> Event:
+    return Event(run_id="serve", seq=1, at=AT, what=what)
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        (ItemFailed(item="dark_60s", code="not_dark"), "failed"),
+        (ItemRecovered(item="dark_60s"), "recovered"),
+        (ItemStale(item="dark_60s", detail="61 days"), "stale"),
+        (SafetyUnsafe(), "unsafe"),
+        (SafetySafe(), "recovered"),
+        (DIED, "worker_died"),
+        (DevicesSecured(left=("the lamp may be on",)), "failed"),
+        (DevicesSecured(done=("lamp off",)), None),
+        (RunStarted(steps=("darks",)), None),
+    ],
+)
+def test_what_is_announced_and_as_what(what: Record, kind: str | None) -> None:
+    notice = notice_of(_event(what))
+    assert (None if notice is None else notice.kind) == kind
+
+
+def test_ntfy_is_sent_words_and_others_json() -> None:
+    notice = notice_of(_event(DIED))
+    assert notice is not None
+    words = call_of(notice, "http://x/", "ntfy")
+    assert dict(words.headers)["Priority"] == "high"
+    assert b"r1" in words.body
+    said = json.loads(call_of(notice, "http://x/", "json").body)
+    assert said["kind"] == "worker_died"
+    assert said["at"] == AT.isoformat()
+
+
+class _Calls:
+    """Takes calls, fails the first so many, and says when one was answered well."""
+
+    def __init__(self, failing: int = 0) -> None:
+        self.calls: list[Call] = []
+        self.failing = failing
+        self.answered = threading.Event()
+
+    def __call__(self, call: Call) -> str:
+        self.calls.append(call)
+        if len(self.calls) <= self.failing:
+            return "it answered 503"
+        self.answered.set()
+        return ""
+
+
+def test_only_what_was_asked_for_is_announced_and_a_failed_call_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTCAL_TEST_HOOK", "http://secret/")
+    calls = _Calls(failing=2)
+    notifier = Notifier([Hook()], send=calls, retries_s=(0.0, 0.0, 0.0))
+    notifier.hear(_event(ItemRecovered(item="bias")))
+    notifier.hear(_event(DIED))
+    assert calls.answered.wait(5)
+    notifier.close()
+    assert [json.loads(call.body)["kind"] for call in calls.calls] == ["worker_died"] * 3
+
+
+def test_an_address_that_is_not_in_the_environment_is_named_and_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NIGHTCAL_TEST_HOOK", raising=False)
+    monkeypatch.setenv("NIGHTCAL_OTHER_HOOK", "http://secret/")
+    calls = _Calls()
+    notifier = Notifier([Hook(), Hook(url_env="NIGHTCAL_OTHER_HOOK")], send=calls)
+    notifier.hear(_event(DIED))
+    assert calls.answered.wait(5)
+    notifier.close()
+    assert len(calls.calls) == 1
+
+
+@pytest.fixture
+def address() -> Iterator[tuple[str, list[bytes]]]:
+    """A server on loopback that takes what is sent."""
+    taken: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            taken.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200 if self.path == "/well" else 500)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", taken
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_call_goes_over_the_wire(address: tuple[str, list[bytes]]) -> None:
+    url, taken = address
+    assert send(Call(url=f"{url}/well", body=b"it rains")) == ""
+    assert send(Call(url=f"{url}/ill", body=b"it rains")) == "it answered 500"
+    assert taken == [b"it rains"] * 2
+
+
+def test_an_address_that_does_not_answer_is_not_shown() -> None:
+    problem = send(Call(url="http://127.0.0.1:1/secret-topic", body=b"x"))
+    assert problem
+    assert "secret" not in problem
