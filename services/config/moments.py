@@ -6,7 +6,7 @@ with a value is said with its own place in the file.
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
 from ipaddress import ip_address
 from typing import Annotated, Any
@@ -40,7 +40,7 @@ def firings(cron: str, after: datetime, *, backwards: bool = False) -> CronSim:
         return CronSim(cron, after, reverse=backwards)
     except CronSimError as error:
         raise ValueError(str(error)) from None
-    except (ValueError, AssertionError, TypeError, LookupError):  # of some expressions it has no error of its own
+    except (ValueError, AssertionError, TypeError, LookupError, OverflowError):  # of some expressions it has no error of its own
         raise ValueError("it cannot be read") from None
 
 
@@ -56,9 +56,31 @@ def days_of(blackout: str) -> tuple[date, date]:
     return days
 
 
+class ComputersZone(tzinfo):
+    """The time zone that the computer is set to, with its changes of the year, whatever its name is."""
+
+    def utcoffset(self, at: datetime | None) -> timedelta | None:
+        """Return what local time is ahead of UTC."""
+        return None if at is None else at.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, _at: datetime | None) -> timedelta | None:
+        """Return None: nobody asks for it."""
+        return None
+
+    def tzname(self, at: datetime | None) -> str | None:
+        """Return the abbreviation of the zone."""
+        return None if at is None else at.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, at: datetime) -> datetime:
+        """Return the local time of a moment whose numbers are those of UTC."""
+        return datetime.fromtimestamp(at.replace(tzinfo=UTC).timestamp()).replace(tzinfo=self)  # noqa: DTZ006
+
+
 @cache
-def zone(name: str) -> ZoneInfo:
-    """Return a time zone by its name; raises ValueError."""
+def zone(name: str | None) -> tzinfo:
+    """Return a time zone by its name, the computer's for None; raises ValueError."""
+    if name is None:
+        return ComputersZone()
     try:
         return ZoneInfo(name)
     except (ValueError, LookupError, OSError):

@@ -62,8 +62,8 @@ class MasterGroup:
 
     @property
     def taken_as(self) -> FrameKind:
-        """What the frames are: of biases, also where they become a dark."""
-        return self.rows[0].kind
+        """What the frames are: biases, also where they become a dark."""
+        return self.rows[0].kind if self.rows else self.product
 
     @property
     def own(self) -> bool:
