@@ -40,7 +40,7 @@ def firings(cron: str, after: datetime, *, backwards: bool = False) -> CronSim:
         return CronSim(cron, after, reverse=backwards)
     except CronSimError as error:
         raise ValueError(str(error)) from None
-    except (ValueError, AssertionError, TypeError, LookupError, OverflowError):  # of some expressions it has no error of its own
+    except (ValueError, AssertionError, TypeError, LookupError, OverflowError):  # CronSim has no error of its own
         raise ValueError("it cannot be read") from None
 
 
