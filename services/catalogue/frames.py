@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from calibration.frames import FrameKind
 from services.catalogue.database import Database
-from services.catalogue.rows import Flag, FrameRow, Mark, Origin, SetRow, parse_time, time_text
+from services.catalogue.plain import parse_time, time_text
+from services.catalogue.rows import Flag, FrameRow, Mark, Origin, SetRow
 from services.catalogue.tables import stored, where_of
 
 FRAME_COLUMNS = tuple(f.name for f in fields(FrameRow))

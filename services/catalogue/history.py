@@ -7,7 +7,8 @@ from typing import Any
 
 from calibration.frames import FrameKind
 from services.catalogue.database import Database
-from services.catalogue.rows import FactRow, RefusalRow, RunRow, parse_time, time_text
+from services.catalogue.plain import parse_time, time_text
+from services.catalogue.rows import FactRow, RefusalRow, RunRow
 from services.catalogue.tables import where_of
 from services.events.records import json_value
 

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from services.catalogue.database import Database
-from services.catalogue.rows import USABLE, KnownMaster, MasterRow, MasterStatus, time_text
+from services.catalogue.plain import time_text
+from services.catalogue.rows import USABLE, KnownMaster, MasterRow, MasterStatus
 from services.catalogue.tables import where_of
 from services.events.records import json_value
 
@@ -65,7 +66,8 @@ class MasterTable(Database):
         of_file = "json_extract(record, '$.size'), json_extract(record, '$.mtime_ns')"
         usable = ", ".join(f"'{status}'" for status in USABLE)
         ended = f"status = '{MasterStatus.SUPERSEDED}' AND valid_until IS NOT NULL AND valid_from IS NOT valid_until"
-        fields = f"path, recipe, status, {of_file}, status IN ({usable}) OR ({ended})"
+        open_ = f"status = '{MasterStatus.SUSPECT}' AND json_extract(record, '$.stood_as') IS NULL"
+        fields = f"path, recipe, status, {of_file}, status IN ({usable}) OR ({ended}) OR ({open_})"
         records = self._read(f"SELECT {fields} FROM masters ORDER BY built_at DESC, path")  # noqa: S608
         return {record[0]: KnownMaster(*record) for record in records}
 

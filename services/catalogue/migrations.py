@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from services.catalogue.rows import parse_time, time_text
+from services.catalogue.plain import parse_time, time_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from operator import attrgetter
@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from calibration.frames import FrameHeader, FrameKind, FrameStats, GroupKey
 from calibration.grouping import camera_of, group_key, night_label
+from services.catalogue.plain import key_from_dict, key_to_dict, parse_time, plain
+from services.catalogue.said import Said
 from services.catalogue.typed import check_types
 
 
@@ -31,8 +33,10 @@ class Origin(StrEnum):
 class MasterStatus(StrEnum):
     """What a master is good for.
 
-    `suspect`: made with a rejected frame. `superseded`: a better or newer one took its place; it may still be the one
-    for its own time (`MasterRow.may_serve`).
+    `certified`: like the certified master before it, found good by itself where there is none, or by somebody.
+    `suspect`: made with a rejected frame, or unlike the certified master before it. `superseded`: a better or newer one
+    took its place, or somebody has invalidated it; it may still be the one for its own time (`MasterRow.may_serve`).
+    `bad`: rejected by somebody.
     """
 
     BUILT = "built"
@@ -188,8 +192,11 @@ class MasterRow:
     `exposure_us` is a flat's median exposure (not part of its key); `inputs` the pixel hashes of its frames, `darks`
     the masters that were subtracted from them, `recipe` a hash over inputs and settings: the same recipe is the same
     master. `size` and `mtime_ns` are those of the file when its pixels were last known to be `pixel_sha256`; a sidecar
-    does not hold them. `stood_as` is the status that it had before it became suspect or superseded, and has again when
-    the reason goes; `detail` is that reason.
+    does not hold them.
+
+    `status`, `valid_until` and `detail` follow from all masters together (`services.library.standing`): `stood_as` is
+    the status that it has for itself, where that is another one, and `detail` the reason. `certified`, `bad` and
+    `invalid` are what somebody has said of it, `judged` the status that it was built with, once somebody has.
     """
 
     path: str
@@ -206,6 +213,10 @@ class MasterRow:
     code: str | None = None
     stood_as: MasterStatus | None = None
     detail: str = ""
+    judged: MasterStatus | None = None
+    certified: Said | None = None
+    bad: Said | None = None
+    invalid: tuple[Said, ...] = ()
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     pixel_sha256: str | None = None
@@ -222,18 +233,28 @@ class MasterRow:
 
     @property
     def shelf(self) -> GroupKey:
-        """What it has in common with other masters of its group: keys of older ones lack the rest."""
-        return replace(self.key, egain_e_adu=None, bayer_pattern=None)
+        """What it has in common with masters that may take its place: of flats not the night; older keys lack more."""
+        return replace(self.key, egain_e_adu=None, bayer_pattern=None, night=None)
+
+    @property
+    def base(self) -> MasterStatus:
+        """Its status for itself, whatever other masters there are."""
+        if self.bad is not None:
+            return MasterStatus.BAD
+        if self.certified is not None:
+            return MasterStatus.CERTIFIED
+        return self.judged or self.stood_as or self.status
 
     @property
     def may_serve(self) -> bool:
-        """Whether it serves at some time: usable now, or replaced by one of newer frames since `valid_until`."""
+        """Whether it serves at some time: from `valid_from` until just before `valid_until`."""
         ended = self.status is MasterStatus.SUPERSEDED and self.valid_until is not None
-        return self.status in USABLE or (ended and self.valid_from != self.valid_until)
+        is_empty = self.valid_until is not None and self.valid_from == self.valid_until
+        return (self.status in USABLE or ended) and not is_empty
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; `from_dict` gives the row back."""
-        record: dict[str, Any] = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        record: dict[str, Any] = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
         record["key"] = key_to_dict(self.key)
         return record
 
@@ -253,7 +274,11 @@ class MasterRow:
             known[name] = parse_time(known.get(name))
         known["key"] = key_from_dict(record["key"])
         known["status"] = MasterStatus(record["status"])
-        known["stood_as"] = None if known.get("stood_as") is None else MasterStatus(known["stood_as"])
+        for name in ("stood_as", "judged"):
+            known[name] = None if known.get(name) is None else MasterStatus(known[name])
+        for name in ("certified", "bad"):
+            known[name] = Said.from_dict(known.get(name))
+        known["invalid"] = tuple(said for each in known.get("invalid", ()) if (said := Said.from_dict(each)))
         for name in ("inputs", "darks"):
             known[name] = tuple(known.get(name, ()))
         row = cls(**known)
@@ -275,7 +300,7 @@ class KnownMaster(NamedTuple):
     """A master as far as it takes to find one by its recipe; a tuple, for all of them are read at once.
 
     Size and time are those of its file when its pixels were last checked; `status` is a word of `MasterStatus`;
-    `may_serve` as in `MasterRow`, but 0 or 1.
+    `stands` is 1 for one that need not be built again, whether it serves or waits for somebody's word, else 0.
     """
 
     path: str
@@ -283,7 +308,7 @@ class KnownMaster(NamedTuple):
     status: str
     size: int | None
     mtime_ns: int | None
-    may_serve: int
+    stands: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,44 +382,3 @@ def is_unchanged(row: FrameRow | MasterRow | KnownMaster, path: Path) -> bool:
     except OSError:
         return False
     return (row.size, row.mtime_ns) == (status.st_size, status.st_mtime_ns)
-
-
-def key_to_dict(key: GroupKey) -> dict[str, Any]:
-    """Return a group key as plain JSON values."""
-    return {f.name: _plain(getattr(key, f.name)) for f in fields(key)}
-
-
-def key_from_dict(record: Mapping[str, Any]) -> GroupKey:
-    """Return the group key of plain JSON values."""
-    known = {name: record[name] for name in GroupKey.__slots__ if name in record}
-    for name in ("shape", "binning", "origin"):
-        first, second = known[name]
-        known[name] = (int(first), int(second))
-    known["kind"] = FrameKind(record["kind"])
-    return GroupKey(**known)
-
-
-def parse_time(text: str | datetime | None) -> datetime | None:
-    """Return the aware UTC time of an ISO text; one without a zone is UTC."""
-    if text is None or isinstance(text, datetime):
-        return text
-    at = datetime.fromisoformat(text)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
-def time_text(at: datetime | None) -> str | None:
-    """Return a time as it is stored: UTC, so that texts sort as times do."""
-    if at is None:
-        return None
-    utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return utc.isoformat(timespec="microseconds")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return time_text(value)
-    if isinstance(value, StrEnum):
-        return str(value)
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    return dict(value) if isinstance(value, Mapping) else value

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from services.catalogue.rows import time_text
+from services.catalogue.plain import time_text
 
 
 def where_of(filters: Mapping[str, Any], columns: Collection[str]) -> tuple[str, list[Any]]:

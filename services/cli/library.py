@@ -1,11 +1,9 @@
-"""`nightcal library list|certify|archive`: the masters, their states, and the frames they were made of."""
+"""`nightcal library list|archive`: the masters, their states, and the frames they were made of."""
 
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,45 +31,7 @@ def list_masters(
     ] = False,
 ) -> int:
     """List the masters that may serve, with their states and settings."""
-    _list(loaded_config(config, simulator=simulator), everything=everything)
-    return Exit.DONE
-
-
-def certify(
-    masters: Annotated[
-        list[str] | None, typer.Argument(metavar="[MASTER]...", help="Files, or patterns such as 'master_dark_*'")
-    ] = None,
-    *,
-    config: ConfigFile = None,
-    simulator: Simulator = False,
-) -> int:
-    """Mark masters as looked at and found good; without names list them.
-
-    `load_master_dark` and its kin take certified masters before others, and with `storage.keep_raw: until_certified`
-    the frames of these may be packed. A flat's own dark stays the nearest in time, certified or not. A certified master
-    gives way only to a newer one that is certified as well; one that was superseded is certified by its whole name.
-    """
-    from services.catalogue.rows import MasterStatus
-    from services.indexing.checksums import check_pixels
-    from services.indexing.sidecar import restate_sidecar
-    from services.library.standing import settle
-
-    loaded = loaded_config(config, simulator=simulator)
-    if not masters:
-        _list(loaded)
-        return Exit.DONE
-    with opened(loaded) as place:
-        layout = place.layout
-        chosen = _chosen(masters, _there(layout, place.catalogue), layout.root)
-        for row in chosen.values():  # none is marked unless all are as they were written
-            check_pixels(replace(row, size=None), layout.absolute(row.path))  # read, however unchanged it looks
-        for name, row in chosen.items():
-            marked = replace(row, status=MasterStatus.CERTIFIED, stood_as=None, detail="", valid_until=None)
-            restate_sidecar(layout, marked)
-            place.catalogue.add_master(marked)
-            print(f"certified  {name}{_remark(marked)}")
-        for row in settle(place):
-            print(line_of(row))
+    print_masters(loaded_config(config, simulator=simulator), everything=everything)
     return Exit.DONE
 
 
@@ -166,7 +126,7 @@ def nothing_there(loaded: "LoadedConfig", what: str) -> Usage:
     return Usage(f"there is no {what} below {loaded.root} yet", code=RunCode.NOTHING_THERE, advice=advice)
 
 
-def _list(loaded: "LoadedConfig", *, everything: bool = False) -> None:
+def print_masters(loaded: "LoadedConfig", *, everything: bool = False) -> None:
     """Print the masters that are there. Nothing is made, and a run at work is not disturbed."""
     from services.catalogue.catalogue import Catalogue
     from services.indexing.foreseen import foreseen
@@ -187,10 +147,16 @@ def _there(layout: "Layout", catalogue: "Catalogue") -> "dict[str, MasterRow]":
 
 def _print(rows: "Mapping[str, MasterRow]", *, everything: bool = False) -> None:
     """Print masters; of a key with one that may serve only those that do, unless everything is asked for."""
-    from services.catalogue.rows import USABLE
+    from services.catalogue.rows import MasterStatus
 
-    serving = {row.key for row in rows.values() if row.status in USABLE}
-    shown = {name: row for name, row in rows.items() if everything or row.status in USABLE or row.key not in serving}
+    over = (MasterStatus.SUPERSEDED, MasterStatus.BAD)
+    serving = {row.shelf for row in rows.values() if row.may_serve and row.status not in over}
+    open_ = {name for name, row in rows.items() if row.status is MasterStatus.SUSPECT and row.stood_as is None}
+    shown = {
+        name: row
+        for name, row in rows.items()
+        if everything or name in open_ or row.shelf not in serving or (row.may_serve and row.status not in over)
+    }
     if not shown:
         print("no master that may serve: the masters step builds them")
     for _, row in sorted(shown.items()):
@@ -207,34 +173,11 @@ def line_of(row: "MasterRow") -> str:
 
 
 def _remark(row: "MasterRow") -> str:
-    """Return why a master is suspect or superseded, as the end of its line."""
-    from services.events.findings import findings_of
+    """Return why a master does not serve, what is suspect about it, and what is new in it, as the end of its line."""
+    from services.events.findings import findings_of, notes_of
     from services.events.sentences import finding
 
     found = "; ".join(map(finding, findings_of(row.statistics)))
-    return "".join(f"  {part}" for part in (row.detail, f"suspect: {found}" if found else "") if part)
-
-
-def _chosen(names: list[str], rows: "Mapping[str, MasterRow]", root: Path) -> "dict[str, MasterRow]":
-    """Return the masters that names or patterns mean; a sidecar means its master: a shell's `master_*` names both.
-
-    Patterns mean those that may serve; a name means that master, unless it is made with a rejected frame.
-    """
-    from services.catalogue.rows import USABLE
-
-    chosen: dict[str, MasterRow] = {}
-    for wanted in names:
-        path = Path(wanted)
-        pattern = path.with_suffix(".fits").name if path.suffix == ".json" else path.name
-        found = {name: row for name, row in sorted(rows.items()) if fnmatch(name, pattern) and row.status in USABLE}
-        named = rows.get(pattern)
-        if not found and named is not None and named.may_serve:
-            found = {pattern: named}
-        if not found:
-            why = f" ({named.status}: {named.detail or 'it does not serve'})" if named is not None else ""
-            detail = f"there is no master {wanted} that may serve below {root}{why}"
-            raise Usage(
-                detail, advice="name one that `nightcal library list` shows, or a pattern such as 'master_dark_*'"
-            )
-        chosen |= found
-    return chosen
+    suspect = f"suspect: {found}" if found and found not in row.detail else ""
+    new = "; ".join(map(finding, notes_of(row.statistics)))
+    return "".join(f"  {part}" for part in (row.detail, suspect, new) if part)

@@ -36,7 +36,7 @@ class _Command:
 _GROUPS = {
     "config": "Look at a configuration.",
     "schema": "JSON schemas for programs that read our files.",
-    "library": "The masters: list, certify, pack their frames.",
+    "library": "The masters: list them, pack their frames.",
     "catalogue": "The index of frames and masters.",
 }
 _COMMANDS = (
@@ -44,7 +44,9 @@ _COMMANDS = (
     _Command("devices", "devices:list_devices", "List the Alpaca devices that answer on the network."),
     _Command("simulate", "devices:simulate", "Serve the simulated observatory to Alpaca clients."),
     _Command("secure", "secure:secure", "Make the devices safe after a run that died."),
-    _Command("reject", "reject:reject", "Mark frames as bad; their masters are built anew."),
+    _Command("certify", "orders:certify", "Mark masters as looked at and found good."),
+    _Command("reject", "reject:reject", "Mark frames or masters as bad; the masters before them serve."),
+    _Command("invalidate", "orders:invalidate", "Let older masters end: they serve only what was taken before."),
     _Command("report", "catalogue:report", "Make the night report of a run again."),
     _Command("warm-up", "runners:warm_up", "Compile the fast loops now."),
     _Command("config check", "configuration:check", "Say whether a configuration is understood."),
@@ -54,10 +56,9 @@ _COMMANDS = (
     _Command(
         "library list", "library:list_masters", "List the masters that may serve, with their states and settings."
     ),
-    _Command("library certify", "library:certify", "Mark masters as looked at and found good."),
+    _Command("library certify", "orders:certify", "Mark masters as looked at and found good.", hidden=True),
     _Command("library archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss."),
     _Command("catalogue rebuild", "catalogue:rebuild", "Rebuild the index from the files."),
-    _Command("certify", "library:certify", "Mark masters as looked at and found good.", hidden=True),
     _Command("archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss.", hidden=True),
 )
 """Hidden are older spellings, which stay valid."""

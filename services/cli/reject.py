@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.library import line_of, opened
+from services.cli.orders import give
 from services.cli.parameters import ConfigFile, Simulator, loaded_config
 from services.errors import Exit, Usage
 from services.words import count, some
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 def reject(
     frames: Annotated[
-        list[str] | None, typer.Argument(metavar="[FRAME]...", help="Files, or patterns such as 'dark_*_007.fits'")
+        list[str] | None,
+        typer.Argument(metavar="[FRAME|MASTER]...", help="Files, or patterns such as 'dark_*_007.fits'"),
     ] = None,
     *,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="What is wrong with them")] = "",
@@ -27,12 +29,12 @@ def reject(
     config: ConfigFile = None,
     simulator: Simulator = False,
 ) -> int:
-    """Mark frames as bad: masters made with them are suspect, and the next run builds them anew.
+    """Mark frames or masters as bad.
 
-    The files stay where they are, as they are. Without names the rejected frames are listed.
+    Masters made with a rejected frame are suspect, and the next run builds them anew. In the place of a rejected master
+    the one before it serves. The files stay where they are, as they are. Without names all that is rejected is listed.
     """
-    from drivers.clock import SystemClock
-    from services.library.rejecting import mark_frames
+    from services.library.orders import MasterOrder, MasterWord
 
     loaded = loaded_config(config, simulator=simulator)
     reason = " ".join(reason.split())
@@ -43,30 +45,40 @@ def reject(
     if not frames:
         _print_marks(loaded)
         return Exit.DONE
+    masters = tuple(name for name in frames if PurePosixPath(name.replace("\\", "/")).name.startswith("master_"))
+    named = [name for name in frames if name not in masters]
     with opened(loaded) as place:
-        chosen = _chosen(frames, place, loaded, undo=undo)
-        changed = mark_frames(place, chosen, rejected=not undo, reason=reason, at=SystemClock().now())
-        for row in chosen:
-            print(f"{'restored' if undo else 'rejected'}   {row.path}{f': {reason}' if reason and not undo else ''}")
-        for master in changed:
-            print(line_of(master))
+        chosen = _chosen(named, place, loaded, undo=undo) if named else []
+        word = MasterWord.UNREJECT if undo else MasterWord.REJECT
+        answer = give(place, MasterOrder(order=word, masters=masters, frames=tuple(row.path for row in chosen),
+                                         reason=reason))  # fmt: skip
+        for path in (row.path for rows in (chosen, answer.masters) for row in rows):
+            print(f"{'restored' if undo else 'rejected'}   {path}{f': {reason}' if reason and not undo else ''}")
+        for master in answer.changed:
+            if master not in answer.masters or undo:
+                print(line_of(master))
         for sentence in _left(place, chosen, loaded, undo=undo):
             print(sentence)
     return Exit.DONE
 
 
 def _print_marks(loaded: "LoadedConfig") -> None:
-    """Print which frames are rejected; a run at work is not disturbed."""
+    """Print which frames and masters are rejected; a run at work is not disturbed."""
     from services.catalogue.catalogue import Catalogue
+    from services.catalogue.rows import MasterStatus
     from services.root import layout_of
 
     with Catalogue(layout_of(loaded).catalogue, read_only=True) as catalogue:
         marks = catalogue.marks()
+        masters = catalogue.masters(status=MasterStatus.BAD, with_inputs=False)
     for mark in marks:
         at = "" if mark.at is None else f" {mark.at:%Y-%m-%d}"
         print(f"rejected{at}  {mark.path}{f': {mark.reason}' if mark.reason else ''}")
-    if not marks:
-        print("no frame is rejected")
+    for row in masters:
+        at = "" if row.bad is None or row.bad.at is None else f" {row.bad.at:%Y-%m-%d}"
+        print(f"rejected{at}  {row.path}{row.detail.removeprefix('rejected')}")
+    if not marks and not masters:
+        print("no frame is rejected, and no master")
 
 
 def _left(place: "Place", chosen: "list[FrameRow]", loaded: "LoadedConfig", *, undo: bool) -> "list[str]":

@@ -17,8 +17,17 @@ class Finding:
 
 def findings_of(statistics: Mapping[str, Any]) -> tuple[Finding, ...]:
     """Return what made a master suspect, from its statistics; those of older versions hold codes alone."""
+    return _findings(statistics.get("verdicts"))
+
+
+def notes_of(statistics: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Return what is new in a master since the one before it, and no reason to doubt it."""
+    return _findings(statistics.get("notes"))
+
+
+def _findings(listed: Any) -> tuple[Finding, ...]:
     found = []
-    for each in statistics.get("verdicts") or ():
+    for each in listed or ():
         if isinstance(each, Finding):
             found.append(each)
         elif isinstance(each, Mapping) and isinstance(each.get("code"), str):

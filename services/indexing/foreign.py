@@ -16,7 +16,8 @@ from calibration.grouping import group
 from calibration.keywords import NO_ALIASES, Aliases, read_as
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
-from services.catalogue.rows import FrameRow, Origin, key_to_dict
+from services.catalogue.plain import key_to_dict
+from services.catalogue.rows import FrameRow, Origin
 from services.errors import RunCode
 from services.files.layout import Layout
 from services.indexing.problems import FileProblem

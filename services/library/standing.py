@@ -1,18 +1,22 @@
-"""What each master is good for, after a frame of it was rejected or a better master has taken its place.
+"""What each master is good for among all others: which one is valid at which time, and why the others are not.
 
-Files are never moved or renamed: the sidecar and the catalogue say it. Nothing is lost by that: the status a master had
-stays beside the new one, and comes back when the reason goes.
+Every master claims the time from its `valid_from` on. At each moment the best of the masters of one group that claim it
+is valid (`_rank`), among equals the latest; so never two are. From an invalidation on nothing holds that was there
+before, until a later master comes. A master that is suspect or rejected claims nothing: the one before it serves on.
+
+All this follows from the masters themselves, in whatever order they came: it is derived anew after every change. Files
+are never moved or renamed, the sidecar and the catalogue say it, and what a master is for itself (`MasterRow.base`)
+stays beside it and comes back when the reason goes.
 """
 
-from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from operator import itemgetter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
-from calibration.frames import FrameKind, GroupKey
+from calibration.frames import FrameKind
 from services.catalogue.rows import USABLE, Mark, MasterRow, MasterStatus
 from services.events.findings import findings_of
 from services.indexing.sidecar import restate_sidecar
@@ -27,7 +31,7 @@ def settle(place: Place, rows: Iterable[MasterRow] | None = None) -> list[Master
     ----------
     place : Place
     rows : iterable of MasterRow, optional
-        Only these: with all others of their keys, and with their inputs. By default all of the catalogue.
+        Only these: with all others of their groups, and with their inputs. By default all of the catalogue.
 
     Raises
     ------
@@ -35,109 +39,183 @@ def settle(place: Place, rows: Iterable[MasterRow] | None = None) -> list[Master
         A sidecar or the catalogue cannot be written.
     """
     catalogue = place.catalogue
-    before = catalogue.masters() if rows is None else list(rows)
-    changed = [new for old, new in zip(before, standing(before, catalogue.marks()), strict=True) if new != old]
-    for row in changed:
-        restate_sidecar(place.layout, row, disk=place.disk)
-    with catalogue.at_once():
+    with catalogue.at_once():  # nobody else changes a master between what is read here and what is written
+        before = catalogue.masters() if rows is None else list(rows)
+        changed = [new for old, new in zip(before, standing(before, catalogue.marks()), strict=True) if new != old]
+        for row in changed:
+            restate_sidecar(place.layout, row, disk=place.disk)
         for row in changed:
             catalogue.add_master(row)
     return changed
 
 
 def standing(rows: Sequence[MasterRow], marks: Iterable[Mark]) -> list[MasterRow]:
-    """Return masters, in the same order, with the status that they have among one another.
+    """Return masters, in the same order, with the status and the validity that they have among one another.
 
     Parameters
     ----------
     rows : sequence of MasterRow
-        With all others of their keys, and with their inputs.
+        With all others of their groups, and with their inputs.
     marks : iterable of Mark
         Rejected frames.
     """
-    rejected = {mark.pixel_sha256: mark for mark in marks}
-    spoilt = _spoilt(rows, rejected)
-    asked = frozenset(row.inputs[0] for row in rows if row.inputs)
-    shelves: defaultdict[GroupKey, _Shelf] = defaultdict(_Shelf)
+    spoilt = _spoilt(rows, {mark.pixel_sha256: mark for mark in marks})
+    found = {row.path: _silent(row, spoilt.get(row.path, "")) for row in rows}
+    for group in _groups(rows):
+        claims = [row for row in group if row.base in USABLE and row.path not in spoilt]
+        contained = _contained(claims)
+        for row, other in contained.values():
+            found[row.path] = _ended(row, row.valid_from, f"replaced by {_name(other)}")
+        whole = (row for row in claims if row.path not in contained)
+        found |= {row.path: row for row in _in_time(whole, _epochs(group))}
+    return [found[row.path] for row in rows]
+
+
+def _groups(rows: Iterable[MasterRow]) -> Iterator[list[MasterRow]]:
+    """Yield the masters of each group; keys of older versions lack the mosaic and the gain in e-/ADU: they fit any."""
+    shelves: defaultdict[Hashable, list[MasterRow]] = defaultdict(list)
     for row in rows:
-        if _base(row) in USABLE and row.path not in spoilt:
-            shelves[row.shelf].put(row, asked)
+        shelves[row.shelf].append(row)
     for shelf in shelves.values():
-        shelf.later.sort(key=itemgetter(0))
-    return [_stands(row, spoilt.get(row.path, ""), shelves[row.shelf]) for row in rows]
+        if all(len({value for row in shelf if (value := getattr(row.key, name)) is not None}) < 2 for name in _LATER):
+            yield shelf
+            continue
+        parts: defaultdict[Hashable, list[MasterRow]] = defaultdict(list)
+        for row in shelf:
+            parts[tuple(getattr(row.key, name) for name in _LATER)].append(row)
+        yield from parts.values()
 
 
-@dataclass(frozen=True, slots=True)
-class _Shelf:
-    """The usable masters of one group, which may take the place of one another.
+_LATER = ("egain_e_adu", "bayer_pattern")
 
-    Attributes
-    ----------
-    with_frame : mapping
-        Those made with a frame, by the hash of its pixels.
-    later : list
-        Those of our own frames that are certified, or complete and not suspect, with the moment of their first frame.
+
+def _rank(row: MasterRow) -> int:
+    """Return how good a master is for itself: a better one serves on while worse ones come.
+
+    2: certified. 1: complete, of frames of our own, and nothing speaks against it. 0: else. A flat belongs to its own
+    night, with the dust of that night: it gives way to the next one that is not doubted, complete or not, unless that
+    one waits for somebody to certify it.
     """
+    base, doubted = row.base, bool(findings_of(row.statistics))
+    if base is MasterStatus.CERTIFIED:
+        return 2
+    if row.kind is FrameKind.FLAT and not doubted:
+        return 1 if awaits(row) else 2
+    return int(base is MasterStatus.BUILT and not doubted and bool(row.statistics.get("own", True)))
 
-    with_frame: defaultdict[str, list[MasterRow]] = field(default_factory=lambda: defaultdict(list))
-    later: list[tuple[datetime, MasterRow]] = field(default_factory=list)
 
-    def put(self, row: MasterRow, asked: frozenset[str]) -> None:
-        """Put a master on the shelf; `asked`: the frames by which it may be looked for."""
+def awaits(row: MasterRow) -> bool:
+    """Whether a master is like the one before it, and `serve.certify: by_hand` leaves it to somebody to certify it."""
+    return row.base is MasterStatus.BUILT and bool(row.statistics.get("compared_with"))
+
+
+def _contained(claims: Sequence[MasterRow]) -> dict[str, tuple[MasterRow, MasterRow]]:
+    """Return the masters of which another one has all frames, and more or a later recipe, with that one, by path.
+
+    One that is certified gives way only to one that is.
+    """
+    with_frame: defaultdict[str, list[MasterRow]] = defaultdict(list)
+    asked = {row.inputs[0] for row in claims if row.inputs}
+    for row in claims:
         for sha in asked.intersection(row.inputs):
-            self.with_frame[sha].append(row)
-        if row.valid_from is not None and _is_own(row) and _is_good(row):
-            self.later.append((row.valid_from, row))
+            with_frame[sha].append(row)
+    found = {}
+    for row in claims:
+        inputs, certified = frozenset(row.inputs), row.base is MasterStatus.CERTIFIED
+        others = [
+            other
+            for other in (with_frame[row.inputs[0]] if row.inputs else ())
+            if (not certified or other.base is MasterStatus.CERTIFIED)
+            and (inputs < frozenset(other.inputs) or (inputs == frozenset(other.inputs) and _came(row) < _came(other)))
+        ]
+        if others:
+            found[row.path] = row, max(others, key=lambda other: (len(other.inputs), _came(other)))
+    return found
 
 
-def _is_good(row: MasterRow) -> bool:
-    base = _base(row)
-    return base is MasterStatus.CERTIFIED or (base is MasterStatus.BUILT and not findings_of(row.statistics))
+def _came(row: MasterRow) -> tuple[datetime, str]:
+    return row.built_at, row.path
 
 
-def _stands(row: MasterRow, spoilt: str, shelf: _Shelf) -> MasterRow:
-    base = _base(row)
-    if base not in USABLE:
-        return row
+def _epochs(group: Iterable[MasterRow]) -> list[tuple[datetime, str]]:
+    """Return the times from which on nothing holds that was there before, with the reasons."""
+    said = {(each.since, each.reason) for row in group for each in row.invalid if each.since is not None}
+    return sorted(said)
+
+
+class _Claim(NamedTuple):
+    """A master's claim; the greatest of those that have begun is valid."""
+
+    rank: int
+    start: datetime
+    complete: bool
+    built_at: datetime
+    path: str
+
+
+def _in_time(rows: Iterable[MasterRow], epochs: Sequence[tuple[datetime, str]]) -> Iterator[MasterRow]:
+    """Yield masters with the time for which each is the valid one."""
+    claims = {
+        _Claim(_rank(row), row.valid_from, row.base is not MasterStatus.PARTIAL, row.built_at, row.path): row
+        for row in rows
+        if row.valid_from is not None
+    }
+    ends = [*epochs, (datetime.max.replace(tzinfo=UTC), "")]
+    begin = datetime.min.replace(tzinfo=UTC)
+    for end, reason in ends:
+        best: _Claim | None = None
+        for claim in sorted((c for c in claims if begin <= c.start < end), key=lambda c: (c.start, c)):
+            if best is not None and claim < best:
+                yield _waiting(claims[claim], claims[best])
+                continue
+            if best is not None:
+                yield _followed(claims[best], claims[claim])
+            best = claim
+        if best is not None:
+            told = f"invalidated from {end:%Y-%m-%d %H:%M} UTC on{f': {reason}' if reason else ''}"
+            yield _ended(claims[best], end, told) if end != ends[-1][0] else _itself(claims[best])
+        begin = end
+
+
+def _followed(row: MasterRow, other: MasterRow) -> MasterRow:
+    if row.valid_from == other.valid_from:
+        return _waiting(row, other)
+    return _ended(row, other.valid_from, f"replaced by {_name(other)}")
+
+
+def _waiting(row: MasterRow, better: MasterRow) -> MasterRow:
+    """Return a master that is usable, while a better one serves for all of its time."""
+    return replace(_itself(row), valid_until=row.valid_from, detail=f"{_name(better)} serves")
+
+
+def _ended(row: MasterRow, until: datetime | None, detail: str) -> MasterRow:
+    return replace(row, status=MasterStatus.SUPERSEDED, stood_as=row.base, detail=detail, valid_until=until)
+
+
+def _itself(row: MasterRow) -> MasterRow:
+    return replace(row, status=row.base, stood_as=None, detail="", valid_until=None)
+
+
+def _silent(row: MasterRow, spoilt: str) -> MasterRow:
+    """Return a master as it is without a claim to any time; `spoilt`: why it is suspect, if it is."""
+    base = row.base
+    if base is MasterStatus.BAD:
+        detail = "rejected" + (f": {row.bad.reason}" if row.bad is not None and row.bad.reason else "")
+        return replace(_itself(row), detail=detail, valid_until=row.valid_from)
     if spoilt:
-        return replace(row, status=MasterStatus.SUSPECT, stood_as=base, detail=spoilt, valid_until=None)
-    if better := next(_better(row, shelf), None):
-        until, other = better
-        detail = f"replaced by {PurePosixPath(other.path).name}"
-        return replace(row, status=MasterStatus.SUPERSEDED, stood_as=base, detail=detail, valid_until=until)
-    if row.stood_as is None:
-        return row
-    return replace(row, status=base, stood_as=None, detail="", valid_until=None)
+        return replace(row, status=MasterStatus.SUSPECT, stood_as=base, detail=spoilt, valid_until=row.valid_from)
+    if base is MasterStatus.SUSPECT:
+        return replace(_itself(row), detail=unlike(row), valid_until=row.valid_from)
+    return _itself(row)
 
 
-def _better(row: MasterRow, shelf: _Shelf) -> Iterator[tuple[datetime | None, MasterRow]]:
-    """Yield the masters that a master gives way to, and until when it holds (its own beginning: never), in that order.
+def unlike(row: MasterRow) -> str:
+    """Return in words why a master is suspect, by comparison with the certified one before it and by itself."""
+    from services.events.sentences import finding
 
-    One that is certified gives way only to one that is. The others give way to a later one that has all their frames,
-    and, where nightcal took the frames, to one of a later set that is complete and not suspect.
-    """
-    inputs = frozenset(row.inputs)
-    certified = _base(row) is MasterStatus.CERTIFIED
-
-    def may_replace(other: MasterRow) -> bool:
-        is_certain = not certified or _base(other) is MasterStatus.CERTIFIED
-        return is_certain and other.path != row.path and _are_one(row, other)
-
-    for other in shelf.with_frame.get(row.inputs[0], ()) if row.inputs else ():
-        has = frozenset(other.inputs)
-        is_later = (row.built_at, row.path) < (other.built_at, other.path)
-        if inputs <= has and (inputs < has or is_later) and may_replace(other):
-            yield row.valid_from, other
-    if row.valid_from is None or not _is_own(row):
-        return
-    for taken, other in shelf.later[bisect_right(shelf.later, row.valid_from, key=itemgetter(0)) :]:
-        if may_replace(other) and not inputs.issuperset(other.inputs):
-            yield taken, other
-
-
-def _is_own(row: MasterRow) -> bool:
-    """Whether nightcal took the frames of a master."""
-    return bool(row.statistics.get("own", True))
+    other = PurePosixPath(str(row.statistics.get("compared_with") or "")).name
+    found = "; ".join(map(finding, findings_of(row.statistics)))
+    return ": ".join(part for part in (f"unlike {other}" if other else "", found) if part)
 
 
 def _spoilt(rows: Sequence[MasterRow], rejected: Mapping[str, Mark]) -> dict[str, str]:
@@ -153,7 +231,7 @@ def _spoilt(rows: Sequence[MasterRow], rejected: Mapping[str, Mark]) -> dict[str
             spoilt[row.path] = f"made with {some(map(_told, marks))}"
         elif darks:
             spoilt[row.path] = f"its dark is suspect: {some(PurePosixPath(path).name for path in darks)}"
-        elif row.status is MasterStatus.SUSPECT and not looked_at.issuperset(row.darks):
+        elif row.status is MasterStatus.SUSPECT and row.stood_as is not None and not looked_at.issuperset(row.darks):
             spoilt[row.path] = row.detail
     return spoilt
 
@@ -162,12 +240,5 @@ def _told(mark: Mark) -> str:
     return f"{PurePosixPath(mark.path).name} (rejected{f': {mark.reason}' if mark.reason else ''})"
 
 
-def _base(row: MasterRow) -> MasterStatus:
-    """Return the status of a master for itself."""
-    return row.stood_as or row.status
-
-
-def _are_one(a: MasterRow, b: MasterRow) -> bool:
-    """Whether masters of one shelf are of one group: keys of older ones lack the mosaic and the gain in e-/ADU."""
-    pairs = (a.key.egain_e_adu, b.key.egain_e_adu), (a.key.bayer_pattern, b.key.bayer_pattern)
-    return all(None in pair or pair[0] == pair[1] for pair in pairs)
+def _name(row: MasterRow) -> str:
+    return PurePosixPath(row.path).name

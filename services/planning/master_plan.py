@@ -112,7 +112,7 @@ class MasterPlan:
             for each in self.place.catalogue.known_masters().values():
                 self._by_recipe.setdefault(each.recipe, []).append(each)
         found = self._by_recipe.get(recipe, [])
-        usable = (each for each in found if each.may_serve and self._serves(each))
+        usable = (each for each in found if each.stands and self._serves(each))
         bad = (each for each in found if each.status == MasterStatus.BAD)
         return next((each.path for each in chain(usable, bad)), None)
 

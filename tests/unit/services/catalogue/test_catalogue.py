@@ -14,18 +14,8 @@ import pytest
 from calibration.frames import FrameHeader, FrameKind, GroupKey
 from calibration.grouping import group_key
 from services.catalogue.catalogue import Catalogue, CatalogueDamaged
-from services.catalogue.rows import (
-    FactRow,
-    Flag,
-    FrameRow,
-    MasterRow,
-    MasterStatus,
-    Origin,
-    RefusalRow,
-    RunRow,
-    key_from_dict,
-    key_to_dict,
-)
+from services.catalogue.plain import key_from_dict, key_to_dict
+from services.catalogue.rows import FactRow, Flag, FrameRow, MasterRow, MasterStatus, Origin, RefusalRow, RunRow
 from services.errors import Exit, RunCode, StorageError
 
 AT = datetime(2026, 1, 1, 18, 0, 0, 123456, tzinfo=UTC)

@@ -106,14 +106,15 @@ def test_a_suspect_master_fails_the_run_that_builds_it_and_later_ones_until_it_i
     (warning,) = observer.warnings
     assert warning.code == RunCode.SUSPECT_MASTER
     assert "the level is 111" in warning.detail
-    from services.cli.library import certify
+    from services.cli.orders import certify
 
     assert certify(["*"], config=observer.config) == 0
     assert observer.run().exit_code == 0
 
 
 def test_certifying_and_listing_say_what_is_suspect(observer: Observer, capsys: pytest.CaptureFixture[str]) -> None:
-    from services.cli.library import certify, list_masters
+    from services.cli.library import list_masters
+    from services.cli.orders import certify
 
     for i in range(6):
         observer.save(f"darks/b{i}.fits", 1000, IMAGETYP="BIAS", EXPTIME=0.0)
