@@ -26,7 +26,10 @@ PLAIN_NEEDS = ("roof_closed", "roof_open", "parked", "not_tracking")
 
 
 def firings(cron: str, after: datetime, *, backwards: bool = False) -> CronSim:
-    """Return the moments at which a cron expression fires, from a local time on, forwards or backwards.
+    """Return the local times at which a cron expression fires, from one on, forwards or backwards.
+
+    All of them are without a zone: what becomes of them when clocks change is not CronSim's to say, which loses some
+    where a change is half an hour.
 
     Raises
     ------
@@ -37,7 +40,7 @@ def firings(cron: str, after: datetime, *, backwards: bool = False) -> CronSim:
     if len(fields) != 5:
         raise ValueError(f"it has {len(fields)} fields")
     try:
-        return CronSim(cron, after, reverse=backwards)
+        return CronSim(cron, after.replace(tzinfo=None), reverse=backwards)
     except CronSimError as error:
         raise ValueError(str(error)) from None
     except (ValueError, AssertionError, TypeError, LookupError, OverflowError):  # CronSim has no error of its own
