@@ -1,7 +1,8 @@
 """How a run is stopped from outside: after the frame that is being taken, now, or now and in a hurry."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 INTERRUPTED = "interrupted"
@@ -25,6 +26,11 @@ class Order:
     code: str
     at_once: bool
     hold_cooler: bool = False
+
+
+def _nothing() -> float:
+    """Return that nothing is left of a frame: none is being exposed."""
+    return 0.0
 
 
 class Stop(threading.Event):
@@ -54,11 +60,12 @@ class Stop(threading.Event):
         super().__init__()
         self._acknowledge = acknowledge
         self._asked, self._at_once = 0, False
+        self._left_s: Callable[[], float] = _nothing
         self.order: Order | None = None
         self.edge = threading.Event()
         self.hurry = threading.Event()
 
-    def after_frame(self, code: str, *, hold_cooler: bool = False) -> None:
+    def after_frame(self, code: str, *, hold_cooler: bool = False, at_most_s: float | None = None) -> None:
         """Let the frame that is being taken finish and be stored; end every other wait, and then the run.
 
         Parameters
@@ -67,8 +74,20 @@ class Stop(threading.Event):
             The reason that the run reports.
         hold_cooler : bool
             Whether the cooler goes on holding its temperature, for the run that continues this one.
+        at_most_s : float, optional
+            A frame of which more seconds are left is given up: whoever waits for the camera cannot wait for it.
         """
-        self._accept(Order(code=code, at_once=False, hold_cooler=hold_cooler))
+        at_once = at_most_s is not None and self._left_s() > at_most_s
+        self._accept(Order(code=code, at_once=at_once, hold_cooler=hold_cooler))
+
+    @contextmanager
+    def exposing(self, left_s: Callable[[], float]) -> Iterator[None]:
+        """Know, while a frame is exposed, how many seconds of it are left."""
+        self._left_s = left_s
+        try:
+            yield
+        finally:
+            self._left_s = _nothing
 
     def now(self, code: str, *, hold_cooler: bool = False) -> None:
         """End the run now, the exposure included; parameters as for `after_frame`."""

@@ -21,20 +21,27 @@ class WantedSet:
     count : int
     why : tuple of str
         What it serves, as the plan and the report show it: `bias`, `flat`, `science`, `factor`.
-    filter : str, optional
-        Flats only.
+    filter, source : str, optional
+        Flats only; `source` is `panel` or `sky`.
     exposure_us : int, optional
         None for flats: found when they are taken.
-    gain : int, optional
+    gain, offset : int, optional
+    readout_mode : int or str, optional
+    binning : int, optional
     set_temp_c : float, optional
+        Of all these None means "as found".
     """
 
     kind: FrameKind
     count: int
     why: tuple[str, ...]
     filter: str | None = None
+    source: str | None = None
     exposure_us: int | None = None
     gain: int | None = None
+    offset: int | None = None
+    readout_mode: int | str | None = None
+    binning: int | None = None
     set_temp_c: float | None = None
 
 

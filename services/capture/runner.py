@@ -16,7 +16,7 @@ import structlog
 from calibration.errors import FrameCode
 from calibration.frames import CaptureRequest, FrameKind, FrameResult, Purpose
 from drivers.base import Camera, CameraInfo, CameraSettings, Exposure, ExposureRequest
-from drivers.clock import Clock
+from drivers.clock import Clock, Deadline
 from drivers.errors import (
     AccessDenied,
     BadImage,
@@ -278,7 +278,9 @@ class Runner:
         light = request.kind not in {FrameKind.BIAS, FrameKind.DARK}
         self._bad.begin(round(duration_s * 1e6))
         exposure = ExposureRequest(duration_s=duration_s, light=light, until=self._until)
-        return self._camera.expose(exposure, self._interlock.wake)
+        deadline = Deadline(self._clock, duration_s)
+        with self._interlock.wake.exposing(lambda: deadline.left_s):
+            return self._camera.expose(exposure, self._interlock.wake)
 
     def _settle(self, request: CaptureRequest, settings: CameraSettings) -> None:
         """Throw a frame away when the camera was just connected, or changed its readout mode."""

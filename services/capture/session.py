@@ -61,6 +61,8 @@ class Session:
         Where frames go.
     skip_cooling, skip_warmup : bool
         Leave the cooler as it is at the beginning, or at the end.
+    hold_cooler : bool
+        A session that reaches its end lets the cooler go on holding its temperature for the next one.
     until : datetime, optional
         No exposure is started that would end after it.
     ready : callable
@@ -93,6 +95,7 @@ class Session:
         place: Place,
         skip_cooling: bool = False,
         skip_warmup: bool = False,
+        hold_cooler: bool = False,
         until: datetime | None = None,
         ready: Callable[[], object] = lambda: None,
         apart: Apart = lambda _gain, _set_temp_c: "",
@@ -104,6 +107,7 @@ class Session:
         self._camera = observatory.camera
         self._events = events
         self._skip_warmup = skip_warmup
+        self._hold_cooler = hold_cooler
         self._until = until
         self._ready = ready
         self._apart = apart
@@ -258,7 +262,8 @@ class Session:
     @property
     def _ends_cooler(self) -> bool:
         """Whether the cooler is left as configured; one that is held is the next run's to end, which remembers it."""
-        return not (self._skip_warmup or self._shared or self._interlock.holds_cooler)
+        holds = self._interlock.holds_cooler or (self._hold_cooler and self._interlock.code is None)
+        return not (self._skip_warmup or self._shared or holds)
 
     def _end_cooler(self) -> None:
         self._thermostat.end(self._hurry)

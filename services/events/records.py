@@ -67,7 +67,8 @@ def json_value(value: Any) -> Any:
 class FrameSet:
     """The frames a plan wants of one kind and state, and how many there were when the run began.
 
-    `apart`, here and in events, is the gain and the temperature in words, where the run has several of them.
+    `apart`, here and in events, is the gain and the temperature in words, where the run has several of them; `item` the
+    key of what is wanted, as plans name it ("" in older journals).
     """
 
     set_id: str | None = None
@@ -75,6 +76,7 @@ class FrameSet:
     filter: str | None = None
     exposure_us: int | None = None
     apart: str = ""
+    item: str = ""
     gain: int | None = None
     set_temp_c: float | None = None
     why: tuple[str, ...] = ()
@@ -215,6 +217,7 @@ class _OfSet(Record):
     filter: str | None
     exposure_us: int | None
     apart: str = ""
+    item: str = ""
     gain: int | None = None
     set_temp_c: float | None = None
     why: tuple[str, ...] = ()

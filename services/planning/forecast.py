@@ -19,7 +19,7 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.database import uncollected
 from services.catalogue.history import EXPOSURE_MADE
 from services.catalogue.rows import FrameRow, Origin, SetRow
-from services.config.models import LoadedConfig
+from services.config.models import Config, LoadedConfig
 from services.planning.alike import CardsOf
 from services.planning.campaign import campaign_of
 from services.planning.foreknown import Foreknown, known_without_devices
@@ -246,15 +246,16 @@ class _Look:
 
     def planned_sets(self) -> Iterator[PlannedSet]:
         """Yield the sets in the order in which they would be taken."""
-        steps, config = self._options.steps, self._config
+        steps = self._options.steps
         if not any(step.takes_frames for step in steps):
             return
-        for state in states(config, skip_cooling=self._options.skip_cooling):
-            flats = [self._planned(wanted) for wanted in flat_sets(config, state, self.filters[0])]
+        for state in states(self._config, skip_cooling=self._options.skip_cooling):
+            config = state.config
+            flats = [self._planned(config, wanted) for wanted in flat_sets(config, state, self._filters_of(config))]
             which, known = self._options.dark_times, self._foreknown
             served = served_flats(config, state, self._exposures_of(flats), steps, which)
             times = dark_times(config, served.times_us, minimum_us=known.shortest_us, resolution_us=known.step_us)
-            darks = [self._planned(w) for w in dark_sets(config, state, times, which, self._made)]
+            darks = [self._planned(config, w) for w in dark_sets(config, state, times, which, self._made)]
             if Step.DARKS in steps:
                 self.dropped += map(str, times.clipped)
                 self.assumed |= served.is_assumed
@@ -264,13 +265,17 @@ class _Look:
             if Step.DARKS in steps:
                 yield from (d for d in darks if d.wanted.kind is not FrameKind.BIAS)
 
-    def _planned(self, wanted: WantedSet) -> PlannedSet:
+    def _filters_of(self, config: Config) -> tuple[str | None, ...]:
+        """Return the filters that a programme's flats are taken in."""
+        return config.flat_capture.filters or self.filters[0]
+
+    def _planned(self, config: Config, wanted: WantedSet) -> PlannedSet:
         found = having(
-            requirement_of(self._config, wanted),
+            requirement_of(config, wanted),
             wanted.count,
             (each for each in self._serving if each.key.kind is wanted.kind),
             now=self.now,
-            reuse=self._config.reuse,
+            reuse=config.reuse,
         )
         return PlannedSet(wanted=wanted, there=found)
 

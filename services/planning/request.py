@@ -45,6 +45,11 @@ class RunOptions:
     require_space : bool
         Take no frame when the disk has no room for all of them.
     dark_times : DarkTimes
+    only : frozenset of str, optional
+        Keys of the items to take (`services.planning.item`), and the darks of the exposures that flats among them find;
+        None: all that is wanted.
+    hold_cooler : bool
+        The cooler goes on holding its temperature after the run.
     """
 
     steps: tuple[Step, ...] = ALL_STEPS
@@ -54,6 +59,8 @@ class RunOptions:
     skip_warmup: bool = False
     require_space: bool = False
     dark_times: DarkTimes = DarkTimes.ALL
+    only: frozenset[str] | None = None
+    hold_cooler: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

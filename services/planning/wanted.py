@@ -6,6 +6,7 @@ camera and the wheel are asked for once they are connected comes in as arguments
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from calibration.frames import Cover, FrameKind, Limits, us
 from calibration.plans.dark import DarkUse, PlannedTimes, dark_exposures
@@ -18,6 +19,7 @@ from services.catalogue.rows import FactRow
 from services.config.devices import FlatPanel
 from services.config.models import Config, DarkCapture
 from services.config.values import number_of
+from services.planning.programmes import view
 from services.planning.request import DarkTimes, Step
 from services.words import celsius
 
@@ -29,23 +31,44 @@ WIDEST = ("L", "Lum", "Luminance", "Clear", "C")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """One temperature and gain to cover; None is "as found"."""
+    """One temperature and gain to cover; None is "as found".
+
+    Attributes
+    ----------
+    temperature_c : float or None
+    gain : int or None
+    flats : bool
+        Whether flats are taken in this state.
+    config : Config
+        The configuration as the programme of this state sees it: counts, exposures, filters, ages, camera settings.
+    programme : str
+        Its name; "" where the file has no programmes.
+    """
 
     temperature_c: float | None
     gain: int | None
     flats: bool
-    """Whether flats are taken in this state."""
+    config: Config
+    programme: str = ""
 
 
 def states(config: Config, *, skip_cooling: bool = False) -> Iterator[State]:
-    """Yield the states of a night, temperature outside, gain inside."""
+    """Yield the states of a night: temperature outside, so that the cooler moves least; then programme, then gain."""
+    views = [(view(config, each), each.name) for each in config.programmes] or [(config, "")]
+    found = [state for seen, name in views for state in _states(seen, name, skip_cooling=skip_cooling)]
+    order = list(dict.fromkeys(state.temperature_c for state in found))
+    yield from sorted(found, key=lambda state: order.index(state.temperature_c))
+
+
+def _states(config: Config, programme: str, *, skip_cooling: bool) -> Iterator[State]:
     temperatures = _temperatures(config, skip_cooling=skip_cooling)
     lit = config.flat_capture.temperatures if temperatures != (None,) else ()
     gains = tuple(number_of(gain) for gain in config.gains or (config.camera.active.gain,))
     warm = tuple(t for t in lit if t not in temperatures)
     for temperature in (*temperatures, *warm):
         for gain in gains:
-            yield State(temperature_c=temperature, gain=gain, flats=temperature in (lit or temperatures[:1]))
+            flats = temperature in (lit or temperatures[:1])
+            yield State(temperature_c=temperature, gain=gain, flats=flats, config=config, programme=programme)
 
 
 def _temperatures(config: Config, *, skip_cooling: bool) -> tuple[float | None, ...]:
@@ -170,8 +193,7 @@ def dark_sets(
             count=count,
             why=tuple(str(w) for w in time.why),
             exposure_us=_as_made(time.exposure_us, made),
-            gain=state.gain,
-            set_temp_c=state.temperature_c,
+            **_settings(config, state),
         )
         for time in times.times
         for kind, count in [_kind_and_count(config.dark_capture, time.why)]
@@ -188,15 +210,17 @@ def _kind_and_count(dark: DarkCapture, why: Collection[DarkUse]) -> tuple[FrameK
 
 def flat_sets(config: Config, state: State, filters: Iterable[str | None]) -> tuple[WantedSet, ...]:
     """Return the flat sets of a state, one per filter."""
-    count = config.flat_capture.num_flats
-    if not (state.flats and count):
+    flat = config.flat_capture
+    if not (state.flats and flat.num_flats):
         return ()
-    return tuple(
-        WantedSet(
-            kind=FrameKind.FLAT, count=count, why=("flat",), filter=f, gain=state.gain, set_temp_c=state.temperature_c
-        )
-        for f in filters
-    )
+    shared = {"count": flat.num_flats, "source": flat.source, **_settings(config, state)}
+    return tuple(WantedSet(kind=FrameKind.FLAT, why=("flat",), filter=f, **shared) for f in filters)
+
+
+def _settings(config: Config, state: State) -> dict[str, Any]:
+    """Return the settings of the camera that the sets of a state share."""
+    camera = exposure_state(config, state)
+    return {name: getattr(camera, name) for name in ("gain", "offset", "readout_mode", "binning", "set_temp_c")}
 
 
 def _as_made(exposure_us: int, made: Mapping[int, int]) -> int:

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypedDict
+from typing import Self, TypedDict
 
 from calibration.frames import FrameKind, GroupOutcome, GroupStatus
 from calibration.plans.sequence import WantedSet
@@ -18,14 +18,17 @@ from services.catalogue.rows import FactRow, Flag, SetRow
 from services.config.models import Config
 from services.events.records import FrameMarked, FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
 from services.planning.having import Having, Requirement, Standing, having, requirement_of, too_old_before
+from services.planning.item import asked_for, item_key
 from services.planning.room import PlannedSet
-from services.planning.wanted import apart, exposures_made
+from services.planning.wanted import State, apart, exposures_made
 from services.workflow.work import Work, identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext(Work):
     """What the steps that take frames work with: a connected session beside the rest.
+
+    How a set is looked for, taken, counted and told of stands in one class, because every step does all of it.
 
     Attributes
     ----------
@@ -37,12 +40,27 @@ class RunContext(Work):
         The camera's name in group keys.
     opaque : tuple of str
         Filters that let no light through.
+    whole : Config
+        The configuration with all its programmes; `config` is as the programme of the present state sees it.
     """
 
     session: Session
     camera: str
     opaque: tuple[str, ...]
+    whole: Config
     warned: set[tuple[str, str]] = field(default_factory=set)
+
+    def in_state(self, state: State) -> Self:
+        """Return the context of one state: the same session, events and counts, and its programme's configuration."""
+        return replace(self, config=state.config)
+
+    def asked(self, sets: Iterable[WantedSet]) -> tuple[WantedSet, ...]:
+        """Return those of some sets that this run was asked for."""
+        return asked_for(sets, self.options.only)
+
+    def apart(self, gain: int | None, set_temp_c: float | None) -> str:
+        """Return by what the sets of a state are named beside kind, filter and exposure."""
+        return apart(self.whole, gain, set_temp_c)
 
     def warn(self, code: str, detail: str, *, once: bool = False) -> None:
         """Emit a warning once per run; with `once`, also only one detail of its code."""
@@ -70,7 +88,7 @@ class RunContext(Work):
             self._tell_progress(dropped=shown)
 
     def _shown(self, wanted: WantedSet, have: int) -> FrameSet:
-        return FrameSet(**_facts(self.config, wanted, None, wanted.exposure_us), have=have)
+        return FrameSet(**_facts(self.whole, wanted, None, wanted.exposure_us), have=have)
 
     def _tell_progress(
         self,
@@ -120,7 +138,7 @@ class RunContext(Work):
     def has_taken(self, wanted: WantedSet) -> bool:
         """Return whether this run completed a wanted set, perhaps at another temperature than was wanted."""
         complete = (w for w, outcome in self.tally.outcomes if outcome.status is GroupStatus.COMPLETE)
-        return any(identity(w) == identity(wanted) for w in complete)
+        return any(identity(w) == identity(wanted) and w.count >= wanted.count for w in complete)
 
     def take(
         self, wanted: WantedSet, there: Having, plan: Callable[[str, SetRow | None], Plan[GroupOutcome]]
@@ -138,7 +156,7 @@ class RunContext(Work):
         set_id = there.row.set_id if there.row is not None else new_set_id(self.events.run_id)
         self.tally.met.add(set_id)
         self.tally.begun.add(identity(wanted))
-        facts = _facts(self.config, wanted, set_id, wanted.exposure_us)
+        facts = _facts(self.whole, wanted, set_id, wanted.exposure_us)
         self.events.emit(GroupStarted(**facts, have=there.count, detail=there.why))
         try:
             outcome = self.session.run(plan(set_id, there.row))
@@ -198,7 +216,7 @@ class RunContext(Work):
         """Emit how a set ended; `there`: it was complete before this run."""
         self.events.emit(
             GroupFinished(
-                **_facts(self.config, wanted, set_id, outcome.exposure_us or wanted.exposure_us),
+                **_facts(self.whole, wanted, set_id, outcome.exposure_us or wanted.exposure_us),
                 have=outcome.accepted if there else None,
                 there=there,
                 status=outcome.status,
@@ -244,6 +262,7 @@ class _Facts(TypedDict):
     filter: str | None
     exposure_us: int | None
     apart: str
+    item: str
     gain: int | None
     set_temp_c: float | None
     why: tuple[str, ...]
@@ -258,6 +277,7 @@ def _facts(config: Config, wanted: WantedSet, set_id: str | None, exposure_us: i
         filter=wanted.filter,
         exposure_us=exposure_us,
         apart=apart(config, wanted.gain, wanted.set_temp_c),
+        item=item_key(wanted),
         gain=wanted.gain,
         set_temp_c=wanted.set_temp_c,
         why=tuple(wanted.why),

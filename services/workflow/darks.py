@@ -9,7 +9,7 @@ from calibration.frames import DarkSeen, FrameKind, GroupOutcome, Limits, us
 from calibration.plans.bias import bias_plan
 from calibration.plans.dark import PlannedTimes, dark_plan
 from calibration.plans.sequence import WantedSet
-from calibration.plans.settings import Plan
+from calibration.plans.settings import ExposureState, Plan
 from services.capture.failures import GroupFailed
 from services.catalogue.rows import SetRow
 from services.errors import ConfigInvalid, RunCode
@@ -64,13 +64,15 @@ class DarksStep:
         times = _times(context, served.times_us)
         for clipped in times.clipped:
             context.warn(RunCode.EXPOSURE_CLIPPED, str(clipped))
-        sets = dark_sets(context.config, state, times, context.options.dark_times, context.exposures_made())
+        known = dark_sets(context.config, state, times, context.options.dark_times, context.exposures_made())
+        sets = context.asked(known)
         context.drop(_no_longer_wanted(context, state, sets))
         _take(context, phases, state, sets, after_flats=after_others)
 
 
 def _sets(context: RunContext, state: State, flats_us: Iterable[int], which: DarkTimes) -> tuple[WantedSet, ...]:
-    return dark_sets(context.config, state, _times(context, flats_us), which, context.exposures_made())
+    times = _times(context, flats_us)
+    return context.asked(dark_sets(context.config, state, times, which, context.exposures_made()))
 
 
 def _no_longer_wanted(context: RunContext, state: State, sets: Iterable[WantedSet]) -> list[WantedSet]:
@@ -80,9 +82,15 @@ def _no_longer_wanted(context: RunContext, state: State, sets: Iterable[WantedSe
         wanted
         for wanted in context.tally.foreseen
         if wanted.kind is not FrameKind.FLAT
-        and (wanted.gain, wanted.set_temp_c) == (state.gain, state.temperature_c)
+        and _is_of(wanted, exposure_state(context.config, state))
         and identity(wanted) not in now
     ]
+
+
+def _is_of(wanted: WantedSet, camera: ExposureState) -> bool:
+    """Whether a set is taken with these settings of the camera."""
+    names = ("gain", "offset", "readout_mode", "binning", "set_temp_c")
+    return all(getattr(wanted, name) == getattr(camera, name) for name in names)
 
 
 def _take(

@@ -19,7 +19,6 @@ from services.planning.having import NOTHING, Having
 from services.planning.request import Step
 from services.planning.wanted import (
     State,
-    apart,
     exposure_state,
     flat_filters,
     flat_sets,
@@ -40,12 +39,16 @@ def wanted_flats(context: RunContext, state: State) -> tuple[WantedSet, ...]:
     return flat_sets(context.config, state, filters)
 
 
+def _asked_flats(context: RunContext, state: State) -> tuple[WantedSet, ...]:
+    return context.asked(wanted_flats(context, state))
+
+
 class FlatsStep:
     """The step that takes flats."""
 
     def foreseen(self, context: RunContext, state: State) -> tuple[WantedSet, ...]:
         """Return the flat sets of a state."""
-        return wanted_flats(context, state)
+        return _asked_flats(context, state)
 
     def begin(self, context: RunContext, phases: Phases, state: State) -> None:
         """Take nothing: no other step needs flats before its own frames."""
@@ -59,7 +62,7 @@ def take_flats(context: RunContext, phases: Phases, state: State) -> None:
     """Take the flats that are missing in a state."""
     config = context.config
     lacking = [
-        (wanted, there) for wanted in wanted_flats(context, state) if (there := missing(context, wanted)) is not None
+        (wanted, there) for wanted in _asked_flats(context, state) if (there := missing(context, wanted)) is not None
     ]
     if not lacking:
         return
@@ -132,7 +135,7 @@ def _plan(
         if isinstance(seen, BrightnessIdle):
             context.warn(RunCode.DEVICE_LIMITED, _idle(seen), once=True)
         else:
-            context.events.emit(_event(seen, apart(config, wanted.gain, wanted.set_temp_c)))
+            context.events.emit(_event(seen, context.apart(wanted.gain, wanted.set_temp_c)))
 
     if config.flat_capture.source == "sky":
         return twilight_plan(

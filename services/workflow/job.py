@@ -131,20 +131,24 @@ class Job:
         ending = now.state is RunState.RUNNING and self.stop.order is not None
         return replace(now, state=RunState.ENDING) if ending else now
 
-    def end_after_frame(self, code: str) -> None:
+    def end_after_frame(self, code: str, *, hold_cooler: bool = False, at_most_s: float | None = None) -> None:
         """End when the frame that is being taken is stored; other waits end at once.
 
         Parameters
         ----------
         code : str
             The reason that the run reports: a `RunCode`.
+        hold_cooler : bool
+            The cooler goes on holding its temperature, for the run that continues this one.
+        at_most_s : float, optional
+            A frame of which more seconds are left is given up.
 
         Raises
         ------
         ValueError
             There is no such code.
         """
-        self.stop.after_frame(RunCode(code))
+        self.stop.after_frame(RunCode(code), hold_cooler=hold_cooler, at_most_s=at_most_s)
 
     def end_now(self, code: str) -> None:
         """End now: a frame that is being taken is given up. `code` as for `end_after_frame`."""

@@ -15,7 +15,6 @@ from services.events.devices import DetectorMeasured
 from services.planning.having import Requirement
 from services.planning.wanted import (
     State,
-    apart,
     camera_facts,
     exposure_state,
     flat_filters,
@@ -154,7 +153,7 @@ def _tell(context: RunContext, state: State, detector: Detector, *, believed: bo
         readout_mode=match.readout_mode,
         binning=match.binning,
         set_temp_c=state.temperature_c,
-        apart=apart(context.config, state.gain, state.temperature_c),
+        apart=context.apart(state.gain, state.temperature_c),
     )
     event = context.events.emit(measured)
     for fact in facts_of(measured, event.at):

@@ -41,6 +41,7 @@ def capture(observatory: Observatory, work: Work) -> None:
         place=work.place,
         skip_cooling=work.options.skip_cooling,
         skip_warmup=work.options.skip_warmup,
+        hold_cooler=work.options.hold_cooler,
         until=_until(observatory, work.options),
         ready=lambda: work.wait_for_loops(Need.FRAMES, observatory.interlock.check_edge),
         apart=partial(apart, observatory.config),
@@ -56,6 +57,7 @@ def _context(session: Session, observatory: Observatory, work: Work) -> RunConte
     shared = {each.name: getattr(work, each.name) for each in fields(Work)}
     return RunContext(
         **{**shared, "config": observatory.config},
+        whole=observatory.config,
         session=session,
         camera=_name(session, simulated=observatory.is_simulated),
         opaque=observatory.opaque_filters,
@@ -72,15 +74,17 @@ def _take(context: RunContext, observatory: Observatory) -> None:
     _warn_of_darkness(context)
     steps, phases = capture_steps(context.options.steps), Phases(context)
     wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling or _is_uncooled(context)))
-    sets = context.foresee(each for state in wanted for step in steps for each in step.foreseen(context, state))
+    foreseen = (each for state in wanted for step in steps for each in step.foreseen(context.in_state(state), state))
+    sets = context.foresee(foreseen)
     _check_room(context, sets)
     phases.ask_before(_coming(context, sets))
     for state in wanted:
+        seen = context.in_state(state)
         for step in steps:
-            step.begin(context, phases, state)
+            step.begin(seen, phases, state)
         begun = len(context.tally.outcomes)
         for step in steps:  # flats that failed have shone on the sensor as well
-            step.take(context, phases, state, after_others=len(context.tally.outcomes) > begun)
+            step.take(seen, phases, state, after_others=len(context.tally.outcomes) > begun)
     phases.leave()
 
 

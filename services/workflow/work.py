@@ -14,6 +14,7 @@ from services.events.bus import Events, Listener
 from services.events.records import Waiting
 from services.files.disk import REAL_DISK, Disk
 from services.planning.campaign import Campaign, campaign_of
+from services.planning.item import Item
 from services.planning.request import RunOptions
 from services.root import Place
 from services.stopping import Stop
@@ -151,4 +152,4 @@ class Work:
 
 def identity(wanted: WantedSet) -> tuple[object, ...]:
     """Return what identifies a wanted set of a run."""
-    return wanted.kind, wanted.filter, wanted.exposure_us, wanted.gain, wanted.set_temp_c
+    return Item.of(wanted), wanted.exposure_us

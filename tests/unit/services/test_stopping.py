@@ -63,3 +63,22 @@ def test_somebody_who_waits_in_another_thread_hears_it() -> None:
     stop.after_frame("cancelled")
     waiting.join(20)
     assert heard.is_set()
+
+
+def test_a_frame_of_which_too_much_is_left_is_given_up_for_who_waits_for_the_camera() -> None:
+    patient, hasty, late = Stop(), Stop(), Stop()
+    with patient.exposing(lambda: 59.0), hasty.exposing(lambda: 61.0), late.exposing(lambda: 61.0):
+        patient.after_frame("yielded", at_most_s=60.0)
+        hasty.after_frame("yielded", at_most_s=60.0)
+        late.after_frame("cancelled")  # whoever does not say so waits for the frame
+    assert (patient.is_set(), hasty.is_set(), late.is_set()) == (False, True, False)
+    assert patient.edge.is_set()
+    assert late.edge.is_set()
+
+
+def test_while_no_frame_is_exposed_nothing_has_to_be_given_up() -> None:
+    stop = Stop()
+    with stop.exposing(lambda: 600.0):
+        pass
+    stop.after_frame("yielded", at_most_s=60.0)
+    assert (stop.edge.is_set(), stop.is_set()) == (True, False)

@@ -38,7 +38,7 @@ def config_of(text: str) -> Config:
 
 def sets_of(config: Config, flat_times_s: tuple[float, ...] = ()) -> dict[tuple[str, float], int]:
     """Count the frames wanted of each bias, dark and flat, for a state with light."""
-    state = State(temperature_c=None, gain=None, flats=True)
+    state = State(temperature_c=None, gain=None, flats=True, config=config)
     times = dark_times(config, map(us, flat_times_s))
     sets = dark_sets(config, state, times, DarkTimes.ALL, {})
     found: dict[tuple[str, Any], int] = {

@@ -3,14 +3,11 @@
 from calibration.frames import FrameKind, GroupOutcome, GroupStatus
 from calibration.plans.sequence import WantedSet
 from services.workflow.work import Tally
+from services.workflow.work import identity as key
 
 
 def wanted(filter_name: str) -> WantedSet:
     return WantedSet(kind=FrameKind.FLAT, count=6, why=("flat",), filter=filter_name)
-
-
-def key(each: WantedSet) -> tuple[object, ...]:
-    return each.kind, each.filter, each.exposure_us, each.gain, each.set_temp_c
 
 
 def test_sets_that_the_end_came_before_are_not_taken_for_sets_that_are_there():
