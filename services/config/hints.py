@@ -24,6 +24,10 @@ _OUTSIDE = (
     "user and password do not belong in this file, which others read — allowed: user_env and password_env, the names "
     "of environment variables that hold them, or password_file, a file that holds the password alone"
 )
+_OUTSIDE_SERVE = (
+    "tokens and addresses to be called do not belong in this file, which others read — allowed: token_env or url_env, "
+    "the name of an environment variable that holds it, or token_file, a file that holds the token alone"
+)
 _ALIKE = "keys of one section begin in the same column: compare with the lines above"
 _DRIVER = (
     "a camera of another make is reached through its ASCOM driver: `ascom` with the host and port of ASCOM Remote, "
@@ -49,6 +53,8 @@ def of_value(path: Sequence[str | int], found: object, allowed: str) -> str:
 
 def of_secret(path: Sequence[str | int]) -> str:
     """Return what is said of a key for a user or a password that would stand in the file itself; "" for other keys."""
+    if path[0] == "serve" and str(path[-1]).casefold() in _SECRETS | {"url"}:
+        return _OUTSIDE_SERVE
     return _OUTSIDE if str(path[-1]).casefold() in _SECRETS else ""
 
 

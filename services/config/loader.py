@@ -20,6 +20,8 @@ from services.config.access import NOT_USED, SECRETS, Access
 from services.config.models import IGNORED_SECTIONS, Config, LoadedConfig
 from services.config.positions import Key, Node, Problem, from_mapping, parse, read, with_value
 from services.config.rules import findings
+from services.config.serve import Serve
+from services.config.serving_rules import Finding, folder_findings
 from services.config.spellings import Translation
 from services.config.values import PlainFloat, PlainInt
 from services.errors import ConfigInvalid
@@ -110,7 +112,7 @@ def _build(
     translated = Translation(tree)
     tree = _overlaid(translated.tree, overrides)
     found = [*problems, *translated.problems]
-    config, wrong = _validated(tree)
+    config, wrong = _validated(tree, path.absolute())
     found.extend(wrong)
     if found:
         raise ConfigInvalid("\n".join(_lines(sorted(set(found)))))
@@ -128,12 +130,14 @@ def _effective(config: Config) -> Config:
 
 
 def _with_folder(config: Config, folder: Path) -> Config:
-    """Return the configuration with the files of passwords found from the folder of the YAML file."""
+    """Return the configuration with the paths of secrets and published masters found from the YAML file's folder."""
 
     def placed(section: BaseModel) -> BaseModel:
         changed = {name: placed(value) for name, value in section if isinstance(value, BaseModel)}
-        if isinstance(section, Access) and section.password_file is not None:
-            changed["password_file"] = str(folder / Path(section.password_file).expanduser())  # type: ignore[assignment]
+        names = ("password_file",) if isinstance(section, Access) else ("token_file", "publish")
+        for name in names if isinstance(section, Access | Serve) else ():
+            if (written := getattr(section, name)) is not None:
+                changed[name] = str(folder / Path(written).expanduser())  # type: ignore[assignment]
         return section.model_copy(update=changed) if changed else section
 
     return placed(config)  # type: ignore[return-value]
@@ -153,7 +157,7 @@ def _overlaid(tree: Node, overrides: Mapping[str, tuple[str, Any]]) -> Node:
     return tree
 
 
-def _validated(tree: Node) -> tuple[Config, list[Problem]]:
+def _validated(tree: Node, file: Path) -> tuple[Config, list[Problem]]:
     """Return the configuration and all that is wrong with it; wrong keys then stand on their defaults."""
     data = tree.plain()
     problems: list[Problem] = []
@@ -170,11 +174,31 @@ def _validated(tree: Node) -> tuple[Config, list[Problem]]:
                 broken.add(path)
                 while not _drop(data, path):  # gone already, and its section needs it: the section goes
                     path = path[:-1]
-    for path, text in findings(config):
-        if not any(path[: len(bad)] == bad for bad in broken):
-            node, walked = tree.descend(path)
-            problems.append(_placed(node, path[len(walked) :], text))
+    for where, text in (*findings(config), *folder_findings(config, file.parent), *_unknown_filters(config, file)):
+        if not any(where[: len(bad)] == bad for bad in broken):
+            node, walked = tree.descend(where)
+            problems.append(_placed(node, where[len(walked) :], text))
     return config, problems
+
+
+def _unknown_filters(config: Config, file: Path) -> Iterator[Finding]:
+    """Yield filters of programmes that the simulated wheel does not have; a real one is asked when a run begins."""
+    wanted = [
+        (("programmes", i, "flats", "filters", k), name)
+        for i, programme in enumerate(config.programmes if config.camera.is_simulator else ())
+        for k, name in enumerate(programme.flats.filters if programme.flats is not None else ())
+    ]
+    if not wanted:
+        return
+    from services.config.simulation import wheel_filters
+
+    try:
+        known = wheel_filters(LoadedConfig(config=config, path=file))
+    except ConfigInvalid:  # said when the observatory is made
+        return
+    for path, name in wanted:
+        if name not in known:
+            yield path, f"found '{name}' — allowed: {', '.join(known) or 'nothing: there is no wheel'}"
 
 
 def _problems(tree: Node, details: Iterable[ErrorDetails]) -> list[Problem]:
@@ -233,7 +257,8 @@ def _shown(node: Node) -> str:
     value = node.value
     if node.blank:
         return "nothing"
-    if node.spelled.rpartition(".")[2] in SECRETS:
+    called = node.spelled.startswith(("serve.webhooks", "serve.heartbeat")) and "://" in str(value)
+    if called or node.spelled.rpartition(".")[2] in SECRETS:
         return "something else"
     if isinstance(value, PlainInt | PlainFloat):
         return value.text
@@ -268,12 +293,24 @@ def _notes(config: Config, tree: Node) -> Iterator[str]:
 
 def _capture_notes(config: Config) -> Iterator[str]:
     """Yield what whoever takes frames should know."""
+    yield from _not_checked(config)
     panel = config.flat_panel is not None and config.flat_panel.enabled
     if config.darkness == "cover" and not panel and not config.camera.is_simulator:
         yield (
             "darkness: cover: there is no `flat_panel` section with a cover to close, so that darks are taken as it is "
             "then — close one yourself, or say what makes it dark"
         )
+
+
+def _not_checked(config: Config) -> Iterator[str]:
+    """Yield what of programmes nobody can check without the devices, and what they make idle."""
+    if not config.programmes:
+        return
+    if config.gains:
+        yield "gains: not used: `programmes` say which gains are wanted"
+    filters = {name: None for each in config.programmes if each.flats is not None for name in each.flats.filters}
+    if filters and not config.camera.is_simulator:
+        yield f"programmes: whether the wheel has {', '.join(filters)} is not checked here, but when a run begins"
 
 
 def _not_used(model: BaseModel, node: Node) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from services.config.devices import Device
 from services.config.loader import load, shipped_file
 from services.config.models import Hooks, LoadedConfig
+from services.config.serve import Serve
 
 FOLDER = "simulated"
 
@@ -42,10 +43,16 @@ def simulated(loaded: LoadedConfig, folder: Path | None = None) -> LoadedConfig:
             "safety_monitor": _on_simulator(config.safety_monitor),
             "dome": _on_simulator(config.dome),
             "telescope": _on_simulator(config.telescope),
-            "serve": config.serve.model_copy(update={"webhooks": (), "heartbeat": None}),
+            "serve": _rehearsed(config.serve, root),
         }
     )
     return loaded.model_copy(update={"config": changed, "notes": (*loaded.notes, *notes)})
+
+
+def _rehearsed(serve: Serve, root: Path) -> Serve:
+    """Return `serve` so that nobody is called, and simulated masters are not published among real ones."""
+    publish = None if serve.publish is None else str(root / "published")
+    return serve.model_copy(update={"webhooks": (), "heartbeat": None, "publish": publish})
 
 
 def _on_simulator(device: Device | None) -> Device | None:

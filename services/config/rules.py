@@ -12,8 +12,7 @@ from pathlib import PureWindowsPath
 from services.config.devices import AlpacaCamera, Device
 from services.config.models import Config
 from services.config.positions import Key
-
-Finding = tuple[tuple[Key, ...], str]
+from services.config.serving_rules import Finding, serving_findings
 
 
 def findings(config: Config) -> Iterator[Finding]:
@@ -35,6 +34,7 @@ def findings(config: Config) -> Iterator[Finding]:
     ):
         yield from rule(config)
     yield from _repeats(config)
+    yield from serving_findings(config)
 
 
 def _dark_times(config: Config) -> Iterator[Finding]:

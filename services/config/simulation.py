@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from calibration.keywords.filters import filter_name
 from drivers.simulator.params import CameraParameters, ObservatoryParameters
 from drivers.simulator.presets import from_mapping
 from services.config.devices import SimulatorCamera
@@ -52,6 +53,12 @@ def _placed(tree: Node, message: str) -> Problem:
     if not walked:
         return Problem(tree.where, match[1], match[2])
     return Problem(node.key_where if match[2].startswith("unknown key") else node.where, match[1], match[2])
+
+
+def wheel_filters(loaded: LoadedConfig) -> tuple[str, ...]:
+    """Return the filters of the simulated wheel, called as frames of them are; raises `ConfigInvalid`."""
+    wheel = parameters_of(loaded.config.camera.simulator, loaded).wheel
+    return () if wheel is None else tuple(filter_name(each.name) or each.name for each in wheel.filters)
 
 
 def parameters_of(section: SimulatorCamera, loaded: LoadedConfig) -> ObservatoryParameters:

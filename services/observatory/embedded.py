@@ -89,7 +89,9 @@ def with_devices(config: Config, parameters: ObservatoryParameters) -> Config:
     A wheel is added only where filters are named: without one, flats lie in one folder, as the guide shows them.
     """
     found: dict[str, object] = {}
-    named = bool(config.flat_capture.filters) or config.darkness.startswith("filter:")
+    programmes = (each.flats for each in config.programmes)
+    named = bool(config.flat_capture.filters) or any(flats is not None and flats.filters for flats in programmes)
+    named |= config.darkness.startswith("filter:")
     if named and config.filter_wheel is None and parameters.wheel is not None:
         opaque = tuple(f.name for f in parameters.wheel.filters if f.throughput == 0)
         found["filter_wheel"] = FilterWheel(opaque=opaque)

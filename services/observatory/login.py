@@ -1,11 +1,13 @@
-"""User and password of a server that asks for them: read at each connection, from where the configuration says.
+"""Secrets that the configuration names: users and passwords, read at each connection, and those of the daemon.
 
 What is read goes into the header of a request and nowhere else: no message, record or file of ours holds it.
 """
 
 import os
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from drivers.errors import AccessDenied
@@ -13,6 +15,7 @@ from services.config.access import Access
 from services.config.devices import Device
 from services.config.models import Config
 from services.config.rules import servers
+from services.config.serve import Serve
 from services.errors import ConfigInvalid
 from services.platform import is_open_to_others
 
@@ -51,10 +54,15 @@ class Login:
         ConfigInvalid
             A variable is not set, or the file cannot be read or holds something else.
         """
-        user = self._variable("user_env", self.user_env)
+        user = read_variable(self._key("user_env"), self.user_env)
         if ":" in user:
-            raise self._invalid("user_env", f"the user name in {self.user_env} has a colon, which Basic does not allow")
-        password = self._variable("password_env", self.password_env) if self.password_env else self._read()
+            raise _invalid(
+                self._key("user_env"), f"the user name in {self.user_env} has a colon, which Basic does not allow"
+            )
+        if self.password_env:
+            password = read_variable(self._key("password_env"), self.password_env)
+        else:
+            password = read_file(self._key("password_file"), self.password_file or Path(), "password")
         return "Basic " + b64encode(f"{user}:{password}".encode("utf-8", "surrogateescape")).decode("ascii")
 
     def __str__(self) -> str:
@@ -77,27 +85,8 @@ class Login:
             return ""
         return f"{path} ({self.section}.password_file) can be read by others than its owner"
 
-    def _variable(self, key: str, name: str) -> str:
-        if not (value := os.environ.get(name)):
-            state = "is empty" if value == "" else "is not set"
-            raise self._invalid(key, f"the environment variable {name} {state}")
-        return value
-
-    def _read(self) -> str:
-        path = self.password_file or Path()
-        try:
-            text = path.read_text(encoding="utf-8-sig").strip("\r\n")
-        except UnicodeDecodeError:
-            raise self._invalid("password_file", f"{path} is no text in UTF-8") from None
-        except OSError as error:
-            raise self._invalid("password_file", f"{path} cannot be read: {error.strerror or error}") from None
-        if not text or len(text.splitlines()) > 1:
-            raise self._invalid("password_file", f"{path} must hold the password alone, on one line")
-        return text
-
-    def _invalid(self, key: str, detail: str) -> ConfigInvalid:
-        advice = "set it where nightcal is started (for a service, in its unit), or correct the configuration"
-        return ConfigInvalid(f"{self.section}.{key}: {detail}" if self.section else detail, advice=advice)
+    def _key(self, name: str) -> str:
+        return f"{self.section}.{name}" if self.section else ""
 
 
 def login_of(section: Access, name: str) -> Login | None:
@@ -124,3 +113,87 @@ def check_logins(config: Config) -> tuple[str, ...]:
             login.header()
             shown.append(login.shown)
     return tuple(filter(None, shown))
+
+
+def token_of(serve: Serve) -> str | None:
+    """Return the token of the daemon's API, from where `serve` says; None where it names none.
+
+    Raises
+    ------
+    ConfigInvalid
+        The variable is not set, or the file cannot be read or holds something else.
+    """
+    if serve.token_env is not None:
+        return read_variable("serve.token_env", serve.token_env)
+    return None if serve.token_file is None else read_file("serve.token_file", Path(serve.token_file), "token")
+
+
+def missing_secrets(serve: Serve) -> tuple[str, ...]:
+    """Return which secrets that `serve` names are not there now, in words: token, webhooks, heartbeat."""
+    addresses = {f"serve.webhooks[{index}].url_env": each.url_env for index, each in enumerate(serve.webhooks)}
+    if serve.heartbeat is not None:
+        addresses["serve.heartbeat.url_env"] = serve.heartbeat.url_env
+    asked: list[Callable[[], object]] = [lambda: token_of(serve)]
+    asked += [partial(read_variable, key, name) for key, name in addresses.items()]
+    found = []
+    for ask in asked:
+        try:
+            ask()
+        except ConfigInvalid as error:
+            found.append(error.detail)
+    return tuple(found)
+
+
+def check_secrets(serve: Serve) -> tuple[str, ...]:
+    """Read all secrets that `serve` names; return which files others than their owner may read, in words.
+
+    Raises
+    ------
+    ConfigInvalid
+        With all of them that are not there.
+    """
+    if missing := missing_secrets(serve):
+        raise ConfigInvalid("\n".join(missing), advice=_ADVICE)
+    path = None if serve.token_file is None else Path(serve.token_file)
+    if path is None or not is_open_to_others(path):
+        return ()
+    return (f"{path} (serve.token_file) can be read by others than its owner",)
+
+
+def read_variable(key: str, name: str) -> str:
+    """Return what an environment variable holds that a key of the configuration names.
+
+    Raises
+    ------
+    ConfigInvalid
+        It is not set, or empty.
+    """
+    if not (value := os.environ.get(name)):
+        raise _invalid(key, f"the environment variable {name} is {'empty' if value == '' else 'not set'}")
+    return value
+
+
+def read_file(key: str, path: Path, what: str) -> str:
+    """Return the one line of a file that a key of the configuration names; `what` it is is for messages.
+
+    Raises
+    ------
+    ConfigInvalid
+        It cannot be read, or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig").strip("\r\n")
+    except UnicodeDecodeError:
+        raise _invalid(key, f"{path} is no text in UTF-8") from None
+    except OSError as error:
+        raise _invalid(key, f"{path} cannot be read: {error.strerror or error}") from None
+    if not text or len(text.splitlines()) > 1:
+        raise _invalid(key, f"{path} must hold the {what} alone, on one line")
+    return text
+
+
+_ADVICE = "set it where nightcal is started (for a service, in its unit), or correct the configuration"
+
+
+def _invalid(key: str, detail: str) -> ConfigInvalid:
+    return ConfigInvalid(f"{key}: {detail}" if key else detail, advice=_ADVICE)

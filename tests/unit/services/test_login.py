@@ -12,9 +12,10 @@ from drivers.errors import AccessDenied
 from services.cli.run import settings_text
 from services.config import loads
 from services.config.models import LoadedConfig
+from services.config.serve import Serve
 from services.errors import ConfigInvalid, meaning
 from services.observatory import network
-from services.observatory.login import Login, check_logins
+from services.observatory.login import Login, check_logins, check_secrets, missing_secrets, token_of
 
 NAMED = "{host: 127.0.0.1, user_env: NIGHT_USER, password_file: pass.txt}"
 
@@ -175,3 +176,32 @@ def test_what_does_not_belong_in_the_file_is_refused_with_the_way_out_and_not_sh
         configured(tmp_path, text)
     assert words in caught.value.detail
     assert "hunter2" not in caught.value.detail
+
+
+def test_secrets_of_the_daemon_are_read_from_where_the_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    serve = Serve.model_validate({"token_file": str(token), "webhooks": [{"url_env": "HOOK"}, {"url_env": "OTHER"}],
+                                  "heartbeat": {"url_env": "BEAT"}})  # fmt: skip
+    monkeypatch.setenv("OTHER", "http://127.0.0.1/s3cret")
+    monkeypatch.setenv("BEAT", "")
+    monkeypatch.delenv("HOOK", raising=False)
+    assert missing_secrets(serve) == (
+        f"serve.token_file: {token} cannot be read: No such file or directory",
+        "serve.webhooks[0].url_env: the environment variable HOOK is not set",
+        "serve.heartbeat.url_env: the environment variable BEAT is empty",
+    )
+    with pytest.raises(ConfigInvalid, match="HOOK is not set"):
+        check_secrets(serve)
+    monkeypatch.setenv("HOOK", "http://127.0.0.1/a")
+    monkeypatch.setenv("BEAT", "http://127.0.0.1/b")
+    token.write_text("abc\ndef\n", encoding="utf-8")
+    assert missing_secrets(serve) == (f"serve.token_file: {token} must hold the token alone, on one line",)
+    token.write_text("abc\n", encoding="utf-8")
+    token.chmod(0o600)
+    assert check_secrets(serve) == ()
+    assert token_of(serve) == "abc"
+    monkeypatch.setenv("TOKEN", "xyz")
+    assert token_of(Serve(token_env="TOKEN")) == "xyz"  # noqa: S106
+    assert token_of(Serve()) is None
