@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def check(config: ConfigFile = None) -> int:
     """Say whether a configuration is understood and may be run, and what of it is not used."""
+    from drivers.clock import SystemClock
     from services.config.simulation import parameters_of
+    from services.daemon.in_words import explained
     from services.root import check_folders, check_root
     from services.workflow.hooks import missing_programs
 
@@ -24,6 +26,8 @@ def check(config: ConfigFile = None) -> int:
     for note in (*loaded.notes, *loaded.capture_notes):
         print(note)
     for line in (*missing_programs(loaded.config.hooks), *_logins(loaded), *_costs(loaded)):
+        print(line)
+    for line in explained(loaded.config, SystemClock().now()):
         print(line)
     print(f"{loaded.path}: understood; files go to {loaded.root}")
     return Exit.DONE

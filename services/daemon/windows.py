@@ -106,6 +106,20 @@ def continued_until(began: datetime, kind: Kind, serve: Serve, site: Site | None
     return second[0].closes_at if second else None
 
 
+def closed_spells(window: Window, now: datetime, site: Site) -> tuple[tuple[datetime, datetime], ...]:
+    """Return the spells of the year from now on in which the sun does not come to the altitudes of a window."""
+    year, found, last = now + timedelta(days=366), [], now
+    for span in _following(window, now, site, UTC):
+        if last > year:
+            break
+        if span.opens_at - last > timedelta(days=2):
+            found.append((last, span.opens_at))
+        last = span.closes_at
+    else:
+        found.append((last, year))
+    return tuple(found)
+
+
 def blackout_end(now: datetime, serve: Serve, timezone: tzinfo) -> datetime | None:
     """Return when the blackout ends that holds now, with those that adjoin it; None where none does."""
     end = now

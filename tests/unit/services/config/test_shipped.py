@@ -63,6 +63,16 @@ def test_the_shipped_file_is_understood_without_a_note_and_names_a_qhy600m():
     assert camera.camera_name == "QHY600M"
 
 
+def test_the_examples_of_programmes_and_windows_load_when_they_are_uncommented():
+    text = SHIPPED.read_text(encoding="utf-8")
+    begin, end = text.index("# programmes:"), text.index("reuse:  ")
+    examples = "\n".join(line.removeprefix("# ").removeprefix("#") for line in text[begin:end].splitlines())
+    config = loads(f"{text[:begin]}{examples}\n{text[end:]}\nsite: {{latitude: 48, longitude: 11}}\n", SHIPPED).config
+    assert [each.name for each in config.programmes] == ["broadband", "narrowband"]
+    assert [each.name for each in config.serve.windows] == ["midday", "evening"]
+    assert None not in (config.dome, config.telescope, config.serve.heartbeat)
+
+
 def test_a_rehearsal_touches_nothing_of_the_site(tmp_path: Path):
     text = (
         "camera: {alpaca: {host: dome, camera_name: QHY}}\n"
