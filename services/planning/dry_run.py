@@ -8,10 +8,11 @@ from services.errors import RunCode
 from services.events.records import OfMaster, WarningRaised
 from services.events.sentences import sentence, title
 from services.planning.alike import CardsOf
-from services.planning.forecast import FilterSource, Forecast, forecast, no_cards
+from services.planning.forecast import Forecast, forecast, no_cards
 from services.planning.foreknown import Foreknown
 from services.planning.group_names import GroupNames
 from services.planning.having import Standing
+from services.planning.look import FilterSource
 from services.planning.master_plan import Whole
 from services.planning.request import RunOptions, Step
 from services.planning.room import PlannedSet

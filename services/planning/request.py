@@ -48,6 +48,8 @@ class RunOptions:
     only : frozenset of str, optional
         Keys of the items to take (`services.planning.item`), and the darks of the exposures that flats among them find;
         None: all that is wanted.
+    anew : frozenset of str
+        Keys of items of which a new set is taken although a complete one serves: it ages, or somebody wants it.
     hold_cooler : bool
         The cooler goes on holding its temperature after the run.
     """
@@ -60,6 +62,7 @@ class RunOptions:
     require_space: bool = False
     dark_times: DarkTimes = DarkTimes.ALL
     only: frozenset[str] | None = None
+    anew: frozenset[str] = frozenset()
     hold_cooler: bool = False
 
 

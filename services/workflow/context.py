@@ -126,6 +126,8 @@ class RunContext(Work):
         sets = self.place.catalogue.sets(wanted.kind, since=too_old_before(now, reuse))
         if self.campaign is not None:
             sets = [s for s in sets if self.campaign.opened(s.set_id)]
+        if item_key(wanted) in self.options.anew:  # a set that was begun anew is continued, whoever began it
+            sets = [s for s in sets if s.count < wanted.count or s.set_id in self.tally.met]
         match = self._match_now(wanted)
         if wanted.kind is FrameKind.FLAT:
             match = replace(match, marked=match.marked or marked or (cooled is not None and not cooled.stable))

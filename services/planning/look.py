@@ -1,0 +1,189 @@
+"""A look at what a configuration wants and at what exists of it, without touching a device.
+
+What only the devices know (the wheel's filters, the sensor's size) is taken from the configuration, the simulated
+observatory's parameters or the newest sets of the catalogue; whoever looks may hand in a question to the devices, which
+is asked where none of these knows.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+from calibration.frames import FrameKind
+from calibration.plans.sequence import WantedSet
+from drivers.clock import SystemClock
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.history import EXPOSURE_MADE
+from services.catalogue.rows import Origin, SetRow
+from services.config.models import Config, LoadedConfig
+from services.planning.campaign import campaign_of
+from services.planning.foreknown import Foreknown, known_without_devices
+from services.planning.having import having, requirement_of, too_old_before
+from services.planning.request import RunOptions, Step
+from services.planning.room import PlannedSet
+from services.planning.wanted import (
+    State,
+    dark_sets,
+    dark_times,
+    exposures_made,
+    flat_sets,
+    served_flats,
+    states,
+)
+
+
+class FilterSource(StrEnum):
+    """Where the names of the filters are taken from while no wheel is connected."""
+
+    CONFIGURATION = "the configuration"
+    SIMULATOR = "the simulated observatory"
+    LAST_FLATS = "the last flats"
+    WHEEL = "the filter wheel"
+    NO_WHEEL = "no wheel"
+    UNKNOWN = "unknown"
+
+
+class Look:
+    """One look into the catalogue, for the sets of a run.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+    catalogue : Catalogue
+    options : RunOptions
+    ask : callable
+        Asks the devices for what nothing else knows, at most once; by default they are left alone.
+    now : datetime, optional
+        The present, for whoever has a clock of its own.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedConfig,
+        catalogue: Catalogue,
+        options: RunOptions,
+        ask: Callable[[], Foreknown] = Foreknown,
+        *,
+        now: datetime | None = None,
+    ) -> None:
+        self._now = now
+        self._config = loaded.config
+        self._catalogue = catalogue
+        self._options = options
+        self._foreknown = known_without_devices(loaded)
+        self._ask = ask
+        self.dropped: list[str] = []
+        self.assumed = False
+
+    @cached_property
+    def _states(self) -> tuple[State, ...]:
+        return tuple(states(self._config, skip_cooling=self._options.skip_cooling))
+
+    @cached_property
+    def _made(self) -> dict[int, int]:
+        """What the camera has made of exposures."""
+        return exposures_made(self._catalogue.facts(name=EXPOSURE_MADE))
+
+    @cached_property
+    def serving(self) -> list[SetRow]:
+        """Our own sets that may serve: with `--fresh` only the ones that an interrupted run has opened for this."""
+        since = min(too_old_before(self.now, state.config.reuse) for state in self._states)
+        sets = self._catalogue.sets(origin=Origin.OWN, since=since)
+        if not self._options.fresh:
+            return sets
+        fresh = campaign_of("", self._catalogue.runs(), now=self.now, reuse=self._config.reuse)
+        return [each for each in sets if fresh.opened(each.set_id)]
+
+    @cached_property
+    def _asked(self) -> Foreknown:
+        """What the devices say; asked only when it is needed, and for frames."""
+        return self._ask() if any(step.takes_frames for step in self._options.steps) else Foreknown()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the devices have not said what they were asked for."""
+        return self._asked.problems if "_asked" in self.__dict__ else ()
+
+    @property
+    def frame_pixels(self) -> int | None:
+        """Pixels of a frame, where they are known."""
+        if self._foreknown.pixels:
+            return self._foreknown.pixels
+        newest = self._catalogue.newest(origin=Origin.OWN)
+        return self._asked.pixels if newest is None else newest.height * newest.width
+
+    @property
+    def knows_filters(self) -> bool:
+        """Whether the filters that flats are taken in are known."""
+        return self.filters[1] is not FilterSource.UNKNOWN
+
+    @cached_property
+    def filters(self) -> tuple[tuple[str | None, ...], FilterSource]:
+        """Filters that flats are taken in, (None,) without a wheel, and how they are known."""
+        config = self._config
+        if config.flat_capture.filters:
+            return config.flat_capture.filters, FilterSource.CONFIGURATION
+        if self._foreknown.filters:
+            return self._foreknown.filters, FilterSource.SIMULATOR
+        if seen := self._catalogue.filters_of_flats():
+            return seen, FilterSource.LAST_FLATS
+        wheel = config.filter_wheel
+        if wheel is None or not wheel.enabled:
+            return (None,), FilterSource.NO_WHEEL
+        return self._asked.filters or (None,), FilterSource.WHEEL if self._asked.filters else FilterSource.UNKNOWN
+
+    def planned_sets(self) -> Iterator[PlannedSet]:
+        """Yield the sets in the order in which they would be taken, and what exists of each."""
+        steps = self._options.steps
+        for state, wanted in self.wanted_sets():
+            step = Step.FLATS if wanted.kind is FrameKind.FLAT else Step.DARKS
+            if step in steps:
+                yield self._planned(state.config, wanted)
+
+    def wanted_sets(self) -> Iterator[tuple[State, WantedSet]]:
+        """Yield what every state wants, in the order in which it would be taken: biases, flats, darks."""
+        steps, which, known = self._options.steps, self._options.dark_times, self._foreknown
+        if not any(step.takes_frames for step in steps):
+            return
+        for state in self._states:
+            config = state.config
+            flats = flat_sets(config, state, self._filters_of(config))
+            exposures_us = self._exposures_of(self._planned(config, wanted) for wanted in flats)
+            served = served_flats(config, state, exposures_us, steps, which)
+            times = dark_times(config, served.times_us, minimum_us=known.shortest_us, resolution_us=known.step_us)
+            darks = dark_sets(config, state, times, which, self._made)
+            if Step.DARKS in steps:
+                self.dropped += map(str, times.clipped)
+                self.assumed |= served.is_assumed
+            yield from ((state, each) for each in darks if each.kind is FrameKind.BIAS)
+            yield from ((state, each) for each in flats)
+            yield from ((state, each) for each in darks if each.kind is not FrameKind.BIAS)
+
+    def _filters_of(self, config: Config) -> tuple[str | None, ...]:
+        """Return the filters that a programme's flats are taken in."""
+        return config.flat_capture.filters or self.filters[0]
+
+    def _planned(self, config: Config, wanted: WantedSet) -> PlannedSet:
+        found = having(
+            requirement_of(config, wanted),
+            wanted.count,
+            (each for each in self.serving if each.key.kind is wanted.kind),
+            now=self.now,
+            reuse=config.reuse,
+        )
+        return PlannedSet(wanted=wanted, there=found)
+
+    @cached_property
+    def now(self) -> datetime:
+        """The present; a simulated night goes on after its last frame."""
+        if self._now is not None:
+            return self._now
+        newest = self._catalogue.newest_date_obs(origin=Origin.OWN, simulated=True)
+        return max(filter(None, (SystemClock().now(), newest)))
+
+    def _exposures_of(self, flats: Iterable[PlannedSet]) -> set[int]:
+        """Return the exposures of the flats that exist."""
+        ids = [each.there.row.set_id for each in flats if each.there.row is not None]
+        frames = self._catalogue.frames(set_id=ids) if ids else []
+        return {row.exposure_us for row in frames if row.exposure_us is not None}

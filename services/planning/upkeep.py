@@ -1,0 +1,263 @@
+"""Upkeep of a library: which masters its programmes want, what serves of each, and what happens to it.
+
+The comparison is the one that a run makes (`look`, `having`), asked of the catalogue alone. A master serves while the
+oldest of its frames is younger than its programme allows. A wanted master that two programmes want is one, with the
+smaller age and the larger number of frames.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cache
+
+from calibration.frames import FrameKind
+from calibration.plans.sequence import Estimate, WantedSet
+from services.catalogue.rows import MasterRow, MasterStatus, SetRow
+from services.config.models import Config, LoadedConfig, Reuse
+from services.planning.having import NOTHING, Requirement, Standing, age_of, having, requirement_of
+from services.planning.item import item_key
+from services.planning.look import Look
+from services.planning.request import RunOptions, Step
+from services.planning.room import PlannedSet, Sizes, needed
+from services.planning.wanted_master import Failure, Happens, Plan, Serves, WantedMaster
+from services.root import Place
+from services.words import both_clocks, count
+
+ContinuedUntil = Callable[[datetime, FrameKind], datetime | None]
+_ANY_HOURS = 24.0 * 366
+CAPTURE = RunOptions(steps=(Step.FLATS, Step.DARKS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What several programmes want as one, with the view of the first of them."""
+
+    wanted: WantedSet
+    required: Requirement
+    reuse: Reuse
+    programmes: tuple[str, ...]
+
+    @property
+    def age(self) -> timedelta:
+        return age_of(self.wanted.kind, self.reuse)
+
+    def joined(self, other: "_Wish") -> "_Wish":
+        """Return both as one: the larger count, the smaller age, and all they are for."""
+        why = tuple(dict.fromkeys((*self.wanted.why, *other.wanted.why)))
+        wanted = replace(self.wanted, count=max(self.wanted.count, other.wanted.count), why=why)
+        younger = min((self, other), key=lambda wish: wish.age)
+        programmes = tuple(dict.fromkeys((*self.programmes, *other.programmes)))
+        return replace(self, wanted=wanted, reuse=younger.reuse, programmes=programmes)
+
+
+def plan_of(
+    loaded: LoadedConfig,
+    place: Place,
+    *,
+    now: datetime,
+    failures: Mapping[str, Failure] | None = None,
+    continued_until: ContinuedUntil | None = None,
+    look: Look | None = None,
+) -> Plan:
+    """Compare what programmes want with what the catalogue has.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+        With the programmes that are meant.
+    place : Place
+        Its catalogue is read.
+    now : datetime
+    failures : mapping, optional
+        By key.
+    continued_until : callable, optional
+        Says, of when a set was begun and of its kind, until when it is continued (None: not any more) where neither its
+        programme nor the file does; by default what `reuse` says.
+    look : Look, optional
+        The look into the catalogue, for whoever has one.
+
+    Raises
+    ------
+    StorageError
+        The catalogue cannot be read.
+    """
+    look = look or Look(loaded, place.catalogue, CAPTURE, now=now)
+    pixels = look.frame_pixels
+    sizes = Sizes(pixels=pixels or 0)
+    compared = _Comparison(
+        rows=place.catalogue.masters(with_inputs=False),
+        sets=look.serving,
+        now=now,
+        ageing_at=loaded.config.serve.ageing_at,
+        failures=failures or {},
+        continued_until=continued_until,
+    )
+    found = (compared.of(wish) for wish in _wishes(look))
+    masters = tuple(replace(each, cost=cost_of((each,), sizes, loaded.config, cooling=False)) for each in found)
+    cost = cost_of(masters, sizes, loaded.config)
+    return Plan(
+        at=now,
+        masters=masters,
+        cost=cost,
+        fingerprint=_fingerprint(masters),
+        filters_known=look.knows_filters,
+        frame_pixels=pixels,
+    )
+
+
+def _wishes(look: Look) -> Iterable[_Wish]:
+    found: dict[str, _Wish] = {}
+    for state, wanted in look.wanted_sets():
+        wish = _Wish(wanted, requirement_of(state.config, wanted), state.config.reuse, (state.programme,))
+        key = item_key(wanted)
+        found[key] = found[key].joined(wish) if key in found else wish
+    return found.values()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """What is compared at one moment: see `plan_of`; `ageing_at` is the share of the age at which a set is renewed."""
+
+    rows: Sequence[MasterRow]
+    sets: Sequence[SetRow]
+    now: datetime
+    ageing_at: float
+    failures: Mapping[str, Failure]
+    continued_until: ContinuedUntil | None
+
+    def of(self, wish: _Wish) -> WantedMaster:
+        """Return a wanted master with what serves of it and what happens to it."""
+        fits = cache(wish.required.fits)  # of thousands of masters few keys differ
+        like = [row for row in self.rows if row.kind is wish.wanted.kind and fits(row.key)]
+        found = self._happening(self._serving(wish, like), wish, like)
+        failure = self.failures.get(found.key)
+        if not found.is_due or failure is None or failure.again_at is None or self.now >= failure.again_at:
+            return found
+        again = both_clocks(failure.again_at, "%Y-%m-%d %H:%M")
+        why = f"{failure.detail or failure.code}; it is tried again at {again}"
+        return replace(found, happens=Happens.FAILED, happens_why=why, again_at=failure.again_at)
+
+    def _serving(self, wish: _Wish, like: Sequence[MasterRow]) -> WantedMaster:
+        """Return what serves, of the masters that are what is wanted, whatever they are good for."""
+        base = WantedMaster(key=item_key(wish.wanted), wanted=wish.wanted, max_age=wish.age, programmes=wish.programmes)
+        valid = [row for row in like if _is_valid(row, self.now)]
+        best = max(valid, key=lambda row: (row.valid_from or row.built_at, row.built_at), default=None)
+        if best is None:
+            return replace(base, serves_why=self._why_none(like))
+        oldest = _oldest(best, self.sets)
+        ageing_at, stale_at = oldest + self.ageing_at * wish.age, oldest + wish.age
+        serves = Serves.STALE if self.now >= stale_at else Serves.AGEING if self.now >= ageing_at else Serves.FRESH
+        allowed = f"only {_days(wish.age)} are allowed" if serves is Serves.STALE else f"{_days(wish.age)} are allowed"
+        return replace(
+            base,
+            serves=serves,
+            serves_why=f"its oldest frame is {count(max(0, (self.now - oldest).days), 'day')} old, {allowed}",
+            master=best.path,
+            oldest=oldest,
+            ageing_at=ageing_at,
+            stale_at=stale_at,
+        )
+
+    def _why_none(self, like: Sequence[MasterRow]) -> str:
+        """Return why nothing serves: none was ever made, or those there are have ended, are suspect or rejected."""
+        last = max(like, key=lambda row: row.built_at, default=None)
+        if last is None:
+            return "there is no master yet"
+        if last.status in _WHY:
+            return f"the last one {_WHY[last.status]}{f': {last.detail}' if last.detail else ''}"
+        if last.valid_until is not None and last.valid_until <= self.now:
+            return f"the last one was valid until {both_clocks(last.valid_until, '%Y-%m-%d %H:%M')}"
+        return f"the last one is {last.status}"
+
+    def _happening(self, master: WantedMaster, wish: _Wish, like: Sequence[MasterRow]) -> WantedMaster:
+        of_kind = [each for each in self.sets if each.key.kind is master.kind]
+        reuse, ends = wish.reuse, self.continued_until
+        if ends is not None and "resume_within_hours" not in reuse.model_fields_set:
+            reuse = reuse.model_copy(update={"resume_within_hours": _ANY_HOURS})
+            of_kind = [each for each in of_kind if each.count >= wish.wanted.count or self._goes_on(each, ends)]
+        there = having(wish.required, wish.wanted.count, of_kind, now=self.now, reuse=reuse)
+        if there.row is None:
+            return replace(master, happens=Happens.DUE, happens_why=there.why or master.serves_why)
+        if there.standing is Standing.COMPLETE:
+            return self._complete(master, like, there.row)
+        return replace(
+            master,
+            happens=Happens.PARTIAL,
+            happens_why=f"{there.count} of {count(wish.wanted.count, 'frame')} are there",
+            have=there.count,
+            set_id=there.row.set_id,
+            begun_at=there.row.oldest,
+        )
+
+    def _goes_on(self, row: SetRow, ends: ContinuedUntil) -> bool:
+        end = None if row.oldest is None else ends(row.oldest, row.key.kind)
+        return end is not None and self.now < end
+
+    def _complete(self, master: WantedMaster, like: Sequence[MasterRow], row: SetRow) -> WantedMaster:
+        """Return what happens to a wanted master of which all frames are there."""
+        found = replace(master, set_id=row.set_id)
+        is_newer = row.oldest is not None and (master.oldest is None or row.oldest > master.oldest + _SAME)
+        if not is_newer and master.serves is Serves.AGEING:
+            return replace(found, happens=Happens.DUE, happens_why="it is renewed before it is too old", set_id=None)
+        if not is_newer:
+            return found
+        suspect = [each for each in like if each.status is MasterStatus.SUSPECT and _is_of(each, row)]
+        if suspect:
+            why = f"{suspect[-1].path} is suspect ({suspect[-1].detail}): certify or reject it"
+            return replace(found, happens=Happens.SUSPECT, happens_why=why)
+        return replace(found, to_build=True, happens_why="its frames are there, its master is to be built")
+
+
+_SAME = timedelta(seconds=1)
+"""Moments of one frame, as header and catalogue have it."""
+_WHY = {MasterStatus.SUSPECT: "is suspect", MasterStatus.BAD: "was rejected"}
+
+
+def _is_valid(row: MasterRow, now: datetime) -> bool:
+    begun = row.valid_from is None or row.valid_from <= now
+    return row.may_serve and begun and (row.valid_until is None or now < row.valid_until)
+
+
+def _is_of(master: MasterRow, row: SetRow) -> bool:
+    """Whether a master may be that of a set: it is valid from its first frame, or from the noon before it."""
+    if master.valid_from is None or row.oldest is None:
+        return False
+    return timedelta() <= row.oldest - master.valid_from + _SAME < timedelta(days=1)
+
+
+def _oldest(row: MasterRow, sets: Iterable[SetRow]) -> datetime:
+    """Return when the oldest frame of a master was taken: a flat is valid from the noon before its night."""
+    first = row.valid_from or row.built_at
+    if row.kind is not FrameKind.FLAT:
+        return first
+    of_night = (each for each in sets if each.key.kind is FrameKind.FLAT and each.night == row.night)
+    taken = [each.oldest for each in of_night if each.filter == row.key.filter and each.oldest is not None]
+    return max((at for at in taken if at >= first), default=first)
+
+
+def cost_of(masters: Iterable[WantedMaster], sizes: Sizes, config: Config, *, cooling: bool = True) -> Estimate:
+    """Return what it costs to take what is due of some masters, in their order; with one cooling for each temperature.
+
+    Parameters
+    ----------
+    masters : iterable of WantedMaster
+    sizes : Sizes
+    config : Config
+    cooling : bool
+        Whether the time for cooling counts.
+    """
+    left = [replace(each.wanted, count=each.wanted.count - each.have) for each in masters if each.is_due]
+    left = left if cooling else [replace(each, set_temp_c=None) for each in left]
+    return needed([PlannedSet(wanted=each, there=NOTHING) for each in left], sizes, config)
+
+
+def _fingerprint(masters: Sequence[WantedMaster]) -> str:
+    """Return a hash of what is wanted and what is due; minutes that pass change nothing."""
+    parts = [(each.key, each.wanted.count, str(each.max_age), str(each.happens), each.have) for each in masters]
+    return hashlib.sha256(repr(sorted(parts)).encode()).hexdigest()[:12]
+
+
+def _days(age: timedelta) -> str:
+    days = age / timedelta(days=1)
+    return f"{days:g} days" if days != 1 else "1 day"

@@ -1,0 +1,134 @@
+"""A wanted master of a programme: what serves of it, and what happens to it; and the plan, which is all of them."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from calibration.frames import FrameKind
+from calibration.plans.sequence import Estimate, WantedSet
+
+_NOTHING = Estimate(frames=0, seconds=0.0, bytes=0)
+
+
+class Serves(StrEnum):
+    """What serves of a wanted master."""
+
+    FRESH = "fresh"
+    AGEING = "ageing"
+    STALE = "stale"
+    NONE = "none"
+
+
+class Happens(StrEnum):
+    """What happens to a wanted master."""
+
+    NOTHING = "nothing"
+    DUE = "due"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    SUSPECT = "suspect"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """That a wanted master could not be had: why, how often in a row, and when it is tried again."""
+
+    code: str
+    detail: str = ""
+    tries: int = 1
+    again_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedMaster:
+    """One wanted master, what serves of it, and what happens to it.
+
+    Attributes
+    ----------
+    key : str
+        `services.planning.item`.
+    wanted : WantedSet
+        Its frames.
+    max_age : timedelta
+    programmes : tuple of str
+        Who wants it.
+    serves, serves_why
+        With the reason in words.
+    master : str or None
+        Path of the master that serves, below the root.
+    oldest, ageing_at, stale_at : datetime or None
+        The oldest frame of what serves; from when on it is taken early; from when on it serves no more.
+    happens, happens_why
+        With the reason in words.
+    have : int
+        Frames that the set to be taken has already.
+    set_id : str or None
+        The set that is complete, or continued.
+    begun_at : datetime or None
+        When a set that is continued was begun.
+    again_at : datetime or None
+        When what failed is tried again.
+    to_build : bool
+        Its frames are there, and no master is made of them yet.
+    cost : Estimate
+        Of the frames to take; without cooling.
+    """
+
+    key: str
+    wanted: WantedSet
+    max_age: timedelta
+    programmes: tuple[str, ...]
+    serves: Serves = Serves.NONE
+    serves_why: str = ""
+    master: str | None = None
+    oldest: datetime | None = None
+    ageing_at: datetime | None = None
+    stale_at: datetime | None = None
+    happens: Happens = Happens.NOTHING
+    happens_why: str = ""
+    have: int = 0
+    set_id: str | None = None
+    begun_at: datetime | None = None
+    again_at: datetime | None = None
+    to_build: bool = False
+    cost: Estimate = _NOTHING
+
+    @property
+    def kind(self) -> FrameKind:
+        """What it is a master of."""
+        return self.wanted.kind
+
+    @property
+    def is_due(self) -> bool:
+        """Whether frames are to be taken for it, as far as nothing else stands in the way."""
+        return self.happens in {Happens.DUE, Happens.PARTIAL}
+
+    @property
+    def is_anew(self) -> bool:
+        """Whether a complete set serves, which is to be renewed."""
+        return self.is_due and self.serves is Serves.AGEING and not self.have
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All wanted masters at one moment, and what taking the due ones costs.
+
+    `fingerprint` changes when something else is wanted or due, not while time passes.
+    """
+
+    at: datetime
+    masters: tuple[WantedMaster, ...]
+    cost: Estimate
+    fingerprint: str
+    filters_known: bool = True
+    frame_pixels: int | None = None
+
+    @property
+    def due(self) -> tuple[WantedMaster, ...]:
+        """Those whose frames are to be taken."""
+        return tuple(each for each in self.masters if each.is_due)
+
+    def count(self, serves: Serves) -> int:
+        """Return of how many masters so much serves."""
+        return sum(each.serves is serves for each in self.masters)

@@ -1,0 +1,208 @@
+"""What serves of each wanted master and what happens to it, asked of a real catalogue in memory."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from calibration.frames import FrameKind
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import FrameRow, MasterRow, MasterStatus
+from services.config import loads
+from services.config.models import LoadedConfig
+from services.planning.programmes import programmes_of
+from services.planning.upkeep import plan_of
+from services.planning.wanted_master import Failure, Happens, Plan, Serves, WantedMaster
+from services.root import Place, layout_of
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DARK = "dark_60.000s_g26_o30_T-10"
+BIAS = "bias_0.001s_g26_o30_T-10"
+FLAT = "flat_Ha_g26_o30_T-10"
+TEXT = """
+camera: {camera_type: alpaca, alpaca: {host: h, gain: 26, offset: 30}}
+cooling: {target_temperature: -10.0}
+filter_wheel: {device_id: 0}
+programmes:
+  - {name: one, temperatures: [-10.0], bias: {frames: 4}, darks: {exposures: [60], frames: 3, max_age_days: 60},
+     flats: {filters: [Ha], frames: 3}}
+"""
+
+
+class Library:
+    """A catalogue in a folder, filled by hand."""
+
+    def __init__(self, folder: Path, text: str = TEXT) -> None:
+        loaded = loads(text, folder / "c.yaml")
+        self.loaded = loaded.model_copy(
+            update={"config": loaded.config.model_copy(update={"programmes": programmes_of(loaded.config)})}
+        )
+        layout = layout_of(self.loaded)
+        self.place = Place(layout=layout, catalogue=Catalogue(layout.catalogue))
+        self._n = 0
+
+    def take(
+        self, kind: FrameKind, n: int, at: datetime, exposure_s: float = 60.0, filter_name: str = ""
+    ) -> list[FrameRow]:
+        self._n += 1
+        rows = [
+            FrameRow(
+                path=f"{kind}/{self._n}_{i}.fits",
+                pixel_sha256=f"{self._n}-{i}",
+                size=1,
+                mtime_ns=1,
+                kind=kind,
+                camera="QHY",
+                height=10,
+                width=10,
+                gain=26,
+                offset=30,
+                exposure_us=round(exposure_s * 1e6),
+                filter=filter_name or None,
+                source="panel" if kind is FrameKind.FLAT else None,
+                instrument="QHY",
+                set_id=f"s-{self._n}",
+                run_id="s",
+                frame_no=i,
+                date_obs=at + timedelta(minutes=i),
+                set_temp_c=-10.0,
+                ccd_temp_c=-10.0,
+                night="2026-05-31",
+            )
+            for i in range(n)
+        ]
+        self.place.catalogue.add_frames(rows)
+        return rows
+
+    def build(self, rows: list[FrameRow], status: MasterStatus = MasterStatus.CERTIFIED) -> MasterRow:
+        first = rows[0]
+        row = MasterRow(
+            path=f"master_frames/{first.set_id}.fits",
+            key=first.key(-10.0),
+            n=len(rows),
+            recipe=first.set_id or "",
+            built_at=(first.date_obs or NOW) + timedelta(hours=1),
+            status=status,
+            detail="noisier than the last one" if status is MasterStatus.SUSPECT else "",
+            exposure_us=first.exposure_us,
+            valid_from=first.date_obs,
+            inputs=tuple(row.pixel_sha256 for row in rows),
+            night=first.night,
+        )
+        self.place.catalogue.add_master(row)
+        return row
+
+    def plan(self, now: datetime = NOW, failures: dict[str, Failure] | None = None) -> Plan:
+        return plan_of(self.loaded, self.place, now=now, failures=failures)
+
+    def of(self, key: str, now: datetime = NOW, failures: dict[str, Failure] | None = None) -> WantedMaster:
+        return next(each for each in self.plan(now, failures).masters if each.key == key)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    made = Library(tmp_path)
+    yield made
+    made.place.catalogue.close()
+
+
+def days(n: float) -> timedelta:
+    return timedelta(days=n)
+
+
+def test_of_an_empty_library_everything_is_due_and_nothing_serves(library: Library) -> None:
+    plan = library.plan()
+    assert [each.key for each in plan.due] == [BIAS, FLAT, DARK]
+    assert {(each.serves, each.serves_why) for each in plan.masters} == {(Serves.NONE, "there is no master yet")}
+    assert plan.cost.frames == 10
+    assert plan.cost.seconds > 180
+
+
+def test_a_master_is_fresh_then_ageing_then_stale_by_its_oldest_frame(library: Library) -> None:
+    library.build(library.take(FrameKind.DARK, 3, NOW))
+    seen = [
+        (library.of(DARK, NOW + days(d)).serves, library.of(DARK, NOW + days(d)).happens) for d in (1, 47, 49, 59, 61)
+    ]
+    assert seen == [
+        (Serves.FRESH, Happens.NOTHING),
+        (Serves.FRESH, Happens.NOTHING),
+        (Serves.AGEING, Happens.DUE),
+        (Serves.AGEING, Happens.DUE),
+        (Serves.STALE, Happens.DUE),
+    ]
+    assert library.of(DARK, NOW + days(49)).is_anew
+    assert "61 days old, only 60 days are allowed" in library.of(DARK, NOW + days(61)).serves_why
+
+
+def test_a_begun_set_is_partial_and_a_complete_one_waits_for_its_master(library: Library) -> None:
+    library.take(FrameKind.DARK, 2, NOW - timedelta(hours=2))
+    partial = library.of(DARK)
+    assert (partial.happens, partial.have, partial.happens_why) == (Happens.PARTIAL, 2, "2 of 3 frames are there")
+    library.take(FrameKind.DARK, 3, NOW - timedelta(hours=1))
+    complete = library.of(DARK)
+    assert (complete.happens, complete.to_build) == (Happens.NOTHING, True)
+
+
+def test_a_begun_set_that_is_too_old_is_begun_anew(library: Library) -> None:
+    library.take(FrameKind.DARK, 2, NOW - days(2))
+    assert library.of(DARK).happens is Happens.DUE
+
+
+def test_windows_say_until_when_a_set_is_continued(library: Library) -> None:
+    library.take(FrameKind.DARK, 2, NOW - days(2))
+    for until, happens in ((NOW + days(1), Happens.PARTIAL), (NOW, Happens.DUE), (None, Happens.DUE)):
+        plan = plan_of(library.loaded, library.place, now=NOW, continued_until=lambda _at, _kind, until=until: until)
+        assert next(each for each in plan.masters if each.key == DARK).happens is happens
+
+
+def test_a_suspect_master_leaves_the_old_one_serving_and_is_not_taken_again(library: Library) -> None:
+    library.build(library.take(FrameKind.DARK, 3, NOW - days(50)))
+    library.build(library.take(FrameKind.DARK, 3, NOW - days(1)), MasterStatus.SUSPECT)
+    found = library.of(DARK)
+    assert (found.serves, found.happens) == (Serves.AGEING, Happens.SUSPECT)
+    assert "noisier than the last one" in found.happens_why
+    assert library.of(DARK, NOW + days(20)).serves is Serves.STALE
+
+
+def test_what_failed_waits_for_its_time_and_says_why(library: Library) -> None:
+    failures = {
+        DARK: Failure(code="not_dark", detail="light falls on the sensor", again_at=NOW + timedelta(minutes=15))
+    }
+    found = library.of(DARK, NOW, failures)
+    assert (found.happens, found.again_at) == (Happens.FAILED, NOW + timedelta(minutes=15))
+    assert "light falls on the sensor" in found.happens_why
+    assert library.of(DARK, NOW + timedelta(minutes=15), failures).happens is Happens.DUE
+
+
+def test_flats_bring_darks_of_the_exposures_that_they_found(library: Library) -> None:
+    library.build(library.take(FrameKind.FLAT, 3, NOW - days(1), exposure_s=2.239, filter_name="Ha"))
+    plan = library.plan()
+    assert {each.key for each in plan.due} == {BIAS, DARK, "dark_2.239s_g26_o30_T-10"}
+    assert library.of(FLAT).serves is Serves.FRESH
+
+
+def test_a_wish_of_two_programmes_is_one_with_the_younger_age_and_the_larger_count(tmp_path: Path) -> None:
+    text = TEXT + "  - {name: two, temperatures: [-10.0], darks: {exposures: [60], frames: 8, max_age_days: 10}}\n"
+    library = Library(tmp_path, text)
+    found = library.of(DARK)
+    assert (found.wanted.count, found.max_age, found.programmes) == (8, days(10), ("one", "two"))
+    assert sum(each.key == DARK for each in library.plan().masters) == 1
+    library.place.catalogue.close()
+
+
+def test_the_fingerprint_changes_with_what_is_due_and_not_with_time(library: Library) -> None:
+    first = library.plan().fingerprint
+    assert library.plan(NOW + timedelta(hours=1)).fingerprint == first
+    library.take(FrameKind.DARK, 3, NOW)
+    assert library.plan().fingerprint != first
+
+
+def test_an_existing_file_without_programmes_wants_what_it_says(tmp_path: Path) -> None:
+    loaded: LoadedConfig = loads("camera: {alpaca: {host: h}}\nflat_capture: {filters: []}\n", tmp_path / "c.yaml")
+    assert loaded.config.programmes == ()
+    library = Library(tmp_path, "camera: {alpaca: {host: h}}\n")
+    assert [each.wanted.exposure_us for each in library.plan().masters if each.kind is not FrameKind.FLAT] == [
+        1000, 5_000_000, 2_500_000, 10_000_000, 20_000_000,
+    ]  # fmt: skip
+    library.place.catalogue.close()
