@@ -5,9 +5,11 @@ so that no two threads ever decide at once. What is due is asked anew at each ti
 suspended computer or a jump of the clock could make wrong.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -19,8 +21,18 @@ from services.daemon.orders import OF_MASTERS, Answer, Order, OrderName, Refusal
 from services.daemon.parts import Begin, Child, Ended, Hands, Mind, Nothing, Outlook, Secured
 from services.daemon.present import Present
 from services.daemon.state_file import LastRun, Remembered
+from services.errors import RunCode
 from services.events.records import Event, GroupFinished
-from services.events.serving import ConfigReloaded, DevicesSecured, OrderTaken, WorkerDied
+from services.events.serving import (
+    ConfigReloaded,
+    DevicesSecured,
+    ItemFailed,
+    ItemRecovered,
+    ItemStale,
+    OrderTaken,
+    WorkerDied,
+)
+from services.words import moment
 from services.workflow.snapshot import Snapshot, advance
 
 log = structlog.get_logger(__name__)
@@ -34,6 +46,7 @@ class _Run:
     """The run at work, as its events show it."""
 
     child: Child
+    what: Begin
     now: RunNow
     seen: Snapshot
     outcomes: list[GroupFinished] = field(default_factory=list)
@@ -161,17 +174,37 @@ class Loop:
         if self._clock.monotonic() < self._look_at_s:
             return
         self._look_at_s = self._clock.monotonic() + TICK_S
-        self.outlook = self._mind.look(now, self.present.state)
+        self._look(now)
         if not self.present.is_idle or self.is_ending:
             return
         if hold is not None:
-            self.present.idle(_held(hold))
+            self._rest(_held(hold), keeps_cooler=hold.why is Why.PAUSED)
         elif self._builds_next:
             self._begin(Begin())
         elif isinstance(choice := self.outlook.choice, Begin):
             self._begin(choice)
         else:
-            self.present.idle(choice)
+            self._rest(choice)
+
+    def _look(self, now: datetime) -> None:
+        """Ask what is due, and say of each item once that it has become too old."""
+        self.outlook = self._mind.look(now, self.present.state)
+        state, stale = self.present.state, self.outlook.stale
+        for key in sorted(stale.keys() - state.stale):
+            self.present.say(ItemStale(item=key, detail=stale[key]))
+        self.present.remember(replace(state, stale=frozenset(stale)))
+
+    def _rest(self, why: Nothing, *, keeps_cooler: bool = False) -> None:
+        """Do nothing; a cooler that was held for a next run is left as it was found, unless that run is to come."""
+        if self.present.state.cooler_held and not keeps_cooler:
+            self._release_cooler()
+        else:
+            self.present.idle(why)
+
+    def _release_cooler(self) -> None:
+        self.present.remember(replace(self.present.state, cooler_held=False))
+        self.present.become(Activity.SECURING, Nothing(reason="cooler_released", detail="the cooler is left as found"))
+        self._hands.secure(None)
 
     def _look_now(self) -> None:
         self._look_at_s = self._clock.monotonic()
@@ -179,8 +212,8 @@ class Loop:
     def _begin(self, what: Begin) -> None:
         self._builds_next = self._builds_next and not what.builds_only
         run = RunNow(run_id=None, by=what.by, since=self._clock.now(), items=what.items)
-        self._run = _Run(child=self._hands.begin(what), now=run, seen=Snapshot(run_id=""))
-        doing = "masters are built" if what.builds_only else "what is due is taken"
+        self._run = _Run(child=self._hands.begin(what), what=what, now=run, seen=Snapshot(run_id=""))
+        doing = what.detail or ("masters are built" if what.builds_only else "what was ordered is taken")
         self.present.become(Activity.STARTING, Nothing(reason="", detail=doing, until=what.until))
 
     def _hear(self, event: Event) -> None:
@@ -201,10 +234,14 @@ class Loop:
             return
         run_id = ended.run_id or run.now.run_id
         learned = self._mind.learn(ended, run.now.items, tuple(run.outcomes), state, now)
+        self._tell_failures(state.failures, learned.failures)
         last = LastRun(
             run_id=run_id or "", finished_at=now, exit_code=ended.exit_code, code=ended.code, detail=ended.detail
         )
-        self.present.remember(replace(learned, last_run=last))
+        held = not ended.died and (ended.code == RunCode.PAUSED or (run.what.holds_cooler and ended.code is None))
+        self.present.remember(
+            replace(learned, last_run=last, cooler_held=held or (state.cooler_held and not run.now.items))
+        )
         self._builds_next = self._builds_next or bool(run.now.items)
         self._look_now()
         if ended.died:
@@ -214,6 +251,14 @@ class Loop:
             return
         self._run = None
         self.present.idle(Nothing(reason=ended.code or "run_ended", detail=ended.detail))
+
+    def _tell_failures(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Say of each item once that it cannot be had, and once that it can be had again."""
+        for key in sorted(after.keys() - before.keys()):
+            failure = after[key]
+            self.present.say(ItemFailed(item=key, code=failure.get("code"), again_at=moment(failure.get("again_at"))))
+        for key in sorted(before.keys() - after.keys()):
+            self.present.say(ItemRecovered(item=key))
 
     def _after_securing(self, secured: Secured) -> None:
         self.present.say(DevicesSecured(run=secured.run_id, done=secured.done, left=secured.left))
@@ -255,7 +300,7 @@ class Loop:
             return Answer(order=order.order, detail="the configuration is in force from the next run on")
         now = self._clock.now()
         if order.order is OrderName.RUN:  # what is due may have changed since the last look
-            self.outlook = self._mind.look(now, self.present.state)
+            self._look(now)
         decision = decide(order, self.standing, now)
         self._carry_out(order, decision)
         run = self.run_now
@@ -268,10 +313,10 @@ class Loop:
             self._run.child.order(decision.worker)
             doing = decision.activity or self.present.activity.name
             self.present.become(doing, Nothing(reason="", detail=f"ordered: {decision.worker}"))
-        elif decision.releases_cooler:
-            self._hands.release_cooler()
         if decision.start is not None:
-            self._begin(Begin(items=tuple(sorted(decision.start)), by=order.by or "an order"))
+            items = decision.start
+            anew = items & self.outlook.complete
+            self._begin(Begin(items=tuple(sorted(items)), by=order.by or "an order", anew=anew))
 
     def _decided(self, decision: Decision) -> Remembered:
         state = replace(self.present.state, hold=decision.hold)
@@ -288,6 +333,8 @@ class Loop:
         return wrong
 
     def _stop(self, *, hurry: bool) -> None:
+        if self._run is None and self.present.is_idle and self.present.state.cooler_held:
+            self._release_cooler()
         if self._run is not None and self.present.activity.name is not Activity.SECURING:
             self._run.child.order(OrderName.ABORT)
             self.present.become(Activity.STOPPING, Nothing(reason="", detail="the daemon ends"))

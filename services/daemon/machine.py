@@ -132,8 +132,6 @@ class Decision:
         The schedule begins nothing more before the next window.
     retry : frozenset of str or None
         Items whose failures are forgotten.
-    releases_cooler : bool
-        A cooler that was held for a resumption is left as it was found.
     """
 
     detail: str
@@ -143,7 +141,6 @@ class Decision:
     start: frozenset[str] | None = None
     ends_window: bool = False
     retry: frozenset[str] | None = None
-    releases_cooler: bool = False
 
 
 def decide(order: Order, standing: Standing, now: datetime) -> Decision:
@@ -203,9 +200,9 @@ def _yield(order: Order, standing: Standing, now: datetime) -> Decision:
     if hold is not before and hold.until is not None:
         until = f"until {both_clocks(hold.until, '%Y-%m-%d %H:%M')}"
     if standing.is_idle:
-        return Decision(detail=f"the camera is yours {until}", hold=hold, releases_cooler=True)
+        return Decision(detail=f"the camera is yours {until}", hold=hold)
     detail = f"the run ends with this frame, then the camera is yours {until}"
-    return _ended(Decision(detail=detail, hold=hold, releases_cooler=True), order.order, standing)
+    return _ended(Decision(detail=detail, hold=hold), order.order, standing)
 
 
 def _end(order: Order, standing: Standing, _now: datetime) -> Decision:

@@ -4,8 +4,9 @@
 year can put a fake run in the place of real hands.
 """
 
+from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -51,12 +52,27 @@ class Begin:
         When its window closes.
     holds_cooler : bool
         The cooler goes on after it: more is due at this temperature.
+    anew : frozenset of str
+        Those of the items of which a new set is taken although a complete one is young enough.
+    resume_within_h : float or None
+        Hours in which the run continues begun sets; None: as configured.
+    set_temp_c : float or None
+        The temperature at which it works; None: as found.
+    seconds : float
+        About how long it takes, cooling included.
+    detail : str
+        What is taken, in words.
     """
 
     items: tuple[str, ...] = ()
     by: str = SCHEDULE
     until: datetime | None = None
     holds_cooler: bool = False
+    anew: frozenset[str] = frozenset()
+    resume_within_h: float | None = None
+    set_temp_c: float | None = None
+    seconds: float = 0.0
+    detail: str = ""
 
     @property
     def builds_only(self) -> bool:
@@ -89,6 +105,10 @@ class Outlook:
         What no order overrules.
     closes_at : datetime or None
         When the last window that is open now closes.
+    complete : frozenset of str
+        Keys of the items of which a complete set serves: whoever orders one of them wants a new one.
+    stale : mapping
+        Keys of the items whose master is too old, and in words how old it is.
     """
 
     choice: Begin | Nothing
@@ -97,6 +117,8 @@ class Outlook:
     known: frozenset[str] = frozenset()
     obstacles: tuple[Refused, ...] = ()
     closes_at: datetime | None = None
+    complete: frozenset[str] = frozenset()
+    stale: Mapping[str, str] = field(default_factory=dict)
 
 
 class Child(Protocol):
@@ -115,11 +137,10 @@ class Hands(Protocol):
         ...
 
     def secure(self, run_id: str | None) -> None:
-        """Make the devices safe after a death, and close the row of the run; `Secured` arrives."""
-        ...
+        """Make the devices safe, and close the row of a run that died; `Secured` arrives.
 
-    def release_cooler(self) -> None:
-        """Bring a cooler that is held for a resumption to where it was found."""
+        Without a run it brings a cooler that is held for the next run to where it was found.
+        """
         ...
 
     def of_masters(self, order: Order, child: Child | None) -> "Future[Answer]":

@@ -45,15 +45,18 @@ class Remembered:
     failures : mapping
         The ladder of each item that failed, as plain JSON values.
     last_run : LastRun or None
-    unsafe_since : datetime or None
-        When it was last unsafe.
+    stale : frozenset of str
+        Items whose master is too old, which has been said.
+    cooler_held : bool
+        The cooler of the last run goes on for the next one.
     """
 
     hold: Hold | None = None
     window_over_until: datetime | None = None
     failures: Mapping[str, Any] = field(default_factory=dict)
     last_run: LastRun | None = None
-    unsafe_since: datetime | None = None
+    stale: frozenset[str] = frozenset()
+    cooler_held: bool = False
 
 
 _ADAPTER: TypeAdapter[Remembered] = TypeAdapter(Remembered)

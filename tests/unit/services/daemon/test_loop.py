@@ -8,13 +8,13 @@ import pytest
 
 from drivers.clock import ManualClock
 from services.daemon.loop import Loop
-from services.daemon.machine import Activity, Why
+from services.daemon.machine import Activity, Hold, Why
 from services.daemon.orders import Answer, Order, OrderName, RefusalCode, Refused
 from services.daemon.parts import Begin, Child, Ended, Nothing, Outlook, Secured
 from services.daemon.present import Present
 from services.daemon.state_file import Remembered
 from services.events.records import Event, GroupFinished, Record, RunStarted
-from services.events.serving import ActivityChanged, ModeChanged, OrderTaken, WorkerDied
+from services.events.serving import ActivityChanged, ItemFailed, ItemStale, ModeChanged, OrderTaken, WorkerDied
 
 START = datetime(2026, 3, 1, 20, tzinfo=UTC)
 DUE = Outlook(choice=Begin(items=("dark_60s",)), plan="p1", due=frozenset({"dark_60s"}), known=frozenset({"dark_60s"}))
@@ -37,7 +37,6 @@ class SmallHands:
 
     begun: list[Begin] = field(default_factory=list)
     secured: list[str | None] = field(default_factory=list)
-    released: int = 0
     child: SmallChild = field(default_factory=SmallChild)
     masters: Future[Answer] = field(default_factory=Future)
 
@@ -48,9 +47,6 @@ class SmallHands:
 
     def secure(self, run_id: str | None) -> None:
         self.secured.append(run_id)
-
-    def release_cooler(self) -> None:
-        self.released += 1
 
     def of_masters(self, order: Order, child: Child | None) -> Future[Answer]:
         return self.masters
@@ -78,7 +74,7 @@ class SmallMind:
         state: Remembered,
         now: datetime,
     ) -> Remembered:
-        return replace(state, failures={item: ended.code for item in items if ended.code})
+        return replace(state, failures={item: {"code": ended.code} for item in items if ended.code})
 
     def forget(self, items: frozenset[str], state: Remembered) -> Remembered:
         return replace(state, failures={k: v for k, v in state.failures.items() if items and k not in items})
@@ -193,6 +189,60 @@ def test_pause_ends_the_run_and_resume_begins_a_new_one() -> None:
     bench.hands.begun.clear()
     bench.order(OrderName.RESUME)
     assert bench.hands.begun
+    assert bench.hands.secured == []  # the cooler is still held for this run
+
+
+def test_a_cooler_that_is_held_is_left_as_found_when_no_run_comes() -> None:
+    bench = Bench(replace(DUE, choice=Begin(items=("dark_60s",), holds_cooler=True))).past_the_first_masters()
+    bench.loop.step()
+    bench.mind.outlook = CALM
+    bench.end(Ended(run_id="r1", exit_code=0))  # its masters are built now
+    assert bench.loop.present.state.cooler_held
+    bench.end(Ended(run_id="m2", exit_code=0))
+    bench.loop.look_again()
+    bench.loop.step()
+    assert bench.hands.secured == [None]
+    assert bench.activity is Activity.SECURING
+    bench.loop.secured(Secured())
+    bench.loop.step()
+    assert (bench.activity, bench.loop.present.state.cooler_held) == (Activity.IDLE, False)
+
+
+@pytest.mark.parametrize(("why", "released"), [(Why.PAUSED, []), (Why.YIELDED, [None])])
+def test_a_pause_keeps_the_cooler_and_a_yield_lets_it_go(why: Why, released: list[None]) -> None:
+    hold = Hold(why=why, by="", since=START, until=None if why is Why.PAUSED else START + timedelta(hours=1))
+    bench = Bench(DUE, state=Remembered(cooler_held=True, hold=hold))
+    bench.loop.step()
+    assert bench.hands.secured == released
+
+
+def test_what_fails_is_said_once_and_once_when_it_can_be_had_again() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    bench.loop.step()
+    bench.end(Ended(run_id="r1", exit_code=1, code="not_dark"))
+    assert ItemFailed(item="dark_60s", code="not_dark") in bench.said
+    bench.loop.present.state = replace(bench.loop.present.state, failures={"dark_60s": {"code": "not_dark"}})
+    before = len(bench.said)
+    bench.end(Ended(run_id="m2", exit_code=0))
+    bench.loop.step()
+    assert not [each for each in bench.said[before:] if isinstance(each, ItemFailed)]
+
+
+def test_what_has_become_too_old_is_said_once() -> None:
+    bench = Bench(replace(CALM, stale={"dark_60s": "61 days"})).past_the_first_masters()
+    for _ in range(5):
+        bench.clock.advance(31)
+        bench.loop.step()
+    assert [each for each in bench.said if isinstance(each, ItemStale)] == [
+        ItemStale(item="dark_60s", detail="61 days")
+    ]
+    assert Bench(bench.mind.outlook, state=bench.kept[-1]).loop.present.state.stale == {"dark_60s"}
+
+
+def test_whoever_orders_what_is_there_wants_it_anew() -> None:
+    bench = Bench(replace(CALM, complete=frozenset({"dark_60s"}))).past_the_first_masters()
+    bench.order(OrderName.RUN, items=("dark_60s",), by="Ann")
+    assert bench.hands.begun == [Begin(items=("dark_60s",), by="Ann", anew=frozenset({"dark_60s"}))]
 
 
 def test_a_run_by_order_is_begun_while_it_is_held_and_stays_held() -> None:

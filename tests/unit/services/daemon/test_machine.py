@@ -92,7 +92,7 @@ def test_what_is_stopped_now_does_not_go_on_by_a_weaker_order(name: OrderName) -
 
 def test_yield_leaves_the_camera_for_as_long_as_is_asked() -> None:
     decision = decide(_order(OrderName.YIELD, for_s=3600.0, by="N.I.N.A."), RUNNING, NOW)
-    assert (decision.worker, decision.releases_cooler) == (OrderName.YIELD, True)
+    assert (decision.worker, decision.activity) == (OrderName.YIELD, Activity.FINISHING)
     assert decision.hold == Hold(why=Why.YIELDED, by="N.I.N.A.", since=NOW, until=NOW + timedelta(hours=1))
 
 

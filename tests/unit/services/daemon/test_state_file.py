@@ -16,7 +16,8 @@ ALL = Remembered(
     window_over_until=NOW + timedelta(hours=2),
     failures={"dark_60s": {"code": "not_dark", "again_at": "2026-03-01T21:00:00+00:00", "tries": 2}},
     last_run=LastRun(run_id="r1", finished_at=NOW, exit_code=1, code="worker_died", detail="killed"),
-    unsafe_since=NOW,
+    stale=frozenset({"dark_60s"}),
+    cooler_held=True,
 )
 
 
