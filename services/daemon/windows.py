@@ -46,6 +46,8 @@ class OpenWindow:
     takes : tuple of str
         `bias`, `darks`, `flats`.
     needs : tuple of str
+    is_of_sun : bool
+        It is opened and closed by the sun: flats of the sky are taken in no other window.
     """
 
     name: str
@@ -53,6 +55,7 @@ class OpenWindow:
     closes_at: datetime
     takes: tuple[Kind, ...]
     needs: tuple[str, ...]
+    is_of_sun: bool = False
 
 
 def served(config: Config) -> Serve:
@@ -186,7 +189,14 @@ def _following(window: Window, after: datetime, site: Site | None, timezone: tzi
 
 
 def _span(window: Window, opens_at: datetime, closes_at: datetime) -> OpenWindow:
-    return OpenWindow(name=window.name, opens_at=opens_at, closes_at=closes_at, takes=window.takes, needs=window.needs)
+    return OpenWindow(
+        name=window.name,
+        opens_at=opens_at,
+        closes_at=closes_at,
+        takes=window.takes,
+        needs=window.needs,
+        is_of_sun=window.sun is not None,
+    )
 
 
 def _fired(window: Window, at: datetime) -> OpenWindow:

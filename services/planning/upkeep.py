@@ -132,11 +132,12 @@ class _Comparison:
         like = [row for row in self.rows if row.kind is wish.wanted.kind and fits(row.key)]
         found = self._happening(self._serving(wish, like), wish, like)
         failure = self.failures.get(found.key)
-        if not found.is_due or failure is None or failure.again_at is None or self.now >= failure.again_at:
+        if not found.is_due or failure is None or failure.is_over(self.now):
             return found
-        again = both_clocks(failure.again_at, "%Y-%m-%d %H:%M")
-        why = f"{failure.detail or failure.code}; it is tried again at {again}"
-        return replace(found, happens=Happens.FAILED, happens_why=why, again_at=failure.again_at)
+        at = failure.again_at
+        again = "in the next window" if at is None else f"at {both_clocks(at, '%Y-%m-%d %H:%M')}"
+        why = f"{failure.detail or failure.code}; it is tried again {again}"
+        return replace(found, happens=Happens.FAILED, happens_why=why, failed_at=failure.at, again_at=at)
 
     def _serving(self, wish: _Wish, like: Sequence[MasterRow]) -> WantedMaster:
         """Return what serves, of the masters that are what is wanted, whatever they are good for."""
@@ -237,7 +238,7 @@ def _oldest(row: MasterRow, sets: Iterable[SetRow]) -> datetime:
 
 
 def cost_of(masters: Iterable[WantedMaster], sizes: Sizes, config: Config, *, cooling: bool = True) -> Estimate:
-    """Return what it costs to take what is due of some masters, in their order; with one cooling for each temperature.
+    """Return what it costs to take what some masters lack, in their order; with one cooling for each temperature.
 
     Parameters
     ----------
@@ -247,7 +248,7 @@ def cost_of(masters: Iterable[WantedMaster], sizes: Sizes, config: Config, *, co
     cooling : bool
         Whether the time for cooling counts.
     """
-    left = [replace(each.wanted, count=each.wanted.count - each.have) for each in masters if each.is_due]
+    left = [replace(each.wanted, count=each.wanted.count - each.have) for each in masters if each.lacks_frames]
     left = left if cooling else [replace(each, set_temp_c=None) for each in left]
     return needed([PlannedSet(wanted=each, there=NOTHING) for each in left], sizes, config)
 

@@ -32,12 +32,31 @@ class Happens(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """That a wanted master could not be had: why, how often in a row, and when it is tried again."""
+    """That a wanted master could not be had.
+
+    Attributes
+    ----------
+    code, detail : str
+        Why.
+    tries : int
+        How often in a row.
+    at : datetime or None
+        When it failed last.
+    again_at : datetime or None
+        When it is tried again; None: in the next window that opens after `at`.
+    """
 
     code: str
     detail: str = ""
     tries: int = 1
+    at: datetime | None = None
     again_at: datetime | None = None
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether the time to wait has passed. One of the future was recorded by a clock that was wrong."""
+        if self.at is not None and self.at > now:
+            return True
+        return self.again_at is not None and now >= self.again_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +86,10 @@ class WantedMaster:
         The set that is complete, or continued.
     begun_at : datetime or None
         When a set that is continued was begun.
+    failed_at : datetime or None
+        When it failed last, if it is to be tried again later.
     again_at : datetime or None
-        When what failed is tried again.
+        When it is tried again; None after a failure: in the next window.
     to_build : bool
         Its frames are there, and no master is made of them yet.
     cost : Estimate
@@ -90,6 +111,7 @@ class WantedMaster:
     have: int = 0
     set_id: str | None = None
     begun_at: datetime | None = None
+    failed_at: datetime | None = None
     again_at: datetime | None = None
     to_build: bool = False
     cost: Estimate = _NOTHING
@@ -105,9 +127,14 @@ class WantedMaster:
         return self.happens in {Happens.DUE, Happens.PARTIAL}
 
     @property
+    def lacks_frames(self) -> bool:
+        """Whether it is due, or will be when it is tried again."""
+        return self.is_due or self.happens is Happens.FAILED
+
+    @property
     def is_anew(self) -> bool:
         """Whether a complete set serves, which is to be renewed."""
-        return self.is_due and self.serves is Serves.AGEING and not self.have
+        return self.lacks_frames and self.serves is Serves.AGEING and not self.have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
