@@ -10,6 +10,7 @@ from drivers.base import CameraInfo, PanelInfo, SettingMode
 from services.capture.state import mode_number
 from services.config.models import Config
 from services.observatory import Observatory
+from services.planning.programmes import view
 
 
 def impossible(
@@ -30,13 +31,28 @@ def impossible(
         Says in words which of the set-points, °C, the camera refuses.
     """
     config = observatory.config
+    if not config.programmes:
+        return tuple(_of(observatory, config, info, panel, refused_c))
+    wanting: defaultdict[str, list[str]] = defaultdict(list)
+    for programme in config.programmes:
+        for words in _of(observatory, view(config, programme), info, panel, refused_c):
+            wanting[words].append(programme.name)
+    return tuple(f"{words} (wanted by {', '.join(names)})" for words, names in wanting.items())
+
+
+def _of(
+    observatory: Observatory,
+    config: Config,
+    info: CameraInfo,
+    panel: PanelInfo | None,
+    refused_c: Callable[[Sequence[float]], Iterator[str]],
+) -> Iterator[str]:
+    """Yield what the devices cannot have of a configuration, as one programme sees it."""
     wheel = observatory.wheel
-    return (
-        *_of_the_camera(config, info),
-        *(f"{where}: {words}" for where, wanted_c in _set_points(config) for words in refused_c(wanted_c)),
-        *(() if wheel is None else _of_the_wheel(config, wheel.names)),
-        *_of_the_panel(config, panel),
-    )
+    yield from _of_the_camera(config, info)
+    yield from (f"{where}: {words}" for where, wanted_c in _set_points(config) for words in refused_c(wanted_c))
+    yield from (() if wheel is None else _of_the_wheel(config, wheel.names))
+    yield from _of_the_panel(config, panel)
 
 
 def _set_points(config: Config) -> Iterator[tuple[str, tuple[float, ...]]]:

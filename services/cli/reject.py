@@ -90,7 +90,7 @@ def _left(place: "Place", chosen: "list[FrameRow]", loaded: "LoadedConfig", *, u
     settings, said = MasterSettings.of(loaded.config), []
     for row in {row.set_id: row for row in chosen if row.set_id is not None}.values():
         left = place.catalogue.frames(set_id=row.set_id, kind=row.kind, flag=Flag.OK)
-        least = settings.least(row.kind, row.source)
+        least = settings.least(row.kind, row.source, row)
         then = "the next run builds its master of these" + (", unless that is there" if undo else "")
         if len(left) < least:
             then = f"too few for a master, which takes {least}"

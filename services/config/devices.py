@@ -100,6 +100,9 @@ class SimulatorCamera(CameraSettingsSection):
     seed: Whole = Field(1, ge=0, description="another seed is another camera")
     width: Whole = Field(1197, ge=16, le=20_000, description="px; 9576 for the full QHY600M")
     height: Whole = Field(798, ge=16, le=20_000, description="px; 6388 for the full QHY600M")
+    filters: Annotated[tuple[FilterName, ...], OneOrMany] = Field(
+        (), description="names that its wheel has beside L, R, G, B, Ha, OIII and SII"
+    )
 
 
 class Camera(Section):

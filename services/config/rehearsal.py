@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from services.config.devices import Device
+from services.config.devices import Camera, Device
 from services.config.loader import load, shipped_file
-from services.config.models import Hooks, LoadedConfig
+from services.config.models import Config, Hooks, LoadedConfig
 from services.config.serve import Serve
 
 FOLDER = "simulated"
@@ -35,7 +35,7 @@ def simulated(loaded: LoadedConfig, folder: Path | None = None) -> LoadedConfig:
         notes.append("--simulator: webhooks and heartbeat are not called")
     changed = config.model_copy(
         update={
-            "camera": config.camera.model_copy(update={"camera_type": "simulator"}),
+            "camera": _simulated(config),
             "storage": config.storage.model_copy(update={"root": str(root)}),
             "hooks": Hooks(),
             "filter_wheel": _on_simulator(config.filter_wheel),
@@ -47,6 +47,16 @@ def simulated(loaded: LoadedConfig, folder: Path | None = None) -> LoadedConfig:
         }
     )
     return loaded.model_copy(update={"config": changed, "notes": (*loaded.notes, *notes)})
+
+
+def _simulated(config: Config) -> Camera:
+    """Return the simulated camera, with a wheel that has all filters that the file names."""
+    named = [*config.flat_capture.filters, *(() if config.filter_wheel is None else config.filter_wheel.opaque)]
+    named += [name for each in config.programmes if each.flats is not None for name in each.flats.filters]
+    named += [config.darkness.removeprefix("filter:")] if config.darkness.startswith("filter:") else []
+    section = config.camera.simulator
+    simulator = section.model_copy(update={"filters": tuple(dict.fromkeys((*section.filters, *named)))})
+    return config.camera.model_copy(update={"camera_type": "simulator", "simulator": simulator})
 
 
 def _rehearsed(serve: Serve, root: Path) -> Serve:

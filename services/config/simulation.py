@@ -2,14 +2,15 @@
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from calibration.keywords.filters import filter_name
-from drivers.simulator.params import CameraParameters, ObservatoryParameters
+from drivers.simulator.params import CameraParameters, FilterParameters, ObservatoryParameters, WheelParameters
 from drivers.simulator.presets import from_mapping
 from services.config.devices import SimulatorCamera
-from services.config.models import LoadedConfig
+from services.config.models import Config, LoadedConfig
 from services.config.positions import Key, Node, Problem, parse, read
 from services.errors import ConfigInvalid
 
@@ -71,7 +72,7 @@ def parameters_of(section: SimulatorCamera, loaded: LoadedConfig) -> Observatory
     """
     base = ObservatoryParameters(camera=CameraParameters(width=section.width, height=section.height), seed=section.seed)
     if section.config is None:
-        return base
+        return replace(base, wheel=_with_filters(base.wheel, section.filters, loaded.config))
     try:
         parameters = load_observatory(loaded.path.parent / Path(section.config).expanduser(), base)
     except ConfigInvalid as error:
@@ -79,4 +80,16 @@ def parameters_of(section: SimulatorCamera, loaded: LoadedConfig) -> Observatory
     named = section.model_fields_set
     size = {name: getattr(section, name) for name in ("width", "height") if name in named}
     seed = section.seed if "seed" in named else parameters.seed
-    return replace(parameters, camera=replace(parameters.camera, **size), seed=seed)
+    wheel = _with_filters(parameters.wheel, section.filters, loaded.config)
+    return replace(parameters, camera=replace(parameters.camera, **size), seed=seed, wheel=wheel)
+
+
+def _with_filters(wheel: WheelParameters | None, names: Collection[str], config: Config) -> WheelParameters | None:
+    """Return the wheel with more filters; those that the configuration calls opaque are."""
+    if wheel is None:
+        return None
+    opaque = () if config.filter_wheel is None else config.filter_wheel.opaque
+    dark = {config.darkness.removeprefix("filter:"), *opaque}
+    known = {filter_name(each.name) or each.name for each in wheel.filters}
+    more = (FilterParameters(name=name, throughput=name not in dark) for name in names if name not in known)
+    return replace(wheel, filters=(*wheel.filters, *more))

@@ -18,7 +18,11 @@ def with_numbers(config: Config, info: CameraInfo) -> Config:
     }
     camera = config.camera.model_copy(update={kind: section.model_copy(update=named)})
     gains = tuple(_number(gain, info.gains) for gain in config.gains)
-    return config.model_copy(update={"camera": camera, "gains": gains})
+    programmes = tuple(
+        each.model_copy(update={"gain": _number(each.gain, info.gains), "offset": _number(each.offset, info.offsets)})
+        for each in config.programmes
+    )
+    return config.model_copy(update={"camera": camera, "gains": gains, "programmes": programmes})
 
 
 def _number(setting: int | str | None, listed: Sequence[str]) -> int | str | None:

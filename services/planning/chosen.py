@@ -122,12 +122,12 @@ def chosen(group: MasterGroup, levels_adu: Sequence[float], darks_of: DarksOf, *
 def too_few(found: Chosen, settings: MasterSettings) -> Refused | None:
     """Return why these are not enough frames for a master: for want of their darks, where that is it; else None."""
     kind, n = found.group.taken_as, len(found.group.rows)
-    least = settings.least(kind, found.group.key.source)
+    least = settings.least(kind, found.group.key.source, found.group.key)
     if n >= least:
         return None
     if (reason := next((each.reason for each in found.left_out if each.no_dark), None)) is not None:
         return Refused(code=GroupCode.NO_MATCHING_DARK, detail=reason)
-    wanted, key = settings.wanted(kind), settings.wanted_key(kind)
+    wanted, key = settings.wanted(kind, found.group.key), settings.wanted_key(kind)
     detail = f"{count(n, 'usable frame')} of {wanted} wanted by {key}; a master takes {least}"
     return Refused(code=GroupCode.TOO_FEW_FRAMES, detail=detail)
 

@@ -76,7 +76,7 @@ class MasterPlan:
             levels_adu = [level for level in known if level is not None]
             if len(levels_adu) < len(known):
                 return None
-        least = self.settings.least(group.taken_as, group.key.source)
+        least = self.settings.least(group.taken_as, group.key.source, group.key)
         return chosen(group, levels_adu or (), self.darks_of, least=least)
 
     def existing(self, found: Chosen | None) -> str | None:
@@ -142,7 +142,7 @@ class MasterPlan:
 
     def status_of(self, group: MasterGroup) -> MasterStatus:
         """Return `partial` for a set of ours that is not complete; a foreign set is what it is."""
-        wanted = self.settings.wanted(group.taken_as)
+        wanted = self.settings.wanted(group.taken_as, group.key)
         return MasterStatus.PARTIAL if group.own and len(group.rows) < wanted else MasterStatus.BUILT
 
     def darks_of(

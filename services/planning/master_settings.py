@@ -1,19 +1,68 @@
 """What the masters step is asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from calibration.combine.recipe import Method
-from calibration.frames import FrameKind
+from calibration.frames import FrameKind, us
 from calibration.masters.scales import Normalisation
 from services.config.models import Config
+from services.config.values import number_of
+from services.planning.programmes import view
 
 MIN_FRAMES = 5
 """A set that is not complete makes a master from this many frames on (or from all, if fewer are wanted)."""
 
 ENGINE = 3
 """Part of every recipe's hash: to be raised when the same frames and settings give other pixels."""
+
+
+class Exposed(Protocol):
+    """A frame, or the key of a group, by what programmes tell sets apart."""
+
+    @property
+    def gain(self) -> int | None:
+        """Gain."""
+
+    @property
+    def exposure_us(self) -> int | None:
+        """Exposure; None in the key of flats."""
+
+    @property
+    def filter(self) -> str | None:
+        """Filter, of flats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Frames that a programme wants of a kind, at one gain (None: any), of some exposures or filters (None: all)."""
+
+    kind: FrameKind
+    frames: int
+    gain: int | None
+    of: frozenset[int | str | None] | None = None
+
+    def is_of_gain(self, gain: int | None) -> bool:
+        """Whether frames of a gain are counted here."""
+        return self.gain is None or gain is None or self.gain == gain
+
+    def names(self, frame: Exposed) -> bool:
+        """Whether the programme names the exposure of a dark, or the filter of a flat."""
+        return self.of is None or (frame.filter if self.kind is FrameKind.FLAT else frame.exposure_us) in self.of
+
+
+def counts_of(config: Config) -> Iterator[Count]:
+    """Yield how many frames the programmes of a configuration want."""
+    for programme in config.programmes:
+        seen = view(config, programme)
+        gain, dark, flat = number_of(seen.camera.active.gain), seen.dark_capture, seen.flat_capture
+        if programme.bias is not None:
+            yield Count(kind=FrameKind.BIAS, frames=dark.bias_count, gain=gain)
+        if programme.flats is not None:
+            yield Count(kind=FrameKind.FLAT, frames=flat.num_flats, gain=gain, of=frozenset(flat.filters) or None)
+        times = {us(time_s * factor) for time_s in dark.science_exposure_time for factor in (1, *dark.exposure_factors)}
+        yield Count(kind=FrameKind.DARK, frames=dark.num_darks, gain=gain, of=frozenset(times))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +85,8 @@ class MasterSettings:
         `matched` or `bias` (`services.planning.flat_darks`).
     memory_mb : float
         For bands of frames in memory.
+    counts : tuple of Count
+        Frames of complete sets where programmes say them; then these go before the next three.
     num_darks, num_biases, num_flats, min_flats : int
         Frames of a complete set (biases, None: as many as darks); least number for sky flats.
     name_gain, name_temperature : bool
@@ -60,6 +111,7 @@ class MasterSettings:
     flats: bool = True
     flat_dark: str = "matched"
     memory_mb: float = 256.0
+    counts: tuple[Count, ...] = ()
     num_darks: int = 40
     num_biases: int | None = None
     num_flats: int = 40
@@ -75,6 +127,9 @@ class MasterSettings:
     def of(cls, config: Config) -> "MasterSettings":
         """Return the settings of a whole configuration."""
         masters = config.master_frames
+        seen = [view(config, each) for each in config.programmes]
+        gains = {each.camera.active.gain for each in seen} or {*config.gains}
+        temperatures = {celsius for each in seen or (config,) for celsius in each.temperatures}
         return cls(
             method=Method(masters.rejection_method),
             sigma=masters.sigma_threshold,
@@ -86,32 +141,47 @@ class MasterSettings:
             flats=masters.create_master_flats,
             flat_dark=masters.flat_dark,
             memory_mb=masters.memory_mb,
+            counts=tuple(counts_of(config)),
             num_darks=config.dark_capture.num_darks,
             num_biases=config.dark_capture.num_biases,
             num_flats=config.flat_capture.num_flats,
             min_flats=config.flat_capture.min_flats,
             ignored_cards=frozenset(k.upper() for k, field in config.header_aliases.items() if field == "ignore"),
-            name_gain=len(set(config.gains)) > 1,
-            name_temperature=len(set(config.temperatures)) > 1,
+            name_gain=len(gains) > 1,
+            name_temperature=len(temperatures) > 1,
             header_aliases=config.header_aliases,
         )
 
-    def wanted(self, kind: FrameKind) -> int:
-        """Return how many frames a complete set has."""
+    def wanted(self, kind: FrameKind, of: Exposed | None = None) -> int:
+        """Return how many frames a complete set has.
+
+        Parameters
+        ----------
+        kind : FrameKind
+            What the frames were taken as.
+        of : Exposed, optional
+            One of the frames, or their key: programmes say how many there are of each gain, exposure and filter. Of
+            those that want the same the largest number counts, and the smallest where none names the set.
+        """
+        if of is not None and (like := [c for c in self.counts if c.kind is kind and c.is_of_gain(of.gain)]):
+            exact = [each.frames for each in like if each.names(of)]
+            return max(exact) if exact else min(each.frames for each in like)
         if kind is FrameKind.FLAT:
             return self.num_flats
         return self.num_darks if kind is FrameKind.DARK or self.num_biases is None else self.num_biases
 
     def wanted_key(self, kind: FrameKind) -> str:
         """Return the key of the configuration that says how many."""
+        if self.counts:
+            return "`programmes`"
         if kind is FrameKind.FLAT:
             return "flat_capture.num_flats"
         return f"dark_capture.{'num_biases' if kind is FrameKind.BIAS and self.num_biases else 'num_darks'}"
 
-    def least(self, kind: FrameKind, source: str | None) -> int:
-        """Return how many frames a master is made of at least."""
+    def least(self, kind: FrameKind, source: str | None, of: Exposed | None = None) -> int:
+        """Return how many frames a master is made of at least; parameters as for `wanted`."""
         floor = self.min_flats if kind is FrameKind.FLAT and source == "sky" else MIN_FRAMES
-        return min(floor, self.wanted(kind))
+        return min(floor, self.wanted(kind, of))
 
     def recipe_parts(self, kind: FrameKind) -> dict[str, Any]:
         """Return the settings that the pixels of a master depend on."""

@@ -83,7 +83,7 @@ def _short(outcomes: Iterable[MasterOutcome], settings: MasterSettings, place: P
     for outcome in outcomes:
         if outcome.path is not None and place.layout.relative(outcome.path) in partial:
             frames = place.catalogue.frames(set_id=outcome.set_id, flag=Flag.OK)
-            if frames and len(frames) >= settings.wanted(frames[0].kind):
+            if frames and len(frames) >= settings.wanted(frames[0].kind, frames[0]):
                 yield outcome
 
 

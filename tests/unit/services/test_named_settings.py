@@ -9,6 +9,7 @@ from drivers.clock import ManualClock
 from services.capture.possible import impossible
 from services.config.devices import AlpacaCamera, Camera
 from services.config.models import Config
+from services.config.programmes import Programme, WantedBias
 from services.observatory import Interlock, Observatory
 from services.observatory.named import with_numbers
 from services.planning.wanted import exposure_state, states
@@ -35,6 +36,14 @@ def test_a_gain_is_found_by_its_name(gain: int | str | None, number: int | None)
 def test_several_gains_may_be_names() -> None:
     config = with_numbers(named(None, gains=("ISO 200", 2)), LISTED)
     assert [state.gain for state in states(config)] == [1, 2]
+
+
+def test_gains_and_offsets_of_programmes_may_be_names() -> None:
+    programmes = tuple(
+        Programme(name=gain, gain=gain, offset="Low", bias=WantedBias()) for gain in ("iso 200", "ISO 9")
+    )
+    config = with_numbers(named(None).model_copy(update={"programmes": programmes}), LISTED)
+    assert [(each.gain, each.offset) for each in config.programmes] == [(1, 0), ("ISO 9", 0)]
 
 
 def test_a_name_that_the_camera_does_not_list_is_said_with_those_that_it_does() -> None:

@@ -10,6 +10,7 @@ from drivers.base import CameraInfo, SettingMode
 from drivers.errors import Refused
 from services.config.devices import Camera, Cooling, FilterWheel, FlatPanel
 from services.config.models import Config, FlatCapture, Storage
+from services.config.programmes import Programme
 from services.errors import ConfigInvalid, Exit, RunCode
 from services.events.records import WarningRaised
 from services.files.fits import read_cards
@@ -55,6 +56,23 @@ def test_a_setting_that_a_device_cannot_have_is_named_with_what_it_has(
     tmp_path: Path, asked: dict[str, Any], words: str
 ) -> None:
     assert words in complaint(site_of(tmp_path, **asked))
+
+
+def test_what_programmes_want_and_no_device_has_is_named_with_them(tmp_path: Path) -> None:
+    wanted = [
+        {"name": "broad", "gain": 500, "flats": {"filters": ["L", "Hb"]}},
+        {"name": "narrow", "flats": {"filters": ["Hb"]}, "binning": 8},
+        {"name": "good", "gain": 0, "bias": {}},
+    ]
+    found = complaint(site_of(tmp_path, programmes=tuple(Programme.model_validate(each) for each in wanted)))
+    for words in (
+        "camera: gain: 500 is not within the camera's 0 to 100 (wanted by broad)",
+        "the camera bins up to 4 x 4, not 8 x 8 (wanted by narrow)",
+        "filters: the wheel has no Hb (it has L, ",
+        " (wanted by broad, narrow)",
+    ):
+        assert words in found
+    assert "good" not in found
 
 
 def limit_cooling(site: Site) -> None:

@@ -8,7 +8,7 @@ import pytest
 from services.config import load, loads, schema, show, simulated
 from services.config.devices import Cooling
 from services.config.models import Config, Hooks
-from services.config.simulation import load_observatory
+from services.config.simulation import load_observatory, parameters_of
 from services.errors import ConfigInvalid
 from tests.support.places import ROOT
 
@@ -93,6 +93,18 @@ def test_a_rehearsal_touches_nothing_of_the_site(tmp_path: Path):
     assert config.filter_wheel.opaque == ("Dark",)
     assert any("hooks are not run" in note for note in rehearsal.notes)
     assert simulated(rehearsal) == rehearsal
+
+
+def test_the_wheel_of_a_rehearsal_has_every_filter_that_the_file_names(tmp_path: Path):
+    text = (
+        "filter_wheel: {opaque: [Dark]}\nflat_capture: {filters: [Lum, R]}\n"
+        "programmes: [{name: a, flats: {filters: [Ha, O3]}}]\n"
+    )
+    rehearsal = simulated(loads(text, tmp_path / "c.yaml"))
+    wheel = parameters_of(rehearsal.config.camera.simulator, rehearsal).wheel
+    assert wheel is not None
+    assert [each.name for each in wheel.filters] == ["L", "R", "G", "B", "Ha", "OIII", "SII", "Lum", "Dark", "O3"]
+    assert [each.name for each in wheel.filters if each.throughput == 0] == ["Dark"]
 
 
 def test_a_configuration_of_the_simulator_keeps_its_own_root(tmp_path: Path):

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from calibration.frames import FrameKind, us
+from calibration.frames import FrameKind, GroupKey, us
 from services.config import loads
 from services.config.models import Config
 from services.planning.having import age_of
+from services.planning.master_settings import MasterSettings
 from services.planning.programmes import programmes_of, view
 from services.planning.request import DarkTimes
 from services.planning.wanted import State, dark_sets, dark_times, flat_sets
@@ -112,3 +113,40 @@ def test_a_bias_that_is_also_a_dark_has_the_frames_that_both_want(exposure_s: fl
 def test_a_camera_without_a_cooler_takes_what_comes() -> None:
     config = config_of("programmes: [{name: a, temperatures: as_they_come, darks: {exposures: [5]}}]")
     assert view(config, *config.programmes).temperatures == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "gain", "exposure_s", "filter_name", "frames"),
+    [
+        (FrameKind.BIAS, 26, 0.001, None, 100),
+        (FrameKind.BIAS, 56, 0.001, None, 50),  # no programme wants any: as dark_capture says
+        (FrameKind.DARK, 26, 300.0, None, 30),
+        (FrameKind.DARK, 56, 600.0, None, 20),
+        (FrameKind.DARK, 26, 2.0, None, 30),  # of a flat's time, which no programme names
+        (FrameKind.FLAT, 26, None, "G", 8),
+        (FrameKind.FLAT, 56, None, "Ha", 12),
+    ],
+)
+def test_a_set_is_complete_with_as_many_frames_as_its_programme_wants(
+    kind: FrameKind, gain: int, exposure_s: float | None, filter_name: str | None, frames: int
+) -> None:
+    settings = MasterSettings.of(config_of(TWO))
+    exposure_us = None if exposure_s is None else us(exposure_s)
+    key = GroupKey(
+        kind=kind, camera="c", shape=(4, 4), binning=(1, 1), origin=(0, 0), gain=gain, offset=None, readout_mode=None,
+        exposure_us=exposure_us, filter=filter_name,
+    )  # fmt: skip
+    assert settings.wanted(kind, key) == frames
+    assert settings.least(kind, None, key) == 5
+    assert settings.name_gain
+
+
+def test_of_two_programmes_that_want_one_dark_the_larger_number_counts() -> None:
+    config = config_of("programmes: [{name: a, darks: {exposures: 5, frames: 3}}, {name: b, darks: {exposures: 5}}]")
+    key = GroupKey(
+        kind=FrameKind.DARK, camera="c", shape=(4, 4), binning=(1, 1), origin=(0, 0), gain=None, offset=None,
+        readout_mode=None, exposure_us=us(5),
+    )  # fmt: skip
+    settings = MasterSettings.of(config)
+    assert (settings.wanted(FrameKind.DARK, key), settings.wanted(FrameKind.DARK)) == (40, 40)
+    assert not settings.name_gain
