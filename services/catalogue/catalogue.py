@@ -4,6 +4,7 @@ from services.catalogue.database import CatalogueDamaged
 from services.catalogue.frames import FrameTable
 from services.catalogue.history import HistoryTable
 from services.catalogue.masters import MasterTable
+from services.catalogue.pages import PageTable
 
 __all__ = ["Catalogue", "CatalogueDamaged"]
 
@@ -25,7 +26,7 @@ _WRONG_SETS = f"""
     LIMIT 1"""  # noqa: S608 - our own columns; the mean by a newer SQLite may differ in its last digit
 
 
-class Catalogue(FrameTable, MasterTable, HistoryTable):
+class Catalogue(FrameTable, PageTable, MasterTable, HistoryTable):
     """The index of one root: everything that its tables hold (`Database` says how it is opened)."""
 
     @property

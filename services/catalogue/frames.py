@@ -128,7 +128,7 @@ class FrameTable(Database):
         query = f"SELECT {_NAMES} FROM frames{where} ORDER BY date_obs, set_id, frame_no, path"  # noqa: S608
         records = self._read(query, values)
         with self._understood():
-            return [_frame(tuple(record)) for record in records]
+            return [frame_of(tuple(record)) for record in records]
 
     def frame(self, path: str) -> FrameRow | None:
         """Return the row of a path."""
@@ -275,7 +275,7 @@ class FrameTable(Database):
         known = f"{where or ' WHERE true'} AND date_obs IS NOT NULL"
         found = self._read(f"SELECT {_NAMES} FROM frames{known} ORDER BY date_obs DESC LIMIT 1", values)  # noqa: S608
         with self._understood():
-            return _frame(tuple(found[0])) if found else None
+            return frame_of(tuple(found[0])) if found else None
 
     @contextmanager
     def _sets_at_end(self) -> Iterator[None]:
@@ -293,7 +293,8 @@ def _values(row: FrameRow) -> tuple[Any, ...]:
     return tuple(stored(getattr(row, name)) for name in FRAME_COLUMNS)
 
 
-def _frame(record: tuple[Any, ...]) -> FrameRow:
+def frame_of(record: tuple[Any, ...]) -> FrameRow:
+    """Return the row of a record of the table, its columns as `FRAME_COLUMNS` names them."""
     values = dict(zip(FRAME_COLUMNS, record, strict=True))
     values |= {
         "kind": FrameKind(values["kind"]),
@@ -305,7 +306,7 @@ def _frame(record: tuple[Any, ...]) -> FrameRow:
     return FrameRow(**values)
 
 
-_first = lru_cache(maxsize=1 << 13)(_frame)
+_first = lru_cache(maxsize=1 << 13)(frame_of)
 """The first frames of sets are asked for again and again, and few of them change."""
 
 

@@ -76,8 +76,8 @@ _REFUSALS = {
     RefusalCode.CAMERA_IN_USE: _Refusal(409, "end the other program's work with the camera first"),
     RefusalCode.ROOT_IN_USE: _Refusal(409, "wait until the other program has ended"),
     RefusalCode.ENDING: _Refusal(503, "start the daemon again"),
-    RefusalCode.UNKNOWN_ITEM: _Refusal(422, "name items as the plan does"),
-    RefusalCode.UNKNOWN_MASTER: _Refusal(422, "name masters and frames as the library does"),
+    RefusalCode.UNKNOWN_ITEM: _Refusal(404, "name items as the plan does"),
+    RefusalCode.UNKNOWN_MASTER: _Refusal(404, "name masters and frames as the library does"),
     RefusalCode.CONFIG_INVALID: _Refusal(422, "correct what is named; the configuration before it stays in force"),
     RefusalCode.ORDER_INVALID: _Refusal(422, "correct what is named"),
     RefusalCode.ORDER_FAILED: _Refusal(500, "see the log of the daemon"),
@@ -174,5 +174,23 @@ def order_of(said: Mapping[str, Any]) -> Order:
     try:
         return _ADAPTER.validate_python(dict(said), strict=False)
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, each['loc'])) or 'order'}: {each['msg']}" for each in error.errors())
-        raise Refused(RefusalCode.ORDER_INVALID, some(wrong)) from None
+        raise _invalid(error) from None
+
+
+def order_of_json(body: bytes) -> Order:
+    """Return the order of a JSON text, whose members must have exactly the types that the schema names.
+
+    Raises
+    ------
+    Refused
+        It is none; the detail names what is wrong.
+    """
+    try:
+        return _ADAPTER.validate_json(body, strict=True)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> Refused:
+    wrong = (f"{'.'.join(map(str, each['loc'])) or 'order'}: {each['msg']}" for each in error.errors())
+    return Refused(RefusalCode.ORDER_INVALID, some(wrong))

@@ -75,3 +75,42 @@ class EventsPort(Protocol):
     def subscribe(self, wake: Callable[[], object]) -> SubscriptionPort:
         """Return what begins to hear now; `wake` is called, from any thread, whenever there is something to take."""
         ...
+
+
+class Picture(Protocol):
+    """A picture, ready to be sent."""
+
+    @property
+    def media_type(self) -> str:
+        """For example `image/jpeg`."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of its file."""
+        ...
+
+
+class PicturesPort(Protocol):
+    """Where pictures of frames and masters come from: made before, or now. Called in a thread that may wait."""
+
+    def preview(self, path: str) -> Picture | None:
+        """Return the small picture of a frame, which the catalogue knows by this path; None where there is none."""
+        ...
+
+    def of_master(self, path: str, view: str, *, level: int, x: int, y: int, other: str | None) -> Picture | None:
+        """Return a tile of a master, which the catalogue knows by this path; None where there is none.
+
+        Parameters
+        ----------
+        path : str
+        view : str
+            `mean`, `sigma`, `count`, `mask`, or with another master `difference` or `ratio`.
+        level : int
+            0 is full resolution; each further one has half as many pixels along each side.
+        x, y : int
+            Column and row of the tile.
+        other : str, optional
+            Path of the other master.
+        """
+        ...
