@@ -9,6 +9,7 @@ import atexit
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from drivers.clock import Clock, SystemClock
 
@@ -217,6 +219,37 @@ def lower_priority() -> None:
     elif sys.platform == "linux":
         with suppress(OSError):
             os.nice(10)
+
+
+def lower_priority_of_all() -> None:
+    """Let other programs go before this whole process and all that it starts (a child that only builds masters)."""
+    if sys.platform == "win32":
+        import ctypes
+
+        this_process, below_normal = ctypes.c_void_p(-1), 0x4000
+        ctypes.windll.kernel32.SetPriorityClass(this_process, below_normal)
+    else:
+        with suppress(OSError):
+            os.nice(10)
+
+
+def own_group() -> dict[str, Any]:
+    """Return the options of `subprocess.Popen` that put a child into a group of its own, without a window.
+
+    A Ctrl-C in our terminal, and a signal to our group, are then not heard by the child a second time.
+    """
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+def kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a child of `own_group`, and where the system knows groups all that it has started; also after its end."""
+    if sys.platform == "win32":
+        process.kill()
+        return
+    with suppress(ProcessLookupError, PermissionError):  # macOS refuses a group of which only the dead are left
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def boot_id() -> str:

@@ -31,7 +31,8 @@ from services.config.devices import Cooling, FlatPanel
 from services.config.models import LoadedConfig
 from services.errors import RunCode, ServiceError, StorageError
 from services.events.bus import Events
-from services.files.locks import DeviceLock, RootLock
+from services.files.locks import DeviceLock, ObservatoryLock, RootLock
+from services.indexing.killed import close_killed_runs
 from services.observatory import Observatory, network, open_observatory
 from services.root import layout_of
 from services.stopping import Stop
@@ -68,32 +69,42 @@ class Secured:
         return not self.left and not self.refused
 
 
-def secure(loaded: LoadedConfig, *, limit_s: float = LIMIT_S) -> Secured:
-    """Leave the devices of a configuration safe.
+def secure(
+    loaded: LoadedConfig, *, limit_s: float = LIMIT_S, tell: Callable[[str], object] = lambda _: None
+) -> Secured:
+    """Leave the devices of a configuration safe, and close the rows of runs that were killed.
+
+    A simulated observatory is secured where another process serves it; others have ended with their runs.
 
     Parameters
     ----------
     loaded : LoadedConfig
     limit_s : float
         Real seconds that a step may take.
+    tell : callable
+        Called with each state that a device was brought to, from any thread, as soon as it is.
 
     Returns
     -------
     Secured
         Also for everything that fails.
     """
-    if loaded.config.camera.is_simulator:
-        return Secured(done=("a simulated observatory ends with its run: there is nothing to secure",))
-    return _Securing(loaded, limit_s).run()
+    if loaded.config.camera.is_simulator and loaded.served is None:
+        served = ObservatoryLock(layout_of(loaded).root).address()
+        if served is None:
+            return Secured(done=("a simulated observatory ends with its run: there is nothing to secure",))
+        loaded = loaded.model_copy(update={"served": served})
+    return _Securing(loaded, limit_s, tell).run()
 
 
 class _Securing:
     """One attempt: what is done and what is left are collected from the threads of both devices."""
 
-    def __init__(self, loaded: LoadedConfig, limit_s: float) -> None:
+    def __init__(self, loaded: LoadedConfig, limit_s: float, tell: Callable[[str], object]) -> None:
         self._loaded = loaded
         self._layout = layout_of(loaded)
         self._limit_s = limit_s
+        self._tell = tell
         self._done: list[str] = []
         self._left: list[str] = []
         self._owns_root = False
@@ -154,18 +165,27 @@ class _Securing:
             chains.append(partial(self._secure_panel, panel))
         if observatory is not None:
             chains.append(partial(self._secure_camera, observatory))
+        if self._owns_root:
+            chains.append(self._end_runs)
         threads = [threading.Thread(target=chain, name="nightcal-secure", daemon=True) for chain in chains]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()  # every step of theirs has its limit
 
+    def _end_runs(self) -> None:
+        quietly("rows of killed runs", lambda: within(self._limit_s, self._close_runs))
+
+    def _close_runs(self) -> None:
+        with Catalogue(self._layout.catalogue) as catalogue:
+            close_killed_runs(catalogue, self._layout)
+
     # --- panel ------------------------------------------------------------------------------------------------------
 
     def _panel(self) -> CoverCalibrator | None:
         """Return the panel where the camera was not found by its name: the panel may have a server of its own."""
         section, camera = self._loaded.config.flat_panel, self._loaded.config.camera
-        if section is None or not section.enabled:
+        if section is None or not section.enabled or camera.is_simulator:
             return None
         return network.panel(network.endpoint_of(section, network.home(camera), "flat_panel"), SystemClock(), section)
 
@@ -249,7 +269,9 @@ class _Securing:
     ) -> None:
         """Do a step within its time; if it fails, note the state of the device unless that is safe anyway."""
         try:
-            self._done += within(self._limit_s + more_s, act)
+            for word in within(self._limit_s + more_s, act):
+                self._done.append(word)
+                self._tell(word)
         except Exception as error:  # noqa: BLE001 - returned in words, whatever it is
             _log(name, error)
             close()  # what hangs in a call of this device ends it

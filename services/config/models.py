@@ -234,6 +234,8 @@ class LoadedConfig(BaseModel):
         What `config check` should print: sections that are not used, older spellings.
     capture_notes : tuple of str
         The same, of what concerns only who takes frames.
+    served : tuple of str and int, optional
+        Host and port of a simulated observatory that goes on after the run; None: a simulated run has its own.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -242,6 +244,7 @@ class LoadedConfig(BaseModel):
     path: Path
     notes: tuple[str, ...] = ()
     capture_notes: tuple[str, ...] = ()
+    served: tuple[str, int] | None = None
 
     @property
     def root(self) -> Path:

@@ -20,13 +20,14 @@ SCHEDULE = "the schedule"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a child ended. `died`: it was gone before it could say how the run ended."""
+    """How a child ended, after how many real seconds. `died`: it was gone before it could say how the run ended."""
 
     run_id: str | None
     exit_code: int
     code: str | None = None
     detail: str = ""
     died: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

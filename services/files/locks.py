@@ -1,4 +1,4 @@
-"""One lock per storage root (held by every writing command) and one per device (machine-wide).
+"""One lock per storage root (held by every writing command), one per device (machine-wide), one per daemon of a root.
 
 The system frees them when a process dies, however it dies. A JSON beside each says who holds it, for the message only:
 a stale one misleads nobody, because the lock itself decides.
@@ -30,11 +30,15 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 class _Lock:
     """A lock file with a record of its holder beside it. Not shared between threads: one object, one holder.
 
+    `_TAKEN` says in words what the holder does with what is locked.
+
     Raises
     ------
     StorageError
         On `acquire`: `camera_busy` naming the holder, or `write_failed` when the file cannot be made.
     """
+
+    _TAKEN = "is in use by"
 
     def __init__(self, path: Path, what: str, clock: Clock | None, run_id: str = "") -> None:
         self.path = path
@@ -50,7 +54,7 @@ class _Lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
         except Timeout:
-            raise StorageError(f"{self._what} is in use by {self._holder()}", code=RunCode.CAMERA_BUSY) from None
+            raise StorageError(f"{self._what} {self._TAKEN} {self._holder()}", code=RunCode.CAMERA_BUSY) from None
         except (OSError, NotImplementedError) as error:
             raise StorageError(f"{self.path}: {_reason(error)}") from error
         self._write_record()
@@ -65,8 +69,9 @@ class _Lock:
 
     def is_held_by(self, run_id: str) -> bool:
         """Return whether a run holds the lock now: none does that the holder's record does not name."""
-        if self._read_record().get("run") != run_id:
-            return False
+        return self._read_record().get("run") == run_id and self._is_held()
+
+    def _is_held(self) -> bool:
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -143,6 +148,34 @@ class RootLock(_Lock):
 
     def __init__(self, root: Path, clock: Clock | None = None, run_id: str = "") -> None:
         super().__init__(root / ".nightcal" / "lock", f"the folder {root}", clock, run_id)
+
+
+class ServeLock(_Lock):
+    """The lock of the daemon of one root, which leaves `RootLock` to its runs; parameters as there."""
+
+    _TAKEN = "is served already by"
+
+    def __init__(self, root: Path, clock: Clock | None = None) -> None:
+        super().__init__(root / ".nightcal" / "serve.lock", f"the folder {root}", clock)
+
+
+class ObservatoryLock(_Lock):
+    """The lock of a simulated observatory that outlives the runs of a root; its record says where it listens.
+
+    Parameters
+    ----------
+    root : Path
+    address : str
+        `host:port`, of whoever takes the lock.
+    """
+
+    def __init__(self, root: Path, address: str = "") -> None:
+        super().__init__(root / ".nightcal" / "observatory.lock", f"the simulated observatory of {root}", None, address)
+
+    def address(self) -> tuple[str, int] | None:
+        """Return where the observatory of this root listens; None when there is none now."""
+        host, _, port = str(self._read_record().get("run") or "").rpartition(":")
+        return (host, int(port)) if host and port.isdecimal() and self._is_held() else None
 
 
 class DeviceLock(_Lock):

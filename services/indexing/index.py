@@ -94,7 +94,7 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk = REAL_DISK) -> Adopt
     were written, are removed: they are missing, and taken again. Foreign files in our folders are left alone. Runs that
     were killed are closed: nobody else holds the lock.
     """
-    close_killed_runs(catalogue, layout)
+    close_killed_runs(catalogue, layout, disk)
     finish_masters(layout, disk)
     known, walked = catalogue.known_files(), walk((layout.darks, layout.flats), layout)
     parts = {*walked.parts, *walk((layout.masters, layout.refused, layout.reports), layout).parts}

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Self
 from drivers.base import Camera, CameraInfo, CoverCalibrator, FilterWheel, SafetyMonitor
 from drivers.clock import Clock, SystemClock
 from drivers.errors import DeviceLost, DeviceMissing, DriverError
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import Origin
 from services.config.devices import Device
 from services.config.models import Config, LoadedConfig
 from services.observatory.interlock import Interlock
@@ -24,7 +26,7 @@ from services.stopping import Stop
 
 if TYPE_CHECKING:
     from drivers.alpaca.transport import Endpoint
-    from services.observatory.embedded import Embedded
+    from services.observatory.embedded import Elsewhere, Embedded
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,8 +57,8 @@ class Observatory:
         Where the camera is, in words.
     explain : callable
         Returns the cause of a failure to connect "camera", "filter wheel" or "flat panel".
-    simulator : Embedded or None
-        The simulated observatory of this process.
+    simulator : Embedded, Elsewhere or None
+        The simulated observatory of this root, of this process or of one that goes on after it.
     owns_camera : bool
         False for a camera that was handed in: it is left connected to whoever did.
     is_simulated : bool
@@ -77,7 +79,7 @@ class Observatory:
     passwords_shown: tuple[str, ...] = ()
     server: str = "the simulated observatory"
     explain: Callable[[str, DriverError], DriverError] = field(default=lambda _, error: error)
-    simulator: "Embedded | None" = None
+    simulator: "Embedded | Elsewhere | None" = None
     owns_camera: bool = True
     is_simulated: bool = False
 
@@ -121,6 +123,12 @@ class Observatory:
         """Close."""
         del kind, error, traceback
         self.close()
+
+
+def newest_of(catalogue: Catalogue) -> datetime | None:
+    """Return the last moment of the simulated nights of a catalogue: the next one begins after it."""
+    ended = (row.finished_at for row in catalogue.runs())
+    return max(filter(None, (catalogue.newest_date_obs(origin=Origin.OWN, simulated=True), *ended)), default=None)
 
 
 def opaque_filters(config: Config) -> tuple[str, ...]:
@@ -194,9 +202,9 @@ def open_observatory(
 def _simulated(loaded: LoadedConfig, newest_obs: datetime | None, interlock: Interlock) -> Observatory:
     from drivers.alpaca.transport import Endpoint
     from services.observatory import network
-    from services.observatory.embedded import embed
+    from services.observatory.embedded import elsewhere, embed
 
-    embedded = embed(loaded, newest_obs)
+    embedded = embed(loaded, newest_obs) if loaded.served is None else elsewhere(loaded, *loaded.served)
     try:
         _check_filters(embedded.config)
         endpoint = Endpoint(host=embedded.host, port=embedded.port, allowance=interlock.allowance)

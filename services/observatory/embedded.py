@@ -1,15 +1,21 @@
-"""The simulated observatory of this process: a real Alpaca server on a free loopback port, on our own clock."""
+"""The simulated observatory: a real Alpaca server on a free loopback port, with a clock that it shares.
+
+It is this process's own (`embed`), or that of another one that goes on after this one (`elsewhere`).
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from drivers.clock import ScaledClock, SystemClock
+from drivers.alpaca.transport import Endpoint
+from drivers.clock import Clock, ScaledClock, SystemClock
+from drivers.errors import DeviceLost
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.params import ObservatoryParameters
 from drivers.simulator.server import AlpacaServer
 from services.config.devices import FilterWheel, FlatPanel, SafetyMonitor
 from services.config.models import Config, LoadedConfig
 from services.config.simulation import parameters_of
+from services.observatory import network
 
 HOST = "127.0.0.1"
 AFTER_NEWEST = timedelta(seconds=60)
@@ -49,6 +55,36 @@ class Embedded:
         """End the server and the threads that render."""
         self.server.stop()
         self.truth.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """A simulated observatory of another process; members as those of `Embedded`, but nobody here ends it."""
+
+    config: Config
+    clock: Clock
+    host: str
+    port: int
+
+    def stop(self) -> None:
+        """Leave it as it is."""
+
+
+def elsewhere(loaded: LoadedConfig, host: str, port: int) -> Elsewhere:
+    """Connect to the simulated observatory of a configuration that another process serves.
+
+    Raises
+    ------
+    ConfigInvalid
+        The observatory's own file cannot be used.
+    DeviceLost
+        It does not answer, or does not tell its clock.
+    """
+    parameters = parameters_of(loaded.config.camera.simulator, loaded)
+    clock = network.remote_clock(Endpoint(host=host, port=port))
+    if clock is None:
+        raise DeviceLost(device="camera", detail=f"the simulated observatory at {host}:{port} does not tell its clock")
+    return Elsewhere(config=with_devices(loaded.config, parameters), clock=clock, host=host, port=port)
 
 
 def embed(loaded: LoadedConfig, newest_obs: datetime | None) -> Embedded:

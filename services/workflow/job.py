@@ -3,7 +3,7 @@
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 
 import structlog
@@ -20,7 +20,7 @@ from services.events.to_log import ToLog
 from services.files.disk import REAL_DISK, Disk
 from services.planning.request import RunOptions, RunResult
 from services.platform import prepare_numba_cache
-from services.root import check_folders, check_root, layout_of
+from services.root import Place, check_folders, check_root, layout_of
 from services.stopping import Stop
 from services.workflow.snapshot import RunState, Snapshot, advance
 from services.workflow.work import Asked
@@ -44,6 +44,8 @@ class Job:
         Shows a prompt and returns whether to go on; without one nothing is ever asked.
     stop : Stop, optional
         Ends the run; the job makes its own by default.
+    beside : callable
+        Makes what is entered when the root is open and left while its lock is still held: others write there as well.
     log_level : str
     log_console : bool
         The least level that is written to the log file, and whether plain lines go to standard error too. A program
@@ -66,6 +68,7 @@ class Job:
         listeners: tuple[Listener, ...] = (),
         ask: Callable[[str], bool] | None = None,
         stop: Stop | None = None,
+        beside: Callable[[Place], AbstractContextManager[object]] = nullcontext,
         log_level: str = "INFO",
         log_console: bool = False,
     ) -> None:
@@ -80,6 +83,7 @@ class Job:
             camera=camera,
             listeners=(self._hear, ToLog(), *listeners),
             ask=ask,
+            beside=beside,
         )
         self._log_level = log_level
         self._log_console = log_console

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from calibration.grouping import night_label
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import Origin, RunRow
+from services.catalogue.rows import RunRow
 from services.config import LoadedConfig
 from services.errors import storage_error
 from services.events.bus import Events
@@ -57,6 +57,7 @@ def opened_run(loaded: LoadedConfig, asked: Asked) -> Iterator["Run"]:
         for listener in asked.listeners:
             events.subscribe(listener)
         place = Place(layout=layout, catalogue=catalogue, disk=disk)
+        stack.enter_context(asked.beside(place))
         work = Work.of(asked, config=loaded.config, place=place, events=events, clock=clock)
         stack.callback(work.loops.close)
         tell_unused(work, adopted.problems, is_ours=lambda path: path not in adopted.strangers)
@@ -195,11 +196,9 @@ def _observatory(
     """Open what the capture steps need; other steps need no device."""
     if not any(step.takes_frames for step in asked.options.steps):
         return nullcontext()
-    from services.observatory import open_observatory
+    from services.observatory import newest_of, open_observatory
 
-    ended = (row.finished_at for row in catalogue.runs())  # a simulated night goes on after its last frame, too
-    newest = max(filter(None, (catalogue.newest_date_obs(origin=Origin.OWN, simulated=True), *ended)), default=None)
-    return open_observatory(loaded, newest_obs=newest, camera=asked.camera, wake=asked.stop)
+    return open_observatory(loaded, newest_obs=newest_of(catalogue), camera=asked.camera, wake=asked.stop)
 
 
 def _make_root(layout: Layout) -> None:

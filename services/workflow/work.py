@@ -1,6 +1,7 @@
 """What every step of a run works with, and what came of it so far."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -80,6 +81,7 @@ class Asked:
     camera: Camera | None = None
     listeners: tuple[Listener, ...] = ()
     ask: Callable[[str], bool] | None = None
+    beside: Callable[[Place], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
