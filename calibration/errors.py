@@ -31,11 +31,7 @@ class FrameCode(StrEnum):
 
 
 class GroupCode(StrEnum):
-    """Why a group of frames (or its master) is partial or failed.
-
-    MASTER_DIFFERS is kept free for a master unlike the last certified one; nothing gives it until masters are compared
-    night by night.
-    """
+    """Why a group of frames (or its master) is partial or failed."""
 
     TOO_BRIGHT = "too_bright"
     TOO_DIM = "too_dim"
@@ -58,6 +54,20 @@ class GroupCode(StrEnum):
     NO_FRAMES = "no_frames"
     UNLIKE_FRAMES = "unlike_frames"
     MASTER_DIFFERS = "master_differs"
+
+
+class MasterCode(StrEnum):
+    """How a master differs from the last certified one of its settings."""
+
+    LEVEL_CHANGED = "level_changed"
+    NOISE_CHANGED = "noise_changed"
+    GAIN_CHANGED = "gain_changed"
+    STRUCTURE_CHANGED = "structure_changed"
+    GRADIENT_CHANGED = "gradient_changed"
+    LIGHT_CHANGED = "light_changed"
+    PIXELS_CHANGED = "pixels_changed"
+    UNLIKE_PIXELS = "unlike_pixels"
+    NEW_DUST = "new_dust"
 
 
 class CalibrationError(Exception):

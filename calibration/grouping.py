@@ -245,6 +245,18 @@ def night_label(at: datetime, longitude_deg: float | None = None) -> str:
     return (at + timedelta(hours=(longitude_deg or 0.0) / 15 - 12)).date().isoformat()
 
 
+def noon_of(night: str, longitude_deg: float | None = None) -> datetime:
+    """Return the noon that begins a night, UTC; parameters as those of `night_label`, which gives its label.
+
+    Raises
+    ------
+    ValueError
+        The label is no date.
+    """
+    noon = datetime.fromisoformat(f"{night}T12:00+00:00")
+    return noon - timedelta(hours=(longitude_deg or 0.0) / 15)
+
+
 def _gain_without_setting(header: FrameHeader) -> float | None:
     """Return e-/ADU, rounded to four digits, of a frame that states its gain in no other way."""
     if header.gain is not None or header.egain_e_adu is None:

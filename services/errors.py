@@ -224,7 +224,7 @@ MEANINGS: dict[str, Meaning] = {
     "link_not_followed": Meaning("a link is not followed", "put the files themselves into the folder"),
     "other_file": Meaning("a file is no frame", "it may stay where it is"),
     "suspect_master": Meaning(
-        "a master is suspect", "look at it: `nightcal library certify` accepts it, marking frames bad replaces it"
+        "a master is suspect", "look at it: `nightcal certify` accepts it, `nightcal reject` refuses it or frames of it"
     ),
     "exposure_failed": Meaning(
         "the camera refuses an exposure", "the line above has its driver's words; check the exposure times"
@@ -281,7 +281,7 @@ MEANINGS: dict[str, Meaning] = {
     "unlike_frames": Meaning(
         "frames of another program are not alike", "name the card in `header_aliases`, or keep the frames apart"
     ),
-    "master_differs": Meaning("the new master differs from the last certified one", "look at both before using it"),
+    "master_differs": Meaning("the new master differs from the last certified one", "look at both: `nightcal certify` accepts the new one, `nightcal reject` refuses it"),
     "constant": Meaning(
         "all pixels have one value",
         "switch the camera off and on if it repeats; a simulator needs its noise switched on",

@@ -33,8 +33,8 @@ class Method(StrEnum):
 class MaskBit(IntFlag):
     """Bits of a master's MASK plane.
 
-    CHANGED is kept free for pixels that differ from the last certified master; nothing sets it until masters are
-    compared night by night. WARM (a few ADU above its neighbours) and LOW_RESPONSE (less sensitive than its
+    CHANGED pixels differ from those of the last certified master by more than noise, temperature and smooth changes
+    explain. WARM (a few ADU above its neighbours) and LOW_RESPONSE (less sensitive than its
     neighbours) are for whoever looks: such pixels are not repaired, and no flat inherits them.
     """
 

@@ -51,6 +51,7 @@ _FLAGS = {
     "low_count": MaskBit.LOW_COUNT,
     "no_data": MaskBit.NO_DATA,
     "inherited": MaskBit.INHERITED,
+    "changed": MaskBit.CHANGED,
 }
 """Flags that are counted, by the names of their counts."""
 
@@ -74,6 +75,7 @@ class Totals:
     low_count: int = 0
     no_data: int = 0
     inherited: int = 0
+    changed: int = 0
     defects: int = 0
     minimum: float = float("inf")
     maximum: float = float("-inf")

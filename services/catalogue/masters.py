@@ -67,7 +67,10 @@ class MasterTable(Database):
         usable = ", ".join(f"'{status}'" for status in USABLE)
         ended = f"status = '{MasterStatus.SUPERSEDED}' AND valid_until IS NOT NULL AND valid_from IS NOT valid_until"
         open_ = f"status = '{MasterStatus.SUSPECT}' AND json_extract(record, '$.stood_as') IS NULL"
-        fields = f"path, recipe, status, {of_file}, status IN ({usable}) OR ({ended}) OR ({open_})"
+        old = "json_type(record, '$.statistics.compared_with') IS NULL"  # nobody else certified masters then
+        said = f"json_extract(record, '$.certified') IS NOT NULL OR {old}"
+        chosen = f"status = '{MasterStatus.CERTIFIED}' AND ({said})"
+        fields = f"path, recipe, status, {of_file}, status IN ({usable}) OR ({ended}) OR ({open_}), {chosen}"
         records = self._read(f"SELECT {fields} FROM masters ORDER BY built_at DESC, path")  # noqa: S608
         return {record[0]: KnownMaster(*record) for record in records}
 

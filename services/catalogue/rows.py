@@ -300,7 +300,8 @@ class KnownMaster(NamedTuple):
     """A master as far as it takes to find one by its recipe; a tuple, for all of them are read at once.
 
     Size and time are those of its file when its pixels were last checked; `status` is a word of `MasterStatus`;
-    `stands` is 1 for one that need not be built again, whether it serves or waits for somebody's word, else 0.
+    `stands` is 1 for one that need not be built again, whether it serves or waits for somebody's word, else 0;
+    `chosen` is 1 for one that somebody has certified.
     """
 
     path: str
@@ -309,6 +310,7 @@ class KnownMaster(NamedTuple):
     size: int | None
     mtime_ns: int | None
     stands: int
+    chosen: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

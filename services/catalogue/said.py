@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from calibration.frames import FrameKind
 from services.catalogue.plain import parse_time
 from services.catalogue.typed import check_types
 
@@ -22,15 +23,15 @@ class Said:
     reason : str
     since : datetime or None
         Of an invalidation: from when on the master, and those before it, hold no more.
-    every : bool
-        Of an invalidation: whether it was said of all masters of the kind.
+    kind : FrameKind or None
+        Of an invalidation: the kind whose masters all end; None where it was said of single masters.
     """
 
     at: datetime | None = None
     by: str = ""
     reason: str = ""
     since: datetime | None = None
-    every: bool = False
+    kind: FrameKind | None = None
 
     @classmethod
     def from_dict(cls, record: Any) -> "Said | None":
@@ -46,6 +47,8 @@ class Said:
         if not isinstance(record, Mapping):
             raise TypeError("what was said of a master is an object")
         known = {name: record[name] for name in cls.__slots__ if name in record}
-        said = cls(**known | {name: parse_time(known.get(name)) for name in ("at", "since")})
+        known |= {name: parse_time(known.get(name)) for name in ("at", "since")}
+        known["kind"] = None if known.get("kind") is None else FrameKind(known["kind"])
+        said = cls(**known)
         check_types(said)
         return said

@@ -14,6 +14,7 @@ from services.events.records import (
     WarningRaised,
     members,
 )
+from services.events.standings import MasterSuspect
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +42,7 @@ def _level(what: Record) -> str:
             return "debug"
         case (
             WarningRaised() | DeviceGone() | FrameRefused() | MasterRefused() | MasterBuilt(doubts=(_, *_))
-            | CoolingStalled() | SafetyUnsafe() | SafetyStale()
+            | MasterSuspect() | CoolingStalled() | SafetyUnsafe() | SafetyStale()
         ):  # fmt: skip
             return "warning"
         case _:

@@ -173,7 +173,7 @@ def _certify(place: Place, order: MasterOrder, rows: _Masters, at: datetime) -> 
     chosen = _chosen(place, order, rows)
     for row in chosen:
         if row.bad is not None or (row.status is MasterStatus.SUSPECT and row.base is not MasterStatus.SUSPECT):
-            raise _Refused(OrderCode.NOT_POSSIBLE, f"{_name(row)} cannot be certified: it is {row.detail}")
+            raise _Refused(OrderCode.NOT_POSSIBLE, f"{_name(row)} cannot be certified ({row.status}: {row.detail})")
     for row in chosen:  # none is certified unless all are as they were written
         check_pixels(replace(row, size=None), place.layout.absolute(row.path))  # read, however unchanged it looks
     said = Said(at=at, by=order.by, reason=order.reason)
@@ -210,7 +210,7 @@ def _invalidate(place: Place, order: MasterOrder, rows: _Masters, at: datetime) 
     since = order.since or at
     if since > at:
         raise _Refused(OrderCode.NOT_POSSIBLE, f"{since:%Y-%m-%d %H:%M} UTC is yet to come: say it when it has come")
-    said = Said(at=at, by=order.by, reason=order.reason, since=since, every=order.kind is not None)
+    said = Said(at=at, by=order.by, reason=order.reason, since=since, kind=order.kind)
     chosen = _chosen(place, order, rows)
     older = [row for row in chosen if (row.valid_from or row.built_at) < since]
     if not older or (order.kind is None and len(older) < len(chosen)):
@@ -223,7 +223,7 @@ def _invalidate(place: Place, order: MasterOrder, rows: _Masters, at: datetime) 
 def _revalidate(place: Place, order: MasterOrder, rows: _Masters, _at: datetime) -> list[MasterRow]:
     """Take back the last invalidation of the masters that are meant, or the one from a given time on."""
     said = {each for row in _chosen(place, order, rows) for each in row.invalid}
-    said = {each for each in said if each.every is (order.kind is not None) and order.since in (None, each.since)}
+    said = {each for each in said if each.kind is order.kind and order.since in (None, each.since)}
     if not said:
         raise _Refused(OrderCode.NOT_POSSIBLE, "nobody has invalidated that")
     last = max(said, key=lambda each: each.at.timestamp() if each.at else 0.0)

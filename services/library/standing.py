@@ -104,6 +104,11 @@ def _rank(row: MasterRow) -> int:
     return int(base is MasterStatus.BUILT and not doubted and bool(row.statistics.get("own", True)))
 
 
+def is_reference(row: MasterRow) -> bool:
+    """Whether a master is good enough for later ones to be compared with it: nothing worse may take its place."""
+    return _rank(row) > 0 and row.base is not MasterStatus.PARTIAL
+
+
 def awaits(row: MasterRow) -> bool:
     """Whether a master is like the one before it, and `serve.certify: by_hand` leaves it to somebody to certify it."""
     return row.base is MasterStatus.BUILT and bool(row.statistics.get("compared_with"))

@@ -6,25 +6,40 @@ master is named last, so a master that can be seen is complete.
 """
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
-from calibration.frames import FrameHeader, FrameKind
+from calibration.comparing.records import MasterFacts
+from calibration.errors import GroupCode
+from calibration.frames import FrameHeader, FrameKind, Verdict
+from calibration.grouping import night_label, noon_of
 from calibration.keywords import NO_ALIASES, to_cards
 from calibration.masters.flags import thresholds
 from calibration.masters.quality import statistics
 from services import platform
 from services.bands import rows_for
 from services.catalogue.rows import MasterRow, MasterStatus, Origin
+from services.catalogue.said import Said
 from services.files.fits import read_header
 from services.files.layout import MasterName, apart
 from services.files.planes import Plane, PlanesFile, create_planes
 from services.indexing.sidecar import write_sidecar
+from services.masters.comparison import (
+    Before,
+    certified_before,
+    common_to,
+    facts_of,
+    judged,
+    status_of,
+    with_comparison,
+)
 from services.masters.master_cards import (
     PLANES,
     history_cards,
@@ -95,21 +110,26 @@ def _build(
     prepared: Prepared, path: Path, *, recipe: str, status: MasterStatus, built_at: datetime, context: BuildContext
 ) -> MasterRow:
     shape, spare = prepared.stack.shape, spare_cards(prepared)
+    first = _first_header(prepared, context)
+    begins = _begins(prepared, first, context)
+    found = certified_before(prepared.group.key, begins, context.place)
     side = (Plane(name="SIGMA"), Plane(name="COUNT", dtype=np.uint16), Plane(name="MASK", dtype=np.uint16))
     with (
         create_planes(path, (Plane(name="MEAN"),), shape, context.place.disk, spare_cards=spare) as mean,
         create_planes(context.place.layout.planes_path(path), side, shape, context.place.disk, hashed=False) as planes,
+        nullcontext(None) if found is None else found.held() as before,
     ):
-        result = _combine(prepared, mean, planes, context)
-        verdicts = [asdict(verdict) for verdict in result.verdicts]
-        first = _first_header(prepared, context)
+        result, said = _combine(prepared, mean, planes, context, before)
+        status = status_of(status, result.statistics, before, said, by_hand=context.settings.by_hand)
+        verdicts = [asdict(verdict) for verdict in (*result.verdicts, *said)]
         header = master_header(first, prepared, result, run_id=context.run_id, built_at=built_at)
         cards = to_cards(header, master_info(prepared, result, recipe))
         if context.settings.save_planes:
             planes.seal({name: plane_cards(name, cards) for name in PLANES}, tables=(inputs_table(prepared),))
         digest = mean.seal({"MEAN": [*cards, *history_cards(prepared, result, context.settings.normalisation)]})
         row = _row(prepared, result, path, context, recipe=recipe, status=status, built_at=built_at)
-        row = replace(row, pixel_sha256=digest)
+        code = GroupCode.MASTER_DIFFERS if any(verdict.refuses for verdict in said) else None
+        row = replace(row, pixel_sha256=digest, valid_from=begins, code=code, invalid=_ended(prepared, begins, context))
         write_sidecar(context.place.layout, row, verdicts=verdicts, disk=context.place.disk)
         if context.settings.save_planes:
             planes.commit()
@@ -124,7 +144,9 @@ def _first_header(prepared: Prepared, context: BuildContext) -> FrameHeader:
     return read_header(context.place.layout.absolute(path), hint=PurePosixPath(path), aliases=aliases)
 
 
-def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, context: BuildContext) -> Measured:
+def _combine(
+    prepared: Prepared, mean: PlanesFile, planes: PlanesFile, context: BuildContext, before: Before | None
+) -> tuple[Measured, tuple[Verdict, ...]]:
     settings, stack, n = context.settings, prepared.stack, len(prepared.stack.frames)
     kind = prepared.group.product
     rows = rows_for(
@@ -152,18 +174,64 @@ def _combine(prepared: Prepared, mean: PlanesFile, planes: PlanesFile, context: 
             temperatures_c=tuple(row.ccd_temp_c for row in prepared.group.rows if row.ccd_temp_c is not None),
             each=threads.map,
         )
+        facts = _facts(prepared, found | {"normalised_by": divisor}, before)
+        compared = None
+        if before is not None and before.mean is not None and facts is not None:
+            compared = common_to(before, mean, stack.shape, divisor, facts)
         finishing = Finishing(
             mean=mean,
             planes=planes,
             height=stack.shape[0],
             limits=limits if settings.quality_control else None,
             divisor=divisor,
+            compared=compared,
         )
         tall = rows_for(
             memory_mb=settings.memory_mb, frames=_PASS_FRAMES, columns=stack.shape[1], workers=settings.workers
         )
-        finish_files(finishing, first.totals, threads, rows=tall, workers=settings.workers)
-    return master_numbers(prepared, found | first.totals.flags(), first, divisor, settings)
+        changes = finish_files(finishing, first.totals, threads, rows=tall, workers=settings.workers)
+    measured = master_numbers(prepared, found | first.totals.flags(), first, divisor, settings)
+    said = judged(before, compared, changes, _facts(prepared, measured.statistics, before))
+    return replace(measured, statistics=with_comparison(measured.statistics, before, compared, said)), said
+
+
+def _facts(prepared: Prepared, found: Mapping[str, Any], before: Before | None) -> MasterFacts | None:
+    """Return what is known of a new master for its comparison with the one before."""
+    if before is None:
+        return None
+    group = prepared.group
+    return facts_of(
+        found,
+        group.key,
+        n=len(group.rows),
+        exposure_us=group.exposure_us,
+        ccd_temp_c=_warmth_c(prepared),
+        before=before,
+    )
+
+
+def _warmth_c(prepared: Prepared) -> float | None:
+    temperatures = [row.ccd_temp_c for row in prepared.group.rows if row.ccd_temp_c is not None]
+    return float(np.mean(temperatures)) if temperatures else None
+
+
+def _begins(prepared: Prepared, first: FrameHeader, context: BuildContext) -> datetime | None:
+    """Return from when on a master is valid: its first frame, of flats the noon that begins their night."""
+    group, started = prepared.group, prepared.group.started
+    if group.product is not FrameKind.FLAT or started is None:
+        return started
+    at_deg = context.settings.longitude_deg if first.site_longitude_deg is None else first.site_longitude_deg
+    return noon_of(night_label(started, at_deg), at_deg)
+
+
+def _ended(prepared: Prepared, begins: datetime | None, context: BuildContext) -> tuple[Said, ...]:
+    """Return the invalidations of its kind that a master falls under, which is built after them."""
+    if begins is None:
+        return ()
+    kinds = (prepared.group.product, prepared.group.taken_as)
+    rows = context.place.catalogue.masters(kind=kinds, with_inputs=False)
+    said = {each for row in rows for each in row.invalid if each.kind in kinds and each.since and each.since > begins}
+    return tuple(sorted(said, key=lambda each: each.since or begins))
 
 
 def _threads(settings: MasterSettings, name: str) -> ThreadPoolExecutor:
@@ -196,7 +264,6 @@ def _row(
     built_at: datetime,
 ) -> MasterRow:
     group = prepared.group
-    temperatures = [row.ccd_temp_c for row in group.rows if row.ccd_temp_c is not None]
     return MasterRow(
         path=context.place.layout.relative(path),
         key=group.key,
@@ -205,12 +272,10 @@ def _row(
         built_at=built_at,
         status=status,
         exposure_us=group.exposure_us,
-        ccd_temp_c=float(np.mean(temperatures)) if temperatures else None,
+        ccd_temp_c=_warmth_c(prepared),
         rejected=measured.rejected,
         night=group.rows[0].night,
         run_id=context.run_id,
-        code=None,
-        valid_from=group.started,
         inputs=tuple(row.pixel_sha256 for row in group.rows),
         darks=tuple(dark.name for dark in prepared.darks if dark.name),
         statistics=measured.statistics,

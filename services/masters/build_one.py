@@ -138,18 +138,23 @@ class MasterBuilding:
 
     def _built(self, prepared: Prepared, recipe: str, status: MasterStatus) -> MasterOutcome:
         row = build(prepared, recipe=recipe, status=status, built_at=self.clock.now(), context=self.context)
-        self.plan.place.catalogue.add_master(row)
+        catalogue = self.plan.place.catalogue
+        with catalogue.at_once():
+            catalogue.add_master(row)
+            changed = settle(self.plan.place, self.plan.alike(row))
         self.plan.forget()
-        settle(self.plan.place, self.plan.alike(row))
         self.narration.built(prepared.group, row)
+        self.narration.compared(prepared.group, row, changed)
         outcome = Outcome.PARTIAL if status is MasterStatus.PARTIAL else Outcome.BUILT
-        suspect = findings_of(row.statistics)
+        suspect = () if row.base is MasterStatus.CERTIFIED else findings_of(row.statistics)
         return _outcome(prepared.group, outcome, path=self.plan.place.layout.absolute(row.path), suspect=suspect)
 
     def _kept(self, group: MasterGroup, path: str, doubts: tuple[Verdict, ...]) -> MasterOutcome:
         """Return the master that exists; what was suspect about it still is, until somebody certifies it."""
         place = self.plan.place
         (row,) = place.catalogue.masters(path=path, with_inputs=False)
+        if row.status is MasterStatus.SUSPECT:  # unlike the one before it: that was said when it was built
+            return _outcome(group, Outcome.KEPT, path=place.layout.absolute(path))
         suspect = {finding.code: finding for finding in findings_of(row.statistics)}
         for doubt in doubts if self.plan.settings.quality_control else ():
             suspect[doubt.code] = Finding(

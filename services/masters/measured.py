@@ -77,6 +77,7 @@ def master_numbers(
     found["degrees_of_freedom"] = first.totals.kept / max(first.totals.pixels, 1) - 1.0
     if kind is FrameKind.FLAT:
         found |= {"normalised_by": divisor, "net_level_adu": float(np.median(prepared.levels_adu))}
+        found |= _light(prepared)
         found |= _darks(prepared)
     else:
         found |= _common_mode(prepared, found["pair_noise_adu"])
@@ -117,6 +118,15 @@ def _spread_c(prepared: Prepared) -> float:
         if row.ccd_temp_c is not None:
             found.setdefault(row.exposure_us if flat else None, []).append(row.ccd_temp_c)
     return max((max(each) - min(each) for each in found.values()), default=0.0)
+
+
+def _light(prepared: Prepared) -> dict[str, Any]:
+    """Return the level whose shot noise scaled flats have, and the brightness of their panel where it is one."""
+    levels = np.asarray(prepared.levels_adu, np.float64)
+    lamps = {row.panel_brightness for row in prepared.group.rows}
+    lamp = lamps.pop() if len(lamps) == 1 and len({row.exposure_us for row in prepared.group.rows}) == 1 else None
+    shot = float(levels.mean() ** 2 * np.mean(1.0 / levels)) if (levels > 0).all() else None
+    return {"shot_level_adu": shot, "panel_brightness": lamp}
 
 
 def _darks(prepared: Prepared) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """What the building of masters reports to a run: started, built, refused, warnings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypedDict
 
 from calibration.frames import FrameKind
-from services.catalogue.rows import MasterRow
+from services.catalogue.rows import MasterRow, MasterStatus
 from services.events.bus import Events
-from services.events.findings import findings_of
+from services.events.findings import findings_of, notes_of
 from services.events.records import MasterBuilt, MasterRefused, MasterStarted, OfMaster, WarningRaised
 from services.events.sentences import title
+from services.events.standings import MasterCertified, MasterSuperseded, MasterSuspect
 from services.planning.group_names import GroupNames
 from services.planning.master_groups import MasterGroup
 
@@ -24,7 +25,7 @@ class Narration:
     names : GroupNames
         Of all groups that are looked at: each event says how its group differs from the others.
     quiet : bool
-        Only `master.built` is emitted.
+        Only what was built, certified, superseded or found suspect is emitted.
     """
 
     def __init__(self, events: Events, *, names: GroupNames, quiet: bool = False) -> None:
@@ -56,7 +57,7 @@ class Narration:
         """Emit what a new master is."""
         self._events.emit(
             MasterBuilt(
-                **self._of(group) | {"exposure_us": row.exposure_us},
+                **self._title(group, row),
                 path=row.path,
                 gain=row.key.gain,
                 n=row.n,
@@ -67,6 +68,23 @@ class Narration:
                 note=row.statistics.get("note", ""),
             )
         )
+
+    def compared(self, group: MasterGroup, row: MasterRow, changed: Iterable[MasterRow]) -> None:
+        """Emit what a new master is beside the others: certified, or suspect; and which ones it has followed."""
+        before = row.statistics.get("compared_with")
+        if row.base is MasterStatus.SUSPECT:
+            doubts = findings_of(row.statistics)
+            self._events.emit(MasterSuspect(**self._title(group, row), path=row.path, before=before, doubts=doubts))
+        elif row.base is MasterStatus.CERTIFIED:
+            notes = notes_of(row.statistics)
+            self._events.emit(MasterCertified(**self._title(group, row), path=row.path, before=before, notes=notes))
+        for other in changed:
+            if other.path != row.path and other.status is MasterStatus.SUPERSEDED:
+                until = other.valid_until if other.may_serve else None
+                self._events.emit(MasterSuperseded(path=other.path, until=until, detail=other.detail))
+
+    def _title(self, group: MasterGroup, row: MasterRow) -> "_OfGroup":
+        return {**self._of(group), "exposure_us": row.exposure_us}
 
     def _of(self, group: MasterGroup) -> "_OfGroup":
         return {

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.combine.engine import combine_band
-from calibration.combine.recipe import BandPlanes, Recipe
+from calibration.combine.recipe import BandPlanes, MaskBit, Recipe
+from calibration.comparing.records import Changes
 from calibration.masters.flags import Thresholds, flag_rows, inherit
 from calibration.masters.neighbours import FARTHEST, around
 from calibration.masters.noise import Span, add_spans, neighbour_spans, no_counts
@@ -21,6 +22,7 @@ from calibration.masters.scales import with_dark
 from calibration.masters.sketch import SKETCH_PIXELS, Sketch, sketch_stride
 from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows, read_words
 from services.files.planes import PlanesFile
+from services.masters.comparison import Compared
 
 _FEWEST_ROWS = 16
 """At least so many pairs of rows give the noise of a frame, spread over its height."""
@@ -241,6 +243,8 @@ class Finishing:
         None flags nothing.
     divisor : float
         1 for biases and darks.
+    compared : Compared, optional
+        The comparison with the certified master before, which flags what has changed.
     """
 
     mean: PlanesFile
@@ -248,31 +252,39 @@ class Finishing:
     height: int
     limits: Thresholds | None
     divisor: float = 1.0
+    compared: Compared | None = None
 
 
-def finish_files(finishing: Finishing, totals: Totals, threads: ThreadPoolExecutor, *, rows: int, workers: int) -> None:
+def finish_files(
+    finishing: Finishing, totals: Totals, threads: ThreadPoolExecutor, *, rows: int, workers: int
+) -> Changes:
     """Flag and normalise what the first pass wrote, add the flags to `totals`, and take the files' sums.
+
+    Returns how many pixels have changed since the master before, as far as it is compared with one.
 
     On threads whatever works on the first pass: the growing files have no name yet that another process could open.
     """
-    normalised = _Normalised(finishing)
+    normalised, changes = _Normalised(finishing), Changes()
 
     def take(band: Band, done: _Finished) -> None:
         totals.add_mask(done.mask)
+        changes.add(done.changes)
         normalised.take(band, done.mean)
 
     map_bands(finishing, _finish_band, take, threads, bands_of(finishing.height, rows), workers=workers)
     normalised.write(finishing.height)
     for summed in [threads.submit(file.sum_up) for file in (finishing.mean, finishing.planes)]:
         summed.result()
+    return changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Finished:
-    """What the second pass makes of a band: its mask, and MEAN of a flat, which is not written yet."""
+    """What the second pass makes of a band: its mask, what has changed, MEAN of a flat, which is not written yet."""
 
     mask: NDArray[np.uint16]
     mean: NDArray[np.float32] | None
+    changes: Changes
 
 
 class _Normalised:
@@ -305,11 +317,18 @@ def _finish_band(finishing: Finishing, band: Band) -> _Finished:
         count=planes.read("COUNT", band.start, band.rows),
         mask=planes.read("MASK", band.start, band.rows),
     )
-    mask = found.mask
+    mask, changes, scaled = found.mask, Changes(), found
     if limits is not None:
         mask = flag_rows(found, band.start, limits, around=(mean, first))
+    if divisor != 1.0:
+        scaled = replace(found, mean=found.mean / divisor, sigma=found.sigma / divisor)
+    if finishing.compared is not None:
+        at, changes = finishing.compared.changed(band, scaled.mean, scaled.sigma)
+        mask = mask.astype(np.uint16)
+        mask.reshape(-1)[at] |= np.uint16(MaskBit.CHANGED)
+    if limits is not None or finishing.compared is not None:
         planes.write("MASK", band.start, mask)
     if divisor == 1.0:
-        return _Finished(mask=mask, mean=None)
-    planes.write("SIGMA", band.start, found.sigma / divisor)
-    return _Finished(mask=mask, mean=found.mean / divisor)
+        return _Finished(mask=mask, mean=None, changes=changes)
+    planes.write("SIGMA", band.start, scaled.sigma)
+    return _Finished(mask=mask, mean=scaled.mean, changes=changes)

@@ -192,9 +192,9 @@ class MasterPlan:
         return self.place.catalogue.masters(kind=kind, filter=name, **filters)
 
     def _serves(self, known: KnownMaster) -> bool:
-        """Whether a master's file is whole, and its planes exist where they are wanted; a certified one stays."""
+        """Whether a master's file is whole, and its planes exist where they are wanted (or somebody certified it)."""
         path = self.place.layout.absolute(known.path)
-        planes = known.status == MasterStatus.CERTIFIED or self.place.layout.planes_path(path).exists()
+        planes = bool(known.chosen) or self.place.layout.planes_path(path).exists()
         return (planes or not self.settings.save_planes) and self._is_there(known)
 
     def _is_there(self, known: KnownMaster | MasterRow) -> bool:

@@ -93,6 +93,10 @@ class MasterSettings:
         Whether these are part of the names: the configuration lists several.
     workers : int
         Bands worked on at once.
+    longitude_deg : float or None
+        Of the site, in degrees east: it says when a night begins.
+    by_hand : bool
+        Masters that are like the one before them wait for somebody to certify them (`serve.certify`).
     ignored_cards : frozenset of str
         Keywords in which frames of other programs may differ within a group, in capitals.
     header_aliases : mapping
@@ -122,6 +126,8 @@ class MasterSettings:
     header_aliases: Mapping[str, str] = field(default_factory=dict)
     beside: bool = False
     ignored_cards: frozenset[str] = frozenset()
+    longitude_deg: float | None = None
+    by_hand: bool = False
 
     @classmethod
     def of(cls, config: Config) -> "MasterSettings":
@@ -150,6 +156,8 @@ class MasterSettings:
             name_gain=len(gains) > 1,
             name_temperature=len(temperatures) > 1,
             header_aliases=config.header_aliases,
+            longitude_deg=None if config.site is None else config.site.longitude,
+            by_hand=config.serve.certify == "by_hand",
         )
 
     def wanted(self, kind: FrameKind, of: Exposed | None = None) -> int:

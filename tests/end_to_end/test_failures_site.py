@@ -614,10 +614,10 @@ def test_partial_sets_make_masters_that_say_so_until_the_set_is_complete(tmp_pat
         again = night.run(steps=(Step.DARKS, Step.MASTERS), dark_capture=many)
         assert again.exit_code == 0
         (whole,) = masters_of(again, "BIAS")
-        assert (whole["status"], whole["n"]) == ("built", 40)
+        assert (whole["status"], whole["n"]) == ("certified", 40)
     with Catalogue(tmp_path / ".nightcal" / "catalogue.sqlite") as catalogue:
         status = {row.path: row.status for row in catalogue.masters(kind=FrameKind.BIAS)}
-    assert status == {bias["path"]: MasterStatus.SUPERSEDED, whole["path"]: MasterStatus.BUILT}
+    assert status == {bias["path"]: MasterStatus.SUPERSEDED, whole["path"]: MasterStatus.CERTIFIED}
 
 
 def test_too_few_frames_make_no_master(tmp_path: Path) -> None:

@@ -337,7 +337,7 @@ def test_masters_are_listed_from_their_files_where_there_is_no_catalogue(
 ):
     root = Root(folder)
     frames = root.add(FrameKind.BIAS, 0.001, 5)
-    root.build(num_darks=5)
+    root.build(num_darks=5, by_hand=True)
     root.catalogue.close()
     for path in frames:
         path.unlink()
@@ -352,7 +352,7 @@ def test_a_certified_master_is_still_certified_when_the_index_was_rebuilt(
 ):
     root = Root(folder)
     root.add(FrameKind.BIAS, 0.001, 5)
-    root.build(num_darks=5)
+    root.build(num_darks=5, by_hand=True)
     sidecars = sorted((folder / "master_frames").glob("*.json"))
     before = [json.loads(path.read_text(encoding="utf-8")) for path in sidecars]
     root.catalogue.close()
@@ -414,7 +414,7 @@ def biases(folder: Path) -> tuple[Path, Path]:
     """Make a master bias, and the dark that it is as well."""
     root = Root(folder)
     root.add(FrameKind.BIAS, 0.001, 5)
-    root.build(num_darks=5)
+    root.build(num_darks=5, by_hand=True)
     root.catalogue.close()
     bias, dark = sorted((folder / "master_frames").glob("*.fits"))
     return bias, dark

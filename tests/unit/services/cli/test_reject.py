@@ -76,7 +76,7 @@ def test_a_rejected_dark_makes_its_master_and_the_flats_suspect_and_both_are_bui
     assert states(library) == {"DARK": ["suspect"], "FLAT": ["suspect"]}
     assert bad.read_bytes() == before
     build(library)
-    assert states(library) == {"DARK": ["suspect", "partial"], "FLAT": ["suspect", "built"]}
+    assert states(library) == {"DARK": ["suspect", "partial"], "FLAT": ["suspect", "certified"]}
     _, anew = (row for row in masters(library) if row.kind is FrameKind.DARK)
     assert anew.n == N - 1
     history = "".join(fits.getheader(library / anew.path)["HISTORY"])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.frames import FrameKind
-from services.events import devices, serving
+from services.events import devices, serving, standings
 from services.events import records as of_runs
 from services.events.decoder import KINDS, decode, plain, record_of, schema
 from services.events.devices import DeviceGone
@@ -93,7 +93,7 @@ def test_what_is_written_comes_back(kind: type[Record], data: st.DataObject) -> 
     assert decode(event.to_json()) == event
 
 
-MODULES = (of_runs, devices, serving)
+MODULES = (of_runs, devices, serving, standings)
 
 
 def _is_kind(each: object) -> bool:

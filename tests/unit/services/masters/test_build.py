@@ -242,7 +242,7 @@ def test_a_partial_master_of_a_version_that_knew_no_mosaic_is_superseded_as_well
     root.catalogue.add_master(replace(old, key=replace(old.key, bayer_pattern=None)))
     root.add(FrameKind.DARK, 1.0, 6, set_id="s", bayer_pattern="RGGB")
     assert root.build()[0].status is Outcome.BUILT
-    assert sorted(row.status for row in root.catalogue.masters()) == [MasterStatus.BUILT, MasterStatus.SUPERSEDED]
+    assert sorted(row.status for row in root.catalogue.masters()) == [MasterStatus.CERTIFIED, MasterStatus.SUPERSEDED]
 
 
 def test_partial_set_makes_a_partial_master_and_is_superseded_when_complete(root: Root) -> None:
@@ -250,9 +250,9 @@ def test_partial_set_makes_a_partial_master_and_is_superseded_when_complete(root
     assert root.build()[0].status is Outcome.PARTIAL
     root.add(FrameKind.DARK, 1.0, 6, set_id="s")
     assert root.build()[0].status is Outcome.BUILT
-    assert sorted(row.status for row in root.catalogue.masters()) == [MasterStatus.BUILT, MasterStatus.SUPERSEDED]
+    assert sorted(row.status for row in root.catalogue.masters()) == [MasterStatus.CERTIFIED, MasterStatus.SUPERSEDED]
     sidecars = [json.loads(path.read_text()) for path in root.layout.masters.glob("*.json")]
-    assert sorted(record["status"] for record in sidecars) == ["built", "superseded"]
+    assert sorted(record["status"] for record in sidecars) == ["certified", "superseded"]
 
 
 def test_four_frames_are_too_few_unless_four_are_wanted(root: Root) -> None:
