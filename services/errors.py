@@ -281,7 +281,10 @@ MEANINGS: dict[str, Meaning] = {
     "unlike_frames": Meaning(
         "frames of another program are not alike", "name the card in `header_aliases`, or keep the frames apart"
     ),
-    "master_differs": Meaning("the new master differs from the last certified one", "look at both: `nightcal certify` accepts the new one, `nightcal reject` refuses it"),
+    "master_differs": Meaning(
+        "the new master differs from the last certified one",
+        "look at both: `nightcal certify` accepts the new one, `nightcal reject` refuses it",
+    ),
     "constant": Meaning(
         "all pixels have one value",
         "switch the camera off and on if it repeats; a simulator needs its noise switched on",

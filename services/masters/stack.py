@@ -280,7 +280,7 @@ def finish_files(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Finished:
-    """What the second pass makes of a band: its mask, what has changed, MEAN of a flat, which is not written yet."""
+    """What the second pass makes of a band: its mask, what has changed, and MEAN of a flat, not written yet."""
 
     mask: NDArray[np.uint16]
     mean: NDArray[np.float32] | None
