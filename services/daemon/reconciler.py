@@ -174,7 +174,7 @@ def _piece(chances: Sequence[_Chance], now: datetime, pace: Pace) -> Begin:
     alike = [each for each in at_once if each.urgency is first.urgency and each.until >= first.until]
     left_s = _left_s(first.until, now, pace, first.set_temp_c)
     taken = _fitting(alike, left_s)
-    seconds = min(sum(each.whole_s for each in taken), left_s)
+    seconds = pace.cooling_s(first.set_temp_c) + min(sum(each.whole_s for each in taken), left_s)
     keys = tuple(each.master.key for each in taken)
     begun = [each.master.begun_at for each in taken if each.master.begun_at is not None]
     later = (each for each in at_once if each.master.key not in keys)
@@ -186,8 +186,8 @@ def _piece(chances: Sequence[_Chance], now: datetime, pace: Pace) -> Begin:
         anew=frozenset(each.master.key for each in taken if each.master.is_anew),
         resume_within_h=(first.until - min(begun)) / timedelta(hours=1) + 1.0 if begun else None,
         set_temp_c=first.set_temp_c,
-        seconds=pace.cooling_s(first.set_temp_c) + seconds,
-        detail=_words(taken, pace.cooling_s(first.set_temp_c) + seconds),
+        seconds=seconds,
+        detail=_words(taken, seconds),
     )
 
 
