@@ -79,7 +79,7 @@ class _Chance:
             return Urgency.BEGUN
         if self.master.serves is Serves.NONE:
             return Urgency.MISSING
-        return Urgency.AGEING if self.master.is_anew else Urgency.STALE
+        return Urgency.AGEING if self.master.serves is Serves.AGEING else Urgency.STALE
 
     def fits(self, left_s: float) -> bool:
         """Whether a frame at least ends in so much time; of what ages the whole set, for there is no hurry."""

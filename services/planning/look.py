@@ -133,6 +133,12 @@ class Look:
             return (None,), FilterSource.NO_WHEEL
         return self._asked.filters or (None,), FilterSource.WHEEL if self._asked.filters else FilterSource.UNKNOWN
 
+    def obstacle(self, wanted: WantedSet) -> str:
+        """Return in words why nobody can ask for a wanted set by name; "" where one can."""
+        if wanted.kind is FrameKind.FLAT and wanted.filter is None and not self.knows_filters:
+            return "the wheel's filters are not known yet: name them in `filters`, or run `nightcal run` once"
+        return ""
+
     def planned_sets(self) -> Iterator[PlannedSet]:
         """Yield the sets in the order in which they would be taken, and what exists of each."""
         steps = self._options.steps

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import cache
 
 from calibration.frames import FrameKind
+from calibration.grouping import DEFAULT_TOLERANCES
 from calibration.plans.sequence import Estimate, WantedSet
 from services.catalogue.rows import MasterRow, MasterStatus, SetRow
 from services.config.models import Config, LoadedConfig, Reuse
@@ -25,6 +26,7 @@ from services.root import Place
 from services.words import both_clocks, count
 
 ContinuedUntil = Callable[[datetime, FrameKind], datetime | None]
+Obstacle = Callable[[WantedSet], str]
 _ANY_HOURS = 24.0 * 366
 CAPTURE = RunOptions(steps=(Step.FLATS, Step.DARKS))
 
@@ -58,6 +60,8 @@ def plan_of(
     now: datetime,
     failures: Mapping[str, Failure] | None = None,
     continued_until: ContinuedUntil | None = None,
+    obstacle: Obstacle = lambda _wanted: "",
+    sensor_c: float | None = None,
     look: Look | None = None,
 ) -> Plan:
     """Compare what programmes want with what the catalogue has.
@@ -74,6 +78,10 @@ def plan_of(
     continued_until : callable, optional
         Says, of when a set was begun and of its kind, until when it is continued (None: not any more) where neither its
         programme nor the file does; by default what `reuse` says.
+    obstacle : callable, optional
+        Says in words why frames are not taken by themselves; "" where they are.
+    sensor_c : float, optional
+        The temperature of a sensor without a cooler: biases and darks are wanted of this temperature.
     look : Look, optional
         The look into the catalogue, for whoever has one.
 
@@ -92,8 +100,9 @@ def plan_of(
         ageing_at=loaded.config.serve.ageing_at,
         failures=failures or {},
         continued_until=continued_until,
+        obstacle=lambda wanted: obstacle(wanted) or look.obstacle(wanted),
     )
-    found = (compared.of(wish) for wish in _wishes(look))
+    found = (compared.of(wish) for wish in _wishes(look, sensor_c))
     masters = tuple(replace(each, cost=cost_of((each,), sizes, loaded.config, cooling=False)) for each in found)
     cost = cost_of(masters, sizes, loaded.config)
     return Plan(
@@ -106,10 +115,13 @@ def plan_of(
     )
 
 
-def _wishes(look: Look) -> Iterable[_Wish]:
+def _wishes(look: Look, sensor_c: float | None) -> Iterable[_Wish]:
     found: dict[str, _Wish] = {}
     for state, wanted in look.wanted_sets():
-        wish = _Wish(wanted, requirement_of(state.config, wanted), state.config.reuse, (state.programme,))
+        required = requirement_of(state.config, wanted)
+        if wanted.set_temp_c is None and wanted.kind is not FrameKind.FLAT:
+            required = replace(required, ccd_temp_c=sensor_c)
+        wish = _Wish(wanted, required, state.config.reuse, (state.programme,))
         key = item_key(wanted)
         found[key] = found[key].joined(wish) if key in found else wish
     return found.values()
@@ -125,12 +137,15 @@ class _Comparison:
     ageing_at: float
     failures: Mapping[str, Failure]
     continued_until: ContinuedUntil | None
+    obstacle: Obstacle
 
     def of(self, wish: _Wish) -> WantedMaster:
         """Return a wanted master with what serves of it and what happens to it."""
         fits = cache(wish.required.fits)  # of thousands of masters few keys differ
-        like = [row for row in self.rows if row.kind is wish.wanted.kind and fits(row.key)]
+        like = [row for row in self.rows if row.kind is wish.wanted.kind and fits(row.key) and _as_warm(wish, row)]
         found = self._happening(self._serving(wish, like), wish, like)
+        if found.is_due and (why := self.obstacle(wish.wanted)):
+            return replace(found, happens=Happens.BLOCKED, happens_why=why)
         failure = self.failures.get(found.key)
         if not found.is_due or failure is None or failure.is_over(self.now):
             return found
@@ -176,10 +191,13 @@ class _Comparison:
         reuse, ends = wish.reuse, self.continued_until
         if ends is not None and "resume_within_hours" not in reuse.model_fields_set:
             reuse = reuse.model_copy(update={"resume_within_hours": _ANY_HOURS})
-            of_kind = [each for each in of_kind if each.count >= wish.wanted.count or self._goes_on(each, ends)]
+            count_of = wish.wanted.count
+            of_kind = [s for s in of_kind if s.count + s.rejected >= count_of or self._goes_on(s, ends)]
         there = having(wish.required, wish.wanted.count, of_kind, now=self.now, reuse=reuse)
         if there.row is None:
-            return replace(master, happens=Happens.DUE, happens_why=there.why or master.serves_why)
+            is_small = master.serves in {Serves.FRESH, Serves.AGEING}
+            why = "what serves was made of fewer frames, or others" if is_small else master.serves_why
+            return replace(master, happens=Happens.DUE, happens_why=there.why or why)
         if there.standing is Standing.COMPLETE:
             return self._complete(master, like, there.row)
         return replace(
@@ -199,15 +217,18 @@ class _Comparison:
         """Return what happens to a wanted master of which all frames are there."""
         found = replace(master, set_id=row.set_id)
         is_newer = row.oldest is not None and (master.oldest is None or row.oldest > master.oldest + _SAME)
-        if not is_newer and master.serves is Serves.AGEING:
-            return replace(found, happens=Happens.DUE, happens_why="it is renewed before it is too old", set_id=None)
-        if not is_newer:
+        if not is_newer and master.serves is not Serves.AGEING:
             return found
-        suspect = [each for each in like if each.status is MasterStatus.SUSPECT and _is_of(each, row)]
-        if suspect:
-            why = f"{suspect[-1].path} is suspect ({suspect[-1].detail}): certify or reject it"
-            return replace(found, happens=Happens.SUSPECT, happens_why=why)
-        return replace(found, to_build=True, happens_why="its frames are there, its master is to be built")
+        anew = replace(master, happens=Happens.DUE, is_anew=True)
+        if not is_newer:
+            return replace(anew, happens_why="it is renewed before it is too old")
+        last = max((each for each in like if _is_of(each, row)), key=lambda each: each.built_at, default=None)
+        if last is None or last.base is MasterStatus.PARTIAL or _is_spoilt(last):
+            return replace(found, to_build=True, happens_why="its frames are there, its master is to be built")
+        if last.status is MasterStatus.BAD or _is_over(last, self.now):
+            return replace(anew, happens_why=f"{last.path}: {last.detail}")
+        why = f"{last.path} does not serve ({last.detail or last.status}): certify or reject it"
+        return replace(found, happens=Happens.SUSPECT, happens_why=why)
 
 
 _SAME = timedelta(seconds=1)
@@ -220,11 +241,29 @@ def _is_valid(row: MasterRow, now: datetime) -> bool:
     return row.may_serve and begun and (row.valid_until is None or now < row.valid_until)
 
 
+def _is_spoilt(row: MasterRow) -> bool:
+    """Whether a master is suspect for a rejected frame alone: it is built again of the others."""
+    return row.status is MasterStatus.SUSPECT and row.stood_as is not None
+
+
+def _is_over(row: MasterRow, now: datetime) -> bool:
+    """Whether a master has served and does so no more: nothing newer is there, so it was invalidated."""
+    return row.valid_until is not None and row.valid_from != row.valid_until and row.valid_until <= now
+
+
 def _is_of(master: MasterRow, row: SetRow) -> bool:
-    """Whether a master may be that of a set: it is valid from its first frame, or from the noon before it."""
+    """Whether a master is that of a set: it is valid from its first frame on, a flat from the noon before."""
     if master.valid_from is None or row.oldest is None:
         return False
-    return timedelta() <= row.oldest - master.valid_from + _SAME < timedelta(days=1)
+    if master.kind is FrameKind.FLAT:
+        return master.night == row.night and row.oldest - master.valid_from + _SAME >= timedelta()
+    return abs(row.oldest - master.valid_from) <= _SAME
+
+
+def _as_warm(wish: _Wish, row: MasterRow) -> bool:
+    """Whether a master is of the temperature at which the sensor is, where no set-point is wanted."""
+    wanted_c, found_c = wish.required.ccd_temp_c, row.key.temperature_c
+    return wanted_c is None or found_c is None or abs(found_c - wanted_c) <= DEFAULT_TOLERANCES.cluster_c
 
 
 def _oldest(row: MasterRow, sets: Iterable[SetRow]) -> datetime:

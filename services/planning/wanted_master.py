@@ -90,6 +90,8 @@ class WantedMaster:
         When it failed last, if it is to be tried again later.
     again_at : datetime or None
         When it is tried again; None after a failure: in the next window.
+    is_anew : bool
+        A new set is due although there is a complete one that is young enough.
     to_build : bool
         Its frames are there, and no master is made of them yet.
     cost : Estimate
@@ -113,6 +115,7 @@ class WantedMaster:
     begun_at: datetime | None = None
     failed_at: datetime | None = None
     again_at: datetime | None = None
+    is_anew: bool = False
     to_build: bool = False
     cost: Estimate = _NOTHING
 
@@ -130,11 +133,6 @@ class WantedMaster:
     def lacks_frames(self) -> bool:
         """Whether it is due, or will be when it is tried again."""
         return self.is_due or self.happens is Happens.FAILED
-
-    @property
-    def is_anew(self) -> bool:
-        """Whether a complete set serves, which is to be renewed."""
-        return self.lacks_frames and self.serves is Serves.AGEING and not self.have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ def nothing(*masters: WantedMaster, windows: tuple[OpenWindow, ...] = (window(),
 BEGUN = dark(60, happens=Happens.PARTIAL, have=4, begun_at=NOW - timedelta(hours=20), serves=Serves.STALE)
 MISSING = dark(120)
 STALE = dark(180, serves=Serves.STALE)
-AGEING = dark(240, serves=Serves.AGEING)
+AGEING = dark(240, serves=Serves.AGEING, is_anew=True)
 
 
 def test_begun_sets_come_first_then_what_is_missing_then_what_is_too_old_then_what_ages() -> None:

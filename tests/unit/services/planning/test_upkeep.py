@@ -1,8 +1,10 @@
 """What serves of each wanted master and what happens to it, asked of a real catalogue in memory."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +45,7 @@ class Library:
         self._n = 0
 
     def take(
-        self, kind: FrameKind, n: int, at: datetime, exposure_s: float = 60.0, filter_name: str = ""
+        self, kind: FrameKind, n: int, at: datetime, exposure_s: float = 60.0, filter_name: str = "", **fields: Any
     ) -> list[FrameRow]:
         self._n += 1
         rows = [
@@ -66,20 +68,21 @@ class Library:
                 run_id="s",
                 frame_no=i,
                 date_obs=at + timedelta(minutes=i),
-                set_temp_c=-10.0,
-                ccd_temp_c=-10.0,
                 night="2026-05-31",
+                **{"set_temp_c": -10.0, "ccd_temp_c": -10.0, **fields},
             )
             for i in range(n)
         ]
         self.place.catalogue.add_frames(rows)
         return rows
 
-    def build(self, rows: list[FrameRow], status: MasterStatus = MasterStatus.CERTIFIED) -> MasterRow:
+    def build(
+        self, rows: list[FrameRow], status: MasterStatus = MasterStatus.CERTIFIED, temperature_c: float = -10.0
+    ) -> MasterRow:
         first = rows[0]
         row = MasterRow(
             path=f"master_frames/{first.set_id}.fits",
-            key=first.key(-10.0),
+            key=first.key(temperature_c),
             n=len(rows),
             recipe=first.set_id or "",
             built_at=(first.date_obs or NOW) + timedelta(hours=1),
@@ -205,4 +208,82 @@ def test_an_existing_file_without_programmes_wants_what_it_says(tmp_path: Path) 
     assert [each.wanted.exposure_us for each in library.plan().masters if each.kind is not FrameKind.FLAT] == [
         1000, 5_000_000, 2_500_000, 10_000_000, 20_000_000,
     ]  # fmt: skip
+    library.place.catalogue.close()
+
+
+def test_a_rejected_master_is_taken_anew_although_its_set_is_young(library: Library) -> None:
+    library.build(library.take(FrameKind.DARK, 3, NOW - days(20)))
+    library.build(library.take(FrameKind.DARK, 3, NOW - days(1)), MasterStatus.BAD)
+    found = library.of(DARK)
+    assert (found.serves, found.happens, found.is_anew, found.cost.frames) == (Serves.FRESH, Happens.DUE, True, 3)
+
+
+def test_after_an_invalidation_a_new_set_is_due(library: Library) -> None:
+    row = library.build(library.take(FrameKind.DARK, 3, NOW - days(20)))
+    ended = replace(
+        row,
+        status=MasterStatus.SUPERSEDED,
+        stood_as=row.status,
+        valid_until=NOW - days(1),
+        detail="invalidated: cleaned",
+    )
+    library.place.catalogue.add_master(ended)
+    found = library.of(DARK)
+    assert (found.serves, found.happens, found.is_anew) == (Serves.NONE, Happens.DUE, True)
+    assert "over: cleaned" in found.happens_why
+    library.take(FrameKind.DARK, 3, NOW - timedelta(hours=1))
+    assert library.of(DARK).to_build
+
+
+def test_a_master_that_waits_to_be_certified_is_not_taken_again(library: Library) -> None:
+    library.build(library.take(FrameKind.DARK, 3, NOW - days(50)))
+    row = library.build(library.take(FrameKind.DARK, 3, NOW - days(1)), MasterStatus.BUILT)
+    library.place.catalogue.add_master(replace(row, valid_until=row.valid_from, detail="the older one serves"))
+    found = library.of(DARK)
+    assert (found.serves, found.happens) == (Serves.AGEING, Happens.SUSPECT)
+    assert "the older one serves" in found.happens_why
+
+
+def test_a_master_with_a_rejected_frame_is_built_again_of_the_others(library: Library) -> None:
+    row = library.build(library.take(FrameKind.DARK, 3, NOW - days(1)))
+    spoilt = replace(row, status=MasterStatus.SUSPECT, stood_as=row.status, valid_until=row.valid_from)
+    library.place.catalogue.add_master(spoilt)
+    assert library.of(DARK).to_build
+
+
+def test_what_stands_in_the_way_is_said_and_is_not_due(library: Library) -> None:
+    plan = plan_of(
+        library.loaded,
+        library.place,
+        now=NOW,
+        obstacle=lambda wanted: "by order only" if wanted.kind is FrameKind.FLAT else "",
+    )
+    flat = next(each for each in plan.masters if each.key == FLAT)
+    assert (flat.happens, flat.happens_why) == (Happens.BLOCKED, "by order only")
+    assert [each.key for each in plan.due] == [BIAS, DARK]
+    assert plan.cost.frames == 7
+
+
+def test_filters_that_nobody_knows_yet_block_flats(tmp_path: Path) -> None:
+    text = "camera: {camera_type: alpaca, alpaca: {host: h}}\nfilter_wheel: {device_id: 0}\n"
+    library = Library(tmp_path, text)
+    (flat,) = (each for each in library.plan().masters if each.kind is FrameKind.FLAT)
+    assert flat.happens is Happens.BLOCKED
+    assert "the wheel's filters are not known yet" in flat.happens_why
+    library.place.catalogue.close()
+
+
+def test_without_a_cooler_darks_are_wanted_of_the_temperature_at_which_the_sensor_is(tmp_path: Path) -> None:
+    text = "camera: {camera_type: alpaca, alpaca: {host: h}}\nfilter_wheel: null\n"
+    text += "programmes: [{name: a, temperatures: as_they_come, darks: {exposures: [60], frames: 3}}]\n"
+    library = Library(tmp_path, text)
+    rows = library.take(FrameKind.DARK, 3, NOW - days(1), set_temp_c=None, ccd_temp_c=8.3)
+    library.build(rows, temperature_c=8.3)
+    seen = []
+    for sensor_c in (8.0, 9.2, 9.4, 3.0, None):
+        plan = plan_of(library.loaded, library.place, now=NOW, sensor_c=sensor_c)
+        (dark,) = (each for each in plan.masters if each.kind is FrameKind.DARK)
+        seen.append((dark.serves, dark.happens))
+    fresh, none = (Serves.FRESH, Happens.NOTHING), (Serves.NONE, Happens.DUE)
+    assert seen == [fresh, fresh, none, none, fresh]
     library.place.catalogue.close()
