@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from services.config.values import Text
 
 _ADDRESS = re.compile(r"\[([0-9a-fA-F:.]+)\]:([0-9]{1,5})|([^\s:/\[\]@]+):([0-9]{1,5})")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PREFIX = re.compile(r"|(/[A-Za-z0-9._~-]+)+")
 _BEFORE_A_LEAP_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 PLAIN_NEEDS = ("roof_closed", "roof_open", "parked", "not_tracking")
@@ -49,9 +50,11 @@ def firings(cron: str, after: datetime, *, backwards: bool = False) -> CronSim:
 
 def days_of(blackout: str) -> tuple[date, date]:
     """Return the first and the last day of a blackout; raises ValueError."""
-    first, _, last = blackout.partition("/")
+    first, _, last = (part.strip() for part in blackout.partition("/"))
+    if not all(_DAY.fullmatch(day) for day in (first, last or first)):
+        raise ValueError
     try:
-        days = date.fromisoformat(first.strip()), date.fromisoformat((last or first).strip())
+        days = date.fromisoformat(first), date.fromisoformat(last or first)
     except ValueError:
         raise ValueError("there is no such day") from None
     if days[1] < days[0]:
