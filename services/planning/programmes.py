@@ -101,9 +101,11 @@ def _reuse(reuse: Reuse, programme: Programme) -> Reuse:
     update = {}
     for name, wanted in kinds.items():
         key = f"{name}_hours"
-        stated = getattr(reuse, key) if key in reuse.model_fields_set else None
+        of_file = getattr(reuse, key) if key in reuse.model_fields_set else None
         days = None if wanted is None else wanted.max_age_days
-        update[key] = 24 * days if days is not None else stated or 24 * SERVED_AGE_DAYS[name]
+        update[key] = 24 * days if days is not None else of_file or 24 * SERVED_AGE_DAYS[name]
+    stated = {"bias_hours", "dark_hours", "flat_hours"}
     if programme.resume_within is not None:
         update["resume_within_hours"] = programme.resume_within
-    return reuse.model_copy(update=update)
+        stated.add("resume_within_hours")  # hours of the file are those of `nightcal run`: the daemon goes by windows
+    return Reuse.model_construct(_fields_set=stated, **{**reuse.model_dump(), **update})

@@ -76,6 +76,13 @@ def test_ages_are_the_programmes_else_those_stated_else_those_of_a_library() -> 
     assert (broadband.resume_within_hours, narrowband.resume_within_hours) == (18, 72)
 
 
+@pytest.mark.parametrize("stated", ["", "reuse: {resume_within_hours: 18}", "reuse: 48"])
+def test_hours_of_the_file_do_not_say_how_long_the_daemon_continues_a_set(stated: str) -> None:
+    config = config_of(f"{TWO}{stated}\n")
+    own = ["resume_within_hours" in view(config, each).reuse.model_fields_set for each in config.programmes]
+    assert own == [False, True, False]
+
+
 def test_without_programmes_there_is_one_that_wants_what_the_file_says() -> None:
     config = config_of(TWO[: TWO.index("programmes:")])
     (default,) = programmes_of(config)
