@@ -238,6 +238,7 @@ class CaptureRequest:
 
     A setting that is None is left as found, read back, recorded and reported — never set to 0.
     `panel_brightness` None means the panel is off. `wait_s` is waited after the state is reached, before exposing.
+    `source` says where the light of flats comes from: `panel` or `sky`.
     """
 
     kind: FrameKind
@@ -251,6 +252,7 @@ class CaptureRequest:
     roi: Roi | None = None
     filter: str | None = None
     panel_brightness: int | None = None
+    source: str | None = None
     cover: Cover = Cover.LEAVE
     set_temp_c: float | None = None
     wait_s: float = 0.0

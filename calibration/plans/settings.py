@@ -85,7 +85,7 @@ class ExposureState:
         kind, purpose, exposure_us
             As in `CaptureRequest`.
         **rest
-            Its other fields: count, filter, panel_brightness, cover, wait_s, limits, set_id.
+            Its other fields: count, filter, panel_brightness, source, cover, wait_s, limits, set_id.
         """
         return CaptureRequest(
             kind=kind,
@@ -231,6 +231,8 @@ class FlatTask:
     filter : str, optional
     panel : PanelSettings, optional
         None: light that nobody controls.
+    source : str
+        Where the light comes from, as headers have it: `panel` or `sky`.
     set_id : str, optional
     notify : callable
         Hears of each level that was tried, and of the one that was found.
@@ -240,6 +242,7 @@ class FlatTask:
     state: ExposureState
     filter: str | None = None
     panel: PanelSettings | None = None
+    source: str = "panel"
     set_id: str | None = None
     notify: Notify = silent
 
@@ -261,6 +264,7 @@ class FlatTask:
             count=count,
             filter=self.filter,
             panel_brightness=brightness,
+            source=self.source,
             cover=self.panel.cover if self.panel is not None else Cover.LEAVE,
             wait_s=wait_s,
             limits=limits,

@@ -110,7 +110,9 @@ def twilight_plan(
         other two are waited for.
     """
     roof = PanelSettings(max_brightness=0, cover=cover)
-    task = FlatTask(settings=settings, state=state, filter=filter, panel=roof, set_id=set_id, notify=notify)
+    task = FlatTask(
+        settings=settings, state=state, filter=filter, panel=roof, source="sky", set_id=set_id, notify=notify
+    )
     sky = _Sky(settings, detector, dawn=dawn)
     allowed = refusals_allowed(settings.num_flats)
     accepted, refused, waits = have, 0, 0

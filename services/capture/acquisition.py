@@ -36,7 +36,6 @@ class Words:
     latitude_deg: float | None = None
     longitude_deg: float | None = None
     pixel_size_um: float | None = None
-    flat_source: str = "panel"
     saturation_adu: float | None = None
     filter_labels: Mapping[str, str] = field(default_factory=dict)
     """Names of filters as the wheel has them, by what they are called, where these differ."""
@@ -55,7 +54,6 @@ def words_of(config: Config, *, run_id: str, simulated: bool, wheel: FilterWheel
         latitude_deg=None if site is None else site.latitude,
         longitude_deg=None if site is None else site.longitude,
         pixel_size_um=config.camera.pixel_size,
-        flat_source=config.flat_capture.source,
         saturation_adu=config.flat_capture.saturation_adu,
         filter_labels={name: label for name, label in labels.items() if label.strip() != name},
     )
@@ -110,7 +108,7 @@ def to_frame(taken: TakenExposure, words: Words) -> Frame:
         saturation_adu=_saturation_adu(taken, words),
         **_camera_fields(taken.info, taken.reached.settings, words),
         **_temperature_fields(exposure, taken.state),
-        **_light_fields(request.kind, taken.reached, words),
+        **_light_fields(request, taken.reached, words),
     )
     return Frame(header=header, pixels=exposure.pixels)
 
@@ -191,13 +189,13 @@ def _temperature_fields(exposure: Exposure, state: CameraState) -> dict[str, Any
     }
 
 
-def _light_fields(kind: FrameKind, reached: Reached, words: Words) -> dict[str, Any]:
+def _light_fields(request: CaptureRequest, reached: Reached, words: Words) -> dict[str, Any]:
     panel = reached.panel
     fields: dict[str, Any] = {"filter": reached.filter}
     fields["filter_label"] = words.filter_labels.get(reached.filter or "")
-    if kind is FrameKind.FLAT:
+    if request.kind is FrameKind.FLAT:
         lit = panel is not None and panel.lit
-        fields["source"] = "panel" if lit else words.flat_source
+        fields["source"] = "panel" if lit else request.source
     if panel is not None:
         fields["panel_brightness"] = shown_brightness(panel)
         fields["cover"] = None if panel.cover is CoverStatus.NOT_PRESENT else panel.cover.name.lower()

@@ -14,6 +14,7 @@ from services.events.devices import DeviceConnected
 from services.events.records import WarningRaised
 from services.files.locks import DeviceLock
 from services.observatory import Observatory
+from services.planning.programmes import views
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +141,8 @@ class Connections:
 
     def wait_for_leftovers(self) -> None:
         """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end."""
-        longest_s = LEFTOVER_S + max(self._config.dark_capture.max_exposure, self._config.flat_capture.max_exposure)
+        seen = [config for _, config in views(self._config)]
+        longest_s = LEFTOVER_S + max(max(c.dark_capture.max_exposure, c.flat_capture.max_exposure) for c in seen)
         deadline = Deadline(self._clock, longest_s, real_s=Deadline.LEAST_REAL_S)
         state = self._camera.state()
         if state.at_work:

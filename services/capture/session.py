@@ -98,7 +98,7 @@ class Session:
         hold_cooler: bool = False,
         until: datetime | None = None,
         ready: Callable[[], object] = lambda: None,
-        apart: Apart = lambda _gain, _set_temp_c: "",
+        apart: Apart = lambda _request: "",
     ) -> None:
         self._observatory = observatory
         self._config = observatory.config

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import structlog
 
-from calibration.frames import Frame, Pixels, Verdict
+from calibration.frames import CaptureRequest, Frame, Pixels, Verdict
 from drivers.clock import Clock
 from services.capture.examination import Examined
 from services.catalogue.rows import FrameRow, RefusalRow
@@ -25,8 +25,8 @@ log = structlog.get_logger(__name__)
 LOW_FACTOR = 2
 """`storage.low` is emitted when less than this multiple of the floor is free."""
 
-Apart = Callable[[int | None, float | None], str]
-"""Returns by what sets of a gain and a temperature (°C) are named; "" where the run has one of each."""
+Apart = Callable[[CaptureRequest], str]
+"""Returns by what sets with the settings of a request are named; "" where the run has one state alone."""
 
 
 class Shelf:
@@ -64,13 +64,17 @@ class Shelf:
         self._told_low = False
         self._doubted: set[tuple[str | None, str]] = set()
 
-    def keep(self, frame: Frame, examined: Examined, *, wanted: int, seconds: float) -> PurePath:
+    def keep(
+        self, frame: Frame, examined: Examined, *, request: CaptureRequest, wanted: int, seconds: float
+    ) -> PurePath:
         """Write a good frame into its folder and the catalogue, and emit its event.
 
         Parameters
         ----------
         frame : Frame
         examined : Examined
+        request : CaptureRequest
+            That it was taken for.
         wanted : int
             Frames that its set will hold.
         seconds : float
@@ -108,7 +112,7 @@ class Shelf:
                 set_temp_c=header.set_temp_c,
                 cooler_power_pct=header.cooler_power_pct,
                 frame_no=header.frame_no,
-                apart=self._apart(header.gain, header.set_temp_c),
+                apart=self._apart(request),
                 wanted=wanted,
                 seconds=seconds,
                 doubts=_findings(examined.verdicts),
@@ -127,7 +131,7 @@ class Shelf:
             detail = f"{row.path}: {doubt.measured:.3g} {doubt.detail}, limit {doubt.limit:.3g}"
             self._events.emit(WarningRaised(code=code, detail=detail))
 
-    def refuse(self, frame: Frame, examined: Examined) -> PurePath | None:
+    def refuse(self, frame: Frame, examined: Examined, request: CaptureRequest) -> PurePath | None:
         """Catalogue a refused frame, emit its event, and keep it for inspection while there is room; return where."""
         path = self._keep_refused(frame)
         header, level_adu = frame.header, examined.stats.level_adu
@@ -146,8 +150,7 @@ class Shelf:
         verdicts = tuple(members(each) for each in found)
         row = RefusalRow(run_id=self._events.run_id, at=at, codes=codes, verdicts=verdicts, **shared)
         self._catalogue.add_refusal(row)
-        apart = self._apart(header.gain, header.set_temp_c)
-        self._events.emit(FrameRefused(codes=codes, verdicts=found, apart=apart, **shared))
+        self._events.emit(FrameRefused(codes=codes, verdicts=found, apart=self._apart(request), **shared))
         log.info("frame.refused", codes=codes, level_adu=round(level_adu, 1))
         return None if path is None else PurePath(path)
 

@@ -126,6 +126,8 @@ class StateKeeper:
         self._wanted: CameraSettings | None = None
         self._applied: CameraSettings | None = None
         self._as_found: dict[CameraSettings, CameraSettings] = {}  # by what is named
+        self._found: CameraSettings | None = None  # before anything was set
+        self._named: set[str] = set()
         self._foreign_at_s: deque[float] = deque(maxlen=FOREIGN_CHANGES)
         self._warned: set[RunCode] = set()
 
@@ -234,6 +236,7 @@ class StateKeeper:
         wanted = self._camera_settings(request)
         try:
             found = self._recovery.call(self._camera.settings)
+            self._found = self._found or found
             self._notice_foreigners(found)
             if wanted != self._wanted or found != self._applied:
                 found = self._applied_as_found(wanted)
@@ -249,12 +252,19 @@ class StateKeeper:
         What it forgot, or others changed, would make frames of one set unlike: that alone is put back.
         """
         found = self._recovery.call(lambda: self._camera.apply(wanted))
-        first = self._as_found.setdefault(wanted, found)
+        first = self._as_found.setdefault(wanted, self._before_others(wanted, found))
         forgotten = {name: getattr(first, name) for name in _UNNAMED if getattr(found, name) != getattr(first, name)}
         if not forgotten:
             return found
         log.warning("camera.put_back", **forgotten)
         return self._recovery.call(lambda: self._camera.apply(replace(wanted, **forgotten)))
+
+    def _before_others(self, wanted: CameraSettings, found: CameraSettings) -> CameraSettings:
+        """Return settings in which what other states of the run have set is as it was found before them."""
+        others = [name for name in _UNNAMED if name in self._named and getattr(wanted, name) is None]
+        self._named |= {name for name in _UNNAMED if getattr(wanted, name) is not None}
+        known = {name: value for name in others if (value := getattr(self._found, name)) is not None}
+        return replace(found, **known)
 
     def _camera_settings(self, request: CaptureRequest) -> CameraSettings:
         roi = request.roi

@@ -176,8 +176,8 @@ class Writer:
 
     def _put_away(self, frame: Frame, examined: Examined, job: _Job) -> PurePath | None:
         if not examined.accepted:
-            return self._shelf.refuse(frame, examined)
-        path = self._shelf.keep(frame, examined, wanted=job.wanted, seconds=self._since(job))
+            return self._shelf.refuse(frame, examined, job.taken.request)
+        path = self._shelf.keep(frame, examined, request=job.taken.request, wanted=job.wanted, seconds=self._since(job))
         set_id, number = frame.header.set_id, frame.header.frame_no
         if set_id is not None and number is not None:
             self._numbers[set_id] = number

@@ -22,7 +22,7 @@ from services.planning.master_settings import MasterSettings
 from services.planning.outlook import PlannedMaster, planned_masters
 from services.planning.request import RunOptions, Step
 from services.planning.room import PlannedSet, Room, Sizes, needed, room_of, upkeep, with_flat_darks
-from services.planning.wanted import follow_flats
+from services.planning.wanted import darks_of_flats
 from services.root import Place
 
 
@@ -125,8 +125,7 @@ def forecast(
     filters_from, pixels = look.filters[1], look.frame_pixels
     sizes = None if pixels is None else Sizes(pixels=pixels, masters=Step.MASTERS in options.steps)
     new_flats = sum(each.wanted.kind is FrameKind.FLAT and not each.there.count for each in sets)
-    more = new_flats > 0 and follow_flats(config, options.steps, options.dark_times)
-    more_darks = config.dark_capture.num_darks if more else 0
+    more_darks = darks_of_flats(config, options) if new_flats else 0
     foreseen = tuple(with_flat_darks(sets, more_darks))
     room = room_of(place, config, foreseen, sizes, now=look.now)
     return Forecast(
@@ -139,9 +138,9 @@ def forecast(
         frame_pixels=pixels,
         dropped=tuple(dict.fromkeys(look.dropped)),
         assumed=look.assumed,
-        more_darks=(new_flats, more_darks) if more else (0, 0),
+        more_darks=(new_flats, more_darks) if more_darks else (0, 0),
         room=room,
-        upkeep=tuple(upkeep(sets, sizes, config.reuse)),
+        upkeep=tuple(upkeep(sets, sizes)),
         total=replace(needed(foreseen, sizes, config), bytes=room.needed_bytes),
         has_frames=bool(masters) or place.catalogue.has_frames,
         problems=look.problems,

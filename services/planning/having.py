@@ -80,7 +80,7 @@ _SAME_SET_POINT = replace(DEFAULT_TOLERANCES, cluster_c=0.05)
 def requirement_of(
     config: Config, wanted: WantedSet, *, camera: str | None = None, found: CameraSettings | None = None
 ) -> Requirement:
-    """Return what a catalogued set must have; what neither the configuration nor the camera says matches anything.
+    """Return what a catalogued set must have; what nobody says (set, configuration, camera) matches anything.
 
     Parameters
     ----------
@@ -92,26 +92,27 @@ def requirement_of(
         The settings of the connected camera, which hold where the configuration names none.
     """
     section = config.camera.active
-    gain, offset = wanted.gain, number_of(section.offset)
+    gain, offset = wanted.gain, number_of(section.offset) if wanted.offset is None else wanted.offset
+    mode = section.readout_mode if wanted.readout_mode is None else wanted.readout_mode
     if found is not None:
         gain, offset = found.gain if gain is None else gain, found.offset if offset is None else offset
     return Requirement(
         kind=wanted.kind,
         camera=camera,
-        binning=section.bin_xy,
+        binning=section.bin_xy if wanted.binning is None else (wanted.binning, wanted.binning),
         gain=gain,
         offset=offset,
-        readout_mode=section.readout_mode if isinstance(section.readout_mode, str) else None,
+        readout_mode=mode if isinstance(mode, str) else None,
         exposure_us=wanted.exposure_us,
-        temperature_c=wanted.set_temp_c if _is_held(config, wanted) else None,
+        temperature_c=wanted.set_temp_c if is_held(config, wanted) else None,
         filter=wanted.filter,
         source=config.flat_capture.source if wanted.kind is FrameKind.FLAT else None,
         marked=wanted.kind is not FrameKind.FLAT or wanted.set_temp_c is None,
     )
 
 
-def _is_held(config: Config, wanted: WantedSet) -> bool:
-    """Whether a set serves only at its own set-point: darks always, flats where several temperatures are wanted."""
+def is_held(config: Config, wanted: WantedSet) -> bool:
+    """Return whether a set serves at its own set-point alone: darks always, flats where they are wanted at several."""
     return wanted.kind is not FrameKind.FLAT or len(config.flat_capture.temperatures) > 1
 
 

@@ -1,7 +1,7 @@
 """A wanted master by what identifies it: the same item may be wanted by several programmes, and is had once."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from calibration.frames import FrameKind
@@ -83,23 +83,35 @@ def _part(text: str, not_: str = "") -> str:
     return safe if safe == text != not_ else f"{safe}-{zlib.crc32(text.encode()):08x}"
 
 
+def settings_of(wanted: WantedSet) -> tuple[object, ...]:
+    """Return the settings of the camera that a wanted set is taken with, the temperature first."""
+    return wanted.set_temp_c, wanted.gain, wanted.offset, wanted.readout_mode, wanted.binning
+
+
 def item_key(wanted: WantedSet) -> str:
     """Return the key of the item that a wanted set is a set of."""
     return Item.of(wanted).key
 
 
-def asked_for(sets: Iterable[WantedSet], only: frozenset[str] | None) -> tuple[WantedSet, ...]:
+def asked_for(
+    sets: Iterable[WantedSet], only: frozenset[str] | None, *, followed_us: Collection[int] = ()
+) -> tuple[WantedSet, ...]:
     """Return those of some sets that a run is asked for.
 
     Parameters
     ----------
     sets : iterable of WantedSet
     only : frozenset of str or None
-        Keys of items; None: all. Where flats are among them, the darks for flats are asked for as well: nobody knows
-        their exposures, and so their keys, before the flats are taken.
+        Keys of items; None: all.
+    followed_us : collection of int
+        Exposures of flats among these: their darks are asked for as well, because nobody knows the exposures, and so
+        the keys of the darks, before the flats are taken.
     """
     wanted = tuple(sets)
     if only is None:
         return wanted
-    follows = any(key.startswith("flat_") for key in only)
-    return tuple(each for each in wanted if item_key(each) in only or (follows and DarkUse.FLAT in each.why))
+    return tuple(each for each in wanted if item_key(each) in only or _follows(each, followed_us))
+
+
+def _follows(wanted: WantedSet, flats_us: Collection[int]) -> bool:
+    return DarkUse.FLAT in wanted.why and wanted.exposure_us in flats_us

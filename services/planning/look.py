@@ -5,12 +5,13 @@ observatory's parameters or the newest sets of the catalogue; whoever looks may 
 is asked where none of these knows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
 from calibration.frames import FrameKind
+from calibration.plans.dark import DarkUse
 from calibration.plans.sequence import WantedSet
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
@@ -20,6 +21,7 @@ from services.config.models import Config, LoadedConfig
 from services.planning.campaign import campaign_of
 from services.planning.foreknown import Foreknown, known_without_devices
 from services.planning.having import having, requirement_of, too_old_before
+from services.planning.item import asked_for
 from services.planning.request import RunOptions, Step
 from services.planning.room import PlannedSet
 from services.planning.wanted import (
@@ -28,9 +30,11 @@ from services.planning.wanted import (
     dark_times,
     exposures_made,
     flat_sets,
+    follow_flats,
     served_flats,
     states,
 )
+from services.planning.wishes import Wish, joined
 
 
 class FilterSource(StrEnum):
@@ -141,11 +145,19 @@ class Look:
 
     def planned_sets(self) -> Iterator[PlannedSet]:
         """Yield the sets in the order in which they would be taken, and what exists of each."""
-        steps = self._options.steps
-        for state, wanted in self.wanted_sets():
-            step = Step.FLATS if wanted.kind is FrameKind.FLAT else Step.DARKS
-            if step in steps:
-                yield self._planned(state.config, wanted)
+        asked = ((state.config, wanted) for state, wanted in self.wanted_sets() if self._is_asked(state, wanted))
+        for wish in joined(asked).values():
+            yield self._planned(wish)
+
+    def _is_asked(self, state: State, wanted: WantedSet) -> bool:
+        """Whether a set is among those that a run is asked for, or a dark of flats that are."""
+        options = self._options
+        if (Step.FLATS if wanted.kind is FrameKind.FLAT else Step.DARKS) not in options.steps:
+            return False
+        followed: Collection[int] = ()
+        if options.only is not None and DarkUse.FLAT in wanted.why and follow_flats(state.config, options):
+            followed = self._exposures_of(state.config, asked_for(self._flats(state), options.only))
+        return bool(asked_for((wanted,), options.only, followed_us=followed))
 
     def wanted_sets(self) -> Iterator[tuple[State, WantedSet]]:
         """Yield what every state wants, in the order in which it would be taken: biases, flats, darks."""
@@ -154,8 +166,8 @@ class Look:
             return
         for state in self._states:
             config = state.config
-            flats = flat_sets(config, state, self._filters_of(config))
-            exposures_us = self._exposures_of(self._planned(config, wanted) for wanted in flats)
+            flats = self._flats(state)
+            exposures_us = self._exposures_of(config, flats)
             served = served_flats(config, state, exposures_us, steps, which)
             times = dark_times(config, served.times_us, minimum_us=known.shortest_us, resolution_us=known.step_us)
             darks = dark_sets(config, state, times, which, self._made)
@@ -166,19 +178,20 @@ class Look:
             yield from ((state, each) for each in flats)
             yield from ((state, each) for each in darks if each.kind is not FrameKind.BIAS)
 
-    def _filters_of(self, config: Config) -> tuple[str | None, ...]:
-        """Return the filters that a programme's flats are taken in."""
-        return config.flat_capture.filters or self.filters[0]
+    def _flats(self, state: State) -> tuple[WantedSet, ...]:
+        """Return the flats of a state, in the filters that its programme wants."""
+        return flat_sets(state.config, state, state.config.flat_capture.filters or self.filters[0])
 
-    def _planned(self, config: Config, wanted: WantedSet) -> PlannedSet:
+    def _planned(self, wish: Wish) -> PlannedSet:
+        wanted = wish.wanted
         found = having(
-            requirement_of(config, wanted),
+            requirement_of(wish.config, wanted),
             wanted.count,
             (each for each in self.serving if each.key.kind is wanted.kind),
             now=self.now,
-            reuse=config.reuse,
+            reuse=wish.reuse,
         )
-        return PlannedSet(wanted=wanted, there=found)
+        return PlannedSet(wanted=wanted, there=found, reuse=wish.reuse)
 
     @cached_property
     def now(self) -> datetime:
@@ -188,8 +201,9 @@ class Look:
         newest = self._catalogue.newest_date_obs(origin=Origin.OWN, simulated=True)
         return max(filter(None, (SystemClock().now(), newest)))
 
-    def _exposures_of(self, flats: Iterable[PlannedSet]) -> set[int]:
-        """Return the exposures of the flats that exist."""
-        ids = [each.there.row.set_id for each in flats if each.there.row is not None]
+    def _exposures_of(self, config: Config, flats: Iterable[WantedSet]) -> set[int]:
+        """Return the exposures of those of a programme's flats that exist."""
+        there = (self._planned(Wish(config=config, wanted=wanted, reuse=config.reuse)).there for wanted in flats)
+        ids = [each.row.set_id for each in there if each.row is not None]
         frames = self._catalogue.frames(set_id=ids) if ids else []
         return {row.exposure_us for row in frames if row.exposure_us is not None}

@@ -29,6 +29,11 @@ def programmes_of(config: Config) -> tuple[Programme, ...]:
     )
 
 
+def views(config: Config) -> tuple[tuple[str, Config], ...]:
+    """Return the configuration as each of its programmes sees it, by name; itself, named "", where it has none."""
+    return tuple((each.name, view(config, each)) for each in config.programmes) or (("", config),)
+
+
 def view(config: Config, programme: Programme) -> Config:
     """Return the configuration as a programme sees it; it has no programmes itself.
 

@@ -46,8 +46,9 @@ class RunOptions:
         Take no frame when the disk has no room for all of them.
     dark_times : DarkTimes
     only : frozenset of str, optional
-        Keys of the items to take (`services.planning.item`), and the darks of the exposures that flats among them find;
-        None: all that is wanted.
+        Keys of the items to take (`services.planning.item`); None: all that is wanted.
+    follow_flats : bool
+        With `only`: take the darks of the exposures that flats among them find.
     anew : frozenset of str
         Keys of items of which a new set is taken although a complete one serves: it ages, or somebody wants it.
     hold_cooler : bool
@@ -62,6 +63,7 @@ class RunOptions:
     require_space: bool = False
     dark_times: DarkTimes = DarkTimes.ALL
     only: frozenset[str] | None = None
+    follow_flats: bool = True
     anew: frozenset[str] = frozenset()
     hold_cooler: bool = False
 

@@ -1,7 +1,7 @@
 """Room on the disk: what sets and their masters take, at which frame it ends, and after how many nights it is full."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import ceil
 from pathlib import Path
@@ -11,6 +11,7 @@ from calibration.plans.sequence import Costs, Estimate, WantedSet, estimate
 from services.config.models import AGE_DAYS, Config, Reuse
 from services.events.sentences import title
 from services.planning.having import NOTHING, Having, Standing, age_of
+from services.planning.item import settings_of
 from services.root import Place
 from services.words import celsius, count, length, size
 
@@ -29,6 +30,8 @@ class PlannedSet:
 
     wanted: WantedSet
     there: Having
+    reuse: Reuse = field(default_factory=Reuse)
+    """How old it may be and still serve."""
 
     @property
     def lacking(self) -> int:
@@ -136,7 +139,7 @@ def room_of(place: Place, config: Config, sets: Iterable[PlannedSet], sizes: Siz
     return replace(
         room,
         ends_at=end_of_room(planned, room.usable, sizes),
-        nights=nights_until_full(planned, room.usable, sizes, reuse=config.reuse, now=now),
+        nights=nights_until_full(planned, room.usable, sizes, now=now),
     )
 
 
@@ -152,11 +155,9 @@ def needed(sets: Iterable[PlannedSet], sizes: Sizes | None, config: Config) -> E
 def as_taken(sets: Iterable[PlannedSet]) -> list[PlannedSet]:
     """Return sets in the order in which they are taken: state by state biases, flats, darks."""
     planned = list(sets)
-    states = list(dict.fromkeys((each.wanted.set_temp_c, each.wanted.gain) for each in planned))
+    states = list(dict.fromkeys(settings_of(each.wanted) for each in planned))
     kinds = (FrameKind.BIAS, FrameKind.FLAT, FrameKind.DARK)
-    return sorted(
-        planned, key=lambda p: (states.index((p.wanted.set_temp_c, p.wanted.gain)), kinds.index(p.wanted.kind))
-    )
+    return sorted(planned, key=lambda p: (states.index(settings_of(p.wanted)), kinds.index(p.wanted.kind)))
 
 
 def with_flat_darks(sets: Iterable[PlannedSet], frames: int) -> Iterator[PlannedSet]:
@@ -206,15 +207,13 @@ def _named(wanted: WantedSet) -> str:
     return f"{title(wanted)} ({', '.join(parts)})" if parts else title(wanted)
 
 
-def nights_until_full(
-    sets: Iterable[PlannedSet], room: Amount, sizes: Sizes, *, reuse: Reuse, now: datetime
-) -> int | None:
+def nights_until_full(sets: Iterable[PlannedSet], room: Amount, sizes: Sizes, *, now: datetime) -> int | None:
     """Return in which night from now on the disk becomes full, when the same sets are wanted every night; 1: tonight.
 
     A set is taken again in the first night in which it is too old. None: not within years.
     """
     due = [
-        (_first_night(each, reuse, now), nights_of(each.wanted.kind, reuse), sizes.of(each.wanted.kind, frames))
+        (_first_night(each, now), nights_of(each.wanted.kind, each.reuse), sizes.of(each.wanted.kind, frames))
         for each in sets
         for frames in [each.lacking or each.wanted.count]
     ]
@@ -233,14 +232,14 @@ def nights_of(kind: FrameKind, reuse: Reuse) -> int:
     return max(1, ceil(age_of(kind, reuse) / timedelta(days=1)))
 
 
-def _first_night(each: PlannedSet, reuse: Reuse, now: datetime) -> int:
+def _first_night(each: PlannedSet, now: datetime) -> int:
     row = each.there.row
     if each.lacking or row is None or row.oldest is None:
         return 0
-    return max(1, ceil((age_of(each.wanted.kind, reuse) - (now - row.oldest)) / timedelta(days=1)))
+    return max(1, ceil((age_of(each.wanted.kind, each.reuse) - (now - row.oldest)) / timedelta(days=1)))
 
 
-def upkeep(sets: Iterable[PlannedSet], sizes: Sizes | None, reuse: Reuse) -> Iterator[str]:
+def upkeep(sets: Iterable[PlannedSet], sizes: Sizes | None) -> Iterator[str]:
     """Yield in words what ages cost that are shorter than the usual ones.
 
     Parameters
@@ -249,20 +248,20 @@ def upkeep(sets: Iterable[PlannedSet], sizes: Sizes | None, reuse: Reuse) -> Ite
         All that the configuration wants.
     sizes : Sizes or None
         None: nobody knows how large a frame is.
-    reuse : Reuse
     """
     planned = list(sets)
     for name, days in AGE_DAYS.items():
         kind = FrameKind(name.upper())
-        usual, nights = max(1, ceil(days)), nights_of(kind, reuse)
-        of_kind = [each.wanted for each in planned if each.wanted.kind is kind]
-        if nights >= usual or not of_kind:
+        usual, of_kind = max(1, ceil(days)), [each for each in planned if each.wanted.kind is kind]
+        nights = min((nights_of(kind, each.reuse) for each in of_kind), default=usual)
+        if nights >= usual:
             continue
-        cost = estimate(of_kind, Costs(frame_bytes=0 if sizes is None else sizes.frame_bytes, temperature_s=0.0))
-        often = "every night" if nights == 1 else f"every {nights} nights"
+        often = [each.wanted for each in of_kind if nights_of(kind, each.reuse) == nights]
+        cost = estimate(often, Costs(frame_bytes=0 if sizes is None else sizes.frame_bytes, temperature_s=0.0))
+        when = "every night" if nights == 1 else f"every {nights} nights"
         room = "size not known before the camera was seen" if sizes is None else size(cost.bytes)
         yield (
-            f"{count(cost.frames, name)} {often}: {_minutes(cost.seconds)}, {room}; "
+            f"{count(cost.frames, name)} {when}: {_minutes(cost.seconds)}, {room}; "
             f"without `{name}_hours` every {usual} days"
         )
 

@@ -4,11 +4,11 @@ Pure translation: seconds become integer microseconds, sections become the recor
 camera and the wheel are asked for once they are connected comes in as arguments.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from calibration.frames import Cover, FrameKind, Limits, us
+from calibration.frames import CaptureRequest, Cover, FrameKind, Limits, us
 from calibration.plans.dark import DarkUse, PlannedTimes, dark_exposures
 from calibration.plans.detector import CameraFacts, SaturatingLight
 from calibration.plans.sequence import WantedSet
@@ -19,8 +19,8 @@ from services.catalogue.rows import FactRow
 from services.config.devices import FlatPanel
 from services.config.models import Config, DarkCapture
 from services.config.values import number_of
-from services.planning.programmes import view
-from services.planning.request import DarkTimes, Step
+from services.planning.programmes import views
+from services.planning.request import DarkTimes, RunOptions, Step
 from services.words import celsius
 
 ASSUMED_FLAT_US = 1_000_000
@@ -54,8 +54,7 @@ class State:
 
 def states(config: Config, *, skip_cooling: bool = False) -> Iterator[State]:
     """Yield the states of a night: temperature outside, so that the cooler moves least; then programme, then gain."""
-    views = [(view(config, each), each.name) for each in config.programmes] or [(config, "")]
-    found = [state for seen, name in views for state in _states(seen, name, skip_cooling=skip_cooling)]
+    found = [state for name, seen in views(config) for state in _states(seen, name, skip_cooling=skip_cooling)]
     order = list(dict.fromkeys(state.temperature_c for state in found))
     yield from sorted(found, key=lambda state: order.index(state.temperature_c))
 
@@ -78,16 +77,28 @@ def _temperatures(config: Config, *, skip_cooling: bool) -> tuple[float | None, 
     return config.temperatures or (cooling.target_temperature,)
 
 
-def apart(config: Config, gain: int | None, set_temp_c: float | None) -> str:
-    """Return by what sets of a night are named beside kind, filter and exposure: "gain 26, -10.0 °C".
+_NAMED: Mapping[str, Callable[[Any], str]] = {
+    "gain": "gain {}".format,
+    "offset": "offset {}".format,
+    "readout_mode": "readout mode {}".format,
+    "binning": "binning {0} x {0}".format,
+    "set_temp_c": celsius,
+}
+"""The settings of a state, and how they are said."""
 
-    The gain is named where the configuration wants several gains, the temperature where it wants several of these.
+
+def names_apart(config: Config) -> Callable[[WantedSet | ExposureState | CaptureRequest], str]:
+    """Return what names sets of a night beside kind, filter and exposure: "gain 26, -10.0 °C".
+
+    A setting is named where the configuration wants several values of it.
     """
-    several = tuple(states(config))
-    parts = [f"gain {gain}"] if gain is not None and len({each.gain for each in several}) > 1 else []
-    if set_temp_c is not None and len({each.temperature_c for each in several}) > 1:
-        parts.append(celsius(set_temp_c))
-    return ", ".join(parts)
+    wanted = [exposure_state(state.config, state) for state in states(config)]
+    several = [name for name in _NAMED if len({getattr(each, name) for each in wanted}) > 1]
+
+    def apart(of: WantedSet | ExposureState | CaptureRequest) -> str:
+        return ", ".join(_NAMED[name](value) for name in several if (value := getattr(of, name)) is not None)
+
+    return apart
 
 
 def exposure_state(config: Config, state: State) -> ExposureState:
@@ -161,9 +172,17 @@ def served_flats(
     return ServedFlats(times_us=(ASSUMED_FLAT_US,), is_assumed=True)
 
 
-def follow_flats(config: Config, steps: Collection[Step], which: DarkTimes) -> bool:
+def follow_flats(config: Config, options: RunOptions) -> bool:
     """Return whether a run takes darks of the exposures that its flats will find."""
-    return Step.DARKS in steps and which is DarkTimes.ALL and config.dark_capture.flat_exposure_time is None
+    asked = options.only is None or options.follow_flats
+    all_times = Step.DARKS in options.steps and options.dark_times is DarkTimes.ALL
+    return asked and all_times and config.dark_capture.flat_exposure_time is None
+
+
+def darks_of_flats(config: Config, options: RunOptions) -> int:
+    """Return how many darks are taken, at most, of each exposure that the flats of a run will find; 0 for none."""
+    following = (seen for _, seen in views(config) if follow_flats(seen, options))
+    return max((seen.dark_capture.num_darks for seen in following), default=0)
 
 
 def exposures_made(facts: Iterable[FactRow]) -> dict[int, int]:
@@ -220,7 +239,7 @@ def flat_sets(config: Config, state: State, filters: Iterable[str | None]) -> tu
 def _settings(config: Config, state: State) -> dict[str, Any]:
     """Return the settings of the camera that the sets of a state share."""
     camera = exposure_state(config, state)
-    return {name: getattr(camera, name) for name in ("gain", "offset", "readout_mode", "binning", "set_temp_c")}
+    return {name: getattr(camera, name) for name in _NAMED}
 
 
 def _as_made(exposure_us: int, made: Mapping[int, int]) -> int:

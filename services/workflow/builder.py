@@ -29,8 +29,8 @@ from services.workflow.warm_up import Need
 
 log = structlog.get_logger(__name__)
 
-Settings = tuple[int | None, int | None]
-"""Exposure and gain by which a flat waits for its dark; whether that fits in all else is decided when it is built."""
+Settings = tuple[int | None, str]
+"""Gain, and all in which the states of the run differ (`apart`): by these a flat waits for its dark."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Finished:
     set_id: str
     kind: FrameKind
     exposure_us: int | None
-    gain: int | None
+    settings: Settings
 
 
 class MasterBuilder:
@@ -80,7 +80,7 @@ class MasterBuilder:
         self._finished: queue.SimpleQueue[Finished | None] = queue.SimpleQueue()
         self._biases: list[Finished] = []
         self._flats: list[Finished] = []
-        self._darks: set[Settings] = set()
+        self._darks: set[tuple[int | None, Settings]] = set()
         self._thread = threading.Thread(target=self._work, name="nightcal-builder", daemon=True)
 
     def start(self) -> None:
@@ -91,7 +91,9 @@ class MasterBuilder:
         """Take note of a finished set: a listener of the run's events."""
         match event.what:
             case GroupFinished(status=GroupStatus.COMPLETE, set_id=str(set_id), kind=FrameKind() as kind) as ended:
-                self._finished.put(Finished(set_id=set_id, kind=kind, exposure_us=ended.exposure_us, gain=ended.gain))
+                settings = ended.gain, ended.apart
+                finished = Finished(set_id=set_id, kind=kind, exposure_us=ended.exposure_us, settings=settings)
+                self._finished.put(finished)
 
     def close(self) -> None:
         """End after the master that is being built; the masters step builds what waits."""
@@ -115,7 +117,7 @@ class MasterBuilder:
         if finished.kind is FrameKind.BIAS:
             self._biases.append(finished)
             return
-        for bias in [bias for bias in self._biases if bias.gain == finished.gain]:
+        for bias in [bias for bias in self._biases if bias.settings == finished.settings]:
             self._biases.remove(bias)
             self._build_dark(bias)
         if finished.kind is FrameKind.FLAT:
@@ -129,14 +131,14 @@ class MasterBuilder:
     def _build_dark(self, finished: Finished) -> None:
         """Build a bias or a dark, and know that flats may use it."""
         self._build(finished)
-        self._darks.add((finished.exposure_us, finished.gain))
+        self._darks.add((finished.exposure_us, finished.settings))
 
     def _is_ready(self, flats: Finished) -> bool:
         """Return whether the darks of all exposures of a flat set were finished in this run, or found complete."""
         if self._settings.flat_dark == "bias":
-            return any(gain == flats.gain for _, gain in self._darks)
+            return any(settings == flats.settings for _, settings in self._darks)
         rows = self._place.catalogue.frames(set_id=flats.set_id, flag=Flag.OK)
-        return all((row.exposure_us, flats.gain) in self._darks for row in rows)
+        return all((row.exposure_us, flats.settings) in self._darks for row in rows)
 
     def _build(self, finished: Finished) -> None:
         if self._over.is_set():

@@ -1,26 +1,26 @@
 """What the steps that take frames share; they start, capture, finish and count each set through it."""
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self, TypedDict
 
 from calibration.frames import FrameKind, GroupOutcome, GroupStatus
 from calibration.plans.sequence import WantedSet
-from calibration.plans.settings import Plan
+from calibration.plans.settings import ExposureState, Plan
 from services.capture.acquisition import mode_name
 from services.capture.cooling import Cooled
 from services.capture.failures import GroupFailed
 from services.capture.session import Session
 from services.catalogue.history import EXPOSURE_MADE
 from services.catalogue.rows import FactRow, Flag, SetRow
-from services.config.models import Config
 from services.events.records import FrameMarked, FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
 from services.planning.having import Having, Requirement, Standing, having, requirement_of, too_old_before
 from services.planning.item import asked_for, item_key
 from services.planning.room import PlannedSet
-from services.planning.wanted import State, apart, exposures_made
+from services.planning.wanted import State, exposures_made
+from services.planning.wishes import Wish, item_wanted, joined
 from services.workflow.work import Work, identity
 
 
@@ -33,34 +33,35 @@ class RunContext(Work):
     Attributes
     ----------
     config : Config
-        With the sections of the devices that were found.
+        With the sections of the devices that were found; in a state (`in_state`) as its programme sees it.
     session : Session
         Connected.
     camera : str
         The camera's name in group keys.
     opaque : tuple of str
         Filters that let no light through.
-    whole : Config
-        The configuration with all its programmes; `config` is as the programme of the present state sees it.
+    apart : callable
+        Returns by what sets are named beside kind, filter and exposure.
     """
 
     session: Session
     camera: str
     opaque: tuple[str, ...]
-    whole: Config
+    apart: Callable[[WantedSet | ExposureState], str]
     warned: set[tuple[str, str]] = field(default_factory=set)
 
     def in_state(self, state: State) -> Self:
         """Return the context of one state: the same session, events and counts, and its programme's configuration."""
         return replace(self, config=state.config)
 
-    def asked(self, sets: Iterable[WantedSet]) -> tuple[WantedSet, ...]:
-        """Return those of some sets that this run was asked for."""
-        return asked_for(sets, self.options.only)
+    def asked(self, sets: Iterable[WantedSet], *, followed_us: Collection[int] = ()) -> tuple[WantedSet, ...]:
+        """Return those of a state's sets that this run was asked for, with as many frames as any programme wants."""
+        asked = asked_for(sets, self.options.only, followed_us=followed_us)
+        return tuple(replace(each, count=max(each.count, self._wish(each).wanted.count)) for each in asked)
 
-    def apart(self, gain: int | None, set_temp_c: float | None) -> str:
-        """Return by what the sets of a state are named beside kind, filter and exposure."""
-        return apart(self.whole, gain, set_temp_c)
+    def _wish(self, wanted: WantedSet) -> Wish:
+        alone = Wish(config=self.config, wanted=wanted, reuse=self.config.reuse)
+        return self.tally.wishes.get(item_wanted(self.config, wanted), alone)
 
     def warn(self, code: str, detail: str, *, once: bool = False) -> None:
         """Emit a warning once per run; with `once`, also only one detail of its code."""
@@ -69,13 +70,19 @@ class RunContext(Work):
             self.warned.add(key)
             self.events.emit(WarningRaised(code=code, detail=detail))
 
-    def foresee(self, sets: Iterable[WantedSet]) -> tuple[PlannedSet, ...]:
+    def foresee(self, sets: Iterable[tuple[State, WantedSet]]) -> tuple[PlannedSet, ...]:
         """Announce the sets that are known to be wanted before the first is taken (darks of new flats are not)."""
-        planned = tuple(PlannedSet(wanted=wanted, there=self.having(wanted)) for wanted in sets)
+        self.tally.foreseen = tuple(sets)
+        self.tally.wishes |= joined((state.config, wanted) for state, wanted in self.tally.foreseen)
+        planned = tuple(
+            PlannedSet(
+                wanted=wish.wanted, there=replace(self, config=wish.config).having(wish.wanted), reuse=wish.reuse
+            )
+            for wish in self.tally.wishes.values()
+        )
         self.tally.progress |= {
             identity(each.wanted): (each.wanted.count - each.lacking, each.wanted.count) for each in planned
         }
-        self.tally.foreseen = tuple(each.wanted for each in planned)
         shown = (self._shown(each.wanted, each.wanted.count - each.lacking) for each in planned)
         self._tell_progress(tuple(shown), tuple(each.taken_at for each in planned))
         return planned
@@ -88,7 +95,7 @@ class RunContext(Work):
             self._tell_progress(dropped=shown)
 
     def _shown(self, wanted: WantedSet, have: int) -> FrameSet:
-        return FrameSet(**_facts(self.whole, wanted, None, wanted.exposure_us), have=have)
+        return FrameSet(**self._facts(wanted, None, wanted.exposure_us), have=have)
 
     def _tell_progress(
         self,
@@ -122,7 +129,7 @@ class RunContext(Work):
         `cooled` is the result of cooling. If it failed, darks as warm as the sensor is now serve, and flats that were
         taken warmer than their set-point; these do with `marked`, too.
         """
-        now, reuse = self.clock.now(), self.config.reuse
+        now, reuse = self.clock.now(), self._wish(wanted).reuse
         sets = self.place.catalogue.sets(wanted.kind, since=too_old_before(now, reuse))
         if self.campaign is not None:
             sets = [s for s in sets if self.campaign.opened(s.set_id)]
@@ -158,7 +165,7 @@ class RunContext(Work):
         set_id = there.row.set_id if there.row is not None else new_set_id(self.events.run_id)
         self.tally.met.add(set_id)
         self.tally.begun.add(identity(wanted))
-        facts = _facts(self.whole, wanted, set_id, wanted.exposure_us)
+        facts = self._facts(wanted, set_id, wanted.exposure_us)
         self.events.emit(GroupStarted(**facts, have=there.count, detail=there.why))
         try:
             outcome = self.session.run(plan(set_id, there.row))
@@ -218,7 +225,7 @@ class RunContext(Work):
         """Emit how a set ended; `there`: it was complete before this run."""
         self.events.emit(
             GroupFinished(
-                **_facts(self.whole, wanted, set_id, outcome.exposure_us or wanted.exposure_us),
+                **self._facts(wanted, set_id, outcome.exposure_us or wanted.exposure_us),
                 have=outcome.accepted if there else None,
                 there=there,
                 status=outcome.status,
@@ -228,6 +235,21 @@ class RunContext(Work):
                 panel_brightness=outcome.panel_brightness,
                 detail=outcome.detail,
             )
+        )
+
+    def _facts(self, wanted: WantedSet, set_id: str | None, exposure_us: int | None) -> "_Facts":
+        """Return what the events of a set share."""
+        return _Facts(
+            set_id=set_id,
+            kind=wanted.kind,
+            filter=wanted.filter,
+            exposure_us=exposure_us,
+            apart=self.apart(wanted),
+            item=item_key(wanted),
+            gain=wanted.gain,
+            set_temp_c=wanted.set_temp_c,
+            why=tuple(wanted.why),
+            wanted=wanted.count,
         )
 
     def _failed(self, set_id: str, failure: GroupFailed, wanted: WantedSet) -> GroupOutcome:
@@ -269,19 +291,3 @@ class _Facts(TypedDict):
     set_temp_c: float | None
     why: tuple[str, ...]
     wanted: int
-
-
-def _facts(config: Config, wanted: WantedSet, set_id: str | None, exposure_us: int | None) -> _Facts:
-    """Return what the events of a set share."""
-    return _Facts(
-        set_id=set_id,
-        kind=wanted.kind,
-        filter=wanted.filter,
-        exposure_us=exposure_us,
-        apart=apart(config, wanted.gain, wanted.set_temp_c),
-        item=item_key(wanted),
-        gain=wanted.gain,
-        set_temp_c=wanted.set_temp_c,
-        why=tuple(wanted.why),
-        wanted=wanted.count,
-    )

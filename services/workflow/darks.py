@@ -9,7 +9,7 @@ from calibration.frames import DarkSeen, FrameKind, GroupOutcome, Limits, us
 from calibration.plans.bias import bias_plan
 from calibration.plans.dark import PlannedTimes, dark_plan
 from calibration.plans.sequence import WantedSet
-from calibration.plans.settings import ExposureState, Plan
+from calibration.plans.settings import Plan
 from services.capture.failures import GroupFailed
 from services.catalogue.rows import SetRow
 from services.errors import ConfigInvalid, RunCode
@@ -23,11 +23,12 @@ from services.planning.wanted import (
     dark_sets,
     dark_times,
     exposure_state,
+    follow_flats,
     served_flats,
 )
 from services.workflow.context import RunContext, missing
 from services.workflow.dark_facts import dark_facts, doubt_uneven, has_master
-from services.workflow.flats import flat_times_us
+from services.workflow.flats import asked_flats, flat_times_us, wanted_flats
 from services.workflow.measuring import measured_saturation
 from services.workflow.pedestal import note_refused, usual_pedestal
 from services.workflow.phases import Phases
@@ -64,33 +65,27 @@ class DarksStep:
         times = _times(context, served.times_us)
         for clipped in times.clipped:
             context.warn(RunCode.EXPOSURE_CLIPPED, str(clipped))
-        known = dark_sets(context.config, state, times, context.options.dark_times, context.exposures_made())
-        sets = context.asked(known)
+        sets = _asked(context, state, times, context.options.dark_times)
         context.drop(_no_longer_wanted(context, state, sets))
         _take(context, phases, state, sets, after_flats=after_others)
 
 
 def _sets(context: RunContext, state: State, flats_us: Iterable[int], which: DarkTimes) -> tuple[WantedSet, ...]:
-    times = _times(context, flats_us)
-    return context.asked(dark_sets(context.config, state, times, which, context.exposures_made()))
+    return _asked(context, state, _times(context, flats_us), which)
+
+
+def _asked(context: RunContext, state: State, times: PlannedTimes, which: DarkTimes) -> tuple[WantedSet, ...]:
+    """Return those of the biases and darks of a state that the run was asked for, or that its flats need."""
+    flats = asked_flats(context, state) if follow_flats(context.config, context.options) else ()
+    sets = dark_sets(context.config, state, times, which, context.exposures_made())
+    return context.asked(sets, followed_us=flat_times_us(context, flats))
 
 
 def _no_longer_wanted(context: RunContext, state: State, sets: Iterable[WantedSet]) -> list[WantedSet]:
     """Return the foreseen sets whose flats were refused since, or of whose exposure the camera makes another."""
-    now = {identity(wanted) for wanted in sets}
-    return [
-        wanted
-        for wanted in context.tally.foreseen
-        if wanted.kind is not FrameKind.FLAT
-        and _is_of(wanted, exposure_state(context.config, state))
-        and identity(wanted) not in now
-    ]
-
-
-def _is_of(wanted: WantedSet, camera: ExposureState) -> bool:
-    """Whether a set is taken with these settings of the camera."""
-    names = ("gain", "offset", "readout_mode", "binning", "set_temp_c")
-    return all(getattr(wanted, name) == getattr(camera, name) for name in names)
+    foreseen = [(of, wanted) for of, wanted in context.tally.foreseen if wanted.kind is not FrameKind.FLAT]
+    needed = {identity(wanted) for wanted in sets} | {identity(wanted) for of, wanted in foreseen if of is not state}
+    return [wanted for of, wanted in foreseen if of is state and identity(wanted) not in needed]
 
 
 def _take(
@@ -198,4 +193,6 @@ def _times(context: RunContext, flat_times: Iterable[int]) -> PlannedTimes:
 def _served(context: RunContext, state: State) -> ServedFlats:
     """Return the exposures of flats that the darks of a state are taken for."""
     options = context.options
-    return served_flats(context.config, state, flat_times_us(context, state), options.steps, options.dark_times)
+    return served_flats(
+        context.config, state, flat_times_us(context, wanted_flats(context, state)), options.steps, options.dark_times
+    )

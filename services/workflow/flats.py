@@ -1,5 +1,6 @@
 """The flats of one state: every filter its own set; one that fails leaves the others alone."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -39,7 +40,8 @@ def wanted_flats(context: RunContext, state: State) -> tuple[WantedSet, ...]:
     return flat_sets(context.config, state, filters)
 
 
-def _asked_flats(context: RunContext, state: State) -> tuple[WantedSet, ...]:
+def asked_flats(context: RunContext, state: State) -> tuple[WantedSet, ...]:
+    """Return those flat sets of a state that the run was asked for."""
     return context.asked(wanted_flats(context, state))
 
 
@@ -48,7 +50,7 @@ class FlatsStep:
 
     def foreseen(self, context: RunContext, state: State) -> tuple[WantedSet, ...]:
         """Return the flat sets of a state."""
-        return _asked_flats(context, state)
+        return asked_flats(context, state)
 
     def begin(self, context: RunContext, phases: Phases, state: State) -> None:
         """Take nothing: no other step needs flats before its own frames."""
@@ -62,7 +64,7 @@ def take_flats(context: RunContext, phases: Phases, state: State) -> None:
     """Take the flats that are missing in a state."""
     config = context.config
     lacking = [
-        (wanted, there) for wanted in _asked_flats(context, state) if (there := missing(context, wanted)) is not None
+        (wanted, there) for wanted in asked_flats(context, state) if (there := missing(context, wanted)) is not None
     ]
     if not lacking:
         return
@@ -93,10 +95,10 @@ def _as_warm(context: RunContext, wanted: WantedSet, there: Having) -> Having | 
     return there if cooled is None or cooled.stable else missing(context, wanted, cooled)
 
 
-def flat_times_us(context: RunContext, state: State) -> tuple[int, ...]:
-    """Return the exposures of the catalogued flats that darks of this state must serve, the shortest first."""
+def flat_times_us(context: RunContext, flats: Iterable[WantedSet]) -> tuple[int, ...]:
+    """Return the exposures of the catalogued ones of some flats, which darks of their state must serve, in order."""
     times: set[int] = set()
-    for wanted in wanted_flats(context, state):
+    for wanted in flats:
         there = context.having(wanted, marked=True)
         rows = context.place.catalogue.frames(set_id=there.row.set_id) if there.row is not None else []
         times |= {row.exposure_us for row in rows if row.exposure_us is not None}
@@ -135,7 +137,7 @@ def _plan(
         if isinstance(seen, BrightnessIdle):
             context.warn(RunCode.DEVICE_LIMITED, _idle(seen), once=True)
         else:
-            context.events.emit(_event(seen, context.apart(wanted.gain, wanted.set_temp_c)))
+            context.events.emit(_event(seen, context.apart(wanted)))
 
     if config.flat_capture.source == "sky":
         return twilight_plan(

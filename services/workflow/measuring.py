@@ -153,7 +153,7 @@ def _tell(context: RunContext, state: State, detector: Detector, *, believed: bo
         readout_mode=match.readout_mode,
         binning=match.binning,
         set_temp_c=state.temperature_c,
-        apart=context.apart(state.gain, state.temperature_c),
+        apart=context.apart(exposure_state(context.config, state)),
     )
     event = context.events.emit(measured)
     for fact in facts_of(measured, event.at):

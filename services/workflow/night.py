@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
-from functools import partial
 
 from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import camera_of
@@ -14,7 +13,7 @@ from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
 from services.planning.request import RunOptions, Step
 from services.planning.room import Amount, PlannedSet, Room, Sizes, as_taken, needed, room_of, with_flat_darks
-from services.planning.wanted import apart, follow_flats, states
+from services.planning.wanted import darks_of_flats, names_apart, states
 from services.version import is_credible
 from services.words import count
 from services.workflow.context import RunContext
@@ -44,7 +43,7 @@ def capture(observatory: Observatory, work: Work) -> None:
         hold_cooler=work.options.hold_cooler,
         until=_until(observatory, work.options),
         ready=lambda: work.wait_for_loops(Need.FRAMES, observatory.interlock.check_edge),
-        apart=partial(apart, observatory.config),
+        apart=names_apart(observatory.config),
     )
     try:
         with session:
@@ -57,7 +56,7 @@ def _context(session: Session, observatory: Observatory, work: Work) -> RunConte
     shared = {each.name: getattr(work, each.name) for each in fields(Work)}
     return RunContext(
         **{**shared, "config": observatory.config},
-        whole=observatory.config,
+        apart=names_apart(observatory.config),
         session=session,
         camera=_name(session, simulated=observatory.is_simulated),
         opaque=observatory.opaque_filters,
@@ -74,17 +73,17 @@ def _take(context: RunContext, observatory: Observatory) -> None:
     _warn_of_darkness(context)
     steps, phases = capture_steps(context.options.steps), Phases(context)
     wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling or _is_uncooled(context)))
-    foreseen = (each for state in wanted for step in steps for each in step.foreseen(context.in_state(state), state))
-    sets = context.foresee(foreseen)
+    seen = ((state, step.foreseen(context.in_state(state), state)) for state in wanted for step in steps)
+    sets = context.foresee((state, each) for state, foreseen in seen for each in foreseen)
     _check_room(context, sets)
     phases.ask_before(_coming(context, sets))
     for state in wanted:
-        seen = context.in_state(state)
+        here = context.in_state(state)
         for step in steps:
-            step.begin(seen, phases, state)
+            step.begin(here, phases, state)
         begun = len(context.tally.outcomes)
         for step in steps:  # flats that failed have shone on the sensor as well
-            step.take(seen, phases, state, after_others=len(context.tally.outcomes) > begun)
+            step.take(here, phases, state, after_others=len(context.tally.outcomes) > begun)
     phases.leave()
 
 
@@ -148,8 +147,7 @@ def _check_room(context: RunContext, sets: Iterable[PlannedSet]) -> None:
     info, (bin_x, bin_y) = context.session.camera_info, context.config.camera.active.bin_xy
     options, pixels = context.options, (info.camera_x_size // bin_x) * (info.camera_y_size // bin_y)
     sizes = Sizes(pixels=pixels, masters=Step.MASTERS in options.steps)
-    follow = follow_flats(context.config, options.steps, options.dark_times)
-    planned = tuple(with_flat_darks(as_taken(sets), context.config.dark_capture.num_darks if follow else 0))
+    planned = tuple(with_flat_darks(as_taken(sets), darks_of_flats(context.config, options)))
     room = room_of(context.place, context.config, planned, sizes, now=context.clock.now())
     taken = next((each for each in planned if each.lacking), None)
     if taken is not None:

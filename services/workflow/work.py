@@ -17,6 +17,8 @@ from services.files.disk import REAL_DISK, Disk
 from services.planning.campaign import Campaign, campaign_of
 from services.planning.item import Item
 from services.planning.request import RunOptions
+from services.planning.wanted import State
+from services.planning.wishes import Wish
 from services.root import Place
 from services.stopping import Stop
 from services.workflow.compiling import LOADING_S, Loops
@@ -34,8 +36,10 @@ class Tally:
     """Ids of the sets that were taken or found complete."""
     progress: dict[tuple[object, ...], tuple[int, int]] = field(default_factory=dict)
     """Frames there and frames wanted of each set that is known of."""
-    foreseen: tuple[WantedSet, ...] = ()
-    """Sets that were known to be wanted before the first was taken."""
+    foreseen: tuple[tuple[State, WantedSet], ...] = ()
+    """Sets that were known to be wanted before the first was taken, each with a state that wants it."""
+    wishes: dict[Item, Wish] = field(default_factory=dict)
+    """The same, each once, as the more demanding of several programmes wants it."""
     begun: set[tuple[object, ...]] = field(default_factory=set)
     """What identifies the sets that this run began to take, or to fill up."""
     taken: int = 0

@@ -45,6 +45,27 @@ def test_settings_are_applied_and_headers_carry_what_was_read_back(site: Site) -
     assert header.pixel_size_x_um == pytest.approx(7.52)
 
 
+def test_what_one_state_sets_is_as_it_was_found_for_a_state_that_does_not_name_it(site: Site) -> None:
+    site.camera.change_behind_our_back(gain=7, offset=12)
+    settings = []
+    with site.session() as session:
+        for asked in (
+            BIAS,
+            replace(DARK, gain=60, offset=30),
+            BIAS,
+            replace(BIAS, gain=60),
+            replace(DARK, offset=1),
+        ):
+            header = session.run(plan(asked))[0][0].header
+            settings.append((header.gain, header.offset))
+    assert settings == [(7, 12), (60, 30), (7, 12), (60, 12), (7, 1)]
+
+
+def test_flats_say_whose_light_they_are_of(site: Site) -> None:
+    (results,) = site.take(replace(FLAT, panel_brightness=None, source="sky"))
+    assert {each.header.source for each in results} == {"sky"}
+
+
 def test_a_camera_that_has_no_images_of_its_full_frame_is_named_once(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,9 +76,13 @@ def test_darks_for_new_flats_come_before_the_other_darks_of_their_state():
     assert [each.wanted.kind for each in with_flat_darks(NIGHT, 0)] == ["BIAS", "FLAT", "DARK"]
 
 
+def serving(reuse: Reuse) -> list[PlannedSet]:
+    return [replace(each, reuse=reuse) for each in NIGHT]
+
+
 def full_in(frames: float, **reuse: float) -> int | None:
     room = Amount(bytes=int(frames * FRAME))
-    return nights_until_full(NIGHT, room, BARE, reuse=Reuse(**reuse), now=NOW)
+    return nights_until_full(serving(Reuse(**reuse)), room, BARE, now=NOW)
 
 
 def test_the_night_in_which_the_disk_becomes_full_is_foretold():
@@ -93,20 +97,20 @@ def test_the_night_in_which_the_disk_becomes_full_is_foretold():
 def test_a_set_that_is_there_is_taken_again_when_it_is_too_old():
     old = a_set(FrameKind.BIAS, count=4, hours=24 * 88)
     there = replace(NIGHT[0], there=Having(standing=Standing.COMPLETE, row=old))
-    assert nights_until_full([there], Amount(bytes=FRAME), BARE, reuse=Reuse(), now=NOW) == 3
+    assert nights_until_full([there], Amount(bytes=FRAME), BARE, now=NOW) == 3
     later = NOW + timedelta(days=1)
-    assert nights_until_full([there], Amount(bytes=FRAME), BARE, reuse=Reuse(), now=later) == 2
+    assert nights_until_full([there], Amount(bytes=FRAME), BARE, now=later) == 2
 
 
 def test_what_shorter_ages_cost_is_said_in_words():
     large = Sizes(pixels=60_000_000)
-    costs = list(upkeep(NIGHT, large, Reuse(bias_hours=18, dark_hours=100, flat_hours=18)))
+    costs = list(upkeep(serving(Reuse(bias_hours=18, dark_hours=100, flat_hours=18)), large))
     assert costs == [
         "4 biases every night: 1 minute, 480 MB; without `bias_hours` every 90 days",
         "5 darks every 5 nights: 8 minutes, 600 MB; without `dark_hours` every 60 days",
     ]
-    assert list(upkeep(NIGHT, large, Reuse())) == []
-    (cost,) = upkeep(NIGHT, None, Reuse(bias_hours=1))
+    assert list(upkeep(NIGHT, large)) == []
+    (cost,) = upkeep(serving(Reuse(bias_hours=1)), None)
     assert cost.startswith("4 biases every night: 1 minute, size not known before the camera was seen; without")
 
 

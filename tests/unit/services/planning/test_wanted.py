@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from calibration.plans.settings import ExposureState
 from services.config import from_dict
-from services.planning.wanted import apart
+from services.planning.wanted import names_apart
 
 
 @pytest.mark.parametrize(
@@ -20,9 +21,9 @@ from services.planning.wanted import apart
     ],
 )
 def test_gain_and_temperature_are_named_where_there_are_several(config: dict[str, object], named: str) -> None:
-    assert apart(from_dict(config, Path("c.yaml")).config, 26, -10.0) == named
+    assert names_apart(from_dict(config, Path("c.yaml")).config)(ExposureState(gain=26, set_temp_c=-10.0)) == named
 
 
 def test_what_is_not_known_is_not_named() -> None:
     config = from_dict({"gains": [60, 26], "cooling": {}, "temperatures": [-10, -20]}, Path("c.yaml")).config
-    assert apart(config, None, None) == ""
+    assert names_apart(config)(ExposureState()) == ""
