@@ -94,6 +94,8 @@ class StateRules:
 class StateKeeper:
     """Knows and changes the state of camera, wheel, panel and cooler.
 
+    All of it is in one class, because the devices are brought to a state in one order, and known or forgotten together.
+
     Parameters
     ----------
     camera, filters, clock, events, interlock, recovery, thermostat, rules
