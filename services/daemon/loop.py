@@ -323,7 +323,7 @@ class Loop:
         if decision.ends_window:
             state = replace(state, window_over_until=self.outlook.closes_at)
         if decision.retry is not None:
-            state = self._mind.forget(decision.retry, state)
+            state = self._mind.forget(decision.retry, state, self._clock.now())
         return state
 
     def _reload(self) -> str:

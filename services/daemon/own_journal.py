@@ -45,8 +45,8 @@ class OwnJournal:
         self.problem = ""
         """What is wrong with the file, in words; "" while nothing is."""
 
-    def say(self, what: Record) -> None:
-        """Write an event, and let everybody hear it; by the thread of the loop alone."""
+    def say(self, what: Record) -> Event:
+        """Write an event, let everybody hear it, and return it; by the thread of the loop alone."""
         self._seq += 1
         event = Event(run_id=SERVE, seq=self._seq, at=self._clock.now(), what=what)
         try:
@@ -59,6 +59,7 @@ class OwnJournal:
             self.problem = f"{self._path}: {error.strerror or error}"
             self.close()
         self._hub.publish(Line.of(event))
+        return event
 
     def close(self) -> None:
         """Make what is written durable and let go of the file; it is opened again when something is said."""

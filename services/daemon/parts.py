@@ -167,8 +167,8 @@ class Mind(Protocol):
         """Return what is remembered after a run for some items: which failed, and which can be had again."""
         ...
 
-    def forget(self, items: frozenset[str], state: Remembered) -> Remembered:
-        """Return what is remembered when failures are forgotten; of all items where none is named."""
+    def forget(self, items: frozenset[str], state: Remembered, now: datetime) -> Remembered:
+        """Return what is remembered when items that failed are tried again at once; all where none is named."""
         ...
 
     def reload(self) -> str:

@@ -1,6 +1,6 @@
 """What the daemon's API is built on: four protocols, so that it knows neither loop nor worker nor catalogue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from services.daemon.orders import Answer, Order
@@ -60,7 +60,7 @@ class SubscriptionPort(Protocol):
         """Whether nothing comes any more: the daemon ends, or the listener was too slow and is dropped."""
         ...
 
-    def take(self) -> list[LinePort]:
+    def take(self) -> Sequence[LinePort]:
         """Return what has come since the last call; never waits."""
         ...
 

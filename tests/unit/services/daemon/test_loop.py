@@ -76,7 +76,7 @@ class SmallMind:
     ) -> Remembered:
         return replace(state, failures={item: {"code": ended.code} for item in items if ended.code})
 
-    def forget(self, items: frozenset[str], state: Remembered) -> Remembered:
+    def forget(self, items: frozenset[str], state: Remembered, now: datetime) -> Remembered:
         return replace(state, failures={k: v for k, v in state.failures.items() if items and k not in items})
 
     def reload(self) -> str:

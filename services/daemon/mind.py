@@ -1,0 +1,287 @@
+"""The mind of the daemon: programmes, catalogue, windows and conditions, asked at one moment.
+
+It decides nothing that a restart could not decide anew: the plan is compared with the catalogue again whenever that, or
+the configuration or the time, has changed it.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from calibration.frames import FrameKind
+from calibration.plans.sequence import Costs
+from drivers.clock import SystemClock
+from services.catalogue.catalogue import Catalogue
+from services.config.models import LoadedConfig
+from services.config.moments import zone
+from services.daemon.failures import failed, failures_as_json, failures_from, recovered, tried_again
+from services.daemon.orders import Refused
+from services.daemon.parts import Begin, Ended, Nothing, Outlook
+from services.daemon.reconciler import TAKEN_AS, Pace, choose
+from services.daemon.state_file import Remembered
+from services.daemon.windows import (
+    OpenWindow,
+    blackout_end,
+    continued_until,
+    next_opening,
+    open_now,
+    served,
+)
+from services.errors import RunCode, ServiceError
+from services.events.records import GroupFinished
+from services.planning.room import HEADER_BYTES
+from services.planning.upkeep import plan_of
+from services.planning.wanted_master import Plan, Serves
+from services.root import Place, layout_of
+from services.version import is_credible
+from services.words import both_clocks, some
+
+log = structlog.get_logger(__name__)
+
+NO_FAILURE = frozenset(
+    {RunCode.CANCELLED, RunCode.PAUSED, RunCode.YIELDED, RunCode.INTERRUPTED, RunCode.UNSAFE, RunCode.SAFETY_STALE,
+     RunCode.CAMERA_BUSY}
+)  # fmt: skip
+"""Codes of runs that ended for a reason that is none of the items': they are due as before."""
+_LONGEST = timedelta(minutes=10)
+"""So old a plan is at most, whatever has not changed."""
+_SHARE = 50.0
+"""A plan takes at most one part in so many of the time: where a catalogue is huge, it is compared less often."""
+
+
+class Surroundings(Protocol):
+    """What the conditions say at one moment."""
+
+    def obstacles(self, now: datetime) -> tuple[Refused, ...]:
+        """Return what no order overrules: it is unsafe, or the camera is used by somebody else."""
+        ...
+
+    def unmet(self, window: OpenWindow, now: datetime) -> str:
+        """Return in words what a window needs and is not so; "" where all is."""
+        ...
+
+    def stands_c(self) -> float | None:
+        """Return the temperature at which the cooler holds the sensor; None where it is off or unknown."""
+        ...
+
+
+class Calm:
+    """Surroundings in which nothing is asked: no safety monitor, no dome, no telescope, no other client."""
+
+    def obstacles(self, _now: datetime) -> tuple[Refused, ...]:
+        """Return nothing."""
+        return ()
+
+    def unmet(self, _window: OpenWindow, _now: datetime) -> str:
+        """Return that all is as it must be."""
+        return ""
+
+    def stands_c(self) -> float | None:
+        """Return that nothing is known."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A plan, and of what it was made: it holds while all of that is the same."""
+
+    plan: Plan
+    of: object
+    changes_at: datetime
+
+
+class Mind:
+    """Decides what is due and what is begun; called by the thread of the loop alone, but for `plan` and `loaded`.
+
+    Parameters
+    ----------
+    loaded : LoadedConfig
+        With its programmes.
+    read : callable
+        Reads the configuration again; raises `ServiceError` where it cannot be used.
+    surroundings : Surroundings
+
+    Attributes
+    ----------
+    loaded : LoadedConfig
+        In force.
+    plan : Plan or None
+        The last comparison.
+    """
+
+    def __init__(
+        self, loaded: LoadedConfig, *, read: Callable[[], LoadedConfig], surroundings: Surroundings | None = None
+    ) -> None:
+        self.loaded = loaded
+        self.plan: Plan | None = None
+        self.windows: tuple[OpenWindow, ...] = ()
+        self._read = read
+        self._surroundings = surroundings or Calm()
+        self._known: _Known | None = None
+        self._not_before_s = 0.0
+
+    def look(self, now: datetime, state: Remembered) -> Outlook:
+        """Return what is due now and what would be begun."""
+        plan = self._planned(now, state)
+        self.plan = plan
+        self.windows = windows = self._open(now)
+        obstacles = self._surroundings.obstacles(now)
+        closes_at = max((each.closes_at for each in windows), default=None)
+        return Outlook(
+            choice=self._choice(plan, now, windows, obstacles, state),
+            plan=plan.fingerprint,
+            due=frozenset(each.key for each in plan.due),
+            known=frozenset(each.key for each in plan.masters),
+            obstacles=obstacles,
+            closes_at=closes_at,
+            complete=frozenset(each.key for each in plan.masters if each.set_id is not None and not each.have),
+            stale={each.key: each.serves_why for each in plan.masters if each.serves is Serves.STALE},
+        )
+
+    def learn(
+        self,
+        ended: Ended,
+        items: tuple[str, ...],
+        outcomes: tuple[GroupFinished, ...],
+        state: Remembered,
+        now: datetime,
+    ) -> Remembered:
+        """Return what is remembered after a run: which items failed, and which can be had again."""
+        failures = failures_from(state.failures)
+        last = {each.item: each for each in outcomes if not each.there}
+        had = {key for key, each in last.items() if each.code is None}
+        had |= {each.item for each in outcomes if each.there}
+        failures = recovered(failures, had)
+        spared = ended.code is None or ended.code in NO_FAILURE
+        for key in dict.fromkeys((*items, *last)):
+            each = last.get(key)
+            if each is not None and each.code is not None and each.code not in NO_FAILURE:
+                failures = failed(failures, key, now, code=each.code, detail=each.detail)
+            elif key in items and key not in had and not spared:
+                failures = failed(failures, key, now, code=ended.code or "", detail=ended.detail)
+        return replace(state, failures=failures_as_json(failures))
+
+    def forget(self, items: Collection[str], state: Remembered, now: datetime) -> Remembered:
+        """Return what is remembered when items that failed are tried again at once; all where none is named."""
+        return replace(
+            state,
+            failures=failures_as_json(tried_again(failures_from(state.failures), items, now)),
+            window_over_until=None,
+        )
+
+    def reload(self) -> str:
+        """Read the configuration again; return what is wrong with it, in words, and keep the one before it then."""
+        try:
+            self.loaded = self._read()
+        except ServiceError as error:
+            return error.detail
+        self._known = None
+        return ""
+
+    def _open(self, now: datetime) -> tuple[OpenWindow, ...]:
+        config = self.loaded.config
+        return open_now(now, served(config), config.site, zone(config.serve.timezone))
+
+    def _choice(
+        self,
+        plan: Plan,
+        now: datetime,
+        windows: tuple[OpenWindow, ...],
+        obstacles: tuple[Refused, ...],
+        state: Remembered,
+    ) -> Begin | Nothing:
+        if not is_credible(now):
+            return Nothing(reason="clock_not_credible", detail=f"the computer's clock says {now:%Y-%m-%d}")
+        if not plan.due and not any(each.again_at for each in plan.masters):
+            return Nothing(reason="nothing_due", detail="all that is wanted is there, and young enough")
+        if obstacles:
+            return Nothing(reason=obstacles[0].code, detail=obstacles[0].detail)
+        if why := self._closed(now, windows, state):
+            return why
+        unmet = {each.name: self._surroundings.unmet(each, now) for each in windows}
+        usable = [each for each in windows if not unmet[each.name]]
+        wanted = {TAKEN_AS[each.kind] for each in plan.due}
+        hindered = [
+            f"{each.name}: {unmet[each.name]}" for each in windows if unmet[each.name] and wanted & {*each.takes}
+        ]
+        if not usable and hindered:
+            return Nothing(reason="conditions", detail=some(hindered))
+        opens = self._next(now)
+        pace = Pace(costs=Costs(frame_bytes=HEADER_BYTES), stands_c=self._surroundings.stands_c())
+        choice = choose(
+            plan.masters, now=now, windows=usable, pace=pace, opens_next=None if opens is None else opens.opens_at
+        )
+        return Nothing(reason="conditions", detail=some(hindered)) if _is_outside(choice) and hindered else choice
+
+    def _closed(self, now: datetime, windows: tuple[OpenWindow, ...], state: Remembered) -> Nothing | None:
+        """Return why no window is open, where none is."""
+        config = self.loaded.config
+        if (end := blackout_end(now, config.serve, zone(config.serve.timezone))) is not None:
+            return Nothing(reason="blackout", detail="serve.blackout names this day", until=end)
+        over = state.window_over_until
+        if windows and over is not None and now < over:
+            return Nothing(reason="outside_windows", detail="the run of this window was ended by order", until=over)
+        if windows:
+            return None
+        opens = self._next(now)
+        if opens is None:
+            return Nothing(reason="outside_windows", detail="no window opens: work is done by order alone")
+        at = both_clocks(opens.opens_at, "%Y-%m-%d %H:%M")
+        return Nothing(reason="outside_windows", detail=f"the window {opens.name} opens at {at}", until=opens.opens_at)
+
+    def _next(self, now: datetime) -> OpenWindow | None:
+        config = self.loaded.config
+        return next_opening(now, served(config), config.site, zone(config.serve.timezone))
+
+    def _planned(self, now: datetime, state: Remembered) -> Plan:
+        """Return the plan, compared anew where something has changed since the last time."""
+        layout = layout_of(self.loaded)
+        of = (id(self.loaded), _stamp(layout.catalogue), repr(state.failures))
+        known, began_s = self._known, SystemClock().monotonic()
+        if known is not None and known.plan.at <= now < known.changes_at:
+            same_but_files = known.of == of or (known.of[::2] == of[::2] and began_s < self._not_before_s)  # type: ignore[index]
+            if same_but_files:
+                return known.plan
+        with Catalogue(layout.catalogue, read_only=True) as catalogue:
+            plan = plan_of(
+                self.loaded,
+                Place(layout=layout, catalogue=catalogue),
+                now=now,
+                failures=failures_from(state.failures),
+                continued_until=self._continued_until,
+            )
+        took_s = SystemClock().monotonic() - began_s
+        self._not_before_s = SystemClock().monotonic() + _SHARE * took_s
+        self._known = _Known(plan, of, _changes_at(plan, now))
+        return plan
+
+    def _continued_until(self, began: datetime, kind: FrameKind) -> datetime | None:
+        config = self.loaded.config
+        return continued_until(began, TAKEN_AS[kind], served(config), config.site, zone(config.serve.timezone))
+
+
+def _is_outside(choice: Begin | Nothing) -> bool:
+    return isinstance(choice, Nothing) and choice.reason == "outside_windows"
+
+
+def _changes_at(plan: Plan, now: datetime) -> datetime:
+    """Return when time alone changes a plan: something ages, is too old, or may be tried again."""
+    moments = [at for each in plan.masters for at in (each.ageing_at, each.stale_at, each.again_at) if at is not None]
+    return min((now + _LONGEST, *(at for at in moments if at > now)))
+
+
+def _stamp(path: Path) -> tuple[Any, ...]:
+    """Return what changes whenever the catalogue does: size and time of its file and of its log."""
+    found: list[Any] = []
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            status = each.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_size, status.st_mtime_ns))
+    return tuple(found)

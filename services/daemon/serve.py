@@ -1,0 +1,293 @@
+"""`nightcal serve`: the daemon put together. This is the only place that knows all of its parts.
+
+One thread is the loop's, which decides; the API answers in its own, the conditions are read in theirs, and every child
+process has one that hears it. Nothing here imports what takes frames or combines them: that is for the children.
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from drivers.clock import Clock, ScaledClock, SystemClock
+from services import log as logs
+from services.config import LoadedConfig, demo, loads, simulated
+from services.config.moments import listened
+from services.config.positions import read
+from services.daemon.api import Api
+from services.daemon.board import Board
+from services.daemon.hands import RealHands
+from services.daemon.http_server import ApiServer
+from services.daemon.hub import Hub, Line
+from services.daemon.loop import Loop
+from services.daemon.messages import Served, WorkRequest
+from services.daemon.mind import Mind
+from services.daemon.notify import Notifier
+from services.daemon.own_journal import OwnJournal
+from services.daemon.parts import Ended, Secured
+from services.daemon.present import Present
+from services.daemon.reading import Reader
+from services.daemon.routes import Parts
+from services.daemon.security import Policy
+from services.daemon.show import Showing
+from services.daemon.state_file import Remembered, read_state, write_state
+from services.daemon.supervisor import ObservatoryChild, Supervisor, Told
+from services.daemon.tokens import token_of
+from services.errors import Exit, StorageError
+from services.events.records import Event, Record
+from services.events.sentences import sentence
+from services.events.serving import SERVE, ServeEnded, ServeStarted
+from services.files.locks import ServeLock
+from services.planning.programmes import programmes_of
+from services.root import check_folders, check_root, layout_of
+from services.version import version
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the configuration comes from.
+
+    Attributes
+    ----------
+    path : Path or None
+        The YAML file; None for the program's own, which is rehearsed.
+    simulator : bool
+        Serve the simulated observatory in place of the site.
+    listen : str or None
+        In place of `serve.listen`.
+    """
+
+    path: Path | None
+    simulator: bool = False
+    listen: str | None = None
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """What is laid over the file, by dotted key."""
+        return {} if self.listen is None else {"serve.listen": self.listen}
+
+    def read(self) -> tuple[LoadedConfig, str | None]:
+        """Return the configuration with its programmes, and the text that it was read from.
+
+        Raises
+        ------
+        ConfigInvalid
+            It cannot be used.
+        """
+        over = {key: ("--listen", value) for key, value in self.overrides.items()}
+        text = None if self.path is None else read(self.path)
+        loaded = demo(over) if self.path is None or text is None else loads(text, self.path, overrides=over)
+        loaded = simulated(loaded) if self.simulator else loaded
+        config = loaded.config.model_copy(update={"programmes": programmes_of(loaded.config)})
+        return loaded.model_copy(update={"config": config}), text
+
+    def stamp(self) -> object:
+        """Return what changes when the file does."""
+        if self.path is None:
+            return None
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size
+
+
+class _Configuration:
+    """The configuration in force, and the text of it that children are given."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.loaded, self._text = source.read()
+        self._stamp = source.stamp()
+
+    def reread(self) -> LoadedConfig:
+        """Read the file again; the one before it stays where it cannot be used, which is raised."""
+        self._stamp = self._source.stamp()
+        self.loaded, self._text = self._source.read()
+        return self.loaded
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether somebody has changed the file since it was read; a file that is gone for a moment has not."""
+        stamp = self._source.stamp()
+        return stamp is not None and stamp != self._stamp
+
+    def request(self, served: Served | None) -> WorkRequest:
+        """Return what every child begins with."""
+        return WorkRequest(
+            config_path=self._source.path,
+            config_text=self._text,
+            simulator=self._source.simulator,
+            served=served,
+            overrides=dict(self._source.overrides),
+        )
+
+
+def serve(source: Source, *, tell: Callable[[str], None], log_level: str = "INFO") -> int:
+    """Serve until a signal ends it; return the exit code.
+
+    Parameters
+    ----------
+    source : Source
+    tell : callable
+        Shows a line to whoever has started the daemon.
+    log_level : str
+        The least level that is written to the log file.
+
+    Raises
+    ------
+    ServiceError
+        It could not begin: the configuration, the folder, the lock or the address.
+    """
+    configuration = _Configuration(source)
+    loaded = configuration.loaded
+    check_root(loaded)
+    check_folders(loaded)
+    layout = layout_of(loaded)
+    token = token_of(loaded)
+    with ExitStack() as stack:
+        stack.enter_context(ServeLock(layout.root))
+        logs.configure(log_level, layout.log_path(SystemClock().now()), console=False)
+        stack.callback(logs.close)
+        served, clock = _observatory(configuration, layout.logs, stack)
+        daemon = _Daemon(configuration, served, clock, tell)
+        stack.callback(daemon.close)
+        server = daemon.api(token)
+        stack.callback(server.stop)
+        stack.callback(daemon.hub.close)  # before the server is stopped: its streams end by it
+        server.start()
+        for restore in _on_signals(daemon.loop):
+            stack.callback(restore)
+        daemon.serve(server.url)
+    return Exit.DONE
+
+
+class _Daemon:
+    """The parts of the daemon, and what each says to the others."""
+
+    def __init__(
+        self, configuration: _Configuration, served: Served | None, clock: Clock, tell: Callable[[str], None]
+    ) -> None:
+        loaded, layout = configuration.loaded, layout_of(configuration.loaded)
+        self._configuration = configuration
+        self._served = served
+        self._tell = tell
+        self.hub = Hub()
+        self._journal = OwnJournal(layout.events(SERVE), clock, self.hub)
+        self._notifier = Notifier(loaded.config.serve.webhooks)
+        self._mind = Mind(loaded, read=configuration.reread)
+        self._showing = Showing(self._mind, clock, simulated=served is not None)
+        self._board = Board(self._showing.first())
+        self._state_path = layout.hidden / "serve.json"
+        state, problem = read_state(self._state_path)
+        self._problems = {"state_file": problem}
+        present = Present(clock, state, keep=self._keep, say=self._say)
+        self._supervisor = Supervisor(
+            Told(event=self._heard, ended=self._ended, secured=self._secured), logs=layout.logs
+        )
+        hands = RealHands(self._supervisor, lambda: configuration.request(served))
+        self.loop = Loop(clock=clock, mind=self._mind, hands=hands, present=present, show=self._show)
+
+    def api(self, token: str | None) -> ApiServer:
+        """Return the server of the API, which listens but does not answer yet."""
+        section = self._mind.loaded.config.serve
+        reader = Reader(lambda: self._mind.loaded, plan=lambda: self._mind.plan, state=self._board.state)
+        parts = Parts(board=self._board, desk=self.loop, events=self.hub, reader=reader)
+        policy = Policy(allowed_hosts=section.allowed_hosts, prefix=section.path_prefix)
+        api = Api(parts, policy, token=token, clock=SystemClock())
+        return ApiServer(api, listened(section.listen), prefix=section.path_prefix)
+
+    def serve(self, url: str) -> None:
+        """Work until the loop ends."""
+        path = self._mind.loaded.path
+        root = str(layout_of(self._mind.loaded).root)
+        software, is_simulated = f"nightcal {version()}", self._served is not None
+        self._say(ServeStarted(software=software, config=str(path), root=root, url=url, simulated=is_simulated))
+        self.loop.run()
+        self._say(ServeEnded())
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        self._supervisor.close()
+        self._notifier.close()
+        self._journal.close()
+
+    def _say(self, what: Record) -> None:
+        event = self._journal.say(what)
+        self._notifier.hear(event)
+        if (words := sentence(what)) is not None:
+            self._tell(f"{event.at:%Y-%m-%d %H:%M:%S}  {words}")
+            log.info("serve.said", what=words)
+
+    def _heard(self, event: Event) -> None:
+        """Take an event of a worker, on the thread that hears it."""
+        self.hub.publish(Line.of(event))
+        self._notifier.hear(event)
+        self.loop.heard(event)
+
+    def _ended(self, ended: Ended) -> None:
+        self.loop.ended(ended)
+
+    def _secured(self, done: Secured) -> None:
+        self.loop.secured(done)
+
+    def _keep(self, state: Remembered) -> None:
+        try:
+            write_state(self._state_path, state)
+        except StorageError as error:
+            self._problems["state_file"] = error.detail
+            log.warning("serve.state_not_kept", detail=error.detail)
+        else:
+            self._problems["state_file"] = ""
+
+    def _show(self, loop: Loop) -> None:
+        if self._configuration.is_changed:
+            loop.reload()
+        self._problems["journal"] = self._journal.problem
+        self._board.show(self._showing.seen(loop, devices={}, problems=self._problems))
+
+
+def _observatory(configuration: _Configuration, folder: Path, stack: ExitStack) -> tuple[Served | None, Clock]:
+    """Start the simulated observatory, where one is served; return where it listens, and the clock of everything."""
+    if not configuration.loaded.config.camera.is_simulator:
+        return None, SystemClock()
+    child = ObservatoryChild(configuration.request(None), logs=folder)
+    stack.callback(child.close)
+    return child.served, ScaledClock(rate=child.rate, start=datetime.fromisoformat(child.utc))
+
+
+def _on_signals(loop: Loop) -> list[Callable[[], object]]:
+    """Let SIGTERM and SIGINT end the daemon (again: in a hurry), SIGHUP read the configuration again.
+
+    Returns
+    -------
+    list of callable
+        Each gives a signal its handler back. Nothing is done outside the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    heard = 0
+
+    def end(_number: int, _frame: object) -> None:
+        nonlocal heard
+        heard += 1
+        loop.stop(hurry=heard > 1)
+
+    def reread(_number: int, _frame: object) -> None:
+        loop.reload()
+
+    wanted = {"SIGTERM": end, "SIGINT": end, "SIGBREAK": end, "SIGHUP": reread}
+    restores: list[Callable[[], object]] = []
+    for name, handler in wanted.items():
+        number = getattr(signal, name, None)
+        if number is not None:
+            before = signal.signal(number, handler)
+            restores.append(lambda number=number, before=before: signal.signal(number, before))  # type: ignore[misc]
+    return restores

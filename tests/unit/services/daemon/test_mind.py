@@ -1,0 +1,115 @@
+"""What a run teaches: which items failed, which can be had again, and what was no failure at all."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from calibration.frames import FrameKind, GroupStatus
+from services.config import loads
+from services.daemon.mind import Mind
+from services.daemon.parts import Begin, Ended, Nothing
+from services.daemon.state_file import Remembered
+from services.events.records import GroupFinished
+from services.planning.programmes import programmes_of
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DARK, BIAS = "dark_5.000s", "bias_0.001s"
+
+
+def mind_of(tmp_path: Path, text: str = "") -> Mind:
+    loaded = loads(f"camera: {{alpaca: {{host: h}}}}\nserve: {{timezone: UTC{text}}}\n", tmp_path / "c.yaml")
+    config = loaded.config.model_copy(update={"programmes": programmes_of(loaded.config)})
+    loaded = loaded.model_copy(update={"config": config})
+    return Mind(loaded, read=lambda: loaded)
+
+
+def finished(item: str, code: str | None = None, *, there: bool = False) -> GroupFinished:
+    status = GroupStatus.COMPLETE if code is None else GroupStatus.FAILED
+    return GroupFinished(
+        set_id="s", kind=FrameKind.DARK, filter=None, exposure_us=1, item=item, status=status, code=code, accepted=0,
+        there=there,
+    )  # fmt: skip
+
+
+def learn(mind: Mind, ended: Ended, *outcomes: GroupFinished, state: Remembered | None = None) -> Remembered:
+    return mind.learn(ended, (DARK, BIAS), outcomes, state or Remembered(), NOW)
+
+
+def test_a_set_that_fails_is_tried_later_and_one_that_is_had_is_forgotten(tmp_path: Path) -> None:
+    mind = mind_of(tmp_path)
+    state = learn(mind, Ended(run_id="r", exit_code=1), finished(DARK, "not_dark"), finished(BIAS))
+    assert list(state.failures) == [DARK]
+    assert state.failures[DARK]["code"] == "not_dark"
+    again = datetime.fromisoformat(state.failures[DARK]["again_at"])
+    assert again == NOW + timedelta(minutes=15)
+    assert learn(mind, Ended(run_id="r", exit_code=0), finished(DARK), state=state).failures == {}
+    assert learn(mind, Ended(run_id="r", exit_code=0), finished(DARK, there=True), state=state).failures == {}
+
+
+@pytest.mark.parametrize("code", ["device_lost", "worker_died", "disk_full", "internal_error"])
+def test_a_run_that_fails_fails_all_that_it_was_begun_for(tmp_path: Path, code: str) -> None:
+    ended = Ended(run_id="r", exit_code=3, code=code, died=code == "worker_died")
+    state = learn(mind_of(tmp_path), ended, finished(BIAS))
+    assert {key: each["code"] for key, each in state.failures.items()} == {DARK: code}
+
+
+@pytest.mark.parametrize(
+    "code", ["cancelled", "paused", "yielded", "unsafe", "safety_stale", "interrupted", "camera_busy"]
+)
+def test_what_an_order_the_weather_or_another_program_ended_has_not_failed(tmp_path: Path, code: str) -> None:
+    assert learn(mind_of(tmp_path), Ended(run_id="r", exit_code=0, code=code)).failures == {}
+
+
+def test_a_run_whose_window_closed_has_not_failed(tmp_path: Path) -> None:
+    assert learn(mind_of(tmp_path), Ended(run_id="r", exit_code=0)).failures == {}
+
+
+def test_an_empty_library_is_begun_where_no_window_is_named_with_biases_and_darks_alone(tmp_path: Path) -> None:
+    found = mind_of(tmp_path).look(NOW, Remembered())
+    assert isinstance(found.choice, Begin)
+    assert not any(key.startswith("flat") for key in found.choice.items)
+    assert any(key.startswith("flat") for key in found.due)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (', windows: [{name: noon, cron: "0 16 * * *", hours: 1}]', "outside_windows"),
+        (", blackout: [2026-06-01]", "blackout"),
+    ],
+)
+def test_nothing_is_begun_where_no_window_is_open_and_it_says_until_when(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    found = mind_of(tmp_path, text).look(NOW, Remembered())
+    assert isinstance(found.choice, Nothing)
+    assert (found.choice.reason, found.choice.until is not None) == (reason, True)
+
+
+def test_a_clock_that_cannot_be_right_begins_nothing(tmp_path: Path) -> None:
+    found = mind_of(tmp_path).look(datetime(1970, 1, 2, tzinfo=UTC), Remembered())
+    assert isinstance(found.choice, Nothing)
+    assert found.choice.reason == "clock_not_credible"
+
+
+def test_a_window_that_an_order_ended_stays_over(tmp_path: Path) -> None:
+    mind = mind_of(tmp_path)
+    state = Remembered(window_over_until=NOW + timedelta(hours=1))
+    found = mind.look(NOW, state).choice
+    assert isinstance(found, Nothing)
+    assert found.until == state.window_over_until
+    assert isinstance(mind.look(NOW + timedelta(hours=1), state).choice, Begin)
+
+
+def test_a_plan_is_not_compared_again_while_nothing_changes(tmp_path: Path) -> None:
+    mind = mind_of(tmp_path)
+    mind.look(NOW, Remembered())
+    first = mind.plan
+    mind.look(NOW + timedelta(minutes=5), Remembered())
+    assert mind.plan is first
+    mind.look(NOW + timedelta(minutes=5), Remembered(failures={BIAS: {"code": "not_dark", "at": NOW.isoformat()}}))
+    assert mind.plan is not first
+    before = mind.plan
+    mind.look(NOW - timedelta(days=1), Remembered())  # the clock was set back
+    assert mind.plan is not before
