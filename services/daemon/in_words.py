@@ -114,10 +114,22 @@ def _window(config: Config, window: Window, timezone: tzinfo, now: datetime) -> 
     else:
         when = "does not open within two years"
     yield f"window {window.name}: takes {takes}{needs}; {when} ({config.serve.timezone or 'local time'})"
+    if _is_unseen(config, window):
+        yield (
+            f"window {window.name}: nobody sees there whether it is dark (darkness: {config.darkness}): the first dark "
+            "shows it; `needs: [roof_closed]` with a `dome` section waits for the roof"
+        )
     spells = closed_spells(window, now, config.site) if window.sun is not None and config.site is not None else ()
     for first, last in spells:
         days = f"from {first.astimezone(timezone):%Y-%m-%d} to {last.astimezone(timezone):%Y-%m-%d}"
         yield f"window {window.name}: the sun does not come to these altitudes {days}: it stays closed then"
+
+
+def _is_unseen(config: Config, window: Window) -> bool:
+    """Whether a window takes darks where nothing that nightcal moves or reads keeps the light out."""
+    made_dark = config.darkness in ("cover", "shutter") or config.darkness.startswith("filter:")
+    waits = any(need == "roof_closed" or need.startswith("sun_below") for need in window.needs)
+    return bool({"bias", "darks"} & {*window.takes}) and not made_dark and not waits
 
 
 def _never(programmes: Sequence[Programme], serve: Serve) -> Iterator[str]:

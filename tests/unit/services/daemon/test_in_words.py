@@ -76,6 +76,17 @@ def test_windows_say_when_they_open_and_what_no_window_takes() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "needs", "is_said"),
+    [("darkness: roof\n", "[]", True), ("darkness: manual\n", "[parked]", True), ("darkness: cover\n", "[]", False),
+     ("darkness: roof\ndome: {}\n", "[roof_closed]", False), ("darkness: roof\n", "['sun_below:-12']", False)],
+)  # fmt: skip
+def test_a_window_in_which_nobody_sees_whether_it_is_dark_says_so(before: str, needs: str, is_said: bool) -> None:
+    window = f"serve: {{windows: [{{name: w, cron: '0 1 * * *', hours: 1, needs: {needs}}}]}}\n"
+    lines = said(f"{BERLIN}telescope: {{device_id: 0}}\n{before}{window}")
+    assert any("nobody sees there whether it is dark" in line for line in lines) is is_said
+
+
 def test_polar_day_and_night_are_said_with_their_dates() -> None:
     text = "site: {latitude: 69.6, longitude: 19}\nserve: {timezone: UTC, windows: [{name: e, sun: [8, -1]}, %s]}"
     lines = said(text % "{name: d, sun: [-9, -12]}")
