@@ -101,7 +101,8 @@ class Worker:
         self._is_gone = False
         self._numbers = 0
         self._timer: threading.Timer | None = None
-        self._is_aborted = False
+        self._patience_s = limits.abort_s, limits.hurry_s
+        self._aborts = 0
         self._child = ChildProcess(WORKER, log_path=log_path, hear=self._hear, gone=self._end, start=start)
         self.pid = self._child.pid
         self._child.say(said_line(request))
@@ -110,8 +111,9 @@ class Worker:
         """Pass an order to end on; never waits. A second `abort` hurries; what never ends is killed."""
         word = END_WORDS[name]
         if word is EndWord.ABORT:
-            self._limit(self._limits.hurry_s if self._is_aborted else self._limits.abort_s)
-            self._is_aborted = True
+            self._aborts += 1
+            if self._aborts <= len(self._patience_s):  # no order grants it more time than the one before
+                self._limit(self._patience_s[self._aborts - 1])
         self._child.say(said_line(word))
 
     def of_masters(self, order: Order) -> "Future[Answer]":

@@ -102,11 +102,15 @@ class SmallDaemon:
                 assert json.load(answer)["ErrorNumber"] == 0
         return self
 
-    def wait_for_exposure(self, exposure_us: int) -> None:
-        """Wait until a frame of a set of this exposure is being taken, which is longer than a look at it."""
-        self.heard.until(lambda event: event.name == "group.started" and event.what.exposure_us == exposure_us)
+    def wait_for_exposure(self) -> None:
+        """Wait until a frame is being taken."""
         while CameraStates(self.read("camerastate")) is not CameraStates.EXPOSING:
             pass
+
+    def wait_for_set(self, exposure_us: int) -> None:
+        """Wait until a frame of a set of this exposure is being taken, which is longer than a look at it."""
+        self.heard.until(lambda event: event.name == "group.started" and event.what.exposure_us == exposure_us)
+        self.wait_for_exposure()
 
     def assert_safe(self) -> None:
         """The lamp is off, the cover closed, nothing exposes, and the cooler is as the first run found it."""

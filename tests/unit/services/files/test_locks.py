@@ -12,7 +12,7 @@ import pytest
 
 from drivers.clock import ManualClock
 from services.errors import Exit, RunCode, StorageError
-from services.files.locks import DeviceLock, RootLock
+from services.files.locks import DeviceLock, ObservatoryLock, RootLock, ServeLock
 from tests.support.places import ROOT
 
 HOLD = """
@@ -101,3 +101,20 @@ def test_a_share_that_knows_no_locks_is_named_so(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(StorageError, match="knows no locks"):
         RootLock(tmp_path).acquire()
+
+
+def test_a_second_daemon_is_told_who_serves_the_root_and_a_run_may_work_there(tmp_path: Path) -> None:
+    with ServeLock(tmp_path), RootLock(tmp_path):
+        with pytest.raises(StorageError, match=f"is served already by `.*` .pid {os.getpid()} on") as caught:
+            ServeLock(tmp_path).acquire()
+        assert caught.value.code is RunCode.CAMERA_BUSY
+    with ServeLock(tmp_path):
+        pass
+
+
+def test_an_observatory_is_found_while_it_is_there(tmp_path: Path) -> None:
+    assert ObservatoryLock(tmp_path).address() is None
+    with ObservatoryLock(tmp_path, "127.0.0.1:4711"):
+        assert ObservatoryLock(tmp_path).address() == ("127.0.0.1", 4711)
+    (tmp_path / ".nightcal" / "observatory.lock.json").write_text('{"run": "127.0.0.1:4711"}', encoding="utf-8")
+    assert ObservatoryLock(tmp_path).address() is None
