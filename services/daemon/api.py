@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 _MISSED_EVENTS = 5000
 _ANY_ROUTE: dict[int | str, str] = {
-    400: "the request is malformed, or its path is not allowed",
+    400: "the request is malformed",
     401: "a token is needed, or the one that was sent is wrong",
     403: "the host or the origin of the request is not ours",
     422: "something in the request is not as it must be",

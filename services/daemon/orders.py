@@ -105,7 +105,7 @@ class Refused(Exception):
 
 
 _Name = Annotated[str, Field(min_length=1, max_length=300)]
-_Names = Annotated[tuple[_Name, ...], Field(max_length=1000)]
+_Names = Annotated[tuple[_Name, ...], Field(max_length=200)]
 
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))

@@ -45,7 +45,7 @@ class _Meaning:
 
 _MEANINGS = {
     ProblemCode.BAD_REQUEST: _Meaning(400, "send a request as HTTP/1.1 describes it"),
-    ProblemCode.PATH_NOT_ALLOWED: _Meaning(400, "write the path plainly, as /openapi.json lists it"),
+    ProblemCode.PATH_NOT_ALLOWED: _Meaning(404, "write the path plainly, as /openapi.json lists it"),
     ProblemCode.HOST_NOT_ALLOWED: _Meaning(
         403, "call the daemon by its address, or add the name to serve.allowed_hosts"
     ),

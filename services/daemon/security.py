@@ -55,7 +55,7 @@ class Limits:
         Event streams among them.
     """
 
-    body_bytes: int = 64 * 1024
+    body_bytes: int = 1 << 20
     body_s: float = 10.0
     clients: int = 300
     streams: int = 120
@@ -206,7 +206,7 @@ class _Answer:
         await self._send({"type": "http.response.body", "body": reply.body})
 
 
-_DRAINED_BYTES = 1 << 20
+_DRAINED_BYTES = 1 << 22
 _DRAIN_S = 2.0
 
 
@@ -231,14 +231,16 @@ async def _whole_body(head: _Head, receive: Receive, limits: Limits) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise Problem(ProblemCode.BAD_REQUEST, "the request ended before its body did")
                 body += message.get("body", b"")
+                is_whole = not message.get("more_body", False)
                 if len(body) > limits.body_bytes:
                     break
-                if not message.get("more_body", False):
+                if is_whole:
                     return bytes(body)
     except TimeoutError:
         detail = f"the body of the request was not there after {limits.body_s:g} s"
         raise Problem(ProblemCode.BODY_TOO_SLOW, detail, headers=_CLOSE) from None
-    await _drain(receive)
+    if not is_whole:
+        await _drain(receive)
     detail = f"the body of the request has more than {limits.body_bytes // 1024} kB"
     raise Problem(ProblemCode.BODY_TOO_LARGE, detail, headers=_CLOSE)
 

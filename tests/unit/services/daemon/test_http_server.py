@@ -1,0 +1,96 @@
+"""The server of the API: bad and many connections, a port in use, and an end that is soon there."""
+
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from services.daemon import http_server
+from services.daemon.http_server import bound
+from services.errors import Exit, StorageError
+from tests.support.places import ROOT
+from tests.support.served_api import Served, serve
+
+CLIENTS = 1000
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serve(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process, which is server and clients in one, open files for both."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 4 * CLIENTS:
+        pytest.skip("this system allows too few open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 4 * CLIENTS), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_a_thousand_clients_at_once_do_not_stop_it(served: Served) -> None:
+    ask = b"GET /api/state HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    statuses: list[bytes] = []
+    with ExitStack() as stack:
+        lines = [stack.enter_context(socket.create_connection(served.address, timeout=20)) for _ in range(CLIENTS)]
+        for line in lines:
+            with_answer = b""
+            try:
+                line.sendall(ask)
+                with_answer = line.recv(100)
+            except OSError:  # far too many: not even an answer
+                pass
+            statuses.append(with_answer[9:12])
+        assert statuses.count(b"200") >= 400
+        assert set(statuses) <= {b"200", b"503", b""}
+    _until_answered(served)
+
+
+def _until_answered(served: Served) -> None:
+    end = time.monotonic() + 10
+    while served.ask("GET", "/api/state")[0].status != 200:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_who_sends_no_whole_head_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "HEAD_S", 0.2)
+    for sent in (b"", b"GET /api/sta", b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX"):
+        with socket.create_connection(served.address, timeout=10) as line:
+            line.sendall(sent)
+            assert line.recv(100) == b""
+    with socket.create_connection(served.address, timeout=10) as line:  # also after an answer
+        line.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert line.recv(5000).startswith(b"HTTP/1.1 200")
+        line.sendall(b"GET /healthz HT")
+        while line.recv(5000):
+            pass
+
+
+def test_a_port_in_use_is_said_with_what_to_do(served: Served) -> None:
+    with pytest.raises(StorageError, match="in use") as error:
+        bound(*served.address)
+    assert error.value.exit == Exit.CONFIG
+    assert "serve.listen" in error.value.advice
+    with pytest.raises(StorageError, match="cannot be listened at"):
+        bound("192.0.2.1", 8642)
+
+
+def test_the_api_loads_nothing_heavy() -> None:
+    heavy = ("numba", "scipy", "astropy", "photutils", "matplotlib", "PIL", "pandas")
+    program = f"import services.daemon.http_server, services.daemon.reading, sys; print({heavy} & sys.modules.keys())"
+    program = program.replace(str(heavy), "{" + ", ".join(map(repr, heavy)) + "}")
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.strip() == "set()", done.stderr
