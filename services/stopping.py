@@ -21,11 +21,18 @@ class Order:
         Whether the frame that is being taken is given up.
     hold_cooler : bool
         Whether the cooler goes on holding its temperature after the run.
+    at_most_s : float or None
+        A frame of which more seconds are left is given up; None: every frame is waited for.
     """
 
     code: str
     at_once: bool
     hold_cooler: bool = False
+    at_most_s: float | None = None
+
+    def gives_up(self, left_s: float) -> bool:
+        """Return whether a frame of which so much is left is given up."""
+        return self.at_once or (self.at_most_s is not None and left_s > self.at_most_s)
 
 
 def _nothing() -> float:
@@ -77,17 +84,24 @@ class Stop(threading.Event):
         at_most_s : float, optional
             A frame of which more seconds are left is given up: whoever waits for the camera cannot wait for it.
         """
-        at_once = at_most_s is not None and self._left_s() > at_most_s
-        self._accept(Order(code=code, at_once=at_once, hold_cooler=hold_cooler))
+        self._accept(Order(code=code, at_once=False, hold_cooler=hold_cooler, at_most_s=at_most_s))
+        self._spare_or_give_up()
 
     @contextmanager
     def exposing(self, left_s: Callable[[], float]) -> Iterator[None]:
         """Know, while a frame is exposed, how many seconds of it are left."""
         self._left_s = left_s
+        self._spare_or_give_up()  # an order may have come just before
         try:
             yield
         finally:
             self._left_s = _nothing
+
+    def _spare_or_give_up(self) -> None:
+        order = self.order
+        if order is not None and order.gives_up(self._left_s()):
+            self._at_once = True
+            self.halt(at_edge=False)
 
     def now(self, code: str, *, hold_cooler: bool = False) -> None:
         """End the run now, the exposure included; parameters as for `after_frame`."""

@@ -14,6 +14,7 @@ from services.capture.approach import WARM_UP_LIMIT_S, Approach, Stall, warm_up
 from services.capture.cooler import Cooler
 from services.capture.failures import GroupFailed
 from services.capture.recovery import quietly
+from services.capture.thermal import believed_c
 from services.config.devices import CoolingPolicy
 
 log = structlog.get_logger(__name__)
@@ -117,6 +118,17 @@ class Thermostat:
     def look(self) -> CameraState:
         """Read the camera's state afresh."""
         return self._cooler.state()
+
+    def reaching_s(self, wanted_c: float | None) -> float:
+        """Return about how long it takes at least until the sensor holds a temperature, s."""
+        settings, held = self._settings, self._held
+        if wanted_c is None or not (self.is_ours and settings.wait_for_cooling):
+            return 0.0
+        if held is not None and held.wanted_c == wanted_c:
+            return 0.0
+        ccd_c = believed_c(self.look().ccd_temperature_c)
+        ramp_s = 0.0 if ccd_c is None else 60.0 * abs(ccd_c - wanted_c) / settings.ramp_rate
+        return min(ramp_s + settings.stable_time, settings.cooling_timeout)
 
     def ensure(self, wanted_c: float | None, policy: CoolingPolicy) -> Cooled | None:
         """Bring the sensor to `wanted_c` and hold it there; None when the cooler is left as found.

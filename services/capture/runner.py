@@ -275,6 +275,7 @@ class Runner:
             self._recovery.restore(error)
 
     def _shoot(self, request: CaptureRequest, duration_s: float) -> Exposure:
+        self._interlock.check_edge()  # an exposure that failed is not tried again by a run that is to end
         light = request.kind not in {FrameKind.BIAS, FrameKind.DARK}
         self._bad.begin(round(duration_s * 1e6))
         exposure = ExposureRequest(duration_s=duration_s, light=light, until=self._until)

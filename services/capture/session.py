@@ -155,6 +155,22 @@ class Session:
         policy = cooling.on_flat_failure if kind is FrameKind.FLAT else cooling.on_dark_failure
         return self._thermostat.ensure(set_temp_c, policy)
 
+    def has_time(self, exposure_us: int, set_temp_c: float | None, wait_s: float = 0.0) -> bool:
+        """Return whether a frame can be finished before the time at which the session is to end.
+
+        Parameters
+        ----------
+        exposure_us : int
+        set_temp_c : float or None
+            The sensor is brought to this temperature first.
+        wait_s : float
+            Waited before the exposure.
+        """
+        if self._until is None:
+            return True
+        left_s = (self._until - self._clock.now()).total_seconds()
+        return left_s >= wait_s + exposure_us / 1e6 + self._thermostat.reaching_s(set_temp_c)
+
     @property
     def left_unsafe(self) -> tuple[str, ...]:
         """What the end could not leave in a known state, in words; empty before."""

@@ -149,6 +149,13 @@ class RunContext(Work):
         complete = (w for w, outcome in self.tally.outcomes if outcome.status is GroupStatus.COMPLETE)
         return any(identity(w) == identity(wanted) and w.count >= wanted.count for w in complete)
 
+    def has_time(self, wanted: WantedSet, wait_s: float = 0.0) -> bool:
+        """Return whether a frame of a set, after a wait, can be finished before the run ends; if not, note that."""
+        has_time = self.session.has_time(wanted.exposure_us or 0, wanted.set_temp_c, wait_s)
+        if not has_time:
+            self.tally.too_late.add(identity(wanted))
+        return has_time
+
     def take(
         self, wanted: WantedSet, there: Having, plan: Callable[[str, SetRow | None], Plan[GroupOutcome]]
     ) -> GroupOutcome:

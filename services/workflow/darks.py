@@ -97,6 +97,8 @@ def _take(
     unknown = [w for w, _ in lacking if w.kind is FrameKind.DARK and not has_master(context, w)]
     darkest: DarkSeen | None = None
     for wanted, before in lacking:
+        if not context.has_time(wanted, wait_s):
+            continue
         phases.enter(Step.DARKS)
         there = _as_warm(context, wanted, before)
         if there is None:

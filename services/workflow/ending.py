@@ -78,7 +78,7 @@ class Ending:
             if known == Exit.DONE and self.left:  # ended as ordered, but somebody has to go and see
                 known = meaning(RunCode.LEFT_UNSAFE).exit
             return Exit.DEVICE if known is None else known
-        unfinished = tally.failed + tally.masters_suspect + tally.files_failed > 0 or self.until is not None
+        unfinished = tally.failed + tally.masters_suspect + tally.files_failed > 0
         return Exit.SOME_FAILED if unfinished else Exit.DONE
 
     def words(self, tally: Tally) -> str:

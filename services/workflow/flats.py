@@ -64,7 +64,9 @@ def take_flats(context: RunContext, phases: Phases, state: State) -> None:
     """Take the flats that are missing in a state."""
     config = context.config
     lacking = [
-        (wanted, there) for wanted in asked_flats(context, state) if (there := missing(context, wanted)) is not None
+        (wanted, there)
+        for wanted in asked_flats(context, state)
+        if (there := missing(context, wanted)) is not None and context.has_time(wanted)
     ]
     if not lacking:
         return

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from calibration.errors import GroupCode
 from services.catalogue.rows import Flag, MasterStatus
 from services.errors import RunCode, RunStopped
 from services.events.records import StepFinished, StepStarted, WarningRaised
@@ -15,6 +16,9 @@ from services.stopping import Stop
 from services.workflow.unused import should_have_served, tell_unused
 from services.workflow.warm_up import Need
 from services.workflow.work import Work
+
+_TO_COME = frozenset({GroupCode.TOO_FEW_FRAMES, GroupCode.NO_MATCHING_DARK})
+"""Why there is no master of frames of which a run that ended in time has not taken all."""
 
 
 class MastersStep:
@@ -47,7 +51,8 @@ class MastersStep:
         alone = work.options.steps == (Step.MASTERS,)
         built = work.built()
         tally.masters_built = len(built)
-        refused = [o for o in outcomes if o.status is Outcome.REFUSED]
+        lacking = _TO_COME if tally.is_early else frozenset()
+        refused = [o for o in outcomes if o.status is Outcome.REFUSED and o.code not in lacking]
         failed = [*refused, *_short(outcomes, settings, place)]
         tally.masters_failed += sum(alone or o.set_id in tally.met for o in failed)
         if alone:

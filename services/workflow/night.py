@@ -6,6 +6,7 @@ from datetime import datetime
 
 from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import camera_of
+from services.capture.failures import UntilReached
 from services.capture.session import Session
 from services.errors import RunCode, StorageError, Usage
 from services.events.records import RunProgress, StorageLow
@@ -48,6 +49,9 @@ def capture(observatory: Observatory, work: Work) -> None:
     try:
         with session:
             _take(_context(session, observatory, work), observatory)
+    except UntilReached:
+        work.tally.is_early = True
+        raise
     finally:
         work.tally.left_unsafe = session.left_unsafe
 
@@ -85,6 +89,8 @@ def _take(context: RunContext, observatory: Observatory) -> None:
         for step in steps:  # flats that failed have shone on the sensor as well
             step.take(here, phases, state, after_others=len(context.tally.outcomes) > begun)
     phases.leave()
+    if late := context.tally.too_late:
+        raise UntilReached(f"the time given does not suffice for a frame of {count(len(late), 'more set')}")
 
 
 def _is_uncooled(context: RunContext) -> bool:

@@ -42,6 +42,10 @@ class Tally:
     """The same, each once, as the more demanding of several programmes wants it."""
     begun: set[tuple[object, ...]] = field(default_factory=set)
     """What identifies the sets that this run began to take, or to fill up."""
+    too_late: set[tuple[object, ...]] = field(default_factory=set)
+    """What identifies the sets of which no frame could be finished before the run was to end."""
+    is_early: bool = False
+    """Whether the run ended in time, before all was taken."""
     taken: int = 0
     """Frames kept by this run; counted when it has ended."""
     unused: dict[str, RunCode | None] = field(default_factory=dict)

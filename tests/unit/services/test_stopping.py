@@ -82,3 +82,13 @@ def test_while_no_frame_is_exposed_nothing_has_to_be_given_up() -> None:
         pass
     stop.after_frame("yielded", at_most_s=60.0)
     assert (stop.edge.is_set(), stop.is_set()) == (True, False)
+
+
+def test_an_order_that_comes_just_before_a_long_frame_gives_it_up_as_well() -> None:
+    stop, patient = Stop(), Stop()
+    stop.after_frame("yielded", at_most_s=60.0)
+    patient.after_frame("paused")
+    with stop.exposing(lambda: 600.0), patient.exposing(lambda: 600.0):
+        assert (stop.is_set(), patient.is_set()) == (True, False)
+    assert stop.order is not None
+    assert stop.order.code == "yielded"

@@ -10,7 +10,7 @@ import pytest
 from calibration.frames import CaptureRequest, Cover
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.clock import ManualClock
-from drivers.errors import CameraBusy
+from drivers.errors import CameraBusy, ExposureFailed
 from services.capture.connections import LEFTOVER_S
 from services.config.devices import Cooling, FlatPanel
 from services.config.models import Config, DarkCapture, FlatCapture, Storage
@@ -165,6 +165,34 @@ def test_an_order_within_the_frame_that_is_thrown_away_takes_no_other(site: Site
     with pytest.raises(RunStopped):
         site.take(DARK)
     assert [r.duration_s for r in site.camera.exposed] == [1.0]
+
+
+@pytest.mark.parametrize(("exposure_s", "kept"), [(59, 1), (61, 0), (900, 0)])
+def test_who_waits_for_the_camera_waits_for_no_more_than_a_minute_of_the_frame(
+    site: Site, exposure_s: int, kept: int
+) -> None:
+    def order() -> None:
+        if site.camera.exposed:  # the frame that is thrown away is over
+            site.interlock.wake.after_frame("yielded", at_most_s=60.0)
+
+    site.camera.on_expose = order
+    with pytest.raises(RunStopped) as caught:
+        site.take(replace(DARK, exposure_us=exposure_s * 1_000_000, count=4))
+    assert (caught.value.code, caught.value.exit) == (RunCode.YIELDED, 0)
+    assert len(site.catalogue.frames()) == kept
+
+
+def test_an_exposure_that_fails_is_not_tried_again_by_a_run_that_is_to_end(site: Site) -> None:
+    def fail() -> None:
+        if site.camera.exposed:
+            site.interlock.wake.after_frame("cancelled")
+            raise ExposureFailed(device="Fake camera", detail="it came to nothing")
+
+    site.camera.on_expose = fail
+    with pytest.raises(RunStopped) as caught:
+        site.take(DARK)
+    assert caught.value.code is RunCode.CANCELLED
+    assert site.camera.calls.count("expose") == 2
 
 
 def test_a_second_order_gives_the_frame_up(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.capture.failures import UntilReached
 from services.errors import Exit, RunCode, RunStopped
 from services.stopping import Stop
 from services.workflow.ending import Ending
@@ -32,3 +33,14 @@ def test_an_ordered_end_that_leaves_the_lamp_on_keeps_its_code_but_does_not_exit
 
 def test_an_interruption_that_leaves_the_lamp_on_stays_an_interruption():
     assert ended_by(RunCode.INTERRUPTED, left=("flat panel: on",)).exit_code(Tally()) == Exit.INTERRUPTED
+
+
+def test_a_run_that_ends_in_time_has_done_what_was_asked_unless_something_failed():
+    def act() -> None:
+        raise UntilReached("the time given has come")
+
+    ending = Ending(stop=Stop())
+    ending.guard(act)
+    assert (ending.code, ending.until) == (None, "the time given has come")
+    assert ending.exit_code(Tally()) == Exit.DONE
+    assert ending.exit_code(Tally(masters_failed=1)) == Exit.SOME_FAILED
