@@ -230,7 +230,7 @@ def test_after_an_invalidation_a_new_set_is_due(library: Library) -> None:
     library.place.catalogue.add_master(ended)
     found = library.of(DARK)
     assert (found.serves, found.happens, found.is_anew) == (Serves.NONE, Happens.DUE, True)
-    assert "over: cleaned" in found.happens_why
+    assert "invalidated: cleaned" in found.happens_why
     library.take(FrameKind.DARK, 3, NOW - timedelta(hours=1))
     assert library.of(DARK).to_build
 
