@@ -48,6 +48,15 @@ class HistoryTable(Database):
         with self._understood():
             return [_run(dict(record)) for record in records]
 
+    def first_cooled(self, most: int) -> list[tuple[datetime, datetime | None]]:
+        """Return when each of the last runs began, and its first cooled frame (None: none); the newest first."""
+        query = """SELECT started_at, (SELECT min(date_obs) FROM frames
+            WHERE frames.run_id = runs.run_id AND set_temp_c IS NOT NULL)
+            FROM runs ORDER BY started_at DESC, run_id DESC LIMIT ?"""
+        records = self._read(query, [most])
+        with self._understood():
+            return [(at, parse_time(first)) for began, first in records if (at := parse_time(began)) is not None]
+
     def add_refusal(self, row: RefusalRow) -> None:
         """Record a refused frame."""
         values = (

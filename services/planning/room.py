@@ -143,10 +143,15 @@ def room_of(place: Place, config: Config, sets: Iterable[PlannedSet], sizes: Siz
     )
 
 
-def needed(sets: Iterable[PlannedSet], sizes: Sizes | None, config: Config) -> Estimate:
+def costs_of(sizes: Sizes | None) -> Costs:
+    """Return what frames usually cost."""
+    return Costs(frame_bytes=0 if sizes is None else sizes.frame_bytes)
+
+
+def needed(sets: Iterable[PlannedSet], sizes: Sizes | None, config: Config, costs: Costs | None = None) -> Estimate:
     """Return what the frames to take cost: number, time and bytes, without their masters."""
     left = [replace(each.wanted, count=each.lacking) for each in sets if each.lacking]
-    cost = estimate(left, Costs(frame_bytes=0 if sizes is None else sizes.frame_bytes))
+    cost = estimate(left, costs or costs_of(sizes))
     kinds = [wanted.kind for wanted in left]
     fades = FrameKind.FLAT in kinds and FrameKind.DARK in kinds[kinds.index(FrameKind.FLAT) :]
     return replace(cost, seconds=cost.seconds + config.dark_capture.persistence_wait) if fades else cost

@@ -13,14 +13,15 @@ from functools import cache
 
 from calibration.frames import FrameKind
 from calibration.grouping import DEFAULT_TOLERANCES
-from calibration.plans.sequence import Estimate, WantedSet
+from calibration.plans.sequence import Costs, Estimate, WantedSet
 from services.catalogue.rows import MasterRow, MasterStatus, SetRow
 from services.config.models import Config, LoadedConfig, Reuse
 from services.planning.having import NOTHING, Requirement, Standing, age_of, having, requirement_of
 from services.planning.item import item_key
 from services.planning.look import Look
 from services.planning.request import RunOptions, Step
-from services.planning.room import PlannedSet, Sizes, needed
+from services.planning.pace import pace_of
+from services.planning.room import PlannedSet, Sizes, costs_of, needed
 from services.planning.wanted_master import Failure, Happens, Plan, Serves, WantedMaster
 from services.root import Place
 from services.words import both_clocks, count
@@ -103,12 +104,14 @@ def plan_of(
         obstacle=lambda wanted: obstacle(wanted) or look.obstacle(wanted),
     )
     found = (compared.of(wish) for wish in _wishes(look, sensor_c))
-    masters = tuple(replace(each, cost=cost_of((each,), sizes, loaded.config, cooling=False)) for each in found)
-    cost = cost_of(masters, sizes, loaded.config)
+    costs = pace_of(place.catalogue, costs_of(sizes), now=now)
+    masters = tuple(replace(each, cost=cost_of((each,), costs, loaded.config, cooling=False)) for each in found)
+    cost = cost_of(masters, costs, loaded.config)
     return Plan(
         at=now,
         masters=masters,
         cost=cost,
+        costs=costs,
         fingerprint=_fingerprint(masters),
         filters_known=look.knows_filters,
         frame_pixels=pixels,
@@ -276,20 +279,20 @@ def _oldest(row: MasterRow, sets: Iterable[SetRow]) -> datetime:
     return max((at for at in taken if at >= first), default=first)
 
 
-def cost_of(masters: Iterable[WantedMaster], sizes: Sizes, config: Config, *, cooling: bool = True) -> Estimate:
+def cost_of(masters: Iterable[WantedMaster], costs: Costs, config: Config, *, cooling: bool = True) -> Estimate:
     """Return what it costs to take what some masters lack, in their order; with one cooling for each temperature.
 
     Parameters
     ----------
     masters : iterable of WantedMaster
-    sizes : Sizes
+    costs : Costs
     config : Config
     cooling : bool
         Whether the time for cooling counts.
     """
     left = [replace(each.wanted, count=each.wanted.count - each.have) for each in masters if each.lacks_frames]
     left = left if cooling else [replace(each, set_temp_c=None) for each in left]
-    return needed([PlannedSet(wanted=each, there=NOTHING) for each in left], sizes, config)
+    return needed([PlannedSet(wanted=each, there=NOTHING) for each in left], None, config, costs)
 
 
 def _fingerprint(masters: Sequence[WantedMaster]) -> str:

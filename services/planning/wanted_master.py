@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from calibration.frames import FrameKind
-from calibration.plans.sequence import Estimate, WantedSet
+from calibration.plans.sequence import Costs, Estimate, WantedSet
 
 _NOTHING = Estimate(frames=0, seconds=0.0, bytes=0)
 
@@ -137,14 +137,16 @@ class WantedMaster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All wanted masters at one moment, and what taking the due ones costs.
+    """All wanted masters at one moment, and what taking those that lack frames costs, cooling included.
 
+    `costs` are those of single frames, as this camera has shown them.
     `fingerprint` changes when something else is wanted or due, not while time passes.
     """
 
     at: datetime
     masters: tuple[WantedMaster, ...]
     cost: Estimate
+    costs: Costs
     fingerprint: str
     filters_known: bool = True
     frame_pixels: int | None = None
