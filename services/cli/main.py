@@ -42,6 +42,7 @@ _GROUPS = {
 _COMMANDS = (
     _Command("run", "runners:run", "Take the frames that are missing, build the masters."),
     _Command("serve", "serve:serve", "Keep the library complete and fresh: the daemon."),
+    _Command("plan", "plan:plan", "Show what must exist, what serves, and what is due."),
     _Command("devices", "devices:list_devices", "List the Alpaca devices that answer on the network."),
     _Command("simulate", "devices:simulate", "Serve the simulated observatory to Alpaca clients."),
     _Command("secure", "secure:secure", "Make the devices safe after a run that died."),

@@ -4,14 +4,14 @@ Pure. Begun sets come first, then what is missing, what is too old, and what age
 piece is of one temperature. The simulated year drives exactly these functions.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 
 from calibration.frames import FrameKind
-from calibration.plans.sequence import Costs, estimate
-from services.config.serve import Kind
+from calibration.plans.sequence import Costs, WantedSet, estimate
+from services.config.serve import Kind, Serve
 from services.daemon.parts import Begin, Nothing
 from services.daemon.windows import OpenWindow
 from services.planning.wanted_master import Happens, Serves, WantedMaster
@@ -208,3 +208,24 @@ def _words(taken: Sequence[_Chance], seconds: float) -> str:
     set_temp_c = taken[0].set_temp_c
     at = "" if set_temp_c is None else f" at {celsius(set_temp_c)}"
     return f"{some(title(each.master) for each in taken)}{at}, about {length(seconds)}"
+
+
+def by_order_only(serve: Serve) -> Callable[[WantedSet], str]:
+    """Return what says in words why the schedule never takes a wanted set; "" where a window does.
+
+    Parameters
+    ----------
+    serve : Serve
+        With the windows that hold (`services.daemon.windows.served`).
+    """
+    by_clock = {kind for window in serve.windows for kind in window.takes}
+    by_sun = {kind for window in serve.windows if window.sun is not None for kind in window.takes}
+
+    def obstacle(wanted: WantedSet) -> str:
+        is_sky = wanted.source == "sky"
+        if TAKEN_AS[wanted.kind] in (by_sun if is_sky else by_clock):
+            return ""
+        what = "window of the sun" if is_sky else "window"
+        return f"no {what} of `serve.windows` takes {TAKEN_AS[wanted.kind]}: by order only"
+
+    return obstacle

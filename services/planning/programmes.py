@@ -6,7 +6,7 @@ Everything that plans and takes frames works with a `Config` and knows no progra
 from typing import Any
 
 from services.config.devices import Camera
-from services.config.models import Config, Reuse
+from services.config.models import Config, LoadedConfig, Reuse
 from services.config.programmes import SERVED_AGE_DAYS, Programme, Wanted, WantedBias, WantedDarks, WantedFlats
 
 DEFAULT_NAME = "default"
@@ -32,6 +32,12 @@ def programmes_of(config: Config) -> tuple[Programme, ...]:
 def views(config: Config) -> tuple[tuple[str, Config], ...]:
     """Return the configuration as each of its programmes sees it, by name; itself, named "", where it has none."""
     return tuple((each.name, view(config, each)) for each in config.programmes) or (("", config),)
+
+
+def programmed(loaded: LoadedConfig) -> LoadedConfig:
+    """Return a configuration that has programmes: its own, else the default one, whose ages are those of the daemon."""
+    config = loaded.config.model_copy(update={"programmes": programmes_of(loaded.config)})
+    return loaded.model_copy(update={"config": config})
 
 
 def view(config: Config, programme: Programme) -> Config:

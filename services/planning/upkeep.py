@@ -19,8 +19,8 @@ from services.config.models import Config, LoadedConfig, Reuse
 from services.planning.having import NOTHING, Requirement, Standing, age_of, having, requirement_of
 from services.planning.item import item_key
 from services.planning.look import Look
-from services.planning.request import RunOptions, Step
 from services.planning.pace import pace_of
+from services.planning.request import RunOptions, Step
 from services.planning.room import PlannedSet, Sizes, costs_of, needed
 from services.planning.wanted_master import Failure, Happens, Plan, Serves, WantedMaster
 from services.root import Place

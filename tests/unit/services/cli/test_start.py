@@ -80,7 +80,7 @@ def _listed(*words: str) -> list[str]:
 def test_every_listed_command_exists_and_says_what_it_does(capsys: pytest.CaptureFixture[str]):
     groups = ([], ["config"], ["schema"], ["library"], ["catalogue"])
     commands = [[*group, name] for group in groups for name in _listed(*group) if group or [name] not in groups]
-    assert len(commands) == 16
+    assert len(commands) == 18
     for words in commands:
         assert run_app(app, [*words, "--help"], name="nightcal") == 0
         usage, *text = capsys.readouterr().out.splitlines()

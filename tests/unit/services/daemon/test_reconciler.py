@@ -8,9 +8,9 @@ import pytest
 
 from calibration.frames import FrameKind
 from calibration.plans.sequence import Costs, WantedSet
-from services.config.serve import Kind
+from services.config.serve import Kind, Serve
 from services.daemon.parts import Begin, Nothing
-from services.daemon.reconciler import IdleReason, Pace, choose
+from services.daemon.reconciler import IdleReason, Pace, by_order_only, choose
 from services.daemon.windows import OpenWindow
 from services.planning.item import item_key
 from services.planning.wanted_master import Happens, Serves, WantedMaster
@@ -193,3 +193,19 @@ def test_a_run_continues_sets_as_long_as_the_window_of_their_end_says() -> None:
     found = begin(BEGUN)
     assert found.resume_within_h == pytest.approx(20 + 6 + 1)
     assert begin(MISSING).resume_within_h is None
+
+
+@pytest.mark.parametrize(
+    ("windows", "by_order"),
+    [
+        ([], ["dark", "flat", "sky"]),
+        ([{"name": "a", "cron": "0 10 * * *", "hours": 6, "takes": ["flats", "darks"]}], ["sky"]),
+        ([{"name": "a", "sun": [-9, -1], "half": "morning", "takes": ["flats"]}], ["dark"]),
+        ([{"name": "a", "sun": [-9, -1], "half": "morning", "takes": ["bias", "darks"]}], ["flat", "sky"]),
+    ],
+)
+def test_what_no_window_takes_is_taken_by_order_only(windows: list[Any], by_order: list[str]) -> None:
+    obstacle = by_order_only(Serve.model_validate({"windows": windows}))
+    masters = {"dark": dark(), "flat": flat("L"), "sky": flat("L", source="sky")}
+    assert [name for name, each in masters.items() if obstacle(each.wanted)] == by_order
+    assert all("by order only" in obstacle(masters[name].wanted) for name in by_order)
