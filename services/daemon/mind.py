@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import structlog
 
 from calibration.frames import FrameKind
-from calibration.plans.sequence import Costs
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
@@ -21,7 +20,7 @@ from services.config.moments import zone
 from services.daemon.failures import failed, failures_as_json, failures_from, recovered, tried_again
 from services.daemon.orders import Refused
 from services.daemon.parts import Begin, Ended, Nothing, Outlook
-from services.daemon.reconciler import TAKEN_AS, Pace, choose
+from services.daemon.reconciler import TAKEN_AS, Pace, by_order_only, choose
 from services.daemon.state_file import Remembered
 from services.daemon.windows import (
     OpenWindow,
@@ -33,7 +32,6 @@ from services.daemon.windows import (
 )
 from services.errors import RunCode, ServiceError
 from services.events.records import GroupFinished
-from services.planning.room import HEADER_BYTES
 from services.planning.upkeep import plan_of
 from services.planning.wanted_master import Plan, Serves
 from services.root import Place, layout_of
@@ -196,7 +194,7 @@ class Mind:
     ) -> Begin | Nothing:
         if not is_credible(now):
             return Nothing(reason="clock_not_credible", detail=f"the computer's clock says {now:%Y-%m-%d}")
-        if not plan.due and not any(each.again_at for each in plan.masters):
+        if not any(each.lacks_frames for each in plan.masters):
             return Nothing(reason="nothing_due", detail="all that is wanted is there, and young enough")
         if obstacles:
             return Nothing(reason=obstacles[0].code, detail=obstacles[0].detail)
@@ -204,14 +202,14 @@ class Mind:
             return why
         unmet = {each.name: self._surroundings.unmet(each, now) for each in windows}
         usable = [each for each in windows if not unmet[each.name]]
-        wanted = {TAKEN_AS[each.kind] for each in plan.due}
+        wanted = {TAKEN_AS[each.kind] for each in plan.masters if each.lacks_frames}
         hindered = [
             f"{each.name}: {unmet[each.name]}" for each in windows if unmet[each.name] and wanted & {*each.takes}
         ]
         if not usable and hindered:
             return Nothing(reason="conditions", detail=some(hindered))
         opens = self._next(now)
-        pace = Pace(costs=Costs(frame_bytes=HEADER_BYTES), stands_c=self._surroundings.stands_c())
+        pace = Pace(costs=plan.costs, stands_c=self._surroundings.stands_c())
         choice = choose(
             plan.masters, now=now, windows=usable, pace=pace, opens_next=None if opens is None else opens.opens_at
         )
@@ -253,6 +251,7 @@ class Mind:
                 now=now,
                 failures=failures_from(state.failures),
                 continued_until=self._continued_until,
+                obstacle=by_order_only(served(self.loaded.config)),
             )
         took_s = SystemClock().monotonic() - began_s
         self._not_before_s = SystemClock().monotonic() + _SHARE * took_s
