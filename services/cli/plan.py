@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,7 +99,7 @@ def table(found: Mapping[str, Any], columns: int) -> Iterator[str]:
 
 def _titles(masters: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names of masters, with those settings alone in which they differ."""
-    settings = {
+    settings: dict[str, Callable[[Any], str]] = {
         "gain": lambda value: f"g{value}",
         "offset": lambda value: f"o{value}",
         "readout_mode": lambda value: f"mode {value}",

@@ -3,7 +3,7 @@
 from services.config import LoadedConfig, demo, load, simulated
 from services.config.loader import loads
 from services.daemon.messages import WorkRequest
-from services.planning.programmes import programmes_of
+from services.planning.programmes import programmed
 
 
 def loaded_of(request: WorkRequest) -> LoadedConfig:
@@ -21,7 +21,6 @@ def loaded_of(request: WorkRequest) -> LoadedConfig:
         loaded = load(path, overrides=over)
     else:
         loaded = loads(request.config_text, path, overrides=over)
-    loaded = simulated(loaded) if request.simulator else loaded
+    loaded = programmed(simulated(loaded) if request.simulator else loaded)
     served = None if request.served is None else (request.served.host, request.served.port)
-    config = loaded.config.model_copy(update={"programmes": programmes_of(loaded.config)})
-    return loaded.model_copy(update={"config": config, "served": served})
+    return loaded.model_copy(update={"served": served})

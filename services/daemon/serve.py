@@ -43,7 +43,7 @@ from services.events.records import Event, Record
 from services.events.sentences import sentence
 from services.events.serving import SERVE, ServeEnded, ServeStarted
 from services.files.locks import ServeLock
-from services.planning.programmes import programmes_of
+from services.planning.programmes import programmed
 from services.root import check_folders, check_root, layout_of
 from services.version import version
 
@@ -84,9 +84,7 @@ class Source:
         over = {key: ("--listen", value) for key, value in self.overrides.items()}
         text = None if self.path is None else read(self.path)
         loaded = demo(over) if self.path is None or text is None else loads(text, self.path, overrides=over)
-        loaded = simulated(loaded) if self.simulator else loaded
-        config = loaded.config.model_copy(update={"programmes": programmes_of(loaded.config)})
-        return loaded.model_copy(update={"config": config}), text
+        return programmed(simulated(loaded) if self.simulator else loaded), text
 
     def stamp(self) -> object:
         """Return what changes when the file does."""
