@@ -64,7 +64,7 @@ def plan_now(loaded: "LoadedConfig") -> "Plan":
             now=look.now,
             failures=failures_from(remembered.failures),
             continued_until=lambda began, kind: continued_until(began, TAKEN_AS[kind], serve, site, timezone),
-            obstacle=by_order_only(serve),
+            by_order_only=by_order_only(serve),
             look=look,
         )
 

@@ -132,7 +132,7 @@ class Mind:
         return Outlook(
             choice=self._choice(plan, now, windows, obstacles, state),
             plan=plan.fingerprint,
-            due=frozenset(each.key for each in plan.due),
+            due=frozenset(each.key for each in plan.masters if each.is_due or each.by_order_only),
             known=frozenset(each.key for each in plan.masters),
             obstacles=obstacles,
             closes_at=closes_at,
@@ -251,7 +251,7 @@ class Mind:
                 now=now,
                 failures=failures_from(state.failures),
                 continued_until=self._continued_until,
-                obstacle=by_order_only(served(self.loaded.config)),
+                by_order_only=by_order_only(served(self.loaded.config)),
             )
         took_s = SystemClock().monotonic() - began_s
         self._not_before_s = SystemClock().monotonic() + _SHARE * took_s

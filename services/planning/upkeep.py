@@ -61,7 +61,7 @@ def plan_of(
     now: datetime,
     failures: Mapping[str, Failure] | None = None,
     continued_until: ContinuedUntil | None = None,
-    obstacle: Obstacle = lambda _wanted: "",
+    by_order_only: Obstacle = lambda _wanted: "",
     sensor_c: float | None = None,
     look: Look | None = None,
 ) -> Plan:
@@ -79,8 +79,8 @@ def plan_of(
     continued_until : callable, optional
         Says, of when a set was begun and of its kind, until when it is continued (None: not any more) where neither its
         programme nor the file does; by default what `reuse` says.
-    obstacle : callable, optional
-        Says in words why frames are not taken by themselves; "" where they are.
+    by_order_only : callable, optional
+        Says in words why frames are never taken by the schedule; "" where they are.
     sensor_c : float, optional
         The temperature of a sensor without a cooler: biases and darks are wanted of this temperature.
     look : Look, optional
@@ -93,7 +93,6 @@ def plan_of(
     """
     look = look or Look(loaded, place.catalogue, CAPTURE, now=now)
     pixels = look.frame_pixels
-    sizes = Sizes(pixels=pixels or 0)
     compared = _Comparison(
         rows=place.catalogue.masters(with_inputs=False),
         sets=look.serving,
@@ -101,10 +100,11 @@ def plan_of(
         ageing_at=loaded.config.serve.ageing_at,
         failures=failures or {},
         continued_until=continued_until,
-        obstacle=lambda wanted: obstacle(wanted) or look.obstacle(wanted),
+        obstacle=look.obstacle,
+        by_order_only=by_order_only,
     )
     found = (compared.of(wish) for wish in _wishes(look, sensor_c))
-    costs = pace_of(place.catalogue, costs_of(sizes), now=now)
+    costs = pace_of(place.catalogue, costs_of(Sizes(pixels=pixels or 0)), now=now)
     masters = tuple(replace(each, cost=cost_of((each,), costs, loaded.config, cooling=False)) for each in found)
     cost = cost_of(masters, costs, loaded.config)
     return Plan(
@@ -141,14 +141,16 @@ class _Comparison:
     failures: Mapping[str, Failure]
     continued_until: ContinuedUntil | None
     obstacle: Obstacle
+    by_order_only: Obstacle
 
     def of(self, wish: _Wish) -> WantedMaster:
         """Return a wanted master with what serves of it and what happens to it."""
         fits = cache(wish.required.fits)  # of thousands of masters few keys differ
         like = [row for row in self.rows if row.kind is wish.wanted.kind and fits(row.key) and _as_warm(wish, row)]
         found = self._happening(self._serving(wish, like), wish, like)
-        if found.is_due and (why := self.obstacle(wish.wanted)):
-            return replace(found, happens=Happens.BLOCKED, happens_why=why)
+        obstacle, by_order_only = self.obstacle(wish.wanted), self.by_order_only(wish.wanted)
+        if found.is_due and (why := obstacle or by_order_only):
+            return replace(found, happens=Happens.BLOCKED, happens_why=why, by_order_only=not obstacle)
         failure = self.failures.get(found.key)
         if not found.is_due or failure is None or failure.is_over(self.now):
             return found

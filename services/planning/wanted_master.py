@@ -92,6 +92,8 @@ class WantedMaster:
         When it is tried again; None after a failure: in the next window.
     is_anew : bool
         A new set is due although there is a complete one that is young enough.
+    by_order_only : bool
+        It would be due, but nothing takes it by itself.
     to_build : bool
         Its frames are there, and no master is made of them yet.
     cost : Estimate
@@ -116,6 +118,7 @@ class WantedMaster:
     failed_at: datetime | None = None
     again_at: datetime | None = None
     is_anew: bool = False
+    by_order_only: bool = False
     to_build: bool = False
     cost: Estimate = _NOTHING
 

@@ -256,7 +256,7 @@ def test_what_stands_in_the_way_is_said_and_is_not_due(library: Library) -> None
         library.loaded,
         library.place,
         now=NOW,
-        obstacle=lambda wanted: "by order only" if wanted.kind is FrameKind.FLAT else "",
+        by_order_only=lambda wanted: "by order only" if wanted.kind is FrameKind.FLAT else "",
     )
     flat = next(each for each in plan.masters if each.key == FLAT)
     assert (flat.happens, flat.happens_why) == (Happens.BLOCKED, "by order only")
