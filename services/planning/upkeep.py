@@ -89,10 +89,8 @@ def plan_of(
     Raises
     ------
     StorageError
-        The catalogue cannot be read.
     """
     look = look or Look(loaded, place.catalogue, CAPTURE, now=now)
-    pixels = look.frame_pixels
     compared = _Comparison(
         rows=place.catalogue.masters(with_inputs=False),
         sets=look.serving,
@@ -104,17 +102,16 @@ def plan_of(
         by_order_only=by_order_only,
     )
     found = (compared.of(wish) for wish in _wishes(look, sensor_c))
-    costs = pace_of(place.catalogue, costs_of(Sizes(pixels=pixels or 0)), now=now)
+    costs = pace_of(place.catalogue, costs_of(Sizes(pixels=look.frame_pixels or 0)), now=now)
     masters = tuple(replace(each, cost=cost_of((each,), costs, loaded.config, cooling=False)) for each in found)
-    cost = cost_of(masters, costs, loaded.config)
     return Plan(
         at=now,
         masters=masters,
-        cost=cost,
+        cost=cost_of(masters, costs, loaded.config),
         costs=costs,
         fingerprint=_fingerprint(masters),
         filters_known=look.knows_filters,
-        frame_pixels=pixels,
+        frame_pixels=look.frame_pixels,
     )
 
 
