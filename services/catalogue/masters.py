@@ -65,7 +65,8 @@ class MasterTable(Database):
         """Return all masters by path, the newest first, without reading what they are."""
         of_file = "json_extract(record, '$.size'), json_extract(record, '$.mtime_ns')"
         usable = ", ".join(f"'{status}'" for status in USABLE)
-        ended = f"status = '{MasterStatus.SUPERSEDED}' AND valid_until IS NOT NULL AND valid_from IS NOT valid_until"
+        whole = "valid_from IS NOT valid_until OR json_extract(record, '$.contained') = 0"
+        ended = f"status = '{MasterStatus.SUPERSEDED}' AND valid_until IS NOT NULL AND ({whole})"
         open_ = f"status = '{MasterStatus.SUSPECT}' AND json_extract(record, '$.stood_as') IS NULL"
         old = "json_type(record, '$.statistics.compared_with') IS NULL"  # nobody else certified masters then
         said = f"json_extract(record, '$.certified') IS NOT NULL OR {old}"

@@ -194,8 +194,9 @@ class MasterRow:
     master. `size` and `mtime_ns` are those of the file when its pixels were last known to be `pixel_sha256`; a sidecar
     does not hold them.
 
-    `status`, `valid_until` and `detail` follow from all masters together (`services.library.standing`): `stood_as` is
-    the status that it has for itself, where that is another one, and `detail` the reason. `certified`, `bad` and
+    `status`, `valid_until`, `detail` and `contained` (another one has all its frames) follow from all masters together
+    (`services.library.standing`): `stood_as` is the status that it has for itself, where that is another one, and
+    `detail` the reason. `certified`, `bad` and
     `invalid` are what somebody has said of it, `judged` the status that it was built with, once somebody has.
     """
 
@@ -217,6 +218,7 @@ class MasterRow:
     certified: Said | None = None
     bad: Said | None = None
     invalid: tuple[Said, ...] = ()
+    contained: bool = False
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     pixel_sha256: str | None = None

@@ -65,7 +65,7 @@ def due(catalogue: Catalogue, keep: Keep, now: datetime) -> list[FrameRow]:
     combined: set[str] = set()
     others: set[str] = set()
     for master in catalogue.masters():
-        if master.status in good or (master.status is MasterStatus.SUPERSEDED and master.may_serve):
+        if master.status in good or (master.status is MasterStatus.SUPERSEDED and not master.contained):
             combined |= set(master.inputs)
         elif master.status not in {MasterStatus.SUPERSEDED, MasterStatus.SUSPECT}:
             others |= set(master.inputs)

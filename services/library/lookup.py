@@ -110,12 +110,12 @@ class MasterLibrary:
 
     def find(self, kind: FrameKind, *, at: datetime | None = None, **asked: Any) -> list[MasterRow]:
         """Return the masters that may serve, certified before built before partial, then the newest first."""
-        rows = [row for row in self._usable(kind, at) if not _differences(row, asked)]
+        rows = [row for row in self._usable(kind, at, asked.get("night")) if not _differences(row, asked)]
         return sorted(rows, key=lambda row: (USABLE.index(row.stood_as or row.status), -row.built_at.timestamp()))
 
-    def _usable(self, kind: FrameKind, at: datetime | None = None) -> list[MasterRow]:
-        """Return the masters that may serve, for a time in the past also those that newer ones have replaced since."""
-        status = USABLE if at is None else (*USABLE, MasterStatus.SUPERSEDED)
+    def _usable(self, kind: FrameKind, at: datetime | None = None, night: str | None = None) -> list[MasterRow]:
+        """Return the masters that may serve, for a time or a night in the past also those that were replaced since."""
+        status = USABLE if at is None and night is None else (*USABLE, MasterStatus.SUPERSEDED)
         return [row for row in self._catalogue.masters(kind=kind, status=status, at=at) if row.may_serve]
 
     def _load(

@@ -217,19 +217,23 @@ def _invalidate(place: Place, order: MasterOrder, rows: _Masters, at: datetime) 
         newer = next((_name(row) for row in chosen if row not in older), "")
         detail = f"{newer} was taken after {since:%Y-%m-%d %H:%M} UTC: reject it, if it is bad"
         raise _Refused(OrderCode.NOTHING_MEANT, detail if newer else "there is no master that it concerns")
+    if order.kind is None:  # those before it end as well
+        shelves = {row.shelf for row in older}
+        older = [r for r in rows.values() if r.shelf in shelves and (r.valid_from or r.built_at) < since]
     return [replace(row, invalid=(*row.invalid, said)) for row in older]
 
 
 def _revalidate(place: Place, order: MasterOrder, rows: _Masters, _at: datetime) -> list[MasterRow]:
     """Take back the last invalidation of the masters that are meant, or the one from a given time on."""
-    said = {each for row in _chosen(place, order, rows) for each in row.invalid}
+    chosen = _chosen(place, order, rows)
+    said = {each for row in chosen for each in row.invalid}
     said = {each for each in said if each.kind is order.kind and order.since in (None, each.since)}
     if not said:
         raise _Refused(OrderCode.NOT_POSSIBLE, "nobody has invalidated that")
     last = max(said, key=lambda each: each.at.timestamp() if each.at else 0.0)
     return [
         replace(row, invalid=tuple(each for each in row.invalid if each != last))
-        for row in _chosen(place, order, rows)
+        for row in rows.values()
         if last in row.invalid
     ]
 

@@ -65,7 +65,7 @@ def standing(rows: Sequence[MasterRow], marks: Iterable[Mark]) -> list[MasterRow
         claims = [row for row in group if row.base in USABLE and row.path not in spoilt]
         contained = _contained(claims)
         for row, other in contained.values():
-            found[row.path] = _ended(row, row.valid_from, f"replaced by {_name(other)}")
+            found[row.path] = replace(_ended(row, row.valid_from, f"replaced by {_name(other)}"), contained=True)
         whole = (row for row in claims if row.path not in contained)
         found |= {row.path: row for row in _in_time(whole, _epochs(group))}
     return [found[row.path] for row in rows]
@@ -174,18 +174,12 @@ def _in_time(rows: Iterable[MasterRow], epochs: Sequence[tuple[datetime, str]]) 
                 yield _waiting(claims[claim], claims[best])
                 continue
             if best is not None:
-                yield _followed(claims[best], claims[claim])
+                yield _ended(claims[best], claim.start, f"replaced by {_name(claims[claim])}")
             best = claim
         if best is not None:
             told = f"invalidated from {end:%Y-%m-%d %H:%M} UTC on{f': {reason}' if reason else ''}"
             yield _ended(claims[best], end, told) if end != ends[-1][0] else _itself(claims[best])
         begin = end
-
-
-def _followed(row: MasterRow, other: MasterRow) -> MasterRow:
-    if row.valid_from == other.valid_from:
-        return _waiting(row, other)
-    return _ended(row, other.valid_from, f"replaced by {_name(other)}")
 
 
 def _waiting(row: MasterRow, better: MasterRow) -> MasterRow:
@@ -194,11 +188,11 @@ def _waiting(row: MasterRow, better: MasterRow) -> MasterRow:
 
 
 def _ended(row: MasterRow, until: datetime | None, detail: str) -> MasterRow:
-    return replace(row, status=MasterStatus.SUPERSEDED, stood_as=row.base, detail=detail, valid_until=until)
+    return replace(_itself(row), status=MasterStatus.SUPERSEDED, stood_as=row.base, detail=detail, valid_until=until)
 
 
 def _itself(row: MasterRow) -> MasterRow:
-    return replace(row, status=row.base, stood_as=None, detail="", valid_until=None)
+    return replace(row, status=row.base, stood_as=None, detail="", valid_until=None, contained=False)
 
 
 def _silent(row: MasterRow, spoilt: str) -> MasterRow:
@@ -208,7 +202,9 @@ def _silent(row: MasterRow, spoilt: str) -> MasterRow:
         detail = "rejected" + (f": {row.bad.reason}" if row.bad is not None and row.bad.reason else "")
         return replace(_itself(row), detail=detail, valid_until=row.valid_from)
     if spoilt:
-        return replace(row, status=MasterStatus.SUSPECT, stood_as=base, detail=spoilt, valid_until=row.valid_from)
+        return replace(
+            _itself(row), status=MasterStatus.SUSPECT, stood_as=base, detail=spoilt, valid_until=row.valid_from
+        )
     if base is MasterStatus.SUSPECT:
         return replace(_itself(row), detail=unlike(row), valid_until=row.valid_from)
     return _itself(row)

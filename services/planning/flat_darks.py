@@ -5,7 +5,7 @@ From flats whose dark another program has subtracted nothing is subtracted again
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import hypot
@@ -94,12 +94,15 @@ class FlatDarks:
         self._masters: dict[str, MasterRow] = {}
         self._shelves: defaultdict[tuple[object, ...], _Shelf] = defaultdict(dict)
         self._fitting: dict[tuple[object, ...], list[_Place]] = {}
+        self._epochs: defaultdict[tuple[object, ...], set[float]] = defaultdict(set)
         for row in masters:
             if row.kind is not FrameKind.FLAT and row.may_serve:
                 candidate = _candidate(row)
                 self._masters[row.path] = row
                 shelf = self._shelves[equal_part(row.key, FrameKind.DARK)]
                 taken = 0.0 if candidate.at is None else candidate.at.timestamp()
+                since = (said.since.timestamp() for said in row.invalid if said.since is not None)
+                self._epochs[equal_part(row.key, FrameKind.DARK)].update(since)
                 shelf.setdefault((candidate.key, candidate.own), []).append((taken, candidate))
         for shelf in self._shelves.values():
             for candidates in shelf.values():
@@ -154,7 +157,8 @@ class FlatDarks:
     def _best(self, kind: FrameKind, asked: Question, flats: MasterGroup) -> MasterRow | None:
         """Return what `match` chooses among all masters; of equal ones it is shown the nearest in time alone."""
         at = flats.started
-        near = [c for each in self._places(kind, asked, flats) for c in _nearest(each, at)]
+        epochs = self._epochs[equal_part(flats.key, kind)]
+        near = [c for each in self._places(kind, asked, flats) for c in _nearest(_alive(each, at, epochs), at)]
         best = next(iter(ranked(kind, asked, near, at=at)), None)
         return None if best is None else self._masters[best[1].name]
 
@@ -196,6 +200,17 @@ class FlatDarks:
         words = "; ".join(reasons[:_REASONS]) + more if reasons else "there is no master dark or bias"
         exposure = "unknown (EXPTIME)" if exposure_us is None else f"{exposure_us / 1e6:g} s"
         return f"exposure {exposure}: {words}"
+
+
+def _alive(
+    candidates: list[tuple[float, Candidate]], at: datetime | None, epochs: Collection[float]
+) -> list[tuple[float, Candidate]]:
+    """Return those that no invalidation separates from a time."""
+    if at is None or not epochs:
+        return candidates
+    return [
+        each for each in candidates if not any((each[0] < since) is not (at.timestamp() < since) for since in epochs)
+    ]
 
 
 def _nearest(candidates: list[tuple[float, Candidate]], at: datetime | None) -> list[Candidate]:

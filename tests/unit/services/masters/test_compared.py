@@ -131,6 +131,33 @@ def test_new_dust_is_certified_with_a_note_and_a_failing_light_is_not(root: Root
     assert states(root, FrameKind.FLAT) == ["superseded", "certified", "suspect"]
 
 
+def test_of_two_sets_of_flats_of_one_night_the_later_serves_and_neither_is_built_again(root: Root):
+    night(root, 0, FrameKind.DARK, 2.0)
+    for number in (0, 1):
+        root.add(FrameKind.FLAT, 2.0, N, filter="V", set_id=f"flats{number}")
+        root.build()
+    first, second = sorted(masters(root, FrameKind.FLAT), key=lambda row: row.path)
+    assert (first.status, first.may_serve, second.status) == (MasterStatus.SUPERSEDED, False, MasterStatus.CERTIFIED)
+    assert first.valid_from == second.valid_from
+    assert {outcome.status for outcome in root.build()} == {Outcome.KEPT}
+
+
+def test_flats_take_no_dark_from_the_other_side_of_an_invalidation(root: Root):
+    night(root, 0, FrameKind.DARK, 2.0)
+    root.build()
+    at = START + timedelta(days=2)
+    order = MasterOrder(order=MasterWord.INVALIDATE, kind=FrameKind.DARK, since=at, reason="a new sensor window")
+    assert obey(place(root), order, at=at).ok
+    night(root, 3, FrameKind.FLAT, 2.0, filter="V")
+    (*_, outcome) = root.build()
+    assert (outcome.status, outcome.code) == (Outcome.REFUSED, "no_matching_dark")
+    night(root, 1, FrameKind.FLAT, 2.0, filter="R")
+    night(root, 30, FrameKind.DARK, 2.0)
+    root.build()
+    old, new = masters(root, FrameKind.DARK)
+    assert {row.key.filter: row.darks for row in masters(root, FrameKind.FLAT)} == {"R": (old.path,), "V": (new.path,)}
+
+
 @pytest.mark.parametrize("longitude_deg", [None, 150.0, -110.0])
 def test_a_flat_of_the_dawn_is_valid_from_the_noon_before_its_night(root: Root, longitude_deg: float | None):
     night(root, 0, FrameKind.DARK, 2.0)
