@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 Start = Callable[..., "subprocess.Popen[bytes]"]
 """`subprocess.Popen`, or what does the same."""
 
+NOT_STARTED = 71
+"""The exit code of a child that never was."""
 _ENDS_WITHIN_S = 20.0
 _LAST_WORDS_BYTES = 2000
 _LOG_BYTES = 1_000_000
@@ -67,21 +69,30 @@ class ChildProcess:
         self._gone = gone
         self._orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._log_path = log_path
-        with _log_file(log_path) as errors:
-            self._log_from = errors.tell()
-            self._process = start(
-                [sys.executable, "-m", module],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                bufsize=0,
-                **platform.own_group(),
-            )
-        self.pid = self._process.pid
+        self._log_from = 0
         self._over = threading.Event()
+        try:
+            self._process = self._started(start, [sys.executable, "-m", module])
+        except OSError as error:  # no memory, or no process more: told as the death that it is
+            log.error("child.not_started", module=module, detail=str(error))  # noqa: TRY400 - foreseen
+            self._over.set()
+            why = Gone(exit_code=NOT_STARTED, last_words=str(error))
+            after(0.0, lambda: gone(why))
+            return
         pipes = {"heard": (self._read, self._process.stdout), "said": (self._write, self._process.stdin)}
         for name, (work, pipe) in pipes.items():
             threading.Thread(target=work, args=(pipe,), name=f"nightcal-child-{name}", daemon=True).start()
+
+    def _started(self, start: Start, command: list[str]) -> "subprocess.Popen[bytes]":
+        with _log_file(self._log_path) as errors:
+            self._log_from = errors.tell()
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+            return start(command, bufsize=0, **pipes, **platform.own_group())
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
 
     def say(self, line: str) -> None:
         """Let the child hear a line; never waits."""
@@ -145,12 +156,15 @@ def _log_file(path: Path) -> IO[Any]:
         return open(os.devnull, "wb")  # noqa: PTH123 - a device
 
 
-def how(exit_code: int) -> str:
-    """Return in words how a process ended that ended by itself in no order."""
-    if exit_code >= 0:
-        return f"the worker ended with exit code {exit_code}, and did not say why"
-    why = " (the system does that when memory runs out)" if exit_code == _KILL else ""
-    return f"the worker was killed by signal {-exit_code}{why}"
+def how(gone: Gone) -> str:
+    """Return in words how a worker ended that did not say how its run ended."""
+    if gone.exit_code == NOT_STARTED:
+        return f"the worker was not started: {gone.last_words}"
+    last = f"; it printed last: {gone.last_words}" if gone.last_words else ""
+    if gone.exit_code >= 0:
+        return f"the worker ended with exit code {gone.exit_code}, and did not say why{last}"
+    why = " (the system does that when memory runs out)" if gone.exit_code == _KILL else ""
+    return f"the worker was killed by signal {-gone.exit_code}{why}{last}"
 
 
 _KILL = -9

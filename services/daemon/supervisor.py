@@ -32,7 +32,7 @@ from services.daemon.messages import (
 from services.daemon.orders import Answer, Order, OrderName, RefusalCode, Refused
 from services.daemon.parts import Ended, Secured
 from services.errors import Exit, RunCode
-from services.events.records import Event
+from services.events.records import Event, RunFinished
 from services.planning.request import RunResult
 
 log = structlog.get_logger(__name__)
@@ -104,8 +104,12 @@ class Worker:
         self._patience_s = limits.abort_s, limits.hurry_s
         self._aborts = 0
         self._child = ChildProcess(WORKER, log_path=log_path, hear=self._hear, gone=self._end, start=start)
-        self.pid = self._child.pid
         self._child.say(said_line(request))
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._child.pid
 
     def order(self, name: OrderName) -> None:
         """Pass an order to end on; never waits. A second `abort` hurries; what never ends is killed."""
@@ -144,18 +148,21 @@ class Worker:
         return self._child.wait(timeout_s)
 
     def _limit(self, seconds: float) -> None:
+        if self._is_gone:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = after(seconds, self._too_long)
 
     def _too_long(self) -> None:
-        log.error("worker.never_ends", pid=self.pid)
+        log.error("worker.never_ends")
         self._child.kill()
 
     def _hear(self, line: str) -> None:
         heard = heard_of(line)
         if isinstance(heard, Event):
             self._run_id = heard.run_id or self._run_id
+            self._result = _finished(heard) or self._result
             self._told.event(heard)
         elif isinstance(heard, OrderAnswer):
             self._answered(heard)
@@ -203,11 +210,18 @@ def _ended(gone: Gone, result: RunResult | None, run_id: str | None, seconds: fl
             detail=result.detail,
             seconds=seconds,
         )
-    last = f"; it printed last: {gone.last_words}" if gone.last_words else ""
-    detail = f"{how(gone.exit_code)}{last}"
+    detail = how(gone)
     return Ended(
         run_id=run_id, exit_code=Exit.SOME_FAILED, code=RunCode.WORKER_DIED, detail=detail, died=True, seconds=seconds
     )
+
+
+def _finished(event: Event) -> RunResult | None:
+    """Return how a run ended, of its last event: its devices are left, and a death after that changes nothing."""
+    end = event.what
+    if not isinstance(end, RunFinished) or end.exit_code is None:
+        return None
+    return RunResult(run_id=event.run_id, exit_code=end.exit_code, code=end.code, detail=end.detail)
 
 
 def _refused(answer: "Future[Answer]", code: RefusalCode, detail: str) -> "Future[Answer]":
@@ -261,13 +275,7 @@ class Supervisor:
         self._is_closed = threading.Event()
 
     def begin(self, request: WorkRequest) -> Worker:
-        """Start a worker; its events and its end are told.
-
-        Raises
-        ------
-        OSError
-            The system starts no process.
-        """
+        """Start a worker; its events and its end are told, also where the system starts no process."""
         return self._worker(request, self._told)
 
     def of_masters(self, order: Order, request: WorkRequest, worker: Worker | None) -> "Future[Answer]":
@@ -322,10 +330,7 @@ class Supervisor:
             attempt.first.set()
             over.set()
 
-        try:
-            child = ChildProcess(SECURE, log_path=self._log_path, hear=attempt.hear, gone=gone, start=self._start)
-        except OSError as error:
-            return attempt, f"no process can be started: {error}"
+        child = ChildProcess(SECURE, log_path=self._log_path, hear=attempt.hear, gone=gone, start=self._start)
         child.say(said_line(request))
         child.close()
         if not (attempt.first.wait(self._limits.secure_silent_s) and over.wait(self._limits.secure_s)):
@@ -380,7 +385,6 @@ class ObservatoryChild:
             raise OSError(f"the simulated observatory did not start: {detail}")
         self.served = Served(host=said[0]["host"], port=said[0]["port"])
         self.utc, self.rate = str(said[0]["utc"]), float(said[0]["rate"])
-        self.pid = self._child.pid
 
     def close(self) -> None:
         """End it."""

@@ -69,9 +69,11 @@ class _Lock:
 
     def is_held_by(self, run_id: str) -> bool:
         """Return whether a run holds the lock now: none does that the holder's record does not name."""
-        return self._read_record().get("run") == run_id and self._is_held()
+        return self._read_record().get("run") == run_id and self.is_held
 
-    def _is_held(self) -> bool:
+    @property
+    def is_held(self) -> bool:
+        """Whether anybody holds the lock now."""
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -175,7 +177,7 @@ class ObservatoryLock(_Lock):
     def address(self) -> tuple[str, int] | None:
         """Return where the observatory of this root listens; None when there is none now."""
         host, _, port = str(self._read_record().get("run") or "").rpartition(":")
-        return (host, int(port)) if host and port.isdecimal() and self._is_held() else None
+        return (host, int(port)) if host and port.isdecimal() and self.is_held else None
 
 
 class DeviceLock(_Lock):

@@ -15,9 +15,10 @@ from typing import Any
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import RunRow
+from services.daemon.children import Start
 from services.daemon.messages import WorkRequest
 from services.daemon.parts import Ended, Secured
-from services.daemon.supervisor import Limits, ObservatoryChild, Supervisor, Told, Worker
+from services.daemon.supervisor import ObservatoryChild, Supervisor, Told, Worker
 from services.events.records import Event
 from services.planning.request import RunOptions, Step
 from tests.support import started
@@ -122,20 +123,20 @@ class SmallDaemon:
 
 
 @contextmanager
-def small_daemon(root: Path, *changes: dict[str, Any], limits: Limits | None = None) -> Iterator[SmallDaemon]:
-    """Give a small daemon; whatever of its worker is left at the end is killed."""
+def small_daemon(root: Path, *changes: dict[str, Any], start: Start = started.start) -> Iterator[SmallDaemon]:
+    """Give a small daemon whose children `start` starts; whatever of its workers is left at the end is killed."""
     root.mkdir(exist_ok=True)
     night = Night(root=root, config=root / "config_calibration_frames.yaml")
     night.write(*changes)
     heard, workers = Heard(), []
 
-    def start(command: list[str], **how: Any) -> Any:
-        workers.append(started.start(command, **how))
+    def noted(command: list[str], **how: Any) -> Any:
+        workers.append(start(command, **how))
         return workers[-1]
 
     logs = root / "logs"
-    observatory = ObservatoryChild(WorkRequest(config_path=night.config), logs=logs, start=started.start)
-    supervisor = Supervisor(heard.told(), logs=logs, limits=limits, start=start)
+    observatory = ObservatoryChild(WorkRequest(config_path=night.config), logs=logs, start=start)
+    supervisor = Supervisor(heard.told(), logs=logs, start=noted)
     try:
         yield SmallDaemon(night=night, heard=heard, supervisor=supervisor, observatory=observatory)
     finally:

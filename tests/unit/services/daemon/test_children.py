@@ -4,6 +4,7 @@ import queue
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from services.daemon.messages import WorkRequest
 from services.daemon.orders import Order, OrderName, RefusalCode, Refused
 from services.daemon.parts import Ended, Secured
 from services.daemon.supervisor import Limits, ObservatoryChild, Supervisor, Told
+from services.events.records import Event, RunFinished
 
 RESULT = '{"result": {"run_id": "r", "exit_code": 0, "code": null, "detail": "done"}}'
 REQUEST = WorkRequest(config_path=Path("none.yaml"))
@@ -76,6 +78,12 @@ def test_a_worker_that_does_not_say_how_its_run_ended_has_died(tmp_path: Path, p
 def test_a_worker_that_has_said_its_result_has_not_died_however_it_ends(tmp_path: Path) -> None:
     ended = Bad(tmp_path, f"import os\nprint('''{RESULT}''', flush=True)\nos.abort()").end()
     assert (ended.died, ended.detail) == (False, "done")
+
+
+def test_a_worker_that_dies_when_its_run_is_over_has_not_cost_the_run(tmp_path: Path) -> None:
+    over = Event(run_id="r9", seq=4, at=datetime(2026, 3, 1, tzinfo=UTC), what=RunFinished(exit_code=4, code="unsafe"))
+    ended = Bad(tmp_path, f"import os\nprint({over.to_json()!r}, flush=True)\nos.abort()").end()
+    assert (ended.died, ended.run_id, ended.code, ended.exit_code) == (False, "r9", "unsafe", 4)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
@@ -156,6 +164,23 @@ def test_a_child_without_a_log_is_a_child(tmp_path: Path) -> None:
     assert gone.get(timeout=SOON_S) == Gone(exit_code=3)
 
 
+def test_where_no_process_can_be_started_the_worker_has_died(tmp_path: Path) -> None:
+    def full(_command: list[str], **_: Any) -> Any:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    ends: queue.Queue[Ended] = queue.Queue()
+    safe: queue.Queue[Secured] = queue.Queue()
+    told = Told(event=lambda _: None, ended=ends.put, secured=safe.put)
+    supervisor = Supervisor(told, logs=tmp_path, limits=Limits(secure_pauses_s=(0.0, 0.01)), start=full)
+    worker = supervisor.begin(REQUEST)
+    worker.order(OrderName.ABORT)
+    ended = ends.get(timeout=SOON_S)
+    assert (ended.died, ended.code) == (True, "worker_died")
+    assert ended.detail == "the worker was not started: [Errno 11] Resource temporarily unavailable"
+    supervisor.secure(REQUEST, None)
+    assert "Resource temporarily unavailable" in safe.get(timeout=SOON_S).left[0]
+
+
 def test_a_log_does_not_grow_for_ever(tmp_path: Path) -> None:
     (tmp_path / "worker.log").write_bytes(b"x" * 2_000_000)
     Bad(tmp_path, f"import sys; print('new', file=sys.stderr); print('''{RESULT}''')").end()
@@ -163,5 +188,5 @@ def test_a_log_does_not_grow_for_ever(tmp_path: Path) -> None:
 
 
 def test_how_a_process_ended_is_said_in_words() -> None:
-    assert "memory runs out" in how(-9)
-    assert how(-11) == "the worker was killed by signal 11"
+    assert "memory runs out" in how(Gone(exit_code=-9))
+    assert how(Gone(exit_code=-11)) == "the worker was killed by signal 11"
