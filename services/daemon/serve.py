@@ -37,12 +37,12 @@ from services.daemon.security import Policy
 from services.daemon.show import Showing
 from services.daemon.state_file import Remembered, read_state, write_state
 from services.daemon.supervisor import ObservatoryChild, Supervisor, Told
-from services.daemon.tokens import token_of
 from services.errors import Exit, StorageError
 from services.events.records import Event, Record
 from services.events.sentences import sentence
 from services.events.serving import SERVE, ServeEnded, ServeStarted
 from services.files.locks import ServeLock
+from services.observatory.login import check_secrets, token_of
 from services.planning.programmes import programmed
 from services.root import check_folders, check_root, layout_of
 from services.version import version
@@ -149,7 +149,9 @@ def serve(source: Source, *, tell: Callable[[str], None], log_level: str = "INFO
     check_root(loaded)
     check_folders(loaded)
     layout = layout_of(loaded)
-    token = token_of(loaded)
+    for note in check_secrets(loaded.config.serve):
+        tell(f"note: {note}")
+    token = token_of(loaded.config.serve)
     with ExitStack() as stack:
         stack.enter_context(ServeLock(layout.root))
         logs.configure(log_level, layout.log_path(SystemClock().now()), console=False)

@@ -1,10 +1,9 @@
 """Who may ask: the token of the configuration, sessions of browsers that have shown it, and tries of wrong ones.
 
-The token is read once, when the daemon starts. It stands in no message, log or answer.
+The token is read once, when the daemon starts (`services.observatory.login`). It stands in no message, log or answer.
 """
 
 import hmac
-import os
 import secrets
 import threading
 from collections import OrderedDict
@@ -12,58 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from drivers.clock import Clock
-from services.config.models import LoadedConfig
-from services.config.moments import is_loopback
 from services.daemon.problems import Problem, ProblemCode
-from services.errors import ConfigInvalid
-
-LEAST_CHARACTERS = 16
-_LARGEST_FILE = 4096
-
-
-def token_of(loaded: LoadedConfig) -> str | None:
-    """Return the token of a configuration; None where it names none, and listens to programs of this computer alone.
-
-    Raises
-    ------
-    ConfigInvalid
-        It cannot be read, is too short, or is needed and not named.
-    """
-    serve = loaded.config.serve
-    if serve.token_env is not None:
-        found, where = os.environ.get(serve.token_env, ""), f"the variable {serve.token_env} (serve.token_env)"
-    elif serve.token_file is not None:
-        found, where = _of_file(loaded, serve.token_file), f"the file of serve.token_file ({serve.token_file})"
-    elif is_loopback(serve.listen):
-        return None
-    else:
-        raise _invalid(
-            loaded,
-            f"serve.listen is {serve.listen}, which other computers can reach, and there is no token",
-            "name a file with a long random text in serve.token_file, or listen on 127.0.0.1",
-        )
-    if len(found) < LEAST_CHARACTERS or not found.isascii() or not found.isprintable() or " " in found:
-        advice = 'make a token with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
-        raise _invalid(
-            loaded, f"{where} holds no token: one has {LEAST_CHARACTERS} letters and digits at least, no blanks", advice
-        )
-    return found
-
-
-def _of_file(loaded: LoadedConfig, name: str) -> str:
-    path = loaded.path.parent / name
-    try:
-        with path.open("rb") as file:
-            return file.read(_LARGEST_FILE).decode("utf-8").strip()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise _invalid(
-            loaded, f"the file of serve.token_file ({path}) cannot be read: {reason}", "correct the name, or the file"
-        ) from None
-
-
-def _invalid(loaded: LoadedConfig, detail: str, advice: str) -> ConfigInvalid:
-    return ConfigInvalid(f"{loaded.path}: {detail}", advice=advice)
 
 
 def is_same(one: str, other: str) -> bool:

@@ -121,11 +121,35 @@ def token_of(serve: Serve) -> str | None:
     Raises
     ------
     ConfigInvalid
-        The variable is not set, or the file cannot be read or holds something else.
+        The variable is not set, or the file cannot be read or holds something else, or the token is too short.
     """
     if serve.token_env is not None:
-        return read_variable("serve.token_env", serve.token_env)
-    return None if serve.token_file is None else read_file("serve.token_file", Path(serve.token_file), "token")
+        key, token = "serve.token_env", read_variable("serve.token_env", serve.token_env)
+    elif serve.token_file is not None:
+        key, token = "serve.token_file", read_file("serve.token_file", Path(serve.token_file), "token")
+    else:
+        return None
+    if len(token) < LEAST_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
+        raise _invalid(
+            key,
+            f"a token has {LEAST_CHARACTERS} letters and digits at least, and no blanks; make one with: "
+            'python -c "import secrets; print(secrets.token_urlsafe(32))"',
+        )
+    return token
+
+
+def address_of(key: str, name: str) -> str:
+    """Return the address that an environment variable holds, of a webhook or the heartbeat; it is a secret, too.
+
+    Raises
+    ------
+    ConfigInvalid
+        It is not set, or holds no address.
+    """
+    address = read_variable(key, name)
+    if not address.startswith(("http://", "https://")):
+        raise _invalid(key, f"the environment variable {name} holds no address: one begins with http:// or https://")
+    return address
 
 
 def missing_secrets(serve: Serve) -> tuple[str, ...]:
@@ -134,7 +158,7 @@ def missing_secrets(serve: Serve) -> tuple[str, ...]:
     if serve.heartbeat is not None:
         addresses["serve.heartbeat.url_env"] = serve.heartbeat.url_env
     asked: list[Callable[[], object]] = [lambda: token_of(serve)]
-    asked += [partial(read_variable, key, name) for key, name in addresses.items()]
+    asked += [partial(address_of, key, name) for key, name in addresses.items()]
     found = []
     for ask in asked:
         try:
@@ -182,7 +206,8 @@ def read_file(key: str, path: Path, what: str) -> str:
         It cannot be read, or holds something else.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig").strip("\r\n")
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_FILE).decode("utf-8-sig").strip("\r\n")
     except UnicodeDecodeError:
         raise _invalid(key, f"{path} is no text in UTF-8") from None
     except OSError as error:
@@ -192,6 +217,9 @@ def read_file(key: str, path: Path, what: str) -> str:
     return text
 
 
+LEAST_CHARACTERS = 16
+"""Of a token: fewer could be tried out."""
+_LARGEST_FILE = 64 * 1024
 _ADVICE = "set it where nightcal is started (for a service, in its unit), or correct the configuration"
 
 

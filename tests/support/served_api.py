@@ -26,10 +26,10 @@ from services.daemon.orders import Answer, Order, OrderName, RefusalCode, Refuse
 from services.daemon.reading import Reader
 from services.daemon.routes import Parts
 from services.daemon.security import Limits, Policy
-from services.daemon.tokens import token_of
 from services.events.journal import JournalFile
 from services.events.records import Event, Record, RunFinished, RunStarted, StepStarted
 from services.events.serving import SERVE, ModeChanged
+from services.observatory.login import token_of
 from services.root import layout_of
 
 AT = datetime(2026, 1, 5, 22, 0, tzinfo=UTC)
@@ -168,7 +168,7 @@ def serve(folder: Path, *, limits: Limits | None = None, plan: Any = None, **key
     reader = Reader(lambda: loaded, plan=lambda: plan, state=board.state)
     policy = Policy(allowed_hosts=section.allowed_hosts, prefix=section.path_prefix, limits=limits or Limits())
     parts = Parts(board=board, desk=desk, events=hub, reader=reader)
-    api = Api(parts, policy, token=token_of(loaded), clock=clock)
+    api = Api(parts, policy, token=token_of(loaded.config.serve), clock=clock)
     server = ApiServer(api, ("127.0.0.1", 0), prefix=section.path_prefix)
     server.start()
     try:

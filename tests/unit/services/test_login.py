@@ -198,10 +198,24 @@ def test_secrets_of_the_daemon_are_read_from_where_the_file_says(
     monkeypatch.setenv("BEAT", "http://127.0.0.1/b")
     token.write_text("abc\ndef\n", encoding="utf-8")
     assert missing_secrets(serve) == (f"serve.token_file: {token} must hold the token alone, on one line",)
-    token.write_text("abc\n", encoding="utf-8")
+    for content in ("abc", "two words that are long enough"):
+        token.write_text(content, encoding="utf-8")
+        monkeypatch.setenv("HOOK", content)
+        assert missing_secrets(serve) == (
+            (
+                "serve.token_file: a token has 16 letters and digits at least, and no blanks; make one with: "
+                'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+            ),
+            (
+                "serve.webhooks[0].url_env: the environment variable HOOK holds no address: one begins with http:// or "
+                "https://"
+            ),
+        )
+    monkeypatch.setenv("HOOK", "http://127.0.0.1/a")
+    token.write_text("0123456789abcdef\n", encoding="utf-8")
     token.chmod(0o600)
     assert check_secrets(serve) == ()
-    assert token_of(serve) == "abc"
-    monkeypatch.setenv("TOKEN", "xyz")
-    assert token_of(Serve(token_env="TOKEN")) == "xyz"  # noqa: S106
+    assert token_of(serve) == "0123456789abcdef"
+    monkeypatch.setenv("TOKEN", "fedcba9876543210")
+    assert token_of(Serve(token_env="TOKEN")) == "fedcba9876543210"  # noqa: S106
     assert token_of(Serve()) is None

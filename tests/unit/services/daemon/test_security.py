@@ -13,8 +13,9 @@ from services.config import load
 from services.daemon.admission import Host, check_host, check_origin, plain_path
 from services.daemon.problems import Problem
 from services.daemon.security import Limits
-from services.daemon.tokens import Guard, Sessions, Tries, token_of
+from services.daemon.tokens import Guard, Sessions, Tries
 from services.errors import ConfigInvalid
+from services.observatory.login import token_of
 from tests.support.served_api import TOKEN, Served, fill, serve
 
 SMALL = Limits(body_bytes=2000, body_s=0.5)
@@ -203,7 +204,7 @@ def test_a_guard_without_a_token_lets_everybody_in() -> None:
 
 
 def test_beyond_this_computer_a_token_is_needed(tmp_path: Path) -> None:
-    assert token_of(load(fill(tmp_path, listen="127.0.0.1:8642"))) is None
+    assert token_of(load(fill(tmp_path, listen="127.0.0.1:8642")).config.serve) is None
 
 
 @pytest.mark.parametrize("content", [None, "", "short", "two words that are long enough"])
@@ -211,12 +212,12 @@ def test_a_token_that_is_none_is_an_error_of_the_configuration(tmp_path: Path, c
     if content is not None:
         (tmp_path / "token").write_text(content, encoding="utf-8")
     with pytest.raises(ConfigInvalid, match="token_file"):
-        token_of(load(fill(tmp_path, token_file="token", listen="0.0.0.0:8642")))  # noqa: S106 - of the test
+        token_of(load(fill(tmp_path, token_file="token", listen="0.0.0.0:8642")).config.serve)  # noqa: S106 - of the test
 
 
 def test_a_token_is_read_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n", encoding="utf-8")
-    assert token_of(load(fill(tmp_path, token_file="token"))) == TOKEN  # noqa: S106 - a name
+    assert token_of(load(fill(tmp_path, token_file="token")).config.serve) == TOKEN  # noqa: S106 - a name
 
 
 @pytest.mark.parametrize(
