@@ -34,6 +34,8 @@ class RunCode(StrEnum):
     DISK_FULL = "disk_full"
     WRITE_FAILED = "write_failed"
     READ_FAILED = "read_failed"
+    DAEMON_UNREACHABLE = "daemon_unreachable"
+    ORDER_REFUSED = "order_refused"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
     PAUSED = "paused"
@@ -143,6 +145,12 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "write_failed": Meaning("a file could not be written", "check the disk and its permissions", Exit.STORAGE),
     "read_failed": Meaning("a file cannot be read", "look at the file; a damaged one may be deleted", Exit.STORAGE),
+    "daemon_unreachable": Meaning(
+        "no daemon answers",
+        "start it with `nightcal serve`, or name its address with --remote",
+        Exit.DEVICE,
+    ),
+    "order_refused": Meaning("the daemon refuses the order", "see `nightcal status`", Exit.SOME_FAILED),
     "interrupted": Meaning("stopped by the user", "run the same command again to continue", Exit.INTERRUPTED),
     "cancelled": Meaning("cancelled by order", "run again to continue: what is stored is kept", Exit.DONE),
     "paused": Meaning("paused by order", "resume it, or run again to continue", Exit.DONE),

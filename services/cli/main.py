@@ -39,10 +39,17 @@ _GROUPS = {
     "library": "The masters: list them, pack their frames.",
     "catalogue": "The index of frames and masters.",
 }
-_COMMANDS = (
+COMMANDS = (
     _Command("run", "runners:run", "Take the frames that are missing, build the masters."),
     _Command("serve", "serve:serve", "Keep the library complete and fresh: the daemon."),
     _Command("plan", "plan:plan", "Show what must exist, what serves, and what is due."),
+    _Command("status", "remote:status", "Say what the daemon does."),
+    _Command("pause", "remote:pause", "Let the daemon end its run and begin nothing."),
+    _Command("resume", "remote:resume", "Let the daemon go on."),
+    _Command("yield", "remote:yield_camera", "Let the daemon leave the camera to another program."),
+    _Command("cancel", "remote:cancel", "End the daemon's run after this frame."),
+    _Command("abort", "remote:abort", "End the daemon's run now."),
+    _Command("retry", "remote:retry", "Let the daemon try again what has failed."),
     _Command("devices", "devices:list_devices", "List the Alpaca devices that answer on the network."),
     _Command("simulate", "devices:simulate", "Serve the simulated observatory to Alpaca clients."),
     _Command("secure", "secure:secure", "Make the devices safe after a run that died."),
@@ -64,7 +71,7 @@ _COMMANDS = (
     _Command("archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss.", hidden=True),
 )
 """Hidden are older spellings, which stay valid."""
-_BY_WORDS = {each.words: each for each in _COMMANDS}
+_BY_WORDS = {each.words: each for each in COMMANDS}
 
 
 class _Group(TyperGroup):
@@ -84,7 +91,7 @@ def _made() -> typer.Typer:
     made = new_app("Unattended calibration frames and masters over ASCOM Alpaca.", _Group)
     made.callback()(_options)
     groups = {name: new_app(text, _Group) for name, text in _GROUPS.items()}
-    for each in _COMMANDS:
+    for each in COMMANDS:
         each.added_to(groups.get(each.words.rpartition(" ")[0], made), _not_imported)
     for name, group_app in groups.items():
         made.add_typer(group_app, name=name)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,11 +25,19 @@ def plan(
     config: ConfigFile = None,
     simulator: Simulator = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object, for programs")] = False,
+    remote: Annotated[str | None, typer.Option("--remote", metavar="URL", help="That of this daemon")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="Its token [default: NIGHTCAL_TOKEN]")
+    ] = None,
 ) -> int:
     """Show what the daemon would keep complete: what serves, what is due and why, with minutes and gigabytes."""
+    from services.cli.daemon_client import daemon_of
     from services.events.records import json_value
 
-    found = json_value(plan_now(loaded_config(config, simulator=simulator)))
+    if remote is not None:
+        found = daemon_of(remote, token_file, None).get("/api/plan")
+    else:
+        found = json_value(plan_now(loaded_config(config, simulator=simulator)))
     print(json.dumps(found, indent=1) if as_json else "\n".join(table(found, shutil.get_terminal_size().columns)))
     return Exit.DONE
 

@@ -6,6 +6,7 @@ it; messages name the option.
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +35,18 @@ def run(
     darks_only: Annotated[bool, typer.Option("--darks-only", help="The same as --step darks")] = False,
     flats_only: Annotated[bool, typer.Option("--flats-only", help="The same as --step flats")] = False,
     masters_only: Annotated[bool, typer.Option("--masters-only", help="The same as --step masters")] = False,
+    remote: Annotated[
+        str | None, typer.Option("--remote", metavar="URL", help="Let this daemon run: what is due, or --item")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="Its token [default: NIGHTCAL_TOKEN]")
+    ] = None,
+    item: Annotated[
+        list[str] | None, typer.Option("--item", metavar="ITEM", help="With --remote: this one, due or not; repeatable")
+    ] = None,
+    plan: Annotated[
+        str | None, typer.Option("--plan", metavar="FINGERPRINT", help="With --remote: only if this is still the plan")
+    ] = None,
 ) -> int:
     """Take what is missing of the calibration frames, and build the masters.
 
@@ -41,6 +54,16 @@ def run(
     Exit codes: 0 all done, 1 some groups failed, 2 configuration or usage, 3 device, 4 unsafe, 5 storage, 130 stopped.
     """
     only = {Step.DARKS: darks_only, Step.FLATS: flats_only, Step.MASTERS: masters_only}
+    if remote is not None:
+        from services.cli.remote import run_by_order
+
+        if command != RunCommand() or step is not None or any(only.values()):
+            raise Usage(
+                "--remote goes with --item, --plan and --token-file alone: the daemon has a configuration of its own"
+            )
+        return run_by_order(remote, token_file, item or (), plan)
+    if token_file is not None or item or plan is not None:
+        raise Usage("--item, --plan and --token-file are for a run of a daemon — give --remote URL as well")
     return execute(command, chosen_steps(step, [each for each, wanted in only.items() if wanted]))
 
 

@@ -7,6 +7,7 @@ a number that the open files of a process allow; everybody else goes on being an
 import asyncio
 import socket
 import threading
+from ipaddress import ip_address
 from typing import Any, cast
 
 import structlog
@@ -51,9 +52,8 @@ class ApiServer:
     def __init__(self, api: Api, address: tuple[str, int], *, prefix: str = "") -> None:
         self._api = api
         self._socket = bound(*address)
-        host, port = self._socket.getsockname()[:2]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}{prefix}"
-        """Where it answers."""
+        self.url = f"http://{_reached(*self._socket.getsockname()[:2])}{prefix}"
+        """Where it answers programs of this computer."""
         connections = min(_MOST_CONNECTIONS, max(20, raise_open_file_limit() - _FILES_FOR_OTHERS))
         config = uvicorn.Config(
             api.application,
@@ -122,6 +122,14 @@ def bound(host: str, port: int) -> socket.socket:
         made.close()
         raise _not_bound(f"{host}:{port}", error) from error
     return made
+
+
+def _reached(host: str, port: int) -> str:
+    """Return how this computer itself reaches an address; that of all its networks is not one to call."""
+    found = ip_address(host.partition("%")[0])
+    if found.is_unspecified:
+        return f"127.0.0.1:{port}" if found.version == 4 else f"[::1]:{port}"
+    return f"{host}:{port}" if found.version == 4 else f"[{host}]:{port}"
 
 
 def _not_bound(where: str, error: OSError) -> StorageError:

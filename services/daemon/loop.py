@@ -304,7 +304,8 @@ class Loop:
         decision = decide(order, self.standing, now)
         self._carry_out(order, decision)
         run = self.run_now
-        return Answer(order=order.order, detail=decision.detail, run_id=None if run is None else run.run_id)
+        run_id, is_done = None if run is None else run.run_id, decision.activity is None
+        return Answer(order=order.order, detail=decision.detail, run_id=run_id, is_done=is_done)
 
     def _carry_out(self, order: Order, decision: Decision) -> None:
         self.present.remember(self._decided(decision))

@@ -1,0 +1,190 @@
+"""Orders to the daemon from the command line: over real sockets, shown as a local run is, with its exit codes."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.cli.daemon_client import daemon_of, served_at
+from services.cli.failures import run_app
+from services.cli.main import app
+from services.cli.plan import plan_now
+from services.cli.remote import span_s
+from services.config import load
+from services.daemon.board import ActivityNow
+from services.daemon.machine import Activity
+from services.daemon.orders import Answer, Order, OrderName
+from services.daemon.state_file import LastRun
+from services.errors import Exit, Usage
+from services.events.records import Record, RunStarted, StepStarted, json_value
+from services.events.serving import SERVE, ActivityChanged, ServeEnded, ServeStarted
+from services.files.layout import Layout
+from tests.support.served_api import AT, RUN, TOKEN, Served, fill, serve, write_journal
+
+NEW_RUN = "20260106T010000-ef01"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serve(tmp_path) as found:
+        yield found
+
+
+def _call(*words: str) -> int:
+    return run_app(app, words, name="nightcal")
+
+
+def _plays(served: Served, run_id: str, *, exit_code: int = 0, code: str | None = None, detail: str = "") -> None:
+    """Let the desk answer that it begins or ends a run, and let that happen then."""
+
+    def shown(activity: Activity, last: LastRun | None = None) -> None:
+        served.board.show(replace(served.board.seen, activity=ActivityNow(name=activity), run=None, last_run=last))
+
+    def happens() -> None:
+        said: tuple[tuple[str, Record], ...] = (
+            (SERVE, ActivityChanged(activity="starting")),
+            (run_id, RunStarted()),
+            (run_id, StepStarted(step="darks")),
+        )
+        for number, (who, what) in enumerate(said):
+            served.publish(who, 100 + number, what)
+        last = LastRun(
+            run_id=run_id, finished_at=AT + timedelta(hours=3), exit_code=exit_code, code=code, detail=detail
+        )
+        shown(Activity.IDLE, last)
+        served.publish(SERVE, 200, ActivityChanged(activity="idle", reason="nothing_due"))
+
+    def take(order: Order) -> Answer:
+        threading.Thread(target=happens).start()
+        run = None if order.order is OrderName.RUN else run_id
+        return Answer(order=order.order, detail=f"{order.order} it is", run_id=run, is_done=False)
+
+    served.desk.answers = take
+
+
+def test_the_state_is_said_in_words_and_as_json(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _call("status", "--remote", served.url) == Exit.DONE
+    said = capsys.readouterr().out
+    assert said.startswith("idle")
+    assert f"run {RUN} by a test: 0 of 0 frames" in said
+    assert _call("status", "--remote", served.host, "--json") == Exit.DONE
+    assert json.loads(capsys.readouterr().out)["seq"] == served.board.seq
+
+
+def test_a_run_by_order_is_shown_as_a_local_one_and_ends_as_it_does(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _plays(served, NEW_RUN, exit_code=1, code="too_dim", detail="filter Ha")
+    assert _call("run", "--remote", served.url, "--item", "flat_Ha", "--item", "bias") == 1
+    assert served.desk.taken[-1].items == ("flat_Ha", "bias")
+    out, err = capsys.readouterr()
+    assert "run it is" in out
+    assert "darks" in out  # the sentence of the step, as a local run has it
+    assert "too dim" in err
+    assert "filter Ha" in err
+
+
+def test_yield_returns_when_the_camera_is_free(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    served.board.show(replace(served.board.seen, activity=ActivityNow(name=Activity.RUNNING)))
+    _plays(served, RUN, code="yielded")
+    assert _call("yield", "--remote", served.url, "--for", "90m") == Exit.DONE
+    assert served.desk.taken[-1].for_s == 5400.0
+    assert "yield it is" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["pause", "cancel", "abort"])
+def test_an_order_that_ends_a_run_waits_unless_it_is_not_to(served: Served, word: str) -> None:
+    served.board.show(replace(served.board.seen, activity=ActivityNow(name=Activity.RUNNING)))
+    assert _call(word, "--remote", served.url, "--no-wait") == Exit.DONE
+    _plays(served, RUN)
+    assert _call(word, "--remote", served.url) == Exit.DONE
+    assert [order.order for order in served.desk.taken] == [word, word]
+
+
+def test_a_refusal_is_said_with_its_reason(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _call("resume", "--remote", served.url) == Exit.SOME_FAILED
+    assert "nothing is held" in capsys.readouterr().err
+    assert _call("cancel", "--remote", served.url, "--run", "another") == Exit.SOME_FAILED
+    assert "another does not run" in capsys.readouterr().err
+    assert _call("retry", "--remote", served.url, "bias") == Exit.DONE
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("status", "--remote", "http://127.0.0.1:9"), Exit.DEVICE, "no daemon answers"),
+        (("status", "--remote", "ftp://x"), Exit.CONFIG, "--remote"),
+        (("status", "--remote", "http://user@x"), Exit.CONFIG, "--remote"),
+        (("yield", "--remote", "x", "--for", "soon"), Exit.CONFIG, "--for"),
+        (("run", "--remote", "x", "--fresh"), Exit.CONFIG, "--remote goes with"),
+        (("run", "--item", "bias"), Exit.CONFIG, "give --remote"),
+        (("status", "--remote", "x", "--token-file", "/no/such"), Exit.CONFIG, "--token-file"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_what_to_do(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], code: int, text: str
+) -> None:
+    assert _call(*words) == code
+    assert text in capsys.readouterr().err
+
+
+def test_the_token_comes_from_the_variable_the_file_or_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "token").write_text(TOKEN, encoding="utf-8")
+    with serve(tmp_path, token_file="token") as served:  # noqa: S106 - a name
+        assert _call("status", "--remote", served.url) == Exit.DEVICE
+        assert "token" in capsys.readouterr().err
+        assert _call("status", "--remote", served.url, "--token-file", str(tmp_path / "token")) == Exit.DONE
+        monkeypatch.setenv("NIGHTCAL_TOKEN", TOKEN)
+        assert _call("status", "--remote", served.url) == Exit.DONE
+        monkeypatch.setenv("NIGHTCAL_TOKEN", "another")
+        assert _call("status", "--remote", served.url) == Exit.DEVICE
+        monkeypatch.delenv("NIGHTCAL_TOKEN")
+        _started(served)
+        assert _call("status", "--config", str(served.config)) == Exit.DONE
+
+
+def _started(served: Served) -> None:
+    """Let the daemon's journal say where it answers."""
+    journal = Layout(served.config.parent).events(SERVE)
+    write_journal(journal, SERVE, (ServeStarted(url="http://127.0.0.1:1"), ServeStarted(url=served.url)), AT)
+
+
+def test_without_an_address_the_daemon_of_the_folder_is_meant(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _call("status", "--config", str(served.config)) == Exit.DEVICE
+    assert "no daemon serves the folder" in capsys.readouterr().err
+    _started(served)
+    assert daemon_of(None, None, served.config).url == served.url
+    journal = Layout(served.config.parent).events(SERVE)
+    write_journal(journal, SERVE, (ServeEnded(),), AT)
+    assert served_at(journal) is None
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("8h", 28800.0), ("45S", 45.0), ("1.5h", 5400.0), ("2d", 172800.0)])
+def test_a_span_is_a_number_with_its_unit(text: str, seconds: float) -> None:
+    assert span_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "8", "h", "-1h", "0h", "31d", "8 h", "1e9h"])
+def test_a_span_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(Usage):
+        span_s(text)
+
+
+def test_the_plan_of_a_daemon_is_shown_as_that_of_the_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other").mkdir()
+    plan = json_value(plan_now(load(fill(tmp_path / "other"))))
+    with serve(tmp_path, plan=plan) as served:
+        assert _call("plan", "--remote", served.url, "--json") == Exit.DONE
+        assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(plan))
+        assert _call("plan", "--remote", served.url) == Exit.DONE
+        assert "dark" in capsys.readouterr().out
