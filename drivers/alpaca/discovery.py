@@ -24,7 +24,7 @@ from drivers.errors import AccessDenied, DeviceLost, DeviceMissing, DriverError
 
 DISCOVERY_PORT = 32227
 _QUESTION = b"alpacadiscovery1"
-_PROBED_TYPES = ("camera", "filterwheel", "covercalibrator", "safetymonitor")
+_PROBED_TYPES = ("camera", "filterwheel", "covercalibrator", "safetymonitor", "dome", "telescope")
 _PROBED_NUMBERS = range(4)
 _MOST_SERVERS, _MOST_DEVICES, _LONGEST_NAME, _MOST_LISTED = 64, 64, 200, 20
 """No site has more: what somebody floods a network with is neither asked one by one nor printed."""

@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 
 import alpaca.camera
 import alpaca.covercalibrator
+import alpaca.dome
 import alpaca.filterwheel
 import alpaca.safetymonitor
+import alpaca.telescope
 import structlog
 
 from drivers.alpaca.line import Endpoint, Line, Reply, Timeouts
@@ -24,13 +26,22 @@ from drivers.alpaca.values import UNUSABLE, whole
 from drivers.clock import Clock, Deadline, retry
 from drivers.errors import DeviceLost, DeviceMissing, DriverError, NotOffered, Refused
 
-__all__ = ["CameraWire", "CoverCalibratorWire", "Endpoint", "FilterWheelWire", "SafetyMonitorWire", "Timeouts"]
+__all__ = [
+    "CameraWire",
+    "CoverCalibratorWire",
+    "DomeWire",
+    "Endpoint",
+    "FilterWheelWire",
+    "SafetyMonitorWire",
+    "TelescopeWire",
+    "Timeouts",
+]
 
 T = TypeVar("T")
 
 NOT_IMPLEMENTED = 0x400
 RETRY_DELAYS_S = (0.5, 2.0)
-PLATFORM_7 = {"camera": 4, "covercalibrator": 2, "filterwheel": 3, "safetymonitor": 3}
+PLATFORM_7 = {"camera": 4, "covercalibrator": 2, "dome": 3, "filterwheel": 3, "safetymonitor": 3, "telescope": 4}
 """InterfaceVersion from which a device has Connect, Connecting, Disconnect and DeviceState."""
 
 _POLLED = frozenset({"camerastate", "imageready", "devicestate", "connecting", "issafe", "position"})
@@ -264,6 +275,18 @@ class CoverCalibratorWire(Wire, alpaca.covercalibrator.CoverCalibrator):
     """alpyca's CoverCalibrator on our line."""
 
     device_type = "covercalibrator"
+
+
+class DomeWire(Wire, alpaca.dome.Dome):
+    """alpyca's Dome on our line."""
+
+    device_type = "dome"
+
+
+class TelescopeWire(Wire, alpaca.telescope.Telescope):
+    """alpyca's Telescope on our line."""
+
+    device_type = "telescope"
 
 
 class SafetyMonitorWire(Wire, alpaca.safetymonitor.SafetyMonitor):

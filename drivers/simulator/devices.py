@@ -12,11 +12,12 @@ from drivers.simulator.darkroom import Darkroom
 from drivers.simulator.device import Device, World
 from drivers.simulator.exposing import ExposureRecord
 from drivers.simulator.params import ObservatoryParameters
+from drivers.simulator.surroundings import SimulatedDome, SimulatedTelescope
 from drivers.simulator.truth import Truth
 
 
 class SimulatedObservatory:
-    """A camera and, where the parameters have them, a filter wheel, a cover calibrator and a safety monitor.
+    """A camera and, where the parameters have them, wheel, cover calibrator, safety monitor, roof and mount.
 
     A context manager; `close` ends its threads. The detector's maps are made in the background from the start.
 
@@ -39,6 +40,8 @@ class SimulatedObservatory:
         self.wheel = None if params.wheel is None else SimulatedWheel(self.world, params.wheel)
         self.panel = None if params.panel is None else SimulatedPanel(self.world, params.panel)
         self.safety = None if params.safety is None else SimulatedSafety(self.world, params.safety)
+        self.dome = None if params.dome is None else SimulatedDome(self.world, params.dome)
+        self.telescope = None if params.telescope is None else SimulatedTelescope(self.world, params.telescope)
 
     def __enter__(self) -> "SimulatedObservatory":
         return self
@@ -54,7 +57,7 @@ class SimulatedObservatory:
 
     def devices(self) -> tuple[Device, ...]:
         """Return the devices that are there; each is number 0 of its kind."""
-        candidates = (self.camera, self.wheel, self.panel, self.safety)
+        candidates = (self.camera, self.wheel, self.panel, self.safety, self.dome, self.telescope)
         return tuple(d for d in candidates if d is not None)
 
     def records(self) -> tuple[ExposureRecord, ...]:

@@ -13,18 +13,28 @@ _FALSE = (
     "calibratorchanging canabortexposure canasymmetricbin canfastreadout cangetcoolerpower canpulseguide"
     " cansetccdtemperature canstopexposure commandbool connected connecting cooleron covermoving fastreadout"
     " hasshutter imageready ispulseguiding issafe"
+    " athome atpark canfindhome canpark canunpark cansetaltitude cansetazimuth cansetpark cansetshutter canslave"
+    " cansyncazimuth slaved slewing tracking cansettracking cansetdeclinationrate cansetguiderates cansetpierside"
+    " cansetrightascensionrate canslew canslewaltaz canslewaltazasync canslewasync cansync cansyncaltaz doesrefraction"
 )
 _ZERO = (
     "bayeroffsetx bayeroffsety binx biny brightness calibratorstate camerastate cameraxsize cameraysize coverstate"
     " gain gainmax gainmin interfaceversion maxadu maxbinx maxbiny maxbrightness numx numy offset offsetmax"
     " offsetmin percentcompleted position readoutmode sensortype startx starty"
+    " alignmentmode equatorialsystem shutterstatus sideofpier slewsettletime trackingrate"
 )
 _NOUGHT = (
     "ccdtemperature coolerpower electronsperadu exposuremax exposuremin exposureresolution fullwellcapacity"
     " heatsinktemperature lastexposureduration pixelsizex pixelsizey setccdtemperature subexposureduration"
+    " altitude aperturearea aperturediameter azimuth declination declinationrate focallength guideratedeclination"
+    " guideraterightascension rightascension rightascensionrate siderealtime siteelevation sitelatitude sitelongitude"
+    " targetdeclination targetrightascension"
 )
-_NO_TEXT = "action commandstring description driverinfo driverversion lastexposurestarttime name sensorname"
-_NO_ITEMS = "devicestate focusoffsets gains imagearray imagearrayvariant names offsets readoutmodes supportedactions"
+_NO_TEXT = "action commandstring description driverinfo driverversion lastexposurestarttime name sensorname utcdate"
+_NO_ITEMS = (
+    "devicestate focusoffsets gains imagearray imagearrayvariant names offsets readoutmodes supportedactions"
+    " trackingrates"
+)
 _BY_DEFAULT: tuple[tuple[Any, str], ...] = (
     (False, _FALSE),
     (0, _ZERO),

@@ -19,6 +19,8 @@ class DeviceKind(StrEnum):
     WHEEL = "filterwheel"
     PANEL = "covercalibrator"
     SAFETY = "safetymonitor"
+    DOME = "dome"
+    TELESCOPE = "telescope"
 
 
 class FaultKind(StrEnum):

@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 
 from drivers.base import SettingMode
 from drivers.simulator.detector_parameters import DetectorParameters, require
@@ -254,6 +255,59 @@ class SafetyParameters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpanParameters:
+    """A stretch of time, in seconds since the start of the observatory."""
+
+    from_s: float
+    to_s: float
+
+    def __post_init__(self) -> None:
+        require(self.from_s < self.to_s, "from_s must be below to_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomeParameters:
+    """A roof, which opens and closes by its script and by order.
+
+    Attributes
+    ----------
+    has_shutter : bool
+        Whether it says how its shutter is.
+    open : tuple of SpanParameters or None
+        When the script opens it; None: it is open where there is a sky, for ever.
+    moves_s : float
+        How long opening and closing take.
+    """
+
+    name: str = "Simulated roof"
+    interface_version: int = 3
+    has_shutter: bool = True
+    open: tuple[SpanParameters, ...] | None = None
+    moves_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        require(self.interface_version in {2, 3}, "interface_version must be 2 or 3")
+        spans = self.open or ()
+        apart = all(a.to_s + self.moves_s <= b.from_s for a, b in pairwise(spans))
+        require(apart, "open must be in order, with moves_s between one and the next")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelescopeParameters:
+    """A mount. `at_work`: when its script has it track; it is parked otherwise, at `park_altitude_deg`."""
+
+    name: str = "Simulated mount"
+    interface_version: int = 4
+    can_park: bool = True
+    at_work: tuple[SpanParameters, ...] = ()
+    park_altitude_deg: float = 0.0
+    work_altitude_deg: float = 60.0
+
+    def __post_init__(self) -> None:
+        require(self.interface_version in {3, 4}, "interface_version must be 3 or 4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SkyParameters:
     """The sky over an open telescope. `day_e_s` is its light with the sun on the horizon, without filter, per pixel."""
 
@@ -280,6 +334,8 @@ class ObservatoryParameters:
     wheel: WheelParameters | None = WheelParameters()
     panel: PanelParameters | None = PanelParameters()
     safety: SafetyParameters | None = SafetyParameters()
+    dome: DomeParameters | None = DomeParameters()
+    telescope: TelescopeParameters | None = TelescopeParameters()
     scene: SceneParameters = SceneParameters()
     faults: tuple[FaultScript, ...] = field(default=())
     management: bool = True

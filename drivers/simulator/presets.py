@@ -13,12 +13,14 @@ from drivers.simulator.mapping import merged
 from drivers.simulator.params import (
     CameraParameters,
     CoolerParameters,
+    DomeParameters,
     FilterParameters,
     ObservatoryParameters,
     PanelParameters,
     SceneParameters,
     SettingParameters,
     SkyParameters,
+    TelescopeParameters,
     Transmission,
     WheelParameters,
 )
@@ -92,6 +94,8 @@ def _old() -> ObservatoryParameters:
         _with_camera(interface_version=3, transmission=Transmission.SHRINK),
         wheel=WheelParameters(interface_version=2),
         panel=PanelParameters(interface_version=1),
+        dome=DomeParameters(interface_version=2),
+        telescope=TelescopeParameters(interface_version=3),
         management=False,
     )
 
@@ -106,7 +110,7 @@ PRESETS: dict[str, Callable[[], ObservatoryParameters]] = {
     "no_cover": lambda: replace(_STANDARD, panel=PanelParameters(has_cover=False, on_cover=False)),
     "no_panel": lambda: replace(_STANDARD, panel=PanelParameters(has_calibrator=False)),
     "no_wheel": lambda: replace(_STANDARD, wheel=None),
-    "camera_only": lambda: replace(_STANDARD, wheel=None, panel=None, safety=None),
+    "camera_only": lambda: replace(_STANDARD, wheel=None, panel=None, safety=None, dome=None, telescope=None),
     "on_off_panel": lambda: replace(_STANDARD, panel=PanelParameters(max_brightness=1, light_e_s=60_000.0)),
     "pwm": lambda: replace(_STANDARD, panel=PanelParameters(pwm_hz=120.0, warmup=0.15, warmup_tau_s=60.0)),
     "index_gain": _index_gain,

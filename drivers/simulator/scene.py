@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 
 from drivers.base import CoverStatus
 from drivers.simulator.faults import FaultKind, Faults
-from drivers.simulator.params import ObservatoryParameters, PanelParameters, SkyParameters
+from drivers.simulator.params import DomeParameters, ObservatoryParameters, PanelParameters, SkyParameters
+from drivers.surroundings import ShutterStatus
 
 V = TypeVar("V")
 
@@ -71,6 +72,8 @@ class Scene:
         Index of the filter in the beam, None between two positions.
     cover : Timeline of CoverStatus
     lamp : Timeline of Lamp
+    roof : Timeline of ShutterStatus
+        Of a closed one no light of the sky comes in.
     """
 
     def __init__(self, params: ObservatoryParameters, started_at: datetime, faults: Faults) -> None:
@@ -81,15 +84,16 @@ class Scene:
         self.filter: Timeline[int | None] = Timeline(0)
         self.cover = Timeline(CoverStatus.CLOSED if covered else CoverStatus.NOT_PRESENT)
         self.lamp = Timeline(Lamp())
+        self.roof = roof_of(params.dome, has_sky=params.scene.sky is not None)
 
     @property
     def revision(self) -> int:
         """A number that grows with every change."""
-        return self.filter.revision + self.cover.revision + self.lamp.revision
+        return sum(thing.revision for thing in (self.filter, self.cover, self.lamp, self.roof))
 
     def light_e(self, start_s: float, end_s: float) -> float:
         """Return the light through the optics between two moments."""
-        things = (self.filter, self.cover, self.lamp)
+        things = (self.filter, self.cover, self.lamp, self.roof)
         edges = sorted({edge for thing in things for edge in thing.edges(start_s, end_s)})
         moments = [start_s, *edges, end_s]
         return sum(self._piece(a, b) for a, b in pairwise(moments) if b > a)
@@ -125,13 +129,26 @@ class Scene:
 
     def _sky_e(self, a: float, b: float) -> float:
         sky = self._params.scene.sky
-        if sky is None or self.cover.at(a) is CoverStatus.CLOSED:
+        if sky is None or self.cover.at(a) is CoverStatus.CLOSED or self.roof.at(a) is ShutterStatus.CLOSED:
             return 0.0
         early, middle, late = (sky_rate_e_s(sky, self._utc(t)) for t in (a, (a + b) / 2, b))
         return (b - a) * (early + 4 * middle + late) / 6
 
     def _utc(self, t_s: float) -> datetime:
         return self._started_at + timedelta(seconds=t_s)
+
+
+def roof_of(dome: DomeParameters | None, *, has_sky: bool) -> Timeline[ShutterStatus]:
+    """Return what a roof does by its script; where it has none it stays as the sky says."""
+    if dome is None or dome.open is None:
+        return Timeline(ShutterStatus.OPEN if has_sky else ShutterStatus.CLOSED)
+    roof = Timeline(ShutterStatus.CLOSED)
+    for span in dome.open:
+        roof.announce(span.from_s, ShutterStatus.OPENING)
+        roof.announce(span.from_s + dome.moves_s, ShutterStatus.OPEN)
+        roof.announce(span.to_s, ShutterStatus.CLOSING)
+        roof.announce(span.to_s + dome.moves_s, ShutterStatus.CLOSED)
+    return roof
 
 
 def _seen(panel: PanelParameters, cover: CoverStatus) -> bool:

@@ -111,6 +111,8 @@ class AlpacaApp:
             DeviceKind.WHEEL: "FilterWheel",
             DeviceKind.PANEL: "CoverCalibrator",
             DeviceKind.SAFETY: "SafetyMonitor",
+            DeviceKind.DOME: "Dome",
+            DeviceKind.TELESCOPE: "Telescope",
         }
         return [
             {"DeviceName": d.name, "DeviceType": types[d.kind], "DeviceNumber": 0, "UniqueID": d.unique_id}

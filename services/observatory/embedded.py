@@ -12,7 +12,7 @@ from drivers.errors import DeviceLost
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.params import ObservatoryParameters
 from drivers.simulator.server import AlpacaServer
-from services.config.devices import FilterWheel, FlatPanel, SafetyMonitor
+from services.config.devices import Dome, FilterWheel, FlatPanel, SafetyMonitor, Telescope
 from services.config.models import Config, LoadedConfig
 from services.config.simulation import parameters_of
 from services.observatory import network
@@ -135,4 +135,8 @@ def with_devices(config: Config, parameters: ObservatoryParameters) -> Config:
         found["flat_panel"] = FlatPanel()
     if config.safety_monitor is None and parameters.safety is not None:
         found["safety_monitor"] = SafetyMonitor()
+    if config.dome is None and parameters.dome is not None:
+        found["dome"] = Dome()
+    if config.telescope is None and parameters.telescope is not None:
+        found["telescope"] = Telescope()
     return config.model_copy(update=found)

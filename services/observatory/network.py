@@ -13,6 +13,7 @@ from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
 from drivers.alpaca.discovery import DISCOVERY_PORT, ServerAddress, configured_devices, find_by_name
 from drivers.alpaca.filter_wheel import AlpacaFilterWheel
 from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
+from drivers.alpaca.surroundings import AlpacaDome, AlpacaTelescope
 from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
 from drivers.alpaca.values import texts
 from drivers.base import SensorType, SettingMode
@@ -168,6 +169,16 @@ def panel(endpoint: Endpoint, clock: Clock, section: FlatPanel | None) -> Alpaca
 def safety_monitor(endpoint: Endpoint, clock: Clock) -> AlpacaSafetyMonitor:
     """Return the safety monitor at an address."""
     return AlpacaSafetyMonitor(endpoint, clock)
+
+
+def dome(endpoint: Endpoint, clock: Clock) -> AlpacaDome:
+    """Return the dome or roof at an address, which is only read."""
+    return AlpacaDome(endpoint, clock)
+
+
+def telescope(endpoint: Endpoint, clock: Clock) -> AlpacaTelescope:
+    """Return the mount at an address, which is only read."""
+    return AlpacaTelescope(endpoint, clock)
 
 
 def abort_exposure(endpoint: Endpoint, clock: Clock) -> None:

@@ -55,14 +55,31 @@ MEMBERS = {
         "int": "brightness calibratorstate coverstate maxbrightness",
     },
     "safetymonitor": {"bool": "issafe"},
+    "dome": {
+        "bool": "athome atpark canfindhome canpark cansetaltitude cansetazimuth cansetpark cansetshutter canslave"
+        " cansyncazimuth slaved slewing",
+        "int": "shutterstatus",
+        "real": "altitude azimuth",
+    },
+    "telescope": {
+        "bool": "athome atpark canfindhome canpark canpulseguide cansetdeclinationrate cansetguiderates cansetpark"
+        " cansetpierside cansetrightascensionrate cansettracking canslew canslewaltaz canslewaltazasync canslewasync"
+        " cansync cansyncaltaz canunpark doesrefraction ispulseguiding slewing tracking",
+        "int": "alignmentmode equatorialsystem sideofpier slewsettletime trackingrate",
+        "ints": "trackingrates",
+        "real": "altitude aperturearea aperturediameter azimuth declination declinationrate focallength"
+        " guideratedeclination guideraterightascension rightascension rightascensionrate siderealtime siteelevation"
+        " sitelatitude sitelongitude targetdeclination targetrightascension",
+        "text": "utcdate",
+    },
 }
 PLATFORM_7 = {"connecting", "devicestate", "calibratorchanging", "covermoving", "connect", "disconnect"}
-PLATFORM_7_FROM = {"camera": 4, "filterwheel": 3, "covercalibrator": 2, "safetymonitor": 3}
+PLATFORM_7_FROM = {"camera": 4, "filterwheel": 3, "covercalibrator": 2, "safetymonitor": 3, "dome": 3, "telescope": 4}
 BEFORE_CONNECTING = {"connected", "connecting", *" ".join(EVERYWHERE.values()).split()} - {"devicestate"}
 AFTER_A_FRAME = {"lastexposureduration", "lastexposurestarttime", "imagearray", "imagearrayvariant"}
 LIMITS = {
     **dict.fromkeys(("binx", "biny", "maxbinx", "maxbiny", "maxadu", "cameraxsize", "cameraysize"), (1, 2**31 - 1)),
-    **dict.fromkeys(("camerastate", "sensortype", "calibratorstate", "coverstate"), (0, 5)),
+    **dict.fromkeys(("camerastate", "sensortype", "calibratorstate", "coverstate", "shutterstatus"), (0, 5)),
     **dict.fromkeys(("percentcompleted", "coolerpower"), (0, 100)),
     **dict.fromkeys(("bayeroffsetx", "bayeroffsety"), (0, 1)),
     **dict.fromkeys(("ccdtemperature", "heatsinktemperature", "setccdtemperature"), (-273.15, 100)),
@@ -80,11 +97,21 @@ NOT_OFFERED = {  # the members that each observatory answers with 0x400
     "no_panel": f"{_NEVER} {_VALUE_MODE} {_MONOCHROME} brightness maxbrightness calibratoron calibratoroff",
     "old": f"{_NEVER} {_VALUE_MODE} {_MONOCHROME}",
 }
+NOT_OFFERED_OF = {  # what no simulated roof or mount has
+    "dome": "altitude athome atpark azimuth findhome park setpark slewtoaltitude slewtoazimuth synctoazimuth",
+    "telescope": "aperturearea aperturediameter azimuth declination declinationrate focallength guideratedeclination"
+    " guideraterightascension ispulseguiding rightascension rightascensionrate sideofpier siderealtime siteelevation"
+    " sitelatitude sitelongitude slewsettletime targetdeclination targetrightascension utcdate findhome setpark"
+    " slewtocoordinatesasync slewtoaltazasync pulseguide moveaxis",
+}
 STATE = {  # DeviceState, letter by letter
     "camera": "CameraState CCDTemperature CoolerPower HeatSinkTemperature ImageReady IsPulseGuiding PercentCompleted",
     "filterwheel": "Position",
     "covercalibrator": "Brightness CalibratorState CoverState CalibratorChanging CoverMoving",
     "safetymonitor": "IsSafe",
+    "dome": "Altitude AtHome AtPark Azimuth ShutterStatus Slewing",
+    "telescope": "Altitude AtHome AtPark Azimuth Declination IsPulseGuiding RightAscension SideOfPier SiderealTime"
+    " Slewing Tracking UTCDate",
 }
 
 
@@ -136,6 +163,29 @@ METHODS = {
         "closecover": Method(),
     },
     "safetymonitor": {},
+    "dome": {
+        "abortslew": Method(),
+        "closeshutter": Method(),
+        "findhome": Method(),
+        "openshutter": Method(),
+        "park": Method(),
+        "setpark": Method(),
+        "slewtoaltitude": Method({"Altitude": 10}),
+        "slewtoazimuth": Method({"Azimuth": 10}),
+        "synctoazimuth": Method({"Azimuth": 10}),
+    },
+    "telescope": {
+        "abortslew": Method(),
+        "findhome": Method(),
+        "moveaxis": Method({"Axis": 0, "Rate": 1}),
+        "park": Method(),
+        "pulseguide": Method({"Direction": 0, "Duration": 1}),
+        "setpark": Method(),
+        "slewtoaltazasync": Method({"Azimuth": 10, "Altitude": 10}),
+        "slewtocoordinatesasync": Method({"RightAscension": 1, "Declination": 1}),
+        "unpark": Method(),
+        "tracking": Method({"Tracking": "true"}),
+    },
 }
 BAD_IDS = ("", "   ", "-12345", "NASDAQ", "1.5", "4294967296")
 BAD_VALUES = ("", "asduio6fghZZ", "1_0", "٣", "1,5")
@@ -212,9 +262,9 @@ class Client:
         found = METHODS_EVERYWHERE | METHODS[device]
         return {member: method for member, method in found.items() if self.has(device, member)}
 
-    def refuses(self, member: str) -> bool:
+    def refuses(self, device: str, member: str) -> bool:
         """Whether this observatory has no such thing. "gain" is no part of "gains"."""
-        return member in NOT_OFFERED[self.name].split()
+        return member in NOT_OFFERED_OF.get(device, NOT_OFFERED[self.name]).split()
 
     def connect(self, *, on: bool = True) -> None:
         for device in self.devices:
@@ -293,7 +343,7 @@ def faults_of_reading(client: Client, *, connected: bool, exposed: bool) -> Iter
     for device in client.devices:
         for member, kind in client.properties(device).items():
             answer = client.get(device, member, {"ClientID": 1, "ClientTransactionID": 7})
-            expected = NOT_IMPLEMENTED if client.refuses(member) else 0
+            expected = NOT_IMPLEMENTED if client.refuses(device, member) else 0
             if not exposed and member in AFTER_A_FRAME:
                 expected = INVALID_OPERATION
             if not connected and member not in BEFORE_CONNECTING:
@@ -308,7 +358,7 @@ def faults_of_state(client: Client, device: str) -> Iterator[str]:
     """Yield what is wrong with DeviceState: all names, the values of the properties, a time."""
     answer = client.get(device, "devicestate").value or []
     items = {item["Name"]: item["Value"] for item in answer}
-    known = [name for name in STATE[device].split() if not client.refuses(name.lower())]
+    known = [name for name in STATE[device].split() if not client.refuses(device, name.lower())]
     if list(items) != [*known, "TimeStamp"] and set(items) != {*known, "TimeStamp"}:
         yield f"{device}: DeviceState has {list(items)}, not {known} and TimeStamp"
     for name in set(known) & set(items):
@@ -350,7 +400,7 @@ def _walk(site: Client) -> Iterator[str]:
 
 def _faults_between_members(site: Client) -> Iterator[str]:
     """Yield what contradicts itself."""
-    v = {m: site.get("camera", m).value for m in site.properties("camera") if not site.refuses(m)}
+    v = {m: site.get("camera", m).value for m in site.properties("camera") if not site.refuses("camera", m)}
     rules = {
         "MaxBinX is MaxBinY without CanAsymmetricBin": v["canasymmetricbin"] or v["maxbinx"] == v["maxbiny"],
         "BayerOffset goes with a colour sensor": (v["sensortype"] > 1) == ("bayeroffsetx" in v),
@@ -382,7 +432,7 @@ def _faults_of_putting(site: Client) -> Iterator[str]:
     ids: dict[str, object] = {"ClientID": 1, "ClientTransactionID": 7}
     for device in site.devices:
         for member, method in site.methods(device).items():
-            none = site.refuses(member)
+            none = site.refuses(device, member)
             expected = NOT_IMPLEMENTED if none else method.code
             more = {"ExtraParameter": "x"}
             for form in (ids | method.form, dict(reversed((more | ids | method.form).items()))):
@@ -571,7 +621,7 @@ def test_management_and_setup_pages(qhy: Client) -> None:
         page = qhy.ask("GET", path)
         assert (page.status, page.kind) == (200, "text/html")
         assert described["Manufacturer"] in page.body.decode()
-    for path in ("/setup/v1/telescope/0/setup", "/setup/v1/camera/1/setup", "/setup/v2/camera/0/setup"):
+    for path in ("/setup/v1/focuser/0/setup", "/setup/v1/camera/1/setup", "/setup/v2/camera/0/setup"):
         assert (qhy.ask("GET", path).status, qhy.ask("GET", path).kind) == (403, "text/html")
     for bad in BAD_IDS:
         assert qhy.ask("GET", "/management/apiversions?ClientID=" + quote(bad)).status == 400

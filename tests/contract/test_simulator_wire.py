@@ -116,7 +116,7 @@ def shared():
     [
         "/api/v2/camera/0/name",
         "/api/v1/Camera/0/name",
-        "/api/v1/telescope/0/name",
+        "/api/v1/focuser/0/name",
         "/api/v1/camera/1/name",
         "/api/v1/camera/-1/name",
         "/api/v1/camera/x/name",
@@ -202,8 +202,9 @@ def test_management_names_every_device(shared):
     assert shared.request("GET", "/management/apiversions").value == [1]
     assert shared.request("GET", "/management/v1/description").value["Manufacturer"] == "nightcal"
     devices = shared.request("GET", "/management/v1/configureddevices?ClientTransactionID=3").value
-    assert [d["DeviceType"] for d in devices] == ["Camera", "FilterWheel", "CoverCalibrator", "SafetyMonitor"]
-    assert len({d["UniqueID"] for d in devices}) == 4
+    kinds = ["Camera", "FilterWheel", "CoverCalibrator", "SafetyMonitor", "Dome", "Telescope"]
+    assert [d["DeviceType"] for d in devices] == kinds
+    assert len({d["UniqueID"] for d in devices}) == len(kinds)
     assert shared.request("GET", "/management/apiversions?ClientID=x").status == 400
 
 

@@ -153,7 +153,7 @@ def test_devices_lists_what_a_server_has(capsys: pytest.CaptureFixture[str]):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["SERVER", "TYPE", "NUMBER", "NAME", "UNIQUE", "ID"]
     kinds = [line.split()[1] for line in lines[1:]]
-    assert kinds == ["camera", "filterwheel", "covercalibrator", "safetymonitor"]
+    assert kinds == ["camera", "filterwheel", "covercalibrator", "safetymonitor", "dome", "telescope"]
     assert all(line.startswith(f"127.0.0.1:{server.port}  ") for line in lines[1:])
 
 
