@@ -198,7 +198,8 @@ def _unknown_filters(config: Config, file: Path) -> Iterator[Finding]:
         return
     for path, name in wanted:
         if name not in known:
-            yield path, f"found '{name}' — allowed: {', '.join(known) or 'nothing: there is no wheel'}"
+            may = f"{', '.join(known)}, and what camera.simulator.filters adds" if known else "none: there is no wheel"
+            yield path, f"found '{name}' — allowed: {may}"
 
 
 def _problems(tree: Node, details: Iterable[ErrorDetails]) -> list[Problem]:

@@ -76,7 +76,7 @@ def problems(text: str, path: Path = Path("o.yaml")) -> list[str]:
         ),
         (
             "camera: {camera_type: simulator}\nprogrammes: [{name: a, flats: {filters: [L, H-beta]}}]",
-            "o.yaml:2:45: programmes[0].flats.filters[1]: found 'H-beta' — allowed: L, R, G, B, Ha, OIII, SII",
+            "o.yaml:2:45: programmes[0].flats.filters[1]: found 'H-beta' — allowed: L, R, G, B, Ha, OIII, SII, and what",
         ),
         (
             WHEEL + "programmes: [{name: a, flats: {source: sky}}]",
@@ -156,6 +156,7 @@ def test_what_does_not_go_together_is_said_at_its_place(text: str, expected: str
         "cooling: off\nprogrammes: [{name: a, temperatures: as_they_come, bias:}]",
         "programmes: [{name: a, darks: {exposures: [0.001, 3600]}}]",  # longer than dark_capture.max_exposure
         "camera: {camera_type: simulator}\nprogrammes: [{name: a, flats: {filters: [Hα]}}]",
+        "camera: {simulator: {filters: [O3]}}\nprogrammes: [{name: a, flats: {filters: [O3]}}]",
         window("cron: '0 1 * * *', hours: 1, takes: [darks], needs: ['sun_below:-12']", SITE + "darkness: none\n"),
         window("cron: '0 1 * * *', hours: 1", "darkness: none\n"),
         window("sun: [8, -1], needs: [roof_closed, parked]", SITE + "dome: {}\ntelescope: {device_id: 0}\n"),
