@@ -76,7 +76,7 @@ def problems(text: str, path: Path = Path("o.yaml")) -> list[str]:
         ),
         (
             "camera: {camera_type: simulator}\nprogrammes: [{name: a, flats: {filters: [L, H-beta]}}]",
-            "o.yaml:2:45: programmes[0].flats.filters[1]: found 'H-beta' — allowed: L, R, G, B, Ha, OIII, SII, and what",
+            "o.yaml:2:45: programmes[0].flats.filters[1]: found 'H-beta' — allowed: L, R, G, B, Ha, OIII, SII, and",
         ),
         (
             WHEEL + "programmes: [{name: a, flats: {source: sky}}]",
