@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from calibration.frames import GroupStatus
 from drivers.clock import Clock
 from services.daemon.board import RunNow
 from services.daemon.inbox import Inbox
@@ -179,7 +180,7 @@ class Loop:
             return
         if hold is not None:
             self._rest(_held(hold), keeps_cooler=hold.why is Why.PAUSED)
-        elif self._builds_next:
+        elif self._builds_next and self.outlook.to_build:
             self._begin(Begin())
         elif isinstance(choice := self.outlook.choice, Begin):
             self._begin(choice)
@@ -239,10 +240,11 @@ class Loop:
             run_id=run_id or "", finished_at=now, exit_code=ended.exit_code, code=ended.code, detail=ended.detail
         )
         held = not ended.died and (ended.code == RunCode.PAUSED or (run.what.holds_cooler and ended.code is None))
-        self.present.remember(
-            replace(learned, last_run=last, cooler_held=held or (state.cooler_held and not run.now.items))
-        )
-        self._builds_next = self._builds_next or bool(run.now.items)
+        if run.what.builds_only:  # what came of the frames is what is looked for
+            self.present.remember(learned)
+        else:
+            self.present.remember(replace(learned, last_run=last, cooler_held=held))
+        self._builds_next |= any(not each.there and each.status is GroupStatus.COMPLETE for each in run.outcomes)
         self._look_now()
         if ended.died:
             self.present.say(WorkerDied(run=run_id, detail=ended.detail))

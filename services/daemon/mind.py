@@ -136,6 +136,7 @@ class Mind:
             known=frozenset(each.key for each in plan.masters),
             obstacles=obstacles,
             closes_at=closes_at,
+            to_build=frozenset(each.key for each in plan.masters if each.to_build),
             complete=frozenset(each.key for each in plan.masters if each.set_id is not None and not each.have),
             stale={each.key: each.serves_why for each in plan.masters if each.serves is Serves.STALE},
         )

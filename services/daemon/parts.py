@@ -106,6 +106,8 @@ class Outlook:
         What no order overrules.
     closes_at : datetime or None
         When the last window that is open now closes.
+    to_build : frozenset of str
+        Keys of the items whose frames are there, and whose master is not.
     complete : frozenset of str
         Keys of the items of which a complete set serves: whoever orders one of them wants a new one.
     stale : mapping
@@ -118,6 +120,7 @@ class Outlook:
     known: frozenset[str] = frozenset()
     obstacles: tuple[Refused, ...] = ()
     closes_at: datetime | None = None
+    to_build: frozenset[str] = frozenset()
     complete: frozenset[str] = frozenset()
     stale: Mapping[str, str] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from calibration.frames import FrameKind, GroupStatus
 from drivers.clock import ManualClock
 from services.daemon.loop import Loop
 from services.daemon.machine import Activity, Hold, Why
@@ -95,9 +96,10 @@ class Bench:
 
     def past_the_first_masters(self) -> "Bench":
         """Let the masters that an earlier end left be built, while nothing else is due."""
-        outlook, self.mind.outlook = self.mind.outlook, CALM
+        outlook, self.mind.outlook = self.mind.outlook, replace(CALM, to_build=frozenset({"dark_5s"}))
         self.loop.step()
         assert self.hands.begun == [Begin()]
+        self.mind.outlook = CALM
         self.end(Ended(run_id="m1", exit_code=0))
         self.hands.begun.clear()
         self.mind.outlook = outlook
@@ -118,6 +120,18 @@ class Bench:
     @property
     def activity(self) -> Activity:
         return self.loop.present.activity.name
+
+    def complete_a_set(self) -> None:
+        what = GroupFinished(
+            set_id="s",
+            kind=FrameKind.DARK,
+            filter=None,
+            exposure_us=60_000_000,
+            item="dark_60s",
+            status=GroupStatus.COMPLETE,
+            accepted=3,
+        )
+        self.loop.heard(Event(run_id="r1", seq=9, at=START, what=what))
 
     def hear_start(self, run_id: str = "r1") -> None:
         self.loop.heard(Event(run_id=run_id, seq=1, at=START, what=RunStarted(steps=("darks",))))
@@ -145,11 +159,24 @@ def test_no_second_run_is_begun_beside_one() -> None:
 
 
 def test_after_a_run_its_masters_are_built_and_the_next_run_waits_for_them() -> None:
-    bench = Bench(DUE).past_the_first_masters()
+    bench = Bench(replace(DUE, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
     bench.loop.step()
+    bench.complete_a_set()
     bench.end(Ended(run_id="r1", exit_code=0))
     bench.loop.step()
     assert bench.hands.begun == [Begin(items=("dark_60s",)), Begin()]
+    last = bench.loop.present.state.last_run
+    bench.end(Ended(run_id="m2", exit_code=1))
+    assert bench.loop.present.state.last_run == last  # what came of the frames is what is looked for
+
+
+def test_a_run_that_completed_no_set_builds_no_masters() -> None:
+    bench = Bench(replace(DUE, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
+    bench.loop.step()
+    bench.mind.outlook = replace(CALM, to_build=frozenset({"dark_60s"}))
+    bench.end(Ended(run_id="r1", exit_code=0, code="yielded"))
+    bench.loop.step()
+    assert bench.hands.begun == [Begin(items=("dark_60s",))]
 
 
 def test_nothing_due_is_said_once_and_is_no_failure() -> None:
@@ -195,9 +222,12 @@ def test_pause_ends_the_run_and_resume_begins_a_new_one() -> None:
 def test_a_cooler_that_is_held_is_left_as_found_when_no_run_comes() -> None:
     bench = Bench(replace(DUE, choice=Begin(items=("dark_60s",), holds_cooler=True))).past_the_first_masters()
     bench.loop.step()
-    bench.mind.outlook = CALM
+    assert not bench.loop.present.state.cooler_held
+    bench.mind.outlook = replace(CALM, to_build=frozenset({"dark_60s"}))
+    bench.complete_a_set()
     bench.end(Ended(run_id="r1", exit_code=0))  # its masters are built now
     assert bench.loop.present.state.cooler_held
+    bench.mind.outlook = CALM
     bench.end(Ended(run_id="m2", exit_code=0))
     bench.loop.look_again()
     bench.loop.step()
@@ -298,7 +328,7 @@ def test_a_worker_that_dies_is_answered_by_making_the_devices_safe_before_anythi
     last = bench.loop.present.state.last_run
     assert last is not None
     assert (last.run_id, last.code) == ("r1", "worker_died")
-    assert len(bench.hands.begun) == 2  # its masters
+    assert len(bench.hands.begun) == 2  # what is due is begun again
 
 
 def test_orders_on_masters_are_answered_when_their_writer_answers() -> None:
