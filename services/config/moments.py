@@ -99,8 +99,8 @@ def listened(listen: str) -> tuple[str, int]:
     if found is None:
         raise ValueError
     host, port = found[1] or found[3], int(found[2] or found[4])
-    if not 1 <= port <= 65_535:
-        raise ValueError("a port is a number from 1 to 65535")
+    if port > 65_535:
+        raise ValueError("a port is a number up to 65535, 0 for a free one")
     if found[1] or re.fullmatch(r"[0-9.]+", host):
         ip_address(host)
     return host, port

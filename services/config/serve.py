@@ -54,7 +54,10 @@ class Heartbeat(Section):
 class Serve(Section):
     """`serve`: the daemon."""
 
-    listen: Listen = Field("127.0.0.1:8642", description="where the API listens; beyond this machine it needs a token")
+    listen: Listen = Field(
+        "127.0.0.1:8642",
+        description="where the API listens, port 0: a free one; beyond this machine it needs a token",
+    )
     allowed_hosts: tuple[Text, ...] = Field((), description="names beside the address by which it may be called")
     path_prefix: Prefix = Field("", description="of its paths, behind a proxy")
     token_env: Variable | None = Field(None, description="environment variable that holds the token of the API")

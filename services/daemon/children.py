@@ -40,6 +40,21 @@ class Gone:
     last_words: str = ""
 
 
+_PROGRAM = Path(__file__).resolve().parents[2]
+
+
+def _environment() -> dict[str, str] | None:
+    """Return the environment of a child; None for our own.
+
+    A clone that is not installed is found by the folder that the program is called in. A daemon is called in the folder
+    of its frames, so that its children are told where the clone is.
+    """
+    if _PROGRAM.name in {"site-packages", "dist-packages"} or Path.cwd() == _PROGRAM:
+        return None
+    before = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(_PROGRAM), *([before] if before else [])))}
+
+
 class ChildProcess:
     """A child that runs `python -m MODULE`.
 
@@ -87,7 +102,7 @@ class ChildProcess:
         with _log_file(self._log_path) as errors:
             self._log_from = errors.tell()
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-            return start(command, bufsize=0, **pipes, **platform.own_group())
+            return start(command, bufsize=0, env=_environment(), **pipes, **platform.own_group())
 
     @property
     def pid(self) -> int:

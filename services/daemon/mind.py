@@ -196,7 +196,7 @@ class Mind:
         if not is_credible(now):
             return Nothing(reason="clock_not_credible", detail=f"the computer's clock says {now:%Y-%m-%d}")
         if not any(each.lacks_frames for each in plan.masters):
-            return Nothing(reason="nothing_due", detail="all that is wanted is there, and young enough")
+            return _nothing_due(plan)
         if obstacles:
             return Nothing(reason=obstacles[0].code, detail=obstacles[0].detail)
         if why := self._closed(now, windows, state):
@@ -262,6 +262,13 @@ class Mind:
     def _continued_until(self, began: datetime, kind: FrameKind) -> datetime | None:
         config = self.loaded.config
         return continued_until(began, TAKEN_AS[kind], served(config), config.site, zone(config.serve.timezone))
+
+
+def _nothing_due(plan: Plan) -> Nothing:
+    """Return that nothing is taken by the schedule, which does not say that all is there."""
+    if waiting := [each.key for each in plan.masters if each.by_order_only]:
+        return Nothing(reason="nothing_due", detail=f"no window takes {some(waiting)}: by order only")
+    return Nothing(reason="nothing_due", detail="all that is wanted is there, and young enough")
 
 
 def _is_outside(choice: Begin | Nothing) -> bool:

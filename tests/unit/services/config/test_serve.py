@@ -91,7 +91,7 @@ def test_lists_with_every_line_commented_out_are_empty() -> None:
     [
         ("serve: {listen: 8642}", "serve.listen: found 8642 — allowed: an address and a port, such as 127.0.0.1:8642"),
         ("serve: {listen: 'http://x:1'}", "serve.listen: found 'http://x:1' — allowed: an address and a port"),
-        ("serve: {listen: 'localhost:0'}", "(a port is a number from 1 to 65535)"),
+        ("serve: {listen: 'localhost:70000'}", "(a port is a number up to 65535, 0 for a free one)"),
         ("serve: {listen: '127.0.0.256:80'}", "serve.listen: found '127.0.0.256:80' — allowed: an address and a port"),
         ("serve: {listen: '::1:80'}", "serve.listen: found '::1:80' — allowed: an address and a port"),
         ("serve: {timezone: Europe/Munich}", "serve.timezone: found 'Europe/Munich' — allowed: the name of a time"),
