@@ -213,6 +213,8 @@ class Limits:
         Largest gradient allowed.
     temperature_tolerance_c : float
         |CCD-TEMP - SET-TEMP| allowed at both ends.
+    temperature_span_c : float
+        How far the temperatures of the frames of a set may lie apart; the set is left before it is more.
     stop_early : bool
         End the request at the first refused frame (series under a drifting lamp).
     """
@@ -229,6 +231,7 @@ class Limits:
     light_adu: float | None = None
     gradient_adu: float | None = None
     temperature_tolerance_c: float | None = 0.5
+    temperature_span_c: float | None = None
     stop_early: bool = False
 
 

@@ -202,6 +202,11 @@ def temperature_labels(
     return labels
 
 
+def goes_with(now_c: float, coldest_c: float, warmest_c: float, *, span_c: float) -> bool:
+    """Return whether a frame taken now is as warm as those of a set: within `span_c` of the coldest and the warmest."""
+    return max(warmest_c - now_c, now_c - coldest_c) <= span_c
+
+
 def temperature_clusters(temperatures_c: Sequence[float], *, width_c: float = 1.0) -> list[float]:
     """Return the cluster of each measured temperature, named by its lowest member rounded to 0.1 degrees.
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import structlog
 
-from calibration.errors import FrameCode
+from calibration.errors import FrameCode, GroupCode
 from calibration.frames import CaptureRequest, FrameKind, FrameResult, Purpose
 from drivers.base import Camera, CameraInfo, CameraSettings, Exposure, ExposureRequest
 from drivers.clock import Clock, Deadline
@@ -36,6 +36,7 @@ from services.capture.durations import Durations
 from services.capture.failures import GroupFailed, UntilReached
 from services.capture.recovery import FAILED_EXPOSURES, BadFrames, GivenUp, Recovery
 from services.capture.state import Reached, StateKeeper
+from services.capture.thermal import drifted
 from services.capture.writer import Ticket, Writer
 from services.errors import RunCode
 from services.events.bus import Events
@@ -146,6 +147,7 @@ class Runner:
             if line.must_end():
                 break
             self._check_time(request)
+            self._check_drift(request, line)
             reached = self._hold(request, reached, line)
             exposure, reached = self._expose(request, reached)
             if request.purpose is Purpose.DISCARD:
@@ -169,6 +171,16 @@ class Runner:
             line.results()
             said, self._said_noiseless = self._said_noiseless, True
             raise GroupFailed(FrameCode.CONSTANT, "still so: see the first of these" if said else detail)
+
+    def _check_drift(self, request: CaptureRequest, line: "_Line") -> None:
+        """Leave a set whose frames would lie too far apart in temperature, where nothing holds the sensor's."""
+        span_c = request.limits.temperature_span_c
+        if span_c is None or request.purpose is not Purpose.KEEP:
+            return
+        line.results()  # those on their way are of the set, too
+        now_c, seen_c = self._thermostat.look().ccd_temperature_c, self._writer.temperatures_c(request.set_id)
+        if detail := drifted(now_c, seen_c, span_c):
+            raise GroupFailed(GroupCode.NOT_STEADY, detail)
 
     def _tell_foreign(self) -> None:
         for detail in self._bad.take_foreign():

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibration.grouping import goes_with
+from services.words import celsius
+
 COLDEST_C, WARMEST_C = -100.0, 60.0
 """Readings outside are no temperatures: -273 and -300 are what drivers say when a sensor has failed."""
 
@@ -229,3 +232,22 @@ def is_warm(history: History, *, final_c: float, set_c: float, above: int) -> bo
 def _span(values: Sequence[float | None]) -> float:
     known = [v for v in values if v is not None]
     return max(known) - min(known) if known else 0.0
+
+
+def drifted(now_c: float | None, seen_c: Sequence[float], span_c: float) -> str:
+    """Return in words that a frame taken now would not be as warm as those of its set; "" where it would.
+
+    Parameters
+    ----------
+    now_c : float or None
+        The sensor's temperature; None where it is not known.
+    seen_c : sequence of float
+        Those of the set's frames.
+    span_c : float
+        How far they may lie apart.
+    """
+    if now_c is None or not seen_c or goes_with(now_c, min(seen_c), max(seen_c), span_c=span_c):
+        return ""
+    return (
+        f"the sensor is at {celsius(now_c)}, the frames of this set are of {min(seen_c):.1f} to {celsius(max(seen_c))}"
+    )

@@ -113,6 +113,11 @@ class Writer:
             self._numbers[set_id] = max((row.frame_no or 0 for row in rows), default=0)
         return self._numbers[set_id]
 
+    def temperatures_c(self, set_id: str | None) -> list[float]:
+        """Return the temperatures of the frames of a set that are stored, those of earlier runs included."""
+        rows = [] if set_id is None else self._catalogue.frames(set_id=set_id)
+        return [row.ccd_temp_c for row in rows if row.ccd_temp_c is not None]
+
     def close(self) -> None:
         """Write what is queued, then end the thread.
 

@@ -24,7 +24,7 @@ _INSERT = (
 )
 _SETS = f"""
     SELECT {", ".join(f"frames.{name}" for name in FRAME_COLUMNS)}, in_set, last_no, oldest, newest, mean_level_adu,
-        coalesce(rejected, 0), warmest_c
+        coalesce(rejected, 0), warmest_c, coldest_c
     FROM sets JOIN frames ON frames.path = sets.first_path
     LEFT JOIN (SELECT set_id AS of_set, kind AS of_kind, count(*) AS rejected FROM frames WHERE flag != 'ok'
                GROUP BY set_id, kind) ON of_set = sets.set_id AND of_kind = sets.kind"""  # noqa: S608 - our own columns
@@ -312,7 +312,7 @@ _first = lru_cache(maxsize=1 << 13)(frame_of)
 
 @lru_cache(maxsize=1 << 13)
 def _set(record: tuple[Any, ...]) -> SetRow:
-    *of_first, in_set, last_no, oldest, newest, mean_level_adu, rejected, warmest_c = record
+    *of_first, in_set, last_no, oldest, newest, mean_level_adu, rejected, warmest_c, coldest_c = record
     first = _first(tuple(of_first))
     return SetRow(
         set_id=str(first.set_id),
@@ -332,4 +332,5 @@ def _set(record: tuple[Any, ...]) -> SetRow:
         next_frame_no=1 + (last_no or 0),
         rejected=rejected,
         warmest_c=warmest_c,
+        coldest_c=coldest_c,
     )

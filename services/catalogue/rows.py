@@ -377,6 +377,7 @@ class SetRow:
     next_frame_no: int
     rejected: int = 0
     warmest_c: float | None = None
+    coldest_c: float | None = None
 
 
 def is_unchanged(row: FrameRow | MasterRow | KnownMaster, path: Path) -> bool:

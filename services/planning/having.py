@@ -12,13 +12,16 @@ from enum import StrEnum
 from functools import cache
 
 from calibration.frames import FrameKind, GroupKey
-from calibration.grouping import DEFAULT_TOLERANCES
+from calibration.grouping import DEFAULT_TOLERANCES, goes_with
 from calibration.matching import RULES, differences
 from calibration.plans.sequence import WantedSet
 from drivers.base import CameraSettings
 from services.catalogue.rows import Origin, SetRow
 from services.config.models import AGE_DAYS, Config, Reuse
 from services.config.values import number_of
+
+SPAN_C = 0.8 * DEFAULT_TOLERANCES.cluster_c
+"""How far frames of a set may lie apart where nothing holds the temperature: a frame may still drift by the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class Requirement:
     """Set-point wanted; None for flats that serve at any temperature, and without cooling."""
     ccd_temp_c: float | None = None
     """Measured temperature wanted, within the width of a cluster: for darks without a set-point."""
+    span_c: float | None = None
+    """How far the temperatures of a set may lie apart, `ccd_temp_c` included, for the set to be continued."""
     marked: bool = True
     """Whether frames serve that were taken warmer than their set-point, and marked so."""
 
@@ -55,6 +60,12 @@ class Requirement:
     def serves(self, row: SetRow) -> bool:
         """Return whether a catalogued set is what is wanted, at the temperature wanted."""
         return self.fits(row.key) and self._is_as_warm(row)
+
+    def continues(self, row: SetRow) -> bool:
+        """Return whether a set that serves stays one of frames of the same temperature with those to come."""
+        if self.span_c is None or self.ccd_temp_c is None or row.warmest_c is None or row.coldest_c is None:
+            return True
+        return goes_with(self.ccd_temp_c, row.coldest_c, row.warmest_c, span_c=self.span_c)
 
     def _is_as_warm(self, row: SetRow) -> bool:
         if not self.marked and is_marked(row):
@@ -172,7 +183,7 @@ def having(required: Requirement, count: int, sets: Iterable[SetRow], *, now: da
     if complete:
         return Having(standing=Standing.COMPLETE, row=max(complete, key=lambda s: _at(s.oldest)))
     limit = timedelta(hours=reuse.resume_within_hours)
-    begun = [s for s in ours if s.count < count and now - _at(s.oldest) <= limit]
+    begun = [s for s in ours if s.count < count and now - _at(s.oldest) <= limit and required.continues(s)]
     if begun:
         return Having(standing=Standing.RESUMED, row=max(begun, key=lambda s: (s.count, _at(s.oldest))))
     age = age_of(required.kind, reuse)

@@ -51,6 +51,11 @@ class State:
     config: Config
     programme: str = ""
 
+    @property
+    def as_they_come(self) -> bool:
+        """Whether its darks are taken at whatever temperature the sensor has, a set for each degree."""
+        return bool(self.programme) and self.temperature_c is None
+
 
 def states(config: Config, *, skip_cooling: bool = False) -> Iterator[State]:
     """Yield the states of a night: temperature outside, so that the cooler moves least; then programme, then gain."""
@@ -164,6 +169,8 @@ def served_flats(
     which : DarkTimes
     """
     configured = config.dark_capture.flat_exposure_time
+    if not config.flat_capture.num_flats:
+        return ServedFlats(times_us=())
     if configured is not None:
         return ServedFlats(times_us=(us(configured),))
     times_us = tuple(sorted(found_us))

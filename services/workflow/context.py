@@ -16,7 +16,7 @@ from services.capture.session import Session
 from services.catalogue.history import EXPOSURE_MADE
 from services.catalogue.rows import FactRow, Flag, SetRow
 from services.events.records import FrameMarked, FrameSet, GroupFinished, GroupStarted, RunProgress, WarningRaised
-from services.planning.having import Having, Requirement, Standing, having, requirement_of, too_old_before
+from services.planning.having import SPAN_C, Having, Requirement, Standing, having, requirement_of, too_old_before
 from services.planning.item import asked_for, item_key
 from services.planning.room import PlannedSet
 from services.planning.wanted import State, exposures_made
@@ -42,17 +42,20 @@ class RunContext(Work):
         Filters that let no light through.
     apart : callable
         Returns by what sets are named beside kind, filter and exposure.
+    as_they_come : bool
+        Whether the darks of the present state are taken at whatever temperature the sensor has.
     """
 
     session: Session
     camera: str
     opaque: tuple[str, ...]
     apart: Callable[[WantedSet | ExposureState], str]
+    as_they_come: bool = False
     warned: set[tuple[str, str]] = field(default_factory=set)
 
     def in_state(self, state: State) -> Self:
         """Return the context of one state: the same session, events and counts, and its programme's configuration."""
-        return replace(self, config=state.config)
+        return replace(self, config=state.config, as_they_come=state.as_they_come)
 
     def asked(self, sets: Iterable[WantedSet], *, followed_us: Collection[int] = ()) -> tuple[WantedSet, ...]:
         """Return those of a state's sets that this run was asked for, with as many frames as any programme wants."""
@@ -114,7 +117,10 @@ class RunContext(Work):
     def _match_now(self, wanted: WantedSet) -> Requirement:
         """Return `match` at the sensor's present temperature, where darks are taken as warm as the sensor is."""
         held = wanted.set_temp_c is not None or wanted.kind is FrameKind.FLAT
-        return self.match(wanted) if held else replace(self.match(wanted), ccd_temp_c=self.session.temperature_c())
+        if held:
+            return self.match(wanted)
+        span_c = SPAN_C if self.as_they_come else None
+        return replace(self.match(wanted), ccd_temp_c=self.session.temperature_c(), span_c=span_c)
 
     def _mode(self) -> str | None:
         """Return the readout mode as headers name it: the one configured, by number or in any case, or as found."""
@@ -171,6 +177,7 @@ class RunContext(Work):
         """
         set_id = there.row.set_id if there.row is not None else new_set_id(self.events.run_id)
         self.tally.met.add(set_id)
+        self.tally.last_set = set_id
         self.tally.begun.add(identity(wanted))
         facts = self._facts(wanted, set_id, wanted.exposure_us)
         self.events.emit(GroupStarted(**facts, have=there.count, detail=there.why))
@@ -185,6 +192,13 @@ class RunContext(Work):
         self.tally.progress[identity(wanted)] = min(outcome.accepted, wanted.count), wanted.count
         self._tell_progress()
         return outcome
+
+    def pass_on(self, wanted: WantedSet) -> Having | None:
+        """Count the set that was just left no more; return what there is at the present temperature, if it lacks."""
+        left, _ = self.tally.outcomes.pop()
+        self.tally.met.discard(self.tally.last_set)
+        self.tally.begun.discard(identity(left))
+        return missing(self, wanted)
 
     def exposures_made(self) -> dict[int, int]:
         """Return the exposures that this camera makes, by those that it was asked for."""

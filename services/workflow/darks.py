@@ -13,7 +13,7 @@ from calibration.plans.settings import Plan
 from services.capture.failures import GroupFailed
 from services.catalogue.rows import SetRow
 from services.errors import ConfigInvalid, RunCode
-from services.planning.having import Having
+from services.planning.having import SPAN_C, Having
 from services.planning.request import DarkTimes, Step
 from services.planning.wanted import (
     ASSUMED_FLAT_US,
@@ -34,6 +34,8 @@ from services.workflow.pedestal import note_refused, usual_pedestal
 from services.workflow.phases import Phases
 from services.workflow.work import identity
 
+DEGREES = 20
+"""So many degrees are passed at most while the darks of one exposure are taken."""
 LONGEST_FADE_US = 60_000_000
 """Exposure at most of the frames that are thrown away after flats."""
 
@@ -104,10 +106,12 @@ def _take(
         if there is None:
             continue
         if wanted.kind is FrameKind.BIAS:
-            _take_set(context, state, wanted, there, partial(bias_plan, wait_s=wait_s))
+            make = partial(bias_plan, wait_s=wait_s)
+            _take_sets(context, wanted, there, partial(_take_set, context, state, wanted, make=make))
         else:
             make = partial(dark_plan, wait_s=wait_s, fade_us=fade_us)
-            outcome = _take_set(context, state, wanted, there, make, darkest=darkest)
+            take = partial(_take_set, context, state, wanted, make=make, darkest=darkest)
+            outcome = _take_sets(context, wanted, there, take)
             darkest = outcome.darkest or darkest
             fade_us = fade_us if outcome.code == GroupCode.NOT_DARK else None
         wait_s = 0.0
@@ -170,8 +174,27 @@ def _take_set(
     return outcome
 
 
+def _take_sets(
+    context: RunContext, wanted: WantedSet, there: Having, take: Callable[[Having], GroupOutcome]
+) -> GroupOutcome:
+    """Take one set; as the sensor's temperature passes, the sets of one degree after the other until one is complete.
+
+    A set that is left because the sensor has become warmer or colder has not failed: it is continued when the sensor
+    is as warm again, in this run or in another.
+    """
+    outcome, left = take(there), 0
+    while context.as_they_come and outcome.code == GroupCode.NOT_STEADY:
+        left += 1
+        if (other := context.pass_on(wanted)) is None or left == DEGREES:
+            break
+        outcome = take(other)
+    return outcome
+
+
 def _limits(context: RunContext, wanted: WantedSet) -> Limits:
-    limits = replace(base_limits(context.config), saturation_adu=measured_saturation(context, wanted.gain))
+    span_c = SPAN_C if context.as_they_come else None
+    saturation_adu = measured_saturation(context, wanted.gain)
+    limits = replace(base_limits(context.config), saturation_adu=saturation_adu, temperature_span_c=span_c)
     if wanted.kind is not FrameKind.BIAS:
         return limits
     usual = usual_pedestal(context, gain=wanted.gain, set_temp_c=wanted.set_temp_c)

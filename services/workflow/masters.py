@@ -46,6 +46,7 @@ class MastersStep:
             events=work.events,
             clock=work.clock,
             wake=work.stop.edge,
+            sets=None if work.options.only is None else frozenset(tally.met),
             ready=lambda: work.wait_for_loops(Need.MASTERS, lambda: _check(work.stop)),
         )
         alone = work.options.steps == (Step.MASTERS,)

@@ -34,6 +34,8 @@ class Tally:
     """Sets that were complete before the run."""
     met: set[str] = field(default_factory=set)
     """Ids of the sets that were taken or found complete."""
+    last_set: str = ""
+    """Id of the set that was begun or continued last."""
     progress: dict[tuple[object, ...], tuple[int, int]] = field(default_factory=dict)
     """Frames there and frames wanted of each set that is known of."""
     foreseen: tuple[tuple[State, WantedSet], ...] = ()
