@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -34,11 +35,15 @@ def plan(
     from services.cli.daemon_client import daemon_of
     from services.events.records import json_value
 
+    notes: tuple[str, ...] = ()
     if remote is not None:
         found = daemon_of(remote, token_file, None).get("/api/plan")
     else:
-        found = json_value(plan_now(loaded_config(config, simulator=simulator)))
+        loaded = loaded_config(config, simulator=simulator)
+        found, notes = json_value(plan_now(loaded)), loaded.capture_notes
     print(json.dumps(found, indent=1) if as_json else "\n".join(table(found, shutil.get_terminal_size().columns)))
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     return Exit.DONE
 
 

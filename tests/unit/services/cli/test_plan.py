@@ -40,7 +40,9 @@ def test_it_names_every_master_with_minutes_and_why(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert said(config) == 0
-    lines = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    assert "whether the wheel has L, Luminance_of_a_very_long_name, Ha is not checked here" in err
+    lines = out.splitlines()
     rows = [line.split() for line in lines[1:8]]
     assert ["dark", "300", "s", "g26", "-10.0", "°C", "none", "due", "30", "2", "h", "31", "min"] in rows
     assert ["flat", "Ha", "g56", "-20.0", "°C", "none", "blocked"] in rows
