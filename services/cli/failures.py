@@ -14,7 +14,7 @@ from services.errors import Exit, ServiceError, meaning
 from services.signals import interrupt_on_signals, keep_exit_code
 
 REHEARSE = "To rehearse without a camera, add --simulator."
-_DEVICE_IS_THERE = {"camera_busy", "access_denied", "login_refused"}
+_DEVICE_IS_THERE = {"camera_busy", "access_denied", "login_refused", "daemon_unreachable"}
 """Codes of devices that are there: nobody who reads one wants to rehearse."""
 
 

@@ -107,7 +107,7 @@ def bound(host: str, port: int) -> socket.socket:
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        made = socket.socket(found[0], found[1])
+        made = socket.socket(*found[:3])  # with its protocol, without which asyncio leaves out TCP_NODELAY
     except OSError as error:
         raise _not_bound(f"{host}:{port}", error) from error
     try:
