@@ -15,6 +15,9 @@ from services.events.records import json_value
 EXPOSURE_MADE = "exposure_made_us"
 """Name of the fact that a camera makes another exposure than the one that it is asked for (`asked_us`)."""
 
+SHORTEST, EXPOSURE_STEP = "exposure_min_us", "exposure_step_us"
+"""Names of the facts what the camera's shortest exposure is, and in which steps it exposes: plans ask for no others."""
+
 
 class HistoryTable(Database):
     """The tables `runs`, `refusals` and `detector_facts`."""

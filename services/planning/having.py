@@ -55,6 +55,9 @@ class Requirement:
     def fits(self, key: GroupKey) -> bool:
         """Return whether a set with this key is what is wanted, as keys tell (flats: without temperature)."""
         asked = {name: value for name in RULES[self.kind] if (value := getattr(self, name, None)) is not None}
+        mode, found = asked.pop("readout_mode", key.readout_mode), key.readout_mode
+        if mode != found and (mode or "").strip().casefold() != (found or "").casefold():  # names count in any case
+            return False
         return self.kind is key.kind and not differences(self.kind, asked, key, exact=True, tolerances=_SAME_SET_POINT)
 
     def serves(self, row: SetRow) -> bool:

@@ -10,12 +10,13 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
+from calibration.errors import CalibrationError
 from calibration.frames import FrameKind
-from calibration.plans.dark import DarkUse
+from calibration.plans.dark import DarkUse, PlannedTimes
 from calibration.plans.sequence import WantedSet
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.history import EXPOSURE_MADE
+from services.catalogue.history import EXPOSURE_MADE, EXPOSURE_STEP, SHORTEST
 from services.catalogue.rows import Origin, SetRow
 from services.config.models import Config, LoadedConfig
 from services.planning.campaign import campaign_of
@@ -161,7 +162,7 @@ class Look:
 
     def wanted_sets(self) -> Iterator[tuple[State, WantedSet]]:
         """Yield what every state wants, in the order in which it would be taken: biases, flats, darks."""
-        steps, which, known = self._options.steps, self._options.dark_times, self._foreknown
+        steps, which = self._options.steps, self._options.dark_times
         if not any(step.takes_frames for step in steps):
             return
         for state in self._states:
@@ -169,7 +170,7 @@ class Look:
             flats = self._flats(state)
             exposures_us = self._exposures_of(config, flats)
             served = served_flats(config, state, exposures_us, steps, which)
-            times = dark_times(config, served.times_us, minimum_us=known.shortest_us, resolution_us=known.step_us)
+            times = self._times(config, served.times_us)
             darks = dark_sets(config, state, times, which, self._made)
             if Step.DARKS in steps:
                 self.dropped += map(str, times.clipped)
@@ -177,6 +178,21 @@ class Look:
             yield from ((state, each) for each in darks if each.kind is FrameKind.BIAS)
             yield from ((state, each) for each in flats)
             yield from ((state, each) for each in darks if each.kind is not FrameKind.BIAS)
+
+    @cached_property
+    def _exposures_us(self) -> tuple[int, int]:
+        """The camera's shortest exposure and the step of its exposures, as far as they are known: as it said last."""
+        known, facts = self._foreknown, self._catalogue.facts
+        shortest, step = (next((int(f.value) for f in facts(name=name)), 0) for name in (SHORTEST, EXPOSURE_STEP))
+        return known.shortest_us or shortest, known.step_us if known.shortest_us else max(1, step)
+
+    def _times(self, config: Config, flats_us: Iterable[int]) -> PlannedTimes:
+        minimum_us, resolution_us = self._exposures_us
+        flats = tuple(flats_us)
+        try:
+            return dark_times(config, flats, minimum_us=minimum_us, resolution_us=resolution_us)
+        except CalibrationError:  # a science time below what the camera can do: the run says so
+            return dark_times(config, flats)
 
     def _flats(self, state: State) -> tuple[WantedSet, ...]:
         """Return the flats of a state, in the filters that its programme wants."""

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import datetime
 
-from calibration.frames import FrameHeader, FrameKind
+from calibration.frames import FrameHeader, FrameKind, us
 from calibration.grouping import camera_of
 from services.capture.failures import UntilReached
 from services.capture.session import Session
+from services.catalogue.history import EXPOSURE_STEP, SHORTEST
+from services.catalogue.rows import FactRow
 from services.errors import RunCode, StorageError, Usage
 from services.events.records import RunProgress, StorageLow
 from services.observatory import Observatory
@@ -75,6 +77,7 @@ def _take(context: RunContext, observatory: Observatory) -> None:
     for shown in observatory.passwords_shown:
         context.warn(RunCode.LOGIN_READABLE, shown)
     _warn_of_darkness(context)
+    _note_exposures(context)
     steps, phases = capture_steps(context.options.steps), Phases(context)
     wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling or _is_uncooled(context)))
     seen = ((state, step.foreseen(context.in_state(state), state)) for state in wanted for step in steps)
@@ -91,6 +94,16 @@ def _take(context: RunContext, observatory: Observatory) -> None:
     phases.leave()
     if late := context.tally.too_late:
         raise UntilReached(f"the time given does not suffice for a frame of {count(len(late), 'more set')}")
+
+
+def _note_exposures(context: RunContext) -> None:
+    """Note which exposures the camera can make, so that plans made without it ask for the same ones."""
+    info, catalogue = context.session.camera_info, context.place.catalogue
+    said = {SHORTEST: us(info.exposure_min_s), EXPOSURE_STEP: max(1, us(info.exposure_resolution_s))}
+    for name, value in said.items():
+        known = next(iter(catalogue.facts(camera=context.camera, name=name)), None)
+        if known is None or known.value != value:
+            catalogue.add_fact(FactRow(camera=context.camera, name=name, value=float(value), at=context.clock.now()))
 
 
 def _is_uncooled(context: RunContext) -> bool:

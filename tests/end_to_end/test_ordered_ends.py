@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.events.records import Event, FrameStored
+from services.planning.request import DarkTimes, Step
 from services.stopping import Stop
 from tests.support.served_night import FRAMES, FRAMES_ONLY, ServedNight, served_night
 
@@ -57,6 +58,17 @@ def test_what_an_order_ends_is_continued_exactly(tmp_path: Path, code: str, orde
         assert night.cooler_on is holds
         assert night.set_point_c == (5.0 if holds else 0.0)
         assert_goes_on(night, taken)
+
+
+def test_a_run_may_leave_the_cooler_to_the_next_one(tmp_path: Path) -> None:
+    with served_night(tmp_path) as night:
+        steps = (Step.DARKS,)
+        first = night.run(steps=steps, options={"hold_cooler": True, "dark_times": DarkTimes.BIAS}, **COOLED)
+        assert (first.exit_code, first.result.code) == (0, None)
+        assert (night.cooler_on, night.set_point_c) == (True, 5.0)
+        second = night.run(steps=steps, options={"dark_times": DarkTimes.SCIENCE}, **COOLED)
+        assert (second.exit_code, second.result.code) == (0, None)
+        assert (night.cooler_on, night.set_point_c) == (False, 0.0), "as it was before the first of them"
 
 
 def test_a_run_that_ends_in_time_begins_nothing_that_cannot_be_finished_and_ends_well(tmp_path: Path) -> None:

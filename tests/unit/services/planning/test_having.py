@@ -147,3 +147,24 @@ def test_flats_of_a_second_temperature_are_taken():
     taken = a_set(FrameKind.FLAT, set_temp_c=-5.0)
     assert standing(replace(flat, temperature_c=0.0), taken) is Standing.NEW
     assert standing(flat, taken) is Standing.COMPLETE
+
+
+def test_a_readout_mode_is_the_same_in_any_case() -> None:
+    there = a_set()
+    there = replace(there, key=replace(there.key, readout_mode="High gain"))
+    for named, serves in (("high GAIN ", True), ("High gain", True), ("Low noise", False), (None, True)):
+        assert replace(DARK, readout_mode=named).serves(there) is serves
+    assert not replace(DARK, readout_mode="High gain").serves(a_set())
+
+
+def test_a_set_is_continued_only_as_long_as_its_frames_are_of_one_temperature() -> None:
+    wanted = replace(DARK, span_c=0.8)
+    begun = a_set(count=2, ccd_temp_c=15.0, coldest_c=14.6, warmest_c=15.1)
+    for now_c, found in (
+        (15.39, Standing.RESUMED),
+        (15.41, Standing.NEW),
+        (14.31, Standing.RESUMED),
+        (14.29, Standing.NEW),
+    ):
+        assert standing(replace(wanted, ccd_temp_c=now_c), begun) is found, now_c
+    assert standing(replace(wanted, ccd_temp_c=15.5), replace(begun, count=5)) is Standing.COMPLETE

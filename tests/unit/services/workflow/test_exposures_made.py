@@ -1,6 +1,7 @@
 """A camera that makes other exposures than it is asked for: its darks serve in the next night as any others do."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from services.planning.dry_run import dry_run
 from services.planning.request import RunOptions, RunResult, Step
 from services.root import Place
 from services.workflow.job import Job
-from tests.support.fakes import FakeCamera
+from tests.support.fakes import INFO, FakeCamera
 
 DARKS = RunOptions(steps=(Step.DARKS,))
 
@@ -76,6 +77,25 @@ def test_adopted_darks_are_not_taken_again_the_next_night(tmp_path: Path, makes_
     away.rename(layout.darks)
     fourth, asked = night(tmp_path, makes_s)
     assert (fourth.detail, asked) == ("nothing to take: all 2 sets are there", [])
+
+
+def test_a_plan_asks_for_the_exposures_that_the_camera_can_make_once_it_has_been_seen(tmp_path: Path) -> None:
+    """A plan that went by the file alone would find something due for ever, and the run nothing to take."""
+    path = tmp_path / "config_calibration_frames.yaml"
+    path.write_text(
+        "darkness: none\n"
+        "dark_capture: {num_darks: 3, science_exposure_time: 0.07, exposure_factors: [1], min_exposure: 0.001,"
+        " flat_exposure_time: 0.07}\n",
+        encoding="utf-8",
+    )
+    structlog.reset_defaults()
+    camera = FakeCamera(SystemClock(), info=replace(INFO, exposure_min_s=0.02, exposure_resolution_s=0.02))
+    assert Job(load(path), DARKS, camera=camera).run().exit_code == 0
+    layout = Layout(tmp_path)
+    with Catalogue(layout.catalogue, read_only=True) as catalogue:
+        assert min(row.exposure_us for row in catalogue.frames()) == 20_000
+        planned = dry_run(load(path), Place(layout=layout, catalogue=catalogue), DARKS, is_whole=lambda *_: True)
+    assert "Nothing to take: all 6 frames are there." in planned
 
 
 def test_an_interrupted_set_of_them_is_continued(tmp_path: Path) -> None:
