@@ -74,6 +74,7 @@ class RunCode(StrEnum):
     OUTLIERS_UNSEEN = "outliers_unseen"
     DEVICE_LIMITED = "device_limited"
     LOGIN_READABLE = "login_readable"
+    NOT_PUBLISHED = "not_published"
     FILTER_NAMES = "filter_names"
 
 
@@ -212,6 +213,11 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "login_readable": Meaning(
         "the file of a password can be read by others", "let its owner alone read it: chmod 600 FILE"
+    ),
+    "not_published": Meaning(
+        "a master is not in the folder of published masters",
+        "see to the folder that serve.publish names: the next master or order tries again, and so does "
+        "`nightcal library publish`",
     ),
     "filter_names": Meaning(
         "filters of the wheel have no names of their own", "give each position a name of its own in the wheel's driver"

@@ -1,9 +1,10 @@
-"""`nightcal library list|archive`: the masters, their states, and the frames they were made of."""
+"""`nightcal library list|publish|archive`: the masters, their states, and the frames they were made of."""
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +61,27 @@ def archive(
     return _pack(loaded, keep)
 
 
+def publish(
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="The folder [default: serve.publish]")] = None,
+    *,
+    config: ConfigFile = None,
+    simulator: Simulator = False,
+) -> int:
+    """Put the masters that are valid now into a folder, under names that stay, and take out those that are not."""
+    from services.library.publish import publish as published
+
+    loaded = loaded_config(config, simulator=simulator)
+    target = folder or (None if loaded.config.serve.publish is None else Path(loaded.config.serve.publish))
+    if target is None:
+        raise Usage("no folder is named to publish masters to", advice="give one, or name it in serve.publish")
+    with opened(loaded) as place:
+        done = published(place, target)
+    print(f"{target}: {done}")
+    for problem in done.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    return Exit.SOME_FAILED if done.problems else Exit.DONE
+
+
 def _pack(loaded: "LoadedConfig", keep: "Keep") -> int:
     from drivers.clock import SystemClock
     from services.indexing.index import adopt
@@ -92,7 +114,7 @@ def sized(*sizes_bytes: int) -> str:
 
 @contextmanager
 def opened(loaded: "LoadedConfig") -> "Iterator[Place]":
-    """Open the root of a configuration under its lock.
+    """Open the root of a configuration under its lock; at the end the masters valid then are published.
 
     Raises
     ------
@@ -105,6 +127,7 @@ def opened(loaded: "LoadedConfig") -> "Iterator[Place]":
     """
     from services.files.locks import RootLock
     from services.indexing.index import open_catalogue
+    from services.library.publish import publish_as_configured
     from services.root import Place, check_folders, layout_of
 
     check_folders(loaded)
@@ -112,7 +135,10 @@ def opened(loaded: "LoadedConfig") -> "Iterator[Place]":
     if layout.is_unused:
         raise nothing_there(loaded, "frame and no master")
     with RootLock(layout.root), open_catalogue(layout) as catalogue:
-        yield Place(layout=layout, catalogue=catalogue)
+        place = Place(layout=layout, catalogue=catalogue)
+        yield place
+        for problem in publish_as_configured(place, loaded.config).problems:
+            print(f"warning: {problem}", file=sys.stderr)
 
 
 def nothing_there(loaded: "LoadedConfig", what: str) -> Usage:

@@ -36,7 +36,7 @@ class _Command:
 _GROUPS = {
     "config": "Look at a configuration.",
     "schema": "JSON schemas for programs that read our files.",
-    "library": "The masters: list them, pack their frames.",
+    "library": "The masters: list them, publish them, pack their frames.",
     "catalogue": "The index of frames and masters.",
 }
 COMMANDS = (
@@ -66,6 +66,7 @@ COMMANDS = (
         "library list", "library:list_masters", "List the masters that may serve, with their states and settings."
     ),
     _Command("library certify", "orders:certify", "Mark masters as looked at and found good.", hidden=True),
+    _Command("library publish", "library:publish", "Put the masters that are valid now into a folder."),
     _Command("library archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss."),
     _Command("catalogue rebuild", "catalogue:rebuild", "Rebuild the index from the files."),
     _Command("archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss.", hidden=True),

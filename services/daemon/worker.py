@@ -35,6 +35,7 @@ from services.events.records import Event
 from services.files.locks import RootLock
 from services.indexing.index import open_catalogue
 from services.library.orders import MasterOrder, obey
+from services.library.publish import publish_as_configured
 from services.planning.request import RunResult, Step
 from services.platform import lower_priority_of_all
 from services.root import Place, layout_of
@@ -55,10 +56,13 @@ class Writer:
     ----------
     say : callable
         Is given the answers.
+    obeyed : callable
+        Is called when an order was carried out.
     """
 
-    def __init__(self, say: Callable[[Heard], None]) -> None:
+    def __init__(self, say: Callable[[Heard], None], obeyed: Callable[[Place], object] = lambda _: None) -> None:
         self._say = say
+        self._obeyed = obeyed
         self._orders: queue.SimpleQueue[OrderOnMasters | None] = queue.SimpleQueue()
 
     def put(self, order: OrderOnMasters) -> None:
@@ -84,6 +88,7 @@ class Writer:
         """Carry out orders on an open root until there come no more."""
         while (order := self._orders.get()) is not None:
             self._say(_answer(place, order))
+            self._obeyed(place)
 
     def refuse(self, code: str, detail: str) -> None:
         """Answer what is left with a refusal."""
@@ -137,16 +142,16 @@ class Worker:
 
     def __init__(self, request: WorkRequest, speaker: Speaker) -> None:
         self._speaker = speaker
-        self._writer = Writer(self._say)
+        self._loaded = loaded_of(request)
+        self._writer = Writer(self._say, self._publish)
         self._request = request
         self._job: Job | None = None
         self._aborts = 0
         if request.kind is WorkKind.ORDERS:
-            self._loaded = loaded_of(request)
             return
         masters_only = replace(request.options, steps=(Step.MASTERS,))
         self._job = Job(
-            loaded_of(request),
+            self._loaded,
             request.options if request.kind is WorkKind.RUN else masters_only,
             listeners=(self._say,),
             beside=self._writer.beside,
@@ -200,6 +205,10 @@ class Worker:
             self._writer.refuse(error.code, error.detail)
             raise
         return RunResult(run_id="", exit_code=Exit.DONE, code=None, detail="")
+
+    def _publish(self, place: Place) -> None:
+        for detail in publish_as_configured(place, self._loaded.config).problems:
+            log.warning("worker.not_published", detail=detail)
 
     def _say(self, message: Heard) -> None:
         self._speaker.say(heard_line(message), must=not isinstance(message, Event))

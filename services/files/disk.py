@@ -77,6 +77,10 @@ class Disk:
         """Rename over the target in one step."""
         platform.replace(source, target)
 
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name; `OSError` where the file system knows none, or is another one."""
+        target.hardlink_to(source)
+
     def remove(self, path: Path) -> None:
         """Delete a file; one that is gone already is no error."""
         platform.remove(path)
@@ -163,12 +167,14 @@ class Growing:
             self._stream.fsync()
             self._disk.fsync_folder(self.path.parent)
 
-    def commit(self) -> None:
-        """Give the file its name."""
+    def commit(self, *, mtime_ns: int | None = None) -> None:
+        """Give the file its name, and the time of its last change if that is not now."""
         try:
             with reported(self.path):
                 self._stream.fsync()
                 self._stream.close()
+                if mtime_ns is not None:
+                    os.utime(self._part, ns=(mtime_ns, mtime_ns))
                 (self._disk.replace if self._replace else self._disk.rename_no_replace)(self._part, self.path)
                 self._disk.fsync_folder(self.path.parent)
         except BaseException:

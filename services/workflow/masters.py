@@ -8,6 +8,7 @@ from services.errors import RunCode, RunStopped
 from services.events.records import StepFinished, StepStarted, WarningRaised
 from services.events.sentences import finding
 from services.indexing.index import index_folder
+from services.library.publish import publish_as_configured
 from services.library.standing import settle
 from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.planning.request import Step
@@ -67,6 +68,8 @@ class MastersStep:
                 detail = f"{outcome.path.name}: {'; '.join(map(finding, outcome.suspect))}"
                 work.events.emit(WarningRaised(code=RunCode.SUSPECT_MASTER, detail=detail))
         tally.nothing = _nothing(place, len(kept))
+        for detail in publish_as_configured(place, work.config).problems:
+            work.events.emit(WarningRaised(code=RunCode.NOT_PUBLISHED, detail=detail))
         work.events.emit(StepFinished(step=Step.MASTERS, kept=kept))
 
 

@@ -310,6 +310,7 @@ def test_a_dry_run_names_the_files_that_the_run_would_not_use(folder: Path, caps
         ("library list --all", 0, "no master that may serve"),
         ("library archive", 0, "0 frames to pack"),
         ("library archive --dry-run", 0, "0 frames to pack"),
+        ("library publish published", 2, "there is no frame and no master below {0} yet"),
         ("catalogue rebuild", 2, "there is no frame and no master below {0} yet"),
         ("config check", 0, "understood"),
         ("config show", 0, "num_darks"),

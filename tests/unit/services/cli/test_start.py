@@ -227,7 +227,8 @@ def test_until_without_a_zone_is_local():
     "words",
     [
         "run", "run --no-confirm", "run --dry-run", "run --step masters", "run --darks-only", "secure", "report",
-        "library list", "library certify", "library archive", "certify", "archive", "catalogue rebuild", "config check",
+        "library list", "library certify", "library archive", "library publish", "certify", "archive",
+        "catalogue rebuild", "config check",
         "invalidate flats --reason cleaned",
     ],
 )  # fmt: skip
