@@ -16,6 +16,8 @@ from typing import Protocol
 
 import structlog
 
+from drivers.clock import Clock
+from services.config.serve import Heartbeat as HeartbeatSection
 from services.events.devices import SafetySafe, SafetyStale, SafetyUnsafe
 from services.events.records import Event, Record
 from services.events.sentences import sentence
@@ -28,6 +30,8 @@ RETRIES_S = (0.0, 30.0, 300.0)
 """Real seconds before each attempt of one call."""
 MOST_WAITING = 200
 """Notices that wait for an address that does not answer; then the oldest goes."""
+STANDS_STILL_S = 300.0
+"""Real seconds without a decision after which the loop counts as hanging: it decides every 30 s."""
 _URGENT = {"failed", "unsafe", "worker_died"}
 
 
@@ -189,3 +193,53 @@ class Notifier:
                 if not problem:
                     return
         log.warning("notify.failed", url_env=hook.url_env, kind=notice.kind, detail=problem)
+
+
+class Heartbeat:
+    """Calls an address while the daemon decides, so that whoever waits for the calls learns when it no longer does.
+
+    Parameters
+    ----------
+    section : HeartbeatSection or None
+        None: nobody is called.
+    clock : Clock
+        Of the world, not of a simulated observatory.
+    send : callable
+        Makes one request.
+    """
+
+    def __init__(self, section: HeartbeatSection | None, clock: Clock, *, send: Callable[[Call], str] = send) -> None:
+        self._section = section
+        self._clock = clock
+        self._send = send
+        self._alive_s: float | None = None
+        self._problem = ""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="nightcal-heartbeat", daemon=True)
+        if section is not None:
+            self._thread.start()
+
+    def alive(self) -> None:
+        """Note that the daemon has decided something: its loop goes on."""
+        self._alive_s = self._clock.monotonic()
+
+    def beat(self) -> None:
+        """Call, unless the loop has stood still; a failure is logged once, until a call succeeds again."""
+        stood_still = self._alive_s is None or self._clock.monotonic() - self._alive_s > STANDS_STILL_S
+        if self._section is None or stood_still:
+            return
+        url, problem = os.environ.get(self._section.url_env, ""), f"the environment has no {self._section.url_env}"
+        problem = self._send(Call(url=url)) if url else problem
+        if problem and problem != self._problem:
+            log.warning("heartbeat.failed", url_env=self._section.url_env, detail=problem)
+        self._problem = problem
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """End; a call that is under way may take so many real seconds."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while self._section is not None and not self._over.wait(self._section.every):
+            self.beat()

@@ -27,7 +27,7 @@ from services.daemon.hub import Hub, Line
 from services.daemon.loop import Loop
 from services.daemon.messages import Served, WorkRequest
 from services.daemon.mind import Mind
-from services.daemon.notify import Notifier
+from services.daemon.notify import Heartbeat, Notifier
 from services.daemon.own_journal import OwnJournal
 from services.daemon.parts import Ended, Secured
 from services.daemon.present import Present
@@ -182,6 +182,7 @@ class _Daemon:
         self.hub = Hub()
         self._journal = OwnJournal(layout.events(SERVE), clock, self.hub)
         self._notifier = Notifier(loaded.config.serve.webhooks)
+        self._heartbeat = Heartbeat(loaded.config.serve.heartbeat, SystemClock())
         self._mind = Mind(loaded, read=configuration.reread)
         self._showing = Showing(self._mind, clock, simulated=served is not None)
         self._board = Board(self._showing.first())
@@ -216,6 +217,7 @@ class _Daemon:
     def close(self) -> None:
         """Let go of what is open."""
         self._supervisor.close()
+        self._heartbeat.close()
         self._notifier.close()
         self._journal.close()
 
@@ -251,6 +253,7 @@ class _Daemon:
         if self._configuration.is_changed:
             loop.reload()
         self._problems["journal"] = self._journal.problem
+        self._heartbeat.alive()
         self._board.show(self._showing.seen(loop, devices={}, problems=self._problems))
 
 

@@ -9,7 +9,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from services.daemon.notify import Call, Notifier, call_of, notice_of, send
+from drivers.clock import ManualClock
+from services.config.serve import Heartbeat as HeartbeatSection
+from services.daemon.notify import Call, Heartbeat, Notifier, call_of, notice_of, send
 from services.events.devices import SafetySafe, SafetyUnsafe
 from services.events.records import Event, Record, RunStarted
 from services.events.serving import DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
@@ -135,3 +137,42 @@ def test_an_address_that_does_not_answer_is_not_shown() -> None:
     problem = send(Call(url="http://127.0.0.1:1/secret-topic", body=b"x"))
     assert problem
     assert "secret" not in problem
+
+
+def test_the_heartbeat_calls_while_the_loop_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTCAL_TEST_BEAT", "http://secret/")
+    calls, clock = _Calls(failing=1), ManualClock()
+    heartbeat = Heartbeat(HeartbeatSection(url_env="NIGHTCAL_TEST_BEAT", every=86_400), clock, send=calls)
+    heartbeat.beat()
+    assert calls.calls == []  # nothing has been decided yet
+    heartbeat.alive()
+    heartbeat.beat()
+    clock.sleep(200.0)
+    heartbeat.beat()
+    assert calls.calls == [Call(url="http://secret/")] * 2
+    clock.sleep(200.0)
+    heartbeat.beat()
+    monkeypatch.delenv("NIGHTCAL_TEST_BEAT")
+    heartbeat.alive()
+    heartbeat.beat()
+    assert len(calls.calls) == 2  # the loop hung; then the address was not there
+    heartbeat.close()
+
+
+def test_without_a_heartbeat_nobody_is_called() -> None:
+    calls = _Calls()
+    heartbeat = Heartbeat(None, ManualClock(), send=calls)
+    heartbeat.alive()
+    heartbeat.beat()
+    heartbeat.close()
+    assert calls.calls == []
+
+
+def test_the_heartbeat_beats_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTCAL_TEST_BEAT", "http://secret/")
+    calls = _Calls()
+    often = HeartbeatSection.model_construct(url_env="NIGHTCAL_TEST_BEAT", every=0.01)
+    heartbeat = Heartbeat(often, ManualClock(), send=calls)
+    heartbeat.alive()
+    assert calls.answered.wait(5)
+    heartbeat.close()
