@@ -67,7 +67,8 @@ def notice_of(event: Event) -> Notice | None:
     if kind is None:
         return None
     text = sentence(event.what) or event.name
-    return Notice(kind=kind, title=f"nightcal: {_TITLES[kind]}", text=text, at=event.at)
+    title = "safe again" if isinstance(event.what, SafetySafe) else _TITLES[kind]
+    return Notice(kind=kind, title=f"nightcal: {title}", text=text, at=event.at)
 
 
 _TITLES = {
@@ -155,20 +156,30 @@ class Notifier:
         self._send = send
         self._retries_s = retries_s
         self._waiting: deque[tuple[WebhookLike, Notice]] = deque(maxlen=MOST_WAITING)
+        self._is_unsafe = False
         self._wake = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, name="nightcal-notify", daemon=True)
         self._thread.start()
 
     def hear(self, event: Event) -> None:
-        """Announce an event, where somebody wants to hear of it; never waits."""
+        """Announce an event, where somebody wants to hear of it; never waits.
+
+        Each run says anew what the safety monitor says: it is announced when that has changed.
+        """
         notice = notice_of(event)
-        if notice is None:
+        if notice is None or not self._is_news(event.what):
             return
         wanted = [(hook, notice) for hook in self._hooks if notice.kind in hook.on]
         self._waiting.extend(wanted)
         if wanted:
             self._wake.set()
+
+    def _is_news(self, what: Record) -> bool:
+        if not isinstance(what, SafetySafe | SafetyUnsafe | SafetyStale):
+            return True
+        before, self._is_unsafe = self._is_unsafe, not isinstance(what, SafetySafe)
+        return self._is_unsafe is not before
 
     def close(self, timeout_s: float = 2.0) -> None:
         """End; what is under way may take so many real seconds."""

@@ -68,12 +68,14 @@ class _Calls:
         self.calls: list[Call] = []
         self.failing = failing
         self.answered = threading.Event()
+        self.counted = threading.Semaphore(0)
 
     def __call__(self, call: Call) -> str:
         self.calls.append(call)
         if len(self.calls) <= self.failing:
             return "it answered 503"
         self.answered.set()
+        self.counted.release()
         return ""
 
 
@@ -86,6 +88,18 @@ def test_only_what_was_asked_for_is_announced_and_a_failed_call_is_repeated(monk
     assert calls.answered.wait(5)
     notifier.close()
     assert [json.loads(call.body)["kind"] for call in calls.calls] == ["worker_died"] * 3
+
+
+def test_safety_is_announced_when_it_changes_and_not_by_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTCAL_TEST_HOOK", "http://secret/")
+    calls = _Calls()
+    notifier = Notifier([Hook(on=("unsafe", "recovered", "worker_died"))], send=calls)
+    for what in (SafetySafe(), SafetyUnsafe(), SafetyUnsafe(), SafetySafe(), SafetySafe(), DIED):
+        notifier.hear(_event(what))
+    assert all(calls.counted.acquire(timeout=5) for _ in range(3))
+    notifier.close()
+    kinds = [json.loads(call.body)["title"] for call in calls.calls]
+    assert kinds == ["nightcal: unsafe", "nightcal: safe again", "nightcal: a run died"]
 
 
 def test_an_address_that_is_not_in_the_environment_is_named_and_stops_nothing(
