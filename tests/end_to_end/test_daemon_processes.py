@@ -15,14 +15,15 @@ import pytest
 from services.config import load
 from services.daemon.messages import WorkKind, WorkRequest, heard_of, said_line
 from services.daemon.orders import Order, OrderName, RefusalCode, Refused
+from services.daemon.parts import Ended
 from services.daemon.supervisor import Worker
 from services.events.journal import read_journal
 from services.events.records import DevicesLeft, Event, FrameStored, RunFinished
 from services.planning.request import RunOptions, RunResult, Step
 from services.workflow.job import Job
 from tests.support import started
-from tests.support.small_daemon import SmallDaemon, small_daemon
-from tests.support.small_night import Night
+from tests.support.small_daemon import SOON_S, SmallDaemon, small_daemon
+from tests.support.small_night import FRAMES, Night
 
 SLOW: dict[str, Any] = {
     "dark_capture": {"science_exposure_time": 40.0, "exposure_factors": [1.0], "max_exposure": 4000.0},
@@ -231,32 +232,31 @@ def test_a_worker_that_cannot_begin_says_why(tmp_path: Path) -> None:
 
 
 class Killed:
-    """A daemon whose workers are killed at random moments; after each of them the devices must be safe."""
+    """Nights whose workers are killed at random moments; after each kill the devices must be safe."""
 
-    def __init__(self, daemon: SmallDaemon, dice: random.Random, whole_files: Any) -> None:
+    def __init__(self, daemon: SmallDaemon, dice: random.Random) -> None:
         self.daemon = daemon
         self.dice = dice
-        self.whole_files = whole_files
         self.kills = 0
         self.closed: Counter[str | None] = Counter()
 
-    def strike(self) -> None:
-        """Run, kill after a random number of events and some milliseconds, secure, and look at everything."""
+    def strike(self) -> Ended:
+        """Run, kill after some events and milliseconds, secure, look; return how the worker ended."""
         daemon = self.daemon
-        worker = daemon.begin(fresh=self.dice.random() < 0.2)
+        worker = daemon.begin()
         self._wait(self.dice.randrange(60), worker)
         worker.wait(self.dice.uniform(0.0, 0.15))
         worker.kill()
         ended = daemon.heard.end()
-        if not ended.died:
-            return
-        self.kills += 1
-        assert ended.code == "worker_died"
-        daemon.supervisor.secure(daemon.request, ended.run_id)
-        secured = daemon.heard.safe.get(timeout=100)
-        assert secured.left == (), secured
-        daemon.assert_safe()
-        self._look(ended.run_id)
+        if ended.died:
+            self.kills += 1
+            assert ended.code == "worker_died"
+            daemon.supervisor.secure(daemon.request, ended.run_id)
+            secured = daemon.heard.safe.get(timeout=SOON_S)
+            assert secured.left == (), secured
+            daemon.assert_safe()
+            self._look(ended.run_id)
+        return ended
 
     def _wait(self, events: int, worker: Worker) -> None:
         for _ in range(events):
@@ -287,19 +287,25 @@ def test_a_worker_killed_at_random_moments_leaves_nothing_unsafe_open_or_half(
     tmp_path: Path, whole_files: Any, kills: int
 ) -> None:
     many = {"dark_capture": {"science_exposure_time": [1.0, 2.0, 3.0, 4.0]}}
-    with small_daemon(tmp_path / "night", many) as daemon:
-        killed = Killed(daemon, random.Random(20261129), whole_files)
-        while killed.kills < kills:
-            killed.strike()
-        daemon.begin()
-        ended = daemon.heard.end()
-        assert ended.exit_code == 0, ended
-        assert set(killed.closed) <= {"worker_died", None}
-        assert killed.closed["worker_died"] > 0.8 * killed.closed.total()
-        whole_files(daemon.night)
-        daemon.begin()
-        assert daemon.heard.end().detail.startswith("nothing to take")
-        daemon.assert_safe()
+    dice, closed, done = random.Random(20261129), Counter[str | None](), 0
+    while done < kills:
+        with small_daemon(tmp_path / f"night{done}", many) as daemon:
+            killed = Killed(daemon, dice)
+            while killed.strike().died and done + killed.kills < kills:
+                pass
+            daemon.begin()
+            ended = daemon.heard.end()
+            assert ended.exit_code == 0, ended
+            assert set(daemon.night.counts().values()) == {FRAMES}
+            whole_files(daemon.night)
+            daemon.begin()
+            assert daemon.heard.end().detail.startswith("nothing to take")
+            daemon.assert_safe()
+        done += killed.kills
+        closed += killed.closed
+    assert set(closed) <= {"worker_died", None}
+    assert closed["worker_died"] > 0.8 * closed.total()
+    print(f"\n{done} kills; runs closed: {dict(closed)}")
 
 
 def test_the_command_secures_the_observatory_of_the_daemon_and_a_second_observatory_begins_after_the_first(
