@@ -268,6 +268,13 @@ class Loop:
         self._look_now()
         self.present.idle(Nothing(reason="devices_secured", detail="; ".join(secured.left)))
 
+    def recover(self, run_id: str) -> None:
+        """Make the devices safe after a run that died with the daemon before; called before the loop runs."""
+        detail = "it was killed with the daemon, or lost power"
+        self.present.say(WorkerDied(run=run_id, detail=detail))
+        self.present.become(Activity.SECURING, Nothing(reason=RunCode.WORKER_DIED, detail=detail))
+        self._hands.secure(run_id)
+
     def _given(self, order: Order, answer: "Future[Answer]") -> None:
         try:
             done = self._obeyed(order)

@@ -19,6 +19,7 @@ from services import log as logs
 from services.config import LoadedConfig, demo, loads, simulated
 from services.config.moments import listened
 from services.config.positions import read
+from services.daemon.aftermath import run_left_behind
 from services.daemon.api import Api
 from services.daemon.board import Board
 from services.daemon.hands import RealHands
@@ -177,6 +178,7 @@ class _Daemon:
     ) -> None:
         loaded, layout = configuration.loaded, layout_of(configuration.loaded)
         self._configuration = configuration
+        self._clock = clock
         self._served = served
         self._tell = tell
         self.hub = Hub()
@@ -211,6 +213,8 @@ class _Daemon:
         root = str(layout_of(self._mind.loaded).root)
         software, is_simulated = f"nightcal {version()}", self._served is not None
         self._say(ServeStarted(software=software, config=str(path), root=root, url=url, simulated=is_simulated))
+        if (left := run_left_behind(layout_of(self._mind.loaded), self._clock.now())) is not None:
+            self.loop.recover(left)
         self.loop.run()
         self._say(ServeEnded())
 

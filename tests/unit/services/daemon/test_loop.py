@@ -258,6 +258,18 @@ def test_what_fails_is_said_once_and_once_when_it_can_be_had_again() -> None:
     assert not [each for each in bench.said[before:] if isinstance(each, ItemFailed)]
 
 
+def test_a_run_that_died_with_the_daemon_is_answered_before_anything_is_begun() -> None:
+    bench = Bench(DUE)
+    bench.loop.recover("r0")
+    bench.loop.step()
+    assert (bench.hands.secured, bench.hands.begun) == (["r0"], [])
+    assert bench.activity is Activity.SECURING
+    assert any(isinstance(each, WorkerDied) and each.run == "r0" for each in bench.said)
+    bench.loop.secured(Secured(run_id="r0", done=("lamp off",)))
+    bench.loop.step()
+    assert len(bench.hands.begun) == 1
+
+
 def test_what_has_become_too_old_is_said_once() -> None:
     bench = Bench(replace(CALM, stale={"dark_60s": "61 days"})).past_the_first_masters()
     for _ in range(5):
