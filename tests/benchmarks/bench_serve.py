@@ -1,0 +1,235 @@
+"""The daemon beside its work: memory and time while it is idle, answers while frames are taken, and its end.
+
+The daemon is the real process with the simulated observatory as its child, at real speed. Clients are threads of this
+process: 50 event streams, and one that asks for the state 50 times a second.
+"""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from services.events.journal import read_journal
+from services.events.records import FrameStored
+from tests.benchmarks.harness import FULL, QUICK, Row
+
+STREAMS = 50
+A_SECOND = 50
+PROGRAMMES = [{"name": "one", "darks": {"exposures": [1.0], "frames": 400}}]
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    """Yield a row for each goal."""
+    shape, idle_s, frames = (QUICK, 5.0, 6) if quick else (FULL, 60.0, 24)
+    with tempfile.TemporaryDirectory(prefix="bench-serve-") as folder, _served(Path(folder), shape) as daemon:
+        time.sleep(5.0)
+        yield from _idle(daemon, idle_s)
+        before_mb = daemon.memory_mb()
+        yield from _beside(daemon, frames)
+        yield _after(daemon, before_mb)
+        yield _end(daemon)
+
+
+def _idle(daemon: "_Daemon", idle_s: float) -> Iterator[Row]:
+    memory_mb = daemon.memory_mb()
+    yield Row(figure="idle: memory", goal="<= 100 MB", measured=f"{memory_mb:.0f} MB", met=memory_mb <= 100)
+    before_s, began = daemon.cpu_s(), time.perf_counter()
+    time.sleep(idle_s)
+    share = 100 * (daemon.cpu_s() - before_s) / (time.perf_counter() - began)
+    yield Row(figure=f"idle: of a core, {idle_s:.0f} s", goal="<= 0.5 %", measured=f"{share:.2f} %", met=share <= 0.5)
+
+
+def _beside(daemon: "_Daemon", frames: int) -> Iterator[Row]:
+    """Yield how answers and exposures fare while frames are taken, by turns with and without clients."""
+    daemon.order(order="run", items=daemon.state()["plan"]["due"])
+    stored = daemon.frames()
+    next(stored)
+    periods: dict[bool, list[float]] = {True: [], False: []}
+    clients = _Clients(daemon.port)
+    with clients:
+        for turn in range(frames):
+            crowded = turn % 4 >= 2
+            clients.work(crowded=crowded)
+            at = time.perf_counter()
+            next(stored)
+            if turn % 2:  # the first frame of a turn was begun before it
+                periods[crowded].append(time.perf_counter() - at)
+    p99 = _p99(clients.took_s)
+    yield Row(
+        figure=f"/api/state, {STREAMS} streams, {A_SECOND} a second: p99",
+        goal="<= 50 ms",
+        measured=f"{1000 * p99:.0f} ms, most {1000 * max(clients.took_s):.0f} ms, n {len(clients.took_s)}",
+        met=p99 <= 0.05,
+    )
+    with_, without = (statistics.median(periods[crowded]) for crowded in (True, False))
+    yield Row(
+        figure=f"a frame of 1 s beside the clients, {len(periods[True])} each",
+        goal="<= 1.02 x",
+        measured=f"{with_:.3f} s",
+        ratio=with_ / without,
+        met=with_ / without <= 1.02,
+        peer=f"without them {without:.3f} s ({min(periods[False]):.3f}-{max(periods[False]):.3f})",
+    )
+
+
+def _after(daemon: "_Daemon", before_mb: float) -> Row:
+    daemon.order(order="cancel")
+    daemon.until(lambda state: state["activity"]["name"] == "idle")
+    more_mb = daemon.memory_mb() - before_mb
+    return Row(figure="idle after a run: memory", goal="within 5 MB", measured=f"{more_mb:+.1f} MB", met=more_mb <= 5)
+
+
+def _end(daemon: "_Daemon") -> Row:
+    with _Clients(daemon.port) as clients:
+        clients.work(crowded=True)
+        time.sleep(1.0)
+        began = time.perf_counter()
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.process.wait(60)
+        took_s = time.perf_counter() - began
+    return Row(figure=f"its end, {STREAMS} streams open", goal="<= 5 s", measured=f"{took_s:.1f} s", met=took_s <= 5)
+
+
+def _p99(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=100)[98]
+
+
+@dataclass(slots=True)
+class _Daemon:
+    root: Path
+    process: "subprocess.Popen[str]"
+    port: int
+
+    def memory_mb(self) -> float:
+        """Return its resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1000
+
+    def cpu_s(self) -> float:
+        """Return the seconds that it has worked."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def state(self) -> Any:
+        """Return what it does."""
+        return _asked(self.port, "GET", "/api/state")
+
+    def order(self, **said: Any) -> Any:
+        """Give an order."""
+        return _asked(self.port, "POST", "/api/orders", json.dumps(said))
+
+    def until(self, is_so: Any) -> None:
+        """Wait until its state is so."""
+        while not is_so(self.state()):
+            time.sleep(0.2)
+
+    def frames(self) -> Iterator[None]:
+        """Yield when each frame of the run at work is stored."""
+        self.until(lambda state: (state["run"] or {}).get("run_id"))
+        journal = self.root / ".nightcal" / "events" / f"{self.state()['run']['run_id']}.jsonl"
+        seen = 0
+        while True:
+            stored = sum(isinstance(event.what, FrameStored) for event in read_journal(journal))
+            for _ in range(stored - seen):
+                yield
+            seen = stored
+            time.sleep(0.01)
+
+
+@contextmanager
+def _served(root: Path, shape: tuple[int, int]) -> Iterator[_Daemon]:
+    """Give a daemon that takes nothing by itself."""
+    config = root / "config_calibration_frames.yaml"
+    simulator = {"width": shape[1], "height": shape[0], "rate": 1.0}
+    document = {
+        "camera": {"camera_type": "simulator", "simulator": simulator},
+        "darkness": "none",
+        "programmes": PROGRAMMES,
+        "serve": {"listen": "127.0.0.1:0"},
+    }
+    config.write_text(yaml.safe_dump(document), encoding="utf-8")
+    command = [sys.executable, "-m", "services.cli.main", "serve", "--config", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            port = int(next(line for line in process.stdout if " at http" in line).rpartition(":")[2])
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            yield _Daemon(root, process, port)
+        finally:
+            process.terminate()
+
+
+@dataclass(slots=True)
+class _Clients:
+    """Event streams, and one that asks for the state; they come and go as `work` says."""
+
+    port: int
+    took_s: list[float] = field(default_factory=list)
+    _is_at_work: bool = False
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "_Clients":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.work(crowded=False)
+
+    def work(self, *, crowded: bool) -> None:
+        """Let all of them work, or none."""
+        if not crowded:
+            self._over.set()
+            self._stack.close()
+            self._is_at_work = False
+            return
+        if self._is_at_work:
+            return
+        self._is_at_work = True
+        self._over.clear()
+        for _ in range(STREAMS):
+            stream = HTTPConnection("127.0.0.1", self.port)
+            stream.request("GET", "/api/events")
+            answer = stream.getresponse()
+            self._stack.callback(stream.close)
+            threading.Thread(target=_drain, args=(answer,), daemon=True).start()
+        asking = threading.Thread(target=self._ask, daemon=True)
+        asking.start()
+        self._stack.callback(asking.join)
+
+    def _ask(self) -> None:
+        due = time.perf_counter()
+        while not self._over.is_set():
+            began = time.perf_counter()
+            with suppress(OSError, ValueError):  # it ends
+                _asked(self.port, "GET", "/api/state")
+                self.took_s.append(time.perf_counter() - began)
+            due += 1 / A_SECOND
+            time.sleep(max(0.0, due - time.perf_counter()))
+
+
+def _drain(answer: Any) -> None:
+    with suppress(OSError, ValueError, AttributeError):
+        while answer.read1(1 << 16):
+            pass
+
+
+def _asked(port: int, method: str, path: str, body: str | None = None) -> Any:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body=body, headers={"Content-Type": "application/json"} if body else {})
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
