@@ -4,12 +4,12 @@ They are the schemas of the OpenAPI document. Times are ISO texts in UTC; paths 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
 from calibration.frames import FrameKind
-from services.catalogue.rows import FrameRow, MasterRow, MasterStatus, RunRow
+from services.catalogue.rows import Flag, FrameRow, MasterRow, MasterStatus, Origin, RunRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +118,49 @@ class EventsPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrameSeen:
+    """One frame, by its path."""
+
+    path: str
+    kind: FrameKind
+    flag: Flag
+    origin: Origin
+    pixel_sha256: str
+    size: int
+    height: int
+    width: int
+    bin_x: int = 1
+    bin_y: int = 1
+    filter: str | None = None
+    exposure_us: int | None = None
+    gain: int | None = None
+    offset: int | None = None
+    readout_mode: str | None = None
+    set_id: str | None = None
+    run_id: str | None = None
+    frame_no: int | None = None
+    night: str | None = None
+    date_obs: datetime | None = None
+    ccd_temp_c: float | None = None
+    set_temp_c: float | None = None
+    level_adu: float | None = None
+    sigma_adu: float | None = None
+    saturated_fraction: float | None = None
+    panel_brightness: int | None = None
+    instrument: str | None = None
+    simulated: bool = False
+
+    @classmethod
+    def of(cls, row: FrameRow) -> "FrameSeen":
+        """Return what is shown of a row of the catalogue."""
+        return cls(**{each.name: getattr(row, each.name) for each in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FramesPage:
     """Frames, those that were recorded last first; `next` is the `before` of those that follow, None at the end."""
 
-    frames: tuple[FrameRow, ...] = ()
+    frames: tuple[FrameSeen, ...] = ()
     next: int | None = None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
@@ -53,6 +53,7 @@ class RefusalCode(StrEnum):
     UNKNOWN_MASTER = "unknown_master"
     CONFIG_INVALID = "config_invalid"
     ORDER_INVALID = "order_invalid"
+    NOT_POSSIBLE = "not_possible"
     ORDER_FAILED = "order_failed"
     NOT_ANSWERED = "not_answered"
 
@@ -80,6 +81,7 @@ _REFUSALS = {
     RefusalCode.UNKNOWN_MASTER: _Refusal(404, "name masters and frames as the library does"),
     RefusalCode.CONFIG_INVALID: _Refusal(422, "correct what is named; the configuration before it stays in force"),
     RefusalCode.ORDER_INVALID: _Refusal(422, "correct what is named"),
+    RefusalCode.NOT_POSSIBLE: _Refusal(409, "name what it is about, as the library does, and what it needs"),
     RefusalCode.ORDER_FAILED: _Refusal(500, "see the log of the daemon"),
     RefusalCode.NOT_ANSWERED: _Refusal(504, "look at the state: the order may still be carried out"),
 }
@@ -142,7 +144,7 @@ class Order:
     items: _Names = ()
     plan: Annotated[str, Field(max_length=100)] | None = None
     names: _Names = ()
-    kind: Annotated[str, Field(max_length=20)] | None = None
+    kind: Literal["biases", "darks", "flats"] | None = None
     since: datetime | None = None
     reason: Annotated[str, Field(max_length=1000)] = ""
 

@@ -25,6 +25,7 @@ class ProblemCode(StrEnum):
     HEAD_TOO_LARGE = "head_too_large"
     INPUT_INVALID = "input_invalid"
     CANNOT_READ = "cannot_read"
+    ENDING = "ending"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -66,6 +67,7 @@ _MEANINGS = {
     ProblemCode.HEAD_TOO_LARGE: _Meaning(431, "send fewer headers: cookies of other programs, perhaps"),
     ProblemCode.INPUT_INVALID: _Meaning(422, "correct what is named; /openapi.json says what is allowed"),
     ProblemCode.CANNOT_READ: _Meaning(503, "try again in a moment; if it stays so, see the log of the daemon"),
+    ProblemCode.ENDING: _Meaning(503, "look whether the order was carried out when the daemon was started again"),
     ProblemCode.INTERNAL_ERROR: _Meaning(500, "see the log of the daemon, and report it"),
 }
 

@@ -153,7 +153,7 @@ class Reader:
         """Return frames, those that were recorded last first; filters of None are none."""
         with self._catalogue() as catalogue:
             rows, following = catalogue.frame_page(limit=limit, before=before, **_given(**filters))
-        return seen.FramesPage(frames=tuple(rows), next=following)
+        return seen.FramesPage(frames=tuple(map(seen.FrameSeen.of, rows)), next=following)
 
     def has_frame(self, path: str) -> bool:
         """Return whether the catalogue knows a frame by this path."""

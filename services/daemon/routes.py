@@ -119,7 +119,7 @@ def _add_present(app: FastAPI, parts: Parts, threads: Threads, streams: Streams,
             return Response(status_code=304, headers={"etag": tag})
         return _json(parts.board.state(), headers={"etag": tag})
 
-    @app.get("/api/events", **_told(None, content="text/event-stream"))
+    @app.get("/api/events", include_in_schema=False)  # it has no end, which a document of OpenAPI cannot say
     async def events(last_event_id: Annotated[str | None, Header()] = None) -> Response:
         """Hear events as they come, each with the id `run_id:seq`.
 

@@ -145,6 +145,8 @@ class Gate:
             await self._answer(scope, receive, answer)
         except Problem as problem:
             await answer.give(problem.reply())
+        except asyncio.CancelledError:  # the server ends, and has waited long enough for this answer
+            await answer.give(Problem(ProblemCode.ENDING, "the daemon ends").reply())
         except Exception as error:
             log.exception("api.failed", path=str(scope.get("path"))[:200], error=type(error).__name__)
             await answer.give(Problem(ProblemCode.INTERNAL_ERROR, "the daemon could not answer").reply())

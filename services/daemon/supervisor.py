@@ -178,7 +178,7 @@ class Worker:
             with suppress(InvalidStateError):
                 answer.set_result(Answer(order=order.order, detail=heard.detail))
             return
-        code = RefusalCode.ORDER_INVALID if heard.code in _INVALID else RefusalCode.ORDER_FAILED
+        code = RefusalCode.NOT_POSSIBLE if heard.code in _INVALID else RefusalCode.ORDER_FAILED
         if heard.code == RunCode.CAMERA_BUSY:
             code = RefusalCode.ROOT_IN_USE
         _refused(answer, CODES.get(heard.code, code), heard.detail)

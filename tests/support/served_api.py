@@ -94,7 +94,7 @@ def write_journal(path: Path, run_id: str, records: tuple[Record, ...], begun: d
 def _frame(number: int) -> FrameRow:
     kind = FrameKind.DARK if number < 8 else FrameKind.FLAT
     return FrameRow(
-        path=f"darks/exp_300.000s/dark_{number:03d}.fits", pixel_sha256=f"{number:064x}", size=1, mtime_ns=1,
+        path=f"darks/exp_300.000s/dark_{number:03d}.fits", pixel_sha256=f"{number:064x}", size=1, mtime_ns=2**60,
         kind=kind, camera="cam", height=48, width=64, exposure_us=300_000_000, set_id=f"{RUN}-s", run_id=RUN,
         frame_no=number, night="2026-01-05" if number % 2 else "2026-01-04", date_obs=AT + timedelta(minutes=number),
     )  # fmt: skip

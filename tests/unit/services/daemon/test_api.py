@@ -130,6 +130,7 @@ def test_orders_are_done_or_begun_and_say_so(served: Served) -> None:
         ({"order": "pause", "speed": 3}, 422, "order_invalid"),
         ({"order": "run", "items": "bias"}, 422, "order_invalid"),
         ({"order": "invalidate", "since": 5}, 422, "order_invalid"),
+        ({"order": "invalidate", "kind": "lights"}, 422, "order_invalid"),
         ([], 422, "order_invalid"),
         (b"{", 422, "order_invalid"),
         (b"", 422, "order_invalid"),
