@@ -12,6 +12,8 @@ from drivers.simulator.params import CoolerParameters
 
 _STEP_S = 0.5
 _RIPPLE_PERIOD_S = 97.0
+NIGHT_H = 12.0
+"""For so long the surroundings drift; then they stay as they are: an observatory may be served for days."""
 
 
 class Cooler:
@@ -40,7 +42,7 @@ class Cooler:
 
     def ambient_c(self, t_s: float) -> float:
         """Return the temperature of the surroundings."""
-        return self._p.ambient_c + self._p.ambient_drift_c_per_hour * t_s / 3600
+        return self._p.ambient_c + self._p.ambient_drift_c_per_hour * min(t_s / 3600, NIGHT_H)
 
     def switch(self, t_s: float, *, on: bool) -> None:
         """Switch it; the firmware's ramp starts at the present temperature."""

@@ -65,7 +65,7 @@ class CoolerParameters:
     can_set, can_get_power, has_temperature : bool
         What the camera offers. Without `can_set` the sensor follows the surroundings.
     ambient_c, ambient_drift_c_per_hour, self_heating_c : float
-        Of the camera's surroundings; how much warmer an uncooled sensor is.
+        Of the camera's surroundings, which drift for half a day; how much warmer an uncooled sensor is.
     max_delta_c : float
         Below ambient, at full power.
     tau_s : float

@@ -87,3 +87,8 @@ def test_the_mean_of_an_exposure_to_come_is_what_comes():
 def test_nobody_looking_for_a_year_costs_nothing():
     cooler, _ = cooled(CoolerParameters(ambient_drift_c_per_hour=0.0))
     assert cooler.temperature_c(365 * 86_400.0) == pytest.approx(-10, abs=0.1)
+
+
+def test_the_surroundings_drift_for_a_night_and_do_not_freeze_after_weeks():
+    cooler = Cooler(CoolerParameters(ambient_c=18.0, ambient_drift_c_per_hour=-0.3))
+    assert [cooler.ambient_c(3600.0 * hours) for hours in (0, 1, 12, 1000)] == pytest.approx([18, 17.7, 14.4, 14.4])
