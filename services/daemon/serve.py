@@ -38,6 +38,7 @@ from services.daemon.security import Policy
 from services.daemon.show import Showing
 from services.daemon.state_file import Remembered, read_state, write_state
 from services.daemon.supervisor import ObservatoryChild, Supervisor, Told
+from services.daemon.tiles_client import Tiles
 from services.errors import Exit, StorageError
 from services.events.records import Event, Record
 from services.events.sentences import sentence
@@ -187,6 +188,7 @@ class _Daemon:
         self._heartbeat = Heartbeat(loaded.config.serve.heartbeat, SystemClock())
         self._mind = Mind(loaded, read=configuration.reread)
         self._showing = Showing(self._mind, clock, simulated=served is not None)
+        self._tiles = Tiles(layout)
         self._board = Board(self._showing.first())
         self._state_path = layout.hidden / "serve.json"
         state, problem = read_state(self._state_path)
@@ -202,7 +204,7 @@ class _Daemon:
         """Return the server of the API, which listens but does not answer yet."""
         section = self._mind.loaded.config.serve
         reader = Reader(lambda: self._mind.loaded, plan=lambda: self._mind.plan, state=self._board.state)
-        parts = Parts(board=self._board, desk=self.loop, events=self.hub, reader=reader)
+        parts = Parts(board=self._board, desk=self.loop, events=self.hub, reader=reader, pictures=self._tiles)
         policy = Policy(allowed_hosts=section.allowed_hosts, prefix=section.path_prefix)
         api = Api(parts, policy, token=token, clock=SystemClock())
         return ApiServer(api, listened(section.listen), prefix=section.path_prefix)
@@ -221,6 +223,7 @@ class _Daemon:
     def close(self) -> None:
         """Let go of what is open."""
         self._supervisor.close()
+        self._tiles.close()
         self._heartbeat.close()
         self._notifier.close()
         self._journal.close()
