@@ -12,9 +12,9 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import ExitStack, suppress
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from io import FileIO
 from pathlib import Path
 from typing import Any, TextIO
@@ -43,15 +43,19 @@ _UNITS = {
     "_pct": "%",
     "_mb": "MB",
 }
+FileOfDay = Callable[[datetime], Path]
+"""Returns the log file of a moment."""
+
 _OURS = frozenset({"event", "level", "exception", "name"})
 
 
 def configure(
     level: str = "INFO",
-    log_file: Path | None = None,
+    log_file: Path | FileOfDay | None = None,
     console: TextIO | bool = True,  # noqa: FBT001, FBT002
     *,
     clock: Clock | None = None,
+    keep_days: float | None = None,
 ) -> None:
     """Send the log to the console and a file; may be called again, the last call counts.
 
@@ -59,12 +63,15 @@ def configure(
     ----------
     level : str
         Least level written, a key of `LEVELS` in any case.
-    log_file : Path, optional
-        File that lines are appended to; its folder is made.
+    log_file : Path or callable, optional
+        File that lines are appended to; its folder is made. A callable returns the file of a moment: it is asked with
+        each new day (UTC), and where it cannot be opened the last one goes on.
     console : stream or bool
         Where plain lines go: True for standard error, False for nowhere.
     clock : Clock, optional
         Gives the time of each line (UTC), the system's by default.
+    keep_days : float, optional
+        Logs of older days are removed, now and with each new day. None: all are kept.
 
     Raises
     ------
@@ -77,9 +84,10 @@ def configure(
     number = LEVELS[level.upper()]
     _sinks.clock = clock or SystemClock()
     _sinks.console = sys.stderr if console is True else (console or None)
+    _sinks.keep_days = keep_days
     if log_file is not None:
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        _sinks.file = log_file.open("ab", buffering=0)
+        _sinks.file_of = log_file if callable(log_file) else None
+        _sinks.open(log_file(_sinks.clock.now()) if callable(log_file) else log_file, _sinks.clock.now())
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, structlog.processors.format_exc_info, _finish],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -96,7 +104,7 @@ def close() -> None:
     with _sinks.lock:
         if _sinks.file is not None:
             _sinks.file.close()  # nothing is held back, so nothing can fail for want of room
-            _sinks.file = None
+            _sinks.file = _sinks.file_of = None
 
 
 def sentence(name: str, values: Mapping[str, Any]) -> str:
@@ -117,7 +125,27 @@ class _Sinks:
         self.clock: Clock = SystemClock()
         self.console: TextIO | None = None
         self.file: FileIO | None = None
+        self.file_of: FileOfDay | None = None
+        self.keep_days: float | None = None
+        self._day = date.min
         self.lock = threading.Lock()
+
+    def open(self, path: Path, at: datetime) -> None:
+        """Write to a file from now on, in place of the one before, and remove the logs of days long past."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before, self.file = self.file, path.open("ab", buffering=0)
+        self._day = at.date()
+        if before is not None:
+            before.close()
+        if self.keep_days is not None:
+            _forget_old(path.parent, at - timedelta(days=self.keep_days))
+
+    def _turn(self, at: datetime) -> None:
+        """Go over to the file of a new day; where that cannot be opened the last one goes on for this day."""
+        if self.file_of is not None and at.date() > self._day:
+            self._day = at.date()
+            with suppress(OSError):
+                self.open(self.file_of(at), at)
 
     def write(self, *, at: datetime, level: str, event: str, values: Mapping[str, Any]) -> None:
         """Write one event, as a plain line to the console and as JSON to the file."""
@@ -128,12 +156,25 @@ class _Sinks:
             if self.console is not None:
                 with suppress(OSError):  # the terminal may be gone long before the night is over
                     _print(self.console, f"{stamp(at)}  {mark}{plain}\n")
+            self._turn(at)
             if self.file is not None:
                 line = json.dumps(record, default=str, ensure_ascii=False) + "\n"
                 with suppress(OSError):  # a full disk ends a run where it stores frames, not where it logs them
                     self.file.write(line.encode("utf-8", "backslashreplace"))
 
     debug = info = warning = error = critical = write
+
+
+_OLD = re.compile(r"nightcal_([0-9]{8})\.log")
+
+
+def _forget_old(folder: Path, before: datetime) -> None:
+    """Remove the logs of days that were over before a moment; what cannot be removed stays."""
+    for path in folder.iterdir():
+        named = _OLD.fullmatch(path.name)
+        if named and named[1] < f"{before:%Y%m%d}":
+            with suppress(OSError):
+                path.unlink()
 
 
 def _print(stream: TextIO, text: str) -> None:

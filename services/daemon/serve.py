@@ -156,7 +156,8 @@ def serve(source: Source, *, tell: Callable[[str], None], log_level: str = "INFO
     token = token_of(loaded.config.serve)
     with ExitStack() as stack:
         stack.enter_context(ServeLock(layout.root))
-        logs.configure(log_level, layout.log_path(SystemClock().now()), console=False)
+        keep_days = loaded.config.serve.keep_logs_days
+        logs.configure(log_level, layout.log_path, console=False, keep_days=keep_days)
         stack.callback(logs.close)
         served, clock = _observatory(configuration, layout.logs, stack)
         daemon = _Daemon(configuration, served, clock, tell)

@@ -38,6 +38,7 @@ from services.library.orders import MasterOrder, obey
 from services.library.publish import publish_as_configured
 from services.planning.request import RunResult, Step
 from services.platform import lower_priority_of_all
+from services.reports.previews import Previews
 from services.root import Place, layout_of
 from services.workflow.job import Job
 
@@ -150,10 +151,11 @@ class Worker:
         if request.kind is WorkKind.ORDERS:
             return
         masters_only = replace(request.options, steps=(Step.MASTERS,))
+        self._previews = Previews(layout_of(self._loaded))
         self._job = Job(
             self._loaded,
             request.options if request.kind is WorkKind.RUN else masters_only,
-            listeners=(self._say,),
+            listeners=(self._say, self._previews.hear),
             beside=self._writer.beside,
         )
 
@@ -166,6 +168,7 @@ class Worker:
         try:
             return self._job.run()
         finally:
+            self._previews.close()
             self._writer.refuse(RunCode.CAMERA_BUSY, "the run has ended meanwhile: give the order again")
 
     def hear(self, lines: Iterator[str]) -> None:

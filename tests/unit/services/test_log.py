@@ -205,3 +205,36 @@ def test_a_caller_that_had_its_warnings_captured_keeps_them_so(console: io.Strin
     log.configure("INFO", None, console, clock=CLOCK)
     log.close()
     assert warnings.showwarning is captured
+
+
+def test_a_program_that_runs_for_months_has_a_file_for_each_day_and_no_old_ones(
+    console: io.StringIO, tmp_path: Path
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for name in ("nightcal_20251201.log", "nightcal_20251231.log", "worker.log", "nightcal_x.log", "mine_20200101.log"):
+        (folder / name).write_text("old")
+    clock = ManualClock(datetime(2026, 1, 1, 23, 59, 50, tzinfo=UTC))
+    log.configure("INFO", lambda at: folder / f"nightcal_{at:%Y%m%d}.log", console, clock=clock, keep_days=10)
+    for _ in range(3):
+        structlog.get_logger("x").info("tick")
+        clock.advance(8.0)
+    names = {path.name: path.read_text().count("tick") for path in folder.iterdir()}
+    assert names == {
+        "nightcal_20251231.log": 0, "nightcal_20260101.log": 2, "nightcal_20260102.log": 1, "worker.log": 0,
+        "nightcal_x.log": 0, "mine_20200101.log": 0,
+    }  # fmt: skip
+    clock.advance(12 * 86_400.0)
+    structlog.get_logger("x").info("tick")
+    kept = {path.name for path in folder.glob("nightcal_2*.log")}
+    assert kept == {"nightcal_20260114.log"}
+
+
+def test_a_new_day_without_a_new_file_goes_on_in_the_old_one(console: io.StringIO, tmp_path: Path) -> None:
+    clock = ManualClock(datetime(2026, 1, 1, 23, 59, 50, tzinfo=UTC))
+    log.configure("INFO", lambda at: tmp_path / f"nightcal_{at:%Y%m%d}.log", console, clock=clock)
+    (tmp_path / "nightcal_20260102.log").mkdir()
+    for _ in range(3):
+        structlog.get_logger("x").info("tick")
+        clock.advance(20.0)
+    assert (tmp_path / "nightcal_20260101.log").read_text().count("tick") == 3
