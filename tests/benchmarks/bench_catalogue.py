@@ -15,7 +15,7 @@ from pathlib import Path
 from calibration.combine.recipe import Method
 from calibration.frames import FrameKind
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import FrameRow, MasterRow
+from services.catalogue.rows import FrameRow, MasterRow, Origin
 from services.config import load, simulated
 from services.config.models import Config
 from services.files.layout import Layout
@@ -26,7 +26,9 @@ from services.planning.forecast import forecast
 from services.planning.master_groups import MasterGroup, master_groups
 from services.planning.master_plan import MasterPlan
 from services.planning.master_settings import MasterSettings
+from services.planning.programmes import programmed
 from services.planning.request import RunOptions
+from services.planning.upkeep import plan_of
 from services.root import Place, layout_of
 from tests.benchmarks.harness import Row, Timing, in_child
 
@@ -46,6 +48,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         for figure, goal_s, work in (
             ("opening it", 0.3, _opening),
             ("dry run", 1.5, _dry_run),
+            ("the daemon's plan", 1.0, _plan_of_daemon),
             ("a start with nothing to do, beyond the walk", 2.0, _start),
             ("grouping again after a set", 0.05, _grouping),
         ):
@@ -81,6 +84,19 @@ def _dry_run(config: Path) -> tuple[float, str]:
         found = forecast(loaded, place, RunOptions(), is_whole=lambda _row, _path: True)
     there = sum(each.exists for each in found.masters)
     return time.perf_counter() - start, f"{there} of {len(found.masters)} masters exist"
+
+
+def _plan_of_daemon(config: Path) -> tuple[float, str]:
+    """Return what the comparison takes a day after the last set, with the opening of the catalogue."""
+    loaded = programmed(simulated(load(config)))
+    layout = layout_of(loaded)
+    start = time.perf_counter()
+    with Catalogue(layout.catalogue, read_only=True) as catalogue:
+        newest = catalogue.newest_date_obs(origin=Origin.OWN, simulated=True)
+        now = AT if newest is None else newest + timedelta(days=1)
+        found = plan_of(loaded, Place(layout=layout, catalogue=catalogue), now=now)
+    serving = sum(each.master is not None for each in found.masters)
+    return time.perf_counter() - start, f"{serving} of {len(found.masters)} masters serve"
 
 
 def _start(config: Path) -> tuple[float, str]:
