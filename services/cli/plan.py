@@ -56,19 +56,17 @@ def plan_now(loaded: "LoadedConfig") -> "Plan":
         The catalogue cannot be read.
     """
     from services.catalogue.catalogue import Catalogue
-    from services.config.moments import zone
     from services.daemon.failures import failures_from
-    from services.daemon.reconciler import TAKEN_AS, by_order_only
+    from services.daemon.reconciler import by_order_only, continued_in
     from services.daemon.state_file import read_state
-    from services.daemon.windows import continued_until, served
+    from services.daemon.windows import served
     from services.planning.look import Look
     from services.planning.programmes import programmed
     from services.planning.upkeep import CAPTURE, plan_of
     from services.root import Place, layout_of
 
     of = programmed(loaded)
-    layout, serve, site = layout_of(of), served(of.config), of.config.site
-    timezone = zone(serve.timezone)
+    layout, serve = layout_of(of), served(of.config)
     remembered, _ = read_state(layout.hidden / "serve.json")
     with Catalogue(layout.catalogue, read_only=True) as catalogue:
         look = Look(of, catalogue, CAPTURE)
@@ -77,7 +75,7 @@ def plan_now(loaded: "LoadedConfig") -> "Plan":
             Place(layout=layout, catalogue=catalogue),
             now=look.now,
             failures=failures_from(remembered.failures),
-            continued_until=lambda began, kind: continued_until(began, TAKEN_AS[kind], serve, site, timezone),
+            continued_until=continued_in(of.config),
             by_order_only=by_order_only(serve),
             look=look,
         )

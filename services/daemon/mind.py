@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import structlog
 
-from calibration.frames import FrameKind
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
@@ -20,12 +19,11 @@ from services.config.moments import zone
 from services.daemon.failures import failed, failures_as_json, failures_from, recovered, tried_again
 from services.daemon.orders import Refused
 from services.daemon.parts import Begin, Ended, Nothing, Outlook
-from services.daemon.reconciler import TAKEN_AS, Pace, by_order_only, choose
+from services.daemon.reconciler import TAKEN_AS, Pace, by_order_only, choose, continued_in
 from services.daemon.state_file import Remembered
 from services.daemon.windows import (
     OpenWindow,
     blackout_end,
-    continued_until,
     next_opening,
     open_now,
     served,
@@ -121,6 +119,7 @@ class Mind:
         self._surroundings = surroundings or Calm()
         self._known: _Known | None = None
         self._not_before_s = 0.0
+        self._continued_until = continued_in(loaded.config)
 
     def look(self, now: datetime, state: Remembered) -> Outlook:
         """Return what is due now and what would be begun."""
@@ -149,7 +148,11 @@ class Mind:
         state: Remembered,
         now: datetime,
     ) -> Remembered:
-        """Return what is remembered after a run: which items failed, and which can be had again."""
+        """Return what is remembered after a run: which items failed, and which can be had again.
+
+        What it has taken is seen at the next look, however long comparing takes: nothing is to be taken twice.
+        """
+        self._known = None
         failures = failures_from(state.failures)
         last = {each.item: each for each in outcomes if not each.there}
         had = {key for key, each in last.items() if each.code is None}
@@ -179,6 +182,7 @@ class Mind:
         except ServiceError as error:
             return error.detail
         self._known = None
+        self._continued_until = continued_in(self.loaded.config)
         return ""
 
     def _open(self, now: datetime) -> tuple[OpenWindow, ...]:
@@ -258,10 +262,6 @@ class Mind:
         self._not_before_s = SystemClock().monotonic() + _SHARE * took_s
         self._known = _Known(plan, of, _changes_at(plan, now))
         return plan
-
-    def _continued_until(self, began: datetime, kind: FrameKind) -> datetime | None:
-        config = self.loaded.config
-        return continued_until(began, TAKEN_AS[kind], served(config), config.site, zone(config.serve.timezone))
 
 
 def _nothing_due(plan: Plan) -> Nothing:

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 
 from calibration.frames import FrameKind
 from calibration.plans.sequence import Costs, WantedSet, estimate
+from services.config.models import Config
+from services.config.moments import zone
 from services.config.serve import Kind, Serve
 from services.daemon.parts import Begin, Nothing
-from services.daemon.windows import OpenWindow
+from services.daemon.windows import OpenWindow, continued_until, served
 from services.planning.wanted_master import Happens, Serves, WantedMaster
 from services.words import both_clocks, celsius, length, some
 
@@ -229,3 +232,23 @@ def by_order_only(serve: Serve) -> Callable[[WantedSet], str]:
         return f"no {what} of `serve.windows` takes {TAKEN_AS[wanted.kind]}: by order only"
 
     return obstacle
+
+
+def continued_in(config: Config) -> Callable[[datetime, WantedSet], datetime | None]:
+    """Return what says until when a begun set is continued, by when it was begun: see `windows.continued_until`.
+
+    Windows in which not one of its frames would end, cooling included, do not count.
+    """
+    serve, timezone = served(config), zone(config.serve.timezone)
+    cooling_s = Costs(frame_bytes=0).temperature_s
+
+    @lru_cache(maxsize=1024)
+    def until(began: datetime, kind: Kind, least: timedelta) -> datetime | None:
+        return continued_until(began, kind, serve, config.site, timezone, least=least)
+
+    def of(began: datetime, wanted: WantedSet) -> datetime | None:
+        exposure_s = (wanted.exposure_us or 0) / 1e6
+        least_s = exposure_s if wanted.set_temp_c is None else exposure_s + cooling_s
+        return until(began, TAKEN_AS[wanted.kind], timedelta(seconds=least_s))
+
+    return of

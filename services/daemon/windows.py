@@ -28,6 +28,8 @@ _CHANGE = timedelta(hours=3)
 _NEAR = timedelta(days=2)
 """A closing that is further away than this may be said to be this far, and is not looked for any further."""
 _STEP = timedelta(hours=1)
+_LOOKED_AT = 8
+"""So many intervals of each window are looked at for two that are long enough."""
 _FAR = timedelta(days=731)
 """What does not open in this time is not said to open."""
 
@@ -95,17 +97,27 @@ def next_opening(now: datetime, serve: Serve, site: Site | None, timezone: tzinf
     return next(iter(next_openings(now, serve, site, timezone)), None)
 
 
-def continued_until(began: datetime, kind: Kind, serve: Serve, site: Site | None, timezone: tzinfo) -> datetime | None:
+def continued_until(
+    began: datetime,
+    kind: Kind,
+    serve: Serve,
+    site: Site | None,
+    timezone: tzinfo,
+    *,
+    least: timedelta = timedelta(),
+) -> datetime | None:
     """Return until when a begun set is continued, where no hours are stated: the end of the second window after it.
 
-    Only windows that take its kind count. None: there are no two of them within two years.
+    Only windows that take its kind count, and of these, if there are two, only those that are open for so long as one
+    frame `least` needs. None: there are no two of them within two years.
     """
     after: list[OpenWindow] = []
     for window in serve.windows:
         if kind in window.takes:
             spans = _following(window, began, site, timezone)
-            after += islice((piece for span in spans for piece in _pieces(span, serve, timezone)), 2)
-    second = sorted(after, key=lambda each: each.opens_at)[1:2]
+            after += islice((piece for span in spans for piece in _pieces(span, serve, timezone)), _LOOKED_AT)
+    useful = [each for each in after if each.closes_at - each.opens_at >= least]
+    second = sorted(useful if len(useful) > 1 else after, key=lambda each: each.opens_at)[1:2]
     return second[0].closes_at if second else None
 
 

@@ -26,7 +26,7 @@ from services.planning.wanted_master import Failure, Happens, Plan, Serves, Want
 from services.root import Place
 from services.words import both_clocks, count
 
-ContinuedUntil = Callable[[datetime, FrameKind], datetime | None]
+ContinuedUntil = Callable[[datetime, WantedSet], datetime | None]
 Obstacle = Callable[[WantedSet], str]
 _ANY_HOURS = 24.0 * 366
 CAPTURE = RunOptions(steps=(Step.FLATS, Step.DARKS))
@@ -77,8 +77,8 @@ def plan_of(
     failures : mapping, optional
         By key.
     continued_until : callable, optional
-        Says, of when a set was begun and of its kind, until when it is continued (None: not any more) where neither its
-        programme nor the file does; by default what `reuse` says.
+        Says, of when a set was begun and of what is wanted, until when it is continued (None: not any more) where
+        neither its programme nor the file does; by default what `reuse` says.
     by_order_only : callable, optional
         Says in words why frames are never taken by the schedule; "" where they are.
     sensor_c : float, optional
@@ -189,12 +189,13 @@ class _Comparison:
         return f"the last one is {last.status}"
 
     def _happening(self, master: WantedMaster, wish: _Wish, like: Sequence[MasterRow]) -> WantedMaster:
-        of_kind = [each for each in self.sets if each.key.kind is master.kind]
+        fits = cache(wish.required.fits)
+        of_kind = [each for each in self.sets if each.key.kind is master.kind and fits(each.key)]
         reuse, ends = wish.reuse, self.continued_until
         if ends is not None and "resume_within_hours" not in reuse.model_fields_set:
             reuse = reuse.model_copy(update={"resume_within_hours": _ANY_HOURS})
             count_of = wish.wanted.count
-            of_kind = [s for s in of_kind if s.count + s.rejected >= count_of or self._goes_on(s, ends)]
+            of_kind = [s for s in of_kind if s.count + s.rejected >= count_of or self._goes_on(s, wish.wanted, ends)]
         there = having(wish.required, wish.wanted.count, of_kind, now=self.now, reuse=reuse)
         if there.row is None:
             is_small = master.serves in {Serves.FRESH, Serves.AGEING}
@@ -211,8 +212,8 @@ class _Comparison:
             begun_at=there.row.oldest,
         )
 
-    def _goes_on(self, row: SetRow, ends: ContinuedUntil) -> bool:
-        end = None if row.oldest is None else ends(row.oldest, row.key.kind)
+    def _goes_on(self, row: SetRow, wanted: WantedSet, ends: ContinuedUntil) -> bool:
+        end = None if row.oldest is None else ends(row.oldest, wanted)
         return end is not None and self.now < end
 
     def _complete(self, master: WantedMaster, like: Sequence[MasterRow], row: SetRow) -> WantedMaster:

@@ -14,6 +14,7 @@ TEXT = """
 camera: {camera_type: alpaca, alpaca: {host: nobody.invalid, offset: 30}}
 cooling: {target_temperature: -10.0}
 filter_wheel: {device_id: 0}
+flat_panel: {device_id: 0}
 darkness: cover
 programmes:
   - {name: broad, gain: 26, temperatures: [-10.0], bias: {frames: 100}, darks: {exposures: [60, 300], frames: 30},

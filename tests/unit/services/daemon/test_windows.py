@@ -245,6 +245,16 @@ def test_a_begun_set_is_continued_to_the_end_of_the_second_window_that_takes_its
     assert continued_until(began, "bias", serve, None, UTC) is None
 
 
+def test_windows_that_are_too_short_for_a_frame_do_not_count_for_a_begun_set() -> None:
+    windows = [
+        {"name": "noon", "cron": "0 10 * * *", "hours": 6, "takes": ["darks"]},
+        {"name": "tea", "cron": "0 17 * * *", "hours": 1, "takes": ["darks"]},
+    ]
+    serve, began = Serve.model_validate({"windows": windows}), utc("2026-12-01 11:00")
+    until = [continued_until(began, "darks", serve, None, UTC, least=timedelta(minutes=m)) for m in (0, 60, 75, 400)]
+    assert until == [utc("2026-12-02 16:00"), utc("2026-12-02 16:00"), utc("2026-12-03 16:00"), utc("2026-12-02 16:00")]
+
+
 @pytest.fixture
 def computers_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if not hasattr(time, "tzset"):
