@@ -135,10 +135,15 @@ class Mind:
             known=frozenset(each.key for each in plan.masters),
             obstacles=obstacles,
             closes_at=closes_at,
-            to_build=frozenset(each.key for each in plan.masters if each.to_build),
+            to_build=self._to_build(plan),
             complete=frozenset(each.key for each in plan.masters if each.set_id is not None and not each.have),
             stale={each.key: each.serves_why for each in plan.masters if each.serves is Serves.STALE},
         )
+
+    def _to_build(self, plan: Plan) -> frozenset[str]:
+        """Return the items whose masters follow their sets, where `serve.after_sets` says that they do."""
+        follows = "masters" in self.loaded.config.serve.after_sets
+        return frozenset(each.key for each in plan.masters if each.to_build and follows)
 
     def learn(
         self,

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from calibration.frames import FrameKind, GroupStatus
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import FrameRow
 from services.config import loads
 from services.daemon.mind import Mind
 from services.daemon.parts import Begin, Ended, Nothing
 from services.daemon.state_file import Remembered
 from services.events.records import GroupFinished
 from services.planning.programmes import programmes_of
+from services.root import layout_of
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DARK, BIAS = "dark_5.000s", "bias_0.001s"
@@ -113,3 +116,28 @@ def test_a_plan_is_not_compared_again_while_nothing_changes(tmp_path: Path) -> N
     before = mind.plan
     mind.look(NOW - timedelta(days=1), Remembered())  # the clock was set back
     assert mind.plan is not before
+
+
+@pytest.mark.parametrize(("text", "builds"), [("", True), (", after_sets: []", False)])
+def test_masters_follow_their_sets_where_the_file_says_so(tmp_path: Path, text: str, builds: bool) -> None:
+    mind = mind_of(tmp_path, text)
+    layout = layout_of(mind.loaded)
+    with Catalogue(layout.catalogue) as catalogue:
+        catalogue.add_frames(
+            FrameRow(
+                path=f"darks/{i}.fits",
+                pixel_sha256=str(i),
+                size=1,
+                mtime_ns=1,
+                kind=FrameKind.BIAS,
+                camera="c",
+                height=4,
+                width=4,
+                exposure_us=1000,
+                set_id="s",
+                frame_no=i,
+                date_obs=NOW,
+            )
+            for i in range(40)
+        )
+    assert mind.look(NOW, Remembered()).to_build == (frozenset({BIAS}) if builds else frozenset())
