@@ -192,15 +192,19 @@ def test_what_a_library_prints_does_not_break_the_protocol(tmp_path: Path) -> No
 
 
 def test_masters_are_built_and_orders_on_them_obeyed_by_whoever_holds_the_root(tmp_path: Path) -> None:
-    with small_daemon(tmp_path / "night", SLOW) as daemon:
+    with small_daemon(tmp_path / "night", {**SLOW, "serve": {"publish": "published"}}) as daemon:
         daemon.begin(Step.DARKS)
         daemon.heard.end()
+        assert list((daemon.night.root / ".nightcal" / "cache" / "previews").iterdir())
         daemon.supervisor.begin(WorkRequest(kind=WorkKind.MASTERS, config_path=daemon.night.config))
         assert daemon.heard.end().exit_code == 0
+        published = {path.name for path in (daemon.night.root / "published").glob("*.fits")}
+        assert len(published) == len(list((daemon.night.root / "master_frames").glob("*.fits"))) > 0
         masters = sorted(path.name for path in (daemon.night.root / "master_frames").glob("*.fits"))
         reject = Order(order=OrderName.REJECT, names=(masters[0],), reason="a lamp was on", by="test")
         alone = daemon.supervisor.of_masters(reject, daemon.request, None)
         assert masters[0] in alone.result(100).detail
+        assert len(set((daemon.night.root / "published").glob("*.fits"))) < len(published)
         nobody = daemon.supervisor.of_masters(
             Order(order=OrderName.CERTIFY, names=("master_x.fits",)), daemon.request, None
         )
