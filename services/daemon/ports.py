@@ -94,11 +94,16 @@ class Picture(Protocol):
 class PicturesPort(Protocol):
     """Where pictures of frames and masters come from: made before, or now. Called in a thread that may wait."""
 
-    def preview(self, path: str) -> Picture | None:
-        """Return the small picture of a frame, which the catalogue knows by this path; None where there is none."""
+    def preview(self, path: str, *, red: bool = False) -> Picture | None:
+        """Return the small picture of a frame, which the catalogue knows by this path; None where there is none.
+
+        `red`: in shades of red alone, for eyes that are used to the dark.
+        """
         ...
 
-    def of_master(self, path: str, view: str, *, level: int, x: int, y: int, other: str | None) -> Picture | None:
+    def of_master(
+        self, path: str, view: str, *, level: int, x: int, y: int, other: str | None, red: bool = False
+    ) -> Picture | None:
         """Return a tile of a master, which the catalogue knows by this path; None where there is none.
 
         Parameters
@@ -112,5 +117,7 @@ class PicturesPort(Protocol):
             Column and row of the tile.
         other : str, optional
             Path of the other master.
+        red : bool
+            In shades of red alone.
         """
         ...

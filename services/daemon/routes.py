@@ -28,6 +28,7 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="so many at most")]
 RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,80}$", description="the id of a run, or `serve`")]
 Name = Annotated[str, Path(pattern=_FILE, description="the name of a master's file")]
 Kind = Annotated[FrameKind | None, Query(description="of this kind only")]
+Red = Annotated[bool, Query(description="in shades of red alone, for eyes that are used to the dark")]
 Words = Annotated[str | None, Query(pattern=_TEXT)]
 
 
@@ -267,11 +268,19 @@ def _add_pictures(app: FastAPI, parts: Parts, threads: Threads, _streams: Stream
         return Response(found.data, media_type=found.media_type, headers={"cache-control": "private, max-age=3600"})
 
     @app.get("/api/frames/{path:path}/preview", **_told(None, 404, content="image/*"))
-    async def preview(path: Annotated[str, Path(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")]) -> Response:
+    async def preview(
+        path: Annotated[str, Path(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")], *, red: Red = False
+    ) -> Response:
         """Return the small picture of a frame, named by its path."""
         if not await threads.read(lambda: parts.reader.has_frame(path)):
             raise NotThere(f"there is no frame {path}")
-        return await shown(lambda pictures: pictures.preview(path))
+        return await shown(lambda pictures: pictures.preview(path, red=red))
+
+    @app.get("/api/masters/{name}/preview", **_told(None, 404, content="image/*"))
+    async def of_master(name: Name, *, red: Red = False) -> Response:
+        """Return the small picture of a master."""
+        path = await threads.read(lambda: known(name))
+        return await shown(lambda pictures: pictures.preview(path, red=red))
 
     @app.get("/api/masters/{name}/tile/{view}/{level}/{x}/{y}", **_told(None, 404, content="image/*"))
     async def tile(
@@ -284,11 +293,12 @@ def _add_pictures(app: FastAPI, parts: Parts, threads: Threads, _streams: Stream
         other: Annotated[
             str | None, Query(pattern=_FILE, description="`difference`, `ratio`: the other master")
         ] = None,
+        red: Red = False,
     ) -> Response:
         """Return a tile of a master, or of its difference from another one or its ratio to it."""
         path = await threads.read(lambda: known(name))
         beside = None if other is None else await threads.read(lambda: known(other))
-        return await shown(lambda port: port.of_master(path, view, level=level, x=x, y=y, other=beside))
+        return await shown(lambda port: port.of_master(path, view, level=level, x=x, y=y, other=beside, red=red))
 
 
 ALL = (_add_present, _add_library, _add_history, _add_session, _add_pictures)

@@ -88,8 +88,9 @@ class Writer:
     def work(self, place: Place) -> None:
         """Carry out orders on an open root until there come no more."""
         while (order := self._orders.get()) is not None:
-            self._say(_answer(place, order))
+            answer = _answer(place, order)
             self._obeyed(place)
+            self._say(answer)
 
     def refuse(self, code: str, detail: str) -> None:
         """Answer what is left with a refusal."""
