@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from services.catalogue.catalogue import Catalogue
 from services.events.journal import read_journal
@@ -41,7 +42,23 @@ def test_a_library_is_completed_without_anybody_and_a_second_start_takes_nothing
     with served(night) as daemon:
         daemon.until(WHOLE)
         assert not any("starting" in line for line in daemon.said)
+        assert_pictures(daemon.url, night)
     assert night.frames() == frames
+
+
+def assert_pictures(url: str, night: Night) -> None:
+    """Hold pictures of a frame and of masters, as they come over HTTP, against what they should be."""
+    frame = next((night.root / "darks").rglob("*.fits")).relative_to(night.root).as_posix()
+    one, two = sorted(path.name for path in (night.root / "master_frames").glob("master_dark*.fits"))[:2]
+    views = [f"masters/{one}/tile/{view}/0/0/0" for view in ("mean", "sigma", "count", "mask")]
+    views += [f"masters/{one}/tile/{view}/0/0/0?other={two}" for view in ("difference", "ratio")]
+    for path in (f"frames/{frame}/preview", f"masters/{one}/preview?red=true", *views):
+        answer = requests.get(f"{url}/api/{path}", timeout=100)
+        assert answer.status_code == 200, (path, answer.text)
+        assert 0 < len(answer.content) <= 100_000
+        assert answer.headers["content-type"] == ("image/jpeg" if "preview" in path else "image/png")
+    for path in (f"masters/{one}/tile/mean/0/90/0", "masters/x.fits/preview", f"masters/{one}/tile/ratio/0/0/0"):
+        assert requests.get(f"{url}/api/{path}", timeout=100).status_code == 404
 
 
 @pytest.mark.timeout(300)
