@@ -38,6 +38,10 @@ class AlpacaDevice(Generic[W]):
         """Close the socket, from any thread: a blocked call, and every later one until `connect`, is `DeviceLost`."""
         self._wire.line.close()
 
+    def hang_up(self) -> None:
+        """Close the connection until the next call: some servers serve one at a time, and another program waits."""
+        self._wire.line.hang_up()
+
     def read_unique_id(self) -> str | None:
         """Return the server's UniqueID of the device; None when its management API does not have it.
 

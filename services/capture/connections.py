@@ -8,12 +8,15 @@ from drivers.base import CameraInfo, CameraStates, PanelInfo
 from drivers.clock import Deadline, retry
 from drivers.errors import CameraBusy, DeviceLost, DriverError
 from services.capture.possible import impossible, namesakes
+from services.catalogue.catalogue import Catalogue
 from services.errors import ConfigInvalid, RunCode
 from services.events.bus import Events
 from services.events.devices import DeviceConnected
 from services.events.records import WarningRaised
 from services.files.locks import DeviceLock
 from services.observatory import Observatory
+from services.observatory.in_use import in_use
+from services.observatory.remembered import CoolerMemory
 from services.planning.programmes import views
 
 log = structlog.get_logger(__name__)
@@ -52,6 +55,29 @@ class Connections:
         self._events = events
         self._at_end = at_end
         self.shared = False
+
+    def refuse_used_camera(self, catalogue: Catalogue) -> None:
+        """Look whether another program uses the camera, before anything is sent to it; raises `CameraBusy` then.
+
+        A camera that does not answer is for `connect_camera` to explain.
+        """
+        onlooker = self._observatory.onlooker()
+        if onlooker is None:
+            return
+        stays = self._config.camera.release == "leave"
+        try:
+            used = in_use(
+                onlooker,
+                stays_connected=stays,
+                is_left_on=lambda key: CoolerMemory(catalogue, key, self._clock).is_left_on(),
+            )
+        except DriverError as error:
+            log.info("camera.not_looked_at", detail=str(error))
+            return
+        finally:
+            onlooker.close()
+        if used:
+            raise CameraBusy(device="camera", detail=used)
 
     def connect_camera(self) -> CameraInfo:
         """Connect the camera and lock it for this machine; return what it says of itself.
@@ -139,12 +165,17 @@ class Connections:
         if found := impossible(self._observatory, self._camera.info, info, refused_c):
             raise ConfigInvalid("\n".join(found))
 
-    def wait_for_leftovers(self) -> None:
-        """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end."""
+    def wait_for_leftovers(self, *, waits: bool = True) -> None:
+        """Wait for an exposure that runs already: a killed run's ends soon; another program's is not ours to end.
+
+        Without `waits` any exposure is another program's; raises `CameraBusy`.
+        """
         seen = [config for _, config in views(self._config)]
         longest_s = LEFTOVER_S + max(max(c.dark_capture.max_exposure, c.flat_capture.max_exposure) for c in seen)
         deadline = Deadline(self._clock, longest_s, real_s=Deadline.LEAST_REAL_S)
         state = self._camera.state()
+        if state.at_work and not waits:
+            raise CameraBusy(device=self._camera.info.name, detail="another program has begun to expose with it")
         if state.at_work:
             self._events.tell_wait(longest_s, "an exposure that runs already ends", at_most=True)
         while state.at_work:

@@ -25,7 +25,6 @@ from services.capture.cooler import Cooler
 from services.capture.cooling import Thermostat
 from services.capture.leaving import UNKNOWN, cooler_left, darken, end_exposure, exposure_left, light_left, light_words
 from services.capture.recovery import Recovery, quietly
-from services.capture.remembered import CoolerMemory
 from services.catalogue.catalogue import Catalogue
 from services.config.devices import Cooling, FlatPanel
 from services.config.models import LoadedConfig
@@ -34,6 +33,7 @@ from services.events.bus import Events
 from services.files.locks import DeviceLock, ObservatoryLock, RootLock
 from services.indexing.killed import close_killed_runs
 from services.observatory import Observatory, network, open_observatory
+from services.observatory.remembered import CoolerMemory
 from services.root import layout_of
 from services.stopping import Stop
 

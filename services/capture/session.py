@@ -35,12 +35,12 @@ from services.capture.leaving import (
     light_left,
     light_words,
 )
-from services.capture.remembered import CoolerMemory
 from services.capture.runner import Plan, Runner
 from services.capture.safety import SafetyWatch
 from services.capture.shelf import Apart
 from services.events.bus import Events
 from services.observatory import Observatory
+from services.observatory.remembered import CoolerMemory
 from services.root import Place
 
 log = structlog.get_logger(__name__)
@@ -63,6 +63,9 @@ class Session:
         Leave the cooler as it is at the beginning, or at the end.
     hold_cooler : bool
         A session that reaches its end lets the cooler go on holding its temperature for the next one.
+    only_if_free : bool
+        A camera that another program uses is left as it is, before anything is sent to it: `CameraBusy`. Otherwise an
+        exposure that is found may be what a killed run left, and is waited for.
     until : datetime, optional
         No exposure is started that would end after it.
     ready : callable
@@ -96,6 +99,7 @@ class Session:
         skip_cooling: bool = False,
         skip_warmup: bool = False,
         hold_cooler: bool = False,
+        only_if_free: bool = False,
         until: datetime | None = None,
         ready: Callable[[], object] = lambda: None,
         apart: Apart = lambda _request: "",
@@ -108,6 +112,7 @@ class Session:
         self._events = events
         self._skip_warmup = skip_warmup
         self._hold_cooler = hold_cooler
+        self._only_if_free = only_if_free
         self._until = until
         self._ready = ready
         self._apart = apart
@@ -217,11 +222,13 @@ class Session:
 
     def _begin(self) -> None:
         self._ends.callback(self._interlock.release)
+        if self._only_if_free:
+            self._connections.refuse_used_camera(self._catalogue)
         self.camera_info = self._connections.connect_camera()
         self._start_safety()
         self.filters = self._connections.connect_wheel()
         self.panel_info = self._connections.connect_panel()
-        self._connections.wait_for_leftovers()
+        self._connections.wait_for_leftovers(waits=not self._only_if_free)
         self._note_cooler()
         self._connections.check_settings(self._thermostat.refused)
         self.settings = self._camera.settings()

@@ -68,9 +68,10 @@ class Reading(Generic[V]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraUse:
-    """Whose the camera is. `by_others`: who uses it besides us, in words; "" where nobody does, as far as it shows."""
+    """Whose the camera is, in words: `by_others` who uses it besides us, as far as it shows; `ours` what we do."""
 
     by_others: str = ""
+    ours: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +199,8 @@ def _stale_s(readings: Readings, config: Config) -> float:
 def _in_use(readings: Readings, now: datetime) -> Block | None:
     """Return who uses the camera. A camera that does not answer is no obstacle: a run finds out, and says why."""
     use = readings.camera
+    if use.at is None and not use.problem:
+        return Block(reason=Reason.CONDITIONS, detail="nobody has looked yet whether another program uses the camera")
     if use.value is None or not use.value.by_others or not use.is_fresh(now, _oldest_s(readings)):
         return None
     return Block(reason=Reason.CAMERA_IN_USE, detail=f"the camera is not ours now: {use.value.by_others}")

@@ -52,6 +52,7 @@ def request_for(what: Begin, base: WorkRequest) -> WorkRequest:
         only=frozenset(what.items),
         anew=what.anew,
         hold_cooler=what.holds_cooler,
+        only_if_free=True,
     )
     hours = what.resume_within_h
     overrides = base.overrides if hours is None else {**base.overrides, RESUME_KEY: hours}

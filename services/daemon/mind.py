@@ -16,6 +16,7 @@ from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
 from services.config.moments import zone
+from services.config.serve import Kind
 from services.daemon.failures import failed, failures_as_json, failures_from, recovered, tried_again
 from services.daemon.orders import Refused
 from services.daemon.parts import Begin, Ended, Nothing, Outlook
@@ -60,6 +61,10 @@ class Surroundings(Protocol):
         """Return in words what a window needs and is not so; "" where all is."""
         ...
 
+    def takes(self, window: OpenWindow, now: datetime) -> tuple[Kind, ...]:
+        """Return what a window takes now: by day no darks under a roof that is not closed."""
+        ...
+
     def stands_c(self) -> float | None:
         """Return the temperature at which the cooler holds the sensor; None where it is off or unknown."""
         ...
@@ -75,6 +80,10 @@ class Calm:
     def unmet(self, _window: OpenWindow, _now: datetime) -> str:
         """Return that all is as it must be."""
         return ""
+
+    def takes(self, window: OpenWindow, _now: datetime) -> tuple[Kind, ...]:
+        """Return all that it takes."""
+        return window.takes
 
     def stands_c(self) -> float | None:
         """Return that nothing is known."""
@@ -211,7 +220,7 @@ class Mind:
         if why := self._closed(now, windows, state):
             return why
         unmet = {each.name: self._surroundings.unmet(each, now) for each in windows}
-        usable = [each for each in windows if not unmet[each.name]]
+        usable = [replace(each, takes=self._surroundings.takes(each, now)) for each in windows if not unmet[each.name]]
         wanted = {TAKEN_AS[each.kind] for each in plan.masters if each.lacks_frames}
         hindered = [
             f"{each.name}: {unmet[each.name]}" for each in windows if unmet[each.name] and wanted & {*each.takes}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from drivers.alpaca.endpoint import Endpoint
 from drivers.clock import Clock, ScaledClock, SystemClock
 from services import log as logs
 from services.config import LoadedConfig, demo, loads, simulated
@@ -39,6 +40,7 @@ from services.daemon.show import Showing
 from services.daemon.state_file import Remembered, read_state, write_state
 from services.daemon.supervisor import ObservatoryChild, Supervisor, Told
 from services.daemon.tiles_client import Tiles
+from services.daemon.watching import Watched, Watching, completed
 from services.errors import Exit, StorageError
 from services.events.records import Event, Record
 from services.events.sentences import sentence
@@ -187,7 +189,8 @@ class _Daemon:
         self._journal = OwnJournal(layout.events(SERVE), clock, self.hub)
         self._notifier = Notifier(loaded.config.serve.webhooks)
         self._heartbeat = Heartbeat(loaded.config.serve.heartbeat, SystemClock())
-        self._mind = Mind(loaded, read=configuration.reread)
+        self._watching = Watching(self._watched(loaded), clock, on_change=self._look_again)
+        self._mind = Mind(loaded, read=self._reread, surroundings=self._watching)
         self._showing = Showing(self._mind, clock, simulated=served is not None)
         self._tiles = Tiles(layout)
         self._board = Board(self._showing.first())
@@ -215,6 +218,7 @@ class _Daemon:
         path = self._mind.loaded.path
         root = str(layout_of(self._mind.loaded).root)
         software, is_simulated = f"nightcal {version()}", self._served is not None
+        self._watching.start()
         self._say(ServeStarted(software=software, config=str(path), root=root, url=url, simulated=is_simulated))
         if (left := run_left_behind(layout_of(self._mind.loaded), self._clock.now())) is not None:
             self.loop.recover(left)
@@ -223,6 +227,7 @@ class _Daemon:
 
     def close(self) -> None:
         """Let go of what is open."""
+        self._watching.close()
         self._supervisor.close()
         self._tiles.close()
         self._heartbeat.close()
@@ -262,7 +267,21 @@ class _Daemon:
             loop.reload()
         self._problems["journal"] = self._journal.problem
         self._heartbeat.alive()
-        self._board.show(self._showing.seen(loop, devices={}, problems=self._problems))
+        self._watching.run_is_at_work = not loop.present.is_idle
+        self._board.show(self._showing.seen(loop, devices=self._watching.shown(), problems=self._problems))
+
+    def _look_again(self) -> None:
+        self.loop.look_again()
+
+    def _reread(self) -> LoadedConfig:
+        loaded = self._configuration.reread()
+        self._watching.use(self._watched(loaded))
+        return loaded
+
+    def _watched(self, loaded: LoadedConfig) -> Watched:
+        layout = layout_of(loaded)
+        server = None if self._served is None else Endpoint(self._served.host, self._served.port)
+        return completed(Watched(config=loaded.config, root=layout.root, catalogue=layout.catalogue, server=server))
 
 
 def _observatory(configuration: _Configuration, folder: Path, stack: ExitStack) -> tuple[Served | None, Clock]:

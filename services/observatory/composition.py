@@ -25,6 +25,7 @@ from services.observatory.named import with_numbers
 from services.stopping import Stop
 
 if TYPE_CHECKING:
+    from drivers.alpaca.onlooker import Onlooker
     from drivers.alpaca.transport import Endpoint
     from services.observatory.embedded import Elsewhere, Embedded
 
@@ -46,6 +47,8 @@ class Observatory:
         Make further driver objects for another thread; None where there is no such device.
     abort_exposure : callable
         Asks the camera to abort, from any thread and over a connection of its own; nothing for a camera handed in.
+    onlooker : callable
+        Returns what looks at the camera before it is connected; None for a camera handed in.
     unique_id : callable
         Asks the camera's server, without connecting the camera, for the UniqueID by which it is locked; None where the
         server does not report it. Raises `DriverError` when it does not answer.
@@ -74,6 +77,7 @@ class Observatory:
     new_safety_monitor: Callable[[], SafetyMonitor | None] = field(default=lambda: None)
     new_panel: Callable[[], CoverCalibrator | None] = field(default=lambda: None)
     abort_exposure: Callable[[], None] = field(default=lambda: None)
+    onlooker: Callable[[], "Onlooker | None"] = field(default=lambda: None)
     unique_id: Callable[[], str | None] = field(default=lambda: None)
     unused_devices: Callable[[], tuple[str, ...]] = field(default=lambda: ())
     passwords_shown: tuple[str, ...] = ()
@@ -193,6 +197,7 @@ def open_observatory(
     observatory.passwords_shown, observatory.server = shown, endpoint.address
     observatory.explain = partial(network.explained, config, endpoint)
     observatory.abort_exposure = partial(network.abort_exposure, endpoint, clock)
+    observatory.onlooker = partial(network.onlooker, endpoint, clock)
     observatory.unique_id = camera.read_unique_id
     observatory.unused_devices = partial(network.unused_devices, config, endpoint)
     observatory.is_simulated = told is not None
@@ -214,6 +219,7 @@ def _simulated(loaded: LoadedConfig, newest_obs: datetime | None, interlock: Int
         embedded.stop()
         raise
     observatory.abort_exposure = partial(network.abort_exposure, endpoint, embedded.clock)
+    observatory.onlooker = partial(network.onlooker, endpoint, embedded.clock)
     observatory.simulator = embedded
     observatory.is_simulated = True
     return observatory

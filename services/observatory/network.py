@@ -12,6 +12,7 @@ from drivers.alpaca.camera import AlpacaCamera
 from drivers.alpaca.cover_calibrator import AlpacaCoverCalibrator
 from drivers.alpaca.discovery import DISCOVERY_PORT, ServerAddress, configured_devices, find_by_name
 from drivers.alpaca.filter_wheel import AlpacaFilterWheel
+from drivers.alpaca.onlooker import Onlooker
 from drivers.alpaca.safety_monitor import AlpacaSafetyMonitor
 from drivers.alpaca.surroundings import AlpacaDome, AlpacaTelescope
 from drivers.alpaca.transport import CameraWire, Endpoint, Timeouts
@@ -32,6 +33,9 @@ _TYPES = {"camera": "camera", "filter wheel": "filterwheel", "flat panel": "cove
 """ASCOM's types of the devices, as in URLs."""
 ABORT_TIMEOUTS = Timeouts(open_s=1.0, put_s=2.0)
 """Real seconds that an abort in an emergency waits for an answer."""
+
+LOOK_TIMEOUTS = Timeouts(open_s=2.0, read_s=4.0, poll_s=4.0)
+"""Real seconds in which something that is only looked at answers; it is asked again a moment later."""
 
 CLOCK_ACTION = "nightcal:clock"
 """Listed among a camera's actions by simulated observatories only."""
@@ -171,14 +175,19 @@ def safety_monitor(endpoint: Endpoint, clock: Clock) -> AlpacaSafetyMonitor:
     return AlpacaSafetyMonitor(endpoint, clock)
 
 
+def onlooker(endpoint: Endpoint, clock: Clock) -> Onlooker:
+    """Return what looks at the camera at an address, and sends it nothing."""
+    return Onlooker(endpoint, clock, timeouts=LOOK_TIMEOUTS)
+
+
 def dome(endpoint: Endpoint, clock: Clock) -> AlpacaDome:
     """Return the dome or roof at an address, which is only read."""
-    return AlpacaDome(endpoint, clock)
+    return AlpacaDome(endpoint, clock, timeouts=LOOK_TIMEOUTS)
 
 
 def telescope(endpoint: Endpoint, clock: Clock) -> AlpacaTelescope:
     """Return the mount at an address, which is only read."""
-    return AlpacaTelescope(endpoint, clock)
+    return AlpacaTelescope(endpoint, clock, timeouts=LOOK_TIMEOUTS)
 
 
 def abort_exposure(endpoint: Endpoint, clock: Clock) -> None:

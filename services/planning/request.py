@@ -53,6 +53,8 @@ class RunOptions:
         Keys of items of which a new set is taken although a complete one serves: it ages, or somebody wants it.
     hold_cooler : bool
         The cooler goes on holding its temperature after the run.
+    only_if_free : bool
+        End with `camera_busy`, before anything is sent to the camera, where another program uses it.
     """
 
     steps: tuple[Step, ...] = ALL_STEPS
@@ -66,6 +68,7 @@ class RunOptions:
     follow_flats: bool = True
     anew: frozenset[str] = frozenset()
     hold_cooler: bool = False
+    only_if_free: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

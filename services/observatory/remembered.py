@@ -41,6 +41,10 @@ class CoolerMemory:
             return None
         return replace(state, cooler_on=first.value > 0, set_temperature_c=first.settings.get("set_temp_c"))
 
+    def is_left_on(self) -> bool:
+        """Whether a session of ours has left the cooler on, or died before it could end it."""
+        return self._unfinished() is not None
+
     def found(self, state: CameraState) -> CameraState:
         """Note how the cooler is found; return how it was before a session that never came to its end."""
         before = self.before(state)
