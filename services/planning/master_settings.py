@@ -1,15 +1,18 @@
 """What the masters step is asked for."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from calibration.combine.recipe import Method
-from calibration.frames import FrameKind, us
+from calibration.frames import FrameKind, GroupKey
 from calibration.masters.scales import Normalisation
+from services.catalogue.rows import FrameRow
 from services.config.models import Config
-from services.config.values import number_of
+from services.planning.having import Requirement, requirement_of
 from services.planning.programmes import view
+from services.planning.request import DarkTimes
+from services.planning.wanted import dark_sets, dark_times, flat_sets, states
 
 MIN_FRAMES = 5
 """A set that is not complete makes a master from this many frames on (or from all, if fewer are wanted)."""
@@ -18,51 +21,21 @@ ENGINE = 3
 """Part of every recipe's hash: to be raised when the same frames and settings give other pixels."""
 
 
-class Exposed(Protocol):
-    """A frame, or the key of a group, by what programmes tell sets apart."""
-
-    @property
-    def gain(self) -> int | None:
-        """Gain."""
-
-    @property
-    def exposure_us(self) -> int | None:
-        """Exposure; None in the key of flats."""
-
-    @property
-    def filter(self) -> str | None:
-        """Filter, of flats."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """Frames that a programme wants of a kind, at one gain (None: any), of some exposures or filters (None: all)."""
-
-    kind: FrameKind
-    frames: int
-    gain: int | None
-    of: frozenset[int | str | None] | None = None
-
-    def is_of_gain(self, gain: int | None) -> bool:
-        """Whether frames of a gain are counted here."""
-        return self.gain is None or gain is None or self.gain == gain
-
-    def names(self, frame: Exposed) -> bool:
-        """Whether the programme names the exposure of a dark, or the filter of a flat."""
-        return self.of is None or (frame.filter if self.kind is FrameKind.FLAT else frame.exposure_us) in self.of
+Count = tuple[Requirement, int]
+"""What a set has that programmes want, and of how many frames it is; darks of any exposure are those of flats."""
 
 
 def counts_of(config: Config) -> Iterator[Count]:
-    """Yield how many frames the programmes of a configuration want."""
-    for programme in config.programmes:
-        seen = view(config, programme)
-        gain, dark, flat = number_of(seen.camera.active.gain), seen.dark_capture, seen.flat_capture
-        if programme.bias is not None:
-            yield Count(kind=FrameKind.BIAS, frames=dark.bias_count, gain=gain)
-        if programme.flats is not None:
-            yield Count(kind=FrameKind.FLAT, frames=flat.num_flats, gain=gain, of=frozenset(flat.filters) or None)
-        times = {us(time_s * factor) for time_s in dark.science_exposure_time for factor in (1, *dark.exposure_factors)}
-        yield Count(kind=FrameKind.DARK, frames=dark.num_darks, gain=gain, of=frozenset(times))
+    """Yield how many frames the programmes of a configuration want of each set."""
+    for state in states(config) if config.programmes else ():
+        seen = state.config
+        darks = dark_sets(seen, state, dark_times(seen, ()), DarkTimes.ALL, {})
+        of_flats = (replace(each, kind=FrameKind.DARK, count=seen.dark_capture.num_darks) for each in darks[:1])
+        for each in (*darks, *flat_sets(seen, state, seen.flat_capture.filters or (None,))):
+            required = requirement_of(seen, each)
+            yield (required if each.kind is FrameKind.DARK else replace(required, exposure_us=None)), each.count
+        for each in of_flats:
+            yield replace(requirement_of(seen, each), exposure_us=None), each.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +133,7 @@ class MasterSettings:
             by_hand=config.serve.certify == "by_hand",
         )
 
-    def wanted(self, kind: FrameKind, of: Exposed | None = None) -> int:
+    def wanted(self, kind: FrameKind, of: FrameRow | GroupKey | None = None) -> int:
         """Return how many frames a complete set has.
 
         Parameters
@@ -168,12 +141,14 @@ class MasterSettings:
         kind : FrameKind
             What the frames were taken as.
         of : Exposed, optional
-            One of the frames, or their key: programmes say how many there are of each gain, exposure and filter. Of
-            those that want the same the largest number counts, and the smallest where none names the set.
+            One of the frames, or their key: programmes say how many there are of each. Of those that want the same the
+            largest number counts, and the smallest where none names the exposure.
         """
-        if of is not None and (like := [c for c in self.counts if c.kind is kind and c.is_of_gain(of.gain)]):
-            exact = [each.frames for each in like if each.names(of)]
-            return max(exact) if exact else min(each.frames for each in like)
+        key = of.key() if isinstance(of, FrameRow) else of
+        like = [] if key is None else [(required, n) for required, n in self.counts if required.fits(key)]
+        named = [n for required, n in like if kind is not FrameKind.DARK or required.exposure_us is not None]
+        if like:
+            return max(named) if named else min(n for _, n in like)
         if kind is FrameKind.FLAT:
             return self.num_flats
         return self.num_darks if kind is FrameKind.DARK or self.num_biases is None else self.num_biases
@@ -186,7 +161,7 @@ class MasterSettings:
             return "flat_capture.num_flats"
         return f"dark_capture.{'num_biases' if kind is FrameKind.BIAS and self.num_biases else 'num_darks'}"
 
-    def least(self, kind: FrameKind, source: str | None, of: Exposed | None = None) -> int:
+    def least(self, kind: FrameKind, source: str | None, of: FrameRow | GroupKey | None = None) -> int:
         """Return how many frames a master is made of at least; parameters as for `wanted`."""
         floor = self.min_flats if kind is FrameKind.FLAT and source == "sky" else MIN_FRAMES
         return min(floor, self.wanted(kind, of))

@@ -1,7 +1,7 @@
 """The flats of one state: every filter its own set; one that fails leaves the others alone."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 from calibration.errors import GroupCode
@@ -133,7 +133,7 @@ def _plan(
     row: SetRow | None,
 ) -> Plan[GroupOutcome]:
     config = context.config
-    settings = flat_settings(config)
+    settings = replace(flat_settings(config), num_flats=wanted.count)
 
     def notify(seen: LevelTried | LevelFound | BrightnessIdle) -> None:
         if isinstance(seen, BrightnessIdle):

@@ -9,7 +9,7 @@ from astropy.io import fits
 from services.config import LoadedConfig, load
 from services.events.devices import CoolingStable
 from services.events.journal import read_journal
-from services.events.records import GroupFinished, GroupStarted, Record
+from services.events.records import GroupFinished, GroupStarted, MasterBuilt, Record, RunProgress
 from services.planning.item import item_key
 from services.planning.request import DarkTimes, RunOptions, Step
 from services.planning.wanted import dark_sets, dark_times, states
@@ -81,3 +81,31 @@ def test_a_run_for_one_item_touches_nothing_else(night: Night) -> None:
     assert set(_taken(said)) == only
     assert {each.item for each in said if isinstance(each, GroupStarted)} == only
     assert not list((night.root / "flats").rglob("*.fits"))
+
+
+SHARED = yaml.safe_load("""
+- {name: first, gain: 56, temperatures: [5.0], bias: {frames: 4}, darks: {exposures: 2.0, frames: 3},
+   flats: {filters: [L], frames: 4}}
+- {name: second, gain: 56, temperatures: [0.0], darks: {exposures: 2.0, frames: 5}, flats: {filters: [L], frames: 6}}
+- {name: binned, offset: 20, binning: 2, readout_mode: extended FULLWELL, temperatures: [0.0], darks: {exposures: 2.0,
+   frames: 3}}
+""")
+
+
+def test_flats_are_shared_and_what_a_programme_leaves_out_is_as_it_was_found(night: Night) -> None:
+    """The third programme names no gain: it has the one that the camera was found with, not that of the others."""
+    night.write({"programmes": SHARED})
+    loaded = load(night.config)
+    said = _said(loaded, RunOptions())
+    taken = _taken(said)
+    assert {key: number for key, number in taken.items() if key.startswith("flat")} == {"flat_L_g56_T5": 6}
+    progress = [each for each in said if isinstance(each, RunProgress)]
+    assert progress[-1].done == progress[-1].wanted == sum(number or 0 for number in taken.values())
+    binned = [each for each in map(fits.getheader, night.frames()) if each["XBINNING"] == 2]
+    found = fits.getheader(night.frames("bias*")[0])["GAIN"], len(binned)
+    assert found == (56, 3)
+    assert {(each["OFFSET"], each["READOUTM"], each["SET-TEMP"]) for each in binned} == {(20, "Extended fullwell", 0.0)}
+    assert {each["GAIN"] for each in binned} == {26}
+    again = _said(loaded, RunOptions())
+    assert _taken(again) == {}
+    assert not [each for each in again if isinstance(each, MasterBuilt)]

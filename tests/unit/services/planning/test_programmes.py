@@ -139,13 +139,36 @@ def test_a_set_is_complete_with_as_many_frames_as_its_programme_wants(
 ) -> None:
     settings = MasterSettings.of(config_of(TWO))
     exposure_us = None if exposure_s is None else us(exposure_s)
+    flat, broad = kind is FrameKind.FLAT, gain == 26
     key = GroupKey(
-        kind=kind, camera="c", shape=(4, 4), binning=(1, 1), origin=(0, 0), gain=gain, offset=None, readout_mode=None,
-        exposure_us=exposure_us, filter=filter_name,
+        kind=kind, camera="c", shape=(4, 4), binning=(2, 2) if broad else (1, 1), origin=(0, 0), gain=gain,
+        offset=30 if broad else 2, readout_mode="Fast", exposure_us=exposure_us, filter=filter_name,
+        source="panel" if flat else None, temperature_c=None if flat else -10.0 if broad else 0.0,
     )  # fmt: skip
     assert settings.wanted(kind, key) == frames
     assert settings.least(kind, None, key) == 5
     assert settings.name_gain
+
+
+def test_a_dark_of_one_temperature_is_not_counted_by_what_another_programme_wants_at_another() -> None:
+    config = config_of(
+        "cooling: {target_temperature: 0}\n"
+        "programmes: [{name: a, temperatures: [5, 0], darks: {exposures: 2, frames: 3}},"
+        " {name: b, temperatures: 0, darks: {exposures: 2, frames: 5}}, {name: c, temperatures: 5, binning: 2,"
+        " darks: {exposures: 2, frames: 9}}]"
+    )
+    settings = MasterSettings.of(config)
+    wanted = {
+        (celsius, binning): settings.wanted(
+            FrameKind.DARK,
+            GroupKey(
+                kind=FrameKind.DARK, camera="c", shape=(4, 4), binning=(binning, binning), origin=(0, 0), gain=None,
+                offset=None, readout_mode=None, exposure_us=us(2), temperature_c=celsius,
+            ),
+        )
+        for celsius, binning in ((5.0, 1), (0.0, 1), (5.0, 2))
+    }  # fmt: skip
+    assert wanted == {(5.0, 1): 3, (0.0, 1): 5, (5.0, 2): 9}
 
 
 def test_of_two_programmes_that_want_one_dark_the_larger_number_counts() -> None:
