@@ -20,7 +20,8 @@ _SHAPE_ADU, _SHAPE = 5.0, 0.02
 
 _SHAPE_ERRORS = 8.0
 
-_STRONG_ADU, _STRONG_NOISE = 20.0, 2.0
+_STRONG_ADU, _STRONG_NOISE, _STRONG_SIGMAS = 20.0, 2.0, 4.5
+"""A pixel differs strongly by more than this many ADU, standard deviations of one frame, and of the difference."""
 
 _OWN_SIGNAL = 0.2
 """A hot pixel may change by this part of its signal: with the temperature, and as hot pixels do."""
@@ -99,8 +100,9 @@ def changed_pixels(
     )
     before = old.ravel()[at]
     own = np.maximum(before, before + d) - common.level if common.kind is not FrameKind.FLAT else np.zeros_like(d)
-    is_changed = (size > CHANGED_SIGMAS * sigma) & (size > np.maximum(common.least, _OWN_SIGNAL * own))
-    strong = is_changed & (size > common.strong)
+    beyond = size > np.maximum(common.least, _OWN_SIGNAL * own)
+    is_changed = beyond & (size > CHANGED_SIGMAS * sigma)
+    strong = beyond & (size > np.maximum(common.strong, _STRONG_SIGMAS * sigma))
     counts = Changes(
         pixels=flat.size,
         odd=int((size > ODD_SIGMAS * sigma).sum()),

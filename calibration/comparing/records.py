@@ -112,7 +112,7 @@ class Changes:
     changed : int
         That get the CHANGED flag: beyond 6 sigma, beyond what is smooth and beyond their own signal's wandering.
     brighter, darker : int
-        Of these, those that differ strongly.
+        That differ strongly, beyond what noise of single frames and jumps between levels do.
     """
 
     pixels: int = 0

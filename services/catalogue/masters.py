@@ -1,17 +1,30 @@
 """Masters and what they were made of."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.catalogue.database import Database
-from services.catalogue.plain import time_text
-from services.catalogue.rows import USABLE, KnownMaster, MasterRow, MasterStatus
+from services.catalogue.plain import parse_time, time_text
+from services.catalogue.rows import USABLE, KnownMaster, MasterRow, MasterStatus, SetRow
 from services.catalogue.tables import where_of
 from services.events.records import json_value
 
 _FILTERS = ("path", "kind", "camera", "filter", "exposure_us", "recipe", "status")
+
+
+class Spent(NamedTuple):
+    """Sets that serve no run any more: their master was rejected or invalidated, or all older frames of their kind."""
+
+    sets: frozenset[tuple[str, str]]
+    since: Mapping[str, datetime]
+
+    def holds(self, row: SetRow) -> bool:
+        """Return whether a set is one of them."""
+        epoch = self.since.get(row.key.kind)
+        is_older = epoch is not None and row.oldest is not None and row.oldest < epoch
+        return is_older or (str(row.key.kind), row.set_id) in self.sets
 
 
 class MasterTable(Database):
@@ -74,6 +87,24 @@ class MasterTable(Database):
         fields = f"path, recipe, status, {of_file}, status IN ({usable}) OR ({ended}) OR ({open_}), {chosen}"
         records = self._read(f"SELECT {fields} FROM masters ORDER BY built_at DESC, path")  # noqa: S608
         return {record[0]: KnownMaster(*record) for record in records}
+
+    def spent(self) -> Spent:
+        """Return the sets of frames that no run is to count on: what `reject` and `invalidate` say of their masters."""
+        is_invalid = "json_extract(record, '$.invalid[0]') NOT NULL"
+        said = self._read(f"SELECT json_extract(record, '$.invalid') FROM masters WHERE {is_invalid}")  # noqa: S608
+        ended = f"status = '{MasterStatus.BAD}' OR {is_invalid}"
+        masters = f"(SELECT path, kind FROM masters WHERE {ended})"  # noqa: S608
+        frames = "CROSS JOIN master_inputs ON master = ended.path CROSS JOIN frames USING (pixel_sha256)"
+        of_kind = "WHERE frames.kind = ended.kind"  # not that of the dark that biases are as well
+        query = f"SELECT DISTINCT ended.kind, set_id FROM {masters} AS ended {frames} {of_kind}"  # noqa: S608
+        sets = frozenset((kind, set_id) for kind, set_id in self._read(query) if set_id is not None)
+        since: dict[str, datetime] = {}
+        with self._understood():
+            for each in (word for (text,) in said for word in json.loads(text or "[]")):
+                epoch = parse_time(each.get("since"))
+                if each.get("kind") is not None and epoch is not None:
+                    since[each["kind"]] = max(epoch, since.get(each["kind"], epoch))
+        return Spent(sets, since)
 
     def remove_masters(self, paths: Iterable[str]) -> None:
         """Forget masters (their files are gone)."""

@@ -194,10 +194,11 @@ class MasterRow:
     master. `size` and `mtime_ns` are those of the file when its pixels were last known to be `pixel_sha256`; a sidecar
     does not hold them.
 
-    `status`, `valid_until`, `detail` and `contained` (another one has all its frames) follow from all masters together
-    (`services.library.standing`): `stood_as` is the status that it has for itself, where that is another one, and
-    `detail` the reason. `certified`, `bad` and
-    `invalid` are what somebody has said of it, `judged` the status that it was built with, once somebody has.
+    It was `taken` from its first frame on and could hold from `begins` on, of flats the noon before; those of older
+    versions have neither. `status`, `valid_from`, `valid_until`, `detail` and `contained` (another one has all its
+    frames) follow from all masters together (`services.library.standing`): `stood_as` is the status that it has for
+    itself, where that is another one, and `detail` the reason. `certified`, `bad` and `invalid` are what somebody has
+    said of it, `judged` the status that it was built with, once somebody has.
     """
 
     path: str
@@ -219,6 +220,8 @@ class MasterRow:
     bad: Said | None = None
     invalid: tuple[Said, ...] = ()
     contained: bool = False
+    taken: datetime | None = None
+    begins: datetime | None = None
     valid_from: datetime | None = None
     valid_until: datetime | None = None
     pixel_sha256: str | None = None
@@ -237,6 +240,11 @@ class MasterRow:
     def shelf(self) -> GroupKey:
         """What it has in common with masters that may take its place: of flats not the night; older keys lack more."""
         return replace(self.key, egain_e_adu=None, bayer_pattern=None, night=None)
+
+    @property
+    def first(self) -> datetime:
+        """When its first frame was taken, as far as it is known."""
+        return self.taken or self.valid_from or self.built_at
 
     @property
     def base(self) -> MasterStatus:
@@ -272,7 +280,7 @@ class MasterRow:
         if not isinstance(record, Mapping) or not isinstance(record["key"], Mapping):
             raise TypeError("a master's record is an object with an object `key`")
         known = {name: record[name] for name in cls.__slots__ if name in record}
-        for name in ("built_at", "valid_from", "valid_until"):
+        for name in ("built_at", "taken", "begins", "valid_from", "valid_until"):
             known[name] = parse_time(known.get(name))
         known["key"] = key_from_dict(record["key"])
         known["status"] = MasterStatus(record["status"])

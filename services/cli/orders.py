@@ -9,6 +9,7 @@ import typer
 from services.cli.library import line_of, opened, print_masters
 from services.cli.parameters import ConfigFile, Simulator, loaded_config
 from services.errors import Exit, Usage
+from services.words import count
 
 if TYPE_CHECKING:
     from calibration.frames import FrameKind
@@ -42,7 +43,9 @@ def certify(
         return Exit.DONE
     word = MasterWord.UNCERTIFY if undo else MasterWord.CERTIFY
     with opened(loaded) as place:
-        _tell(give(place, MasterOrder(order=word, masters=tuple(masters))))
+        answer = give(place, MasterOrder(order=word, masters=tuple(masters)))
+    for row in {row.path: row for row in (*answer.masters, *answer.changed)}.values():
+        print(line_of(row))
     return Exit.DONE
 
 
@@ -79,7 +82,10 @@ def invalidate(
         reason=reason,
     )
     with opened(loaded) as place:
-        _tell(give(place, order))
+        answer = give(place, order)
+    for row in answer.changed:
+        print(line_of(row))
+    print(f"{count(len(answer.masters), 'master')} {'no longer ' if undo else ''}invalidated")
     return Exit.DONE
 
 
@@ -100,11 +106,6 @@ def give(place: "Place", order: "MasterOrder") -> "Answer":
     if not answer.ok:
         raise Usage(answer.detail, advice=_ADVICE if answer.code == OrderCode.UNKNOWN_MASTER else "")
     return answer
-
-
-def _tell(answer: "Answer") -> None:
-    for row in {row.path: row for row in (*answer.masters, *answer.changed)}.values():
-        print(line_of(row))
 
 
 def _kind(what: list[str]) -> "FrameKind | None":

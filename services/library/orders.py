@@ -14,7 +14,7 @@ from typing import Any
 
 from calibration.frames import FrameKind
 from services.catalogue.plain import parse_time, plain
-from services.catalogue.rows import MasterRow, MasterStatus
+from services.catalogue.rows import MasterRow, MasterStatus, Origin
 from services.catalogue.said import Said
 from services.catalogue.typed import check_types
 from services.indexing.checksums import check_pixels
@@ -135,6 +135,8 @@ def obey(place: Place, order: MasterOrder, *, at: datetime) -> Answer:
     """
     if not (order.masters or order.frames or order.kind):
         return Answer(ok=False, code=OrderCode.NOTHING_MEANT, detail=f"{order.order}: no master and no frame is named")
+    newest = place.catalogue.newest_date_obs(origin=Origin.OWN, simulated=True)
+    at = max(filter(None, (at, newest)))  # a simulated night is ahead of the computer's clock
     try:
         with place.catalogue.at_once():
             before = {row.path: row for row in place.catalogue.masters()}
@@ -212,14 +214,14 @@ def _invalidate(place: Place, order: MasterOrder, rows: _Masters, at: datetime) 
         raise _Refused(OrderCode.NOT_POSSIBLE, f"{since:%Y-%m-%d %H:%M} UTC is yet to come: say it when it has come")
     said = Said(at=at, by=order.by, reason=order.reason, since=since, kind=order.kind)
     chosen = _chosen(place, order, rows)
-    older = [row for row in chosen if (row.valid_from or row.built_at) < since]
+    older = [row for row in chosen if row.first < since]
     if not older or (order.kind is None and len(older) < len(chosen)):
         newer = next((_name(row) for row in chosen if row not in older), "")
         detail = f"{newer} was taken after {since:%Y-%m-%d %H:%M} UTC: reject it, if it is bad"
         raise _Refused(OrderCode.NOTHING_MEANT, detail if newer else "there is no master that it concerns")
     if order.kind is None:  # those before it end as well
         shelves = {row.shelf for row in older}
-        older = [r for r in rows.values() if r.shelf in shelves and (r.valid_from or r.built_at) < since]
+        older = [r for r in rows.values() if r.shelf in shelves and r.first < since]
     return [replace(row, invalid=(*row.invalid, said)) for row in older]
 
 
@@ -230,7 +232,7 @@ def _revalidate(place: Place, order: MasterOrder, rows: _Masters, _at: datetime)
     said = {each for each in said if each.kind is order.kind and order.since in (None, each.since)}
     if not said:
         raise _Refused(OrderCode.NOT_POSSIBLE, "nobody has invalidated that")
-    last = max(said, key=lambda each: each.at.timestamp() if each.at else 0.0)
+    last = max(said, key=lambda each: [0.0 if t is None else t.timestamp() for t in (each.at, each.since)])
     return [
         replace(row, invalid=tuple(each for each in row.invalid if each != last))
         for row in rows.values()

@@ -1,8 +1,9 @@
 """What each master is good for among all others: which one is valid at which time, and why the others are not.
 
-Every master claims the time from its `valid_from` on. At each moment the best of the masters of one group that claim it
-is valid (`_rank`), among equals the latest; so never two are. From an invalidation on nothing holds that was there
-before, until a later master comes. A master that is suspect or rejected claims nothing: the one before it serves on.
+Every master claims the time from its first frame on, a flat from the noon before. At each moment the best of the
+masters of one group that claim it is valid (`_rank`), among equals the latest; so never two are. From an invalidation
+on nothing holds that was taken before, and what was taken after it does not reach back beyond it. A master that is
+suspect or rejected claims nothing: the one before it serves on.
 
 All this follows from the masters themselves, in whatever order they came: it is derived anew after every change. Files
 are never moved or renamed, the sidecar and the catalogue say it, and what a master is for itself (`MasterRow.base`)
@@ -160,26 +161,32 @@ class _Claim(NamedTuple):
 
 def _in_time(rows: Iterable[MasterRow], epochs: Sequence[tuple[datetime, str]]) -> Iterator[MasterRow]:
     """Yield masters with the time for which each is the valid one."""
-    claims = {
-        _Claim(_rank(row), row.valid_from, row.base is not MasterStatus.PARTIAL, row.built_at, row.path): row
-        for row in rows
-        if row.valid_from is not None
-    }
+    known = [(row, start) for row in rows if (start := row.begins or row.valid_from) is not None]
     ends = [*epochs, (datetime.max.replace(tzinfo=UTC), "")]
     begin = datetime.min.replace(tzinfo=UTC)
     for end, reason in ends:
         best: _Claim | None = None
-        for claim in sorted((c for c in claims if begin <= c.start < end), key=lambda c: (c.start, c)):
+        claims = {
+            _Claim(_rank(row), max(start, begin), row.base is not MasterStatus.PARTIAL, row.built_at, row.path): row
+            for row, start in known
+            if begin <= row.first < end
+        }
+        for claim in sorted(claims, key=lambda c: (c.start, c)):
             if best is not None and claim < best:
-                yield _waiting(claims[claim], claims[best])
+                yield _waiting(_from(claims[claim], claim.start), claims[best])
                 continue
             if best is not None:
-                yield _ended(claims[best], claim.start, f"replaced by {_name(claims[claim])}")
+                yield _ended(_from(claims[best], best.start), claim.start, f"replaced by {_name(claims[claim])}")
             best = claim
         if best is not None:
             told = f"invalidated from {end:%Y-%m-%d %H:%M} UTC on{f': {reason}' if reason else ''}"
-            yield _ended(claims[best], end, told) if end != ends[-1][0] else _itself(claims[best])
+            row = _from(claims[best], best.start)
+            yield _ended(row, end, told) if end != ends[-1][0] else _itself(row)
         begin = end
+
+
+def _from(row: MasterRow, start: datetime) -> MasterRow:
+    return replace(row, valid_from=start)
 
 
 def _waiting(row: MasterRow, better: MasterRow) -> MasterRow:
@@ -197,7 +204,7 @@ def _itself(row: MasterRow) -> MasterRow:
 
 def _silent(row: MasterRow, spoilt: str) -> MasterRow:
     """Return a master as it is without a claim to any time; `spoilt`: why it is suspect, if it is."""
-    base = row.base
+    base, row = row.base, replace(row, valid_from=row.begins or row.valid_from)
     if base is MasterStatus.BAD:
         detail = "rejected" + (f": {row.bad.reason}" if row.bad is not None and row.bad.reason else "")
         return replace(_itself(row), detail=detail, valid_until=row.valid_from)

@@ -112,7 +112,7 @@ def _build(
     shape, spare = prepared.stack.shape, spare_cards(prepared)
     first = _first_header(prepared, context)
     begins = _begins(prepared, first, context)
-    found = certified_before(prepared.group.key, begins, context.place)
+    found = certified_before(prepared.group.key, prepared.group.started, context.place)
     side = (Plane(name="SIGMA"), Plane(name="COUNT", dtype=np.uint16), Plane(name="MASK", dtype=np.uint16))
     with (
         create_planes(path, (Plane(name="MEAN"),), shape, context.place.disk, spare_cards=spare) as mean,
@@ -128,8 +128,9 @@ def _build(
             planes.seal({name: plane_cards(name, cards) for name in PLANES}, tables=(inputs_table(prepared),))
         digest = mean.seal({"MEAN": [*cards, *history_cards(prepared, result, context.settings.normalisation)]})
         row = _row(prepared, result, path, context, recipe=recipe, status=status, built_at=built_at)
+        row = replace(row, taken=prepared.group.started, begins=begins, valid_from=begins)
         code = GroupCode.MASTER_DIFFERS if any(verdict.refuses for verdict in said) else None
-        row = replace(row, pixel_sha256=digest, valid_from=begins, code=code, invalid=_ended(prepared, begins, context))
+        row = replace(row, pixel_sha256=digest, code=code, invalid=_ended(prepared, context))
         write_sidecar(context.place.layout, row, verdicts=verdicts, disk=context.place.disk)
         if context.settings.save_planes:
             planes.commit()
@@ -224,14 +225,15 @@ def _begins(prepared: Prepared, first: FrameHeader, context: BuildContext) -> da
     return noon_of(night_label(started, at_deg), at_deg)
 
 
-def _ended(prepared: Prepared, begins: datetime | None, context: BuildContext) -> tuple[Said, ...]:
+def _ended(prepared: Prepared, context: BuildContext) -> tuple[Said, ...]:
     """Return the invalidations of its kind that a master falls under, which is built after them."""
-    if begins is None:
+    started = prepared.group.started
+    if started is None:
         return ()
     kinds = (prepared.group.product, prepared.group.taken_as)
     rows = context.place.catalogue.masters(kind=kinds, with_inputs=False)
-    said = {each for row in rows for each in row.invalid if each.kind in kinds and each.since and each.since > begins}
-    return tuple(sorted(said, key=lambda each: each.since or begins))
+    said = {each for row in rows for each in row.invalid if each.kind in kinds and each.since and each.since > started}
+    return tuple(sorted(said, key=lambda each: each.since or started))
 
 
 def _threads(settings: MasterSettings, name: str) -> ThreadPoolExecutor:

@@ -72,7 +72,7 @@ class Compared:
 
 
 def certified_before(key: GroupKey, start: datetime | None, place: Place) -> Before | None:
-    """Return the certified master that is valid when a new one begins, with the settings of that.
+    """Return the certified master that is valid when the first frame of a new one is taken, with the settings of that.
 
     A complete master that nothing speaks against, of an older version or where masters are certified by hand, stands
     for a certified one.

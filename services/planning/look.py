@@ -17,6 +17,7 @@ from calibration.plans.sequence import WantedSet
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.history import EXPOSURE_MADE, EXPOSURE_STEP, SHORTEST
+from services.catalogue.masters import Spent
 from services.catalogue.rows import Origin, SetRow
 from services.config.models import Config, LoadedConfig
 from services.planning.campaign import campaign_of
@@ -99,6 +100,11 @@ class Look:
             return sets
         fresh = campaign_of("", self._catalogue.runs(), now=self.now, reuse=self._config.reuse)
         return [each for each in sets if fresh.opened(each.set_id)]
+
+    @cached_property
+    def spent(self) -> Spent:
+        """The sets that are there and not to be counted on: their masters were rejected or invalidated."""
+        return self._catalogue.spent()
 
     @cached_property
     def _asked(self) -> Foreknown:
@@ -203,7 +209,7 @@ class Look:
         found = having(
             requirement_of(wish.config, wanted),
             wanted.count,
-            (each for each in self.serving if each.key.kind is wanted.kind),
+            (each for each in self.serving if each.key.kind is wanted.kind and not self.spent.holds(each)),
             now=self.now,
             reuse=wish.reuse,
         )

@@ -14,6 +14,7 @@ from functools import cache
 from calibration.frames import FrameKind
 from calibration.grouping import DEFAULT_TOLERANCES
 from calibration.plans.sequence import Costs, Estimate, WantedSet
+from services.catalogue.masters import Spent
 from services.catalogue.rows import MasterRow, MasterStatus, SetRow
 from services.config.models import Config, LoadedConfig, Reuse
 from services.planning.having import NOTHING, Requirement, Standing, age_of, having, requirement_of
@@ -94,6 +95,7 @@ def plan_of(
     compared = _Comparison(
         rows=place.catalogue.masters(with_inputs=False),
         sets=look.serving,
+        spent=look.spent,
         now=now,
         ageing_at=loaded.config.serve.ageing_at,
         failures=failures or {},
@@ -133,6 +135,7 @@ class _Comparison:
 
     rows: Sequence[MasterRow]
     sets: Sequence[SetRow]
+    spent: Spent
     now: datetime
     ageing_at: float
     failures: Mapping[str, Failure]
@@ -196,6 +199,7 @@ class _Comparison:
             reuse = reuse.model_copy(update={"resume_within_hours": _ANY_HOURS})
             count_of = wish.wanted.count
             of_kind = [s for s in of_kind if s.count + s.rejected >= count_of or self._goes_on(s, wish.wanted, ends)]
+        of_kind = [s for s in of_kind if s.count >= wish.wanted.count or not self.spent.holds(s)]  # none is continued
         there = having(wish.required, wish.wanted.count, of_kind, now=self.now, reuse=reuse)
         if there.row is None:
             is_small = master.serves in {Serves.FRESH, Serves.AGEING}

@@ -137,6 +137,8 @@ class RunContext(Work):
         """
         now, reuse = self.clock.now(), self._wish(wanted).reuse
         sets = self.place.catalogue.sets(wanted.kind, since=too_old_before(now, reuse))
+        spent = self.place.catalogue.spent()
+        sets = [s for s in sets if not spent.holds(s)]
         if self.campaign is not None:
             sets = [s for s in sets if self.campaign.opened(s.set_id)]
         if item_key(wanted) in self.options.anew:  # a set that was begun anew is continued, whoever began it

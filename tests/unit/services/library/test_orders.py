@@ -46,17 +46,18 @@ class Shelves:
         """Put a master whose frames were taken some days after the first on its shelf, as a build does."""
         self.number += 1
         path = self.layout.masters / f"master_{what}_{self.number:04d}.fits"
-        taken = AT + timedelta(days=days)
+        taken = begins = AT + timedelta(days=days)
         key = KEYS[what]
         if key.kind is FrameKind.FLAT:
-            taken = AT + timedelta(days=int(days))
-            key = replace(key, night=f"{taken:%Y-%m-%d}")
+            begins = AT + timedelta(days=int(days))
+            key = replace(key, night=f"{begins:%Y-%m-%d}")
         with create_planes(path, (Plane(name="MEAN"),), (4, 6)) as file:
             file.write("MEAN", 0, np.full((4, 6), self.number, np.float32))
             digest = file.finish().pixel_sha256
         row = MasterRow(**{
             "path": self.layout.relative(path), "key": key, "n": 3, "recipe": path.stem, "status": status,
-            "built_at": taken + timedelta(hours=1, seconds=self.number), "valid_from": taken, "pixel_sha256": digest,
+            "built_at": taken + timedelta(hours=1, seconds=self.number), "valid_from": begins, "pixel_sha256": digest,
+            "taken": taken, "begins": begins,
             "inputs": tuple(f"{self.number}{letter}" for letter in "abc"),
         } | more)  # fmt: skip
         write_sidecar(self.layout, row)
@@ -154,6 +155,12 @@ def test_cleaned_filters_end_older_flats_and_leave_them_to_the_nights_before(she
     ]
     shelves.put("flat", 9.6)
     assert [shelves.valid(FrameKind.FLAT, days) for days in (8.5, 9)] == [[], ["4"]]
+    shelves.say("invalidate", kind=FrameKind.FLAT, days=10.4, reason="filters cleaned again, in the afternoon")
+    shelves.put("flat", 10.6)
+    evening = [shelves.valid(FrameKind.FLAT, days) for days in (10.3, 10.4, 10.6)]
+    assert evening == [["4"], ["5"], ["5"]], "flats of that evening belong to the cleaned filters, not to before"
+    shelves.say("revalidate", kind=FrameKind.FLAT)
+    assert [shelves.valid(FrameKind.FLAT, days) for days in (9.9, 10, 10.4)] == [["4"], ["5"], ["5"]]
     assert shelves.valid(FrameKind.DARK, 99) == ["3"], dark.path
     assert shelves.say("invalidate", kind=FrameKind.FLAT, days=401, reason="x").code == OrderCode.NOT_POSSIBLE
     assert shelves.say("revalidate", kind=FrameKind.FLAT).ok
@@ -201,7 +208,7 @@ def step(shelves: Shelves, rng: np.random.Generator) -> None:
         shelves.put(str(rng.choice(list(KEYS))), days, status=status, statistics=statistics)
     elif what == "more":
         name = next(name for name, key in KEYS.items() if key.kind is one.kind)
-        shelves.put(name, days, inputs=(*one.inputs, f"more{shelves.number}"), valid_from=one.valid_from)
+        shelves.put(name, days, inputs=(*one.inputs, f"more{shelves.number}"), taken=one.taken, begins=one.begins)
     elif what in ("mark", "unmark"):
         sha = one.inputs[0]
         frame = FrameRow(path=f"darks/{sha}.fits", pixel_sha256=sha, size=1, mtime_ns=1, kind=FrameKind.DARK,
@@ -228,8 +235,8 @@ def check(shelves: Shelves, rng: np.random.Generator) -> None:
         for days in (-1.0, *rng.uniform(0, 70, 12), *range(0, 61, 4)):
             at = AT + timedelta(days=float(days))
             valid = shelves.valid(kind, float(days))
-            begun = [r for r in claims if r.valid_from is not None and r.valid_from <= at]
-            alive = [r for r in begun if not any(r.valid_from < since <= at for since in epochs)]
+            begun = [r for r in claims if r.begins is not None and r.begins <= at]
+            alive = [r for r in begun if all((r.first < since) == (at < since) for since in epochs)]
             assert len(valid) == bool(alive), (kind, days, valid, [r.path for r in alive])
     sidecars = [read_sidecar(path) for path in sorted(shelves.layout.masters.glob("*.json"))]
     order = rng.permutation(len(sidecars))

@@ -252,3 +252,23 @@ def test_masters_of_older_versions_serve_and_give_way(root: Root):
     root.build(darks=False)
     assert states(root, FrameKind.BIAS) == ["superseded", "certified"]
     assert masters(root, FrameKind.BIAS)[-1].statistics["compared_with"] == row.path
+
+
+def test_sets_of_rejected_and_invalidated_masters_are_spent_and_begun_ones_of_before_too(root: Root):
+    night(root, 0, FrameKind.DARK, 2.0)
+    night(root, 0)
+    root.build()
+    assert not any(root.catalogue.spent().holds(row) for row in root.catalogue.sets())
+    (dark,) = (row for row in masters(root, FrameKind.DARK) if row.exposure_us == 2_000_000)
+    obey(place(root), MasterOrder(order=MasterWord.REJECT, masters=(dark.path,), reason="fog"), at=START)
+    assert [row.key.kind for row in root.catalogue.sets() if root.catalogue.spent().holds(row)] == [FrameKind.DARK]
+    obey(place(root), MasterOrder(order=MasterWord.UNREJECT, masters=(dark.path,)), at=START)
+    at = START + timedelta(days=9)
+    night(root, 8, count=2)
+    night(root, 10)
+    order = MasterOrder(order=MasterWord.INVALIDATE, kind=FrameKind.BIAS, since=at, reason="another power supply")
+    assert obey(place(root), order, at=at).ok
+    spent = root.catalogue.spent()
+    assert sorted(row.set_id for row in root.catalogue.sets() if spent.holds(row)) == ["BIAS0.0010", "BIAS0.0018"]
+    obey(place(root), MasterOrder(order=MasterWord.REVALIDATE, kind=FrameKind.BIAS), at=at)
+    assert not any(root.catalogue.spent().holds(row) for row in root.catalogue.sets())
