@@ -18,6 +18,7 @@ import structlog
 
 from drivers.clock import SystemClock
 from services.daemon.children import ChildProcess, Gone, Start, after, how
+from services.daemon.later import or_else, refused
 from services.daemon.messages import (
     END_WORDS,
     EndWord,
@@ -129,7 +130,7 @@ class Worker:
             if not self._is_gone:
                 self._answers[number] = order, answer
         if number not in self._answers:
-            return _refused(answer, RefusalCode.NOT_ANSWERED, "the worker has ended meanwhile")
+            return refused(answer, RefusalCode.NOT_ANSWERED, "the worker has ended meanwhile")
         self._child.say(said_line(OrderOnMasters(id=number, order=order)))
         detail = f"the worker has not answered within {self._limits.answer_s:.0f} s"
         after(self._limits.answer_s, lambda: self._drop(number, detail))
@@ -138,6 +139,10 @@ class Worker:
     def close(self) -> None:
         """End what it hears: a worker ends then as if the daemon were gone, one for orders when all are answered."""
         self._child.close()
+
+    def has_left(self, error: BaseException) -> bool:
+        """Return whether it has ended, and by that left an order without an answer."""
+        return self._is_gone and isinstance(error, Refused) and error.code is RefusalCode.NOT_ANSWERED
 
     def kill(self) -> None:
         """Kill it, whatever it does."""
@@ -181,13 +186,13 @@ class Worker:
         code = RefusalCode.NOT_POSSIBLE if heard.code in _INVALID else RefusalCode.ORDER_FAILED
         if heard.code == RunCode.CAMERA_BUSY:
             code = RefusalCode.ROOT_IN_USE
-        _refused(answer, CODES.get(heard.code, code), heard.detail)
+        refused(answer, CODES.get(heard.code, code), heard.detail)
 
     def _drop(self, number: int, detail: str) -> None:
         with self._lock:
             _, answer = self._answers.pop(number, (None, None))
         if answer is not None:
-            _refused(answer, RefusalCode.NOT_ANSWERED, detail)
+            refused(answer, RefusalCode.NOT_ANSWERED, detail)
 
     def _end(self, gone: Gone) -> None:
         if self._timer is not None:
@@ -222,12 +227,6 @@ def _finished(event: Event) -> RunResult | None:
     if not isinstance(end, RunFinished) or end.exit_code is None:
         return None
     return RunResult(run_id=event.run_id, exit_code=end.exit_code, code=end.code, detail=end.detail)
-
-
-def _refused(answer: "Future[Answer]", code: RefusalCode, detail: str) -> "Future[Answer]":
-    with suppress(InvalidStateError):
-        answer.set_exception(Refused(code, detail))
-    return answer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -279,9 +278,13 @@ class Supervisor:
         return self._worker(request, self._told)
 
     def of_masters(self, order: Order, request: WorkRequest, worker: Worker | None) -> "Future[Answer]":
-        """Have an order on masters carried out by the worker that holds the root's lock, or by a short one."""
-        if worker is not None:
-            return worker.of_masters(order)
+        """Have an order on masters carried out by the worker that holds the root's lock, or else a short one."""
+        if worker is None:
+            return self._by_short_one(order, request)
+        # done twice, an order has the same result
+        return or_else(worker.of_masters(order), worker.has_left, lambda: self._by_short_one(order, request))
+
+    def _by_short_one(self, order: Order, request: WorkRequest) -> "Future[Answer]":
         unheard = Told(event=lambda _: None, ended=lambda _: None, secured=lambda _: None)
         short = self._worker(replace(request, kind=WorkKind.ORDERS), unheard)
         answer = short.of_masters(order)

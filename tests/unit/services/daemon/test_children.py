@@ -101,7 +101,7 @@ def test_a_worker_that_never_ends_is_killed_with_what_it_started(tmp_path: Path)
 def test_a_worker_that_hears_nothing_keeps_nobody_waiting(tmp_path: Path) -> None:
     bad = Bad(tmp_path, "import time; time.sleep(1000)", answer_s=0.3)
     worker = bad.supervisor.begin(REQUEST)
-    order = Order(order=OrderName.CERTIFY, names=tuple("x" * 300 for _ in range(1000)))
+    order = Order(order=OrderName.CERTIFY, names=tuple("x" * 300 for _ in range(200)))
     answers = [worker.of_masters(order) for _ in range(3)]
     for answer in answers:
         with pytest.raises(Refused) as refused:
@@ -118,6 +118,16 @@ def test_an_order_is_refused_when_the_worker_ends_before_it_answers(tmp_path: Pa
     answer = bad.supervisor.begin(REQUEST).of_masters(Order(order=OrderName.CERTIFY, names=("m",)))
     with pytest.raises(Refused, match="ended before it answered"):
         answer.result(SOON_S)
+
+
+ANSWERED = """print('{"answer": {"id": 1, "ok": true, "detail": "done by another"}}', flush=True)"""
+
+
+def test_an_order_that_a_worker_left_when_it_ended_is_carried_out_by_a_short_one(tmp_path: Path) -> None:
+    bad = Bad(tmp_path, f"input()\ninput()\nprint('''{RESULT}''')", f"input()\ninput()\n{ANSWERED}")
+    worker = bad.supervisor.begin(REQUEST)
+    answer = bad.supervisor.of_masters(Order(order=OrderName.CERTIFY, names=("m",)), REQUEST, worker)
+    assert answer.result(SOON_S).detail == "done by another"
 
 
 SAFE = """print('{"done": "lamp off"}', flush=True)
