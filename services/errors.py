@@ -43,6 +43,7 @@ class RunCode(StrEnum):
     INTERNAL_ERROR = "internal_error"
     HOOK_FAILED = "hook_failed"
     WORKER_DIED = "worker_died"
+    NOTHING_TAKEN = "nothing_taken"
 
     CLOCK_JUMP = "clock_jump"
     EXPOSURE_CLIPPED = "exposure_clipped"
@@ -290,6 +291,7 @@ MEANINGS: dict[str, Meaning] = {
         "run the flats and the darks step: flats that were taken too warm are taken anew, and darks get the times that "
         "the flats used",
     ),
+    "nothing_taken": Meaning("a run took no frame of what is due", "see its report; it is tried again later"),
     "too_few_frames": Meaning("too few frames for a master", "complete the set, or lower the number wanted"),
     "no_frames": Meaning("there are no frames", "run the capture steps first"),
     "unlike_frames": Meaning(

@@ -258,7 +258,14 @@ class Loop:
         """Say of each item once that it cannot be had, and once that it can be had again."""
         for key in sorted(after.keys() - before.keys()):
             failure = after[key]
-            self.present.say(ItemFailed(item=key, code=failure.get("code"), again_at=moment(failure.get("again_at"))))
+            self.present.say(
+                ItemFailed(
+                    item=key,
+                    code=failure.get("code"),
+                    detail=failure.get("detail") or "",
+                    again_at=moment(failure.get("again_at")),
+                )
+            )
         for key in sorted(before.keys() - after.keys()):
             self.present.say(ItemRecovered(item=key))
 

@@ -173,6 +173,9 @@ class Mind:
         had |= {each.item for each in outcomes if each.there}
         failures = recovered(failures, had)
         spared = ended.code is None or ended.code in NO_FAILURE
+        if ended.code is None and not any(each.accepted and not each.there for each in outcomes):
+            # what the plan finds due and a run does not take would be begun again at once, and for ever
+            had, spared, ended = set(), False, replace(ended, code=RunCode.NOTHING_TAKEN, detail=ended.detail)
         for key in dict.fromkeys((*items, *last)):
             each = last.get(key)
             if each is not None and each.code is not None and each.code not in NO_FAILURE:

@@ -30,7 +30,8 @@ def mind_of(tmp_path: Path, text: str = "") -> Mind:
 def finished(item: str, code: str | None = None, *, there: bool = False) -> GroupFinished:
     status = GroupStatus.COMPLETE if code is None else GroupStatus.FAILED
     return GroupFinished(
-        set_id="s", kind=FrameKind.DARK, filter=None, exposure_us=1, item=item, status=status, code=code, accepted=0,
+        set_id="s", kind=FrameKind.DARK, filter=None, exposure_us=1, item=item, status=status, code=code,
+        accepted=0 if there or code else 3,
         there=there,
     )  # fmt: skip
 
@@ -47,7 +48,8 @@ def test_a_set_that_fails_is_tried_later_and_one_that_is_had_is_forgotten(tmp_pa
     again = datetime.fromisoformat(state.failures[DARK]["again_at"])
     assert again == NOW + timedelta(minutes=15)
     assert learn(mind, Ended(run_id="r", exit_code=0), finished(DARK), state=state).failures == {}
-    assert learn(mind, Ended(run_id="r", exit_code=0), finished(DARK, there=True), state=state).failures == {}
+    both = finished(BIAS), finished(DARK, there=True)
+    assert learn(mind, Ended(run_id="r", exit_code=0), *both, state=state).failures == {}
 
 
 @pytest.mark.parametrize("code", ["device_lost", "worker_died", "disk_full", "internal_error"])
@@ -65,7 +67,15 @@ def test_what_an_order_the_weather_or_another_program_ended_has_not_failed(tmp_p
 
 
 def test_a_run_whose_window_closed_has_not_failed(tmp_path: Path) -> None:
-    assert learn(mind_of(tmp_path), Ended(run_id="r", exit_code=0)).failures == {}
+    assert learn(mind_of(tmp_path), Ended(run_id="r", exit_code=0), finished(BIAS)).failures == {}
+
+
+@pytest.mark.parametrize("outcomes", [(), (finished(DARK, there=True), finished(BIAS, there=True))])
+def test_a_run_that_takes_nothing_of_what_is_due_is_not_begun_again_at_once(
+    tmp_path: Path, outcomes: tuple[GroupFinished, ...]
+) -> None:
+    state = learn(mind_of(tmp_path), Ended(run_id="r", exit_code=0), *outcomes)
+    assert {key: each["code"] for key, each in state.failures.items()} == dict.fromkeys((DARK, BIAS), "nothing_taken")
 
 
 def test_an_empty_library_is_begun_where_no_window_is_named_with_biases_and_darks_alone(tmp_path: Path) -> None:
