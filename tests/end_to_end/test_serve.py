@@ -71,7 +71,7 @@ def test_orders_are_obeyed_and_refused_and_what_was_begun_is_continued(night: Ni
         run_id = daemon.state()["run"]["run_id"]
         assert daemon.order(order="pause", run_id="another")[1]["code"] == "other_run"
         status, said = daemon.order(order="pause", run_id=run_id, by="Ann")
-        assert (status, said["run_id"]) == (200, run_id)
+        assert (status, said["run_id"]) == (202, run_id)
         daemon.until("idle: paused by Ann")
         assert daemon.state()["mode"]["name"] == "held"
         assert daemon.order(order="resume")[0] == 200
