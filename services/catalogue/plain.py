@@ -1,5 +1,6 @@
 """Records as plain JSON values and back: group keys, and times as UTC texts that sort as times do."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
@@ -42,12 +43,14 @@ def time_text(at: datetime | None) -> str | None:
 
 def plain(value: Any) -> Any:
     """Return a value of a record as JSON has it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no such number, and SQLite takes a text with one for damage
     if isinstance(value, datetime):
         return time_text(value)
     if isinstance(value, StrEnum):
         return str(value)
-    if isinstance(value, tuple):
+    if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if is_dataclass(value):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
-    return dict(value) if isinstance(value, Mapping) else value
+    return {name: plain(each) for name, each in value.items()} if isinstance(value, Mapping) else value
