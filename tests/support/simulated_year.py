@@ -117,10 +117,13 @@ class FakeRun:
 class Taken:
     """A frame that was taken: when the computer believed that it began and ended, and by whose order."""
 
-    kind: FrameKind
     row: FrameRow
     ended_at: datetime
     by: str
+
+    @property
+    def kind(self) -> FrameKind:
+        return self.row.kind
 
 
 class World:
@@ -373,8 +376,7 @@ class World:
             self._build()
         there = [(each, row, end) for each, row, end in run.frames if end <= at]
         self.catalogue.add_frames([row for _, row, _ in there])
-        off = self.clock.wrong_by
-        self.taken += [Taken(kind=e.kind, row=row, ended_at=end + off, by=run.what.by) for e, row, end in there]
+        self.taken += [Taken(row=row, ended_at=_ended(row), by=run.what.by) for _, row, _ in there]
         complete = {each.key: each for each, row, _ in there if row.frame_no == each.wanted.count}
         for number, each in enumerate(complete.values()):
             what = GroupFinished(
@@ -426,6 +428,12 @@ class World:
     def of_masters(self, _order: Order, _child: Child | None) -> Future[Answer]:
         """Return nothing: nobody gives such orders here."""
         raise AssertionError
+
+
+def _ended(row: FrameRow) -> datetime:
+    """Return when a frame ended by the clock by which it began: that may be set right meanwhile."""
+    assert row.date_obs is not None
+    return row.date_obs + timedelta(seconds=(row.exposure_us or 0) / 1e6 + READOUT_S)
 
 
 def outside_of_windows(world: World) -> list[Taken]:
