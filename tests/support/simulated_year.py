@@ -20,6 +20,7 @@ from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow, MasterRow, MasterStatus
 from services.config import loads
 from services.config.moments import zone
+from services.config.serve import Kind
 from services.daemon.loop import Loop
 from services.daemon.mind import Mind
 from services.daemon.orders import Answer, Order, OrderName, RefusalCode, Refused
@@ -308,6 +309,10 @@ class World:
         """Return that the roof is open, where it is, and must not be."""
         is_open = any(span.holds(self.clock.true) for span in self.observing)
         return "the roof is open" if is_open and "roof_closed" in window.needs else ""
+
+    def takes(self, window: OpenWindow, _now: datetime) -> tuple[Kind, ...]:
+        """Return all that a window takes."""
+        return window.takes
 
     def stands_c(self) -> float | None:
         """Return where the cooler stands."""
