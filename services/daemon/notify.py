@@ -21,7 +21,7 @@ from services.config.serve import Heartbeat as HeartbeatSection
 from services.events.devices import SafetySafe, SafetyStale, SafetyUnsafe
 from services.events.records import Event, Record
 from services.events.sentences import sentence
-from services.events.serving import DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
+from services.events.serving import ActivityChanged, DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +92,7 @@ _kind.register(ItemStale, lambda _: "stale")
 _kind.register(SafetyUnsafe, lambda _: "unsafe")
 _kind.register(SafetyStale, lambda _: "unsafe")
 _kind.register(SafetySafe, lambda _: "recovered")
+_kind.register(ActivityChanged, lambda what: "unsafe" if what.reason == "unsafe" else None)  # while no run asks
 _kind.register(WorkerDied, lambda _: "worker_died")
 _kind.register(DevicesSecured, lambda what: "failed" if what.left else None)
 

@@ -14,7 +14,7 @@ from services.config.serve import Heartbeat as HeartbeatSection
 from services.daemon.notify import Call, Heartbeat, Notifier, call_of, notice_of, send
 from services.events.devices import SafetySafe, SafetyUnsafe
 from services.events.records import Event, Record, RunStarted
-from services.events.serving import DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
+from services.events.serving import ActivityChanged, DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
 
 AT = datetime(2026, 3, 1, 20, tzinfo=UTC)
 DIED = WorkerDied(run="r1", detail="killed by signal 9")
@@ -39,6 +39,8 @@ def _event(what: Record) -> Event:
         (ItemStale(item="dark_60s", detail="61 days"), "stale"),
         (SafetyUnsafe(), "unsafe"),
         (SafetySafe(), "recovered"),
+        (ActivityChanged(activity="idle", reason="unsafe", detail="it rains"), "unsafe"),
+        (ActivityChanged(activity="idle", reason="nothing_due"), None),
         (DIED, "worker_died"),
         (DevicesSecured(left=("the lamp may be on",)), "failed"),
         (DevicesSecured(done=("lamp off",)), None),
