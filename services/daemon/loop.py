@@ -203,7 +203,7 @@ class Loop:
             self.present.idle(why)
 
     def _release_cooler(self) -> None:
-        self.present.remember(replace(self.present.state, cooler_held=False))
+        self.present.remember(replace(self.present.state, cooler_held=False, held_c=None))
         self.present.become(Activity.SECURING, Nothing(reason="cooler_released", detail="the cooler is left as found"))
         self._hands.secure(None)
 
@@ -243,7 +243,8 @@ class Loop:
         if run.what.builds_only:  # what came of the frames is what is looked for
             self.present.remember(learned)
         else:
-            self.present.remember(replace(learned, last_run=last, cooler_held=held))
+            held_c = run.what.set_temp_c if held else None
+            self.present.remember(replace(learned, last_run=last, cooler_held=held, held_c=held_c))
         self._builds_next |= any(not each.there and each.status is GroupStatus.COMPLETE for each in run.outcomes)
         self._look_now()
         if ended.died:

@@ -231,7 +231,8 @@ class Mind:
         if not usable and hindered:
             return Nothing(reason="conditions", detail=some(hindered))
         opens = self._next(now)
-        pace = Pace(costs=plan.costs, stands_c=self._surroundings.stands_c())
+        stands_c = state.held_c if state.cooler_held else self._surroundings.stands_c()
+        pace = Pace(costs=plan.costs, stands_c=stands_c)
         choice = choose(
             plan.masters, now=now, windows=usable, pace=pace, opens_next=None if opens is None else opens.opens_at
         )

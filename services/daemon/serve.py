@@ -8,8 +8,8 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -189,14 +189,15 @@ class _Daemon:
         self._journal = OwnJournal(layout.events(SERVE), clock, self.hub)
         self._notifier = Notifier(loaded.config.serve.webhooks)
         self._heartbeat = Heartbeat(loaded.config.serve.heartbeat, SystemClock())
-        self._watching = Watching(self._watched(loaded), clock, on_change=self._look_again)
+        self._state_path = layout.hidden / "serve.json"
+        state, problem = read_state(self._state_path)
+        self._problems = {"state_file": problem}
+        watched = self._watched(loaded)
+        self._watching = Watching(watched, clock, on_change=self._look_again, unsafe_at=state.unsafe_at)
         self._mind = Mind(loaded, read=self._reread, surroundings=self._watching)
         self._showing = Showing(self._mind, clock, simulated=served is not None)
         self._tiles = Tiles(layout)
         self._board = Board(self._showing.first())
-        self._state_path = layout.hidden / "serve.json"
-        state, problem = read_state(self._state_path)
-        self._problems = {"state_file": problem}
         present = Present(clock, state, keep=self._keep, say=self._say)
         self._supervisor = Supervisor(
             Told(event=self._heard, ended=self._ended, secured=self._secured), logs=layout.logs
@@ -268,7 +269,14 @@ class _Daemon:
         self._problems["journal"] = self._journal.problem
         self._heartbeat.alive()
         self._watching.run_is_at_work = not loop.present.is_idle
+        self._remember_unsafe(loop.present)
         self._board.show(self._showing.seen(loop, devices=self._watching.shown(), problems=self._problems))
+
+    def _remember_unsafe(self, present: Present) -> None:
+        """Keep when it was last unsafe, so that a restart does not forget it; to a minute, for it is a file."""
+        at, before = self._watching.unsafe_at, present.state.unsafe_at
+        if at is not None and (before is None or at - before > timedelta(minutes=1)):
+            present.remember(replace(present.state, unsafe_at=at))
 
     def _look_again(self) -> None:
         self.loop.look_again()

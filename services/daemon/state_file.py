@@ -49,6 +49,10 @@ class Remembered:
         Items whose master is too old, which has been said.
     cooler_held : bool
         The cooler of the last run goes on for the next one.
+    held_c : float or None
+        At which temperature, as far as that is known.
+    unsafe_at : datetime or None
+        When it was last unsafe, to a minute.
     """
 
     hold: Hold | None = None
@@ -57,6 +61,8 @@ class Remembered:
     last_run: LastRun | None = None
     stale: frozenset[str] = frozenset()
     cooler_held: bool = False
+    held_c: float | None = None
+    unsafe_at: datetime | None = None
 
 
 _ADAPTER: TypeAdapter[Remembered] = TypeAdapter(Remembered)

@@ -207,21 +207,36 @@ class Watching:
     clock : Clock
     on_change : callable
         Called, from any thread, when a device says something else than before.
+    unsafe_at : datetime, optional
+        When it was last unsafe before this start: it must be safe for as long as if there had been none.
     """
 
-    def __init__(self, watched: Watched, clock: Clock, *, on_change: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        watched: Watched,
+        clock: Clock,
+        *,
+        on_change: Callable[[], object] = lambda: None,
+        unsafe_at: datetime | None = None,
+    ) -> None:
         self._watched = watched
         self._clock = clock
         self._on_change = on_change
         self._since = clock.now()
         rate = float(getattr(clock, "rate", 1.0))
-        self._readings = Readings(least_age_s=0.0 if rate <= 1 else rate * (Deadline.LEAST_REAL_S + LEAST_REAL_POLL_S))
+        least_age_s = 0.0 if rate <= 1 else rate * (Deadline.LEAST_REAL_S + LEAST_REAL_POLL_S)
+        self._readings = Readings(unsafe_at=unsafe_at, least_age_s=least_age_s)
         self._lock = threading.Lock()
         self._asked: list[_Asked[Any, Any]] = []
         self._probes: list[_Probe] = []
         self._named: list[str] = []
         self.run_is_at_work = False
         """Whether a run of ours owns the camera; set by the loop."""
+
+    @property
+    def unsafe_at(self) -> datetime | None:
+        """When it was last unsafe, or nobody knew."""
+        return self._readings.unsafe_at
 
     def start(self) -> None:
         """Begin to read; what is not there yet is read as soon as it answers."""

@@ -220,13 +220,15 @@ def test_pause_ends_the_run_and_resume_begins_a_new_one() -> None:
 
 
 def test_a_cooler_that_is_held_is_left_as_found_when_no_run_comes() -> None:
-    bench = Bench(replace(DUE, choice=Begin(items=("dark_60s",), holds_cooler=True))).past_the_first_masters()
+    choice = Begin(items=("dark_60s",), holds_cooler=True, set_temp_c=-10.0)
+    bench = Bench(replace(DUE, choice=choice)).past_the_first_masters()
     bench.loop.step()
     assert not bench.loop.present.state.cooler_held
     bench.mind.outlook = replace(CALM, to_build=frozenset({"dark_60s"}))
     bench.complete_a_set()
     bench.end(Ended(run_id="r1", exit_code=0))  # its masters are built now
     assert bench.loop.present.state.cooler_held
+    assert bench.loop.present.state.held_c == -10.0
     bench.mind.outlook = CALM
     bench.end(Ended(run_id="m2", exit_code=0))
     bench.loop.look_again()

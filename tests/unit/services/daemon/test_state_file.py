@@ -18,6 +18,8 @@ ALL = Remembered(
     last_run=LastRun(run_id="r1", finished_at=NOW, exit_code=1, code="worker_died", detail="killed"),
     stale=frozenset({"dark_60s"}),
     cooler_held=True,
+    held_c=-10.0,
+    unsafe_at=NOW,
 )
 
 

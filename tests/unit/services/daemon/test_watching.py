@@ -51,12 +51,12 @@ class Site:
 
         return PutMember(member.fields, call)
 
-    def watching(self, **sections: object) -> Watching:
+    def watching(self, unsafe_at: datetime | None = None, **sections: object) -> Watching:
         folder = self._folder
         config = Config.model_validate({"storage": {"min_free_mb": 0}} | sections)
         catalogue = folder / "catalogue.sqlite"
         watched = completed(Watched(config=config, root=folder, catalogue=catalogue, server=self.endpoint))
-        watching = Watching(watched, self.clock)
+        watching = Watching(watched, self.clock, unsafe_at=unsafe_at)
         self._stack.callback(watching.close)
         watching.start()
         return watching
@@ -205,6 +205,15 @@ def test_unsafe_weather_is_an_obstacle_for_orders_too(tmp_path: Path) -> None:
         watching = site.watching()
         assert soon(lambda: watching.readings.safety.value is False)
         assert obstacles(site, watching) == ["unsafe"]
+
+
+def test_a_restart_does_not_forget_that_it_was_unsafe_a_moment_ago(tmp_path: Path) -> None:
+    with site_of(tmp_path) as site:
+        watching = site.watching(safety_monitor={}, unsafe_at=site.clock.now() - timedelta(seconds=60))
+        assert soon(lambda: all_read(watching))
+        (obstacle,) = watching.obstacles(site.clock.now())
+        assert "it is safe again" in obstacle.detail
+        assert watching.obstacles(site.clock.now() + timedelta(seconds=600))[:1] != (obstacle,)
 
 
 def test_by_day_an_open_roof_leaves_flats_alone(tmp_path: Path) -> None:
