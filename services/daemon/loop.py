@@ -8,12 +8,11 @@ suspended computer or a jump of the clock could make wrong.
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from calibration.frames import GroupStatus
 from drivers.clock import Clock
 from services.daemon.board import RunNow
 from services.daemon.inbox import Inbox
@@ -40,6 +39,12 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 30.0
 """Seconds of the daemon's clock between two looks at what is due, when nothing else happens."""
+LONGEST_REST = timedelta(hours=12)
+"""So long a run that was cancelled or aborted keeps the schedule from beginning another one in the same window."""
+PAUSE_S = 60.0
+"""Nothing is begun by the schedule for so long after a run that did not reach its end: what ended it may go on."""
+UNSAFE_S = 600.0
+"""The same after one that it was unsafe for: a gust that only the run has seen counts as well."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +86,8 @@ class Loop:
         self._hands = hands
         self._show = show
         self._run: _Run | None = None
-        self._builds_next = True  # masters that an earlier end left unbuilt
+        self._tried_to_build: frozenset[str] = frozenset()
+        self._begin_at_s = clock.monotonic()
         self._look_at_s = clock.monotonic()
 
     # --- for other threads ------------------------------------------------------------------------------------------
@@ -180,7 +186,9 @@ class Loop:
             return
         if hold is not None:
             self._rest(_held(hold), keeps_cooler=hold.why is Why.PAUSED)
-        elif self._builds_next and self.outlook.to_build:
+        elif self._clock.monotonic() < self._begin_at_s:
+            return  # the reason of the last end is shown
+        elif self.outlook.to_build - self._tried_to_build:
             self._begin(Begin())
         elif isinstance(choice := self.outlook.choice, Begin):
             self._begin(choice)
@@ -197,13 +205,19 @@ class Loop:
 
     def _rest(self, why: Nothing, *, keeps_cooler: bool = False) -> None:
         """Do nothing; a cooler that was held for a next run is left as it was found, unless that run is to come."""
-        if self.present.state.cooler_held and not keeps_cooler:
+        if self._may_release and not keeps_cooler and self._clock.monotonic() >= self._begin_at_s:
             self._release_cooler()
         else:
             self.present.idle(why)
 
+    @property
+    def _may_release(self) -> bool:
+        """Whether a cooler of ours is held, and nobody else has the camera by now."""
+        in_use = any(each.code is RefusalCode.CAMERA_IN_USE for each in self.outlook.obstacles)
+        return self.present.state.cooler_held and not in_use
+
     def _release_cooler(self) -> None:
-        self.present.remember(replace(self.present.state, cooler_held=False, held_c=None))
+        self._begin_at_s = self._clock.monotonic() + PAUSE_S  # where it fails it is tried again, but not at once
         self.present.become(Activity.SECURING, Nothing(reason="cooler_released", detail="the cooler is left as found"))
         self._hands.secure(None)
 
@@ -211,7 +225,8 @@ class Loop:
         self._look_at_s = self._clock.monotonic()
 
     def _begin(self, what: Begin) -> None:
-        self._builds_next = self._builds_next and not what.builds_only
+        if what.builds_only:
+            self._tried_to_build = self.outlook.to_build
         run = RunNow(run_id=None, by=what.by, since=self._clock.now(), items=what.items)
         self._run = _Run(child=self._hands.begin(what), what=what, now=run, seen=Snapshot(run_id=""))
         doing = what.detail or ("masters are built" if what.builds_only else "what was ordered is taken")
@@ -245,15 +260,26 @@ class Loop:
         else:
             held_c = run.what.set_temp_c if held else None
             self.present.remember(replace(learned, last_run=last, cooler_held=held, held_c=held_c))
-        self._builds_next |= any(not each.there and each.status is GroupStatus.COMPLETE for each in run.outcomes)
+        self._wait_after(ended, run.what)
         self._look_now()
-        if ended.died:
+        if ended.died and not run.what.builds_only:  # who builds masters has touched no device
             self.present.say(WorkerDied(run=run_id, detail=ended.detail))
             self.present.become(Activity.SECURING, Nothing(reason=ended.code or "", detail=ended.detail))
             self._hands.secure(run_id)
             return
         self._run = None
         self.present.idle(Nothing(reason=ended.code or "run_ended", detail=ended.detail))
+        if self.is_ending and self._may_release:
+            self._release_cooler()
+
+    def _wait_after(self, ended: Ended, what: Begin) -> None:
+        """Begin nothing at once after a run that was not ended by order and did not reach its end."""
+        if ended.code is None or self.present.activity.name in {Activity.FINISHING, Activity.STOPPING}:
+            return
+        unsafe = ended.code in {RunCode.UNSAFE, RunCode.SAFETY_STALE}
+        self._begin_at_s = self._clock.monotonic() + (UNSAFE_S if unsafe else PAUSE_S)
+        if what.builds_only:
+            self._tried_to_build = frozenset()
 
     def _tell_failures(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Say of each item once that it cannot be had, and once that it can be had again."""
@@ -273,6 +299,8 @@ class Loop:
     def _after_securing(self, secured: Secured) -> None:
         self.present.say(DevicesSecured(run=secured.run_id, done=secured.done, left=secured.left))
         self._run = None
+        if not secured.left:
+            self.present.remember(replace(self.present.state, cooler_held=False, held_c=None))
         self._look_now()
         self.present.idle(Nothing(reason="devices_secured", detail="; ".join(secured.left)))
 
@@ -338,8 +366,9 @@ class Loop:
 
     def _decided(self, decision: Decision) -> Remembered:
         state = replace(self.present.state, hold=decision.hold)
-        if decision.ends_window:
-            state = replace(state, window_over_until=self.outlook.closes_at)
+        if decision.ends_window and self.outlook.closes_at is not None:
+            until = min(self.outlook.closes_at, self._clock.now() + LONGEST_REST)
+            state = replace(state, window_over_until=until)
         if decision.retry is not None:
             state = self._mind.forget(decision.retry, state, self._clock.now())
         return state
@@ -351,7 +380,7 @@ class Loop:
         return wrong
 
     def _stop(self, *, hurry: bool) -> None:
-        if self._run is None and self.present.is_idle and self.present.state.cooler_held:
+        if self._run is None and self.present.is_idle and self._may_release:
             self._release_cooler()
         if self._run is not None and self.present.activity.name is not Activity.SECURING:
             self._run.child.order(OrderName.ABORT)

@@ -26,6 +26,7 @@ from services.daemon.windows import (
     OpenWindow,
     blackout_end,
     next_opening,
+    next_openings,
     open_now,
     served,
 )
@@ -46,6 +47,7 @@ NO_FAILURE = frozenset(
 """Codes of runs that ended for a reason that is none of the items': they are due as before."""
 _LONGEST = timedelta(minutes=10)
 """So old a plan is at most, whatever has not changed."""
+_LONGEST_OVER = timedelta(days=1)
 _SHARE = 50.0
 """A plan takes at most one part in so many of the time: where a catalogue is huge, it is compared less often."""
 
@@ -171,11 +173,11 @@ class Mind:
         last = {each.item: each for each in outcomes if not each.there}
         had = {key for key, each in last.items() if each.code is None}
         had |= {each.item for each in outcomes if each.there}
-        failures = recovered(failures, had)
         spared = ended.code is None or ended.code in NO_FAILURE
         if ended.code is None and not any(each.accepted and not each.there for each in outcomes):
             # what the plan finds due and a run does not take would be begun again at once, and for ever
             had, spared, ended = set(), False, replace(ended, code=RunCode.NOTHING_TAKEN, detail=ended.detail)
+        failures = recovered(failures, had)
         for key in dict.fromkeys((*items, *last)):
             each = last.get(key)
             if each is not None and each.code is not None and each.code not in NO_FAILURE:
@@ -228,15 +230,26 @@ class Mind:
         hindered = [
             f"{each.name}: {unmet[each.name]}" for each in windows if unmet[each.name] and wanted & {*each.takes}
         ]
-        if not usable and hindered:
-            return Nothing(reason="conditions", detail=some(hindered))
         opens = self._next(now)
         stands_c = state.held_c if state.cooler_held else self._surroundings.stands_c()
         pace = Pace(costs=plan.costs, stands_c=stands_c)
         choice = choose(
             plan.masters, now=now, windows=usable, pace=pace, opens_next=None if opens is None else opens.opens_at
         )
+        if isinstance(choice, Begin):
+            return self._before_others(choice, plan, usable, now)
         return Nothing(reason="conditions", detail=some(hindered)) if _is_outside(choice) and hindered else choice
+
+    def _before_others(self, choice: Begin, plan: Plan, usable: Collection[OpenWindow], now: datetime) -> Begin:
+        """Let a run end when a window opens for something due that none takes now: dusk does not wait for darks."""
+        config = self.loaded.config
+        taken = {kind for window in usable for kind in window.takes}
+        lacking = {TAKEN_AS[each.kind] for each in plan.masters if each.is_due} - taken
+        coming = next_openings(now, served(config), config.site, zone(config.serve.timezone)) if lacking else ()
+        opens = min((each.opens_at for each in coming if lacking & {*each.takes}), default=choice.until)
+        return (
+            replace(choice, until=opens) if choice.until is None or (opens or choice.until) < choice.until else choice
+        )
 
     def _closed(self, now: datetime, windows: tuple[OpenWindow, ...], state: Remembered) -> Nothing | None:
         """Return why no window is open, where none is."""
@@ -244,7 +257,7 @@ class Mind:
         if (end := blackout_end(now, config.serve, zone(config.serve.timezone))) is not None:
             return Nothing(reason="blackout", detail="serve.blackout names this day", until=end)
         over = state.window_over_until
-        if windows and over is not None and now < over:
+        if windows and over is not None and now < over <= now + _LONGEST_OVER:  # later: a clock that was wrong
             return Nothing(reason="outside_windows", detail="the run of this window was ended by order", until=over)
         if windows:
             return None

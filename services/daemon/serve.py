@@ -7,7 +7,7 @@ process has one that hears it. Nothing here imports what takes frames or combine
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -185,6 +185,7 @@ class _Daemon:
         self._clock = clock
         self._served = served
         self._tell = tell
+        self._untold: list[str] = []
         self.hub = Hub()
         self._journal = OwnJournal(layout.events(SERVE), clock, self.hub)
         self._notifier = Notifier(loaded.config.serve.webhooks)
@@ -221,10 +222,12 @@ class _Daemon:
         software, is_simulated = f"nightcal {version()}", self._served is not None
         self._watching.start()
         self._say(ServeStarted(software=software, config=str(path), root=root, url=url, simulated=is_simulated))
+        self._tell_all()
         if (left := run_left_behind(layout_of(self._mind.loaded), self._clock.now())) is not None:
             self.loop.recover(left)
         self.loop.run()
         self._say(ServeEnded())
+        self._tell_all()
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -239,8 +242,15 @@ class _Daemon:
         event = self._journal.say(what)
         self._notifier.hear(event)
         if (words := sentence(what)) is not None:
-            self._tell(f"{event.at:%Y-%m-%d %H:%M:%S}  {words}")
+            self._untold.append(f"{event.at:%Y-%m-%d %H:%M:%S}  {words}")
             log.info("serve.said", what=words)
+
+    def _tell_all(self) -> None:
+        """Show what was said, once the board shows it, too; where the terminal is gone, the daemon goes on without."""
+        lines, self._untold = self._untold, []
+        with suppress(OSError, ValueError):
+            for line in lines:
+                self._tell(line)
 
     def _heard(self, event: Event) -> None:
         """Take an event of a worker, on the thread that hears it."""
@@ -271,6 +281,7 @@ class _Daemon:
         self._watching.run_is_at_work = not loop.present.is_idle
         self._remember_unsafe(loop.present)
         self._board.show(self._showing.seen(loop, devices=self._watching.shown(), problems=self._problems))
+        self._tell_all()
 
     def _remember_unsafe(self, present: Present) -> None:
         """Keep when it was last unsafe, so that a restart does not forget it; to a minute, for it is a file."""

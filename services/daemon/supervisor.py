@@ -51,8 +51,8 @@ class Limits:
 
     Attributes
     ----------
-    abort_s, hurry_s : float
-        For the end of a run after it was told to end now (its sensor is warmed up), and to hurry.
+    abort_s, hurry_s, finish_s : float
+        For the end of a run that was told to end now (its sensor is warmed up), to hurry, or to end after its frame.
     answer_s : float
         For an answer to an order on masters.
     secure_silent_s, secure_s : float
@@ -63,6 +63,7 @@ class Limits:
 
     abort_s: float = 3600.0
     hurry_s: float = 180.0
+    finish_s: float = 7200.0
     answer_s: float = 60.0
     secure_silent_s: float = 200.0
     secure_s: float = 3600.0
@@ -102,7 +103,7 @@ class Worker:
         self._is_gone = False
         self._numbers = 0
         self._timer: threading.Timer | None = None
-        self._patience_s = limits.abort_s, limits.hurry_s
+        self._patience_s, self._finish_s = (limits.abort_s, limits.hurry_s), limits.finish_s
         self._aborts = 0
         self._child = ChildProcess(WORKER, log_path=log_path, hear=self._hear, gone=self._end, start=start)
         self._child.say(said_line(request))
@@ -119,6 +120,8 @@ class Worker:
             self._aborts += 1
             if self._aborts <= len(self._patience_s):  # no order grants it more time than the one before
                 self._limit(self._patience_s[self._aborts - 1])
+        elif not self._aborts:
+            self._limit(self._finish_s)
         self._child.say(said_line(word))
 
     def of_masters(self, order: Order) -> "Future[Answer]":

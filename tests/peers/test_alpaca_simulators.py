@@ -68,7 +68,14 @@ def test_warmer_darks_are_brighter(camera: AlpacaCamera) -> None:
 
 def test_devices_are_found_without_a_management_api(port: int) -> None:
     devices = configured_devices("127.0.0.1", port)
-    assert {device.type for device in devices} == {"camera", "filterwheel", "covercalibrator", "safetymonitor"}
+    assert {device.type for device in devices} == {
+        "camera",
+        "filterwheel",
+        "covercalibrator",
+        "safetymonitor",
+        "dome",
+        "telescope",
+    }
     assert find_by_name("simulator camera", servers=(ServerAddress("127.0.0.1", port),)) == Endpoint("127.0.0.1", port)
 
 

@@ -102,5 +102,5 @@ def test_flags_are_counted_by_their_names() -> None:
     totals.add_mask(np.array([[0, 1, 257, 512], [6, 129, 32, 64]], np.uint16))
     assert totals.flags() == {
         "hot": 3, "dead": 1, "noisy": 1, "warm": 1, "low_response": 1, "saturated": 0, "low_count": 0, "no_data": 1,
-        "inherited": 1, "defects": 4,
+        "inherited": 1, "changed": 1, "defects": 4,
     }  # fmt: skip

@@ -159,24 +159,80 @@ def test_no_second_run_is_begun_beside_one() -> None:
 
 
 def test_after_a_run_its_masters_are_built_and_the_next_run_waits_for_them() -> None:
-    bench = Bench(replace(DUE, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
+    bench = Bench(DUE).past_the_first_masters()
     bench.loop.step()
-    bench.complete_a_set()
+    bench.mind.outlook = replace(DUE, to_build=frozenset({"dark_60s"}))
     bench.end(Ended(run_id="r1", exit_code=0))
     bench.loop.step()
     assert bench.hands.begun == [Begin(items=("dark_60s",)), Begin()]
     last = bench.loop.present.state.last_run
+    bench.mind.outlook = CALM
     bench.end(Ended(run_id="m2", exit_code=1))
     assert bench.loop.present.state.last_run == last  # what came of the frames is what is looked for
 
 
-def test_a_run_that_completed_no_set_builds_no_masters() -> None:
-    bench = Bench(replace(DUE, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
+def test_masters_that_cannot_be_built_are_tried_again_only_when_others_are_to_be_built() -> None:
+    bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
     bench.loop.step()
-    bench.mind.outlook = replace(CALM, to_build=frozenset({"dark_60s"}))
-    bench.end(Ended(run_id="r1", exit_code=0, code="yielded"))
+    for _ in range(5):
+        bench.end(Ended(run_id="m2", exit_code=1))
+        bench.clock.advance(3600)
+        bench.loop.step()
+    assert bench.hands.begun == [Begin()]
+    bench.mind.outlook = replace(CALM, to_build=frozenset({"dark_60s", "bias"}))
+    bench.clock.advance(60)
     bench.loop.step()
-    assert bench.hands.begun == [Begin(items=("dark_60s",))]
+    assert bench.hands.begun == [Begin(), Begin()]
+
+
+def test_a_build_that_was_broken_off_is_tried_again_after_a_while_and_secures_nothing() -> None:
+    bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
+    bench.loop.step()
+    bench.end(Ended(run_id="m2", exit_code=1, code="worker_died", died=True))
+    assert (bench.activity, bench.hands.secured) == (Activity.IDLE, [])  # who builds masters has touched no device
+    assert len(bench.hands.begun) == 1
+    bench.clock.advance(61)
+    bench.loop.look_again()
+    bench.loop.step()
+    assert len(bench.hands.begun) == 2
+
+
+@pytest.mark.parametrize(("code", "pause_s"), [("camera_busy", 60), ("unsafe", 600), ("safety_stale", 600)])
+def test_after_a_run_that_others_or_the_weather_ended_nothing_is_begun_at_once(code: str, pause_s: int) -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    bench.loop.step()
+    bench.end(Ended(run_id="r1", exit_code=3, code=code))
+    for _ in range(20):
+        bench.loop.look_again()
+        bench.loop.step()
+    assert len(bench.hands.begun) == 1
+    assert (bench.activity, bench.loop.present.activity.reason) == (Activity.IDLE, code)
+    bench.clock.advance(pause_s)
+    bench.loop.look_again()
+    bench.loop.step()
+    assert len(bench.hands.begun) == 2
+
+
+def test_a_cooler_is_not_let_go_while_the_observer_has_the_camera() -> None:
+    in_use = Refused(RefusalCode.CAMERA_IN_USE, "another program has it connected")
+    outlook = replace(CALM, choice=Nothing(reason="camera_in_use"), obstacles=(in_use,))
+    bench = Bench(outlook, state=Remembered(cooler_held=True)).past_the_first_masters()
+    bench.hands.secured.clear()
+    bench.loop.present.state = replace(bench.loop.present.state, cooler_held=True)
+    bench.clock.advance(120)
+    bench.loop.step()
+    bench.loop.stop()
+    bench.loop.step()
+    assert bench.hands.secured == []
+
+
+def test_a_daemon_that_ends_lets_go_a_cooler_that_its_last_run_has_held() -> None:
+    bench = Bench(replace(DUE, choice=Begin(items=("dark_60s",), holds_cooler=True))).past_the_first_masters()
+    bench.loop.step()
+    bench.loop.stop()  # too late for a run that has come to its end by itself
+    bench.loop.ended(Ended(run_id="r1", exit_code=0))
+    bench.loop.step()
+    assert (bench.activity, bench.hands.secured) == (Activity.SECURING, [None])
 
 
 def test_nothing_due_is_said_once_and_is_no_failure() -> None:

@@ -151,3 +151,13 @@ def test_masters_follow_their_sets_where_the_file_says_so(tmp_path: Path, text: 
             for i in range(40)
         )
     assert mind.look(NOW, Remembered()).to_build == (frozenset({BIAS}) if builds else frozenset())
+
+
+def test_darks_of_an_open_window_make_room_for_the_flats_of_the_evening(tmp_path: Path) -> None:
+    text = (
+        ", windows: [{name: day, cron: '0 6 * * *', hours: 20, takes: [bias, darks]}, "
+        "{name: evening, cron: '0 18 * * *', hours: 1, takes: [flats]}]"
+    )
+    choice = mind_of(tmp_path, text).look(NOW, Remembered()).choice
+    assert isinstance(choice, Begin)
+    assert choice.until == NOW.replace(hour=18)
