@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.client import HTTPConnection
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ from tests.benchmarks.harness import FULL, QUICK, Row
 
 STREAMS = 50
 A_SECOND = 50
+FRAMES_OF_TURN = 5
+"""Frames between two changes of the crowd: the periods between them count."""
 PROGRAMMES = [{"name": "one", "darks": {"exposures": [1.0], "frames": 400}}]
 
 
@@ -55,18 +59,15 @@ def _idle(daemon: "_Daemon", idle_s: float) -> Iterator[Row]:
 def _beside(daemon: "_Daemon", frames: int) -> Iterator[Row]:
     """Yield how answers and exposures fare while frames are taken, by turns with and without clients."""
     daemon.order(order="run", items=daemon.state()["plan"]["due"])
-    stored = daemon.frames()
-    next(stored)
+    daemon.stored(least=1)
     periods: dict[bool, list[float]] = {True: [], False: []}
-    clients = _Clients(daemon.port)
-    with clients:
-        for turn in range(frames):
-            crowded = turn % 4 >= 2
+    with _Clients(daemon.port) as clients:
+        for turn in range(2 * frames // FRAMES_OF_TURN):
+            crowded = bool(turn % 2)
             clients.work(crowded=crowded)
-            at = time.perf_counter()
-            next(stored)
-            if turn % 2:  # the first frame of a turn was begun before it
-                periods[crowded].append(time.perf_counter() - at)
+            before = len(daemon.stored())
+            at = daemon.stored(least=before + FRAMES_OF_TURN)[before:]  # the first of them was begun before the turn
+            periods[crowded] += [(b - a).total_seconds() for a, b in pairwise(at)]
     p99 = _p99(clients.took_s)
     yield Row(
         figure=f"/api/state, {STREAMS} streams, {A_SECOND} a second: p99",
@@ -136,17 +137,13 @@ class _Daemon:
         while not is_so(self.state()):
             time.sleep(0.2)
 
-    def frames(self) -> Iterator[None]:
-        """Yield when each frame of the run at work is stored."""
+    def stored(self, least: int = 0) -> list[datetime]:
+        """Return when each frame of the run at work was stored, as soon as there are so many."""
         self.until(lambda state: (state["run"] or {}).get("run_id"))
         journal = self.root / ".nightcal" / "events" / f"{self.state()['run']['run_id']}.jsonl"
-        seen = 0
-        while True:
-            stored = sum(isinstance(event.what, FrameStored) for event in read_journal(journal))
-            for _ in range(stored - seen):
-                yield
-            seen = stored
-            time.sleep(0.01)
+        while len(at := [e.at for e in read_journal(journal) if isinstance(e.what, FrameStored)]) < least:
+            time.sleep(0.1)
+        return at
 
 
 @contextmanager
