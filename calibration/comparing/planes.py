@@ -10,7 +10,7 @@ from calibration.comparing.records import DOUBLING_C, F32, Baseline, Changes, Ma
 from calibration.frames import FrameKind
 
 CHANGED_SIGMAS, ODD_SIGMAS = 6.0, 5.0
-"""Above the first a pixel has changed; how many are above the second is only told."""
+"""Above the first a pixel has changed; how many are above the second is only reported."""
 
 SAMPLE_PIXELS = 1_000_000
 """About so many pixels give what is common to all."""

@@ -53,7 +53,7 @@ def status(
     """Say what the daemon does, why, and what comes next."""
     daemon = _daemon(remote, token_file, config)
     state = daemon.get("/api/state")
-    print(json.dumps(state, indent=1) if as_json else "\n".join(told(state)), flush=True)
+    print(json.dumps(state, indent=1) if as_json else "\n".join(in_words(state)), flush=True)
     if follow:
         with closing(daemon.events()) as events, (display := _display()).showing():
             for event in events:
@@ -239,7 +239,7 @@ def _ended(state: Mapping[str, Any], run_id: str | None) -> int:
     return int(last.get("exit_code") or 0)
 
 
-def told(state: Mapping[str, Any]) -> Iterator[str]:
+def in_words(state: Mapping[str, Any]) -> Iterator[str]:
     """Yield the state of a daemon as lines for people."""
     mode, activity, run = (state.get(name) or {} for name in ("mode", "activity", "run"))
     words = [str(activity.get("name", "")), str(activity.get("reason", "")).replace("_", " ")]

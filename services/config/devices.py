@@ -112,9 +112,9 @@ class Camera(Section):
     video_enabled: Flag = Field(True, description=NOT_USED)
     sensor_width: Positive | None = Field(None, description="mm")
     sensor_height: Positive | None = Field(None, description="mm")
-    pixel_size: Positive | None = Field(None, description="µm; used when the camera does not tell")
+    pixel_size: Positive | None = Field(None, description="µm; used when the camera does not say it")
     type: Literal["mono", "color"] | None = Field(
-        None, description="null: as the camera says; color: RGGB where it tells no pattern of its own"
+        None, description="null: as the camera says; color: RGGB where it has no pattern of its own"
     )
     release: Literal["disconnect", "leave"] = Field(
         "disconnect", description="leave: devices shared with other programs stay connected at the end"

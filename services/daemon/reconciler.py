@@ -74,10 +74,12 @@ class _Chance:
 
     @property
     def set_temp_c(self) -> float | None:
+        """The set-point at which it is taken."""
         return self.master.wanted.set_temp_c
 
     @property
     def urgency(self) -> Urgency:
+        """How soon it is to be taken."""
         if self.master.begun_at is not None:
             return Urgency.BEGUN
         if self.master.serves is Serves.NONE:

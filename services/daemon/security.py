@@ -81,6 +81,7 @@ class _Head:
 
     @classmethod
     def of(cls, scope: Scope) -> "_Head":
+        """Return the head of a request; raises `Problem` where it is too long or its path is not allowed."""
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _HEAD_BYTES:
             detail = f"the headers of the request have more than {_HEAD_BYTES // 1024} kB"
             raise Problem(ProblemCode.HEAD_TOO_LARGE, detail, headers=_CLOSE)

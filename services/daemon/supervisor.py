@@ -241,6 +241,7 @@ class _Attempt:
     first: threading.Event = field(default_factory=threading.Event)
 
     def hear(self, line: str) -> None:
+        """Take a line."""
         try:
             found = json.loads(line)
         except ValueError:

@@ -37,6 +37,7 @@ class _Lane:
             self._waiting -= 1
 
     def close(self) -> None:
+        """Begin nothing more, and wait for nothing."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

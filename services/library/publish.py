@@ -160,6 +160,7 @@ class _Stamp:
     master: str
 
     def fits(self, path: Path) -> bool:
+        """Whether a file is still the one that was written down."""
         try:
             found = path.lstat()
         except OSError:

@@ -66,8 +66,8 @@ class Item:
             "b": binning,
             "T": None if self.set_temp_c is None else f"{self.set_temp_c:g}",
         }
-        told = [f"{letter}{value}" for letter, value in settings.items() if value is not None]
-        return "_".join((self.kind.lower(), *named, *map(_part, told)))
+        stated = [f"{letter}{value}" for letter, value in settings.items() if value is not None]
+        return "_".join((self.kind.lower(), *named, *map(_part, stated)))
 
     @property
     def _seconds(self) -> str:

@@ -44,6 +44,7 @@ class _Wish:
 
     @property
     def age(self) -> timedelta:
+        """How old its oldest frame may be."""
         return age_of(self.wanted.kind, self.reuse)
 
     def joined(self, other: "_Wish") -> "_Wish":
