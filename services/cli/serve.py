@@ -28,7 +28,7 @@ def serve(
 
     from services.cli.parameters import DEFAULT_CONFIG
     from services.config import default_file
-    from services.daemon.serve import Source
+    from services.daemon.configuration import Source
     from services.daemon.serve import serve as run_daemon
 
     path = config

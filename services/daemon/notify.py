@@ -134,8 +134,55 @@ def send(call: Call) -> str:
         return type(error).__name__
 
 
+class _Caller:
+    """Calls one webhook, on a thread of its own: an address that does not answer delays no other."""
+
+    def __init__(self, hook: WebhookLike, send: Callable[[Call], str], retries_s: tuple[float, ...]) -> None:
+        self.hook = hook
+        self._send = send
+        self._retries_s = retries_s
+        self._waiting: deque[Notice] = deque(maxlen=MOST_WAITING)
+        self._wake = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="nightcal-notify", daemon=True)
+        self._thread.start()
+
+    def announce(self, notice: Notice) -> None:
+        """Let a notice be sent; never waits."""
+        self._waiting.append(notice)
+        self._wake.set()
+
+    def end(self) -> None:
+        """Send nothing more; waits for nothing."""
+        self._over.set()
+        self._wake.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for what is under way."""
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while not self._over.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            while self._waiting and not self._over.is_set():
+                self._call(self._waiting.popleft())
+
+    def _call(self, notice: Notice) -> None:
+        hook = self.hook
+        problem = f"the environment has no {hook.url_env}"
+        if url := os.environ.get(hook.url_env, ""):
+            for delay_s in self._retries_s:
+                if self._over.wait(delay_s):
+                    return
+                problem = self._send(call_of(notice, url, hook.template))
+                if not problem:
+                    return
+        log.warning("notify.failed", url_env=hook.url_env, kind=notice.kind, detail=problem)
+
+
 class Notifier:
-    """Calls the webhooks of the site, on a thread of its own.
+    """Calls the webhooks of the site, each on a thread of its own.
 
     Parameters
     ----------
@@ -153,58 +200,50 @@ class Notifier:
         send: Callable[[Call], str] = send,
         retries_s: tuple[float, ...] = RETRIES_S,
     ) -> None:
-        self._hooks = tuple(hooks)
         self._send = send
         self._retries_s = retries_s
-        self._waiting: deque[tuple[WebhookLike, Notice]] = deque(maxlen=MOST_WAITING)
+        self._callers: tuple[_Caller, ...] = ()
         self._is_unsafe = False
-        self._wake = threading.Event()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="nightcal-notify", daemon=True)
-        self._thread.start()
+        self._lock = threading.Lock()
+        self.use(hooks)
+
+    def use(self, hooks: Iterable[WebhookLike]) -> None:
+        """Call these from now on; what waits for one that stays is still sent, the others are called no more."""
+        left, callers = list(self._callers), []
+        for hook in hooks:
+            known = next((each for each in left if each.hook == hook), None)
+            if known is not None:
+                left.remove(known)
+            callers.append(known or _Caller(hook, self._send, self._retries_s))
+        self._callers = tuple(callers)
+        for each in left:
+            each.end()
 
     def hear(self, event: Event) -> None:
-        """Announce an event, where somebody wants to hear of it; never waits.
+        """Announce an event, where somebody wants to hear of it; never waits, and may be called by any thread.
 
         Each run says anew what the safety monitor says: it is announced when that has changed.
         """
         notice = notice_of(event)
         if notice is None or not self._is_news(event.what):
             return
-        wanted = [(hook, notice) for hook in self._hooks if notice.kind in hook.on]
-        self._waiting.extend(wanted)
-        if wanted:
-            self._wake.set()
+        for caller in self._callers:
+            if notice.kind in caller.hook.on:
+                caller.announce(notice)
 
     def _is_news(self, what: Record) -> bool:
         if not isinstance(what, SafetySafe | SafetyUnsafe | SafetyStale):
             return True
-        before, self._is_unsafe = self._is_unsafe, not isinstance(what, SafetySafe)
-        return self._is_unsafe is not before
+        with self._lock:
+            before, self._is_unsafe = self._is_unsafe, not isinstance(what, SafetySafe)
+            return self._is_unsafe is not before
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """End; what is under way may take so many real seconds."""
-        self._over.set()
-        self._wake.set()
-        self._thread.join(timeout_s)
-
-    def _work(self) -> None:
-        while not self._over.is_set():
-            self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                self._announce(*self._waiting.popleft())
-
-    def _announce(self, hook: WebhookLike, notice: Notice) -> None:
-        problem = f"the environment has no {hook.url_env}"
-        if url := os.environ.get(hook.url_env, ""):
-            for delay_s in self._retries_s:
-                if self._over.wait(delay_s):
-                    return
-                problem = self._send(call_of(notice, url, hook.template))
-                if not problem:
-                    return
-        log.warning("notify.failed", url_env=hook.url_env, kind=notice.kind, detail=problem)
+        """End; what is under way may take so many real seconds in all."""
+        for caller in self._callers:
+            caller.end()
+        for caller in self._callers:
+            caller.join(timeout_s / len(self._callers))
 
 
 class Heartbeat:
@@ -221,14 +260,24 @@ class Heartbeat:
     """
 
     def __init__(self, section: HeartbeatSection | None, clock: Clock, *, send: Callable[[Call], str] = send) -> None:
-        self._section = section
+        self._section: HeartbeatSection | None = None
         self._clock = clock
         self._send = send
         self._alive_s: float | None = None
         self._problem = ""
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="nightcal-heartbeat", daemon=True)
-        if section is not None:
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.use(section)
+
+    def use(self, section: HeartbeatSection | None) -> None:
+        """Call as this section says from now on; the time to the next call begins anew where it has changed."""
+        if section == self._section:
+            return
+        self._section = section
+        self._wake.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="nightcal-heartbeat", daemon=True)
             self._thread.start()
 
     def alive(self) -> None:
@@ -237,21 +286,27 @@ class Heartbeat:
 
     def beat(self) -> None:
         """Call, unless the loop has stood still; a failure is logged once, until a call succeeds again."""
+        section = self._section
         stood_still = self._alive_s is None or self._clock.monotonic() - self._alive_s > STANDS_STILL_S
-        if self._section is None or stood_still:
+        if section is None or stood_still:
             return
-        url, problem = os.environ.get(self._section.url_env, ""), f"the environment has no {self._section.url_env}"
+        url, problem = os.environ.get(section.url_env, ""), f"the environment has no {section.url_env}"
         problem = self._send(Call(url=url)) if url else problem
         if problem and problem != self._problem:
-            log.warning("heartbeat.failed", url_env=self._section.url_env, detail=problem)
+            log.warning("heartbeat.failed", url_env=section.url_env, detail=problem)
         self._problem = problem
 
     def close(self, timeout_s: float = 2.0) -> None:
         """End; a call that is under way may take so many real seconds."""
         self._over.set()
-        if self._thread.is_alive():
+        self._wake.set()
+        if self._thread is not None:
             self._thread.join(timeout_s)
 
     def _work(self) -> None:
-        while self._section is not None and not self._over.wait(self._section.every):
-            self.beat()
+        while not self._over.is_set():
+            section = self._section
+            if self._wake.wait(None if section is None else section.every):
+                self._wake.clear()
+            else:
+                self.beat()

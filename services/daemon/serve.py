@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,17 +17,17 @@ import structlog
 from drivers.alpaca.endpoint import Endpoint
 from drivers.clock import Clock, ScaledClock, SystemClock
 from services import log as logs
-from services.config import LoadedConfig, demo, loads, simulated
+from services.config import LoadedConfig
 from services.config.moments import listened
-from services.config.positions import read
 from services.daemon.aftermath import run_left_behind
 from services.daemon.api import Api
 from services.daemon.board import Board
+from services.daemon.configuration import Configuration, Source
 from services.daemon.hands import RealHands
 from services.daemon.http_server import ApiServer
 from services.daemon.hub import Hub, Line
 from services.daemon.loop import Loop
-from services.daemon.messages import Served, WorkRequest
+from services.daemon.messages import Served
 from services.daemon.mind import Mind
 from services.daemon.notify import Heartbeat, Notifier
 from services.daemon.own_journal import OwnJournal
@@ -47,89 +47,10 @@ from services.events.sentences import sentence
 from services.events.serving import SERVE, ServeEnded, ServeStarted
 from services.files.locks import ServeLock
 from services.observatory.login import check_secrets, token_of
-from services.planning.programmes import programmed
 from services.root import check_folders, check_root, layout_of
 from services.version import version
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where the configuration comes from.
-
-    Attributes
-    ----------
-    path : Path or None
-        The YAML file; None for the program's own, which is rehearsed.
-    simulator : bool
-        Serve the simulated observatory in place of the site.
-    listen : str or None
-        In place of `serve.listen`.
-    """
-
-    path: Path | None
-    simulator: bool = False
-    listen: str | None = None
-
-    @property
-    def overrides(self) -> dict[str, str]:
-        """What is laid over the file, by dotted key."""
-        return {} if self.listen is None else {"serve.listen": self.listen}
-
-    def read(self) -> tuple[LoadedConfig, str | None]:
-        """Return the configuration with its programmes, and the text that it was read from.
-
-        Raises
-        ------
-        ConfigInvalid
-            It cannot be used.
-        """
-        over = {key: ("--listen", value) for key, value in self.overrides.items()}
-        text = None if self.path is None else read(self.path)
-        loaded = demo(over) if self.path is None or text is None else loads(text, self.path, overrides=over)
-        return programmed(simulated(loaded) if self.simulator else loaded), text
-
-    def stamp(self) -> object:
-        """Return what changes when the file does."""
-        if self.path is None:
-            return None
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size
-
-
-class _Configuration:
-    """The configuration in force, and the text of it that children are given."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self.loaded, self._text = source.read()
-        self._stamp = source.stamp()
-
-    def reread(self) -> LoadedConfig:
-        """Read the file again; the one before it stays where it cannot be used, which is raised."""
-        self._stamp = self._source.stamp()
-        self.loaded, self._text = self._source.read()
-        return self.loaded
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether somebody has changed the file since it was read; a file that is gone for a moment has not."""
-        stamp = self._source.stamp()
-        return stamp is not None and stamp != self._stamp
-
-    def request(self, served: Served | None) -> WorkRequest:
-        """Return what every child begins with."""
-        return WorkRequest(
-            config_path=self._source.path,
-            config_text=self._text,
-            simulator=self._source.simulator,
-            served=served,
-            overrides=dict(self._source.overrides),
-        )
 
 
 def serve(source: Source, *, tell: Callable[[str], None], log_level: str = "INFO") -> int:
@@ -148,7 +69,7 @@ def serve(source: Source, *, tell: Callable[[str], None], log_level: str = "INFO
     ServiceError
         It could not begin: the configuration, the folder, the lock or the address.
     """
-    configuration = _Configuration(source)
+    configuration = Configuration(source)
     loaded = configuration.loaded
     check_root(loaded)
     check_folders(loaded)
@@ -178,7 +99,7 @@ class _Daemon:
     """The parts of the daemon, and what each says to the others."""
 
     def __init__(
-        self, configuration: _Configuration, served: Served | None, clock: Clock, tell: Callable[[str], None]
+        self, configuration: Configuration, served: Served | None, clock: Clock, tell: Callable[[str], None]
     ) -> None:
         loaded, layout = configuration.loaded, layout_of(configuration.loaded)
         self._configuration = configuration
@@ -277,6 +198,7 @@ class _Daemon:
         if self._configuration.is_changed:
             loop.reload()
         self._problems["journal"] = self._journal.problem
+        self._problems["restart_needed"] = self._configuration.waits_for_start
         self._heartbeat.alive()
         self._watching.run_is_at_work = not loop.present.is_idle
         self._remember_unsafe(loop.present)
@@ -295,6 +217,8 @@ class _Daemon:
     def _reread(self) -> LoadedConfig:
         loaded = self._configuration.reread()
         self._watching.use(self._watched(loaded))
+        self._notifier.use(loaded.config.serve.webhooks)
+        self._heartbeat.use(loaded.config.serve.heartbeat)
         return loaded
 
     def _watched(self, loaded: LoadedConfig) -> Watched:
@@ -303,7 +227,7 @@ class _Daemon:
         return completed(Watched(config=loaded.config, root=layout.root, catalogue=layout.catalogue, server=server))
 
 
-def _observatory(configuration: _Configuration, folder: Path, stack: ExitStack) -> tuple[Served | None, Clock]:
+def _observatory(configuration: Configuration, folder: Path, stack: ExitStack) -> tuple[Served | None, Clock]:
     """Start the simulated observatory, where one is served; return where it listens, and the clock of everything."""
     if not configuration.loaded.config.camera.is_simulator:
         return None, SystemClock()

@@ -117,6 +117,35 @@ def test_an_address_that_is_not_in_the_environment_is_named_and_stops_nothing(
     assert len(calls.calls) == 1
 
 
+def test_an_address_that_hangs_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTCAL_TEST_HOOK", "http://hangs/")
+    monkeypatch.setenv("NIGHTCAL_OTHER_HOOK", "http://answers/")
+    hangs, answered = threading.Event(), threading.Event()
+
+    def call(made: Call) -> str:
+        (hangs.wait if "hangs" in made.url else answered.set)()
+        return ""
+
+    notifier = Notifier([Hook(), Hook(url_env="NIGHTCAL_OTHER_HOOK")], send=call)
+    notifier.hear(_event(DIED))
+    assert answered.wait(5)
+    hangs.set()
+    notifier.close()
+
+
+def test_a_changed_list_of_webhooks_is_called_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTCAL_TEST_HOOK", "http://one/")
+    monkeypatch.setenv("NIGHTCAL_OTHER_HOOK", "http://other/")
+    calls = _Calls()
+    notifier = Notifier([Hook()], send=calls)
+    for hooks in ([Hook(), Hook(url_env="NIGHTCAL_OTHER_HOOK")], [Hook(url_env="NIGHTCAL_OTHER_HOOK")], []):
+        notifier.use(hooks)
+        notifier.hear(_event(DIED))
+        assert all(calls.counted.acquire(timeout=5) for _ in hooks)
+    notifier.close()
+    assert sorted(call.url for call in calls.calls) == ["http://one/", "http://other/", "http://other/"]
+
+
 @pytest.fixture
 def address() -> Iterator[tuple[str, list[bytes]]]:
     """A server on loopback that takes what is sent."""
@@ -192,3 +221,21 @@ def test_the_heartbeat_beats_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     heartbeat.alive()
     assert calls.answered.wait(5)
     heartbeat.close()
+
+
+def test_a_heartbeat_that_is_added_moved_or_taken_away_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTCAL_TEST_BEAT", "http://one/")
+    monkeypatch.setenv("NIGHTCAL_OTHER_BEAT", "http://other/")
+    calls = _Calls()
+    heartbeat = Heartbeat(None, ManualClock(), send=calls)
+    heartbeat.alive()
+    for name in ("NIGHTCAL_TEST_BEAT", "NIGHTCAL_OTHER_BEAT"):
+        heartbeat.use(HeartbeatSection.model_construct(url_env=name, every=0.01))
+        before = len(calls.calls)
+        assert all(calls.counted.acquire(timeout=5) for _ in range(before + 3))
+    assert {call.url for call in calls.calls} == {"http://one/", "http://other/"}
+    heartbeat.use(None)
+    heartbeat.close()
+    calls.calls.clear()
+    heartbeat.beat()
+    assert calls.calls == []
