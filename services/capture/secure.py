@@ -33,6 +33,7 @@ from services.events.bus import Events
 from services.files.locks import DeviceLock, ObservatoryLock, RootLock
 from services.indexing.killed import close_killed_runs
 from services.observatory import Observatory, network, open_observatory
+from services.observatory.in_use import LeftBehind, used_by_others
 from services.observatory.remembered import CoolerMemory
 from services.root import layout_of
 from services.stopping import Stop
@@ -70,7 +71,11 @@ class Secured:
 
 
 def secure(
-    loaded: LoadedConfig, *, limit_s: float = LIMIT_S, tell: Callable[[str], object] = lambda _: None
+    loaded: LoadedConfig,
+    *,
+    left: LeftBehind | None = None,
+    limit_s: float = LIMIT_S,
+    tell: Callable[[str], object] = lambda _: None,
 ) -> Secured:
     """Leave the devices of a configuration safe, and close the rows of runs that were killed.
 
@@ -79,6 +84,9 @@ def secure(
     Parameters
     ----------
     loaded : LoadedConfig
+    left : LeftBehind, optional
+        What a run that died some time ago may have left: a camera that somebody else uses by now is not touched, nor
+        is the panel, which may be part of what he does. By default everything is made safe, whoever uses it.
     limit_s : float
         Real seconds that a step may take.
     tell : callable
@@ -94,14 +102,17 @@ def secure(
         if served is None:
             return Secured(done=("a simulated observatory ends with its run: there is nothing to secure",))
         loaded = loaded.model_copy(update={"served": served})
-    return _Securing(loaded, limit_s, tell).run()
+    return _Securing(loaded, left, limit_s, tell).run()
 
 
 class _Securing:
     """One attempt: what is done and what is left are collected from the threads of both devices."""
 
-    def __init__(self, loaded: LoadedConfig, limit_s: float, tell: Callable[[str], object]) -> None:
+    def __init__(
+        self, loaded: LoadedConfig, behind: LeftBehind | None, limit_s: float, tell: Callable[[str], object]
+    ) -> None:
         self._loaded = loaded
+        self._behind = behind
         self._layout = layout_of(loaded)
         self._limit_s = limit_s
         self._tell = tell
@@ -120,6 +131,9 @@ class _Securing:
                 self._lock_root(stack, decides=not is_locked)
             except Exception as error:  # noqa: BLE001 - returned in words, whatever it is
                 return Secured(refused=_words(error))
+            if observatory is not None and (words := self._used_by_others(observatory)):
+                self._end_runs()
+                return Secured(refused=f"the camera is not ours now: {words}")
             self._side_by_side(observatory)
         return Secured(done=tuple(self._done), left=tuple(self._left))
 
@@ -158,6 +172,24 @@ class _Securing:
         except (OSError, TimeoutError) as error:
             _log("root", error)
 
+    def _used_by_others(self, observatory: Observatory) -> str:
+        """Return in words how another program uses the camera since our run died; "" where none does, or none says."""
+        behind, onlooker = self._behind, observatory.onlooker()
+        if behind is None or onlooker is None:
+            return ""
+
+        def look() -> str:
+            try:
+                found = behind.taken_out_of(onlooker.look(), observatory.clock.now())
+            finally:
+                onlooker.close()
+            stays = self._loaded.config.camera.release == "leave"
+            return used_by_others(found, stays_connected=stays, cooler_is_ours=True)
+
+        with suppress(DriverError, TimeoutError):
+            return within(self._limit_s, look)
+        return ""
+
     def _side_by_side(self, observatory: Observatory | None) -> None:
         panel = self._panel() if observatory is None else observatory.panel
         chains: list[Callable[[], None]] = []
@@ -165,8 +197,7 @@ class _Securing:
             chains.append(partial(self._secure_panel, panel))
         if observatory is not None:
             chains.append(partial(self._secure_camera, observatory))
-        if self._owns_root:
-            chains.append(self._end_runs)
+        chains.append(self._end_runs)
         threads = [threading.Thread(target=chain, name="nightcal-secure", daemon=True) for chain in chains]
         for thread in threads:
             thread.start()
@@ -174,6 +205,8 @@ class _Securing:
             thread.join()  # every step of theirs has its limit
 
     def _end_runs(self) -> None:
+        if not self._owns_root:
+            return
         quietly("rows of killed runs", lambda: within(self._limit_s, self._close_runs))
 
     def _close_runs(self) -> None:

@@ -8,6 +8,7 @@ from services.daemon.messages import WorkKind, WorkRequest
 from services.daemon.orders import Answer, Order
 from services.daemon.parts import Begin, Child
 from services.daemon.supervisor import Supervisor, Worker
+from services.observatory.in_use import LeftBehind
 from services.planning.request import RunOptions, Step
 
 CAPTURE = (Step.FLATS, Step.DARKS)
@@ -32,9 +33,9 @@ class RealHands:
         """Start a child for a run; as `Hands`."""
         return self._supervisor.begin(request_for(what, self._request()))
 
-    def secure(self, run_id: str | None) -> None:
+    def secure(self, run_id: str | None, left: LeftBehind | None = None) -> None:
         """Make the devices safe, and close the row of a run that died; as `Hands`."""
-        self._supervisor.secure(self._request(), run_id)
+        self._supervisor.secure(replace(self._request(), left=left), run_id)
 
     def of_masters(self, order: Order, child: Child | None) -> "Future[Answer]":
         """Have an order on masters carried out; as `Hands`."""

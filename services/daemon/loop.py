@@ -20,18 +20,18 @@ from services.daemon.machine import Activity, Decision, Hold, Standing, Why, aft
 from services.daemon.orders import OF_MASTERS, Answer, Order, OrderName, RefusalCode, Refused
 from services.daemon.parts import Begin, Child, Ended, Hands, Mind, Nothing, Outlook, Secured
 from services.daemon.present import Present
+from services.daemon.securing import Securing
 from services.daemon.state_file import LastRun, Remembered
 from services.errors import RunCode
 from services.events.records import Event, GroupFinished
 from services.events.serving import (
     ConfigReloaded,
-    DevicesSecured,
     ItemFailed,
     ItemRecovered,
     ItemStale,
     OrderTaken,
-    WorkerDied,
 )
+from services.observatory.in_use import LeftBehind
 from services.words import moment
 from services.workflow.snapshot import Snapshot, advance
 
@@ -86,6 +86,7 @@ class Loop:
         self._hands = hands
         self._show = show
         self._run: _Run | None = None
+        self._securing = Securing(present, hands)
         self._tried_to_build: frozenset[str] = frozenset()
         self._begin_at_s = clock.monotonic()
         self._look_at_s = clock.monotonic()
@@ -184,9 +185,11 @@ class Loop:
         self._look(now)
         if not self.present.is_idle or self.is_ending:
             return
-        if hold is not None:
+        if self._securing.left_behind is not None and not self._is_used_by_others and self._may_begin:
+            self._securing.try_again()
+        elif hold is not None:
             self._rest(_held(hold), keeps_cooler=hold.why is Why.PAUSED)
-        elif self._clock.monotonic() < self._begin_at_s:
+        elif not self._may_begin:
             return  # the reason of the last end is shown
         elif self.outlook.to_build - self._tried_to_build:
             self._begin(Begin())
@@ -205,21 +208,29 @@ class Loop:
 
     def _rest(self, why: Nothing, *, keeps_cooler: bool = False) -> None:
         """Do nothing; a cooler that was held for a next run is left as it was found, unless that run is to come."""
-        if self._may_release and not keeps_cooler and self._clock.monotonic() >= self._begin_at_s:
+        if self._may_release and not keeps_cooler and self._may_begin:
             self._release_cooler()
         else:
             self.present.idle(why)
 
     @property
+    def _may_begin(self) -> bool:
+        """Whether it is long enough ago that something failed."""
+        return self._clock.monotonic() >= self._begin_at_s
+
+    @property
+    def _is_used_by_others(self) -> bool:
+        """Whether another program uses the camera."""
+        return any(each.code is RefusalCode.CAMERA_IN_USE for each in self.outlook.obstacles)
+
+    @property
     def _may_release(self) -> bool:
         """Whether a cooler of ours is held, and nobody else has the camera by now."""
-        in_use = any(each.code is RefusalCode.CAMERA_IN_USE for each in self.outlook.obstacles)
-        return self.present.state.cooler_held and not in_use
+        return self.present.state.cooler_held and not self._is_used_by_others
 
     def _release_cooler(self) -> None:
         self._begin_at_s = self._clock.monotonic() + PAUSE_S  # where it fails it is tried again, but not at once
-        self.present.become(Activity.SECURING, Nothing(reason="cooler_released", detail="the cooler is left as found"))
-        self._hands.secure(None)
+        self._securing.release_cooler()
 
     def _look_now(self) -> None:
         self._look_at_s = self._clock.monotonic()
@@ -263,9 +274,7 @@ class Loop:
         self._wait_after(ended, run.what)
         self._look_now()
         if ended.died and not run.what.builds_only:  # who builds masters has touched no device
-            self.present.say(WorkerDied(run=run_id, detail=ended.detail))
-            self.present.become(Activity.SECURING, Nothing(reason=ended.code or "", detail=ended.detail))
-            self._hands.secure(run_id)
+            self._securing.after_death(run_id, Nothing(reason=ended.code or "", detail=ended.detail))
             return
         self._run = None
         self.present.idle(Nothing(reason=ended.code or "run_ended", detail=ended.detail))
@@ -297,19 +306,14 @@ class Loop:
             self.present.say(ItemRecovered(item=key))
 
     def _after_securing(self, secured: Secured) -> None:
-        self.present.say(DevicesSecured(run=secured.run_id, done=secured.done, left=secured.left))
         self._run = None
-        if not secured.left:
-            self.present.remember(replace(self.present.state, cooler_held=False, held_c=None))
         self._look_now()
-        self.present.idle(Nothing(reason="devices_secured", detail="; ".join(secured.left)))
+        if not self._securing.done(secured):
+            self._begin_at_s = self._clock.monotonic() + PAUSE_S
 
-    def recover(self, run_id: str) -> None:
+    def recover(self, left: LeftBehind) -> None:
         """Make the devices safe after a run that died with the daemon before; called before the loop runs."""
-        detail = "it was killed with the daemon, or lost power"
-        self.present.say(WorkerDied(run=run_id, detail=detail))
-        self.present.become(Activity.SECURING, Nothing(reason=RunCode.WORKER_DIED, detail=detail))
-        self._hands.secure(run_id)
+        self._securing.recover(left)
 
     def _given(self, order: Order, answer: "Future[Answer]") -> None:
         try:

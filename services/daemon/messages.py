@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 from services.daemon.orders import OF_MASTERS, Order, OrderName, Refused, order_of
 from services.events.decoder import decode
 from services.events.records import Event
+from services.observatory.in_use import LeftBehind
 from services.planning.request import RunOptions, RunResult
 
 
@@ -70,6 +71,8 @@ class WorkRequest:
     options : RunOptions
     overrides : mapping
         Dotted key of the configuration and value, laid over the file.
+    left : LeftBehind, optional
+        The run that died with an earlier daemon, for a secure process: what is not that run's is not touched.
     """
 
     kind: WorkKind = WorkKind.RUN
@@ -79,6 +82,7 @@ class WorkRequest:
     served: Served | None = None
     options: RunOptions = field(default_factory=RunOptions)
     overrides: dict[str, Any] = field(default_factory=dict)
+    left: LeftBehind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Protocol
 from services.daemon.orders import Answer, Order, OrderName, Refused
 from services.daemon.state_file import Remembered
 from services.events.records import GroupFinished
+from services.observatory.in_use import LeftBehind
 
 SCHEDULE = "the schedule"
 """Who begins a run that nobody ordered."""
@@ -32,11 +33,15 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Secured:
-    """The devices were made safe after a death, as far as they could: what was done, and what was left."""
+    """The devices were made safe after a death, as far as they could: what was done, and what was left.
+
+    `refused` says who has the devices by now, where nothing was touched.
+    """
 
     run_id: str | None = None
     done: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,10 +145,11 @@ class Hands(Protocol):
         """Start a child for a run."""
         ...
 
-    def secure(self, run_id: str | None) -> None:
+    def secure(self, run_id: str | None, left: LeftBehind | None = None) -> None:
         """Make the devices safe, and close the row of a run that died; `Secured` arrives.
 
-        Without a run it brings a cooler that is held for the next run to where it was found.
+        Without a run it brings a cooler that is held for the next run to where it was found. With what a run of an
+        earlier daemon may have `left`, nothing is touched that somebody else uses by now.
         """
         ...
 

@@ -23,7 +23,9 @@ def main() -> int:
         request = said_of(next(lines_of(source), ""))
         if not isinstance(request, WorkRequest):
             return Exit.CONFIG
-        secured = secure(loaded_of(request), tell=lambda word: speaker.say(json.dumps({"done": word})))
+        secured = secure(
+            loaded_of(request), left=request.left, tell=lambda word: speaker.say(json.dumps({"done": word}))
+        )
     except ServiceError as error:
         secured = Secured(refused=error.detail)
     said = {"done": secured.done, "left": secured.left, "refused": secured.refused}

@@ -317,11 +317,9 @@ class Supervisor:
             done |= dict.fromkeys(attempt.done)
             if attempt.said is not None:
                 done |= dict.fromkeys(map(str, attempt.said.get("done", ())))
-                left = [str(word) for word in attempt.said.get("left", ())]
+                left = tuple(str(word) for word in attempt.said.get("left", ()))
                 refused = str(attempt.said.get("refused") or "")
-                self._told.secured(
-                    Secured(run_id=run_id, done=tuple(done), left=(*left, *([refused] if refused else ())))
-                )
+                self._told.secured(Secured(run_id=run_id, done=tuple(done), left=left, refused=refused))
                 return
             log.error("secure.failed", detail=why)
         left_so = f"the devices could not be made safe ({why or 'the daemon ends'}): go and see"

@@ -7,6 +7,8 @@ cooler decide, and a cooler that a run of ours has left on is ours.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from drivers.alpaca.onlooker import CameraLook, Onlooker
 from drivers.base import CameraStates
@@ -17,6 +19,30 @@ _WORDS = {
     CameraStates.READING: "reads an exposure out",
     CameraStates.DOWNLOAD: "loads an image",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftBehind:
+    """What a run that died may have left of its own on a camera, which nobody could look at when it died.
+
+    Attributes
+    ----------
+    run_id : str
+    exposing_until : datetime
+        Its last exposure has ended by then: a later one is somebody else's.
+    connected_until : datetime
+        After that a camera that is connected is taken for somebody else's.
+    """
+
+    run_id: str
+    exposing_until: datetime
+    connected_until: datetime
+
+    def taken_out_of(self, look: CameraLook, now: datetime) -> CameraLook:
+        """Return a look at the camera without what may still be the dead run's own."""
+        if now <= self.exposing_until:
+            return CameraLook(connected=False, activity=None, cooler_on=None)
+        return replace(look, connected=False) if now <= self.connected_until else look
 
 
 def used_by_others(look: CameraLook, *, stays_connected: bool, cooler_is_ours: bool) -> str:

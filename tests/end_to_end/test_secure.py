@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from drivers.simulator.faults import FaultKind
 from services.capture.secure import secure
 from services.config import load
 from services.events.records import FrameStored
+from services.observatory.in_use import LeftBehind
 from services.planning.request import Step
 from tests.end_to_end.test_ends_in_known_state import COOLED, SCRIPT, when
 from tests.support import started
@@ -82,6 +84,20 @@ def test_a_run_killed_within_an_exposure_of_the_lamp_is_made_safe(tmp_path: Path
         again = secure(load(config_of(night)))
         assert again.well
         assert "no exposure was running" in again.done
+
+
+def test_what_somebody_uses_who_came_after_the_death_is_not_touched(tmp_path: Path) -> None:
+    with lit_exposure(tmp_path) as (night, run):
+        kill(run)
+        now, day = night.observatory.clock.now(), timedelta(days=1)
+        long_ago = LeftBehind(run_id="r0", exposing_until=now - day, connected_until=now - day)
+        secured = secure(load(config_of(night)), left=long_ago)
+        assert secured.refused == "the camera is not ours now: it exposes for another program"
+        assert (secured.done, secured.left) == ((), ())
+        assert (night.lamp, night.activity) == (CalibratorStatus.READY, CameraStates.EXPOSING)
+        its_own = LeftBehind(run_id="r0", exposing_until=now + day, connected_until=now + day)
+        assert secure(load(config_of(night)), left=its_own).well
+        assert_safe(night)
 
 
 def test_a_run_at_work_is_left_alone_and_named(tmp_path: Path) -> None:

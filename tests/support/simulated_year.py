@@ -31,6 +31,7 @@ from services.daemon.state_file import Remembered, read_state, write_state
 from services.daemon.windows import OpenWindow, open_now
 from services.events.records import Event, GroupFinished, Record
 from services.library.standing import standing
+from services.observatory.in_use import LeftBehind
 from services.planning.programmes import programmed
 from services.planning.wanted_master import Serves, WantedMaster
 from services.root import layout_of
@@ -425,7 +426,7 @@ class World:
             if before.get(row.path) != row:
                 self.catalogue.add_master(row)
 
-    def secure(self, run_id: str | None) -> None:
+    def secure(self, run_id: str | None, left: LeftBehind | None = None) -> None:
         """Make the devices safe."""
         self.cooler_c = None
         self.loop.secured(Secured(run_id=run_id))

@@ -15,10 +15,20 @@ from services.daemon.parts import Begin, Child, Ended, Nothing, Outlook, Secured
 from services.daemon.present import Present
 from services.daemon.state_file import Remembered
 from services.events.records import Event, GroupFinished, Record, RunStarted
-from services.events.serving import ActivityChanged, ItemFailed, ItemStale, ModeChanged, OrderTaken, WorkerDied
+from services.events.serving import (
+    ActivityChanged,
+    DevicesSecured,
+    ItemFailed,
+    ItemStale,
+    ModeChanged,
+    OrderTaken,
+    WorkerDied,
+)
+from services.observatory.in_use import LeftBehind
 
 START = datetime(2026, 3, 1, 20, tzinfo=UTC)
 DUE = Outlook(choice=Begin(items=("dark_60s",)), plan="p1", due=frozenset({"dark_60s"}), known=frozenset({"dark_60s"}))
+LEFT = LeftBehind(run_id="r0", exposing_until=START, connected_until=START)
 CALM = replace(DUE, choice=Nothing(reason="nothing_due"), due=frozenset())
 
 
@@ -46,7 +56,7 @@ class SmallHands:
         self.child = SmallChild()
         return self.child
 
-    def secure(self, run_id: str | None) -> None:
+    def secure(self, run_id: str | None, left: LeftBehind | None = None) -> None:
         self.secured.append(run_id)
 
     def of_masters(self, order: Order, child: Child | None) -> Future[Answer]:
@@ -318,7 +328,7 @@ def test_what_fails_is_said_once_and_once_when_it_can_be_had_again() -> None:
 
 def test_a_run_that_died_with_the_daemon_is_answered_before_anything_is_begun() -> None:
     bench = Bench(DUE)
-    bench.loop.recover("r0")
+    bench.loop.recover(LEFT)
     bench.loop.step()
     assert (bench.hands.secured, bench.hands.begun) == (["r0"], [])
     assert bench.activity is Activity.SECURING
@@ -326,6 +336,31 @@ def test_a_run_that_died_with_the_daemon_is_answered_before_anything_is_begun() 
     bench.loop.secured(Secured(run_id="r0", done=("lamp off",)))
     bench.loop.step()
     assert len(bench.hands.begun) == 1
+
+
+def test_devices_that_somebody_else_uses_since_the_death_are_made_safe_when_he_has_let_go_of_them() -> None:
+    bench = Bench(DUE)
+    bench.loop.recover(LEFT)
+    refused = Secured(run_id="r0", refused="the camera is not ours now: it exposes for another program")
+    bench.loop.secured(refused)
+    bench.mind.outlook = replace(CALM, obstacles=(Refused(RefusalCode.CAMERA_IN_USE, "it exposes"),))
+    for _ in range(5):
+        bench.clock.advance(31)
+        bench.loop.step()
+    assert bench.hands.secured == ["r0"]
+    bench.mind.outlook = DUE
+    bench.clock.advance(31)
+    bench.loop.step()
+    bench.loop.secured(refused)  # he was faster
+    bench.loop.step()
+    bench.clock.advance(61)
+    bench.loop.step()
+    assert (bench.hands.secured, bench.hands.begun) == (["r0", "r0", "r0"], [])
+    bench.loop.secured(Secured(run_id="r0", done=("lamp off",)))
+    bench.loop.step()
+    assert len(bench.hands.begun) == 1
+    said = [each for each in bench.said if isinstance(each, DevicesSecured)]
+    assert [(each.done, each.left) for each in said] == [((), (refused.refused,)), (("lamp off",), ())]
 
 
 def test_what_has_become_too_old_is_said_once() -> None:
