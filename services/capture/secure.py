@@ -10,7 +10,7 @@ fails is collected in words; nothing is raised.
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -33,7 +33,7 @@ from services.events.bus import Events
 from services.files.locks import DeviceLock, ObservatoryLock, RootLock
 from services.indexing.killed import close_killed_runs
 from services.observatory import Observatory, network, open_observatory
-from services.observatory.in_use import LeftBehind, used_by_others
+from services.observatory.in_use import LeftBehind, used_since
 from services.observatory.remembered import CoolerMemory
 from services.root import layout_of
 from services.stopping import Stop
@@ -106,7 +106,7 @@ def secure(
 
 
 class _Securing:
-    """One attempt: what is done and what is left are collected from the threads of both devices."""
+    """One attempt, in one class because what is done and what is left come from the threads of both devices."""
 
     def __init__(
         self, loaded: LoadedConfig, behind: LeftBehind | None, limit_s: float, tell: Callable[[str], object]
@@ -131,7 +131,7 @@ class _Securing:
                 self._lock_root(stack, decides=not is_locked)
             except Exception as error:  # noqa: BLE001 - returned in words, whatever it is
                 return Secured(refused=_words(error))
-            if observatory is not None and (words := self._used_by_others(observatory)):
+            if observatory is not None and (words := _used_by_others(observatory, self._behind, self._limit_s)):
                 self._end_runs()
                 return Secured(refused=f"the camera is not ours now: {words}")
             self._side_by_side(observatory)
@@ -171,24 +171,6 @@ class _Securing:
                 raise
         except (OSError, TimeoutError) as error:
             _log("root", error)
-
-    def _used_by_others(self, observatory: Observatory) -> str:
-        """Return in words how another program uses the camera since our run died; "" where none does, or none says."""
-        behind, onlooker = self._behind, observatory.onlooker()
-        if behind is None or onlooker is None:
-            return ""
-
-        def look() -> str:
-            try:
-                found = behind.taken_out_of(onlooker.look(), observatory.clock.now())
-            finally:
-                onlooker.close()
-            stays = self._loaded.config.camera.release == "leave"
-            return used_by_others(found, stays_connected=stays, cooler_is_ours=True)
-
-        with suppress(DriverError, TimeoutError):
-            return within(self._limit_s, look)
-        return ""
 
     def _side_by_side(self, observatory: Observatory | None) -> None:
         panel = self._panel() if observatory is None else observatory.panel
@@ -326,6 +308,18 @@ class _Securing:
     def _release(self, name: str, disconnect: Callable[[], None]) -> None:
         if self._loaded.config.camera.release == "disconnect":
             quietly(name, lambda: within(self._limit_s, disconnect))
+
+
+def _used_by_others(observatory: Observatory, behind: LeftBehind | None, limit_s: float) -> str:
+    """Return in words how another program uses the camera since our run died; "" where none does, or none says."""
+    onlooker = observatory.onlooker()
+    if behind is None or onlooker is None:
+        return ""
+    stays = observatory.config.camera.release == "leave"
+    with suppress(DriverError, TimeoutError), closing(onlooker):
+        now = observatory.clock.now()
+        return within(limit_s, lambda: used_since(onlooker, behind, now=now, stays_connected=stays))
+    return ""
 
 
 def within(limit_s: float, act: Callable[[], T]) -> T:

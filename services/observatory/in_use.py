@@ -81,3 +81,9 @@ def in_use(onlooker: Onlooker, *, stays_connected: bool, is_left_on: Callable[[s
     look = onlooker.look()
     ours = bool(look.connected and look.cooler_on) and is_left_on(onlooker.key())
     return used_by_others(look, stays_connected=stays_connected, cooler_is_ours=ours)
+
+
+def used_since(onlooker: Onlooker, left: LeftBehind, *, now: datetime, stays_connected: bool) -> str:
+    """Look at a camera and return how another program uses it since a run of ours died; raises `DriverError`."""
+    look = left.taken_out_of(onlooker.look(), now)
+    return used_by_others(look, stays_connected=stays_connected, cooler_is_ours=True)
