@@ -31,9 +31,8 @@ log = structlog.get_logger(__name__)
 _MISSED_EVENTS = 5000
 _DESCRIPTION = """The daemon that keeps a calibration library fresh: its state, its library, orders to it.
 
-Events are heard as they come from `GET /api/events` (text/event-stream, without an end): each has the id `run_id:seq`
-and one line of JSON, whose schema `nightcal schema events` prints. Whoever sends the id that was heard last as
-`Last-Event-ID` first gets, from the journals, what was missed since."""
+Events are heard as they come from `GET /api/events` (text/event-stream): their data are lines of JSON, whose schema
+`nightcal schema events` prints."""
 _ANY_ROUTE: dict[int | str, str] = {
     400: "the request is malformed",
     401: "a token is needed, or the one that was sent is wrong",

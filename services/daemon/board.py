@@ -5,6 +5,7 @@ once, so that a hundred clients cost no more than one.
 """
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -100,11 +101,16 @@ class WindowNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a device said last, and when; `problem` says in words why it says nothing."""
+    """What a device said last, when, and how long before the snapshot; `problem` says in words why it says nothing."""
 
     value: Any = None
     at: datetime | None = None
     problem: str = ""
+    age_s: float | None = None
+
+    def seen(self, at: datetime) -> "Reading":
+        """Return it with its age at a moment."""
+        return self if self.at is None else replace(self, age_s=max(0.0, (at - self.at).total_seconds()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +142,12 @@ class Warned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """All of the daemon at one moment; the members are those of `/api/state`."""
+    """All of the daemon at one moment; the members are those of `/api/state`.
 
+    `seq`, the number of the snapshot, grows with each of them while the daemon runs.
+    """
+
+    seq: int = 0
     at: datetime
     version: str = ""
     root: str = ""
@@ -153,36 +163,46 @@ class Seen:
     disk: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[Warned, ...] = ()
 
-    def as_json(self, seq: int) -> bytes:
-        """Return the members as JSON, with the number of this snapshot and the age of each reading."""
-        said = {"seq": seq, **members(self)}
-        for name, reading in self.devices.items():
-            age_s = None if reading.at is None else max(0.0, (self.at - reading.at).total_seconds())
-            said["devices"][name]["age_s"] = age_s
-        return json.dumps(plain(said)).encode()
+    def numbered(self, seq: int) -> "Seen":
+        """Return it with its number, and with the age of each reading."""
+        devices = {name: reading.seen(self.at) for name, reading in self.devices.items()}
+        return replace(self, seq=seq, devices=devices)
+
+    def as_json(self) -> bytes:
+        """Return the members as JSON."""
+        return json.dumps(plain(members(self))).encode()
 
 
 class Board:
     """The present snapshot; `show` is called by one thread, everything else by any."""
 
     def __init__(self, first: Seen) -> None:
-        self._now: tuple[int, Seen, bytes] = (1, first, first.as_json(1))
+        self._start = secrets.token_hex(4)
+        self._now = _with_bytes(first.numbered(1))
 
     @property
     def seq(self) -> int:
         """The number of the snapshot: it grows with every change."""
-        return self._now[0]
+        return self.seen.seq
+
+    @property
+    def tag(self) -> str:
+        """What names this snapshot, and no other one: numbers begin anew with each start of the daemon."""
+        return f"{self._start}-{self.seq}"
 
     @property
     def seen(self) -> Seen:
         """The snapshot."""
-        return self._now[1]
+        return self._now[0]
 
     def state(self) -> bytes:
         """Return the snapshot as JSON; no work is done for it."""
-        return self._now[2]
+        return self._now[1]
 
     def show(self, seen: Seen) -> None:
         """Replace the snapshot."""
-        seq = self._now[0] + 1
-        self._now = (seq, seen, seen.as_json(seq))
+        self._now = _with_bytes(seen.numbered(self.seq + 1))
+
+
+def _with_bytes(seen: Seen) -> tuple[Seen, bytes]:
+    return seen, seen.as_json()

@@ -6,7 +6,9 @@ a number that the open files of a process allow; everybody else goes on being an
 
 import asyncio
 import socket
+import sys
 import threading
+from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, cast
 
@@ -184,8 +186,11 @@ class _Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the library's words
         """Answer what is no request of HTTP as everything else that is wrong."""
+        problem = Problem(ProblemCode.BAD_REQUEST, "this is no request of HTTP/1.1")
+        if getattr(sys.exception(), "error_status_hint", None) == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            problem = Problem(ProblemCode.HEAD_TOO_LARGE, f"the head has more than {MOST_HEAD_BYTES // 1024} kB")
         if self._is_waiting:
-            self.transport.write(_raw(Problem(ProblemCode.BAD_REQUEST, "this is no request of HTTP/1.1").reply()))
+            self.transport.write(_raw(problem.reply()))
         self.transport.close()
 
     @property
@@ -223,5 +228,6 @@ async def _crowded(_scope: Any, _receive: Any, send: Any) -> None:
 
 def _raw(reply: Reply) -> bytes:
     """Return an answer as it goes over the line, for where there is no request to answer."""
-    head = f"HTTP/1.1 {reply.status} Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(reply.body)}"
+    phrase = HTTPStatus(reply.status).phrase
+    head = f"HTTP/1.1 {reply.status} {phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(reply.body)}"
     return f"{head}\r\nconnection: close\r\n\r\n".encode() + reply.body

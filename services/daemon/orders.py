@@ -5,11 +5,10 @@ What an order does is decided by `services.daemon.machine` from the state that t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
 from services.words import some
@@ -132,7 +131,7 @@ class Order:
     kind : str, optional
         `invalidate`: flats, darks or biases.
     since : datetime, optional
-        `invalidate`: from when on older masters no longer serve.
+        `invalidate`: from when on older masters no longer serve; with its zone.
     reason : str
         Why, in words; kept with what is rejected or invalidated.
     """
@@ -145,7 +144,7 @@ class Order:
     plan: Annotated[str, Field(max_length=100)] | None = None
     names: _Names = ()
     kind: Literal["biases", "darks", "flats"] | None = None
-    since: datetime | None = None
+    since: AwareDatetime | None = None
     reason: Annotated[str, Field(max_length=1000)] = ""
 
 

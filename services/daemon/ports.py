@@ -10,8 +10,8 @@ class BoardPort(Protocol):
     """The one frozen snapshot of the daemon, ready to be sent."""
 
     @property
-    def seq(self) -> int:
-        """The number of the snapshot: it grows with every change."""
+    def tag(self) -> str:
+        """What names this snapshot, and no other one, of this start of the daemon or an earlier one."""
         ...
 
     def state(self) -> bytes:

@@ -114,17 +114,17 @@ def _add_present(app: FastAPI, parts: Parts, threads: Threads, streams: Streams,
 
     @app.get("/api/state", **_told(Seen, 304))
     async def state(if_none_match: Annotated[str | None, Header()] = None) -> Response:
-        """Return what the daemon does, knows and will do. The ETag is the number of the snapshot."""
-        tag = f'"{parts.board.seq}"'
+        """Return what the daemon does, knows and will do. The ETag changes with the snapshot, and with each start."""
+        tag = f'"{parts.board.tag}"'
         if if_none_match == tag:
             return Response(status_code=304, headers={"etag": tag})
         return _json(parts.board.state(), headers={"etag": tag})
 
-    @app.get("/api/events", include_in_schema=False)  # it has no end, which a document of OpenAPI cannot say
+    @app.get("/api/events", **_told(None, content="text/event-stream"))
     async def events(last_event_id: Annotated[str | None, Header()] = None) -> Response:
-        """Hear events as they come, each with the id `run_id:seq`.
+        """Hear events as they come, without an end: each has the id `run_id:seq`, and one line of JSON as its data.
 
-        Who sends the id that was heard last gets first, from the journals, what was missed since.
+        Who sends the id that was heard last as `Last-Event-ID` gets first, from the journals, what was missed since.
         """
         if streams.is_full:
             raise Problem(
@@ -251,9 +251,9 @@ def _add_session(app: FastAPI, _parts: Parts, _threads: Threads, _streams: Strea
 
 
 def _cookie_form(request: Request) -> dict[str, Any]:
-    """Return how the cookie is kept: out of reach of scripts, other sites, and lines without TLS."""
+    """Return how the cookie is kept: out of reach of scripts, other sites, other programs, and lines without TLS."""
     said = (request.url.scheme, request.headers.get("x-forwarded-proto"), request.headers.get("origin", "")[:5])
-    return {"httponly": True, "samesite": "strict", "secure": "https" in said, "path": "/"}
+    return {"httponly": True, "samesite": "strict", "secure": "https" in said, "path": request.state.prefix or "/"}
 
 
 def _add_pictures(app: FastAPI, parts: Parts, threads: Threads, _streams: Streams, _guard: Guard) -> None:

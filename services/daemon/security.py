@@ -7,10 +7,10 @@ allowed: head first (path, Host, Origin, token), then the body, which is read wh
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import structlog
+from starlette.requests import cookie_parser
 
 from services.daemon.admission import check_host, check_origin, plain_path
 from services.daemon.problems import Problem, ProblemCode, Reply
@@ -108,12 +108,11 @@ class _Head:
 
 
 def cookie_of(header: str) -> str:
-    """Return the cookie of a session from a header Cookie; "" where it holds none."""
-    try:
-        found = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return ""
-    return "" if found is None else found.value
+    """Return the cookie of a session from a header Cookie; "" where it holds none.
+
+    It is read as browsers write it: cookies of other programs on this host may hold whatever they like.
+    """
+    return cookie_parser(header).get(COOKIE, "")
 
 
 class Gate:
@@ -166,6 +165,7 @@ class Gate:
             body = await _whole_body(head, receive, limits)
             receive = _replayed(body, receive)
         inner = {**scope, "path": path, "raw_path": path.encode(), "root_path": ""}
+        inner["state"] = {"prefix": self._policy.prefix}
         await self._application(inner, receive, answer)
 
     def _without_prefix(self, path: str) -> str:

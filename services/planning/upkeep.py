@@ -162,7 +162,12 @@ class _Comparison:
 
     def _serving(self, wish: _Wish, like: Sequence[MasterRow]) -> WantedMaster:
         """Return what serves, of the masters that are what is wanted, whatever they are good for."""
-        base = WantedMaster(key=item_key(wish.wanted), wanted=wish.wanted, max_age=wish.age, programmes=wish.programmes)
+        base = WantedMaster(
+            key=item_key(wish.wanted),
+            wanted=wish.wanted,
+            max_age_days=wish.age / timedelta(days=1),
+            programmes=wish.programmes,
+        )
         valid = [row for row in like if _is_valid(row, self.now)]
         best = max(valid, key=lambda row: (row.valid_from or row.built_at, row.built_at), default=None)
         if best is None:
@@ -302,7 +307,7 @@ def cost_of(masters: Iterable[WantedMaster], costs: Costs, config: Config, *, co
 
 def _fingerprint(masters: Sequence[WantedMaster]) -> str:
     """Return a hash of what is wanted and what is due; minutes that pass change nothing."""
-    parts = [(each.key, each.wanted.count, str(each.max_age), str(each.happens), each.have) for each in masters]
+    parts = [(each.key, each.wanted.count, each.max_age_days, str(each.happens), each.have) for each in masters]
     return hashlib.sha256(repr(sorted(parts)).encode()).hexdigest()[:12]
 
 

@@ -1,7 +1,7 @@
 """A wanted master of a programme: what serves of it, and what happens to it; and the plan, which is all of them."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from calibration.frames import FrameKind
@@ -69,7 +69,8 @@ class WantedMaster:
         `services.planning.item`.
     wanted : WantedSet
         Its frames.
-    max_age : timedelta
+    max_age_days : float
+        Of its oldest frame.
     programmes : tuple of str
         Who wants it.
     serves, serves_why
@@ -102,7 +103,7 @@ class WantedMaster:
 
     key: str
     wanted: WantedSet
-    max_age: timedelta
+    max_age_days: float
     programmes: tuple[str, ...]
     serves: Serves = Serves.NONE
     serves_why: str = ""

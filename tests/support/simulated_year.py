@@ -474,7 +474,7 @@ def taken_twice(world: World) -> list[str]:
             assert later is not None
             is_complete = len(old) >= wanted[key].wanted.count
             continued_until = world.mind._continued_until(first, wanted[key].wanted)
-            until = first + 0.8 * wanted[key].max_age if is_complete else continued_until
+            until = first + 0.8 * timedelta(days=wanted[key].max_age_days) if is_complete else continued_until
             if new[0].by == SCHEDULE and until is not None and later < until:
                 found.append(f"{key}: {first} ({len(old)} frames), again {later}")
     return found

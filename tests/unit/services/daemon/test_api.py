@@ -16,10 +16,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield found
 
 
-def test_the_state_is_the_board_and_its_tag_is_the_number_of_the_snapshot(served: Served) -> None:
+def test_the_state_is_the_board_and_its_tag_names_the_snapshot(served: Served) -> None:
     answer, state = served.ask("GET", "/api/state")
     tag = answer.getheader("etag", "")
-    assert (answer.status, state["seq"], tag) == (200, served.board.seq, f'"{served.board.seq}"')
+    assert (answer.status, state["seq"], tag) == (200, served.board.seq, f'"{served.board.tag}"')
     assert served.ask("GET", "/api/state", If_None_Match=tag)[0].status == 304
     changed(served.board)
     answer, state = served.ask("GET", "/api/state", If_None_Match=tag)
@@ -130,6 +130,7 @@ def test_orders_are_done_or_begun_and_say_so(served: Served) -> None:
         ({"order": "pause", "speed": 3}, 422, "order_invalid"),
         ({"order": "run", "items": "bias"}, 422, "order_invalid"),
         ({"order": "invalidate", "since": 5}, 422, "order_invalid"),
+        ({"order": "invalidate", "since": "2026-01-05T22:00:00"}, 422, "order_invalid"),
         ({"order": "invalidate", "kind": "lights"}, 422, "order_invalid"),
         ([], 422, "order_invalid"),
         (b"{", 422, "order_invalid"),

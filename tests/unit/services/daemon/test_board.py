@@ -22,6 +22,12 @@ def test_each_reading_has_its_age() -> None:
     assert said["devices"]["dome"] == {"value": None, "at": None, "problem": "no answer", "age_s": None}
 
 
+def test_a_snapshot_of_an_earlier_start_is_never_taken_for_the_present_one() -> None:
+    earlier, later = Board(SEEN), Board(SEEN)
+    assert earlier.seq == later.seq
+    assert earlier.tag != later.tag
+
+
 def test_what_is_no_number_in_json_is_none() -> None:
     run = RunNow(run_id="r1", by="the schedule", since=NOW).heard(Snapshot(run_id="r1", ccd_temp_c=float("nan")))
     said = json.loads(Board(Seen(at=NOW, clock=ClockNow(utc=NOW), run=run)).state())

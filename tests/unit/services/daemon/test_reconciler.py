@@ -55,7 +55,7 @@ def flat(name: str, source: str = "panel", **fields: Any) -> WantedMaster:
 
 
 def of(wanted: WantedSet, **fields: Any) -> WantedMaster:
-    made: dict[str, Any] = {"happens": Happens.DUE, "programmes": ("p",), "max_age": timedelta(days=60), **fields}
+    made: dict[str, Any] = {"happens": Happens.DUE, "programmes": ("p",), "max_age_days": 60.0, **fields}
     return WantedMaster(key=item_key(wanted), wanted=wanted, **made)
 
 

@@ -189,7 +189,7 @@ def test_a_wish_of_two_programmes_is_one_with_the_younger_age_and_the_larger_cou
     text = TEXT + "  - {name: two, temperatures: [-10.0], darks: {exposures: [60], frames: 8, max_age_days: 10}}\n"
     library = Library(tmp_path, text)
     found = library.of(DARK)
-    assert (found.wanted.count, found.max_age, found.programmes) == (8, days(10), ("one", "two"))
+    assert (found.wanted.count, found.max_age_days, found.programmes) == (8, 10.0, ("one", "two"))
     assert sum(each.key == DARK for each in library.plan().masters) == 1
     library.place.catalogue.close()
 
