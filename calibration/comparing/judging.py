@@ -154,15 +154,15 @@ def _light(level: float, after: MasterFacts, before: MasterFacts) -> Iterator[Ve
     same = lamps[0] == lamps[1]
     brighter = over(lamps[0], lamps[1], 1.0) or 1.0
     ratio, limit = level / (longer * brighter), _LIGHT if same else _LIGHT_OTHERWISE
-    if max(ratio, 1.0 / ratio) > limit:
+    if (factor := max(ratio, 1.0 / ratio)) > limit:
         detail = f"the lamp gives {ratio:.2f} times the light for its brightness and exposure"
-        yield _verdict(MasterCode.LIGHT_CHANGED, ratio, limit, detail)
+        yield _verdict(MasterCode.LIGHT_CHANGED, factor, limit, detail)
 
 
 def _ratio(code: MasterCode, ratio: float | None, limit: float, what: str) -> Iterator[Verdict]:
-    if ratio is not None and ratio > 0 and max(ratio, 1.0 / ratio) > 1.0 + limit:
+    if ratio is not None and ratio > 0 and (factor := max(ratio, 1.0 / ratio)) > 1.0 + limit:
         where = f"{100 * (ratio - 1):.0f} % higher" if ratio > 1 else f"{100 * (1 - ratio):.0f} % lower"
-        yield _verdict(code, abs(ratio - 1.0), limit, f"{what} is {where}: another gain, or a disturbance")
+        yield _verdict(code, factor - 1.0, limit, f"{what} is {where}: another gain, or a disturbance")
 
 
 def _verdict(code: MasterCode, measured: float, limit: float, detail: str, *, refuses: bool = True) -> Verdict:

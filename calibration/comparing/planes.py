@@ -59,7 +59,7 @@ def baseline(new: F32, old: F32, after: MasterFacts, before: MasterFacts) -> Bas
     level = clip_values(old)
     cells, error = _cells(differs - np.float32(found.mean), found.sigma)
     if after.kind is FrameKind.DARK:
-        cells = _without_glow(cells, np.nanmedian(_parts(old), axis=(1, 3)), apart_c(after, before))
+        cells = _without_glow(cells, _medians(_parts(old)), apart_c(after, before))
     noise = max((known(each.noise_adu) or 0.0) for each in (after, before))
     return Baseline(
         kind=after.kind,
@@ -122,23 +122,42 @@ def _parts(values: F32) -> F32:
 
 
 def _cells(values: F32, sigma: float) -> tuple[NDArray[np.float64], float]:
-    """Return the means of the parts of a sample, without outliers, and the error of one."""
+    """Return the means of the parts of a sample, without outliers, and the error of one; NaN where all pixels are."""
     reach = np.float32(_WINSOR * sigma) if sigma > 0 else np.float32(np.inf)
     parts = _parts(np.clip(values, -reach, reach))
-    means = np.asarray(np.nanmean(parts, axis=(1, 3), dtype=np.float64))
+    numbers = np.isfinite(parts).sum(axis=(1, 3))
+    sums = np.nansum(parts, axis=(1, 3), dtype=np.float64)
+    means = np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
     return means, sigma / sqrt(parts.shape[1] * parts.shape[3])
 
 
-def _without_glow(cells: NDArray[np.float64], glow: F32, warmer_c: float) -> NDArray[np.float64]:
+def _medians(parts: F32) -> NDArray[np.float64]:
+    """Return the medians of parts, NaN where all pixels of one are."""
+    down, _, across, _ = parts.shape
+    found = np.full((down, across), np.nan)
+    for y, x in np.ndindex(down, across):
+        values = parts[y, :, x, :]
+        values = values[np.isfinite(values)]
+        if values.size:
+            found[y, x] = np.median(values)
+    return found
+
+
+def _without_glow(cells: NDArray[np.float64], glow: NDArray[np.float64], warmer_c: float) -> NDArray[np.float64]:
     """Return the shape of a difference of darks without what another temperature makes of the shape that was there."""
-    shape = glow.astype(np.float64) - float(glow.mean())
+    is_there = np.isfinite(cells) & np.isfinite(glow)
+    if not is_there.any():
+        return cells
+    shape = glow - float(glow[is_there].mean())
     most = 2.0 ** ((min(abs(warmer_c), 1.0) + 0.2) / DOUBLING_C) - 1.0
-    part = float((cells * shape).sum() / max(float((shape**2).sum()), 1e-12))
+    part = float((cells * shape)[is_there].sum() / max(float((shape[is_there] ** 2).sum()), 1e-12))
     return np.asarray(cells - min(max(part, -most), most) * shape, np.float64)
 
 
 def _range(cells: NDArray[np.float64]) -> float:
-    return float(cells.max() - cells.min()) if np.isfinite(cells).all() else 0.0
+    """Return the range of the parts that have pixels with a value; 0 where none has."""
+    found = cells[np.isfinite(cells)]
+    return float(found.max() - found.min()) if found.size else 0.0
 
 
 def _smooth_range(cells: NDArray[np.float64]) -> float:
@@ -146,11 +165,11 @@ def _smooth_range(cells: NDArray[np.float64]) -> float:
     y, x = (np.linspace(-1.0, 1.0, size) for size in cells.shape)
     grid_y, grid_x = (each.ravel() for each in np.meshgrid(y, x, indexing="ij"))
     terms = np.stack([np.ones_like(grid_x), grid_x, grid_y, grid_x**2, grid_x * grid_y, grid_y**2], axis=1)
-    values, weights = cells.ravel(), np.isfinite(cells.ravel()).astype(np.float64)
-    values = np.nan_to_num(values)
-    if min(cells.shape) < 3 or weights.sum() < 2 * terms.shape[1]:
+    is_there = np.isfinite(cells.ravel())
+    values, terms = cells.ravel()[is_there], terms[is_there]
+    if min(cells.shape) < 3 or values.size < 2 * terms.shape[1]:
         return _range(cells)
-    surface = np.zeros_like(values)
+    weights, surface = np.ones_like(values), np.zeros_like(values)
     for _ in range(8):  # Tukey's weights: what is far from the surface does not count
         root = np.sqrt(weights)[:, None]
         surface = terms @ np.linalg.lstsq(terms * root, values * root[:, 0], rcond=None)[0]

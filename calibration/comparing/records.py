@@ -41,7 +41,7 @@ class MasterFacts:
     exposure_us, brightness : float
         Of flats, with a panel.
     level_wander_adu : float
-        Standard deviation of the levels of earlier masters of this kind, where it was learned.
+        Standard deviation of the level of one earlier master of this kind from that of the next, where it was learned.
     """
 
     kind: FrameKind

@@ -70,6 +70,25 @@ def test_glow_that_grows_with_the_temperature_is_none_and_light_in_another_corne
     assert MasterCode.STRUCTURE_CHANGED in said(leak, old)
 
 
+@pytest.mark.parametrize(("facts", "added"), [(BIAS, 10.0), (DARK, 10.0), (FLAT, 0.05)])
+def test_a_corner_without_pixels_hides_no_light_and_is_none(facts: MasterFacts, added: float):
+    light = added * np.mgrid[: SHAPE[0], : SHAPE[1]][0] / SHAPE[0]
+    code = MasterCode.GRADIENT_CHANGED if facts is FLAT else MasterCode.STRUCTURE_CHANGED
+    for new, expected in ((plane(facts), set()), (plane(facts, light), {code})):
+        old = plane(facts, seed=2)
+        new.mean[:40, :50] = old.mean[:40, :50] = np.nan
+        assert {v.code for v in said(new, old).values() if v.refuses} == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "of"),
+    [({"noise_adu": 5.6}, BIAS), ({"noise_adu": 160.0}, FLAT), ({"level_adu": 13_000.0, "noise_adu": 161.0}, FLAT)],
+)
+def test_what_was_measured_is_beyond_the_limit_that_is_said_with_it(facts: dict[str, float], of: MasterFacts):
+    (verdict,) = said(plane(replace(of, **facts)), plane(of, seed=2)).values()
+    assert verdict.measured > verdict.limit
+
+
 def test_a_pattern_over_all_pixels_is_said_as_pixels_that_are_unlike():
     stripes = np.where(np.arange(SHAPE[1]) % 2, 13.0, -13.0)
     (verdict,) = said(plane(BIAS, stripes), plane(BIAS, seed=2)).values()
