@@ -18,6 +18,9 @@ EXPOSURE_MADE = "exposure_made_us"
 SHORTEST, EXPOSURE_STEP = "exposure_min_us", "exposure_step_us"
 """Names of the facts what the camera's shortest exposure is, and in which steps it exposes: plans ask for no others."""
 
+SENSOR_C, NO_SENSOR_C = "sensor_c", "sensor_without_temperature"
+"""Names of the facts how warm a sensor was that nothing cools, and that its camera does not say how warm it is."""
+
 
 class HistoryTable(Database):
     """The tables `runs`, `refusals` and `detector_facts`."""

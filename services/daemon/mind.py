@@ -175,8 +175,10 @@ class Mind:
         had |= {each.item for each in outcomes if each.there}
         spared = ended.code is None or ended.code in NO_FAILURE
         if ended.code is None and not any(each.accepted and not each.there for each in outcomes):
-            # what the plan finds due and a run does not take would be begun again at once, and for ever
-            had, spared, ended = set(), False, replace(ended, code=RunCode.NOTHING_TAKEN, detail=ended.detail)
+            # what the plan finds due and a run does not take would be begun again at once, and for ever; but whether
+            # there is one of the temperature that a sensor happens to have, only a run can see
+            had &= self._as_they_come
+            spared, ended = False, replace(ended, code=RunCode.NOTHING_TAKEN, detail=ended.detail)
         failures = recovered(failures, had)
         for key in dict.fromkeys((*items, *last)):
             each = last.get(key)
@@ -185,6 +187,11 @@ class Mind:
             elif key in items and key not in had and not spared:
                 failures = failed(failures, key, now, code=ended.code or "", detail=ended.detail)
         return replace(state, failures=failures_as_json(failures))
+
+    @property
+    def _as_they_come(self) -> set[str]:
+        """The items that are wanted of whatever temperature the sensor has."""
+        return set() if self.plan is None else {each.key for each in self.plan.masters if each.as_it_comes}
 
     def forget(self, items: Collection[str], state: Remembered, now: datetime) -> Remembered:
         """Return what is remembered when items that failed are tried again at once; all where none is named."""

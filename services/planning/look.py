@@ -6,7 +6,7 @@ is asked where none of these knows.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
@@ -16,9 +16,9 @@ from calibration.plans.dark import DarkUse, PlannedTimes
 from calibration.plans.sequence import WantedSet
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.history import EXPOSURE_MADE, EXPOSURE_STEP, SHORTEST
+from services.catalogue.history import EXPOSURE_MADE, EXPOSURE_STEP, NO_SENSOR_C, SENSOR_C, SHORTEST
 from services.catalogue.masters import Spent
-from services.catalogue.rows import Origin, SetRow
+from services.catalogue.rows import FactRow, Origin, SetRow
 from services.config.models import Config, LoadedConfig
 from services.planning.campaign import campaign_of
 from services.planning.foreknown import Foreknown, known_without_devices
@@ -48,6 +48,10 @@ class FilterSource(StrEnum):
     WHEEL = "the filter wheel"
     NO_WHEEL = "no wheel"
     UNKNOWN = "unknown"
+
+
+SENSOR_KNOWN = timedelta(hours=2)
+"""So long the temperature holds that was read of a sensor which nothing cools."""
 
 
 class Look:
@@ -124,6 +128,13 @@ class Look:
         newest = self._catalogue.newest(origin=Origin.OWN)
         return self._asked.pixels if newest is None else newest.height * newest.width
 
+    @cached_property
+    def sensor(self) -> FactRow | None:
+        """What a run has read, not long ago, of the temperature of a sensor that nothing cools; None: nobody has."""
+        found = (fact for name in (SENSOR_C, NO_SENSOR_C) for fact in self._catalogue.facts(name=name)[:1])
+        newest = max(found, key=lambda fact: fact.at, default=None)
+        return newest if newest is not None and abs(self.now - newest.at) <= SENSOR_KNOWN else None
+
     @property
     def knows_filters(self) -> bool:
         """Whether the filters that flats are taken in are known."""
@@ -152,7 +163,7 @@ class Look:
 
     def planned_sets(self) -> Iterator[PlannedSet]:
         """Yield the sets in the order in which they would be taken, and what exists of each."""
-        asked = ((state.config, wanted) for state, wanted in self.wanted_sets() if self._is_asked(state, wanted))
+        asked = ((state, wanted) for state, wanted in self.wanted_sets() if self._is_asked(state, wanted))
         for wish in joined(asked).values():
             yield self._planned(wish)
 

@@ -14,16 +14,18 @@ from functools import cache
 from calibration.frames import FrameKind
 from calibration.grouping import DEFAULT_TOLERANCES
 from calibration.plans.sequence import Costs, Estimate, WantedSet
+from services.catalogue.history import SENSOR_C
 from services.catalogue.masters import Spent
-from services.catalogue.rows import MasterRow, MasterStatus, SetRow
-from services.config.models import Config, LoadedConfig, Reuse
-from services.planning.having import NOTHING, Requirement, Standing, age_of, having, requirement_of
+from services.catalogue.rows import FactRow, MasterRow, MasterStatus, SetRow
+from services.config.models import Config, LoadedConfig
+from services.planning.having import NOTHING, Requirement, Standing, having, requirement_of
 from services.planning.item import item_key
 from services.planning.look import Look
 from services.planning.pace import pace_of
 from services.planning.request import RunOptions, Step
 from services.planning.room import PlannedSet, Sizes, costs_of, needed
-from services.planning.wanted_master import Failure, Happens, Plan, Serves, WantedMaster
+from services.planning.wanted_master import Failure, Happens, Plan, Serves, WantedMaster, comes_as_it_is
+from services.planning.wishes import Wish, joined
 from services.root import Place
 from services.words import both_clocks, count
 
@@ -31,29 +33,6 @@ ContinuedUntil = Callable[[datetime, WantedSet], datetime | None]
 Obstacle = Callable[[WantedSet], str]
 _ANY_HOURS = 24.0 * 366
 CAPTURE = RunOptions(steps=(Step.FLATS, Step.DARKS))
-
-
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What several programmes want as one, with the view of the first of them."""
-
-    wanted: WantedSet
-    required: Requirement
-    reuse: Reuse
-    programmes: tuple[str, ...]
-
-    @property
-    def age(self) -> timedelta:
-        """How old its oldest frame may be."""
-        return age_of(self.wanted.kind, self.reuse)
-
-    def joined(self, other: "_Wish") -> "_Wish":
-        """Return both as one: the larger count, the smaller age, and all they are for."""
-        why = tuple(dict.fromkeys((*self.wanted.why, *other.wanted.why)))
-        wanted = replace(self.wanted, count=max(self.wanted.count, other.wanted.count), why=why)
-        younger = min((self, other), key=lambda wish: wish.age)
-        programmes = tuple(dict.fromkeys((*self.programmes, *other.programmes)))
-        return replace(self, wanted=wanted, reuse=younger.reuse, programmes=programmes)
 
 
 def plan_of(
@@ -64,7 +43,6 @@ def plan_of(
     failures: Mapping[str, Failure] | None = None,
     continued_until: ContinuedUntil | None = None,
     by_order_only: Obstacle = lambda _wanted: "",
-    sensor_c: float | None = None,
     look: Look | None = None,
 ) -> Plan:
     """Compare what programmes want with what the catalogue has.
@@ -83,8 +61,6 @@ def plan_of(
         neither its programme nor the file does; by default what `reuse` says.
     by_order_only : callable, optional
         Says in words why frames are never taken by the schedule; "" where they are.
-    sensor_c : float, optional
-        The temperature of a sensor without a cooler: biases and darks are wanted of this temperature.
     look : Look, optional
         The look into the catalogue, for whoever has one.
 
@@ -103,8 +79,9 @@ def plan_of(
         continued_until=continued_until,
         obstacle=look.obstacle,
         by_order_only=by_order_only,
+        sensor=look.sensor,
     )
-    found = (compared.of(wish) for wish in _wishes(look, sensor_c))
+    found = (compared.of(wish) for wish in joined(look.wanted_sets()).values())
     costs = pace_of(place.catalogue, costs_of(Sizes(pixels=look.frame_pixels or 0)), now=now)
     masters = tuple(replace(each, cost=cost_of((each,), costs, loaded.config, cooling=False)) for each in found)
     return Plan(
@@ -118,21 +95,13 @@ def plan_of(
     )
 
 
-def _wishes(look: Look, sensor_c: float | None) -> Iterable[_Wish]:
-    found: dict[str, _Wish] = {}
-    for state, wanted in look.wanted_sets():
-        required = requirement_of(state.config, wanted)
-        if wanted.set_temp_c is None and wanted.kind is not FrameKind.FLAT:
-            required = replace(required, ccd_temp_c=sensor_c)
-        wish = _Wish(wanted, required, state.config.reuse, (state.programme,))
-        key = item_key(wanted)
-        found[key] = found[key].joined(wish) if key in found else wish
-    return found.values()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Comparison:
-    """What is compared at one moment: see `plan_of`; `ageing_at` is the share of the age at which a set is renewed."""
+    """What is compared at one moment: see `plan_of`; `ageing_at` is the share of the age at which a set is renewed.
+
+    Biases and darks of a sensor that nothing cools are wanted of the temperature that it has (`sensor`); where nobody
+    has read that for some time, they are due, because only a run can read it and see what is there of it.
+    """
 
     rows: Sequence[MasterRow]
     sets: Sequence[SetRow]
@@ -143,12 +112,16 @@ class _Comparison:
     continued_until: ContinuedUntil | None
     obstacle: Obstacle
     by_order_only: Obstacle
+    sensor: FactRow | None
 
-    def of(self, wish: _Wish) -> WantedMaster:
+    def of(self, wish: Wish) -> WantedMaster:
         """Return a wanted master with what serves of it and what happens to it."""
-        fits = cache(wish.required.fits)  # of thousands of masters few keys differ
-        like = [row for row in self.rows if row.kind is wish.wanted.kind and fits(row.key) and _as_warm(wish, row)]
-        found = self._happening(self._serving(wish, like), wish, like)
+        required = self._required(wish)
+        fits = cache(required.fits)  # of thousands of masters few keys differ
+        like = [row for row in self.rows if row.kind is wish.wanted.kind and fits(row.key) and _as_warm(required, row)]
+        found = self._happening(self._serving(wish, like), wish, required, like)
+        if found.as_it_comes and self.sensor is None and found.happens is Happens.NOTHING and not found.to_build:
+            found = replace(found, happens=Happens.DUE, happens_why=_NOT_READ)
         obstacle, by_order_only = self.obstacle(wish.wanted), self.by_order_only(wish.wanted)
         if found.is_due and (why := obstacle or by_order_only):
             return replace(found, happens=Happens.BLOCKED, happens_why=why, by_order_only=not obstacle)
@@ -160,7 +133,13 @@ class _Comparison:
         why = f"{failure.detail or failure.code}; it is tried again {again}"
         return replace(found, happens=Happens.FAILED, happens_why=why, failed_at=failure.at, again_at=at)
 
-    def _serving(self, wish: _Wish, like: Sequence[MasterRow]) -> WantedMaster:
+    def _required(self, wish: Wish) -> Requirement:
+        required = requirement_of(wish.config, wish.wanted)
+        if not comes_as_it_is(wish.wanted) or self.sensor is None or self.sensor.name != SENSOR_C:
+            return required
+        return replace(required, ccd_temp_c=self.sensor.value)
+
+    def _serving(self, wish: Wish, like: Sequence[MasterRow]) -> WantedMaster:
         """Return what serves, of the masters that are what is wanted, whatever they are good for."""
         base = WantedMaster(
             key=item_key(wish.wanted),
@@ -197,8 +176,10 @@ class _Comparison:
             return f"the last one was valid until {both_clocks(last.valid_until, '%Y-%m-%d %H:%M')}"
         return f"the last one is {last.status}"
 
-    def _happening(self, master: WantedMaster, wish: _Wish, like: Sequence[MasterRow]) -> WantedMaster:
-        fits = cache(wish.required.fits)
+    def _happening(
+        self, master: WantedMaster, wish: Wish, required: Requirement, like: Sequence[MasterRow]
+    ) -> WantedMaster:
+        fits = cache(required.fits)
         of_kind = [each for each in self.sets if each.key.kind is master.kind and fits(each.key)]
         reuse, ends = wish.reuse, self.continued_until
         if ends is not None and "resume_within_hours" not in reuse.model_fields_set:
@@ -206,7 +187,7 @@ class _Comparison:
             count_of = wish.wanted.count
             of_kind = [s for s in of_kind if s.count + s.rejected >= count_of or self._goes_on(s, wish.wanted, ends)]
         of_kind = [s for s in of_kind if s.count >= wish.wanted.count or not self.spent.holds(s)]  # none is continued
-        there = having(wish.required, wish.wanted.count, of_kind, now=self.now, reuse=reuse)
+        there = having(required, wish.wanted.count, of_kind, now=self.now, reuse=reuse)
         if there.row is None:
             is_small = master.serves in {Serves.FRESH, Serves.AGEING}
             why = "what serves was made of fewer frames, or others" if is_small else master.serves_why
@@ -246,6 +227,7 @@ class _Comparison:
 
 _SAME = timedelta(seconds=1)
 """Moments of one frame, as header and catalogue have it."""
+_NOT_READ = "a run is to read how warm the sensor is, and to take what is missing at that temperature"
 _WHY = {MasterStatus.SUSPECT: "is suspect", MasterStatus.BAD: "was rejected"}
 
 
@@ -273,9 +255,9 @@ def _is_of(master: MasterRow, row: SetRow) -> bool:
     return abs(row.oldest - master.valid_from) <= _SAME
 
 
-def _as_warm(wish: _Wish, row: MasterRow) -> bool:
+def _as_warm(required: Requirement, row: MasterRow) -> bool:
     """Whether a master is of the temperature at which the sensor is, where no set-point is wanted."""
-    wanted_c, found_c = wish.required.ccd_temp_c, row.key.temperature_c
+    wanted_c, found_c = required.ccd_temp_c, row.key.temperature_c
     return wanted_c is None or found_c is None or abs(found_c - wanted_c) <= DEFAULT_TOLERANCES.cluster_c
 
 

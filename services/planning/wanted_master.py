@@ -59,6 +59,11 @@ class Failure:
         return self.again_at is not None and now >= self.again_at
 
 
+def comes_as_it_is(wanted: WantedSet) -> bool:
+    """Return whether a set is taken at whatever temperature the sensor has: biases and darks without a set-point."""
+    return wanted.kind is not FrameKind.FLAT and wanted.set_temp_c is None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedMaster:
     """One wanted master, what serves of it, and what happens to it.
@@ -127,6 +132,11 @@ class WantedMaster:
     def kind(self) -> FrameKind:
         """What it is a master of."""
         return self.wanted.kind
+
+    @property
+    def as_it_comes(self) -> bool:
+        """Whether it is wanted of whatever temperature the sensor has, which only a run can read."""
+        return comes_as_it_is(self.wanted)
 
     @property
     def is_due(self) -> bool:

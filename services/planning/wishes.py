@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from calibration.frames import FrameKind
 from calibration.plans.sequence import WantedSet
 from services.config.models import Config, Reuse
 from services.planning.having import age_of, is_held
 from services.planning.item import Item
+from services.planning.wanted import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +24,19 @@ class Wish:
         With the largest number of frames.
     reuse : Reuse
         With the youngest age.
+    programmes : tuple of str
+        Who wants it.
     """
 
     config: Config
     wanted: WantedSet
     reuse: Reuse
+    programmes: tuple[str, ...] = ()
+
+    @property
+    def age(self) -> timedelta:
+        """How old its oldest frame may be."""
+        return age_of(self.wanted.kind, self.reuse)
 
 
 def item_wanted(config: Config, wanted: WantedSet) -> Item:
@@ -34,33 +44,35 @@ def item_wanted(config: Config, wanted: WantedSet) -> Item:
     return Item.of(wanted if is_held(config, wanted) else replace(wanted, set_temp_c=None))
 
 
-def joined(wanted: Iterable[tuple[Config, WantedSet]]) -> dict[Item, Wish]:
+def joined(wanted: Iterable[tuple[State, WantedSet]]) -> dict[Item, Wish]:
     """Return what is wanted, each item once, in the order in which it is first named.
 
     Parameters
     ----------
-    wanted : iterable of (Config, WantedSet)
-        Each with the configuration as its programme sees it.
+    wanted : iterable of (State, WantedSet)
+        Each with the state that wants it.
     """
     wishes: dict[Item, Wish] = {}
-    for config, each in wanted:
-        item = item_wanted(config, each)
-        first = wishes.get(item)
-        wishes[item] = (
-            Wish(config=config, wanted=each, reuse=config.reuse) if first is None else _more(first, each, config)
-        )
+    for state, each in wanted:
+        item = item_wanted(state.config, each)
+        wish = Wish(config=state.config, wanted=each, reuse=state.config.reuse, programmes=(state.programme,))
+        wishes[item] = _more(wishes[item], wish) if item in wishes else wish
     return wishes
 
 
-def _more(first: Wish, wanted: WantedSet, config: Config) -> Wish:
-    kind = wanted.kind
-    why = tuple(dict.fromkeys((*first.wanted.why, *wanted.why)))
-    both = replace(first.wanted, count=max(first.wanted.count, wanted.count), why=why)
-    return replace(first, wanted=both, reuse=_stricter(first.reuse, config.reuse, kind))
+def _more(first: Wish, other: Wish) -> Wish:
+    why = tuple(dict.fromkeys((*first.wanted.why, *other.wanted.why)))
+    both = replace(first.wanted, count=max(first.wanted.count, other.wanted.count), why=why)
+    programmes = tuple(dict.fromkeys((*first.programmes, *other.programmes)))
+    return replace(first, wanted=both, reuse=_stricter(first.reuse, other.reuse, both.kind), programmes=programmes)
 
 
 def _stricter(one: Reuse, other: Reuse, kind: FrameKind) -> Reuse:
-    """Return the younger age of a kind, and the shorter time within which its sets are continued."""
-    hours = min(age_of(kind, one), age_of(kind, other)).total_seconds() / 3600
-    within = min(one.resume_within_hours, other.resume_within_hours)
-    return one.model_copy(update={f"{kind.lower()}_hours": hours, "resume_within_hours": within})
+    """Return the younger age of a kind, and the shorter time within which its sets are continued, where one says it."""
+    update: dict[str, float] = {f"{kind.lower()}_hours": min(age_of(kind, one), age_of(kind, other)) / _HOUR}
+    if any("resume_within_hours" in each.model_fields_set for each in (one, other)):
+        update["resume_within_hours"] = min(one.resume_within_hours, other.resume_within_hours)
+    return one.model_copy(update=update)
+
+
+_HOUR = timedelta(hours=1)

@@ -76,7 +76,7 @@ class RunContext(Work):
     def foresee(self, sets: Iterable[tuple[State, WantedSet]]) -> tuple[PlannedSet, ...]:
         """Announce the sets that are known to be wanted before the first is taken (darks of new flats are not)."""
         self.tally.foreseen = tuple(sets)
-        self.tally.wishes |= joined((state.config, wanted) for state, wanted in self.tally.foreseen)
+        self.tally.wishes |= joined(self.tally.foreseen)
         planned = tuple(
             PlannedSet(
                 wanted=wish.wanted, there=replace(self, config=wish.config).having(wish.wanted), reuse=wish.reuse

@@ -8,7 +8,7 @@ from calibration.frames import FrameHeader, FrameKind, us
 from calibration.grouping import camera_of
 from services.capture.failures import UntilReached
 from services.capture.session import Session
-from services.catalogue.history import EXPOSURE_STEP, SHORTEST
+from services.catalogue.history import EXPOSURE_STEP, NO_SENSOR_C, SENSOR_C, SHORTEST
 from services.catalogue.rows import FactRow
 from services.errors import RunCode, StorageError, Usage
 from services.events.records import RunProgress, StorageLow
@@ -16,7 +16,7 @@ from services.observatory import Observatory
 from services.observatory.sun import next_sunrise
 from services.planning.request import RunOptions, Step
 from services.planning.room import Amount, PlannedSet, Room, Sizes, as_taken, needed, room_of, with_flat_darks
-from services.planning.wanted import darks_of_flats, names_apart, states
+from services.planning.wanted import State, darks_of_flats, names_apart, states
 from services.version import is_credible
 from services.words import count
 from services.workflow.context import RunContext
@@ -81,6 +81,7 @@ def _take(context: RunContext, observatory: Observatory) -> None:
     _note_exposures(context)
     steps, phases = capture_steps(context.options.steps), Phases(context)
     wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling or _is_uncooled(context)))
+    _note_sensor(context, wanted)
     seen = ((state, step.foreseen(context.in_state(state), state)) for state in wanted for step in steps)
     sets = context.foresee((state, each) for state, foreseen in seen for each in foreseen)
     _check_room(context, sets)
@@ -92,6 +93,7 @@ def _take(context: RunContext, observatory: Observatory) -> None:
         begun = len(context.tally.outcomes)
         for step in steps:  # flats that failed have shone on the sensor as well
             step.take(here, phases, state, after_others=len(context.tally.outcomes) > begun)
+    _note_sensor(context, wanted)
     phases.leave()
     if late := context.tally.too_late:
         raise UntilReached(f"the time given does not suffice for a frame of {count(len(late), 'more set')}")
@@ -105,6 +107,15 @@ def _note_exposures(context: RunContext) -> None:
         known = next(iter(catalogue.facts(camera=context.camera, name=name)), None)
         if known is None or known.value != value:
             catalogue.add_fact(FactRow(camera=context.camera, name=name, value=float(value), at=context.clock.now()))
+
+
+def _note_sensor(context: RunContext, wanted: Iterable[State]) -> None:
+    """Note how warm a sensor is that nothing cools: plans made without the camera go by it for some time."""
+    if any(state.as_they_come for state in wanted):
+        celsius = context.session.temperature_c()
+        name, value = (NO_SENSOR_C, 1.0) if celsius is None else (SENSOR_C, celsius)
+        fact = FactRow(camera=context.camera, name=name, value=value, at=context.clock.now())
+        context.place.catalogue.add_fact(fact)
 
 
 def _is_uncooled(context: RunContext) -> bool:

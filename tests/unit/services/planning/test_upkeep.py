@@ -10,9 +10,11 @@ import pytest
 
 from calibration.frames import FrameKind
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import FrameRow, MasterRow, MasterStatus
+from services.catalogue.history import NO_SENSOR_C, SENSOR_C
+from services.catalogue.rows import FactRow, FrameRow, MasterRow, MasterStatus
 from services.config import loads
 from services.config.models import LoadedConfig
+from services.planning.look import SENSOR_KNOWN
 from services.planning.programmes import programmes_of
 from services.planning.upkeep import plan_of
 from services.planning.wanted_master import Failure, Happens, Plan, Serves, WantedMaster
@@ -279,11 +281,19 @@ def test_without_a_cooler_darks_are_wanted_of_the_temperature_at_which_the_senso
     library = Library(tmp_path, text)
     rows = library.take(FrameKind.DARK, 3, NOW - days(1), set_temp_c=None, ccd_temp_c=8.3)
     library.build(rows, temperature_c=8.3)
-    seen = []
-    for sensor_c in (8.0, 9.2, 9.4, 3.0, None):
-        plan = plan_of(library.loaded, library.place, now=NOW, sensor_c=sensor_c)
-        (dark,) = (each for each in plan.masters if each.kind is FrameKind.DARK)
-        seen.append((dark.serves, dark.happens))
+
+    def seen() -> tuple[Serves, Happens]:
+        (dark,) = (each for each in library.plan().masters if each.kind is FrameKind.DARK)
+        return dark.serves, dark.happens
+
     fresh, none = (Serves.FRESH, Happens.NOTHING), (Serves.NONE, Happens.DUE)
-    assert seen == [fresh, fresh, none, none, fresh]
-    library.place.catalogue.close()
+    assert seen() == (Serves.FRESH, Happens.DUE)  # nobody has read how warm it is
+    catalogue = library.place.catalogue
+    for sensor_c, expected in ((8.0, fresh), (9.2, fresh), (9.4, none), (3.0, none), (8.1, fresh)):
+        catalogue.add_fact(FactRow(camera="c", name=SENSOR_C, value=sensor_c, at=NOW))
+        assert seen() == expected
+    (dark,) = plan_of(library.loaded, library.place, now=NOW + SENSOR_KNOWN + timedelta(seconds=1)).masters
+    assert (dark.serves, dark.happens) == (Serves.FRESH, Happens.DUE)
+    catalogue.add_fact(FactRow(camera="c", name=NO_SENSOR_C, value=1.0, at=NOW + timedelta(seconds=1)))
+    assert seen() == fresh  # a camera that never says it
+    catalogue.close()

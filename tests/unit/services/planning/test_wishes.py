@@ -7,7 +7,6 @@ import yaml
 from calibration.frames import FrameKind
 from calibration.plans.sequence import WantedSet
 from services.config.models import Config
-from services.planning.having import age_of
 from services.planning.programmes import views
 from services.planning.wanted import State, exposure_state, flat_sets, names_apart, states
 from services.planning.wishes import joined
@@ -26,17 +25,16 @@ programmes:
 DARK = WantedSet(kind=FrameKind.DARK, count=9, why=("science",), exposure_us=60_000_000, gain=26, set_temp_c=0.0)
 
 
-def _days(kind: FrameKind, wish_reuse: object) -> float:
-    return age_of(kind, wish_reuse).total_seconds() / 86_400  # type: ignore[arg-type]
-
-
 def test_one_set_has_the_larger_count_and_the_younger_age() -> None:
-    much, young, _ = (config for _, config in views(CONFIG))
+    much, young, _ = (
+        State(temperature_c=0.0, gain=26, flats=False, config=config, programme=name) for name, config in views(CONFIG)
+    )
     for order in ([(much, DARK), (young, replace(DARK, count=4, why=("flat",)))],) * 2:
         (wish,) = joined(order).values()
-        assert (wish.wanted.count, _days(FrameKind.DARK, wish.reuse), wish.reuse.resume_within_hours) == (9, 20, 20)
+        assert (wish.wanted.count, wish.age.days, wish.reuse.resume_within_hours) == (9, 20, 20)
+        assert wish.programmes == ("much", "young")
     (wish,) = joined([(young, replace(DARK, count=4)), (much, DARK)]).values()
-    assert (wish.wanted.count, _days(FrameKind.DARK, wish.reuse)) == (9, 20)
+    assert (wish.wanted.count, wish.age.days) == (9, 20)
     assert len(joined([(much, DARK), (young, replace(DARK, set_temp_c=-5.0))])) == 2
 
 
@@ -53,9 +51,9 @@ def test_flats_of_two_programmes_are_one_at_whatever_temperature_each_would_take
     assert [(state.programme, state.temperature_c) for state, _ in flats] == [
         ("much", -5.0), ("much", -5.0), ("young", 0.0), ("other", 0.0),
     ]  # fmt: skip
-    wishes = list(joined((state.config, wanted) for state, wanted in flats).values())
-    found = [(w.wanted.filter, w.wanted.count, w.wanted.binning, _days(FrameKind.FLAT, w.reuse)) for w in wishes]
-    assert found == [("L", 7, 1, 9.0), ("R", 5, 1, 9.0), ("L", 2, 2, 7.0)]
+    wishes = list(joined(flats).values())
+    found = [(w.wanted.filter, w.wanted.count, w.wanted.binning, w.age.days) for w in wishes]
+    assert found == [("L", 7, 1, 9), ("R", 5, 1, 9), ("L", 2, 2, 7)]
 
 
 def test_the_settings_that_the_night_has_several_of_name_its_sets() -> None:
