@@ -21,6 +21,9 @@ SHORTEST, EXPOSURE_STEP = "exposure_min_us", "exposure_step_us"
 SENSOR_C, NO_SENSOR_C = "sensor_c", "sensor_without_temperature"
 """Names of the facts how warm a sensor was that nothing cools, and that its camera does not say how warm it is."""
 
+LISTED = "listed_settings"
+"""Name of the fact which gains and offsets a camera lists by name: its settings are both lists."""
+
 
 class HistoryTable(Database):
     """The tables `runs`, `refusals` and `detector_facts`."""

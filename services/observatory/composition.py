@@ -102,7 +102,7 @@ class Observatory:
         """
         from services.observatory.network import CLOCK_ACTION
 
-        self.config = with_numbers(self.config, info)
+        self.config = with_numbers(self.config, gains=info.gains, offsets=info.offsets)
         tells = CLOCK_ACTION in info.supported_actions
         self.is_simulated = self.simulator is not None or tells
         if tells and self.owns_camera and isinstance(self.clock, SystemClock):

@@ -16,10 +16,11 @@ from calibration.plans.dark import DarkUse, PlannedTimes
 from calibration.plans.sequence import WantedSet
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.history import EXPOSURE_MADE, EXPOSURE_STEP, NO_SENSOR_C, SENSOR_C, SHORTEST
+from services.catalogue.history import EXPOSURE_MADE, EXPOSURE_STEP, LISTED, NO_SENSOR_C, SENSOR_C, SHORTEST
 from services.catalogue.masters import Spent
 from services.catalogue.rows import FactRow, Origin, SetRow
 from services.config.models import Config, LoadedConfig
+from services.observatory.named import with_numbers
 from services.planning.campaign import campaign_of
 from services.planning.foreknown import Foreknown, known_without_devices
 from services.planning.having import having, requirement_of, too_old_before
@@ -78,7 +79,7 @@ class Look:
         now: datetime | None = None,
     ) -> None:
         self._now = now
-        self._config = loaded.config
+        self._config = _with_known_numbers(loaded.config, catalogue)
         self._catalogue = catalogue
         self._options = options
         self._foreknown = known_without_devices(loaded)
@@ -155,8 +156,12 @@ class Look:
             return (None,), FilterSource.NO_WHEEL
         return self._asked.filters or (None,), FilterSource.WHEEL if self._asked.filters else FilterSource.UNKNOWN
 
-    def obstacle(self, wanted: WantedSet) -> str:
+    def obstacle(self, wish: Wish) -> str:
         """Return in words why nobody can ask for a wanted set by name; "" where one can."""
+        wanted, camera = wish.wanted, wish.config.camera.active
+        names = [f"{name} {value!r}" for name in ("gain", "offset") if isinstance(value := getattr(camera, name), str)]
+        if names:
+            return f"the number of {names[0]} is not known yet: give the number, or run `nightcal run` once"
         if wanted.kind is FrameKind.FLAT and wanted.filter is None and not self.knows_filters:
             return "the wheel's filters are not known yet: name them in `filters`, or run `nightcal run` once"
         return ""
@@ -240,3 +245,11 @@ class Look:
         ids = [each.row.set_id for each in there if each.row is not None]
         frames = self._catalogue.frames(set_id=ids) if ids else []
         return {row.exposure_us for row in frames if row.exposure_us is not None}
+
+
+def _with_known_numbers(config: Config, catalogue: Catalogue) -> Config:
+    """Return a configuration with numbers for the gains and offsets that it names, as the camera listed them last."""
+    for fact in catalogue.facts(name=LISTED)[:1]:
+        lists = {name: [str(each) for each in fact.settings.get(name, ())] for name in ("gains", "offsets")}
+        return with_numbers(config, gains=lists["gains"], offsets=lists["offsets"])
+    return config

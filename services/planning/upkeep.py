@@ -110,7 +110,7 @@ class _Comparison:
     ageing_at: float
     failures: Mapping[str, Failure]
     continued_until: ContinuedUntil | None
-    obstacle: Obstacle
+    obstacle: Callable[[Wish], str]
     by_order_only: Obstacle
     sensor: FactRow | None
 
@@ -122,7 +122,7 @@ class _Comparison:
         found = self._happening(self._serving(wish, like), wish, required, like)
         if found.as_it_comes and self.sensor is None and found.happens is Happens.NOTHING and not found.to_build:
             found = replace(found, happens=Happens.DUE, happens_why=_NOT_READ)
-        obstacle, by_order_only = self.obstacle(wish.wanted), self.by_order_only(wish.wanted)
+        obstacle, by_order_only = self.obstacle(wish), self.by_order_only(wish.wanted)
         if found.is_due and (why := obstacle or by_order_only):
             return replace(found, happens=Happens.BLOCKED, happens_why=why, by_order_only=not obstacle)
         failure = self.failures.get(found.key)

@@ -8,7 +8,7 @@ from calibration.frames import FrameHeader, FrameKind, us
 from calibration.grouping import camera_of
 from services.capture.failures import UntilReached
 from services.capture.session import Session
-from services.catalogue.history import EXPOSURE_STEP, NO_SENSOR_C, SENSOR_C, SHORTEST
+from services.catalogue.history import EXPOSURE_STEP, LISTED, NO_SENSOR_C, SENSOR_C, SHORTEST
 from services.catalogue.rows import FactRow
 from services.errors import RunCode, StorageError, Usage
 from services.events.records import RunProgress, StorageLow
@@ -79,6 +79,7 @@ def _take(context: RunContext, observatory: Observatory) -> None:
         context.warn(RunCode.LOGIN_READABLE, shown)
     _warn_of_darkness(context)
     _note_exposures(context)
+    _note_lists(context)
     steps, phases = capture_steps(context.options.steps), Phases(context)
     wanted = tuple(states(context.config, skip_cooling=context.options.skip_cooling or _is_uncooled(context)))
     _note_sensor(context, wanted)
@@ -107,6 +108,16 @@ def _note_exposures(context: RunContext) -> None:
         known = next(iter(catalogue.facts(camera=context.camera, name=name)), None)
         if known is None or known.value != value:
             catalogue.add_fact(FactRow(camera=context.camera, name=name, value=float(value), at=context.clock.now()))
+
+
+def _note_lists(context: RunContext) -> None:
+    """Note which gains and offsets the camera lists by name, so that plans made without it know their numbers."""
+    info, catalogue = context.session.camera_info, context.place.catalogue
+    lists = {"gains": list(info.gains), "offsets": list(info.offsets)}
+    known = next(iter(catalogue.facts(camera=context.camera, name=LISTED)), None)
+    if lists != (known.settings if known is not None else {"gains": [], "offsets": []}):
+        at = context.clock.now()
+        catalogue.add_fact(FactRow(camera=context.camera, name=LISTED, value=1.0, at=at, settings=lists))
 
 
 def _note_sensor(context: RunContext, wanted: Iterable[State]) -> None:

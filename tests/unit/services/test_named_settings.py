@@ -27,14 +27,14 @@ def named(gain: int | str | None, offset: int | str | None = None, gains: tuple[
 
 @pytest.mark.parametrize(("gain", "number"), [("ISO 800", 2), ("iso 100", 0), (1, 1), (None, None)])
 def test_a_gain_is_found_by_its_name(gain: int | str | None, number: int | None) -> None:
-    config = with_numbers(named(gain, "high"), LISTED)
+    config = with_numbers(named(gain, "high"), gains=LISTED.gains, offsets=LISTED.offsets)
     (state,) = states(config)
     asked = exposure_state(config, state)
     assert (asked.gain, asked.offset) == (number, 1)
 
 
 def test_several_gains_may_be_names() -> None:
-    config = with_numbers(named(None, gains=("ISO 200", 2)), LISTED)
+    config = with_numbers(named(None, gains=("ISO 200", 2)), gains=LISTED.gains, offsets=LISTED.offsets)
     assert [state.gain for state in states(config)] == [1, 2]
 
 
@@ -42,7 +42,8 @@ def test_gains_and_offsets_of_programmes_may_be_names() -> None:
     programmes = tuple(
         Programme(name=gain, gain=gain, offset="Low", bias=WantedBias()) for gain in ("iso 200", "ISO 9")
     )
-    config = with_numbers(named(None).model_copy(update={"programmes": programmes}), LISTED)
+    config = named(None).model_copy(update={"programmes": programmes})
+    config = with_numbers(config, gains=LISTED.gains, offsets=LISTED.offsets)
     assert [(each.gain, each.offset) for each in config.programmes] == [(1, 0), ("ISO 9", 0)]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from calibration.frames import FrameKind
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.history import NO_SENSOR_C, SENSOR_C
+from services.catalogue.history import LISTED, NO_SENSOR_C, SENSOR_C
 from services.catalogue.rows import FactRow, FrameRow, MasterRow, MasterStatus
 from services.config import loads
 from services.config.models import LoadedConfig
@@ -273,6 +273,25 @@ def test_filters_that_nobody_knows_yet_block_flats(tmp_path: Path) -> None:
     assert flat.happens is Happens.BLOCKED
     assert "the wheel's filters are not known yet" in flat.happens_why
     library.place.catalogue.close()
+
+
+def test_the_number_of_a_gain_by_name_is_the_one_that_the_camera_listed_last(tmp_path: Path) -> None:
+    text = "camera: {camera_type: alpaca, alpaca: {host: h, offset: 7}}\ncooling: {target_temperature: -10}\n"
+    text += "programmes: [{name: a, gain: high, bias: {}}, {name: b, gain: Low, bias: {}}]\nfilter_wheel: null\n"
+    library = Library(tmp_path, text)
+    masters = library.plan().masters
+    assert {each.happens for each in masters} == {Happens.BLOCKED}
+    assert (
+        masters[0].happens_why
+        == "the number of gain 'high' is not known yet: give the number, or run `nightcal run` once"
+    )
+    catalogue = library.place.catalogue
+    catalogue.add_fact(FactRow(camera="c", name=LISTED, value=1.0, at=NOW, settings={"gains": ["Low", "High"]}))
+    assert [(each.key, each.happens) for each in library.plan().masters] == [
+        ("bias_0.001s_g1_o7_T-10", Happens.DUE),
+        ("bias_0.001s_g0_o7_T-10", Happens.DUE),
+    ]
+    catalogue.close()
 
 
 def test_without_a_cooler_darks_are_wanted_of_the_temperature_at_which_the_sensor_is(tmp_path: Path) -> None:

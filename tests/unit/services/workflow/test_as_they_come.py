@@ -8,6 +8,7 @@ import yaml
 
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
+from services.catalogue.history import SENSOR_C
 from services.config import load
 from services.files.layout import Layout
 from services.planning.request import RunOptions, RunResult, Step
@@ -53,6 +54,9 @@ def test_a_set_is_left_when_the_sensor_is_a_degree_colder_and_continued_when_it_
     falling = [15.0 - 0.18 * step for step in range(16)]
     first = night(tmp_path, falling)
     assert (first.exit_code, first.code) == (0, None), first
+    with Catalogue(Layout(tmp_path).catalogue, read_only=True) as catalogue:
+        read_c = [fact.value for fact in catalogue.facts(name=SENSOR_C)]
+    assert read_c == [falling[-1], falling[0]]  # at its end and at its beginning
     sets = sets_of(tmp_path)
     assert len(sets[-1]) == FRAMES
     assert all(each[-1] - each[0] <= 1.0 for each in sets)
