@@ -20,7 +20,7 @@ from services.config.serve import Kind
 from services.daemon.failures import failed, failures_as_json, failures_from, recovered, tried_again
 from services.daemon.orders import Refused
 from services.daemon.parts import Begin, Ended, Nothing, Outlook
-from services.daemon.reconciler import TAKEN_AS, Pace, by_order_only, choose, continued_in
+from services.daemon.reconciler import TAKEN_AS, Pace, by_order_only, choose, continued_in, windows_in
 from services.daemon.state_file import Remembered
 from services.daemon.windows import (
     OpenWindow,
@@ -241,7 +241,12 @@ class Mind:
         stands_c = state.held_c if state.cooler_held else self._surroundings.stands_c()
         pace = Pace(costs=plan.costs, stands_c=stands_c)
         choice = choose(
-            plan.masters, now=now, windows=usable, pace=pace, opens_next=None if opens is None else opens.opens_at
+            plan.masters,
+            now=now,
+            windows=usable,
+            pace=pace,
+            opens_next=None if opens is None else opens.opens_at,
+            windows_of=windows_in(served(self.loaded.config)),
         )
         if isinstance(choice, Begin):
             return self._before_others(choice, plan, usable, now)

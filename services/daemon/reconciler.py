@@ -1,7 +1,8 @@
 """What is taken next: the smallest piece that is useful now, by what is wanted, what is open, and what time there is.
 
-Pure. Begun sets come first, then what is missing, what is too old, and what ages, where a window has time to spare. One
-piece is of one temperature. The simulated year drives exactly these functions.
+Pure. What fewest windows take comes first, because the others can be had at other times; of that begun sets, then what
+is missing and what is too old. What only ages is taken last, where a window has time to spare. One piece is of one
+temperature. The simulated year drives exactly these functions.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -65,12 +66,16 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chance:
-    """Something due that a window which is open now takes: until when, and how long it needs without cooling."""
+    """Something due that a window which is open now takes: until when, and how long it needs without cooling.
+
+    `windows` is how many windows of the configuration take it.
+    """
 
     master: WantedMaster
     until: datetime
     whole_s: float
     least_s: float
+    windows: int
 
     @property
     def set_temp_c(self) -> float | None:
@@ -86,6 +91,11 @@ class _Chance:
             return Urgency.MISSING
         return Urgency.AGEING if self.master.serves is Serves.AGEING else Urgency.STALE
 
+    @property
+    def rank(self) -> tuple[bool, int, Urgency]:
+        """Before and after which others it is taken."""
+        return self.urgency is Urgency.AGEING, self.windows, self.urgency
+
     def fits(self, left_s: float) -> bool:
         """Whether a frame at least ends in so much time; of what ages the whole set, for there is no hurry."""
         return (self.whole_s if self.urgency is Urgency.AGEING else self.least_s) <= left_s
@@ -98,6 +108,7 @@ def choose(
     windows: Sequence[OpenWindow],
     pace: Pace,
     opens_next: datetime | None = None,
+    windows_of: Callable[[WantedSet], int] = lambda _: 1,
 ) -> Begin | Nothing:
     """Return the piece that is begun now, or why nothing is.
 
@@ -111,13 +122,15 @@ def choose(
     pace : Pace
     opens_next : datetime, optional
         When the next window opens, as far as that is known.
+    windows_of : callable, optional
+        Returns how many windows of the configuration take a wanted set; see `windows_in`.
     """
     lacking = [each for each in masters if each.lacks_frames]
     if not lacking:
         return Nothing(reason=IdleReason.NOTHING_DUE, detail="nothing that is wanted is to be taken")
     open_for = {each.key: [window for window in windows if takes(window, each)] for each in lacking}
     ready = [each for each in lacking if _may_try(each, open_for[each.key])]
-    chances = [_chance(each, open_for[each.key], pace) for each in ready if open_for[each.key]]
+    chances = [_chance(each, open_for[each.key], pace, windows_of(each.wanted)) for each in ready if open_for[each.key]]
     useful = [each for each in chances if each.fits(_left_s(each.until, now, pace, each.set_temp_c))]
     if useful:
         return _piece(useful, now, pace)
@@ -152,12 +165,13 @@ def _may_try(master: WantedMaster, windows: Iterable[OpenWindow]) -> bool:
     return master.again_at is None and failed_at is not None and any(w.opens_at > failed_at for w in windows)
 
 
-def _chance(master: WantedMaster, windows: Iterable[OpenWindow], pace: Pace) -> _Chance:
+def _chance(master: WantedMaster, windows: Iterable[OpenWindow], pace: Pace, number: int) -> _Chance:
     return _Chance(
         master=master,
         until=max(window.closes_at for window in windows),
         whole_s=pace.seconds(master),
         least_s=pace.seconds(master, 1),
+        windows=number,
     )
 
 
@@ -174,9 +188,9 @@ def _backing_off(waiting: Sequence[WantedMaster]) -> Nothing:
 
 def _piece(chances: Sequence[_Chance], now: datetime, pace: Pace) -> Begin:
     """Return the most urgent of what is due at one temperature, as much of it as there is time for."""
-    first = min(chances, key=lambda each: (each.urgency, pace.cooling_s(each.set_temp_c)))
+    first = min(chances, key=lambda each: (each.rank, pace.cooling_s(each.set_temp_c)))
     at_once = [each for each in chances if each.set_temp_c == first.set_temp_c]
-    alike = [each for each in at_once if each.urgency is first.urgency and each.until >= first.until]
+    alike = [each for each in at_once if each.rank == first.rank and each.until >= first.until]
     left_s = _left_s(first.until, now, pace, first.set_temp_c)
     taken = _fitting(alike, left_s)
     seconds = pace.cooling_s(first.set_temp_c) + min(sum(each.whole_s for each in taken), left_s)
@@ -215,6 +229,23 @@ def _words(taken: Sequence[_Chance], seconds: float) -> str:
     return f"{some(title(each.master) for each in taken)}{at}, about {length(seconds)}"
 
 
+def windows_in(serve: Serve) -> Callable[[WantedSet], int]:
+    """Return what says how many windows take a wanted set: flats of the sky only those of the sun.
+
+    Parameters
+    ----------
+    serve : Serve
+        With the windows that hold (`services.daemon.windows.served`).
+    """
+
+    def number(wanted: WantedSet) -> int:
+        is_sky = wanted.source == "sky"
+        kind = TAKEN_AS[wanted.kind]
+        return sum(kind in window.takes and (window.sun is not None or not is_sky) for window in serve.windows)
+
+    return number
+
+
 def by_order_only(serve: Serve) -> Callable[[WantedSet], str]:
     """Return what says in words why the schedule never takes a wanted set; "" where a window does.
 
@@ -223,14 +254,12 @@ def by_order_only(serve: Serve) -> Callable[[WantedSet], str]:
     serve : Serve
         With the windows that hold (`services.daemon.windows.served`).
     """
-    by_clock = {kind for window in serve.windows for kind in window.takes}
-    by_sun = {kind for window in serve.windows if window.sun is not None for kind in window.takes}
+    windows_of = windows_in(serve)
 
     def obstacle(wanted: WantedSet) -> str:
-        is_sky = wanted.source == "sky"
-        if TAKEN_AS[wanted.kind] in (by_sun if is_sky else by_clock):
+        if windows_of(wanted):
             return ""
-        what = "window of the sun" if is_sky else "window"
+        what = "window of the sun" if wanted.source == "sky" else "window"
         return f"no {what} of `serve.windows` takes {TAKEN_AS[wanted.kind]}: by order only"
 
     return obstacle

@@ -78,6 +78,18 @@ def test_a_run_that_takes_nothing_of_what_is_due_is_not_begun_again_at_once(
     assert {key: each["code"] for key, each in state.failures.items()} == dict.fromkeys((DARK, BIAS), "nothing_taken")
 
 
+def test_that_all_is_there_of_the_temperature_that_a_sensor_happens_to_have_is_no_failure(tmp_path: Path) -> None:
+    text = "camera: {alpaca: {host: h}}\ncooling: {mode: off}\nfilter_wheel: null\n"
+    text += "programmes: [{name: a, temperatures: as_they_come, bias: {}, darks: {exposures: [5]}}]\n"
+    loaded = loads(text, tmp_path / "c.yaml")
+    mind = Mind(loaded, read=lambda: loaded)
+    mind.look(NOW, Remembered())
+    there = finished(DARK, there=True), finished(BIAS, there=True)
+    assert learn(mind, Ended(run_id="r", exit_code=0), *there).failures == {}
+    state = learn(mind, Ended(run_id="r", exit_code=0), there[0])  # of the biases nothing was said
+    assert {key: each["code"] for key, each in state.failures.items()} == {BIAS: "nothing_taken"}
+
+
 def test_an_empty_library_is_begun_where_no_window_is_named_with_biases_and_darks_alone(tmp_path: Path) -> None:
     found = mind_of(tmp_path).look(NOW, Remembered())
     assert isinstance(found.choice, Begin)

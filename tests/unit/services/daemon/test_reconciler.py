@@ -10,7 +10,7 @@ from calibration.frames import FrameKind
 from calibration.plans.sequence import Costs, WantedSet
 from services.config.serve import Kind, Serve
 from services.daemon.parts import Begin, Nothing
-from services.daemon.reconciler import IdleReason, Pace, by_order_only, choose
+from services.daemon.reconciler import IdleReason, Pace, by_order_only, choose, windows_in
 from services.daemon.windows import OpenWindow
 from services.planning.item import item_key
 from services.planning.wanted_master import Happens, Serves, WantedMaster
@@ -86,6 +86,28 @@ def test_begun_sets_come_first_then_what_is_missing_then_what_is_too_old_then_wh
         order.append(key)
         left = [each for each in left if each.key != key]
     assert order == [BEGUN.key, MISSING.key, STALE.key, AGEING.key]
+
+
+def test_what_fewest_windows_take_comes_first_for_the_rest_can_be_had_at_other_times() -> None:
+    serve = Serve.model_validate(
+        {
+            "windows": [
+                {"name": "midday", "cron": "0 10 * * *", "hours": 6, "takes": ["bias", "darks"]},
+                {"name": "evening", "sun": [8.0, -1.0], "half": "evening", "takes": ["flats", "darks"]},
+            ]
+        }
+    )
+    flats = flat("L", serves=Serves.STALE)
+    masters = (dark(60), dark(120, have=3, begun_at=NOW), flats, flat("Ha", serves=Serves.AGEING))
+
+    def chosen(*wanted: WantedMaster) -> tuple[str, ...]:
+        found = choose(wanted, now=NOW, windows=(window(),), pace=PACE, windows_of=windows_in(serve))
+        assert isinstance(found, Begin)
+        return found.items
+
+    assert chosen(*masters) == (flats.key,)
+    assert chosen(*masters[:2], masters[3]) == (masters[1].key,)  # what only ages has no hurry
+    assert begin(*masters).items == (masters[1].key,)  # one window takes all of them
 
 
 def test_nothing_is_a_normal_state() -> None:
