@@ -16,7 +16,7 @@ from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
 from services.config.moments import zone
-from services.config.serve import Kind
+from services.config.serve import Kind, Serve
 from services.daemon.failures import failed, failures_as_json, failures_from, recovered, tried_again
 from services.daemon.orders import Refused
 from services.daemon.parts import Begin, Ended, Nothing, Outlook
@@ -146,15 +146,10 @@ class Mind:
             known=frozenset(each.key for each in plan.masters),
             obstacles=obstacles,
             closes_at=closes_at,
-            to_build=self._to_build(plan),
+            to_build=_to_build(plan, self.loaded.config.serve),
             complete=frozenset(each.key for each in plan.masters if each.set_id is not None and not each.have),
             stale={each.key: each.serves_why for each in plan.masters if each.serves is Serves.STALE},
         )
-
-    def _to_build(self, plan: Plan) -> frozenset[str]:
-        """Return the items whose masters follow their sets, where `serve.after_sets` says that they do."""
-        follows = "masters" in self.loaded.config.serve.after_sets
-        return frozenset(each.key for each in plan.masters if each.to_build and follows)
 
     def learn(
         self,
@@ -305,6 +300,12 @@ class Mind:
         self._not_before_s = SystemClock().monotonic() + _SHARE * took_s
         self._known = _Known(plan, of, _changes_at(plan, now))
         return plan
+
+
+def _to_build(plan: Plan, serve: Serve) -> frozenset[str]:
+    """Return the items whose masters follow their sets, where `serve.after_sets` says that they do."""
+    follows = "masters" in serve.after_sets
+    return frozenset(each.key for each in plan.masters if each.to_build and follows)
 
 
 def _nothing_due(plan: Plan) -> Nothing:
