@@ -7,7 +7,7 @@ import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,10 @@ class Daemon:
     """
 
     url: str
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     clock: Clock = SystemClock()  # noqa: RUF009 - it has no state
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str) -> Mapping[str, Any]:
         """Return the answer to a question.
 
         Raises
@@ -80,7 +80,7 @@ class Daemon:
         Unreachable, OrderRefused
             Nothing answers, or the daemon refuses.
         """
-        return self._ask("GET", path)[1]
+        return self._ask("GET", path)
 
     def order(self, **order: Any) -> Mapping[str, Any]:
         """Give an order; return its answer. `items` and the like are left out where they are None or empty.
@@ -91,26 +91,26 @@ class Daemon:
             Nothing answers, or the daemon refuses.
         """
         given = {name: value for name, value in order.items() if value not in (None, (), "")}
-        answer: Mapping[str, Any] = self._ask("POST", "/api/orders", given)[1]
-        return answer
+        return self._ask("POST", "/api/orders", given)
 
-    def _ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def _ask(self, method: str, path: str, body: Any = None) -> Mapping[str, Any]:
         connection = self._connection(_ANSWER_S)
         try:
             answer = self._requested(connection, method, path, body)
-            content = json.loads(answer.read() or b"null")
-        except ValueError:
-            raise Unreachable(f"{self.url}: what answers there is no daemon of nightcal") from None
+            return self._good(answer.status, _content(answer))
         except (OSError, HTTPException) as error:
             raise self._unreachable(error) from error
         finally:
             connection.close()
-        return answer.status, self._good(answer.status, content)
 
-    def _good(self, status: int, content: Any) -> Any:
+    def _good(self, status: int, content: Any) -> Mapping[str, Any]:
+        if 300 <= status < 400:
+            raise Unreachable(f"{self.url}: this address leads to another one (status {status}): give that one")
+        if not isinstance(content, dict):
+            raise Unreachable(f"{self.url}: what answers there is no daemon of nightcal")
+        said: Mapping[str, Any] = content
         if status < 400:
-            return content
-        said = content if isinstance(content, dict) else {}
+            return said
         detail = str(said.get("detail") or f"{self.url} answers with status {status}")
         raise OrderRefused(str(said.get("code", "")), detail, advice=str(said.get("advice", "")).rstrip("."))
 
@@ -163,11 +163,8 @@ class EventStream:
         try:
             answer = daemon._requested(connection, "GET", "/api/events", **headers)  # noqa: SLF001
             if answer.status != 200:
-                daemon._good(answer.status, json.loads(answer.read() or b"null"))  # noqa: SLF001
+                daemon._good(answer.status, _content(answer))  # noqa: SLF001
             answer.readline()  # the first line says that the daemon listens for us
-        except ValueError:
-            connection.close()
-            raise Unreachable(f"{daemon.url}: what answers there is no daemon of nightcal") from None
         except (OSError, HTTPException) as error:
             connection.close()
             raise daemon._unreachable(error) from error  # noqa: SLF001
@@ -209,6 +206,14 @@ class EventStream:
         """Let go of the line."""
         self._answer.close()
         self._connection.close()
+
+
+def _content(answer: HTTPResponse) -> Any:
+    """Return the JSON of an answer; None where it is none."""
+    try:
+        return json.loads(answer.read())
+    except (ValueError, RecursionError):
+        return None
 
 
 def daemon_of(remote: str | None, token_file: Path | None, config: Path | None) -> Daemon:
@@ -254,6 +259,7 @@ def _address(text: str) -> str:
     try:
         parts = urlsplit(url)
         good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and not parts.username
+        good = good and parts.path.isascii()
     except ValueError:
         good = False
     if not good:
@@ -263,9 +269,16 @@ def _address(text: str) -> str:
 
 def _token(file: Path | None) -> str | None:
     if file is None:
-        return os.environ.get(TOKEN_VARIABLE) or None
+        return _plain(TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, ""))
     try:
-        return file.read_text(encoding="utf-8").strip() or None
+        return _plain(f"--token-file: {file}", file.read_text(encoding="utf-8").strip())
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise Usage(f"--token-file: {file} cannot be read: {reason} — allowed: a file that holds the token") from None
+
+
+def _plain(where: str, token: str) -> str | None:
+    """Return a token that can be sent in a header; None for an empty one."""
+    if not token.isascii() or (token and not token.isprintable()):
+        raise Usage(f"{where} holds no token — allowed: letters and digits, on one line")
+    return token or None

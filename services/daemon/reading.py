@@ -189,7 +189,7 @@ class Reader:
         return seen.ConfigSeen(path=str(loaded.path), root=str(loaded.root), config=shown, notes=loaded.notes)
 
     def missed(self, run_id: str, seq: int, *, limit: int) -> list[Event]:
-        """Return what has happened since an event: of its run what follows it, of all others what is not older.
+        """Return what has happened since an event: of its run what follows it, of all others what is later.
 
         They are in the order of their times, the last `limit` of them.
         """
@@ -295,10 +295,10 @@ def _log_line(line: str) -> dict[str, Any]:
 
 def masked(value: Any, name: str = "") -> Any:
     """Return plain JSON values with a mask for each that may hold a secret."""
-    if isinstance(value, dict):
-        return {key: masked(each, key) for key, each in value.items()}
     if name in _MASKED_TOO and value is not None:
         return MASKED
+    if isinstance(value, dict):
+        return {key: masked(each, key) for key, each in value.items()}
     return [masked(each) for each in value] if isinstance(value, list) else value
 
 

@@ -4,7 +4,8 @@ One writer, whoever gives the order: the command line under the root's lock, or 
 master is written into its sidecar first, then into the catalogue; then all masters are brought up to date.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
@@ -14,9 +15,10 @@ from typing import Any
 
 from calibration.frames import FrameKind
 from services.catalogue.plain import parse_time, plain
-from services.catalogue.rows import MasterRow, MasterStatus, Origin
+from services.catalogue.rows import FrameRow, MasterRow, MasterStatus, Origin
 from services.catalogue.said import Said
 from services.catalogue.typed import check_types
+from services.errors import StorageError
 from services.indexing.checksums import check_pixels
 from services.indexing.sidecar import restate_sidecar
 from services.library.rejecting import mark_frames
@@ -140,14 +142,17 @@ def obey(place: Place, order: MasterOrder, *, at: datetime) -> Answer:
     try:
         with place.catalogue.at_once():
             before = {row.path: row for row in place.catalogue.masters()}
-            if order.frames:
-                _mark(place, order, at)
+            frames = _frames(place, order)
             said = _SAYS[order.order](place, order, before, at)
-            for row in said:
-                restate_sidecar(place.layout, row, disk=place.disk)
-            for row in said:
-                place.catalogue.add_master(row)
-            settle(place)
+            with _taken_back(place, [before[row.path] for row in said]):
+                for row in said:
+                    restate_sidecar(place.layout, row, disk=place.disk)
+                for row in said:
+                    place.catalogue.add_master(row)
+                settle(place)
+            if frames:  # last: their journal, once written, is not taken back
+                rejected = order.order is MasterWord.REJECT
+                mark_frames(place, frames, rejected=rejected, reason=order.reason, at=at)
             after = {row.path: row for row in place.catalogue.masters()}
     except _Refused as refused:
         return Answer(ok=False, code=refused.code, detail=refused.detail)
@@ -159,13 +164,26 @@ def _stands(row: MasterRow | None) -> object:
     return None if row is None else (row.status, row.valid_until, row.detail)
 
 
-def _mark(place: Place, order: MasterOrder, at: datetime) -> None:
+@contextmanager
+def _taken_back(place: Place, rows: Iterable[MasterRow]) -> Iterator[None]:
+    """Write the sidecars of masters as they were where something fails: the catalogue takes its changes back, too."""
+    try:
+        yield
+    except BaseException:
+        for row in rows:
+            with suppress(StorageError):
+                restate_sidecar(place.layout, row, disk=place.disk)
+        raise
+
+
+def _frames(place: Place, order: MasterOrder) -> list[FrameRow]:
+    """Return the frames that an order means."""
+    if order.frames and order.order not in (MasterWord.REJECT, MasterWord.UNREJECT):
+        raise _Refused(OrderCode.NOT_POSSIBLE, f"{some(order.frames)}: frames are rejected and unrejected, no more")
     rows = {path: place.catalogue.frame(path) for path in order.frames}
-    unknown = [path for path, row in rows.items() if row is None]
-    if unknown or order.order not in (MasterWord.REJECT, MasterWord.UNREJECT):
+    if unknown := [path for path, row in rows.items() if row is None]:
         raise _Refused(OrderCode.UNKNOWN_FRAME, f"there is no frame {some(unknown)}")
-    known = [row for row in rows.values() if row is not None]
-    mark_frames(place, known, rejected=order.order is MasterWord.REJECT, reason=order.reason, at=at)
+    return [row for row in rows.values() if row is not None]
 
 
 _Masters = Mapping[str, MasterRow]

@@ -13,6 +13,7 @@ import threading
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -257,12 +258,18 @@ class _Folder:
         except OSError:
             _copy(source, target, stamp, self._disk)
             return
-        with reported(target):
-            self._disk.replace(part, target)
+        try:
+            with reported(target):
+                self._disk.replace(part, target)
+        finally:
+            with suppress(OSError):  # a link to the file that is there already stays behind; so does one that failed
+                self._disk.remove(part)
 
     def _removed(self, name: str) -> bool:
         """Remove a file of ours; return whether it is gone. One that somebody has changed since is theirs."""
         target = self._folder / name
+        with suppress(OSError):  # of one that was killed
+            self._disk.remove(part_path(target))
         if not _is_there(target) or not self._is_ours(name):
             return False
         try:

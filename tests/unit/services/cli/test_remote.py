@@ -3,13 +3,15 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from services.cli.daemon_client import daemon_of, served_at
+from services.cli.daemon_client import Daemon, daemon_of, served_at
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.cli.plan import plan_now
@@ -123,6 +125,7 @@ def test_a_refusal_is_said_with_its_reason(served: Served, capsys: pytest.Captur
         (("run", "--remote", "x", "--fresh"), Exit.CONFIG, "--remote goes with"),
         (("run", "--item", "bias"), Exit.CONFIG, "give --remote"),
         (("status", "--remote", "x", "--token-file", "/no/such"), Exit.CONFIG, "--token-file"),
+        (("status", "--remote", "http://x/\u00e4"), Exit.CONFIG, "--remote"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_what_to_do(
@@ -130,6 +133,59 @@ def test_what_cannot_be_done_is_said_with_what_to_do(
 ) -> None:
     assert _call(*words) == code
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "text"),
+    [
+        (200, b"<html>a router</html>", "no daemon of nightcal"),
+        (200, b"", "no daemon of nightcal"),
+        (200, b"[1]", "no daemon of nightcal"),
+        (301, b"", "leads to another one"),
+        (502, b"bad gateway", "no daemon of nightcal"),
+        (404, b'{"detail": "no such page"}', "no such page"),
+    ],
+)
+def test_what_answers_and_is_no_daemon_is_called_so(
+    capsys: pytest.CaptureFixture[str], status: int, content: bytes, text: str
+) -> None:
+    with _other(status, content) as url:
+        assert _call("status", "--remote", url) != Exit.DONE
+    assert text in capsys.readouterr().err
+
+
+@contextmanager
+def _other(status: int, content: bytes) -> Iterator[str]:
+    """Serve something else than a daemon."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_token_is_shown_by_no_record_and_has_no_odd_letters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert TOKEN not in repr(Daemon("http://x", TOKEN))
+    monkeypatch.setenv("NIGHTCAL_TOKEN", "schl\u00fcssel\u2713")
+    assert _call("status", "--remote", "http://127.0.0.1:9") == Exit.CONFIG
+    assert "NIGHTCAL_TOKEN" in capsys.readouterr().err
 
 
 def test_the_token_comes_from_the_variable_the_file_or_the_configuration(

@@ -11,13 +11,15 @@ import pytest
 from calibration.frames import FrameKind, GroupKey
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import USABLE, FrameRow, MasterRow, MasterStatus
+from services.errors import StorageError
 from services.files.fits import Plane, create_planes
 from services.files.layout import Layout
 from services.indexing.sidecar import read_sidecar, write_sidecar
 from services.library.orders import Answer, MasterOrder, MasterWord, OrderCode, obey
-from services.library.rejecting import mark_frames
+from services.library.rejecting import MARKS, mark_frames
 from services.library.standing import settle, standing
 from services.root import Place
+from tests.support.failing_disks import FullDisk
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW = AT + timedelta(days=400)
@@ -242,6 +244,58 @@ def check(shelves: Shelves, rng: np.random.Generator) -> None:
     order = rng.permutation(len(sidecars))
     again = standing([sidecars[i] for i in order], marks)
     assert sorted(again, key=lambda row: row.path) == sorted(rows, key=lambda row: row.path)
+
+
+def frame(shelves: Shelves, sha: str) -> str:
+    path = f"darks/{sha}.fits"
+    shelves.place.catalogue.add_frames([FrameRow(
+        path=path, pixel_sha256=sha, size=1, mtime_ns=1, kind=FrameKind.DARK, camera="cam", height=4, width=6,
+        date_obs=AT,
+    )])  # fmt: skip
+    return path
+
+
+def test_an_order_on_frames_and_a_master_that_is_none_leaves_nothing_behind(shelves: Shelves):
+    row, path = shelves.put("dark", 0), frame(shelves, "1a")
+    for masters, frames in (((row.path, "master_none.fits"), (path,)), ((row.path,), (path, "darks/none.fits"))):
+        answer = obey(shelves.place, MasterOrder(order=MasterWord.REJECT, masters=masters, frames=frames), at=NOW)
+        assert not answer.ok
+        assert (shelves.status(row), shelves.place.catalogue.marks()) == ("certified", [])
+        assert not shelves.layout.events(MARKS).exists(), "a catalogue that is rebuilt would take the frame for bad"
+    both = MasterOrder(order=MasterWord.REJECT, masters=(row.path,), frames=(path,))
+    assert obey(shelves.place, both, at=NOW).ok
+    assert (shelves.status(row), len(shelves.place.catalogue.marks())) == ("bad", 1)
+
+
+def test_frames_are_not_certified_and_that_is_said(shelves: Shelves):
+    answer = obey(shelves.place, MasterOrder(order=MasterWord.CERTIFY, frames=(frame(shelves, "1a"),)), at=NOW)
+    assert (answer.ok, answer.code) == (False, OrderCode.NOT_POSSIBLE)
+    assert "darks/1a.fits" in answer.detail
+
+
+def test_an_order_that_the_disk_has_no_room_for_is_not_carried_out_by_half(shelves: Shelves):
+    rows = [shelves.put("dark", days) for days in (0, 60, 120)]
+    before = [shelves.status(row) for row in rows]
+    size = shelves.layout.sidecar_path(shelves.layout.absolute(rows[0].path)).stat().st_size
+    disk = _OnceFull(int(2.5 * size))
+    names = tuple(row.path for row in rows)
+    with pytest.raises(StorageError):
+        obey(replace(shelves.place, disk=disk), MasterOrder(order=MasterWord.REJECT, masters=names), at=NOW)
+    assert disk.was_full
+    assert [shelves.status(row) for row in rows] == before
+
+
+class _OnceFull(FullDisk):
+    """A disk that is full once: then somebody has made room."""
+
+    was_full = False
+
+    def take(self, size: int) -> int:
+        room = super().take(size)
+        if room < size:
+            self.was_full = True
+            self.free(1 << 20)
+        return room
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -223,6 +223,37 @@ def test_a_full_disk_leaves_the_old_master_and_is_tried_again(library: Library) 
     assert library.shown() == {"master_dark_300s_g26_T-10.fits": "two.fits"}
 
 
+class _Held(Disk):
+    """A folder in which another program holds every file, as programs on Windows may."""
+
+    def replace(self, source: Path, target: Path) -> None:
+        if target.suffix == ".fits":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
+        super().replace(source, target)
+
+
+def test_a_file_that_another_program_holds_leaves_the_old_master_and_nothing_hidden(library: Library) -> None:
+    library.put(row("old"))
+    library.publish()
+    library.put(row("old", status=MasterStatus.SUPERSEDED), row("new", days=1))
+    done = library.publish(_Held())
+    assert len(done.problems) == 1
+    assert list(library.shown().values()) == ["old.fits"]
+    assert not list(library.folder.glob(".*.part"))
+    library.publish()
+    assert list(library.shown().values()) == ["new.fits"]
+
+
+def test_a_part_that_a_kill_has_left_goes_with_its_master(library: Library) -> None:
+    library.put(row("old"))
+    library.publish()
+    (name,) = library.shown()
+    (library.folder / f".{name}.part").write_bytes(b"half a master")
+    library.put(row("old", status=MasterStatus.BAD))
+    library.publish()
+    assert [path.suffix for path in library.folder.iterdir()] == [".json"]
+
+
 def test_a_kill_between_two_files_is_made_good(library: Library) -> None:
     """The manifest names what is about to come before it comes: a copy without an entry would be somebody else's."""
 
