@@ -89,7 +89,7 @@ def plan_of(
         masters=masters,
         cost=cost_of(masters, costs, loaded.config),
         costs=costs,
-        fingerprint=_fingerprint(masters),
+        fingerprint=_fingerprint(masters, loaded.config),
         filters_known=look.knows_filters,
         frame_pixels=look.frame_pixels,
     )
@@ -287,10 +287,11 @@ def cost_of(masters: Iterable[WantedMaster], costs: Costs, config: Config, *, co
     return needed([PlannedSet(wanted=each, there=NOTHING) for each in left], None, config, costs)
 
 
-def _fingerprint(masters: Sequence[WantedMaster]) -> str:
-    """Return a hash of what is wanted and what is due; minutes that pass change nothing."""
+def _fingerprint(masters: Sequence[WantedMaster], config: Config) -> str:
+    """Return a hash of what is wanted and due, and of how it would be taken; minutes that pass change nothing."""
     parts = [(each.key, each.wanted.count, each.max_age_days, str(each.happens), each.have) for each in masters]
-    return hashlib.sha256(repr(sorted(parts)).encode()).hexdigest()[:12]
+    taken_with = config.model_dump_json(exclude={"serve"})
+    return hashlib.sha256(f"{sorted(parts)!r}{taken_with}".encode()).hexdigest()[:12]
 
 
 def _days(age: timedelta) -> str:

@@ -203,6 +203,18 @@ def test_the_fingerprint_changes_with_what_is_due_and_not_with_time(library: Lib
     assert library.plan().fingerprint != first
 
 
+def test_the_fingerprint_changes_with_how_frames_are_taken_and_not_with_who_is_called(tmp_path: Path) -> None:
+    def of(more: str) -> str:
+        library = Library(tmp_path, TEXT + more)
+        found = library.plan().fingerprint
+        library.place.catalogue.close()
+        return found
+
+    first = of("")
+    assert of("flat_panel: {device_id: 0, brightness: 20}\n") != first
+    assert of("serve: {keep_logs_days: 3}\n") == first
+
+
 def test_an_existing_file_without_programmes_wants_what_it_says(tmp_path: Path) -> None:
     loaded: LoadedConfig = loads("camera: {alpaca: {host: h}}\nflat_capture: {filters: []}\n", tmp_path / "c.yaml")
     assert loaded.config.programmes == ()
