@@ -54,6 +54,7 @@ class Connections:
         self._interlock = observatory.interlock
         self._events = events
         self._at_end = at_end
+        self._looks = False
         self.shared = False
 
     def refuse_used_camera(self, catalogue: Catalogue) -> None:
@@ -99,6 +100,7 @@ class Connections:
         if self._observatory.owns_camera:
             self._release_at_end("camera", self._disconnect_camera)
         self._tell_connected("camera", info.name, info.unique_id)
+        self._looks = True
         return info
 
     def _connect(self, device: str, connect: Callable[[], None]) -> None:
@@ -136,14 +138,19 @@ class Connections:
             self._events.emit(WarningRaised(code=RunCode.FILTER_NAMES.value, detail=detail))
         return wheel.names
 
+    def release_panel_at_end(self) -> None:
+        """Let the panel go at the end, whoever connects it first: the safety watch does, over a line of its own."""
+        panel = self._observatory.panel
+        if panel is not None:
+            self._at_end("flat panel", panel.close)
+            self._release_at_end("flat panel", panel.disconnect)
+
     def connect_panel(self) -> PanelInfo | None:
         """Connect the flat panel; return what it says of itself, None without one. Raises as `connect_camera`."""
         panel = self._observatory.panel
         if panel is None:
             return None
-        self._at_end("flat panel", panel.close)
         self._connect("flat panel", panel.connect)
-        self._release_at_end("flat panel", panel.disconnect)
         self._tell_connected("flat panel", panel.info.name, panel.info.unique_id)
         return panel.info
 
@@ -190,6 +197,16 @@ class Connections:
             state = self._camera.state()
         if state.activity is CameraStates.ERROR:
             self._camera.abort()
+        self._looks = False
+
+    def exposes_for_others(self) -> bool:
+        """Whether the camera is at work though this session has not exposed yet: to disconnect it would end that."""
+        if not self._looks:
+            return False
+        try:
+            return self._camera.state().at_work
+        except DriverError:
+            return False
 
     def _release_at_end(self, what: str, disconnect: Callable[[], object]) -> None:
         if self._config.camera.release == "disconnect":

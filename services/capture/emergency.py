@@ -101,6 +101,11 @@ class Emergency:
         with self._camera:
             self._spared = True
 
+    def own_camera(self) -> None:
+        """Stop the camera as well from now on: what it exposes is ours."""
+        with self._camera:
+            self._spared = False
+
     def act(self) -> None:
         """Close the camera's sockets, abort its exposure in a thread of its own, make it dark, and wait for both."""
         abort = threading.Thread(target=self._abort, name="nightcal-abort", daemon=True)

@@ -85,13 +85,21 @@ class SafetyWatch:
         self._thread = threading.Thread(target=self._watch, name="nightcal-safety", daemon=True)
 
     def start(self) -> None:
-        """Start watching and wait for the first reading; raises `RunStopped` when it is not safe, or stopped."""
+        """Start watching and wait for the first reading; raises `RunStopped` when it is not safe, or stopped.
+
+        The camera is left alone until `own_camera`: an exposure that is found running may be another program's.
+        """
+        self._emergency.spare_camera()
         self._fresh = self._deadline()
         self._thread.start()
         while not self._first.wait(LEAST_REAL_POLL_S):
             self._interlock.check_edge()
         if self._interlock.unsafe:
             self._interlock.check_edge()
+
+    def own_camera(self) -> None:
+        """From now on what the camera exposes is ours: it is aborted when it gets unsafe."""
+        self._emergency.own_camera()
 
     def spare_camera(self) -> None:
         """From now on nothing is exposed any more: the camera's sockets are left open, whatever is read.

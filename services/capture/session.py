@@ -210,11 +210,12 @@ class Session:
         self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
-        self._shared = self._connections.shared = isinstance(error, CameraBusy)
         if self._watch is not None:
             self._watch.spare_camera()
         self._recovery.end(self._hurry)
         self._interlock.allowance.begin()
+        is_shared = isinstance(error, CameraBusy) or self._connections.exposes_for_others()
+        self._shared = self._connections.shared = is_shared
         if self._runner is not None:
             doing = light_words(self.panel_info, "switching the lamp off", "closing the cover")
             self._leaving.begin(self._interlock.code, self._warming_s(), doing)
@@ -225,10 +226,12 @@ class Session:
         if self._only_if_free:
             self._connections.refuse_used_camera(self._catalogue)
         self.camera_info = self._connections.connect_camera()
+        self._connections.release_panel_at_end()
         self._start_safety()
         self.filters = self._connections.connect_wheel()
         self.panel_info = self._connections.connect_panel()
         self._connections.wait_for_leftovers(waits=not self._only_if_free)
+        self._own_camera()
         self._note_cooler()
         self._connections.check_settings(self._thermostat.refused)
         self.settings = self._camera.settings()
@@ -249,6 +252,12 @@ class Session:
         if watch is not None:
             self._at_end("safety watch", watch.stop)
             watch.start()
+
+    def _own_camera(self) -> None:
+        """From here on what the camera exposes is ours."""
+        if self._watch is not None:
+            self._watch.own_camera()
+        self._interlock.check_edge()
 
     def _note_cooler(self) -> None:
         """Learn how the cooler is to be left; a run that was killed may have switched it on."""

@@ -164,9 +164,22 @@ def test_21_unsafe_from_the_beginning_moves_nothing(tmp_path: Path) -> None:
         assert not night.exposures
         assert night.cover is CoverStatus.CLOSED
         assert not night.cooler_on
+        assert night.connected == []  # what stays connected is another program's to whoever looks
     assert (ended.exit_code, ended.result.code) == (4, "unsafe")
     ended.assert_told("unsafe")
     assert not ended.said("group.started")
+
+
+def test_21_unsafe_from_the_beginning_leaves_an_exposure_that_runs_already(tmp_path: Path) -> None:
+    with served_night(tmp_path, fault(FaultKind.UNSAFE), rate=10.0) as night:
+        theirs = CameraWire(Endpoint("127.0.0.1", night.server.port), night.observatory.clock)
+        theirs.open()
+        theirs.StartExposure(3600.0, True)
+        theirs.line.close()
+        ended = night.run()
+        assert (ended.exit_code, ended.result.code) == (4, "unsafe")
+        assert not ended.said("exposure.aborted")
+        assert night.activity is CameraStates.EXPOSING
 
 
 def test_21_cover_that_opens_while_it_gets_unsafe_is_closed_again(tmp_path: Path) -> None:

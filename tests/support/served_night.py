@@ -192,6 +192,11 @@ class ServedNight:
         return bool(self._read("camera", "cooleron"))
 
     @property
+    def connected(self) -> list[str]:
+        """The devices that somebody has connected."""
+        return [str(each.kind) for each in self.observatory.devices() if each.readers["connected"]()]
+
+    @property
     def set_point_c(self) -> float:
         """The cooler's set-point."""
         return float(self._read("camera", "setccdtemperature"))
