@@ -128,6 +128,22 @@ def both_clocks(at: datetime, form: str = "%H:%M:%S") -> str:
     return f"{shown} ({here})" if here else shown
 
 
+def activity(name: str, detail: str, until: datetime | None) -> str:
+    """Return what the daemon does, in words: "running: dark 60 s; ends by 14:18 UTC", "idle: paused until …".
+
+    Parameters
+    ----------
+    name : str
+    detail : str
+        Why, or what; where it says the moment itself, that is not said again.
+    until : datetime or None
+        When it is over: at the latest where a run is at work.
+    """
+    at = "" if until is None else both_clocks(until, "%Y-%m-%d %H:%M")
+    when = "" if not at or at in detail else f" until {at}" if name == "idle" else f"; ends by {at}"
+    return f"{': '.join(each for each in (name, detail) if each)}{when}"
+
+
 def stamp(at: datetime) -> str:
     """Return what a line on the terminal begins with: "19:30:05", beside another zone "19:30:05 (20:30 CET)"."""
     shown, here = f"{at.astimezone(UTC):%H:%M:%S}", local(at, "%H:%M")

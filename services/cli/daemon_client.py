@@ -6,6 +6,7 @@ Nothing but the standard library is needed, so that a script's `nightcal yield` 
 import json
 import os
 import ssl
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -14,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drivers.clock import Clock, SystemClock
-from services.cli.parameters import loaded_config
-from services.errors import RunCode, ServiceError, Usage
+from services.cli.parameters import DEFAULT_CONFIG, loaded_config
+from services.errors import ConfigInvalid, RunCode, ServiceError, Usage
 from services.events.decoder import decode
 from services.events.records import Event
 
@@ -38,8 +39,13 @@ _CODES = {
     "token_needed": RunCode.ACCESS_DENIED,
     "token_wrong": RunCode.ACCESS_DENIED,
     "too_many_tries": RunCode.ACCESS_DENIED,
+    "host_not_allowed": RunCode.ACCESS_DENIED,
 }
 """Which reason of a command a refusal of the daemon is; all others are `order_refused`."""
+_ADVICE = {
+    "token_needed": f"name the file that holds its token with --token-file, or put the token into {TOKEN_VARIABLE}"
+}
+"""What to do on the command line, where the daemon's own advice is for programs."""
 
 
 class Unreachable(ServiceError):
@@ -53,7 +59,7 @@ class OrderRefused(ServiceError):
 
     def __init__(self, said: str, detail: str, *, advice: str = "") -> None:
         self.said = said
-        super().__init__(detail, code=_CODES.get(said, RunCode.ORDER_REFUSED), advice=advice)
+        super().__init__(detail, code=_CODES.get(said, RunCode.ORDER_REFUSED), advice=_ADVICE.get(said, advice))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +242,33 @@ def daemon_of(remote: str | None, token_file: Path | None, config: Path | None) 
     from services.observatory.login import token_of
     from services.root import layout_of
 
-    loaded = loaded_config(config)
+    try:
+        loaded = loaded_config(config)
+    except ConfigInvalid as error:
+        if (url := _in_spite_of(config)) is None:
+            raise
+        if (config or Path(DEFAULT_CONFIG)).exists():
+            print(f"note: the configuration cannot be used: {error.detail}", file=sys.stderr)
+        return Daemon(url, token)
     for each in (loaded, simulated(loaded)):  # with `serve --simulator` it has a folder of its own
         url = served_at(layout_of(each).events(SERVE))
         if url is not None:
             return Daemon(url, token or token_of(each.config.serve))
     raise Unreachable(f"no daemon serves the folder {loaded.root}")
+
+
+def _in_spite_of(config: Path | None) -> str | None:
+    """Return where the daemon of a folder answers whose configuration is broken or missing; None where none does.
+
+    A rehearsal without a file has none, and one that was broken is not what the daemon works with.
+    """
+    from services.config.rehearsal import FOLDER
+    from services.events.serving import SERVE
+    from services.files.layout import Layout
+
+    folder = (config or Path(DEFAULT_CONFIG)).absolute().parent
+    found = (served_at(Layout(root).events(SERVE)) for root in (folder, folder / FOLDER))
+    return next((url for url in found if url is not None), None)
 
 
 def served_at(journal: Path) -> str | None:

@@ -33,6 +33,15 @@ ConfigFile = Annotated[
         "--config", "-c", metavar="FILE", help=f"Configuration file [default: {DEFAULT_CONFIG}]", show_default=False
     ),
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        help="File that holds its token [default: what the environment variable NIGHTCAL_TOKEN holds]",
+        show_default=False,
+    ),
+]
 Simulator = Annotated[bool, typer.Option("--simulator", help="Rehearse on the simulated observatory, without a camera")]
 
 

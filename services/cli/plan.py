@@ -4,13 +4,12 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.parameters import ConfigFile, Simulator, loaded_config
+from services.cli.parameters import ConfigFile, Simulator, TokenFile, loaded_config
 from services.errors import Exit
 from services.words import GAP, celsius, count, length, moment, seconds, size
 
@@ -27,9 +26,7 @@ def plan(
     simulator: Simulator = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object, for programs")] = False,
     remote: Annotated[str | None, typer.Option("--remote", metavar="URL", help="That of this daemon")] = None,
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", metavar="FILE", help="Its token [default: NIGHTCAL_TOKEN]")
-    ] = None,
+    token_file: TokenFile = None,
 ) -> int:
     """Show what the daemon would keep complete: what serves, what is due and why, with minutes and gigabytes."""
     from services.cli.daemon_client import daemon_of
@@ -91,11 +88,11 @@ def table(found: Mapping[str, Any], columns: int) -> Iterator[str]:
     columns : int
     """
     masters: Sequence[Mapping[str, Any]] = found["masters"]
-    titles = _titles(masters)
-    first = max((len(each) for each in titles), default=6)
+    names = titles(masters)
+    first = max((len(each) for each in names), default=6)
     yield f"{'master':<{first}}  {'serves':<8}{'age':>6}  {'happens':<9}{'frames':>9}  {'time':>10}"
     reasons: dict[tuple[str, str], list[str]] = {}
-    for name, each in zip(titles, masters, strict=True):
+    for name, each in zip(names, masters, strict=True):
         yield f"{name:<{first}}  {_row(each, found['at'])}".rstrip()
         if happens := _happens(each):
             reasons.setdefault((happens, each["happens_why"]), []).append(name)
@@ -109,8 +106,14 @@ def table(found: Mapping[str, Any], columns: int) -> Iterator[str]:
         yield from wrap(text, columns)
 
 
-def _titles(masters: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of masters, with those settings alone in which they differ."""
+def titles(masters: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of masters in the table, with those settings alone in which they differ.
+
+    Parameters
+    ----------
+    masters : sequence of mapping
+        Those of a `Plan` as plain JSON values.
+    """
     settings: dict[str, Callable[[Any], str]] = {
         "gain": lambda value: f"g{value}",
         "offset": lambda value: f"o{value}",
@@ -156,7 +159,7 @@ def _sums(found: Mapping[str, Any]) -> Iterator[str]:
     masters, cost = found["masters"], found["cost"]
     lacking = [each for each in masters if each["happens"] in _LACKS]
     states = {name: sum(each["serves"] == name for each in masters) for name in ("fresh", "ageing", "stale", "none")}
-    told = ", ".join(f"{n} {name}" for name, n in states.items() if n)
+    told = ", ".join(f"{n} {'missing' if name == 'none' else name}" for name, n in states.items() if n)
     yield f"{count(len(masters), 'master')} wanted: {told}." if masters else "No masters are wanted."
     if not lacking:
         yield "No frames are to be taken."

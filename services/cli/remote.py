@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.failures import complain
-from services.cli.parameters import ConfigFile
+from services.cli.parameters import ConfigFile, TokenFile
 from services.cli.prompts import is_terminal
 from services.errors import Exit, Usage
-from services.words import both_clocks, count, length
+from services.words import activity, both_clocks, count, length
 
 if TYPE_CHECKING:
     from services.cli.daemon_client import Daemon, EventStream
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 Remote = Annotated[
     str | None,
     typer.Option("--remote", metavar="URL", help="The daemon [default: that of the folder]", show_default=False),
-]
-TokenFile = Annotated[
-    Path | None,
-    typer.Option("--token-file", metavar="FILE", help="Holds its token [default: NIGHTCAL_TOKEN]", show_default=False),
 ]
 RunName = Annotated[
     str | None, typer.Option("--run", metavar="RUN_ID", help="Only if this run is at work", show_default=False)
@@ -126,7 +122,8 @@ def retry(
     config: ConfigFile = None,
 ) -> int:
     """Try again what has failed, without waiting."""
-    return _given(_daemon(remote, token_file, config), {"order": "retry", "items": items or ()}, waits=False)
+    daemon = _daemon(remote, token_file, config)
+    return _given(daemon, {"order": "retry", "items": _keys(daemon, items or ())}, waits=False)
 
 
 def run_by_order(url: str, token_file: Path | None, items: Sequence[str], plan: str | None) -> int:
@@ -135,7 +132,20 @@ def run_by_order(url: str, token_file: Path | None, items: Sequence[str], plan: 
     With `plan`, a fingerprint, it is refused when the plan has changed since somebody looked at it.
     """
     daemon = _daemon(url, token_file, None)
-    return _given(daemon, {"order": "run", "items": tuple(items), "plan": plan}, waits=True)
+    return _given(daemon, {"order": "run", "items": _keys(daemon, items), "plan": plan}, waits=True)
+
+
+def _keys(daemon: "Daemon", items: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys of items that are named as the table of the plan does; what is none of these stays as it is."""
+    from services.cli.daemon_client import OrderRefused
+    from services.cli.plan import titles
+
+    try:
+        masters = daemon.get("/api/plan")["masters"] if items else ()
+    except OrderRefused:  # there is no plan yet
+        masters = ()
+    named = dict(zip(titles(masters), (each["key"] for each in masters), strict=True))
+    return tuple(named.get(" ".join(item.split()), item) for item in items)
 
 
 def span_s(text: str) -> float:
@@ -204,7 +214,7 @@ def _given(daemon: "Daemon", order: Mapping[str, Any], *, waits: bool) -> int:
         except KeyboardInterrupt:
             print("the daemon goes on: `nightcal status` shows it, `nightcal cancel` ends its run", file=sys.stderr)
             return Exit.INTERRUPTED
-    ended = _ended(daemon.get("/api/state"), followed.run_id)
+    ended = _ended(daemon, followed.run_id)
     return ended if order["order"] == "run" else Exit.DONE
 
 
@@ -226,12 +236,14 @@ def _is_busy(state: Mapping[str, Any]) -> bool:
     return bool((state.get("activity") or {}).get("name") != "idle")
 
 
-def _ended(state: Mapping[str, Any], run_id: str | None) -> int:
+def _ended(daemon: "Daemon", run_id: str | None) -> int:
     """Say how a run ended; return its exit code."""
-    last = state.get("last_run") or {}
-    if run_id is not None and last.get("run_id") != run_id:
-        complain("worker_died", f"nothing is known of the end of run {run_id}")
-        return Exit.SOME_FAILED
+    last = daemon.get("/api/state").get("last_run") or {}
+    if run_id is not None and last.get("run_id") != run_id:  # one that only built masters is none of its last runs
+        last = _recorded(daemon, run_id)
+        if last.get("exit_code") is None:
+            complain("worker_died", f"nothing is known of the end of run {run_id}")
+            return Exit.SOME_FAILED
     if last.get("code"):
         complain(last["code"], last.get("detail") or "")
     elif last.get("detail"):
@@ -239,35 +251,58 @@ def _ended(state: Mapping[str, Any], run_id: str | None) -> int:
     return int(last.get("exit_code") or 0)
 
 
+def _recorded(daemon: "Daemon", run_id: str) -> Mapping[str, Any]:
+    """Return what the catalogue of a daemon says of a run; nothing where it does not know the run."""
+    from services.cli.daemon_client import OrderRefused
+
+    try:
+        found: Mapping[str, Any] = daemon.get(f"/api/runs/{run_id}")["run"]
+    except OrderRefused:
+        return {}
+    return found
+
+
 def in_words(state: Mapping[str, Any]) -> Iterator[str]:
     """Yield the state of a daemon as lines for people."""
-    mode, activity, run = (state.get(name) or {} for name in ("mode", "activity", "run"))
-    words = [str(activity.get("name", "")), str(activity.get("reason", "")).replace("_", " ")]
-    detail = activity.get("detail")
-    yield ": ".join(each for each in words if each) + (f" — {detail}" if detail else "") + _until(activity.get("until"))
-    if mode.get("name") == "held":
+    mode, now, run = (state.get(name) or {} for name in ("mode", "activity", "run"))
+    yield _activity(now)
+    if mode.get("name") == "held" and now.get("name") != "idle":  # else that is why it is idle
         yield f"held ({mode.get('why')}) by {mode.get('by') or 'somebody'}{_until(mode.get('until'))}"
     if run:
         yield from _of_run(run)
     yield from _of_plan(state.get("plan") or {})
     for window in state.get("windows") or ():
-        when = _until(window.get("closes_at")) if window.get("open") else _moment(" from", window.get("opens_at"))
-        yield f"window {window.get('name')}: {'open' if window.get('open') else 'closed'}{when}"
+        if window.get("open"):
+            yield f"window {window.get('name')}: open{_until(window.get('closes_at'))}"
+        else:
+            yield f"window {window.get('name')}: closed{_moment(', opens', window.get('opens_at'))}"
     for name, reading in (state.get("devices") or {}).items():
         if reading.get("problem"):
             yield f"{name}: {reading['problem']}"
     if last := state.get("last_run"):
-        how = last.get("code") or "done"
-        yield f"last run {last.get('run_id')}: {str(how).replace('_', ' ')}{_moment(' at', last.get('finished_at'))}"
+        how = str(last.get("code") or "done").replace("_", " ")
+        what = f" ({last['detail']})" if last.get("detail") else ""
+        yield f"last run for frames, {last.get('run_id')}: {how}{_moment(' at', last.get('finished_at'))}{what}"
     for warning in state.get("warnings") or ():
         yield f"warning: {warning.get('detail') or warning.get('code')}"
 
 
+def _activity(now: Mapping[str, Any]) -> str:
+    """Return what the daemon does and why; the reason's own word stands where nothing is said of it."""
+    try:
+        until = None if now.get("until") is None else datetime.fromisoformat(now["until"])
+    except ValueError:
+        until = None
+    detail = now.get("detail") or str(now.get("reason") or "").replace("_", " ")
+    return activity(str(now.get("name", "")), detail, until)
+
+
 def _of_run(run: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how far a run is: one that only builds masters, or has not begun, wants no frames."""
     left = run.get("remaining_s")
     ends = "" if left is None else f", about {length(left)} left"
-    frames = f"{run.get('done', 0)} of {run.get('wanted', 0)} frames{ends}"
-    yield f"run {run.get('run_id') or '(starting)'} by {run.get('by')}: {frames}"
+    frames = f": {run.get('done', 0)} of {run['wanted']} frames{ends}" if run.get("wanted") else ""
+    yield f"run {run.get('run_id') or '(starting)'} by {run.get('by')}{frames}"
     if run.get("set"):
         yield f"  {run['set']}: frame {run.get('frame')} of {run.get('frames')}"
     if run.get("waiting"):
@@ -277,7 +312,8 @@ def _of_run(run: Mapping[str, Any]) -> Iterator[str]:
 def _of_plan(plan: Mapping[str, Any]) -> Iterator[str]:
     if plan.get("at") is None:
         return
-    serving = ", ".join(f"{plan.get(name, 0)} {name}" for name in ("fresh", "ageing", "stale", "none"))
+    words = {"fresh": "fresh", "ageing": "ageing", "stale": "stale", "none": "missing"}
+    serving = ", ".join(f"{plan.get(name, 0)} {word}" for name, word in words.items())
     due = plan.get("due") or ()
     cost = f", {length(plan['seconds'])}" if due and plan.get("seconds") else ""
     yield f"library: {serving}; due: {count(len(due), 'master')}{cost}"

@@ -6,13 +6,12 @@ it; messages name the option.
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from services.cli.failures import run_app
-from services.cli.parameters import CAPTURE_ONLY, RunCommand, new_app, sharing
+from services.cli.parameters import CAPTURE_ONLY, RunCommand, TokenFile, new_app, sharing
 from services.cli.run import STEP_CHOICES, chosen_steps, execute
 from services.errors import Exit, Usage
 from services.planning.request import DarkTimes, Step
@@ -38,9 +37,7 @@ def run(
     remote: Annotated[
         str | None, typer.Option("--remote", metavar="URL", help="Let this daemon run: what is due, or --item")
     ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option("--token-file", metavar="FILE", help="Its token [default: NIGHTCAL_TOKEN]")
-    ] = None,
+    token_file: TokenFile = None,
     item: Annotated[
         list[str] | None, typer.Option("--item", metavar="ITEM", help="With --remote: this one, due or not; repeatable")
     ] = None,

@@ -97,7 +97,7 @@ def check_host(values: Collection[str], *, address: str, allowed: Collection[str
         return host
     if any(_names(each, host) for each in allowed):
         return host
-    raise Problem(ProblemCode.HOST_NOT_ALLOWED, f"the daemon is not called {host.name} here")
+    raise Problem(ProblemCode.HOST_NOT_ALLOWED, f"the daemon does not answer to the name {host.name}")
 
 
 def _names(allowed: str, host: Host) -> bool:

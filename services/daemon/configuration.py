@@ -11,7 +11,7 @@ from pathlib import Path
 from services.config import LoadedConfig, demo, loads, simulated
 from services.config.positions import read
 from services.daemon.messages import Served, WorkRequest
-from services.errors import ConfigInvalid
+from services.errors import ConfigInvalid, ServiceError
 from services.observatory.login import check_secrets
 from services.planning.programmes import programmed
 from services.root import check_folders, layout_of
@@ -76,6 +76,8 @@ class Configuration:
     ----------
     loaded : LoadedConfig
         In force.
+    problem : str
+        Why the file as it is now cannot be used, in words; "" while it can.
     """
 
     def __init__(self, source: Source) -> None:
@@ -83,6 +85,7 @@ class Configuration:
         self._stamp = source.stamp()
         self.loaded, self._text = source.read()
         self._first = self.loaded
+        self.problem = ""
 
     def reread(self) -> LoadedConfig:
         """Read the file again, and take it where it can be used; else the one before it stays in force.
@@ -93,11 +96,15 @@ class Configuration:
             It cannot be used, or names another folder or observatory than the one that is served.
         """
         self._stamp = self._source.stamp()
-        loaded, text = self._source.read()
-        _check_same_place(self._first, loaded)
-        check_folders(loaded)
-        check_secrets(loaded.config.serve)
-        self.loaded, self._text = loaded, text
+        try:
+            loaded, text = self._source.read()
+            _check_same_place(self._first, loaded)
+            check_folders(loaded)
+            check_secrets(loaded.config.serve)
+        except ServiceError as error:
+            self.problem = f"the changed configuration cannot be used, the one before it stays in force: {error.detail}"
+            raise
+        self.loaded, self._text, self.problem = loaded, text, ""
         return loaded
 
     @property

@@ -76,7 +76,7 @@ _REFUSALS = {
     RefusalCode.CAMERA_IN_USE: _Refusal(409, "end the other program's work with the camera first"),
     RefusalCode.ROOT_IN_USE: _Refusal(409, "wait until the other program has ended"),
     RefusalCode.ENDING: _Refusal(503, "start the daemon again"),
-    RefusalCode.UNKNOWN_ITEM: _Refusal(404, "name items as the plan does"),
+    RefusalCode.UNKNOWN_ITEM: _Refusal(404, "name items as `nightcal plan` does, or by their `key` in GET /api/plan"),
     RefusalCode.UNKNOWN_MASTER: _Refusal(404, "name masters and frames as the library does"),
     RefusalCode.CONFIG_INVALID: _Refusal(422, "correct what is named; the configuration before it stays in force"),
     RefusalCode.ORDER_INVALID: _Refusal(422, "correct what is named"),

@@ -1,4 +1,4 @@
-"""The journal of the daemon itself, `events/serve.jsonl`: what it says is written at once, and heard by everybody."""
+"""The journal of the daemon itself, `events/serve.jsonl`: what it says is written at once, then heard by everybody."""
 
 import os
 from collections.abc import Callable
@@ -24,6 +24,9 @@ class OwnJournal:
 
     A disk that fails costs lines, never the daemon: each later event tries again, and listeners hear all of them.
 
+    Listeners hear what was said at `publish`, which is called when the board shows it, too: whoever hears that a run
+    has ended, and asks how, is not answered with the state before.
+
     Parameters
     ----------
     path : Path
@@ -41,12 +44,13 @@ class OwnJournal:
         self._hub = hub
         self._open = open_journal
         self._file: JournalFile | None = None
+        self._unheard: list[Line] = []
         self._seq = last_seq(path)
         self.problem = ""
         """What is wrong with the file, in words; "" while nothing is."""
 
     def say(self, what: Record) -> Event:
-        """Write an event, let everybody hear it, and return it; by the thread of the loop alone."""
+        """Write an event and return it; by the thread of the loop alone, as `publish`."""
         self._seq += 1
         event = Event(run_id=SERVE, seq=self._seq, at=self._clock.now(), what=what)
         try:
@@ -58,8 +62,14 @@ class OwnJournal:
                 log.warning("serve.journal_failed", detail=str(error))
             self.problem = f"{self._path}: {error.strerror or error}"
             self.close()
-        self._hub.publish(Line.of(event))
+        self._unheard.append(Line.of(event))
         return event
+
+    def publish(self) -> None:
+        """Let everybody hear what was said since the last call."""
+        lines, self._unheard = self._unheard, []
+        for line in lines:
+            self._hub.publish(line)
 
     def close(self) -> None:
         """Make what is written durable and let go of the file; it is opened again when something is said."""

@@ -139,7 +139,7 @@ def choose(
     if chances:
         detail = f"{some(title(each.master) for each in chances)}: not of use before the window closes"
     else:
-        detail = f"no window is open that takes {some(title(each) for each in ready)}"
+        detail = f"no open window takes {some(title(each) for each in ready)}"
     return Nothing(reason=IdleReason.OUTSIDE_WINDOWS, detail=detail, until=opens_next)
 
 

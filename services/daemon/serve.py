@@ -167,7 +167,8 @@ class _Daemon:
             log.info("serve.said", what=words)
 
     def _tell_all(self) -> None:
-        """Show what was said, once the board shows it, too; where the terminal is gone, the daemon goes on without."""
+        """Let what was said be heard, now that the board shows it, too; a terminal that is gone is done without."""
+        self._journal.publish()
         lines, self._untold = self._untold, []
         with suppress(OSError, ValueError):
             for line in lines:
@@ -198,6 +199,7 @@ class _Daemon:
         if self._configuration.is_changed:
             loop.reload()
         self._problems["journal"] = self._journal.problem
+        self._problems["config_invalid"] = self._configuration.problem
         self._problems["restart_needed"] = self._configuration.waits_for_start
         self._heartbeat.alive()
         self._watching.run_is_at_work = not loop.present.is_idle

@@ -55,7 +55,7 @@ from services.events.serving import (
     ServeStarted,
     WorkerDied,
 )
-from services.words import adu, both_clocks, celsius, count, length, seconds, size, small_percent, some, wait
+from services.words import activity, adu, both_clocks, celsius, count, length, seconds, size, small_percent, some, wait
 
 _NEAR_C = 1.0
 """So near to its target a sensor is neither being cooled nor warmed: it swings about it."""
@@ -339,8 +339,7 @@ def _(what: ModeChanged) -> str:
 
 @sentence.register
 def _(what: ActivityChanged) -> str:
-    until = "" if what.until is None else f" until {both_clocks(what.until, '%Y-%m-%d %H:%M')}"
-    return f"{what.activity or ''}{f': {what.detail}' if what.detail else ''}{until}"
+    return activity(what.activity or "", what.detail or "", what.until)
 
 
 @sentence.register

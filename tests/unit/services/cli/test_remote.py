@@ -5,17 +5,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import RunRow
 from services.cli.daemon_client import Daemon, daemon_of, served_at
 from services.cli.failures import run_app
 from services.cli.main import app
-from services.cli.plan import plan_now
-from services.cli.remote import span_s
+from services.cli.plan import plan_now, titles
+from services.cli.remote import in_words, span_s
 from services.config import load
 from services.daemon.board import ActivityNow
 from services.daemon.machine import Activity
@@ -25,6 +27,7 @@ from services.errors import Exit, Usage
 from services.events.records import Record, RunStarted, StepStarted, json_value
 from services.events.serving import SERVE, ActivityChanged, ServeEnded, ServeStarted
 from services.files.layout import Layout
+from services.words import both_clocks
 from tests.support.served_api import AT, RUN, TOKEN, Served, fill, serve, write_journal
 
 NEW_RUN = "20260106T010000-ef01"
@@ -40,10 +43,21 @@ def _call(*words: str) -> int:
     return run_app(app, words, name="nightcal")
 
 
-def _plays(served: Served, run_id: str, *, exit_code: int = 0, code: str | None = None, detail: str = "") -> None:
-    """Let the desk answer that it begins or ends a run, and let that happen then."""
+def _plays(
+    served: Served,
+    run_id: str,
+    *,
+    exit_code: int = 0,
+    code: str | None = None,
+    detail: str = "",
+    last: LastRun | None = None,
+) -> None:
+    """Let the desk answer that it begins or ends a run, and let that happen then; `last` is shown as the last run."""
+    ends = last or LastRun(
+        run_id=run_id, finished_at=AT + timedelta(hours=3), exit_code=exit_code, code=code, detail=detail
+    )
 
-    def shown(activity: Activity, last: LastRun | None = None) -> None:
+    def shown(activity: Activity, last: LastRun) -> None:
         served.board.show(replace(served.board.seen, activity=ActivityNow(name=activity), run=None, last_run=last))
 
     def happens() -> None:
@@ -54,10 +68,7 @@ def _plays(served: Served, run_id: str, *, exit_code: int = 0, code: str | None 
         )
         for number, (who, what) in enumerate(said):
             served.publish(who, 100 + number, what)
-        last = LastRun(
-            run_id=run_id, finished_at=AT + timedelta(hours=3), exit_code=exit_code, code=code, detail=detail
-        )
-        shown(Activity.IDLE, last)
+        shown(Activity.IDLE, ends)
         served.publish(SERVE, 200, ActivityChanged(activity="idle", reason="nothing_due"))
 
     def take(order: Order) -> Answer:
@@ -72,7 +83,7 @@ def test_the_state_is_said_in_words_and_as_json(served: Served, capsys: pytest.C
     assert _call("status", "--remote", served.url) == Exit.DONE
     said = capsys.readouterr().out
     assert said.startswith("idle")
-    assert f"run {RUN} by a test: 0 of 0 frames" in said
+    assert f"run {RUN} by a test\n" in said  # a run without frames is not said to have taken 0 of 0
     assert _call("status", "--remote", served.host, "--json") == Exit.DONE
     assert json.loads(capsys.readouterr().out)["seq"] == served.board.seq
 
@@ -88,6 +99,61 @@ def test_a_run_by_order_is_shown_as_a_local_one_and_ends_as_it_does(
     assert "darks" in out  # the sentence of the step, as a local run has it
     assert "too dim" in err
     assert "filter Ha" in err
+
+
+@pytest.mark.parametrize(("exit_code", "code", "said"), [(0, None, "2 masters built"), (1, "disk_full", "no room")])
+def test_the_end_of_a_run_that_only_built_masters_is_what_the_catalogue_says(
+    served: Served, capsys: pytest.CaptureFixture[str], exit_code: int, code: str | None, said: str
+) -> None:
+    """The state has the last run for frames, and goes on to have that."""
+    before = LastRun(run_id=RUN, finished_at=AT, exit_code=0, code=None, detail="20 frames taken")
+    served.board.show(replace(served.board.seen, last_run=before))
+    with Catalogue(served.config.parent / ".nightcal" / "catalogue.sqlite") as catalogue:
+        catalogue.start_run(RunRow(run_id=NEW_RUN, started_at=AT))
+        catalogue.finish_run(NEW_RUN, finished_at=AT, exit_code=exit_code, code=code, detail=said)
+    _plays(served, NEW_RUN, last=before)
+    assert _call("run", "--remote", served.url) == exit_code
+    assert said in "".join(capsys.readouterr())
+
+
+def test_items_are_named_as_the_table_of_the_plan_does_or_by_their_keys(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    plan = json_value(plan_now(load(fill(tmp_path / "other"))))
+    names = dict(zip(titles(plan["masters"]), (each["key"] for each in plan["masters"]), strict=True))
+    with serve(tmp_path, plan=plan) as served:
+        assert _call("retry", "--remote", served.url, *names, *names.values(), "dark  5 s", "nothing") == Exit.DONE
+    assert served.desk.taken[-1].items == (*names.values(), *names.values(), names["dark 5 s"], "nothing")
+
+
+def test_a_daemon_is_found_when_the_configuration_of_the_folder_is_broken_or_missing(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _started(served)
+    served.config.write_text("serve: {listn: 1}", encoding="utf-8")
+    assert _call("status", "--config", str(served.config)) == Exit.DONE
+    out, err = capsys.readouterr()
+    assert out.startswith("idle")
+    assert "serve.listn" in err
+    served.config.unlink()
+    assert _call("status", "--config", str(served.config)) == Exit.DONE
+    assert capsys.readouterr().err == ""
+    assert _call("status", "--config", str(served.config.parent / "elsewhere" / "config.yaml")) == Exit.CONFIG
+
+
+def test_the_state_in_words_says_each_thing_once() -> None:
+    at, opens = "2026-01-06T00:00:00+00:00", "2026-01-06T14:18:00+00:00"
+    held = {"mode": {"name": "held", "why": "paused", "by": "me"}}
+    idle = {"activity": {"name": "idle", "reason": "held", "detail": "paused by me"}}
+    assert list(in_words({**held, **idle})) == ["idle: paused by me"]
+    window = {"name": "evening", "open": False, "opens_at": opens, "closes_at": at}
+    next_one = f"the window evening opens at {both_clocks(datetime.fromisoformat(opens), '%Y-%m-%d %H:%M')}"
+    closed = {"activity": {"name": "idle", "detail": next_one, "until": opens}, "windows": [window]}
+    opens_words = next_one.partition(" opens at ")[2]
+    assert list(in_words(closed)) == [f"idle: {next_one}", f"window evening: closed, opens {opens_words}"]
+    running = {"activity": {"name": "running", "detail": "dark 60 s", "until": opens}}
+    assert list(in_words(running)) == [f"running: dark 60 s; ends by {opens_words}"]
+    waiting = {"activity": {"name": "idle", "reason": "outside_windows", "until": opens}}
+    assert list(in_words(waiting)) == [f"idle: outside windows until {opens_words}"]
 
 
 def test_yield_returns_when_the_camera_is_free(served: Served, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,10 @@ def test_a_file_that_cannot_be_served_changes_nothing(
     assert configuration.loaded is before
     assert configuration.request(None).config_text == text
     assert not configuration.is_changed  # it is read once, not at every tick
+    assert named in configuration.problem
+    _write(path, SIMULATED)
+    configuration.reread()
+    assert configuration.problem == ""
 
 
 def test_keys_of_the_server_are_named_until_the_next_start_or_until_they_are_changed_back(tmp_path: Path) -> None:

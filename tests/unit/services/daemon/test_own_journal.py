@@ -27,6 +27,8 @@ def test_what_is_said_is_in_the_file_and_heard(tmp_path: Path) -> None:
     heard = hub.subscribe(lambda: None)
     journal = OwnJournal(path, ManualClock(), hub)
     journal.say(ServeStarted(root="/data"))
+    assert heard.take() == []  # not before the board shows it
+    journal.publish()
     assert [json.loads(line.text)["name"] for line in heard.take()] == ["serve.started"]
     assert [event.what for event in read_journal(path)] == [ServeStarted(root="/data")]
     journal.close()
@@ -63,6 +65,7 @@ def test_a_disk_that_fails_costs_lines_and_is_tried_again(tmp_path: Path) -> Non
     assert "No space left" in journal.problem
     disk.full = False
     journal.say(ItemRecovered(item="second"))
+    journal.publish()
     journal.close()
     assert journal.problem == ""
     assert len(heard.take()) == 2
