@@ -250,8 +250,7 @@ class Loop:
         run.now = run.now.heard(run.seen)
         if isinstance(event.what, GroupFinished):
             run.outcomes.append(event.what)
-        if self.present.activity.name is Activity.STARTING:
-            activity = self.present.activity
+        if (activity := self.present.activity).name is Activity.STARTING:
             self.present.become(Activity.RUNNING, Nothing(reason="", detail=activity.detail, until=activity.until))
 
     def _end(self, ended: Ended) -> None:
@@ -283,12 +282,13 @@ class Loop:
 
     def _wait_after(self, ended: Ended, what: Begin) -> None:
         """Begin nothing at once after a run that was not ended by order and did not reach its end."""
-        if ended.code is None or self.present.activity.name in {Activity.FINISHING, Activity.STOPPING}:
+        is_ordered = self.present.activity.name in {Activity.FINISHING, Activity.STOPPING}
+        if not what.builds_only or (ended.code is not None and (self.present.state.hold or not is_ordered)):
+            self._tried_to_build = frozenset()  # frames have come, or it was broken off: it is tried again
+        if ended.code is None or is_ordered:
             return
         unsafe = ended.code in {RunCode.UNSAFE, RunCode.SAFETY_STALE}
         self._begin_at_s = self._clock.monotonic() + (UNSAFE_S if unsafe else PAUSE_S)
-        if what.builds_only:
-            self._tried_to_build = frozenset()
 
     def _tell_failures(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Say of each item once that it cannot be had, and once that it can be had again."""

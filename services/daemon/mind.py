@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from calibration.frames import GroupStatus
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
@@ -45,6 +46,8 @@ NO_FAILURE = frozenset(
      RunCode.CAMERA_BUSY}
 )  # fmt: skip
 """Codes of runs that ended for a reason that is none of the items': they are due as before."""
+ALL_MASTERS = "masters"
+"""Stands among the keys of items for the masters step as a whole."""
 _LONGEST = timedelta(minutes=10)
 """So old a plan is at most, whatever has not changed."""
 _LONGEST_OVER = timedelta(days=1)
@@ -146,7 +149,7 @@ class Mind:
             known=frozenset(each.key for each in plan.masters),
             obstacles=obstacles,
             closes_at=closes_at,
-            to_build=_to_build(plan, self.loaded.config.serve),
+            to_build=_to_build(plan, self.loaded.config.serve, due=state.masters_due),
             complete=frozenset(each.key for each in plan.masters if each.set_id is not None and not each.have),
             stale={each.key: each.serves_why for each in plan.masters if each.serves is Serves.STALE},
         )
@@ -164,6 +167,7 @@ class Mind:
         What it has taken is seen at the next look, however long comparing takes: nothing is to be taken twice.
         """
         self._known = None
+        state = replace(state, masters_due=_masters_due(ended, items, outcomes, before=state.masters_due))
         failures = failures_from(state.failures)
         last = {each.item: each for each in outcomes if not each.there}
         had = {key for key, each in last.items() if each.code is None}
@@ -302,10 +306,22 @@ class Mind:
         return plan
 
 
-def _to_build(plan: Plan, serve: Serve) -> frozenset[str]:
-    """Return the items whose masters follow their sets, where `serve.after_sets` says that they do."""
-    follows = "masters" in serve.after_sets
-    return frozenset(each.key for each in plan.masters if each.to_build and follows)
+def _to_build(plan: Plan, serve: Serve, *, due: bool) -> frozenset[str]:
+    """Return the items whose masters follow their sets, where `serve.after_sets` says that they do.
+
+    `ALL_MASTERS` is among them where the step is `due`: it alone knows which masters that serve are built anew, because
+    their sets have grown, or because their flats have darks of their own by now.
+    """
+    if "masters" not in serve.after_sets:
+        return frozenset()
+    return frozenset(each.key for each in plan.masters if each.to_build) | ({ALL_MASTERS} if due else set())
+
+
+def _masters_due(ended: Ended, items: Collection[str], outcomes: Collection[GroupFinished], *, before: bool) -> bool:
+    """Whether masters are to be built after a run: of frames when it has completed a set, until the step has ended."""
+    if items:
+        return before or any(each.status is GroupStatus.COMPLETE and not each.there for each in outcomes)
+    return before and (ended.code is not None or ended.died)
 
 
 def _nothing_due(plan: Plan) -> Nothing:

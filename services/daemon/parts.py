@@ -112,7 +112,7 @@ class Outlook:
     closes_at : datetime or None
         When the last window that is open now closes.
     to_build : frozenset of str
-        Keys of the items whose frames are there, and whose master is not.
+        Keys of the items whose frames are there, and whose master is not; `masters` where any may be better by now.
     complete : frozenset of str
         Keys of the items of which a complete set serves: whoever orders one of them wants a new one.
     stale : mapping

@@ -53,6 +53,8 @@ class Remembered:
         At which temperature, as far as that is known.
     unsafe_at : datetime or None
         When it was last unsafe, to a minute.
+    masters_due : bool
+        Sets were completed, and no masters step has reached its end since.
     """
 
     hold: Hold | None = None
@@ -63,6 +65,7 @@ class Remembered:
     cooler_held: bool = False
     held_c: float | None = None
     unsafe_at: datetime | None = None
+    masters_due: bool = False
 
 
 _ADAPTER: TypeAdapter[Remembered] = TypeAdapter(Remembered)

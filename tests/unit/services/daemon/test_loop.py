@@ -195,6 +195,42 @@ def test_masters_that_cannot_be_built_are_tried_again_only_when_others_are_to_be
     assert bench.hands.begun == [Begin(), Begin()]
 
 
+def test_the_masters_of_an_item_are_built_each_time_its_frames_were_taken_anew() -> None:
+    bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
+    bench.loop.step()
+    bench.mind.outlook = DUE
+    bench.end(Ended(run_id="m2", exit_code=0))
+    bench.loop.step()
+    bench.mind.outlook = replace(CALM, to_build=frozenset({"dark_60s"}))
+    bench.end(Ended(run_id="r2", exit_code=0))
+    bench.loop.step()
+    assert bench.hands.begun == [Begin(), Begin(items=("dark_60s",)), Begin()]
+
+
+@pytest.mark.parametrize("word", [OrderName.PAUSE, OrderName.YIELD])
+def test_a_build_that_made_room_for_somebody_goes_on_when_that_is_over(word: OrderName) -> None:
+    bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
+    bench.loop.step()
+    bench.order(word)
+    bench.end(Ended(run_id="m2", exit_code=0, code="paused"))
+    bench.loop.step()
+    assert len(bench.hands.begun) == 1
+    bench.order(OrderName.RESUME)
+    bench.loop.step()
+    assert bench.hands.begun == [Begin(), Begin()]
+
+
+def test_a_build_that_was_ended_by_order_is_not_begun_again_at_once() -> None:
+    bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
+    bench.loop.step()
+    bench.order(OrderName.CANCEL)
+    bench.end(Ended(run_id="m2", exit_code=0, code="cancelled"))
+    for _ in range(5):
+        bench.clock.advance(60)
+        bench.loop.step()
+    assert len(bench.hands.begun) == 1
+
+
 def test_a_build_that_was_broken_off_is_tried_again_after_a_while_and_secures_nothing() -> None:
     bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
     bench.loop.step()

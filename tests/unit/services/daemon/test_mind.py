@@ -1,5 +1,6 @@
 """What a run teaches: which items failed, which can be had again, and what was no failure at all."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from calibration.frames import FrameKind, GroupStatus
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow
 from services.config import loads
-from services.daemon.mind import Mind
+from services.daemon.mind import ALL_MASTERS, Mind
 from services.daemon.parts import Begin, Ended, Nothing
 from services.daemon.state_file import Remembered
 from services.events.records import GroupFinished
@@ -163,6 +164,22 @@ def test_masters_follow_their_sets_where_the_file_says_so(tmp_path: Path, text: 
             for i in range(40)
         )
     assert mind.look(NOW, Remembered()).to_build == (frozenset({BIAS}) if builds else frozenset())
+
+
+def test_the_masters_step_is_due_from_a_completed_set_until_it_has_reached_its_end(tmp_path: Path) -> None:
+    """It alone knows which masters that serve are built anew: of sets that have grown, of flats with new darks."""
+    mind, done, state = mind_of(tmp_path, ""), Ended(run_id="r", exit_code=0), Remembered()
+    partial = replace(finished(BIAS), status=GroupStatus.PARTIAL)
+    for nothing_new in (partial, finished(BIAS, there=True), finished(BIAS, "not_dark")):
+        assert not mind.learn(done, (BIAS,), (nothing_new,), state, NOW).masters_due
+    state = mind.learn(done, (BIAS,), (finished(BIAS),), state, NOW)
+    assert mind.look(NOW, state).to_build == {ALL_MASTERS}
+    state = mind.learn(done, (BIAS,), (partial,), state, NOW)  # a run for other frames
+    for broken_off in (replace(done, code="paused"), replace(done, died=True)):
+        state = mind.learn(broken_off, (), (), state, NOW)
+        assert state.masters_due
+    state = mind.learn(done, (), (), state, NOW)
+    assert mind.look(NOW, state).to_build == frozenset()
 
 
 def test_darks_of_an_open_window_make_room_for_the_flats_of_the_evening(tmp_path: Path) -> None:
