@@ -170,7 +170,7 @@ class Cooled(Protocol):
 def cooled_to(header: Cooled, *, tolerances: Tolerances = DEFAULT_TOLERANCES) -> float | None:
     """Return the set-point a frame was taken at, rounded to 0.1 degrees; None if the sensor was not there.
 
-    A set-point without a measured temperature is believed. A cooler that is off still tells its set-point, but not
+    A set-point without a measured temperature is believed. A cooler that is off still reports its set-point, but not
     the sensor's temperature.
     """
     if header.set_temp_c is None:

@@ -91,7 +91,7 @@ def telling_cards(
     """
     keywords = sorted({keyword for each in cards for keyword in each} - set(ignored))
     columns = (_Column(keyword, tuple(each.get(keyword) for each in cards)) for keyword in keywords)
-    found = (_told(column, kind, stated, measured) for column in columns)
+    found = (_difference(column, kind, stated, measured) for column in columns)
     return tuple(each for each in found if each is not None)
 
 
@@ -172,7 +172,9 @@ def _canonical(value: object) -> str:
     return str(value).strip().casefold() if number is None else str(float(number))
 
 
-def _told(column: _Column, kind: FrameKind, stated: Collection[str], measured: Sequence[Measured]) -> Unlike | None:
+def _difference(
+    column: _Column, kind: FrameKind, stated: Collection[str], measured: Sequence[Measured]
+) -> Unlike | None:
     """Return a column as a difference, if it is one that counts."""
     keyword, is_flat = column.keyword, kind is FrameKind.FLAT
     if len(column.distinct) < 2 or column.is_compared or (not is_flat and OF_LIGHT.search(keyword)):

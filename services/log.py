@@ -245,7 +245,7 @@ class _Wire(logging.Handler):
         """Take no more lines, and let all so far be written unless the disk hangs."""
         logging.getLogger(WIRE).removeHandler(self)
         if self._thread is not None:
-            self._tell_left_out()
+            self._say_left_out()
             self._lines.put(None)
             self._thread.join(_DRAIN_S)
             self._thread = None
@@ -255,13 +255,13 @@ class _Wire(logging.Handler):
         if self._lines.qsize() >= _MOST_LINES:
             self._left_out += 1
             return
-        self._tell_left_out()
+        self._say_left_out()
         self._lines.put((_sinks.clock.now(), record))
 
-    def _tell_left_out(self) -> None:
+    def _say_left_out(self) -> None:
         if self._left_out:
-            told = f"{self._left_out} lines of the wire left out: the log was too slow for them"
-            record = logging.makeLogRecord({"name": WIRE, "levelname": "WARNING", "msg": told})
+            words = f"{self._left_out} lines of the wire left out: the log was too slow for them"
+            record = logging.makeLogRecord({"name": WIRE, "levelname": "WARNING", "msg": words})
             self._lines.put((_sinks.clock.now(), record))
             self._left_out = 0
 

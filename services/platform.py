@@ -253,7 +253,7 @@ def kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def boot_id() -> str:
-    """Return a text that changes with each start of the machine, "" where the system does not tell.
+    """Return a text that changes with each start of the machine, "" where the system does not say.
 
     With the pid it names one process for ever: a lock's record from before a power cut is recognised as stale.
     """
@@ -340,7 +340,7 @@ def _user_cache() -> Path:
 
 
 def _at_hand(handle: int, offsets: tuple[int, ...]) -> bool:
-    """Whether these bytes can be read without waiting for a disk; False where the system cannot tell."""
+    """Whether these bytes can be read without waiting for a disk; False where the system does not know."""
     try:
         return all(os.preadv(handle, [bytearray(1)], at, os.RWF_NOWAIT) for at in offsets)
     except (AttributeError, OSError):

@@ -14,7 +14,7 @@ def is_credible(now: datetime) -> bool:
 
 
 def version() -> str:
-    """Return the version, "unknown" when neither a checkout nor a distribution tells."""
+    """Return the version, "unknown" when neither a checkout nor a distribution names one."""
     project = Path(__file__).resolve().parents[1] / "pyproject.toml"
     if project.is_file():
         found = re.search(r'^version = "([^"]+)"', project.read_text(encoding="utf-8"), re.MULTILINE)

@@ -71,7 +71,7 @@ def duplicate(e: Evidence) -> Verdict | None:
 
 
 def too_fast(e: Evidence) -> Verdict | None:
-    """Refuse an image that was there before its exposure can have ended; below 20 ms no clock can tell."""
+    """Refuse an image that was there before its exposure can have ended; below 20 ms no clock is good enough."""
     if e.returned_after_s is None or e.request.exposure_us < 20_000:
         return None
     limit = 0.95 * e.request.exposure_us / 1e6 - 0.005

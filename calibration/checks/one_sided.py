@@ -1,7 +1,7 @@
 """A dark that is brighter on one side than the biases, the more so the longer it is: a leak perhaps, or a glow.
 
-Without an earlier master nothing tells a faint leak from the sensor's own glow, which also grows with the exposure. So
-this is a doubt for the observer, never a verdict.
+Without an earlier master nothing separates a faint leak from the sensor's own glow, which also grows with the exposure.
+So this is a doubt for the observer, never a verdict.
 """
 
 from collections.abc import Sequence
@@ -49,10 +49,10 @@ def one_sided_adu(bias: Looked, darks: Sequence[Looked]) -> tuple[int, float] | 
         return None
     sides = _sides(longest, bias)
     worst = int(np.argmax(np.abs(sides)))
-    told = float(abs(sides[worst]))
+    gained = float(abs(sides[worst]))
     shorter = [float(abs(_sides(d, bias)[worst])) for d in darks if 2 * d.exposure_us <= longest.exposure_us]
-    grows = all(told >= GROWTH * adu for adu in shorter)
-    return (longest.exposure_us, told) if grows and told > _least_adu(longest, bias) else None
+    grows = all(gained >= GROWTH * adu for adu in shorter)
+    return (longest.exposure_us, gained) if grows and gained > _least_adu(longest, bias) else None
 
 
 def _sides(dark: Looked, bias: Looked) -> np.ndarray:

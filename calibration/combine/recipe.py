@@ -51,7 +51,7 @@ class MaskBit(IntFlag):
 
 
 SMALL_N = 10
-"""Below this many frames the spread of a pixel's own samples cannot tell an outlier (3 sigma: never up to n = 7)."""
+"""Below this many frames the spread of a pixel's own samples cannot show an outlier (3 sigma: never up to n = 7)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,8 +94,8 @@ def kind_of_word(written: str) -> FrameKind | None:
     whole = "".join(words).removeprefix("master")
     if (kind := _KINDS.get(whole) or _KINDS.get(re.sub(r"(frames?|fields?|images?)$", "", whole))) is not None:
         return kind
-    telling = [word for word in words if word not in _BESIDE]
-    kinds = {_KINDS.get(word) for word in telling}
+    meant = [word for word in words if word not in _BESIDE]
+    kinds = {_KINDS.get(word) for word in meant}
     if kinds == {FrameKind.DARK, FrameKind.FLAT}:  # the dark of a flat
         return FrameKind.DARK
     return kinds.pop() if len(kinds) == 1 else None

@@ -180,13 +180,13 @@ def dark_plan(
 def _explained(
     request: CaptureRequest, missing: int, darkness: Darkness
 ) -> Plan[tuple[SeriesTaken, str, DarkSeen | None]]:
-    """Take the darks; return with them why some were lost, light told from a pedestal that moved, and the darkest."""
+    """Take the darks; return with them why some were lost (light, or a pedestal that moved), and the darkest."""
     taken, darkness = yield from _judged(request, missing, darkness)
     moved = (yield from _moved_adu(request, taken, darkness)) if taken.code is GroupCode.NOT_DARK else None
     if moved is None:
         return taken, taken.reasons, darkest(darkness, taken.results)
-    told = f"{moved:+.0f} ADU in a short exposure as well: gain or offset are not what they read"
-    return replace(taken, code=GroupCode.SETTING_REFUSED), f"{taken.reasons}; {told}", None
+    moved_so = f"{moved:+.0f} ADU in a short exposure as well: gain or offset are not what they read"
+    return replace(taken, code=GroupCode.SETTING_REFUSED), f"{taken.reasons}; {moved_so}", None
 
 
 def _moved_adu(request: CaptureRequest, taken: SeriesTaken, darkness: Darkness) -> Plan[float | None]:

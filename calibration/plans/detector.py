@@ -48,9 +48,9 @@ class CameraFacts:
     max_adu : int, optional
         ICamera.MaxADU; not trusted.
     bit_depth : int, optional
-        Of the converter, when the configuration tells.
+        Of the converter, when the configuration names it.
     saturation_adu : float, optional
-        When the configuration tells.
+        When the configuration names it.
     bayer : bool
     shortest_us : int, optional
         Shortest exposure to be used for the pedestal where the sensor misbehaves at its minimum (0.2 s is safe).
@@ -161,8 +161,8 @@ class Detector:
 
     def having_seen(self, value_adu: float) -> "Detector":
         """Return this detector after a pixel of this value: one above MaxADU proves MaxADU wrong."""
-        told = self.saturation_source in (SaturationSource.MAXADU, SaturationSource.BITS)
-        if not told or value_adu <= self.saturation_adu:
+        believed = self.saturation_source in (SaturationSource.MAXADU, SaturationSource.BITS)
+        if not believed or value_adu <= self.saturation_adu:
             return self
         return replace(
             self,

@@ -1,7 +1,8 @@
 """The search for the exposure and panel brightness that put a flat at its level.
 
-The setting follows from the rate that the test frames tell (`rates`), within what is allowed (`reach`). A level counts
-when a second frame confirms it. Every way out has a name and the number of test frames is bounded: there is no loop.
+The setting follows from the rate that the test frames measure (`rates`), within what is allowed (`reach`). A level
+counts when a second frame confirms it. Every way out has a name and the number of test frames is bounded: there is no
+loop.
 """
 
 from dataclasses import dataclass, replace
@@ -139,7 +140,7 @@ class _Hunt:
         self.rates.reach.learn(self.here.exposure_us, point.setting.exposure_us)
         self.here = replace(self.here, exposure_us=point.setting.exposure_us)
         self.level_adu = result.stats.level_adu
-        if self._pending is not None and point.tells:
+        if self._pending is not None and point.is_measured:
             agrees = abs(point.signal_adu / self._pending.signal_adu - 1) <= min(AGREEMENT, self.tolerance)
             if agrees and self._inside(self.tolerance if self._loose else self.tolerance / 2):
                 return self._settled()
@@ -164,7 +165,7 @@ class _Hunt:
         return None
 
     def _inside(self, tolerance: float) -> bool:
-        return self.point is not None and self.point.tells and abs(self.rates.error(self.point)) <= tolerance
+        return self.point is not None and self.point.is_measured and abs(self.rates.error(self.point)) <= tolerance
 
     def _stuck(self) -> GroupCode:
         point, reach = self.point, self.rates.reach

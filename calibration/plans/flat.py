@@ -194,7 +194,7 @@ class _Series:
         return failure
 
     def _arrived(self, level_adu: float, seen: Steadiness | None = None) -> None:
-        """Note where the series stands and tell it."""
+        """Note where the series stands and announce it."""
         self._reference = self._error(level_adu)
         if seen is not None and seen.noise_adu is not None:
             # shot noise goes with the root of the signal, and the level wanted is not the one it was measured at

@@ -1,6 +1,6 @@
 """What the test frames of a flat search say of the lamp, and which setting they ask for next.
 
-A frame whose level means something tells the rate; saturated and faint ones only bracket. Values above the assumed
+A frame whose level means something measures the rate; saturated and faint ones only bracket. Values above the assumed
 saturation, or a level that stands still below it, correct the saturation before they are used.
 """
 
@@ -23,7 +23,7 @@ UNSTEADY = 0.1
 STANDSTILL = 0.1
 """A level that answers a change of dose by less than this part of it is clipped."""
 ENOUGH = 4
-"""Frames that told a rate, from which a steady lamp would have been found."""
+"""Frames that measured a rate, from which a steady lamp would have been found."""
 TRUSTED = (SaturationSource.CONFIGURED, SaturationSource.MEASURED)
 IDLE = 0.1
 """A panel whose light follows its brightness by a smaller exponent than this does not follow it at all."""
@@ -44,13 +44,13 @@ class Point:
     faint: bool
 
     @property
-    def tells(self) -> bool:
-        """Whether its level tells the rate."""
+    def is_measured(self) -> bool:
+        """Whether its level measures the rate."""
         return not (self.saturated or self.faint)
 
 
 def point_of(result: FrameResult, detector: Detector) -> Point:
-    """Return what a frame says: signal, and whether it is saturated or too faint to tell a rate."""
+    """Return what a frame says: signal, and whether it is saturated or too faint to measure a rate."""
     stats = result.stats
     signal = stats.level_adu - detector.bias_adu
     rows, columns = result.header.shape
@@ -95,7 +95,7 @@ class Rates:
         self.gamma = gamma
         self.contradictions = 0
         self._points: list[Point] = []
-        self._told = 0
+        self._measured = 0
         self._blind = settings.exposure_step_factor
         self.idle: tuple[int, int] | None = None
         """Two brightnesses of the panel that gave the same light: it has one brightness, whatever it is set to."""
@@ -124,17 +124,17 @@ class Rates:
             point = replace(point, saturated=True)
         self.contradictions += self._contradicts(point)
         self._points.append(point)
-        self._told += point.tells
+        self._measured += point.is_measured
         self._learn_gamma()
         return point
 
     @property
     def unsteady(self) -> bool:
-        """Whether frames that found no level speak against the lamp: they contradict each other, or told enough.
+        """Whether frames that found no level speak against the lamp: they contradict each other, or are enough.
 
-        The first that tells the rate leads a steady lamp near its level, the second onto it, the third confirms it.
+        The first that measures the rate leads a steady lamp near its level, the second onto it, the third confirms it.
         """
-        return self.contradictions >= 2 or self._told >= ENOUGH
+        return self.contradictions >= 2 or self._measured >= ENOUGH
 
     def passed(self, tolerance: float) -> bool:
         """Whether doses nearer to each other than `tolerance` lie below and above the level.
@@ -153,7 +153,7 @@ class Rates:
         last = self._points[-1]
         dose = last.setting.dose(self.gamma)
         low, high = self._bracket()
-        if last.tells:
+        if last.is_measured:
             wanted = self._aimed(last)
         elif low and high:
             wanted = math.sqrt(low * high)
@@ -173,7 +173,7 @@ class Rates:
         for other in reversed(self._points[:-1]):
             apart = last.setting.dose(self.gamma) / other.setting.dose(self.gamma)
             same_lamp = other.setting.brightness == last.setting.brightness
-            if other.tells and same_lamp and abs(math.log(apart)) > AGREEMENT:
+            if other.is_measured and same_lamp and abs(math.log(apart)) > AGREEMENT:
                 slope = (last.signal_adu - other.signal_adu) / (dose - other.setting.dose(self.gamma))
                 secant = dose + (self.target_adu - last.signal_adu) / slope if slope > 0 else 0.0
                 return secant if 0.5 * proportional <= secant <= 2 * proportional else proportional
@@ -195,7 +195,7 @@ class Rates:
         if point.saturated or point.faint or self.detector.saturation_source in TRUSTED:
             return False
         above = (point.max_adu - self.detector.bias_adu) / point.signal_adu - 1
-        return any(self._stood_still(point, other, above) for other in self._points if other.tells)
+        return any(self._stood_still(point, other, above) for other in self._points if other.is_measured)
 
     def _stood_still(self, point: Point, other: Point, above: float) -> bool:
         more = abs(point.setting.dose(self.gamma) / other.setting.dose(self.gamma) - 1)
@@ -208,7 +208,7 @@ class Rates:
         before = self._points[-1] if self._points else None
         if (
             before is None
-            or not (point.tells and before.tells)
+            or not (point.is_measured and before.is_measured)
             or before.setting.brightness != point.setting.brightness
         ):
             return False
@@ -217,10 +217,10 @@ class Rates:
 
     def _learn_gamma(self) -> None:
         """Estimate the panel's exponent from the rates at the last two brightnesses."""
-        telling = [p for p in self._points if p.tells and p.setting.brightness]
-        if not telling or self.idle is not None:
+        measured = [p for p in self._points if p.is_measured and p.setting.brightness]
+        if not measured or self.idle is not None:
             return
-        last, rest = telling[-1], telling[:-1]
+        last, rest = measured[-1], measured[:-1]
         self._compare_with_lamp(last)
         b = last.setting.brightness or 1
         for other in reversed(rest):

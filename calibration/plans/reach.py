@@ -62,7 +62,7 @@ class Reach:
             self.made_us[asked_us] = made_us
 
     def start(self, exposure_us: int | None, brightness: int | None) -> Setting:
-        """Return where to begin: as told, else in the geometric middle."""
+        """Return where to begin: at what is given, else in the geometric middle."""
         if not self.max_brightness:
             guess = exposure_us or middle(self.low_us, self.high_us)
             return Setting(exposure_us=self._keep(guess), brightness=self.brightness)

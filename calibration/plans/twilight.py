@@ -173,7 +173,7 @@ class _Sky:
         self._free_at = start + timedelta(seconds=exposure_s)
         point = point_of(result, self.detector)
         self._blind = 1 if point.faint else -1 if point.saturated else 0
-        if point.tells:
+        if point.is_measured:
             seen = SkyPoint(mid_at=result.stats.mid_at, rate_adu_s=point.signal_adu / exposure_s)
             self.points = (*self.points, seen)[-REMEMBERED:]
         else:

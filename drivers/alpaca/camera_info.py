@@ -98,7 +98,7 @@ def refreshed(info: CameraInfo, wire: CameraWire) -> CameraInfo:
     )
 
 
-def _setting(wire: CameraWire, member: str, told: SettingMode | None) -> _Setting:
+def _setting(wire: CameraWire, member: str, configured: SettingMode | None) -> _Setting:
     """Return mode, limits and names of Gain or Offset.
 
     The modes exclude each other by the specification; INDI's bridge answers all three members. Names without limits:
@@ -108,8 +108,8 @@ def _setting(wire: CameraWire, member: str, told: SettingMode | None) -> _Settin
     low = wire.offered(f"{member}Min", whole)
     high = wire.offered(f"{member}Max", whole)
     mode = _MODES[bool(names), low is not None]
-    if mode is SettingMode.BOTH and told is not None:
-        mode = told
+    if mode is SettingMode.BOTH and configured is not None:
+        mode = configured
     return _Setting(mode=mode, low=low, high=high, names=names)
 
 
@@ -117,9 +117,9 @@ def _sensor_type(value: Any) -> SensorType:
     return SensorType(int(value))
 
 
-def with_sensor_type(info: CameraInfo, told: SensorType | None) -> CameraInfo:
+def with_sensor_type(info: CameraInfo, configured: SensorType | None) -> CameraInfo:
     """Return what a camera says with the kind of sensor that the configuration names; see `AlpacaCamera`."""
     mosaic = info.sensor_type not in (None, SensorType.MONOCHROME)
-    if told is None or (mosaic and told is not SensorType.MONOCHROME):
+    if configured is None or (mosaic and configured is not SensorType.MONOCHROME):
         return info
-    return replace(info, sensor_type=told)
+    return replace(info, sensor_type=configured)

@@ -85,8 +85,8 @@ def discover(
                 break
             except OSError:  # Windows reports a port nobody listens on here
                 continue
-            if (told := _told_port(answer)) is not None:
-                found.add(ServerAddress(host, told))
+            if (stated := _stated_port(answer)) is not None:
+                found.add(ServerAddress(host, stated))
     return _without_doubles(found)
 
 
@@ -256,7 +256,7 @@ def _without_doubles(found: set[ServerAddress]) -> tuple[ServerAddress, ...]:
     return tuple(sorted(s for s in found if s.host == "127.0.0.1" or s.port not in local or s.host not in own))
 
 
-def _told_port(answer: bytes) -> int | None:
+def _stated_port(answer: bytes) -> int | None:
     try:
         port = json.loads(answer.rstrip(b"\0"))["AlpacaPort"]  # small devices send their string's end, too
     except (ValueError, TypeError, KeyError, RecursionError):

@@ -208,10 +208,10 @@ def _saturation_adu(taken: TakenExposure, words: Words) -> float | None:
     MaxADU is believed until a pixel lies above it. Flats are asked for by plans that know better.
     """
     known = taken.request.limits.saturation_adu or words.saturation_adu
-    told = taken.info.max_adu
-    if known is not None or told is None or taken.request.kind is FrameKind.FLAT:
+    max_adu = taken.info.max_adu
+    if known is not None or max_adu is None or taken.request.kind is FrameKind.FLAT:
         return known
-    return float(told) if 0 < told >= taken.exposure.pixels.max(initial=0) else None
+    return float(max_adu) if 0 < max_adu >= taken.exposure.pixels.max(initial=0) else None
 
 
 def _plausible_egain(info: CameraInfo) -> float | None:

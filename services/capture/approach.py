@@ -83,7 +83,7 @@ class Approach:
             stall = self._stall(GroupCode.COOLER_LIMIT, detail)
         if stall is not None:
             self._stay(stall)
-            self._cooler.tell_stalled(self._target_c, stall.code.value)
+            self._cooler.announce_stalled(self._target_c, stall.code.value)
             log.warning("cooling.stalled", code=stall.code.value, detail=stall.detail)
         return stall
 
@@ -98,7 +98,7 @@ class Approach:
                     return None
             self._move()
             self._cooler.sleep(self._tick_s)
-            self._cooler.tell(self._cooler.read(), self._target_c)
+            self._cooler.announce(self._cooler.read(), self._target_c)
         return stall
 
     def _stay(self, stall: Stall) -> None:
@@ -185,7 +185,7 @@ class Approach:
         if not thermal.is_stable(history, target_c=self._target_c, tolerance_c=tolerance_c, dwell_s=dwell_s):
             return False
         seconds = self._cooler.clock.monotonic() - self._started_s
-        self._cooler.tell_stable(self._target_c, seconds)
+        self._cooler.announce_stable(self._target_c, seconds)
         log.info("cooling.stable", ccd_temp_c=history.newest.ccd_c, target_c=self._target_c, seconds=round(seconds))
         return True
 
@@ -268,7 +268,7 @@ def _rise(cooler: Cooler, start_c: float, hurry: threading.Event | None) -> bool
             return False
         if cooler.clock.sleep(settings.warmup_check_interval_s, hurry):
             return False
-        cooler.tell(cooler.read(), final_c)
+        cooler.announce(cooler.read(), final_c)
         now_s = cooler.clock.monotonic()
         long_enough = now_s - started_s >= settings.warmup_min_duration_s
         above = settings.warmup_consecutive_above

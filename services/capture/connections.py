@@ -99,7 +99,7 @@ class Connections:
         self._lock_camera(info)
         if self._observatory.owns_camera:
             self._release_at_end("camera", self._disconnect_camera)
-        self._tell_connected("camera", info.name, info.unique_id)
+        self._announce_connected("camera", info.name, info.unique_id)
         self._looks = True
         return info
 
@@ -133,7 +133,7 @@ class Connections:
         self._at_end("filter wheel", wheel.close)
         self._connect("filter wheel", wheel.connect)
         self._release_at_end("filter wheel", wheel.disconnect)
-        self._tell_connected("filter wheel", ", ".join(wheel.names), None)
+        self._announce_connected("filter wheel", ", ".join(wheel.names), None)
         for detail in namesakes(wheel.names, wheel.labels):
             self._events.emit(WarningRaised(code=RunCode.FILTER_NAMES.value, detail=detail))
         return wheel.names
@@ -151,7 +151,7 @@ class Connections:
         if panel is None:
             return None
         self._connect("flat panel", panel.connect)
-        self._tell_connected("flat panel", panel.info.name, panel.info.unique_id)
+        self._announce_connected("flat panel", panel.info.name, panel.info.unique_id)
         return panel.info
 
     def check_settings(self, refused_c: Callable[[Sequence[float]], Iterator[str]]) -> None:
@@ -184,7 +184,7 @@ class Connections:
         if state.at_work and not waits:
             raise CameraBusy(device=self._camera.info.name, detail="another program has begun to expose with it")
         if state.at_work:
-            self._events.tell_wait(longest_s, "an exposure that runs already ends", at_most=True)
+            self._events.announce_wait(longest_s, "an exposure that runs already ends", at_most=True)
         while state.at_work:
             if deadline.over:
                 detail = (
@@ -216,6 +216,6 @@ class Connections:
         if not self.shared:
             self._camera.disconnect()
 
-    def _tell_connected(self, device: str, name: str, unique_id: str | None) -> None:
+    def _announce_connected(self, device: str, name: str, unique_id: str | None) -> None:
         self._events.emit(DeviceConnected(device=device, device_name=name, unique_id=unique_id))
         log.info("device.connected", device=device, name=name)

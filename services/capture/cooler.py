@@ -54,7 +54,7 @@ class Cooler:
         self._interlock = interlock
         self._recovery = recovery
         self._until = until
-        self._told_s: float | None = None
+        self._announced_s: float | None = None
         self._whole_degrees = False
         self._with_exposures = False  # the reading changes only when an exposure is made
         self._exposed_s = 0.0
@@ -175,11 +175,11 @@ class Cooler:
         if self._until is not None and self.clock.now() >= self._until:
             raise UntilReached(f"the time given came while cooling ({both_clocks(self._until)})")
 
-    def tell(self, reading: Reading, target_c: float) -> None:
+    def announce(self, reading: Reading, target_c: float) -> None:
         """Emit `cooling.changed`, but not more often than `status_interval`."""
-        if self._told_s is not None and reading.at_s - self._told_s < self.settings.status_interval:
+        if self._announced_s is not None and reading.at_s - self._announced_s < self.settings.status_interval:
             return
-        self._told_s = reading.at_s
+        self._announced_s = reading.at_s
         self._events.emit(
             CoolingChanged(
                 ccd_temp_c=believed_c(reading.ccd_c),
@@ -189,12 +189,12 @@ class Cooler:
             )
         )
 
-    def tell_stable(self, target_c: float, seconds: float) -> None:
+    def announce_stable(self, target_c: float, seconds: float) -> None:
         """Emit `cooling.stable`."""
         ccd_c = believed_c(self.history.newest.ccd_c)
         self._events.emit(CoolingStable(ccd_temp_c=ccd_c, target_c=target_c, seconds=seconds))
 
-    def tell_stalled(self, target_c: float, code: str) -> None:
+    def announce_stalled(self, target_c: float, code: str) -> None:
         """Emit `cooling.stalled`."""
         ccd_c = believed_c(self.history.newest.ccd_c)
         self._events.emit(CoolingStalled(ccd_temp_c=ccd_c, target_c=target_c, code=code))

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 ATTEMPTS_TO_CLOSE = 3
 
 
-class Teller:
+class Narrator:
     """A thread that emits events and writes to the log for another one, in the order of its calls."""
 
     def __init__(self, name: str) -> None:
@@ -32,9 +32,9 @@ class Teller:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def say(self, tell: Callable[..., object], *words: Any, **data: Any) -> None:
-        """Queue a call of `tell` with the other arguments, and return at once."""
-        self._queue.put(partial(tell, *words, **data))
+    def say(self, call: Callable[..., object], *words: Any, **data: Any) -> None:
+        """Queue a call of `call` with the other arguments, and return at once."""
+        self._queue.put(partial(call, *words, **data))
 
     def attempt(self, what: str, act: Callable[[], object]) -> bool:
         """Do in this thread what may fail, and return whether it succeeded; the other thread logs a failure."""
@@ -51,11 +51,11 @@ class Teller:
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
-        while (tell := self._queue.get()) is not None:
+        while (call := self._queue.get()) is not None:
             try:
-                tell()
+                call()
             except Exception:
-                log.exception("telling.failed")
+                log.exception("narration.failed")
 
 
 class Emergency:
@@ -70,7 +70,7 @@ class Emergency:
     abort_exposure : callable
         Tells the camera to abort, over a connection of its own.
     events : Events
-    teller : Teller
+    narrator : Narrator
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class Emergency:
         stop_camera: Callable[[], None],
         abort_exposure: Callable[[], None],
         events: Events,
-        teller: Teller,
+        narrator: Narrator,
     ) -> None:
         self._panel = panel
         self._stop_camera = stop_camera
         self._abort_exposure = abort_exposure
         self._events = events
-        self._teller = teller
+        self._narrator = narrator
         self._panel_connected = False
         self._camera = threading.Lock()
         self._spared = False
@@ -94,7 +94,7 @@ class Emergency:
     def get_ready(self) -> None:
         """Connect the panel, so that in an emergency only the commands are left to be sent."""
         if self._panel is not None:
-            self._panel_connected = self._teller.attempt("panel of the safety watch", self._panel.connect)
+            self._panel_connected = self._narrator.attempt("panel of the safety watch", self._panel.connect)
 
     def spare_camera(self) -> None:
         """Leave the camera alone from now on."""
@@ -121,14 +121,14 @@ class Emergency:
     def close(self) -> None:
         """Close the connection to the panel."""
         if self._panel is not None:
-            self._teller.attempt("panel of the safety watch", self._panel.close)
+            self._narrator.attempt("panel of the safety watch", self._panel.close)
 
     def _abort(self) -> None:
         """Abort the exposure and report whether that succeeded."""
         try:
             self._abort_exposure()
         except Exception as error:  # noqa: BLE001 - reported, whatever it is: nobody hears what a thread raises
-            self._teller.say(log.warning, "exposure.not_aborted", detail=str(error))
+            self._narrator.say(log.warning, "exposure.not_aborted", detail=str(error))
             self._emit(ExposureAborted(done=False, detail=str(error)))
         else:
             self._emit(ExposureAborted(done=True))
@@ -144,17 +144,17 @@ class Emergency:
             except DriverError as error:
                 problem = problem or error  # later ones may follow from the end of the run
                 self._panel_connected = False
-                self._teller.say(log.warning, "safety.cover_not_closed", detail=str(error))
+                self._narrator.say(log.warning, "safety.cover_not_closed", detail=str(error))
             else:
-                self._tell_dark(panel)
+                self._announce_dark(panel)
                 return
         self._emit(WarningRaised(code=RunCode.ENDING_FAILED.value, detail=f"flat panel: {problem}"))
 
-    def _tell_dark(self, panel: CoverCalibrator) -> None:
+    def _announce_dark(self, panel: CoverCalibrator) -> None:
         if panel.info.has_calibrator:
             self._emit(PanelChanged(brightness=0))
         if panel.info.has_cover:
             self._emit(CoverChanged(cover="closed"))
 
     def _emit(self, what: Record) -> None:
-        self._teller.say(self._events.emit, what)
+        self._narrator.say(self._events.emit, what)

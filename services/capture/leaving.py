@@ -83,7 +83,7 @@ class Leaving:
             act()
         except Exception as error:
             log.exception("ending.step_failed", step=what)
-            self._tell(RunCode.ENDING_FAILED, f"{what}: {error}")
+            self._warn(RunCode.ENDING_FAILED, f"{what}: {error}")
 
     def devices(self, duties: tuple[Duty, ...], wait: Callable[[], object] = lambda: None) -> None:
         """Leave the devices; one that did not answer is tried once more after all others.
@@ -129,14 +129,14 @@ class Leaving:
         except DriverError:
             return UNKNOWN
         if not stands:  # a cover that was closed before
-            self._tell(RunCode.ENDING_FAILED, f"{duty.name}: {error}")
+            self._warn(RunCode.ENDING_FAILED, f"{duty.name}: {error}")
         return stands
 
     def _leave(self, how: str, why: str) -> None:
         self.left.append(how)
-        self._tell(RunCode.LEFT_UNSAFE, f"{how} ({why})")
+        self._warn(RunCode.LEFT_UNSAFE, f"{how} ({why})")
 
-    def _tell(self, code: RunCode, detail: str) -> None:
+    def _warn(self, code: RunCode, detail: str) -> None:
         with suppress(StorageError):
             self._events.emit(WarningRaised(code=code.value, detail=detail))
 

@@ -69,10 +69,10 @@ class Light:
         self._is_day = is_day
         self._open_by_day = open_by_day
         self._on_lost = on_lost
-        self._told: PanelState | None = None
+        self._announced: PanelState | None = None
         self._left: PanelState | None = None
         self._stays_lit = False
-        self._never_off_told = False
+        self._said_never_off = False
 
     def reach(self, *, brightness: int | None, cover: Cover) -> PanelState:
         """Bring lamp and cover to a state: off before a cover moves, on only when it stands still.
@@ -96,7 +96,7 @@ class Light:
             raise
         except DriverError as first:
             self._interlock.check_edge()
-            self._warn(GroupCode.PANEL_NOT_READY.value, f"{first}; it is told once more")
+            self._warn(GroupCode.PANEL_NOT_READY.value, f"{first}; the order is given once more")
             return self._again(first, brightness, cover)
 
     def _again(self, first: DriverError, brightness: int | None, cover: Cover) -> PanelState:
@@ -116,7 +116,7 @@ class Light:
     def _reach(self, brightness: int | None, cover: Cover) -> PanelState:
         before = self._panel.state()
         self._notice_foreigners(before)
-        if brightness is None and (before.lit or (before.never_off and not self._never_off_told)):
+        if brightness is None and (before.lit or (before.never_off and not self._said_never_off)):
             self._switch_off()
         self._move_cover(before, cover)
         shines = before.calibrator is CalibratorStatus.READY and before.brightness == brightness
@@ -126,7 +126,7 @@ class Light:
         self._verify(after, brightness, cover)
         self._note_never_off(after)
         self._stays_lit = self._stays_lit and brightness is not None
-        self._tell(after)
+        self._announce(after)
         self._left = after
         return after
 
@@ -148,8 +148,8 @@ class Light:
 
     def _note_never_off(self, state: PanelState) -> None:
         """Say once that this panel has no Off: whether it is dark is seen by the first dark frame of each exposure."""
-        if state.never_off and not self._never_off_told:
-            self._never_off_told = True
+        if state.never_off and not self._said_never_off:
+            self._said_never_off = True
             detail = (
                 f"{self._panel.info.name} reads Ready at brightness 0 after it was switched off, and never Off: that "
                 "is taken for off, and the first dark frame of each exposure shows whether it is"
@@ -218,13 +218,13 @@ class Light:
                 return
         raise error
 
-    def _tell(self, state: PanelState) -> None:
-        told = self._told
-        if told is None or (told.calibrator, told.brightness) != (state.calibrator, state.brightness):
+    def _announce(self, state: PanelState) -> None:
+        before = self._announced
+        if before is None or (before.calibrator, before.brightness) != (state.calibrator, state.brightness):
             self._events.emit(PanelChanged(brightness=shown_brightness(state)))
-        if self._panel.info.has_cover and (told is None or told.cover != state.cover):
+        if self._panel.info.has_cover and (before is None or before.cover != state.cover):
             self._events.emit(CoverChanged(cover=state.cover.name.lower()))
-        self._told = state
+        self._announced = state
 
 
 def make_dark_at_once(panel: CoverCalibrator) -> None:

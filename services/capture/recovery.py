@@ -183,7 +183,7 @@ class BadFrames:
         self._even_adu = 0.0
         self._has_noise = self._connected_anew = False
         self._begun_us: deque[int] = deque(maxlen=_LATELY)
-        self._told_right: set[int] = set()
+        self._reported_well: set[int] = set()
         self._foreign: list[str] = []
 
     def begin(self, exposure_us: int) -> None:
@@ -202,7 +202,7 @@ class BadFrames:
         if FrameCode.EXPOSURE_MISMATCH in codes:
             self._note_foreign(result)
         elif result.header.reported_exposure_us is not None:
-            self._told_right.add(result.request.exposure_us)
+            self._reported_well.add(result.request.exposure_us)
 
     def take_foreign(self) -> tuple[str, ...]:
         """Return, in words, the images of other exposures since the last call."""
@@ -213,7 +213,7 @@ class BadFrames:
         theirs, ours = result.header.reported_exposure_us or 0, result.request.exposure_us
         known_us = (0, ours, *self._begun_us)  # drivers that do not know the duration report 0
         explained = any(abs(theirs - us) <= max(_JITTER_US, 0.02 * us) for us in known_us)
-        if ours in self._told_right and not explained:
+        if ours in self._reported_well and not explained:
             self._foreign.append(f"an image of {theirs / 1e6:g} s came for our exposure of {ours / 1e6:g} s")
 
     @property

@@ -160,7 +160,7 @@ class Runner:
             line.tickets.append(self._writer.submit(taken, first=not line.tickets, wanted=wanted))
             del exposure, taken  # the writer alone holds the pixels now
         results = line.results()
-        self._tell_foreign()
+        self._warn_of_foreign()
         self._check_noise(line)
         return results
 
@@ -182,7 +182,7 @@ class Runner:
         if detail := drifted(now_c, seen_c, span_c):
             raise GroupFailed(GroupCode.NOT_STEADY, detail)
 
-    def _tell_foreign(self) -> None:
+    def _warn_of_foreign(self) -> None:
         for detail in self._bad.take_foreign():
             self._state.warn_of_foreigner(detail)
 
@@ -204,7 +204,7 @@ class Runner:
 
         Complaints are of an ill link, and of a sensor off its set-point.
         """
-        self._tell_foreign()
+        self._warn_of_foreign()
         self._check_noise(line)
         complaint = self._bad.complaint
         if complaint is not None:
@@ -246,7 +246,7 @@ class Runner:
                 reached = self._again(request, reached, failures)
                 self._settle(request, reached.settings)
                 exposure = self._shoot(request, self._durations.asked_us(request.exposure_us) / 1e6)
-                self._state.tell_size(request, reached.settings)
+                self._state.note_size(request, reached.settings)
                 return exposure, reached
             except (GivenUp, WrongDevice, CameraBusy, AccessDenied):
                 raise

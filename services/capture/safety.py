@@ -14,7 +14,7 @@ import structlog
 from drivers.base import CoverCalibrator, SafetyMonitor
 from drivers.clock import Clock, Deadline
 from drivers.errors import AccessDenied, DriverError
-from services.capture.emergency import Emergency, Teller
+from services.capture.emergency import Emergency, Narrator
 from services.config.devices import SafetyMonitor as SafetySettings
 from services.errors import RunCode
 from services.events.bus import Events
@@ -78,9 +78,9 @@ class SafetyWatch:
         self._said_safe = False
         self._secured = False
         self._grace: Deadline | None = None
-        self._teller = Teller("nightcal-safety-tells")
+        self._narrator = Narrator("nightcal-safety-says")
         self._emergency = Emergency(
-            panel=panel, stop_camera=stop_camera, abort_exposure=abort_exposure, events=events, teller=self._teller
+            panel=panel, stop_camera=stop_camera, abort_exposure=abort_exposure, events=events, narrator=self._narrator
         )
         self._thread = threading.Thread(target=self._watch, name="nightcal-safety", daemon=True)
 
@@ -118,14 +118,14 @@ class SafetyWatch:
             self._thread.join(STOP_S)
             if self._grace is not None:
                 self._thread.join()
-        self._teller.close(STOP_S)
+        self._narrator.close(STOP_S)
 
     def look(self) -> None:
         """Take one reading and act on it."""
         try:
             safe = self._read()
         except DriverError as error:
-            self._teller.say(log.debug, "safety.no_answer", detail=str(error))
+            self._narrator.say(log.debug, "safety.no_answer", detail=str(error))
             self._connected = False
             if self._fresh.over or isinstance(error, AccessDenied):  # that does not get better by itself
                 since = "" if isinstance(error, AccessDenied) else f" for {self._settings.stale_after:.0f} s"
@@ -133,7 +133,7 @@ class SafetyWatch:
         else:
             self._fresh = self._deadline()
             if safe:
-                self._tell_safe()
+                self._announce_safe()
             else:
                 self._trip(RunCode.UNSAFE, "the safety monitor says unsafe")
         self._secure_if_due()
@@ -152,12 +152,12 @@ class SafetyWatch:
                 self._stop.wait(max(0.0, LEAST_REAL_POLL_S - (self._clock.real() - real_s)))
         except Exception as error:  # noqa: BLE001 - reported, and acted on
             # A watch that has died is a watch that says unsafe.
-            self._teller.say(log.error, "safety.failed", exc_info=error)
+            self._narrator.say(log.error, "safety.failed", exc_info=error)
             self._trip(RunCode.SAFETY_STALE, f"the safety watch failed: {error}")
-            self._teller.attempt("secure", self._secure)
+            self._narrator.attempt("secure", self._secure)
         finally:
             self._first.set()
-            self._teller.attempt("safety monitor", self._monitor.disconnect)
+            self._narrator.attempt("safety monitor", self._monitor.disconnect)
             self._emergency.close()
 
     def _read(self) -> bool:
@@ -166,7 +166,7 @@ class SafetyWatch:
             self._connected = True
         return self._monitor.is_safe()
 
-    def _tell_safe(self) -> None:
+    def _announce_safe(self) -> None:
         if not self._said_safe:
             self._said_safe = True
             self._emit(SafetySafe())
@@ -178,7 +178,7 @@ class SafetyWatch:
         self._interlock.trip(code, detail, at_edge=finish)
         self._grace = Deadline(self._clock, GRACE_S if finish else 0.0)
         self._emit(SafetyUnsafe(detail=detail) if code is RunCode.UNSAFE else SafetyStale(detail=detail))
-        self._teller.say(log.warning, "safety.tripped", code=code.value, detail=detail)
+        self._narrator.say(log.warning, "safety.tripped", code=code.value, detail=detail)
 
     def _secure_if_due(self) -> None:
         if self._grace is not None and self._grace.over and not self._secured:
@@ -190,7 +190,7 @@ class SafetyWatch:
         self._emergency.act()
 
     def _emit(self, what: Record) -> None:
-        self._teller.say(self._events.emit, what)
+        self._narrator.say(self._events.emit, what)
 
     def _deadline(self) -> Deadline:
         return Deadline(self._clock, self._settings.stale_after, real_s=Deadline.LEAST_REAL_S)

@@ -75,7 +75,7 @@ def secure(
     *,
     left: LeftBehind | None = None,
     limit_s: float = LIMIT_S,
-    tell: Callable[[str], object] = lambda _: None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Secured:
     """Leave the devices of a configuration safe, and close the rows of runs that were killed.
 
@@ -89,7 +89,7 @@ def secure(
         is the panel, which may be part of what he does. By default everything is made safe, whoever uses it.
     limit_s : float
         Real seconds that a step may take.
-    tell : callable
+    say : callable
         Called with each state that a device was brought to, from any thread, as soon as it is.
 
     Returns
@@ -102,20 +102,20 @@ def secure(
         if served is None:
             return Secured(done=("a simulated observatory ends with its run: there is nothing to secure",))
         loaded = loaded.model_copy(update={"served": served})
-    return _Securing(loaded, left, limit_s, tell).run()
+    return _Securing(loaded, left, limit_s, say).run()
 
 
 class _Securing:
     """One attempt, in one class because what is done and what is left come from the threads of both devices."""
 
     def __init__(
-        self, loaded: LoadedConfig, behind: LeftBehind | None, limit_s: float, tell: Callable[[str], object]
+        self, loaded: LoadedConfig, behind: LeftBehind | None, limit_s: float, say: Callable[[str], object]
     ) -> None:
         self._loaded = loaded
         self._behind = behind
         self._layout = layout_of(loaded)
         self._limit_s = limit_s
-        self._tell = tell
+        self._say = say
         self._done: list[str] = []
         self._left: list[str] = []
         self._owns_root = False
@@ -286,7 +286,7 @@ class _Securing:
         try:
             for word in within(self._limit_s + more_s, act):
                 self._done.append(word)
-                self._tell(word)
+                self._say(word)
         except Exception as error:  # noqa: BLE001 - returned in words, whatever it is
             _log(name, error)
             close()  # what hangs in a call of this device ends it

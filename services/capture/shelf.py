@@ -61,7 +61,7 @@ class Shelf:
         self._storage = storage
         self._filters = filters
         self._apart = apart
-        self._told_low = False
+        self._said_low = False
         self._doubted: set[tuple[str | None, str]] = set()
 
     def keep(
@@ -118,10 +118,10 @@ class Shelf:
                 doubts=_findings(examined.verdicts),
             )
         )
-        self._tell_doubts(row, examined.verdicts)
+        self._warn_of_doubts(row, examined.verdicts)
         return PurePath(row.path)
 
-    def _tell_doubts(self, row: FrameRow, doubts: tuple[Verdict, ...]) -> None:
+    def _warn_of_doubts(self, row: FrameRow, doubts: tuple[Verdict, ...]) -> None:
         """Warn of a doubt that did not cost the frame, of each code once a set; all are with the frames' events."""
         for doubt in doubts:
             code = str(doubt.code)
@@ -179,8 +179,8 @@ class Shelf:
             detail = f"{room}, {size(1e6 * floor_mb)} to be left free (storage.min_free_mb)"
             self._events.emit(StorageLow(free_mb=free / 1e6, floor_mb=floor_mb))
             raise StorageError(detail, code=RunCode.DISK_FULL)
-        if not self._told_low and self._is_low(pixels, LOW_FACTOR):
-            self._told_low = True
+        if not self._said_low and self._is_low(pixels, LOW_FACTOR):
+            self._said_low = True
             floor_mb = self._storage.min_free_mb
             self._events.emit(StorageLow(free_mb=self._free_bytes() / 1e6, floor_mb=floor_mb))
 

@@ -157,7 +157,7 @@ class StateKeeper:
         if request.wait_s <= 0:
             return
         lit = CHANGING_SKY if request.panel_brightness is None else WARMING_LAMP
-        self._events.tell_wait(request.wait_s, lit if request.kind is FrameKind.FLAT else FADING)
+        self._events.announce_wait(request.wait_s, lit if request.kind is FrameKind.FLAT else FADING)
         if self._clock.sleep(request.wait_s, self._interlock.edge):
             self._interlock.check_edge()
 
@@ -176,7 +176,7 @@ class StateKeeper:
             It does not end, or this was not the first time.
         """
         self.warn_of_foreigner(busy.detail)
-        self._events.tell_wait(FOREIGN_EXPOSURE_S, "another program's exposure ends", at_most=True)
+        self._events.announce_wait(FOREIGN_EXPOSURE_S, "another program's exposure ends", at_most=True)
         deadline = Deadline(self._clock, FOREIGN_EXPOSURE_S)
         while self._recovery.call(self._camera.state).at_work:
             if deadline.over:
@@ -193,7 +193,7 @@ class StateKeeper:
             raise CameraBusy(device=self._camera.info.name, detail=f"another program uses the camera: {detail}")
         self._events.emit(WarningRaised(code=RunCode.FOREIGN_CLIENT.value, detail=detail))
 
-    def tell_size(self, request: CaptureRequest, settings: CameraSettings) -> None:
+    def note_size(self, request: CaptureRequest, settings: CameraSettings) -> None:
         """Say once, when an image has come, that the camera makes another size of a full frame."""
         if request.roi is None and (detail := _another_size(self._camera.info, settings)):
             self._warn(RunCode.DEVICE_LIMITED, detail)

@@ -140,7 +140,7 @@ class FrameTable(Database):
         return {path for (path,) in self._read("SELECT path FROM frames")}
 
     def known_files(self) -> dict[str, tuple[int, int]]:
-        """Return size and time (ns) of every frame's file by its path, which tell whether it is still the same."""
+        """Return size and time (ns) of every frame's file by its path, by which it is known to be still the same."""
         records = self._read("SELECT path, size, mtime_ns FROM frames")
         return {path: (size, mtime_ns) for path, size, mtime_ns in records}
 

@@ -354,9 +354,9 @@ class FactRow:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def holds_for(self, settings: Mapping[str, Any]) -> bool:
-        """Return whether it was measured with these settings; one that either side does not tell fits any."""
+        """Return whether it was measured with these settings; one that either side does not name fits any."""
         pairs = ((self.settings.get(name), value) for name, value in settings.items())
-        return all(told is None or value is None or told == value for told, value in pairs)
+        return all(known is None or value is None or known == value for known, value in pairs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ def check_camera(camera: Any) -> None:
 
 
 def run_step(step: Step, loaded: LoadedConfig, camera: Camera | None = None) -> RunResult:
-    """Run one step without questions; what is there already is kept. It tells what `nightcal run` tells.
+    """Run one step without questions; what is there already is kept. It prints what `nightcal run` prints.
 
     A program that has configured structlog finds the lines of the run there, and only there.
 

@@ -51,7 +51,7 @@ def _called(app: typer.Typer, words: Sequence[str], name: str) -> int:
         return Exit.INTERRUPTED
     except (BrokenPipeError, SystemExit) as end:
         return _ended(end)
-    except Exception as error:  # noqa: BLE001 - told apart by _failed, which raises what no user can cause
+    except Exception as error:  # noqa: BLE001 - sorted by _failed, which raises what no user can cause
         return _failed(error, words)
     return code if isinstance(code, int) else Exit.DONE
 

@@ -123,14 +123,15 @@ def titles(masters: Sequence[Mapping[str, Any]]) -> list[str]:
         "source": str,
     }
     wanted = [each["wanted"] for each in masters]
-    told = [name for name in settings if len({str(each[name]) for each in wanted if name in each}) > 1]
-    told = [name for name in told if name != "source" or len({each["source"] for each in wanted} - {None}) > 1]
+    differing = [name for name in settings if len({str(each[name]) for each in wanted if name in each}) > 1]
+    if len({each.get("source") for each in wanted} - {None}) < 2:
+        differing = [name for name in differing if name != "source"]
     return [
         " ".join(
             (
                 each["kind"].lower(),
                 _what(each),
-                *(settings[name](each[name]) for name in told if each[name] is not None),
+                *(settings[name](each[name]) for name in differing if each[name] is not None),
             )
         )
         for each in wanted
@@ -159,8 +160,8 @@ def _sums(found: Mapping[str, Any]) -> Iterator[str]:
     masters, cost = found["masters"], found["cost"]
     lacking = [each for each in masters if each["happens"] in _LACKS]
     states = {name: sum(each["serves"] == name for each in masters) for name in ("fresh", "ageing", "stale", "none")}
-    told = ", ".join(f"{n} {'missing' if name == 'none' else name}" for name, n in states.items() if n)
-    yield f"{count(len(masters), 'master')} wanted: {told}." if masters else "No masters are wanted."
+    serving = ", ".join(f"{n} {'missing' if name == 'none' else name}" for name, n in states.items() if n)
+    yield f"{count(len(masters), 'master')} wanted: {serving}." if masters else "No masters are wanted."
     if not lacking:
         yield "No frames are to be taken."
         return

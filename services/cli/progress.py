@@ -23,9 +23,9 @@ from services.events.sentences import cooling, sentence, title
 from services.words import stamp
 
 FRAMES_EVERY = 10
-"""Plain lines tell of each frame whose number is a multiple of it; bars show every one."""
+"""Plain lines name each frame whose number is a multiple of it; bars show every one."""
 COOLING_EVERY = timedelta(minutes=1)
-"""Of the run's own time: how often plain lines tell where the cooling stands."""
+"""Of the run's own time: how often plain lines say where the cooling stands."""
 
 
 class Display(Protocol):
@@ -84,8 +84,8 @@ class Lines:
         Whether what stopped the run is a line, too: not where the command itself says it last.
     """
 
-    def __init__(self, stream: TextIO, *, tells_end: bool = True) -> None:
-        self._silent = () if tells_end else (RunFinished,)
+    def __init__(self, stream: TextIO, *, shows_end: bool = True) -> None:
+        self._silent = () if shows_end else (RunFinished,)
         self._gate = _Gate(lambda text: print(text, file=stream, flush=True))
         self._cooling_at: datetime | None = None
 

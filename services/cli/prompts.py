@@ -13,7 +13,7 @@ _NO = frozenset({"n", "no", "q", "quit"})
 def asker(
     *, no_confirm: bool, wake: threading.Event, quiet: Callable[[], AbstractContextManager[None]]
 ) -> Callable[[str], bool] | None:
-    """Return what asks and tells whether to go on, or None when nobody is there to answer.
+    """Return what asks whether to go on, or None when nobody is there to answer.
 
     Parameters
     ----------

@@ -172,7 +172,7 @@ def _daemon(remote: str | None, token_file: Path | None, config: Path | None) ->
 def _display() -> "Display":
     from services.cli.progress import Bars, Lines
 
-    return Bars() if is_terminal(sys.stdout) else Lines(sys.stdout, tells_end=False)
+    return Bars() if is_terminal(sys.stdout) else Lines(sys.stdout, shows_end=False)
 
 
 @dataclass(slots=True)

@@ -140,7 +140,7 @@ def _run(command: RunCommand, loaded: "LoadedConfig", options: RunOptions) -> in
     if command.debug:
         print(f"settings in force:\n{settings_text(loaded)}", flush=True)
     stop = Stop(_acknowledge)
-    display = Bars() if is_terminal(sys.stdout) and not command.debug else Lines(sys.stdout, tells_end=False)
+    display = Bars() if is_terminal(sys.stdout) and not command.debug else Lines(sys.stdout, shows_end=False)
     job = Job(
         loaded,
         options,
@@ -154,7 +154,7 @@ def _run(command: RunCommand, loaded: "LoadedConfig", options: RunOptions) -> in
     try:
         with display.showing():
             result = job.run()
-        return _tell(result, loaded)  # one more Ctrl-C meanwhile changes nothing of how the run ended
+        return _print_end(result, loaded)  # one more Ctrl-C meanwhile changes nothing of how the run ended
     finally:
         restore()
 
@@ -228,7 +228,7 @@ def _until(text: str | None, loaded: "LoadedConfig") -> datetime | str | None:
     return moment
 
 
-def _tell(result: RunResult, loaded: "LoadedConfig") -> int:
+def _print_end(result: RunResult, loaded: "LoadedConfig") -> int:
     """Print how a run ended, and where its report is."""
     if result.report_html is not None:
         print(f"report: {result.report_html}")

@@ -34,7 +34,7 @@ def serve(
     path = config
     if path is None and not (simulator and not Path(DEFAULT_CONFIG).exists()):
         path = default_file()
-    return run_daemon(Source(path=path, simulator=simulator, listen=listen), tell=_say, log_level=log_level)
+    return run_daemon(Source(path=path, simulator=simulator, listen=listen), show=_say, log_level=log_level)
 
 
 def _say(line: str) -> None:

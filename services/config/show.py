@@ -51,7 +51,7 @@ def _lines(section: type[BaseModel], model: BaseModel | None, path: tuple[Key, .
 
     Sections that are not there follow as comments: to uncomment them is all it takes.
     """
-    told: dict[type[BaseModel], str] = {}
+    described: dict[type[BaseModel], str] = {}
     apart = False
     for name, field in section.model_fields.items():
         here, inner = (*path, name), _section(field)
@@ -67,12 +67,12 @@ def _lines(section: type[BaseModel], model: BaseModel | None, path: tuple[Key, .
         title = _line(f"{name}:", field.description, len(path))
         if isinstance(value, tuple) or (value is None and _is_list(field)):
             block = [title, *_items(inner, value or (), here)]
-        elif value is None and inner in told:
-            block = [_line(f"{name}:", f"{field.description}; its keys are those of `{told[inner]}`", len(path))]
+        elif value is None and inner in described:
+            block = [_line(f"{name}:", f"{field.description}; its keys are those of `{described[inner]}`", len(path))]
         else:
             block = [title, *_lines(inner, value, here)]
         yield from block if value else (f"# {line}" for line in block)
-        told.setdefault(inner, name)
+        described.setdefault(inner, name)
 
 
 def _items(section: type[BaseModel], models: Sequence[BaseModel], path: tuple[Key, ...]) -> Iterator[str]:

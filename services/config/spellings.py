@@ -138,10 +138,10 @@ class Translation:
         named = [name for name in _CAMERAS if name in camera.value]
         if kind is None and len(named) == 1:
             only = camera.value[named[0]]
-            told = replace(only, value=named[0], spelled=f"{camera.spelled}.camera_type")
-            self._top["camera"] = replace(camera, value={**camera.value, "camera_type": told})
+            completed = replace(only, value=named[0], spelled=f"{camera.spelled}.camera_type")
+            self._top["camera"] = replace(camera, value={**camera.value, "camera_type": completed})
             if named[0] != Camera.model_fields["camera_type"].default:
-                self.notes.append(f"{told.spelled}: taken as {named[0]}, the one section there is")
+                self.notes.append(f"{completed.spelled}: taken as {named[0]}, the one section there is")
 
     def _edit(self, section: str, keys: Iterable[str], change: Callable[[Node], Node]) -> None:
         node = self._top.get(section)

@@ -47,7 +47,7 @@ def _environment() -> dict[str, str] | None:
     """Return the environment of a child; None for our own.
 
     A clone that is not installed is found by the folder that the program is called in. A daemon is called in the folder
-    of its frames, so that its children are told where the clone is.
+    of its frames, so that its children are given the place of the clone.
     """
     if _PROGRAM.name in {"site-packages", "dist-packages"} or Path.cwd() == _PROGRAM:
         return None
@@ -66,7 +66,7 @@ class ChildProcess:
     hear : callable
         Is given each line of its standard output, on a thread of its own.
     gone : callable
-        Is told on that thread, once, that the child has ended and said all that it had to say.
+        Called on that thread, once, when the child has ended and said all that it had to say.
     start : callable
         Starts the process.
     """
@@ -88,7 +88,7 @@ class ChildProcess:
         self._over = threading.Event()
         try:
             self._process = self._started(start, [sys.executable, "-m", module])
-        except OSError as error:  # no memory, or no process more: told as the death that it is
+        except OSError as error:  # no memory, or no process more: announced as a death
             log.error("child.not_started", module=module, detail=str(error))  # noqa: TRY400 - foreseen
             self._over.set()
             why = Gone(exit_code=NOT_STARTED, last_words=str(error))

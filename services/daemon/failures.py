@@ -54,7 +54,7 @@ def recovered(failures: Failures, items: Collection[str]) -> dict[str, Failure]:
 def tried_again(failures: Failures, items: Collection[str], now: datetime) -> dict[str, Failure]:
     """Return the failures when some items are tried again at once; all where none is named.
 
-    They stay known until they can be had, so that nobody is told a second time when they fail again.
+    They stay known until they can be had, so that a second failure is not announced again.
     """
     named = items or failures.keys()
     return {k: replace(each, tries=0, again_at=now) if k in named else each for k, each in failures.items()}

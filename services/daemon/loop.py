@@ -260,7 +260,7 @@ class Loop:
             return
         run_id = ended.run_id or run.now.run_id
         learned = self._mind.learn(ended, run.now.items, tuple(run.outcomes), state, now)
-        self._tell_failures(state.failures, learned.failures)
+        self._say_failures(state.failures, learned.failures)
         last = LastRun(
             run_id=run_id or "", finished_at=now, exit_code=ended.exit_code, code=ended.code, detail=ended.detail
         )
@@ -290,7 +290,7 @@ class Loop:
         unsafe = ended.code in {RunCode.UNSAFE, RunCode.SAFETY_STALE}
         self._begin_at_s = self._clock.monotonic() + (UNSAFE_S if unsafe else PAUSE_S)
 
-    def _tell_failures(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    def _say_failures(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Say of each item once that it cannot be had, and once that it can be had again."""
         for key in sorted(after.keys() - before.keys()):
             failure = after[key]

@@ -65,7 +65,7 @@ class Health:
     version: str
 
 
-_TOLD = {
+_DESCRIPTIONS = {
     202: "the order is being carried out",
     304: "nothing has changed",
     404: "it is not there",
@@ -79,11 +79,11 @@ _MODELS: dict[int, dict[str, Any]] = {202: {"model": Answer}, 304: {}}
 _WITH_BODY = (408, 413, 415)
 
 
-def _told(model: Any, *more: int, content: str = "application/json") -> dict[str, Any]:
+def _described(model: Any, *more: int, content: str = "application/json") -> dict[str, Any]:
     """Return what a route says of itself: the schema of its answer, or only its type, and the statuses beside."""
     good: dict[str, Any] = {"description": "the answer"}
     good |= {"content": {content: {"schema": {"type": "string"}}}} if model is None else {"model": model}
-    others = {each: {"description": _TOLD[each], **_MODELS.get(each, {"model": Complaint})} for each in more}
+    others = {each: {"description": _DESCRIPTIONS[each], **_MODELS.get(each, {"model": Complaint})} for each in more}
     return {"responses": {200: good, **others}, "response_class": Response, "response_model": None}
 
 
@@ -107,12 +107,12 @@ def _json(body: bytes, status: int = 200, headers: dict[str, str] | None = None)
 
 
 def _add_present(app: FastAPI, parts: Parts, threads: Threads, streams: Streams, _guard: Guard) -> None:
-    @app.get("/healthz", **_told(Health))
+    @app.get("/healthz", **_described(Health))
     async def health() -> Response:
         """Return that the daemon answers; no token is needed."""
         return _json(encoded(Health(ok=True, version=version())))
 
-    @app.get("/api/state", **_told(Seen, 304))
+    @app.get("/api/state", **_described(Seen, 304))
     async def state(if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """Return what the daemon does, knows and will do. The ETag changes with the snapshot, and with each start."""
         tag = f'"{parts.board.tag}"'
@@ -120,7 +120,7 @@ def _add_present(app: FastAPI, parts: Parts, threads: Threads, streams: Streams,
             return Response(status_code=304, headers={"etag": tag})
         return _json(parts.board.state(), headers={"etag": tag})
 
-    @app.get("/api/events", **_told(None, content="text/event-stream"))
+    @app.get("/api/events", **_described(None, content="text/event-stream"))
     async def events(last_event_id: Annotated[str | None, Header()] = None) -> Response:
         """Hear events as they come, without an end: each has the id `run_id:seq`, and one line of JSON as its data.
 
@@ -132,7 +132,7 @@ def _add_present(app: FastAPI, parts: Parts, threads: Threads, streams: Streams,
             )
         return StreamingResponse(streams.lines(last_heard(last_event_id or "")), headers=HEADERS)
 
-    @app.post("/api/orders", **_told(Answer, 202, 404, 409, 504, *_WITH_BODY), openapi_extra=_body(Order))
+    @app.post("/api/orders", **_described(Answer, 202, 404, 409, 504, *_WITH_BODY), openapi_extra=_body(Order))
     async def order(request: Request) -> Response:
         """Give an order. 202: it is being carried out, and events say what becomes of it."""
         given = order_of_json(await request.body())
@@ -145,29 +145,29 @@ def _add_library(app: FastAPI, parts: Parts, threads: Threads, _streams: Streams
     async def read(work: Callable[[Reader], Any]) -> Response:
         return _json(await threads.read(lambda: encoded(work(parts.reader))))
 
-    @app.get("/api/plan", **_told(Mapping[str, Any], 404))
+    @app.get("/api/plan", **_described(Mapping[str, Any], 404))
     async def plan() -> Response:
         """Return the last comparison of what is wanted and what is there: every wanted master, and what is due."""
         return await read(Reader.plan)
 
-    @app.get("/api/library", **_told(seen.LibraryPage))
+    @app.get("/api/library", **_described(seen.LibraryPage))
     async def library() -> Response:
         """Return the masters that must exist, and those that are there and may serve."""
         return await read(Reader.library)
 
-    @app.get("/api/masters", **_told(seen.MastersPage))
+    @app.get("/api/masters", **_described(seen.MastersPage))
     async def masters(
         limit: Limit = 200, kind: Kind = None, status: Annotated[MasterStatus | None, Query()] = None
     ) -> Response:
         """Return masters, the newest first."""
         return await read(lambda reader: reader.masters(limit=limit, kind=kind, status=status))
 
-    @app.get("/api/masters/{name}", **_told(seen.MasterDetail, 404))
+    @app.get("/api/masters/{name}", **_described(seen.MasterDetail, 404))
     async def master(name: Name) -> Response:
         """Return one master."""
         return await read(lambda reader: reader.master(name))
 
-    @app.get("/api/trends", **_told(seen.TrendsPage))
+    @app.get("/api/trends", **_described(seen.TrendsPage))
     async def trends(kind: Kind = None, filter: Words = None) -> Response:  # noqa: A002 - the field's word
         """Return level, noise and temperature of masters against time."""
         return await read(lambda reader: reader.trends(kind=kind, filter=filter))
@@ -177,24 +177,24 @@ def _add_history(app: FastAPI, parts: Parts, threads: Threads, _streams: Streams
     async def read(work: Callable[[Reader], Any]) -> Response:
         return _json(await threads.read(lambda: encoded(work(parts.reader))))
 
-    @app.get("/api/runs", **_told(seen.RunsPage))
+    @app.get("/api/runs", **_described(seen.RunsPage))
     async def runs(limit: Limit = 50, before: Annotated[str | None, Query(pattern=_TEXT)] = None) -> Response:
         """Return runs, the newest first."""
         return await read(lambda reader: reader.runs(limit=limit, before=before))
 
-    @app.get("/api/runs/{run_id}", **_told(seen.RunDetail, 404))
+    @app.get("/api/runs/{run_id}", **_described(seen.RunDetail, 404))
     async def run(run_id: RunId) -> Response:
         """Return one run."""
         return await read(lambda reader: reader.run(run_id))
 
-    @app.get("/api/runs/{run_id}/events", **_told(seen.EventsPage, 404))
+    @app.get("/api/runs/{run_id}/events", **_described(seen.EventsPage, 404))
     async def run_events(
         run_id: RunId, after: Annotated[int, Query(ge=0, le=2**53)] = 0, limit: Limit = 500
     ) -> Response:
         """Return events of a run in their order; `serve` names those of the daemon itself."""
         return await read(lambda reader: reader.events(run_id, after=after, limit=limit))
 
-    @app.get("/api/frames", **_told(seen.FramesPage))
+    @app.get("/api/frames", **_described(seen.FramesPage))
     async def frames(
         *,
         limit: Limit = 100,
@@ -210,17 +210,17 @@ def _add_history(app: FastAPI, parts: Parts, threads: Threads, _streams: Streams
         given = {"kind": kind, "filter": filter, "night": night, "set_id": set_id, "run_id": run_id, "flag": flag}
         return await read(lambda reader: reader.frames(limit=limit, before=before, **given))
 
-    @app.get("/api/nights", **_told(seen.NightsPage))
+    @app.get("/api/nights", **_described(seen.NightsPage))
     async def nights(limit: Limit = 100) -> Response:
         """Return nights with their frames and reports, the newest first."""
         return await read(lambda reader: reader.nights(limit=limit))
 
-    @app.get("/api/log", **_told(seen.LogTail))
+    @app.get("/api/log", **_described(seen.LogTail))
     async def log_tail(lines: Annotated[int, Query(ge=1, le=2000)] = 200) -> Response:
         """Return the last lines of the newest log."""
         return await read(lambda reader: reader.log(lines=lines))
 
-    @app.get("/api/config", **_told(seen.ConfigSeen))
+    @app.get("/api/config", **_described(seen.ConfigSeen))
     async def config() -> Response:
         """Return the configuration in force, without secrets."""
         return await read(Reader.config)
@@ -229,7 +229,7 @@ def _add_history(app: FastAPI, parts: Parts, threads: Threads, _streams: Streams
 def _add_session(app: FastAPI, _parts: Parts, _threads: Threads, _streams: Streams, guard: Guard) -> None:
     token_of = TypeAdapter(Token)
 
-    @app.post("/api/login", **_told(Said, *_WITH_BODY), openapi_extra=_body(Token))
+    @app.post("/api/login", **_described(Said, *_WITH_BODY), openapi_extra=_body(Token))
     async def login(request: Request) -> Response:
         """Log a browser in: the token becomes a cookie that scripts cannot read."""
         try:
@@ -241,7 +241,7 @@ def _add_session(app: FastAPI, _parts: Parts, _threads: Threads, _streams: Strea
         response.set_cookie(COOKIE, guard.sessions.begin(), max_age=guard.sessions.lasting_s, **_cookie_form(request))
         return response
 
-    @app.post("/api/logout", **_told(Said, *_WITH_BODY))
+    @app.post("/api/logout", **_described(Said, *_WITH_BODY))
     async def logout(request: Request) -> Response:
         """Log a browser out."""
         guard.sessions.end(cookie_of(request.headers.get("cookie", "")))
@@ -267,7 +267,7 @@ def _add_pictures(app: FastAPI, parts: Parts, threads: Threads, _streams: Stream
             raise NotThere("there is no picture of it")
         return Response(found.data, media_type=found.media_type, headers={"cache-control": "private, max-age=3600"})
 
-    @app.get("/api/frames/{path:path}/preview", **_told(None, 404, content="image/*"))
+    @app.get("/api/frames/{path:path}/preview", **_described(None, 404, content="image/*"))
     async def preview(
         path: Annotated[str, Path(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")], *, red: Red = False
     ) -> Response:
@@ -276,13 +276,13 @@ def _add_pictures(app: FastAPI, parts: Parts, threads: Threads, _streams: Stream
             raise NotThere(f"there is no frame {path}")
         return await shown(lambda pictures: pictures.preview(path, red=red))
 
-    @app.get("/api/masters/{name}/preview", **_told(None, 404, content="image/*"))
+    @app.get("/api/masters/{name}/preview", **_described(None, 404, content="image/*"))
     async def of_master(name: Name, *, red: Red = False) -> Response:
         """Return the small picture of a master."""
         path = await threads.read(lambda: known(name))
         return await shown(lambda pictures: pictures.preview(path, red=red))
 
-    @app.get("/api/masters/{name}/tile/{view}/{level}/{x}/{y}", **_told(None, 404, content="image/*"))
+    @app.get("/api/masters/{name}/tile/{view}/{level}/{x}/{y}", **_described(None, 404, content="image/*"))
     async def tile(
         *,
         name: Name,

@@ -38,7 +38,7 @@ from services.daemon.routes import Parts
 from services.daemon.security import Policy
 from services.daemon.show import Showing
 from services.daemon.state_file import Remembered, read_state, write_state
-from services.daemon.supervisor import ObservatoryChild, Supervisor, Told
+from services.daemon.supervisor import Listeners, ObservatoryChild, Supervisor
 from services.daemon.tiles_client import Tiles
 from services.daemon.watching import Watched, Watching, completed
 from services.errors import Exit, StorageError
@@ -53,13 +53,13 @@ from services.version import version
 log = structlog.get_logger(__name__)
 
 
-def serve(source: Source, *, tell: Callable[[str], None], log_level: str = "INFO") -> int:
+def serve(source: Source, *, show: Callable[[str], None], log_level: str = "INFO") -> int:
     """Serve until a signal ends it; return the exit code.
 
     Parameters
     ----------
     source : Source
-    tell : callable
+    show : callable
         Shows a line to whoever has started the daemon.
     log_level : str
         The least level that is written to the log file.
@@ -75,7 +75,7 @@ def serve(source: Source, *, tell: Callable[[str], None], log_level: str = "INFO
     check_folders(loaded)
     layout = layout_of(loaded)
     for note in check_secrets(loaded.config.serve):
-        tell(f"note: {note}")
+        show(f"note: {note}")
     token = token_of(loaded.config.serve)
     with ExitStack() as stack:
         stack.enter_context(ServeLock(layout.root))
@@ -83,7 +83,7 @@ def serve(source: Source, *, tell: Callable[[str], None], log_level: str = "INFO
         logs.configure(log_level, layout.log_path, console=False, keep_days=keep_days)
         stack.callback(logs.close)
         served, clock = _observatory(configuration, layout.logs, stack)
-        daemon = _Daemon(configuration, served, clock, tell)
+        daemon = _Daemon(configuration, served, clock, show)
         stack.callback(daemon.close)
         server = daemon.api(token)
         stack.callback(server.stop)
@@ -99,14 +99,14 @@ class _Daemon:
     """The parts of the daemon, and what each says to the others."""
 
     def __init__(
-        self, configuration: Configuration, served: Served | None, clock: Clock, tell: Callable[[str], None]
+        self, configuration: Configuration, served: Served | None, clock: Clock, show: Callable[[str], None]
     ) -> None:
         loaded, layout = configuration.loaded, layout_of(configuration.loaded)
         self._configuration = configuration
         self._clock = clock
         self._served = served
-        self._tell = tell
-        self._untold: list[str] = []
+        self._show_line = show
+        self._unshown: list[str] = []
         self.hub = Hub()
         self._journal = OwnJournal(layout.events(SERVE), clock, self.hub)
         self._notifier = Notifier(loaded.config.serve.webhooks)
@@ -122,7 +122,7 @@ class _Daemon:
         self._board = Board(self._showing.first())
         present = Present(clock, state, keep=self._keep, say=self._say)
         self._supervisor = Supervisor(
-            Told(event=self._heard, ended=self._ended, secured=self._secured), logs=layout.logs
+            Listeners(event=self._heard, ended=self._ended, secured=self._secured), logs=layout.logs
         )
         hands = RealHands(self._supervisor, lambda: configuration.request(served))
         self.loop = Loop(clock=clock, mind=self._mind, hands=hands, present=present, show=self._show)
@@ -143,12 +143,12 @@ class _Daemon:
         software, is_simulated = f"nightcal {version()}", self._served is not None
         self._watching.start()
         self._say(ServeStarted(software=software, config=str(path), root=root, url=url, simulated=is_simulated))
-        self._tell_all()
+        self._show_lines()
         if (left := run_left_behind(layout_of(self._mind.loaded), self._clock.now())) is not None:
             self.loop.recover(left)
         self.loop.run()
         self._say(ServeEnded())
-        self._tell_all()
+        self._show_lines()
 
     def close(self) -> None:
         """Let go of what is open."""
@@ -163,16 +163,16 @@ class _Daemon:
         event = self._journal.say(what)
         self._notifier.hear(event)
         if (words := sentence(what)) is not None:
-            self._untold.append(f"{event.at:%Y-%m-%d %H:%M:%S}  {words}")
+            self._unshown.append(f"{event.at:%Y-%m-%d %H:%M:%S}  {words}")
             log.info("serve.said", what=words)
 
-    def _tell_all(self) -> None:
+    def _show_lines(self) -> None:
         """Let what was said be heard, now that the board shows it, too; a terminal that is gone is done without."""
         self._journal.publish()
-        lines, self._untold = self._untold, []
+        lines, self._unshown = self._unshown, []
         with suppress(OSError, ValueError):
             for line in lines:
-                self._tell(line)
+                self._show_line(line)
 
     def _heard(self, event: Event) -> None:
         """Take an event of a worker, on the thread that hears it."""
@@ -205,7 +205,7 @@ class _Daemon:
         self._watching.run_is_at_work = not loop.present.is_idle
         self._remember_unsafe(loop.present)
         self._board.show(self._showing.seen(loop, devices=self._watching.shown(), problems=self._problems))
-        self._tell_all()
+        self._show_lines()
 
     def _remember_unsafe(self, present: Present) -> None:
         """Keep when it was last unsafe, so that a restart does not forget it; to a minute, for it is a file."""

@@ -52,7 +52,7 @@ class Limits:
     Attributes
     ----------
     abort_s, hurry_s, finish_s : float
-        For the end of a run that was told to end now (its sensor is warmed up), to hurry, or to end after its frame.
+        For the end of a run that was ordered to end now (its sensor is warmed up), to hurry, or to end after its frame.
     answer_s : float
         For an answer to an order on masters.
     secure_silent_s, secure_s : float
@@ -71,7 +71,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Listeners:
     """Who hears of the children, each on a thread of a child."""
 
     event: Callable[[Event], None]
@@ -80,20 +80,22 @@ class Told:
 
 
 class Worker:
-    """A worker at work: passes orders on, and is done when its end was told.
+    """A worker at work: passes orders on, and is done when its end was announced.
 
     Parameters
     ----------
     request : WorkRequest
-    told : Told
+    listeners : Listeners
     limits : Limits
     start : callable
         Starts the process.
     log_path : Path
     """
 
-    def __init__(self, request: WorkRequest, told: Told, *, limits: Limits, start: Start, log_path: Path) -> None:
-        self._told = told
+    def __init__(
+        self, request: WorkRequest, listeners: Listeners, *, limits: Limits, start: Start, log_path: Path
+    ) -> None:
+        self._listeners = listeners
         self._limits = limits
         self._since_s = SystemClock().monotonic()
         self._run_id: str | None = None
@@ -171,7 +173,7 @@ class Worker:
         if isinstance(heard, Event):
             self._run_id = heard.run_id or self._run_id
             self._result = _finished(heard) or self._result
-            self._told.event(heard)
+            self._listeners.event(heard)
         elif isinstance(heard, OrderAnswer):
             self._answered(heard)
         elif heard is not None:
@@ -205,7 +207,7 @@ class Worker:
             left = list(self._answers)
         for number in left:
             self._drop(number, "the worker ended before it answered")
-        self._told.ended(_ended(gone, self._result, self._run_id, SystemClock().monotonic() - self._since_s))
+        self._listeners.ended(_ended(gone, self._result, self._run_id, SystemClock().monotonic() - self._since_s))
 
 
 def _ended(gone: Gone, result: RunResult | None, run_id: str | None, seconds: float) -> Ended:
@@ -259,7 +261,7 @@ class Supervisor:
 
     Parameters
     ----------
-    told : Told
+    listeners : Listeners
         Who hears of them.
     logs : Path
         Folder for what they print.
@@ -269,17 +271,17 @@ class Supervisor:
     """
 
     def __init__(
-        self, told: Told, *, logs: Path, limits: Limits | None = None, start: Start = subprocess.Popen
+        self, listeners: Listeners, *, logs: Path, limits: Limits | None = None, start: Start = subprocess.Popen
     ) -> None:
-        self._told = told
+        self._listeners = listeners
         self._limits = limits or Limits()
         self._start = start
         self._log_path = logs / "worker.log"
         self._is_closed = threading.Event()
 
     def begin(self, request: WorkRequest) -> Worker:
-        """Start a worker; its events and its end are told, also where the system starts no process."""
-        return self._worker(request, self._told)
+        """Start a worker; its events and its end are announced, also where the system starts no process."""
+        return self._worker(request, self._listeners)
 
     def of_masters(self, order: Order, request: WorkRequest, worker: Worker | None) -> "Future[Answer]":
         """Have an order on masters carried out by the worker that holds the root's lock, or else a short one."""
@@ -289,14 +291,14 @@ class Supervisor:
         return or_else(worker.of_masters(order), worker.has_left, lambda: self._by_short_one(order, request))
 
     def _by_short_one(self, order: Order, request: WorkRequest) -> "Future[Answer]":
-        unheard = Told(event=lambda _: None, ended=lambda _: None, secured=lambda _: None)
+        unheard = Listeners(event=lambda _: None, ended=lambda _: None, secured=lambda _: None)
         short = self._worker(replace(request, kind=WorkKind.ORDERS), unheard)
         answer = short.of_masters(order)
         short.close()
         return answer
 
     def secure(self, request: WorkRequest, run_id: str | None) -> None:
-        """Make the devices safe, and close the rows of runs that were killed; what came of it is told."""
+        """Make the devices safe, and close the rows of runs that were killed; what came of it is announced."""
         work = threading.Thread(target=self._secure, args=(request, run_id), name="nightcal-securing", daemon=True)
         work.start()
 
@@ -304,8 +306,8 @@ class Supervisor:
         """Try nothing again any more."""
         self._is_closed.set()
 
-    def _worker(self, request: WorkRequest, told: Told) -> Worker:
-        return Worker(request, told, limits=self._limits, start=self._start, log_path=self._log_path)
+    def _worker(self, request: WorkRequest, listeners: Listeners) -> Worker:
+        return Worker(request, listeners, limits=self._limits, start=self._start, log_path=self._log_path)
 
     def _secure(self, request: WorkRequest, run_id: str | None) -> None:
         done: dict[str, None] = {}
@@ -319,11 +321,11 @@ class Supervisor:
                 done |= dict.fromkeys(map(str, attempt.said.get("done", ())))
                 left = tuple(str(word) for word in attempt.said.get("left", ()))
                 refused = str(attempt.said.get("refused") or "")
-                self._told.secured(Secured(run_id=run_id, done=tuple(done), left=left, refused=refused))
+                self._listeners.secured(Secured(run_id=run_id, done=tuple(done), left=left, refused=refused))
                 return
             log.error("secure.failed", detail=why)
         left_so = f"the devices could not be made safe ({why or 'the daemon ends'}): go and see"
-        self._told.secured(Secured(run_id=run_id, done=tuple(done), left=(left_so,)))
+        self._listeners.secured(Secured(run_id=run_id, done=tuple(done), left=(left_so,)))
 
     def _attempt(self, request: WorkRequest) -> tuple[_Attempt, str]:
         """Run one secure process within its time; return what it said, and why it is not all."""

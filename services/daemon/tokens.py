@@ -53,7 +53,7 @@ class Sessions:
         return cookie
 
     def holds(self, cookie: str) -> bool:
-        """Whether a cookie is that of a session; it is random enough that looking it up tells nobody anything."""
+        """Whether a cookie is that of a session; it is random enough that looking it up gives nothing away."""
         with self._lock:
             ends = self._ends.get(cookie)
             return ends is not None and self._clock.monotonic() < ends

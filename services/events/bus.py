@@ -20,7 +20,7 @@ from services.events.records import Event, Record, Waiting
 
 log = structlog.get_logger(__name__)
 
-WORTH_TELLING_S = 30.0
+WORTH_SAYING_S = 30.0
 """A longer wait is announced by an event."""
 
 Listener = Callable[[Event], None]
@@ -111,9 +111,9 @@ class Events:
             return error
         return None
 
-    def tell_wait(self, wait_s: float, why: str, *, at_most: bool = False) -> None:
+    def announce_wait(self, wait_s: float, why: str, *, at_most: bool = False) -> None:
         """Announce the reason and the end of a wait that is longer than `WORTH_TELLING_S`."""
-        if wait_s > WORTH_TELLING_S:
+        if wait_s > WORTH_SAYING_S:
             until = self._clock.now() + timedelta(seconds=wait_s)
             until = until.replace(microsecond=0)
             self.emit(Waiting(wait_s=wait_s, until=until, at_most=at_most, detail=why))

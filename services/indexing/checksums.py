@@ -25,15 +25,15 @@ def check_sum(path: Path) -> None:
         The file is missing, truncated or damaged, or its data are not those that the sum was taken of.
     """
     unit = image_unit(path)
-    told = str(unit.cards.get("DATASUM", "")).strip()
-    if not told.isdecimal() or len(told) > 10:  # a sum has 32 bits
+    stated = str(unit.cards.get("DATASUM", "")).strip()
+    if not stated.isdecimal() or len(stated) > 10:  # a sum has 32 bits
         return
     total, left = 0, padded(unit.size)
     with opened(path) as file:
         file.seek(unit.offset)
         while left and (data := file.read(min(left, _PIECE_BYTES))):
             total, left = sum_of(data, total), left - len(data)
-    if total != int(told):
+    if total != int(stated):
         raise Unreadable(f"{path}: damaged, its data are not those that were written (DATASUM)")
 
 

@@ -88,7 +88,7 @@ def archive(
     disk: Disk = REAL_DISK,
     wake: threading.Event | None = None,
 ) -> Iterator[Packed]:
-    """Pack frames one after the other, under the root's lock; a broken one is told and left.
+    """Pack frames one after the other, under the root's lock; a broken one is named and left.
 
     Raises
     ------

@@ -179,9 +179,9 @@ def _in_time(rows: Iterable[MasterRow], epochs: Sequence[tuple[datetime, str]]) 
                 yield _ended(_from(claims[best], best.start), claim.start, f"replaced by {_name(claims[claim])}")
             best = claim
         if best is not None:
-            told = f"invalidated from {end:%Y-%m-%d %H:%M} UTC on{f': {reason}' if reason else ''}"
+            why = f"invalidated from {end:%Y-%m-%d %H:%M} UTC on{f': {reason}' if reason else ''}"
             row = _from(claims[best], best.start)
-            yield _ended(row, end, told) if end != ends[-1][0] else _itself(row)
+            yield _ended(row, end, why) if end != ends[-1][0] else _itself(row)
         begin = end
 
 
@@ -236,7 +236,7 @@ def _spoilt(rows: Sequence[MasterRow], rejected: Mapping[str, Mark]) -> dict[str
         marks = [rejected[sha] for sha in row.inputs if sha in rejected]
         darks = [path for path in row.darks if path in spoilt]
         if marks:
-            spoilt[row.path] = f"made with {some(map(_told, marks))}"
+            spoilt[row.path] = f"made with {some(map(_named, marks))}"
         elif darks:
             spoilt[row.path] = f"its dark is suspect: {some(PurePosixPath(path).name for path in darks)}"
         elif row.status is MasterStatus.SUSPECT and row.stood_as is not None and not looked_at.issuperset(row.darks):
@@ -244,7 +244,7 @@ def _spoilt(rows: Sequence[MasterRow], rejected: Mapping[str, Mark]) -> dict[str
     return spoilt
 
 
-def _told(mark: Mark) -> str:
+def _named(mark: Mark) -> str:
     return f"{PurePosixPath(mark.path).name} (rejected{f': {mark.reason}' if mark.reason else ''})"
 
 

@@ -18,7 +18,7 @@ from services.library.standing import settle
 from services.masters.build import BuildContext, build
 from services.masters.gain import MeasuredGains
 from services.masters.narration import Begin, Narration
-from services.masters.prepare import Prepared, Surroundings, prepare, tell
+from services.masters.prepare import Prepared, Surroundings, name_left_out, prepare
 from services.masters.refusal import GroupRefused
 from services.planning.master_groups import MasterGroup
 from services.planning.master_plan import MasterPlan
@@ -120,7 +120,7 @@ class MasterBuilding:
         found = self.plan.chosen(group)
         known = self.plan.existing(found)
         if found is not None and known is not None:
-            tell(found.left_out, warn)
+            name_left_out(found.left_out, warn)
             return self._kept(found.group, known, doubts)
         self.ready()
         around = Surroundings(plan=self.plan, scratch=self.scratch, warn=warn, gains=self.gains)

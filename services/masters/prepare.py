@@ -126,7 +126,7 @@ def prepare(group: MasterGroup, around: Surroundings) -> Prepared:
     return _with_noise(Prepared(group=found.group, stack=Stack(frames=frames, recipe=Recipe())), around)
 
 
-def tell(left_out: Iterable[LeftOut], warn: Warn) -> None:
+def name_left_out(left_out: Iterable[LeftOut], warn: Warn) -> None:
     """Name the frames that a master is made without."""
     for each in left_out:
         warn(each.code, each.detail)
@@ -151,7 +151,7 @@ def _enough(found: Chosen, around: Surroundings) -> None:
     """Name the frames that are left out, and refuse the group where too few remain: for their darks, if those lack."""
     refused = too_few(found, around.plan.settings)
     if refused is None or refused.code != GroupCode.NO_MATCHING_DARK:
-        tell(found.left_out, around.warn)
+        name_left_out(found.left_out, around.warn)
     if refused is not None:
         raise GroupRefused(refused.code, refused.detail)
 

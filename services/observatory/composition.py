@@ -103,10 +103,12 @@ class Observatory:
         from services.observatory.network import CLOCK_ACTION
 
         self.config = with_numbers(self.config, gains=info.gains, offsets=info.offsets)
-        tells = CLOCK_ACTION in info.supported_actions
-        self.is_simulated = self.simulator is not None or tells
-        if tells and self.owns_camera and isinstance(self.clock, SystemClock):
-            raise DeviceLost(device=info.name, detail="it is simulated, and did not tell its clock; run again")
+        has_clock = CLOCK_ACTION in info.supported_actions
+        self.is_simulated = self.simulator is not None or has_clock
+        if has_clock and self.owns_camera and isinstance(self.clock, SystemClock):
+            raise DeviceLost(
+                device=info.name, detail="it is simulated, and its clock could not be asked for; run again"
+            )
 
     def close(self) -> None:
         """Close the sockets and end the simulator."""
@@ -190,8 +192,8 @@ def open_observatory(
         observatory.passwords_shown, observatory.server = shown, network.home(config.camera).address
         return observatory
     endpoint = replace(network.camera_endpoint(config.camera), allowance=interlock.allowance)
-    told = network.remote_clock(endpoint)
-    clock = told or SystemClock()
+    its_clock = network.remote_clock(endpoint)
+    clock = its_clock or SystemClock()
     camera = network.camera(endpoint, clock, config.camera)
     observatory = _with_accessories(config, clock, camera, interlock, endpoint)
     observatory.passwords_shown, observatory.server = shown, endpoint.address
@@ -200,7 +202,7 @@ def open_observatory(
     observatory.onlooker = partial(network.onlooker, endpoint, clock)
     observatory.unique_id = camera.read_unique_id
     observatory.unused_devices = partial(network.unused_devices, config, endpoint)
-    observatory.is_simulated = told is not None
+    observatory.is_simulated = its_clock is not None
     return observatory
 
 

@@ -78,12 +78,14 @@ def elsewhere(loaded: LoadedConfig, host: str, port: int) -> Elsewhere:
     ConfigInvalid
         The observatory's own file cannot be used.
     DeviceLost
-        It does not answer, or does not tell its clock.
+        It does not answer, or does not say which time it has.
     """
     parameters = parameters_of(loaded.config.camera.simulator, loaded)
     clock = network.remote_clock(Endpoint(host=host, port=port))
     if clock is None:
-        raise DeviceLost(device="camera", detail=f"the simulated observatory at {host}:{port} does not tell its clock")
+        raise DeviceLost(
+            device="camera", detail=f"the simulated observatory at {host}:{port} does not say which time it has"
+        )
     return Elsewhere(config=with_devices(loaded.config, parameters), clock=clock, host=host, port=port)
 
 

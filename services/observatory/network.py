@@ -217,10 +217,10 @@ def remote_clock(endpoint: Endpoint) -> Clock | None:
     try:
         if CLOCK_ACTION not in (wire.offered("SupportedActions", texts) or ()):
             return None
-        told = retry(SystemClock(), lambda: wire.action(CLOCK_ACTION), delays_s=(0.2, 1.0), on=DeviceLost)
-        return _clock_of(told)
+        answered = retry(SystemClock(), lambda: wire.action(CLOCK_ACTION), delays_s=(0.2, 1.0), on=DeviceLost)
+        return _clock_of(answered)
     except (DriverError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        log.debug("clock.not_told", endpoint=endpoint.address, detail=str(error))
+        log.debug("clock.not_known", endpoint=endpoint.address, detail=str(error))
         return None
     finally:
         wire.line.close()
@@ -228,8 +228,8 @@ def remote_clock(endpoint: Endpoint) -> Clock | None:
 
 def _clock_of(answer: str) -> ScaledClock:
     """Return the clock that a simulated observatory reports; raises `ValueError` for one that cannot be."""
-    told = json.loads(answer)
-    rate, start = float(told["rate"]), datetime.fromisoformat(told["utc"])
+    answered = json.loads(answer)
+    rate, start = float(answered["rate"]), datetime.fromisoformat(answered["utc"])
     if not (0.001 <= rate <= 1e6 and 1970 <= start.year < 2200):
         raise ValueError(f"no clock goes {rate:g} times as fast from {start}")
     return ScaledClock(rate=rate, start=start)

@@ -23,7 +23,7 @@ class Foreknown:
 
 
 def known_without_devices(loaded: LoadedConfig) -> Foreknown:
-    """Return what the configuration, or the parameters of a simulated observatory, tell."""
+    """Return what is known from the configuration, or from the parameters of a simulated observatory."""
     camera = loaded.config.camera
     if camera.is_simulator:
         parameters = parameters_of(camera.simulator, loaded)

@@ -53,7 +53,7 @@ class Requirement:
     """Whether frames serve that were taken warmer than their set-point, and marked so."""
 
     def fits(self, key: GroupKey) -> bool:
-        """Return whether a set with this key is what is wanted, as keys tell (flats: without temperature)."""
+        """Return whether a set with this key is what is wanted, as far as keys show it (flats: without temperature)."""
         asked = {name: value for name in RULES[self.kind] if (value := getattr(self, name, None)) is not None}
         mode, found = asked.pop("readout_mode", key.readout_mode), key.readout_mode
         if mode != found and (mode or "").strip().casefold() != (found or "").casefold():  # names count in any case

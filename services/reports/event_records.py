@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from services.events.records import Event, members
-from services.events.records import Record as Told
+from services.events.records import Record as EventRecord
 
 Record = dict[str, Any]
 """One part of the document, as plain JSON values."""
@@ -15,6 +15,6 @@ def document(event: Event) -> Record:
     return {"name": event.name, "at": event.at.isoformat(), **members(event.what)}
 
 
-def named(events: Iterable[Event], *kinds: type[Told]) -> tuple[Record, ...]:
+def named(events: Iterable[Event], *kinds: type[EventRecord]) -> tuple[Record, ...]:
     """Return the events of some kinds."""
     return tuple(document(event) for event in events if isinstance(event.what, kinds))

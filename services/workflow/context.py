@@ -28,7 +28,7 @@ from services.workflow.work import Work, identity
 class RunContext(Work):
     """What the steps that take frames work with: a connected session beside the rest.
 
-    How a set is looked for, taken, counted and told of stands in one class, because every step does all of it.
+    How a set is looked for, taken, counted and announced stands in one class, because every step does all of it.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class RunContext(Work):
             identity(each.wanted): (each.wanted.count - each.lacking, each.wanted.count) for each in planned
         }
         shown = (self._shown(each.wanted, each.wanted.count - each.lacking) for each in planned)
-        self._tell_progress(tuple(shown), tuple(each.taken_at for each in planned))
+        self._announce_progress(tuple(shown), tuple(each.taken_at for each in planned))
         return planned
 
     def drop(self, foreseen: Iterable[WantedSet]) -> None:
@@ -95,12 +95,12 @@ class RunContext(Work):
         gone = [wanted for wanted in foreseen if identity(wanted) not in self.tally.begun]
         shown = tuple(self._shown(wanted, self.tally.progress.pop(identity(wanted))[0]) for wanted in gone)
         if shown:
-            self._tell_progress(dropped=shown)
+            self._announce_progress(dropped=shown)
 
     def _shown(self, wanted: WantedSet, have: int) -> FrameSet:
         return FrameSet(**self._facts(wanted, None, wanted.exposure_us), have=have)
 
-    def _tell_progress(
+    def _announce_progress(
         self,
         sets: tuple[FrameSet, ...] | None = None,
         taken_at: tuple[datetime | None, ...] = (),
@@ -189,10 +189,10 @@ class RunContext(Work):
             outcome = self._failed(set_id, failure, wanted)
         finally:
             self._note_exposure(wanted, set_id)
-        self.tell_finished(wanted, outcome, set_id=set_id)
+        self.announce_finished(wanted, outcome, set_id=set_id)
         self.tally.outcomes.append((wanted, outcome))
         self.tally.progress[identity(wanted)] = min(outcome.accepted, wanted.count), wanted.count
-        self._tell_progress()
+        self._announce_progress()
         return outcome
 
     def pass_on(self, wanted: WantedSet) -> Having | None:
@@ -240,9 +240,9 @@ class RunContext(Work):
             exposure_us=row.exposure_us,
             panel_brightness=row.panel_brightness,
         )
-        self.tell_finished(wanted, outcome, set_id=row.set_id, there=True)
+        self.announce_finished(wanted, outcome, set_id=row.set_id, there=True)
 
-    def tell_finished(
+    def announce_finished(
         self, wanted: WantedSet, outcome: GroupOutcome, *, set_id: str | None, there: bool = False
     ) -> None:
         """Emit how a set ended; `there`: it was complete before this run."""

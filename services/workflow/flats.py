@@ -206,5 +206,5 @@ def _fail_all(context: RunContext, sets: list[WantedSet], failure: GroupFailed) 
     for wanted in sets:
         outcome = GroupOutcome(status=GroupStatus.FAILED, code=failure.code, detail=words)
         context.tally.outcomes.append((wanted, outcome))
-        context.tell_finished(wanted, outcome, set_id=None)
+        context.announce_finished(wanted, outcome, set_id=None)
         words = "not tried: see the first of these"

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from services.config.models import Hook, Hooks
 from services.errors import RunCode, RunStopped
-from services.events.bus import WORTH_TELLING_S, Events
+from services.events.bus import WORTH_SAYING_S, Events
 from services.events.records import Waiting, WarningRaised
 from services.planning.request import ALL_STEPS, Step
 
@@ -45,7 +45,7 @@ def call_hook(hooks: Hooks, moment: str, events: Events, facts: Facts | None = N
     hook: Hook | None = getattr(hooks, moment)
     if hook is None:
         return True
-    if hook.timeout > WORTH_TELLING_S and facts is None:  # real seconds, whatever the run's clock does: no "until"
+    if hook.timeout > WORTH_SAYING_S and facts is None:  # real seconds, whatever the run's clock does: no "until"
         events.emit(Waiting(wait_s=hook.timeout, at_most=True, detail=f"the hook {moment} ends"))
     known = {"hook": moment, "run_id": events.run_id, **(facts or {})}
     problem = _command(hook, known) if hook.command is not None else _address(hook, known)

@@ -14,7 +14,7 @@ from services.masters import MasterOutcome, MasterSettings, Outcome, build_all
 from services.planning.request import Step
 from services.root import Place
 from services.stopping import Stop
-from services.workflow.unused import should_have_served, tell_unused
+from services.workflow.unused import should_have_served, warn_of_unused
 from services.workflow.warm_up import Need
 from services.workflow.work import Work
 
@@ -109,4 +109,4 @@ def _index(work: Work) -> None:
         aliases=work.config.header_aliases,
         on_new=work.loops.start,
     )
-    tell_unused(work, report.problems)
+    warn_of_unused(work, report.problems)

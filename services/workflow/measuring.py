@@ -54,9 +54,9 @@ def measured(context: RunContext, state: State) -> Detector:
         _compare(context, state, detector)
         _check_gain(context, state, detector)
     except GroupFailed:
-        _tell(context, state, detector, believed=False)
+        _announce(context, state, detector, believed=False)
         raise
-    _tell(context, state, detector, believed=True)
+    _announce(context, state, detector, believed=True)
     return detector
 
 
@@ -137,7 +137,7 @@ def _settings(context: RunContext, gain: int | None) -> dict[str, object]:
     }
 
 
-def _tell(context: RunContext, state: State, detector: Detector, *, believed: bool) -> None:
+def _announce(context: RunContext, state: State, detector: Detector, *, believed: bool) -> None:
     """Report and catalogue what was measured, and whether K is believed."""
     match = _match(context, state.gain)
     measured = DetectorMeasured(

@@ -77,8 +77,8 @@ class Phases:
             raise RunStopped(f"declined before the {before}", code=RunCode.INTERRUPTED)
 
     def _to_do(self, phase: Step) -> str:
-        tell = to_do_for_darks if phase is Step.DARKS else to_do_for_flats
-        return tell(self._context.config, self._context.session.panel_info, self._context.opaque)
+        to_do = to_do_for_darks if phase is Step.DARKS else to_do_for_flats
+        return to_do(self._context.config, self._context.session.panel_info, self._context.opaque)
 
     def _needs_hands(self, phase: Step) -> bool:
         panel, config = self._context.session.panel_info, self._context.config

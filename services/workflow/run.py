@@ -26,7 +26,7 @@ from services.version import version
 from services.workflow.ending import Ending
 from services.workflow.hooks import Facts, call_hook
 from services.workflow.steps import file_steps
-from services.workflow.unused import tell_unused
+from services.workflow.unused import warn_of_unused
 from services.workflow.work import Asked, Work
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def opened_run(loaded: LoadedConfig, asked: Asked) -> Iterator["Run"]:
         stack.enter_context(asked.beside(place))
         work = Work.of(asked, config=loaded.config, place=place, events=events, clock=clock)
         stack.callback(work.loops.close)
-        tell_unused(work, adopted.problems, is_ours=lambda path: path not in adopted.strangers)
+        warn_of_unused(work, adopted.problems, is_ours=lambda path: path not in adopted.strangers)
         yield Run(loaded=loaded, work=work, ending=ending, observatory=observatory)
 
 
@@ -139,10 +139,10 @@ class Run:
     def _finish(self) -> RunResult:
         """Emit how the run ended and write its report; a failure here is the cause only if there was none before."""
         work, ending = self.work, self.ending
-        emitted = self._tell_end()
+        emitted = self._announce_end()
         json_path, html_path = ending.guard(self._report) or (None, None)
         if ending.code != emitted:
-            self._tell_end()
+            self._announce_end()
         return RunResult(
             run_id=work.events.run_id,
             exit_code=ending.exit_code(work.tally),
@@ -153,7 +153,7 @@ class Run:
             report_html=html_path,
         )
 
-    def _tell_end(self) -> str | None:
+    def _announce_end(self) -> str | None:
         """Write how the run ended into journal and catalogue; return the code that was written."""
         work, ending = self.work, self.ending
         code, detail, exit_code, now = (

@@ -7,7 +7,7 @@ from services.indexing.problems import SHOULD_SERVE, FileProblem, warnings_of
 from services.workflow.work import Work
 
 
-def tell_unused(
+def warn_of_unused(
     work: Work, problems: Iterable[FileProblem], *, is_ours: Callable[[str], bool] = lambda _path: False
 ) -> None:
     """Warn of files that are not used, unless that was done, and note them.

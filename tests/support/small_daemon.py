@@ -18,7 +18,7 @@ from services.catalogue.rows import RunRow
 from services.daemon.children import Start
 from services.daemon.messages import WorkRequest
 from services.daemon.parts import Ended, Secured
-from services.daemon.supervisor import ObservatoryChild, Supervisor, Told, Worker
+from services.daemon.supervisor import Listeners, ObservatoryChild, Supervisor, Worker
 from services.events.records import Event
 from services.planning.request import RunOptions, Step
 from tests.support import started
@@ -37,14 +37,14 @@ class Heard:
     ends: "queue.Queue[Ended]" = field(default_factory=queue.Queue)
     safe: "queue.Queue[Secured]" = field(default_factory=queue.Queue)
 
-    def told(self) -> Told:
+    def listeners(self) -> Listeners:
         """Return what a supervisor is given."""
 
         def hear(event: Event) -> None:
             self.events.append(event)
             self.coming.put(event)
 
-        return Told(event=hear, ended=self.ends.put, secured=self.safe.put)
+        return Listeners(event=hear, ended=self.ends.put, secured=self.safe.put)
 
     def until(self, is_it: Callable[[Event], bool]) -> Event:
         """Return the next event of a kind."""
@@ -136,7 +136,7 @@ def small_daemon(root: Path, *changes: dict[str, Any], start: Start = started.st
 
     logs = root / "logs"
     observatory = ObservatoryChild(WorkRequest(config_path=night.config), logs=logs, start=start)
-    supervisor = Supervisor(heard.told(), logs=logs, start=noted)
+    supervisor = Supervisor(heard.listeners(), logs=logs, start=noted)
     try:
         yield SmallDaemon(night=night, heard=heard, supervisor=supervisor, observatory=observatory)
     finally:

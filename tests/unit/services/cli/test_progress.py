@@ -210,9 +210,9 @@ def test_minutes_of_waiting_say_for_what_and_until_when():
     stream = io.StringIO()
     bus = Events(run_id="r", clock=ManualClock(START))
     bus.subscribe(Lines(stream))
-    bus.tell_wait(30.0, "nothing worth a line")
-    bus.tell_wait(300.0, "the charge that light left on the sensor fades")
-    bus.tell_wait(45.0, "another program's exposure ends", at_most=True)
+    bus.announce_wait(30.0, "nothing worth a line")
+    bus.announce_wait(300.0, "the charge that light left on the sensor fades")
+    bus.announce_wait(45.0, "another program's exposure ends", at_most=True)
     bus.emit(Waiting(wait_s=60.0, at_most=True, detail="the hook before_flats ends"))
     bus.close()
     fading, exposing = (both_clocks(START + timedelta(seconds=s)) for s in (300, 45))
@@ -309,10 +309,10 @@ def test_local_time_is_right_on_both_sides_of_a_change_of_the_clocks(zone: str, 
 
 
 def test_the_end_is_a_line_only_where_no_command_says_it():
-    for tells_end in (True, False):
+    for shows_end in (True, False):
         stream = io.StringIO()
-        told(Lines(stream, tells_end=tells_end), [(RunFinished.name, {"exit_code": 130, "code": "interrupted"})])
-        assert ("run stopped by the user" in stream.getvalue()) is tells_end
+        told(Lines(stream, shows_end=shows_end), [(RunFinished.name, {"exit_code": 130, "code": "interrupted"})])
+        assert ("run stopped by the user" in stream.getvalue()) is shows_end
 
 
 @pytest.mark.parametrize(("n", "shown"), [(1, "(1 frame)"), (2, "(2 frames)"), (0, "(0 frames)")])

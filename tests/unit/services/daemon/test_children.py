@@ -14,7 +14,7 @@ from services.daemon.children import ChildProcess, Gone, how
 from services.daemon.messages import WorkRequest
 from services.daemon.orders import Order, OrderName, RefusalCode, Refused
 from services.daemon.parts import Ended, Secured
-from services.daemon.supervisor import Limits, ObservatoryChild, Supervisor, Told
+from services.daemon.supervisor import Limits, Listeners, ObservatoryChild, Supervisor
 from services.events.records import Event, RunFinished
 
 RESULT = '{"result": {"run_id": "r", "exit_code": 0, "code": null, "detail": "done"}}'
@@ -30,8 +30,8 @@ class Bad:
         self.safe: queue.Queue[Secured] = queue.Queue()
         self.programs = list(programs)
         self.begun: list[subprocess.Popen[bytes]] = []
-        told = Told(event=lambda _: None, ended=self.ends.put, secured=self.safe.put)
-        self.supervisor = Supervisor(told, logs=folder, limits=Limits(**limits), start=self.start)
+        listeners = Listeners(event=lambda _: None, ended=self.ends.put, secured=self.safe.put)
+        self.supervisor = Supervisor(listeners, logs=folder, limits=Limits(**limits), start=self.start)
 
     def start(self, _command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
         program = self.programs.pop(0) if len(self.programs) > 1 else self.programs[0]
@@ -155,7 +155,8 @@ def test_what_could_not_be_made_safe_is_told_in_words(tmp_path: Path) -> None:
 
 def test_a_refusal_and_what_is_left_are_told(tmp_path: Path) -> None:
     said = """print('{"secured": {"done": [], "left": ["lamp: on"], "refused": "a run is at work"}}')"""
-    assert Bad(tmp_path, said).secured().left == ("lamp: on", "a run is at work")
+    secured = Bad(tmp_path, said).secured()
+    assert (secured.left, secured.refused) == (("lamp: on",), "a run is at work")
 
 
 def test_an_observatory_that_does_not_start_says_why(tmp_path: Path) -> None:
@@ -180,8 +181,8 @@ def test_where_no_process_can_be_started_the_worker_has_died(tmp_path: Path) -> 
 
     ends: queue.Queue[Ended] = queue.Queue()
     safe: queue.Queue[Secured] = queue.Queue()
-    told = Told(event=lambda _: None, ended=ends.put, secured=safe.put)
-    supervisor = Supervisor(told, logs=tmp_path, limits=Limits(secure_pauses_s=(0.0, 0.01)), start=full)
+    listeners = Listeners(event=lambda _: None, ended=ends.put, secured=safe.put)
+    supervisor = Supervisor(listeners, logs=tmp_path, limits=Limits(secure_pauses_s=(0.0, 0.01)), start=full)
     worker = supervisor.begin(REQUEST)
     worker.order(OrderName.ABORT)
     ended = ends.get(timeout=SOON_S)
