@@ -60,6 +60,11 @@ def length(length_s: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
+def lasting(length_s: float) -> str:
+    """Return how long something lasts, short times to the second: "15 s", "10 min"."""
+    return length(length_s) if length_s >= 60 else f"{length_s:.0f} s"
+
+
 def size(size_bytes: float) -> str:
     """Return an amount of storage, rounded down so that free room is never overstated: "1.3 GB", "640 MB", "8.6 kB"."""
     if not math.isfinite(size_bytes):

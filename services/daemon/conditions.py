@@ -17,7 +17,7 @@ from services.config.moments import sun_below_deg
 from services.config.serve import Kind
 from services.observatory.sun import sun_altitude_deg
 from services.version import is_credible
-from services.words import length, size
+from services.words import lasting, length, size
 
 V = TypeVar("V")
 
@@ -171,11 +171,21 @@ def with_safety(readings: Readings, said: Reading[bool], config: Config, *, now:
     return replace(readings, safety=said, unsafe_at=unsafe_at)
 
 
+def seen_unsafe(readings: Readings, now: datetime) -> Readings:
+    """Return the readings after a run has ended because it was not safe: a gust that only the run has seen counts."""
+    return replace(readings, unsafe_at=now)
+
+
 def unsafe(readings: Readings, config: Config, now: datetime) -> Block | None:
-    """Return why it is not safe; None where it is, or where no safety monitor is configured."""
+    """Return why it is not safe; None where it is, or where no safety monitor is configured.
+
+    Before the first answer nothing is begun, but nobody calls it unsafe.
+    """
     settings, said = config.safety_monitor, readings.safety
     if settings is None or not settings.enabled:
         return None
+    if said.at is None and not said.problem:
+        return Block(reason=Reason.CONDITIONS, detail="the safety monitor has not been asked yet")
     if not said.is_fresh(now, _stale_s(readings, config)):
         return Block(reason=Reason.UNSAFE, detail=f"the safety monitor does not answer: {said.missing(now)}")
     if said.value is not True:
@@ -184,7 +194,7 @@ def unsafe(readings: Readings, config: Config, now: datetime) -> Block | None:
     if readings.unsafe_at is None or now >= readings.unsafe_at + wait:
         return None
     until = min(readings.unsafe_at, now) + wait
-    detail = f"it is safe again; work goes on when it has been safe for {length(wait.total_seconds())}"
+    detail = f"it is safe again; work goes on when it has been safe for {lasting(wait.total_seconds())}"
     return Block(reason=Reason.UNSAFE, detail=detail, until=until)
 
 

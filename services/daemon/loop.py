@@ -5,15 +5,15 @@ so that no two threads ever decide at once. What is due is asked anew at each ti
 suspended computer or a jump of the clock could make wrong.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 
 from drivers.clock import Clock
+from services.daemon import news
 from services.daemon.board import RunNow
 from services.daemon.inbox import Inbox
 from services.daemon.machine import Activity, Decision, Hold, Standing, Why, after_hold, decide
@@ -24,15 +24,9 @@ from services.daemon.securing import Securing
 from services.daemon.state_file import LastRun, Remembered
 from services.errors import RunCode
 from services.events.records import Event, GroupFinished
-from services.events.serving import (
-    ConfigReloaded,
-    ItemFailed,
-    ItemRecovered,
-    ItemStale,
-    OrderTaken,
-)
+from services.events.serving import ConfigReloaded, OrderTaken
 from services.observatory.in_use import LeftBehind
-from services.words import moment
+from services.words import both_clocks
 from services.workflow.snapshot import Snapshot, advance
 
 log = structlog.get_logger(__name__)
@@ -43,8 +37,6 @@ LONGEST_REST = timedelta(hours=12)
 """So long a run that was cancelled or aborted keeps the schedule from beginning another one in the same window."""
 PAUSE_S = 60.0
 """Nothing is begun by the schedule for so long after a run that did not reach its end: what ended it may go on."""
-UNSAFE_S = 600.0
-"""The same after one that it was unsafe for: a gust that only the run has seen counts as well."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,6 +79,7 @@ class Loop:
         self._show = show
         self._run: _Run | None = None
         self._securing = Securing(present, hands)
+        self._weather = news.Weather()
         self._tried_to_build: frozenset[str] = frozenset()
         self._begin_at_s = clock.monotonic()
         self._look_at_s = clock.monotonic()
@@ -189,21 +182,23 @@ class Loop:
             self._securing.try_again()
         elif hold is not None:
             self._rest(_held(hold), keeps_cooler=hold.why is Why.PAUSED)
-        elif not self._may_begin:
-            return  # the reason of the last end is shown
-        elif self.outlook.to_build - self._tried_to_build:
+        elif self._may_begin and self.outlook.to_build - self._tried_to_build:
             self._begin(Begin())
-        elif isinstance(choice := self.outlook.choice, Begin):
+        elif isinstance(choice := self.outlook.choice, Nothing):
+            self._rest(choice)
+        elif self._may_begin:
             self._begin(choice)
         else:
-            self._rest(choice)
+            self._wait_a_moment()
 
     def _look(self, now: datetime) -> None:
         """Ask what is due, and say of each item once that it has become too old."""
         self.outlook = self._mind.look(now, self.present.state)
         state, stale = self.present.state, self.outlook.stale
-        for key in sorted(stale.keys() - state.stale):
-            self.present.say(ItemStale(item=key, detail=stale[key]))
+        for what in news.of_ages(state.stale, stale):
+            self.present.say(what)
+        for what in self._weather.seen(self.outlook) if self.present.is_idle else ():
+            self.present.say(what)
         self.present.remember(replace(state, stale=frozenset(stale)))
 
     def _rest(self, why: Nothing, *, keeps_cooler: bool = False) -> None:
@@ -260,7 +255,9 @@ class Loop:
             return
         run_id = ended.run_id or run.now.run_id
         learned = self._mind.learn(ended, run.now.items, tuple(run.outcomes), state, now)
-        self._say_failures(state.failures, learned.failures)
+        self._weather.after_run(ended.code)
+        for what in news.of_failures(state.failures, learned.failures):
+            self.present.say(what)
         last = LastRun(
             run_id=run_id or "", finished_at=now, exit_code=ended.exit_code, code=ended.code, detail=ended.detail
         )
@@ -280,6 +277,15 @@ class Loop:
         if self.is_ending and self._may_release:
             self._release_cooler()
 
+    def _wait_a_moment(self) -> None:
+        """Go on showing the last end, and from when on something may be begun."""
+        was = self.present.activity
+        if was.until is None:
+            until = self._clock.now() + timedelta(seconds=self._begin_at_s - self._clock.monotonic())
+            begins = f"nothing is begun before {both_clocks(until, '%Y-%m-%d %H:%M')}"
+            detail = "; ".join(filter(None, (was.detail, begins)))
+            self.present.idle(Nothing(reason=was.reason, detail=detail, until=until))
+
     def _wait_after(self, ended: Ended, what: Begin) -> None:
         """Begin nothing at once after a run that was not ended by order and did not reach its end."""
         is_ordered = self.present.activity.name in {Activity.FINISHING, Activity.STOPPING}
@@ -287,23 +293,7 @@ class Loop:
             self._tried_to_build = frozenset()  # frames have come, or it was broken off: it is tried again
         if ended.code is None or is_ordered:
             return
-        unsafe = ended.code in {RunCode.UNSAFE, RunCode.SAFETY_STALE}
-        self._begin_at_s = self._clock.monotonic() + (UNSAFE_S if unsafe else PAUSE_S)
-
-    def _say_failures(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Say of each item once that it cannot be had, and once that it can be had again."""
-        for key in sorted(after.keys() - before.keys()):
-            failure = after[key]
-            self.present.say(
-                ItemFailed(
-                    item=key,
-                    code=failure.get("code"),
-                    detail=failure.get("detail") or "",
-                    again_at=moment(failure.get("again_at")),
-                )
-            )
-        for key in sorted(before.keys() - after.keys()):
-            self.present.say(ItemRecovered(item=key))
+        self._begin_at_s = self._clock.monotonic() + PAUSE_S
 
     def _after_securing(self, secured: Secured) -> None:
         self._run = None

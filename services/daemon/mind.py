@@ -48,6 +48,7 @@ NO_FAILURE = frozenset(
 """Codes of runs that ended for a reason that is none of the items': they are due as before."""
 ALL_MASTERS = "masters"
 """Stands among the keys of items for the masters step as a whole."""
+_UNSAFE = frozenset({RunCode.UNSAFE, RunCode.SAFETY_STALE})
 _LONGEST = timedelta(minutes=10)
 """So old a plan is at most, whatever has not changed."""
 _LONGEST_OVER = timedelta(days=1)
@@ -70,6 +71,10 @@ class Surroundings(Protocol):
         """Return what a window takes now: by day no darks under a roof that is not closed."""
         ...
 
+    def note_unsafe(self, now: datetime) -> None:
+        """Note that a run has ended because it was not safe, whether anybody else has seen that or not."""
+        ...
+
     def stands_c(self) -> float | None:
         """Return the temperature at which the cooler holds the sensor; None where it is off or unknown."""
         ...
@@ -89,6 +94,9 @@ class Calm:
     def takes(self, window: OpenWindow, _now: datetime) -> tuple[Kind, ...]:
         """Return all that it takes."""
         return window.takes
+
+    def note_unsafe(self, _now: datetime) -> None:
+        """Note nothing."""
 
     def stands_c(self) -> float | None:
         """Return that nothing is known."""
@@ -168,6 +176,8 @@ class Mind:
         """
         self._known = None
         state = replace(state, masters_due=_masters_due(ended, items, outcomes, before=state.masters_due))
+        if ended.code in _UNSAFE:
+            self._surroundings.note_unsafe(now)
         failures = failures_from(state.failures)
         last = {each.item: each for each in outcomes if not each.there}
         had = {key for key, each in last.items() if each.code is None}
@@ -176,7 +186,7 @@ class Mind:
         if ended.code is None and not any(each.accepted and not each.there for each in outcomes):
             # what the plan finds due and a run does not take would be begun again at once, and for ever; but whether
             # there is one of the temperature that a sensor happens to have, only a run can see
-            had &= self._as_they_come
+            had &= _as_they_come(self.plan)
             spared, ended = False, replace(ended, code=RunCode.NOTHING_TAKEN, detail=ended.detail)
         failures = recovered(failures, had)
         for key in dict.fromkeys((*items, *last)):
@@ -186,11 +196,6 @@ class Mind:
             elif key in items and key not in had and not spared:
                 failures = failed(failures, key, now, code=ended.code or "", detail=ended.detail)
         return replace(state, failures=failures_as_json(failures))
-
-    @property
-    def _as_they_come(self) -> set[str]:
-        """The items that are wanted of whatever temperature the sensor has."""
-        return set() if self.plan is None else {each.key for each in self.plan.masters if each.as_it_comes}
 
     def forget(self, items: Collection[str], state: Remembered, now: datetime) -> Remembered:
         """Return what is remembered when items that failed are tried again at once; all where none is named."""
@@ -227,7 +232,7 @@ class Mind:
         if not any(each.lacks_frames for each in plan.masters):
             return _nothing_due(plan)
         if obstacles:
-            return Nothing(reason=obstacles[0].code, detail=obstacles[0].detail)
+            return Nothing(reason=obstacles[0].code, detail=obstacles[0].detail, until=obstacles[0].until)
         if why := self._closed(now, windows, state):
             return why
         unmet = {each.name: self._surroundings.unmet(each, now) for each in windows}
@@ -322,6 +327,11 @@ def _masters_due(ended: Ended, items: Collection[str], outcomes: Collection[Grou
     if items:
         return before or any(each.status is GroupStatus.COMPLETE and not each.there for each in outcomes)
     return before and (ended.code is not None or ended.died)
+
+
+def _as_they_come(plan: Plan | None) -> set[str]:
+    """Return the items that are wanted of whatever temperature the sensor has."""
+    return set() if plan is None else {each.key for each in plan.masters if each.as_it_comes}
 
 
 def _nothing_due(plan: Plan) -> Nothing:

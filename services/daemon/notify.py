@@ -18,10 +18,11 @@ import structlog
 
 from drivers.clock import Clock
 from services.config.serve import Heartbeat as HeartbeatSection
+from services.errors import RunCode
 from services.events.devices import SafetySafe, SafetyStale, SafetyUnsafe
 from services.events.records import Event, Record
 from services.events.sentences import sentence
-from services.events.serving import ActivityChanged, DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
+from services.events.serving import DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
 
 log = structlog.get_logger(__name__)
 
@@ -86,13 +87,12 @@ def _kind(what: Record) -> str | None:
     return "suspect" if what.name == "master.suspect" else None
 
 
-_kind.register(ItemFailed, lambda _: "failed")
+_kind.register(ItemFailed, lambda what: None if what.code == RunCode.WORKER_DIED else "failed")  # that is said itself
 _kind.register(ItemRecovered, lambda _: "recovered")
 _kind.register(ItemStale, lambda _: "stale")
 _kind.register(SafetyUnsafe, lambda _: "unsafe")
 _kind.register(SafetyStale, lambda _: "unsafe")
 _kind.register(SafetySafe, lambda _: "recovered")
-_kind.register(ActivityChanged, lambda what: "unsafe" if what.reason == "unsafe" else None)  # while no run asks
 _kind.register(WorkerDied, lambda _: "worker_died")
 _kind.register(DevicesSecured, lambda what: "failed" if what.left else None)
 

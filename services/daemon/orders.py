@@ -5,6 +5,7 @@ What an order does is decided by `services.daemon.machine` from the state that t
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -87,11 +88,12 @@ _REFUSALS = {
 
 
 class Refused(Exception):
-    """An order is refused: the code, and a sentence that names what is in its way."""
+    """An order is refused: the code, a sentence that names what is in its way, and when that ends where it is known."""
 
-    def __init__(self, code: RefusalCode, detail: str) -> None:
+    def __init__(self, code: RefusalCode, detail: str, *, until: datetime | None = None) -> None:
         self.code = code
         self.detail = detail
+        self.until = until
         super().__init__(detail)
 
     @property

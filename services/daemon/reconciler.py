@@ -19,7 +19,7 @@ from services.config.serve import Kind, Serve
 from services.daemon.parts import Begin, Nothing
 from services.daemon.windows import OpenWindow, continued_until, served
 from services.planning.wanted_master import Happens, Serves, WantedMaster
-from services.words import both_clocks, celsius, length, some
+from services.words import celsius, length, some
 
 SAME_TEMPERATURE_C = 0.5
 """A cooler that stands so near to a set-point need not be waited for."""
@@ -180,9 +180,12 @@ def _left_s(until: datetime, now: datetime, pace: Pace, set_temp_c: float | None
 
 
 def _backing_off(waiting: Sequence[WantedMaster]) -> Nothing:
+    """Return what failed, by its cause: that says when it is tried again, too."""
     first = min((each.again_at for each in waiting if each.again_at is not None), default=None)
-    again = "in the next window" if first is None else f"at {both_clocks(first, '%H:%M')}"
-    detail = f"{some(title(each) for each in waiting)}: failed, tried again {again}"
+    causes: dict[str, list[str]] = {}
+    for each in waiting:
+        causes.setdefault(each.happens_why, []).append(title(each))
+    detail = "; ".join(f"{some(names)}: failed, {cause}" for cause, names in causes.items())
     return Nothing(reason=IdleReason.BACKING_OFF, detail=detail, until=first)
 
 

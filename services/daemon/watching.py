@@ -20,7 +20,6 @@ from drivers.alpaca.endpoint import Endpoint
 from drivers.alpaca.onlooker import Onlooker
 from drivers.clock import Clock, Deadline
 from drivers.errors import DriverError
-from drivers.surroundings import DomeState, TelescopeState
 from services.catalogue.catalogue import Catalogue
 from services.config.devices import Device, Dome, SafetyMonitor, Telescope
 from services.config.models import Config
@@ -34,9 +33,11 @@ from services.daemon.conditions import (
     Reason,
     blocked,
     forbidding,
+    seen_unsafe,
     with_safety,
 )
 from services.daemon.orders import RefusalCode, Refused
+from services.daemon.readings_shown import shown
 from services.daemon.windows import OpenWindow
 from services.errors import ServiceError
 from services.files.disk import REAL_DISK
@@ -238,6 +239,11 @@ class Watching:
         """When it was last unsafe, or nobody knew."""
         return self._readings.unsafe_at
 
+    def note_unsafe(self, now: datetime) -> None:
+        """Note that a run has ended because it was not safe."""
+        with self._lock:
+            self._readings = seen_unsafe(self._readings, now)
+
     def start(self) -> None:
         """Begin to read; what is not there yet is read as soon as it answers."""
         config, clock = self._watched.config, self._clock
@@ -293,19 +299,16 @@ class Watching:
         """Return the readings as the board shows them, by the name of the device."""
         found = self.readings
         said = {name: getattr(found, name) for name in self._named}
-        return {
-            name: Shown(
-                value=None if each.value is None else _PLAIN[name](each.value), at=each.at, problem=each.problem
-            )
-            for name, each in said.items()
-        }
+        return {name: shown(name, each) for name, each in said.items()}
 
     # --- what they allow --------------------------------------------------------------------------------------------
 
     def obstacles(self, now: datetime) -> tuple[Refused, ...]:
         """Return what no order overrules: it is unsafe, or the camera is used by somebody else."""
         return tuple(
-            Refused(_REFUSED[each.reason], each.detail) for each in self._blocks(now) if each.reason in _REFUSED
+            Refused(_REFUSED[each.reason], each.detail, until=each.until)
+            for each in self._blocks(now)
+            if each.reason in _REFUSED
         )
 
     def unmet(self, window: OpenWindow, now: datetime) -> str:
@@ -378,23 +381,3 @@ class Watching:
 
 _SECTIONS = ("camera", "safety_monitor", "dome", "telescope")
 _REFUSED = {Reason.UNSAFE: RefusalCode.UNSAFE, Reason.CAMERA_IN_USE: RefusalCode.CAMERA_IN_USE}
-
-
-def _dome(state: DomeState) -> dict[str, Any]:
-    return {"shutter": None if state.shutter is None else state.shutter.name.lower(), "at_park": state.at_park}
-
-
-def _telescope(state: TelescopeState) -> dict[str, Any]:
-    return {"at_park": state.at_park, "tracking": state.tracking, "altitude_deg": state.altitude_deg}
-
-
-def _camera(use: CameraUse) -> str:
-    return use.by_others or use.ours or "free"
-
-
-_PLAIN: dict[str, Callable[[Any], Any]] = {
-    "safety": lambda safe: "safe" if safe else "unsafe",
-    "dome": _dome,
-    "telescope": _telescope,
-    "camera": _camera,
-}

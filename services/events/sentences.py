@@ -351,17 +351,17 @@ def _(what: OrderTaken) -> str:
 @sentence.register
 def _(what: ItemFailed) -> str:
     again = "" if what.again_at is None else f"; tried again at {both_clocks(what.again_at, '%Y-%m-%d %H:%M')}"
-    return f"{what.item or ''} cannot be had: {_reason(what.code or '', what.detail)}{again}"
+    return f"{some(what.items)} cannot be had: {_reason(what.code or '', what.detail)}{again}"
 
 
 @sentence.register
 def _(what: ItemRecovered) -> str:
-    return f"{what.item or ''} can be had again"
+    return f"{some(what.items)} can be had again"
 
 
 @sentence.register
 def _(what: ItemStale) -> str:
-    return f"{what.item or ''} is too old: {what.detail}"
+    return f"{some(what.items)} {'are' if what.others else 'is'} too old: {what.detail}"
 
 
 @sentence.register

@@ -64,30 +64,40 @@ class OrderTaken(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ItemFailed(Record):
+class _OfItems(Record):
+    """What is said of one wanted master, and of `others` for the same cause."""
+
+    item: str | None
+    others: tuple[str, ...] = ()
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.item or "", *self.others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFailed(_OfItems):
     """A wanted master could not be had, for the first time since it could: why, and when it is tried again."""
 
     name: ClassVar[str] = "item.failed"
-    item: str | None
     code: str | None
     detail: str = ""
     again_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ItemRecovered(Record):
+class ItemRecovered(_OfItems):
     """A wanted master that could not be had can be had again."""
 
     name: ClassVar[str] = "item.recovered"
-    item: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ItemStale(Record):
+class ItemStale(_OfItems):
     """The master that serves has become older than its programme allows, and nothing younger could be had."""
 
     name: ClassVar[str] = "item.stale"
-    item: str | None
     detail: str = ""
 
 

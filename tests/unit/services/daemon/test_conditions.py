@@ -17,6 +17,7 @@ from services.daemon.conditions import (
     Reason,
     blocked,
     forbidding,
+    seen_unsafe,
     unsafe,
     with_safety,
 )
@@ -150,6 +151,7 @@ def test_without_a_safety_monitor_it_is_safe() -> None:
 
 POLL_S, STALE_S, WAIT_S = 2, 10, 60
 SETTINGS = config(serve={"resume_after_unsafe": WAIT_S})
+MISSING = "it has said nothing yet (lost)"
 
 
 def folded(answers: list[bool | None], began: datetime = NIGHT) -> Readings:
@@ -199,6 +201,26 @@ def test_at_the_start_the_first_safe_answer_is_enough() -> None:
     assert allowed([None, None, True])
     assert not allowed([])
     assert not allowed([None] * 10 + [True])
+
+
+def test_before_the_first_answer_nothing_is_begun_but_nobody_calls_it_unsafe() -> None:
+    block = unsafe(Readings(), SETTINGS, NIGHT)
+    assert block is not None
+    assert block.reason is Reason.CONDITIONS
+    block = unsafe(folded([None]), SETTINGS, NIGHT)
+    assert block is not None
+    assert (block.reason, block.detail) == (Reason.UNSAFE, "the safety monitor does not answer: " + MISSING)
+
+
+def test_a_gust_that_only_a_run_has_seen_is_waited_out_as_any_other() -> None:
+    readings = seen_unsafe(folded([True] * 5), NIGHT + timedelta(seconds=8))
+    block = unsafe(readings, SETTINGS, NIGHT + timedelta(seconds=9))
+    assert block is not None
+    assert (block.until, "safe for 1 min" in block.detail) == (NIGHT + timedelta(seconds=8 + WAIT_S), True)
+    short = config(serve={"resume_after_unsafe": 15})
+    block = unsafe(readings, short, NIGHT + timedelta(seconds=9))
+    assert block is not None
+    assert "safe for 15 s" in block.detail
 
 
 def test_one_unsafe_answer_waits_the_whole_time() -> None:

@@ -243,8 +243,8 @@ def test_a_build_that_was_broken_off_is_tried_again_after_a_while_and_secures_no
     assert len(bench.hands.begun) == 2
 
 
-@pytest.mark.parametrize(("code", "pause_s"), [("camera_busy", 60), ("unsafe", 600), ("safety_stale", 600)])
-def test_after_a_run_that_others_or_the_weather_ended_nothing_is_begun_at_once(code: str, pause_s: int) -> None:
+@pytest.mark.parametrize("code", ["camera_busy", "unsafe", "safety_stale"])
+def test_after_a_run_that_others_or_the_weather_ended_nothing_is_begun_at_once(code: str) -> None:
     bench = Bench(DUE).past_the_first_masters()
     bench.loop.step()
     bench.end(Ended(run_id="r1", exit_code=3, code=code))
@@ -253,10 +253,23 @@ def test_after_a_run_that_others_or_the_weather_ended_nothing_is_begun_at_once(c
         bench.loop.step()
     assert len(bench.hands.begun) == 1
     assert (bench.activity, bench.loop.present.activity.reason) == (Activity.IDLE, code)
-    bench.clock.advance(pause_s)
+    assert bench.loop.present.activity.until == bench.clock.now() + timedelta(seconds=60)
+    bench.clock.advance(60)
     bench.loop.look_again()
     bench.loop.step()
     assert len(bench.hands.begun) == 2
+
+
+def test_after_a_run_that_failed_it_is_shown_what_stands_in_the_way_now() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    bench.loop.step()
+    bench.end(Ended(run_id="r1", exit_code=4, code="unsafe", detail="the safety monitor says unsafe"))
+    until = START + timedelta(minutes=10)
+    bench.mind.outlook = replace(DUE, choice=Nothing(reason="unsafe", detail="it is safe again", until=until))
+    bench.loop.look_again()
+    bench.loop.step()
+    shown = bench.loop.present.activity
+    assert (shown.reason, shown.detail, shown.until) == ("unsafe", "it is safe again", until)
 
 
 def test_a_cooler_is_not_let_go_while_the_observer_has_the_camera() -> None:

@@ -10,7 +10,7 @@ from calibration.frames import FrameKind, GroupStatus
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow
 from services.config import loads
-from services.daemon.mind import ALL_MASTERS, Mind
+from services.daemon.mind import ALL_MASTERS, Calm, Mind
 from services.daemon.parts import Begin, Ended, Nothing
 from services.daemon.state_file import Remembered
 from services.events.records import GroupFinished
@@ -65,6 +65,19 @@ def test_a_run_that_fails_fails_all_that_it_was_begun_for(tmp_path: Path, code: 
 )
 def test_what_an_order_the_weather_or_another_program_ended_has_not_failed(tmp_path: Path, code: str) -> None:
     assert learn(mind_of(tmp_path), Ended(run_id="r", exit_code=0, code=code)).failures == {}
+
+
+@pytest.mark.parametrize(("code", "noted"), [("unsafe", [NOW]), ("safety_stale", [NOW]), ("device_lost", [])])
+def test_that_it_was_unsafe_for_a_run_is_noted_for_the_next(tmp_path: Path, code: str, noted: list[datetime]) -> None:
+    class Windy(Calm):
+        def note_unsafe(self, now: datetime) -> None:
+            seen.append(now)
+
+    seen: list[datetime] = []
+    mind = mind_of(tmp_path)
+    mind = Mind(mind.loaded, read=lambda: mind.loaded, surroundings=Windy())
+    learn(mind, Ended(run_id="r", exit_code=4, code=code))
+    assert seen == noted
 
 
 def test_a_run_whose_window_closed_has_not_failed(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def _event(what: Record) -> Event:
         (ItemStale(item="dark_60s", detail="61 days"), "stale"),
         (SafetyUnsafe(), "unsafe"),
         (SafetySafe(), "recovered"),
-        (ActivityChanged(activity="idle", reason="unsafe", detail="it rains"), "unsafe"),
+        (ItemFailed(item="dark_60s", code="worker_died"), None),  # the death is announced
+        (ActivityChanged(activity="idle", reason="unsafe", detail="it rains"), None),
         (ActivityChanged(activity="idle", reason="nothing_due"), None),
         (DIED, "worker_died"),
         (DevicesSecured(left=("the lamp may be on",)), "failed"),

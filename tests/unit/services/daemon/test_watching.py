@@ -216,6 +216,17 @@ def test_a_restart_does_not_forget_that_it_was_unsafe_a_moment_ago(tmp_path: Pat
         assert watching.obstacles(site.clock.now() + timedelta(seconds=600))[:1] != (obstacle,)
 
 
+def test_a_gust_that_only_a_run_has_seen_is_an_obstacle_with_its_end(tmp_path: Path) -> None:
+    with site_of(tmp_path) as site:
+        watching = site.watching(safety_monitor={})
+        assert soon(lambda: all_read(watching))
+        now = site.clock.now()
+        assert watching.obstacles(now) == ()
+        watching.note_unsafe(now)
+        (obstacle,) = watching.obstacles(now)
+        assert (obstacle.code, obstacle.until) == ("unsafe", now + timedelta(seconds=600))
+
+
 def test_by_day_an_open_roof_leaves_flats_alone(tmp_path: Path) -> None:
     with site_of(tmp_path) as site:
         watching = site.watching(site={"latitude": 50.0, "longitude": 10.0})
