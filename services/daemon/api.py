@@ -86,7 +86,7 @@ class Api:
         self.application: Application = Gate(app, policy, guard)
 
     async def _missed(self, run_id: str, seq: int) -> list[Event]:
-        return await self._threads.read(lambda: self._parts.reader.missed(run_id, seq, limit=_MISSED_EVENTS))
+        return await self._threads.missed(lambda: self._parts.reader.missed(run_id, seq, limit=_MISSED_EVENTS))
 
     def close(self) -> None:
         """End the threads beside the server's."""

@@ -64,6 +64,7 @@ class ApiServer:
             loop="asyncio",
             lifespan="off",
             log_config=None,
+            log_level="error",  # its warnings name each bad request: whoever sends many would fill the disk
             access_log=False,
             proxy_headers=False,
             server_header=False,

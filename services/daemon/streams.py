@@ -66,7 +66,12 @@ class Streams:
             wake.set()
 
     async def lines(self, last: tuple[str, int] | None) -> AsyncIterator[bytes]:
-        """Yield what a new listener hears; `last` is what it heard last, of an earlier stream."""
+        """Yield what a new listener hears; `last` is what it heard last, of an earlier stream.
+
+        Nothing where others have come since `is_full` was asked: it may ask again.
+        """
+        if self.is_full:
+            return
         wake = asyncio.Event()
         self._open.add(wake)
         subscription = self._events.subscribe(_waker(wake))

@@ -42,16 +42,21 @@ class _Lane:
 
 
 class Threads:
-    """One thread that reads, a few that give orders, and one that gets pictures."""
+    """One thread that reads, one that reads for event streams, a few that give orders, and one that gets pictures."""
 
     def __init__(self) -> None:
         self._reading = _Lane("reading", 1)
+        self._missed = _Lane("missed", 1)
         self._orders = _Lane("orders", 4)
         self._pictures = _Lane("pictures", 1)
 
     async def read(self, work: Callable[[], R]) -> R:
         """Do what reads files or the catalogue, one after the other."""
         return await self._reading.do(work, within_s=_ANSWER_S)
+
+    async def missed(self, work: Callable[[], R]) -> R:
+        """Do what reads, for an event stream, what was missed: when many come back at once, others need not wait."""
+        return await self._missed.do(work, within_s=_ANSWER_S)
 
     async def order(self, work: Callable[[], R]) -> R:
         """Give an order; the desk has time limits of its own, which end before ours."""
@@ -63,5 +68,5 @@ class Threads:
 
     def close(self) -> None:
         """Begin nothing more; what is being done ends by itself."""
-        for lane in (self._reading, self._orders, self._pictures):
+        for lane in (self._reading, self._missed, self._orders, self._pictures):
             lane.close()
