@@ -2,14 +2,14 @@
 """Every call that differs between Windows and POSIX systems, so that no other module asks which one it runs on.
 
 Folder fsync, renaming without replacing, positioned reads and writes, read-ahead, priority, limits, the boot's
-identity, numba's cache. A call that a system lacks does nothing there, and its docstring says why that is right.
+identity, numba's cache; what differs of child processes is in `services.processes`. A call that a system lacks does
+nothing there, and its docstring says why that is right.
 """
 
 import atexit
 import errno
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from drivers.clock import Clock, SystemClock
 
@@ -231,25 +230,6 @@ def lower_priority_of_all() -> None:
     else:
         with suppress(OSError):
             os.nice(10)
-
-
-def own_group() -> dict[str, Any]:
-    """Return the options of `subprocess.Popen` that put a child into a group of its own, without a window.
-
-    A Ctrl-C in our terminal, and a signal to our group, are then not heard by the child a second time.
-    """
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-    return {"start_new_session": True}
-
-
-def kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a child of `own_group`, and where the system knows groups all that it has started; also after its end."""
-    if sys.platform == "win32":
-        process.kill()
-        return
-    with suppress(ProcessLookupError, PermissionError):  # macOS refuses a group of which only the dead are left
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def boot_id() -> str:

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import structlog
 
-from services import platform
+from services import processes
 from services.daemon.lines import lines_of
 
 log = structlog.get_logger(__name__)
@@ -102,7 +102,7 @@ class ChildProcess:
         with _log_file(self._log_path) as errors:
             self._log_from = errors.tell()
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-            return start(command, bufsize=0, env=_environment(), **pipes, **platform.own_group())
+            return start(command, bufsize=0, env=_environment(), **pipes, **processes.own_group())
 
     @property
     def pid(self) -> int:
@@ -120,7 +120,7 @@ class ChildProcess:
     def kill(self) -> None:
         """Kill it, with all that it has started."""
         if not self._over.is_set():
-            platform.kill_group(self._process)
+            processes.kill_group(self._process)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until it is over; return whether it is."""
@@ -135,10 +135,10 @@ class ChildProcess:
         try:
             exit_code = self._process.wait(_ENDS_WITHIN_S)
         except subprocess.TimeoutExpired:  # it has closed its pipe, and does not end
-            platform.kill_group(self._process)
+            processes.kill_group(self._process)
             exit_code = self._process.wait()
         if exit_code < 0:
-            platform.kill_group(self._process)  # what it had started, such as a compiler
+            processes.kill_group(self._process)  # what it had started, such as a compiler
         self._over.set()
         self.close()
         pipe.close()
