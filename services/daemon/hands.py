@@ -7,7 +7,8 @@ from dataclasses import replace
 from services.daemon.messages import WorkKind, WorkRequest
 from services.daemon.orders import Answer, Order
 from services.daemon.parts import Begin, Child
-from services.daemon.supervisor import Supervisor, Worker
+from services.daemon.supervisor import Supervisor
+from services.daemon.worker_child import Worker
 from services.observatory.in_use import LeftBehind
 from services.planning.request import RunOptions, Step
 

@@ -1,7 +1,7 @@
 """What daemon and worker say to each other: lines of JSON, one message each, and frozen records on both sides.
 
 To the worker: a request, then orders, until the end of input. From it: events as journals have them, answers to orders
-on masters, and as the last line how the run ended. This is the one codec of all of them but the events.
+on masters, signs of life, and as the last line how the run ended. This is the one codec of all of them but the events.
 """
 
 import json
@@ -103,12 +103,20 @@ class OrderAnswer:
     detail: str = ""
 
 
+@validated(frozen=True, slots=True, kw_only=True)
+class Alive:
+    """A sign of life of a worker: `moved` is a number that changes while its work moves."""
+
+    moved: int
+
+
 Said = WorkRequest | EndWord | OrderOnMasters
 """What a worker hears."""
-Heard = Event | OrderAnswer | RunResult
+Heard = Event | OrderAnswer | RunResult | Alive
 """What a worker says."""
 
 _REQUEST, _ANSWER, _RESULT = TypeAdapter(WorkRequest), TypeAdapter(OrderAnswer), TypeAdapter(RunResult)
+_ALIVE = TypeAdapter(Alive)
 _ORDER = TypeAdapter(Order)
 
 
@@ -152,6 +160,8 @@ def heard_line(message: Heard) -> str:
         return message.to_json()
     if isinstance(message, OrderAnswer):
         return json.dumps({"answer": asdict(message)})
+    if isinstance(message, Alive):
+        return json.dumps({"alive": asdict(message)})
     return json.dumps({"result": _RESULT.dump_python(message, mode="json")})
 
 
@@ -168,7 +178,7 @@ def heard_of(line: str) -> Heard | None:
     return decode(line)
 
 
-_SAYS: Mapping[str, TypeAdapter[Any]] = {"result": _RESULT, "answer": _ANSWER}
+_SAYS: Mapping[str, TypeAdapter[Any]] = {"result": _RESULT, "answer": _ANSWER, "alive": _ALIVE}
 END_WORDS: Mapping[OrderName, EndWord] = {OrderName(word): word for word in EndWord if word != EndWord.HURRY}
 """The orders to the daemon that a worker obeys by ending its run."""
 

@@ -83,7 +83,9 @@ _REFUSALS = {
     RefusalCode.ORDER_INVALID: _Refusal(422, "correct what is named"),
     RefusalCode.NOT_POSSIBLE: _Refusal(409, "name what it is about, as the library does, and what it needs"),
     RefusalCode.ORDER_FAILED: _Refusal(500, "see the log of the daemon"),
-    RefusalCode.NOT_ANSWERED: _Refusal(504, "look at the state: the order may still be carried out"),
+    RefusalCode.NOT_ANSWERED: _Refusal(
+        504, "look at state and library: the order may have been carried out all the same"
+    ),
 }
 
 

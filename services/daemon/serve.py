@@ -26,10 +26,12 @@ from services.daemon.configuration import Configuration, Source
 from services.daemon.hands import RealHands
 from services.daemon.http_server import ApiServer
 from services.daemon.hub import Hub, Line
+from services.daemon.limits import limits_of
 from services.daemon.loop import Loop
 from services.daemon.messages import Served
 from services.daemon.mind import Mind
 from services.daemon.notify import Heartbeat, Notifier
+from services.daemon.observatory_child import ObservatoryChild
 from services.daemon.own_journal import OwnJournal
 from services.daemon.parts import Ended, Secured
 from services.daemon.present import Present
@@ -38,9 +40,10 @@ from services.daemon.routes import Parts
 from services.daemon.security import Policy
 from services.daemon.show import Showing
 from services.daemon.state_file import Remembered, read_state, write_state
-from services.daemon.supervisor import Listeners, ObservatoryChild, Supervisor
+from services.daemon.supervisor import Supervisor
 from services.daemon.tiles_client import Tiles
 from services.daemon.watching import Watched, Watching, completed
+from services.daemon.worker_child import Listeners
 from services.errors import Exit, StorageError
 from services.events.records import Event, Record
 from services.events.sentences import sentence
@@ -122,7 +125,9 @@ class _Daemon:
         self._board = Board(self._showing.first())
         present = Present(clock, state, keep=self._keep, say=self._say)
         self._supervisor = Supervisor(
-            Listeners(event=self._heard, ended=self._ended, secured=self._secured), logs=layout.logs
+            Listeners(event=self._heard, ended=self._ended, secured=self._secured),
+            logs=layout.logs,
+            limits=lambda: limits_of(self._mind.loaded.config),
         )
         hands = RealHands(self._supervisor, lambda: configuration.request(served))
         self.loop = Loop(clock=clock, mind=self._mind, hands=hands, present=present, show=self._show)

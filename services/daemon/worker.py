@@ -1,7 +1,7 @@
 """The child process of one run: `python -m services.daemon.worker`, around `services.workflow.job`.
 
-A request and orders come in on standard input, events go out on standard output, and last how the run ended. The end
-of the input means that the daemon is gone: the run ends in order, by itself.
+A request and orders come in on standard input, events and signs of life go out on standard output, and last how the run
+ended. The end of the input means that the daemon is gone: the run ends in order, by itself.
 """
 
 import queue
@@ -17,6 +17,7 @@ import structlog
 
 from calibration.frames import FrameKind
 from drivers.clock import SystemClock
+from services.daemon.life import show_life
 from services.daemon.lines import Speaker, claim_pipes, hear_terminate_only, lines_of
 from services.daemon.messages import (
     EndWord,
@@ -239,7 +240,9 @@ def main() -> int:
     source, sink = claim_pipes()
     hear_terminate_only()
     speaker, lines = Speaker(sink), lines_of(source)
+    end = show_life(lambda alive: speaker.say(heard_line(alive)))
     result = _carried_out(lines, speaker)
+    end()
     speaker.say(heard_line(result), must=True)
     speaker.close()
     return result.exit_code

@@ -16,7 +16,7 @@ from services.config import load
 from services.daemon.messages import WorkKind, WorkRequest, heard_of, said_line
 from services.daemon.orders import Order, OrderName, RefusalCode, Refused
 from services.daemon.parts import Ended
-from services.daemon.supervisor import Worker
+from services.daemon.worker_child import Worker
 from services.events.journal import read_journal
 from services.events.records import DevicesLeft, Event, FrameStored, RunFinished
 from services.planning.request import RunOptions, RunResult, Step

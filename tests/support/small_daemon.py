@@ -16,9 +16,12 @@ from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import RunRow
 from services.daemon.children import Start
+from services.daemon.limits import Limits
 from services.daemon.messages import WorkRequest
+from services.daemon.observatory_child import ObservatoryChild
 from services.daemon.parts import Ended, Secured
-from services.daemon.supervisor import Listeners, ObservatoryChild, Supervisor, Worker
+from services.daemon.supervisor import Supervisor
+from services.daemon.worker_child import Listeners, Worker
 from services.events.records import Event
 from services.planning.request import RunOptions, Step
 from tests.support import started
@@ -123,7 +126,9 @@ class SmallDaemon:
 
 
 @contextmanager
-def small_daemon(root: Path, *changes: dict[str, Any], start: Start = started.start) -> Iterator[SmallDaemon]:
+def small_daemon(
+    root: Path, *changes: dict[str, Any], start: Start = started.start, limits: Callable[[], Limits] = Limits
+) -> Iterator[SmallDaemon]:
     """Give a small daemon whose children `start` starts; whatever of its workers is left at the end is killed."""
     root.mkdir(exist_ok=True)
     night = Night(root=root, config=root / "config_calibration_frames.yaml")
@@ -136,7 +141,7 @@ def small_daemon(root: Path, *changes: dict[str, Any], start: Start = started.st
 
     logs = root / "logs"
     observatory = ObservatoryChild(WorkRequest(config_path=night.config), logs=logs, start=start)
-    supervisor = Supervisor(heard.listeners(), logs=logs, start=noted)
+    supervisor = Supervisor(heard.listeners(), logs=logs, limits=limits, start=noted)
     try:
         yield SmallDaemon(night=night, heard=heard, supervisor=supervisor, observatory=observatory)
     finally:

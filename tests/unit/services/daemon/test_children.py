@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 
 from services.daemon.children import ChildProcess, Gone, how
+from services.daemon.limits import Limits
 from services.daemon.messages import WorkRequest
+from services.daemon.observatory_child import ObservatoryChild
 from services.daemon.orders import Order, OrderName, RefusalCode, Refused
 from services.daemon.parts import Ended, Secured
-from services.daemon.supervisor import Limits, Listeners, ObservatoryChild, Supervisor
+from services.daemon.supervisor import Supervisor
+from services.daemon.worker_child import Listeners
 from services.events.records import Event, RunFinished
 
 RESULT = '{"result": {"run_id": "r", "exit_code": 0, "code": null, "detail": "done"}}'
@@ -31,7 +34,7 @@ class Bad:
         self.programs = list(programs)
         self.begun: list[subprocess.Popen[bytes]] = []
         listeners = Listeners(event=lambda _: None, ended=self.ends.put, secured=self.safe.put)
-        self.supervisor = Supervisor(listeners, logs=folder, limits=Limits(**limits), start=self.start)
+        self.supervisor = Supervisor(listeners, logs=folder, limits=lambda: Limits(**limits), start=self.start)
 
     def start(self, _command: list[str], **options: Any) -> "subprocess.Popen[bytes]":
         program = self.programs.pop(0) if len(self.programs) > 1 else self.programs[0]
@@ -95,7 +98,38 @@ def test_a_worker_that_never_ends_is_killed_with_what_it_started(tmp_path: Path)
         worker.order(OrderName.ABORT)
     ended = bad.ends.get(timeout=SOON_S)
     assert ended.died
-    assert "signal 9" in ended.detail
+    assert ended.detail.startswith("it did not end within")
+
+
+ALIVE = """import itertools, json, time
+for n in itertools.count():
+    print(json.dumps({"alive": {"moved": MOVED}}), flush=True)
+    time.sleep(0.02)"""
+
+
+@pytest.mark.parametrize(
+    ("program", "limits", "said"),
+    [
+        ("import time; time.sleep(1000)", {"silent_s": 0.5}, "no sign of life"),
+        (ALIVE.replace("MOVED", "7"), {"still_s": 0.5}, "did not move"),
+        (ALIVE.replace("MOVED", "n"), {"eventless_s": 0.5}, "said nothing"),
+    ],
+)
+def test_a_worker_that_hangs_without_any_order_is_killed(
+    tmp_path: Path, program: str, limits: dict[str, float], said: str
+) -> None:
+    ended = Bad(tmp_path, program, look_s=0.05, **limits).end()
+    assert (ended.died, ended.code) == (True, "worker_died")
+    assert said in ended.detail
+
+
+def test_a_short_child_that_does_not_answer_is_ended_and_the_order_answered(tmp_path: Path) -> None:
+    bad = Bad(tmp_path, HANGS, short_s=0.3)
+    answer = bad.supervisor.of_masters(Order(order=OrderName.CERTIFY, names=("m",)), REQUEST, None)
+    with pytest.raises(Refused, match="not answered within 0 s, and was killed") as refused:
+        answer.result(SOON_S)
+    assert (refused.value.code, refused.value.status) == (RefusalCode.NOT_ANSWERED, 504)
+    assert bad.begun[0].wait(SOON_S) != 0
 
 
 def test_a_worker_that_hears_nothing_keeps_nobody_waiting(tmp_path: Path) -> None:
@@ -182,7 +216,7 @@ def test_where_no_process_can_be_started_the_worker_has_died(tmp_path: Path) -> 
     ends: queue.Queue[Ended] = queue.Queue()
     safe: queue.Queue[Secured] = queue.Queue()
     listeners = Listeners(event=lambda _: None, ended=ends.put, secured=safe.put)
-    supervisor = Supervisor(listeners, logs=tmp_path, limits=Limits(secure_pauses_s=(0.0, 0.01)), start=full)
+    supervisor = Supervisor(listeners, logs=tmp_path, limits=lambda: Limits(secure_pauses_s=(0.0, 0.01)), start=full)
     worker = supervisor.begin(REQUEST)
     worker.order(OrderName.ABORT)
     ended = ends.get(timeout=SOON_S)
