@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 TICK_S = 30.0
 """Seconds of the daemon's clock between two looks at what is due, when nothing else happens."""
+ANSWER_S, MASTERS_S = 10.0, 50.0
+"""Real seconds in which an order is answered, and one on masters, whose files are read before they are certified."""
 LONGEST_REST = timedelta(hours=12)
 """So long a run that was cancelled or aborted keeps the schedule from beginning another one in the same window."""
 PAUSE_S = 60.0
@@ -86,8 +88,8 @@ class Loop:
 
     # --- for other threads ------------------------------------------------------------------------------------------
 
-    def take(self, order: Order, timeout_s: float = 10.0) -> Answer:
-        """Do an order; the answer is that of the loop's thread.
+    def take(self, order: Order) -> Answer:
+        """Do an order; the answer is that of the loop's thread, or of the writer of the catalogue.
 
         Raises
         ------
@@ -95,6 +97,7 @@ class Loop:
             With the reason.
         """
         answer: Future[Answer] = Future()
+        timeout_s = MASTERS_S if order.order in OF_MASTERS else ANSWER_S
         self._inbox.put(lambda: self._given(order, answer))
         try:
             return answer.result(timeout_s)

@@ -23,6 +23,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from pydantic import AwareDatetime
+
 from services.daemon.orders import OF_MASTERS, Order, OrderName, RefusalCode, Refused
 from services.words import both_clocks, length, some
 
@@ -64,8 +66,8 @@ class Hold:
 
     why: Why
     by: str
-    since: datetime
-    until: datetime | None = None
+    since: AwareDatetime
+    until: AwareDatetime | None = None
 
     def is_over(self, now: datetime) -> bool:
         """Whether it has ended by itself."""

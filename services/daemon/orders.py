@@ -26,13 +26,18 @@ class OrderName(StrEnum):
     ABORT = "abort"
     RETRY = "retry"
     CERTIFY = "certify"
+    UNCERTIFY = "uncertify"
     REJECT = "reject"
     UNREJECT = "unreject"
     INVALIDATE = "invalidate"
+    REVALIDATE = "revalidate"
     RELOAD = "reload"
 
 
-OF_MASTERS = (OrderName.CERTIFY, OrderName.REJECT, OrderName.UNREJECT, OrderName.INVALIDATE)
+OF_MASTERS = (
+    OrderName.CERTIFY, OrderName.UNCERTIFY, OrderName.REJECT, OrderName.UNREJECT, OrderName.INVALIDATE,
+    OrderName.REVALIDATE,
+)  # fmt: skip
 """Orders that the writer of the catalogue carries out: a run that holds the root's lock, else a child of its own."""
 
 
@@ -133,9 +138,9 @@ class Order:
     names : tuple of str
         Masters or frames that the order is about.
     kind : str, optional
-        `invalidate`: flats, darks or biases.
+        `invalidate`, `revalidate`: flats, darks or biases.
     since : datetime, optional
-        `invalidate`: from when on older masters no longer serve; with its zone.
+        `invalidate`: from when on older masters no longer serve; with its zone. `revalidate`: which one is taken back.
     reason : str
         Why, in words; kept with what is rejected or invalidated.
     """

@@ -7,12 +7,11 @@ that cannot be read costs what it held: a daemon that would not start for it wou
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from services.daemon.machine import Hold
 from services.files.disk import REAL_DISK, Disk, write_text
@@ -27,7 +26,7 @@ class LastRun:
     """How a run ended: `code` is the first cause that stopped it, None when it reached its end."""
 
     run_id: str
-    finished_at: datetime
+    finished_at: AwareDatetime
     exit_code: int
     code: str | None = None
     detail: str = ""
@@ -58,13 +57,13 @@ class Remembered:
     """
 
     hold: Hold | None = None
-    window_over_until: datetime | None = None
+    window_over_until: AwareDatetime | None = None
     failures: Mapping[str, Any] = field(default_factory=dict)
     last_run: LastRun | None = None
     stale: frozenset[str] = frozenset()
     cooler_held: bool = False
     held_c: float | None = None
-    unsafe_at: datetime | None = None
+    unsafe_at: AwareDatetime | None = None
     masters_due: bool = False
 
 

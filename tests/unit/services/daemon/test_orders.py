@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.daemon.orders import Order, OrderName, Refused, order_of
+from services.daemon.orders import OF_MASTERS, Order, OrderName, Refused, order_of
+from services.library.orders import MasterWord
 
 
 def test_an_order_is_read_with_all_it_says() -> None:
@@ -41,3 +42,7 @@ def test_what_is_no_order_is_refused_by_the_word_that_is_wrong(said: dict[str, A
         order_of(said)
     assert refused.value.status == 422
     assert refused.value.advice
+
+
+def test_every_order_that_the_library_carries_out_can_be_given_to_the_daemon() -> None:
+    assert {str(name) for name in OF_MASTERS} == {str(word) for word in MasterWord}

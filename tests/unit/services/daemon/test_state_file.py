@@ -36,7 +36,20 @@ def test_no_file_is_a_first_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"state": 3}', '{"state": {"hold": "for ever"}}', "\x00" * 99]
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"state": 3}',
+        '{"state": {"hold": "for ever"}}',
+        "\x00" * 99,
+        '{"state": {"unsafe_at": "2026-03-01T20:00:00"}}',
+        '{"state": {"window_over_until": "2026-03-01T20:00:00"}}',
+        '{"state": {"hold": {"why": "paused", "by": "", "since": "2026-03-01T20:00:00"}}}',
+        '{"state": {"hold": {"why": "yielded", "by": "", "since": "2026-03-01T20:00Z", "until": "2026-03-02T20:00"}}}',
+    ],
 )
 def test_a_damaged_file_is_named_and_forgotten(tmp_path: Path, text: str) -> None:
     path = tmp_path / "serve.json"
