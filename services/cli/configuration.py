@@ -41,7 +41,7 @@ def _logins(loaded: "LoadedConfig") -> Iterator[str]:
     try:
         yield from check_logins(loaded.config)
     except ConfigInvalid as error:
-        yield f"{error.detail}: a run that starts like this command ends at once"
+        yield f"{error.detail}: a run would end at once if it were started from here"
 
 
 def _costs(loaded: "LoadedConfig") -> Iterator[str]:

@@ -68,12 +68,19 @@ def publish(
     simulator: Simulator = False,
 ) -> int:
     """Put the masters that are valid now into a folder, under names that stay, and take out those that are not."""
+    from services.config.rehearsal import FOLDER
+    from services.config.serving_rules import taken_folder
     from services.library.publish import publish as published
 
     loaded = loaded_config(config, simulator=simulator)
     target = folder or (None if loaded.config.serve.publish is None else Path(loaded.config.serve.publish))
     if target is None:
         raise Usage("no folder is named to publish masters to", advice="give one, or name it in serve.publish")
+    root = loaded.root
+    if root.name == FOLDER and not target.resolve().is_relative_to(root.resolve()):
+        root = root.parent  # a rehearsal publishes nothing among real frames
+    if (taken := taken_folder(loaded.config, root, target)) is not None:
+        raise Usage(f"DIR: found {target} — allowed: a folder of its own, apart from {taken}")
     with opened(loaded) as place:
         done = published(place, target)
     print(f"{target}: {done}")

@@ -78,6 +78,7 @@ _SYNTAX = (
     ("expected '<document start>'", "is a colon missing behind the name of a section?"),
     ("expected ',' or ']'", "a bracket [ is not closed"),
     ("expected ',' or '}'", "a brace { is not closed"),
+    ("while scanning an alias", 'a value that begins with * stands in "quotation marks", such as "*/30 * * * *"'),
     ("unknown escape character", "a path with \\ stands in 'single quotes', or with / instead"),
 )
 """A sign in PyYAML's words, and the advice."""

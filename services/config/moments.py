@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from services.config.values import Text
+from services.words import count
 
 _ADDRESS = re.compile(r"\[([0-9a-fA-F:.]+)\]:([0-9]{1,5})|([^\s:/\[\]@]+):([0-9]{1,5})")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -39,7 +40,7 @@ def firings(cron: str, after: datetime, *, backwards: bool = False) -> CronSim:
     """
     fields = cron.split()
     if len(fields) != 5:
-        raise ValueError(f"it has {len(fields)} fields")
+        raise ValueError(f"it has {count(len(fields), 'field')}")
     try:
         return CronSim(cron, after.replace(tzinfo=None), reverse=backwards)
     except CronSimError as error:

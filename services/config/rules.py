@@ -133,12 +133,12 @@ def _filters(config: Config) -> Iterator[Finding]:
     opaque = set(wheel.opaque) if wheel is not None else set()
     dark_filter = config.darkness.removeprefix("filter:") if config.darkness.startswith("filter:") else None
     if dark_filter is not None and wheel is None:
-        yield ("darkness",), f"found '{config.darkness}' — allowed: that, with a `filter_wheel` section"
+        yield ("darkness",), f"found '{config.darkness}' — it needs a `filter_wheel` section"
     simulated = config.camera.is_simulator and config.filter_wheel is None  # the simulated observatory has one
     if config.flat_capture.filters and wheel is None and not simulated:
         section = "a `filter_wheel` section" if config.filter_wheel is None else "`filter_wheel: enabled: true`"
         found = ", ".join(config.flat_capture.filters)
-        text = f"found [{found}] — allowed: that, with {section} to select them with; without a wheel, nothing"
+        text = f"found [{found}] — it needs {section} to select them with; without a wheel, nothing"
         yield ("flat_capture", "filters"), text
     for index, name in enumerate(config.flat_capture.filters):
         if name in opaque or name == dark_filter:
@@ -147,7 +147,7 @@ def _filters(config: Config) -> Iterator[Finding]:
 
 def _sky(config: Config) -> Iterator[Finding]:
     if config.flat_capture.source == "sky" and config.site is None:
-        yield ("flat_capture", "source"), "found 'sky' — allowed: that, with a `site` section (dusk or dawn?), or panel"
+        yield ("flat_capture", "source"), "found 'sky' — it needs a `site` section (dusk or dawn?); panel needs none"
 
 
 def _binning(config: Config) -> Iterator[Finding]:
@@ -187,7 +187,7 @@ def _access(config: Config) -> Iterator[Finding]:
         elif section.user_env is None and not section.asks_nothing:
             yield (*path, "user_env"), "missing — allowed: the name of an environment variable that holds the user name"
         elif section.user_env is not None and section.password_env is None and section.password_file is None:
-            yield (*path, "user_env"), "stands alone — allowed: that, with `password_env` or `password_file` beside it"
+            yield (*path, "user_env"), "stands alone — it needs `password_env` or `password_file` beside it"
 
 
 def _safety(config: Config) -> Iterator[Finding]:

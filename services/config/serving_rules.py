@@ -44,14 +44,29 @@ def folder_findings(config: Config, folder: Path) -> Iterator[Finding]:
     """Yield what is wrong with the folder of published masters, as (path, text); `folder` is that of the YAML file."""
     if config.serve.publish is None:
         return
-    root = (folder / Path(config.storage.root or ".").expanduser()).resolve()
-    publish = (folder / Path(config.serve.publish).expanduser()).resolve()
+    root = folder / Path(config.storage.root or ".").expanduser()
+    taken = taken_folder(config, root, folder / Path(config.serve.publish).expanduser())
+    if taken is not None:
+        yield ("serve", "publish"), f"found '{config.serve.publish}' — allowed: a folder of its own, apart from {taken}"
+
+
+def taken_folder(config: Config, root: Path, folder: Path) -> Path | None:
+    """Return the folder of frames, masters or our own files that a folder is, or lies in; None where it is apart.
+
+    Parameters
+    ----------
+    config : Config
+    root : Path
+        The folder that everything lies below.
+    folder : Path
+        Where others would find their files among ours.
+    """
+    root, folder = root.resolve(), folder.resolve()
     sections = (config.dark_capture, config.flat_capture, config.master_frames)
     ours = {(root / name).resolve() for name in (*OWN_FOLDERS, *(section.output_dir for section in sections))}
-    taken = next((each for each in sorted(ours) if publish == each or each in publish.parents), None)
-    if taken is not None or publish == root:
-        text = f"found '{config.serve.publish}' — allowed: a folder of its own, apart from {taken or root}"
-        yield ("serve", "publish"), text
+    if folder == root:
+        return root
+    return next((each for each in sorted(ours) if folder == each or each in folder.parents), None)
 
 
 def _names(path: tuple[Key, ...], names: Sequence[str]) -> Iterator[Finding]:
@@ -81,14 +96,14 @@ def _flats(config: Config, programme: Programme) -> Iterator[Finding]:
     simulated = config.camera.is_simulator and config.filter_wheel is None  # the simulated observatory has one
     if programme.flats.filters and wheel is None and not simulated:
         found = ", ".join(programme.flats.filters)
-        text = f"found [{found}] — allowed: that, with a `filter_wheel` section that is enabled; without one, nothing"
+        text = f"found [{found}] — it needs a `filter_wheel` section that is enabled; without one leave it empty"
         yield ("flats", "filters"), text
     dark = {*(wheel.opaque if wheel is not None else ()), config.darkness.removeprefix("filter:")}
     for index, name in enumerate(programme.flats.filters):
         if name in dark:
             yield ("flats", "filters", index), f"found '{name}' — allowed: a filter that lets light through"
     if programme.flats.source == "sky" and config.site is None:
-        yield ("flats", "source"), "found 'sky' — allowed: that, with a `site` section (dusk or dawn?), or panel"
+        yield ("flats", "source"), "found 'sky' — it needs a `site` section (dusk or dawn?); panel needs none"
 
 
 def _temperatures(config: Config, programme: Programme) -> Iterator[Finding]:
@@ -182,9 +197,9 @@ def _needs(config: Config, window: Window) -> Iterator[Finding]:
         device = getattr(config, name) if name is not None else None
         is_there = device.enabled if device is not None else config.camera.is_simulator
         if name is not None and not is_there:
-            yield ("needs", index), f"found {need} — allowed: that, with a `{name}` section that is enabled"
+            yield ("needs", index), f"found {need} — it needs a `{name}` section that is enabled"
         if name is None and sun_below_deg(need) is not None and config.site is None:
-            yield ("needs", index), f"found {need} — allowed: that, with a `site` section"
+            yield ("needs", index), f"found {need} — it needs a `site` section"
     if {"roof_closed", "roof_open"} <= {*window.needs}:
         yield ("needs",), "a roof is never both open and closed — keep one of roof_closed and roof_open"
 

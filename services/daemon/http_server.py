@@ -56,6 +56,8 @@ class ApiServer:
         self._socket = bound(*address)
         self.url = f"http://{_reached(*self._socket.getsockname()[:2])}{prefix}"
         """Where it answers programs of this computer."""
+        self.is_everywhere = ip_address(self._socket.getsockname()[0].partition("%")[0]).is_unspecified
+        """Whether it listens at all addresses of this computer."""
         connections = min(_MOST_CONNECTIONS, max(20, raise_open_file_limit() - _FILES_FOR_OTHERS))
         config = uvicorn.Config(
             api.application,

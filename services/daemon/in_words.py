@@ -35,7 +35,7 @@ def explained(config: Config, now: datetime) -> Iterator[str]:
         yield from _never(programmes, serve)
     yield from _blackouts(serve, now.astimezone(timezone))
     yield from (
-        f"{each}: `nightcal serve` that starts like this command ends at once" for each in missing_secrets(serve)
+        f"{each}: `nightcal serve` would end at once if it were started from here" for each in missing_secrets(serve)
     )
 
 

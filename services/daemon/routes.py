@@ -269,15 +269,17 @@ def _add_pictures(app: FastAPI, parts: Parts, threads: Threads, _streams: Stream
 
     @app.get("/api/frames/{path:path}/preview", **_described(None, 404, content="image/*"))
     async def preview(
-        path: Annotated[str, Path(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")], *, red: Red = False
+        path: Annotated[str, Path(pattern=r"^[^\x00-\x1f\x7f]{1,500}$", description="as GET /api/frames has it")],
+        *,
+        red: Red = False,
     ) -> Response:
-        """Return the small picture of a frame, named by its path."""
+        """Return the small picture of a frame."""
         if not await threads.read(lambda: parts.reader.has_frame(path)):
             raise NotThere(f"there is no frame {path}")
         return await shown(lambda pictures: pictures.preview(path, red=red))
 
     @app.get("/api/masters/{name}/preview", **_described(None, 404, content="image/*"))
-    async def of_master(name: Name, *, red: Red = False) -> Response:
+    async def preview_of_master(name: Name, *, red: Red = False) -> Response:
         """Return the small picture of a master."""
         path = await threads.read(lambda: known(name))
         return await shown(lambda pictures: pictures.preview(path, red=red))
@@ -286,16 +288,21 @@ def _add_pictures(app: FastAPI, parts: Parts, threads: Threads, _streams: Stream
     async def tile(
         *,
         name: Name,
-        view: Annotated[str, Path(pattern="^(mean|sigma|count|mask|difference|ratio)$")],
-        level: Annotated[int, Path(ge=0, le=16)],
-        x: Annotated[int, Path(ge=0, le=10_000)],
-        y: Annotated[int, Path(ge=0, le=10_000)],
+        view: Annotated[
+            str,
+            Path(pattern="^(mean|sigma|count|mask|difference|ratio)$", description="a plane, or two masters compared"),
+        ],
+        level: Annotated[int, Path(ge=0, le=16, description="0: each pixel; 1: two by two are one; and so on")],
+        x: Annotated[int, Path(ge=0, le=10_000, description="number of the tile from the left, from 0")],
+        y: Annotated[int, Path(ge=0, le=10_000, description="number of the tile from the first row, from 0")],
         other: Annotated[
             str | None, Query(pattern=_FILE, description="`difference`, `ratio`: the other master")
         ] = None,
         red: Red = False,
     ) -> Response:
-        """Return a tile of a master, or of its difference from another one or its ratio to it."""
+        """Return a tile of a master, 256 x 256 at most, or of its difference from another one or its ratio to it."""
+        if view in {"difference", "ratio"} and other is None:
+            raise Problem(ProblemCode.INPUT_INVALID, f"other: a {view} needs the name of another master")
         path = await threads.read(lambda: known(name))
         beside = None if other is None else await threads.read(lambda: known(other))
         return await shown(lambda port: port.of_master(path, view, level=level, x=x, y=y, other=beside, red=red))

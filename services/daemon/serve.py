@@ -94,7 +94,7 @@ def serve(source: Source, *, show: Callable[[str], None], log_level: str = "INFO
         server.start()
         for restore in _on_signals(daemon.loop):
             stack.callback(restore)
-        daemon.serve(server.url)
+        daemon.serve(server)
     return Exit.DONE
 
 
@@ -141,13 +141,21 @@ class _Daemon:
         api = Api(parts, policy, token=token, clock=SystemClock())
         return ApiServer(api, listened(section.listen), prefix=section.path_prefix)
 
-    def serve(self, url: str) -> None:
+    def serve(self, server: ApiServer) -> None:
         """Work until the loop ends."""
         path = self._mind.loaded.path
         root = str(layout_of(self._mind.loaded).root)
-        software, is_simulated = f"nightcal {version()}", self._served is not None
         self._watching.start()
-        self._say(ServeStarted(software=software, config=str(path), root=root, url=url, simulated=is_simulated))
+        self._say(
+            ServeStarted(
+                software=f"nightcal {version()}",
+                config=str(path),
+                root=root,
+                url=server.url,
+                everywhere=server.is_everywhere,
+                simulated=self._served is not None,
+            )
+        )
         self._show_lines()
         if (left := run_left_behind(layout_of(self._mind.loaded), self._clock.now())) is not None:
             self.loop.recover(left)
@@ -209,7 +217,9 @@ class _Daemon:
         self._heartbeat.alive()
         self._watching.run_is_at_work = not loop.present.is_idle
         self._remember_unsafe(loop.present)
-        self._board.show(self._showing.seen(loop, devices=self._watching.shown(), problems=self._problems))
+        seen = self._showing.seen(loop, devices=self._watching.shown(), problems=self._problems)
+        free = self._watching.readings.free_bytes.value
+        self._board.show(seen if free is None else replace(seen, disk={"free_bytes": free}))
         self._show_lines()
 
     def _remember_unsafe(self, present: Present) -> None:

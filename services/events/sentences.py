@@ -320,8 +320,9 @@ def _(what: Waiting) -> str:
 
 @sentence.register
 def _(what: ServeStarted) -> str:
-    where = " with the simulated observatory" if what.simulated else ""
-    return f"serving {what.root or ''}{where}{f', at {what.url}' if what.url else ''}"
+    where = " with the simulated observatory (all times are simulated UTC)" if what.simulated else ""
+    others = ", to other computers too" if what.everywhere else ""
+    return f"serving {what.root or ''}{where}{others}{f', at {what.url}' if what.url else ''}"
 
 
 @sentence.register

@@ -12,13 +12,17 @@ SERVE = "serve"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeStarted(Record):
-    """The daemon begins: which one, for which folder, and where its API listens (None: nowhere)."""
+    """The daemon begins: which one, for which folder, and where its API listens (None: nowhere).
+
+    `everywhere`: it listens at all addresses of the computer, and `url` is how that computer itself calls it.
+    """
 
     name: ClassVar[str] = "serve.started"
     software: str | None = None
     config: str | None = None
     root: str | None = None
     url: str | None = None
+    everywhere: bool = False
     simulated: bool = False
 
 

@@ -97,7 +97,7 @@ def test_filters_named_without_a_wheel(night, server):
     night.write(alpaca(server.port))
     done = night.run()
     assert done.returncode == 2
-    assert "flat_capture.filters: found [L, Ha] — allowed: that, with a `filter_wheel` section" in said(done)
+    assert "flat_capture.filters: found [L, Ha] — it needs a `filter_wheel` section" in said(done)
     night.write(alpaca(server.port) | {"filter_wheel": {"device_id": 0}})
     done = night.run()
     assert done.returncode == 3

@@ -57,7 +57,7 @@ def assert_pictures(url: str, night: Night) -> None:
         assert answer.status_code == 200, (path, answer.text)
         assert 0 < len(answer.content) <= 100_000
         assert answer.headers["content-type"] == ("image/jpeg" if "preview" in path else "image/png")
-    for path in (f"masters/{one}/tile/mean/0/90/0", "masters/x.fits/preview", f"masters/{one}/tile/ratio/0/0/0"):
+    for path in (f"masters/{one}/tile/mean/0/90/0", "masters/x.fits/preview"):
         assert requests.get(f"{url}/api/{path}", timeout=100).status_code == 404
 
 

@@ -163,7 +163,7 @@ def test_a_password_goes_to_the_server_it_is_named_for_and_to_no_other(tmp_path:
         ),
         (
             "flat_panel: {user_env: A}",
-            "flat_panel.user_env: stands alone — allowed: that, with `password_env` or `pass",
+            "flat_panel.user_env: stands alone — it needs `password_env` or `pass",
         ),
         ("flat_panel: {password_file: hunter2}", "flat_panel.user_env: missing — allowed: the name of an environment"),
         ("flat_panel: {user_env: A, password_env: B, password_file: hunter2}", "beside `password_env` — keep one"),

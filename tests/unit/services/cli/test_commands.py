@@ -68,7 +68,7 @@ def test_config_check_says_which_user_or_password_is_not_there(
     path.write_text(text.replace("port: 1}", "port: 1, user_env: NC_USER, password_env: NC_PASS}"), encoding="utf-8")
     monkeypatch.setenv("NC_USER", "x")
     assert nightcal("config", "check") == 0
-    said = "camera.alpaca.password_env: the environment variable NC_PASS is not set: a run that starts like this"
+    said = "camera.alpaca.password_env: the environment variable NC_PASS is not set: a run would end at once"
     assert said in capsys.readouterr().out
     monkeypatch.setenv("NC_PASS", "hunter2")
     assert nightcal("config", "check") == 0
@@ -294,6 +294,24 @@ def test_a_dry_run_names_the_files_that_the_run_would_not_use(folder: Path, caps
     assert nightcal("run", "--step", "darks", "--dry-run") == 0
     out = capsys.readouterr().out
     assert ("cut.fits" in out, ".pdf" in out) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        ("darks", "darks"),
+        (".", ""),
+        ("flats/for_me --simulator", "flats"),
+        ("simulated/logs --simulator", "simulated/logs"),
+    ],
+)
+def test_nothing_is_published_among_frames_neither_real_nor_rehearsed(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: str, taken: str
+):
+    assert nightcal("library", "publish", *words.split()) == 2
+    assert f"a folder of its own, apart from {folder / taken}\n" in capsys.readouterr().err
+    assert nightcal("library", "publish", "simulated/published", "--simulator") == 2
+    assert "there is no frame and no master" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def problems(text: str, path: Path = Path("o.yaml")) -> list[str]:
         ("programmes: [{name: a, binning: [2, 1], bias: {}}]", "programmes[0].binning: found [2, 1] — allowed: the"),
         (
             "programmes: [{name: a, flats: {filters: [L]}}]",
-            "programmes[0].flats.filters: found [L] — allowed: that, with a `filter_wheel` section that is enabled",
+            "programmes[0].flats.filters: found [L] — it needs a `filter_wheel` section that is enabled",
         ),
         (
             WHEEL + "programmes: [{name: a, flats: {filters: [L, Dark]}}]",
@@ -80,7 +80,7 @@ def problems(text: str, path: Path = Path("o.yaml")) -> list[str]:
         ),
         (
             WHEEL + "programmes: [{name: a, flats: {source: sky}}]",
-            "programmes[0].flats.source: found 'sky' — allowed: that, with a `site` section (dusk or dawn?), or panel",
+            "programmes[0].flats.source: found 'sky' — it needs a `site` section (dusk or dawn?); panel needs none",
         ),
         (
             f"{SITED}programmes: [{{name: a, flats: {PANEL}}}, {{name: b, flats: {{source: sky, filters: R}}}}]",
@@ -109,12 +109,12 @@ def problems(text: str, path: Path = Path("o.yaml")) -> list[str]:
             window("cron: '0 1 * * *', hours: 1, takes: [bias, darks]", "darkness: none\n"),
             "serve.windows[0].takes: found [bias, darks] with `darkness: none` — allowed: that, where",
         ),
-        (window("sun: [8, -1], needs: [roof_closed]", SITE), "needs[0]: found roof_closed — allowed: that, with"),
+        (window("sun: [8, -1], needs: [roof_closed]", SITE), "needs[0]: found roof_closed — it needs"),
         (
             window("sun: [8, -1], needs: [parked]", SITE + "telescope: {device_id: 0, enabled: false}\n"),
-            "needs[0]: found parked — allowed: that, with a `telescope` section that is enabled",
+            "needs[0]: found parked — it needs a `telescope` section that is enabled",
         ),
-        (window("cron: '0 1 * * *', hours: 1, needs: ['sun_below:-12']"), "needs[0]: found sun_below:-12 — allowed"),
+        (window("cron: '0 1 * * *', hours: 1, needs: ['sun_below:-12']"), "needs[0]: found sun_below:-12 — it needs"),
         (
             window("sun: [8, -1], needs: [roof_closed, roof_open]", SITE + "dome: {}\n"),
             "serve.windows[0].needs: a roof is never both open and closed",

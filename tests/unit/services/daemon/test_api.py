@@ -164,6 +164,13 @@ def test_what_a_query_may_not_say_is_named(served: Served, query: str) -> None:
     assert query.partition("?")[2].partition("=")[0] in said["detail"]
 
 
+@pytest.mark.parametrize("view", ["difference", "ratio"])
+def test_a_comparison_without_another_master_is_refused_in_words(served: Served, view: str) -> None:
+    status, said = served.ask("GET", f"/api/masters/{MASTER}/tile/{view}/0/0/0")
+    assert (status.status, said["code"]) == (422, "input_invalid")
+    assert said["detail"] == f"other: a {view} needs the name of another master"
+
+
 def test_a_damaged_journal_costs_its_damage_only(served: Served) -> None:
     path = Layout(served.config.parent).events("20260103T220000-ef56")
     whole = (Layout(served.config.parent).events(RUN)).read_bytes()

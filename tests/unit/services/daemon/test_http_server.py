@@ -13,7 +13,7 @@ import pytest
 
 from services import log
 from services.daemon import http_server
-from services.daemon.http_server import bound
+from services.daemon.http_server import ApiServer, bound
 from services.errors import Exit, StorageError
 from tests.support.places import ROOT
 from tests.support.served_api import Served, serve
@@ -124,3 +124,14 @@ def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head(served: Ser
         times.append(time.perf_counter() - begun)
     line.close()
     assert min(times) < 0.03  # each takes 40 ms where small packets wait for one another
+
+
+@pytest.mark.parametrize(("host", "everywhere"), [("127.0.0.1", False), ("0.0.0.0", True)])  # noqa: S104 - that is tried
+def test_a_server_knows_whether_other_computers_reach_it(served: Served, host: str, everywhere: bool) -> None:
+    server = ApiServer(served.api, (host, 0))
+    server.start()
+    try:
+        assert server.is_everywhere is everywhere
+        assert server.url.startswith("http://127.0.0.1:")
+    finally:
+        server.stop()

@@ -100,6 +100,6 @@ def test_polar_day_and_night_are_said_with_their_dates() -> None:
 def test_secrets_that_are_not_there_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NIGHTCAL_TOKEN", raising=False)
     assert (
-        "serve.token_env: the environment variable NIGHTCAL_TOKEN is not set: `nightcal serve` that starts like this "
-        "command ends at once"
+        "serve.token_env: the environment variable NIGHTCAL_TOKEN is not set: `nightcal serve` would end at once "
+        "if it were started from here"
     ) in said("serve: {listen: '0.0.0.0:80', token_env: NIGHTCAL_TOKEN}")
