@@ -255,12 +255,15 @@ class MasterRow:
             return MasterStatus.CERTIFIED
         return self.judged or self.stood_as or self.status
 
+    def holds_at(self, at: datetime) -> bool:
+        """Return whether a moment lies in its validity, which is half-open: never two of a group hold at one."""
+        return (self.valid_from or at) <= at and (self.valid_until is None or at < self.valid_until)
+
     @property
     def may_serve(self) -> bool:
         """Whether it serves at some time: from `valid_from` until just before `valid_until`."""
         ended = self.status is MasterStatus.SUPERSEDED and self.valid_until is not None
-        is_empty = self.valid_until is not None and self.valid_from == self.valid_until
-        return (self.status in USABLE or ended) and not is_empty
+        return (self.status in USABLE or ended) and (self.valid_until is None or self.valid_from != self.valid_until)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; `from_dict` gives the row back."""

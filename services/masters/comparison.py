@@ -79,7 +79,7 @@ def certified_before(key: GroupKey, start: datetime | None, place: Place) -> Bef
     """
     rows = place.catalogue.masters(kind=key.kind, filter=key.filter, with_inputs=False)
     fitting = [row for row in rows if row.may_serve and _fits(row.key, key)]
-    valid = [row for row in fitting if is_reference(row) and _holds(row, start)]
+    valid = [row for row in fitting if is_reference(row) and (start is None or row.holds_at(start))]
     if not valid:
         return None
     row = max(valid, key=lambda each: (each.shelf == replace(key, night=None), each.valid_from or each.built_at))
@@ -91,12 +91,6 @@ def certified_before(key: GroupKey, start: datetime | None, place: Place) -> Bef
 
 def _fits(found: GroupKey, key: GroupKey) -> bool:
     return not differences(key.kind, question_of(key, key.kind), found)
-
-
-def _holds(row: MasterRow, at: datetime | None) -> bool:
-    if at is None or row.valid_from is None:
-        return True
-    return row.valid_from <= at and (row.valid_until is None or at < row.valid_until)
 
 
 def _planes(row: MasterRow, place: Place) -> tuple[Source | None, Source | None]:

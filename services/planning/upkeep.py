@@ -232,8 +232,7 @@ _WHY = {MasterStatus.SUSPECT: "is suspect", MasterStatus.BAD: "was rejected"}
 
 
 def _is_valid(row: MasterRow, now: datetime) -> bool:
-    begun = row.valid_from is None or row.valid_from <= now
-    return row.may_serve and begun and (row.valid_until is None or now < row.valid_until)
+    return row.may_serve and row.holds_at(now)
 
 
 def _is_spoilt(row: MasterRow) -> bool:

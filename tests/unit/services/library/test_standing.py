@@ -32,6 +32,9 @@ def test_a_later_complete_set_takes_the_place_and_ends_the_validity():
     first, second = standing((old, new), ())
     assert (first.status, first.stood_as, first.valid_until) == (MasterStatus.SUPERSEDED, "built", AT + timedelta(61))
     assert first.may_serve
+    seam = AT + timedelta(61)
+    for at in (seam - timedelta(microseconds=1), seam, seam + timedelta(microseconds=1)):
+        assert [row.holds_at(at) for row in (first, second)] == [at < seam, at >= seam]
     assert first.detail == "replaced by new"
     assert second == new
     assert standing((first,), ()) == [old], "when the newer one is gone, the older one stands again"
