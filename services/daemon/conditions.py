@@ -5,7 +5,7 @@ same answer, so that a restart, a clock that jumps and a device that comes back 
 device cannot say, or has not said for too long, is said in words and allows nothing that depends on it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,6 +15,7 @@ from drivers.surroundings import DomeState, ShutterStatus, TelescopeState
 from services.config.models import Config
 from services.config.moments import sun_below_deg
 from services.config.serve import Kind
+from services.errors import RunCode
 from services.observatory.sun import sun_altitude_deg
 from services.version import is_credible
 from services.words import lasting, length, size
@@ -74,6 +75,13 @@ class CameraUse:
     ours: str = ""
 
 
+class Trouble(StrEnum):
+    """What can fail a run, and shows from outside as well: so it is known when it is over."""
+
+    CAMERA_AWAY = "camera_away"
+    DISK_FULL = "disk_full"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
     """What is known of the surroundings at one moment.
@@ -90,6 +98,8 @@ class Readings:
         On the disk of the root.
     least_age_s : float
         Seconds of the clock that any reading may be old: on a fast clock a question takes hours.
+    troubles : mapping
+        When what can fail a run was last seen from outside: the camera away, the disk full.
     """
 
     safety: Reading[bool] = field(default_factory=Reading)
@@ -99,6 +109,7 @@ class Readings:
     camera: Reading[CameraUse] = field(default_factory=Reading)
     free_bytes: Reading[int] = field(default_factory=Reading)
     least_age_s: float = 0.0
+    troubles: Mapping[Trouble, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +233,36 @@ def _full(readings: Readings, config: Config, now: datetime) -> Block | None:
         return None
     detail = f"the disk has {size(free.value)} free, and storage.min_free_mb keeps {size(floor_mb * 1_000_000)} free"
     return Block(reason=Reason.CONDITIONS, detail=f"{detail}: make room")
+
+
+# --- troubles that fail a run -----------------------------------------------------------------------------------------
+
+_CAMERA_AWAY = (RunCode.DEVICE_LOST, RunCode.DEVICE_MISSING, RunCode.ACCESS_DENIED, RunCode.LOGIN_REFUSED)
+_FAILED_BY = {**dict.fromkeys(_CAMERA_AWAY, Trouble.CAMERA_AWAY), RunCode.DISK_FULL: Trouble.DISK_FULL}
+
+
+def with_troubles(readings: Readings, config: Config, now: datetime) -> Readings:
+    """Return the readings with the moment at which each trouble was seen, where one is seen now."""
+    seen = dict.fromkeys(_troubles(readings, config, now), now)
+    return replace(readings, troubles={**readings.troubles, **seen}) if seen else readings
+
+
+def is_mended(readings: Readings, config: Config, now: datetime, *, code: str, at: datetime) -> bool:
+    """Whether what failed for this cause at a moment may be tried again: it was seen after that, and is over."""
+    trouble = _FAILED_BY.get(RunCode(code)) if code in set(RunCode) else None
+    seen_at = None if trouble is None else readings.troubles.get(trouble)
+    if trouble is None or seen_at is None or not at <= seen_at <= now:
+        return False
+    if trouble is Trouble.CAMERA_AWAY and (readings.camera.value is None or readings.camera.value.ours):
+        return False  # it is not asked while a run is at work
+    return trouble not in _troubles(readings, config, now)
+
+
+def _troubles(readings: Readings, config: Config, now: datetime) -> Iterator[Trouble]:
+    if readings.camera.problem:
+        yield Trouble.CAMERA_AWAY
+    if _full(readings, config, now) is not None:
+        yield Trouble.DISK_FULL
 
 
 # --- what windows need ------------------------------------------------------------------------------------------------

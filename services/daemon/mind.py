@@ -18,7 +18,7 @@ from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
 from services.config.moments import zone
 from services.config.serve import Kind, Serve
-from services.daemon.failures import failed, failures_as_json, failures_from, recovered, tried_again
+from services.daemon.failures import Failures, failed, failures_as_json, failures_from, recovered, tried_again
 from services.daemon.orders import Refused
 from services.daemon.parts import Begin, Ended, Nothing, Outlook
 from services.daemon.reconciler import TAKEN_AS, Pace, by_order_only, choose, continued_in, windows_in
@@ -34,7 +34,7 @@ from services.daemon.windows import (
 from services.errors import RunCode, ServiceError
 from services.events.records import GroupFinished
 from services.planning.upkeep import plan_of
-from services.planning.wanted_master import Plan, Serves
+from services.planning.wanted_master import Failure, Plan, Serves
 from services.root import Place, layout_of
 from services.version import is_credible
 from services.words import both_clocks, some
@@ -75,6 +75,10 @@ class Surroundings(Protocol):
         """Note that a run has ended because it was not safe, whether anybody else has seen that or not."""
         ...
 
+    def is_mended(self, code: str, at: datetime, now: datetime) -> bool:
+        """Return whether what failed for this cause at a moment may be tried again: the trouble is seen to be over."""
+        ...
+
     def stands_c(self) -> float | None:
         """Return the temperature at which the cooler holds the sensor; None where it is off or unknown."""
         ...
@@ -97,6 +101,10 @@ class Calm:
 
     def note_unsafe(self, _now: datetime) -> None:
         """Note nothing."""
+
+    def is_mended(self, _code: str, _at: datetime, _now: datetime) -> bool:
+        """Return that nothing is seen of it."""
+        return False
 
     def stands_c(self) -> float | None:
         """Return that nothing is known."""
@@ -290,7 +298,8 @@ class Mind:
     def _planned(self, now: datetime, state: Remembered) -> Plan:
         """Return the plan, compared anew where something has changed since the last time."""
         layout = layout_of(self.loaded)
-        of = (id(self.loaded), _stamp(layout.catalogue), repr(state.failures))
+        failures = _waiting(state, self._surroundings, now)
+        of = (id(self.loaded), _stamp(layout.catalogue), repr(failures))
         known, began_s = self._known, SystemClock().monotonic()
         if known is not None and known.plan.at <= now < known.changes_at:
             same_but_files = known.of == of or (known.of[::2] == of[::2] and began_s < self._not_before_s)  # type: ignore[index]
@@ -301,7 +310,7 @@ class Mind:
                 self.loaded,
                 Place(layout=layout, catalogue=catalogue),
                 now=now,
-                failures=failures_from(state.failures),
+                failures=failures,
                 continued_until=self._continued_until,
                 by_order_only=by_order_only(served(self.loaded.config)),
             )
@@ -309,6 +318,15 @@ class Mind:
         self._not_before_s = SystemClock().monotonic() + _SHARE * took_s
         self._known = _Known(plan, of, _changes_at(plan, now))
         return plan
+
+
+def _waiting(state: Remembered, surroundings: Surroundings, now: datetime) -> Failures:
+    """Return the failures that are not tried again yet; they are known until what failed can be had."""
+
+    def waits(failure: Failure) -> bool:
+        return failure.at is None or not surroundings.is_mended(failure.code, failure.at, now)
+
+    return {key: each for key, each in failures_from(state.failures).items() if waits(each)}
 
 
 def _to_build(plan: Plan, serve: Serve, *, due: bool) -> frozenset[str]:

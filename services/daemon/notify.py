@@ -23,6 +23,7 @@ from services.events.devices import SafetySafe, SafetyStale, SafetyUnsafe
 from services.events.records import Event, Record
 from services.events.sentences import sentence
 from services.events.serving import DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
+from services.words import some
 
 log = structlog.get_logger(__name__)
 
@@ -130,6 +131,10 @@ def send(call: Call) -> str:
             stream=True,
         ) as answer:
             return "" if answer.ok else f"it answered {answer.status_code}"
+    except requests.Timeout:
+        return "it does not answer in time"
+    except requests.ConnectionError:
+        return "nothing answers there"
     except requests.RequestException as error:
         return type(error).__name__
 
@@ -141,6 +146,7 @@ class _Caller:
         self.hook = hook
         self._send = send
         self._retries_s = retries_s
+        self.problem = ""
         self._waiting: deque[Notice] = deque(maxlen=MOST_WAITING)
         self._wake = threading.Event()
         self._over = threading.Event()
@@ -176,8 +182,10 @@ class _Caller:
                 if self._over.wait(delay_s):
                     return
                 problem = self._send(call_of(notice, url, hook.template))
+                self.problem = problem and f"the webhook {hook.url_env} cannot be called: {problem}"
                 if not problem:
                     return
+        self.problem = f"the webhook {hook.url_env} cannot be called: {problem}"
         log.warning("notify.failed", url_env=hook.url_env, kind=notice.kind, detail=problem)
 
 
@@ -206,6 +214,11 @@ class Notifier:
         self._is_unsafe = False
         self._lock = threading.Lock()
         self.use(hooks)
+
+    @property
+    def problem(self) -> str:
+        """What keeps notices from being sent, in words; "" where nothing does."""
+        return some(each.problem for each in self._callers if each.problem)
 
     def use(self, hooks: Iterable[WebhookLike]) -> None:
         """Call these from now on; what waits for one that stays is still sent, the others are called no more."""
@@ -279,6 +292,13 @@ class Heartbeat:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="nightcal-heartbeat", daemon=True)
             self._thread.start()
+
+    @property
+    def problem(self) -> str:
+        """Why the last call failed, in words; "" where it was answered."""
+        if self._section is None or not self._problem:
+            return ""
+        return f"the heartbeat cannot be called: {self._problem}"
 
     def alive(self) -> None:
         """Note that the daemon has decided something: its loop goes on."""

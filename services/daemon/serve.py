@@ -117,6 +117,7 @@ class _Daemon:
         self._state_path = layout.hidden / "serve.json"
         state, problem = read_state(self._state_path)
         self._problems = {"state_file": problem}
+        self._is_unkept = False
         watched = self._watched(loaded)
         self._watching = Watching(watched, clock, on_change=self._look_again, unsafe_at=state.unsafe_at)
         self._mind = Mind(loaded, read=self._reread, surroundings=self._watching)
@@ -203,15 +204,21 @@ class _Daemon:
         try:
             write_state(self._state_path, state)
         except StorageError as error:
-            self._problems["state_file"] = error.detail
+            self._problems["state_file"] = f"what is to survive a restart cannot be kept: {error.detail}"
+            self._is_unkept = True
             log.warning("serve.state_not_kept", detail=error.detail)
         else:
             self._problems["state_file"] = ""
+            self._is_unkept = False
 
     def _show(self, loop: Loop) -> None:
         if self._configuration.is_changed:
             loop.reload()
+        if self._is_unkept:  # the disk may have room by now
+            self._keep(loop.present.state)
         self._problems["journal"] = self._journal.problem
+        self._problems["webhooks"] = self._notifier.problem
+        self._problems["heartbeat"] = self._heartbeat.problem
         self._problems["config_invalid"] = self._configuration.problem
         self._problems["restart_needed"] = self._configuration.waits_for_start
         self._heartbeat.alive()

@@ -33,8 +33,10 @@ from services.daemon.conditions import (
     Reason,
     blocked,
     forbidding,
+    is_mended,
     seen_unsafe,
     with_safety,
+    with_troubles,
 )
 from services.daemon.orders import RefusalCode, Refused
 from services.daemon.readings_shown import shown
@@ -320,6 +322,10 @@ class Watching:
         """Return what a window takes now: no darks by day under an open roof."""
         return self._left(window, self._conditions(window, now))
 
+    def is_mended(self, code: str, at: datetime, now: datetime) -> bool:
+        """Return whether what failed for this cause at a moment may be tried again: the trouble is seen to be over."""
+        return is_mended(self.readings, self._watched.config, now, code=code, at=at)
+
     def stands_c(self) -> float | None:
         """Return None: a camera that is disconnected says nothing of its cooler."""
         return None
@@ -360,6 +366,7 @@ class Watching:
                 self._readings = with_safety(self._readings, reading, self._watched.config, now=now, since=self._since)
             else:
                 self._readings = replace(self._readings, **changed)
+            self._readings = with_troubles(self._readings, self._watched.config, self._clock.now())
         if name != "free_bytes" and (before.value, before.problem) != (reading.value, reading.problem):
             self._on_change()
 

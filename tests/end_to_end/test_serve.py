@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from services.catalogue.catalogue import Catalogue
 from services.events.journal import read_journal
 from services.events.serving import DevicesSecured, WorkerDied
 from tests.support import started
-from tests.support.served_daemon import ALWAYS, command, served
+from tests.support.served_daemon import ALWAYS, SOON_S, command, served
 from tests.support.small_night import Night
 
 SERVE: dict[str, Any] = {"serve": {"windows": [ALWAYS]}, "flat_capture": {"filters": ["Ha"]}}
@@ -100,6 +101,26 @@ def test_a_worker_that_is_killed_leaves_devices_safe_and_the_rest_is_taken_later
     with Catalogue(night.root / ".nightcal" / "catalogue.sqlite", read_only=True) as catalogue:
         assert [run.code for run in catalogue.runs() if run.run_id == last["run_id"]] == ["worker_died"]
         assert all(run.finished_at is not None for run in catalogue.runs())
+
+
+def test_what_could_not_be_kept_is_kept_as_soon_as_it_can_be(night: Night) -> None:
+    night.write(SLOW, {"serve": {"windows": [{**ALWAYS, "takes": ["flats"]}]}})  # which nobody wants
+    kept = night.root / ".nightcal" / "serve.json"
+    with served(night) as daemon:
+        daemon.until("idle")
+        kept.unlink(missing_ok=True)
+        kept.mkdir()  # no file can be written there
+        assert daemon.order(order="pause", by="Ann")[0] == 200
+        daemon.until("idle: paused")
+        assert "state_file" in [each["code"] for each in daemon.state()["warnings"]]
+        kept.rmdir()
+        end_s = time.monotonic() + SOON_S
+        while not kept.is_file() and time.monotonic() < end_s:
+            time.sleep(0.05)
+        assert "paused" in kept.read_text(encoding="utf-8")
+        while daemon.state()["warnings"] and time.monotonic() < end_s:
+            time.sleep(0.05)
+        assert daemon.state()["warnings"] == []
 
 
 @pytest.mark.timeout(200)

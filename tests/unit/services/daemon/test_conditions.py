@@ -17,9 +17,11 @@ from services.daemon.conditions import (
     Reason,
     blocked,
     forbidding,
+    is_mended,
     seen_unsafe,
     unsafe,
     with_safety,
+    with_troubles,
 )
 
 NIGHT, NOON = datetime(2026, 3, 20, 0, 30, tzinfo=UTC), datetime(2026, 3, 20, 11, 30, tzinfo=UTC)
@@ -145,6 +147,47 @@ def test_without_a_safety_monitor_it_is_safe() -> None:
     assert blocked(replace(well(NIGHT), safety=Reading()), (), Config(), now=NIGHT) == ()
     off = Config.model_validate({"safety_monitor": {"enabled": False}})
     assert blocked(replace(well(NIGHT), safety=Reading()), (), off, now=NIGHT) == ()
+
+
+# --- troubles that fail a run -----------------------------------------------------------------------------------------
+
+THERE = Reading(value=CameraUse(), at=NIGHT)
+AWAY = replace(THERE, problem="no server runs there")
+FULL, ROOM = Reading(value=1_000, at=NIGHT), Reading(value=10**12, at=NIGHT)
+PLAIN = config()
+
+
+def after(*seen: Readings, code: str, failed_s: float = 0.5) -> bool:
+    """Whether what failed at a second is mended after readings, one a second."""
+    readings = Readings()
+    for i, each in enumerate(seen):
+        readings = with_troubles(replace(each, troubles=readings.troubles), PLAIN, NIGHT + timedelta(seconds=i))
+    now = NIGHT + timedelta(seconds=len(seen))
+    return is_mended(readings, PLAIN, now, code=code, at=NIGHT + timedelta(seconds=failed_s))
+
+
+@pytest.mark.parametrize(
+    ("code", "trouble", "well"),
+    [
+        ("device_lost", Readings(camera=AWAY), Readings(camera=THERE)),
+        ("login_refused", Readings(camera=AWAY), Readings(camera=THERE)),
+        ("disk_full", Readings(free_bytes=FULL), Readings(free_bytes=ROOM)),
+    ],
+)
+def test_what_failed_is_tried_again_when_its_trouble_was_seen_after_that_and_is_over(
+    code: str, trouble: Readings, well: Readings
+) -> None:
+    assert after(well, trouble, well, code=code)
+    assert not after(well, trouble, code=code)
+    assert not after(well, well, code=code)  # nobody has seen it: it may last
+    assert not after(trouble, well, well, code=code)  # that was over before it failed
+    assert not after(well, trouble, well, code="not_dark")
+    assert not after(well, trouble, well, code="")
+
+
+def test_a_camera_that_is_not_asked_has_not_come_back() -> None:
+    ours = Readings(camera=Reading(value=CameraUse(ours="a run is at work"), at=NIGHT))
+    assert not after(ours, Readings(camera=AWAY), ours, code="device_lost")
 
 
 # --- safe, unsafe, silent ---------------------------------------------------------------------------------------------

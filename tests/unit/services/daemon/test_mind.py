@@ -80,6 +80,24 @@ def test_that_it_was_unsafe_for_a_run_is_noted_for_the_next(tmp_path: Path, code
     assert seen == noted
 
 
+def test_what_failed_is_due_at_once_when_its_cause_is_seen_to_be_over_and_stays_known(tmp_path: Path) -> None:
+    class Mended(Calm):
+        def is_mended(self, code: str, at: datetime, now: datetime) -> bool:
+            return is_over and (code, at) == ("disk_full", NOW)
+
+    is_over = False
+    mind = mind_of(tmp_path)
+    mind = Mind(mind.loaded, read=lambda: mind.loaded, surroundings=Mended())
+    with Catalogue(tmp_path / ".nightcal" / "catalogue.sqlite"):
+        pass
+    state = learn(mind, Ended(run_id="r", exit_code=5, code="disk_full", detail="no room"), finished(BIAS, "not_dark"))
+    soon = NOW + timedelta(minutes=1)
+    assert not {DARK, BIAS} & mind.look(soon, state).due
+    is_over = True
+    assert mind.look(soon, state).due & {DARK, BIAS} == {DARK}
+    assert set(state.failures) == {DARK, BIAS}
+
+
 def test_a_run_whose_window_closed_has_not_failed(tmp_path: Path) -> None:
     assert learn(mind_of(tmp_path), Ended(run_id="r", exit_code=0), finished(BIAS)).failures == {}
 

@@ -240,3 +240,31 @@ def test_a_heartbeat_that_is_added_moved_or_taken_away_is_called_so(monkeypatch:
     calls.calls.clear()
     heartbeat.beat()
     assert calls.calls == []
+
+
+def test_an_address_that_is_not_answered_is_a_problem_until_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTCAL_TEST_HOOK", "http://secret/")
+    monkeypatch.setenv("NIGHTCAL_TEST_BEAT", "http://secret/")
+    results = iter(["nothing answers there", "", "it answered 503", ""])
+    again, answers = threading.Event(), threading.Event()
+
+    def call(_: Call) -> str:
+        if not (result := next(results)):
+            again.set()
+            answers.wait(5)
+        return result
+
+    notifier = Notifier([Hook()], send=call, retries_s=(0.0, 0.0))
+    notifier.hear(_event(DIED))
+    assert again.wait(5)
+    assert notifier.problem == "the webhook NIGHTCAL_TEST_HOOK cannot be called: nothing answers there"
+    answers.set()
+    notifier.close()
+    assert notifier.problem == ""
+    heartbeat = Heartbeat(HeartbeatSection(url_env="NIGHTCAL_TEST_BEAT"), ManualClock(), send=call)
+    heartbeat.alive()
+    heartbeat.beat()
+    assert heartbeat.problem == "the heartbeat cannot be called: it answered 503"
+    heartbeat.beat()
+    assert heartbeat.problem == ""
+    heartbeat.close()
