@@ -179,12 +179,12 @@ class _Securing:
             chains.append(partial(self._secure_panel, panel))
         if observatory is not None:
             chains.append(partial(self._secure_camera, observatory))
-        chains.append(self._end_runs)
         threads = [threading.Thread(target=chain, name="nightcal-secure", daemon=True) for chain in chains]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()  # every step of theirs has its limit
+        self._end_runs()  # last: by an open row the next start knows of devices, if this ends before it is done
 
     def _end_runs(self) -> None:
         if not self._owns_root:

@@ -19,7 +19,7 @@ from drivers.clock import Clock, ScaledClock, SystemClock
 from services import log as logs
 from services.config import LoadedConfig
 from services.config.moments import listened
-from services.daemon.aftermath import run_left_behind
+from services.daemon.aftermath import close_rows, is_cooler_held, run_left_behind
 from services.daemon.api import Api
 from services.daemon.board import Board
 from services.daemon.configuration import Configuration, Source
@@ -49,6 +49,7 @@ from services.events.records import Event, Record
 from services.events.sentences import sentence
 from services.events.serving import SERVE, ServeEnded, ServeStarted
 from services.files.locks import ServeLock
+from services.observatory import network
 from services.observatory.login import check_secrets, token_of
 from services.root import check_folders, check_root, layout_of
 from services.version import version
@@ -116,12 +117,14 @@ class _Daemon:
         self._heartbeat = Heartbeat(loaded.config.serve.heartbeat, SystemClock())
         self._state_path = layout.hidden / "serve.json"
         state, problem = read_state(self._state_path)
+        if is_cooler_held(layout, clock):
+            state = replace(state, cooler_held=True)
         self._problems = {"state_file": problem}
         self._is_unkept = False
         watched = self._watched(loaded)
         self._watching = Watching(watched, clock, on_change=self._look_again, unsafe_at=state.unsafe_at)
         self._mind = Mind(loaded, read=self._reread, surroundings=self._watching)
-        self._showing = Showing(self._mind, clock, simulated=served is not None)
+        self._showing = Showing(self._mind, clock, simulated=isinstance(clock, ScaledClock))
         self._tiles = Tiles(layout)
         self._board = Board(self._showing.first())
         present = Present(clock, state, keep=self._keep, say=self._say)
@@ -154,12 +157,15 @@ class _Daemon:
                 root=root,
                 url=server.url,
                 everywhere=server.is_everywhere,
-                simulated=self._served is not None,
+                simulated=isinstance(self._clock, ScaledClock),
             )
         )
         self._show_lines()
-        if (left := run_left_behind(layout_of(self._mind.loaded), self._clock.now())) is not None:
+        layout = layout_of(self._mind.loaded)
+        if (left := run_left_behind(layout, self._clock.now())) is not None:
             self.loop.recover(left)
+        else:
+            close_rows(layout)
         self.loop.run()
         self._say(ServeEnded())
         self._show_lines()
@@ -252,9 +258,13 @@ class _Daemon:
 
 
 def _observatory(configuration: Configuration, folder: Path, stack: ExitStack) -> tuple[Served | None, Clock]:
-    """Start the simulated observatory, where one is served; return where it listens, and the clock of everything."""
+    """Start the simulated observatory, where one is served; return where it listens, and the clock of everything.
+
+    One that somebody else serves is a camera on the network like any other, but tells its clock: runs go by that, and
+    so does the daemon, or no window, age or end of a run would mean the same to both.
+    """
     if not configuration.loaded.config.camera.is_simulator:
-        return None, SystemClock()
+        return None, network.clock_of_runs(configuration.loaded.config.camera) or SystemClock()
     child = ObservatoryChild(configuration.request(None), logs=folder)
     stack.callback(child.close)
     return child.served, ScaledClock(rate=child.rate, start=datetime.fromisoformat(child.utc))

@@ -23,6 +23,7 @@ from drivers.errors import DeviceLost, DriverError, Refused
 from services.config.devices import AlpacaCamera as CameraSection
 from services.config.devices import Camera, Device, FilterWheel, FlatPanel
 from services.config.models import Config
+from services.errors import ServiceError
 from services.observatory.login import login_of
 
 log = structlog.get_logger(__name__)
@@ -207,13 +208,27 @@ def abort_exposure(endpoint: Endpoint, clock: Clock) -> None:
         wire.line.close()
 
 
-def remote_clock(endpoint: Endpoint) -> Clock | None:
+def clock_of_runs(camera: Camera) -> Clock | None:
+    """Return the clock by which runs will go, asked as briefly as something that is only looked at; None: the system's.
+
+    A camera that is looked for, and one that does not answer now, are taken for real ones.
+    """
+    if not isinstance(camera.active, CameraSection) or camera.active.host is None:
+        return None
+    try:
+        return remote_clock(home(camera), LOOK_TIMEOUTS)
+    except ServiceError as error:  # the password: said where it is needed
+        log.debug("clock.not_asked", detail=error.detail)
+        return None
+
+
+def remote_clock(endpoint: Endpoint, timeouts: Timeouts | None = None) -> Clock | None:
     """Return the clock of a simulated observatory in another process, None for a real camera.
 
     It is asked for only where the camera lists the action. What cannot be asked now is reported by `connect`, or, where
     only this failed, by `Observatory.note_camera`.
     """
-    wire = CameraWire(endpoint, SystemClock(), timeouts=Timeouts(), retries=False)
+    wire = CameraWire(endpoint, SystemClock(), timeouts=timeouts or Timeouts(), retries=False)
     try:
         if CLOCK_ACTION not in (wire.offered("SupportedActions", texts) or ()):
             return None

@@ -68,3 +68,9 @@ class CoolerMemory:
     def _note(self, name: str, *, value: float, **settings: object) -> None:
         fact = FactRow(camera=self._camera, name=name, value=value, at=self._clock.now(), settings=settings)
         self._catalogue.add_fact(fact)
+
+
+def is_any_left_on(catalogue: Catalogue, clock: Clock) -> bool:
+    """Whether a session of ours has left the cooler of any camera on, or died before it could end it."""
+    cameras = {fact.camera for fact in catalogue.facts(name=FOUND)}
+    return any(CoolerMemory(catalogue, camera, clock).is_left_on() for camera in sorted(cameras))

@@ -14,10 +14,12 @@ import pytest
 from drivers.base import CalibratorStatus, CameraStates, CoverStatus
 from drivers.simulator.faults import FaultKind
 from services.capture.secure import secure
+from services.catalogue.catalogue import Catalogue
 from services.config import load
 from services.events.records import FrameStored
 from services.observatory.in_use import LeftBehind
 from services.planning.request import Step
+from services.root import layout_of
 from tests.end_to_end.test_ends_in_known_state import COOLED, SCRIPT, when
 from tests.support import started
 from tests.support.served_night import ServedNight, fault, served_night
@@ -84,6 +86,21 @@ def test_a_run_killed_within_an_exposure_of_the_lamp_is_made_safe(tmp_path: Path
         again = secure(load(config_of(night)))
         assert again.well
         assert "no exposure was running" in again.done
+
+
+def test_the_row_of_a_killed_run_is_open_until_its_devices_are_safe(tmp_path: Path) -> None:
+    with lit_exposure(tmp_path) as (night, run):
+        kill(run)
+        path, open_at = layout_of(load(config_of(night))).catalogue, dict[str, bool]()
+
+        def note(word: str) -> None:
+            with Catalogue(path, read_only=True) as catalogue:
+                open_at[word] = bool(catalogue.runs(finished_at=None))
+
+        secured = secure(load(config_of(night)), tell=note)
+        assert open_at == dict.fromkeys(secured.done, True)
+        note("over")
+        assert not open_at["over"]
 
 
 def test_what_somebody_uses_who_came_after_the_death_is_not_touched(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_simulated_devices_fill_sections_that_are_absent_and_spare_those_that_ar
     assert bare.safety_monitor is None
 
 
-def test_a_remote_simulator_tells_its_clock_and_a_silent_server_is_left_to_connect() -> None:
+def test_a_remote_simulator_tells_its_clock_and_a_silent_server_is_left_to_connect(tmp_path: Path) -> None:
     start = datetime(2030, 1, 1, tzinfo=UTC)
     truth = SimulatedObservatory(
         ObservatoryParameters(camera=CameraParameters(width=64, height=48)), ScaledClock(rate=50.0, start=start)
@@ -110,7 +110,14 @@ def test_a_remote_simulator_tells_its_clock_and_a_silent_server_is_left_to_conne
             assert isinstance(clock, ScaledClock)
             assert clock.rate == 50.0
             assert start <= clock.now() < start + timedelta(hours=1)
+            section = {"camera_type": "alpaca", "alpaca": {"host": "127.0.0.1", "port": server.port}}
+            by_runs = network.clock_of_runs(loaded(tmp_path, camera=section).config.camera)
+            assert isinstance(by_runs, ScaledClock)
+            assert abs(by_runs.now() - clock.now()) < timedelta(minutes=10)
+            searched = {"camera_type": "alpaca", "alpaca": {"host": None}}
+            assert network.clock_of_runs(loaded(tmp_path, camera=searched).config.camera) is None
         assert network.remote_clock(endpoint) is None
+        assert network.clock_of_runs(loaded(tmp_path, camera=section).config.camera) is None
     finally:
         truth.close()
 

@@ -4,13 +4,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from calibration.frames import FrameKind
+from drivers.base import CameraState, CameraStates
+from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import RunRow
-from services.daemon.aftermath import READOUT, RESTART, run_left_behind
+from services.daemon.aftermath import READOUT, RESTART, close_rows, is_cooler_held, run_left_behind
 from services.events.records import Event, GroupStarted
 from services.files.layout import Layout
 from services.files.locks import RootLock
 from services.observatory.in_use import LeftBehind
+from services.observatory.remembered import CoolerMemory
 
 NOW = datetime(2026, 3, 1, 20, tzinfo=UTC)
 
@@ -61,3 +64,45 @@ def test_its_last_exposure_began_when_it_last_said_something(tmp_path: Path) -> 
     left = run_left_behind(layout, NOW)
     assert left is not None
     assert left.exposing_until == said_at + timedelta(seconds=300) + READOUT
+
+
+def test_rows_of_runs_that_left_no_device_are_closed_unless_somebody_is_at_work(tmp_path: Path) -> None:
+    layout = begun(tmp_path, ("old", timedelta(days=7)), ("new", timedelta(hours=1)), steps=("masters",))
+    with RootLock(tmp_path):
+        close_rows(layout)
+        assert codes(layout) == {"old": None, "new": None}
+    close_rows(layout)
+    assert codes(layout) == {"old": "worker_died", "new": "worker_died"}
+
+
+def test_where_no_run_was_nothing_is_made_to_close_rows_or_to_ask_for_a_cooler(tmp_path: Path) -> None:
+    close_rows(Layout(tmp_path))
+    assert not is_cooler_held(Layout(tmp_path), ManualClock(NOW))
+    assert not (tmp_path / ".nightcal").exists()
+
+
+def test_a_cooler_that_a_run_has_left_on_is_held_until_one_leaves_it_as_it_should_be(tmp_path: Path) -> None:
+    layout, clock = begun(tmp_path, ("new", timedelta(hours=1))), ManualClock(NOW)
+    assert not is_cooler_held(layout, clock)
+    found = CameraState(
+        activity=CameraStates.IDLE,
+        image_ready=False,
+        ccd_temperature_c=18.0,
+        set_temperature_c=0.0,
+        cooler_on=False,
+        cooler_power_pct=0.0,
+    )
+    with Catalogue(layout.catalogue) as catalogue:
+        CoolerMemory(catalogue, "QHY", clock).found(found)
+    assert is_cooler_held(layout, clock)
+    with RootLock(tmp_path):
+        assert not is_cooler_held(layout, clock)
+    clock.advance(60)
+    with Catalogue(layout.catalogue) as catalogue:
+        CoolerMemory(catalogue, "QHY", clock).left()
+    assert not is_cooler_held(layout, clock)
+
+
+def codes(layout: Layout) -> dict[str, str | None]:
+    with Catalogue(layout.catalogue, read_only=True) as catalogue:
+        return {run.run_id: run.code for run in catalogue.runs()}
