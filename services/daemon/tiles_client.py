@@ -128,11 +128,10 @@ class Tiles:
             if future is None:
                 if self._is_closed or len(self._asked) >= _WAITING or self._clock.monotonic() < self._rests_until_s:
                     return None
-                future = self._asked[name] = Future()
+                future = Future()
+                self._ask(future, asked)
+                self._asked[name] = future
         try:
-            if is_mine:
-                with self._lock:
-                    self._ask(future, asked)
             return future.result(self._within_s)
         except TooLong:
             log.warning("tiles.too_slow", asked=name)
