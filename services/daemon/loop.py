@@ -172,6 +172,9 @@ class Loop:
     def _tick(self) -> None:
         """Begin what is due, if it is time to look; while a run is at work, only the plan is looked at."""
         state, now = self.present.state, self._clock.now()
+        if state.window_over_until is not None and now >= state.window_over_until:  # also for what was to be built
+            self._tried_to_build, state = frozenset(), replace(state, window_over_until=None)
+            self.present.remember(state)
         if (hold := after_hold(state.hold, now)) is not state.hold:
             self.present.remember(replace(state, hold=hold))
             self._look_now()

@@ -21,7 +21,7 @@ from services.config.serve import Kind, Serve
 from services.daemon.failures import Failures, failed, failures_as_json, failures_from, recovered, tried_again
 from services.daemon.orders import Refused
 from services.daemon.parts import Begin, Ended, Nothing, Outlook
-from services.daemon.reconciler import TAKEN_AS, Pace, by_order_only, choose, continued_in, windows_in
+from services.daemon.reconciler import TAKEN_AS, Pace, by_order_only, choose, continued_in, title, windows_in
 from services.daemon.state_file import Remembered
 from services.daemon.windows import (
     OpenWindow,
@@ -354,7 +354,7 @@ def _as_they_come(plan: Plan | None) -> set[str]:
 
 def _nothing_due(plan: Plan) -> Nothing:
     """Return that nothing is taken by the schedule, which does not say that all is there."""
-    if waiting := [each.key for each in plan.masters if each.by_order_only]:
+    if waiting := [title(each) for each in plan.masters if each.by_order_only]:
         return Nothing(reason="nothing_due", detail=f"no window takes {some(waiting)}: by order only")
     return Nothing(reason="nothing_due", detail="all that is wanted is there, and young enough")
 

@@ -6,6 +6,7 @@ import pytest
 
 from services.config import loads, show, simulated
 from services.errors import ConfigInvalid
+from tests.support.places import ROOT
 
 HERE = Path("/somewhere/observatory.yaml")
 
@@ -153,3 +154,11 @@ def test_a_rehearsal_keeps_programmes_and_windows_and_calls_nobody() -> None:
     assert (config.serve.webhooks, config.serve.heartbeat) == ((), None)
     assert config.dome is not None
     assert (config.dome.host, config.dome.device_id) == (None, 0)
+
+
+def test_the_example_of_the_readme_is_understood_together_with_the_file_that_is_copied() -> None:
+    blocks = (ROOT / "README.md").read_text(encoding="utf-8").split("```yaml\n")[1:]
+    example = next(block for block in blocks if "programmes:" in block).partition("```")[0]
+    copied = (ROOT / "config_calibration_frames.yaml").read_text(encoding="utf-8")
+    config = loads(f"{copied}\n{example}", ROOT / "config_calibration_frames.yaml").config
+    assert [window.name for window in config.serve.windows] == ["midday", "evening"]

@@ -220,8 +220,9 @@ def test_a_build_that_made_room_for_somebody_goes_on_when_that_is_over(word: Ord
     assert bench.hands.begun == [Begin(), Begin()]
 
 
-def test_a_build_that_was_ended_by_order_is_not_begun_again_at_once() -> None:
-    bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}))).past_the_first_masters()
+def test_a_build_that_was_ended_by_order_is_not_begun_again_in_this_window() -> None:
+    closes = START + timedelta(hours=1)
+    bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}), closes_at=closes)).past_the_first_masters()
     bench.loop.step()
     bench.order(OrderName.CANCEL)
     bench.end(Ended(run_id="m2", exit_code=0, code="cancelled"))
@@ -229,6 +230,9 @@ def test_a_build_that_was_ended_by_order_is_not_begun_again_at_once() -> None:
         bench.clock.advance(60)
         bench.loop.step()
     assert len(bench.hands.begun) == 1
+    bench.clock.advance(3600)
+    bench.loop.step()
+    assert bench.hands.begun == [Begin(), Begin()]  # the window is over
 
 
 def test_a_build_that_was_broken_off_is_tried_again_after_a_while_and_secures_nothing() -> None:
