@@ -27,6 +27,9 @@ _SILENCE_S = 45.0
 _TRIES = 10
 _BETWEEN_TRIES_S = 3.0
 
+_PASSES = {"too_many_clients", "ending"}
+"""Refusals after which an event stream is asked for again: the daemon is full, or ends to be started anew."""
+
 _CODES = {
     "unsafe": RunCode.UNSAFE,
     "camera_in_use": RunCode.CAMERA_BUSY,
@@ -201,8 +204,8 @@ class EventStream:
         for tried in range(_TRIES):
             try:
                 self._connection, self._answer = self._opened()
-            except Unreachable:
-                if tried == _TRIES - 1:
+            except (Unreachable, OrderRefused) as error:
+                if tried == _TRIES - 1 or (isinstance(error, OrderRefused) and error.said not in _PASSES):
                     raise
                 self._daemon.clock.sleep(_BETWEEN_TRIES_S)
             else:

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from drivers.clock import ManualClock
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import RunRow
-from services.cli.daemon_client import Daemon, daemon_of, served_at
+from services.cli.daemon_client import Daemon, OrderRefused, daemon_of, served_at
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.cli.plan import plan_now, titles
@@ -24,7 +26,7 @@ from services.daemon.machine import Activity
 from services.daemon.orders import Answer, Order, OrderName
 from services.daemon.state_file import LastRun
 from services.errors import Exit, Usage
-from services.events.records import Record, RunStarted, StepStarted, json_value
+from services.events.records import Event, Record, RunStarted, StepStarted, json_value
 from services.events.serving import SERVE, ActivityChanged, ServeEnded, ServeStarted
 from services.files.layout import Layout
 from services.words import both_clocks
@@ -201,6 +203,48 @@ def test_what_cannot_be_done_is_said_with_what_to_do(
     assert text in capsys.readouterr().err
 
 
+def test_a_line_that_breaks_is_opened_again_after_what_was_heard_last() -> None:
+    event = Event(run_id=RUN, seq=7, at=AT, what=RunStarted()).to_json().encode()
+    full = b'{"code": "too_many_clients", "detail": "too many event streams are open", "advice": ""}'
+    first = b"retry: 3000\n\nid: " + RUN.encode() + b":7\ndata: " + event + b"\n\n"
+    with _scripted((200, first), (503, full), (502, b"a proxy"), (200, b"retry: 3000\n\n: alive\n\n")) as (url, asked):
+        stream = Daemon(url, clock=ManualClock()).events()
+        heard = list(islice(stream, 3))
+        stream.close()
+    assert [None if each is None else each.seq for each in heard] == [7, None, None]
+    assert asked == [None, f"{RUN}:7", f"{RUN}:7", f"{RUN}:7"]
+
+
+def test_a_refusal_that_does_not_pass_ends_the_stream() -> None:
+    wrong = b'{"code": "token_wrong", "detail": "this is not the token of the daemon", "advice": ""}'
+    with _scripted((200, b"retry: 3000\n\n"), (401, wrong)) as (url, asked):
+        stream = Daemon(url, clock=ManualClock()).events()
+        with pytest.raises(OrderRefused, match="not the token"):
+            next(iter(stream))
+        stream.close()
+    assert len(asked) == 2
+
+
+@contextmanager
+def _scripted(*answers: tuple[int, bytes]) -> Iterator[tuple[str, list[str | None]]]:
+    """Serve one answer after the other; give the address, and the ids of the last events that requests name."""
+    asked: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, content = answers[len(asked)]
+            asked.append(self.headers["Last-Event-ID"])
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with _serving(Handler) as url:
+        yield url, asked
+
+
 @pytest.mark.parametrize(
     ("status", "content", "text"),
     [
@@ -234,7 +278,13 @@ def _other(status: int, content: bytes) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    with _serving(Handler) as url:
+        yield url
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
