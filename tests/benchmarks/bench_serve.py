@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from itertools import pairwise
 from pathlib import Path
+from socket import SHUT_RDWR
 from typing import Any
 
 import yaml
@@ -32,17 +33,22 @@ STREAMS = 50
 A_SECOND = 50
 FRAMES_OF_TURN = 5
 """Frames between two changes of the crowd: the periods between them count."""
-PROGRAMMES = [{"name": "one", "darks": {"exposures": [1.0], "frames": 400}}]
+FRAMES_OF_MASTER = 10
+PROGRAMMES = [
+    {"name": "one", "darks": {"exposures": [0.5], "frames": FRAMES_OF_MASTER}},
+    {"name": "two", "darks": {"exposures": [1.0], "frames": 400}},
+]
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
     """Yield a row for each goal."""
-    shape, idle_s, frames = (QUICK, 5.0, 6) if quick else (FULL, 60.0, 24)
+    shape, idle_s, pairs = (QUICK, 5.0, 2) if quick else (FULL, 60.0, 10)
     with tempfile.TemporaryDirectory(prefix="bench-serve-") as folder, _served(Path(folder), shape) as daemon:
         time.sleep(5.0)
         yield from _idle(daemon, idle_s)
         before_mb = daemon.memory_mb()
-        yield from _beside(daemon, frames)
+        yield _while_built(daemon)
+        yield from _beside(daemon, pairs)
         yield _after(daemon, before_mb)
         yield _end(daemon)
 
@@ -56,33 +62,55 @@ def _idle(daemon: "_Daemon", idle_s: float) -> Iterator[Row]:
     yield Row(figure=f"idle: of a core, {idle_s:.0f} s", goal="<= 0.5 %", measured=f"{share:.2f} %", met=share <= 0.5)
 
 
-def _beside(daemon: "_Daemon", frames: int) -> Iterator[Row]:
+def _while_built(daemon: "_Daemon") -> Row:
+    """Return how the daemon answers while a set is taken and its master is built, with all streams open."""
+    (item,) = daemon.items("_0.500s")
+    with _Clients(daemon.port) as clients:
+        clients.work(crowded=True)
+        daemon.order(order="run", items=[item])
+        daemon.until(lambda _: list((daemon.root / "master_frames").glob("*.json")))
+    return _answers("while a master is built", clients)
+
+
+def _beside(daemon: "_Daemon", pairs: int) -> Iterator[Row]:
     """Yield how answers and exposures fare while frames are taken, by turns with and without clients."""
-    daemon.order(order="run", items=daemon.state()["plan"]["due"])
+    daemon.until(lambda state: state["activity"]["name"] == "idle")
+    daemon.order(order="run", items=daemon.items("_1.000s"))
     daemon.stored(least=1)
     periods: dict[bool, list[float]] = {True: [], False: []}
     with _Clients(daemon.port) as clients:
-        for turn in range(2 * frames // FRAMES_OF_TURN):
+        for turn in range(2 * pairs):
             crowded = bool(turn % 2)
             clients.work(crowded=crowded)
             before = len(daemon.stored())
             at = daemon.stored(least=before + FRAMES_OF_TURN)[before:]  # the first of them was begun before the turn
-            periods[crowded] += [(b - a).total_seconds() for a, b in pairwise(at)]
-    p99 = _p99(clients.took_s)
+            periods[crowded].append(statistics.median((b - a).total_seconds() for a, b in pairwise(at)))
+    yield _answers("while frames are taken", clients)
+    ratios = sorted(with_ / alone for with_, alone in zip(periods[True], periods[False], strict=True))
+    ratio = statistics.median(ratios)
     yield Row(
-        figure=f"/api/state, {STREAMS} streams, {A_SECOND} a second: p99",
+        figure=f"a frame of 1 s beside the clients, {pairs} pairs by turns",
+        goal="<= 1.02 x",
+        measured=f"{statistics.median(periods[True]):.3f} s",
+        ratio=ratio,
+        met=ratio <= 1.02,
+        peer=f"without them {statistics.median(periods[False]):.3f} s; ratios {_interval(ratios)}",
+    )
+
+
+def _interval(ratios: list[float]) -> str:
+    """Return an interval of the median: of ten ratios the second to the ninth hold it in 98 of 100 cases."""
+    least, most = (ratios[1], ratios[-2]) if len(ratios) >= 10 else (ratios[0], ratios[-1])
+    return f"{least:.3f}-{most:.3f}"
+
+
+def _answers(when: str, clients: "_Clients") -> Row:
+    p99 = statistics.quantiles(clients.took_s, n=100)[98]
+    return Row(
+        figure=f"/api/state {when}, {STREAMS} streams, {A_SECOND} a second: p99",
         goal="<= 50 ms",
         measured=f"{1000 * p99:.0f} ms, most {1000 * max(clients.took_s):.0f} ms, n {len(clients.took_s)}",
         met=p99 <= 0.05,
-    )
-    with_, without = (statistics.median(periods[crowded]) for crowded in (True, False))
-    yield Row(
-        figure=f"a frame of 1 s beside the clients, {len(periods[True])} each",
-        goal="<= 1.02 x",
-        measured=f"{with_:.3f} s",
-        ratio=with_ / without,
-        met=with_ / without <= 1.02,
-        peer=f"without them {without:.3f} s ({min(periods[False]):.3f}-{max(periods[False]):.3f})",
     )
 
 
@@ -104,10 +132,6 @@ def _end(daemon: "_Daemon") -> Row:
     return Row(figure=f"its end, {STREAMS} streams open", goal="<= 5 s", measured=f"{took_s:.1f} s", met=took_s <= 5)
 
 
-def _p99(seconds: list[float]) -> float:
-    return statistics.quantiles(seconds, n=100)[98]
-
-
 @dataclass(slots=True)
 class _Daemon:
     root: Path
@@ -127,6 +151,11 @@ class _Daemon:
     def state(self) -> Any:
         """Return what it does."""
         return _asked(self.port, "GET", "/api/state")
+
+    def items(self, part: str) -> list[str]:
+        """Return the wanted masters whose key has a part."""
+        plan = _asked(self.port, "GET", "/api/plan")
+        return [each["key"] for each in plan["masters"] if part in each["key"]]
 
     def order(self, **said: Any) -> Any:
         """Give an order."""
@@ -199,8 +228,9 @@ class _Clients:
         for _ in range(STREAMS):
             stream = HTTPConnection("127.0.0.1", self.port)
             stream.request("GET", "/api/events")
-            answer = stream.getresponse()
-            self._stack.callback(stream.close)
+            socket, answer = stream.sock, stream.getresponse()
+            self._stack.callback(socket.close)
+            self._stack.callback(socket.shutdown, SHUT_RDWR)  # wakes the reader, which `close` would wait for
             threading.Thread(target=_drain, args=(answer,), daemon=True).start()
         asking = threading.Thread(target=self._ask, daemon=True)
         asking.start()
@@ -218,7 +248,7 @@ class _Clients:
 
 
 def _drain(answer: Any) -> None:
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(OSError, ValueError, AttributeError, HTTPException):  # it is closed while it is read
         while answer.read1(1 << 16):
             pass
 
