@@ -18,8 +18,9 @@ import structlog
 from drivers.alpaca.discovery import configured_devices
 from drivers.alpaca.endpoint import Endpoint
 from drivers.alpaca.onlooker import Onlooker
+from drivers.alpaca.replies import NOT_CONNECTED
 from drivers.clock import Clock, Deadline
-from drivers.errors import DriverError
+from drivers.errors import DeviceLost, DriverError
 from services.catalogue.catalogue import Catalogue
 from services.config.devices import Device, Dome, SafetyMonitor, Telescope
 from services.config.models import Config
@@ -93,15 +94,24 @@ class _Asked(Generic[D, V]):
         if self._device is None:
             self._device = self._make()
         try:
-            if not self._connected:
-                self._device.connect()
-                self._connected = True
-            return self._read(self._device)
+            return self._asked(self._device)
         except Exception:
             self._connected = False
             raise
         finally:
             self._device.hang_up()
+
+    def _asked(self, device: D) -> V:
+        """Ask; one that was disconnected meanwhile, as each run of ours does at its end, is asked once more."""
+        if self._connected:
+            try:
+                return self._read(device)
+            except DeviceLost as error:
+                if error.number != NOT_CONNECTED:
+                    raise
+        device.connect()
+        self._connected = True
+        return self._read(device)
 
     def close(self) -> None:
         """End a call that hangs, from any thread."""
