@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from drivers.clock import Clock
-from services.daemon import news
+from services.daemon import ended_windows, news
 from services.daemon.board import RunNow
 from services.daemon.inbox import Inbox
 from services.daemon.machine import Activity, Decision, Hold, Standing, Why, after_hold, decide
@@ -35,8 +35,6 @@ TICK_S = 30.0
 """Seconds of the daemon's clock between two looks at what is due, when nothing else happens."""
 ANSWER_S, MASTERS_S = 10.0, 50.0
 """Real seconds in which an order is answered, and one on masters, whose files are read before they are certified."""
-LONGEST_REST = timedelta(hours=12)
-"""So long a run that was cancelled or aborted keeps the schedule from beginning another one in the same window."""
 PAUSE_S = 60.0
 """Nothing is begun by the schedule for so long after a run that did not reach its end: what ended it may go on."""
 
@@ -172,8 +170,8 @@ class Loop:
     def _tick(self) -> None:
         """Begin what is due, if it is time to look; while a run is at work, only the plan is looked at."""
         state, now = self.present.state, self._clock.now()
-        if state.window_over_until is not None and now >= state.window_over_until:  # also for what was to be built
-            self._tried_to_build, state = frozenset(), replace(state, window_over_until=None)
+        if (over := ended_windows.still(state.windows_over, now)) != state.windows_over:  # also for what is to be built
+            self._tried_to_build, state = frozenset(), replace(state, windows_over=over)
             self.present.remember(state)
         if (hold := after_hold(state.hold, now)) is not state.hold:
             self.present.remember(replace(state, hold=hold))
@@ -200,6 +198,9 @@ class Loop:
     def _look(self, now: datetime) -> None:
         """Ask what is due, and say of each item once that it has become too old."""
         self.outlook = self._mind.look(now, self.present.state)
+        if self._run is not None:  # it is our own run that has the folder
+            others = tuple(each for each in self.outlook.obstacles if each.code is not RefusalCode.ROOT_IN_USE)
+            self.outlook = replace(self.outlook, obstacles=others)
         state, stale = self.present.state, self.outlook.stale
         for what in news.of_ages(state.stale, stale):
             self.present.say(what)
@@ -221,8 +222,9 @@ class Loop:
 
     @property
     def _is_used_by_others(self) -> bool:
-        """Whether another program uses the camera."""
-        return any(each.code is RefusalCode.CAMERA_IN_USE for each in self.outlook.obstacles)
+        """Whether another program uses the camera, or is at work in the folder."""
+        used = {RefusalCode.CAMERA_IN_USE, RefusalCode.ROOT_IN_USE}
+        return any(each.code in used for each in self.outlook.obstacles)
 
     @property
     def _may_release(self) -> bool:
@@ -366,9 +368,10 @@ class Loop:
 
     def _decided(self, decision: Decision) -> Remembered:
         state = replace(self.present.state, hold=decision.hold)
-        if decision.ends_window and self.outlook.closes_at is not None:
-            until = min(self.outlook.closes_at, self._clock.now() + LONGEST_REST)
-            state = replace(state, window_over_until=until)
+        if decision.ends_window and self._run is not None:
+            names, closing = self._run.what.windows, self.outlook.closing
+            over = ended_windows.ended(state.windows_over, self._clock.now(), names=names, closing=closing)
+            state = replace(state, windows_over=over)
         if decision.retry is not None:
             state = self._mind.forget(decision.retry, state, self._clock.now())
         return state

@@ -131,7 +131,7 @@ class Decision:
     start : frozenset of str or None
         Begin a run that takes these items.
     ends_window : bool
-        The schedule begins nothing more before the next window.
+        The schedule begins nothing more in the windows of the run that is ended.
     retry : frozenset of str or None
         Items whose failures are forgotten.
     """
@@ -211,7 +211,7 @@ def _end(order: Order, standing: Standing, _now: datetime) -> Decision:
     if standing.is_idle or standing.activity is Activity.SECURING:
         raise Refused(RefusalCode.NOTHING_RUNS, "no run is at work")
     now = "now" if order.order is OrderName.ABORT else "after this frame"
-    detail = f"the run ends {now}; what is due is begun in the next window"
+    detail = f"the run ends {now}; what is due is begun in another window"
     return _ended(Decision(detail=detail, hold=standing.hold, ends_window=True), order.order, standing)
 
 

@@ -16,28 +16,23 @@ from calibration.frames import GroupStatus
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
-from services.config.moments import zone
 from services.config.serve import Kind, Serve
+from services.daemon.ended_windows import not_over
 from services.daemon.failures import Failures, failed, failures_as_json, failures_from, recovered, tried_again
-from services.daemon.orders import Refused
+from services.daemon.openings import making_room, opens_next, why_closed, windows_open
+from services.daemon.orders import RefusalCode, Refused
 from services.daemon.parts import Begin, Ended, Nothing, Outlook
 from services.daemon.reconciler import TAKEN_AS, Pace, by_order_only, choose, continued_in, title, windows_in
 from services.daemon.state_file import Remembered
-from services.daemon.windows import (
-    OpenWindow,
-    blackout_end,
-    next_opening,
-    next_openings,
-    open_now,
-    served,
-)
+from services.daemon.windows import OpenWindow, served
 from services.errors import RunCode, ServiceError
 from services.events.records import GroupFinished
+from services.files.locks import RootLock
 from services.planning.upkeep import plan_of
 from services.planning.wanted_master import Failure, Plan, Serves
 from services.root import Place, layout_of
 from services.version import is_credible
-from services.words import both_clocks, some
+from services.words import some
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +46,6 @@ ALL_MASTERS = "masters"
 _UNSAFE = frozenset({RunCode.UNSAFE, RunCode.SAFETY_STALE})
 _LONGEST = timedelta(minutes=10)
 """So old a plan is at most, whatever has not changed."""
-_LONGEST_OVER = timedelta(days=1)
 _SHARE = 50.0
 """A plan takes at most one part in so many of the time: where a catalogue is huge, it is compared less often."""
 
@@ -155,17 +149,17 @@ class Mind:
         """Return what is due now and what would be begun."""
         plan = self._planned(now, state)
         self.plan = plan
-        self.windows = windows = self._open(now)
-        obstacles = self._surroundings.obstacles(now)
-        closes_at = max((each.closes_at for each in windows), default=None)
+        self.windows = windows = windows_open(self.loaded.config, now)
+        obstacles = (*self._surroundings.obstacles(now), *_root_in_use(layout_of(self.loaded).root))
+        building = _to_build(plan, self.loaded.config.serve, due=state.masters_due)
         return Outlook(
-            choice=self._choice(plan, now, windows, obstacles, state),
+            choice=self._choice(plan, now, obstacles, state, builds=bool(building)),
             plan=plan.fingerprint,
             due=frozenset(each.key for each in plan.masters if each.is_due or each.by_order_only),
             known=frozenset(each.key for each in plan.masters),
             obstacles=obstacles,
-            closes_at=closes_at,
-            to_build=_to_build(plan, self.loaded.config.serve, due=state.masters_due),
+            closing={each.name: each.closes_at for each in windows},
+            to_build=frozenset() if _is_in_use(obstacles) else building,
             complete=frozenset(each.key for each in plan.masters if each.set_id is not None and not each.have),
             stale={each.key: each.serves_why for each in plan.masters if each.serves is Serves.STALE},
         )
@@ -210,7 +204,7 @@ class Mind:
         return replace(
             state,
             failures=failures_as_json(tried_again(failures_from(state.failures), items, now)),
-            window_over_until=None,
+            windows_over={},
         )
 
     def reload(self) -> str:
@@ -223,25 +217,25 @@ class Mind:
         self._continued_until = continued_in(self.loaded.config)
         return ""
 
-    def _open(self, now: datetime) -> tuple[OpenWindow, ...]:
-        config = self.loaded.config
-        return open_now(now, served(config), config.site, zone(config.serve.timezone))
-
     def _choice(
         self,
         plan: Plan,
         now: datetime,
-        windows: tuple[OpenWindow, ...],
         obstacles: tuple[Refused, ...],
         state: Remembered,
+        *,
+        builds: bool,
     ) -> Begin | Nothing:
+        config = self.loaded.config
         if not is_credible(now):
             return Nothing(reason="clock_not_credible", detail=f"the computer's clock says {now:%Y-%m-%d}")
         if not any(each.lacks_frames for each in plan.masters):
-            return _nothing_due(plan)
+            return _no_frames_due(plan, obstacles if builds else ())
         if obstacles:
             return Nothing(reason=obstacles[0].code, detail=obstacles[0].detail, until=obstacles[0].until)
-        if why := self._closed(now, windows, state):
+        windows = not_over(self.windows, state.windows_over, now)
+        over = {each.name: state.windows_over[each.name] for each in self.windows if each not in windows}
+        if why := why_closed(config, now, windows=windows, over=over):
             return why
         unmet = {each.name: self._surroundings.unmet(each, now) for each in windows}
         usable = [replace(each, takes=self._surroundings.takes(each, now)) for each in windows if not unmet[each.name]]
@@ -249,7 +243,7 @@ class Mind:
         hindered = [
             f"{each.name}: {unmet[each.name]}" for each in windows if unmet[each.name] and wanted & {*each.takes}
         ]
-        opens = self._next(now)
+        opens = opens_next(config, now)
         stands_c = state.held_c if state.cooler_held else self._surroundings.stands_c()
         pace = Pace(costs=plan.costs, stands_c=stands_c)
         choice = choose(
@@ -258,42 +252,11 @@ class Mind:
             windows=usable,
             pace=pace,
             opens_next=None if opens is None else opens.opens_at,
-            windows_of=windows_in(served(self.loaded.config)),
+            windows_of=windows_in(served(config)),
         )
         if isinstance(choice, Begin):
-            return self._before_others(choice, plan, usable, now)
+            return making_room(choice, config, now, masters=plan.masters, usable=usable)
         return Nothing(reason="conditions", detail=some(hindered)) if _is_outside(choice) and hindered else choice
-
-    def _before_others(self, choice: Begin, plan: Plan, usable: Collection[OpenWindow], now: datetime) -> Begin:
-        """Let a run end when a window opens for something due that none takes now: dusk does not wait for darks."""
-        config = self.loaded.config
-        taken = {kind for window in usable for kind in window.takes}
-        lacking = {TAKEN_AS[each.kind] for each in plan.masters if each.is_due} - taken
-        coming = next_openings(now, served(config), config.site, zone(config.serve.timezone)) if lacking else ()
-        opens = min((each.opens_at for each in coming if lacking & {*each.takes}), default=choice.until)
-        return (
-            replace(choice, until=opens) if choice.until is None or (opens or choice.until) < choice.until else choice
-        )
-
-    def _closed(self, now: datetime, windows: tuple[OpenWindow, ...], state: Remembered) -> Nothing | None:
-        """Return why no window is open, where none is."""
-        config = self.loaded.config
-        if (end := blackout_end(now, config.serve, zone(config.serve.timezone))) is not None:
-            return Nothing(reason="blackout", detail="serve.blackout names this day", until=end)
-        over = state.window_over_until
-        if windows and over is not None and now < over <= now + _LONGEST_OVER:  # later: a clock that was wrong
-            return Nothing(reason="outside_windows", detail="the run of this window was ended by order", until=over)
-        if windows:
-            return None
-        opens = self._next(now)
-        if opens is None:
-            return Nothing(reason="outside_windows", detail="no window opens: work is done by order alone")
-        at = both_clocks(opens.opens_at, "%Y-%m-%d %H:%M")
-        return Nothing(reason="outside_windows", detail=f"the window {opens.name} opens at {at}", until=opens.opens_at)
-
-    def _next(self, now: datetime) -> OpenWindow | None:
-        config = self.loaded.config
-        return next_opening(now, served(config), config.site, zone(config.serve.timezone))
 
     def _planned(self, now: datetime, state: Remembered) -> Plan:
         """Return the plan, compared anew where something has changed since the last time."""
@@ -352,8 +315,21 @@ def _as_they_come(plan: Plan | None) -> set[str]:
     return set() if plan is None else {each.key for each in plan.masters if each.as_it_comes}
 
 
-def _nothing_due(plan: Plan) -> Nothing:
-    """Return that nothing is taken by the schedule, which does not say that all is there."""
+def _root_in_use(root: Path) -> tuple[Refused, ...]:
+    """Return that another program is at work in the folder, and which one; the lock is not taken for that."""
+    holder = RootLock(root).holder()
+    return (Refused(RefusalCode.ROOT_IN_USE, f"{root} is in use by {holder}"),) if holder else ()
+
+
+def _is_in_use(obstacles: Collection[Refused]) -> bool:
+    """Whether another program is at work in the folder."""
+    return any(each.code is RefusalCode.ROOT_IN_USE for each in obstacles)
+
+
+def _no_frames_due(plan: Plan, obstacles: Collection[Refused]) -> Nothing:
+    """Return why nothing is done where no frames are to be taken; masters are only hindered by who has the folder."""
+    if in_use := next((each for each in obstacles if _is_in_use((each,))), None):
+        return Nothing(reason=in_use.code, detail=in_use.detail)
     if waiting := [title(each) for each in plan.masters if each.by_order_only]:
         return Nothing(reason="nothing_due", detail=f"no window takes {some(waiting)}: by order only")
     return Nothing(reason="nothing_due", detail="all that is wanted is there, and young enough")

@@ -62,6 +62,8 @@ class Begin:
         Those of the items of which a new set is taken although a complete one is young enough.
     resume_within_h : float or None
         Hours in which the run continues begun sets; None: as configured.
+    windows : frozenset of str
+        Names of the open windows that take any of the items.
     set_temp_c : float or None
         The temperature at which it works; None: as found.
     seconds : float
@@ -76,6 +78,7 @@ class Begin:
     holds_cooler: bool = False
     anew: frozenset[str] = frozenset()
     resume_within_h: float | None = None
+    windows: frozenset[str] = frozenset()
     set_temp_c: float | None = None
     seconds: float = 0.0
     detail: str = ""
@@ -109,8 +112,8 @@ class Outlook:
         Keys of the items that are due, and of all that are wanted.
     obstacles : tuple of Refused
         What no order overrules.
-    closes_at : datetime or None
-        When the last window that is open now closes.
+    closing : mapping
+        Names of the windows that are open now, and when each of them closes.
     to_build : frozenset of str
         Keys of the items whose frames are there, and whose master is not; `masters` where any may be better by now.
     complete : frozenset of str
@@ -124,7 +127,7 @@ class Outlook:
     due: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
     obstacles: tuple[Refused, ...] = ()
-    closes_at: datetime | None = None
+    closing: Mapping[str, datetime] = field(default_factory=dict)
     to_build: frozenset[str] = frozenset()
     complete: frozenset[str] = frozenset()
     stale: Mapping[str, str] = field(default_factory=dict)

@@ -68,7 +68,7 @@ class Pace:
 class _Chance:
     """Something due that a window which is open now takes: until when, and how long it needs without cooling.
 
-    `windows` is how many windows of the configuration take it.
+    `windows` is how many windows of the configuration take it, `open_in` the names of those that are open.
     """
 
     master: WantedMaster
@@ -76,6 +76,7 @@ class _Chance:
     whole_s: float
     least_s: float
     windows: int
+    open_in: frozenset[str]
 
     @property
     def set_temp_c(self) -> float | None:
@@ -165,13 +166,14 @@ def _may_try(master: WantedMaster, windows: Iterable[OpenWindow]) -> bool:
     return master.again_at is None and failed_at is not None and any(w.opens_at > failed_at for w in windows)
 
 
-def _chance(master: WantedMaster, windows: Iterable[OpenWindow], pace: Pace, number: int) -> _Chance:
+def _chance(master: WantedMaster, windows: Sequence[OpenWindow], pace: Pace, number: int) -> _Chance:
     return _Chance(
         master=master,
         until=max(window.closes_at for window in windows),
         whole_s=pace.seconds(master),
         least_s=pace.seconds(master, 1),
         windows=number,
+        open_in=frozenset(window.name for window in windows),
     )
 
 
@@ -207,6 +209,7 @@ def _piece(chances: Sequence[_Chance], now: datetime, pace: Pace) -> Begin:
         and any(each.fits((each.until - now).total_seconds() - seconds) for each in later),
         anew=frozenset(each.master.key for each in taken if each.master.is_anew),
         resume_within_h=(first.until - min(begun)) / timedelta(hours=1) + 1.0 if begun else None,
+        windows=frozenset[str]().union(*(each.open_in for each in taken)),
         set_temp_c=first.set_temp_c,
         seconds=seconds,
         detail=_words(taken, seconds),

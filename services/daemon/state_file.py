@@ -39,8 +39,8 @@ class Remembered:
     Attributes
     ----------
     hold : Hold or None
-    window_over_until : datetime or None
-        A run was cancelled or aborted: the schedule begins nothing before this moment.
+    windows_over : mapping
+        Names of windows whose run was cancelled or aborted: the schedule begins nothing in them before these moments.
     failures : mapping
         The ladder of each item that failed, as plain JSON values.
     last_run : LastRun or None
@@ -57,7 +57,7 @@ class Remembered:
     """
 
     hold: Hold | None = None
-    window_over_until: AwareDatetime | None = None
+    windows_over: Mapping[str, AwareDatetime] = field(default_factory=dict)
     failures: Mapping[str, Any] = field(default_factory=dict)
     last_run: LastRun | None = None
     stale: frozenset[str] = frozenset()

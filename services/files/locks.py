@@ -19,7 +19,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from drivers.clock import Clock, SystemClock
-from services import platform
+from services import platform, processes
 from services.errors import RunCode, StorageError
 from services.files.layout import sanitise
 from services.words import both_clocks, moment
@@ -71,6 +71,14 @@ class _Lock:
         """Return whether a run holds the lock now: none does that the holder's record does not name."""
         return self._read_record().get("run") == run_id and self.is_held
 
+    def holder(self) -> str:
+        """Return in words who holds the lock now; "" where nobody does, as far as the record beside it shows.
+
+        Who begins meanwhile is not hindered: the lock itself is asked only where its record names a living process.
+        """
+        record = self._read_record()
+        return self._holder() if record and not _is_stale(record) and self.is_held else ""
+
     @property
     def is_held(self) -> bool:
         """Whether anybody holds the lock now."""
@@ -121,6 +129,14 @@ class _Lock:
             return "another program"
         command, pid, host = (_shown(record[name]) for name in ("command", "pid", "host"))
         return f"`{command}` (pid {pid} on {host}, since {both_clocks(since, '%Y-%m-%d %H:%M:%S')})"
+
+
+def _is_stale(record: Mapping[str, Any]) -> bool:
+    """Whether a record was left by a process that has ended, as far as this machine can know."""
+    if record.get("host") != socket.gethostname():
+        return False
+    pid = record.get("pid")
+    return record.get("boot") != platform.boot_id() or not isinstance(pid, int) or not processes.is_alive(pid)
 
 
 def _reason(error: OSError | NotImplementedError) -> str:

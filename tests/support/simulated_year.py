@@ -21,6 +21,7 @@ from services.catalogue.rows import FrameRow, MasterRow, MasterStatus
 from services.config import loads
 from services.config.moments import zone
 from services.config.serve import Kind
+from services.daemon.ended_windows import not_over
 from services.daemon.loop import Loop
 from services.daemon.mind import Mind
 from services.daemon.orders import Answer, Order, OrderName, RefusalCode, Refused
@@ -286,10 +287,10 @@ class World:
         """Return for which kinds windows are open now in which nothing hinders the daemon."""
         now, state = self.clock.true, self.loop.present.state
         hindered = bool(self.obstacles(now)) or state.hold is not None or self.clock.wrong_by != timedelta()
-        hindered |= state.window_over_until is not None and state.window_over_until > now
         if hindered or any(span.holds(now) for span in self.broken):
             return set()
-        return {kind for each in self._windows(now) if not self.unmet(each, now) for kind in each.takes}
+        windows = not_over(self._windows(now), state.windows_over, now)
+        return {kind for each in windows if not self.unmet(each, now) for kind in each.takes}
 
     def _windows(self, at: datetime) -> tuple[OpenWindow, ...]:
         serve = self.loaded.config.serve

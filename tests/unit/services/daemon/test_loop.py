@@ -222,7 +222,7 @@ def test_a_build_that_made_room_for_somebody_goes_on_when_that_is_over(word: Ord
 
 def test_a_build_that_was_ended_by_order_is_not_begun_again_in_this_window() -> None:
     closes = START + timedelta(hours=1)
-    bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}), closes_at=closes)).past_the_first_masters()
+    bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}), closing={"day": closes})).past_the_first_masters()
     bench.loop.step()
     bench.order(OrderName.CANCEL)
     bench.end(Ended(run_id="m2", exit_code=0, code="cancelled"))
@@ -460,13 +460,46 @@ def test_an_obstacle_stands_in_the_way_of_an_order() -> None:
     assert bench.hands.begun == []
 
 
-def test_a_cancelled_run_is_over_for_its_window() -> None:
-    closes = START + timedelta(hours=3)
-    bench = Bench(replace(DUE, closes_at=closes)).past_the_first_masters()
+@pytest.mark.parametrize("order", [OrderName.CANCEL, OrderName.ABORT])
+def test_a_cancelled_run_is_over_for_its_window_and_no_other_one(order: OrderName) -> None:
+    closing = {"day": START + timedelta(hours=3), "noon": START + timedelta(hours=1)}
+    due = replace(DUE, choice=Begin(items=("dark_60s",), windows=frozenset({"day"})), closing=closing)
+    bench = Bench(due).past_the_first_masters()
     bench.loop.step()
     bench.hear_start()
-    bench.order(OrderName.CANCEL, run_id="r1")
-    assert bench.loop.present.state.window_over_until == closes
+    bench.order(order, run_id="r1")
+    assert bench.loop.present.state.windows_over == {"day": closing["day"]}
+    assert bench.kept[-1].windows_over == {"day": closing["day"]}  # a restart knows it
+
+
+def test_a_run_that_was_ordered_is_over_for_all_windows_that_are_open() -> None:
+    bench = Bench(replace(CALM, closing={"day": START + timedelta(hours=3)})).past_the_first_masters()
+    bench.order(OrderName.RUN, items=("dark_60s",))
+    bench.order(OrderName.CANCEL)
+    assert set(bench.loop.present.state.windows_over) == {"day"}
+
+
+ROOT_IN_USE = Refused(RefusalCode.ROOT_IN_USE, "/data is in use by `nightcal run` (pid 7 on host)")
+
+
+def test_an_order_to_run_is_refused_by_who_is_at_work_in_the_folder() -> None:
+    bench = Bench(replace(DUE, choice=Nothing(reason="root_in_use"))).past_the_first_masters()
+    bench.mind.outlook = replace(bench.mind.outlook, obstacles=(ROOT_IN_USE,))
+    with pytest.raises(Refused, match="pid 7 on host") as refused:
+        bench.order(OrderName.RUN)
+    assert (refused.value.code, bench.hands.begun) == (RefusalCode.ROOT_IN_USE, [])
+
+
+def test_the_folder_of_our_own_run_is_in_nobodys_use() -> None:
+    bench = Bench(replace(DUE, choice=Begin(items=("dark_60s",), holds_cooler=True))).past_the_first_masters()
+    bench.loop.step()
+    bench.mind.outlook = replace(bench.mind.outlook, obstacles=(ROOT_IN_USE,))
+    bench.clock.advance(60)
+    bench.loop.step()
+    bench.loop.stop()
+    bench.loop.ended(Ended(run_id="r1", exit_code=0))
+    bench.loop.step()
+    assert bench.hands.secured == [None]  # the cooler is let go at the end
 
 
 def test_a_worker_that_dies_is_answered_by_making_the_devices_safe_before_anything_else() -> None:

@@ -1,5 +1,6 @@
 """What a run teaches: which items failed, which can be had again, and what was no failure at all."""
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,10 +11,13 @@ from calibration.frames import FrameKind, GroupStatus
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import FrameRow
 from services.config import loads
+from services.daemon.ended_windows import ended
 from services.daemon.mind import ALL_MASTERS, Calm, Mind
+from services.daemon.orders import RefusalCode
 from services.daemon.parts import Begin, Ended, Nothing
 from services.daemon.state_file import Remembered
 from services.events.records import GroupFinished
+from services.files.locks import RootLock
 from services.planning.programmes import programmes_of
 from services.root import layout_of
 
@@ -152,11 +156,66 @@ def test_a_clock_that_cannot_be_right_begins_nothing(tmp_path: Path) -> None:
 
 def test_a_window_that_an_order_ended_stays_over(tmp_path: Path) -> None:
     mind = mind_of(tmp_path)
-    state = Remembered(window_over_until=NOW + timedelta(hours=1))
+    state = Remembered(windows_over={"always": NOW + timedelta(hours=1)})
     found = mind.look(NOW, state).choice
     assert isinstance(found, Nothing)
-    assert found.until == state.window_over_until
+    assert (found.until, found.detail) == (NOW + timedelta(hours=1), "the run of the window always was ended by order")
     assert isinstance(mind.look(NOW + timedelta(hours=1), state).choice, Begin)
+    assert isinstance(mind.look(NOW - timedelta(days=3), state).choice, Begin)  # the clock was wrong when it was noted
+
+
+DAY_AND_NOON = (
+    ", windows: [{name: day, cron: '0 6 * * *', hours: 20, takes: [bias, darks]}, "
+    "{name: noon, cron: '0 12 * * *', hours: 2, takes: [bias]}]"
+)
+
+
+def test_another_window_is_not_touched_when_the_run_of_one_is_ended(tmp_path: Path) -> None:
+    mind, close = mind_of(tmp_path, DAY_AND_NOON), NOW.replace(hour=2) + timedelta(days=1)
+    morning = NOW - timedelta(hours=2)
+    first = mind.look(morning, Remembered())
+    assert isinstance(first.choice, Begin)
+    assert (first.choice.windows, first.closing) == ({"day"}, {"day": close})
+    state = Remembered(windows_over=ended({}, morning, names=first.choice.windows, closing=first.closing))
+    found = mind.look(morning, state).choice
+    assert isinstance(found, Nothing)
+    assert found.until == NOW  # then the other one opens
+    noon = mind.look(NOW, state).choice
+    assert isinstance(noon, Begin)
+    assert (noon.items, noon.windows) == ((BIAS,), {"noon"})
+    assert isinstance(mind.look(NOW + timedelta(hours=3), state).choice, Nothing)
+    assert isinstance(mind.look(morning + timedelta(days=1), state).choice, Begin)  # its next opening
+
+
+def test_what_two_open_windows_take_is_ended_in_both(tmp_path: Path) -> None:
+    mind = mind_of(tmp_path, DAY_AND_NOON)
+    bias = Begin(items=(BIAS,), windows=frozenset({"day", "noon"}))
+    state = Remembered(windows_over=ended({}, NOW, names=bias.windows, closing=mind.look(NOW, Remembered()).closing))
+    assert set(state.windows_over) == {"day", "noon"}
+    assert isinstance(mind.look(NOW, state).choice, Nothing)
+
+
+def test_a_window_that_does_not_close_is_over_for_half_a_day_and_what_is_past_is_forgotten() -> None:
+    closing = {"always": NOW + timedelta(hours=40), "evening": NOW + timedelta(hours=2)}
+    before = {"midday": NOW - timedelta(hours=1), "dawn": NOW + timedelta(hours=9)}
+    half_a_day = {"always": NOW + timedelta(hours=12)}
+    assert ended(before, NOW, names={"always"}, closing=closing) == {"dawn": before["dawn"], **half_a_day}
+    ordered = ended({}, NOW, names=(), closing=closing)
+    assert ordered == {"evening": closing["evening"], **half_a_day}
+
+
+def test_while_another_program_is_at_work_in_the_folder_nothing_is_begun_and_it_is_named(tmp_path: Path) -> None:
+    mind = mind_of(tmp_path)
+    with RootLock(layout_of(mind.loaded).root):
+        found = mind.look(NOW, Remembered(masters_due=True))
+        assert isinstance(found.choice, Nothing)
+        assert found.choice.reason == "root_in_use"
+        assert f"(pid {os.getpid()} on " in found.choice.detail
+        assert [each.code for each in found.obstacles] == [RefusalCode.ROOT_IN_USE]
+        assert not found.to_build
+    found = mind.look(NOW, Remembered(masters_due=True))
+    assert isinstance(found.choice, Begin)
+    assert found.to_build
 
 
 def test_a_plan_is_not_compared_again_while_nothing_changes(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.support.failing_disks import FullDisk
 NOW = datetime(2026, 3, 1, 20, tzinfo=UTC)
 ALL = Remembered(
     hold=Hold(why=Why.YIELDED, by="N.I.N.A.", since=NOW, until=NOW + timedelta(hours=8)),
-    window_over_until=NOW + timedelta(hours=2),
+    windows_over={"midday": NOW + timedelta(hours=2)},
     failures={"dark_60s": {"code": "not_dark", "again_at": "2026-03-01T21:00:00+00:00", "tries": 2}},
     last_run=LastRun(run_id="r1", finished_at=NOW, exit_code=1, code="worker_died", detail="killed"),
     stale=frozenset({"dark_60s"}),
@@ -46,7 +46,7 @@ def test_no_file_is_a_first_start(tmp_path: Path) -> None:
         '{"state": {"hold": "for ever"}}',
         "\x00" * 99,
         '{"state": {"unsafe_at": "2026-03-01T20:00:00"}}',
-        '{"state": {"window_over_until": "2026-03-01T20:00:00"}}',
+        '{"state": {"windows_over": {"day": "2026-03-01T20:00:00"}}}',
         '{"state": {"hold": {"why": "paused", "by": "", "since": "2026-03-01T20:00:00"}}}',
         '{"state": {"hold": {"why": "yielded", "by": "", "since": "2026-03-01T20:00Z", "until": "2026-03-02T20:00"}}}',
     ],

@@ -73,6 +73,45 @@ def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path, end: str) -> No
             assert record["pid"] == os.getpid(), "the record of the dead is replaced"
 
 
+def test_who_holds_a_lock_is_known_without_taking_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RootLock(tmp_path).holder() == ""
+    assert not list(tmp_path.iterdir())  # nothing is made for a question
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert f"(pid {holder.pid} on " in RootLock(tmp_path).holder()
+        holder.kill()
+        holder.wait(timeout=100)
+    assert (tmp_path / ".nightcal" / "lock.json").exists()  # it is still named there
+    monkeypatch.setattr(RootLock, "acquire", None)
+    monkeypatch.setattr("services.files.locks.FileLock.acquire", None)
+    assert RootLock(tmp_path).holder() == ""  # and the lock is not even tried
+
+
+@pytest.mark.parametrize("changed", [{"boot": "another"}, {"pid": "x"}, {"pid": 0}])
+def test_a_record_of_an_earlier_start_of_the_machine_names_nobody(tmp_path: Path, changed: dict[str, object]) -> None:
+    with RootLock(tmp_path):
+        record = tmp_path / ".nightcal" / "lock.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | changed))
+        assert RootLock(tmp_path).holder() == ""
+
+
+@pytest.mark.parametrize("host", [None, "elsewhere"])
+def test_a_record_of_a_living_process_or_another_machine_is_believed_only_while_the_lock_is_held(
+    tmp_path: Path, host: str | None
+) -> None:
+    with RootLock(tmp_path):
+        record = tmp_path / ".nightcal" / "lock.json"
+        text = json.dumps(json.loads(record.read_text()) | ({} if host is None else {"host": host}))
+        record.write_text(text)
+        assert f"pid {os.getpid()}" in RootLock(tmp_path).holder()
+    record.write_text(text)
+    assert RootLock(tmp_path).holder() == ""
+
+
 def test_a_device_has_one_holder_whatever_its_id_looks_like(tmp_path: Path) -> None:
     first, second = "../../a b:c|" + "x" * 100, "../../a b:c|" + "x" * 99 + "y"
     with DeviceLock(first, name="camera 0 at host", folder=tmp_path):
