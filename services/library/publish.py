@@ -77,6 +77,8 @@ def publish(place: Place, folder: Path) -> Published:
                 if not folder.absolute().parent.is_dir():
                     return Published(problems=(_cannot(folder, f"there is no folder {folder.absolute().parent}"),))
                 place.disk.make_folder(folder)
+            if place.layout.masters.is_dir() and folder.samefile(place.layout.masters):
+                return Published(problems=(_cannot(folder, "the masters themselves are there: name another folder"),))
             return _Folder(place, folder).update(wanted)
     except StorageError as error:
         return Published(problems=(_cannot(folder, error.detail),))

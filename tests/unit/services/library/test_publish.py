@@ -298,6 +298,16 @@ def test_a_read_only_folder_is_a_warning(library: Library) -> None:
     assert "tried again" in library.publish().problems[0]
 
 
+def test_the_masters_themselves_are_never_taken_for_what_was_published(library: Library) -> None:
+    """Another way to their folder - a link, a mount, a name in other letters - is found by no rule of paths."""
+    library.put(row("master_dark_old", status=MasterStatus.BAD), row("master_dark_new"))
+    library.folder.symlink_to(library.layout.masters, target_is_directory=True)
+    before = {path: path.read_bytes() for path in library.layout.masters.iterdir()}
+    done = library.publish()
+    assert len(done.problems) == 1
+    assert {path: path.read_bytes() for path in library.layout.masters.iterdir()} == before
+
+
 def test_two_cameras_publish_into_one_folder(library: Library, tmp_path: Path) -> None:
     second = Library(tmp_path / "second")
     library.put(row("one"))
