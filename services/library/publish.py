@@ -327,11 +327,14 @@ def _read_manifest(path: Path) -> _Ours | None:
 
 
 def _adopted(folder: Path, masters: Iterable[Path]) -> Iterator[tuple[str, frozenset[_Stamp]]]:
-    """Yield the files of a folder without a manifest that are ours all the same: hard links to masters."""
+    """Yield the files of a folder without a manifest that are ours all the same: hard links to masters.
+
+    One that is called as its master is somebody's copy of the library (`cp -al`): published ones have other names.
+    """
     linked = {(path.stat().st_dev, path.stat().st_ino): path.name for path in masters if path.is_file()}
     for path in folder.glob("master_*.fits"):
         found = path.lstat()
-        if (master := linked.get((found.st_dev, found.st_ino))) is not None:
+        if (master := linked.get((found.st_dev, found.st_ino), path.name)) != path.name:
             yield path.name, frozenset({_Stamp(found.st_size, found.st_mtime_ns, master)})
 
 

@@ -298,6 +298,16 @@ def test_a_read_only_folder_is_a_warning(library: Library) -> None:
     assert "tried again" in library.publish().problems[0]
 
 
+def test_a_copy_of_the_library_by_hard_links_is_somebodys(library: Library) -> None:
+    library.put(row("master_dark_old", status=MasterStatus.BAD), row("master_dark_new"))
+    library.folder.mkdir()
+    for path in library.layout.masters.glob("*.fits"):
+        (library.folder / path.name).hardlink_to(path)
+    done = library.publish()
+    assert (len(done.written), done.removed) == (1, ())
+    assert {"master_dark_old.fits", "master_dark_new.fits"} < set(library.shown())
+
+
 def test_the_masters_themselves_are_never_taken_for_what_was_published(library: Library) -> None:
     """Another way to their folder - a link, a mount, a name in other letters - is found by no rule of paths."""
     library.put(row("master_dark_old", status=MasterStatus.BAD), row("master_dark_new"))
