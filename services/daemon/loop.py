@@ -23,10 +23,9 @@ from services.daemon.present import Present
 from services.daemon.securing import Securing
 from services.daemon.state_file import LastRun, Remembered
 from services.errors import RunCode
-from services.events.records import Event, GroupFinished
+from services.events.records import Event, GroupFinished, WarningRaised
 from services.events.serving import ConfigReloaded, OrderTaken
 from services.observatory.in_use import LeftBehind
-from services.words import both_clocks
 from services.workflow.snapshot import Snapshot, advance
 
 log = structlog.get_logger(__name__)
@@ -48,6 +47,7 @@ class _Run:
     now: RunNow
     seen: Snapshot
     outcomes: list[GroupFinished] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
 
 class Loop:
@@ -78,7 +78,7 @@ class Loop:
         self._hands = hands
         self._show = show
         self._run: _Run | None = None
-        self._securing = Securing(present, hands)
+        self._securing = Securing(present, hands, clock)
         self._weather = news.Weather()
         self._tried_to_build: frozenset[str] = frozenset()
         self._begin_at_s = clock.monotonic()
@@ -182,7 +182,7 @@ class Loop:
         self._look(now)
         if not self.present.is_idle or self.is_ending:
             return
-        if self._securing.left_behind is not None and not self._is_used_by_others and self._may_begin:
+        if self._securing.is_due and self._may_begin and not self._is_used_by_others:
             self._securing.try_again()
         elif hold is not None:
             self._rest(_held(hold), keeps_cooler=hold.why is Why.PAUSED)
@@ -193,7 +193,7 @@ class Loop:
         elif self._may_begin:
             self._begin(choice)
         else:
-            self._wait_a_moment()
+            self.present.wait(self._clock.now() + timedelta(seconds=self._begin_at_s - self._clock.monotonic()))
 
     def _look(self, now: datetime) -> None:
         """Ask what is due, and say of each item once that it has become too old."""
@@ -253,6 +253,8 @@ class Loop:
         run.now = run.now.heard(run.seen)
         if isinstance(event.what, GroupFinished):
             run.outcomes.append(event.what)
+        elif isinstance(event.what, WarningRaised) and event.what.code == RunCode.LEFT_UNSAFE:
+            run.left.append(event.what.detail)
         if (activity := self.present.activity).name is Activity.STARTING:
             self.present.become(Activity.RUNNING, Nothing(reason="", detail=activity.detail, until=activity.until))
 
@@ -281,18 +283,10 @@ class Loop:
             self._securing.after_death(run_id, Nothing(reason=ended.code or "", detail=ended.detail))
             return
         self._run = None
+        self._securing.after_run(run_id, tuple(run.left))
         self.present.idle(Nothing(reason=ended.code or "run_ended", detail=ended.detail))
         if self.is_ending and self._may_release:
             self._release_cooler()
-
-    def _wait_a_moment(self) -> None:
-        """Go on showing the last end, and from when on something may be begun."""
-        was = self.present.activity
-        if was.until is None:
-            until = self._clock.now() + timedelta(seconds=self._begin_at_s - self._clock.monotonic())
-            begins = f"nothing is begun before {both_clocks(until, '%Y-%m-%d %H:%M')}"
-            detail = "; ".join(filter(None, (was.detail, begins)))
-            self.present.idle(Nothing(reason=was.reason, detail=detail, until=until))
 
     def _wait_after(self, ended: Ended, what: Begin) -> None:
         """Begin nothing at once after a run that was not ended by order and did not reach its end."""

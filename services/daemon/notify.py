@@ -20,7 +20,7 @@ from drivers.clock import Clock
 from services.config.serve import Heartbeat as HeartbeatSection
 from services.errors import RunCode
 from services.events.devices import SafetySafe, SafetyStale, SafetyUnsafe
-from services.events.records import Event, Record
+from services.events.records import Event, Record, WarningRaised
 from services.events.sentences import sentence
 from services.events.serving import DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
 from services.words import some
@@ -69,8 +69,21 @@ def notice_of(event: Event) -> Notice | None:
     if kind is None:
         return None
     text = sentence(event.what) or event.name
-    title = "safe again" if isinstance(event.what, SafetySafe) else _TITLES[kind]
+    title = _title(event.what) or _TITLES[kind]
     return Notice(kind=kind, title=f"nightcal: {title}", text=text, at=event.at)
+
+
+def _title(what: Record) -> str:
+    """Return a title that says more than the kind; "" where there is none."""
+    if isinstance(what, SafetySafe):
+        return "safe again"
+    if isinstance(what, DevicesSecured | WarningRaised):
+        return "devices may not be safe" if _is_left(what) else "devices are safe again"
+    return ""
+
+
+def _is_left(what: DevicesSecured | WarningRaised) -> bool:
+    return isinstance(what, WarningRaised) or bool(what.left)
 
 
 _TITLES = {
@@ -95,7 +108,8 @@ _kind.register(SafetyUnsafe, lambda _: "unsafe")
 _kind.register(SafetyStale, lambda _: "unsafe")
 _kind.register(SafetySafe, lambda _: "recovered")
 _kind.register(WorkerDied, lambda _: "worker_died")
-_kind.register(DevicesSecured, lambda what: "failed" if what.left else None)
+_kind.register(DevicesSecured, lambda what: "failed" if what.left else "recovered")
+_kind.register(WarningRaised, lambda what: "failed" if what.code == RunCode.LEFT_UNSAFE else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +225,7 @@ class Notifier:
         self._send = send
         self._retries_s = retries_s
         self._callers: tuple[_Caller, ...] = ()
-        self._is_unsafe = False
+        self._is_unsafe = self._are_left = False
         self._lock = threading.Lock()
         self.use(hooks)
 
@@ -245,11 +259,15 @@ class Notifier:
                 caller.announce(notice)
 
     def _is_news(self, what: Record) -> bool:
-        if not isinstance(what, SafetySafe | SafetyUnsafe | SafetyStale):
-            return True
+        """Whether it is a change, of what is said anew again and again."""
         with self._lock:
-            before, self._is_unsafe = self._is_unsafe, not isinstance(what, SafetySafe)
-            return self._is_unsafe is not before
+            if isinstance(what, SafetySafe | SafetyUnsafe | SafetyStale):
+                before, self._is_unsafe = self._is_unsafe, not isinstance(what, SafetySafe)
+                return self._is_unsafe is not before
+            if isinstance(what, DevicesSecured | WarningRaised):
+                before, self._are_left = self._are_left, _is_left(what)
+                return self._are_left is not before
+        return True
 
     def close(self, timeout_s: float = 2.0) -> None:
         """End; what is under way may take so many real seconds in all."""

@@ -1,6 +1,7 @@
 """The present state of the daemon: what it remembers and what it does; every change is said once, and kept."""
 
 from collections.abc import Callable
+from datetime import datetime
 
 from drivers.clock import Clock
 from services.daemon.board import ActivityNow
@@ -9,6 +10,7 @@ from services.daemon.parts import Nothing
 from services.daemon.state_file import Remembered
 from services.events.records import Record
 from services.events.serving import ActivityChanged, ModeChanged
+from services.words import both_clocks
 
 
 class Present:
@@ -65,6 +67,14 @@ class Present:
         self.activity = ActivityNow(name=name, reason=why.reason, detail=why.detail, since=since, until=why.until)
         if not same:
             self.say(ActivityChanged(activity=name, reason=why.reason, detail=why.detail, until=why.until))
+
+    def wait(self, until: datetime) -> None:
+        """Do nothing for the reason of before, and say from when on something may be begun."""
+        was = self.activity
+        if was.until is None:
+            begins = f"nothing is begun before {both_clocks(until, '%Y-%m-%d %H:%M')}"
+            detail = "; ".join(filter(None, (was.detail, begins)))
+            self.idle(Nothing(reason=was.reason, detail=detail, until=until))
 
     def idle(self, why: Nothing) -> None:
         """Do nothing, and say why."""

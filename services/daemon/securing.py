@@ -1,18 +1,26 @@
-"""When devices are made safe: after a run that died, after one that died with an earlier daemon, and at a cooler's end.
+"""When devices are made safe: after a run that died, or left some of them so; and at the end of a cooler that was held.
 
-The loop asks here and is given the answer; what is done is done by a process of its own.
+What could not be left in a known state is tried again until it is: a lamp that stays on because its server hung for a
+minute is not left on for the night. The loop asks here and is given the answer; what is done is done by a process of
+its own.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 
-from services.daemon.machine import Activity
+from drivers.clock import Clock
+from services.daemon.machine import Activity, Why
 from services.daemon.parts import Hands, Nothing, Secured
 from services.daemon.present import Present
 from services.errors import RunCode
 from services.events.serving import DevicesSecured, WorkerDied
 from services.observatory.in_use import LeftBehind
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
+"""Before the second attempt, and before each one after many: runs that need other devices are begun meanwhile."""
 _DIED_BEFORE = "it was killed with the daemon, or lost power"
+_OURS = timedelta(minutes=15)
+"""So long a camera that could not be let go, and stands connected, is taken for our own."""
 
 
 class Securing:
@@ -22,18 +30,29 @@ class Securing:
     ----------
     present : Present
     hands : Hands
+    clock : Clock
 
     Attributes
     ----------
     left_behind : LeftBehind or None
-        What a run of an earlier daemon has left and nobody has made safe yet.
+        What a run has left and nobody has made safe yet.
     """
 
-    def __init__(self, present: Present, hands: Hands) -> None:
-        self.left_behind: LeftBehind | None = None
+    def __init__(self, present: Present, hands: Hands, clock: Clock) -> None:
         self._present = present
         self._hands = hands
-        self._refused = ""
+        self._clock = clock
+        self._pause_s, self._at_s = FIRST_PAUSE_S, clock.monotonic()
+        self._said: tuple[str, ...] = present.state.left
+        last = present.state.last_run
+        self.left_behind = self._behind("" if last is None else last.run_id, ()) if self._said else None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to try again; not while the camera was given to somebody else."""
+        hold = self._present.state.hold
+        is_given_away = hold is not None and hold.why is Why.YIELDED
+        return self.left_behind is not None and self._clock.monotonic() >= self._at_s and not is_given_away
 
     def recover(self, left: LeftBehind) -> None:
         """Make the devices safe after a run that died with the daemon before.
@@ -42,12 +61,16 @@ class Securing:
         """
         self._present.say(WorkerDied(run=left.run_id, detail=_DIED_BEFORE))
         self.left_behind = left
-        self.try_again()
+        self._try(Nothing(reason=RunCode.WORKER_DIED, detail=_DIED_BEFORE))
 
     def try_again(self) -> None:
-        """Make safe what an earlier daemon's run has left; nothing where it has left nothing."""
+        """Make safe what a run has left; nothing where it has left nothing."""
+        left = "; ".join(self._present.state.left)
+        self._try(Nothing(reason="devices_left", detail=left or _DIED_BEFORE))
+
+    def _try(self, why: Nothing) -> None:
         if (left := self.left_behind) is not None:
-            self._present.become(Activity.SECURING, Nothing(reason=RunCode.WORKER_DIED, detail=_DIED_BEFORE))
+            self._present.become(Activity.SECURING, why)
             self._hands.secure(left.run_id, left)
 
     def after_death(self, run_id: str | None, why: Nothing) -> None:
@@ -56,6 +79,11 @@ class Securing:
         self._present.become(Activity.SECURING, why)
         self._hands.secure(run_id)
 
+    def after_run(self, run_id: str | None, left: tuple[str, ...]) -> None:
+        """Note what a run could not leave in a known state, and has said so by itself."""
+        if left:
+            self._note(run_id, left)
+
     def release_cooler(self) -> None:
         """Bring the cooler to where it was found before it was held for a next run."""
         why = Nothing(reason="cooler_released", detail="the cooler is left as found")
@@ -63,18 +91,40 @@ class Securing:
         self._hands.secure(None)
 
     def done(self, secured: Secured) -> bool:
-        """Take what came of it and become idle; return whether it is over, and not to be tried again.
+        """Take what came of it and become idle; return whether something else may be begun.
 
-        That somebody else has the devices is said once, however often it is found.
+        What is left, and that somebody else has the devices, is said once, however often it is found.
         """
         left = (*secured.left, *filter(None, (secured.refused,)))
-        waits = self.left_behind is not None and bool(secured.refused)
-        if not waits or secured.refused != self._refused:
+        waits = bool(left) and (self.left_behind is not None or secured.run_id is not None)
+        if not waits or left != self._said:
             self._present.say(DevicesSecured(run=secured.run_id, done=secured.done, left=left))
-        self._refused = secured.refused if waits else ""
-        if not waits:
-            self.left_behind = None
+        if waits:
+            self._note(secured.run_id, left)
+            if secured.refused:  # that is asked for, and nothing is done
+                self._pause_s = FIRST_PAUSE_S
+        elif secured.run_id is not None or self.left_behind is not None:
+            self._forget()
         if not left:
             self._present.remember(replace(self._present.state, cooler_held=False, held_c=None))
         self._present.idle(Nothing(reason="devices_secured", detail="; ".join(left)))
-        return not waits
+        return not (waits and secured.refused)
+
+    def _note(self, run_id: str | None, left: tuple[str, ...]) -> None:
+        """Remember what is left, and try it again: soon, then later and later."""
+        self.left_behind = self.left_behind or self._behind(run_id or "", left)
+        self._said = left
+        self._at_s = self._clock.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self._present.remember(replace(self._present.state, left=left))
+
+    def _forget(self) -> None:
+        self.left_behind, self._said = None, ()
+        self._pause_s = FIRST_PAUSE_S
+        self._present.remember(replace(self._present.state, left=()))
+
+    def _behind(self, run_id: str, left: tuple[str, ...]) -> LeftBehind:
+        """Return what a run of ours may have left: a camera that was let go is whoever's uses it from then on."""
+        now = self._clock.now()
+        is_ours = any(word in each for each in left for word in ("camera", "cooler"))
+        return LeftBehind(run_id=run_id, exposing_until=now, connected_until=now + _OURS if is_ours else now)

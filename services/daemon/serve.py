@@ -223,6 +223,7 @@ class _Daemon:
         if self._is_unkept:  # the disk may have room by now
             self._keep(loop.present.state)
         self._problems["journal"] = self._journal.problem
+        self._problems["left_unsafe"] = _left_in_words(loop.present.state)
         self._problems["webhooks"] = self._notifier.problem
         self._problems["heartbeat"] = self._heartbeat.problem
         self._problems["config_invalid"] = self._configuration.problem
@@ -255,6 +256,13 @@ class _Daemon:
         layout = layout_of(loaded)
         server = None if self._served is None else Endpoint(self._served.host, self._served.port)
         return completed(Watched(config=loaded.config, root=layout.root, catalogue=layout.catalogue, server=server))
+
+
+def _left_in_words(state: Remembered) -> str:
+    """Return what is not known to be safe, and what is done about it; "" where all is."""
+    if not state.left:
+        return ""
+    return f"{'; '.join(state.left)}: go and see; the daemon tries again until it is safe, `nightcal secure` at once"
 
 
 def _observatory(configuration: Configuration, folder: Path, stack: ExitStack) -> tuple[Served | None, Clock]:

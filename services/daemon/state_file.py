@@ -52,6 +52,8 @@ class Remembered:
         At which temperature, as far as that is known.
     unsafe_at : datetime or None
         When it was last unsafe, to a minute.
+    left : tuple of str
+        What the devices were left in that is not known to be safe, in words.
     masters_due : bool
         Sets were completed, and no masters step has reached its end since.
     """
@@ -64,6 +66,7 @@ class Remembered:
     cooler_held: bool = False
     held_c: float | None = None
     unsafe_at: AwareDatetime | None = None
+    left: tuple[str, ...] = ()
     masters_due: bool = False
 
 

@@ -14,7 +14,7 @@ from services.daemon.orders import Answer, Order, OrderName, RefusalCode, Refuse
 from services.daemon.parts import Begin, Child, Ended, Nothing, Outlook, Secured
 from services.daemon.present import Present
 from services.daemon.state_file import Remembered
-from services.events.records import Event, GroupFinished, Record, RunStarted
+from services.events.records import Event, GroupFinished, Record, RunStarted, WarningRaised
 from services.events.serving import (
     ActivityChanged,
     DevicesSecured,
@@ -414,6 +414,48 @@ def test_devices_that_somebody_else_uses_since_the_death_are_made_safe_when_he_h
     assert len(bench.hands.begun) == 1
     said = [each for each in bench.said if isinstance(each, DevicesSecured)]
     assert [(each.done, each.left) for each in said] == [((), (refused.refused,)), (("lamp off",), ())]
+
+
+def test_what_a_run_could_not_leave_safe_is_tried_again_until_it_is_and_lets_others_work_meanwhile() -> None:
+    bench = Bench(DUE).past_the_first_masters()
+    bench.loop.step()
+    bench.hear_start()
+    words = "flat panel: how it stands is not known"
+    left = WarningRaised(code="left_unsafe", detail=words)
+    bench.loop.heard(Event(run_id="r1", seq=2, at=START, what=left))
+    bench.mind.outlook = CALM
+    bench.end(Ended(run_id="r1", exit_code=3, code="left_unsafe"))
+    assert (bench.loop.present.state.left, bench.hands.secured) == ((words,), [])
+    times, ended = [], bench.clock.now()
+    for _ in range(60):
+        bench.clock.advance(60)
+        bench.loop.look_again()
+        bench.loop.step()
+        if bench.activity is Activity.SECURING:
+            times.append((bench.clock.now() - ended).total_seconds() / 60)
+            bench.loop.secured(Secured(run_id="r1", left=(words,)))
+            bench.loop.step()
+    assert times == [1, 3, 7, 15, 31]
+    assert not [each for each in bench.said if isinstance(each, DevicesSecured)]  # the run has said so itself
+    again = Bench(CALM, state=bench.kept[-1])  # a restart does not forget it
+    again.loop.step()
+    assert again.hands.secured == ["r1"]
+    again.loop.secured(Secured(run_id="r1", done=("lamp off",)))
+    again.loop.step()
+    assert again.loop.present.state.left == ()
+    assert [each.done for each in again.said if isinstance(each, DevicesSecured)] == [("lamp off",)]
+
+
+def test_what_was_left_is_not_touched_while_the_camera_was_given_away() -> None:
+    hold = Hold(why=Why.YIELDED, by="Ann", since=START, until=START + timedelta(hours=1))
+    bench = Bench(CALM, state=Remembered(hold=hold, left=("flat panel: lamp on",)))
+    for _ in range(5):
+        bench.clock.advance(31)
+        bench.loop.step()
+    assert bench.hands.secured == []
+    bench.clock.advance(3600)
+    bench.loop.step()
+    assert bench.hands.secured == [""]
 
 
 def test_what_has_become_too_old_is_said_once() -> None:

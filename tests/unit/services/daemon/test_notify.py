@@ -13,7 +13,7 @@ from drivers.clock import ManualClock
 from services.config.serve import Heartbeat as HeartbeatSection
 from services.daemon.notify import Call, Heartbeat, Notifier, call_of, notice_of, send
 from services.events.devices import SafetySafe, SafetyUnsafe
-from services.events.records import Event, Record, RunStarted
+from services.events.records import Event, Record, RunStarted, WarningRaised
 from services.events.serving import ActivityChanged, DevicesSecured, ItemFailed, ItemRecovered, ItemStale, WorkerDied
 
 AT = datetime(2026, 3, 1, 20, tzinfo=UTC)
@@ -44,7 +44,8 @@ def _event(what: Record) -> Event:
         (ActivityChanged(activity="idle", reason="nothing_due"), None),
         (DIED, "worker_died"),
         (DevicesSecured(left=("the lamp may be on",)), "failed"),
-        (DevicesSecured(done=("lamp off",)), None),
+        (WarningRaised(code="left_unsafe", detail="flat panel: how it stands is not known"), "failed"),
+        (WarningRaised(code="clock_jump"), None),
         (RunStarted(steps=("darks",)), None),
     ],
 )
@@ -203,6 +204,23 @@ def test_the_heartbeat_calls_while_the_loop_decides(monkeypatch: pytest.MonkeyPa
     heartbeat.beat()
     assert len(calls.calls) == 2  # the loop hung; then the address was not there
     heartbeat.close()
+
+
+def test_devices_that_may_not_be_safe_are_announced_once_and_once_when_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NIGHTCAL_TEST_HOOK", "http://secret/")
+    calls = _Calls()
+    notifier = Notifier([Hook(on=("failed", "recovered"))], send=calls)
+    left = WarningRaised(code="left_unsafe", detail="flat panel: how it stands is not known")
+    for what in (DevicesSecured(done=("lamp off",)), left, DevicesSecured(left=("flat panel: lamp on",)), left):
+        notifier.hear(_event(what))
+    for _ in range(2):
+        notifier.hear(_event(DevicesSecured(done=("lamp off",))))
+    assert all(calls.counted.acquire(timeout=5) for _ in range(2))
+    notifier.close()
+    titles = [json.loads(call.body)["title"] for call in calls.calls]
+    assert titles == ["nightcal: devices may not be safe", "nightcal: devices are safe again"]
 
 
 def test_without_a_heartbeat_nobody_is_called() -> None:
