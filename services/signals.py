@@ -1,13 +1,72 @@
-"""Signals: how Ctrl-C and its kin stop a program, and what they do when it ends already."""
+"""Signals: how Ctrl-C and its kin stop a program, and what they do when it ends already.
+
+A handler runs between any two steps of the main thread, which may just hold the lock of the event that the handler
+wants to set: it would wait for itself, for ever. So handlers only note what was heard; a thread does the rest.
+"""
 
 import atexit
 import os
+import queue
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 
+import structlog
+
 from services.stopping import Stop
+
+log = structlog.get_logger(__name__)
+
+
+class _Apart:
+    """A thread that does what signals ask for, in their order; `call` never waits, and may interrupt itself."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="nightcal-signals", daemon=True)
+        self._thread.start()
+
+    def call(self, act: Callable[[], object]) -> None:
+        """Let something be done."""
+        self._calls.put(act)
+
+    def close(self) -> None:
+        """Do what was heard so far, and end; waits for a moment at most."""
+        self._calls.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_MOMENT_S)
+
+    def _work(self) -> None:
+        while (act := self._calls.get()) is not None:
+            try:
+                act()
+            except Exception:
+                log.exception("signal.failed")
+
+
+_MOMENT_S = 5.0
+
+
+def hear(meanings: Mapping[str, Callable[[], object]]) -> Callable[[], None]:
+    """Let signals call what they mean, by their names, in a thread of its own; return a function that undoes it.
+
+    Names that this system does not know are left out. Only the main thread can install handlers; elsewhere nothing is
+    done.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    apart, before = _Apart(), {}
+    for name, act in meanings.items():
+        if (number := getattr(signal, name, None)) is not None:
+            before[number] = signal.signal(number, lambda _number, _frame, act=act: apart.call(act))  # type: ignore[misc]
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        apart.close()
+
+    return restore
 
 
 def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
@@ -21,10 +80,15 @@ def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
     before = {number: signal.getsignal(number) for number in _numbers()}
+    apart = _Apart()
 
-    def restore() -> None:
+    def give_back() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+    def restore() -> None:
+        give_back()
+        apart.close()
 
     heard = 0
 
@@ -32,11 +96,11 @@ def install_signal_handlers(wake: threading.Event) -> Callable[[], None]:
         nonlocal heard
         heard += 1
         if isinstance(wake, Stop):
-            wake.ask()
+            apart.call(wake.ask)
             return
         if heard > 1:
-            restore()
-        wake.set()
+            give_back()
+        apart.call(wake.set)
 
     for number in before:
         signal.signal(number, stop)

@@ -41,7 +41,7 @@ def _nothing() -> float:
 
 
 class Stop(threading.Event):
-    """Ends the waits of a run, from any thread and from a signal handler.
+    """Ends the waits of a run, from any thread; signals do it from one of their own (`services.signals`).
 
     The event itself ends everything, an exposure included. A run's own reasons (bad weather) set the events with `halt`
     and take them back with `withdraw`; what was ordered from outside is never taken back.
@@ -49,8 +49,8 @@ class Stop(threading.Event):
     Parameters
     ----------
     acknowledge : callable, optional
-        Called with how often a user has asked, from a signal handler: work that cannot be interrupted may go on for a
-        while, and nobody is to think that the key was not heard.
+        Called with how often a user has asked, from the thread of signals: work that cannot be interrupted may go on
+        for a while, and nobody is to think that the key was not heard.
 
     Attributes
     ----------
@@ -136,8 +136,8 @@ class Stop(threading.Event):
     def _accept(self, order: Order) -> None:
         """Take an order. The last one counts, but none takes back that the run ends at once.
 
-        A signal handler calls this, so that no lock may be waited for: the flag that is only ever set decides, whatever
-        order another thread gives in between.
+        Threads call this at the same time, without a lock: the flag that is only ever set decides, whatever order
+        another one gives in between.
         """
         self._at_once = self._at_once or order.at_once
         if order.at_once or not self._at_once:

@@ -176,7 +176,7 @@ _ANSWERS = (
 
 
 def _acknowledge(times: int) -> None:
-    """Say at once that Ctrl-C was heard. It is a signal handler that calls: no stream's lock may be waited for."""
+    """Say at once that Ctrl-C was heard; no stream's lock is waited for, which a slow terminal may hold."""
     with suppress(OSError):
         os.write(2, _ANSWERS[min(times, len(_ANSWERS)) - 1])
 

@@ -10,14 +10,14 @@ Message = Callable[[], object]
 
 
 class Inbox:
-    """Messages for one thread, in their order, from any thread and from a signal handler."""
+    """Messages for one thread, in their order, from any other thread."""
 
     def __init__(self) -> None:
         self._messages: deque[Message] = deque()
         self._wake = threading.Event()
 
     def put(self, message: Message) -> None:
-        """Add a message; no lock is waited for that the receiving thread could hold."""
+        """Add a message; not from a signal handler, which may interrupt the receiving thread in `take`."""
         self._messages.append(message)
         self._wake.set()
 

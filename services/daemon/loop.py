@@ -123,10 +123,7 @@ class Loop:
         self._inbox.put(self._reload)
 
     def stop(self, *, hurry: bool = False) -> None:
-        """End the daemon: the run is ended now, its devices are left in order; `hurry` cuts short what is waited for.
-
-        Harmless in a signal handler.
-        """
+        """End the daemon: the run is ended now, its devices are left in order; `hurry` cuts waits short."""
         self._inbox.put(lambda: self._stop(hurry=hurry))
 
     # --- the thread of the loop -------------------------------------------------------------------------------------

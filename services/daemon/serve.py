@@ -4,8 +4,6 @@ One thread is the loop's, which decides; the API answers in its own, the conditi
 process has one that hears it. Nothing here imports what takes frames or combines them: that is for the children.
 """
 
-import signal
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -52,6 +50,7 @@ from services.files.locks import ServeLock
 from services.observatory import network
 from services.observatory.login import check_secrets, token_of
 from services.root import check_folders, check_root, layout_of
+from services.signals import hear
 from services.version import version
 
 log = structlog.get_logger(__name__)
@@ -93,8 +92,7 @@ def serve(source: Source, *, show: Callable[[str], None], log_level: str = "INFO
         stack.callback(server.stop)
         stack.callback(daemon.hub.close)  # before the server is stopped: its streams end by it
         server.start()
-        for restore in _on_signals(daemon.loop):
-            stack.callback(restore)
+        stack.callback(_on_signals(daemon.loop))
         daemon.serve(server)
     return Exit.DONE
 
@@ -278,31 +276,13 @@ def _observatory(configuration: Configuration, folder: Path, stack: ExitStack) -
     return child.served, ScaledClock(rate=child.rate, start=datetime.fromisoformat(child.utc))
 
 
-def _on_signals(loop: Loop) -> list[Callable[[], object]]:
-    """Let SIGTERM and SIGINT end the daemon (again: in a hurry), SIGHUP read the configuration again.
-
-    Returns
-    -------
-    list of callable
-        Each gives a signal its handler back. Nothing is done outside the main thread.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return []
+def _on_signals(loop: Loop) -> Callable[[], None]:
+    """Let SIGTERM and SIGINT end the daemon (again: in a hurry), SIGHUP read the configuration again; as `hear`."""
     heard = 0
 
-    def end(_number: int, _frame: object) -> None:
+    def end() -> None:
         nonlocal heard
         heard += 1
         loop.stop(hurry=heard > 1)
 
-    def reread(_number: int, _frame: object) -> None:
-        loop.reload()
-
-    wanted = {"SIGTERM": end, "SIGINT": end, "SIGBREAK": end, "SIGHUP": reread}
-    restores: list[Callable[[], object]] = []
-    for name, handler in wanted.items():
-        number = getattr(signal, name, None)
-        if number is not None:
-            before = signal.signal(number, handler)
-            restores.append(lambda number=number, before=before: signal.signal(number, before))  # type: ignore[misc]
-    return restores
+    return hear({"SIGTERM": end, "SIGINT": end, "SIGBREAK": end, "SIGHUP": loop.reload})

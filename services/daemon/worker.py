@@ -5,7 +5,6 @@ ended. The end of the input means that the daemon is gone: the run ends in order
 """
 
 import queue
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +40,7 @@ from services.planning.request import RunResult, Step
 from services.platform import lower_priority_of_all
 from services.reports.previews import Previews
 from services.root import Place, layout_of
+from services.signals import hear
 from services.workflow.job import Job
 
 log = structlog.get_logger(__name__)
@@ -196,7 +196,7 @@ class Worker:
         self._aborts += word is EndWord.ABORT
         _ENDS[EndWord.HURRY if self._aborts > 1 else word](self._job)
 
-    def terminate(self, *_signal: object) -> None:
+    def terminate(self) -> None:
         """End the run now, in order: SIGTERM."""
         if self._job is not None:
             self._job.end_now(RunCode.INTERRUPTED)
@@ -254,7 +254,7 @@ def _carried_out(lines: Iterator[str], speaker: Speaker) -> RunResult:
         if not isinstance(request, WorkRequest):
             return _failed(RunCode.USAGE, "the first line is no request", Exit.CONFIG)
         worker = Worker(request, speaker)
-        signal.signal(signal.SIGTERM, worker.terminate)
+        hear({"SIGTERM": worker.terminate})
         threading.Thread(target=worker.hear, args=(lines,), name="nightcal-hearing", daemon=True).start()
         return worker.run()
     except ServiceError as error:

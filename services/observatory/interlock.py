@@ -18,7 +18,7 @@ class Interlock:
     Parameters
     ----------
     wake : Stop, optional
-        What a signal handler or another thread stops the run with; without one the interlock makes its own.
+        What another thread stops the run with; without one the interlock makes its own.
 
     Attributes
     ----------

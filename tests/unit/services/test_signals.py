@@ -1,6 +1,7 @@
 """Signals that stop a program: the first wakes, the second hurries, and none changes how a program ends any more."""
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from contextlib import suppress
 
 import pytest
 
-from services.signals import install_signal_handlers
+from drivers.clock import SystemClock
+from services.daemon.inbox import Inbox
+from services.signals import hear, install_signal_handlers
 from services.stopping import Stop
 from tests.support.places import ROOT
 
@@ -61,11 +64,13 @@ def test_a_run_under_nohup_goes_on_without_its_terminal() -> None:
 
 @posix_only
 def test_a_second_signal_hurries_and_a_first_one_after_bad_weather_does_not() -> None:
-    stop = Stop()
+    answered: queue.SimpleQueue[int] = queue.SimpleQueue()
+    stop = Stop(answered.put)
     restore = install_signal_handlers(stop)
     try:
         stop.halt(at_edge=False)  # the weather
         os.kill(os.getpid(), signal.SIGTERM)
+        assert answered.get(timeout=100) == 1
         assert (stop.order is not None, stop.hurry.is_set()) == (True, False)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.hurry.wait(100)
@@ -85,6 +90,44 @@ def test_every_signal_is_answered_at_once_and_none_cuts_the_end_of_a_run_short()
     finally:
         restore()
     assert heard[:3] == [1, 2, 3]
+
+
+@posix_only
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("stop", [threading.Event, Stop])
+def test_a_signal_in_the_middle_of_a_wait_that_begins_waits_for_nothing(stop: type[threading.Event]) -> None:
+    """The main thread holds the lock of the event it is about to wait for, when the signal comes that sets it."""
+    wake = stop()
+    restore = install_signal_handlers(wake)
+    try:
+        with wake._cond:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert wake.wait(50)
+    finally:
+        restore()
+
+
+@posix_only
+@pytest.mark.timeout(60)
+def test_signals_are_heard_apart_in_their_order_and_one_that_fails_stops_no_other() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    inbox, clock, here = Inbox(), SystemClock(), threading.get_ident()
+    threads: list[int] = []
+
+    def note() -> None:
+        threads.append(threading.get_ident())
+        inbox.put(lambda: None)
+
+    restore = hear({"SIGTERM": note, "SIGHUP": lambda: 1 / 0, "SIGNONE": note})
+    try:
+        with inbox._wake._cond:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert len(inbox.take(clock, 50.0)) == 1
+    finally:
+        restore()
+    assert here not in threads
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_other_threads_install_no_handlers() -> None:
