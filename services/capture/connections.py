@@ -1,6 +1,7 @@
 """Devices connected at the start of a session, with what lets each go at its end."""
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 
 import structlog
 
@@ -57,7 +58,7 @@ class Connections:
         self._looks = False
         self.shared = False
 
-    def refuse_used_camera(self, catalogue: Catalogue) -> None:
+    def refuse_used_camera(self, catalogue: Catalogue, cooler_held_at: datetime | None = None) -> None:
         """Look whether another program uses the camera, before anything is sent to it; raises `CameraBusy` then.
 
         A camera that does not answer is for `connect_camera` to explain.
@@ -70,7 +71,7 @@ class Connections:
             used = in_use(
                 onlooker,
                 stays_connected=stays,
-                is_left_on=lambda key: CoolerMemory(catalogue, key, self._clock).is_left_on(),
+                is_left_on=lambda key: CoolerMemory(catalogue, key, self._clock, cooler_held_at).is_left_on(),
             )
         except DriverError as error:
             log.info("camera.not_looked_at", detail=str(error))

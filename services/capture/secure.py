@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -74,6 +75,7 @@ def secure(
     loaded: LoadedConfig,
     *,
     left: LeftBehind | None = None,
+    cooler_held_at: datetime | None = None,
     limit_s: float = LIMIT_S,
     say: Callable[[str], object] = lambda _: None,
 ) -> Secured:
@@ -87,6 +89,8 @@ def secure(
     left : LeftBehind, optional
         What a run that died some time ago may have left: a camera that somebody else uses by now is not touched, nor
         is the panel, which may be part of what he does. By default everything is made safe, whoever uses it.
+    cooler_held_at : datetime, optional
+        When a cooler that was held for a next run was last known to be ours.
     limit_s : float
         Real seconds that a step may take.
     say : callable
@@ -102,15 +106,21 @@ def secure(
         if served is None:
             return Secured(done=("a simulated observatory ends with its run: there is nothing to secure",))
         loaded = loaded.model_copy(update={"served": served})
-    return _Securing(loaded, left, limit_s, say).run()
+    return _Securing(loaded, left, cooler_held_at, limit_s, say).run()
 
 
 class _Securing:
     """One attempt, in one class because what is done and what is left come from the threads of both devices."""
 
     def __init__(
-        self, loaded: LoadedConfig, behind: LeftBehind | None, limit_s: float, say: Callable[[str], object]
+        self,
+        loaded: LoadedConfig,
+        behind: LeftBehind | None,
+        held_at: datetime | None,
+        limit_s: float,
+        say: Callable[[str], object],
     ) -> None:
+        self._held_at = held_at
         self._loaded = loaded
         self._behind = behind
         self._layout = layout_of(loaded)
@@ -245,7 +255,7 @@ class _Securing:
         found = camera.state()
         name = camera.info.unique_id or camera.info.name
         with Catalogue(self._layout.catalogue, read_only=True) as catalogue:
-            before = CoolerMemory(catalogue, name, clock).before(found)
+            before = CoolerMemory(catalogue, name, clock, self._held_at).before(found)
         if before is None:
             return ("the cooler is left as it is: no run of ours has left it on",)
         events = Events(run_id="secure", clock=clock)

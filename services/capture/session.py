@@ -63,6 +63,8 @@ class Session:
         Leave the cooler as it is at the beginning, or at the end.
     hold_cooler : bool
         A session that reaches its end lets the cooler go on holding its temperature for the next one.
+    cooler_held_at : datetime, optional
+        When a cooler that was held for this session was last known to be ours.
     only_if_free : bool
         A camera that another program uses is left as it is, before anything is sent to it: `CameraBusy`. Otherwise an
         exposure that is found may be what a killed run left, and is waited for.
@@ -99,6 +101,7 @@ class Session:
         skip_cooling: bool = False,
         skip_warmup: bool = False,
         hold_cooler: bool = False,
+        cooler_held_at: datetime | None = None,
         only_if_free: bool = False,
         until: datetime | None = None,
         ready: Callable[[], object] = lambda: None,
@@ -112,6 +115,7 @@ class Session:
         self._events = events
         self._skip_warmup = skip_warmup
         self._hold_cooler = hold_cooler
+        self._cooler_held_at = cooler_held_at
         self._only_if_free = only_if_free
         self._until = until
         self._ready = ready
@@ -224,7 +228,7 @@ class Session:
     def _begin(self) -> None:
         self._ends.callback(self._interlock.release)
         if self._only_if_free:
-            self._connections.refuse_used_camera(self._catalogue)
+            self._connections.refuse_used_camera(self._catalogue, self._cooler_held_at)
         self.camera_info = self._connections.connect_camera()
         self._connections.release_panel_at_end()
         self._start_safety()
@@ -264,7 +268,7 @@ class Session:
         state = self._camera.state()
         if self._thermostat.is_ours:
             camera = self.camera_info.unique_id or self.camera_info.name
-            self._memory = CoolerMemory(self._catalogue, camera, self._clock)
+            self._memory = CoolerMemory(self._catalogue, camera, self._clock, self._cooler_held_at)
             state = self._memory.found(state)
         self._thermostat.note_found(state)
 

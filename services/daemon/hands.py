@@ -54,6 +54,7 @@ def request_for(what: Begin, base: WorkRequest) -> WorkRequest:
         only=frozenset(what.items),
         anew=what.anew,
         hold_cooler=what.holds_cooler,
+        cooler_held_at=base.options.cooler_held_at,
         only_if_free=True,
     )
     hours = what.resume_within_h

@@ -24,7 +24,10 @@ def main() -> int:
         if not isinstance(request, WorkRequest):
             return Exit.CONFIG
         secured = secure(
-            loaded_of(request), left=request.left, say=lambda word: speaker.say(json.dumps({"done": word}))
+            loaded_of(request),
+            left=request.left,
+            cooler_held_at=request.options.cooler_held_at,
+            say=lambda word: speaker.say(json.dumps({"done": word})),
         )
     except ServiceError as error:
         secured = Secured(refused=error.detail)

@@ -26,7 +26,7 @@ from services.daemon.http_server import ApiServer
 from services.daemon.hub import Hub, Line
 from services.daemon.limits import limits_of
 from services.daemon.loop import Loop
-from services.daemon.messages import Served
+from services.daemon.messages import Served, WorkRequest
 from services.daemon.mind import Mind
 from services.daemon.notify import Heartbeat, Notifier
 from services.daemon.observatory_child import ObservatoryChild
@@ -37,7 +37,7 @@ from services.daemon.reading import Reader
 from services.daemon.routes import Parts
 from services.daemon.security import Policy
 from services.daemon.show import Showing
-from services.daemon.state_file import Remembered, read_state, write_state
+from services.daemon.state_file import Remembered, read_state, with_cooler_held, write_state
 from services.daemon.supervisor import Supervisor
 from services.daemon.tiles_client import Tiles
 from services.daemon.watching import Watched, Watching, completed
@@ -49,6 +49,7 @@ from services.events.serving import SERVE, ServeEnded, ServeStarted
 from services.files.locks import ServeLock
 from services.observatory import network
 from services.observatory.login import check_secrets, token_of
+from services.planning.request import RunOptions
 from services.root import check_folders, check_root, layout_of
 from services.signals import hear
 from services.version import version
@@ -131,7 +132,7 @@ class _Daemon:
             logs=layout.logs,
             limits=lambda: limits_of(self._mind.loaded.config),
         )
-        hands = RealHands(self._supervisor, lambda: configuration.request(served))
+        hands = RealHands(self._supervisor, self._request)
         self.loop = Loop(clock=clock, mind=self._mind, hands=hands, present=present, show=self._show)
 
     def api(self, token: str | None) -> ApiServer:
@@ -229,6 +230,8 @@ class _Daemon:
         self._heartbeat.alive()
         self._watching.run_is_at_work = not loop.present.is_idle
         self._remember_unsafe(loop.present)
+        loop.present.remember(with_cooler_held(loop.present.state, self._clock.now()))
+        self._watching.cooler_held_at = loop.present.state.held_at
         seen = self._showing.seen(loop, devices=self._watching.shown(), problems=self._problems)
         free = self._watching.readings.free_bytes.value
         self._board.show(seen if free is None else replace(seen, disk={"free_bytes": free}))
@@ -239,6 +242,11 @@ class _Daemon:
         at, before = self._watching.unsafe_at, present.state.unsafe_at
         if at is not None and (before is None or at - before > timedelta(minutes=1)):
             present.remember(replace(present.state, unsafe_at=at))
+
+    def _request(self) -> WorkRequest:
+        """Return what every child begins with."""
+        options = RunOptions(cooler_held_at=self.loop.present.state.held_at)
+        return replace(self._configuration.request(self._served), options=options)
 
     def _look_again(self) -> None:
         self.loop.look_again()

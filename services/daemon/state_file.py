@@ -6,7 +6,8 @@ that cannot be read costs what it held: a daemon that would not start for it wou
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from services.daemon.machine import Hold
 from services.files.disk import REAL_DISK, Disk, write_text
+from services.observatory.remembered import REMEMBERED
 
 log = structlog.get_logger(__name__)
 
 VERSION = 1
+HELD_TO = timedelta(hours=1)
+"""How exactly it is kept when a cooler was last known to be held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,8 @@ class Remembered:
         The cooler of the last run goes on for the next one.
     held_c : float or None
         At which temperature, as far as that is known.
+    held_at : datetime or None
+        When it was last known to be ours, to an hour.
     unsafe_at : datetime or None
         When it was last unsafe, to a minute.
     left : tuple of str
@@ -65,6 +71,7 @@ class Remembered:
     stale: frozenset[str] = frozenset()
     cooler_held: bool = False
     held_c: float | None = None
+    held_at: AwareDatetime | None = None
     unsafe_at: AwareDatetime | None = None
     left: tuple[str, ...] = ()
     masters_due: bool = False
@@ -95,3 +102,16 @@ def write_state(path: Path, state: Remembered, disk: Disk = REAL_DISK) -> None:
     """
     text = json.dumps({"version": VERSION, "state": _ADAPTER.dump_python(state, mode="json")}, indent=1)
     write_text(path, f"{text}\n", disk, replace=True)
+
+
+def with_cooler_held(state: Remembered, now: datetime) -> Remembered:
+    """Return the state with the moment at which a cooler that is held was last known to be ours: now, while we serve.
+
+    Nobody knows of one that no daemon has held for longer than `REMEMBERED`: who has had the camera since may cool it.
+    """
+    if not state.cooler_held:
+        return state if state.held_at is None else replace(state, held_at=None)
+    unknown = timedelta() if state.held_at is None else now - state.held_at
+    if state.held_at is None or HELD_TO < abs(unknown) < REMEMBERED:
+        return replace(state, held_at=now)
+    return state

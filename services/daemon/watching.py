@@ -11,16 +11,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import structlog
 
 from drivers.alpaca.discovery import configured_devices
 from drivers.alpaca.endpoint import Endpoint
 from drivers.alpaca.onlooker import Onlooker
-from drivers.alpaca.replies import NOT_CONNECTED
 from drivers.clock import Clock, Deadline
-from drivers.errors import DeviceLost, DriverError
 from services.catalogue.catalogue import Catalogue
 from services.config.devices import Device, Dome, SafetyMonitor, Telescope
 from services.config.models import Config
@@ -40,9 +38,9 @@ from services.daemon.conditions import (
     with_troubles,
 )
 from services.daemon.orders import RefusalCode, Refused
+from services.daemon.probes import LEAST_REAL_POLL_S, Asked, Probe
 from services.daemon.readings_shown import shown
 from services.daemon.windows import OpenWindow
-from services.errors import ServiceError
 from services.files.disk import REAL_DISK
 from services.observatory import network
 from services.observatory.in_use import in_use
@@ -53,113 +51,9 @@ log = structlog.get_logger(__name__)
 
 POLL_S = 5.0
 """Seconds between two readings of roof, mount, camera and disk."""
-LEAST_REAL_POLL_S = 0.2
-"""On a fast clock no server is asked more often than this."""
 END_S = 1.5
 """Real seconds that the end waits for all threads together; one whose call still hangs ends with the program."""
 _AT_WORK = "a run of nightcal is at work: the camera is not asked"
-
-
-class _Connectable(Protocol):
-    """A driver object that is only read."""
-
-    def connect(self) -> None:
-        """Connect."""
-        ...
-
-    def close(self) -> None:
-        """Close the sockets, from any thread."""
-        ...
-
-    def hang_up(self) -> None:
-        """Close the connection until the next call."""
-        ...
-
-
-D = TypeVar("D", bound=_Connectable)
-V = TypeVar("V")
-
-
-class _Asked(Generic[D, V]):
-    """A driver object that is made, connected and, after a failure, connected again when it is asked."""
-
-    def __init__(self, make: Callable[[], D], read: Callable[[D], V]) -> None:
-        self._make = make
-        self._read = read
-        self._device: D | None = None
-        self._connected = False
-
-    def __call__(self) -> V:
-        """Return what the device says now; raises `DriverError`, `ServiceError`."""
-        if self._device is None:
-            self._device = self._make()
-        try:
-            return self._asked(self._device)
-        except Exception:
-            self._connected = False
-            raise
-        finally:
-            self._device.hang_up()
-
-    def _asked(self, device: D) -> V:
-        """Ask; one that was disconnected meanwhile, as each run of ours does at its end, is asked once more."""
-        if self._connected:
-            try:
-                return self._read(device)
-            except DeviceLost as error:
-                if error.number != NOT_CONNECTED:
-                    raise
-        device.connect()
-        self._connected = True
-        return self._read(device)
-
-    def close(self) -> None:
-        """End a call that hangs, from any thread."""
-        if self._device is not None:
-            self._device.close()
-
-
-class _Probe:
-    """A thread that asks one device again and again until it is stopped."""
-
-    def __init__(
-        self, name: str, ask: Callable[[], V], *, every_s: float, clock: Clock, take: Callable[[Reading[V]], None]
-    ) -> None:
-        self._ask: Callable[[], Any] = ask
-        self._every_s = every_s
-        self._clock = clock
-        self._take: Callable[[Reading[Any]], None] = take
-        self._stop = threading.Event()
-        self._last: Reading[Any] = Reading()
-        self._thread = threading.Thread(target=self._work, name=f"nightcal-watches-{name}", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask nothing more."""
-        self._stop.set()
-
-    def join(self, seconds: float) -> None:
-        """Wait for the thread."""
-        self._thread.join(seconds)
-
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            began_s = self._clock.real()
-            self._look()
-            self._clock.sleep(self._every_s, self._stop)
-            self._stop.wait(max(0.0, LEAST_REAL_POLL_S - (self._clock.real() - began_s)))
-
-    def _look(self) -> None:
-        try:
-            self._last = Reading(value=self._ask(), at=self._clock.now())
-        except (DriverError, ServiceError, OSError) as error:
-            detail = error.detail if isinstance(error, ServiceError) else str(error)
-            self._last = replace(self._last, problem=detail)
-        except Exception as error:
-            log.exception("conditions.failed")
-            self._last = replace(self._last, problem=f"nightcal itself failed: {error}")
-        if not self._stop.is_set():
-            self._take(self._last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,9 +134,11 @@ class Watching:
         least_age_s = 0.0 if rate <= 1 else rate * (Deadline.LEAST_REAL_S + LEAST_REAL_POLL_S)
         self._readings = Readings(unsafe_at=unsafe_at, least_age_s=least_age_s)
         self._lock = threading.Lock()
-        self._asked: list[_Asked[Any, Any]] = []
-        self._probes: list[_Probe] = []
+        self._asked: list[Asked[Any, Any]] = []
+        self._probes: list[Probe] = []
         self._named: list[str] = []
+        self.cooler_held_at: datetime | None = None
+        """When a cooler that is held for a next run was last known to be ours; set by the loop."""
         self.run_is_at_work = False
         """Whether a run of ours owns the camera; set by the loop."""
 
@@ -270,7 +166,7 @@ class Watching:
             self._watch("telescope", make, lambda device: device.state())
         self._watch("camera", lambda: network.onlooker(self._watched.home(), clock), self._look_at_camera)
         self._probes.append(
-            _Probe("disk", self._free_bytes, every_s=POLL_S, clock=clock, take=partial(self._put, "free_bytes"))
+            Probe("disk", self._free_bytes, every_s=POLL_S, clock=clock, take=partial(self._put, "free_bytes"))
         )
 
     def close(self) -> None:
@@ -362,10 +258,10 @@ class Watching:
         *,
         every_s: float = POLL_S,
     ) -> None:
-        asked = _Asked(make, read)
+        asked = Asked(make, read)
         self._named.append(name)
         self._asked.append(asked)
-        self._probes.append(_Probe(name, asked, every_s=every_s, clock=self._clock, take=partial(self._put, name)))
+        self._probes.append(Probe(name, asked, every_s=every_s, clock=self._clock, take=partial(self._put, name)))
 
     def _put(self, name: str, reading: Reading[Any]) -> None:
         with self._lock:
@@ -390,7 +286,7 @@ class Watching:
         if not self._watched.catalogue.is_file():
             return False
         with Catalogue(self._watched.catalogue, read_only=True) as catalogue:
-            return CoolerMemory(catalogue, camera, self._clock).is_left_on()
+            return CoolerMemory(catalogue, camera, self._clock, held_at=self.cooler_held_at).is_left_on()
 
     def _free_bytes(self) -> int:
         return REAL_DISK.free_bytes(self._watched.root)

@@ -1,7 +1,7 @@
 """How a cooler was before the first of several sessions touched it: one that was killed leaves it to the next one."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -27,12 +27,15 @@ class CoolerMemory:
     catalogue : Catalogue
     camera : str
     clock : Clock
+    held_at : datetime, optional
+        When a daemon that holds the cooler for a next run last knew it to be so: a pause may last for weeks.
     """
 
-    def __init__(self, catalogue: Catalogue, camera: str, clock: Clock) -> None:
+    def __init__(self, catalogue: Catalogue, camera: str, clock: Clock, held_at: datetime | None = None) -> None:
         self._catalogue = catalogue
         self._camera = camera
         self._clock = clock
+        self._held_at = held_at
 
     def before(self, state: CameraState) -> CameraState | None:
         """Return how the cooler was before a session that never came to its end left it on; None when none did."""
@@ -63,7 +66,8 @@ class CoolerMemory:
         found, left = (next(iter(self._catalogue.facts(camera=self._camera, name=n)), None) for n in (FOUND, LEFT))
         if found is None or (left is not None and left.at >= found.at):
             return None
-        return found if timedelta() <= self._clock.now() - found.at < REMEMBERED else None
+        last = found.at if self._held_at is None else max(found.at, self._held_at)
+        return found if timedelta() <= self._clock.now() - last < REMEMBERED else None
 
     def _note(self, name: str, *, value: float, **settings: object) -> None:
         fact = FactRow(camera=self._camera, name=name, value=value, at=self._clock.now(), settings=settings)

@@ -53,6 +53,8 @@ class RunOptions:
         Keys of items of which a new set is taken although a complete one serves: it ages, or somebody wants it.
     hold_cooler : bool
         The cooler goes on holding its temperature after the run.
+    cooler_held_at : datetime or None
+        When a cooler that is held for this run was last known to be ours.
     only_if_free : bool
         End with `camera_busy`, before anything is sent to the camera, where another program uses it.
     """
@@ -68,6 +70,7 @@ class RunOptions:
     follow_flats: bool = True
     anew: frozenset[str] = frozenset()
     hold_cooler: bool = False
+    cooler_held_at: datetime | None = None
     only_if_free: bool = False
 
 

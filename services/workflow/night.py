@@ -44,6 +44,7 @@ def capture(observatory: Observatory, work: Work) -> None:
         skip_cooling=work.options.skip_cooling,
         skip_warmup=work.options.skip_warmup,
         hold_cooler=work.options.hold_cooler,
+        cooler_held_at=work.options.cooler_held_at,
         only_if_free=work.options.only_if_free,
         until=_until(observatory, work.options),
         ready=lambda: work.wait_for_loops(Need.FRAMES, observatory.interlock.check_edge),

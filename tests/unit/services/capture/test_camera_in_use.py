@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from drivers.alpaca.camera import AlpacaCamera
 from drivers.alpaca.endpoint import Endpoint
 from drivers.alpaca.transport import CameraWire
-from drivers.clock import SystemClock
+from drivers.clock import ManualClock, SystemClock
 from drivers.errors import CameraBusy
 from drivers.simulator.device import PutMember
 from drivers.simulator.devices import SimulatedObservatory
@@ -47,7 +48,7 @@ class Shared:
 
         return PutMember(member.fields, call)
 
-    def session(self, **camera: object) -> Session:
+    def session(self, cooler_held_at: datetime | None = None, **camera: object) -> Session:
         alpaca = {"host": self.endpoint.host, "port": self.endpoint.port}
         data = {"camera": {"camera_type": "alpaca", "alpaca": alpaca, **camera}, "storage": {"min_free_mb": 0}}
         loaded = from_dict(data, self._folder / "night.yaml")
@@ -57,7 +58,9 @@ class Shared:
         self._stack.callback(events.close)
         observatory = self._stack.enter_context(open_observatory(loaded))
         place = Place(layout=layout, catalogue=self.catalogue)
-        return Session(observatory=observatory, events=events, place=place, only_if_free=True)
+        return Session(
+            observatory=observatory, events=events, place=place, cooler_held_at=cooler_held_at, only_if_free=True
+        )
 
 
 @pytest.fixture
@@ -128,4 +131,17 @@ def test_a_cooler_that_we_have_left_on_is_no_observer(shared: Shared) -> None:
         pass
     memory.left()
     with pytest.raises(CameraBusy, match="another program cools it"), shared.session(release="leave"):
+        pass
+
+
+def test_a_cooler_that_a_pause_has_held_for_weeks_is_no_observer(shared: Shared) -> None:
+    now = shared.clock.now()
+    session = shared.session(release="leave")
+    shared.observer.connect()
+    name, began = str(shared.observer.info.unique_id), now - timedelta(days=21)
+    CoolerMemory(shared.catalogue, name, ManualClock(began)).found(shared.observer.state())
+    shared.observer.set_cooler(on=True)
+    with pytest.raises(CameraBusy, match="another program cools it"), session:
+        pass
+    with shared.session(cooler_held_at=now - timedelta(hours=1), release="leave"):
         pass

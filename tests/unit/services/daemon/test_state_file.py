@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.daemon.machine import Hold, Why
-from services.daemon.state_file import LastRun, Remembered, read_state, write_state
+from services.daemon.state_file import LastRun, Remembered, read_state, with_cooler_held, write_state
 from services.errors import StorageError
 from tests.support.failing_disks import FullDisk
 
@@ -19,6 +19,7 @@ ALL = Remembered(
     stale=frozenset({"dark_60s"}),
     cooler_held=True,
     held_c=-10.0,
+    held_at=NOW,
     unsafe_at=NOW,
 )
 
@@ -72,3 +73,27 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         write_state(path, Remembered(), FullDisk(0))
     assert read_state(path) == (ALL, "")
+
+
+HOUR = timedelta(hours=1)
+
+
+def test_a_cooler_that_a_pause_holds_for_weeks_stays_known_also_over_restarts(tmp_path: Path) -> None:
+    state, now = Remembered(cooler_held=True), NOW
+    for hour in range(24 * 21):
+        now = NOW + hour * HOUR
+        state = with_cooler_held(state, now)
+        if hour % 24 == 0:
+            write_state(tmp_path / "serve.json", state)
+            state, _ = read_state(tmp_path / "serve.json")
+            now += 5 * HOUR  # no daemon was there
+            state = with_cooler_held(state, now)
+    assert state.held_at is not None
+    assert now - state.held_at <= HOUR
+
+
+def test_a_cooler_that_no_daemon_has_held_for_a_day_is_nobodys_and_one_that_was_let_go_is_forgotten() -> None:
+    held = Remembered(cooler_held=True, held_at=NOW)
+    assert with_cooler_held(held, NOW + HOUR / 2) is held  # not each tick is written
+    assert with_cooler_held(held, NOW + 25 * HOUR) is held
+    assert with_cooler_held(Remembered(held_at=NOW), NOW) == Remembered()

@@ -14,7 +14,7 @@ import pytest
 from drivers.alpaca.camera import AlpacaCamera
 from drivers.alpaca.endpoint import Endpoint
 from drivers.alpaca.transport import CameraWire
-from drivers.clock import ScaledClock
+from drivers.clock import ManualClock, ScaledClock
 from drivers.simulator.device import PutMember
 from drivers.simulator.devices import SimulatedObservatory
 from drivers.simulator.faults import DeviceKind, FaultKind, FaultScript
@@ -159,6 +159,20 @@ def test_a_cooler_that_a_run_of_ours_holds_is_ours(tmp_path: Path) -> None:
         watching = site.watching(camera={"release": "leave"})
         assert soon(lambda: all_read(watching))
         assert obstacles(site, watching) == []
+
+
+def test_a_cooler_that_is_held_for_weeks_is_ours_as_long_as_it_is_held(tmp_path: Path) -> None:
+    with site_of(tmp_path) as site:
+        observer = site.observer()
+        observer.connect()
+        began = site.clock.now() - timedelta(days=21)
+        with Catalogue(tmp_path / "catalogue.sqlite") as catalogue:
+            CoolerMemory(catalogue, str(observer.info.unique_id), ManualClock(began)).found(observer.state())
+        observer.set_cooler(on=True)
+        watching = site.watching(camera={"release": "leave"})
+        assert soon(lambda: obstacles(site, watching) == ["camera_in_use"])
+        watching.cooler_held_at = site.clock.now()
+        assert soon(lambda: obstacles(site, watching) == [])
 
 
 def test_while_a_run_of_ours_is_at_work_the_camera_is_not_asked(tmp_path: Path) -> None:
