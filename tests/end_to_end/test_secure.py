@@ -97,7 +97,7 @@ def test_the_row_of_a_killed_run_is_open_until_its_devices_are_safe(tmp_path: Pa
             with Catalogue(path, read_only=True) as catalogue:
                 open_at[word] = bool(catalogue.runs(finished_at=None))
 
-        secured = secure(load(config_of(night)), tell=note)
+        secured = secure(load(config_of(night)), say=note)
         assert open_at == dict.fromkeys(secured.done, True)
         note("over")
         assert not open_at["over"]
