@@ -49,7 +49,8 @@ class Published:
         parts = [f"{count(len(self.written), 'master')} published" if self.written else ""]
         parts.append(f"{len(self.removed)} removed" if self.removed else "")
         parts.append(f"{self.kept} as {'it was' if self.kept == 1 else 'they were'}" if self.kept else "")
-        return ", ".join(part for part in parts if part) or "no master is valid"
+        nothing = "nothing is published" if self.problems else "no master is valid"
+        return ", ".join(part for part in parts if part) or nothing
 
 
 def publish_as_configured(place: Place, config: Config) -> Published:

@@ -223,6 +223,40 @@ def test_a_full_disk_leaves_the_old_master_and_is_tried_again(library: Library) 
     assert library.shown() == {"master_dark_300s_g26_T-10.fits": "two.fits"}
 
 
+def test_a_copy_that_the_disk_has_no_room_for_leaves_nothing_behind(library: Library) -> None:
+    library.put(row("one"))
+    library.layout.absolute(row("one").path).write_bytes(bytes(100_000))
+    done = library.publish(FullWithoutLinks(after_bytes=10_000))
+    assert len(done.problems) == 1
+    assert str(replace(done, problems=())) == "no master is valid"
+    assert (done.written, str(done)) == ((), "nothing is published")
+    assert [path.suffix for path in library.folder.iterdir()] == [".json"]
+
+
+def test_a_master_that_becomes_shorter_while_it_is_copied_is_not_published(library: Library) -> None:
+    library.put(row("one"))
+    path = library.layout.absolute(row("one").path)
+
+    class Shortens(NoLinks):
+        def link(self, source: Path, target: Path) -> None:
+            path.write_bytes(b"half")
+            super().link(source, target)
+
+    done = library.publish(Shortens())
+    assert "changed while it was copied" in done.problems[0]
+    assert library.shown() == {}
+
+
+def test_a_folder_that_takes_no_file_is_not_tried_for_each_of_many(library: Library) -> None:
+    library.put(*(row(f"m{n}", exposure_us=n * 1_000_000) for n in range(1, 8)))
+    done = library.publish(_Held())
+    assert (len(done.problems), library.shown()) == (3, {})
+    done = library.publish()
+    assert (len(done.written), str(done)) == (7, "7 masters published")
+    library.put(row("m1", exposure_us=1_000_000, status=MasterStatus.BAD))
+    assert str(library.publish()) == "1 removed, 6 as they were"
+
+
 class _Held(Disk):
     """A folder in which another program holds every file, as programs on Windows may."""
 
