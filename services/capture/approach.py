@@ -186,7 +186,6 @@ class Approach:
             return False
         seconds = self._cooler.clock.monotonic() - self._started_s
         self._cooler.announce_stable(self._target_c, seconds)
-        log.info("cooling.stable", ccd_temp_c=history.newest.ccd_c, target_c=self._target_c, seconds=round(seconds))
         return True
 
     def _fault(self) -> Stall | None:

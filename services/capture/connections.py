@@ -219,4 +219,3 @@ class Connections:
 
     def _announce_connected(self, device: str, name: str, unique_id: str | None) -> None:
         self._events.emit(DeviceConnected(device=device, device_name=name, unique_id=unique_id))
-        log.info("device.connected", device=device, name=name)

@@ -214,7 +214,7 @@ def _given(daemon: "Daemon", order: Mapping[str, Any], *, waits: bool) -> int:
         except KeyboardInterrupt:
             print("the daemon goes on: `nightcal status` shows it, `nightcal cancel` ends its run", file=sys.stderr)
             return Exit.INTERRUPTED
-    ended = _ended(daemon, followed.run_id)
+    ended = _ended(daemon, followed.run_id, is_wanted=order["order"] != "run")
     return ended if order["order"] == "run" else Exit.DONE
 
 
@@ -236,15 +236,18 @@ def _is_busy(state: Mapping[str, Any]) -> bool:
     return bool((state.get("activity") or {}).get("name") != "idle")
 
 
-def _ended(daemon: "Daemon", run_id: str | None) -> int:
-    """Say how a run ended; return its exit code."""
+_BY_ORDER = {"paused", "yielded", "cancelled"}
+
+
+def _ended(daemon: "Daemon", run_id: str | None, *, is_wanted: bool) -> int:
+    """Say how a run ended; return its exit code. `is_wanted`: its end was ordered, and is nothing to complain of."""
     last = daemon.get("/api/state").get("last_run") or {}
     if run_id is not None and last.get("run_id") != run_id:  # one that only built masters is none of its last runs
         last = _recorded(daemon, run_id)
         if last.get("exit_code") is None:
             complain("worker_died", f"nothing is known of the end of run {run_id}")
             return Exit.SOME_FAILED
-    if last.get("code"):
+    if last.get("code") and not (is_wanted and last["code"] in _BY_ORDER):
         complain(last["code"], last.get("detail") or "")
     elif last.get("detail"):
         print(last["detail"])

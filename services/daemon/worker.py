@@ -102,6 +102,9 @@ class Writer:
                     self._say(OrderAnswer(id=order.id, ok=False, code=code, detail=detail))
 
 
+_AS_BEFORE = "it is noted; what serves is what served before"
+
+
 def _answer(place: Place, asked: OrderOnMasters) -> OrderAnswer:
     try:
         done = obey(place, _of_masters(asked.order, place), at=SystemClock().now())
@@ -116,7 +119,7 @@ def _answer(place: Place, asked: OrderOnMasters) -> OrderAnswer:
             id=asked.id, ok=False, code=RunCode.INTERNAL_ERROR, detail=f"{type(error).__name__}: {error}"
         )
     changed = ", ".join(f"{row.path}: {row.status}" for row in done.changed[:20])
-    return OrderAnswer(id=asked.id, ok=done.ok, code=done.code, detail=done.detail or changed)
+    return OrderAnswer(id=asked.id, ok=done.ok, code=done.code, detail=done.detail or changed or _AS_BEFORE)
 
 
 def _of_masters(order: Order, place: Place) -> MasterOrder:

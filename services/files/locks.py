@@ -27,6 +27,11 @@ from services.words import both_clocks, moment
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
+_WORKER = "worker.py"
+"""What a run of the daemon is called among processes: `python -m services.daemon.worker`."""
+_OF_DAEMON = "wait for the end of the run (`nightcal status`), or end it with `nightcal pause`"
+
+
 class _Lock:
     """A lock file with a record of its holder beside it. Not shared between threads: one object, one holder.
 
@@ -54,7 +59,9 @@ class _Lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(blocking=False)
         except Timeout:
-            raise StorageError(f"{self._what} {self._TAKEN} {self._holder()}", code=RunCode.CAMERA_BUSY) from None
+            detail = f"{self._what} {self._TAKEN} {self._holder()}"
+            is_daemons = self._read_record().get("command") == _WORKER
+            raise StorageError(detail, code=RunCode.CAMERA_BUSY, advice=_OF_DAEMON if is_daemons else "") from None
         except (OSError, NotImplementedError) as error:
             raise StorageError(f"{self.path}: {_reason(error)}") from error
         self._write_record()
@@ -128,7 +135,8 @@ class _Lock:
         if since is None or not record.keys() >= {"command", "pid", "host"}:
             return "another program"
         command, pid, host = (_shown(record[name]) for name in ("command", "pid", "host"))
-        return f"`{command}` (pid {pid} on {host}, since {both_clocks(since, '%Y-%m-%d %H:%M:%S')})"
+        named = "a run of `nightcal serve`" if command == _WORKER else f"`{command}`"
+        return f"{named} (pid {pid} on {host}, since {both_clocks(since, '%Y-%m-%d %H:%M:%S')})"
 
 
 def _is_stale(record: Mapping[str, Any]) -> bool:

@@ -29,6 +29,7 @@ _ENOUGH_VALUES = 1_000_000
 
 _QUALITY = 80
 _STRETCH = (0.3, 99.7)
+_STRETCH_SIGMAS = 8.0
 _REACH = (0.01, 99.99)
 _REACH_SIGMAS = 15.0
 _BINS = 64
@@ -156,7 +157,7 @@ def _picture(image: _Strips) -> Picture | None:
     if known.size == 0:
         return None
     shown = small[np.isfinite(small)]
-    low, high = (float(v) for v in np.percentile(shown if shown.size else known, _STRETCH))
+    low, high = _within_reach(shown if shown.size else known, _STRETCH, _STRETCH_SIGMAS)
     return _jpeg(small, low, high, known, whole=image.whole)
 
 
@@ -211,10 +212,7 @@ def _histogram(values: NDArray[np.float32], *, whole: bool) -> Histogram:
 
     Bins of a camera's frame are whole steps, else they beat with them.
     """
-    low, below, centre, above, high = (float(v) for v in np.percentile(values, (_REACH[0], 15.9, 50, 84.1, _REACH[1])))
-    reach = _REACH_SIGMAS * (above - below) / 2
-    if reach > 0:
-        low, high = max(low, centre - reach), min(high, centre + reach)
+    low, high = _within_reach(values, _REACH, _REACH_SIGMAS)
     margin = 0.04 * (high - low) or max(abs(low) * 1e-3, 0.5)
     low, high = low - margin, high + margin
     if whole:
@@ -226,6 +224,13 @@ def _histogram(values: NDArray[np.float32], *, whole: bool) -> Histogram:
         edges = np.linspace(low, high, _BINS + 1)
     counts = np.histogram(values, edges)[0]
     return Histogram(edges=tuple(float(e) for e in edges), counts=tuple(int(c) for c in counts))
+
+
+def _within_reach(values: NDArray[np.float32], far: tuple[float, float], sigmas: float) -> tuple[float, float]:
+    """Return two far percentiles, but none so far from the others that it is one of a few hot pixels."""
+    low, below, centre, above, high = (float(v) for v in np.percentile(values, (far[0], 15.9, 50, 84.1, far[1])))
+    reach = sigmas * (above - below) / 2
+    return (max(low, centre - reach), min(high, centre + reach)) if reach > 0 else (low, high)
 
 
 def _step(values: NDArray[np.float32]) -> int:

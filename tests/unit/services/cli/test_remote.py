@@ -163,7 +163,9 @@ def test_yield_returns_when_the_camera_is_free(served: Served, capsys: pytest.Ca
     _plays(served, RUN, code="yielded")
     assert _call("yield", "--remote", served.url, "--for", "90m") == Exit.DONE
     assert served.desk.taken[-1].for_s == 5400.0
-    assert "yield it is" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "yield it is" in out
+    assert err == ""  # that the run ended is what was ordered
 
 
 @pytest.mark.parametrize("word", ["pause", "cancel", "abort"])

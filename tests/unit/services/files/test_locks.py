@@ -112,6 +112,15 @@ def test_a_record_of_a_living_process_or_another_machine_is_believed_only_while_
     assert RootLock(tmp_path).holder() == ""
 
 
+def test_a_run_of_the_daemon_is_named_as_what_it_is_and_waited_for(tmp_path: Path) -> None:
+    with RootLock(tmp_path):
+        record = tmp_path / ".nightcal" / "lock.json"
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"command": "worker.py"}))
+        with pytest.raises(StorageError, match="is in use by a run of `nightcal serve`") as caught:
+            RootLock(tmp_path).acquire()
+        assert "wait for the end of the run" in caught.value.advice
+
+
 def test_a_device_has_one_holder_whatever_its_id_looks_like(tmp_path: Path) -> None:
     first, second = "../../a b:c|" + "x" * 100, "../../a b:c|" + "x" * 99 + "y"
     with DeviceLock(first, name="camera 0 at host", folder=tmp_path):

@@ -82,6 +82,14 @@ def test_hot_pixels_do_not_squeeze_the_histogram(tmp_path):
     assert picture.histogram.edges[-1] < 600
 
 
+def test_hot_pixels_do_not_hide_the_glow_of_a_dark(tmp_path):
+    rng = np.random.default_rng(1)
+    pixels = rng.normal(500, 5, (400, 400)) + np.linspace(0, 20, 400)  # brighter to the right
+    pixels.ravel()[rng.choice(pixels.size, pixels.size // 100, replace=False)] = 5000
+    shown = seen(written(tmp_path / "a.fits", pixels.astype(np.float32)))
+    assert np.median(shown[:, -40:]) > np.median(shown[:, :40]) + 50
+
+
 def test_a_large_image_needs_little_memory(tmp_path):
     shape = (6388, 9576)
     header = fits.Header()
