@@ -179,9 +179,9 @@ class Loop:
         self._look(now)
         if not self.present.is_idle or self.is_ending:
             return
-        if self._securing.is_due and self._may_begin and not self._is_used_by_others:
-            self._securing.try_again()
-        elif hold is not None:
+        if self._securing.begun(self.outlook, may_try=self._may_begin):
+            return
+        if hold is not None:
             self._rest(_held(hold), keeps_cooler=hold.why is Why.PAUSED)
         elif self._may_begin and self.outlook.to_build - self._tried_to_build:
             self._begin(Begin())

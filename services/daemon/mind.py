@@ -17,6 +17,7 @@ from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
 from services.config.serve import Kind, Serve
+from services.daemon.aftermath import run_left_behind
 from services.daemon.ended_windows import not_over
 from services.daemon.failures import Failures, failed, failures_as_json, failures_from, recovered, tried_again
 from services.daemon.openings import making_room, opens_next, why_closed, windows_open
@@ -28,6 +29,7 @@ from services.daemon.windows import OpenWindow, served
 from services.errors import RunCode, ServiceError
 from services.events.records import GroupFinished
 from services.files.locks import RootLock
+from services.observatory.in_use import LeftBehind
 from services.planning.upkeep import plan_of
 from services.planning.wanted_master import Failure, Plan, Serves
 from services.root import Place, layout_of
@@ -69,6 +71,10 @@ class Surroundings(Protocol):
         """Note that a run has ended because it was not safe, whether anybody else has seen that or not."""
         ...
 
+    def is_camera_away(self) -> bool:
+        """Return whether the camera does not answer."""
+        ...
+
     def is_mended(self, code: str, at: datetime, now: datetime) -> bool:
         """Return whether what failed for this cause at a moment may be tried again: the trouble is seen to be over."""
         ...
@@ -95,6 +101,10 @@ class Calm:
 
     def note_unsafe(self, _now: datetime) -> None:
         """Note nothing."""
+
+    def is_camera_away(self) -> bool:
+        """Return that nothing is known of that."""
+        return False
 
     def is_mended(self, _code: str, _at: datetime, _now: datetime) -> bool:
         """Return that nothing is seen of it."""
@@ -143,6 +153,7 @@ class Mind:
         self._surroundings = surroundings or Calm()
         self._known: _Known | None = None
         self._not_before_s = 0.0
+        self._was_in_use = False
         self._continued_until = continued_in(loaded.config)
 
     def look(self, now: datetime, state: Remembered) -> Outlook:
@@ -162,7 +173,16 @@ class Mind:
             to_build=frozenset() if _is_in_use(obstacles) else building,
             complete=frozenset(each.key for each in plan.masters if each.set_id is not None and not each.have),
             stale={each.key: each.serves_why for each in plan.masters if each.serves is Serves.STALE},
+            is_camera_away=self._surroundings.is_camera_away(),
+            left_behind=self._left_behind(now, state, in_use=_is_in_use(obstacles)),
         )
+
+    def _left_behind(self, now: datetime, state: Remembered, *, in_use: bool) -> LeftBehind | None:
+        """Return what a program that was at work in the folder has left when it was killed; our own runs are known."""
+        was_in_use, self._was_in_use = self._was_in_use, in_use
+        left = run_left_behind(layout_of(self.loaded), now) if was_in_use and not in_use else None
+        is_known = left is not None and state.last_run is not None and left.run_id == state.last_run.run_id
+        return None if is_known else left
 
     def learn(
         self,

@@ -120,6 +120,10 @@ class Outlook:
         Keys of the items of which a complete set serves: whoever orders one of them wants a new one.
     stale : mapping
         Keys of the items whose master is too old, and in words how old it is.
+    is_camera_away : bool
+        The camera does not answer.
+    left_behind : LeftBehind or None
+        What another program of ours has left that was killed at work in the folder since the last look.
     """
 
     choice: Begin | Nothing
@@ -131,6 +135,8 @@ class Outlook:
     to_build: frozenset[str] = frozenset()
     complete: frozenset[str] = frozenset()
     stale: Mapping[str, str] = field(default_factory=dict)
+    is_camera_away: bool = False
+    left_behind: LeftBehind | None = None
 
 
 class Child(Protocol):

@@ -10,7 +10,8 @@ from datetime import timedelta
 
 from drivers.clock import Clock
 from services.daemon.machine import Activity, Why
-from services.daemon.parts import Hands, Nothing, Secured
+from services.daemon.orders import RefusalCode
+from services.daemon.parts import Hands, Nothing, Outlook, Secured
 from services.daemon.present import Present
 from services.errors import RunCode
 from services.events.serving import DevicesSecured, WorkerDied
@@ -19,8 +20,8 @@ from services.observatory.in_use import LeftBehind
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
 """Before the second attempt, and before each one after many: runs that need other devices are begun meanwhile."""
 _DIED_BEFORE = "it was killed with the daemon, or lost power"
-_OURS = timedelta(minutes=15)
-"""So long a camera that could not be let go, and stands connected, is taken for our own."""
+_BACK = timedelta(minutes=2)
+"""So long after a camera is back its connection is taken for the one that the run could not end."""
 
 
 class Securing:
@@ -43,25 +44,52 @@ class Securing:
         self._hands = hands
         self._clock = clock
         self._pause_s, self._at_s = FIRST_PAUSE_S, clock.monotonic()
+        self._was_away = False
         self._said: tuple[str, ...] = present.state.left
-        last = present.state.last_run
-        self.left_behind = self._behind("" if last is None else last.run_id, ()) if self._said else None
+        self.left_behind = self._left_before() if self._said else None
+
+    def begun(self, outlook: Outlook, *, may_try: bool) -> bool:
+        """Begin what is to be made safe now, what failed before if it `may_try`; return whether that is anything."""
+        is_due = self._is_due(outlook) and may_try
+        if outlook.left_behind is not None:
+            self.recover(outlook.left_behind, "it was killed")
+        elif is_due:
+            self.try_again()
+        return is_due or outlook.left_behind is not None
+
+    def _is_due(self, outlook: Outlook) -> bool:
+        """Whether it is time to try again.
+
+        A camera that is away is waited for. When it is back it is made safe at once, for what stands connected then is
+        what the run has left; at any other time one that somebody uses, or was given, is his.
+        """
+        was_away, self._was_away = self._was_away, outlook.is_camera_away
+        if (left := self.left_behind) is None or (outlook.is_camera_away and self._is_of_camera):
+            return False
+        now, hold = self._clock.now(), self._present.state.hold
+        if was_away and not outlook.is_camera_away and self._is_of_camera:
+            left = self.left_behind = replace(left, connected_until=max(left.connected_until, now + _BACK))
+            self._at_s = self._clock.monotonic()
+        if hold is not None and hold.why is Why.YIELDED:
+            return False
+        codes = {each.code for each in outlook.obstacles}
+        if RefusalCode.ROOT_IN_USE in codes or (RefusalCode.CAMERA_IN_USE in codes and now > left.connected_until):
+            return False
+        return self._clock.monotonic() >= self._at_s
 
     @property
-    def is_due(self) -> bool:
-        """Whether it is time to try again; not while the camera was given to somebody else."""
-        hold = self._present.state.hold
-        is_given_away = hold is not None and hold.why is Why.YIELDED
-        return self.left_behind is not None and self._clock.monotonic() >= self._at_s and not is_given_away
+    def _is_of_camera(self) -> bool:
+        """Whether the camera itself, or all of its server, could not be left."""
+        return any(word in each for each in self._present.state.left for word in ("camera", "cooler"))
 
-    def recover(self, left: LeftBehind) -> None:
-        """Make the devices safe after a run that died with the daemon before.
+    def recover(self, left: LeftBehind, detail: str = _DIED_BEFORE) -> None:
+        """Make the devices safe after a run that died with the daemon before, or was not the daemon's.
 
         What somebody else uses by now is left to him: `left_behind` says that it is to be tried again.
         """
-        self._present.say(WorkerDied(run=left.run_id, detail=_DIED_BEFORE))
+        self._present.say(WorkerDied(run=left.run_id, detail=detail))
         self.left_behind = left
-        self._try(Nothing(reason=RunCode.WORKER_DIED, detail=_DIED_BEFORE))
+        self._try(Nothing(reason=RunCode.WORKER_DIED, detail=detail))
 
     def try_again(self) -> None:
         """Make safe what a run has left; nothing where it has left nothing."""
@@ -112,19 +140,20 @@ class Securing:
 
     def _note(self, run_id: str | None, left: tuple[str, ...]) -> None:
         """Remember what is left, and try it again: soon, then later and later."""
-        self.left_behind = self.left_behind or self._behind(run_id or "", left)
-        self._said = left
+        self._said, now = left, self._clock.now()
         self._at_s = self._clock.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         self._present.remember(replace(self._present.state, left=left))
+        until = now + _BACK if self._is_of_camera else now
+        left_now = LeftBehind(run_id=run_id or "", exposing_until=now, connected_until=until)
+        self.left_behind = self.left_behind or left_now
 
     def _forget(self) -> None:
         self.left_behind, self._said = None, ()
         self._pause_s = FIRST_PAUSE_S
         self._present.remember(replace(self._present.state, left=()))
 
-    def _behind(self, run_id: str, left: tuple[str, ...]) -> LeftBehind:
-        """Return what a run of ours may have left: a camera that was let go is whoever's uses it from then on."""
-        now = self._clock.now()
-        is_ours = any(word in each for each in left for word in ("camera", "cooler"))
-        return LeftBehind(run_id=run_id, exposing_until=now, connected_until=now + _OURS if is_ours else now)
+    def _left_before(self) -> LeftBehind:
+        """Return what an earlier daemon may have left: a camera that is connected is somebody else's by now."""
+        now, last = self._clock.now(), self._present.state.last_run
+        return LeftBehind(run_id="" if last is None else last.run_id, exposing_until=now, connected_until=now)

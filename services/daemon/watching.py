@@ -206,18 +206,14 @@ class Watching:
     def shown(self) -> dict[str, Shown]:
         """Return the readings as the board shows them, by the name of the device."""
         found = self.readings
-        said = {name: getattr(found, name) for name in self._named}
-        return {name: shown(name, each) for name, each in said.items()}
+        return {name: shown(name, getattr(found, name)) for name in self._named}
 
     # --- what they allow --------------------------------------------------------------------------------------------
 
     def obstacles(self, now: datetime) -> tuple[Refused, ...]:
         """Return what no order overrules: it is unsafe, or the camera is used by somebody else."""
-        return tuple(
-            Refused(_REFUSED[each.reason], each.detail, until=each.until)
-            for each in self._blocks(now)
-            if each.reason in _REFUSED
-        )
+        blocks = (each for each in self._blocks(now) if each.reason in _REFUSED)
+        return tuple(Refused(_REFUSED[each.reason], each.detail, until=each.until) for each in blocks)
 
     def unmet(self, window: OpenWindow, now: datetime) -> str:
         """Return in words why a window takes nothing now, for what it needs or what is always needed; "" else."""
@@ -227,6 +223,10 @@ class Watching:
     def takes(self, window: OpenWindow, now: datetime) -> tuple[Kind, ...]:
         """Return what a window takes now: no darks by day under an open roof."""
         return self._left(window, self._conditions(window, now))
+
+    def is_camera_away(self) -> bool:
+        """Return whether the camera does not answer."""
+        return bool(self.readings.camera.problem)
 
     def is_mended(self, code: str, at: datetime, now: datetime) -> bool:
         """Return whether what failed for this cause at a moment may be tried again: the trouble is seen to be over."""

@@ -446,6 +446,41 @@ def test_what_a_run_could_not_leave_safe_is_tried_again_until_it_is_and_lets_oth
     assert [each.done for each in again.said if isinstance(each, DevicesSecured)] == [("lamp off",)]
 
 
+def test_another_run_that_was_killed_in_the_folder_is_answered_like_one_of_the_daemons_own() -> None:
+    bench = Bench(replace(DUE, left_behind=LEFT)).past_the_first_masters()
+    bench.loop.step()
+    bench.mind.outlook = DUE
+    assert (bench.hands.secured, bench.hands.begun) == (["r0"], [])
+    assert WorkerDied(run="r0", detail="it was killed") in bench.said
+    bench.loop.secured(Secured(run_id="r0", done=("lamp off",)))
+    bench.loop.step()
+    assert len(bench.hands.begun) == 1
+
+
+def test_a_camera_that_was_away_is_made_safe_when_it_is_back_and_later_is_whoevers_uses_it() -> None:
+    words = "nothing at 10.0.0.5:11111 answers any more: camera, flat panel, cooler"
+    connected = (Refused(RefusalCode.CAMERA_IN_USE, "another program has it connected"),)
+    bench = Bench(CALM, state=Remembered(left=(words,)))
+
+    def seen(*obstacles: Refused, away: bool = False) -> None:
+        bench.mind.outlook = replace(CALM, obstacles=obstacles, is_camera_away=away)
+        bench.clock.advance(31)
+        bench.loop.look_again()
+        bench.loop.step()
+
+    seen(*connected)
+    assert bench.hands.secured == []  # after a restart nobody knows whose connection that is
+    for _ in range(200):
+        seen(away=True)
+    assert bench.hands.secured == []
+    seen(*connected)
+    assert len(bench.hands.secured) == 1  # what stands connected when it is back is what the run has left
+    bench.loop.secured(Secured(run_id="", left=(words,)))
+    for _ in range(200):
+        seen(*connected)
+    assert len(bench.hands.secured) == 2  # once more within two minutes; then it is somebody's
+
+
 def test_what_was_left_is_not_touched_while_the_camera_was_given_away() -> None:
     hold = Hold(why=Why.YIELDED, by="Ann", since=START, until=START + timedelta(hours=1))
     bench = Bench(CALM, state=Remembered(hold=hold, left=("flat panel: lamp on",)))

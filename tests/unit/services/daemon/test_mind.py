@@ -9,13 +9,13 @@ import pytest
 
 from calibration.frames import FrameKind, GroupStatus
 from services.catalogue.catalogue import Catalogue
-from services.catalogue.rows import FrameRow
+from services.catalogue.rows import FrameRow, RunRow
 from services.config import loads
 from services.daemon.ended_windows import ended
 from services.daemon.mind import ALL_MASTERS, Calm, Mind
 from services.daemon.orders import RefusalCode
 from services.daemon.parts import Begin, Ended, Nothing
-from services.daemon.state_file import Remembered
+from services.daemon.state_file import LastRun, Remembered
 from services.events.records import GroupFinished
 from services.files.locks import RootLock
 from services.planning.programmes import programmes_of
@@ -280,3 +280,21 @@ def test_darks_of_an_open_window_make_room_for_the_flats_of_the_evening(tmp_path
     choice = mind_of(tmp_path, text).look(NOW, Remembered()).choice
     assert isinstance(choice, Begin)
     assert choice.until == NOW.replace(hour=18)
+
+
+def test_what_another_run_was_killed_at_is_seen_once_when_the_folder_is_free(tmp_path: Path) -> None:
+    mind = mind_of(tmp_path)
+    layout = layout_of(mind.loaded)
+    with Catalogue(layout.catalogue) as catalogue:
+        catalogue.start_run(RunRow(run_id="theirs", started_at=NOW, steps=("flats",), software="nightcal"))
+
+    def seen(state: Remembered) -> list[str]:
+        with RootLock(layout.root):
+            assert mind.look(NOW, state).left_behind is None  # it is at work
+        found = [mind.look(NOW, state).left_behind for _ in range(3)]
+        return [each.run_id for each in found if each is not None]
+
+    assert mind.look(NOW, Remembered()).left_behind is None  # before it began; what there was at the start is known
+    assert seen(Remembered()) == ["theirs"]
+    ours = LastRun(run_id="theirs", finished_at=NOW, exit_code=5, code="disk_full")
+    assert seen(Remembered(last_run=ours)) == []  # its row could not be closed, but how it ended is known
