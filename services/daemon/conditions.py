@@ -58,6 +58,12 @@ class Reading(Generic[V]):
         """Whether it was said within a time; what comes from the future was said before the clock was set."""
         return self.at is not None and abs((now - self.at).total_seconds()) <= oldest_s
 
+    def silent(self, who: str, now: datetime) -> str:
+        """Return in words that a device says nothing: it was not asked yet, or does not answer."""
+        if self.at is None and not self.problem:
+            return f"{who} has not been asked yet"
+        return f"{who} does not answer: {self.missing(now)}"
+
     def missing(self, now: datetime) -> str:
         """Return in words for how long it has said nothing, and why."""
         if self.at is None:
@@ -196,9 +202,9 @@ def unsafe(readings: Readings, config: Config, now: datetime) -> Block | None:
     if settings is None or not settings.enabled:
         return None
     if said.at is None and not said.problem:
-        return Block(reason=Reason.CONDITIONS, detail="the safety monitor has not been asked yet")
+        return Block(reason=Reason.CONDITIONS, detail=said.silent("the safety monitor", now))
     if not said.is_fresh(now, _stale_s(readings, config)):
-        return Block(reason=Reason.UNSAFE, detail=f"the safety monitor does not answer: {said.missing(now)}")
+        return Block(reason=Reason.UNSAFE, detail=said.silent("the safety monitor", now))
     if said.value is not True:
         return Block(reason=Reason.UNSAFE, detail="the safety monitor says unsafe")
     wait = timedelta(seconds=config.serve.resume_after_unsafe)
@@ -279,7 +285,7 @@ def _roof(wanted: ShutterStatus) -> Callable[[Readings, datetime], str]:
     def judge(readings: Readings, now: datetime) -> str:
         reading = readings.dome
         if reading.value is None or not reading.is_fresh(now, _oldest_s(readings)):
-            return f"the dome does not answer: {reading.missing(now)}"
+            return reading.silent("the dome", now)
         shutter = reading.value.shutter
         if shutter is None:
             return "the dome does not say whether its shutter is open"
@@ -303,7 +309,7 @@ def _mount(
     def judge(readings: Readings, now: datetime) -> str:
         reading = readings.telescope
         if reading.value is None or not reading.is_fresh(now, _oldest_s(readings)):
-            return f"the mount does not answer: {reading.missing(now)}"
+            return reading.silent("the mount", now)
         found = what(reading.value)
         if found is None:
             return f"the mount does not say whether {member}"

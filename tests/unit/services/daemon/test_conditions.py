@@ -60,6 +60,8 @@ def test_a_device_that_says_nothing_allows_nothing_that_depends_on_it(change: st
     found = blocked(silent, ALL_NEEDS, config(**EVERYTHING), now=NIGHT)
     assert set(reasons(found)) == {"conditions"}
     assert all("it has said nothing yet (no answer in time" in block.detail for block in found)
+    unasked = blocked(replace(well(NIGHT), **{change: Reading()}), ALL_NEEDS, config(**EVERYTHING), now=NIGHT)
+    assert all("has not been asked yet" in block.detail for block in unasked)
 
 
 @pytest.mark.parametrize(
