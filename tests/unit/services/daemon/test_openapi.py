@@ -57,6 +57,7 @@ def test_a_few_tries_of_every_operation_find_nothing(served: Served) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)  # two minutes on a machine that does nothing else
 def test_many_tries_of_every_operation_find_nothing(served: Served) -> None:
     assert _try_all(served, _LONG) >= 18
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from calibration.frames import FrameKind, GroupKey
 from services.catalogue.rows import Mark, MasterRow, MasterStatus
+from services.catalogue.said import Said
 from services.library.standing import standing
 
 AT = datetime(2026, 3, 1, 20, tzinfo=UTC)
@@ -80,3 +81,31 @@ def test_a_master_with_a_rejected_frame_is_suspect_and_replaces_nothing():
     suspect = standing((old,), [Mark("a", "darks/a.fits", "a ghost")])[0]
     assert suspect.detail == "made with a.fits (rejected: a ghost)"
     assert standing((suspect,), ()) == [old]
+
+
+FLAT = replace(KEY, kind=FrameKind.FLAT, exposure_us=None, temperature_c=None, filter="Ha", source="panel")
+
+
+def test_a_flat_gives_way_to_the_next_one_unless_that_one_waits_for_somebody():
+    old = master("old", "abc", key=FLAT, status=MasterStatus.CERTIFIED)
+    new = master("new", "xyz", days=3, key=FLAT)
+    assert told(old, new) == ["superseded", "built"]
+    waits = replace(new, statistics={"compared_with": "old"})
+    assert told(old, waits) == ["certified", "built"], "`serve.certify: by_hand`"
+    assert told(old, replace(waits, status=MasterStatus.PARTIAL)) == ["superseded", "partial"]
+    assert told(old, replace(waits, certified=Said(at=AT, by="K"))) == ["superseded", "certified"]
+
+
+def test_of_two_flats_of_one_night_the_complete_one_serves():
+    part = master("part", "ab", key=FLAT, status=MasterStatus.PARTIAL, built_at=AT + timedelta(hours=9))
+    whole = master("whole", "xyz", key=FLAT)
+    later = replace(whole, built_at=AT + timedelta(hours=19))
+    for complete in (whole, later):
+        assert [row.may_serve for row in standing((part, complete), ())] == [False, True]
+
+
+def test_what_older_keys_lack_fits_any_and_what_differs_fits_none():
+    older, new = master("older", "abc"), master("new", "xyz", days=61, key=replace(KEY, egain_e_adu=0.5))
+    assert told(older, new) == ["superseded", "built"]
+    other = master("other", "uvw", days=90, key=replace(KEY, egain_e_adu=0.25))
+    assert told(new, other) == ["built", "built"]
