@@ -94,13 +94,17 @@ class Loop:
         Refused
             With the reason.
         """
-        answer: Future[Answer] = Future()
         timeout_s = MASTERS_S if order.order in OF_MASTERS else ANSWER_S
-        self._inbox.put(lambda: self._given(order, answer))
         try:
-            return answer.result(timeout_s)
+            return self.give(order).result(timeout_s)
         except TimeoutError:
             raise Refused(RefusalCode.NOT_ANSWERED, f"the daemon has not answered within {timeout_s:.0f} s") from None
+
+    def give(self, order: Order) -> "Future[Answer]":
+        """Give an order, and return at once what its answer will be."""
+        answer: Future[Answer] = Future()
+        self._inbox.put(lambda: self._given(order, answer))
+        return answer
 
     def heard(self, event: Event) -> None:
         """Take an event of the child at work."""

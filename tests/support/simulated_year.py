@@ -7,7 +7,6 @@ restarts, and a computer whose clock jumps. The catalogue is a real one, filled 
 import random
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -23,7 +22,7 @@ from services.config.moments import zone
 from services.config.serve import Kind
 from services.daemon.ended_windows import not_over
 from services.daemon.loop import Loop
-from services.daemon.mind import Mind
+from services.daemon.mind import Calm, Mind
 from services.daemon.orders import Answer, Order, OrderName, RefusalCode, Refused
 from services.daemon.parts import SCHEDULE, Begin, Child, Ended, Secured
 from services.daemon.present import Present
@@ -129,7 +128,7 @@ class Taken:
         return self.row.kind
 
 
-class World:
+class World(Calm):
     """Everything around the decisions of the daemon: devices, weather, people, and hands that only count minutes.
 
     Parameters
@@ -206,8 +205,7 @@ class World:
         self._order(Order(order=OrderName.RETRY, by="somebody"))
 
     def _order(self, order: Order) -> None:
-        with suppress(Refused):  # answered when the loop comes to it
-            self.loop.take(order, timeout_s=0)
+        self.loop.give(order)  # answered when the loop comes to it
 
     def _jump(self, off: timedelta | None) -> None:
         self.clock.wrong_by = timedelta() if off is None else off
