@@ -276,7 +276,8 @@ class Mind:
         )
         if isinstance(choice, Begin):
             return making_room(choice, config, now, masters=plan.masters, usable=usable)
-        return Nothing(reason="conditions", detail=some(hindered)) if _is_outside(choice) and hindered else choice
+        is_hindered = hindered and (_is_outside(choice) or not usable)
+        return Nothing(reason="conditions", detail=some(hindered)) if is_hindered else choice
 
     def _planned(self, now: datetime, state: Remembered) -> Plan:
         """Return the plan, compared anew where something has changed since the last time."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from calibration.plans.sequence import Costs, WantedSet, estimate
-from services.events.devices import CoolingChanged, CoolingStable
+from services.events.devices import CoolingChanged, CoolingStable, DeviceGone
 from services.events.records import (
     Event,
     FrameSet,
@@ -24,6 +24,7 @@ from services.events.records import (
     Waiting,
     WarningRaised,
 )
+from services.events.sentences import sentence
 
 _COSTS = Costs(frame_bytes=0)
 _NO_SET: dict[str, Any] = {"group": None, "frame": 0, "frames": 0}
@@ -129,6 +130,8 @@ def _changed(now: Snapshot, what: Record) -> Snapshot:
             change = {"state": RunState.FINISHED, "step": None, "code": what.code, **_NO_SET}
         case Waiting():
             change = {"waiting": what.detail}
+        case DeviceGone():
+            change = {"waiting": sentence(what) or ""}
         case WarningRaised():
             change = {"warnings": (*now.warnings, (str(what.code), what.detail))}
         case CoolingStable():

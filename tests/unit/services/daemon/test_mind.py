@@ -16,6 +16,7 @@ from services.daemon.mind import ALL_MASTERS, Calm, Mind
 from services.daemon.orders import RefusalCode
 from services.daemon.parts import Begin, Ended, Nothing
 from services.daemon.state_file import LastRun, Remembered
+from services.daemon.windows import OpenWindow
 from services.events.records import GroupFinished
 from services.files.locks import RootLock
 from services.planning.programmes import programmes_of
@@ -100,6 +101,19 @@ def test_what_failed_is_due_at_once_when_its_cause_is_seen_to_be_over_and_stays_
     is_over = True
     assert mind.look(soon, state).due & {DARK, BIAS} == {DARK}
     assert set(state.failures) == {DARK, BIAS}
+
+
+def test_what_hinders_all_is_said_rather_than_what_it_has_failed(tmp_path: Path) -> None:
+    class Full(Calm):
+        def unmet(self, _window: OpenWindow, _now: datetime) -> str:
+            return "make room"
+
+    mind = mind_of(tmp_path)
+    mind = Mind(mind.loaded, read=lambda: mind.loaded, surroundings=Full())
+    state = learn(mind, Ended(run_id="r", exit_code=5, code="disk_full"))
+    choice = mind.look(NOW, state).choice
+    assert isinstance(choice, Nothing)
+    assert (choice.reason, "make room" in choice.detail) == ("conditions", True)
 
 
 def test_a_run_whose_window_closed_has_not_failed(tmp_path: Path) -> None:

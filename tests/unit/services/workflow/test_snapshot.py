@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from calibration.frames import FrameKind, GroupStatus
-from services.events.devices import CoolingChanged
+from services.events.devices import CoolingChanged, DeviceGone, DeviceRestored
 from services.events.records import (
     Event,
     FrameSet,
@@ -118,6 +118,14 @@ def test_what_is_waited_for_is_said_until_something_else_happens() -> None:
     now = after((*BEGUN, waiting, cooling))
     assert (now.waiting, now.ccd_temp_c, now.set_temp_c, now.cooler_power_pct) == ("the lamp warms up", 5.0, 3.0, 80.0)
     assert not after((*BEGUN, waiting, cooling, stored(1))).waiting
+
+
+def test_a_device_that_is_gone_is_what_is_waited_for_until_it_is_back() -> None:
+    until = datetime(2026, 3, 1, 20, 15, tzinfo=UTC)
+    gone = DeviceGone(device="camera", code="device_lost", detail="no server runs there", waiting_until=until)
+    now = after((*BEGUN, gone, WarningRaised(code="clock_jump")))
+    assert now.waiting.startswith("camera lost: no server runs there; waiting for it until 20:15 UTC")
+    assert not after((*BEGUN, gone, DeviceRestored(device="camera"))).waiting
 
 
 def test_warnings_are_kept_in_their_order() -> None:
