@@ -29,6 +29,11 @@ RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,80}$", description="the i
 Name = Annotated[str, Path(pattern=_FILE, description="the name of a master's file")]
 Kind = Annotated[FrameKind | None, Query(description="of this kind only")]
 Red = Annotated[bool, Query(description="in shades of red alone, for eyes that are used to the dark")]
+Plane = Annotated[str, Path(pattern="^(mean|sigma|count|mask)$", description="of the master")]
+Level = Annotated[int, Path(ge=0, le=16, description="0: each pixel; 1: two by two are one; and so on")]
+Column = Annotated[int, Path(ge=0, le=10_000, description="number of the tile from the left, from 0")]
+Row = Annotated[int, Path(ge=0, le=10_000, description="number of the tile from the first row, from 0")]
+Other = Annotated[str, Query(pattern=_FILE, description="the name of the other master's file")]
 Words = Annotated[str | None, Query(pattern=_TEXT)]
 
 
@@ -256,16 +261,28 @@ def _cookie_form(request: Request) -> dict[str, Any]:
     return {"httponly": True, "samesite": "strict", "secure": "https" in said, "path": request.state.prefix or "/"}
 
 
-def _add_pictures(app: FastAPI, parts: Parts, threads: Threads, _streams: Streams, _guard: Guard) -> None:
-    def known(name: str) -> str:
-        return parts.reader.master(name).master.path
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """Pictures as answers; both are got in threads that may wait."""
 
-    async def shown(get: Callable[[PicturesPort], Picture | None]) -> Response:
-        pictures = parts.pictures
-        found = None if pictures is None else await threads.picture(lambda: get(pictures))
+    parts: Parts
+    threads: Threads
+
+    async def paths(self, *names: str) -> tuple[str, ...]:
+        """Return the paths of masters by the names of their files."""
+        return await self.threads.read(lambda: tuple(self.parts.reader.master(name).master.path for name in names))
+
+    async def answer(self, get: Callable[[PicturesPort], Picture | None]) -> Response:
+        """Return the picture that `get` gets."""
+        pictures = self.parts.pictures
+        found = None if pictures is None else await self.threads.picture(lambda: get(pictures))
         if found is None:
             raise NotThere("there is no picture of it")
         return Response(found.data, media_type=found.media_type, headers={"cache-control": "private, max-age=3600"})
+
+
+def _add_previews(app: FastAPI, parts: Parts, threads: Threads, _streams: Streams, _guard: Guard) -> None:
+    pictures = _Pictures(parts, threads)
 
     @app.get("/api/frames/{path:path}/preview", **_described(None, 404, content="image/*"))
     async def preview(
@@ -276,37 +293,40 @@ def _add_pictures(app: FastAPI, parts: Parts, threads: Threads, _streams: Stream
         """Return the small picture of a frame."""
         if not await threads.read(lambda: parts.reader.has_frame(path)):
             raise NotThere(f"there is no frame {path}")
-        return await shown(lambda pictures: pictures.preview(path, red=red))
+        return await pictures.answer(lambda port: port.preview(path, red=red))
 
     @app.get("/api/masters/{name}/preview", **_described(None, 404, content="image/*"))
     async def preview_of_master(name: Name, *, red: Red = False) -> Response:
         """Return the small picture of a master."""
-        path = await threads.read(lambda: known(name))
-        return await shown(lambda pictures: pictures.preview(path, red=red))
+        (path,) = await pictures.paths(name)
+        return await pictures.answer(lambda port: port.preview(path, red=red))
+
+
+def _add_tiles(app: FastAPI, parts: Parts, threads: Threads, _streams: Streams, _guard: Guard) -> None:
+    pictures = _Pictures(parts, threads)
+
+    @app.get("/api/masters/{name}/tile/difference/{level}/{x}/{y}", **_described(None, 404, content="image/*"))
+    async def difference(name: Name, level: Level, x: Column, y: Row, other: Other, *, red: Red = False) -> Response:
+        """Return a tile, 256 x 256 at most, of the difference of a master from another one."""
+        return await compared("difference", name, other, level=level, x=x, y=y, red=red)
+
+    @app.get("/api/masters/{name}/tile/ratio/{level}/{x}/{y}", **_described(None, 404, content="image/*"))
+    async def ratio(name: Name, level: Level, x: Column, y: Row, other: Other, *, red: Red = False) -> Response:
+        """Return a tile, 256 x 256 at most, of the ratio of a master to another one."""
+        return await compared("ratio", name, other, level=level, x=x, y=y, red=red)
+
+    async def compared(view: str, name: str, other: str, **where: Any) -> Response:
+        path, beside = await pictures.paths(name, other)
+        return await pictures.answer(lambda port: port.of_master(path, view, other=beside, **where))
 
     @app.get("/api/masters/{name}/tile/{view}/{level}/{x}/{y}", **_described(None, 404, content="image/*"))
-    async def tile(
-        *,
-        name: Name,
-        view: Annotated[
-            str,
-            Path(pattern="^(mean|sigma|count|mask|difference|ratio)$", description="a plane, or two masters compared"),
-        ],
-        level: Annotated[int, Path(ge=0, le=16, description="0: each pixel; 1: two by two are one; and so on")],
-        x: Annotated[int, Path(ge=0, le=10_000, description="number of the tile from the left, from 0")],
-        y: Annotated[int, Path(ge=0, le=10_000, description="number of the tile from the first row, from 0")],
-        other: Annotated[
-            str | None, Query(pattern=_FILE, description="`difference`, `ratio`: the other master")
-        ] = None,
-        red: Red = False,
-    ) -> Response:
-        """Return a tile of a master, 256 x 256 at most, or of its difference from another one or its ratio to it."""
-        if view in {"difference", "ratio"} and other is None:
-            raise Problem(ProblemCode.INPUT_INVALID, f"other: a {view} needs the name of another master")
-        path = await threads.read(lambda: known(name))
-        beside = None if other is None else await threads.read(lambda: known(other))
-        return await shown(lambda port: port.of_master(path, view, level=level, x=x, y=y, other=beside, red=red))
+    async def tile(name: Name, view: Plane, level: Level, x: Column, y: Row, *, red: Red = False) -> Response:
+        """Return a tile of a plane of a master, 256 x 256 at most."""
+        (path,) = await pictures.paths(name)
+        return await pictures.answer(
+            lambda port: port.of_master(path, view, level=level, x=x, y=y, other=None, red=red)
+        )
 
 
-ALL = (_add_present, _add_library, _add_history, _add_session, _add_pictures)
+ALL = (_add_present, _add_library, _add_history, _add_session, _add_previews, _add_tiles)
 """What adds the routes to an application."""

@@ -168,7 +168,11 @@ def test_what_a_query_may_not_say_is_named(served: Served, query: str) -> None:
 def test_a_comparison_without_another_master_is_refused_in_words(served: Served, view: str) -> None:
     status, said = served.ask("GET", f"/api/masters/{MASTER}/tile/{view}/0/0/0")
     assert (status.status, said["code"]) == (422, "input_invalid")
-    assert said["detail"] == f"other: a {view} needs the name of another master"
+    assert said["detail"] == "other: Field required"
+    document = served.ask("GET", "/openapi.json")[1]["paths"][
+        f"/api/masters/{{name}}/tile/{view}/{{level}}/{{x}}/{{y}}"
+    ]
+    assert {each["name"]: each["required"] for each in document["get"]["parameters"]}["other"] is True
 
 
 def test_a_damaged_journal_costs_its_damage_only(served: Served) -> None:
