@@ -205,7 +205,7 @@ class Mind:
         had = {key for key, each in last.items() if each.code is None}
         had |= {each.item for each in outcomes if each.there}
         spared = ended.code is None or ended.code in NO_FAILURE
-        if ended.code is None and not any(each.accepted and not each.there for each in outcomes):
+        if ended.code is None and not ended.taken and not any(each.accepted and not each.there for each in outcomes):
             # what the plan finds due and a run does not take would be begun again at once, and for ever; but whether
             # there is one of the temperature that a sensor happens to have, only a run can see
             had &= _as_they_come(self.plan)

@@ -21,7 +21,10 @@ SCHEDULE = "the schedule"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a child ended, after how many real seconds. `died`: it was gone before it could say how the run ended."""
+    """How a child ended, after how many real seconds.
+
+    `died`: it was gone before it could say how the run ended. `taken`: frames that it has stored, as far as was heard.
+    """
 
     run_id: str | None
     exit_code: int
@@ -29,6 +32,7 @@ class Ended:
     detail: str = ""
     died: bool = False
     seconds: float = 0.0
+    taken: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

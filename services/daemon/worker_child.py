@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -30,7 +30,7 @@ from services.daemon.orders import Answer, Order, OrderName, RefusalCode, Refuse
 from services.daemon.parts import Ended, Secured
 from services.daemon.vigil import Vigil
 from services.errors import Exit, RunCode
-from services.events.records import Event, RunFinished
+from services.events.records import Event, FrameStored, RunFinished
 from services.planning.request import RunResult
 from services.words import length
 
@@ -71,6 +71,7 @@ class Worker:
         self._limits = limits
         self._since_s = SystemClock().monotonic()
         self._run_id: str | None = None
+        self._taken = 0
         self._result: RunResult | None = None
         self._answers: dict[int, tuple[Order, Future[Answer]]] = {}
         self._lock = threading.Lock()
@@ -181,6 +182,7 @@ class Worker:
         if isinstance(heard, Event):
             self._run_id = heard.run_id or self._run_id
             self._result = _finished(heard) or self._result
+            self._taken += isinstance(heard.what, FrameStored)
             self._listeners.event(heard)
         elif isinstance(heard, OrderAnswer):
             self._answered(heard)
@@ -216,7 +218,8 @@ class Worker:
         for number in left:
             self._drop(number, "the worker ended before it answered")
         seconds = SystemClock().monotonic() - self._since_s
-        self._listeners.ended(_ended(gone, self._result, self._run_id, seconds, self._killed_for))
+        ended = _ended(gone, self._result, self._run_id, seconds, self._killed_for)
+        self._listeners.ended(replace(ended, taken=self._taken))
 
 
 def _ended(gone: Gone, result: RunResult | None, run_id: str | None, seconds: float, killed_for: str) -> Ended:

@@ -7,7 +7,7 @@ restarts, and a computer whose clock jumps. The catalogue is a real one, filled 
 import random
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -391,7 +391,7 @@ class World(Calm):
             self.loop.heard(Event(run_id=run.run_id, seq=number, at=self.clock.now(), what=what))
         if not run.what.holds_cooler:
             self.cooler_c = None
-        self.loop.ended(ended)
+        self.loop.ended(replace(ended, taken=len(there)))
 
     def _build(self) -> None:
         """Build the master of each complete set that has none, and let all masters have their places."""

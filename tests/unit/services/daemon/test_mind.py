@@ -120,6 +120,10 @@ def test_a_run_whose_window_closed_has_not_failed(tmp_path: Path) -> None:
     assert learn(mind_of(tmp_path), Ended(run_id="r", exit_code=0), finished(BIAS)).failures == {}
 
 
+def test_a_set_that_is_longer_than_its_window_has_not_failed_where_frames_of_it_were_taken(tmp_path: Path) -> None:
+    assert learn(mind_of(tmp_path), Ended(run_id="r", exit_code=0, taken=2)).failures == {}
+
+
 @pytest.mark.parametrize("outcomes", [(), (finished(DARK, there=True), finished(BIAS, there=True))])
 def test_a_run_that_takes_nothing_of_what_is_due_is_not_begun_again_at_once(
     tmp_path: Path, outcomes: tuple[GroupFinished, ...]
