@@ -89,6 +89,18 @@ def test_what_was_measured_is_beyond_the_limit_that_is_said_with_it(facts: dict[
     assert verdict.measured > verdict.limit
 
 
+@pytest.mark.parametrize(("frames", "found"), [(2, set()), (20, {MasterCode.NOISE_CHANGED})])
+def test_the_noise_of_few_frames_is_known_badly_and_may_differ_more(frames: int, found: set[str]):
+    facts = replace(BIAS, frames=frames)
+    assert set(said(plane(replace(facts, noise_adu=1.08 * 6.0)), plane(facts, seed=2))) == found
+
+
+@pytest.mark.parametrize(("noise_adu", "words"), [(6.6, "10 % higher"), (5.4, "10 % lower")])
+def test_words_say_whether_the_noise_is_higher_or_lower(noise_adu: float, words: str):
+    (verdict,) = said(plane(replace(BIAS, noise_adu=noise_adu)), plane(BIAS, seed=2)).values()
+    assert verdict.detail == f"the noise is {words}: another gain, or a disturbance"
+
+
 def test_a_pattern_over_all_pixels_is_said_as_pixels_that_are_unlike():
     stripes = np.where(np.arange(SHAPE[1]) % 2, 13.0, -13.0)
     (verdict,) = said(plane(BIAS, stripes), plane(BIAS, seed=2)).values()
