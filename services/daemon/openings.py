@@ -47,7 +47,8 @@ def why_closed(
     opens = opens_next(config, now)
     if over:
         until = min((*over.values(), *([] if opens is None else [opens.opens_at])))
-        detail = f"the run of the window {some(sorted(over))} was ended by order"
+        names = f"window{'s' if len(over) > 1 else ''} {some(sorted(over))}"
+        detail = f"the run of the {names} was ended by order"
         return Nothing(reason="outside_windows", detail=detail, until=until)
     if opens is None:
         return Nothing(reason="outside_windows", detail="no window opens: work is done by order alone")
