@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.catalogue.rows import MasterStatus
+from services.daemon.reading import MASKED, masked
 from services.files.layout import Layout
 from tests.support.served_api import EARLIER, MASTER, RUN, Served, changed, serve
 
@@ -63,6 +64,7 @@ def test_runs_say_how_they_ended_and_only_one_that_the_daemon_knows_goes_on(serv
     page = served.ask("GET", "/api/runs")[1]
     assert [(each["run"]["run_id"], each["is_running"]) for each in page["runs"]] == [(RUN, True), (EARLIER, False)]
     assert page["runs"][1]["run"]["code"] == "worker_died"
+    assert served.ask("GET", "/api/runs?limit=2")[1]["next"] is None
     first = served.ask("GET", "/api/runs?limit=1")[1]
     assert first["next"] == RUN
     assert served.ask("GET", f"/api/runs?limit=1&before={first['next']}")[1]["runs"][0]["run"]["run_id"] == EARLIER
@@ -108,6 +110,17 @@ def test_the_configuration_shows_defaults_and_no_secret(served: Served) -> None:
     assert found["config"]["dark_capture"]["num_darks"] == 40
     assert "secret-of-a-hook" not in json.dumps(found)
     assert found["config"]["hooks"]["before_run"]["url"] == "(masked)"
+
+
+def test_what_may_hold_a_secret_is_masked_wherever_it_stands() -> None:
+    document = {
+        "serve": {"webhooks": [{"url_env": "http://secret", "on": ["failed"]}], "token_file": None},
+        "hooks": [{"command": ["curl", "secret"]}, [{"url": {"deep": "secret"}}]],
+    }
+    assert masked(document) == {
+        "serve": {"webhooks": [{"url_env": MASKED, "on": ["failed"]}], "token_file": None},
+        "hooks": [{"command": MASKED}, [{"url": MASKED}]],
+    }
 
 
 def test_orders_are_done_or_begun_and_say_so(served: Served) -> None:
