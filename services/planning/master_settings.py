@@ -141,11 +141,13 @@ class MasterSettings:
         kind : FrameKind
             What the frames were taken as.
         of : Exposed, optional
-            One of the frames, or their key: programmes say how many there are of each. Of those that want the same the
-            largest number counts, and the smallest where none names the exposure.
+            One of the frames, or their key, which may be that of a dark for biases that become one: programmes say how
+            many there are of each. Of those that want the same the largest number counts, and the smallest where none
+            names the exposure.
         """
         key = of.key() if isinstance(of, FrameRow) else of
-        like = [] if key is None else [(required, n) for required, n in self.counts if required.fits(key)]
+        taken = None if key is None else replace(key, kind=kind)
+        like = [] if taken is None else [(required, n) for required, n in self.counts if required.fits(taken)]
         named = [n for required, n in like if kind is not FrameKind.DARK or required.exposure_us is not None]
         if like:
             return max(named) if named else min(n for _, n in like)

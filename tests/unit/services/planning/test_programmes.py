@@ -1,5 +1,6 @@
 """The programmes of a configuration, and the configuration as one of them sees it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,8 @@ def test_a_set_is_complete_with_as_many_frames_as_its_programme_wants(
         source="panel" if flat else None, temperature_c=None if flat else -10.0 if broad else 0.0,
     )  # fmt: skip
     assert settings.wanted(kind, key) == frames
+    if kind is FrameKind.BIAS:  # a set of biases is a dark of their time, too, and no less complete as that
+        assert settings.wanted(kind, replace(key, kind=FrameKind.DARK)) == frames
     assert settings.least(kind, None, key) == 5
     assert settings.name_gain
 
