@@ -18,7 +18,7 @@ from services.config.serve import Kind
 from services.errors import RunCode
 from services.observatory.sun import sun_altitude_deg
 from services.version import is_credible
-from services.words import lasting, length, size
+from services.words import lasting, size
 
 V = TypeVar("V")
 
@@ -69,7 +69,7 @@ class Reading(Generic[V]):
         if self.at is None:
             age = "it has said nothing yet"
         else:
-            age = f"its last answer is {length(max(0.0, (now - self.at).total_seconds()))} old"
+            age = f"its last answer is {lasting(max(0.0, (now - self.at).total_seconds()))} old"
         return f"{age} ({self.problem})" if self.problem else age
 
 

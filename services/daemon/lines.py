@@ -4,9 +4,11 @@ Standard output is kept for the protocol: whatever a library prints goes to stan
 gone, costs lines that the journal holds as well, and never the run its time.
 """
 
+import io
 import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -42,13 +44,31 @@ def _read(handle: int) -> bytes:
 def claim_pipes() -> tuple[int, int]:
     """Return standard input and output of this process, which nobody else finds under their numbers any more.
 
-    What it prints goes to standard error; what reads finds nothing; and its children inherit neither pipe.
+    What it prints goes to standard error, as far as there is room for it; what reads finds nothing; and its children
+    inherit neither pipe.
     """
     ours = os.dup(_STDIN), os.dup(_STDOUT)
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
         os.dup2(nothing.fileno(), _STDIN)
     os.dup2(_STDERR, _STDOUT)
+    errors = io.FileIO(_STDERR, "wb", closefd=False)
+    sys.stdout = sys.stderr = _Lossy(errors, errors="backslashreplace", write_through=True)
     return ours
+
+
+class _Lossy(io.TextIOWrapper):
+    """A text file that loses what its disk has no room for: a line of a log must not end what makes devices safe."""
+
+    def write(self, text: str, /) -> int:
+        """Write, or lose the text."""
+        with suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or lose what is left."""
+        with suppress(OSError):
+            super().flush()
 
 
 def hear_terminate_only() -> None:
