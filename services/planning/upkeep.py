@@ -192,16 +192,14 @@ class _Comparison:
             is_small = master.serves in {Serves.FRESH, Serves.AGEING}
             why = "what serves was made of fewer frames, or others" if is_small else master.serves_why
             return replace(master, happens=Happens.DUE, happens_why=there.why or why)
-        if there.standing is Standing.COMPLETE:
-            return self._complete(master, like, there.row)
-        return replace(
-            master,
-            happens=Happens.PARTIAL,
-            happens_why=f"{there.count} of {count(wish.wanted.count, 'frame')} are there",
-            have=there.count,
-            set_id=there.row.set_id,
-            begun_at=there.row.oldest,
-        )
+        if there.standing is not Standing.COMPLETE:
+            return _partial(master, there.row, wish.wanted.count)
+        found = self._complete(master, like, there.row)
+        if not found.is_anew:
+            return found
+        begun = [each for each in of_kind if each.count < wish.wanted.count]  # the new set, if it was begun already
+        newer = having(required, wish.wanted.count, begun, now=self.now, reuse=reuse)
+        return found if newer.row is None else _partial(found, newer.row, wish.wanted.count)
 
     def _goes_on(self, row: SetRow, wanted: WantedSet, ends: ContinuedUntil) -> bool:
         end = None if row.oldest is None else ends(row.oldest, wanted)
@@ -229,6 +227,18 @@ _SAME = timedelta(seconds=1)
 """Moments of one frame, as header and catalogue have it."""
 _NOT_READ = "a run is to read how warm the sensor is, and to take what is missing at that temperature"
 _WHY = {MasterStatus.SUSPECT: "is suspect", MasterStatus.BAD: "was rejected"}
+
+
+def _partial(master: WantedMaster, row: SetRow, wanted: int) -> WantedMaster:
+    """Return a wanted master of which a set was begun, and is continued."""
+    return replace(
+        master,
+        happens=Happens.PARTIAL,
+        happens_why=f"{row.count} of {count(wanted, 'frame')} are there",
+        have=row.count,
+        set_id=row.set_id,
+        begun_at=row.oldest,
+    )
 
 
 def _is_valid(row: MasterRow, now: datetime) -> bool:

@@ -350,7 +350,7 @@ class World(Calm):
             if each.wanted.set_temp_c != self.cooler_c:
                 at += timedelta(seconds=COOLING_S)
                 self.cooler_c = each.wanted.set_temp_c
-            have, set_id = (each.have, each.set_id) if each.have and key not in what.anew else (0, None)
+            have, set_id = (each.have, each.set_id) if each.have else (0, None)
             exposure_s = FLAT_S if each.wanted.exposure_us is None else each.wanted.exposure_us / 1e6
             for number in range(have + 1, each.wanted.count + 1):
                 end = at + timedelta(seconds=exposure_s + READOUT_S)

@@ -196,6 +196,19 @@ def test_a_wish_of_two_programmes_is_one_with_the_younger_age_and_the_larger_cou
     library.place.catalogue.close()
 
 
+def test_a_renewal_that_was_broken_off_is_continued_although_the_older_set_is_complete(library: Library) -> None:
+    library.build(library.take(FrameKind.DARK, 3, NOW - days(50)))  # of 60 days: ageing
+    ageing = library.of(DARK)
+    assert (ageing.serves, ageing.happens, ageing.is_anew) == (Serves.AGEING, Happens.DUE, True)
+    begun = library.take(FrameKind.DARK, 2, NOW - timedelta(hours=2))
+    found = library.of(DARK)
+    assert (found.happens, found.have, found.set_id, found.is_anew) == (Happens.PARTIAL, 2, begun[0].set_id, True)
+    assert found.begun_at == NOW - timedelta(hours=2)
+    assert found.serves is Serves.AGEING
+    late = library.of(DARK, NOW + timedelta(hours=30))
+    assert (late.happens, late.have) == (Happens.DUE, 0)  # too old to be continued
+
+
 def test_the_fingerprint_changes_with_what_is_due_and_not_with_time(library: Library) -> None:
     first = library.plan().fingerprint
     assert library.plan(NOW + timedelta(hours=1)).fingerprint == first
