@@ -71,7 +71,15 @@ def baseline(new: F32, old: F32, after: MasterFacts, before: MasterFacts) -> Bas
         sigma_old=known(before.sigma) or found.sigma / sqrt(2.0),
         level=level.mean,
         strong=max(_STRONG_ADU, _STRONG_NOISE * noise),
+        shot_new=_shot(after),
+        shot_old=_shot(before),
     )
+
+
+def _shot(facts: MasterFacts) -> float:
+    """Return the variance that each ADU of a pixel's own signal gives its mean, in ADU²."""
+    gain = known(facts.gain_e_adu)
+    return 0.0 if gain is None or gain <= 0 else 1.0 / (gain * max(facts.frames, 1))
 
 
 def changed_pixels(
@@ -95,11 +103,13 @@ def changed_pixels(
     at = np.flatnonzero(np.abs(flat) > np.float32(ODD_SIGMAS * common.sigma))  # few: the rest is about these
     d = flat[at].astype(np.float64)
     size = np.abs(d)
-    sigma = np.hypot(
-        _at_least(new_sigma, at, common.sigma_new, common.factor), _at_least(old_sigma, at, common.sigma_old, 1.0)
-    )
     before = old.ravel()[at]
     own = np.maximum(before, before + d) - common.level if common.kind is not FrameKind.FLAT else np.zeros_like(d)
+    signal = np.maximum(own, 0.0)
+    sigma = np.hypot(
+        _at_least(new_sigma, at, np.sqrt(common.sigma_new**2 + common.shot_new * signal), common.factor),
+        _at_least(old_sigma, at, np.sqrt(common.sigma_old**2 + common.shot_old * signal), 1.0),
+    )
     beyond = size > np.maximum(common.least, _OWN_SIGNAL * own)
     is_changed = beyond & (size > CHANGED_SIGMAS * sigma)
     strong = beyond & (size > np.maximum(common.strong, _STRONG_SIGMAS * sigma))
@@ -179,7 +189,10 @@ def _smooth_range(cells: NDArray[np.float64]) -> float:
     return float(surface.max() - surface.min())
 
 
-def _at_least(sigma: F32 | None, at: NDArray[np.intp], typical: float, factor: float) -> NDArray[np.float64]:
+def _at_least(
+    sigma: F32 | None, at: NDArray[np.intp], typical: NDArray[np.float64], factor: float
+) -> NDArray[np.float64]:
+    """Return the SIGMA of pixels, or what is typical of their signal: of few frames it may come out much too small."""
     if sigma is None:
-        return np.full(at.shape, typical)
+        return typical
     return np.fmax(sigma.ravel()[at].astype(np.float64) * factor, typical)

@@ -76,6 +76,8 @@ class Baseline:
         Above it, a pixel of the old master has a signal of its own; ADU.
     strong : float
         A change of a single pixel that is more than noise or telegraph noise; ADU.
+    shot_new, shot_old : float
+        Variance that a signal of its own gives a pixel of both, in ADU² per ADU; 0 where the gain is not known.
     """
 
     kind: FrameKind
@@ -87,6 +89,8 @@ class Baseline:
     sigma_old: float
     level: float
     strong: float
+    shot_new: float = 0.0
+    shot_old: float = 0.0
 
     @property
     def sigma(self) -> float:
