@@ -105,6 +105,7 @@ class FakeRun:
 
     run_id: str
     what: Begin
+    began_at: datetime
     frames: list[tuple[WantedMaster, FrameRow, datetime]]
     ends_at: datetime
     ended: Ended
@@ -337,7 +338,7 @@ class World(Calm):
             if self.rng.random() < 0.03:
                 at = now + (at - now) * self.rng.random()
                 ended = Ended(run_id=run_id, exit_code=-9, code="worker_died", died=True)
-        self.run = FakeRun(run_id=run_id, what=what, frames=frames, ends_at=at, ended=ended)
+        self.run = FakeRun(run_id=run_id, what=what, began_at=now, frames=frames, ends_at=at, ended=ended)
         return self.run
 
     def _frames(self, what: Begin, run_id: str, now: datetime) -> Iterator[tuple[WantedMaster, FrameRow, datetime]]:
@@ -380,6 +381,11 @@ class World(Calm):
         if run.what.builds_only and ended.code is None:
             self._build()
         there = [(each, row, end) for each, row, end in run.frames if end <= at]
+        if (
+            at < run.ends_at or ended.died
+        ):  # minutes in which a frame was begun that weather or death took do not suffice
+            torn_s = (at - max((end for *_, end in there), default=run.began_at)).total_seconds()
+            self.overdue = {key: max(0.0, seconds - torn_s) for key, seconds in self.overdue.items()}
         self.catalogue.add_frames([row for _, row, _ in there])
         self.taken += [Taken(row=row, ended_at=_ended(row), by=run.what.by) for _, row, _ in there]
         complete = {each.key: each for each, row, _ in there if row.frame_no == each.wanted.count}
