@@ -35,8 +35,9 @@ def check(world: World) -> None:
     for _, each in world.said:
         if isinstance(each, ItemFailed | ItemRecovered):
             is_new = isinstance(each, ItemFailed)
-            assert told.get(each.item, False) is not is_new, each
-            told[each.item] = is_new
+            for item in (each.item, *each.others):
+                assert told.get(item, False) is not is_new, each
+                told[item] = is_new
 
 
 @pytest.mark.timeout(200)

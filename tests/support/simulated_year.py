@@ -154,6 +154,7 @@ class World(Calm):
         self.run: FakeRun | None = None
         self.cooler_c: float | None = None
         self.overdue: dict[str, float] = {}
+        self._stretch_s: dict[str, float] = {}
         self.longest_overdue: dict[str, float] = {}
         self._measured_at = start
         self._usable: set[str] = set()
@@ -271,16 +272,28 @@ class World(Calm):
             self._finish(run.ends_at, run.ended)
 
     def _measure(self) -> None:
-        """Add up for how long windows were of use while something was too old or missing."""
+        """Add up how long windows whose minutes suffice were open while something was too old or missing.
+
+        A stretch in which not one frame of an item could end, cooling included, does not suffice.
+        """
         passed_s, takes = (self.clock.true - self._measured_at).total_seconds(), self._usable
         self._measured_at, self._usable = self.clock.true, self._usable_for()
         for each in self.mind.plan.masters if self.mind.plan is not None else ():
             if each.serves in {Serves.FRESH, Serves.AGEING}:
                 self.overdue.pop(each.key, None)
+                self._stretch_s.pop(each.key, None)
             elif TAKEN_AS[each.kind] in takes and each.is_due:
-                self.overdue[each.key] = self.overdue.get(each.key, 0.0) + passed_s
-                longest = self.longest_overdue.get(each.key, 0.0)
-                self.longest_overdue[each.key] = max(longest, self.overdue[each.key])
+                self._stretch_s[each.key] = self._stretch_s.get(each.key, 0.0) + passed_s
+            if TAKEN_AS[each.kind] not in self._usable:
+                self._add_stretch(each)
+
+    def _add_stretch(self, each: WantedMaster) -> None:
+        stretch_s = self._stretch_s.pop(each.key, 0.0)
+        exposure_s = FLAT_S if each.wanted.exposure_us is None else each.wanted.exposure_us / 1e6
+        if stretch_s >= exposure_s + READOUT_S + COOLING_S:
+            self.overdue[each.key] = self.overdue.get(each.key, 0.0) + stretch_s
+            longest = self.longest_overdue.get(each.key, 0.0)
+            self.longest_overdue[each.key] = max(longest, self.overdue[each.key])
 
     def _usable_for(self) -> set[str]:
         """Return for which kinds windows are open now in which nothing hinders the daemon."""
