@@ -38,6 +38,7 @@ _GROUPS = {
     "schema": "JSON schemas for programs that read our files.",
     "library": "The masters: list them, publish them, pack their frames.",
     "catalogue": "The index of frames and masters.",
+    "dataset": "Frames that other systems took.",
 }
 COMMANDS = (
     _Command("run", "runners:run", "Take the frames that are missing, build the masters."),
@@ -68,6 +69,8 @@ COMMANDS = (
     _Command("library certify", "orders:certify", "Mark masters as looked at and found good.", hidden=True),
     _Command("library publish", "library:publish", "Put the masters that are valid now into a folder."),
     _Command("library archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss."),
+    _Command("dataset import", "dataset:import_frames", "Convert raw frames, and list them in fits_index.csv."),
+    _Command("dataset index", "dataset:index", "List the FITS frames of a dataset in index.csv."),
     _Command("catalogue rebuild", "catalogue:rebuild", "Rebuild the index from the files."),
     _Command("archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss.", hidden=True),
 )

@@ -27,6 +27,8 @@ class Stream:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         self._handle: int | None = os.open(path, flags, 0o666)
         self._unsent = 0
+        self.syncs = True
+        """Whether `fsync` does anything: of many files that become visible together, all are synced at the end."""
 
     @property
     def handle(self) -> int:
@@ -49,7 +51,8 @@ class Stream:
 
     def fsync(self) -> None:
         """Make the contents durable."""
-        os.fsync(self.handle)
+        if self.syncs:
+            os.fsync(self.handle)
 
     def close(self) -> None:
         """Let go of the file; harmless when done twice."""
@@ -96,6 +99,11 @@ class Disk:
     def fsync_folder(self, folder: Path) -> None:
         """Make the names in a folder durable."""
         platform.fsync_folder(folder)
+
+    def sync(self, path: Path) -> None:
+        """Make the contents of a file durable that was written before."""
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
 
     def free_bytes(self, folder: Path) -> int:
         """Return the space left for an ordinary user where `folder` is, or will be."""

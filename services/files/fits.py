@@ -5,6 +5,7 @@ Frames are plain uncompressed images, uint16 as int16 with BZERO 32768. What sta
 raise `Unreadable`, never anything else.
 """
 
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.errors import HeaderError
 from calibration.frames import Frame, FrameHeader, Pixels
-from calibration.keywords import NO_ALIASES, Aliases, from_cards, to_cards
+from calibration.keywords import NO_ALIASES, Aliases, Card, from_cards, to_cards
 from services.files.cards import add_sums, header_block, image_cards, padded
 from services.files.disk import REAL_DISK, Disk, Growing, atomic
 from services.files.pixels import (
@@ -42,7 +43,14 @@ _PIECE = 1 << 21  # pixels encoded at a time: the piece stays in the processor's
 _READ_BYTES = 1 << 24
 
 
-def write_frame(path: Path, frame: Frame, disk: Disk = REAL_DISK, *, pixel_sha256: str | None = None) -> Stored:
+def write_frame(
+    path: Path,
+    frame: Frame,
+    disk: Disk = REAL_DISK,
+    *,
+    pixel_sha256: str | None = None,
+    more: Sequence[Card] = (),
+) -> Stored:
     """Write a frame atomically, with CHECKSUM and DATASUM.
 
     Parameters
@@ -55,6 +63,8 @@ def write_frame(path: Path, frame: Frame, disk: Disk = REAL_DISK, *, pixel_sha25
         Where to write.
     pixel_sha256 : str, optional
         `pixel_hash` of the pixels when it is known already (FrameStats).
+    more : sequence of Card
+        Cards that follow those of the header; one whose keyword is there already is left out.
 
     Raises
     ------
@@ -64,6 +74,8 @@ def write_frame(path: Path, frame: Frame, disk: Disk = REAL_DISK, *, pixel_sha25
     pixels = np.ascontiguousarray(frame.pixels)
     bitpix, bzero = encoding(pixels.dtype)
     cards = [*image_cards((pixels.shape[0], pixels.shape[1]), bitpix, bzero), *to_cards(frame.header)]
+    taken = {card.keyword for card in cards}
+    cards += [card for card in more if card.keyword not in taken]
     offset = len(header_block(cards, datasum=0))
     with atomic(path, disk) as stream:
         datasum = _write_pixels(stream, pixels.reshape(-1), offset)

@@ -1,0 +1,228 @@
+"""`nightcal dataset`: frames that other systems took become FITS frames and an index."""
+
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.errors import Exit, Usage
+from services.words import count, some
+
+if TYPE_CHECKING:
+    from services.datasets.attempts import Section
+    from services.datasets.importing import Imported
+
+FRAMES_DIR = "frames"
+SEARCH_DEPTH = 6
+_SHOWN = 20
+"""Messages of one kind that are printed; `--verbose` prints all."""
+Depth = Annotated[int, typer.Option("--search-depth", min=0, help="Folders below a section that are looked into")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print every message, not the first of each kind alone")]
+
+
+def import_frames(
+    sections: Annotated[
+        list[Path],
+        typer.Argument(metavar="SECTION...", help="One folder with all, or those of biases, darks and flats"),
+    ],
+    *,
+    frames_dir: Annotated[
+        str, typer.Option("--frames-dir", metavar="NAME", help="Name of the folders of frames")
+    ] = FRAMES_DIR,
+    search_depth: Depth = SEARCH_DEPTH,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Make the frames in this folder [default: fits/ in each attempt]"),
+    ] = None,
+    skip_bias: Annotated[bool, typer.Option("--skip-bias", help="Leave biases out")] = False,
+    skip_dark: Annotated[bool, typer.Option("--skip-dark", help="Leave darks out")] = False,
+    skip_flat: Annotated[bool, typer.Option("--skip-flat", help="Leave flats out")] = False,
+    big_endian: Annotated[
+        bool, typer.Option("--big-endian", help="The higher byte of each count comes first in the raw files")
+    ] = False,
+    verbose: Verbose = False,
+) -> int:
+    """Convert raw frames with their settings and logs into FITS frames, and write fits_index.csv.
+
+    Frames that are there already are kept, so that a second call goes on where the first one ended.
+    """
+    from services.datasets.conversion import Conversion
+    from services.datasets.importing import import_raws
+
+    chosen = _sections(sections, skipped={"BIAS": skip_bias, "DARK": skip_dark, "FLAT": skip_flat})
+    how = Conversion(
+        out=None if out is None else out.absolute(), big_endian=big_endian, workers=min(4, os.cpu_count() or 1)
+    )
+    with _counting("raw files") as (begun, progress):
+        found = import_raws(chosen, how, frames_dir=frames_dir, depth=search_depth, begun=begun, progress=progress)
+    if not found.files and not found.outside:
+        raise _nothing(chosen, "attempts", deeper=found.deeper, depth=search_depth)
+    for line in _said_of(found, verbose=verbose):
+        print(line)
+    if found.problem:
+        print(f"{found.index}: not written: {found.problem}", file=sys.stderr)
+        return Exit.STORAGE
+    return Exit.DONE if found.is_whole else Exit.SOME_FAILED
+
+
+def _sections(roots: Sequence[Path], skipped: dict[str, bool]) -> tuple["Section", ...]:
+    """Return the sections of a call: three folders are biases, darks and flats; else their names say what is what.
+
+    Raises
+    ------
+    Usage
+        A folder is not there.
+    """
+    from calibration.frames import FrameKind
+    from services.datasets.attempts import Section
+    from services.datasets.index import discovered
+
+    for root in roots:
+        if not root.is_dir():
+            raise Usage(f"{root} is no folder", advice="name the folders of the dataset")
+    if len(roots) == 3:
+        kinds: tuple[FrameKind | None, ...] = (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT)
+        sections = [Section(root=root.absolute(), kind=kind) for root, kind in zip(roots, kinds, strict=True)]
+    else:
+        sections = [each for root in roots for each in discovered(root.absolute()) or (Section(root=root.absolute()),)]
+    return tuple(each for each in sections if each.kind is None or not skipped[each.kind.value])
+
+
+def _nothing(sections: Iterable["Section"], what: str, *, deeper: bool, depth: int) -> Usage:
+    roots = some(str(each.root) for each in sections) or "the folders that were named"
+    more = (
+        f"try a larger --search-depth than {depth}" if deeper else "look whether these are the folders that were meant"
+    )
+    return Usage(f"no {what} found below {roots}", advice=more)
+
+
+def _said_of(found: "Imported", *, verbose: bool) -> Iterator[str]:
+    """Yield what an import is to say: each message with its files, then the sums."""
+    from services.datasets.conversion import Outcome
+
+    notes: defaultdict[str, list[Path]] = defaultdict(list)
+    for each in found.files:
+        for note in each.notes:
+            notes[note].append(each.raw)
+    for raw in found.outside:
+        notes["it is part of no attempt, and was not read"].append(raw)
+    for note, raws in notes.items():
+        yield f"{note}:"
+        shown = raws if verbose else raws[:_SHOWN]
+        yield from (f"  {raw}" for raw in shown)
+        if len(raws) > len(shown):
+            yield f"  and {count(len(raws) - len(shown), 'more file')} (--verbose names them)"
+    counts = found.counts()
+    words = {
+        Outcome.MADE: "converted",
+        Outcome.THERE: "there already",
+        Outcome.FOREIGN: "kept as another program made them",
+        Outcome.NO_SIZE: "left out: the size of their image is not known",
+        Outcome.UNREADABLE: "left out: they cannot be read",
+        Outcome.NOT_WRITTEN: "not written",
+    }
+    said = [f"{counts[outcome]} {words[outcome]}" for outcome in Outcome if counts[outcome]]
+    yield f"{count(len(found.files), 'raw file')}: {', '.join(said)}" if said else "no raw file is part of an attempt"
+    if found.index is not None and not found.problem:
+        yield f"{found.index}: {count(sum(each.is_there for each in found.files), 'frame')}"
+
+
+@contextmanager
+def _counting(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """Give two functions that show progress on a terminal: how many there are, and how many were done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda total: bar.update(task, total=total), lambda done: bar.advance(task, done)
+
+
+def index(
+    out: Annotated[Path, typer.Argument(metavar="OUTPUT_CSV", help="The table to write")],
+    *,
+    bias: Annotated[list[Path] | None, typer.Option("--bias", metavar="DIR", help="A folder of biases")] = None,
+    dark: Annotated[list[Path] | None, typer.Option("--dark", metavar="DIR", help="A folder of darks")] = None,
+    flat: Annotated[list[Path] | None, typer.Option("--flat", metavar="DIR", help="A folder of flats")] = None,
+    discover: Annotated[
+        list[Path] | None,
+        typer.Option("--discover", metavar="DIR", help="Find the folders of biases, darks and flats below"),
+    ] = None,
+    stage: Annotated[
+        str,
+        typer.Option(
+            "--stage", metavar="pre|radiating|post", help="The stage of all frames [default: by their folders]"
+        ),
+    ] = "",
+    vacuum: Annotated[
+        str, typer.Option("--vacuum", metavar="vacuum|air", help="What surrounded the sensor [default: by the folders]")
+    ] = "",
+    search_depth: Depth = SEARCH_DEPTH,
+    verbose: Verbose = False,
+) -> int:
+    """Write index.csv: a row for each FITS frame, bad ones marked. No frame is changed."""
+    from calibration.frames import FrameKind
+    from services.datasets.attempts import Section
+    from services.datasets.index import Asked, bad_ones, discovered, index_of, write_index
+
+    named = [(FrameKind.BIAS, bias), (FrameKind.DARK, dark), (FrameKind.FLAT, flat)]
+    sections = [Section(root=root.absolute(), kind=kind) for kind, roots in named for root in roots or ()]
+    sections += [found for root in discover or () for found in discovered(root.absolute())]
+    if not sections and not discover:
+        raise Usage("no section is named", advice="name folders with --bias, --dark, --flat, or one with --discover")
+    _refuse_mixed(sections)
+    asked = Asked(stage=_stage(stage), vacuum=_vacuum(vacuum), depth=search_depth)
+    with _counting("frames") as (_, progress):
+        found = index_of(sections, out.absolute(), asked, progress=progress)
+    if not found.rows and not found.left_out:
+        raise _nothing(
+            sections or [Section(root=root) for root in discover or ()], "attempts", deeper=True, depth=search_depth
+        )
+    write_index(out.absolute(), found)
+    left = [f"{path}: {why}" for path, why in found.left_out]
+    left += [f"{path}: it says that it is a {kind.value.lower()}" for path, kind in found.others]
+    for line in left if verbose else left[:_SHOWN]:
+        print(f"note: {line}")
+    if len(left) > _SHOWN and not verbose:
+        print(f"note: and {count(len(left) - _SHOWN, 'more file')} (--verbose names them)")
+    bad = sum(1 for _ in bad_ones(found))
+    print(
+        f"{out}: {count(len(found.rows), 'frame')}, of which {bad} bad; {count(len(found.left_out), 'file')} left out"
+    )
+    return Exit.SOME_FAILED if found.left_out else Exit.DONE
+
+
+def _refuse_mixed(sections: Sequence["Section"]) -> None:
+    """Refuse a section that holds sections of other kinds: its frames would all be taken for one kind."""
+    from services.datasets.index import discovered
+
+    for section in sections:
+        if not section.root.is_dir():
+            raise Usage(f"{section.root} is no folder", advice="name the folders of the dataset")
+        others = [each for each in discovered(section.root) if each.kind is not section.kind]
+        if section.kind is not None and others:
+            option, names = section.kind.value.lower(), some(each.root.name for each in others)
+            raise Usage(
+                f"--{option} {section.root} holds {names}, which would all be taken for {option} frames",
+                advice=f"nightcal dataset index OUTPUT_CSV --discover {section.root}",
+            )
+
+
+def _stage(said: str) -> str:
+    known = {"": "", "pre": "pre", "radiating": "radiating", "during": "radiating", "post": "post"}
+    if said not in known:
+        raise Usage(f"--stage {said!r} is not known", advice="one of pre, radiating, post")
+    return known[said]
+
+
+def _vacuum(said: str) -> str:
+    if said not in {"", "vacuum", "air"}:
+        raise Usage(f"--vacuum {said!r} is not known", advice="one of vacuum, air")
+    return said

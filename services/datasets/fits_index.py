@@ -1,0 +1,56 @@
+"""`fits_index.csv`: one row for each frame that was made of a raw file."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from os import path as names
+from pathlib import Path
+
+from calibration.keywords.values import number
+from services.files.disk import REAL_DISK, Disk, write_text
+from services.files.fits import read_cards
+
+FILE = "fits_index.csv"
+COLUMNS = (
+    "BADSIZE", "CALTYPE", "EQTEMP", "EXPTIME", "FILETEMP", "FRAMENUM", "GAIN", "PATH", "REXPTIME", "TEMP", "TEMP_0",
+)  # fmt: skip
+"""Columns that may be there, in their order; one that no frame has a value for is left out."""
+
+
+def row_of(fits: Path, index: Path) -> dict[str, str]:
+    """Return the row of a frame, its path as seen from the index's folder.
+
+    Raises
+    ------
+    Unreadable
+        It is no FITS file.
+    """
+    cards = read_cards(fits)
+    found = {name: _written(cards[name]) for name in COLUMNS if name in cards}
+    if "FRAMENUM" in found and (frame := number(found["FRAMENUM"])) is not None and frame == int(frame):
+        found["FRAMENUM"] = str(int(frame))
+    return {**found, "PATH": Path(names.relpath(fits, index.parent)).as_posix()}
+
+
+def _written(value: object) -> str:
+    return str(value) if not isinstance(value, float) else f"{value:.12g}"
+
+
+def table_text(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
+    """Return a table with some columns as text."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, str]], disk: Disk = REAL_DISK) -> None:
+    """Write the table with those of its columns that any row has a value for, in place of an older one.
+
+    Raises
+    ------
+    StorageError
+    """
+    there = [name for name in COLUMNS if any(row.get(name) for row in rows)]
+    write_text(path, table_text(rows, there), disk, replace=True)

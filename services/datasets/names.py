@@ -1,0 +1,96 @@
+"""What names say of frames: the file's number, exposure and temperature, and the words of the folders above it.
+
+Folders count as whole components: `T-10` is a temperature, `attempt3` and `Set1` are none; `0.5s` is an exposure,
+`disk2samples` is none.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePath
+
+_FRAME = re.compile(r"(?:frame|f)(\d+)", re.IGNORECASE)
+_EXPOSURE = re.compile(r"exp_?([0-9.+\-eE]+)s")
+_TEMPERATURE = re.compile(r"T(-?\d+(?:\.\d+)?)")
+_FOLDER_T = re.compile(r"T(-?\d+(?:\.\d+)?)C?", re.IGNORECASE)
+_FOLDER_S = re.compile(r"(?:exp_?)?(\d+(?:\.\d+)?(?:e[+-]?\d+)?)s", re.IGNORECASE)
+_STAGES = (("pre", "pre"), ("during", "radiating"), ("radiating", "radiating"), ("post", "post"))
+_STAGE_END = re.compile(r"(?:(?:ir)?rad(?:iation|iating)?)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameFacts:
+    """What the name of a raw file says; None for what it does not."""
+
+    frame: int | None = None
+    exposure_s: float | None = None
+    temperature_c: float | None = None
+
+
+def name_facts(stem: str) -> NameFacts:
+    """Return what the name of a raw file says, without its ending: "BiasT0_exp0.012sAt0f1"."""
+    frame, exposure, temperature = (each.search(stem) for each in (_FRAME, _EXPOSURE, _TEMPERATURE))
+    return NameFacts(
+        frame=None if frame is None else int(frame[1]),
+        exposure_s=None if exposure is None else _number(exposure[1]),
+        temperature_c=None if temperature is None else float(temperature[1]),
+    )
+
+
+def _number(written: str) -> float | None:
+    try:
+        return float(written)
+    except ValueError:
+        return None
+
+
+def folder_temperature_c(path: PurePath) -> float | None:
+    """Return the temperature that the deepest folder so named states: `T-10`, `t20`."""
+    return _deepest(path, _FOLDER_T)
+
+
+def folder_exposure_s(path: PurePath) -> float | None:
+    """Return the exposure that the deepest folder so named states: `0.5s`, `exp_2s`."""
+    return _deepest(path, _FOLDER_S)
+
+
+def _deepest(path: PurePath, pattern: re.Pattern[str]) -> float | None:
+    for part in reversed(path.parts):
+        if (match := pattern.fullmatch(part)) is not None:
+            return float(match[1])
+    return None
+
+
+def stage_of(parts: Iterable[str]) -> str:
+    """Return the stage of an irradiation by the deepest folder that names one: pre, radiating or post; "" for none.
+
+    A component counts that begins with the word and goes on with `irradiation`, or has it as a word of its own:
+    `PreIrradiation`, `tests_duringradiation_novacuum`, `pre`. "prueba_previa" names no stage.
+    """
+    for part in reversed(tuple(parts)):
+        for word in re.split(r"[^a-z]+", part.casefold()):
+            for start, stage in _STAGES:
+                if word.startswith(start) and _STAGE_END.fullmatch(word.removeprefix(start)):
+                    return stage
+            if word == "irradiation":
+                return "radiating"
+    return ""
+
+
+def vacuum_of(parts: Iterable[str]) -> str:
+    """Return what surrounded the sensor by the deepest folder that says so: vacuum or air; "" for none."""
+    for part in reversed(tuple(parts)):
+        folded = part.casefold()
+        if re.search(r"no_?vac", folded):
+            return "air"
+        if "vac" in folded:
+            return "vacuum"
+        if set(re.split(r"[^a-z]+", folded)) & {"atm", "air"}:
+            return "air"
+    return ""
+
+
+def natural(text: str) -> tuple[tuple[int, int | str], ...]:
+    """Return a key that sorts names as people count: frame2 before frame10."""
+    pieces = re.split(r"(\d+)", text.casefold())
+    return tuple((0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces if piece)

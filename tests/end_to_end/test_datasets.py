@@ -1,0 +1,69 @@
+"""The commands for datasets, as a laboratory calls them: every call of the table in docs/datasets.md."""
+
+import csv
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import started
+from tests.support.places import ROOT
+from tests.support.raw_tree import attempt
+
+PAGE = ROOT / "docs" / "datasets.md"
+CALLS = re.findall(r"\| `python -m utils\.[^`]+` \| `nightcal ([^`]+)` \|", PAGE.read_text(encoding="utf-8"))
+
+
+def called(folder: Path, line: str) -> "tuple[int, str, str]":
+    command = [sys.executable, "-m", "services.cli.main", *shlex.split(line)]
+    done = started.run(command, cwd=folder)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for section, name in (
+        ("S1", "BiasT0_exp1.2e-05sAt1f{n}.raw"),
+        ("S2", "exp_1s_frame{n}.raw"),
+        ("S3", "exp_2s_f{n}.raw"),
+    ):
+        attempt(tmp_path / section / "T0" / "attempt1", name=name)
+    for section in ("B", "D", "F"):
+        attempt(tmp_path / section / "attempt1")
+    (tmp_path / "ROOT").mkdir()
+    attempt(tmp_path / "ROOT" / "Darks" / "attempt1")
+    return tmp_path
+
+
+def test_every_call_of_the_page_does_what_its_page_says(tree: Path) -> None:
+    assert len(CALLS) == 4
+    for folders in ("B D F", "ROOT", "S1 S2 S3"):
+        code, said, wrong = called(tree, f"dataset import {folders}")
+        assert (code, wrong) == (0, ""), (said, wrong)
+    for line in CALLS:
+        code, said, wrong = called(tree, line)
+        assert (code, wrong) == (0, ""), (line, said, wrong)
+    with (tree / "fits_index.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["CALTYPE"] for row in rows] == ["BIAS"] * 3 + ["DARK"] * 3  # the last call has left the flats out
+    with (tree / "index.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["CALTYPE"], row["STAGE"], row["VACUUM"]) for row in rows] == [("DARK", "pre", "air")] * 3
+
+
+def test_a_call_that_cannot_be_meant_is_refused_with_what_to_do(tree: Path) -> None:
+    refused = {
+        "dataset import nowhere": "nowhere is no folder",
+        "dataset index i.csv": "no section is named",
+        "dataset index i.csv --bias .": "--discover",
+        "dataset index i.csv --dark S2 --stage before": "one of pre, radiating, post",
+        "dataset import S1 --search-depth 0": "try a larger --search-depth than 0",
+    }
+    for line, words in refused.items():
+        code, said, wrong = called(tree, line)
+        assert code == 2, (line, said, wrong)
+        assert words in wrong, (line, wrong)
+        assert "Traceback" not in wrong
+    assert not (tree / "i.csv").exists()

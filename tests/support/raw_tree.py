@@ -1,0 +1,43 @@
+"""A tree of raw frames as cameras of a laboratory write them: sections, attempts, settings and logs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+HEIGHT, WIDTH = 6, 10
+COLUMNS = (
+    "FrameNum,TimeStamp,ExtTemperature,ExpTime,RealExpTime,ExpGain,Temperature,InitialTemp,DeltaTemperature,PowerCons"
+)
+
+
+def attempt(
+    folder: Path,
+    *,
+    name: str = "exp_1s_frame{n}.raw",
+    frames: int = 3,
+    celsius: float = 20.0,
+    frames_dir: str = "frames",
+    level: int = 1000,
+    old_log: bool = False,
+) -> Path:
+    """Write an attempt, and return its folder: frame n has the values level + 0 … level + 59."""
+    place = folder / frames_dir
+    place.mkdir(parents=True)
+    (folder / "configFile.txt").write_text(
+        f"# capture settings\n\nHEIGHT={HEIGHT}\nWIDTH: {WIDTH}\nBIT_DEPTH=16\nCAMERA=SimCMOS\n", encoding="utf-8"
+    )
+    rows = ["frame,temperature"] if old_log else [COLUMNS]
+    for n in range(frames):
+        pixels = level + np.arange(HEIGHT * WIDTH)
+        pixels.astype("<u2").tofile(place / name.format(n=n))
+        warm = celsius + 0.01 * n
+        new = (n, 1000.5 + n, celsius, 1e6, 1.001e6, 100, warm, celsius, 0.05, 2.5)
+        rows.append(f"{n},{warm:.2f}" if old_log else ",".join(map(str, new)))
+    (folder / "temperatureLog.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
+
+
+def rewrite(path: Path, change: Callable[[str], str]) -> None:
+    """Change the text of a file."""
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
