@@ -15,6 +15,7 @@ import structlog
 from drivers.clock import Clock
 from services.daemon import ended_windows, news
 from services.daemon.board import RunNow
+from services.daemon.building import Building
 from services.daemon.inbox import Inbox
 from services.daemon.machine import Activity, Decision, Hold, Standing, Why, after_hold, decide
 from services.daemon.orders import OF_MASTERS, Answer, Order, OrderName, RefusalCode, Refused
@@ -80,7 +81,7 @@ class Loop:
         self._run: _Run | None = None
         self._securing = Securing(present, hands, clock)
         self._weather = news.Weather()
-        self._tried_to_build: frozenset[str] = frozenset()
+        self._building = Building()
         self._begin_at_s = clock.monotonic()
         self._look_at_s = clock.monotonic()
 
@@ -172,7 +173,8 @@ class Loop:
         """Begin what is due, if it is time to look; while a run is at work, only the plan is looked at."""
         state, now = self.present.state, self._clock.now()
         if (over := ended_windows.still(state.windows_over, now)) != state.windows_over:  # also for what is to be built
-            self._tried_to_build, state = frozenset(), replace(state, windows_over=over)
+            state = replace(state, windows_over=over)
+            self._building.try_all()
             self.present.remember(state)
         if (hold := after_hold(state.hold, now)) is not state.hold:
             self.present.remember(replace(state, hold=hold))
@@ -187,7 +189,7 @@ class Loop:
             return
         if hold is not None:
             self._rest(_held(hold), keeps_cooler=hold.why is Why.PAUSED)
-        elif self._may_begin and self.outlook.to_build - self._tried_to_build:
+        elif self._may_begin and self._building.is_due(self.outlook.to_build, self._clock.monotonic()):
             self._begin(Begin())
         elif isinstance(choice := self.outlook.choice, Nothing):
             self._rest(choice)
@@ -241,7 +243,7 @@ class Loop:
 
     def _begin(self, what: Begin) -> None:
         if what.builds_only:
-            self._tried_to_build = self.outlook.to_build
+            self._building.begun(self.outlook.to_build)
         run = RunNow(run_id=None, by=what.by, since=self._clock.now(), items=what.items)
         self._run = _Run(child=self._hands.begin(what), what=what, now=run, seen=Snapshot(run_id=""))
         doing = what.detail or ("masters are built" if what.builds_only else "what was ordered is taken")
@@ -292,8 +294,11 @@ class Loop:
     def _wait_after(self, ended: Ended, what: Begin) -> None:
         """Begin nothing at once after a run that was not ended by order and did not reach its end."""
         is_ordered = self.present.activity.name in {Activity.FINISHING, Activity.STOPPING}
-        if not what.builds_only or (ended.code is not None and (self.present.state.hold or not is_ordered)):
-            self._tried_to_build = frozenset()  # frames have come, or it was broken off: it is tried again
+        if what.builds_only:
+            is_held, now_s = self.present.state.hold is not None, self._clock.monotonic()
+            self._building.ended(ended, now_s, is_ordered=is_ordered, is_held=is_held)
+        else:
+            self._building.try_all()
         if ended.code is None or is_ordered:
             return
         self._begin_at_s = self._clock.monotonic() + PAUSE_S

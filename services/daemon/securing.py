@@ -13,7 +13,8 @@ from services.daemon.machine import Activity, Why
 from services.daemon.orders import RefusalCode
 from services.daemon.parts import Hands, Nothing, Outlook, Secured
 from services.daemon.present import Present
-from services.errors import RunCode
+from services.daemon.state_file import LastRun
+from services.errors import Exit, RunCode
 from services.events.serving import DevicesSecured, WorkerDied
 from services.observatory.in_use import LeftBehind
 
@@ -88,6 +89,14 @@ class Securing:
         What somebody else uses by now is left to him: `left_behind` says that it is to be tried again.
         """
         self._present.say(WorkerDied(run=left.run_id, detail=detail))
+        died = LastRun(
+            run_id=left.run_id,
+            finished_at=self._clock.now(),
+            exit_code=Exit.SOME_FAILED,
+            code=RunCode.WORKER_DIED,
+            detail=detail,
+        )
+        self._present.remember(replace(self._present.state, last_run=died))
         self.left_behind = left
         self._try(Nothing(reason=RunCode.WORKER_DIED, detail=detail))
 

@@ -3,6 +3,7 @@
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -389,6 +390,33 @@ def test_a_run_that_died_with_the_daemon_is_answered_before_anything_is_begun() 
     bench.loop.secured(Secured(run_id="r0", done=("lamp off",)))
     bench.loop.step()
     assert len(bench.hands.begun) == 1
+
+
+def test_a_run_that_died_with_the_daemon_is_the_last_one() -> None:
+    bench = Bench(DUE)
+    bench.loop.recover(LEFT)
+    last = bench.loop.present.state.last_run
+    assert last is not None
+    assert (last.run_id, last.code) == ("r0", "worker_died")
+
+
+def test_a_build_that_fails_is_tried_again_less_and_less_often_and_stops_no_frames() -> None:
+    bench = Bench(replace(CALM, to_build=frozenset({"dark_5s"})))
+    begun_at_s: list[float] = []
+    for _ in range(1500):
+        bench.loop.step()
+        if bench.hands.begun:
+            assert bench.hands.begun == [Begin()]
+            begun_at_s.append(bench.clock.monotonic())
+            bench.hands.begun.clear()
+            bench.end(Ended(run_id="m", exit_code=5, code="disk_full"))
+        bench.clock.advance(10)
+    pauses = [later - earlier for earlier, later in pairwise(begun_at_s)]
+    assert [round(each / 60) for each in pauses[:7]] == [1, 2, 4, 8, 16, 32, 60]
+    bench.mind.outlook = replace(DUE, to_build=frozenset({"dark_5s"}))
+    bench.clock.advance(31)
+    bench.loop.step()
+    assert bench.hands.begun == [Begin(items=("dark_60s",))]
 
 
 def test_devices_that_somebody_else_uses_since_the_death_are_made_safe_when_he_has_let_go_of_them() -> None:

@@ -1,0 +1,38 @@
+"""When masters are built: once their sets are complete, and again after a build that failed, less and less often."""
+
+from services.daemon.parts import Ended
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
+"""Before a build that failed is tried again, and before each one after many: a full disk is not filled with tries."""
+
+
+class Building:
+    """Which masters were tried to be built, and when those that failed are tried again; for the loop's thread alone."""
+
+    def __init__(self) -> None:
+        self._tried: frozenset[str] = frozenset()
+        self._failed = 0
+        self._again_at_s = 0.0
+
+    def is_due(self, to_build: frozenset[str], now_s: float) -> bool:
+        """Return whether masters are to be built now; `now_s` is of a clock that only goes on."""
+        is_again = self._failed > 0 and now_s >= self._again_at_s
+        return bool(to_build if is_again else to_build - self._tried)
+
+    def begun(self, to_build: frozenset[str]) -> None:
+        """Note that all of these are tried."""
+        self._tried = to_build
+
+    def try_all(self) -> None:
+        """Try again all that was tried: frames have come, or what kept them from being built is over."""
+        self._tried, self._failed = frozenset(), 0
+
+    def ended(self, ended: Ended, now_s: float, *, is_ordered: bool, is_held: bool) -> None:
+        """Learn from the end of a build; one that an order to pause has broken off goes on as soon as it may."""
+        if ended.code is None:
+            self._failed = 0
+        elif is_held:
+            self.try_all()
+        elif not is_ordered:
+            pause_s = min(FIRST_PAUSE_S * 2.0**self._failed, LONGEST_PAUSE_S)
+            self._failed, self._again_at_s = self._failed + 1, now_s + pause_s
