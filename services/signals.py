@@ -12,11 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
 
-import structlog
-
 from services.stopping import Stop
-
-log = structlog.get_logger(__name__)
 
 
 class _Apart:
@@ -41,8 +37,10 @@ class _Apart:
         while (act := self._calls.get()) is not None:
             try:
                 act()
-            except Exception:
-                log.exception("signal.failed")
+            except Exception:  # noqa: BLE001 - it is logged, and stops no other signal
+                import structlog  # every command hears signals, and few of them log
+
+                structlog.get_logger(__name__).exception("signal.failed")
 
 
 _MOMENT_S = 5.0

@@ -8,7 +8,7 @@ import base64
 import itertools
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLong
 from contextlib import suppress
@@ -159,9 +159,13 @@ class Tiles:
         self._idle = after(self._idle_s, self._rest)
 
     def _started(self) -> ChildProcess:
-        gone: Callable[[Gone], None] = lambda end: self._gone(child, end)  # noqa: E731 - it names the child it is for
-        child = ChildProcess(self._module, log_path=self._layout.logs / "tiles.log", hear=self._heard, gone=gone)
-        return child
+        """Return a child that has begun, while the lock is held: one that is gone at once waits for it to be known."""
+        made: list[ChildProcess] = []
+        log_path = self._layout.logs / "tiles.log"
+        made.append(
+            ChildProcess(self._module, log_path=log_path, hear=self._heard, gone=lambda end: self._gone(made, end))
+        )
+        return made[0]
 
     def _heard(self, line: str) -> None:
         said = json.loads(line)
@@ -173,9 +177,9 @@ class Tiles:
             log.info("tiles.no_picture", detail=said["problem"])
         future.set_result(None if said["data"] is None else base64.b64decode(said["data"]))
 
-    def _gone(self, child: ChildProcess, end: Gone) -> None:
+    def _gone(self, made: Sequence[ChildProcess], end: Gone) -> None:
         with self._lock:
-            if child is not self._child:
+            if self._child not in made:
                 return
             self._child = None
             left = list(self._waiting.values())

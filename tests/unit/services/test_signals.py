@@ -198,7 +198,8 @@ def test_a_signal_at_the_very_end_changes_no_exit_code(number: signal.Signals, t
 
 
 _WAITING = """
-import sys, threading, typer
+import signal, sys, threading, typer
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # where the tests are run by nohup, it is ignored
 from services.cli.failures import run_app
 
 app = typer.Typer()

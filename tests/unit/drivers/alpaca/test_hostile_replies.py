@@ -79,7 +79,7 @@ def test_any_body_is_an_object_or_a_driver_error(status: int, body: bytes, value
         Reply(status=200, body=json.dumps({"Value": [value, {"DeviceType": value}]}).encode())
     )
     [discovery._from_row(row) for row in rows if discovery._is_device(row)]
-    port = discovery._told_port(body)
+    port = discovery._stated_port(body)
     assert port is None or 0 < port < 65536
     with suppress(DriverError):
         replies.raise_for_status("d", "member", reply)

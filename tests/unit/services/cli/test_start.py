@@ -78,7 +78,7 @@ def _listed(*words: str) -> list[str]:
 
 
 def test_every_listed_command_exists_and_says_what_it_does(capsys: pytest.CaptureFixture[str]):
-    groups = ([], ["config"], ["schema"], ["library"], ["catalogue"])
+    groups = ([], ["config"], ["schema"], ["library"], ["catalogue"], ["dataset"])
     commands = [[*group, name] for group in groups for name in _listed(*group) if group or [name] not in groups]
     assert len(commands) == sum(not each.hidden for each in COMMANDS)
     for words in commands:
