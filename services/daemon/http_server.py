@@ -8,6 +8,7 @@ import asyncio
 import socket
 import sys
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, cast
@@ -29,6 +30,7 @@ STALL_S = 30.0
 """For which a client may leave its answer unread."""
 GRACE_S = 2
 """Requests that are being answered when the server ends get so many seconds."""
+_TICK_S = 1.0
 MOST_HEAD_BYTES = 16 * 1024
 _FILES_FOR_OTHERS = 200
 _MOST_CONNECTIONS = 500
@@ -74,7 +76,7 @@ class ApiServer:
             timeout_keep_alive=30,
             timeout_graceful_shutdown=GRACE_S,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
 
@@ -87,6 +89,7 @@ class ApiServer:
         self._server.should_exit = True
         if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._api.streams.end)
+            self._loop.call_soon_threadsafe(self._server.ending.set)
         self._thread.join(GRACE_S + 3)
         self._api.close()
         self._socket.close()
@@ -100,6 +103,23 @@ class ApiServer:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         await self._server.serve([self._socket])  # outside of the main thread it handles no signals
+
+
+class _Server(uvicorn.Server):
+    """The library's server, which looks once a second for whether it is to end: ten times are most of an idle daemon.
+
+    `ending` lets it look at once.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ending = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Look again and again, until it is to end; each look renews the date of the answers."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.ending.wait(), _TICK_S)
 
 
 def bound(host: str, port: int) -> socket.socket:
