@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.datasets import FRAMES_DIR, SEARCH_DEPTH
 from services.errors import Exit, Usage
 from services.words import count, some
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from services.datasets.attempts import Section
     from services.datasets.importing import Imported
 
-FRAMES_DIR = "frames"
-SEARCH_DEPTH = 6
 _SHOWN = 20
 """Messages of one kind that are printed; `--verbose` prints all."""
 Depth = Annotated[int, typer.Option("--search-depth", min=0, help="Folders below a section that are looked into")]
@@ -105,18 +104,19 @@ def _said_of(found: "Imported", *, verbose: bool) -> Iterator[str]:
     """Yield what an import is to say: each message with its files, then the sums."""
     from services.datasets.conversion import Outcome
 
-    notes: defaultdict[str, list[Path]] = defaultdict(list)
+    notes: defaultdict[str, dict[Path, None]] = defaultdict(dict)  # each path once, in order
     for each in found.files:
         for note in each.notes:
-            notes[note].append(each.raw)
+            notes[note][each.raw] = None
+        for note in each.of_attempt:
+            notes[note][each.attempt.folder] = None
     for raw in found.outside:
-        notes["it is part of no attempt, and was not read"].append(raw)
-    for note, raws in notes.items():
+        notes["it is part of no attempt, and was not read"][raw] = None
+    for note, paths in notes.items():
         yield f"{note}:"
-        shown = raws if verbose else raws[:_SHOWN]
-        yield from (f"  {raw}" for raw in shown)
-        if len(raws) > len(shown):
-            yield f"  and {count(len(raws) - len(shown), 'more file')} (--verbose names them)"
+        yield from (f"  {path}" for path in list(paths)[: None if verbose else _SHOWN])
+        if not verbose and len(paths) > _SHOWN:
+            yield f"  and {len(paths) - _SHOWN} more (--verbose names them)"
     counts = found.counts()
     words = {
         Outcome.MADE: "converted",

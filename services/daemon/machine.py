@@ -25,7 +25,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime
 
-from services.daemon.orders import OF_MASTERS, Order, OrderName, RefusalCode, Refused
+from services.daemon.orders import Order, OrderName, RefusalCode, Refused
 from services.words import both_clocks, length, some
 
 DEFAULT_YIELD = timedelta(hours=12)
@@ -260,5 +260,3 @@ _DECIDE = {
     OrderName.ABORT: _end,
     OrderName.RETRY: _retry,
 }
-PASSED_ON = (*OF_MASTERS, OrderName.RELOAD)
-"""Orders that change nothing of the state, and are decided elsewhere."""

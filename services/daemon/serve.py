@@ -274,7 +274,7 @@ def _left_in_words(state: Remembered) -> str:
 def _observatory(configuration: Configuration, folder: Path, stack: ExitStack) -> tuple[Served | None, Clock]:
     """Start the simulated observatory, where one is served; return where it listens, and the clock of everything.
 
-    One that somebody else serves is a camera on the network like any other, but tells its clock: runs go by that, and
+    One that somebody else serves is a camera on the network like any other, but states its clock: runs go by that, and
     so does the daemon, or no window, age or end of a run would mean the same to both.
     """
     if not configuration.loaded.config.camera.is_simulator:

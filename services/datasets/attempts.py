@@ -7,13 +7,9 @@ from pathlib import Path, PurePath
 
 from calibration.frames import FrameKind
 from calibration.keywords.kinds import kind_of_path
-from services.datasets import log, settings
-from services.datasets.names import folder_temperature_c, natural
+from services.datasets import FITS_DIR, FRAMES_DIR, SEARCH_DEPTH, log, settings
+from services.datasets.names import folder_exposure_s, folder_temperature_c, natural
 
-FRAMES_DIR = "frames"
-FITS_DIR = "fits"
-SEARCH_DEPTH = 6
-"""Folders below a section that are looked into, where nothing else is asked for."""
 RAW = ".raw"
 
 
@@ -55,6 +51,11 @@ class Attempt:
         return self.section.kind or kind_of_path(self.within / raw.name)
 
     @property
+    def exposure_s(self) -> float | None:
+        """The exposure that its folders state."""
+        return folder_exposure_s(self.within)
+
+    @property
     def temperature_c(self) -> float | None:
         """The temperature that its folders state."""
         return folder_temperature_c(self.within)
@@ -86,19 +87,17 @@ def attempts_of(section: Section, *, frames_dir: str = FRAMES_DIR, depth: int = 
         Folders below the section that are looked into.
     """
     found: list[Attempt] = []
-    loose: list[Path] = []
+    seen: set[Path] = set()
     deeper = False
     for folder, names, files in _walk(section.root, depth, frames_dir):
         deeper |= len(folder.relative_to(section.root).parts) >= depth and bool({*names} - {frames_dir, FITS_DIR})
-        raws = [folder / name for name in files if name.lower().endswith(RAW)]
+        raws = [folder / name for name in files if _is_raw(name)]
         if _is_attempt(folder, names, files, frames_dir):
             found.append(_attempt(folder, section, frames_dir, raws))
-            loose += raws  # those beside a folder of frames are part of nothing
-        elif folder.name != frames_dir or not _is_inside(folder, found):
-            loose += raws
+        seen.update(raws)
     ordered = sorted(found, key=_order)
     taken = {raw for attempt in ordered for raw in attempt.raws}
-    return Found(attempts=tuple(ordered), outside=tuple(sorted(set(loose) - taken)), deeper=deeper)
+    return Found(attempts=tuple(ordered), outside=tuple(sorted(seen - taken)), deeper=deeper)
 
 
 def _walk(root: Path, depth: int, frames_dir: str) -> Iterator[tuple[Path, list[str], list[str]]]:
@@ -117,14 +116,10 @@ def _is_attempt(folder: Path, names: Sequence[str], files: Sequence[str], frames
     return is_named or (is_described and frames_dir in names)
 
 
-def _is_inside(folder: Path, found: Sequence[Attempt]) -> bool:
-    return any(each.folder == folder.parent for each in found)
-
-
 def _attempt(folder: Path, section: Section, frames_dir: str, raws: Sequence[Path]) -> Attempt:
     frames = folder / frames_dir
     if frames.is_dir():
-        raws = [each for each in frames.iterdir() if each.name.lower().endswith(RAW)]
+        raws = [each for each in frames.iterdir() if _is_raw(each.name) and each.is_file()]
     return Attempt(
         folder=folder,
         section=section,
@@ -132,6 +127,11 @@ def _attempt(folder: Path, section: Section, frames_dir: str, raws: Sequence[Pat
         settings=_first(folder, settings.NAMES),
         log=_first(folder, log.NAMES),
     )
+
+
+def _is_raw(name: str) -> bool:
+    """Whether a file is a raw one by its name; hidden ones are what systems leave beside files."""
+    return name.lower().endswith(RAW) and not name.startswith(".")
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:

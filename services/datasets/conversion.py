@@ -1,20 +1,24 @@
 """Raw frames become FITS frames: each once, beside where they were, and again only when something of them changed."""
 
+import codecs
 import hashlib
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from calibration.keywords import to_cards
+from services.datasets import FITS_DIR
 from services.datasets import log as logs
 from services.datasets import settings as described
-from services.datasets.attempts import FITS_DIR, Attempt
+from services.datasets.attempts import Attempt
+from services.datasets.fits_index import row_of
 from services.datasets.names import name_facts
-from services.datasets.raw_frame import RawFacts, cards_of, frame_of, pixels_of_raw
+from services.datasets.raw_frame import SIGNATURE, RawFacts, cards_of, frame_of, pixels_of_raw
 from services.datasets.settings import ImageFormat, NoFormat
 from services.errors import RunCode, StorageError
 from services.files.disk import REAL_DISK, Disk, Stream, reported
@@ -46,8 +50,10 @@ class Converted:
         `fits` is where the frame is, or would be.
     outcome : Outcome
     attempt : Attempt
-    notes : tuple of str
-        What is wrong with it or unknown, in words.
+    notes, of_attempt : tuple of str
+        What is wrong with it or unknown, in words; and what of all frames of its attempt.
+    row : mapping
+        Its cards, as the table of frames has them; empty where its frame is not there.
     """
 
     raw: Path
@@ -55,6 +61,8 @@ class Converted:
     outcome: Outcome
     attempt: Attempt
     notes: tuple[str, ...] = ()
+    of_attempt: tuple[str, ...] = ()
+    row: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_there(self) -> bool:
@@ -68,8 +76,8 @@ class Conversion:
 
     Attributes
     ----------
-    out : Path or None
-        Folder in which the tree of the dataset is made again; None: `fits/` in each attempt.
+    out, base : Path or None
+        Folder in which the tree of the dataset below `base` is made again; None: `fits/` in each attempt.
     big_endian : bool
     workers : int
         Files at a time.
@@ -77,13 +85,16 @@ class Conversion:
     """
 
     out: Path | None = None
+    base: Path | None = None
     big_endian: bool = False
     workers: int = 2
     disk: Disk = field(default_factory=lambda: REAL_DISK)
 
     def folder_of(self, attempt: Attempt) -> Path:
         """Return where the frames of an attempt go."""
-        return (attempt.folder if self.out is None else self.out / attempt.within) / FITS_DIR
+        if self.out is None or self.base is None:
+            return attempt.folder / FITS_DIR
+        return self.out / attempt.folder.relative_to(self.base) / FITS_DIR
 
 
 def convert(
@@ -108,9 +119,9 @@ def convert(
             if full:
                 yield from (described_as.left(raw, full) for raw in attempt.raws)
                 continue
-            found = list(_of_attempt(described_as, how, pool, progress))
-            full = next((note for each in found for note in each.notes if each.outcome is Outcome.NOT_WRITTEN), "")
-            yield from found
+            batch = _Batch(described_as.folder / _UNDER_WAY, how.disk)
+            yield from _of_attempt(described_as, batch, pool, progress)
+            full = batch.full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +169,16 @@ class _Described:
         """Return that a raw file was not converted."""
         return self.done(raw, Outcome.NOT_WRITTEN, why)
 
-    def done(self, raw: Path, outcome: Outcome, *notes: str) -> Converted:
+    def done(self, raw: Path, outcome: Outcome, *notes: str, cards: Mapping[str, object] | None = None) -> Converted:
         """Return what became of a raw file, with what is to be noted of its attempt as well."""
         return Converted(
-            raw=raw, fits=self.fits(raw), outcome=outcome, attempt=self.attempt, notes=(*self.notes, *notes)
+            raw=raw,
+            fits=self.fits(raw),
+            outcome=outcome,
+            attempt=self.attempt,
+            notes=notes,
+            of_attempt=self.notes,
+            row={} if cards is None else row_of(cards),
         )
 
     def facts(self, raw: Path) -> tuple[RawFacts, tuple[str, ...]]:
@@ -169,25 +186,39 @@ class _Described:
         name = name_facts(raw.stem)
         kind = self.attempt.kind_of(raw)
         notes: list[str] = []
+        if kind is None:
+            notes.append("neither folders nor its name say of what kind it is: it is marked OPER")
         if name.frame is None:
             notes.append("its name has no frame number: its row of the log cannot be known")
         elif self.attempt.log is not None and name.frame not in self.log.rows:
             notes.append(f"the log has no row that can be believed for frame {name.frame}")
         row = {} if name.frame is None else self.log.rows.get(name.frame, {})
         status = raw.stat()
-        parts = (_RULES, raw.name, status.st_size, status.st_mtime_ns, self.image, kind, sorted(row.items()))
-        signature = hashlib.sha256(repr((*parts, sorted(self.settings.items()))).encode()).hexdigest()[:24]
-        return RawFacts(kind=kind, row=row, name=name, settings=self.settings, signature=signature), tuple(notes)
+        parts = (_RULES, raw.name, status.st_size, status.st_mtime_ns, self.image, kind, self.attempt.exposure_s)
+        signature = hashlib.sha256(
+            repr((*parts, sorted(row.items()), sorted(self.settings.items()))).encode()
+        ).hexdigest()[:24]
+        facts = RawFacts(
+            kind=kind,
+            row=row,
+            name=name,
+            folder_s=self.attempt.exposure_s,
+            settings=self.settings,
+            signature=signature,
+        )
+        return facts, tuple(notes)
 
 
 def _text(path: Path | None, notes: list[str]) -> str:
     if path is None:
         return ""
     try:
-        return path.read_text(encoding="utf-8-sig", errors="replace")
+        data = path.read_bytes()
     except OSError as error:
         notes.append(f"{path.name} cannot be read: {error.strerror}")
         return ""
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # "Unicode text" of spreadsheets
+    return data.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
 
 
 def _apart(raws: Sequence[Path]) -> dict[Path, str]:
@@ -206,20 +237,13 @@ def _apart(raws: Sequence[Path]) -> dict[Path, str]:
 
 
 def _of_attempt(
-    of: _Described, how: Conversion, pool: ThreadPoolExecutor, progress: Callable[[int], object]
+    of: _Described, batch: "_Batch", pool: ThreadPoolExecutor, progress: Callable[[int], object]
 ) -> Iterator[Converted]:
-    under_way = of.folder / _UNDER_WAY
+    """Convert the raw files of an attempt, and yield what became of each when all of them are durable."""
     image = of.image
     if image is None or not of.attempt.raws:
         yield from (of.done(raw, Outcome.NO_SIZE) for raw in of.attempt.raws)
         progress(len(of.attempt.raws))
-        return
-    batch = _Batch(under_way, how.disk)
-    try:
-        with reported(under_way):
-            batch.open()
-    except StorageError as error:
-        yield from (of.left(raw, error.detail) for raw in of.attempt.raws)
         return
 
     def one(raw: Path) -> Converted:
@@ -227,35 +251,32 @@ def _of_attempt(
         progress(1)
         return found
 
-    made = list(pool.map(one, of.attempt.raws))
     try:
-        with reported(of.folder):
-            batch.commit(of.folder)
+        batch.open()
+        made = list(pool.map(one, of.attempt.raws))
+        batch.commit(of.folder)
     except StorageError as error:
-        made = [
-            replace(each, outcome=Outcome.NOT_WRITTEN, notes=(*each.notes, error.detail))
-            if each.outcome is Outcome.MADE
-            else each
-            for each in made
-        ]
+        batch.note(error)
+        yield from (of.left(raw, error.detail) for raw in of.attempt.raws)
+    else:
+        yield from made
     finally:
         batch.close()
-    yield from made
 
 
 def _one(raw: Path, image: ImageFormat, of: _Described, batch: "_Batch") -> Converted:
     """Convert one raw file, unless its frame is there and as it would be made."""
-    if batch.is_full:
-        return of.left(raw, batch.is_full)
+    if batch.full:
+        return of.left(raw, batch.full)
     try:
         facts, notes = of.facts(raw)
         notes += _sized(raw.stat().st_size - image.bytes)
-        there = _signature(of.fits(raw))
-        if there == facts.signature:
-            return of.done(raw, Outcome.THERE, *notes)
-        if there == "":
+        there = _cards_there(of.fits(raw))
+        if there is not None and there.get(SIGNATURE) == facts.signature:
+            return of.done(raw, Outcome.THERE, *notes, cards=there)
+        if there is not None and SIGNATURE not in there:
             words = f"{of.fits(raw).name} is there and was made by another program: it is kept"
-            return of.done(raw, Outcome.FOREIGN, *notes, words)
+            return of.done(raw, Outcome.FOREIGN, *notes, words, cards=there)
         data = raw.read_bytes()
     except OSError as error:
         return of.done(raw, Outcome.UNREADABLE, f"it cannot be read: {error.strerror or error}")
@@ -264,9 +285,10 @@ def _one(raw: Path, image: ImageFormat, of: _Described, batch: "_Batch") -> Conv
     try:
         write_frame(batch.place(of.fits(raw).name), frame, batch, pixel_sha256=facts.signature, more=cards)
     except StorageError as error:
-        batch.is_full = error.detail if error.code is RunCode.DISK_FULL else batch.is_full
+        batch.note(error)
         return of.left(raw, error.detail)
-    return of.done(raw, Outcome.MADE, *notes)
+    written = {card.keyword: card.value for card in (*cards, *to_cards(frame.header))}
+    return of.done(raw, Outcome.MADE, *notes, cards=written)
 
 
 def _sized(excess: int) -> tuple[str, ...]:
@@ -276,12 +298,10 @@ def _sized(excess: int) -> tuple[str, ...]:
     return (f"it has {excess} bytes too many, which are left out (BADSIZE)",) if excess else ()
 
 
-def _signature(fits: Path) -> str | None:
-    """Return the signature of a frame that is there; "" where another program made it, None where there is none."""
-    if not fits.exists():
-        return None
+def _cards_there(fits: Path) -> dict[str, object] | None:
+    """Return the cards of a frame that is there already; None where there is none that can be read."""
     with suppress(Unreadable):
-        return str(read_cards(fits).get("RAWSIGN") or "")
+        return read_cards(fits)
     return None
 
 
@@ -289,7 +309,8 @@ class _Batch(Disk):
     """Frames that become durable and visible together: written without syncing each, then synced and renamed."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
-        self.is_full = ""
+        self.full = ""
+        """In words that the disk is full, once it is."""
         self._folder = folder
         self._disk = disk
         self._lock = threading.Lock()
@@ -298,7 +319,13 @@ class _Batch(Disk):
     def open(self) -> None:
         """Make the folder of what is under way, without what an end in its midst has left there."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._disk.make_folder(self._folder)
+        with reported(self._folder):
+            self._disk.make_folder(self._folder)
+
+    def note(self, error: StorageError) -> None:
+        """Note whether an error means that nothing more can be written anywhere."""
+        if error.code is RunCode.DISK_FULL:
+            self.full = error.detail
 
     def place(self, name: str) -> Path:
         """Return where a frame is written until all are."""
@@ -330,12 +357,13 @@ class _Batch(Disk):
     def commit(self, folder: Path) -> None:
         """Make all that was written durable, then visible under their names."""
         there = [self._folder / name for name in self._written if (self._folder / name).is_file()]
-        for path in there:
-            self._disk.sync(path)
-        for path in there:
-            self._disk.replace(path, folder / path.name)
-        if there:
-            self._disk.fsync_folder(folder)
+        with reported(folder):
+            for path in there:
+                self._disk.sync(path)
+            for path in there:
+                self._disk.replace(path, folder / path.name)
+            if there:
+                self._disk.fsync_folder(folder)
 
     def close(self) -> None:
         """Remove the folder of what was under way."""

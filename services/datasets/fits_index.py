@@ -8,7 +8,6 @@ from pathlib import Path
 
 from calibration.keywords.values import number
 from services.files.disk import REAL_DISK, Disk, write_text
-from services.files.fits import read_cards
 
 FILE = "fits_index.csv"
 COLUMNS = (
@@ -17,19 +16,17 @@ COLUMNS = (
 """Columns that may be there, in their order; one that no frame has a value for is left out."""
 
 
-def row_of(fits: Path, index: Path) -> dict[str, str]:
-    """Return the row of a frame, its path as seen from the index's folder.
-
-    Raises
-    ------
-    Unreadable
-        It is no FITS file.
-    """
-    cards = read_cards(fits)
+def row_of(cards: Mapping[str, object]) -> dict[str, str]:
+    """Return the row of a frame by its cards, without its path."""
     found = {name: _written(cards[name]) for name in COLUMNS if name in cards}
     if "FRAMENUM" in found and (frame := number(found["FRAMENUM"])) is not None and frame == int(frame):
         found["FRAMENUM"] = str(int(frame))
-    return {**found, "PATH": Path(names.relpath(fits, index.parent)).as_posix()}
+    return found
+
+
+def path_from(index: Path, fits: Path) -> str:
+    """Return the path of a frame as seen from the folder of a table."""
+    return Path(names.relpath(fits, index.parent)).as_posix()
 
 
 def _written(value: object) -> str:

@@ -3,15 +3,14 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from calibration.frames import FrameKind
-from services.datasets.attempts import FRAMES_DIR, SEARCH_DEPTH, Attempt, Found, Section, attempts_of
+from services.datasets import FRAMES_DIR, SEARCH_DEPTH
+from services.datasets.attempts import Attempt, Found, Section, attempts_of
 from services.datasets.conversion import Conversion, Converted, Outcome, convert
-from services.datasets.fits_index import FILE, row_of, write_rows
-from services.errors import StorageError
-from services.files.disk import reported
+from services.datasets.fits_index import FILE, path_from, write_rows
+from services.errors import StorageError, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +47,6 @@ class Imported:
         return not self.problem and not self.outside and all(each.is_there for each in self.files)
 
 
-def sections_of(roots: Sequence[Path], kinds: Sequence[FrameKind | None]) -> tuple[Section, ...]:
-    """Return the sections of a call: three folders are biases, darks and flats; of any other number folders tell."""
-    return tuple(Section(root=root.absolute(), kind=kind) for root, kind in zip(roots, kinds, strict=True))
-
-
 def import_raws(
     sections: Sequence[Section],
     how: Conversion,
@@ -80,16 +74,17 @@ def import_raws(
     found = [attempts_of(each, frames_dir=frames_dir, depth=depth) for each in sections]
     attempts = _once(found)
     begun(sum(len(each.raws) for each in attempts))
+    how = replace(how, base=common_parent([each.root.parent for each in sections]))
     files = tuple(convert(attempts, how, progress=progress))
     outside = tuple(sorted({raw for each in found for raw in each.outside} - {each.raw for each in files}))
     deeper = any(each.deeper for each in found)
     if not files:
         return Imported(files=files, outside=outside, index=None, deeper=deeper)
-    index = (how.out or common_parent(sections)) / FILE
+    roots = [each.root for each in sections]
+    index = (how.out or (roots[0] if len(roots) == 1 else common_parent([root.parent for root in roots]))) / FILE
+    rows = [{**each.row, "PATH": path_from(index, each.fits)} for each in files if each.is_there]
     try:
-        with reported(index.parent):
-            rows = [row_of(each.fits, index) for each in files if each.is_there]
-            write_rows(index, rows, how.disk)
+        write_rows(index, rows, how.disk)
     except StorageError as error:
         return Imported(files=files, outside=outside, index=index, problem=error.detail, deeper=deeper)
     return Imported(files=files, outside=outside, index=index, deeper=deeper)
@@ -106,8 +101,16 @@ def _once(found: Sequence[Found]) -> list[Attempt]:
     return attempts
 
 
-def common_parent(sections: Sequence[Section]) -> Path:
-    """Return the folder that all sections are in; the section itself where there is one."""
-    if len(sections) == 1:
-        return sections[0].root
-    return Path(os.path.commonpath([each.root.parent for each in sections]))
+def common_parent(folders: Sequence[Path]) -> Path:
+    """Return the folder that all folders are, or are in.
+
+    Raises
+    ------
+    Usage
+        They are on different drives.
+    """
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError as error:
+        advice = "convert those of each drive by themselves"
+        raise Usage("the sections are on different drives", advice=advice) from error

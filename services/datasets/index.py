@@ -1,11 +1,11 @@
 """`index.csv`: one row for each FITS frame of a dataset, by its header first, by its folders else."""
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from os import path as names
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -14,8 +14,9 @@ from calibration.errors import CalibrationError
 from calibration.frames import FrameKind
 from calibration.keywords.kinds import kind_of, kind_of_path, kind_of_word
 from calibration.keywords.values import number
-from services.datasets.attempts import SEARCH_DEPTH, Section
-from services.datasets.fits_index import table_text
+from services.datasets import FITS_DIR, SEARCH_DEPTH
+from services.datasets.attempts import Section
+from services.datasets.fits_index import path_from, table_text
 from services.datasets.names import natural, stage_of, vacuum_of
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.files.fits import FITS_SUFFIXES, Unreadable, read_cards, read_pixels
@@ -23,7 +24,6 @@ from services.files.fits import FITS_SUFFIXES, Unreadable, read_cards, read_pixe
 COLUMNS = ("PATH", "CALTYPE", "STAGE", "VACUUM", "TEMP", "ZEROFRACTION", "BADFITS")
 MOST_ZEROS = 0.01
 """A larger share of zeros than this makes a frame a bad one."""
-STAGES = ("pre", "radiating", "post")
 _KEPT_OUT = frozenset({"master_frames", "masters", "planes", "plots", "comparisons"})
 
 
@@ -55,16 +55,17 @@ def frames_in(section: Section, depth: int = SEARCH_DEPTH) -> list[Path]:
     depth : int
         Folders below the section that are looked into; the folder `fits` of an attempt does not count.
     """
-    root = section.root
-    found = [
-        path
-        for path in root.rglob("*")
-        if path.name.lower().endswith(FITS_SUFFIXES)
-        and len(path.relative_to(root).parent.parts) - (path.parent.name == "fits") <= depth
-        and not _KEPT_OUT & {part.casefold() for part in path.relative_to(root).parent.parts}
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    ]
-    return sorted(found, key=lambda path: natural(path.relative_to(root).as_posix()))
+    found: list[Path] = []
+    for place, names, files in os.walk(section.root):
+        folder = Path(place)
+        found += [folder / name for name in files if name.lower().endswith(FITS_SUFFIXES) and not name.startswith(".")]
+        is_deep = len(folder.relative_to(section.root).parts) >= depth
+        names[:] = [name for name in names if _is_looked_into(name) and (not is_deep or name == FITS_DIR)]
+    return sorted(found, key=lambda path: natural(path.relative_to(section.root).as_posix()))
+
+
+def _is_looked_into(folder: str) -> bool:
+    return not folder.startswith(".") and folder.casefold() not in _KEPT_OUT
 
 
 def discovered(root: Path) -> tuple[Section, ...]:
@@ -73,10 +74,10 @@ def discovered(root: Path) -> tuple[Section, ...]:
     A section within another one is a part of it.
     """
     found: list[Section] = []
-    for folder in sorted((each for each in root.rglob("*") if each.is_dir()), key=lambda each: len(each.parts)):
-        kind = _kind_of_folder(folder.name)
-        if kind is not None and not any(folder.is_relative_to(each.root) for each in found):
-            found.append(Section(root=folder, kind=kind))
+    for place, names, _ in os.walk(root):
+        kinds = {name: _kind_of_folder(name) for name in names}
+        found += [Section(root=Path(place) / name, kind=kind) for name, kind in kinds.items() if kind is not None]
+        names[:] = [name for name, kind in kinds.items() if kind is None]
     return tuple(sorted(found, key=lambda each: (_ORDER.index(each.kind), natural(each.root.as_posix()))))
 
 
@@ -144,7 +145,7 @@ def _read(path: Path, section: Section, out: Path, asked: Asked) -> tuple[dict[s
     temperature = number(cards.get("TEMP", cards.get("CCD-TEMP", cards.get("EQTEMP"))))
     is_bad = zeros > MOST_ZEROS or cards.get("BADSIZE") is True
     row = {
-        "PATH": Path(names.relpath(path, out.parent)).as_posix(),
+        "PATH": path_from(out, path),
         "CALTYPE": "" if kind is None else kind.value,
         "STAGE": asked.stage or stage_of(within),
         "VACUUM": asked.vacuum or vacuum_of(within),

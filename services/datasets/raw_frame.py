@@ -14,6 +14,9 @@ from services.datasets.log import CardValue
 from services.datasets.names import NameFacts
 from services.datasets.settings import LONGEST_KEYWORD, ImageFormat, keyword_of
 
+SIGNATURE = "RAWSIGN"
+"""Keyword that identifies what a frame was made of; frames of other programs have none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawFacts:
@@ -27,6 +30,8 @@ class RawFacts:
         Its row of the log, as cards; empty where there is none.
     name : NameFacts
         What its name says.
+    folder_s : float or None
+        The exposure that its folders state.
     settings : mapping
         The settings of its attempt.
     signature : str
@@ -36,14 +41,17 @@ class RawFacts:
     kind: FrameKind | None
     row: Mapping[str, CardValue]
     name: NameFacts
+    folder_s: float | None
     settings: Mapping[str, str]
     signature: str
 
     @property
     def exposure_s(self) -> float | None:
-        """Its exposure: the log's, else that of its name."""
+        """Its exposure: the log's, else that of its name, else that of its folders."""
         logged = self.row.get("EXPTIME")
-        return float(logged) if isinstance(logged, int | float) else self.name.exposure_s
+        if isinstance(logged, int | float):
+            return float(logged)
+        return self.folder_s if self.name.exposure_s is None else self.name.exposure_s
 
     @property
     def frame(self) -> int | None:
@@ -107,7 +115,7 @@ def cards_of(pixels: NDArray[Any], excess: int, facts: RawFacts, image: ImageFor
     known |= {key: value for key, value in named.items() if value is not None}
     if excess:
         known |= {"BADSIZE": True, "RAWEXCES": excess}
-    known |= {"RAWBITS": image.bit_depth, "NZEROS": zeros, "ZEROFRAC": zeros / pixels.size, "RAWSIGN": facts.signature}
+    known |= {"RAWBITS": image.bit_depth, "NZEROS": zeros, "ZEROFRAC": zeros / pixels.size, SIGNATURE: facts.signature}
     return tuple(_card(key, value) for key, value in known.items() if key)
 
 
@@ -132,5 +140,5 @@ _COMMENTS = {
     "RAWBITS": "bits of a count in the raw file",
     "NZEROS": "pixels that are 0",
     "ZEROFRAC": "share of pixels that are 0",
-    "RAWSIGN": "what this file was made of",
+    SIGNATURE: "what this file was made of",
 }

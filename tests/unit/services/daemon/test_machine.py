@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.daemon.machine import PASSED_ON, Activity, Hold, Standing, Why, after_hold, decide
-from services.daemon.orders import Order, OrderName, RefusalCode, Refused
+from services.daemon.machine import Activity, Hold, Standing, Why, after_hold, decide
+from services.daemon.orders import OF_MASTERS, Order, OrderName, RefusalCode, Refused
 
 NOW = datetime(2026, 3, 1, 20, tzinfo=UTC)
 PAUSED = Hold(why=Why.PAUSED, by="Ann", since=NOW - timedelta(hours=1))
@@ -117,7 +117,7 @@ def test_retry_forgets_the_failures_that_it_names() -> None:
     assert _refused(_order(OrderName.RETRY, items=("nothing",)), IDLE) is RefusalCode.UNKNOWN_ITEM
 
 
-_DECIDED = [name for name in OrderName if name not in PASSED_ON]
+_DECIDED = [name for name in OrderName if name not in {*OF_MASTERS, OrderName.RELOAD}]
 
 
 @pytest.mark.parametrize("standing", [IDLE, RUNNING, HELD])

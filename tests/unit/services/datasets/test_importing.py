@@ -12,7 +12,6 @@ from services.datasets.attempts import Section, attempts_of
 from services.datasets.conversion import Conversion, Outcome
 from services.datasets.importing import Imported, import_raws
 from services.datasets.index import Asked, bad_ones, discovered, index_of
-from services.errors import StorageError
 from services.files.disk import Disk, Stream
 from services.files.fits import read_cards, read_header, read_pixels
 from tests.support.raw_tree import HEIGHT, WIDTH, attempt, rewrite
@@ -103,7 +102,7 @@ def test_what_is_missing_is_nan_and_what_is_too_much_is_said(tmp_path: Path) -> 
     raws[1].write_bytes(raws[1].read_bytes() + b"\0\0")
     for _ in range(2):  # a second call says the same
         found = imported(tmp_path)
-        said = {each.raw.name: " ".join(each.notes) for each in found.files}
+        said = {each.raw.name: " ".join((*each.notes, *each.of_attempt)) for each in found.files}
         assert "7 bytes too few" in said["exp_1s_frame0.raw"]
         assert "2 bytes too many" in said["exp_1s_frame1.raw"]
         assert said["exp_1s_frame2.raw"] == ""
@@ -125,12 +124,44 @@ def test_nothing_is_guessed_where_there_are_no_settings(tmp_path: Path) -> None:
     assert len(rows(found.index or Path())) == 3
 
 
+def test_an_attempt_that_cannot_be_written_stops_no_other(tmp_path: Path) -> None:
+    bad, good = (attempt(tmp_path / f"TestSection2/attempt{number}") for number in range(2))
+    (bad / "temperatureLog.csv").unlink()
+    (bad / "fits").write_text("in the way", encoding="utf-8")
+    found = imported(tmp_path)
+    assert found.counts() == {Outcome.NOT_WRITTEN: 3, Outcome.MADE: 3}
+    assert found.files[0].of_attempt == ("there is no log: its temperature is not known",)
+    assert (bad / "fits").read_text(encoding="utf-8") == "in the way"
+    assert len(list((good / "fits").iterdir())) == 3
+
+
+def test_sections_of_one_name_are_mirrored_apart(tmp_path: Path) -> None:
+    roots = [tmp_path / night / "Darks" for night in ("night1", "night2")]
+    for level, root in enumerate(roots):
+        attempt(root / "attempt1", level=1000 * level + 1)
+    out = tmp_path / "out"
+    for _ in range(2):
+        found = import_raws([Section(root=root, kind=FrameKind.DARK) for root in roots], Conversion(out=out))
+    assert found.counts() == {Outcome.THERE: 6}
+    frames = [out / night / "Darks/attempt1/fits/exp_1s_frame0.fits" for night in ("night1", "night2")]
+    assert [read_pixels(frame).mean() for frame in frames] == [30.5, 1030.5]
+
+
+def test_what_nobody_says_is_said_to_be_unknown(tmp_path: Path) -> None:
+    root = tmp_path / "something"
+    attempt(root / "2s/attempt1", name="image_f{n}.raw", frames=1, old_log=True)
+    (found,) = import_raws([Section(root=root)], Conversion()).files
+    assert found.notes == ("neither folders nor its name say of what kind it is: it is marked OPER",)
+    assert (found.row["CALTYPE"], found.row["EXPTIME"]) == ("OPER", "2")  # by the folder
+
+
 def test_a_bad_log_stops_nothing(tmp_path: Path) -> None:
     names = [f"attempt{n}" for n in range(1, 6)]
-    none, broken, binary, nan, comma = (attempt(tmp_path / "TestSection2" / name) for name in names)
+    none, broken, wide, nan, comma = (attempt(tmp_path / "TestSection2" / name) for name in names)
     (none / "temperatureLog.csv").unlink()
     rewrite(broken / "temperatureLog.csv", lambda text: text.replace("\n1,", "\nx,"))
-    (binary / "temperatureLog.csv").write_bytes(bytes(range(256)))
+    log = wide / "temperatureLog.csv"  # as spreadsheets write "Unicode text"
+    log.write_text(log.read_text(encoding="utf-8").replace(",", "\t"), encoding="utf-16")
     rewrite(nan / "temperatureLog.csv", lambda text: text.replace("2.5", "NaN"))
     rewrite(comma / "temperatureLog.csv", lambda text: text.replace(",", ";").replace(".", ","))
     found = imported(tmp_path)
@@ -138,9 +169,19 @@ def test_a_bad_log_stops_nothing(tmp_path: Path) -> None:
     by_attempt = {name: [row for row in rows(found.index or Path()) if f"{name}/" in row["PATH"]] for name in names}
     assert [row["TEMP"] for row in by_attempt["attempt1"]] == ["", "", ""]
     assert [row["TEMP"] for row in by_attempt["attempt2"]] == ["20", "", "20.02"]
-    assert [row["TEMP"] for row in by_attempt["attempt4"]] == ["20", "20.01", "20.02"]
-    assert [row["TEMP"] for row in by_attempt["attempt5"]] == ["20", "20.01", "20.02"]
+    for name in names[2:]:
+        assert [row["TEMP"] for row in by_attempt[name]] == ["20", "20.01", "20.02"]
     assert read_cards(nan / "fits/exp_1s_frame0.fits")["POWCONS"] == "NaN"
+
+
+def test_bytes_that_are_no_log_and_names_that_are_no_frames_stop_nothing(tmp_path: Path) -> None:
+    folder = attempt(tmp_path / "TestSection2/attempt1")
+    (folder / "temperatureLog.csv").write_bytes(bytes(range(256)))
+    (folder / "frames/._exp_1s_frame0.raw").write_bytes(b"what a Mac leaves beside a file")
+    (folder / "frames/old_frame9.raw").mkdir()
+    found = imported(tmp_path)
+    assert found.counts() == {Outcome.MADE: 3}
+    assert found.outside == ()
 
 
 def test_a_tree_that_is_only_read_is_mirrored(tmp_path: Path) -> None:
@@ -237,4 +278,3 @@ def test_a_call_on_nothing_finds_nothing(tmp_path: Path) -> None:
     (tmp_path / "TestSection2").mkdir()
     found = imported(tmp_path)
     assert (found.files, found.index) == ((), None)
-    assert isinstance(StorageError("x"), Exception)
