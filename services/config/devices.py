@@ -174,7 +174,7 @@ class FlatPanel(Device):
 class SafetyMonitor(Device):
     """`safety_monitor`."""
 
-    poll: Positive = Field(2.0, description="s between readings")
+    poll: Positive = Field(2.0, description="s between readings in a run")
     stale_after: Positive = Field(10.0, description="s without an answer count as unsafe")
     on_unsafe: Literal["abort", "finish_frame"] = Field("abort", description="what becomes of the frame in flight")
 

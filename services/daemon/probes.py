@@ -79,7 +79,11 @@ class Asked(Generic[D, V]):
 
 
 class Probe:
-    """A thread that asks one device again and again until it is stopped."""
+    """A thread that asks one device again and again until it is stopped.
+
+    It asks when its clock's seconds are a multiple of the period, so that all threads wake together: to wake an idle
+    machine costs more than the question itself.
+    """
 
     def __init__(
         self, name: str, ask: Callable[[], V], *, every_s: float, clock: Clock, take: Callable[[Reading[V]], None]
@@ -105,7 +109,7 @@ class Probe:
         while not self._stop.is_set():
             began_s = self._clock.real()
             self._look()
-            self._clock.sleep(self._every_s, self._stop)
+            self._clock.sleep(self._every_s - self._clock.monotonic() % self._every_s, self._stop)
             self._stop.wait(max(0.0, LEAST_REAL_POLL_S - (self._clock.real() - began_s)))
 
     def _look(self) -> None:

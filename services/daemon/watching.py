@@ -50,7 +50,7 @@ from services.words import some
 log = structlog.get_logger(__name__)
 
 POLL_S = 5.0
-"""Seconds between two readings of roof, mount, camera and disk."""
+"""Seconds between two readings of safety, roof, mount, camera and disk."""
 END_S = 1.5
 """Real seconds that the end waits for all threads together; one whose call still hangs ends with the program."""
 _AT_WORK = "a run of nightcal is at work: the camera is not asked"
@@ -158,7 +158,9 @@ class Watching:
         safety, dome, telescope = config.safety_monitor, config.dome, config.telescope
         if safety is not None and safety.enabled:
             make = partial(self._made, network.safety_monitor, safety, "safety_monitor")
-            self._watch("safety", make, lambda device: device.is_safe(), every_s=safety.poll)
+            # A run asks it every `poll` itself; here it only says whether one may begin.
+            every_s = max(safety.poll, min(POLL_S, safety.stale_after / 3))
+            self._watch("safety", make, lambda device: device.is_safe(), every_s=every_s)
         if dome is not None and dome.enabled:
             self._watch("dome", partial(self._made, network.dome, dome, "dome"), lambda device: device.state())
         if telescope is not None and telescope.enabled:

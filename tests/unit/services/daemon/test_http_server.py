@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -62,6 +64,17 @@ def _until_answered(served: Served) -> None:
     end = time.monotonic() + 10
     while served.ask("GET", "/api/state")[0].status != 200:
         assert time.monotonic() < end
+
+
+def test_an_answer_bears_the_time_at_which_it_was_asked_for(served: Served) -> None:
+    line = HTTPConnection(*served.address, timeout=10)
+    for _ in range(2):
+        before = datetime.now(UTC).replace(microsecond=0)
+        line.request("GET", "/healthz")
+        answer = line.getresponse()
+        answer.read()
+        assert before <= parsedate_to_datetime(answer.headers["Date"]) <= datetime.now(UTC)
+    line.close()
 
 
 def test_who_sends_no_whole_head_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
