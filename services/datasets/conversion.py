@@ -254,7 +254,7 @@ def _of_attempt(
     try:
         batch.open()
         made = list(pool.map(one, of.attempt.raws))
-        batch.commit(of.folder)
+        batch.commit(of.folder, pool)
     except StorageError as error:
         batch.note(error)
         yield from (of.left(raw, error.detail) for raw in of.attempt.raws)
@@ -354,12 +354,11 @@ class _Batch(Disk):
     def fsync_folder(self, folder: Path) -> None:
         """Do nothing: the folder is synced when all are there."""
 
-    def commit(self, folder: Path) -> None:
-        """Make all that was written durable, then visible under their names."""
+    def commit(self, folder: Path, pool: ThreadPoolExecutor) -> None:
+        """Make all that was written durable, several at a time, then visible under their names."""
         there = [self._folder / name for name in self._written if (self._folder / name).is_file()]
         with reported(folder):
-            for path in there:
-                self._disk.sync(path)
+            list(pool.map(self._disk.sync, there))
             for path in there:
                 self._disk.replace(path, folder / path.name)
             if there:

@@ -28,7 +28,7 @@ class Stream:
         self._handle: int | None = os.open(path, flags, 0o666)
         self._unsent = 0
         self.syncs = True
-        """Whether `fsync` does anything: of many files that become visible together, all are synced at the end."""
+        """Whether `fsync` waits: of many files that become visible together, all are synced at the end."""
 
     @property
     def handle(self) -> int:
@@ -50,9 +50,11 @@ class Stream:
         return platform.pread(self.handle, size, offset)
 
     def fsync(self) -> None:
-        """Make the contents durable."""
+        """Make the contents durable; of a file that is synced later, have the system begin to write it."""
         if self.syncs:
             os.fsync(self.handle)
+        else:
+            platform.write_behind(self.handle)
 
     def close(self) -> None:
         """Let go of the file; harmless when done twice."""

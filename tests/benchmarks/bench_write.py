@@ -33,6 +33,9 @@ class UnsyncedDisk(Disk):
     def fsync_folder(self, folder: Path) -> None:
         pass
 
+    def sync(self, path: Path) -> None:
+        pass
+
 
 def rows(*, quick: bool) -> Iterator[Row]:
     """Yield a row with syncing and one without."""
