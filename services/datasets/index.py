@@ -4,27 +4,21 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-import numpy as np
-
-from calibration.errors import CalibrationError
 from calibration.frames import FrameKind
-from calibration.keywords.kinds import kind_of, kind_of_path, kind_of_word
-from calibration.keywords.values import number
-from services.datasets import FITS_DIR, SEARCH_DEPTH
+from calibration.keywords.kinds import kind_of_path, kind_of_word
+from services.datasets import SEARCH_DEPTH
 from services.datasets.attempts import Section
+from services.datasets.files import frames_in
 from services.datasets.fits_index import path_from, table_text
-from services.datasets.names import natural, stage_of, vacuum_of
+from services.datasets.frame import DatasetFrame
+from services.datasets.names import natural
+from services.datasets.reading import Listed, read_with_kind
 from services.files.disk import REAL_DISK, Disk, write_text
-from services.files.fits import FITS_SUFFIXES, Unreadable, read_cards, read_pixels
 
 COLUMNS = ("PATH", "CALTYPE", "STAGE", "VACUUM", "TEMP", "ZEROFRACTION", "BADFITS")
-MOST_ZEROS = 0.01
-"""A larger share of zeros than this makes a frame a bad one."""
-_KEPT_OUT = frozenset({"master_frames", "masters", "planes", "plots", "comparisons"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,28 +38,6 @@ class Asked:
     stage: str = ""
     vacuum: str = ""
     depth: int = SEARCH_DEPTH
-
-
-def frames_in(section: Section, depth: int = SEARCH_DEPTH) -> list[Path]:
-    """Return the FITS files of a section in the order of their names as people count, each once.
-
-    Parameters
-    ----------
-    section : Section
-    depth : int
-        Folders below the section that are looked into; the folder `fits` of an attempt does not count.
-    """
-    found: list[Path] = []
-    for place, names, files in os.walk(section.root):
-        folder = Path(place)
-        found += [folder / name for name in files if name.lower().endswith(FITS_SUFFIXES) and not name.startswith(".")]
-        is_deep = len(folder.relative_to(section.root).parts) >= depth
-        names[:] = [name for name in names if _is_looked_into(name) and (not is_deep or name == FITS_DIR)]
-    return sorted(found, key=lambda path: natural(path.relative_to(section.root).as_posix()))
-
-
-def _is_looked_into(folder: str) -> bool:
-    return not folder.startswith(".") and folder.casefold() not in _KEPT_OUT
 
 
 def discovered(root: Path) -> tuple[Section, ...]:
@@ -118,55 +90,37 @@ def index_of(
     left_out: list[tuple[Path, str]] = []
     others: list[tuple[Path, FrameKind]] = []
     with ThreadPoolExecutor(2, thread_name_prefix="nightcal-index") as pool:
-        for path, found in zip(files, pool.map(lambda path: _read(path, files[path], out, asked), files), strict=True):
+        for path, found in zip(files, pool.map(lambda path: _read(path, files[path], asked), files), strict=True):
             progress(1)
             if isinstance(found, str):
                 left_out.append((path, found))
                 continue
-            row, says = found
-            rows.append(row)
-            if says is not None and says is not files[path].kind and files[path].kind is not None:
+            frame, says = found
+            rows.append(row_of(frame, out))
+            if says is not None and says is not frame.header.kind:
                 others.append((path, says))
     return Indexed(rows=tuple(rows), left_out=tuple(left_out), others=tuple(others))
 
 
-def _read(path: Path, section: Section, out: Path, asked: Asked) -> tuple[dict[str, str], FrameKind | None] | str:
-    """Return the row of a frame and what kind it says it is; in words why it has none."""
-    try:
-        cards = read_cards(path)
-        zeros = number(cards.get("ZEROFRAC"))
-        if zeros is None:
-            zeros = _zeros(path)
-    except Unreadable as error:
-        return error.detail
-    within = (section.root.name, *path.relative_to(section.root).parent.parts)
-    says = _kind(cards, path, within)
-    kind = section.kind or says
-    temperature = number(cards.get("TEMP", cards.get("CCD-TEMP", cards.get("EQTEMP"))))
-    is_bad = zeros > MOST_ZEROS or cards.get("BADSIZE") is True
-    row = {
-        "PATH": path_from(out, path),
-        "CALTYPE": "" if kind is None else kind.value,
-        "STAGE": asked.stage or stage_of(within),
-        "VACUUM": asked.vacuum or vacuum_of(within),
-        "TEMP": "" if temperature is None else f"{temperature:.12g}",
-        "ZEROFRACTION": f"{zeros:.12g}",
-        "BADFITS": str(is_bad),
+def _read(path: Path, section: Section, asked: Asked) -> tuple[DatasetFrame, FrameKind | None] | str:
+    """Return a frame and what kind it says it is; in words why it has no row."""
+    within = PurePath(section.root.name) / path.relative_to(section.root)
+    listed = Listed(kind=section.kind, stage=asked.stage or None, vacuum=asked.vacuum or None)
+    return read_with_kind(path, within, listed)
+
+
+def row_of(frame: DatasetFrame, out: Path) -> dict[str, str]:
+    """Return the row of a frame in an index that is at `out`."""
+    celsius, zeros = frame.header.ccd_temp_c, frame.zero_fraction
+    return {
+        "PATH": path_from(out, frame.path),
+        "CALTYPE": frame.header.kind.value,
+        "STAGE": frame.stage,
+        "VACUUM": frame.vacuum,
+        "TEMP": "" if celsius is None else f"{celsius:.12g}",
+        "ZEROFRACTION": "" if zeros is None else f"{zeros:.12g}",
+        "BADFITS": str(bool(frame.bad)),
     }
-    return row, says
-
-
-def _kind(cards: dict[str, object], path: Path, within: Sequence[str]) -> FrameKind | None:
-    """Return what a frame says it is: its header, else its name, else its folders."""
-    with suppress(CalibrationError):
-        return kind_of(cards, PurePath(*within, path.name))
-    return None
-
-
-def _zeros(path: Path) -> float:
-    """Return the share of zeros in a frame that was converted by another program, which has not counted them."""
-    pixels = read_pixels(path)
-    return 1.0 - float(np.count_nonzero(pixels)) / pixels.size
 
 
 def write_index(path: Path, found: Indexed, disk: Disk = REAL_DISK) -> None:

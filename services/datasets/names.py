@@ -14,6 +14,8 @@ _EXPOSURE = re.compile(r"exp_?([0-9.+\-eE]+)s")
 _TEMPERATURE = re.compile(r"T(-?\d+(?:\.\d+)?)")
 _FOLDER_T = re.compile(r"T(-?\d+(?:\.\d+)?)C?", re.IGNORECASE)
 _FOLDER_S = re.compile(r"(?:exp_?)?(\d+(?:\.\d+)?(?:e[+-]?\d+)?)s", re.IGNORECASE)
+STAGES = {"pre": "pre", "during": "radiating", "radiating": "radiating", "post": "post"}
+"""How a call or a table may name the stages of an irradiation, and their names."""
 _STAGES = (("pre", "pre"), ("during", "radiating"), ("radiating", "radiating"), ("post", "post"))
 _STAGE_END = re.compile(r"(?:(?:ir)?rad(?:iation|iating)?)?")
 

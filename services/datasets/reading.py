@@ -1,0 +1,131 @@
+"""One FITS file as a frame of a dataset: by its header, else by its name and its folders."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from calibration.errors import CalibrationError
+from calibration.frames import FrameHeader, FrameKind
+from calibration.keywords import kind_of, master_evidence, normalised
+from calibration.keywords.values import flag, number
+from services.datasets import FITS_DIR
+from services.datasets.frame import DatasetFrame
+from services.datasets.names import stage_of, vacuum_of
+from services.errors import StorageError
+from services.files.fits import pixels_of, understood
+from services.files.units import Unit, image_unit
+
+MOST_ZEROS = 0.01
+"""A larger share of zeros than this makes a frame a bad one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """What a list says of a frame, whatever its file says; None: nothing.
+
+    Attributes
+    ----------
+    kind : FrameKind or None
+    ccd_temp_c : float or None
+        Of a frame whose header states none.
+    stage, vacuum : str or None
+    zero_fraction : float or None
+    is_bad : bool or None
+    """
+
+    kind: FrameKind | None = None
+    ccd_temp_c: float | None = None
+    stage: str | None = None
+    vacuum: str | None = None
+    zero_fraction: float | None = None
+    is_bad: bool | None = None
+
+
+NOTHING = Listed()
+
+
+def read_dataset_frame(path: Path, within: PurePath, listed: Listed = NOTHING) -> DatasetFrame | str:
+    """Return a frame with what its header says, else its name, else its folders; in words why it is none.
+
+    Parameters
+    ----------
+    path : Path
+    within : PurePath
+        The path as seen from the dataset: the part of it that may say what the header does not.
+    listed : Listed
+        What a list of frames says; its kind, stage, vacuum and verdict hold.
+    """
+    found = read_with_kind(path, within, listed)
+    return found if isinstance(found, str) else found[0]
+
+
+def read_with_kind(
+    path: Path, within: PurePath, listed: Listed = NOTHING
+) -> tuple[DatasetFrame, FrameKind | None] | str:
+    """Return a frame, and the kind that it would have without a list; as `read_dataset_frame`."""
+    try:
+        unit = image_unit(path)
+        facts = normalised(unit.facts)
+        if (evidence := master_evidence(facts, within, is_float=unit.is_float)) is not None:
+            return f"it is a master or a stack ({evidence})"
+        header = _header(unit, within, listed)
+        zeros = _zeros(path, unit, facts) if listed.zero_fraction is None else listed.zero_fraction
+    except (StorageError, CalibrationError) as error:
+        return str(error).removeprefix(f"{path}: ")
+    except OSError as error:
+        return error.strerror or str(error)
+    folders = within.parent.parts
+    frame = DatasetFrame(
+        path=path,
+        header=header,
+        attempt=header.set_id or attempt_of(within),
+        stage=stage_of(folders) if listed.stage is None else listed.stage,
+        vacuum=vacuum_of(folders) if listed.vacuum is None else listed.vacuum,
+        zero_fraction=zeros,
+        bad=_why_bad(zeros, facts, listed),
+    )
+    return frame, header.kind if listed.kind is None else _kind(facts, within)
+
+
+def _kind(facts: Mapping[str, object], within: PurePath) -> FrameKind | None:
+    with suppress(CalibrationError):
+        return kind_of(facts, within)
+    return None
+
+
+def attempt_of(within: PurePath) -> str:
+    """Return the folder of equal frames, as seen from the dataset: a folder for the converted frames is none."""
+    folder = within.parent
+    return (folder.parent if folder.name == FITS_DIR and folder.parent.name else folder).as_posix()
+
+
+def _why_bad(zeros: float, cards: Mapping[str, object], listed: Listed) -> str:
+    if listed.is_bad is False:
+        return ""
+    if flag(cards.get("BADSIZE")):
+        return "its raw file has too few or too many bytes"
+    if zeros > MOST_ZEROS:
+        return f"{zeros:.2%} of its pixels are 0, more than {MOST_ZEROS:.0%}"
+    return "it is marked as bad in the list of frames" if listed.is_bad else ""
+
+
+def _header(unit: Unit, within: PurePath, listed: Listed) -> FrameHeader:
+    """Return the header of a frame; a kind that a list states goes before that of the header."""
+    if listed.kind is not None:
+        unit = replace(unit, cards={**unit.cards, "IMAGETYP": listed.kind.value})
+    header = understood(unit, within)
+    if header.ccd_temp_c is None and listed.ccd_temp_c is not None:
+        header = replace(header, ccd_temp_c=listed.ccd_temp_c)
+    return header
+
+
+def _zeros(path: Path, unit: Unit, facts: Mapping[str, object]) -> float:
+    """Return the share of zeros in a frame; it is counted where the header does not state it."""
+    stated = number(facts.get("ZEROFRAC"))
+    if stated is not None:
+        return stated
+    pixels = pixels_of(path, unit)
+    return (pixels.size - int(np.count_nonzero(pixels))) / pixels.size

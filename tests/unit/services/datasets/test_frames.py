@@ -1,0 +1,190 @@
+"""The frames of a dataset come out the same wherever they are listed: an index, a folder, a root with its catalogue."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from calibration.frames import FrameKind
+from services.catalogue.rows import Flag, RefusalRow
+from services.datasets.attempts import Section
+from services.datasets.conversion import Conversion
+from services.datasets.frame import DatasetFrames
+from services.datasets.frames import frames_of
+from services.datasets.importing import import_raws
+from services.datasets.index import discovered, index_of, write_index
+from services.errors import Usage
+from tests.support.made_root import START, Root
+from tests.support.raw_tree import attempt
+
+
+def facts(found: DatasetFrames) -> list[tuple[object, ...]]:
+    return [(each.path.name, each.header.kind, each.header.exposure_s, each.header.ccd_temp_c) for each in found.frames]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A dataset of two sections, converted and indexed."""
+    attempt(tmp_path / "set/TestSection1/T0/attempt1", name="BiasT0_exp0.012sAt1f{n}.raw", celsius=0.0)
+    attempt(tmp_path / "set/TestSection2/PreIrradiation/vac/1s/attempt2", celsius=20.0)
+    base = tmp_path / "set"
+    sections = discovered(base)
+    import_raws(sections, Conversion())
+    write_index(base / "index.csv", index_of(sections, base / "index.csv"))
+    return base
+
+
+def test_an_index_its_folder_and_its_files_give_the_same_frames(dataset: Path) -> None:
+    by_index, by_folder = frames_of(dataset / "index.csv"), frames_of(dataset)
+    assert by_index == by_folder
+    (dataset / "index.csv").unlink()
+    by_files = frames_of(dataset)
+    assert by_files == by_index
+    assert [each.attempt for each in by_files.frames] == [
+        *["set/TestSection1/T0/attempt1"] * 3,
+        *["set/TestSection2/PreIrradiation/vac/1s/attempt2"] * 3,
+    ]
+    assert [(each.stage, each.vacuum) for each in by_files.frames] == [("", "")] * 3 + [("pre", "vacuum")] * 3
+    assert facts(by_files)[1] == ("BiasT0_exp0.012sAt1f1.fits", FrameKind.BIAS, 1.0, 0.01)
+    assert facts(by_files)[4] == ("exp_1s_frame1.fits", FrameKind.DARK, 1.0, 20.01)
+    assert {each.zero_fraction for each in by_files.frames} == {0.0}
+
+
+def test_what_an_index_says_holds_and_files_that_are_gone_are_named(dataset: Path) -> None:
+    index = dataset / "index.csv"
+    lines = index.read_text(encoding="utf-8").splitlines()
+    lines[1] = lines[1].replace("BIAS,,,", "FLAT,during,air,").replace("False", "True")
+    lines[2] = lines[2].replace(",False", ",")
+    lines[3] = lines[3].replace("f2.fits", "f9.fits")
+    index.write_text("\ufeff" + "\n".join([*lines, lines[1], ""]) + "\n", encoding="utf-8")
+    found = frames_of(index)
+    first = found.frames[0]
+    assert (first.header.kind, first.stage, first.vacuum) == (FrameKind.FLAT, "radiating", "air")
+    assert first.bad == "it is marked as bad in the list of frames"
+    assert len(found.frames) == 5  # the row that is there twice counts once
+    assert [each.bad for each in found.frames[1:]] == [""] * 4
+    ((path, why),) = found.left_out
+    assert path.name == "BiasT0_exp0.012sAt1f9.fits"
+    assert why
+
+
+def test_a_table_as_spreadsheets_of_the_continent_write_it_is_read(dataset: Path) -> None:
+    index = dataset / "index.csv"
+    before = frames_of(index)
+    text = index.read_text(encoding="utf-8").replace(".012s", "#").replace(".", ",").replace("#", ".012s")
+    index.write_text(text.replace(",fits", ".fits").replace(",", ";"), encoding="utf-8")
+    assert facts(frames_of(index)) == facts(before)
+
+
+def test_bad_frames_are_bad_in_a_folder_too(tmp_path: Path) -> None:
+    folder = tmp_path / "T-10/0.5s"
+    folder.mkdir(parents=True)
+    pixels = np.full((10, 20), 7, np.uint16)
+    for zeros in (2, 3):  # of 200
+        pixels.flat[:zeros] = 0
+        fits.writeto(folder / f"dark_{zeros}.fits", pixels)
+    fits.writeto(folder / "dark_2.fits.gz", pixels)
+    fits.writeto(folder / "master_dark.fits", pixels, fits.Header([("NCOMBINE", 5)]))
+    (folder / "broken.fits").write_bytes(b"SIMPLE")
+    fits.writeto(folder / "what.fits", pixels)
+    found = frames_of(tmp_path)
+    assert [(each.path.name, each.bad) for each in found.frames] == [
+        ("dark_2.fits", ""),
+        ("dark_3.fits", "1.50% of its pixels are 0, more than 1%"),
+    ]
+    assert {path.name for path, _ in found.left_out} == {"master_dark.fits", "broken.fits", "what.fits"}
+    reasons = {path.name: why for path, why in found.left_out}
+    assert reasons["master_dark.fits"] == "it is a master or a stack (NCOMBINE = 5)"
+    assert str(tmp_path) not in " ".join(reasons.values())
+
+
+@pytest.mark.parametrize("kind", ["nothing", "empty", "text", "fits", "table"])
+def test_what_is_no_dataset_is_refused_with_what_to_do(tmp_path: Path, kind: str) -> None:
+    base = tmp_path / "base"
+    if kind == "empty":
+        base.mkdir()
+    elif kind == "text":
+        base.write_bytes(b"\xff\xfe\x00PATH")
+    elif kind == "fits":
+        fits.writeto(base, np.zeros((3, 3)))
+    elif kind == "table":
+        base.write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(Usage) as refused:
+        frames_of(base)
+    assert str(base) in refused.value.detail
+    assert refused.value.advice
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Root]:
+    root = Root(tmp_path / "root")
+    root.add(FrameKind.DARK, 2.0, 3, set_id="dark_a", ccd_temp_c=-10.2)
+    root.add(FrameKind.BIAS, 0.0, 2, set_id="bias_a", ccd_temp_c=5.1)
+    yield root
+    root.catalogue.close()
+
+
+def test_the_catalogue_of_a_root_is_its_index(root: Root) -> None:
+    base = root.layout.root
+    paths = sorted(base.rglob("*.fits"))
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+    found = frames_of(base)  # while the catalogue is open for writing
+    assert [(each.attempt, each.header.exposure_s, each.header.ccd_temp_c) for each in found.frames] == [
+        *[("dark_a", 2.0, -10.2)] * 3,
+        *[("bias_a", 0.0, 5.1)] * 2,
+    ]
+    assert [each.header.frame_no for each in found.frames] == [1, 2, 3, 1, 2]
+    assert not any(each.bad for each in found.frames)
+    assert found.left_out == ()
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(base.rglob("*.fits"))} == before
+
+
+def test_rejected_and_refused_frames_of_a_root_are_bad(root: Root) -> None:
+    rows = root.catalogue.frames()
+    root.catalogue.set_flag(Flag.BAD, paths=(rows[0].path,), reason="a car drove by", at=START)
+    root.catalogue.set_flag(Flag.BAD, paths=(rows[1].path,))
+    kept = root.layout.refused / "2026-01-01" / "dark_20260101_200000_007.fits"
+    kept.parent.mkdir(parents=True)
+    root.layout.absolute(rows[2].path).rename(kept)
+    root.catalogue.remove_frames((rows[2].path,))
+    refused = RefusalRow(run_id="r", at=START, kind=FrameKind.DARK, codes=("too_bright", "jump"))
+    root.catalogue.add_refusal(replace(refused, path=root.layout.relative(kept)))
+    root.catalogue.add_refusal(replace(refused, path="refused/gone.fits"))
+    found = frames_of(root.layout.root)
+    assert [each.bad for each in found.frames] == [
+        "it was rejected: a car drove by",
+        "it was rejected",
+        "it was refused: too_bright, jump",
+        "",
+        "",
+    ]
+    assert found.left_out == ()
+
+
+def test_a_catalogue_that_is_out_of_date_loses_no_frame_and_doubles_none(root: Root) -> None:
+    base, rows = root.layout.root, root.catalogue.frames()
+    root.catalogue.remove_frames((rows[4].path,))  # as after a kill between the file and its row
+    copied = base / "darks/copy.fits"
+    copied.write_bytes(root.layout.absolute(rows[0].path).read_bytes())
+    with fits.open(root.layout.absolute(rows[1].path), mode="update") as changed:
+        changed[0].header["CCD-TEMP"] = 3.0
+    root.layout.absolute(rows[2].path).unlink()
+    found = frames_of(base)
+    assert [(each.attempt, each.header.ccd_temp_c) for each in found.frames] == [
+        ("dark_a", -10.2),
+        ("dark_a", 3.0),
+        ("bias_a", 5.1),
+        ("bias_a", 5.1),
+    ]
+    assert dict(found.left_out) == {
+        base / rows[2].path: "the catalogue lists it, but it is not there",
+        copied: f"its pixels are those of {rows[0].path}",
+    }
+
+
+def test_a_section_by_itself_is_a_dataset(dataset: Path) -> None:
+    section = Section(root=dataset / "TestSection2", kind=None)
+    assert facts(frames_of(section.root)) == facts(frames_of(dataset))[3:]
