@@ -10,6 +10,7 @@ from services.config.serve import Kind, Serve, Window
 from services.daemon.windows import closed_spells, next_openings, open_now, served
 from services.observatory.login import missing_secrets
 from services.planning.programmes import programmes_of, view
+from services.words import lasting
 
 _KINDS: dict[Kind, str] = {"bias": "biases", "darks": "darks", "flats": "flats"}
 
@@ -33,6 +34,7 @@ def explained(config: Config, now: datetime) -> Iterator[str]:
         yield _default(config, serve)
     else:
         yield from _never(programmes, serve)
+        yield from _too_short(config, programmes, serve)
     yield from _blackouts(serve, now.astimezone(timezone))
     yield from (
         f"{each}: `nightcal serve` would end at once if it were started from here" for each in missing_secrets(serve)
@@ -58,12 +60,15 @@ def _programme(config: Config, programme: Programme) -> str:
 
 
 def _darks(seen: Config) -> str:
+    times = _list([f"{time_s:g}" for time_s in _dark_times_s(seen)])
+    return f"{seen.dark_capture.num_darks} darks of {times} s and of the flats' times{_age(seen.reuse.dark_hours)}"
+
+
+def _dark_times_s(seen: Config) -> list[float]:
+    """Return the exposures of darks that the configuration itself names."""
     dark = seen.dark_capture
-    times = sorted(
-        {time_s * factor for time_s in dark.science_exposure_time for factor in (1.0, *dark.exposure_factors)}
-    )
-    kept = [f"{time_s:g}" for time_s in times if dark.min_exposure <= time_s <= dark.max_exposure]
-    return f"{dark.num_darks} darks of {_list(kept)} s and of the flats' times{_age(seen.reuse.dark_hours)}"
+    times_s = {time_s * factor for time_s in dark.science_exposure_time for factor in (1.0, *dark.exposure_factors)}
+    return [time_s for time_s in sorted(times_s) if dark.min_exposure <= time_s <= dark.max_exposure]
 
 
 def _camera(seen: Config, programme: Programme) -> str:
@@ -142,6 +147,21 @@ def _never(programmes: Sequence[Programme], serve: Serve) -> Iterator[str]:
     }
     if lacking := [_KINDS[kind] for kind, is_wanted in wanted.items() if is_wanted and kind not in taken]:
         yield f"serve: no window takes {_list(lacking)}: these are taken by order only (`nightcal run`)"
+
+
+def _too_short(config: Config, programmes: Sequence[Programme], serve: Serve) -> Iterator[str]:
+    """Yield which darks no window is long enough for; how long the sun opens one changes with the season."""
+    hours = [window.hours for window in serve.windows if "darks" in window.takes]
+    known = [each for each in hours if each is not None]
+    if not hours or len(known) < len(hours):
+        return
+    longest_s = 3600 * max(known)
+    times_s = {time_s for each in programmes if each.darks is not None for time_s in _dark_times_s(view(config, each))}
+    if lacking := [f"{time_s:g}" for time_s in sorted(times_s) if time_s >= longest_s]:
+        yield (
+            f"serve: no window is long enough for one dark of {_list(lacking)} s, the longest is {lasting(longest_s)}: "
+            "these are taken by order only (`nightcal run`); give a window more `hours`"
+        )
 
 
 def _blackouts(serve: Serve, local: datetime) -> Iterator[str]:

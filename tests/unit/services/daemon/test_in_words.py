@@ -103,3 +103,19 @@ def test_secrets_that_are_not_there_are_said(monkeypatch: pytest.MonkeyPatch) ->
         "serve.token_env: the environment variable NIGHTCAL_TOKEN is not set: `nightcal serve` would end at once "
         "if it were started from here"
     ) in said("serve: {listen: '0.0.0.0:80', token_env: NIGHTCAL_TOKEN}")
+
+
+@pytest.mark.parametrize(
+    ("windows", "expected"),
+    [
+        ("{name: a, cron: '0 2 * * *', hours: 0.05}, {name: b, cron: '0 4 * * *', hours: 0.08}", "300 and 600 s"),
+        ("{name: a, cron: '0 2 * * *', hours: 0.1}, {name: flats, sun: [8, -1], takes: [flats]}", "600 s"),
+        ("{name: a, cron: '0 2 * * *', hours: 0.1}, {name: b, sun: [-18, -20]}", ""),
+        ("{name: a, cron: '0 2 * * *', hours: 1}", ""),
+        ("{name: flats, cron: '0 2 * * *', hours: 0.1, takes: [flats]}", ""),
+    ],
+)
+def test_darks_that_are_longer_than_every_window_are_named(windows: str, expected: str) -> None:
+    programme = "programmes: [{name: one, darks: {exposures: [30, 300, 600], frames: 5}}]\n"
+    named = [line for line in said(f"{BERLIN}{programme}serve: {{windows: [{windows}]}}\n") if "long enough" in line]
+    assert [f"one dark of {expected}" in line for line in named] == ([True] if expected else [])
