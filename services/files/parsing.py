@@ -6,6 +6,7 @@ different bytes stay different.
 """
 
 import re
+from functools import lru_cache
 
 COMMENTARY = ("HISTORY", "COMMENT")
 """Keywords of cards that hold a line of text each; their lines are kept together, one below the other."""
@@ -22,24 +23,34 @@ def parse(block: bytes | bytearray) -> dict[str, object]:
     cards: dict[str, object] = {}
     lines: dict[str, list[str]] = {keyword: [] for keyword in COMMENTARY}
     last = ""
-    for start in range(0, len(block) - CARD_BYTES + 1, CARD_BYTES):
-        card = _decoded(bytes(block[start : start + CARD_BYTES]))
-        keyword, written = _split(card)
+    whole = bytes(block)
+    for start in range(0, len(whole) - CARD_BYTES + 1, CARD_BYTES):
+        keyword, line, value = _card(whole[start : start + CARD_BYTES])
         if keyword == "END":
             break
         if keyword in lines:
-            if len(lines[keyword]) < _MOST_LINES and (line := card[8:].strip()):
+            if line and len(lines[keyword]) < _MOST_LINES:
                 lines[keyword].append(line)
         elif keyword == "CONTINUE":
-            before, more = cards.get(last), _value(written)
+            before = cards.get(last)
             goes_on = isinstance(before, str) and before.endswith("&") and len(before) < _LONGEST_TEXT
-            if goes_on and isinstance(before, str) and isinstance(more, str):
-                cards[last] = before[:-1] + more
-        elif written and keyword not in cards:
-            cards[keyword] = _value(written)
+            if goes_on and isinstance(before, str) and isinstance(value, str):
+                cards[last] = before[:-1] + value
+        elif line and keyword not in cards:
+            cards[keyword] = value
             last = keyword
     cards |= {keyword: "\n".join(found) for keyword, found in lines.items() if found}
     return {keyword: value for keyword, value in cards.items() if value is not None}
+
+
+@lru_cache(maxsize=4096)
+def _card(card: bytes) -> tuple[str, str, str | bool | int | float | None]:
+    """Return a card's keyword, what is written in it and the value of that, kept: most cards of a night are equal."""
+    text = _decoded(card)
+    keyword, written = _split(text)
+    if keyword in COMMENTARY:
+        return keyword, text[8:].strip(), None
+    return keyword, written, _value(written) if written else None
 
 
 def _decoded(card: bytes) -> str:

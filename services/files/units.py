@@ -13,11 +13,13 @@ import bz2
 import gzip
 import math
 import re
+import stat
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -26,7 +28,7 @@ import numpy as np
 from calibration.frames import Pixels
 from services.errors import RunCode, StorageError
 from services.files.cards import BLOCK, padded
-from services.files.parsing import COMMENTARY, parse
+from services.files.parsing import CARD_BYTES, COMMENTARY, parse
 
 STORED = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """BITPIX to the type of the stored values."""
@@ -110,11 +112,10 @@ class Unit:
     @property
     def facts(self) -> dict[str, object]:
         """Cards that say something of the frame, those of the primary header included; its own count first."""
-        own = {
-            keyword: value
-            for keyword, value in self.cards.items()
-            if not _is_structure(keyword, packed=self.compressed)
-        }
+        packed = self.compressed
+        own = {keyword: value for keyword, value in self.cards.items() if not _is_structure(keyword, packed=packed)}
+        if not self.inherited:
+            return own
         primary = {keyword: value for keyword, value in self.inherited.items() if not _is_structure(keyword)}
         lines = {k: f"{primary[k]}\n{own[k]}" for k in COMMENTARY if k in primary and k in own}
         return primary | own | lines
@@ -147,7 +148,8 @@ class Unit:
     def is_image(self) -> bool:
         """Whether it holds an image of two or more axes."""
         kind = str(self.cards.get("XTENSION", "IMAGE")).strip()
-        return kind == "IMAGE" and len(self.axes) >= 2 and all(self.axes)
+        axes = self.axes
+        return kind == "IMAGE" and len(axes) >= 2 and all(axes)
 
     @property
     def image_axes(self) -> list[int]:
@@ -181,6 +183,7 @@ def number(unit: Unit, keyword: str, default: float) -> float:
     return found if math.isfinite(found) else default
 
 
+@lru_cache(maxsize=1024)
 def _is_structure(keyword: str, *, packed: bool = False) -> bool:
     return _STRUCTURE.fullmatch(keyword) is not None or (packed and _PACKING.fullmatch(keyword) is not None)
 
@@ -304,9 +307,10 @@ def _data_size(cards: Mapping[str, object], path: Path) -> int:
     unit = Unit(cards=cards, offset=0, size=0)
     if not 0 <= unit.whole("NAXIS") <= _MOST_AXES:
         raise Unreadable(f"{path}: NAXIS = {unit.whole('NAXIS')} is not from 0 to {_MOST_AXES}")
-    values = math.prod(unit.axes) if unit.axes else 0
+    axes = unit.axes
+    values = math.prod(axes) if axes else 0
     size = abs(unit.bitpix) // 8 * unit.whole("GCOUNT", 1) * (unit.whole("PCOUNT") + values)
-    if size < 0 or any(axis < 0 for axis in unit.axes):
+    if size < 0 or any(axis < 0 for axis in axes):
         raise Unreadable(f"{path}: a header announces less than no data")
     return size
 
@@ -321,11 +325,19 @@ def _read_block(file: BinaryIO, path: Path, *, first: bool) -> tuple[dict[str, o
         if not first and not text and not block.startswith(b"XTENSION="):
             return None
         text += block
-        if any(block[i : i + 8] == b"END     " or block[i : i + 4] == b"END\0" for i in range(0, len(block), 80)):
+        if _has_end(block):
             return parse(text), len(text)
         if len(block) < BLOCK:
             break
     raise Unreadable(f"{path}: its header has no end")
+
+
+def _has_end(block: bytes) -> bool:
+    """Whether one of a block's cards is the last one of its header."""
+    at = block.find(b"END")
+    while at >= 0 and not (at % CARD_BYTES == 0 and block[at : at + 8].startswith((b"END     ", b"END\0"))):
+        at = block.find(b"END", at + 1)
+    return at >= 0
 
 
 def decoded_image(path: Path, unit: Unit) -> Pixels:
@@ -353,9 +365,9 @@ def is_packed(path: Path) -> bool:
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading, unpacked; one that cannot be opened or unpacked is `Unreadable`."""
-    if path.exists() and not path.is_file():
-        raise Unreadable(f"{path}: is no file")  # opening a pipe would wait for ever
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise Unreadable(f"{path}: is no file")  # opening a pipe would wait for ever
         with _PACKERS[path.suffix.lower()].opens(path) if is_packed(path) else path.open("rb") as file:
             yield file
     except (OSError, EOFError, zlib.error) as error:
