@@ -129,11 +129,11 @@ def master_evidence(cards: Mapping[str, object], path: PurePath | None = None, *
         Whether the pixels are stored as floats.
     """
     cards_that_say_so = (
-        *(k for k in KIND_KEYWORDS if _MASTER_TYPE.search(str(plain(cards.get(k, ""))))),
-        *(k for k in (*_COUNTS, *_PRODUCT) if (integer(cards.get(k)) or 0) > 1),
-        *(k for k in _PRODUCT if flag(cards.get(k))),
-        *(k for k in _PROGRAMS if _STACKERS.search(str(cards.get(k, "")))),
-        *(k for k in _OF_PRODUCTS if text(cards.get(k)) is not None),
+        *(k for k in KIND_KEYWORDS if k in cards and _MASTER_TYPE.search(str(plain(cards[k])))),
+        *(k for k in (*_COUNTS, *_PRODUCT) if k in cards and (integer(cards[k]) or 0) > 1),
+        *(k for k in _PRODUCT if k in cards and flag(cards[k])),
+        *(k for k in _PROGRAMS if k in cards and _STACKERS.search(str(cards[k]))),
+        *(k for k in _OF_PRODUCTS if k in cards and text(cards[k]) is not None),
     )
     if cards_that_say_so:
         return f"{cards_that_say_so[0]} = {plain(cards[cards_that_say_so[0]])}"
@@ -175,7 +175,7 @@ def calibrated(cards: Mapping[str, object]) -> str | None:
         letter
         for letter, step in _STEPS.items()
         if letter in status
-        or any(_is_done(cards.get(keyword)) for keyword in _STEP_CARDS[letter])
+        or any(keyword in cards and _is_done(cards[keyword]) for keyword in _STEP_CARDS[letter])
         or any(step.search(line) for line in lines)
     )
     return "".join(found) or None

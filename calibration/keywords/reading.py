@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import PurePath
 from typing import Any, Protocol
@@ -74,6 +75,10 @@ _NOT_KNOWN = frozenset({"egain_e_adu", *_TEMPERATURES})
 _APART = frozenset({"gain", "offset", "egain_e_adu", "bin_x", "bin_y", "origin_x", "origin_y"})
 """Settings that keep frames apart even by a text that is not understood."""
 
+_STATED = _NAMED | _APART
+_ROWS = tuple((row, row.known_as) for row in FRAME_KEYWORDS)
+"""The rows of the table with all their keywords: a frame has the cards of few."""
+
 _EXPOSURE_DIRECTORY = "exp_"
 _UNLIKE, _OVERHEAD_US = 0.05, 20_000
 """Two cards for the exposure may differ by so much of it, and by what a driver adds to it."""
@@ -129,8 +134,9 @@ def from_cards(
     known = with_aliases(normalised(cards), aliases)
     kind = kind_of(known, path_hint)
     found = _Reading(known=known, fields={}, used=set())
-    for row in FRAME_KEYWORDS:
-        _read_row(row, found)
+    for row, spellings in _ROWS:
+        if not known.keys().isdisjoint(spellings):
+            _read_row(row, found)
     for rule in (_exposure, _dates, _gain, _origin):
         rule(found, kind, path_hint)
     if kind is FrameKind.FLAT:
@@ -178,11 +184,16 @@ def normalised(cards: Cards) -> dict[str, object]:
     pairs = cards.items() if hasattr(cards, "items") else ((card[0], card[1]) for card in cards)
     found: dict[str, object] = {}
     for written, value in pairs:
-        keyword = str(written).upper().removeprefix("HIERARCH ").strip()
+        keyword = _upper(written)
         if keyword in {"HISTORY", "COMMENT"} and keyword in found:
             found[keyword] = f"{found[keyword]}\n{value}"
         found.setdefault(keyword, values.plain(value))
     return found
+
+
+@lru_cache(maxsize=4096)
+def _upper(written: object) -> str:
+    return str(written).upper().removeprefix("HIERARCH ").strip()
 
 
 def _read(table: tuple[Keyword, ...], known: Mapping[str, object]) -> dict[str, Any]:
@@ -200,7 +211,8 @@ def _read_row(row: Keyword, found: _Reading) -> None:
     """Read a field from the first card that is understood; a twin that says the same is used up with it."""
     for spelling in row.known_as:
         if spelling in found.known and (value := row.read(found.known[spelling])) is not None:
-            twins = (k for k in (row.keyword, *row.twins) if k in found.known and row.read(found.known[k]) == value)
+            others = (k for k in (row.keyword, *row.twins) if k in found.known and k != spelling)
+            twins = (k for k in others if row.read(found.known[k]) == value)
             found.take(row.field, value, spelling, *twins)
             return
 
@@ -214,12 +226,13 @@ def _refuse_unread(found: _Reading) -> None:
         It is a fact without which a frame has no group.
     """
     unread = []
-    for row in FRAME_KEYWORDS:
-        if row.field in found.fields or row.field not in _NAMED | _APART:
+    for row, spellings in _ROWS:
+        if row.field in found.fields or row.field not in _STATED or found.known.keys().isdisjoint(spellings):
             continue
         if row.field == "set_temp_c" and "ccd_temp_c" in found.fields:  # the sensor itself says how warm it is
             continue
-        stated = (k for k in row.known_as if k not in found.used and _is_unread(row, k, found.known.get(k)))
+        there = (k for k in spellings if k in found.known and k not in found.used)
+        stated = (k for k in there if _is_unread(row, k, found.known[k]))
         keyword = next(stated, None)
         if keyword is None:
             continue

@@ -62,12 +62,12 @@ _CELSIUS = {"c": "c", "celsius": "c", "centigrade": "c", "f": "f", "fahrenheit":
 _KELVIN = 273.15
 _JULIAN = 2_400_000
 _COLDEST_C, _WARMEST_C = -100.0, 60.0
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def plain(value: object) -> object:
     """Return numpy scalars as Python ones and text without padding; anything else as it is."""
-    item = getattr(value, "item", None)
-    if callable(item):
+    if type(value) not in _PLAIN and callable(item := getattr(value, "item", None)):
         value = item()
     return value.strip(" \t\0'") if isinstance(value, str) else value
 

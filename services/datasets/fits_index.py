@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from os import path as names
 from pathlib import Path
 
@@ -26,7 +27,13 @@ def row_of(cards: Mapping[str, object]) -> dict[str, str]:
 
 def path_from(index: Path, fits: Path) -> str:
     """Return the path of a frame as seen from the folder of a table."""
-    return Path(names.relpath(fits, index.parent)).as_posix()
+    folder = _from(index.parent, fits.parent)
+    return f"{folder}/{fits.name}" if folder != "." else fits.name
+
+
+@lru_cache(maxsize=1024)
+def _from(here: Path, folder: Path) -> str:
+    return Path(names.relpath(folder, here)).as_posix()
 
 
 def _written(value: object) -> str:

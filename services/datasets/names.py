@@ -5,8 +5,8 @@ Folders count as whole components: `T-10` is a temperature, `attempt3` and `Set1
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 
 _FRAME = re.compile(r"(?:frame|f)(\d+)", re.IGNORECASE)
@@ -63,13 +63,14 @@ def _deepest(path: PurePath, pattern: re.Pattern[str]) -> float | None:
     return None
 
 
-def stage_of(parts: Iterable[str]) -> str:
+@lru_cache(maxsize=1024)
+def stage_of(parts: tuple[str, ...]) -> str:
     """Return the stage of an irradiation by the deepest folder that names one: pre, radiating or post; "" for none.
 
     A component counts that begins with the word and goes on with `irradiation`, or has it as a word of its own:
     `PreIrradiation`, `tests_duringradiation_novacuum`, `pre`. "prueba_previa" names no stage.
     """
-    for part in reversed(tuple(parts)):
+    for part in reversed(parts):
         for word in re.split(r"[^a-z]+", part.casefold()):
             for start, stage in _STAGES:
                 if word.startswith(start) and _STAGE_END.fullmatch(word.removeprefix(start)):
@@ -79,9 +80,10 @@ def stage_of(parts: Iterable[str]) -> str:
     return ""
 
 
-def vacuum_of(parts: Iterable[str]) -> str:
+@lru_cache(maxsize=1024)
+def vacuum_of(parts: tuple[str, ...]) -> str:
     """Return what surrounded the sensor by the deepest folder that says so: vacuum or air; "" for none."""
-    for part in reversed(tuple(parts)):
+    for part in reversed(parts):
         folded = part.casefold()
         if re.search(r"no_?vac", folded):
             return "air"

@@ -122,7 +122,8 @@ class Unit:
 
     def whole(self, keyword: str, default: int = 0) -> int:
         """Return a card's number as a whole one; the default when it is missing or no number."""
-        return int(number(self, keyword, default))
+        value = self.cards.get(keyword, default)
+        return value if type(value) is int else int(number(self, keyword, default))
 
     @property
     def bitpix(self) -> int:
