@@ -158,7 +158,7 @@ class _Described:
             log=log,
             image=image,
             notes=tuple(notes),
-            names=_apart(attempt.raws),
+            names=stems_of(attempt.raws),
         )
 
     def fits(self, raw: Path) -> Path:
@@ -221,7 +221,7 @@ def _text(path: Path | None, notes: list[str]) -> str:
     return data.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
 
 
-def _apart(raws: Sequence[Path]) -> dict[Path, str]:
+def stems_of(raws: Sequence[Path]) -> dict[Path, str]:
     """Return the stems of the frames, of which no two are equal on any system."""
     taken: set[str] = set()
     found: dict[Path, str] = {}

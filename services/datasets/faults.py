@@ -1,0 +1,260 @@
+"""What of a dataset is missing or bad, in words, each with its files and with what to do about it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from calibration.frames import FrameKind
+from calibration.keywords.kinds import kind_of_path
+from calibration.keywords.values import number
+from services.datasets import FITS_DIR, SEARCH_DEPTH
+from services.datasets.attempts import Attempt, Section, attempts_of
+from services.datasets.conversion import stems_of
+from services.datasets.index import MOST_ZEROS
+from services.datasets.settings import NAMES, NoFormat, format_of, parse_settings
+from services.datasets.survey import Part, Seen, Survey, celsius
+from services.datasets.words import of_kind
+from services.words import GAP, count, percent
+
+Left = tuple[Path, str]
+LEAST = 3
+"""Frames that a group has at least, where it is to be of use."""
+_ZEROS = "Too many zeros"
+_SIZE = "Wrong size"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that is wrong, and where.
+
+    Attributes
+    ----------
+    what : str
+        A heading.
+    means : str
+        What it means for the frames, and what can be done: whole sentences.
+    places : tuple of (str, str)
+        Files or groups, each with what is wrong with it.
+    files : int
+        Files that it concerns.
+    bad : bool
+        Whether these files count for nothing; else they are only to be looked at.
+    """
+
+    what: str
+    means: str
+    places: tuple[tuple[str, str], ...]
+    files: int
+    bad: bool = True
+
+
+def raws_without_frames(root: Path, survey: Survey, *, depth: int = SEARCH_DEPTH) -> tuple[Left, ...]:
+    """Return the raw files below a folder that have no frame in the dataset, each with the reason in words.
+
+    Parameters
+    ----------
+    root : Path
+    survey : Survey
+    depth : int
+        Folders below the root that are looked into.
+    """
+    found = attempts_of(Section(root=root), depth=depth)
+    known = {each.frame.path for each in survey.frames}
+    lost = [pair for attempt in found.attempts for pair in _lost(attempt, known)]
+    lost += [(raw, "it is part of no attempt, and was not read") for raw in found.outside]
+    return tuple(lost)
+
+
+def _lost(attempt: Attempt, known: set[Path]) -> Iterator[Left]:
+    stems = stems_of(attempt.raws)
+    missing = [raw for raw in attempt.raws if attempt.folder / FITS_DIR / f"{stems[raw]}.fits" not in known]
+    if not missing:
+        return
+    why = _why_no_size(attempt)
+    for raw in missing:
+        there = (attempt.folder / FITS_DIR / f"{stems[raw]}.fits").exists()
+        yield raw, "its frame is not in the index" if there else why or "it has not been converted"
+
+
+def _why_no_size(attempt: Attempt) -> str:
+    if attempt.settings is None:
+        return f"the size of its image is not known: there is no {' or '.join(NAMES)}"
+    try:
+        format_of(parse_settings(attempt.settings.read_bytes().decode("utf-8-sig", errors="replace")))
+    except NoFormat as error:
+        return f"the size of its image is not known: {error}"
+    except OSError as error:
+        return f"{attempt.settings.name} cannot be read: {error.strerror}"
+    return ""
+
+
+def faults_of(
+    survey: Survey, root: Path, *, left_out: Sequence[Left] = (), lost: Sequence[Left] = ()
+) -> tuple[Fault, ...]:
+    """Return what is missing or bad, what keeps files from being used first.
+
+    Parameters
+    ----------
+    survey : Survey
+    root : Path
+        Folder as seen from which files are named.
+    left_out, lost : sequence of (Path, str)
+        Files that are no frames, and raw files without a frame, each with the reason.
+    """
+    names = _Names(root)
+    damaged = [(names(path), _without(why, path)) for path, why in left_out]
+    found = [
+        *_lost_faults(lost, names),
+        *_listed("Files that cannot be read as frames", _LEFT_OUT, damaged),
+        *_listed(_ZEROS, _ZEROS_MEAN, [(names(e.frame.path), _zeros(e)) for e in survey.frames if e.has_zeros]),
+        *_listed(_SIZE, _SIZE_MEANS, [(names(e.frame.path), _excess(e)) for e in survey.frames if _is_cut(e)]),
+        *_others(survey, names),
+        *_listed("Header and folder disagree", _DISAGREE, list(_contradictions(survey, names)), bad=False),
+        *_sizes(survey),
+        *_few(survey),
+        *_unknown(survey, "No temperature", _NO_TEMPERATURE, lambda e: celsius(e.frame.header) is None),
+        *_unknown(survey, "No exposure time", _NO_EXPOSURE, _has_no_exposure),
+    ]
+    return tuple(found)
+
+
+_LEFT_OUT = "They are damaged, or no image. They are part of nothing that is made of this dataset."
+_ZEROS_MEAN = (
+    f"More than {percent(MOST_ZEROS, 0)} of their pixels are 0, as when a transfer broke off (BADFITS). "
+    "They are left out of masters and models."
+)
+_SIZE_MEANS = (
+    "Their raw files have too few or too many bytes for their image (BADSIZE, BADFITS). They are left out of "
+    "masters and models. Look whether the settings of the attempt belong to these files, or copy them again."
+)
+_DISAGREE = "The header counts. Look whether these frames lie in the right folder."
+_NO_TEMPERATURE = (
+    "Neither the headers nor the log, names or folders say how warm the sensor was. Such frames make a group of "
+    "their own, and no model that depends on temperature can use them."
+)
+_NO_EXPOSURE = (
+    "Neither the headers nor names or folders say how long the exposure was. Such frames make a group of their own."
+)
+
+
+class _Names:
+    """Names of files as seen from the dataset's folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __call__(self, path: Path) -> str:
+        """Return the name of a file."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+def _listed(
+    what: str, means: str, places: Sequence[tuple[str, str]], *, files: int | None = None, bad: bool = True
+) -> Iterator[Fault]:
+    """Yield a fault, unless it is nowhere; every place is a file where their number is not given."""
+    if places:
+        yield Fault(
+            what=what, means=means, places=tuple(places), files=len(places) if files is None else files, bad=bad
+        )
+
+
+def _without(why: str, path: Path) -> str:
+    """Return a reason without the path with which it begins."""
+    return why.removeprefix(f"{path}: ")
+
+
+def _lost_faults(lost: Sequence[Left], names: _Names) -> Iterator[Fault]:
+    """Yield a fault for each reason why raw files have no frame; the reason is said once."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for path, why in lost:
+        by_reason[why].append(names(path))
+    for why, paths in by_reason.items():
+        yield Fault(
+            what="Raw files without a frame",
+            means=f"Of each of them: {why}. {_ADVICE.get(why, _SETTINGS)}",
+            places=tuple((path, "") for path in paths),
+            files=len(paths),
+        )
+
+
+_SETTINGS = "Put the settings file (HEIGHT, WIDTH) beside the folder of frames, then import again."
+_ADVICE = {
+    "it is part of no attempt, and was not read": "Put them into a folder whose name begins with “attempt”.",
+    "it has not been converted": "Import the dataset again: nightcal dataset import.",
+    "its frame is not in the index": "Make the index again: nightcal dataset index.",
+}
+
+
+def _zeros(seen: Seen) -> str:
+    return f"{percent(seen.zero_fraction)} zeros"
+
+
+def _is_cut(seen: Seen) -> bool:
+    return seen.frame.header.extra.get("BADSIZE") is True
+
+
+def _excess(seen: Seen) -> str:
+    excess = number(seen.frame.header.extra.get("RAWEXCES"))
+    if excess is None:
+        return "BADSIZE"
+    return f"{count(abs(int(excess)), 'byte')} too {'few' if excess < 0 else 'many'}"
+
+
+def _others(survey: Survey, names: _Names) -> Iterator[Fault]:
+    """Yield what is wrong with bad frames beside zeros and sizes."""
+    found = [
+        (names(each.frame.path), _without(each.problem, each.frame.path) or each.frame.bad)
+        for each in survey.frames
+        if not each.counts and not each.has_zeros and not _is_cut(each)
+    ]
+    yield from _listed("Other bad frames", "They are left out of masters and models.", found)
+
+
+def _contradictions(survey: Survey, names: _Names) -> Iterator[tuple[str, str]]:
+    for group in survey.groups:
+        for each in group.frames:
+            path = PurePath(names.root.name, names(each.frame.path))
+            says = each.frame.header.kind
+            for what, kind in (("folder", kind_of_path(path.parent / "x")), ("name", _kind_of_name(path.name))):
+                if kind is not None and kind is not says:
+                    yield names(each.frame.path), f"header: {of_kind(says)}; {what}: {of_kind(kind)}"
+                    break
+
+
+def _kind_of_name(name: str) -> FrameKind | None:
+    return kind_of_path(PurePath(name))
+
+
+def _sizes(survey: Survey) -> Iterator[Fault]:
+    """Yield the attempts whose images have another size, or other bits, than most of their part."""
+    odd = [group for group in survey.groups if group.form]
+    places = [
+        (f"{group.part.title}, {name}", f"{count(len(frames), 'frame', GAP)}: {group.form}")
+        for group in odd
+        for name, frames in group.attempts.items()
+    ]
+    means = "They make groups of their own, and are never combined with the others."
+    files = sum(len(group.frames) for group in odd)
+    yield from _listed("Images of another size", means, places, files=files, bad=False)
+
+
+def _few(survey: Survey) -> Iterator[Fault]:
+    few = [group for group in survey.groups if group.good < LEAST]
+    places = [(group.title, f"{group.good} of {count(len(group.frames), 'frame', GAP)} can be used") for group in few]
+    means = f"With fewer than {LEAST} frames that can be used nothing shows which of them is wrong. Take more of these."
+    files = sum(len(group.frames) for group in few)
+    yield from _listed("Groups with too few frames", means, places, files=files, bad=False)
+
+
+def _unknown(survey: Survey, what: str, means: str, lacks: Callable[[Seen], bool]) -> Iterator[Fault]:
+    """Yield what is not known of frames, by attempt."""
+    found: Counter[tuple[Part, str]] = Counter()
+    for group in survey.groups:
+        found.update((group.part, each.frame.attempt) for each in group.frames if lacks(each))
+    places = [(f"{part.title}, {attempt}", count(n, "frame", GAP)) for (part, attempt), n in found.items()]
+    yield from _listed(what, means, places, files=found.total(), bad=False)
+
+
+def _has_no_exposure(seen: Seen) -> bool:
+    return seen.frame.header.exposure_us is None and seen.frame.header.kind is not FrameKind.BIAS

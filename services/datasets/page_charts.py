@@ -1,0 +1,124 @@
+"""The charts of a dataset's page: level and temperature of each group, against time as far as it is known."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from services.datasets.survey import Group, Seen, Survey, celsius
+from services.reports.figures import Axis, Curve, Figure, chart, number_axis, thinned, time_axis
+from services.words import GAP, count, number
+
+_MOST_CHARTS = 60
+_OPEN = 8
+"""Charts that are seen at once; the others when they are asked for."""
+_POINTS = 120
+"""Of one group, where there are many charts."""
+_FEW_DOTS = 60
+_LEAST_ADU, _LEAST_C = 1.0, 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """A group's charts below one another, each with what it shows, and a note."""
+
+    title: str
+    figures: tuple[tuple[str, Figure], ...]
+    note: str = ""
+    has_bad: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charts:
+    """The charts that are seen at once, those that are folded away, and what is not drawn, in words."""
+
+    first: tuple[Drawn, ...] = ()
+    folded: tuple[Drawn, ...] = ()
+    note: str = ""
+
+
+def charts_of(survey: Survey) -> Charts:
+    """Return a chart for each group of two frames or more; of very many those whose levels vary most."""
+    groups = [group for group in survey.groups if len(group.frames) > 1 and _is_known(group)]
+    shown = groups
+    note = ""
+    if len(groups) > _MOST_CHARTS:
+        varying = sorted(range(len(groups)), key=lambda place: _variation(groups[place]), reverse=True)
+        shown = [groups[place] for place in sorted(varying[:_MOST_CHARTS])]
+        note = f"Of {len(groups)} groups the {_MOST_CHARTS} are drawn whose levels vary most."
+    drawn = tuple(_drawn(group) for group in shown)
+    return Charts(first=drawn[:_OPEN], folded=drawn[_OPEN:], note=note)
+
+
+def _is_known(group: Group) -> bool:
+    return bool(group.temperatures_c) or any(each.level_adu is not None for each in group.frames)
+
+
+def _variation(group: Group) -> float:
+    """Return the range of a group's levels, as a part of their mean."""
+    levels = [each.level_adu for each in group.frames if each.level_adu is not None]
+    return (max(levels) - min(levels)) / max(1.0, abs(fmean(levels))) if levels else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Across:
+    """What a group is drawn against: where each of its frames is, and how that is said."""
+
+    place: Callable[[Seen], float]
+    axis: Callable[[Iterable[float]], Axis]
+    words: str
+
+
+def _across(frames: Sequence[Seen]) -> _Across:
+    if all(each.at_s is not None for each in frames):
+        return _Across(place=lambda each: each.at_s or 0.0, axis=time_axis, words="time, UTC")
+    if all(each.clock_s is not None for each in frames):
+        return _Across(place=lambda each: each.clock_s or 0.0, axis=_numbers, words="the camera’s clock, s")
+    return _Across(place=lambda each: float(each.number), axis=_numbers, words="the number of the frame in its attempt")
+
+
+def _numbers(values: Iterable[float]) -> Axis:
+    return number_axis(values, least=4, show=lambda value: number(value).replace("\u202f", ""))
+
+
+def _drawn(group: Group) -> Drawn:
+    across = _across(group.frames)
+    bad = sum(not each.counts for each in group.frames)
+    said = [count(len(group.frames), "frame", GAP)]
+    said += [count(len(group.attempts), "attempt", GAP)] if len(group.attempts) > 1 else []
+    said += [f"{bad} bad (circles)"] if bad else []
+    if not all(each.at_s is not None for each in group.frames):
+        said.append(f"no time is known: against {across.words}")
+    return Drawn(title=group.title, figures=tuple(_figures(group, across)), note="; ".join(said), has_bad=bool(bad))
+
+
+def _figures(group: Group, across: _Across) -> Iterator[tuple[str, Figure]]:
+    levels = [each.level_adu for each in group.frames if each.level_adu is not None]
+    x = across.axis(across.place(each) for each in group.frames)
+    if levels:
+        good = [each.level_adu for each in group.frames if each.counts and each.level_adu is not None]
+        centre = fmean(good or levels)
+        label = f"level of {group.title}, against {across.words}"
+        curves = _curves(group, across.place, lambda each: None if each.level_adu is None else each.level_adu - centre)
+        y = number_axis((value for curve in curves for _, value in curve.points), least=_LEAST_ADU)
+        yield f"Level, ADU from {number(centre, 1, 'ADU')}", chart(curves, x, y, label=label, height=120)
+    if group.temperatures_c:
+        label = f"temperature of {group.title}, against {across.words}"
+        curves = _curves(group, across.place, lambda each: celsius(each.frame.header))
+        y = number_axis(group.temperatures_c, least=_LEAST_C)
+        yield "Temperature, °C", chart(curves, x, y, label=label, height=100)
+
+
+def _curves(group: Group, place: Callable[[Seen], float], value: Callable[[Seen], float | None]) -> tuple[Curve, ...]:
+    """Return a line for each attempt, dots where they are few, and circles for bad frames."""
+    curves: list[Curve] = []
+    bad: list[tuple[float, float]] = []
+    size = max(4, _POINTS // len(group.attempts))
+    few = len(group.frames) <= _FEW_DOTS
+    for index, frames in enumerate(group.attempts.values()):
+        known = [(place(each), found, each.counts) for each in frames if (found := value(each)) is not None]
+        bad += [(x, y) for x, y, counts in known if not counts]
+        points = thinned(sorted((x, y) for x, y, counts in known if counts), size)
+        look = "ab"[index % 2]
+        curves.append(Curve(points=points, look=look))
+        curves += [Curve(points=points, look=look, dots=True)] if few or len(points) == 1 else []
+    return (*curves, Curve(points=thinned(bad, _FEW_DOTS), look="bad", dots=True))
