@@ -57,7 +57,7 @@ def import_frames(
     how = Conversion(
         out=None if out is None else out.absolute(), big_endian=big_endian, workers=min(4, os.cpu_count() or 1)
     )
-    with _counting("raw files") as (begun, progress):
+    with counting("raw files") as (begun, progress):
         found = import_raws(chosen, how, frames_dir=frames_dir, depth=search_depth, begun=begun, progress=progress)
     if not found.files and not found.outside:
         raise _nothing(chosen, "attempts", deeper=found.deeper, depth=search_depth)
@@ -133,7 +133,7 @@ def _said_of(found: "Imported", *, verbose: bool) -> Iterator[str]:
 
 
 @contextmanager
-def _counting(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+def counting(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
     """Give two functions that show progress on a terminal: how many there are, and how many were done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -179,7 +179,7 @@ def index(
         raise Usage("no section is named", advice="name folders with --bias, --dark, --flat, or one with --discover")
     _refuse_mixed(sections)
     asked = Asked(stage=_stage(stage), vacuum=_vacuum(vacuum), depth=search_depth)
-    with _counting("frames") as (_, progress):
+    with counting("frames") as (_, progress):
         found = index_of(sections, out.absolute(), asked, progress=progress)
     if not found.rows and not found.left_out:
         raise _nothing(

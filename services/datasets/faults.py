@@ -7,11 +7,11 @@ from pathlib import Path, PurePath
 
 from calibration.frames import FrameKind
 from calibration.keywords.kinds import kind_of_path
-from calibration.keywords.values import number
+from calibration.keywords.values import flag, number
 from services.datasets import FITS_DIR, SEARCH_DEPTH
 from services.datasets.attempts import Attempt, Section, attempts_of
 from services.datasets.conversion import stems_of
-from services.datasets.index import MOST_ZEROS
+from services.datasets.reading import MOST_ZEROS
 from services.datasets.settings import NAMES, NoFormat, format_of, parse_settings
 from services.datasets.survey import Part, Seen, Survey, celsius
 from services.datasets.words import of_kind
@@ -110,11 +110,11 @@ def faults_of(
         *_listed(_ZEROS, _ZEROS_MEAN, [(names(e.frame.path), _zeros(e)) for e in survey.frames if e.has_zeros]),
         *_listed(_SIZE, _SIZE_MEANS, [(names(e.frame.path), _excess(e)) for e in survey.frames if _is_cut(e)]),
         *_others(survey, names),
-        *_listed("Header and folder disagree", _DISAGREE, list(_contradictions(survey, names)), bad=False),
-        *_sizes(survey),
+        *_listed("Kind in doubt", _DISAGREE, list(_contradictions(survey, names)), bad=False),
+        *_sizes(survey, names),
         *_few(survey),
-        *_unknown(survey, "No temperature", _NO_TEMPERATURE, lambda e: celsius(e.frame.header) is None),
-        *_unknown(survey, "No exposure time", _NO_EXPOSURE, _has_no_exposure),
+        *_unknown(survey, names, "No temperature", _NO_TEMPERATURE, lambda e: celsius(e.frame.header) is None),
+        *_unknown(survey, names, "No exposure time", _NO_EXPOSURE, _has_no_exposure),
     ]
     return tuple(found)
 
@@ -128,7 +128,10 @@ _SIZE_MEANS = (
     "Their raw files have too few or too many bytes for their image (BADSIZE, BADFITS). They are left out of "
     "masters and models. Look whether the settings of the attempt belong to these files, or copy them again."
 )
-_DISAGREE = "The header counts. Look whether these frames lie in the right folder."
+_DISAGREE = (
+    "Their header says another kind than the index, their folder or their name. The index counts where there is one, "
+    "else the header. Look whether these frames lie in the right folder."
+)
 _NO_TEMPERATURE = (
     "Neither the headers nor the log, names or folders say how warm the sensor was. Such frames make a group of "
     "their own, and no model that depends on temperature can use them."
@@ -147,6 +150,10 @@ class _Names:
     def __call__(self, path: Path) -> str:
         """Return the name of a file."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+    def of_attempt(self, part: Part, attempt: str) -> str:
+        """Return the name of an attempt with that of its section; attempts are seen from outside the dataset."""
+        return f"{part.title}: {attempt.removeprefix(f'{self.root.name}/')}"
 
 
 def _listed(
@@ -191,7 +198,7 @@ def _zeros(seen: Seen) -> str:
 
 
 def _is_cut(seen: Seen) -> bool:
-    return seen.frame.header.extra.get("BADSIZE") is True
+    return bool(seen.frame.bad) and flag(seen.frame.header.extra.get("BADSIZE")) is True
 
 
 def _excess(seen: Seen) -> str:
@@ -212,25 +219,30 @@ def _others(survey: Survey, names: _Names) -> Iterator[Fault]:
 
 
 def _contradictions(survey: Survey, names: _Names) -> Iterator[tuple[str, str]]:
-    for group in survey.groups:
-        for each in group.frames:
-            path = PurePath(names.root.name, names(each.frame.path))
-            says = each.frame.header.kind
-            for what, kind in (("folder", kind_of_path(path.parent / "x")), ("name", _kind_of_name(path.name))):
-                if kind is not None and kind is not says:
-                    yield names(each.frame.path), f"header: {of_kind(says)}; {what}: {of_kind(kind)}"
-                    break
+    """Yield the frames that the list, their folders or their name call another kind than they count as."""
+    for each in survey.frames:
+        name = names(each.frame.path)
+        kind, own = each.frame.header.kind, each.frame.own_kind
+        if own is not None:
+            yield name, f"index: {of_kind(kind)}; the file itself: {of_kind(own)}"
+        elif (other := _other_kind(PurePath(names.root.name, name), kind)) is not None:
+            yield name, f"header: {of_kind(kind)}; {other[0]}: {of_kind(other[1])}"
 
 
-def _kind_of_name(name: str) -> FrameKind | None:
-    return kind_of_path(PurePath(name))
+def _other_kind(path: PurePath, kind: FrameKind) -> tuple[str, FrameKind] | None:
+    """Return which part of a path says another kind: of its folders all must, since a section may have any folder."""
+    folders = [said for part in path.parts[:-1] if (said := kind_of_path(PurePath(part, "x"))) is not None]
+    if folders and kind not in folders:
+        return "folder", folders[-1]
+    by_name = kind_of_path(PurePath(path.name))
+    return None if by_name is None or by_name is kind else ("name", by_name)
 
 
-def _sizes(survey: Survey) -> Iterator[Fault]:
+def _sizes(survey: Survey, names: _Names) -> Iterator[Fault]:
     """Yield the attempts whose images have another size, or other bits, than most of their part."""
     odd = [group for group in survey.groups if group.form]
     places = [
-        (f"{group.part.title}, {name}", f"{count(len(frames), 'frame', GAP)}: {group.form}")
+        (names.of_attempt(group.part, name), f"{count(len(frames), 'frame', GAP)}: {group.form}")
         for group in odd
         for name, frames in group.attempts.items()
     ]
@@ -247,12 +259,12 @@ def _few(survey: Survey) -> Iterator[Fault]:
     yield from _listed("Groups with too few frames", means, places, files=files, bad=False)
 
 
-def _unknown(survey: Survey, what: str, means: str, lacks: Callable[[Seen], bool]) -> Iterator[Fault]:
+def _unknown(survey: Survey, names: _Names, what: str, means: str, lacks: Callable[[Seen], bool]) -> Iterator[Fault]:
     """Yield what is not known of frames, by attempt."""
     found: Counter[tuple[Part, str]] = Counter()
     for group in survey.groups:
         found.update((group.part, each.frame.attempt) for each in group.frames if lacks(each))
-    places = [(f"{part.title}, {attempt}", count(n, "frame", GAP)) for (part, attempt), n in found.items()]
+    places = [(names.of_attempt(part, attempt), count(n, "frame", GAP)) for (part, attempt), n in found.items()]
     yield from _listed(what, means, places, files=found.total(), bad=False)
 
 

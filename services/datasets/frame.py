@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from calibration.frames import FrameHeader
+from calibration.frames import FrameHeader, FrameKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,8 @@ class DatasetFrame:
         Of an irradiation; empty: none is named.
     zero_fraction : float or None
         Share of its pixels that are 0; None: nobody has counted.
+    own_kind : FrameKind or None
+        What the file itself says it is, where a list says another kind; None: the same, or nothing.
     bad : str
         In words why it counts for nothing; empty: it counts.
     """
@@ -31,6 +33,7 @@ class DatasetFrame:
     stage: str = ""
     vacuum: str = ""
     zero_fraction: float | None = None
+    own_kind: FrameKind | None = None
     bad: str = ""
 
 

@@ -1,10 +1,12 @@
 """The charts of a dataset's page: level and temperature of each group, against time as far as it is known."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from services.datasets.survey import Group, Seen, Survey, celsius
+from services.datasets.survey import Group, Part, Seen, Survey, celsius
+from services.datasets.words import span
 from services.reports.figures import Axis, Curve, Figure, chart, number_axis, thinned, time_axis
 from services.words import GAP, count, number
 
@@ -45,8 +47,22 @@ def charts_of(survey: Survey) -> Charts:
         varying = sorted(range(len(groups)), key=lambda place: _variation(groups[place]), reverse=True)
         shown = [groups[place] for place in sorted(varying[:_MOST_CHARTS])]
         note = f"Of {len(groups)} groups the {_MOST_CHARTS} are drawn whose levels vary most."
-    drawn = tuple(_drawn(group) for group in shown)
-    return Charts(first=drawn[:_OPEN], folded=drawn[_OPEN:], note=note)
+    first = _of_each_part(shown)
+    return Charts(
+        first=tuple(_drawn(group) for place, group in enumerate(shown) if place in first),
+        folded=tuple(_drawn(group) for place, group in enumerate(shown) if place not in first),
+        note=note,
+    )
+
+
+def _of_each_part(groups: Sequence[Group]) -> set[int]:
+    """Return the places of a few groups, of each part about as many."""
+    seen: Counter[Part] = Counter()
+    turns = []
+    for place, group in enumerate(groups):
+        turns.append((seen[group.part], place))
+        seen[group.part] += 1
+    return {place for _, place in sorted(turns)[:_OPEN]}
 
 
 def _is_known(group: Group) -> bool:
@@ -72,7 +88,9 @@ def _across(frames: Sequence[Seen]) -> _Across:
     if all(each.at_s is not None for each in frames):
         return _Across(place=lambda each: each.at_s or 0.0, axis=time_axis, words="time, UTC")
     if all(each.clock_s is not None for each in frames):
-        return _Across(place=lambda each: each.clock_s or 0.0, axis=_numbers, words="the camera’s clock, s")
+        return _Across(
+            place=lambda each: each.clock_s or 0.0, axis=_numbers, words="the camera’s own clock, in seconds"
+        )
     return _Across(place=lambda each: float(each.number), axis=_numbers, words="the number of the frame in its attempt")
 
 
@@ -86,8 +104,7 @@ def _drawn(group: Group) -> Drawn:
     said = [count(len(group.frames), "frame", GAP)]
     said += [count(len(group.attempts), "attempt", GAP)] if len(group.attempts) > 1 else []
     said += [f"{bad} bad (circles)"] if bad else []
-    if not all(each.at_s is not None for each in group.frames):
-        said.append(f"no time is known: against {across.words}")
+    said += [] if across.axis is time_axis else [f"no date is known: against {across.words}"]
     return Drawn(title=group.title, figures=tuple(_figures(group, across)), note="; ".join(said), has_bad=bool(bad))
 
 
@@ -97,12 +114,13 @@ def _figures(group: Group, across: _Across) -> Iterator[tuple[str, Figure]]:
     if levels:
         good = [each.level_adu for each in group.frames if each.counts and each.level_adu is not None]
         centre = fmean(good or levels)
-        label = f"level of {group.title}, against {across.words}"
+        ends = f"{number(min(levels), 1)} to {number(max(levels), 1, 'ADU')}"
+        label = f"level of {group.title}, {ends}, against {across.words}"
         curves = _curves(group, across.place, lambda each: None if each.level_adu is None else each.level_adu - centre)
         y = number_axis((value for curve in curves for _, value in curve.points), least=_LEAST_ADU)
         yield f"Level, ADU from {number(centre, 1, 'ADU')}", chart(curves, x, y, label=label, height=120)
     if group.temperatures_c:
-        label = f"temperature of {group.title}, against {across.words}"
+        label = f"temperature of {group.title}, {span(group.temperatures_c)}, against {across.words}"
         curves = _curves(group, across.place, lambda each: celsius(each.frame.header))
         y = number_axis(group.temperatures_c, least=_LEAST_C)
         yield "Temperature, °C", chart(curves, x, y, label=label, height=100)

@@ -78,6 +78,7 @@ def read_with_kind(
     except OSError as error:
         return error.strerror or str(error)
     folders = within.parent.parts
+    own = header.kind if listed.kind is None else _kind(facts, within)
     frame = DatasetFrame(
         path=path,
         header=header,
@@ -85,9 +86,10 @@ def read_with_kind(
         stage=stage_of(folders) if listed.stage is None else listed.stage,
         vacuum=vacuum_of(folders) if listed.vacuum is None else listed.vacuum,
         zero_fraction=zeros,
+        own_kind=None if own is header.kind else own,
         bad=_why_bad(zeros, facts, listed),
     )
-    return frame, header.kind if listed.kind is None else _kind(facts, within)
+    return frame, own
 
 
 def _kind(facts: Mapping[str, object], within: PurePath) -> FrameKind | None:

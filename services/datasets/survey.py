@@ -11,8 +11,8 @@ from calibration.frames import FrameHeader, FrameKind
 from calibration.grouping import camera_of, cooled_to, same_exposure, temperature_clusters
 from calibration.keywords.values import number
 from services.datasets.frame import DatasetFrame
-from services.datasets.index import MOST_ZEROS
 from services.datasets.names import natural
+from services.datasets.reading import MOST_ZEROS
 from services.datasets.words import KINDS, exposure, pixels, temperature
 from services.words import moment
 
@@ -61,8 +61,9 @@ class Seen:
 
     @property
     def has_zeros(self) -> bool:
-        """Whether too many of its pixels are 0."""
-        return self.zero_fraction is not None and self.zero_fraction > MOST_ZEROS
+        """Whether too many of its pixels are 0; one that a list calls good all the same is believed."""
+        is_judged = self.frame.zero_fraction is not None and not self.frame.bad
+        return not is_judged and self.zero_fraction is not None and self.zero_fraction > MOST_ZEROS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

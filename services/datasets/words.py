@@ -1,5 +1,7 @@
 """How a page of a dataset names what it shows."""
 
+from collections.abc import Sequence
+
 from calibration.frames import FrameKind
 from services.words import GAP, NONE, number
 from services.words import exposure as shown_exposure
@@ -29,3 +31,11 @@ def pixels(shape: tuple[int, int]) -> str:
 def of_kind(kind: FrameKind) -> str:
     """Return the kind of a frame in a sentence."""
     return KINDS[kind].lower()
+
+
+def span(celsius: Sequence[float], decimals: int = 1) -> str:
+    """Return from where to where temperatures go; a dash where none is known."""
+    if not celsius:
+        return NONE
+    low, high = number(min(celsius) + 0.0, decimals), number(max(celsius) + 0.0, decimals)
+    return f"{low}{GAP}°C" if low == high else f"{low} … {high}{GAP}°C"

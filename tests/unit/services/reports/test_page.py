@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -27,41 +26,11 @@ from services.reports.order import in_order, without_twins
 from services.reports.page import render, write_report
 from services.reports.summary import headline
 from services.words import title
+from tests.support.page_reader import Reader
 from tests.support.recorded_night import BIAS_SET, FLAT_SET, RUN, RecordedNight, recorded_night
 from tests.support.zones import in_zone, zones_only
 
 HOSTILE = '<script>alert("x")</script><img src=//evil.example/x onerror=a()>&amp;\'"'
-
-
-class Reader(HTMLParser):
-    """Reads a page strictly: every element is closed in its order; keeps its texts, links and attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self._open: list[str] = []
-        self.feed(page)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in {"meta", "img", "br"}:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if self._open and self._open[-1] != "style":
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(self.texts)
 
 
 @pytest.fixture
