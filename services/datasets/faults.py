@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from calibration.frames import FrameKind
+from calibration.grouping import is_own
 from calibration.keywords.kinds import kind_of_path
 from calibration.keywords.values import flag, number
 from services.datasets import FITS_DIR, SEARCH_DEPTH
@@ -219,8 +220,11 @@ def _others(survey: Survey, names: _Names) -> Iterator[Fault]:
 
 
 def _contradictions(survey: Survey, names: _Names) -> Iterator[tuple[str, str]]:
-    """Yield the frames that the list, their folders or their name call another kind than they count as."""
-    for each in survey.frames:
+    """Yield the frames that the list, their folders or their name call another kind than they count as.
+
+    Our own frames lie where nightcal puts them: biases among the darks.
+    """
+    for each in (each for each in survey.frames if not is_own(each.frame.header)):
         name = names(each.frame.path)
         kind, own = each.frame.header.kind, each.frame.own_kind
         if own is not None:

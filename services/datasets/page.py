@@ -146,7 +146,10 @@ def headline(shown: DatasetPage) -> Headline:
     good = sum(each.counts for each in shown.survey.frames)
     advice = tuple(f"{fault.what}: {count(fault.files, 'file')}." for fault in shown.faults)
     if not frames:
-        detail = "Raw files become frames with: nightcal dataset import FOLDER. A larger --search-depth looks deeper."
+        detail = (
+            "Here are no FITS files. Raw files become FITS frames with “nightcal dataset import FOLDER”; files that "
+            "lie deeper are found with a larger --search-depth."
+        )
         return Headline(look="bad", text="There is no frame", detail=detail, advice=advice)
     if not shown.faults:
         return Headline(look="ok", text=f"{_all(frames)} can be used", detail="Nothing was found that is wrong.")
@@ -167,6 +170,8 @@ def _facts(shown: DatasetPage) -> tuple[tuple[str, str], ...]:
     good = sum(each.counts for each in survey.frames)
     warm = [c for each in survey.frames if (c := celsius(each.frame.header)) is not None]
     long = [us for group in survey.groups if (us := group.exposure_us) is not None]
+    if not survey.frames:
+        return ()
     return (
         (number(len(survey.frames)), "frames" if len(survey.frames) != 1 else "frame"),
         (number(good), "can be used"),

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from services.datasets.survey import Group, Part, Seen, Survey, celsius
 from services.datasets.words import span
-from services.reports.figures import Axis, Curve, Figure, chart, number_axis, thinned, time_axis
+from services.reports.figures import Axis, Curve, Figure, chart, number_axis, thinned, time_axis, whole_axis
 from services.words import GAP, count, number
 
 _MOST_CHARTS = 60
@@ -26,7 +26,6 @@ class Drawn:
     title: str
     figures: tuple[tuple[str, Figure], ...]
     note: str = ""
-    has_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +48,25 @@ def charts_of(survey: Survey) -> Charts:
         note = f"Of {len(groups)} groups the {_MOST_CHARTS} are drawn whose levels vary most."
     first = _of_each_part(shown)
     return Charts(
-        first=tuple(_drawn(group) for place, group in enumerate(shown) if place in first),
+        first=(*_overview(survey), *(_drawn(group) for place, group in enumerate(shown) if place in first)),
         folded=tuple(_drawn(group) for place, group in enumerate(shown) if place not in first),
         note=note,
     )
+
+
+def _overview(survey: Survey) -> Iterator[Drawn]:
+    """Yield the temperature of all frames against time, where all have one and there is more than one group."""
+    frames = [each for each in survey.frames if celsius(each.frame.header) is not None]
+    across = _across(frames)
+    if len(survey.groups) < 2 or len(frames) < 2 or (across.axis is whole_axis and frames[0].clock_s is None):
+        return
+    points = sorted((across.place(each), celsius(each.frame.header) or 0.0) for each in frames)
+    y = number_axis((c for _, c in points), least=_LEAST_C)
+    label = f"temperature of all frames, {span([c for _, c in points])}, against {across.words}"
+    dots = Curve(points=points, dots=True)
+    figure = chart((dots,), across.axis(at for at, _ in points), y, label=label, height=220)
+    note = f"{count(len(points), 'frame', GAP)}. Against {across.words}."
+    yield Drawn(title="All frames", figures=(("Temperature, °C", figure),), note=note)
 
 
 def _of_each_part(groups: Sequence[Group]) -> set[int]:
@@ -88,24 +102,19 @@ def _across(frames: Sequence[Seen]) -> _Across:
     if all(each.at_s is not None for each in frames):
         return _Across(place=lambda each: each.at_s or 0.0, axis=time_axis, words="time, UTC")
     if all(each.clock_s is not None for each in frames):
-        return _Across(
-            place=lambda each: each.clock_s or 0.0, axis=_numbers, words="the camera’s own clock, in seconds"
-        )
-    return _Across(place=lambda each: float(each.number), axis=_numbers, words="the number of the frame in its attempt")
-
-
-def _numbers(values: Iterable[float]) -> Axis:
-    return number_axis(values, least=4, show=lambda value: number(value).replace("\u202f", ""))
+        words = "the camera’s own clock in seconds: no date is known"
+        return _Across(place=lambda each: each.clock_s or 0.0, axis=whole_axis, words=words)
+    words = "frame number within the attempt: no time is known"
+    return _Across(place=lambda each: float(each.number), axis=whole_axis, words=words)
 
 
 def _drawn(group: Group) -> Drawn:
     across = _across(group.frames)
     bad = sum(not each.counts for each in group.frames)
-    said = [count(len(group.frames), "frame", GAP)]
-    said += [count(len(group.attempts), "attempt", GAP)] if len(group.attempts) > 1 else []
+    said = [f"{count(len(group.frames), 'frame', GAP)} in {count(len(group.attempts), 'attempt', GAP)}"]
     said += [f"{bad} bad (circles)"] if bad else []
-    said += [] if across.axis is time_axis else [f"no date is known: against {across.words}"]
-    return Drawn(title=group.title, figures=tuple(_figures(group, across)), note="; ".join(said), has_bad=bool(bad))
+    note = f"{', '.join(said)}. Against {across.words}."
+    return Drawn(title=group.title, figures=tuple(_figures(group, across)), note=note)
 
 
 def _figures(group: Group, across: _Across) -> Iterator[tuple[str, Figure]]:

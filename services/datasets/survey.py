@@ -279,10 +279,11 @@ def _parts(frames: Sequence[DatasetFrame]) -> list[Part]:
 
 
 def _settings(header: FrameHeader) -> dict[str, str]:
-    """Return what keeps frames apart beside temperature, exposure and size, each in words."""
+    """Return what keeps frames apart beside temperature, exposure and size, each in words; no light, no filter."""
+    lit = {"filter": header.filter or "no filter"} if header.kind in {FrameKind.FLAT, FrameKind.LIGHT} else {}
     return {
         "camera": camera_of(header).replace("|", ", ") or "no camera named",
-        "filter": "no filter" if header.filter is None else header.filter,
+        **lit,
         "gain": "no gain stated" if header.gain is None else f"gain {header.gain}",
         "offset": "no offset stated" if header.offset is None else f"offset {header.offset}",
         "readout": header.readout_mode or "no readout mode stated",

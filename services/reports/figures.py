@@ -95,18 +95,32 @@ def number_axis(values: Iterable[float], *, least: float = 0.0, show: Callable[[
     return Axis(low=low, high=high, ticks=tuple((i * step, shown(i * step)) for i in _up_to(first, high / step)))
 
 
+def whole_axis(values: Iterable[float]) -> Axis:
+    """Return an axis around whole numbers, such as those of frames, ticks at each or every second, fifth, tenth."""
+    known = [v for v in values if math.isfinite(v)] or [0.0]
+    low, high = math.floor(min(known)), math.ceil(max(known))
+    step = max(1, round(_round_step((high - low) / 6))) if high > low else 1
+    margin = 0.04 * max(1, high - low)
+    ticks = tuple((float(i * step), str(i * step).replace("-", "\u2212")) for i in _up_to(-(-low // step), high / step))
+    return Axis(low=low - margin, high=high + margin, ticks=ticks)
+
+
 def time_axis(times: Iterable[float]) -> Axis:
     """Return an axis over moments (POSIX seconds), ticks at round times of day, UTC, with the computer's below.
 
-    Where its zone changes, the next label names the new one.
+    Where its zone changes, the next label names the new one. Over many days ticks are at days, and over many months at
+    dates with their year, UTC alone.
     """
     known = list(times) or [0.0]
     low, high = min(known), max(known)
     high = max(high, low + 60)
     step = next((s for s in _TIME_STEPS if (high - low) / s <= 6), _TIME_STEPS[-1])
-    step *= max(1, math.ceil((high - low) / step / 8))
+    step *= max(1, math.ceil((high - low) / step / (8 if high - low < _MONTHS_S else 4)))
     first = math.ceil(low / step)
     moments = [datetime.fromtimestamp(i * step, UTC) for i in _up_to(first, high / step)]
+    if step >= _TIME_STEPS[-1]:
+        form = "%m-%d" if high - low < _MONTHS_S else "%Y-%m-%d"
+        return Axis(low=low, high=high, ticks=tuple((at.timestamp(), f"{at:{form}}") for at in moments))
     ticks = tuple((at.timestamp(), f"{at:%H:%M}") for at in moments)
     # Where it shows UTC for a part of the night (London, in autumn) UTC is named.
     here = [(local(at, "%H:%M") or f"{at:%H:%M} UTC").split(" ") for at in moments]
@@ -121,6 +135,7 @@ def time_axis(times: Iterable[float]) -> Axis:
 
 
 _TIME_STEPS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
+_MONTHS_S = 300 * 86_400
 
 
 def chart(

@@ -196,13 +196,18 @@ def test_a_folder_without_frames_has_a_page_that_says_so(tmp_path: Path) -> None
         frames_or_none(tmp_path / "nowhere")
 
 
-def test_frames_of_a_root_are_a_dataset_without_raw_files(tmp_path: Path) -> None:
+def test_frames_of_a_root_are_a_dataset_and_lie_where_they_should(tmp_path: Path) -> None:
+    """Its biases lie among the darks, and the filter in the wheel says nothing of frames without light."""
     root = Root(tmp_path)
-    root.add(FrameKind.DARK, 2.0, 6)
+    root.add(FrameKind.BIAS, 0.001, 6, filter="L")
+    root.add(FrameKind.DARK, 2.0, 6, filter="L")
+    root.add(FrameKind.DARK, 2.0, 6, filter="Ha")
     root.catalogue.close()
     page = page_of(tmp_path, frames_or_none(tmp_path), UNMEASURED)
-    assert len(page.survey.frames) == 6
-    assert not [fault for fault in page.faults if "Raw" in fault.what]
+    assert len(page.survey.frames) == 18
+    assert page.faults == ()
+    assert {part.title for part in page.survey.parts} == {"Bias", "Dark"}
+    assert "Taken 2026-01-01 20:00 to 2026-01-01 20:09 UTC." in Reader(render(page)).text
 
 
 def made(n: int, *, attempts: int, each: int) -> DatasetFrames:

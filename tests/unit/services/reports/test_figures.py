@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from services.reports.figures import Curve, Histogram, bars, chart, number_axis, thinned, time_axis
+from services.reports.figures import Curve, Histogram, bars, chart, number_axis, thinned, time_axis, whole_axis
 from tests.support.zones import in_zone, zones_only
 
 
@@ -25,6 +25,33 @@ def test_a_time_axis_fits_its_labels(hours):
     axis = time_axis([1.8e9, 1.8e9 + 3600 * hours])
     assert len(axis.ticks) <= 9
     assert all(len(text) == 5 for _, text in axis.ticks)
+
+
+def test_a_time_axis_over_days_names_days_and_over_years_dates():
+    days = time_axis([1.8e9, 1.8e9 + 10 * 86_400])
+    assert [text for _, text in days.ticks][:2] == ["01-16", "01-18"]
+    assert days.below == ()
+    years = time_axis([1.7e9, 1.8e9])
+    assert 2 <= len(years.ticks) <= 5
+    assert all(len(text) == 10 for _, text in years.ticks)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([], ["0"]),
+        ([7, 7], ["7"]),
+        ([0, 1, 2, 3], ["0", "1", "2", "3"]),
+        ([1000.5, 1004.0], ["1000", "1001", "1002", "1003", "1004"]),
+        ([1, 40], ["10", "20", "30", "40"]),
+        ([-2, 2], ["\u22122", "\u22121", "0", "1", "2"]),
+    ],
+)
+def test_an_axis_of_whole_numbers_has_no_tick_between_them(values, labels):
+    axis = whole_axis(values)
+    assert [text for _, text in axis.ticks] == labels
+    assert axis.low < axis.high
+    assert all(axis.low <= value <= axis.high for value, _ in axis.ticks)
 
 
 def test_thinning_keeps_what_stands_out():
