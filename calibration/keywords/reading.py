@@ -11,14 +11,14 @@ from typing import Any, Protocol
 
 from calibration.errors import HeaderError
 from calibration.frames import FrameHeader, FrameKind
-from calibration.keywords import values
+from calibration.keywords import paths, values
 from calibration.keywords.filters import filter_of_path, filter_of_wheels
 from calibration.keywords.kinds import KIND_KEYWORDS, kind_of, kind_of_word
 from calibration.keywords.master import MASTER_KEYWORDS, MasterInfo, read_percentiles
 from calibration.keywords.provenance import calibrated, pedestal
 from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, Keyword
 
-_RULES = 3
+_RULES = 4
 """Counts the versions of what this package understands, so that older catalogues are read again."""
 
 
@@ -79,7 +79,6 @@ _STATED = _NAMED | _APART
 _ROWS = tuple((row, row.known_as) for row in FRAME_KEYWORDS)
 """The rows of the table with all their keywords: a frame has the cards of few."""
 
-_EXPOSURE_DIRECTORY = "exp_"
 _UNLIKE, _OVERHEAD_US = 0.05, 20_000
 """Two cards for the exposure may differ by so much of it, and by what a driver adds to it."""
 
@@ -137,11 +136,14 @@ def from_cards(
     for row, spellings in _ROWS:
         if not known.keys().isdisjoint(spellings):
             _read_row(row, found)
-    for rule in (_exposure, _dates, _gain, _origin):
+    for rule in (_exposure, _outside, _dates, _gain, _origin):
         rule(found, kind, path_hint)
     if kind is FrameKind.FLAT:
         _flat(found, path_hint)
     _refuse_unread(found)
+    if path_hint is not None:
+        _temperature(found, path_hint)
+        _settings(found, path_hint)
     if found.fields.get("row_order"):
         found.fields["row_order"] = found.fields["row_order"].upper()
     left = known.keys() - found.used - _NOT_EXTRA
@@ -281,10 +283,30 @@ def _exposure(found: _Reading, kind: FrameKind, path: PurePath | None) -> None:
     elif "EXPOINUS" in known and not any(k in known for k in _SECONDS):
         found.take("exposure_us", values.microseconds(known["EXPOINUS"]), "EXPOINUS")
     elif seconds is None and path is not None:
-        for directory in reversed(path.parts[:-1]):
-            if directory.lower().startswith(_EXPOSURE_DIRECTORY) and directory.lower().endswith("s"):
-                found.take("exposure_us", values.duration_us(directory[len(_EXPOSURE_DIRECTORY) :]))
-                return
+        found.take("exposure_us", paths.exposure_us_of(path))
+
+
+def _outside(found: _Reading, _kind: FrameKind, _path: PurePath | None) -> None:
+    """Know the temperature around a camera that nothing cools: it stands for the sensor's where that is not stated."""
+    if found.fields.keys() & _TEMPERATURES:
+        return
+    for keyword in ("EQTEMP", "EXTTEMP"):
+        if (celsius := values.celsius(found.known.get(keyword))) is not None:
+            found.take("ccd_temp_c", celsius, keyword)
+            return
+
+
+def _temperature(found: _Reading, path: PurePath) -> None:
+    """Know names of the temperature; our own frames say it in their headers, or nothing was measured."""
+    if not found.fields.keys() & {*_TEMPERATURES, "set_id"}:
+        found.take("ccd_temp_c", paths.celsius_of(path))
+
+
+def _settings(found: _Reading, path: PurePath) -> None:
+    """Know gain and number from a file's name that states them, where the header says nothing of them."""
+    for field, value in (("gain", paths.gain_of(path)), ("frame_no", paths.number_of(path))):
+        if field not in found.fields:
+            found.take(field, value)
 
 
 def _dates(found: _Reading, _kind: FrameKind, _path: PurePath | None) -> None:

@@ -118,7 +118,7 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
                 "INTTIME",
             ),
             *("INT_TIME", "INTEGTIM", "TEXP", "EXPT", "ELAPTIME", "ESO DET WIN1 DIT1", "ESO DET DIT", "EXPOINUS"),
-            "DARKTIME",
+            *("DARKTIME", "EAVG"),
         ),
     ),
     Keyword(
@@ -225,7 +225,7 @@ FRAME_KEYWORDS: tuple[Keyword, ...] = (
     celsius_row(
         *("ccd_temp_c", "CCD-TEMP", "[deg C] sensor, mean", "CCDTEMP", "CCD_TEMP", "CCDTMP", "TEMPCCD", "DETTEMP"),
         *("DET-TEMP", "DET_TEMP", "DETECTEM", "SENSTEMP", "CHIPTEMP", "CAMTEMP", "CAM-TEMP", "SENSORT", "TEMP"),
-        *("TEMPERAT", "EQTEMP", "EXTTEMP"),
+        *("TEMPERAT", "TAVG"),
     ),
     celsius_row("temp_begin_c", "TEMPBEG", "[deg C] sensor before the exposure"),
     celsius_row("temp_end_c", "TEMPEND", "[deg C] sensor after the exposure"),

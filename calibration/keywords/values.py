@@ -18,6 +18,7 @@ MJD_ZERO = datetime(1858, 11, 17, tzinfo=UTC)
 _GAPS = frozenset(
     {"", "n/a", "n.a.", "na", "nan", "none", "null", "unknown", "undefined", "undef", "unavailable", "not available"}
     | {"-", "--", "---", "?"}
+    | {"inf", "+inf", "-inf", "infinity", "-infinity"}
 )
 _NUMBER = re.compile(r"([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[ed][+-]?\d+)?)\s*([a-zµ°%/']*)", re.IGNORECASE)
 _FRACTION = re.compile(r"(\d{1,9})\s*/\s*(\d{1,9})\s*(?:s|sec)?")

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePath
 
+from calibration.keywords.paths import folder_celsius, folder_exposure_us, name_exposure_us
+
 _FRAME = re.compile(r"(?:frame|f)(\d+)", re.IGNORECASE)
-_EXPOSURE = re.compile(r"exp_?([0-9.+\-eE]+)s")
-_TEMPERATURE = re.compile(r"T(-?\d+(?:\.\d+)?)")
-_FOLDER_T = re.compile(r"T(-?\d+(?:\.\d+)?)C?", re.IGNORECASE)
-_FOLDER_S = re.compile(r"(?:exp_?)?(\d+(?:\.\d+)?(?:e[+-]?\d+)?)s", re.IGNORECASE)
+_TEMPERATURE = re.compile(r"(?<![A-Z])T(-?\d+(?:\.\d+)?)")
 STAGES = {"pre": "pre", "during": "radiating", "radiating": "radiating", "post": "post"}
 """How a call or a table may name the stages of an irradiation, and their names."""
 _STAGES = (("pre", "pre"), ("during", "radiating"), ("radiating", "radiating"), ("post", "post"))
@@ -31,36 +30,23 @@ class NameFacts:
 
 def name_facts(stem: str) -> NameFacts:
     """Return what the name of a raw file says, without its ending: "BiasT0_exp0.012sAt0f1"."""
-    frame, exposure, temperature = (each.search(stem) for each in (_FRAME, _EXPOSURE, _TEMPERATURE))
+    frame, temperature, exposure = _FRAME.search(stem), _TEMPERATURE.search(stem), name_exposure_us(stem)
     return NameFacts(
         frame=None if frame is None else int(frame[1]),
-        exposure_s=None if exposure is None else _number(exposure[1]),
+        exposure_s=None if exposure is None else exposure / 1e6,
         temperature_c=None if temperature is None else float(temperature[1]),
     )
 
 
-def _number(written: str) -> float | None:
-    try:
-        return float(written)
-    except ValueError:
-        return None
-
-
-def folder_temperature_c(path: PurePath) -> float | None:
+def folder_temperature_c(folder: PurePath) -> float | None:
     """Return the temperature that the deepest folder so named states: `T-10`, `t20`."""
-    return _deepest(path, _FOLDER_T)
+    return folder_celsius(folder)
 
 
-def folder_exposure_s(path: PurePath) -> float | None:
+def folder_exposure_s(folder: PurePath) -> float | None:
     """Return the exposure that the deepest folder so named states: `0.5s`, `exp_2s`."""
-    return _deepest(path, _FOLDER_S)
-
-
-def _deepest(path: PurePath, pattern: re.Pattern[str]) -> float | None:
-    for part in reversed(path.parts):
-        if (match := pattern.fullmatch(part)) is not None:
-            return float(match[1])
-    return None
+    found = folder_exposure_us(folder)
+    return None if found is None else found / 1e6
 
 
 @lru_cache(maxsize=1024)
