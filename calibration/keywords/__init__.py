@@ -22,6 +22,7 @@ from calibration.keywords.reading import (
     master_from_cards,
     normalised,
     read_as,
+    sensor_celsius,
     with_aliases,
 )
 from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, CardValue, Keyword
@@ -53,6 +54,7 @@ __all__ = [
     "normalised",
     "pedestal_to_subtract",
     "read_as",
+    "sensor_celsius",
     "to_cards",
     "with_aliases",
 ]

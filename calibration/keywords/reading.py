@@ -136,8 +136,9 @@ def from_cards(
     for row, spellings in _ROWS:
         if not known.keys().isdisjoint(spellings):
             _read_row(row, found)
-    for rule in (_exposure, _outside, _dates, _gain, _origin):
+    for rule in (_exposure, _dates, _gain, _origin):
         rule(found, kind, path_hint)
+    _outside(found)
     if kind is FrameKind.FLAT:
         _flat(found, path_hint)
     _refuse_unread(found)
@@ -150,6 +151,33 @@ def from_cards(
     extra = {k: v for k, v in known.items() if k in left and isinstance(v, str | int | float | bool)}
     _provenance(found)
     return FrameHeader(kind=kind, shape=shape, extra=extra, **found.fields)
+
+
+def sensor_celsius(known: Mapping[str, object], path: PurePath) -> float | None:
+    """Return the temperature of the sensor as `from_cards` does, without reading anything else of the header.
+
+    Parameters
+    ----------
+    known : mapping
+        Cards that `normalised` has returned.
+    path : PurePath
+        Where the file lies, as for `from_cards`.
+
+    Returns
+    -------
+    float or None
+        °C; the set-point of the cooler where nothing was measured.
+    """
+    found = _Reading(known=known, fields={}, used=set())
+    for row in _OF_TEMPERATURE:
+        _read_row(row, found)
+    _outside(found)
+    _temperature(found, path)
+    celsius: float | None = found.fields.get("ccd_temp_c", found.fields.get("set_temp_c"))
+    return celsius
+
+
+_OF_TEMPERATURE = tuple(row for row in FRAME_KEYWORDS if row.field in {*_TEMPERATURES, "set_id"})
 
 
 def read_as(aliases: Aliases) -> str:
@@ -286,7 +314,7 @@ def _exposure(found: _Reading, kind: FrameKind, path: PurePath | None) -> None:
         found.take("exposure_us", paths.exposure_us_of(path))
 
 
-def _outside(found: _Reading, _kind: FrameKind, _path: PurePath | None) -> None:
+def _outside(found: _Reading) -> None:
     """Know the temperature around a camera that nothing cools: it stands for the sensor's where that is not stated."""
     if found.fields.keys() & _TEMPERATURES:
         return

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from calibration.frames import FrameKind
+from calibration.keywords import sensor_celsius
 from calibration.keywords.kinds import kind_of_path, kind_of_word
 from services.datasets import SEARCH_DEPTH
 from services.datasets.attempts import Section
 from services.datasets.files import frames_in
 from services.datasets.fits_index import path_from, table_text
-from services.datasets.frame import DatasetFrame
-from services.datasets.names import natural
-from services.datasets.reading import Listed, read_with_kind
+from services.datasets.names import natural, stage_of, vacuum_of
+from services.datasets.reading import in_words, own_kind, share_of_zeros, single_frame, why_bad
+from services.errors import StorageError
 from services.files.disk import REAL_DISK, Disk, write_text
 
 COLUMNS = ("PATH", "CALTYPE", "STAGE", "VACUUM", "TEMP", "ZEROFRACTION", "BADFITS")
@@ -90,37 +91,41 @@ def index_of(
     left_out: list[tuple[Path, str]] = []
     others: list[tuple[Path, FrameKind]] = []
     with ThreadPoolExecutor(2, thread_name_prefix="nightcal-index") as pool:
-        for path, found in zip(files, pool.map(lambda path: _read(path, files[path], asked), files), strict=True):
+        for path, found in zip(files, pool.map(lambda path: _read(path, files[path], out, asked), files), strict=True):
             progress(1)
             if isinstance(found, str):
                 left_out.append((path, found))
                 continue
-            frame, says = found
-            rows.append(row_of(frame, out))
-            if says is not None and says is not frame.header.kind:
+            row, says = found
+            rows.append(row)
+            if says is not None and says is not files[path].kind and files[path].kind is not None:
                 others.append((path, says))
     return Indexed(rows=tuple(rows), left_out=tuple(left_out), others=tuple(others))
 
 
-def _read(path: Path, section: Section, asked: Asked) -> tuple[DatasetFrame, FrameKind | None] | str:
-    """Return a frame and what kind it says it is; in words why it has no row."""
+def _read(path: Path, section: Section, out: Path, asked: Asked) -> tuple[dict[str, str], FrameKind | None] | str:
+    """Return the row of a frame and what kind it says it is; in words why it has none."""
     within = PurePath(section.root.name) / path.relative_to(section.root)
-    listed = Listed(kind=section.kind, stage=asked.stage or None, vacuum=asked.vacuum or None)
-    return read_with_kind(path, within, listed)
-
-
-def row_of(frame: DatasetFrame, out: Path) -> dict[str, str]:
-    """Return the row of a frame in an index that is at `out`."""
-    celsius, zeros = frame.header.ccd_temp_c, frame.zero_fraction
-    return {
-        "PATH": path_from(out, frame.path),
-        "CALTYPE": frame.header.kind.value,
-        "STAGE": frame.stage,
-        "VACUUM": frame.vacuum,
+    try:
+        unit, cards = single_frame(path, within)
+        zeros = share_of_zeros(path, unit, cards)
+        says = own_kind(cards, within)
+    except (StorageError, OSError) as error:
+        return in_words(error, path)
+    kind, folders = section.kind or says, within.parent.parts
+    if kind is None:
+        return "nothing says what kind of frame it is"
+    celsius = sensor_celsius(cards, within)
+    row = {
+        "PATH": path_from(out, path),
+        "CALTYPE": kind.value,
+        "STAGE": asked.stage or stage_of(folders),
+        "VACUUM": asked.vacuum or vacuum_of(folders),
         "TEMP": "" if celsius is None else f"{celsius:.12g}",
-        "ZEROFRACTION": "" if zeros is None else f"{zeros:.12g}",
-        "BADFITS": str(bool(frame.bad)),
+        "ZEROFRACTION": f"{zeros:.12g}",
+        "BADFITS": str(bool(why_bad(zeros, cards))),
     }
+    return row, says
 
 
 def write_index(path: Path, found: Indexed, disk: Disk = REAL_DISK) -> None:

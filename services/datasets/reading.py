@@ -16,7 +16,7 @@ from services.datasets.frame import DatasetFrame
 from services.datasets.names import stage_of, vacuum_of
 from services.errors import StorageError
 from services.files.fits import pixels_of, understood
-from services.files.units import Unit, image_unit
+from services.files.units import Unit, Unreadable, image_unit
 
 MOST_ZEROS = 0.01
 """A larger share of zeros than this makes a frame a bad one."""
@@ -58,28 +58,14 @@ def read_dataset_frame(path: Path, within: PurePath, listed: Listed = NOTHING) -
     listed : Listed
         What a list of frames says; its kind, stage, vacuum and verdict hold.
     """
-    found = read_with_kind(path, within, listed)
-    return found if isinstance(found, str) else found[0]
-
-
-def read_with_kind(
-    path: Path, within: PurePath, listed: Listed = NOTHING
-) -> tuple[DatasetFrame, FrameKind | None] | str:
-    """Return a frame, and the kind that it would have without a list; as `read_dataset_frame`."""
     try:
-        unit = image_unit(path)
-        facts = normalised(unit.facts)
-        if (evidence := master_evidence(facts, within, is_float=unit.is_float)) is not None:
-            return f"it is a master or a stack ({evidence})"
+        unit, facts = single_frame(path, within)
         header = _header(unit, within, listed)
-        zeros = _zeros(path, unit, facts) if listed.zero_fraction is None else listed.zero_fraction
-    except (StorageError, CalibrationError) as error:
-        return str(error).removeprefix(f"{path}: ")
-    except OSError as error:
-        return error.strerror or str(error)
-    folders = within.parent.parts
-    own = header.kind if listed.kind is None else _kind(facts, within)
-    frame = DatasetFrame(
+        zeros = share_of_zeros(path, unit, facts) if listed.zero_fraction is None else listed.zero_fraction
+    except (StorageError, CalibrationError, OSError) as error:
+        return in_words(error, path)
+    folders, own = within.parent.parts, header.kind if listed.kind is None else own_kind(facts, within)
+    return DatasetFrame(
         path=path,
         header=header,
         attempt=header.set_id or attempt_of(within),
@@ -87,15 +73,39 @@ def read_with_kind(
         vacuum=vacuum_of(folders) if listed.vacuum is None else listed.vacuum,
         zero_fraction=zeros,
         own_kind=None if own is header.kind else own,
-        bad=_why_bad(zeros, facts, listed),
+        bad="" if listed.is_bad is False else why_bad(zeros, facts) or (_MARKED if listed.is_bad else ""),
     )
-    return frame, own
 
 
-def _kind(facts: Mapping[str, object], within: PurePath) -> FrameKind | None:
+def own_kind(facts: Mapping[str, object], within: PurePath) -> FrameKind | None:
+    """Return the kind that a frame states itself: its header, else its name, else its folders."""
     with suppress(CalibrationError):
         return kind_of(facts, within)
     return None
+
+
+_MARKED = "it is marked as bad in the list of frames"
+
+
+def single_frame(path: Path, within: PurePath) -> tuple[Unit, dict[str, object]]:
+    """Return the image of a file with its cards; `within` is as for `read_dataset_frame`.
+
+    Raises
+    ------
+    Unreadable
+        It cannot be read, or is a master or a stack.
+    """
+    unit = image_unit(path)
+    facts = normalised(unit.facts)
+    if (evidence := master_evidence(facts, within, is_float=unit.is_float)) is not None:
+        raise Unreadable(f"it is a master or a stack ({evidence})")
+    return unit, facts
+
+
+def in_words(error: Exception, path: Path) -> str:
+    """Return why a file is no frame, without its path."""
+    written = error.strerror if isinstance(error, OSError) else None
+    return written or str(error).removeprefix(f"{path}: ")
 
 
 def attempt_of(within: PurePath) -> str:
@@ -104,14 +114,11 @@ def attempt_of(within: PurePath) -> str:
     return (folder.parent if folder.name == FITS_DIR and folder.parent.name else folder).as_posix()
 
 
-def _why_bad(zeros: float, cards: Mapping[str, object], listed: Listed) -> str:
-    if listed.is_bad is False:
-        return ""
+def why_bad(zeros: float, cards: Mapping[str, object]) -> str:
+    """Return in words why a frame counts for nothing; "" where it counts."""
     if flag(cards.get("BADSIZE")):
         return "its raw file has too few or too many bytes"
-    if zeros > MOST_ZEROS:
-        return f"{zeros:.2%} of its pixels are 0, more than {MOST_ZEROS:.0%}"
-    return "it is marked as bad in the list of frames" if listed.is_bad else ""
+    return f"{zeros:.2%} of its pixels are 0, more than {MOST_ZEROS:.0%}" if zeros > MOST_ZEROS else ""
 
 
 def _header(unit: Unit, within: PurePath, listed: Listed) -> FrameHeader:
@@ -124,7 +131,7 @@ def _header(unit: Unit, within: PurePath, listed: Listed) -> FrameHeader:
     return header
 
 
-def _zeros(path: Path, unit: Unit, facts: Mapping[str, object]) -> float:
+def share_of_zeros(path: Path, unit: Unit, facts: Mapping[str, object]) -> float:
     """Return the share of zeros in a frame; it is counted where the header does not state it."""
     stated = number(facts.get("ZEROFRAC"))
     if stated is not None:
