@@ -13,18 +13,9 @@ from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords.kinds import KIND_KEYWORDS, is_of_other_use, kind_of, kind_of_path, kind_of_word
 from calibration.keywords.letters import ascii_text
 from calibration.keywords.master import MASTER_KEYWORDS, PERCENTILES, MasterInfo, percentile_keyword
+from calibration.keywords.normal import NO_ALIASES, Aliases, Cards, normalised, with_aliases
 from calibration.keywords.provenance import PedestalRule, is_master, master_evidence, pedestal_to_subtract
-from calibration.keywords.reading import (
-    NO_ALIASES,
-    Aliases,
-    Cards,
-    from_cards,
-    master_from_cards,
-    normalised,
-    read_as,
-    sensor_celsius,
-    with_aliases,
-)
+from calibration.keywords.reading import from_cards, master_from_cards, read_as, sensor_celsius
 from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, CardValue, Keyword
 from calibration.keywords.values import to_mjd
 

@@ -2,12 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any
 
 from calibration.errors import HeaderError
 from calibration.frames import FrameHeader, FrameKind
@@ -15,27 +14,13 @@ from calibration.keywords import paths, values
 from calibration.keywords.filters import filter_of_path, filter_of_wheels
 from calibration.keywords.kinds import KIND_KEYWORDS, kind_of, kind_of_word
 from calibration.keywords.master import MASTER_KEYWORDS, MasterInfo, read_percentiles
+from calibration.keywords.normal import NO_ALIASES, Aliases, Cards, normalised, with_aliases
 from calibration.keywords.provenance import calibrated, pedestal
-from calibration.keywords.table import ALIASES, FRAME_KEYWORDS, Keyword
+from calibration.keywords.table import FRAME_KEYWORDS, Keyword
 
 _RULES = 4
 """Counts the versions of what this package understands, so that older catalogues are read again."""
 
-
-class HasItems(Protocol):
-    """Anything that lists its cards as `dict` does, a FITS header included."""
-
-    def items(self) -> Iterable[tuple[str, Any]]:
-        """Return pairs of keyword and value."""
-        ...
-
-
-Cards = HasItems | Iterable[tuple[Any, ...]]
-
-Aliases = Mapping[str, str]
-"""Keywords of another program, and what each stands for in the words of `ALIASES`."""
-
-NO_ALIASES: Aliases = {}
 
 _NOT_EXTRA = frozenset(
     {"", "SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "EXTEND", "END", "BZERO", "BSCALE", "XTENSION"}
@@ -186,17 +171,6 @@ def read_as(aliases: Aliases) -> str:
     return f"{_RULES} {named}".strip()
 
 
-def with_aliases(known: Mapping[str, object], aliases: Aliases) -> dict[str, object]:
-    """Return cards in which what the user named stands under the keyword of its field."""
-    renamed = {
-        target: known[keyword.upper()]
-        for keyword, field in aliases.items()
-        if values.text(known.get(keyword.upper())) is not None
-        for target in ALIASES[field]
-    }
-    return {**known, **renamed}
-
-
 def master_from_cards(cards: Cards) -> MasterInfo | None:
     """Read what a master's header says of its making; None if it has no NCOMBINE."""
     known = normalised(cards)
@@ -204,26 +178,6 @@ def master_from_cards(cards: Cards) -> MasterInfo | None:
     if "n_combined" not in fields:
         return None
     return MasterInfo(percentiles_adu=read_percentiles(known), **fields)
-
-
-def normalised(cards: Cards) -> dict[str, object]:
-    """Return cards by upper-case keyword, values as plain Python; the first of a repeated keyword counts.
-
-    All lines of HISTORY and of COMMENT stand one below the other.
-    """
-    pairs = cards.items() if hasattr(cards, "items") else ((card[0], card[1]) for card in cards)
-    found: dict[str, object] = {}
-    for written, value in pairs:
-        keyword = _upper(written)
-        if keyword in {"HISTORY", "COMMENT"} and keyword in found:
-            found[keyword] = f"{found[keyword]}\n{value}"
-        found.setdefault(keyword, values.plain(value))
-    return found
-
-
-@lru_cache(maxsize=4096)
-def _upper(written: object) -> str:
-    return str(written).upper().removeprefix("HIERARCH ").strip()
 
 
 def _read(table: tuple[Keyword, ...], known: Mapping[str, object]) -> dict[str, Any]:
