@@ -20,6 +20,7 @@ def attempt(
     frames_dir: str = "frames",
     level: int = 1000,
     old_log: bool = False,
+    exposure_s: float = 1.0,
 ) -> Path:
     """Write an attempt, and return its folder: frame n has the values level + 0 … level + 59."""
     place = folder / frames_dir
@@ -32,7 +33,7 @@ def attempt(
         pixels = level + np.arange(HEIGHT * WIDTH)
         pixels.astype("<u2").tofile(place / name.format(n=n))
         warm = celsius + 0.01 * n
-        new = (n, 1000.5 + n, celsius, 1e6, 1.001e6, 100, warm, celsius, 0.05, 2.5)
+        new = (n, 1000.5 + n, celsius, 1e6 * exposure_s, 1.001e6 * exposure_s, 100, warm, celsius, 0.05, 2.5)
         rows.append(f"{n},{warm:.2f}" if old_log else ",".join(map(str, new)))
     (folder / "temperatureLog.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder

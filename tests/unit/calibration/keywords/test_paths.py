@@ -30,6 +30,8 @@ SHAPE = (20, 30)
         ("dark_02sec_g0100_0016.fits", None, 2.0),
         ("1s/flat_0.5sec_g0100_0013.fits", None, 0.5),
         ("BiasT0_exp0.012sAt0f1.fits", None, 0.012),
+        ("FlatT20_exp0.75sf0.fits", None, 0.75),
+        ("exp2sframe0.fits", None, 2.0),
         ("T0/exp_1.2e-05s_frame0.fits", 0.0, 12e-6),
         ("T20/T-5/10s/2s/f.fits", -5.0, 2.0),
         ("Set1/attempt3/20Frames/f.fits", None, None),
