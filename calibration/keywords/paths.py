@@ -14,7 +14,7 @@ from calibration.keywords import values
 _NUMBER = r"\d+(?:[.,]\d+)?(?:e[+-]?\d+)?"
 _UNITS = r"(?:s|secs?|seconds?|ms|us|µs|min|mins|minutes?)"
 _PARTS = r"\d+m\d+(?:[.,]\d+)?s"
-_FOLDER = re.compile(rf"(?:exp(?:osure)?[_-]?)?({_NUMBER}{_UNITS}|{_PARTS})", re.IGNORECASE)
+_FOLDER = re.compile(rf"(?:exp(?:osure)?[ _-]?)?({_NUMBER} ?{_UNITS}|{_PARTS})", re.IGNORECASE)
 _MINUTES = re.compile(r"(?:.*[^a-z0-9])?expos[_-]?(\d+(?:[.,]\d+)?)(?:[^a-z0-9].*)?", re.IGNORECASE)
 """'darks-expos1' are darks of one minute."""
 
@@ -29,7 +29,9 @@ _MASTER = re.compile(
 )
 """'master_dark_attempt1_T-10.1_E0.5.fits': temperature and exposure, the latter in tenths of a second."""
 
-_CELSIUS = re.compile(r"[Tt](-?\d+(?:\.\d+)?)[Cc]?|([+-]?\d+(?:\.\d+)?)(?:deg)?C")
+_CELSIUS = re.compile(
+    r"[Tt](?:emp(?:eratur[ae]?)?)?[ _=]?(-?\d+(?:[.,]\d+)?)(?: ?[°º]? ?[Cc])?|([+-]?\d+(?:[.,]\d+)?) ?(?:deg|[°º])? ?C"
+)
 _MOUNTED = re.compile(r"/(?:run/media/[^/]+|media/[^/]+|media|mnt|Volumes)/[^/]+")
 """Where systems put drives: one that is called T7 is no temperature."""
 
@@ -69,7 +71,7 @@ def celsius_of(path: PurePath) -> float | None:
 
 
 def folder_celsius(folder: PurePath) -> float | None:
-    """Return the temperature that the deepest folder so named states, itself included: `T-10`, `t20`, `-5C`."""
+    """Return the temperature that the deepest folder so named states, itself included: `T-10`, `Temp 20`, `-5 °C`."""
     return _deepest(folder, _celsius)
 
 
@@ -94,7 +96,7 @@ def _exposure_us(folder: str) -> int | None:
 
 def _celsius(folder: str) -> float | None:
     match = _CELSIUS.fullmatch(folder)
-    return None if match is None else values.celsius(f"{match[1] or match[2]} C")
+    return None if match is None else values.celsius(f"{(match[1] or match[2]).replace(',', '.')} C")
 
 
 def _deepest(folder: PurePath, read: Callable[[str], _Fact | None]) -> _Fact | None:

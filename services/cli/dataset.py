@@ -79,7 +79,7 @@ def _sections(roots: Sequence[Path], skipped: dict[str, bool]) -> tuple["Section
     """
     from calibration.frames import FrameKind
     from services.datasets.attempts import Section
-    from services.datasets.index import discovered
+    from services.datasets.index import with_the_rest
 
     for root in roots:
         if not root.is_dir():
@@ -88,7 +88,7 @@ def _sections(roots: Sequence[Path], skipped: dict[str, bool]) -> tuple["Section
         kinds: tuple[FrameKind | None, ...] = (FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT)
         sections = [Section(root=root.absolute(), kind=kind) for root, kind in zip(roots, kinds, strict=True)]
     else:
-        sections = [each for root in roots for each in discovered(root.absolute()) or (Section(root=root.absolute()),)]
+        sections = [each for root in roots for each in with_the_rest(root.absolute())]
     return tuple(each for each in sections if each.kind is None or not skipped[each.kind.value])
 
 
@@ -170,21 +170,22 @@ def index(
     """Write index.csv: a row for each FITS frame, bad ones marked. No frame is changed."""
     from calibration.frames import FrameKind
     from services.datasets.attempts import Section
-    from services.datasets.index import Asked, bad_ones, discovered, index_of, write_index
+    from services.datasets.index import Asked, bad_ones, discovered, fits_outside, index_of, write_index
 
     named = [(FrameKind.BIAS, bias), (FrameKind.DARK, dark), (FrameKind.FLAT, flat)]
     sections = [Section(root=root.absolute(), kind=kind) for kind, roots in named for root in roots or ()]
     sections += [found for root in discover or () for found in discovered(root.absolute())]
     if not sections and not discover:
         raise Usage("no section is named", advice="name folders with --bias, --dark, --flat, or one with --discover")
+    if discover and not sections:
+        where = some(str(root) for root in discover)
+        raise Usage(f"no folder below {where} is named for biases, darks or flats", advice=_NAME_THEM)
     _refuse_mixed(sections)
     asked = Asked(stage=_stage(stage), vacuum=_vacuum(vacuum), depth=search_depth)
     with counting("frames") as (_, progress):
         found = index_of(sections, out.absolute(), asked, progress=progress)
     if not found.rows and not found.left_out:
-        raise _nothing(
-            sections or [Section(root=root) for root in discover or ()], "attempts", deeper=True, depth=search_depth
-        )
+        raise _nothing(sections, "attempts", deeper=True, depth=search_depth)
     write_index(out.absolute(), found)
     left = [f"{path}: {why}" for path, why in found.left_out]
     left += [f"{path}: it says that it is a {kind.value.lower()}" for path, kind in found.others]
@@ -192,11 +193,19 @@ def index(
         print(f"note: {line}")
     if len(left) > _SHOWN and not verbose:
         print(f"note: and {count(len(left) - _SHOWN, 'more file')} (--verbose names them)")
+    for root in discover or ():
+        if strays := fits_outside(root.absolute(), sections, search_depth):
+            print(f"note: {count(len(strays), 'FITS file')} below {root} in no section, not listed: {_NAME_THEM}")
     bad = sum(1 for _ in bad_ones(found))
     print(
         f"{out}: {count(len(found.rows), 'frame')}, of which {bad} bad; {count(len(found.left_out), 'file')} left out"
     )
     return Exit.SOME_FAILED if found.left_out else Exit.DONE
+
+
+_NAME_THEM = (
+    "name the folders with --bias, --dark and --flat; --discover knows bias, darks, flats and TestSection1 to 3"
+)
 
 
 def _refuse_mixed(sections: Sequence["Section"]) -> None:

@@ -1,7 +1,7 @@
 """Attempts: the folders of a dataset that hold equal frames, each found once however many rules it satisfies."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -15,10 +15,14 @@ RAW = ".raw"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A part of a dataset: where it is, and the kind of its frames (None: folders and names say it)."""
+    """A part of a dataset: where it is, and the kind of its frames (None: folders and names say it).
+
+    Folders `without` which it is are sections of their own.
+    """
 
     root: Path
     kind: FrameKind | None = None
+    without: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +93,7 @@ def attempts_of(section: Section, *, frames_dir: str = FRAMES_DIR, depth: int = 
     found: list[Attempt] = []
     seen: set[Path] = set()
     deeper = False
-    for folder, names, files in _walk(section.root, depth, frames_dir):
+    for folder, names, files in _walk(section, depth, frames_dir):
         deeper |= len(folder.relative_to(section.root).parts) >= depth and bool({*names} - {frames_dir, FITS_DIR})
         raws = [folder / name for name in files if _is_raw(name)]
         if _is_attempt(folder, names, files, frames_dir):
@@ -100,13 +104,14 @@ def attempts_of(section: Section, *, frames_dir: str = FRAMES_DIR, depth: int = 
     return Found(attempts=tuple(ordered), outside=tuple(sorted(seen - taken)), deeper=deeper)
 
 
-def _walk(root: Path, depth: int, frames_dir: str) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield the folders below a root, those above first, without following links; folders of frames go one deeper."""
-    for place, names, files in os.walk(root):
+def _walk(section: Section, depth: int, frames_dir: str) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield the folders of a section, those above first, without following links; folders of frames go one deeper."""
+    apart: Collection[Path] = frozenset(section.without)
+    for place, names, files in os.walk(section.root):
         folder = Path(place)
-        names.sort(key=natural)
+        names[:] = sorted((name for name in names if folder / name not in apart), key=natural)
         yield folder, list(names), files
-        if len(folder.relative_to(root).parts) >= depth:
+        if len(folder.relative_to(section.root).parts) >= depth:
             names[:] = [name for name in names if name == frames_dir] if folder.name != frames_dir else []
 
 

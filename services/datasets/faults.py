@@ -1,6 +1,6 @@
 """What of a dataset is missing or bad, in words, each with its files and with what to do about it."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -63,7 +63,7 @@ def raws_without_frames(root: Path, survey: Survey, *, depth: int = SEARCH_DEPTH
     found = attempts_of(Section(root=root), depth=depth)
     known = {each.frame.path for each in survey.frames}
     lost = [pair for attempt in found.attempts for pair in _lost(attempt, known)]
-    lost += [(raw, "it is part of no attempt, and was not read") for raw in found.outside]
+    lost += [(raw, _OUTSIDE) for raw in found.outside]
     return tuple(lost)
 
 
@@ -75,16 +75,16 @@ def _lost(attempt: Attempt, known: set[Path]) -> Iterator[Left]:
     why = _why_no_size(attempt)
     for raw in missing:
         there = (attempt.folder / FITS_DIR / f"{stems[raw]}.fits").exists()
-        yield raw, "its frame is not in the index" if there else why or "it has not been converted"
+        yield raw, _NOT_LISTED if there else why or _NOT_YET
 
 
 def _why_no_size(attempt: Attempt) -> str:
     if attempt.settings is None:
-        return f"the size of its image is not known: there is no {' or '.join(NAMES)}"
+        return f"there is no {' or '.join(NAMES)}"
     try:
         format_of(parse_settings(attempt.settings.read_bytes().decode("utf-8-sig", errors="replace")))
     except NoFormat as error:
-        return f"the size of its image is not known: {error}"
+        return str(error)
     except OSError as error:
         return f"{attempt.settings.name} cannot be read: {error.strerror}"
     return ""
@@ -107,7 +107,7 @@ def faults_of(
     damaged = [(names(path), _without(why, path)) for path, why in left_out]
     found = [
         *_lost_faults(lost, names),
-        *_listed("Files that cannot be read as frames", _LEFT_OUT, damaged),
+        *_listed("Files that are no frames", _LEFT_OUT, damaged),
         *_listed(_ZEROS, _ZEROS_MEAN, [(names(e.frame.path), _zeros(e)) for e in survey.frames if e.has_zeros]),
         *_listed(_SIZE, _SIZE_MEANS, [(names(e.frame.path), _excess(e)) for e in survey.frames if _is_cut(e)]),
         *_others(survey, names),
@@ -120,7 +120,10 @@ def faults_of(
     return tuple(found)
 
 
-_LEFT_OUT = "They are damaged, or no image. They are part of nothing that is made of this dataset."
+_LEFT_OUT = (
+    "They are damaged, hold no image or one that is a master, or nothing says of what kind they are. They are part of "
+    "nothing that is made of this dataset."
+)
 _ZEROS_MEAN = (
     f"More than {percent(MOST_ZEROS, 0)} of their pixels are 0, as when a transfer broke off (BADFITS). "
     "They are left out of masters and models."
@@ -173,24 +176,35 @@ def _without(why: str, path: Path) -> str:
 
 
 def _lost_faults(lost: Sequence[Left], names: _Names) -> Iterator[Fault]:
-    """Yield a fault for each reason why raw files have no frame; the reason is said once."""
-    by_reason: defaultdict[str, list[str]] = defaultdict(list)
-    for path, why in lost:
-        by_reason[why].append(names(path))
-    for why, paths in by_reason.items():
-        yield Fault(
-            what="Raw files without a frame",
-            means=f"Of each of them: {why}. {_ADVICE.get(why, _SETTINGS)}",
-            places=tuple((path, "") for path in paths),
-            files=len(paths),
-        )
+    """Yield the raw files that have no frame, those for one reason together."""
+    for why, (what, means) in _LOST.items():
+        yield from _listed(what, means, [(names(path), "") for path, said in lost if said == why])
+    unknown = [(names(path), said) for path, said in lost if said not in _LOST]
+    yield from _listed(_NO_SIZE, _NO_SIZE_MEANS, unknown)
 
 
-_SETTINGS = "Put the settings file (HEIGHT, WIDTH) beside the folder of frames, then import again."
-_ADVICE = {
-    "it is part of no attempt, and was not read": "Put them into a folder whose name begins with “attempt”.",
-    "it has not been converted": "Import the dataset again: nightcal dataset import.",
-    "its frame is not in the index": "Make the index again: nightcal dataset index.",
+_NO_SIZE = "Raw files of unknown size"
+_NO_SIZE_MEANS = (
+    "How many rows and columns their images have is not known, and nothing is guessed: they have no frame. Put a "
+    f"{NAMES[0]} with HEIGHT, WIDTH and BIT_DEPTH beside their folder of frames, then import again."
+)
+_OUTSIDE, _NOT_YET, _NOT_LISTED = "outside of attempts", "not converted", "not in the index"
+_LOST = {
+    _OUTSIDE: (
+        "Raw files outside of attempts",
+        (
+            "They lie neither in a folder whose name begins with “attempt” nor in a folder of frames beside settings "
+            "or a log, and have no frame. Name the folder of frames with --frames-dir when you import, or move them."
+        ),
+    ),
+    _NOT_YET: (
+        "Raw files that are not converted",
+        "Their frames are missing. Import the dataset again: nightcal dataset import.",
+    ),
+    _NOT_LISTED: (
+        "Frames that are not in the index",
+        "They were made since the index was. Make it again: nightcal dataset index.",
+    ),
 }
 
 

@@ -74,14 +74,15 @@ def import_raws(
     found = [attempts_of(each, frames_dir=frames_dir, depth=depth) for each in sections]
     attempts = _once(found)
     begun(sum(len(each.raws) for each in attempts))
-    how = replace(how, base=common_parent([each.root.parent for each in sections]))
+    chosen = [each for each, of in zip(sections, found, strict=True) if not each.without or of.attempts]
+    places = [each.root if each.without else each.root.parent for each in chosen]
+    how = replace(how, base=common_parent(places) if places else None)
     files = tuple(convert(attempts, how, progress=progress))
     outside = tuple(sorted({raw for each in found for raw in each.outside} - {each.raw for each in files}))
     deeper = any(each.deeper for each in found)
     if not files:
         return Imported(files=files, outside=outside, index=None, deeper=deeper)
-    roots = [each.root for each in sections]
-    index = (how.out or (roots[0] if len(roots) == 1 else common_parent([root.parent for root in roots]))) / FILE
+    index = (how.out or (chosen[0].root if len(chosen) == 1 else common_parent(places))) / FILE
     rows = [{**each.row, "PATH": path_from(index, each.fits)} for each in files if each.is_there]
     try:
         write_rows(index, rows, how.disk)

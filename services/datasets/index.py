@@ -54,6 +54,18 @@ def discovered(root: Path) -> tuple[Section, ...]:
     return tuple(sorted(found, key=lambda each: (_ORDER.index(each.kind), natural(each.root.as_posix()))))
 
 
+def with_the_rest(root: Path) -> tuple[Section, ...]:
+    """Return the sections below a folder by their names, and what it has beside them: of that, names say the kinds."""
+    sections = discovered(root)
+    return *sections, Section(root=root, without=tuple(each.root for each in sections))
+
+
+def fits_outside(root: Path, sections: Sequence[Section], depth: int = SEARCH_DEPTH) -> list[Path]:
+    """Return the FITS files below a folder that are in none of the sections; parameters as for `frames_in`."""
+    apart = [section.root for section in sections]
+    return [p for p in frames_in(Section(root=root), depth) if not any(p.is_relative_to(each) for each in apart)]
+
+
 _ORDER: list[FrameKind | None] = [FrameKind.BIAS, FrameKind.DARK, FrameKind.FLAT]
 
 
@@ -61,7 +73,13 @@ def _kind_of_folder(name: str) -> FrameKind | None:
     """Return the kind that the name of a folder means: only bias, dark and flat are looked for, not every synonym."""
     if not re.search("bias|dark|flat|testsection", name.casefold()):
         return None
-    return kind_of_path(PurePath(name, "frame")) or kind_of_word(name)
+    return kind_of_path(PurePath(name, "frame")) or kind_of_word(name) or _only_kind(name)
+
+
+def _only_kind(name: str) -> FrameKind | None:
+    """Return the one kind that a word of a name means, beside words that mean none: "Darks viejos", "bias_old"."""
+    kinds = {kind_of_word(word) for word in re.findall(r"[a-z]+", name.casefold()) if re.match("bias|dark|flat", word)}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def index_of(

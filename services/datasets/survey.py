@@ -261,28 +261,36 @@ def _bits(header: FrameHeader) -> int | None:
 
 
 def _parts(frames: Sequence[DatasetFrame]) -> list[Part]:
-    """Return the part of each frame: of the settings those of which its kind has several values."""
+    """Return the part of each frame: its camera where there are several, and settings of which its frames have several.
+
+    Settings are compared among the frames of one kind and camera, so that no camera is named by what another one has.
+    """
     facts = [_settings(frame.header) for frame in frames]
-    values: defaultdict[tuple[FrameKind, str], set[str]] = defaultdict(set)
-    for frame, settings in zip(frames, facts, strict=True):
+    owners = [(frame.header.kind, camera_of(frame.header)) for frame in frames]
+    cameras: defaultdict[FrameKind, set[str]] = defaultdict(set)
+    values: defaultdict[tuple[FrameKind, str, str], set[str]] = defaultdict(set)
+    for (kind, camera), settings in zip(owners, facts, strict=True):
+        cameras[kind].add(camera)
         for name, value in settings.items():
-            values[frame.header.kind, name].add(value)
+            values[kind, camera, name].add(value)
     return [
         Part(
-            kind=KINDS[frame.header.kind],
+            kind=KINDS[kind],
             stage=frame.stage,
             vacuum=frame.vacuum,
-            settings=tuple(value for name, value in facts.items() if len(values[frame.header.kind, name]) > 1),
+            settings=(
+                *([camera.replace("|", ", ") or "no camera named"] if len(cameras[kind]) > 1 else []),
+                *(value for name, value in settings.items() if len(values[kind, camera, name]) > 1),
+            ),
         )
-        for frame, facts in zip(frames, facts, strict=True)
+        for frame, (kind, camera), settings in zip(frames, owners, facts, strict=True)
     ]
 
 
 def _settings(header: FrameHeader) -> dict[str, str]:
-    """Return what keeps frames apart beside temperature, exposure and size, each in words; no light, no filter."""
+    """Return what keeps frames of a camera apart beside temperature, exposure and size; without light no filter."""
     lit = {"filter": header.filter or "no filter"} if header.kind in {FrameKind.FLAT, FrameKind.LIGHT} else {}
     return {
-        "camera": camera_of(header).replace("|", ", ") or "no camera named",
         **lit,
         "gain": "no gain stated" if header.gain is None else f"gain {header.gain}",
         "offset": "no offset stated" if header.offset is None else f"offset {header.offset}",

@@ -59,6 +59,10 @@ def test_a_call_that_cannot_be_meant_is_refused_with_what_to_do(tree: Path) -> N
         "dataset index i.csv": "no section is named",
         "dataset index i.csv --bias .": "--discover",
         "dataset index i.csv --dark S2 --stage before": "one of pre, radiating, post",
+        "dataset index i.csv --discover S1": "--bias, --dark and --flat",
+        "dataset page nowhere p.html": "nowhere is not there",
+        "dataset page S1 p.csv": "a file that ends with .html",
+        "dataset page S1 p.html --stats S1/T0/attempt1/temperatureLog.csv": "no columns PATH and MEAN",
         "dataset import S1 --search-depth 0": "try a larger --search-depth than 0",
     }
     for line, words in refused.items():
@@ -67,3 +71,16 @@ def test_a_call_that_cannot_be_meant_is_refused_with_what_to_do(tree: Path) -> N
         assert words in wrong, (line, wrong)
         assert "Traceback" not in wrong
     assert not (tree / "i.csv").exists()
+    assert not (tree / "p.html").exists()
+
+
+def test_the_page_of_a_dataset_is_written_and_a_script_notices_what_cannot_be_used(tree: Path) -> None:
+    code, said, wrong = called(tree, "dataset page S1 p.html")
+    assert (code, wrong) == (1, "")
+    assert "Raw files that are not converted: 3 files" in said
+    assert called(tree, "dataset import S1 S2 S3")[0] == 0
+    before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file() and path.suffix != ".html"}
+    code, said, wrong = called(tree, "dataset page S1 p.html")
+    assert (code, wrong) == (0, "")
+    assert "All 3 frames can be used" in (tree / "p.html").read_text(encoding="utf-8")
+    assert before == {path: path.read_bytes() for path in tree.rglob("*") if path.is_file() and path.suffix != ".html"}

@@ -11,7 +11,7 @@ from calibration.frames import FrameKind
 from services.datasets.attempts import Section, attempts_of
 from services.datasets.conversion import Conversion, Outcome
 from services.datasets.importing import Imported, import_raws
-from services.datasets.index import Asked, bad_ones, discovered, index_of
+from services.datasets.index import Asked, bad_ones, discovered, index_of, with_the_rest
 from services.files.disk import Disk, Stream
 from services.files.fits import read_cards, read_header, read_pixels
 from tests.support.raw_tree import HEIGHT, WIDTH, attempt, rewrite
@@ -278,3 +278,34 @@ def test_a_call_on_nothing_finds_nothing(tmp_path: Path) -> None:
     (tmp_path / "TestSection2").mkdir()
     found = imported(tmp_path)
     assert (found.files, found.index) == ((), None)
+
+
+def test_what_lies_beside_sections_of_known_names_is_not_lost(tmp_path: Path) -> None:
+    base = tmp_path / "Mediciones 2024"
+    for place in ("Darks viejos/attempt1", "Sesgo/T 20/attempt 1", "Planos/attempt1", "otros/attempt1"):
+        attempt(base / place)
+    (base / "suelto.raw").write_bytes(b"")
+    sections = with_the_rest(base)
+    assert [(each.root, each.kind) for each in sections] == [(base / "Darks viejos", FrameKind.DARK), (base, None)]
+    found = import_raws(sections, Conversion())
+    assert found.index == base / "fits_index.csv"
+    table = [(row["PATH"].partition("/")[0], row["CALTYPE"]) for row in rows(found.index)]
+    assert sorted(set(table)) == [("Darks viejos", "DARK"), ("Planos", "FLAT"), ("Sesgo", "BIAS"), ("otros", "OPER")]
+    assert len(table) == 12
+    assert found.outside == (base / "suelto.raw",)
+    again = import_raws(sections, Conversion(out=tmp_path / "out"))
+    assert (tmp_path / "out/Darks viejos/attempt1/fits").is_dir()
+    assert again.index == tmp_path / "out/fits_index.csv"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Darks viejos", FrameKind.DARK), ("mis_flats", FrameKind.FLAT), ("Bias 2024", FrameKind.BIAS),
+        ("flat darks", FrameKind.DARK), ("TestSection3", FrameKind.FLAT), ("zeros", None), ("flatness", None),
+        ("darks and flats", None), ("biased", None), ("Sesgo", None),
+    ],
+)  # fmt: skip
+def test_sections_are_known_by_one_word_of_their_names(tmp_path: Path, name: str, kind: FrameKind | None) -> None:
+    (tmp_path / name).mkdir()
+    assert [each.kind for each in discovered(tmp_path)] == ([] if kind is None else [kind])

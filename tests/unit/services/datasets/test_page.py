@@ -92,9 +92,10 @@ def test_every_fault_is_named_once_with_its_files(tmp_path: Path) -> None:
         [(name.format("long"), "2 bytes too many"), (name.format("short"), "8 bytes too few")],
     )
     assert found["Too many zeros"] == (1, [(name.format("zeros"), "5.00\u00a0% zeros")])
-    raws = [(f"TestSection2/no config/attempt1/frames/exp_1s_frame{n}.raw", "") for n in range(3)]
-    assert found["Raw files without a frame"] == (3, raws)
-    ((torn, why),) = found["Files that cannot be read as frames"][1]
+    why = "there is no configFile.txt or config.txt"
+    raws = [(f"TestSection2/no config/attempt1/frames/exp_1s_frame{n}.raw", why) for n in range(3)]
+    assert found["Raw files of unknown size"] == (3, raws)
+    ((torn, why),) = found["Files that are no frames"][1]
     assert torn == "TestSection2/plain/attempt1/fits/torn.fits"
     assert "torn.fits" not in why
     assert found["Kind in doubt"][1] == [("TestSection2/plain/attempt1/fits/flat.fits", "header: flat; folder: dark")]
@@ -191,7 +192,7 @@ def test_a_folder_without_frames_has_a_page_that_says_so(tmp_path: Path) -> None
     attempt(tmp_path / "TestSection2/attempt1")
     page = shown(tmp_path).text
     assert "There is no frame" in page
-    assert "Of each of them: it has not been converted." in page
+    assert "Raw files that are not converted" in page
     with pytest.raises(Usage, match="is not there"):
         frames_or_none(tmp_path / "nowhere")
 
