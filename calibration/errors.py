@@ -91,7 +91,8 @@ class HeaderError(CalibrationError):
         self.keyword = keyword
         self.found = found
         self.wanted = wanted
-        super().__init__(f"{keyword} = {found!r}: expected {wanted}")
+        stated = f"{keyword} is missing" if found is None else f"{keyword} = {found!r}"
+        super().__init__(f"{stated}: expected {wanted}")
 
 
 class CombineError(CalibrationError):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePath
 
 from calibration.frames import FrameKind
@@ -14,13 +15,11 @@ from services.datasets.attempts import Attempt, Section, attempts_of
 from services.datasets.conversion import stems_of
 from services.datasets.reading import MOST_ZEROS
 from services.datasets.settings import NAMES, NoFormat, format_of, parse_settings
-from services.datasets.survey import Part, Seen, Survey, celsius
+from services.datasets.survey import LEAST, Part, Seen, Survey, celsius
 from services.datasets.words import of_kind
 from services.words import GAP, count, percent
 
 Left = tuple[Path, str]
-LEAST = 3
-"""Frames that a group has at least, where it is to be of use."""
 _ZEROS = "Too many zeros"
 _SIZE = "Wrong size"
 
@@ -249,11 +248,16 @@ def _contradictions(survey: Survey, names: _Names) -> Iterator[tuple[str, str]]:
 
 def _other_kind(path: PurePath, kind: FrameKind) -> tuple[str, FrameKind] | None:
     """Return which part of a path says another kind: of its folders all must, since a section may have any folder."""
-    folders = [said for part in path.parts[:-1] if (said := kind_of_path(PurePath(part, "x"))) is not None]
+    folders = [said for part in path.parts[:-1] if (said := _kind_of_folder(part)) is not None]
     if folders and kind not in folders:
         return "folder", folders[-1]
     by_name = kind_of_path(PurePath(path.name))
     return None if by_name is None or by_name is kind else ("name", by_name)
+
+
+@lru_cache(maxsize=4096)
+def _kind_of_folder(name: str) -> FrameKind | None:
+    return kind_of_path(PurePath(name, "x"))
 
 
 def _sizes(survey: Survey, names: _Names) -> Iterator[Fault]:
@@ -270,7 +274,7 @@ def _sizes(survey: Survey, names: _Names) -> Iterator[Fault]:
 
 
 def _few(survey: Survey) -> Iterator[Fault]:
-    few = [group for group in survey.groups if group.good < LEAST]
+    few = [group for group in survey.groups if group.is_small]
     places = [(group.title, f"{group.good} of {count(len(group.frames), 'frame', GAP)} can be used") for group in few]
     means = f"With fewer than {LEAST} frames that can be used nothing shows which of them is wrong. Take more of these."
     files = sum(len(group.frames) for group in few)

@@ -76,45 +76,40 @@ def table_of(path: Path) -> dict[Path, float]:
 def with_levels(survey: Survey, how: Levels) -> Survey:
     """Return the survey with the level of each frame.
 
-    All levels of a group come from one source, so that a step in them is one of the frames: the first of `Source` that
-    knows all of them. Frames that are read have their zeros counted as well, where nobody has.
+    All levels of a group are one quantity, so that a step in them is one of the frames: from the first of `Source` that
+    knows all of them. A table of means need not have all frames: the others are read. Frames that are read have their
+    zeros counted as well, where nobody has.
     """
     sources = [_source(group, how) for group in survey.groups]
-    unread = [
-        each
-        for group, source in zip(survey.groups, sources, strict=True)
-        if source is Source.MEASURED and how.measures
-        for each in group.frames
-    ]
-    measured = _measured(unread, how)
-    groups = zip(survey.groups, sources, strict=True)
+    groups = list(zip(survey.groups, sources, strict=True))
+    unread = [each for group, source in groups for each in group.frames if _stated(each.frame, source, how) is None]
+    measured = _measured(unread if how.measures else [], how)
     return Survey(tuple(_with(group, source, how, measured) for group, source in groups))
 
 
 def _source(group: Group, how: Levels) -> Source:
-    for source in (Source.MEAN, Source.MEDIAN, Source.TABLE):
+    for source in (Source.MEAN, Source.MEDIAN):
         if all(_stated(each.frame, source, how) is not None for each in group.frames):
             return source
-    return Source.MEASURED
+    has_table = any(_stated(each.frame, Source.TABLE, how) is not None for each in group.frames)
+    return Source.TABLE if has_table else Source.MEASURED
 
 
 def _stated(frame: DatasetFrame, source: Source, how: Levels) -> float | None:
     if source is Source.MEAN:
         return number(frame.header.extra.get("DATAMEAN"))
-    if source is Source.TABLE and not how.table:
-        return None
-    return frame.header.median_adu if source is Source.MEDIAN else how.table.get(frame.path.resolve())
+    if source is Source.MEDIAN:
+        return frame.header.median_adu
+    return how.table.get(frame.path.resolve()) if how.table and source is Source.TABLE else None
 
 
 def _with(group: Group, source: Source, how: Levels, measured: Mapping[Path, "_Read"]) -> Group:
     frames = []
     for each in group.frames:
-        if source is not Source.MEASURED:
-            frames.append(replace(each, level_adu=_stated(each.frame, source, how)))
-            continue
-        read = measured.get(each.frame.path, _Read())
+        stated, read = _stated(each.frame, source, how), measured.get(each.frame.path, _Read())
+        level_adu = read.level_adu if stated is None else stated
         zeros = read.zero_fraction if each.zero_fraction is None else each.zero_fraction
-        frames.append(replace(each, level_adu=read.level_adu, zero_fraction=zeros, problem=read.problem))
+        frames.append(replace(each, level_adu=level_adu, zero_fraction=zeros, problem=read.problem))
     known = any(each.level_adu is not None for each in frames)
     return replace(group, frames=tuple(frames), levels_from=source.value if known else "")
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from services.datasets.faults import LEAST, Fault
+from services.datasets.faults import Fault
 from services.datasets.survey import Group, Part, Survey
 from services.datasets.words import exposure, span, temperature
 from services.reports.parts import Cell, Column, Mark, Table
 from services.words import GAP, count, number
 
-_MOST_ROWS, _MOST_COLUMNS = 60, 24
+_MOST_ROWS, _MOST_COLUMNS, _MOST_CELLS = 60, 24, 4000
+_OPEN_PARTS = 12
 _OPEN_ROWS = 40
 """Rows of the table of levels that are seen at once; a longer one is folded away."""
 _MOST_LEVELS = 1000
@@ -21,12 +22,11 @@ _Cells = dict[tuple[float | None, int | None], list[Group]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """The frames of one part by temperature and exposure; `folded`: seen only when it is asked for."""
+    """The frames of one part by temperature and exposure."""
 
     title: str
     summary: str
     table: Table
-    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +41,36 @@ class Listed:
     rest: str = ""
 
 
-def matrices(survey: Survey, most: int = 12) -> tuple[Matrix, ...]:
-    """Return a table for each part of a dataset; of more than `most` the others are folded away."""
-    return tuple(
-        _matrix(part, groups, folded=index >= most) for index, (part, groups) in enumerate(survey.parts.items())
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrices:
+    """The tables of a dataset's parts: those that are seen at once, those that are folded away, what is left out."""
+
+    first: tuple[Matrix, ...]
+    folded: tuple[Matrix, ...] = ()
+    note: str = ""
 
 
-def _matrix(part: Part, groups: Sequence[Group], *, folded: bool) -> Matrix:
+def matrices(survey: Survey) -> Matrices:
+    """Return a table for each part of a dataset, as far as a page has room for them."""
+    shown: list[Matrix] = []
+    cells = 0
+    for part, groups in survey.parts.items():
+        if cells < _MOST_CELLS:
+            shown.append(_matrix(part, groups))
+            cells += sum(len(row) for row in shown[-1].table.rows)
+    rest = len(survey.parts) - len(shown)
+    note = f"{count(rest, 'section')} more: the table of levels has their groups." if rest else ""
+    return Matrices(first=tuple(shown[:_OPEN_PARTS]), folded=tuple(shown[_OPEN_PARTS:]), note=note)
+
+
+def _matrix(part: Part, groups: Sequence[Group]) -> Matrix:
     cells: _Cells = defaultdict(list)
     for group in groups:
         cells[group.temperature_c, group.exposure_us].append(group)
     attempts = {each.frame.attempt for group in groups for each in group.frames}
     frames = sum(len(group.frames) for group in groups)
     summary = f"{count(frames, 'frame')} in {count(len(attempts), 'attempt')}"
-    return Matrix(title=part.title, summary=summary, table=_cells_table(cells), folded=folded)
+    return Matrix(title=part.title, summary=summary, table=_cells_table(cells))
 
 
 def _cells_table(cells: _Cells) -> Table:
@@ -111,7 +126,7 @@ def _cell(groups: Sequence[Group]) -> Cell:
     attempts = len({each.frame.attempt for group in groups for each in group.frames})
     bad = frames - sum(group.good for group in groups)
     marks = [Mark(text=f"{bad} bad", look="bad")] if bad else []
-    marks += [Mark(text="too few", look="warn")] if any(group.good < LEAST for group in groups) else []
+    marks += [Mark(text="too few", look="warn")] if any(group.is_small for group in groups) else []
     odd = tuple(f"{len(group.frames)}: {group.form}" for group in groups if group.form)
     return Cell(lines=((count(frames, "frame", GAP), count(attempts, "attempt", GAP)),), notes=odd, marks=tuple(marks))
 

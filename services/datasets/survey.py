@@ -13,7 +13,7 @@ from calibration.keywords.values import number
 from services.datasets.frame import DatasetFrame
 from services.datasets.names import natural
 from services.datasets.reading import MOST_ZEROS
-from services.datasets.words import KINDS, exposure, pixels, temperature
+from services.datasets.words import KINDS, OPERATION, exposure, pixels, temperature
 from services.words import moment
 
 _ORDER = tuple(KINDS.values())
@@ -22,6 +22,8 @@ _TIMES = ("CAPTIME", "DATE-OBS")
 _CLOCKS = ("TIMESTAMP", "IMESTAMP")
 _Form = tuple[tuple[int, int], int | None]
 """Rows and columns of an image, and the bits of a count where they are stated."""
+LEAST = 3
+"""Frames that a group has at least, where it is to be of use."""
 _FIRST_DATE_S = 1e8
 """Seconds that are more than this are a date (from 1973 on), fewer those of a clock that began with the camera."""
 
@@ -140,6 +142,11 @@ class Group:
     def good(self) -> int:
         """Frames that count."""
         return sum(each.counts for each in self.frames)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is to be combined and has too few frames for that; those of operation each count by themselves."""
+        return self.good < LEAST and self.part.kind != OPERATION
 
     @property
     def temperatures_c(self) -> list[float]:

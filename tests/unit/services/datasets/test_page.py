@@ -170,6 +170,16 @@ def test_levels_come_from_the_headers_then_from_a_table_then_from_the_pixels(tmp
     assert [group.levels_from for group in survey.groups] == [Source.MEDIAN, Source.MEAN, "", ""]
 
 
+def test_frames_that_a_table_lacks_are_read(tmp_path: Path) -> None:
+    paths = [written(tmp_path / f"dark_{n}.fits", np.full((6, 10), n, np.uint16), IMAGETYP="DARK") for n in range(1, 4)]
+    (tmp_path / "t.csv").write_text("PATH,MEAN\ndark_1.fits,1.5\n", encoding="utf-8")
+    read = []
+    levels = Levels(table=table_of(tmp_path / "t.csv"), progress=read.append)
+    (group,) = page_of(tmp_path, frames_or_none(tmp_path), levels).survey.groups
+    assert [each.level_adu for each in group.frames] == [1.5, 2, 3]
+    assert len(read) == len(paths) - 1
+
+
 def test_levels_of_one_group_come_from_one_source(tmp_path: Path) -> None:
     for n in range(3):
         stated = {"DATAMEAN": 1.0} if n else {}
@@ -253,3 +263,15 @@ def test_a_frame_that_is_warmer_by_a_breath_is_of_the_same_temperature(tmp_path:
     )
     survey = page_of(tmp_path, DatasetFrames(frames=tuple(changed))).survey
     assert [(group.temperature_c, len(group.frames)) for group in survey.groups] == [(0.1, 3), (5.0, 1)]
+
+
+def test_frames_of_very_many_settings_have_a_page_of_a_bounded_size(tmp_path: Path) -> None:
+    frames = [
+        replace(frame, header=replace(frame.header, gain=n // 20, kind=FrameKind.LIGHT), bad="")
+        for n, frame in enumerate(made(40, attempts=3000, each=1).frames)
+    ]
+    page = page_of(tmp_path, DatasetFrames(frames=tuple(frames)))
+    text = render(page)
+    assert len(text) < 1_500_000
+    assert "sections more: the table of levels has their groups" in text
+    assert page.faults == ()
