@@ -1,7 +1,6 @@
 """`nightcal dataset`: frames that other systems took become FITS frames and an index."""
 
 import os
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.failures import complain
 from services.datasets import FRAMES_DIR, SEARCH_DEPTH
 from services.errors import Exit, Usage
 from services.words import count, some
@@ -64,7 +64,7 @@ def import_frames(
     for line in _said_of(found, verbose=verbose):
         print(line)
     if found.problem:
-        print(f"{found.index}: not written: {found.problem}", file=sys.stderr)
+        complain("write_failed", f"{found.index}: {found.problem}", advice="see to it, or name a folder with --out DIR")
         return Exit.STORAGE
     return Exit.DONE if found.is_whole else Exit.SOME_FAILED
 
@@ -102,7 +102,7 @@ def _nothing(sections: Iterable["Section"], what: str, *, deeper: bool, depth: i
 
 def _said_of(found: "Imported", *, verbose: bool) -> Iterator[str]:
     """Yield what an import is to say: each message with its files, then the sums."""
-    from services.datasets.conversion import Outcome
+    from services.datasets.described import Outcome
 
     notes: defaultdict[str, dict[Path, None]] = defaultdict(dict)  # each path once, in order
     for each in found.files:
@@ -112,6 +112,8 @@ def _said_of(found: "Imported", *, verbose: bool) -> Iterator[str]:
             notes[note][each.attempt.folder] = None
     for raw in found.outside:
         notes["it is part of no attempt, and was not read"][raw] = None
+    for folder, why in found.unread:
+        notes[why][folder] = None
     for note, paths in notes.items():
         yield f"{note}:"
         yield from (f"  {path}" for path in list(paths)[: None if verbose else _SHOWN])
@@ -127,7 +129,10 @@ def _said_of(found: "Imported", *, verbose: bool) -> Iterator[str]:
         Outcome.NOT_WRITTEN: "not written",
     }
     said = [f"{counts[outcome]} {words[outcome]}" for outcome in Outcome if counts[outcome]]
-    yield f"{count(len(found.files), 'raw file')}: {', '.join(said)}" if said else "no raw file is part of an attempt"
+    said += [f"{len(found.outside)} not read: part of no attempt"] if found.outside else []
+    yield f"{count(len(found.files) + len(found.outside), 'raw file')}: {', '.join(said)}"
+    if counts[Outcome.NOT_WRITTEN]:
+        yield "What to do: make room, or see to the permissions, then run again; or name another folder with --out DIR"
     if found.index is not None and not found.problem:
         yield f"{found.index}: {count(sum(each.is_there for each in found.files), 'frame')}"
 

@@ -8,9 +8,10 @@ from pathlib import Path, PurePath
 from calibration.frames import FrameKind
 from calibration.keywords.kinds import kind_of_path
 from services.datasets import FITS_DIR, FRAMES_DIR, SEARCH_DEPTH, log, settings
-from services.datasets.names import folder_exposure_s, folder_temperature_c, natural
+from services.datasets.names import folder_exposure_s, folder_temperature_c, name_facts, natural
 
 RAW = ".raw"
+_LINK = "it is a link to a folder, which is not followed: put the folder itself there, or name it in the call"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Attempt:
     folder : Path
     section : Section
     raws : tuple of Path
-        Raw files, in the order of their names as people count.
+        Raw files, in the order of their numbers, then of their names as people count.
     settings, log : Path or None
         The files that are there.
     """
@@ -67,12 +68,23 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The attempts of a section in their order, and raw files that are part of none."""
+    """The attempts of a section in their order, and what is part of none.
+
+    Attributes
+    ----------
+    attempts : tuple of Attempt
+    outside : tuple of Path
+        Raw files that are part of no attempt.
+    unread : tuple of (Path, str)
+        Folders that were not looked into, with the reason in words.
+    deeper : bool
+        Whether there are folders below the depth that was searched.
+    """
 
     attempts: tuple[Attempt, ...]
     outside: tuple[Path, ...] = ()
+    unread: tuple[tuple[Path, str], ...] = ()
     deeper: bool = False
-    """Whether there are folders below the depth that was searched."""
 
 
 def attempts_of(section: Section, *, frames_dir: str = FRAMES_DIR, depth: int = SEARCH_DEPTH) -> Found:
@@ -92,27 +104,42 @@ def attempts_of(section: Section, *, frames_dir: str = FRAMES_DIR, depth: int = 
     """
     found: list[Attempt] = []
     seen: set[Path] = set()
+    unread: dict[Path, str] = {}
     deeper = False
-    for folder, names, files in _walk(section, depth, frames_dir):
+    for folder, names, files in _walk(section, depth, frames_dir, unread):
         deeper |= len(folder.relative_to(section.root).parts) >= depth and bool({*names} - {frames_dir, FITS_DIR})
         raws = [folder / name for name in files if _is_raw(name)]
         if _is_attempt(folder, names, files, frames_dir):
-            found.append(_attempt(folder, section, frames_dir, raws))
+            found.append(_attempt(folder, section, frames_dir, raws, unread))
         seen.update(raws)
     ordered = sorted(found, key=_order)
     taken = {raw for attempt in ordered for raw in attempt.raws}
-    return Found(attempts=tuple(ordered), outside=tuple(sorted(seen - taken)), deeper=deeper)
+    return Found(
+        attempts=tuple(ordered), outside=tuple(sorted(seen - taken)), unread=tuple(unread.items()), deeper=deeper
+    )
 
 
-def _walk(section: Section, depth: int, frames_dir: str) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield the folders of a section, those above first, without following links; folders of frames go one deeper."""
+def _walk(
+    section: Section, depth: int, frames_dir: str, unread: dict[Path, str]
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield the folders of a section, those above first, without hidden ones and links; those of frames go one deeper.
+
+    Folders that cannot be read, and links, are noted in `unread`.
+    """
+
+    def note(error: OSError) -> None:
+        unread[Path(error.filename)] = f"it cannot be read: {error.strerror}"
+
     apart: Collection[Path] = frozenset(section.without)
-    for place, names, files in os.walk(section.root):
+    for place, names, files in os.walk(section.root, onerror=note):
         folder = Path(place)
-        names[:] = sorted((name for name in names if folder / name not in apart), key=natural)
+        inside = (name for name in names if not name.startswith(".") and folder / name not in apart)
+        names[:] = sorted(inside, key=natural)
         yield folder, list(names), files
         if len(folder.relative_to(section.root).parts) >= depth:
             names[:] = [name for name in names if name == frames_dir] if folder.name != frames_dir else []
+        links = (folder / name for name in names if name != frames_dir and (folder / name).is_symlink())
+        unread |= dict.fromkeys(links, _LINK)
 
 
 def _is_attempt(folder: Path, names: Sequence[str], files: Sequence[str], frames_dir: str) -> bool:
@@ -121,14 +148,18 @@ def _is_attempt(folder: Path, names: Sequence[str], files: Sequence[str], frames
     return is_named or (is_described and frames_dir in names)
 
 
-def _attempt(folder: Path, section: Section, frames_dir: str, raws: Sequence[Path]) -> Attempt:
+def _attempt(folder: Path, section: Section, frames_dir: str, raws: Sequence[Path], unread: dict[Path, str]) -> Attempt:
     frames = folder / frames_dir
     if frames.is_dir():
-        raws = [each for each in frames.iterdir() if _is_raw(each.name) and each.is_file()]
+        try:
+            raws = [each for each in frames.iterdir() if _is_raw(each.name) and not each.is_dir()]
+        except OSError as error:
+            raws = []
+            unread[frames] = f"it cannot be read: {error.strerror}"
     return Attempt(
         folder=folder,
         section=section,
-        raws=tuple(sorted(raws, key=lambda raw: natural(raw.name))),
+        raws=tuple(sorted(raws, key=_number_and_name)),
         settings=_first(folder, settings.NAMES),
         log=_first(folder, log.NAMES),
     )
@@ -137,6 +168,11 @@ def _attempt(folder: Path, section: Section, frames_dir: str, raws: Sequence[Pat
 def _is_raw(name: str) -> bool:
     """Whether a file is a raw one by its name; hidden ones are what systems leave beside files."""
     return name.lower().endswith(RAW) and not name.startswith(".")
+
+
+def _number_and_name(raw: Path) -> tuple[object, ...]:
+    number = name_facts(raw.stem).frame
+    return number is None, number or 0, natural(raw.name)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:

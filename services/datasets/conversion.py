@@ -1,73 +1,31 @@
 """Raw frames become FITS frames: each once, beside where they were, and again only when something of them changed."""
 
-import codecs
-import hashlib
-import shutil
+import os
+import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
+from calibration.errors import CalibrationError
 from calibration.keywords import to_cards
+from calibration.keywords.values import integer
 from services.datasets import FITS_DIR
-from services.datasets import log as logs
-from services.datasets import settings as described
 from services.datasets.attempts import Attempt
-from services.datasets.fits_index import row_of
-from services.datasets.names import name_facts
+from services.datasets.batch import Batch
+from services.datasets.described import Converted, Described, Outcome
 from services.datasets.raw_frame import SIGNATURE, RawFacts, cards_of, frame_of, pixels_of_raw
-from services.datasets.settings import ImageFormat, NoFormat
+from services.datasets.settings import ImageFormat
 from services.errors import RunCode, StorageError
-from services.files.disk import REAL_DISK, Disk, Stream, reported
-from services.files.fits import Unreadable, read_cards, write_frame
+from services.files.disk import REAL_DISK, Disk
+from services.files.fits import Unreadable, write_frame
+from services.files.units import Unit, image_unit
 
-_UNDER_WAY = ".importing"
-_RULES = 1
-"""Counts the versions of what is written: frames of another one are made again."""
-
-
-class Outcome(StrEnum):
-    """What became of a raw file."""
-
-    MADE = "made"
-    THERE = "there"
-    NO_SIZE = "no_size"
-    FOREIGN = "foreign"
-    UNREADABLE = "unreadable"
-    NOT_WRITTEN = "not_written"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Converted:
-    """A raw file and its frame.
-
-    Attributes
-    ----------
-    raw, fits : Path
-        `fits` is where the frame is, or would be.
-    outcome : Outcome
-    attempt : Attempt
-    notes, of_attempt : tuple of str
-        What is wrong with it or unknown, in words; and what of all frames of its attempt.
-    row : mapping
-        Its cards, as the table of frames has them; empty where its frame is not there.
-    """
-
-    raw: Path
-    fits: Path
-    outcome: Outcome
-    attempt: Attempt
-    notes: tuple[str, ...] = ()
-    of_attempt: tuple[str, ...] = ()
-    row: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether its frame is there now."""
-        return self.outcome in {Outcome.MADE, Outcome.THERE, Outcome.FOREIGN}
+_TOGETHER = 200
+"""Frames that become visible together: so many are made again after an end in their midst."""
+_IN_MEMORY_BYTES = 1 << 27
+"""Raw files that are read at the same time hold no more, unless a single one does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +60,9 @@ def convert(
 ) -> Iterator[Converted]:
     """Convert the raw files of attempts, and yield what became of each, in their order.
 
-    The frames of an attempt become visible together, when all of them are durable. A disk that is full ends the
-    conversion: what is left is yielded as not written, and a second call goes on there.
+    The frames of an attempt become visible together, when all of them are durable (those of a large one some hundred at
+    a time). When the disk is full nothing more is written: what is left is yielded as not written, and a second call
+    goes on there.
 
     Parameters
     ----------
@@ -112,258 +71,153 @@ def convert(
     progress : callable
         Called, from any thread, with the number of files that were done.
     """
-    full = ""
+    room = _Room()
     with ThreadPoolExecutor(how.workers, thread_name_prefix="nightcal-import") as pool:
         for attempt in attempts:
-            described_as = _Described.of(attempt, how)
-            if full:
-                yield from (described_as.left(raw, full) for raw in attempt.raws)
-                continue
-            batch = _Batch(described_as.folder / _UNDER_WAY, how.disk)
-            yield from _of_attempt(described_as, batch, pool, progress)
-            full = batch.full
+            of = Described.of(attempt, how.folder_of(attempt), big_endian=how.big_endian)
+            for start in range(0, len(attempt.raws), _TOGETHER):
+                raws = attempt.raws[start : start + _TOGETHER]
+                if of.image is None:
+                    yield from (of.done(raw, Outcome.NO_SIZE) for raw in raws)
+                    progress(len(raws))
+                    continue
+                with Batch(of.folder, how.disk) as batch:
+                    yield from _Work(of=of, image=of.image, batch=batch, room=room).done(raws, pool, progress)
+
+
+@dataclass(slots=True)
+class _Room:
+    """Whether there is room on the disk: `full` says in words that there is none, once it is so."""
+
+    full: str = ""
+
+    def note(self, error: StorageError) -> str:
+        """Return an error in words, and note that the disk is full if it says so."""
+        if error.code is RunCode.DISK_FULL:
+            self.full = error.detail
+        return error.detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Described:
-    """An attempt with what its settings and its log say."""
+class _Work:
+    """The conversion of raw files of one attempt."""
 
-    attempt: Attempt
-    folder: Path
-    settings: Mapping[str, str]
-    log: logs.FrameLog
-    image: ImageFormat | None
-    notes: tuple[str, ...]
-    names: Mapping[Path, str]
+    of: Described
+    image: ImageFormat
+    batch: Batch
+    room: _Room
 
-    @classmethod
-    def of(cls, attempt: Attempt, how: Conversion) -> "_Described":
-        """Read what describes an attempt; what cannot be read is noted."""
-        notes: list[str] = []
-        settings = described.parse_settings(_text(attempt.settings, notes))
-        image: ImageFormat | None = None
+    def done(
+        self, raws: Sequence[Path], pool: ThreadPoolExecutor, progress: Callable[[int], object]
+    ) -> list[Converted]:
+        """Convert raw files, and return what became of each when all of them are durable."""
+        in_memory = threading.Semaphore(max(1, _IN_MEMORY_BYTES // self.image.bytes))
+
+        def one(raw: Path) -> Converted:
+            with in_memory:
+                found = self._one(raw)
+            progress(1)
+            return found
+
+        found = _results(pool, [pool.submit(one, raw) for raw in raws])
         try:
-            image = described.format_of(settings, big_endian=how.big_endian)
-        except NoFormat as error:
-            why = f"there is no {' or '.join(described.NAMES)}" if attempt.settings is None else str(error)
-            notes.append(f"the size of its image is not known: {why}")
-        log = logs.read_log(_text(attempt.log, notes)) if attempt.log is not None else logs.FrameLog()
-        if attempt.log is None:
-            notes.append("there is no log: its temperature is not known")
-        notes += log.problems
-        return cls(
-            attempt=attempt,
-            folder=how.folder_of(attempt),
-            settings=settings,
-            log=log,
-            image=image,
-            notes=tuple(notes),
-            names=stems_of(attempt.raws),
-        )
-
-    def fits(self, raw: Path) -> Path:
-        """Return where the frame of a raw file goes."""
-        return self.folder / f"{self.names[raw]}.fits"
-
-    def left(self, raw: Path, why: str) -> Converted:
-        """Return that a raw file was not converted."""
-        return self.done(raw, Outcome.NOT_WRITTEN, why)
-
-    def done(self, raw: Path, outcome: Outcome, *notes: str, cards: Mapping[str, object] | None = None) -> Converted:
-        """Return what became of a raw file, with what is to be noted of its attempt as well."""
-        return Converted(
-            raw=raw,
-            fits=self.fits(raw),
-            outcome=outcome,
-            attempt=self.attempt,
-            notes=notes,
-            of_attempt=self.notes,
-            row={} if cards is None else row_of(cards),
-        )
-
-    def facts(self, raw: Path) -> tuple[RawFacts, tuple[str, ...]]:
-        """Return what is known of a raw file, and in words what is not; raises `OSError`."""
-        name = name_facts(raw.stem)
-        kind = self.attempt.kind_of(raw)
-        notes: list[str] = []
-        if kind is None:
-            notes.append("neither folders nor its name say of what kind it is: it is marked OPER")
-        if name.frame is None:
-            notes.append("its name has no frame number: its row of the log cannot be known")
-        elif self.attempt.log is not None and name.frame not in self.log.rows:
-            notes.append(f"the log has no row that can be believed for frame {name.frame}")
-        row = {} if name.frame is None else self.log.rows.get(name.frame, {})
-        status = raw.stat()
-        parts = (_RULES, raw.name, status.st_size, status.st_mtime_ns, self.image, kind, self.attempt.exposure_s)
-        signature = hashlib.sha256(
-            repr((*parts, sorted(row.items()), sorted(self.settings.items()))).encode()
-        ).hexdigest()[:24]
-        facts = RawFacts(
-            kind=kind,
-            row=row,
-            name=name,
-            folder_s=self.attempt.exposure_s,
-            settings=self.settings,
-            signature=signature,
-        )
-        return facts, tuple(notes)
-
-
-def _text(path: Path | None, notes: list[str]) -> str:
-    if path is None:
-        return ""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        notes.append(f"{path.name} cannot be read: {error.strerror}")
-        return ""
-    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # "Unicode text" of spreadsheets
-    return data.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
-
-
-def stems_of(raws: Sequence[Path]) -> dict[Path, str]:
-    """Return the stems of the frames, of which no two are equal on any system."""
-    taken: set[str] = set()
-    found: dict[Path, str] = {}
-    for raw in raws:
-        stem = (
-            raw.stem
-            if raw.stem.casefold() not in taken
-            else f"{raw.stem}-{hashlib.sha256(raw.name.encode()).hexdigest()[:8]}"
-        )
-        taken.add(stem.casefold())
-        found[raw] = stem
-    return found
-
-
-def _of_attempt(
-    of: _Described, batch: "_Batch", pool: ThreadPoolExecutor, progress: Callable[[int], object]
-) -> Iterator[Converted]:
-    """Convert the raw files of an attempt, and yield what became of each when all of them are durable."""
-    image = of.image
-    if image is None or not of.attempt.raws:
-        yield from (of.done(raw, Outcome.NO_SIZE) for raw in of.attempt.raws)
-        progress(len(of.attempt.raws))
-        return
-
-    def one(raw: Path) -> Converted:
-        found = _one(raw, image, of, batch)
-        progress(1)
+            self.batch.commit(pool)
+        except StorageError as error:
+            why = self.room.note(error)
+            return [self.of.left(each.raw, why) if each.outcome is Outcome.MADE else each for each in found]
         return found
 
+    def _one(self, raw: Path) -> Converted:
+        """Convert one raw file, unless its frame is there and as it would be made."""
+        fits = self.of.fits(raw)
+        try:
+            status = raw.stat()
+            if why := _refused(status, self.image):
+                return self.of.done(raw, Outcome.UNREADABLE, why)
+            facts, notes = self.of.facts(raw, status)
+            notes += _sized(status.st_size, self.image)
+            if (there := _unit_there(fits)) is not None and (kept := self._kept(raw, there, facts, notes)) is not None:
+                return kept
+            return self._made(raw, facts, notes)
+        except Unreadable:
+            words = f"{fits.name} is there and is no FITS image: it is kept; move it away to have one made"
+            return self.of.left(raw, words)
+        except OSError as error:
+            return self.of.done(raw, Outcome.UNREADABLE, f"it cannot be read: {error.strerror or error}")
+
+    def _kept(self, raw: Path, there: Unit, facts: RawFacts, notes: Sequence[str]) -> Converted | None:
+        """Return that the frame that is there stays; None where it was made of something else than is there now."""
+        cards, data_sum = there.facts, integer(there.cards.get("DATASUM"))
+        if SIGNATURE not in cards:
+            words = f"{self.of.fits(raw).name} is there and was made by another program: it is kept"
+            return self.of.done(raw, Outcome.FOREIGN, *notes, words, cards=cards, data_sum=data_sum)
+        if cards[SIGNATURE] != facts.signature:
+            return None
+        return self.of.done(raw, Outcome.THERE, *notes, cards=cards, data_sum=data_sum)
+
+    def _made(self, raw: Path, facts: RawFacts, notes: Sequence[str]) -> Converted:
+        """Write the frame of a raw file; raises `OSError` where that cannot be read."""
+        if self.room.full:
+            return self.of.left(raw, self.room.full)
+        pixels, excess = pixels_of_raw(raw.read_bytes(), self.image)
+        try:
+            frame, cards = frame_of(pixels, facts), cards_of(pixels, excess, facts, self.image)
+            path = self.batch.place(self.of.fits(raw).name)
+            stored = write_frame(path, frame, self.batch, pixel_sha256=facts.signature, more=cards)
+        except StorageError as error:
+            return self.of.left(raw, self.room.note(error))
+        except (CalibrationError, ValueError, OverflowError) as error:  # one bad file never stops a tree
+            return self.of.left(raw, f"its header cannot be written: {error}")
+        self.batch.wrote(path)
+        written = {card.keyword: card.value for card in (*cards, *to_cards(frame.header))}
+        return self.of.done(raw, Outcome.MADE, *notes, cards=written, data_sum=stored.data_sum)
+
+
+def _results(pool: ThreadPoolExecutor, asked: Sequence[Future[Converted]]) -> list[Converted]:
+    """Return all results; an interrupt waits until nobody is at work any more."""
     try:
-        batch.open()
-        made = list(pool.map(one, of.attempt.raws))
-        batch.commit(of.folder, pool)
-    except StorageError as error:
-        batch.note(error)
-        yield from (of.left(raw, error.detail) for raw in of.attempt.raws)
-    else:
-        yield from made
-    finally:
-        batch.close()
+        return [each.result() for each in asked]
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
 
 
-def _one(raw: Path, image: ImageFormat, of: _Described, batch: "_Batch") -> Converted:
-    """Convert one raw file, unless its frame is there and as it would be made."""
-    if batch.full:
-        return of.left(raw, batch.full)
-    try:
-        facts, notes = of.facts(raw)
-        notes += _sized(raw.stat().st_size - image.bytes)
-        there = _cards_there(of.fits(raw))
-        if there is not None and there.get(SIGNATURE) == facts.signature:
-            return of.done(raw, Outcome.THERE, *notes, cards=there)
-        if there is not None and SIGNATURE not in there:
-            words = f"{of.fits(raw).name} is there and was made by another program: it is kept"
-            return of.done(raw, Outcome.FOREIGN, *notes, words, cards=there)
-        data = raw.read_bytes()
-    except OSError as error:
-        return of.done(raw, Outcome.UNREADABLE, f"it cannot be read: {error.strerror or error}")
-    pixels, excess = pixels_of_raw(data, image)
-    frame, cards = frame_of(pixels, facts), cards_of(pixels, excess, facts, image)
-    try:
-        write_frame(batch.place(of.fits(raw).name), frame, batch, pixel_sha256=facts.signature, more=cards)
-    except StorageError as error:
-        batch.note(error)
-        return of.left(raw, error.detail)
-    written = {card.keyword: card.value for card in (*cards, *to_cards(frame.header))}
-    return of.done(raw, Outcome.MADE, *notes, cards=written)
+def _refused(status: os.stat_result, image: ImageFormat) -> str:
+    """Return in words why a raw file is not read at all; "" where it is."""
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no file"
+    if status.st_size == 0:
+        return "it is empty"
+    if status.st_size == image.packed_bytes:
+        return (
+            f"its size is that of packed counts of {image.bit_depth} bits, of which nightcal does not know how they "
+            "lie: have the camera program write two bytes a pixel, or unpack them before"
+        )
+    return ""
 
 
-def _sized(excess: int) -> tuple[str, ...]:
-    """Return in words that a file has too few or too many bytes."""
+def _sized(size: int, image: ImageFormat) -> tuple[str, ...]:
+    """Return in words that a file has too few or too many bytes, and what it looks like."""
+    excess = size - image.bytes
+    pixels = image.height * image.width
+    like = {pixels: "one byte a pixel", 2 * pixels: "two bytes a pixel", -(-3 * pixels // 2): "packed 12-bit counts"}
+    hint = f" (it is as long as {like[size]} are: is BIT_DEPTH right?)" if excess and size in like else ""
     if excess < 0:
-        return (f"it has {-excess} bytes too few: the pixels that are missing are NaN (BADSIZE)",)
-    return (f"it has {excess} bytes too many, which are left out (BADSIZE)",) if excess else ()
+        return (f"it has {-excess} bytes too few: the pixels that are missing are NaN (BADSIZE){hint}",)
+    return (f"it has {excess} bytes too many, which are left out (BADSIZE){hint}",) if excess else ()
 
 
-def _cards_there(fits: Path) -> dict[str, object] | None:
-    """Return the cards of a frame that is there already; None where there is none that can be read."""
-    with suppress(Unreadable):
-        return read_cards(fits)
-    return None
+def _unit_there(fits: Path) -> Unit | None:
+    """Return the image that is there already; None where nothing is.
 
-
-class _Batch(Disk):
-    """Frames that become durable and visible together: written without syncing each, then synced and renamed."""
-
-    def __init__(self, folder: Path, disk: Disk) -> None:
-        self.full = ""
-        """In words that the disk is full, once it is."""
-        self._folder = folder
-        self._disk = disk
-        self._lock = threading.Lock()
-        self._written: list[str] = []
-
-    def open(self) -> None:
-        """Make the folder of what is under way, without what an end in its midst has left there."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-        with reported(self._folder):
-            self._disk.make_folder(self._folder)
-
-    def note(self, error: StorageError) -> None:
-        """Note whether an error means that nothing more can be written anywhere."""
-        if error.code is RunCode.DISK_FULL:
-            self.full = error.detail
-
-    def place(self, name: str) -> Path:
-        """Return where a frame is written until all are."""
-        with self._lock:
-            self._written.append(name)
-        return self._folder / name
-
-    def create(self, path: Path) -> Stream:
-        """Create a file that is synced with all others."""
-        stream = self._disk.create(path)
-        stream.syncs = False
-        return stream
-
-    def rename_no_replace(self, source: Path, target: Path) -> None:
-        """As the disk."""
-        self._disk.rename_no_replace(source, target)
-
-    def remove(self, path: Path) -> None:
-        """As the disk."""
-        self._disk.remove(path)
-
-    def make_folder(self, folder: Path) -> None:
-        """As the disk."""
-        self._disk.make_folder(folder)
-
-    def fsync_folder(self, folder: Path) -> None:
-        """Do nothing: the folder is synced when all are there."""
-
-    def commit(self, folder: Path, pool: ThreadPoolExecutor) -> None:
-        """Make all that was written durable, several at a time, then visible under their names."""
-        there = [self._folder / name for name in self._written if (self._folder / name).is_file()]
-        with reported(folder):
-            list(pool.map(self._disk.sync, there))
-            for path in there:
-                self._disk.replace(path, folder / path.name)
-            if there:
-                self._disk.fsync_folder(folder)
-
-    def close(self) -> None:
-        """Remove the folder of what was under way."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    Raises
+    ------
+    Unreadable
+        Something else is there.
+    """
+    try:
+        return image_unit(fits)
+    except Unreadable:
+        if os.path.lexists(fits):
+            raise
+        return None

@@ -12,7 +12,7 @@ from calibration.keywords.kinds import kind_of_path
 from calibration.keywords.values import flag, number
 from services.datasets import FITS_DIR, SEARCH_DEPTH
 from services.datasets.attempts import Attempt, Section, attempts_of
-from services.datasets.conversion import stems_of
+from services.datasets.names import stems_of
 from services.datasets.reading import MOST_ZEROS
 from services.datasets.settings import NAMES, NoFormat, format_of, parse_settings
 from services.datasets.survey import LEAST, Part, Seen, Survey, celsius

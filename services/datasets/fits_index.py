@@ -33,7 +33,10 @@ def path_from(index: Path, fits: Path) -> str:
 
 @lru_cache(maxsize=1024)
 def _from(here: Path, folder: Path) -> str:
-    return Path(names.relpath(folder, here)).as_posix()
+    try:
+        return Path(names.relpath(folder, here)).as_posix()
+    except ValueError:  # on another drive
+        return folder.as_posix()
 
 
 def _written(value: object) -> str:

@@ -1,16 +1,20 @@
 """`nightcal dataset import`: sections or a whole tree of raw frames become FITS frames and `fits_index.csv`."""
 
+import filecmp
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.datasets import FRAMES_DIR, SEARCH_DEPTH
 from services.datasets.attempts import Attempt, Found, Section, attempts_of
-from services.datasets.conversion import Conversion, Converted, Outcome, convert
+from services.datasets.conversion import Conversion, convert
+from services.datasets.described import Converted, Outcome
 from services.datasets.fits_index import FILE, path_from, write_rows
-from services.errors import StorageError, Usage
+from services.errors import RunCode, StorageError, Usage
+from services.files.locks import DatasetLock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,8 @@ class Imported:
         Every raw file that was found, in the order of section, temperature and frame.
     outside : tuple of Path
         Raw files that are part of no attempt: they were not read.
+    unread : tuple of (Path, str)
+        Folders that were not looked into, with the reason in words.
     index : Path or None
         The table that was written; None where nothing was found.
     problem : str
@@ -34,6 +40,7 @@ class Imported:
     files: tuple[Converted, ...]
     outside: tuple[Path, ...]
     index: Path | None
+    unread: tuple[tuple[Path, str], ...] = ()
     problem: str = ""
     deeper: bool = False
 
@@ -44,7 +51,8 @@ class Imported:
     @property
     def is_whole(self) -> bool:
         """Whether every raw file that was found has its frame, and the table its rows."""
-        return not self.problem and not self.outside and all(each.is_there for each in self.files)
+        lost = self.outside or self.unread
+        return not self.problem and not lost and all(each.is_there for each in self.files)
 
 
 def import_raws(
@@ -70,25 +78,84 @@ def import_raws(
         Called with the number of raw files that were found.
     progress : callable
         Called, from any thread, with the number of files that were done.
+
+    Raises
+    ------
+    StorageError
+        Another import of the same dataset is at work.
     """
     found = [attempts_of(each, frames_dir=frames_dir, depth=depth) for each in sections]
     attempts = _once(found)
     begun(sum(len(each.raws) for each in attempts))
     chosen = [each for each, of in zip(sections, found, strict=True) if not each.without or of.attempts]
     places = [each.root if each.without else each.root.parent for each in chosen]
-    how = replace(how, base=common_parent(places) if places else None)
-    files = tuple(convert(attempts, how, progress=progress))
+    base = common_parent(places) if places else None
+    index = (how.out or (chosen[0].root if len(chosen) == 1 else base or Path())) / FILE
+    with _alone(index.parent):
+        return _imported(attempts, found, replace(how, base=base), index, progress)
+
+
+def _imported(
+    attempts: Sequence[Attempt],
+    found: Sequence[Found],
+    how: Conversion,
+    index: Path,
+    progress: Callable[[int], object],
+) -> Imported:
+    files = tuple(_named_copies(tuple(convert(attempts, how, progress=progress))))
     outside = tuple(sorted({raw for each in found for raw in each.outside} - {each.raw for each in files}))
-    deeper = any(each.deeper for each in found)
+    done = Imported(
+        files=files,
+        outside=outside,
+        index=index if files else None,
+        unread=tuple({path: why for each in found for path, why in each.unread}.items()),
+        deeper=any(each.deeper for each in found),
+    )
     if not files:
-        return Imported(files=files, outside=outside, index=None, deeper=deeper)
-    index = (how.out or (chosen[0].root if len(chosen) == 1 else common_parent(places))) / FILE
+        return done
     rows = [{**each.row, "PATH": path_from(index, each.fits)} for each in files if each.is_there]
     try:
         write_rows(index, rows, how.disk)
     except StorageError as error:
-        return Imported(files=files, outside=outside, index=index, problem=error.detail, deeper=deeper)
-    return Imported(files=files, outside=outside, index=index, deeper=deeper)
+        return replace(done, problem=error.detail)
+    return done
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other imports of this machine from the same dataset; where there are no locks, each works for itself.
+
+    Raises
+    ------
+    StorageError
+        Another one is at work: `camera_busy`, naming it.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(DatasetLock(folder))
+        except StorageError as error:
+            if error.code is RunCode.CAMERA_BUSY:
+                raise
+        yield
+
+
+def _named_copies(files: Sequence[Converted]) -> Iterator[Converted]:
+    """Yield files, with a note in each whose bytes are those of a file before it."""
+    first: dict[int, Converted] = {}
+    for each in files:
+        if each.data_sum is None:
+            yield each
+            continue
+        before = first.setdefault(each.data_sum, each)
+        is_copy = before is not each and _are_equal(before.raw, each.raw)
+        yield replace(each, notes=(*each.notes, f"its bytes are those of {before.raw}")) if is_copy else each
+
+
+def _are_equal(one: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _once(found: Sequence[Found]) -> list[Attempt]:
@@ -96,8 +163,8 @@ def _once(found: Sequence[Found]) -> list[Attempt]:
     taken: set[Path] = set()
     attempts: list[Attempt] = []
     for attempt in (attempt for each in found for attempt in each.attempts):
-        if attempt.folder not in taken:
-            taken.add(attempt.folder)
+        if (folder := attempt.folder.resolve()) not in taken:
+            taken.add(folder)
             attempts.append(attempt)
     return attempts
 

@@ -3,8 +3,10 @@
 import csv
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from services.words import count
 
 NAMES = ("temperatureLog.csv", "radiationLog.csv", "radiationLogCompleto.csv")
 """Its names; the first that is there counts."""
@@ -15,6 +17,8 @@ _KNOWN = {
     "initialtemp": "TEMP_0", "deltatemperature": "DELTMP", "powercons": "POWCONS",
     "ccdtemp": "TEMP", "ccd_temp": "TEMP", "ccdtemperature": "TEMP", "chiptemp": "TEMP",
 }  # fmt: skip
+_MOST_LINES = 5
+"""Lines without a number that are named one by one."""
 _IN_MICROSECONDS = {"EXPTIME", "REXPTIME"}
 _WITH_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 
@@ -35,7 +39,7 @@ class FrameLog:
     problems: tuple[str, ...] = ()
 
 
-def read_log(text: str) -> FrameLog:
+def read_log(text: str, wanted: Collection[int] | None = None) -> FrameLog:
     """Return what a log says.
 
     The separator is found by the first line. Of a comma in a number it is a decimal comma where the separator is
@@ -45,22 +49,29 @@ def read_log(text: str) -> FrameLog:
     ----------
     text : str
         With or without a byte order mark.
+    wanted : collection of int, optional
+        The frames that are asked for; None: all.
     """
     lines = [line for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
     if len(lines) < 2:
         return FrameLog(problems=("the log has no row",))
     separator = max(";\t,", key=lines[0].count)
-    head, *body = csv.reader(lines, delimiter=separator)
+    try:
+        head, *body = csv.reader(lines, delimiter=separator)
+    except csv.Error as error:
+        return FrameLog(problems=(f"the log cannot be read: {error}",))
     names = [name.strip() for name in head]
     number_at = _frame_column(names)
     keywords = _keywords(names)
     rows: dict[int, dict[str, CardValue]] = {}
     problems: list[str] = []
     doubtful: set[int] = set()
+    unnumbered: list[int] = []
     for place, cells in enumerate(body, 2):
         number = _frame_number(cells[number_at] if number_at < len(cells) else "")
         if number is None:
-            problems.append(f"line {place} of the log has no frame number")
+            unnumbered.append(place)
+        if number is None or (wanted is not None and number not in wanted):
             continue
         found = _cards(keywords, cells, is_comma_free=separator == ",")
         if number not in rows:
@@ -69,6 +80,9 @@ def read_log(text: str) -> FrameLog:
             problems.append(f"frame {number} is twice in the log, with equal rows: it counts once")
         else:
             doubtful.add(number)
+    problems += [f"line {place} of the log has no frame number" for place in unnumbered[:_MOST_LINES]]
+    if len(unnumbered) > _MOST_LINES:
+        problems.append(f"{count(len(unnumbered) - _MOST_LINES, 'more line')} of the log have no frame number")
     for number in sorted(doubtful):
         del rows[number]
         problems.append(f"frame {number} is twice in the log, with different rows: neither is believed")

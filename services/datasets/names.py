@@ -4,10 +4,13 @@ Folders count as whole components: `T-10` is a temperature, `attempt3` and `Set1
 `disk2samples` is none.
 """
 
+import hashlib
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from calibration.keywords.paths import folder_celsius, folder_exposure_us, name_exposure_us
 
@@ -15,6 +18,8 @@ _FRAME = re.compile(r"(?:frame|f)(\d+)", re.IGNORECASE)
 _TEMPERATURE = re.compile(r"(?<![A-Z])T(-?\d+(?:\.\d+)?)")
 STAGES = {"pre": "pre", "during": "radiating", "radiating": "radiating", "post": "post"}
 """How a call or a table may name the stages of an irradiation, and their names."""
+_LONGEST_STEM = 240
+"""Bytes: names of 255 are the longest, and a file that is being written has a longer one than the frame."""
 _STAGES = (("pre", "pre"), ("during", "radiating"), ("radiating", "radiating"), ("post", "post"))
 _STAGE_END = re.compile(r"(?:(?:ir)?rad(?:iation|iating)?)?")
 
@@ -83,4 +88,19 @@ def vacuum_of(parts: tuple[str, ...]) -> str:
 def natural(text: str) -> tuple[tuple[int, int | str], ...]:
     """Return a key that sorts names as people count: frame2 before frame10."""
     pieces = re.split(r"(\d+)", text.casefold())
-    return tuple((0, int(piece)) if piece.isdigit() else (1, piece) for piece in pieces if piece)
+    return tuple((0, int(piece)) if piece.isdecimal() else (1, piece) for piece in pieces if piece)
+
+
+def stems_of(raws: Sequence[Path]) -> dict[Path, str]:
+    """Return the stems of the frames of raw files, of which no two are equal on any system and none is too long."""
+    taken: set[str] = set()
+    found: dict[Path, str] = {}
+    for raw in raws:
+        stem = raw.stem
+        is_plain = len(os.fsencode(stem)) <= _LONGEST_STEM and os.fsencode(stem).decode(errors="ignore") == stem
+        if stem.casefold() in taken or not is_plain:
+            digest = hashlib.sha256(os.fsencode(raw.name)).hexdigest()[:8]
+            stem = f"{os.fsencode(stem)[: _LONGEST_STEM - 9].decode(errors='ignore')}-{digest}"
+        taken.add(stem.casefold())
+        found[raw] = stem
+    return found

@@ -10,12 +10,20 @@ from numpy.typing import NDArray
 from calibration.frames import Frame, FrameHeader, FrameKind, us
 from calibration.keywords import Card
 from calibration.keywords.letters import ascii_text
+from calibration.keywords.values import integer
 from services.datasets.log import CardValue
 from services.datasets.names import NameFacts
 from services.datasets.settings import LONGEST_KEYWORD, ImageFormat, keyword_of
+from services.files.units import is_structure
 
 SIGNATURE = "RAWSIGN"
 """Keyword that identifies what a frame was made of; frames of other programs have none."""
+
+
+_LONGEST_S = 1e8
+"""No exposure takes longer: what says so is no exposure."""
+_LONGEST_HIERARCH = 40
+_LONGEST_TEXT = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +57,7 @@ class RawFacts:
     def exposure_s(self) -> float | None:
         """Its exposure: the log's, else that of its name, else that of its folders."""
         logged = self.row.get("EXPTIME")
-        if isinstance(logged, int | float):
+        if isinstance(logged, int | float) and 0 <= logged <= _LONGEST_S:
             return float(logged)
         return self.folder_s if self.name.exposure_s is None else self.name.exposure_s
 
@@ -94,9 +102,9 @@ def frame_of(pixels: NDArray[Any], facts: RawFacts) -> Frame:
         kind=facts.kind or FrameKind.LIGHT,
         shape=(pixels.shape[0], pixels.shape[1]),
         exposure_us=None if facts.exposure_s is None else us(facts.exposure_s),
-        reported_exposure_us=us(reported) if isinstance(reported, float) else None,
+        reported_exposure_us=us(reported) if isinstance(reported, float) and 0 <= reported <= _LONGEST_S else None,
         ccd_temp_c=temperature if isinstance(temperature, float) else None,
-        gain=int(gain) if isinstance(gain, float) and gain == int(gain) else None,
+        gain=integer(gain) if isinstance(gain, float) else None,
         instrument=next((value for key, value in facts.settings.items() if keyword_of(key) == "CAMERA"), None),
     )
     return Frame(header=header, pixels=pixels)
@@ -109,19 +117,20 @@ def cards_of(pixels: NDArray[Any], excess: int, facts: RawFacts, image: ImageFor
     """
     zeros = pixels.size - int(np.count_nonzero(pixels))
     known: dict[str, CardValue] = {keyword_of(key): value for key, value in facts.settings.items()}
-    known |= {key: value for key, value in facts.row.items() if key not in _OF_THE_HEADER or isinstance(value, str)}
+    of_row = {key[:_LONGEST_HIERARCH]: value for key, value in facts.row.items()}
+    known |= {key: value for key, value in of_row.items() if key not in _OF_THE_HEADER or isinstance(value, str)}
     known["CALTYPE"] = "OPER" if facts.kind is None else facts.kind.value
     named = {"FRAMENUM": facts.frame, "FILETEMP": facts.name.temperature_c}
     known |= {key: value for key, value in named.items() if value is not None}
     if excess:
         known |= {"BADSIZE": True, "RAWEXCES": excess}
     known |= {"RAWBITS": image.bit_depth, "NZEROS": zeros, "ZEROFRAC": zeros / pixels.size, SIGNATURE: facts.signature}
-    return tuple(_card(key, value) for key, value in known.items() if key)
+    return tuple(_card(key, value) for key, value in known.items() if key and not is_structure(key))
 
 
 def _card(keyword: str, value: CardValue) -> Card:
     """Return a card; a keyword of more than eight characters is one of the ESO's hierarchical keywords."""
-    plain = ascii_text(value) if isinstance(value, str) else value
+    plain = ascii_text(value)[:_LONGEST_TEXT] if isinstance(value, str) else value
     return Card(
         keyword if len(keyword) <= LONGEST_KEYWORD else f"HIERARCH {keyword}", plain, _COMMENTS.get(keyword, "")
     )

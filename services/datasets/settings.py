@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.files.units import MAX_PIXELS
+
 NAMES = ("configFile.txt", "config.txt")
 """Its names; the first that is there counts."""
 LONGEST_KEYWORD = 8
@@ -39,6 +41,11 @@ class ImageFormat:
     def bytes(self) -> int:
         """The size of a whole raw file."""
         return self.height * self.width * (1 if self.bit_depth <= 8 else 2)
+
+    @property
+    def packed_bytes(self) -> int | None:
+        """The size of a file whose counts lie closer than whole bytes; None where they fill their bytes anyway."""
+        return None if self.bit_depth in {8, 16} else -(-self.height * self.width * self.bit_depth // 8)
 
 
 class NoFormat(Exception):
@@ -79,6 +86,8 @@ def format_of(settings: Mapping[str, str], *, big_endian: bool = False) -> Image
     depth = _whole(folded, "bit_depth", 16)
     if depth > 16:
         raise NoFormat(f"BIT_DEPTH is {depth}, and at most 16 bits are understood")
+    if height * width > MAX_PIXELS:
+        raise NoFormat(f"no camera makes images of {width} x {height} pixels")
     return ImageFormat(height=height, width=width, bit_depth=depth, big_endian=big_endian)
 
 

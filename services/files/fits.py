@@ -6,6 +6,7 @@ raise `Unreadable`, never anything else.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -80,7 +81,7 @@ def write_frame(
     with atomic(path, disk) as stream:
         datasum = _write_pixels(stream, pixels.reshape(-1), offset)
         stream.write_at(header_block(cards, datasum=datasum), 0)
-    return stored_as(path, pixel_sha256 or pixel_hash(pixels))
+    return replace(stored_as(path, pixel_sha256 or pixel_hash(pixels)), data_sum=datasum)
 
 
 def _write_pixels(stream: Growing, flat: NDArray[Any], offset: int) -> int:

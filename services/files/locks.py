@@ -225,3 +225,30 @@ class DeviceLock(_Lock):
         digest = hashlib.sha256(unique_id.encode()).hexdigest()[:12]
         file = f"{sanitise(unique_id)}_{digest}.lock"
         super().__init__((folder or platform.machine_folder()) / file, f"the device {name or unique_id}", clock)
+
+
+class DatasetLock(_Lock):
+    """The lock of an import of one dataset, for all programs and users of this machine; nothing is written into it.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the table of its frames is.
+    clock : Clock, optional
+        Gives the time in the record.
+
+    Raises
+    ------
+    StorageError
+        There is no folder for locks.
+    """
+
+    _TAKEN = "is being imported by"
+
+    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
+        digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+        try:
+            place = platform.machine_folder()
+        except OSError as error:
+            raise StorageError(f"{folder}: {_reason(error)}") from error
+        super().__init__(place / f"dataset_{digest}.lock", f"the dataset {folder}", clock)

@@ -32,6 +32,8 @@ class Stored:
     size: int
     mtime_ns: int
     pixel_sha256: str
+    data_sum: int | None = None
+    """The FITS sum of its pixels as they are stored (DATASUM), of a file of one image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

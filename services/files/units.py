@@ -113,10 +113,10 @@ class Unit:
     def facts(self) -> dict[str, object]:
         """Cards that say something of the frame, those of the primary header included; its own count first."""
         packed = self.compressed
-        own = {keyword: value for keyword, value in self.cards.items() if not _is_structure(keyword, packed=packed)}
+        own = {keyword: value for keyword, value in self.cards.items() if not is_structure(keyword, packed=packed)}
         if not self.inherited:
             return own
-        primary = {keyword: value for keyword, value in self.inherited.items() if not _is_structure(keyword)}
+        primary = {keyword: value for keyword, value in self.inherited.items() if not is_structure(keyword)}
         lines = {k: f"{primary[k]}\n{own[k]}" for k in COMMENTARY if k in primary and k in own}
         return primary | own | lines
 
@@ -185,7 +185,8 @@ def number(unit: Unit, keyword: str, default: float) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _is_structure(keyword: str, *, packed: bool = False) -> bool:
+def is_structure(keyword: str, *, packed: bool = False) -> bool:
+    """Return whether a card says how the file is built, not what the frame is; `packed`: of a tile-compressed image."""
     return _STRUCTURE.fullmatch(keyword) is not None or (packed and _PACKING.fullmatch(keyword) is not None)
 
 

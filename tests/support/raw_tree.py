@@ -1,5 +1,6 @@
 """A tree of raw frames as cameras of a laboratory write them: sections, attempts, settings and logs."""
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,10 @@ def attempt(
     old_log: bool = False,
     exposure_s: float = 1.0,
 ) -> Path:
-    """Write an attempt, and return its folder: frame n has the values level + 0 … level + 59."""
+    """Write an attempt, and return its folder: each frame has the values level + 0 … level + 59 in an order of its own.
+
+    As of a camera, no two frames of a tree are equal.
+    """
     place = folder / frames_dir
     place.mkdir(parents=True)
     (folder / "configFile.txt").write_text(
@@ -30,7 +34,8 @@ def attempt(
     )
     rows = ["frame,temperature"] if old_log else [COLUMNS]
     for n in range(frames):
-        pixels = level + np.arange(HEIGHT * WIDTH)
+        order = np.random.default_rng(zlib.crc32(f"{folder} {n}".encode()))
+        pixels = level + order.permutation(HEIGHT * WIDTH)
         pixels.astype("<u2").tofile(place / name.format(n=n))
         warm = celsius + 0.01 * n
         new = (n, 1000.5 + n, celsius, 1e6 * exposure_s, 1.001e6 * exposure_s, 100, warm, celsius, 0.05, 2.5)
