@@ -213,7 +213,7 @@ def _central(source: Source) -> float:
 def _with_noise(prepared: Prepared, around: Surroundings) -> Prepared:
     """Add the recipe: the step and the noise of its frames, and with a known gain the model of it."""
     group, stack, settings = prepared.group, prepared.stack, around.plan.settings
-    pair = _pair(stack)
+    pair = pair_of(stack)
     gain, measured = around.plan.gain_e_adu(group), around.gains.of(group) if around.gains is not None else None
     if measured is not None and measured.contradicts(gain):
         gain = measured.e_adu
@@ -247,7 +247,7 @@ def _warn_of_method(recipe: Recipe, group: MasterGroup, warn: Warn) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
+class Pair:
     """What the first two frames show: noise of one frame, its level, and the step of the converter, in ADU."""
 
     noise_adu: float = float("nan")
@@ -255,10 +255,10 @@ class _Pair:
     step_adu: float = 1.0
 
 
-def _pair(stack: Stack) -> _Pair:
+def pair_of(stack: Stack) -> Pair:
     """Return what rows about the middle of the first two frames show; the level of flats is the one above the dark."""
     if len(stack.frames) < 2:
-        return _Pair()
+        return Pair()
     height = stack.shape[0]
     start = max(0, height // 2 - _PAIR_ROWS // 2)
     band = Band(start=start, stop=min(height, start + _PAIR_ROWS))
@@ -267,4 +267,4 @@ def _pair(stack: Stack) -> _Pair:
     if stack.darks:
         level -= float(np.median(stack.darks[stack.dark_of[0]].mean_band(band, stack.shape[1])))
     noise = noise_of_pairs(neighbour_counts(frames, stack.scale[:2]), 1 if stack.scale else max(1, round(step)))
-    return _Pair(noise_adu=noise.sigma_adu, level_adu=level, step_adu=step)
+    return Pair(noise_adu=noise.sigma_adu, level_adu=level, step_adu=step)

@@ -13,7 +13,7 @@ from tests.support.places import ROOT
 from tests.support.raw_tree import attempt
 
 PAGE = ROOT / "docs" / "datasets.md"
-CALLS = re.findall(r"\| `python -m utils\.[^`]+` \| `nightcal ([^`]+)` \|", PAGE.read_text(encoding="utf-8"))
+CALLS = re.findall(r"\| `python [^`]+` \| `nightcal ([^`]+)` \|", PAGE.read_text(encoding="utf-8"))
 
 
 def called(folder: Path, line: str) -> "tuple[int, str, str]":
@@ -38,7 +38,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_every_call_of_the_page_does_what_its_page_says(tree: Path) -> None:
-    assert len(CALLS) == 4
+    assert len(CALLS) == 5
     for folders in ("B D F", "ROOT", "S1 S2 S3"):
         code, said, wrong = called(tree, f"dataset import {folders}")
         assert (code, wrong) == (0, ""), (said, wrong)
@@ -51,6 +51,8 @@ def test_every_call_of_the_page_does_what_its_page_says(tree: Path) -> None:
     with (tree / "index.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["CALTYPE"], row["STAGE"], row["VACUUM"]) for row in rows] == [("DARK", "pre", "air")] * 3
+    assert (tree / "output_dir/masters/darks/master_dark_attempt1_T20.0_E1.0.fits").is_file()
+    assert (tree / "output_dir/plots/dark_std_T20.0.png").is_file()
 
 
 def test_a_call_that_cannot_be_meant_is_refused_with_what_to_do(tree: Path) -> None:

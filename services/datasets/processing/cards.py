@@ -1,0 +1,150 @@
+"""The header of a dataset's master: our own cards, beside them those that the earlier programs' users look for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from calibration.combine.recipe import Method
+from calibration.frames import FrameHeader, FrameKind
+from calibration.keywords import OF_THE_VALUES, Card, MasterInfo, to_cards
+from services.datasets.processing.wanted import Found, Wanted
+from services.masters.master_cards import PLANES
+from services.version import version
+from services.words import count
+
+OK = "ok"
+"""The verdict on a master of which nothing is suspect."""
+
+_NOT_OF_ALL: dict[str, Any] = {
+    "reported_exposure_us": None,
+    "frame_no": None,
+    "temp_begin_c": None,
+    "temp_end_c": None,
+    "step_adu": None,
+    "cooler_power_pct": None,
+}
+
+
+def cards_of(wanted: Wanted, found: Found, recipe: str) -> list[Card]:
+    """Return the cards of a master."""
+    cards = list(to_cards(_header(wanted, found), _info(wanted, found, recipe)))
+    cards = [_in_adu(card) for card in cards]
+    there = {card.keyword for card in cards}
+    return [*cards, *(card for card in _earlier(wanted, found) if card.keyword not in there), *_history(wanted, found)]
+
+
+def plane_cards(name: str, cards: Sequence[Card]) -> list[Card]:
+    """Return the cards of a plane: those of its master that do not describe the values of MEAN alone."""
+    not_its_own = OF_THE_VALUES | {"SATURATE", "MEAN", "MEDIAN", "STD"} | (set() if name == "SIGMA" else {"BUNIT"})
+    return [*(card for card in cards if card.keyword not in not_its_own), Card("HISTORY", f"{name}: {PLANES[name]}")]
+
+
+def _in_adu(card: Card) -> Card:
+    """Return a card of a flat whose values are in ADU: it was not normalised."""
+    return Card("BUNIT", "adu", "unit of the values") if card.keyword == "BUNIT" else card
+
+
+def _header(wanted: Wanted, found: Found) -> FrameHeader:
+    first, numbers = wanted.frames[0].header, found.statistics
+    headers = [frame.header for frame in wanted.frames]
+    times = [header.date_obs for header in headers if header.date_obs is not None]
+    middle = times[0] + sum((t - times[0] for t in times), timedelta()) / len(times) if times else None
+    shared: dict[str, Any] = {
+        name: getattr(first, name) if len({getattr(header, name) for header in headers}) == 1 else None
+        for name in ("night", "run_id", "set_id")
+    }
+    celsius = [header.ccd_temp_c for header in headers if header.ccd_temp_c is not None]
+    return replace(
+        first,
+        **_NOT_OF_ALL,
+        **shared,
+        exposure_us=first.exposure_us if wanted.group.kind is FrameKind.BIAS else wanted.group.exposure_us,
+        date_obs=min(times, default=None),
+        date_avg=middle,
+        date_end=max(times, default=None),
+        ccd_temp_c=float(np.mean(celsius)) if celsius else None,
+        median_adu=numbers["median_adu"],
+        std_adu=numbers["spatial_sigma_adu"],
+        min_adu=numbers["percentiles_adu"][0],
+        max_adu=numbers["percentiles_adu"][-1],
+        filter=first.filter if wanted.group.kind is FrameKind.FLAT else None,
+        software=f"nightcal {version()}",
+        extra={},
+    )
+
+
+def _info(wanted: Wanted, found: Found, recipe: str) -> MasterInfo:
+    n, numbers, bias = len(wanted.frames), found.statistics, wanted.bias
+    method = found.recipe.method_for(n)
+    before = wanted.group.key.calibrated or ""
+    return MasterInfo(
+        n_combined=n,
+        n_rejected=found.rejected,
+        combine_method="median" if method is Method.MEDIAN else "mean",
+        reject_method=str(method),
+        reject_sigma=found.recipe.sigma if method not in {Method.NONE, Method.MEDIAN, Method.MINMAX} else None,
+        temp_min_c=numbers.get("temp_min_c"),
+        temp_max_c=numbers.get("temp_max_c"),
+        percentiles_adu=tuple(numbers["percentiles_adu"]),
+        read_noise_adu=numbers.get("read_noise_adu"),
+        read_noise_error_adu=numbers.get("read_noise_error_adu"),
+        level_wander_adu=numbers.get("level_wander_adu"),
+        level_error_adu=numbers.get("level_error_adu"),
+        degrees_of_freedom=numbers["degrees_of_freedom"],
+        recipe=recipe,
+        bias_subtracted=bias is not None or "B" in before,
+        sigma_correction=found.recipe.factor_for(n),
+        calibration_status="".join(sorted({*before, *("B" if bias is not None else "")})) or None,
+    )
+
+
+def _earlier(wanted: Wanted, found: Found) -> list[Card]:
+    """Return the cards of the earlier programs, and what a second call reads of a master that is there."""
+    celsius = [frame.header.ccd_temp_c for frame in wanted.frames if frame.header.ccd_temp_c is not None]
+    seconds = [frame.header.exposure_us / 1e6 for frame in wanted.frames if frame.header.exposure_us is not None]
+    numbers = found.statistics
+    cards = [
+        Card("NSOURCE", len(wanted.frames), "frames combined"),
+        Card("MEAN", found.mean_adu, "[adu] of all pixels"),
+        Card("MEDIAN", numbers["percentiles_adu"][3], "[adu] of all pixels"),
+        Card("STD", found.std_adu, "[adu] of all pixels, ddof 1"),
+        *_range("T", celsius, "[deg C]", "sensor"),
+        *_range("E", seconds, "[s]", "exposure"),
+        Card("ATTEMPT", wanted.attempt, "frames of one attempt; empty: of all attempts"),
+        Card("STAGE", wanted.group.stage, "of an irradiation"),
+        Card("VACUUM", wanted.group.vacuum, "what surrounded the sensor"),
+        Card("VERDICT", ",".join(v.code for v in found.verdicts)[:60] or OK, "what is suspect, or ok"),
+    ]
+    if wanted.bias is not None:
+        cards.append(Card("BIASFILE", wanted.bias.path.name[:68], "master bias that was subtracted"))
+        if (at_c := wanted.bias.group.temperature_c) is not None:
+            cards.append(Card("BIASTEMP", at_c, "[deg C] its temperature"))
+    optional = {"ATTEMPT", "STAGE", "VACUUM"}
+    return [card for card in cards if card.value == card.value and (card.value or card.keyword not in optional)]
+
+
+def _range(letter: str, values: Sequence[float], unit: str, what: str) -> list[Card]:
+    if not values:
+        return []
+    return [
+        Card(f"{letter}MIN", min(values), f"{unit} {what}, least of all frames"),
+        Card(f"{letter}MAX", max(values), f"{unit} {what}, greatest of all frames"),
+        Card(f"{letter}AVG", float(np.mean(values)), f"{unit} {what}, mean of all frames"),
+    ]
+
+
+def _history(wanted: Wanted, found: Found) -> list[Card]:
+    n, method = len(wanted.frames), found.recipe.method_for(len(wanted.frames))
+    lines = [f"nightcal: mean of {count(n, 'frame')}, rejection {method}, {count(found.rejected, 'value')} rejected"]
+    if wanted.bias is not None:
+        lines.append(f"minus {wanted.bias.path.name} from each frame")
+    elif wanted.group.kind is FrameKind.DARK:
+        lines.append(wanted.note)
+    elif wanted.group.kind is FrameKind.FLAT:
+        lines.append("nothing was subtracted, and the flat is not normalised")
+    lines += [f"suspect: {verdict.detail} ({verdict.code})" for verdict in found.verdicts]
+    lines += [f"input {frame.path.name} {wanted.numbers[frame.path].sha256[:16]}" for frame in wanted.frames]
+    return [Card("HISTORY", line) for line in lines]
