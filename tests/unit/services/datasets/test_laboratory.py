@@ -10,7 +10,8 @@ import pytest
 
 from calibration.frames import FrameKind
 from services.datasets.attempts import Section
-from services.datasets.conversion import Conversion, Converted, Outcome
+from services.datasets.conversion import Conversion
+from services.datasets.described import Converted, Outcome
 from services.datasets.frame import DatasetFrame
 from services.datasets.frames import frames_of
 from services.datasets.importing import import_raws
@@ -103,12 +104,13 @@ def test_a_sound_tree_has_one_row_a_file_in_the_order_of_section_temperature_and
     assert found.left_out == ()
 
 
-def short_file(found: Read, raws: list[Raw], _folder: Path) -> None:
+def short_file(found: Read, raws: list[Raw], folder: Path) -> None:
     check_bad_size(found, raws[0], "10 bytes too few")
     pixels = read_pixels(found.files[raws[0].path].fits)
     assert pixels.shape == (HEIGHT, WIDTH)
     assert np.isnan(pixels.reshape(-1)[-5:]).all()
-    assert np.array_equal(pixels.reshape(-1)[:-5], np.fromfile(raws[0].path, "<u2"))
+    there = np.fromfile(laboratory.first(folder), "<u2", count=HEIGHT * WIDTH - 5)
+    assert np.array_equal(pixels.reshape(-1)[:-5], there)
 
 
 def long_file(found: Read, raws: list[Raw], _folder: Path) -> None:
