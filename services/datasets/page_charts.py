@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from statistics import fmean
 
 from services.datasets.survey import Group, Part, Seen, Survey, celsius
@@ -58,7 +59,7 @@ def _overview(survey: Survey) -> Iterator[Drawn]:
     """Yield the temperature of all frames against time, where all have one and there is more than one group."""
     frames = [each for each in survey.frames if celsius(each.frame.header) is not None]
     across = _across(frames)
-    if len(survey.groups) < 2 or len(frames) < 2 or (across.axis is whole_axis and frames[0].clock_s is None):
+    if len(survey.groups) < 2 or len(frames) < 2 or across.axis is whole_axis:
         return
     points = sorted((across.place(each), celsius(each.frame.header) or 0.0) for each in frames)
     y = number_axis((c for _, c in points), least=_LEAST_C)
@@ -89,6 +90,10 @@ def _variation(group: Group) -> float:
     return (max(levels) - min(levels)) / max(1.0, abs(fmean(levels))) if levels else 0.0
 
 
+_SHORT_S = 240
+_UNITS = (("days", 86_400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Across:
     """What a group is drawn against: where each of its frames is, and how that is said."""
@@ -99,13 +104,27 @@ class _Across:
 
 
 def _across(frames: Sequence[Seen]) -> _Across:
-    if all(each.at_s is not None for each in frames):
-        return _Across(place=lambda each: each.at_s or 0.0, axis=time_axis, words="time, UTC")
-    if all(each.clock_s is not None for each in frames):
-        words = "the camera’s own clock in seconds: no date is known"
-        return _Across(place=lambda each: each.clock_s or 0.0, axis=whole_axis, words=words)
+    times = [each.at_s for each in frames if each.at_s is not None]
+    if len(times) == len(frames) > 0:
+        return _in_time(min(times), max(times))
+    clocks = [each.clock_s for each in frames if each.clock_s is not None]
+    if len(clocks) == len(frames) > 0:
+        first, span_s = min(clocks), max(clocks) - min(clocks)
+        unit, length_s = next((each for each in _UNITS if span_s >= 4 * each[1]), _UNITS[-1])
+        words = f"{unit} after the first frame by the camera’s own clock: no date is known"
+        return _Across(place=lambda each: ((each.clock_s or 0.0) - first) / length_s, axis=number_axis, words=words)
     words = "frame number within the attempt: no time is known"
     return _Across(place=lambda each: float(each.number), axis=whole_axis, words=words)
+
+
+def _in_time(first_s: float, last_s: float) -> _Across:
+    """Return time of day or date as what is drawn against; of a few minutes the seconds."""
+    at = datetime.fromtimestamp(first_s, UTC)
+    if last_s - first_s < _SHORT_S:
+        words = f"seconds after {at:%Y-%m-%d %H:%M:%S} UTC"
+        return _Across(place=lambda each: (each.at_s or 0.0) - first_s, axis=number_axis, words=words)
+    words = f"time, UTC, from {at:%Y-%m-%d} on"
+    return _Across(place=lambda each: each.at_s or 0.0, axis=time_axis, words=words)
 
 
 def _drawn(group: Group) -> Drawn:

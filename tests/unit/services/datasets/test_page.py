@@ -275,3 +275,31 @@ def test_frames_of_very_many_settings_have_a_page_of_a_bounded_size(tmp_path: Pa
     assert len(text) < 1_500_000
     assert "sections more: the table of levels has their groups" in text
     assert page.faults == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stamps", "words"),
+    [
+        ([0, 1, 2, 3], True, "Against seconds after 2026-01-01 00:00:00 UTC."),
+        ([0, 60, 120, 600], True, "Against time, UTC, from 2026-01-01 on."),
+        (
+            [5.0, 6.0, 7.5, 9.0],
+            False,
+            "Against seconds after the first frame by the camera’s own clock: no date is known.",
+        ),
+        ([2_596_400, 2_596_460, 2_596_520, 2_600_000], False, "Against minutes after the first frame"),
+        ([0, 86_400, 864_000, 1], False, "Against days after the first frame"),
+        ([1.8e9, 1.8e9 + 1, 1.8e9 + 2, 1.8e9 + 3], False, "Against seconds after 2027-01-15 08:00:00 UTC."),
+        (None, False, "Against frame number within the attempt: no time is known."),
+    ],
+)
+def test_charts_say_what_they_are_drawn_against(
+    tmp_path: Path, seconds: "list[float] | None", stamps: bool, words: str
+) -> None:
+    frames = []
+    for n, frame in enumerate(made(1, attempts=1, each=4).frames):
+        at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds[n]) if stamps and seconds else None
+        clock = {} if stamps or seconds is None else {"TIMESTAMP": seconds[n]}
+        frames.append(replace(frame, header=replace(frame.header, date_obs=at, extra=clock)))
+    page = Reader(render(page_of(tmp_path, DatasetFrames(frames=tuple(frames)))))
+    assert any(words in text for text in page.texts)
