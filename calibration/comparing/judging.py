@@ -31,7 +31,7 @@ _NOISE, _FLAT_NOISE, _GAIN = 0.06, 0.10, 0.07
 """Relative changes of the noise of a bias or dark, of a flat, and of a flat's noise² over its level."""
 
 _GAIN_PER_LEVEL = 0.05
-"""A brighter flat has a little less noise² for its level: by this part for a level that is e times as high."""
+"""A brighter flat has up to this part less noise² for its level, for a level that is e times as high; never more."""
 
 _LIGHT, _LIGHT_OTHERWISE = 1.3, 2.5
 """Factor of the light of a lamp at the same brightness, and at another one."""
@@ -123,13 +123,10 @@ def _of_flat(common: Baseline | None, changes: Changes, after: MasterFacts, befo
     noise = over(after.noise_adu, before.noise_adu, 1.0)
     level = over(after.level_adu, before.level_adu, 1.0)
     if noise is not None and level is not None and level > 0:
-        brighter = _GAIN_PER_LEVEL * abs(float(np.log(level)))
-        error = 8.0 * _noise_error(changes.pixels, after, before)
-        ratio = noise**2 / level
-        found = tuple(_ratio(MasterCode.NOISE_CHANGED, sqrt(ratio), _FLAT_NOISE + brighter + error, _FOR_LIGHT))
-        yield from found or _ratio(
-            MasterCode.GAIN_CHANGED, ratio, _GAIN + brighter + error, f"the square of {_FOR_LIGHT}"
-        )
+        error = 4.0 * _noise_error(changes.pixels, after, before)
+        ratio = noise**2 / level / _usual_gain(noise**2 / level, level)
+        found = tuple(_ratio(MasterCode.NOISE_CHANGED, sqrt(ratio), _FLAT_NOISE + error, _FOR_LIGHT))
+        yield from found or _ratio(MasterCode.GAIN_CHANGED, ratio, _GAIN + error, f"the square of {_FOR_LIGHT}")
         yield from _light(level, after, before)
     if common is None:
         return
@@ -143,6 +140,12 @@ def _of_flat(common: Baseline | None, changes: Changes, after: MasterFacts, befo
 
 
 _FOR_LIGHT = "the noise for this level of light"
+
+
+def _usual_gain(ratio: float, level: float) -> float:
+    """Return which usual ratio of noise² over level is nearest to one: that of a flat so much brighter, or 1."""
+    brightest = float(level**-_GAIN_PER_LEVEL)
+    return min(max(ratio, min(1.0, brightest)), max(1.0, brightest))
 
 
 def _light(level: float, after: MasterFacts, before: MasterFacts) -> Iterator[Verdict]:

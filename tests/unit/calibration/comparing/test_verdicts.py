@@ -116,6 +116,9 @@ def test_new_dust_is_a_note_that_refuses_nothing_and_does_not_bend_the_light():
     assert "7.8 % of the pixels have another response than before" in verdict.detail
 
 
+UNKNOWN_LAMP = {"brightness": None, "exposure_us": None}
+
+
 @pytest.mark.parametrize(
     ("facts", "code"),
     [
@@ -125,7 +128,11 @@ def test_new_dust_is_a_note_that_refuses_nothing_and_does_not_bend_the_light():
         ({"noise_adu": 240.0}, MasterCode.NOISE_CHANGED),
         ({"noise_adu": 209.0}, MasterCode.GAIN_CHANGED),
         ({"noise_adu": 191.0}, MasterCode.GAIN_CHANGED),
-        ({"brightness": None, "exposure_us": None, "level_adu": 13_000.0, "noise_adu": 161.0}, None),
+        ({**UNKNOWN_LAMP, "level_adu": 40_000.0, "noise_adu": 271.0}, None),
+        ({**UNKNOWN_LAMP, "level_adu": 40_000.0, "noise_adu": 295.5}, MasterCode.GAIN_CHANGED),
+        ({**UNKNOWN_LAMP, "level_adu": 10_000.0, "noise_adu": 148.0}, None),
+        ({**UNKNOWN_LAMP, "level_adu": 10_000.0, "noise_adu": 134.5}, MasterCode.GAIN_CHANGED),
+        ({**UNKNOWN_LAMP, "level_adu": 13_000.0, "noise_adu": 161.0}, None),
         ({"noise_adu": None}, None),
     ],
 )
