@@ -1,0 +1,1 @@
+"""Models of a detector on planes: fitted and predicted here, read and written by `services.models`."""

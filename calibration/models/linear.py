@@ -1,0 +1,318 @@
+"""Weighted linear least squares of all pixels of a band at once, over the means of groups of equal frames.
+
+Frames of one temperature and session are a group. Its mean is made robustly by the engine of the masters; the model is
+then fitted to the means of tens of groups, whatever the number of frames. The design (groups x parameters) and the
+weights (frames of each group) are shared by all pixels, and with them the normal matrix and the hat matrix. Only
+pixels with an outlying or a missing group are solved one by one, with Tukey's biweights (Beaton & Tukey 1974).
+
+Sums are taken in float64. Least squares, hat matrix, and errors of left-out groups from the residuals of the whole
+fit: Cook & Weisberg, Residuals and Influence in Regression (1982), chapter 2.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from calibration.models.means import Groups, Planes
+
+_OUTLIER = 1e-4
+"""Chance that normal noise makes a pixel seem to have an outlying group, for each of its groups."""
+
+_TUKEY = 4.685
+"""Biweights are zero beyond this many standard deviations: 95 % efficient for normal noise."""
+
+_MOST_LOST = 8
+"""One group in so many may be an outlier, one at least; of more, it is the model that does not fit the pixel."""
+
+_COUNTS = 0.01
+"""Groups of a smaller biweight do not count."""
+
+_ROUNDS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fit:
+    """A model of p parameters, fitted to each pixel of a band.
+
+    Attributes
+    ----------
+    theta : ndarray, shape (p, ...)
+        Parameters; NaN where a pixel has fewer usable groups than parameters.
+    unscaled : ndarray, shape (p (p + 1) / 2, ...)
+        Covariance of the parameters for a variance of 1 ADU² of a sample; rows of the upper triangle (`pairs`).
+    variance, freedom : ndarray, shape (...)
+        Variance of a sample in ADU², from the scatter within the groups and of their means, and its degrees of freedom.
+    chi_square : ndarray, shape (...)
+        Scatter of all means about the model over what the scatter within the groups lets expect: reduced, 1 where the
+        model is right; outlying groups count in full. NaN where there are no more groups than parameters, or no scatter
+        within groups.
+    groups : ndarray of uint8, shape (...)
+        Groups that count in full or in part.
+    single : ndarray of bool, shape (...)
+        Pixels that were solved one by one.
+    """
+
+    theta: Planes
+    unscaled: Planes
+    variance: Planes
+    freedom: Planes
+    chi_square: Planes
+    groups: NDArray[np.uint8]
+    single: NDArray[np.bool_]
+
+    @property
+    def covariance(self) -> Planes:
+        """Covariance of the parameters, in the order of `pairs`."""
+        return self.unscaled * self.variance
+
+
+def pairs(p: int) -> list[tuple[int, int]]:
+    """Return row and column of each plane of a covariance: the upper triangle of a p x p matrix, row by row."""
+    return list(combinations_with_replacement(range(p), 2))
+
+
+def hat_matrix(design: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the matrix that makes fitted values of measured ones, shape (K, K)."""
+    projector = np.linalg.pinv(design * np.sqrt(weights)[:, None]) * np.sqrt(weights)
+    return np.asarray(design @ projector)
+
+
+def fit_groups(
+    design: NDArray[np.float64], weights: NDArray[np.float64], groups: Groups, *, usual_variance: float = np.nan
+) -> Fit:
+    """Fit a linear model to each pixel.
+
+    Parameters
+    ----------
+    design : ndarray, shape (K, p)
+        Regressors of each group; of full rank.
+    weights : ndarray, shape (K,)
+        Frames of each group.
+    groups : Groups
+        K means.
+    usual_variance : float
+        Of a sample, in ADU²: stands in where a pixel has too few samples to show its own.
+
+    Raises
+    ------
+    ValueError
+        The design has not full rank.
+    """
+    k, p = design.shape
+    if np.linalg.matrix_rank(design) < p:
+        raise ValueError(f"a design of rank below its {p} parameters")
+    flat = Groups(
+        mean=groups.mean.reshape(k, -1),
+        count=groups.count.reshape(k, -1),
+        squares=groups.squares.reshape(-1),
+        freedom=groups.freedom.reshape(-1),
+    )
+    found = _fit_alike(design, weights, flat, usual_variance)
+    single = _to_be_single(design, weights, flat, found)
+    if single.any():
+        found = _replaced(found, single, _fit_singly(design, _part(flat, single), usual_variance))
+    return _shaped(found, groups.squares.shape)
+
+
+def _part(groups: Groups, at: NDArray[np.bool_]) -> Groups:
+    return Groups(
+        mean=groups.mean[:, at], count=groups.count[:, at], squares=groups.squares[at], freedom=groups.freedom[at]
+    )
+
+
+def _fit_alike(design: NDArray[np.float64], weights: NDArray[np.float64], groups: Groups, usual: float) -> Fit:
+    """Fit all pixels with one matrix."""
+    (k, p), pixels = design.shape, groups.squares.size
+    root = np.sqrt(weights)
+    projector = np.linalg.pinv(design * root[:, None]) * root  # (p, K)
+    theta = projector @ groups.mean
+    inverse = np.linalg.inv(design.T @ (design * weights[:, None]))
+    unscaled = np.broadcast_to(np.array([inverse[i, j] for i, j in pairs(p)])[:, None], (p * (p + 1) // 2, pixels))
+    whole = np.broadcast_to(weights[:, None], (k, pixels))
+    return _fit_of(_Solution(theta=theta, unscaled=unscaled, whole=whole, robust=None), design, groups, usual)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Solution:
+    """Parameters and their covariance, the weights of the groups, and the part of them that was used (None: all)."""
+
+    theta: Planes
+    unscaled: Planes
+    whole: Planes
+    robust: Planes | None
+
+
+def _fit_of(solution: _Solution, design: NDArray[np.float64], groups: Groups, usual: float) -> Fit:
+    whole, robust, p = solution.whole, solution.robust, design.shape[1]
+    squares = np.where(whole > 0, (np.nan_to_num(groups.mean) - design @ solution.theta) ** 2, 0.0) * whole
+    there = (whole > 0).sum(axis=0)
+    used = there if robust is None else ((whole > 0) & (robust > _COUNTS)).sum(axis=0)
+    rest = squares.sum(axis=0)
+    counted = rest if robust is None else (squares * robust).sum(axis=0)
+    freedom = groups.freedom + np.maximum(used - p, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = np.where(freedom > 0, (groups.squares + counted) / freedom, usual)
+        chi_square = np.where(there > p, rest / (there - p), np.nan) * (groups.freedom / groups.squares)
+    return Fit(
+        theta=solution.theta,
+        unscaled=solution.unscaled,
+        variance=variance,
+        freedom=freedom,
+        chi_square=np.where(np.isfinite(chi_square), chi_square, np.nan),
+        groups=used.astype(np.uint8),
+        single=np.full(len(used), robust is not None),
+    )
+
+
+def _to_be_single(
+    design: NDArray[np.float64], weights: NDArray[np.float64], groups: Groups, fit: Fit
+) -> NDArray[np.bool_]:
+    """Return the pixels that have a group without samples, or one that is far from what the others say."""
+    single: NDArray[np.bool_] = (groups.count == 0).any(axis=0)
+    k, p = design.shape
+    if k <= p:
+        return single
+    left = 1 - np.diagonal(hat_matrix(design, weights))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = np.sqrt(groups.squares / groups.freedom)
+        limit = stats.t.isf(_OUTLIER / 2, np.maximum(groups.freedom, 1))
+        for row, weight, share, mean in zip(design, weights, left, groups.mean, strict=True):
+            if share > 1e-9:  # a group on which the fit must lie shows nothing
+                single |= np.abs(mean - row @ fit.theta) * np.sqrt(weight / share) > limit * noise
+    return single
+
+
+def _fit_singly(design: NDArray[np.float64], groups: Groups, usual: float) -> Fit:
+    """Fit pixels one by one with biweights over their groups, whose noise is that within the groups."""
+    k, p = design.shape
+    y = np.nan_to_num(groups.mean).T  # (pixels, K)
+    weights = groups.count.T.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = np.sqrt(np.where(groups.freedom > 0, groups.squares / groups.freedom, usual))
+    robust = _start(design, y, weights, noise)
+    for _ in range(_ROUNDS):
+        theta, _ = _solved(design, y, weights * robust)
+        robust = _biweights(y - theta @ design.T, weights, noise, robust, p)
+    lost = ((weights > 0) & (robust <= _COUNTS)).sum(axis=1)
+    robust[lost > max(1, k // _MOST_LOST)] = 1.0
+    theta, inverse = _solved(design, y, weights * robust)
+    unscaled = np.stack([inverse[:, i, j] for i, j in pairs(p)])
+    return _fit_of(_Solution(theta=theta.T, unscaled=unscaled, whole=weights.T, robust=robust.T), design, groups, usual)
+
+
+def _start(design: NDArray[np.float64], y: Planes, weights: Planes, noise: Planes) -> Planes:
+    """Return weights to begin with: without the one group whose absence makes the rest agree best, where it helps."""
+    k, p = design.shape
+    best, chosen = np.full(len(y), np.inf), np.ones_like(weights)
+    if k < p + 2 or not np.isfinite(noise).all():
+        return chosen
+    for out in range(k):
+        trial = np.ones_like(weights)
+        trial[:, out] = 0.0
+        theta, _ = _solved(design, y, weights * trial)
+        rest = (weights * trial * (y - theta @ design.T) ** 2).sum(axis=1)
+        better = rest < best
+        best[better], chosen[better] = rest[better], trial[better]
+    return chosen
+
+
+def _biweights(residuals: Planes, weights: Planes, noise: Planes, before: Planes, p: int) -> Planes:
+    """Return Tukey's weights; those before where fewer than p groups would be left, or the noise is not known."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = residuals * np.sqrt(weights) / (_TUKEY * noise[:, None])
+    new = np.where(np.abs(u) < 1, (1 - np.minimum(u**2, 1.0)) ** 2, 0.0)
+    enough = np.isfinite(u).all(axis=1) & (((new > _COUNTS) & (weights > 0)).sum(axis=1) >= p)
+    return np.where(enough[:, None], new, before)
+
+
+def _solved(design: NDArray[np.float64], y: Planes, weights: Planes) -> tuple[Planes, Planes]:
+    """Return parameters (pixels, p) and inverse normal matrices (pixels, p, p); NaN where one cannot be inverted."""
+    normal = np.einsum("nk,ki,kj->nij", weights, design, design)
+    right = np.einsum("nk,ki,nk->ni", weights, design, y)
+    scale = np.sqrt(np.einsum("nii->ni", normal))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = normal / (scale[:, :, None] * scale[:, None, :])
+    bad = ~np.isfinite(scaled).all(axis=(1, 2))
+    scaled[bad] = np.eye(design.shape[1])
+    bad |= np.linalg.eigvalsh(scaled)[:, 0] < 1e-10
+    scaled[bad] = np.eye(design.shape[1])
+    scale[bad] = 1.0
+    inverse = np.linalg.inv(scaled) / (scale[:, :, None] * scale[:, None, :])
+    inverse[bad] = np.nan
+    return np.einsum("nij,nj->ni", inverse, right), inverse
+
+
+def _replaced(fit: Fit, at: NDArray[np.bool_], part: Fit) -> Fit:
+    """Return a fit with some of its pixels taken from another one."""
+
+    def put(whole: NDArray[np.float64], some: NDArray[np.float64]) -> NDArray[np.float64]:
+        changed = whole.copy()
+        changed[..., at] = some
+        return changed
+
+    groups, single = fit.groups.copy(), at.copy()
+    groups[at] = part.groups
+    return Fit(
+        theta=put(fit.theta, part.theta),
+        unscaled=put(fit.unscaled, part.unscaled),
+        variance=put(fit.variance, part.variance),
+        freedom=put(fit.freedom, part.freedom),
+        chi_square=put(fit.chi_square, part.chi_square),
+        groups=groups,
+        single=single,
+    )
+
+
+def _shaped(fit: Fit, shape: tuple[int, ...]) -> Fit:
+    return Fit(
+        theta=fit.theta.reshape(-1, *shape),
+        unscaled=fit.unscaled.reshape(-1, *shape),
+        variance=fit.variance.reshape(shape),
+        freedom=fit.freedom.reshape(shape),
+        chi_square=fit.chi_square.reshape(shape),
+        groups=fit.groups.reshape(shape),
+        single=fit.single.reshape(shape),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LeftOut:
+    """The groups of a block, predicted by the fit to all others.
+
+    Attributes
+    ----------
+    errors : ndarray, shape (groups of the block, ...)
+        Measured minus predicted, in ADU; NaN where the others determine no model.
+    covariance : ndarray, shape (groups of the block, groups of the block)
+        Of the errors, for a variance of 1 ADU² of a sample.
+    """
+
+    errors: Planes
+    covariance: NDArray[np.float64]
+
+
+def leave_out(
+    design: NDArray[np.float64], weights: NDArray[np.float64], mean: Planes, block: NDArray[np.bool_]
+) -> LeftOut:
+    """Predict some groups from the others, by formula: (I - H_bb)^-1 r_b, H the hat matrix, r the residuals.
+
+    Parameters
+    ----------
+    design, weights : ndarray, shape (K, p) and (K,)
+        As for `fit_groups`.
+    mean : ndarray, shape (K, ...)
+        Means of the groups, in ADU.
+    block : ndarray of bool, shape (K,)
+        Groups that are left out.
+    """
+    chosen, inside = np.flatnonzero(block), int(block.sum())
+    if np.linalg.matrix_rank(design[~block]) < design.shape[1]:
+        nothing = np.full((inside, *mean.shape[1:]), np.nan)
+        return LeftOut(errors=nothing, covariance=np.full((inside, inside), np.nan))
+    hat = hat_matrix(design, weights)
+    residuals = np.eye(len(design))[chosen] - hat[chosen]
+    errors = np.linalg.solve(np.eye(inside) - hat[np.ix_(chosen, chosen)], residuals)
+    return LeftOut(errors=np.tensordot(errors, mean, axes=1), covariance=(errors / weights) @ errors.T)

@@ -1,0 +1,109 @@
+"""The means of groups of equal frames in a band of rows, and the scatter of their samples.
+
+The engine of the masters makes them, so that cosmic hits take no part.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.combine.engine import combine_band
+from calibration.combine.recipe import SMALL_N, NoiseModel, Recipe
+
+Planes = NDArray[np.float64]
+
+_CLIP = 3.0
+_CLIP_OF_FEW = 5.0
+"""In standard deviations of the noise model: a pixel may be noisier than most, and is not to be clipped for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GroupMean:
+    """The mean of one group of equal frames in a band.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (rows, x)
+        In ADU; NaN where no sample is left.
+    squares : ndarray, shape (rows, x)
+        Sum of the squared deviations of the samples from it, in ADU², as normal noise would give it without clipping.
+    count : ndarray, shape (rows, x)
+        Samples that were used.
+    """
+
+    mean: Planes
+    squares: Planes
+    count: NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Groups:
+    """The means of K groups in a band.
+
+    Attributes
+    ----------
+    mean, count : ndarray, shape (K, ...)
+        In ADU, NaN where a group has no sample, and the number of samples.
+    squares, freedom : ndarray, shape (...)
+        Squared deviations of all samples from the means of their groups, in ADU², and their degrees of freedom.
+    """
+
+    mean: Planes
+    count: NDArray[np.uint16]
+    squares: Planes
+    freedom: Planes
+
+
+def recipe_for(n: int, *, noise_adu: float, step_adu: float) -> Recipe:
+    """Return how n equal frames become a mean: clipped by their own scatter, of few frames by the usual noise."""
+    noise = NoiseModel(read_noise_adu=noise_adu, gain_e_adu=np.inf) if np.isfinite(noise_adu) else None
+    sigma = _CLIP if n >= SMALL_N else _CLIP_OF_FEW
+    return Recipe(sigma=sigma, step_adu=step_adu, sample_adu=noise_adu if noise is not None else None, noise=noise)
+
+
+def group_mean(
+    frames: NDArray[np.uint16 | np.float32],
+    levels_adu: NDArray[np.float64],
+    recipe: Recipe,
+    *,
+    saturation_adu: float = np.inf,
+) -> GroupMean:
+    """Return the mean of equal frames in a band, each less its level.
+
+    Parameters
+    ----------
+    frames : ndarray of uint16 or float32, shape (n, rows, x)
+        In ADU; samples that are not finite do not exist.
+    levels_adu : ndarray, shape (n,)
+        What is subtracted from each frame: the offset that all its pixels have in common.
+    recipe : Recipe
+        As from `recipe_for`.
+    saturation_adu : float
+        Samples at or above it do not exist.
+    """
+    n = len(frames)
+    dark = np.broadcast_to(levels_adu.astype(np.float32)[:, None, None], frames.shape)
+    planes = combine_band(frames, recipe, dark=dark, valid=_usable(frames, saturation_adu))
+    factor, widening = recipe.factor_for(n), recipe.widening_for(n)
+    more = planes.count > 1
+    scatter = np.where(more, planes.sigma.astype(np.float64) * (widening / factor), 0.0)  # of a mean
+    count = planes.count.astype(np.float64)
+    squares = np.where(more, scatter**2 * count * (count - 1), 0.0)
+    return GroupMean(mean=planes.mean.astype(np.float64), squares=squares, count=planes.count)
+
+
+def _usable(frames: NDArray[np.uint16 | np.float32], saturation_adu: float) -> NDArray[np.bool_] | None:
+    if not np.isfinite(saturation_adu):
+        return None
+    usable: NDArray[np.bool_] = frames < saturation_adu
+    return None if usable.all() else usable
+
+
+def stacked(means: Sequence[GroupMean]) -> Groups:
+    """Put the means of groups together."""
+    count = np.stack([each.count for each in means])
+    freedom = np.maximum(count.astype(np.float64) - 1, 0).sum(axis=0)
+    squares = np.sum([each.squares for each in means], axis=0)
+    return Groups(mean=np.stack([each.mean for each in means]), count=count, squares=squares, freedom=freedom)
