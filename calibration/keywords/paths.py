@@ -18,9 +18,7 @@ _FOLDER = re.compile(rf"(?:exp(?:osure)?[ _-]?)?({_NUMBER} ?{_UNITS}|{_PARTS})",
 _MINUTES = re.compile(r"(?:.*[^a-z0-9])?expos[_-]?(\d+(?:[.,]\d+)?)(?:[^a-z0-9].*)?", re.IGNORECASE)
 """'darks-expos1' are darks of one minute."""
 
-_IN_NAME = re.compile(
-    rf"(?<![A-Za-z])[Ee]xp_?({_NUMBER}{_UNITS})(?=[^a-z]|$|f\d|frame)|(?<![A-Za-z0-9.,])({_PARTS})(?![A-Za-z0-9])"
-)
+_IN_NAME = re.compile(rf"[Ee]xp_?({_NUMBER}{_UNITS})(?=[^a-z]|$|f\d|frame)|(?<![A-Za-z0-9.,])({_PARTS})(?![A-Za-z0-9])")
 _SETTINGS = re.compile(r"(?:dark|bias|flat|light)_(\d+(?:\.\d+)?)sec_g(\d{1,6})_(\d{1,9})(?:\.\w+)*", re.IGNORECASE)
 """'dark_02sec_g0100_0016.fits': exposure, gain and number."""
 

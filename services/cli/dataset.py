@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from services.words import count, some
 if TYPE_CHECKING:
     from services.datasets.attempts import Section
     from services.datasets.importing import Imported
+    from services.datasets.index import Indexed
 
 _SHOWN = 20
 """Messages of one kind that are printed; `--verbose` prints all."""
@@ -60,7 +62,8 @@ def import_frames(
     with counting("raw files") as (begun, progress):
         found = import_raws(chosen, how, frames_dir=frames_dir, depth=search_depth, begun=begun, progress=progress)
     if not found.files and not found.outside:
-        raise _nothing(chosen, "attempts", deeper=found.deeper, depth=search_depth)
+        looked = [each for each in chosen if not each.is_skipped]
+        raise _nothing(looked, "attempts", deeper=found.deeper, depth=search_depth)
     for line in _said_of(found, verbose=verbose):
         print(line)
     if found.problem:
@@ -89,7 +92,7 @@ def _sections(roots: Sequence[Path], skipped: dict[str, bool]) -> tuple["Section
         sections = [Section(root=root.absolute(), kind=kind) for root, kind in zip(roots, kinds, strict=True)]
     else:
         sections = [each for root in roots for each in with_the_rest(root.absolute())]
-    return tuple(each for each in sections if each.kind is None or not skipped[each.kind.value])
+    return tuple(replace(each, is_skipped=each.kind is not None and skipped[each.kind.value]) for each in sections)
 
 
 def _nothing(sections: Iterable["Section"], what: str, *, deeper: bool, depth: int) -> Usage:
@@ -160,6 +163,10 @@ def index(
         list[Path] | None,
         typer.Option("--discover", metavar="DIR", help="Find the folders of biases, darks and flats below"),
     ] = None,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option("--root", metavar="DIR", help="A folder that nightcal has stored frames in, with its catalogue"),
+    ] = None,
     stage: Annotated[
         str,
         typer.Option(
@@ -179,28 +186,28 @@ def index(
 
     named = [(FrameKind.BIAS, bias), (FrameKind.DARK, dark), (FrameKind.FLAT, flat)]
     sections = [Section(root=root.absolute(), kind=kind) for kind, roots in named for root in roots or ()]
-    sections += [found for root in discover or () for found in discovered(root.absolute())]
-    if not sections and not discover:
-        raise Usage("no section is named", advice="name folders with --bias, --dark, --flat, or one with --discover")
-    if discover and not sections:
-        where = some(str(root) for root in discover)
+    sections += [found for folder in discover or () for found in discovered(folder.absolute())]
+    roots = _roots(root or (), discover or ())
+    if not sections and not discover and not roots:
+        advice = "name folders with --bias, --dark, --flat, or one with --discover or --root"
+        raise Usage("no section is named", advice=advice)
+    if discover and not sections and not roots:
+        where = some(str(folder) for folder in discover)
         raise Usage(f"no folder below {where} is named for biases, darks or flats", advice=_NAME_THEM)
     _refuse_mixed(sections)
     asked = Asked(stage=_stage(stage), vacuum=_vacuum(vacuum), depth=search_depth)
     with counting("frames") as (_, progress):
-        found = index_of(sections, out.absolute(), asked, progress=progress)
+        found = index_of(sections, out.absolute(), asked, roots=roots, progress=progress)
     if not found.rows and not found.left_out:
-        raise _nothing(sections, "attempts", deeper=True, depth=search_depth)
+        searched = sections or [Section(root=folder) for folder in roots]
+        raise _nothing(searched, "attempts", deeper=True, depth=search_depth)
     write_index(out.absolute(), found)
-    left = [f"{path}: {why}" for path, why in found.left_out]
-    left += [f"{path}: it says that it is a {kind.value.lower()}" for path, kind in found.others]
-    for line in left if verbose else left[:_SHOWN]:
-        print(f"note: {line}")
-    if len(left) > _SHOWN and not verbose:
-        print(f"note: and {count(len(left) - _SHOWN, 'more file')} (--verbose names them)")
-    for root in discover or ():
-        if strays := fits_outside(root.absolute(), sections, search_depth):
-            print(f"note: {count(len(strays), 'FITS file')} below {root} in no section, not listed: {_NAME_THEM}")
+    for line in _notes(found, verbose=verbose):
+        print(line)
+    listed = [*sections, *(Section(root=folder) for folder in roots)]
+    for folder in discover or ():
+        if strays := fits_outside(folder.absolute(), listed, search_depth):
+            print(f"note: {count(len(strays), 'FITS file')} below {folder} in no section, not listed: {_NAME_THEM}")
     bad = sum(1 for _ in bad_ones(found))
     print(
         f"{out}: {count(len(found.rows), 'frame')}, of which {bad} bad; {count(len(found.left_out), 'file')} left out"
@@ -208,9 +215,36 @@ def index(
     return Exit.SOME_FAILED if found.left_out else Exit.DONE
 
 
+def _notes(found: "Indexed", *, verbose: bool) -> Iterator[str]:
+    """Yield what is to be said of single files of an index."""
+    left = [f"{path}: {why}" for path, why in found.left_out]
+    left += [f"{path}: it says that it is a {kind.value.lower()}" for path, kind in found.others]
+    yield from (f"note: {line}" for line in (left if verbose else left[:_SHOWN]))
+    if len(left) > _SHOWN and not verbose:
+        yield f"note: and {count(len(left) - _SHOWN, 'more file')} (--verbose names them)"
+
+
 _NAME_THEM = (
     "name the folders with --bias, --dark and --flat; --discover knows bias, darks, flats and TestSection1 to 3"
 )
+
+
+def _roots(named: Sequence[Path], discover: Sequence[Path]) -> list[Path]:
+    """Return the folders with a catalogue of ours: those that are named, and those that are found.
+
+    Raises
+    ------
+    Usage
+        A folder that is named has none.
+    """
+    from services.datasets.of_root import is_root, roots_below
+
+    for each in named:
+        if not is_root(each):
+            advice = "name the folder of the configuration; folders of other frames are named with --discover"
+            raise Usage(f"{each} is no folder of nightcal: it has no catalogue", advice=advice)
+    found = [each for folder in discover for each in roots_below(folder.absolute())]
+    return list(dict.fromkeys([*(each.absolute() for each in named), *found]))
 
 
 def _refuse_mixed(sections: Sequence["Section"]) -> None:

@@ -18,12 +18,14 @@ _LINK = "it is a link to a folder, which is not followed: put the folder itself 
 class Section:
     """A part of a dataset: where it is, and the kind of its frames (None: folders and names say it).
 
-    Folders `without` which it is are sections of their own.
+    Folders `without` which it is are sections of their own. One that is skipped is not looked into, but is a part of
+    the dataset all the same, by which the places of tables and of trees of frames are found.
     """
 
     root: Path
     kind: FrameKind | None = None
     without: tuple[Path, ...] = ()
+    is_skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,8 @@ def attempts_of(section: Section, *, frames_dir: str = FRAMES_DIR, depth: int = 
     depth : int
         Folders below the section that are looked into.
     """
+    if section.is_skipped:
+        return Found(attempts=())
     found: list[Attempt] = []
     seen: set[Path] = set()
     unread: dict[Path, str] = {}

@@ -14,10 +14,9 @@ from services.datasets.attempts import Section
 from services.datasets.files import frames_in
 from services.datasets.frame import DatasetFrame, DatasetFrames
 from services.datasets.names import STAGES
-from services.datasets.of_root import frames_of_root
-from services.datasets.reading import Listed, read_dataset_frame
+from services.datasets.of_root import frames_of_root, is_root, roots_below
+from services.datasets.reading import NOTHING, Listed, read_dataset_frame
 from services.errors import Usage
-from services.files.layout import Layout
 
 INDEX = "index.csv"
 _WORKERS = min(4, os.cpu_count() or 1)
@@ -33,7 +32,7 @@ def frames_of(base: Path, *, depth: int = SEARCH_DEPTH, progress: Progress = lam
     ----------
     base : Path
         An index that `nightcal dataset index` wrote (or an earlier program with the same columns), or a folder: the
-        root of a nightcal, whose catalogue lists its frames, with an `index.csv`, or of FITS files.
+        root of a nightcal, whose catalogue lists its frames, with an `index.csv`, or of FITS files and such roots.
     depth : int
         Of a folder of FITS files: folders below it that are looked into.
     progress : callable
@@ -56,14 +55,20 @@ def frames_of(base: Path, *, depth: int = SEARCH_DEPTH, progress: Progress = lam
         return _read_all(_listed(base), progress)
     if not base.is_dir():
         raise Usage(f"{base} is not there", advice="name a folder of frames, or an index of them")
-    if Layout(base).catalogue.is_file():
+    if is_root(base):
         return frames_of_root(base, progress)
     if (base / INDEX).is_file():
         return _read_all(_listed(base / INDEX), progress)
-    files = frames_in(Section(root=base), depth)
-    if not files:
+    roots = roots_below(base)
+    files = [path for path in frames_in(Section(root=base), depth) if not set(path.parents) & set(roots)]
+    if not files and not roots:
         raise Usage(f"{base} holds no FITS files, no {INDEX} and no catalogue", advice=_ADVICE)
-    return _read_all(((path, PurePath(base.name) / path.relative_to(base), Listed()) for path in files), progress)
+    found = [frames_of_root(root, progress) for root in roots]
+    found.append(_read_all([(path, PurePath(base.name) / path.relative_to(base), NOTHING) for path in files], progress))
+    return DatasetFrames(
+        frames=tuple(frame for each in found for frame in each.frames),
+        left_out=tuple(left for each in found for left in each.left_out),
+    )
 
 
 _ADVICE = (

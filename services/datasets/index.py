@@ -14,7 +14,9 @@ from services.datasets import SEARCH_DEPTH
 from services.datasets.attempts import Section
 from services.datasets.files import frames_in
 from services.datasets.fits_index import path_from, table_text
+from services.datasets.frame import DatasetFrame
 from services.datasets.names import natural, stage_of, vacuum_of
+from services.datasets.of_root import frames_of_root, is_root
 from services.datasets.reading import in_words, own_kind, share_of_zeros, single_frame, why_bad
 from services.errors import StorageError
 from services.files.disk import REAL_DISK, Disk, write_text
@@ -44,10 +46,13 @@ class Asked:
 def discovered(root: Path) -> tuple[Section, ...]:
     """Return the sections below a folder by their names: TestSection1 to 3, or bias, darks, flats in any spelling.
 
-    A section within another one is a part of it.
+    A section within another one is a part of it. A folder with a catalogue of ours has none: its frames say what they
+    are.
     """
     found: list[Section] = []
     for place, names, _ in os.walk(root):
+        if is_root(Path(place)):
+            names.clear()
         kinds = {name: _kind_of_folder(name) for name in names}
         found += [Section(root=Path(place) / name, kind=kind) for name, kind in kinds.items() if kind is not None]
         names[:] = [name for name, kind in kinds.items() if kind is None]
@@ -87,6 +92,7 @@ def index_of(
     out: Path,
     asked: Asked | None = None,
     *,
+    roots: Sequence[Path] = (),
     progress: Callable[[int], object] = lambda _: None,
 ) -> Indexed:
     """Return the rows of an index; nothing is written, and no frame is changed.
@@ -97,6 +103,8 @@ def index_of(
     out : Path
         Where the index will be: paths are as seen from its folder.
     asked : Asked, optional
+    roots : sequence of Path
+        Folders with a catalogue of ours: its frames come after those of the sections.
     progress : callable
         Called with the number of frames that were read.
     """
@@ -118,6 +126,10 @@ def index_of(
             rows.append(row)
             if says is not None and says is not files[path].kind and files[path].kind is not None:
                 others.append((path, says))
+    for root in roots:
+        of_root = frames_of_root(root, progress)
+        rows += [_row(frame, out, asked) for frame in of_root.frames]
+        left_out += of_root.left_out
     return Indexed(rows=tuple(rows), left_out=tuple(left_out), others=tuple(others))
 
 
@@ -130,7 +142,7 @@ def _read(path: Path, section: Section, out: Path, asked: Asked) -> tuple[dict[s
         says = own_kind(cards, within)
     except (StorageError, OSError) as error:
         return in_words(error, path)
-    kind, folders = section.kind or says, within.parent.parts
+    kind, folders = section.kind or says, path.parent.parts
     if kind is None:
         return "nothing says what kind of frame it is"
     celsius = sensor_celsius(cards, within)
@@ -144,6 +156,20 @@ def _read(path: Path, section: Section, out: Path, asked: Asked) -> tuple[dict[s
         "BADFITS": str(bool(why_bad(zeros, cards))),
     }
     return row, says
+
+
+def _row(frame: DatasetFrame, out: Path, asked: Asked) -> dict[str, str]:
+    """Return the row of a frame of ours."""
+    celsius, zeros = frame.header.ccd_temp_c, frame.zero_fraction
+    return {
+        "PATH": path_from(out, frame.path),
+        "CALTYPE": frame.header.kind.value,
+        "STAGE": asked.stage or frame.stage,
+        "VACUUM": asked.vacuum or frame.vacuum,
+        "TEMP": "" if celsius is None else f"{celsius:.12g}",
+        "ZEROFRACTION": "" if zeros is None else f"{zeros:.12g}",
+        "BADFITS": str(bool(frame.bad)),
+    }
 
 
 def write_index(path: Path, found: Indexed, disk: Disk = REAL_DISK) -> None:

@@ -73,12 +73,15 @@ def stage_of(parts: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=1024)
 def vacuum_of(parts: tuple[str, ...]) -> str:
-    """Return what surrounded the sensor by the deepest folder that says so: vacuum or air; "" for none."""
+    """Return what surrounded the sensor by the deepest folder that says so: vacuum or air; "" for none.
+
+    Words count as a whole: `no_vac`, `test_novacuum`, `InVacuum`, `atm`; "vacation" says nothing.
+    """
     for part in reversed(parts):
         folded = part.casefold()
-        if re.search(r"no_?vac", folded):
+        if re.search(r"no_?vac(?:uum)?(?![a-z])", folded):
             return "air"
-        if "vac" in folded:
+        if re.search(r"(?<![a-z])vac(?![a-z])|vacuum", folded):
             return "vacuum"
         if set(re.split(r"[^a-z]+", folded)) & {"atm", "air"}:
             return "air"

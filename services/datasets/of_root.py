@@ -1,5 +1,6 @@
 """The frames of a nightcal root as a dataset: its catalogue is the index, and what it does not know is read."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from services.catalogue.rows import Flag, FrameRow, RefusalRow, is_unchanged
 from services.datasets.attempts import Section
 from services.datasets.files import frames_in
 from services.datasets.frame import DatasetFrame, DatasetFrames
-from services.datasets.names import stage_of, vacuum_of
+from services.datasets.names import natural, stage_of, vacuum_of
 from services.datasets.reading import read_dataset_frame
 from services.files.fits import Unreadable, pixel_hash, read_pixels
 from services.files.layout import Layout
@@ -20,6 +21,22 @@ _DEEP = 64
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 Found = tuple[Path, DatasetFrame | str]
+
+
+def is_root(folder: Path) -> bool:
+    """Whether a folder has a catalogue of ours."""
+    return Layout(folder).catalogue.is_file()
+
+
+def roots_below(folder: Path) -> list[Path]:
+    """Return the folders with a catalogue of ours, the folder itself and all below; none within another one."""
+    found: list[Path] = []
+    for place, names, _ in os.walk(folder):
+        if is_root(Path(place)):
+            found.append(Path(place))
+            names.clear()
+        names[:] = sorted((name for name in names if not name.startswith(".")), key=natural)
+    return found
 
 
 def frames_of_root(root: Path, progress: Callable[[int], object] = lambda _: None) -> DatasetFrames:
@@ -106,7 +123,7 @@ class _Known:
         return PurePath(root.name) / path.relative_to(root) if path.is_relative_to(root) else path
 
     def _as_catalogued(self, row: FrameRow, path: Path) -> DatasetFrame:
-        folders = self._within(path).parent.parts
+        folders = path.parent.parts
         return DatasetFrame(path=path, header=row.header(), stage=stage_of(folders), vacuum=vacuum_of(folders))
 
     def _read(self, path: Path) -> DatasetFrame | str:

@@ -61,10 +61,10 @@ def read_dataset_frame(path: Path, within: PurePath, listed: Listed = NOTHING) -
     try:
         unit, facts = single_frame(path, within)
         header = _header(unit, within, listed)
-        zeros = share_of_zeros(path, unit, facts) if listed.zero_fraction is None else listed.zero_fraction
+        zeros = _zeros(path, unit, facts, listed)
     except (StorageError, CalibrationError, OSError) as error:
         return in_words(error, path)
-    folders, own = within.parent.parts, header.kind if listed.kind is None else own_kind(facts, within)
+    folders, own = path.parent.parts, header.kind if listed.kind is None else own_kind(facts, within)
     return DatasetFrame(
         path=path,
         header=header,
@@ -114,11 +114,11 @@ def attempt_of(within: PurePath) -> str:
     return (folder.parent if folder.name == FITS_DIR and folder.parent.name else folder).as_posix()
 
 
-def why_bad(zeros: float, cards: Mapping[str, object]) -> str:
+def why_bad(zeros: float | None, cards: Mapping[str, object]) -> str:
     """Return in words why a frame counts for nothing; "" where it counts."""
     if flag(cards.get("BADSIZE")):
         return "its raw file has too few or too many bytes"
-    return f"{zeros:.2%} of its pixels are 0, more than {MOST_ZEROS:.0%}" if zeros > MOST_ZEROS else ""
+    return f"{zeros:.2%} of its pixels are 0, more than {MOST_ZEROS:.0%}" if (zeros or 0) > MOST_ZEROS else ""
 
 
 def _header(unit: Unit, within: PurePath, listed: Listed) -> FrameHeader:
@@ -129,6 +129,14 @@ def _header(unit: Unit, within: PurePath, listed: Listed) -> FrameHeader:
     if header.ccd_temp_c is None and listed.ccd_temp_c is not None:
         header = replace(header, ccd_temp_c=listed.ccd_temp_c)
     return header
+
+
+def _zeros(path: Path, unit: Unit, facts: Mapping[str, object], listed: Listed) -> float | None:
+    """Return the share of zeros; nobody counts it where a list says without it whether the frame counts."""
+    if listed.zero_fraction is not None:
+        return listed.zero_fraction
+    stated = number(facts.get("ZEROFRAC"))
+    return share_of_zeros(path, unit, facts) if stated is None and listed.is_bad is None else stated
 
 
 def share_of_zeros(path: Path, unit: Unit, facts: Mapping[str, object]) -> float:

@@ -38,18 +38,19 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_every_call_of_the_page_does_what_its_page_says(tree: Path) -> None:
-    assert len(CALLS) == 5
+    assert len(CALLS) == 9
     for folders in ("B D F", "ROOT", "S1 S2 S3"):
         code, said, wrong = called(tree, f"dataset import {folders}")
         assert (code, wrong) == (0, ""), (said, wrong)
+    listed: list[str] = []
     for line in CALLS:
         code, said, wrong = called(tree, line)
         assert (code, wrong) == (0, ""), (line, said, wrong)
-    with (tree / "fits_index.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["CALTYPE"] for row in rows] == ["BIAS"] * 3 + ["DARK"] * 3  # the last call has left the flats out
-    with (tree / "index.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        table = tree / ("fits_index.csv" if "import" in line else "index.csv")
+        with table.open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        listed.append("".join(row["CALTYPE"][0] for row in rows))
+    assert listed == ["BBBDDDFFF", "BBBDDD", "BBBDDDFFF", "FFF", "BBBDDDFFF", "BBBBBB", "DDD", "DDD", "DDD"]
     assert [(row["CALTYPE"], row["STAGE"], row["VACUUM"]) for row in rows] == [("DARK", "pre", "air")] * 3
     assert (tree / "output_dir/masters/darks/master_dark_attempt1_T20.0_E1.0.fits").is_file()
     assert (tree / "output_dir/plots/dark_std_T20.0.png").is_file()
@@ -61,6 +62,7 @@ def test_a_call_that_cannot_be_meant_is_refused_with_what_to_do(tree: Path) -> N
         "dataset index i.csv": "no section is named",
         "dataset index i.csv --bias .": "--discover",
         "dataset index i.csv --dark S2 --stage before": "one of pre, radiating, post",
+        "dataset index i.csv --root S1": "it has no catalogue",
         "dataset index i.csv --discover S1": "--bias, --dark and --flat",
         "dataset page nowhere p.html": "nowhere is not there",
         "dataset page S1 p.csv": "a file that ends with .html",

@@ -15,7 +15,7 @@ from services.datasets.conversion import Conversion
 from services.datasets.frame import DatasetFrames
 from services.datasets.frames import frames_of
 from services.datasets.importing import import_raws
-from services.datasets.index import discovered, index_of, write_index
+from services.datasets.index import Asked, discovered, index_of, write_index
 from services.errors import Usage
 from tests.support.made_root import START, Root
 from tests.support.raw_tree import attempt
@@ -188,3 +188,31 @@ def test_a_catalogue_that_is_out_of_date_loses_no_frame_and_doubles_none(root: R
 def test_a_section_by_itself_is_a_dataset(dataset: Path) -> None:
     section = Section(root=dataset / "TestSection2", kind=None)
     assert facts(frames_of(section.root)) == facts(frames_of(dataset))[3:]
+
+
+def test_a_folder_that_holds_roots_and_other_frames_gives_all_of_them_once(root: Root, tmp_path: Path) -> None:
+    rejected = root.catalogue.frames()[0].path
+    root.catalogue.set_flag(Flag.BAD, paths=(rejected,), reason="lit")
+    (tmp_path / "flats").mkdir()
+    fits.writeto(tmp_path / "flats/f1.fits", np.full((4, 5), 7, np.uint16), fits.Header([("TEMP", 3.5)]))
+    found = frames_of(tmp_path)
+    assert [each.header.kind.value for each in found.frames] == ["DARK"] * 3 + ["BIAS"] * 2 + ["FLAT"]
+    assert [each.bad for each in found.frames] == ["it was rejected: lit", "", "", "", "", ""]
+    assert [each.root.name for each in discovered(tmp_path)] == ["flats"]  # not the darks of the root, with its biases
+
+
+def test_a_root_is_listed_in_an_index_and_comes_back_the_same(root: Root, tmp_path: Path) -> None:
+    root.catalogue.set_flag(Flag.BAD, paths=(root.catalogue.frames()[0].path,), reason="lit")
+    base, index = root.layout.root, tmp_path / "index.csv"
+    listed = index_of((), index, Asked(stage="pre"), roots=(base,))
+    assert [(row["CALTYPE"], row["TEMP"], row["BADFITS"], row["STAGE"]) for row in listed.rows] == [
+        ("DARK", "-10.2", "True", "pre"),
+        *[("DARK", "-10.2", "False", "pre")] * 2,
+        *[("BIAS", "5.1", "False", "pre")] * 2,
+    ]
+    write_index(index, listed)
+    again, before = frames_of(index), frames_of(base)
+    assert facts(again) == facts(before)
+    assert [each.attempt for each in again.frames] == [each.attempt for each in before.frames]
+    assert [bool(each.bad) for each in again.frames] == [True, False, False, False, False]
+    assert {each.zero_fraction for each in again.frames} == {None}  # nobody has counted

@@ -150,6 +150,9 @@ def test_folders_are_read_as_whole_components(path: str, celsius: float | None, 
         ("Irradiation/10kRads/atm", "radiating", "air"),
         ("Irradiation/no_vac", "radiating", "air"),
         ("repair/fairly", "", ""),
+        ("vacation/evacuated/Bias", "", ""),
+        ("InVacuum/Bias", "", "vacuum"),
+        ("vac/20C_no_vac/Bias", "", "air"),
     ],
 )
 def test_stage_and_vacuum_by_the_deepest_folder(path: str, stage: str, vacuum: str) -> None:
