@@ -66,6 +66,8 @@ def import_frames(
         raise _nothing(looked, "attempts", deeper=found.deeper, depth=search_depth)
     for line in _said_of(found, verbose=verbose):
         print(line)
+    if found.deeper:
+        print("there are deeper folders, which were not looked into: a larger --search-depth does")
     if found.problem:
         complain("write_failed", f"{found.index}: {found.problem}", advice="see to it, or name a folder with --out DIR")
         return Exit.STORAGE

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -74,7 +75,13 @@ def _lost(attempt: Attempt, known: set[Path]) -> Iterator[Left]:
     why = _why_no_size(attempt)
     for raw in missing:
         there = (attempt.folder / FITS_DIR / f"{stems[raw]}.fits").exists()
-        yield raw, _NOT_LISTED if there else why or _NOT_YET
+        yield raw, _NOT_LISTED if there else _why_unread(raw) or why or _NOT_YET
+
+
+def _why_unread(raw: Path) -> str:
+    with suppress(OSError):
+        return "" if raw.stat().st_size else _EMPTY
+    return _UNREADABLE
 
 
 def _why_no_size(attempt: Attempt) -> str:
@@ -188,6 +195,7 @@ _NO_SIZE_MEANS = (
     f"{NAMES[0]} with HEIGHT, WIDTH and BIT_DEPTH beside their folder of frames, then import again."
 )
 _OUTSIDE, _NOT_YET, _NOT_LISTED = "outside of attempts", "not converted", "not in the index"
+_EMPTY, _UNREADABLE = "empty", "cannot be read"
 _LOST = {
     _OUTSIDE: (
         "Raw files outside of attempts",
@@ -196,6 +204,11 @@ _LOST = {
             "or a log, and have no frame. Name the folder of frames with --frames-dir when you import, or move them."
         ),
     ),
+    _EMPTY: (
+        "Raw files that are empty",
+        "They have no byte, as when a disk was full. Copy them again, if there is a copy.",
+    ),
+    _UNREADABLE: ("Raw files that cannot be read", "They are links that lead nowhere, or may not be read."),
     _NOT_YET: (
         "Raw files that are not converted",
         "Their frames are missing. Import the dataset again: nightcal dataset import.",
@@ -270,7 +283,7 @@ def _sizes(survey: Survey, names: _Names) -> Iterator[Fault]:
     ]
     means = "They make groups of their own, and are never combined with the others."
     files = sum(len(group.frames) for group in odd)
-    yield from _listed("Images of another size", means, places, files=files, bad=False)
+    yield from _listed("Images of another size or depth", means, places, files=files, bad=False)
 
 
 def _few(survey: Survey) -> Iterator[Fault]:

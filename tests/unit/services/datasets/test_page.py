@@ -80,7 +80,10 @@ def test_every_fault_is_named_once_with_its_files(tmp_path: Path) -> None:
     settings.write_text(settings.read_text(encoding="utf-8").replace("HEIGHT=6", "HEIGHT=3"), encoding="utf-8")
     for path in (dark / "small/attempt1/frames").iterdir():
         path.write_bytes(path.read_bytes()[:PIXELS])
+    (dark / "plain/attempt1/frames/exp_1s_frame7.raw").write_bytes(b"")
+    (dark / "plain/attempt1/frames/exp_1s_frame8.raw").symlink_to(tmp_path / "nowhere")
     converted(tmp_path)
+    (dark / "plain/attempt1/frames/exp_1s_frame9.raw").write_bytes(bytes(2 * PIXELS))
     fits_1 = dark / "plain/attempt1/fits"
     (fits_1 / "torn.fits").write_bytes((fits_1 / "exp_1s_frame0.fits").read_bytes()[:1000])
     written(fits_1 / "flat.fits", np.full((6, 10), 9, np.uint16), IMAGETYP="FLAT", EXPTIME=1.0)
@@ -95,17 +98,20 @@ def test_every_fault_is_named_once_with_its_files(tmp_path: Path) -> None:
     why = "there is no configFile.txt or config.txt"
     raws = [(f"TestSection2/no config/attempt1/frames/exp_1s_frame{n}.raw", why) for n in range(3)]
     assert found["Raw files of unknown size"] == (3, raws)
+    for what, n in (("are empty", 7), ("cannot be read", 8), ("are not converted", 9)):
+        place = f"TestSection2/plain/attempt1/frames/exp_1s_frame{n}.raw"
+        assert found[f"Raw files that {what}"] == (1, [(place, "")])
     ((torn, why),) = found["Files that are no frames"][1]
     assert torn == "TestSection2/plain/attempt1/fits/torn.fits"
     assert "torn.fits" not in why
     assert found["Kind in doubt"][1] == [("TestSection2/plain/attempt1/fits/flat.fits", "header: flat; folder: dark")]
-    assert found["Images of another size"][0] == 3
-    assert "10\u00a0×\u00a03\u00a0pixels" in found["Images of another size"][1][0][1]
+    assert found["Images of another size or depth"][0] == 3
+    assert "10\u00a0×\u00a03\u00a0pixels" in found["Images of another size or depth"][1][0][1]
     assert found["No temperature"][0] == 4
     assert [place for place, _ in found["Groups with too few frames"][1]] == ["Flat, 1\u00a0s, no temperature"]
-    assert len(found) == 8
+    assert len(found) == 11
     page = page_of(tmp_path, frames_or_none(tmp_path))
-    assert page.unusable == 2 + 1 + 3 + 1
+    assert page.unusable == 2 + 1 + 3 + 1 + 3
     assert headline(page).text == "16 of 19 frames can be used"
     text = Reader(render(page)).texts
     for what in found:
