@@ -107,11 +107,10 @@ def _warmth(celsius: float | None) -> str:
 
 def _warm_cell(celsius: float | None, cells: _Cells) -> Cell:
     """Return a temperature with the range of what was read."""
-    read = [
-        c for (label, _), groups in cells.items() if label == celsius for group in groups for c in group.temperatures_c
-    ]
-    notes = () if not read or max(read) - min(read) < 0.05 else (f"{span(read)}",)
-    return Cell(text=_warmth(celsius), notes=notes)
+    groups = [group for (label, _), each in cells.items() if label == celsius for group in each]
+    read = [c for group in groups for c in group.temperatures_c]
+    is_one = not read or max(read) - min(read) < 0.05
+    return Cell(lines=((_warmth(celsius), "" if is_one else span(read)),))
 
 
 def _length(exposure_us: int | None) -> str:
