@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from os import path as names
 from pathlib import Path
@@ -53,11 +54,24 @@ def table_text(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, str]], disk: Disk = REAL_DISK) -> None:
-    """Write the table with those of its columns that any row has a value for, in place of an older one.
+    """Write the table with those of its columns that any row has a value for, in place of an older one that differs.
 
     Raises
     ------
     StorageError
     """
     there = [name for name in COLUMNS if any(row.get(name) for row in rows)]
-    write_text(path, table_text(rows, there), disk, replace=True)
+    write_table(path, table_text(rows, there), disk)
+
+
+def write_table(path: Path, text: str, disk: Disk = REAL_DISK) -> None:
+    """Write a table in place of an older one; one that is there with the same text is left as it is.
+
+    Raises
+    ------
+    StorageError
+    """
+    with suppress(OSError):
+        if path.read_bytes() == text.encode("utf-8", "surrogateescape"):
+            return
+    write_text(path, text, disk, replace=True)

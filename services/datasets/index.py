@@ -13,13 +13,13 @@ from calibration.keywords.kinds import kind_of_path, kind_of_word
 from services.datasets import SEARCH_DEPTH
 from services.datasets.attempts import Section
 from services.datasets.files import frames_in
-from services.datasets.fits_index import path_from, table_text
+from services.datasets.fits_index import path_from, table_text, write_table
 from services.datasets.frame import DatasetFrame
 from services.datasets.names import natural, stage_of, vacuum_of
 from services.datasets.of_root import frames_of_root, is_root
 from services.datasets.reading import in_words, own_kind, share_of_zeros, single_frame, why_bad
 from services.errors import StorageError
-from services.files.disk import REAL_DISK, Disk, write_text
+from services.files.disk import REAL_DISK, Disk
 
 COLUMNS = ("PATH", "CALTYPE", "STAGE", "VACUUM", "TEMP", "ZEROFRACTION", "BADFITS")
 
@@ -174,7 +174,7 @@ def _row(frame: DatasetFrame, out: Path, asked: Asked) -> dict[str, str]:
 
 def write_index(path: Path, found: Indexed, disk: Disk = REAL_DISK) -> None:
     """Write the index in place of an older one; raises `StorageError`."""
-    write_text(path, table_text(found.rows, COLUMNS), disk, replace=True)
+    write_table(path, table_text(found.rows, COLUMNS), disk)
 
 
 def bad_ones(found: Indexed) -> Iterator[dict[str, str]]:

@@ -211,6 +211,6 @@ def atomic(path: Path, disk: Disk = REAL_DISK, *, replace: bool = False) -> Iter
 
 
 def write_text(path: Path, text: str, disk: Disk = REAL_DISK, *, replace: bool = False) -> None:
-    """Write a small UTF-8 file atomically (`atomic` says how and what it raises)."""
+    """Write a small UTF-8 file atomically (`atomic` says how and what it raises); names of files keep their bytes."""
     with atomic(path, disk, replace=replace) as stream:
-        stream.write_at(text.encode("utf-8"), 0)
+        stream.write_at(text.encode("utf-8", "surrogateescape"), 0)

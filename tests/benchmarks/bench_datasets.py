@@ -51,7 +51,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         few, many = (_imported(root, number) for number in (attempts // 10, attempts))
         yield _memory("import", attempts, few, many)
         section = root / f"of_{attempts}"
-        listed = alternated({"index": partial(_index, section), "astropy": partial(_headers, section)}, repeats=5)
+        listed = alternated({"index": partial(_index, section), "astropy": partial(_headers, section)}, repeats=3)
         ratio = listed["astropy"] / listed["index"]
         yield Row(
             figure=f"index of {attempts * FRAMES} frames",

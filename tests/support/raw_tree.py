@@ -1,5 +1,6 @@
 """A tree of raw frames as cameras of a laboratory write them: sections, attempts, settings and logs."""
 
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,7 @@ def attempt(
     )
     rows = ["frame,temperature"] if old_log else [COLUMNS]
     for n in range(frames):
-        order = np.random.default_rng(zlib.crc32(f"{folder} {n}".encode()))
+        order = np.random.default_rng(zlib.crc32(os.fsencode(f"{folder} {n}")))
         pixels = level + order.permutation(HEIGHT * WIDTH)
         pixels.astype("<u2").tofile(place / name.format(n=n))
         warm = celsius + 0.01 * n
