@@ -321,8 +321,7 @@ def connect(path: Path, *, read_only: bool, empty: bool = False) -> sqlite3.Conn
         The file cannot be opened; `trouble` says what that means.
     """
     if read_only:
-        target = f"{path.absolute().as_uri()}?mode=ro" if path.exists() and not empty else ":memory:"
-        return sqlite3.connect(target, uri=True, check_same_thread=False, isolation_level=None)
+        return _to_read(path) if path.exists() and not empty else _opened(":memory:")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -334,6 +333,26 @@ def connect(path: Path, *, read_only: bool, empty: bool = False) -> sqlite3.Conn
             raise
         log.info("catalogue.without_wal", path=str(path), detail=str(error))
     return _durable(path, "locking_mode = EXCLUSIVE", "journal_mode = DELETE", "locking_mode = NORMAL")
+
+
+def _to_read(path: Path) -> sqlite3.Connection:
+    """Open for reading. SQLite makes files beside one in WAL; where it may not, and nobody writes, none are needed."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    base = _opened(address)
+    try:
+        base.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        if _primary(error) not in _NO_WAL or _has_log(path):
+            return base  # whoever reads first meets the error
+        base.close()
+        return _opened(f"{address}&immutable=1")
+    except UnicodeDecodeError:
+        pass
+    return base
+
+
+def _opened(address: str) -> sqlite3.Connection:
+    return sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
 
 
 def _durable(path: Path, *pragmas: str) -> sqlite3.Connection:

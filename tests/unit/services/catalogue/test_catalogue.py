@@ -1,5 +1,6 @@
 """The catalogue: what goes in comes out, from any thread, after a crash, and never from a newer version."""
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -359,6 +360,19 @@ def test_reading_makes_nothing(tmp_path: Path) -> None:
         assert reader.sets() == []
         assert reader.newest_date_obs() is None
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="folders cannot be made read-only for this user")
+def test_a_catalogue_beside_which_nothing_can_be_made_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "root"
+    with Catalogue(folder / "catalogue.sqlite") as catalogue:
+        catalogue.add_frame(member(1))
+    folder.chmod(0o500)
+    try:
+        with Catalogue(folder / "catalogue.sqlite", read_only=True) as catalogue:
+            assert len(catalogue.frames()) == 1
+    finally:
+        folder.chmod(0o700)
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
