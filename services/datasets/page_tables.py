@@ -110,7 +110,7 @@ def _warm_cell(celsius: float | None, cells: _Cells) -> Cell:
     groups = [group for (label, _), each in cells.items() if label == celsius for group in each]
     read = [c for group in groups for c in group.temperatures_c]
     is_one = not read or max(read) - min(read) < 0.05
-    return Cell(lines=((_warmth(celsius), "" if is_one else span(read)),))
+    return Cell(lines=((_warmth(celsius), ""), *(() if is_one else (("", span(read)),))))
 
 
 def _length(exposure_us: int | None) -> str:
