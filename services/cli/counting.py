@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def counting() -> Iterator[Callable[[str, int | None, int], None]]:
+def bars() -> Iterator[Callable[[str, int | None, int], None]]:
     """Give a function that shows progress: what is counted, how many there are (or None), how many were done since."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.counting import bars
 from services.cli.failures import complain
 from services.datasets import FRAMES_DIR, SEARCH_DEPTH
 from services.errors import Exit, Usage
@@ -64,7 +65,7 @@ def import_frames(
     if not found.files and not found.outside:
         looked = [each for each in chosen if not each.is_skipped]
         raise _nothing(looked, "attempts", deeper=found.deeper, depth=search_depth)
-    for line in _said_of(found, verbose=verbose):
+    for line in said_of_import(found, verbose=verbose):
         print(line)
     if found.deeper:
         print("there are deeper folders, which were not looked into: a larger --search-depth does")
@@ -105,7 +106,7 @@ def _nothing(sections: Iterable["Section"], what: str, *, deeper: bool, depth: i
     return Usage(f"no {what} found below {roots}", advice=more)
 
 
-def _said_of(found: "Imported", *, verbose: bool) -> Iterator[str]:
+def said_of_import(found: "Imported", *, verbose: bool) -> Iterator[str]:
     """Yield what an import is to say: each message with its files, then the sums."""
     from services.datasets.described import Outcome
 
@@ -145,14 +146,8 @@ def _said_of(found: "Imported", *, verbose: bool) -> Iterator[str]:
 @contextmanager
 def counting(what: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
     """Give two functions that show progress on a terminal: how many there are, and how many were done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda total: bar.update(task, total=total), lambda done: bar.advance(task, done)
+    with bars() as show:
+        yield lambda total: show(what, total, 0), lambda done: show(what, None, done)
 
 
 def index(

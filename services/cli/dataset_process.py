@@ -1,4 +1,4 @@
-"""`nightcal dataset process`: the masters, statistics and plots of a dataset."""
+"""`nightcal dataset process` and `run`: the masters, statistics and plots of a dataset, also from its raw frames."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.counting import counting
-from services.datasets import SEARCH_DEPTH
-from services.errors import Exit
+from services.cli.counting import bars
+from services.datasets import FRAMES_DIR, SEARCH_DEPTH
+from services.errors import Exit, Usage
 from services.words import count
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _SHOWN = 20
 """Names that are printed of one message; `--verbose` prints all."""
 
+Depth = Annotated[int, typer.Option("--search-depth", min=0, help="Folders that are looked into")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name every file, not the first ones alone")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the results")]
 
 
@@ -26,23 +28,19 @@ def process(
     ],
     out: Out,
     *,
-    search_depth: Annotated[
-        int, typer.Option("--search-depth", min=0, help="Folders below BASE that are looked into")
-    ] = SEARCH_DEPTH,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print every message, not the first ones alone")
-    ] = False,
+    search_depth: Depth = SEARCH_DEPTH,
+    verbose: Verbose = False,
 ) -> int:
     """Make masters of the frames of a dataset, with tables of all frames, plots and comparisons.
 
     Frames that cannot be used are left out and named. What is as it must be is kept: a second call goes on where the
     first one ended.
     """
-    with counting() as progress:
+    with bars() as progress:
         found = processed(base, out, search_depth, progress)
     for line in said_of(found, out, verbose=verbose):
         print(line)
-    return Exit.SOME_FAILED if found.failed or not found.masters else Exit.DONE
+    return Exit.DONE if _is_whole(found) else Exit.SOME_FAILED
 
 
 def processed(base: Path, out: Path, depth: int, progress: "Progress") -> "Processed":
@@ -86,3 +84,42 @@ def _gathered(notes: Iterable[tuple[str, str]], *, verbose: bool) -> Iterator[st
         yield from (f"  {name}" for name in names[: None if verbose else _SHOWN])
         if len(names) > _SHOWN and not verbose:
             yield f"  and {len(names) - _SHOWN} more (--verbose names them; frames.csv and masters.csv hold all)"
+
+
+def run(
+    layout: Annotated[str, typer.Argument(metavar="standard|irradiation", help="How the dataset is laid out")],
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="The folder of the dataset")],
+    out: Out,
+    *,
+    frames_dir: Annotated[
+        str, typer.Option("--frames-dir", metavar="NAME", help="Name of the folders of raw frames")
+    ] = FRAMES_DIR,
+    search_depth: Depth = SEARCH_DEPTH,
+    verbose: Verbose = False,
+) -> int:
+    """Import, index and process a dataset in one go: TestSection1 to 3, or the stages of an irradiation.
+
+    Raw frames that were converted before are kept. Of a dataset that may only be read everything goes below OUT.
+    """
+    from services.cli.dataset import said_of_import
+    from services.datasets.running import Arrangement, made_ready, stages_of
+
+    if layout not in set(Arrangement):
+        raise Usage(f"{layout!r} is no layout of a dataset", advice=f"one of {', '.join(Arrangement)}")
+    base, out = base.absolute(), out.absolute()
+    with bars() as progress:
+        stages = stages_of(base, Arrangement(layout), out)
+        ready = made_ready(base, stages, out, frames_dir=frames_dir, depth=search_depth, progress=progress)
+        found = processed(ready.index, out, search_depth, progress)
+    if ready.imported is not None:
+        for line in said_of_import(ready.imported, verbose=verbose):
+            print(line)
+    print(f"{ready.index}: {count(len(ready.indexed.rows), 'frame')}")
+    for line in said_of(found, out, verbose=verbose):
+        print(line)
+    lost = ready.imported is not None and not ready.imported.is_whole
+    return Exit.SOME_FAILED if lost or ready.indexed.left_out or not _is_whole(found) else Exit.DONE
+
+
+def _is_whole(found: "Processed") -> bool:
+    return bool(found.masters) and not found.failed

@@ -73,6 +73,7 @@ COMMANDS = (
     _Command("dataset index", "dataset:index", "List the FITS frames of a dataset in index.csv."),
     _Command("dataset page", "dataset_page:page", "Show what a dataset has, what is bad, and its levels: a page."),
     _Command("dataset process", "dataset_process:process", "Make masters, statistics and plots of a dataset."),
+    _Command("dataset run", "dataset_process:run", "Import, index and process a dataset in one go."),
     _Command("catalogue rebuild", "catalogue:rebuild", "Rebuild the index from the files."),
     _Command("archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss.", hidden=True),
 )

@@ -35,7 +35,8 @@ class Conversion:
     Attributes
     ----------
     out, base : Path or None
-        Folder in which the tree of the dataset below `base` is made again; None: `fits/` in each attempt.
+        Folder in which the tree of the dataset below `base` is made again; None: `fits/` in each attempt. Without a
+        `base` it is the folder that all sections are in.
     big_endian : bool
     workers : int
         Files at a time.

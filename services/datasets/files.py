@@ -9,7 +9,8 @@ from services.datasets.attempts import Section
 from services.datasets.names import natural
 from services.files.fits import FITS_SUFFIXES
 
-_KEPT_OUT = frozenset({"master_frames", "masters", "planes", "plots", "comparisons"})
+KEPT_OUT = frozenset({"master_frames", "masters", "planes", "plots", "comparisons"})
+"""Folders of results, which are no part of a dataset."""
 _PACKED = (".fz", ".gz", ".bz2")
 
 
@@ -35,7 +36,7 @@ def frames_in(section: Section, depth: int = SEARCH_DEPTH) -> list[Path]:
 
 
 def _is_looked_into(folder: str) -> bool:
-    return not folder.startswith(".") and folder.casefold() not in _KEPT_OUT
+    return not folder.startswith(".") and folder.casefold() not in KEPT_OUT
 
 
 def _is_twin(name: str, there: Collection[str]) -> bool:

@@ -92,7 +92,7 @@ def import_raws(
     base = common_parent(places) if places else None
     index = (how.out or (chosen[0].root if len(chosen) == 1 else base or Path())) / FILE
     with _alone(index.parent):
-        return _imported(attempts, found, replace(how, base=base), index, progress)
+        return _imported(attempts, found, replace(how, base=how.base or base), index, progress)
 
 
 def _imported(

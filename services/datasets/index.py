@@ -12,7 +12,7 @@ from calibration.keywords import sensor_celsius
 from calibration.keywords.kinds import kind_of_path, kind_of_word
 from services.datasets import SEARCH_DEPTH
 from services.datasets.attempts import Section
-from services.datasets.files import frames_in
+from services.datasets.files import KEPT_OUT, frames_in
 from services.datasets.fits_index import path_from, table_text, write_table
 from services.datasets.frame import DatasetFrame
 from services.datasets.names import natural, stage_of, vacuum_of
@@ -55,7 +55,7 @@ def discovered(root: Path) -> tuple[Section, ...]:
             names.clear()
         kinds = {name: _kind_of_folder(name) for name in names}
         found += [Section(root=Path(place) / name, kind=kind) for name, kind in kinds.items() if kind is not None]
-        names[:] = [name for name, kind in kinds.items() if kind is None]
+        names[:] = [name for name, kind in kinds.items() if kind is None and name.casefold() not in KEPT_OUT]
     return tuple(sorted(found, key=lambda each: (_ORDER.index(each.kind), natural(each.root.as_posix()))))
 
 

@@ -34,11 +34,13 @@ def tree(tmp_path: Path) -> Path:
         attempt(tmp_path / section / "attempt1")
     (tmp_path / "ROOT").mkdir()
     attempt(tmp_path / "ROOT" / "Darks" / "attempt1")
+    for place in ("DATASET/TestSection1/T20", "DATASET/TestSection2/T20/1s", "CAMPAIGN/Preirradiation/Bias"):
+        attempt(tmp_path / place / "attempt1")
     return tmp_path
 
 
 def test_every_call_of_the_page_does_what_its_page_says(tree: Path) -> None:
-    assert len(CALLS) == 9
+    assert len(CALLS) == 11
     for folders in ("B D F", "ROOT", "S1 S2 S3"):
         code, said, wrong = called(tree, f"dataset import {folders}")
         assert (code, wrong) == (0, ""), (said, wrong)
@@ -50,10 +52,12 @@ def test_every_call_of_the_page_does_what_its_page_says(tree: Path) -> None:
         with table.open(encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         listed.append("".join(row["CALTYPE"][0] for row in rows))
-    assert listed == ["BBBDDDFFF", "BBBDDD", "BBBDDDFFF", "FFF", "BBBDDDFFF", "BBBBBB", "DDD", "DDD", "DDD"]
+    assert listed == ["BBBDDDFFF", "BBBDDD", "BBBDDDFFF", "FFF", "BBBDDDFFF", "BBBBBB", *["DDD"] * 5]
     assert [(row["CALTYPE"], row["STAGE"], row["VACUUM"]) for row in rows] == [("DARK", "pre", "air")] * 3
     assert (tree / "output_dir/masters/darks/master_dark_attempt1_T20.0_E1.0.fits").is_file()
     assert (tree / "output_dir/plots/dark_std_T20.0.png").is_file()
+    assert (tree / "output_dir/comparisons/bias_T20.0.png").is_file()
+    assert (tree / "CAMPAIGN/Preirradiation/index.csv").is_file()
 
 
 def test_a_call_that_cannot_be_meant_is_refused_with_what_to_do(tree: Path) -> None:
@@ -67,6 +71,10 @@ def test_a_call_that_cannot_be_meant_is_refused_with_what_to_do(tree: Path) -> N
         "dataset page nowhere p.html": "nowhere is not there",
         "dataset page S1 p.csv": "a file that ends with .html",
         "dataset page S1 p.html --stats S1/T0/attempt1/temperatureLog.csv": "no columns PATH and MEAN",
+        "dataset process nowhere out": "nowhere is not there",
+        "dataset process S1 S1/T0/attempt1/temperatureLog.csv": "is a file",
+        "dataset run other S1 out": "one of standard, irradiation",
+        "dataset run irradiation DATASET out": "does not have Preirradiation",
         "dataset import S1 --search-depth 0": "try a larger --search-depth than 0",
     }
     for line, words in refused.items():

@@ -5,15 +5,19 @@ settings, exposure (not of biases), filter and source of flats, stage and vacuum
 numbers, and the temperature of the sensor, which wanders by up to a degree within a group.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from statistics import median
 
 from calibration.frames import FrameHeader, FrameKind, GroupKey
 from calibration.grouping import camera_of, cooled_to, group, group_key, order, temperature_labels
+from calibration.keywords.kinds import kind_of_word
 from services.datasets.frame import DatasetFrame
+from services.datasets.names import stage_of
 from services.files.layout import sanitise
 
 FOLDERS = {FrameKind.BIAS: "bias", FrameKind.DARK: "darks", FrameKind.FLAT: "flats"}
@@ -36,8 +40,9 @@ class ProcessGroup:
         What the group is called by: the set-point, else the median to a tenth of a degree.
     exposure_us : int or None
         None: not known, or of biases, where it does not matter.
-    filter, source, stage, vacuum, numbers : str
-        Empty: none is stated. `numbers` is empty for whole numbers of 16 bits, which cameras write.
+    filter, source, stage, step, vacuum, numbers : str
+        Empty: none is stated. `step` is the folder of one dose of an irradiation. `numbers` is empty for whole numbers
+        of 16 bits, which cameras write.
     """
 
     kind: FrameKind
@@ -49,6 +54,7 @@ class ProcessGroup:
     filter: str = ""
     source: str = ""
     stage: str = ""
+    step: str = ""
     vacuum: str = ""
     numbers: str = ""
 
@@ -118,16 +124,32 @@ def _shelf(frame: DatasetFrame, numbers: str, temperature_c: float | None) -> Pr
         filter=(lit and header.filter) or "",
         source=(lit and header.source) or "",
         stage=frame.stage,
+        step=step_of(frame),
         vacuum=frame.vacuum,
         numbers=numbers,
     )
+
+
+_DOSE = re.compile(r"\d+(?:[.,]\d+)?[ _]?[kM]?rads?", re.IGNORECASE)
+
+
+def step_of(frame: DatasetFrame) -> str:
+    """Return the folder of one dose that a frame is in: one so named, else the one below that of the irradiation."""
+    parts = PurePosixPath(frame.attempt).parts
+    for part in reversed(parts):
+        if _DOSE.fullmatch(part):
+            return part
+    if frame.stage != stage_of(parts) or frame.stage != "radiating":
+        return ""
+    below = [part for folder, part in pairwise(parts) if stage_of((folder,)) == "radiating"]
+    return below[-1] if below and kind_of_word(below[-1]) is None else ""
 
 
 _NOTHING = group_key(FrameHeader(kind=FrameKind.DARK, shape=(0, 0)))
 
 
 def _words(each: ProcessGroup) -> tuple[str, ...]:
-    return each.filter, each.source, each.stage, each.vacuum, each.numbers
+    return each.filter, each.source, each.stage, each.step, each.vacuum, each.numbers
 
 
 def _as_dark(header: FrameHeader) -> FrameHeader:
@@ -201,6 +223,7 @@ def _parts(each: ProcessGroup) -> dict[str, str]:
         "filter": each.filter,
         "source": each.source,
         "stage": each.stage,
+        "step": each.step,
         "vacuum": each.vacuum,
         "gain": None if key.gain is None else f"g{key.gain}",
         "egain": None if key.egain_e_adu is None else f"eg{key.egain_e_adu:g}",

@@ -174,6 +174,7 @@ def _settings(group: ProcessGroup) -> tuple[str, ...]:
     return (
         group.filter,
         group.stage,
+        group.step,
         group.vacuum,
         "" if key.gain is None else f"gain {key.gain}",
         "" if key.offset is None else f"offset {key.offset}",

@@ -186,7 +186,7 @@ def _wanted(group: ProcessGroup, found: Processed, biases: Sequence[Bias], out: 
 
 
 def _bias_for(group: ProcessGroup, biases: Iterable[Bias]) -> tuple[Bias | None, str]:
-    """Return the master bias of the nearest temperature, of the same stage where there is one; else why none."""
+    """Return the master bias of the nearest temperature, of the same stage and dose if there is one; else why none."""
     if "B" in (group.key.calibrated or ""):
         return None, "no bias was subtracted: another program had done so before"
     alike = [each for each in biases if each.group.settings == group.settings and each.group.numbers == group.numbers]
@@ -199,9 +199,10 @@ def _bias_for(group: ProcessGroup, biases: Iterable[Bias]) -> tuple[Bias | None,
             return alike[0], "the temperature is not known: the only bias of these settings was subtracted"
         return None, "no bias was subtracted: which of them fits is not known without a temperature"
 
-    def far(each: Bias) -> tuple[bool, bool, float]:
-        off = abs((each.group.temperature_c or 0.0) - celsius)
-        return each.group.stage != group.stage, each.group.vacuum != group.vacuum, off
+    def far(each: Bias) -> tuple[bool, bool, bool, float]:
+        of = each.group
+        apart = of.stage != group.stage, of.step != group.step, of.vacuum != group.vacuum
+        return *apart, abs((of.temperature_c or 0.0) - celsius)
 
     return min(known, key=far), ""
 
