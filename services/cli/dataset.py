@@ -195,7 +195,7 @@ def index(
     asked = Asked(stage=_stage(stage), vacuum=_vacuum(vacuum), depth=search_depth)
     with counting("frames") as (_, progress):
         found = index_of(sections, out.absolute(), asked, roots=roots, progress=progress)
-    if not found.rows and not found.left_out:
+    if found.is_empty:
         searched = sections or [Section(root=folder) for folder in roots]
         raise _nothing(searched, "attempts", deeper=True, depth=search_depth)
     write_index(out.absolute(), found)

@@ -11,7 +11,7 @@ from calibration.keywords.kinds import kind_of_word
 from calibration.keywords.values import celsius, flag, number
 from services.datasets import SEARCH_DEPTH
 from services.datasets.attempts import Section
-from services.datasets.files import frames_in
+from services.datasets.files import files_of
 from services.datasets.frame import DatasetFrame, DatasetFrames
 from services.datasets.names import STAGES
 from services.datasets.of_root import frames_of_root, is_root, roots_below
@@ -59,16 +59,27 @@ def frames_of(base: Path, *, depth: int = SEARCH_DEPTH, progress: Progress = lam
         return frames_of_root(base, progress)
     if (base / INDEX).is_file():
         return _read_all(_listed(base / INDEX), progress)
+    return _of_folder(base, depth, progress)
+
+
+def _of_folder(base: Path, depth: int, progress: Progress) -> DatasetFrames:
+    """Return the frames of the roots below a folder, and of its other FITS files."""
     roots = roots_below(base)
-    files = [path for path in frames_in(Section(root=base), depth) if not set(path.parents) & set(roots)]
+    there = files_of(Section(root=base), depth)
+    files = [path for path in there.frames if not _is_below(path, roots)]
+    passed = [(path, why) for path, why in there.passed if not _is_below(path, roots)]
     if not files and not roots:
         raise Usage(f"{base} holds no FITS files, no {INDEX} and no catalogue", advice=_ADVICE)
     found = [frames_of_root(root, progress) for root in roots]
     found.append(_read_all([(path, PurePath(base.name) / path.relative_to(base), NOTHING) for path in files], progress))
     return DatasetFrames(
         frames=tuple(frame for each in found for frame in each.frames),
-        left_out=tuple(left for each in found for left in each.left_out),
+        left_out=(*(left for each in found for left in each.left_out), *passed),
     )
+
+
+def _is_below(path: Path, roots: Sequence[Path]) -> bool:
+    return any(path.is_relative_to(root) for root in roots)
 
 
 _ADVICE = (

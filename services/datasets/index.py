@@ -12,7 +12,7 @@ from calibration.keywords import sensor_celsius
 from calibration.keywords.kinds import kind_of_path, kind_of_word
 from services.datasets import SEARCH_DEPTH
 from services.datasets.attempts import Section
-from services.datasets.files import KEPT_OUT, frames_in
+from services.datasets.files import KEPT_OUT, TOO_DEEP, files_of, frames_in
 from services.datasets.fits_index import path_from, table_text, write_table
 from services.datasets.frame import DatasetFrame
 from services.datasets.names import natural, stage_of, vacuum_of
@@ -32,6 +32,11 @@ class Indexed:
     left_out: tuple[tuple[Path, str], ...] = ()
     others: tuple[tuple[Path, FrameKind], ...] = ()
     """Frames whose own header or folder says another kind than the section that they were named as."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing at the depth that was looked into."""
+        return not self.rows and all(why == TOO_DEEP for _, why in self.left_out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +115,12 @@ def index_of(
     """
     asked = asked or Asked()
     files: dict[Path, Section] = {}
-    for section in sections:
-        for path in frames_in(section, asked.depth):
-            files.setdefault(path, section)
-    rows: list[dict[str, str]] = []
     left_out: list[tuple[Path, str]] = []
+    for section in sections:
+        there = files_of(section, asked.depth)
+        files |= {path: section for path in there.frames if path not in files}
+        left_out += there.passed
+    rows: list[dict[str, str]] = []
     others: list[tuple[Path, FrameKind]] = []
     with ThreadPoolExecutor(2, thread_name_prefix="nightcal-index") as pool:
         for path, found in zip(files, pool.map(lambda path: _read(path, files[path], out, asked), files), strict=True):

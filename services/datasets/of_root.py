@@ -9,15 +9,13 @@ from pathlib import Path, PurePath
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.rows import Flag, FrameRow, RefusalRow, is_unchanged
 from services.datasets.attempts import Section
-from services.datasets.files import frames_in
+from services.datasets.files import EVERYWHERE, frames_in
 from services.datasets.frame import DatasetFrame, DatasetFrames
 from services.datasets.names import natural, stage_of, vacuum_of
 from services.datasets.reading import read_dataset_frame
 from services.files.fits import Unreadable, pixel_hash, read_pixels
 from services.files.layout import Layout
 
-_DEEP = 64
-"""Folders below a root that are looked into: all of them."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 Found = tuple[Path, DatasetFrame | str]
@@ -107,7 +105,7 @@ class _Known:
         """Yield the frames below the root that the catalogue does not know; a copy of one that it knows is left out."""
         listed = {self.layout.absolute(path) for path in self._listed()}
         holders = {row.pixel_sha256: row.path for row in self.rows}
-        for path in frames_in(Section(root=self.layout.root), _DEEP):
+        for path in frames_in(Section(root=self.layout.root), EVERYWHERE):
             if path in listed or path.is_relative_to(self.layout.refused):
                 continue
             frame = self._read(path)

@@ -216,3 +216,22 @@ def test_a_root_is_listed_in_an_index_and_comes_back_the_same(root: Root, tmp_pa
     assert [each.attempt for each in again.frames] == [each.attempt for each in before.frames]
     assert [bool(each.bad) for each in again.frames] == [True, False, False, False, False]
     assert {each.zero_fraction for each in again.frames} == {None}  # nobody has counted
+
+
+def test_files_that_are_not_looked_at_are_named(tmp_path: Path) -> None:
+    for place in ("a/b", "a/b/c", "a/b/fits", "master_frames"):
+        (tmp_path / "set/D" / place).mkdir(parents=True, exist_ok=True)
+        fits.writeto(tmp_path / "set/D" / place / "dark_1.fits", np.full((4, 5), 7, np.uint16))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "set/D/linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    base = tmp_path / "set"
+    found = frames_of(base, depth=3)
+    assert [each.path.parent.name for each in found.frames] == ["b", "fits"]
+    assert {(path.relative_to(base).as_posix(), why.partition(":")[0]) for path, why in found.left_out} == {
+        ("D/a/b/c/dark_1.fits", "it lies in a deeper folder than is looked into"),
+        ("D/linked", "it is a link to a folder, which is not followed"),
+    }
+    listed = index_of(
+        discovered(base) or (Section(root=base / "D", kind=FrameKind.DARK),), base / "i.csv", Asked(depth=2)
+    )
+    assert (len(listed.rows), len(listed.left_out)) == (2, 2)
