@@ -1,6 +1,7 @@
 """`nightcal dataset`: frames that other systems took become FITS frames and an index."""
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -110,21 +111,11 @@ def said_of_import(found: "Imported", *, verbose: bool) -> Iterator[str]:
     """Yield what an import is to say: each message with its files, then the sums."""
     from services.datasets.described import Outcome
 
-    notes: defaultdict[str, dict[Path, None]] = defaultdict(dict)  # each path once, in order
-    for each in found.files:
-        for note in each.notes:
-            notes[note][each.raw] = None
-        for note in each.of_attempt:
-            notes[note][each.attempt.folder] = None
-    for raw in found.outside:
-        notes["it is part of no attempt, and was not read"][raw] = None
-    for folder, why in found.unread:
-        notes[why][folder] = None
-    for note, paths in notes.items():
-        yield f"{note}:"
-        yield from (f"  {path}" for path in list(paths)[: None if verbose else _SHOWN])
-        if not verbose and len(paths) > _SHOWN:
-            yield f"  and {len(paths) - _SHOWN} more (--verbose names them)"
+    notes = [(note, each.raw) for each in found.files for note in each.notes]
+    notes += [(note, each.attempt.folder) for each in found.files for note in each.of_attempt]
+    notes += [("it is part of no attempt, and was not read", raw) for raw in found.outside]
+    notes += [(why, folder) for folder, why in found.unread]
+    yield from _by_kind(notes, most=len(notes) if verbose else _SHOWN)
     counts = found.counts()
     words = {
         Outcome.MADE: "converted",
@@ -141,6 +132,21 @@ def said_of_import(found: "Imported", *, verbose: bool) -> Iterator[str]:
         yield "What to do: make room, or see to the permissions, then run again; or name another folder with --out DIR"
     if found.index is not None and not found.problem:
         yield f"{found.index}: {count(sum(each.is_there for each in found.files), 'frame')}"
+
+
+def _by_kind(notes: Iterable[tuple[str, Path]], *, most: int) -> Iterator[str]:
+    """Yield messages with the files that they are of, those of one kind together: they differ in numbers alone."""
+    kinds: defaultdict[str, dict[tuple[str, Path], None]] = defaultdict(dict)  # each once, in order
+    for note, path in notes:
+        kinds[re.sub(r"\d+", "#", note)][note, path] = None
+    for said in kinds.values():
+        first = next(iter(said))[0]
+        are_equal = all(note == first for note, _ in said)
+        if are_equal:
+            yield f"{first}:"
+        yield from (f"  {path}" if are_equal else f"{path}: {note}" for note, path in list(said)[:most])
+        if len(said) > most:
+            yield f"  and {len(said) - most} more (--verbose names them)"
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 import filecmp
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,9 @@ from services.datasets.described import Converted, Outcome
 from services.datasets.fits_index import FILE, path_from, write_rows
 from services.errors import RunCode, StorageError, Usage
 from services.files.locks import DatasetLock
+
+_MOST_OF_ONE_SUM = 8
+"""Files that differ but have one sum: with so many a further one is compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,7 @@ def _imported(
     index: Path,
     progress: Callable[[int], object],
 ) -> Imported:
-    files = tuple(_named_copies(tuple(convert(attempts, how, progress=progress))))
+    files = tuple(_named_copies(convert(attempts, how, progress=progress)))
     outside = tuple(sorted({raw for each in found for raw in each.outside} - {each.raw for each in files}))
     done = Imported(
         files=files,
@@ -139,21 +142,23 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _named_copies(files: Sequence[Converted]) -> Iterator[Converted]:
+def _named_copies(files: Iterable[Converted]) -> Iterator[Converted]:
     """Yield files, with a note in each whose bytes are those of a file before it."""
-    first: dict[int, Converted] = {}
+    unlike: defaultdict[int, list[Path]] = defaultdict(
+        list
+    )  # of one sum; frames of a camera have noise, and sums apart
     for each in files:
-        if each.data_sum is None:
-            yield each
-            continue
-        before = first.setdefault(each.data_sum, each)
-        is_copy = before is not each and _are_equal(before.raw, each.raw)
-        yield replace(each, notes=(*each.notes, f"its bytes are those of {before.raw}")) if is_copy else each
+        alike = [] if each.data_sum is None else unlike[each.data_sum]
+        before = next((path for path in alike if _are_equal(path, each.raw)), None)
+        if before is None and each.data_sum is not None and len(alike) < _MOST_OF_ONE_SUM:
+            alike.append(each.raw)
+        copied = () if before is None else (f"its bytes are those of {before}",)
+        yield replace(each, notes=(*each.notes, *copied)) if copied else each
 
 
 def _are_equal(one: Path, other: Path) -> bool:
     try:
-        return filecmp.cmp(one, other, shallow=False)
+        return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
     except OSError:
         return False
 

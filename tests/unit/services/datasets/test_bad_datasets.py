@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from calibration.frames import FrameKind
+from services.cli.dataset import import_frames
 from services.datasets.attempts import Section
 from services.datasets.conversion import Conversion
 from services.datasets.described import Converted, Outcome
@@ -63,6 +64,27 @@ def test_the_same_bytes_and_the_same_number_twice_are_named(tmp_path: Path) -> N
         twice = "frame 1 is there more than once: again_f1.raw, exp_1s_frame1.raw"
         assert [each.raw.name for each in found.files if twice in each.notes] == ["again_f1.raw", "exp_1s_frame1.raw"]
         assert len(rows(found)) == 7
+
+
+def test_frames_of_one_sum_are_compared(tmp_path: Path) -> None:
+    folder = attempt(tmp_path / "attempt1", frames=4)
+    values = np.arange(PIXELS, dtype="<u2")
+    for n, order in enumerate((values, values[::-1], np.roll(values, 2), values[::-1])):
+        order.tofile(folder / f"frames/exp_1s_frame{n}.raw")
+    found = imported(tmp_path)
+    assert [bool(each.notes) for each in found.files] == [False, False, False, True]
+    assert found.files[3].notes == (f"its bytes are those of {folder / 'frames/exp_1s_frame1.raw'}",)
+
+
+def test_messages_that_differ_in_numbers_alone_are_bounded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = attempt(tmp_path / "attempt1", frames=30)
+    (folder / "temperatureLog.csv").write_text("FrameNum,ExpTime\n0,1e6\n", encoding="utf-8")
+    import_frames([tmp_path])
+    said = capsys.readouterr().out
+    raw = folder / "frames/exp_1s_frame1.raw"
+    assert f"{raw}: the log has no row that can be believed for frame 1\n" in said
+    assert "  and 9 more (--verbose names them)\n" in said
+    assert said.count("no row that can be believed") == 20
 
 
 def test_each_size_says_what_it_looks_like(tmp_path: Path) -> None:
