@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from services.cli.failures import run_app
 from services.cli.parameters import new_app
+from services.errors import RunStopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,13 @@ class _Group(TyperGroup):
         if found is not None:
             command = get_command(found.added_to(new_app(), resolve_name(f"services.cli.{found.call}")))
         return name, command, rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command; the parser would end in silence where it is interrupted."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise RunStopped("") from None
 
 
 def _made() -> typer.Typer:

@@ -1,49 +1,34 @@
-"""An import that a signal meets in its midst: `python -m tests.support.stopped_import SECTION SIGNAL CALL NUMBER`.
+"""`nightcal dataset import ROOT` that a signal meets in its midst: `stopped_import ROOT SIGNAL CALL NUMBER`.
 
-The process sends the signal to itself, at its so-manieth `create` or `replace` of a file: nobody has to hit the moment.
+The process sends the signal to itself, before its so-manieth `create` or `replace` of a file: nobody has to hit the
+moment.
 """
 
+import itertools
 import os
 import signal
 import sys
-import threading
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
-from calibration.frames import FrameKind
-from services.datasets.attempts import Section
-from services.datasets.conversion import Conversion
-from services.datasets.importing import import_raws
-from services.files.disk import Disk, Stream
+from services.cli.main import main
+from services.files.disk import Disk
 
 
-class Stopping(Disk):
-    """A disk on which the process gets a signal."""
+def stopped_at(number: int, sent: signal.Signals, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that sends a signal to the process before its so-manieth call."""
+    calls = itertools.count(1)
 
-    def __init__(self, sent: signal.Signals, call: str, number: int) -> None:
-        self._sent = sent
-        self._call = call
-        self._left = number
-        self._lock = threading.Lock()
+    def counted(*arguments: Any) -> Any:
+        if next(calls) == number:
+            os.kill(os.getpid(), sent)
+        return call(*arguments)
 
-    def create(self, path: Path) -> Stream:
-        self._counted("create")
-        return super().create(path)
-
-    def replace(self, source: Path, target: Path) -> None:
-        self._counted("replace")
-        super().replace(source, target)
-
-    def _counted(self, call: str) -> None:
-        with self._lock:
-            self._left -= call == self._call
-            if self._left == 0 and call == self._call:
-                os.kill(os.getpid(), self._sent)
+    return counted
 
 
 if __name__ == "__main__":
     root, name, of, at = sys.argv[1:]
-    disk = Stopping(signal.Signals[name], of, int(at))
-    try:
-        import_raws([Section(root=Path(root), kind=FrameKind.DARK)], Conversion(disk=disk))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    setattr(Disk, of, stopped_at(int(at), signal.Signals[name], getattr(Disk, of)))
+    sys.argv[1:] = ["dataset", "import", root]
+    sys.exit(main())

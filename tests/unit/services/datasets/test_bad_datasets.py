@@ -17,6 +17,7 @@ from services.datasets.attempts import Section
 from services.datasets.conversion import Conversion
 from services.datasets.described import Converted, Outcome
 from services.datasets.importing import Imported, import_raws
+from services.datasets.index import with_the_rest
 from services.datasets.log import read_log
 from services.errors import Exit, RunCode, StorageError
 from services.files.disk import Disk, Stream
@@ -318,12 +319,13 @@ def test_an_import_that_is_stopped_leaves_no_half_frame_and_a_second_one_goes_on
     folder = attempt(tmp_path / "attempt1", frames=12)
     command = [sys.executable, "-m", "tests.support.stopped_import", str(tmp_path), sent.name, call, str(number)]
     done = started.run(command)
-    assert done.returncode == (Exit.INTERRUPTED if sent is signal.SIGINT else -sent)
+    assert done.returncode == (-sent if sent is signal.SIGKILL else Exit.INTERRUPTED)
     whole = list((folder / "fits").glob("*.fits"))
     assert [read_pixels(path).shape for path in whole] == [(HEIGHT, WIDTH)] * len(whole)
-    if sent is signal.SIGINT:
+    if sent is not signal.SIGKILL:
+        assert "run the same command again to continue" in done.stderr
         assert not list(folder.rglob(".importing*"))
-    found = imported(tmp_path)
+    found = import_raws(with_the_rest(tmp_path), Conversion())
     assert found.counts() == ({Outcome.MADE: 12} if not whole else {Outcome.THERE: 1, Outcome.MADE: 11})
     assert not list(folder.rglob(".importing*"))
     assert len(rows(found)) == 12
