@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.combine.engine import combine_band
+from calibration.combine.parts import combine_parts
 from calibration.combine.recipe import BandPlanes, MaskBit, Recipe
 from calibration.comparing.records import Changes
 from calibration.masters.flags import Thresholds, flag_rows, inherit
@@ -108,11 +108,11 @@ def stack_band(stack: Stack, band: Band) -> BandResult:
     """Read and combine one band: the `work` of `map_bands`."""
     if stack.is_raw:
         words = read_words(stack.frames, band)
-        planes = combine_band(words, stack.recipe, stored=True)
+        planes = combine_parts(words, stack.recipe, stored=True)
         return BandResult(planes=planes, pairs=pairs_of(stack, band, words, stored=True))
     frames = read_band(stack.frames, band)
     scale = np.asarray(stack.scale, np.float32) if stack.scale else None
-    planes = combine_band(frames, stack.recipe, scale=scale, dark=_dark_band(stack, band))
+    planes = combine_parts(frames, stack.recipe, scale=scale, dark=_dark_band(stack, band))
     if stack.darks:
         sigmas = [dark.sigma_band(band, stack.shape[1]) for dark in stack.darks]
         planes = replace(planes, sigma=with_dark(planes.sigma, sigmas, stack.shares))

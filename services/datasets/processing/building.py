@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.combine.engine import MAX_FRAMES
+from calibration.combine.parts import MOST_FRAMES
 from calibration.combine.recipe import Method, Recipe
 from calibration.frames import FrameKind
 from calibration.masters.flags import thresholds
@@ -61,8 +61,8 @@ def build(wanted: Wanted, settings: MasterSettings, scratch: Path, disk: Disk = 
     frames, sources, remarks = _sources(wanted.frames, scratch)
     if not frames:
         raise NoMaster("none of its frames can be read")
-    if len(frames) > MAX_FRAMES:
-        raise NoMaster(f"{len(frames)} frames are more than the {MAX_FRAMES} that are combined at once")
+    if len(frames) > MOST_FRAMES:
+        raise NoMaster(f"{len(frames)} frames are more than the {MOST_FRAMES} that a master counts")
     wanted = replace(wanted, frames=frames)
     stack = _stack(wanted, sources)
     path = wanted.path

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.frames import FrameKind
 from services.bands import Band, Source, read_rows
+from services.datasets.names import natural
 from services.datasets.processing.groups import ProcessGroup
 from services.datasets.processing.processing import Processed
 from services.datasets.processing.wanted import Wanted
@@ -78,7 +79,7 @@ class Drawing:
 
 _SHOWS = "Shows"
 """What a picture shows, in its own metadata."""
-_VERSION = 1
+_VERSION = 2
 """To be raised when the same numbers give another picture."""
 
 
@@ -155,13 +156,19 @@ def _series(
     differing = [i for i, values in enumerate(zip(*lines, strict=True)) if len(set(values)) > 1]
     return [
         Series(
-            label=", ".join(words[i] or "not stated" for i in differing),
+            label=", ".join(words[i] for i in differing if words[i]) or "not stated",
             x=tuple(x for points in parts for x, _ in points),
             y=tuple(y for points in parts for _, y in points),
             middles=tuple(sorted(_mean(points) for points in parts)),
         )
-        for words, parts in sorted(lines.items())
+        for words, parts in sorted(lines.items(), key=lambda each: _order(each[0]))
     ]
+
+
+def _order(words: tuple[str, ...]) -> tuple[object, ...]:
+    """Return what lines are sorted by: the stages in time, all else as people count."""
+    stages = ("", "pre", "radiating", "post")
+    return tuple(stages.index(word) if word in stages else len(stages) for word in words), natural(" ".join(words))
 
 
 def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -204,7 +211,7 @@ def _drawn(lines: Sequence[Series], title: str, labels: tuple[str, str]) -> "Fig
         middles = zip(*line.middles, strict=True)
         axes.plot(*middles, "-s", color=colour, linewidth=1.2, markersize=6, markerfacecolor="none", label=label)
     axes.set_title(title, loc="left", fontsize=11)
-    axes.set_title("dots: frames as they were taken\nsquares: mean of a group", loc="right", fontsize=7, color=_FAINT)
+    figure.supxlabel("dots: frames as they were taken; squares: mean of a group", fontsize=7, color=_FAINT)
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
     axes.ticklabel_format(axis="y", useOffset=False, style="plain")

@@ -165,7 +165,16 @@ def with_masters(
                     biases.append(Bias(path=wanted.path, group=group, recipe=wanted.recipe(settings)))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return replace(found, masters=tuple(made))
+    return replace(found, masters=tuple(made), remarks=(*found.remarks, *_older(made, out)))
+
+
+def _older(made: Sequence[Made], out: Path) -> Iterator[tuple[str, str]]:
+    """Yield masters that the dataset gives no longer: other frames may make other groups, and other names."""
+    now = {each.wanted.path for each in made}
+    for folder in FOLDERS.values():
+        for path in sorted((out / "masters" / folder).glob("master_*.fits")):
+            if path not in now:
+                yield path.name, "it was there before, and is none of this dataset's masters any more"
 
 
 def _wanted(group: ProcessGroup, found: Processed, biases: Sequence[Bias], out: Path) -> Iterator[Wanted]:

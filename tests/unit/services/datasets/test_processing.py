@@ -206,6 +206,19 @@ def test_a_second_call_keeps_what_is_as_it_must_be(tmp_path: Path) -> None:
     assert master(out, "master_bias_T20.0")["NSOURCE"] == 4
 
 
+def test_masters_that_a_dataset_no_longer_gives_are_named_and_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_series(tmp_path / "set/flats/R/attempt1", "FLAT", (3000,), FILTER="R")
+    assert not processed(tmp_path / "set", out).remarks
+    write_series(tmp_path / "set/flats/B/attempt1", "FLAT", (2000,), FILTER="B")
+    found = processed(tmp_path / "set", out)
+    assert [name for name, _ in found.remarks] == [
+        "master_flat_T20.0_E1.0.fits",
+        "master_flat_attempt1_T20.0_E1.0.fits",
+    ]
+    assert (out / "masters/flats/master_flat_T20.0_E1.0.fits").is_file()
+
+
 def test_a_full_disk_leaves_whole_masters_and_a_second_call_goes_on(tmp_path: Path) -> None:
     write_series(tmp_path / "set/Bias/attempt1", "BIAS", (100, 101, 100))
     write_series(tmp_path / "set/Darks/attempt1", "DARK", (200, 201, 200))
