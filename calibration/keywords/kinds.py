@@ -120,10 +120,22 @@ def kind_of_path(path: PurePath) -> FrameKind | None:
         if (kind := _KINDS.get(part.lower())) is not None:
             return kind
     for directory in reversed(path.parts[:-1]):
-        kind = _KINDS.get(_bare(directory)) or _SECTIONS.get(directory.lower())
+        kind = _KINDS.get(_bare(directory)) or _SECTIONS.get(directory.lower()) or _beside_settings(directory)
         if kind is not None:
             return kind
     return None
+
+
+def _beside_settings(directory: str) -> FrameKind | None:
+    """Return the kind that a directory names beside settings alone: 'darks-expos1', 'flats_V_10s', 'bias T-10'.
+
+    Settings are words with a digit, and filters of one or two letters.
+    """
+    words = re.findall(r"[^\W_]+", directory)
+    said = [word for word in words if len(word) > 2 and not any(letter.isdigit() for letter in word)]
+    if len(said) == len(words) or not all(_PREFIX.fullmatch(word) or word.lower() in _BESIDE for word in said):
+        return None
+    return kind_of_word(" ".join(said))
 
 
 def _bare(written: str) -> str:

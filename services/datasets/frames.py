@@ -106,9 +106,19 @@ def _listed(index: Path) -> _Listing:
     """Return the files of an index, each once, with their paths as seen from the dataset and what their rows say."""
     rows: dict[Path, Mapping[str, str]] = {}
     for row in _rows(index):
-        rows.setdefault(Path(os.path.normpath(index.parent / row["PATH"])), row)
+        rows.setdefault(_place(index, row["PATH"]), row)
     base = _common([index.parent, *(path.parent for path in rows)])
     return [(path, PurePath(base.name) / path.relative_to(base), _said(row)) for path, row in rows.items()]
+
+
+def _place(index: Path, written: str) -> Path:
+    """Return where the file of a row is: as seen from the index, else, as earlier programs wrote it, from this folder.
+
+    Of one that is nowhere, the former; a table that was made on Windows has other slashes.
+    """
+    names = dict.fromkeys((written, written.replace("\\", "/")))
+    places = [Path(os.path.normpath(at / name)) for at in (index.parent, Path.cwd()) for name in names]
+    return next((place for place in places if place.is_file()), places[0])
 
 
 def _common(folders: Sequence[Path]) -> Path:

@@ -8,7 +8,16 @@ import pytest
 from calibration.errors import HeaderError
 from calibration.frames import FrameKind
 from calibration.grouping import group_key
-from calibration.keywords import ALIASES, from_cards, is_of_other_use, kind_of_word, letters, master_evidence, values
+from calibration.keywords import (
+    ALIASES,
+    from_cards,
+    is_of_other_use,
+    kind_of_path,
+    kind_of_word,
+    letters,
+    master_evidence,
+    values,
+)
 from calibration.keywords.provenance import calibrated
 
 SHAPE = (20, 30)
@@ -546,3 +555,23 @@ def test_letters_outside_ascii_are_written_in_ascii_and_differ(name):
     assert len({letters.ascii_text(other) for other in ("Hα", "Hβ", "Grün", "Grön", "Rouge foncé", "Rouge foncè")}) == 6
     assert (written == "Ha", written == "Hb") == (name == "Hα", name == "Hβ")
     assert values.text(written) in (name, "Ha", "Hb")
+
+
+@pytest.mark.parametrize(
+    ("directory", "kind"),
+    [
+        ("darks-expos1", FrameKind.DARK),
+        ("flats_V_10s", FrameKind.FLAT),
+        ("Bias T-10", FrameKind.BIAS),
+        ("sky flats Ha 2024-01-02", FrameKind.FLAT),
+        ("dark_300s_-10C", FrameKind.DARK),
+        ("flat_darks_2s", FrameKind.DARK),
+        ("dark_side_2", None),
+        ("M31_flat_earth", None),
+        ("2024", None),
+        ("dark-matter", None),
+        ("darks_and_flats_2", None),
+    ],
+)
+def test_a_folder_names_its_kind_beside_settings_alone(directory, kind):
+    assert kind_of_path(PurePosixPath("set") / directory / "x1.fits") == kind

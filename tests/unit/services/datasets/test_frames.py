@@ -235,3 +235,18 @@ def test_files_that_are_not_looked_at_are_named(tmp_path: Path) -> None:
         discovered(base) or (Section(root=base / "D", kind=FrameKind.DARK),), base / "i.csv", Asked(depth=2)
     )
     assert (len(listed.rows), len(listed.left_out)) == (2, 2)
+
+
+def test_an_index_whose_paths_begin_where_the_program_was_called_is_read(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = frames_of(dataset)
+    lines = (dataset / "index.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "results").mkdir()
+    index = tmp_path / "results/index.csv"
+    lines = [lines[0], *(f"set/{line}".replace("/", "\\") for line in lines[1:])]  # as Windows writes them
+    index.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert [each.path for each in frames_of(index).frames] == [each.path for each in before.frames]
+    monkeypatch.chdir(dataset)
+    assert len(frames_of(index).left_out) == 6
