@@ -78,9 +78,15 @@ class LevelFit:
 
 
 def reference_of(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what levels are measured against: the mean of some frames' samples (n, pixels), each less its median."""
-    centred = samples - np.nanmedian(samples, axis=1, keepdims=True)
-    return np.asarray(np.nanmean(centred, axis=0))
+    """Return what levels are measured against: the mean of some frames' samples (n, pixels), each less its median.
+
+    NaN where no frame has a finite value.
+    """
+    middles = np.array([np.median(each[np.isfinite(each)]) if np.isfinite(each).any() else np.nan for each in samples])
+    centred = samples - middles[:, None]
+    known = np.isfinite(centred)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, centred, 0.0).sum(axis=0) / known.sum(axis=0))
 
 
 def level_of(sample: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
@@ -93,10 +99,11 @@ def unlike(levels_adu: NDArray[np.float64], noise_adu: float = 0.0) -> NDArray[n
 
     Of fewer than five frames nothing is said. `noise_adu` is the least scatter that is believed.
     """
-    if len(levels_adu) < _ENOUGH_FRAMES:
+    known = np.isfinite(levels_adu)
+    if known.sum() < _ENOUGH_FRAMES:
         return np.zeros(len(levels_adu), np.bool_)
-    away = np.abs(levels_adu - np.median(levels_adu))
-    result: NDArray[np.bool_] = away > _UNLIKE * max(1.4826 * float(np.median(away)), noise_adu)
+    away = np.abs(levels_adu - np.median(levels_adu[known]))
+    result: NDArray[np.bool_] = away > _UNLIKE * max(1.4826 * float(np.median(away[known])), noise_adu)
     return result
 
 

@@ -9,7 +9,9 @@ Sums are taken in float64. Least squares, hat matrix, and errors of left-out gro
 fit: Cook & Weisberg, Residuals and Influence in Regression (1982), chapter 2.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntFlag
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -17,6 +19,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calibration.models.means import Groups, Planes
+
+_MISFIT = 1e-6
+"""Chance that a pixel that the model fits seems to be one that it does not fit."""
 
 _OUTLIER = 1e-4
 """Chance that normal noise makes a pixel seem to have an outlying group, for each of its groups."""
@@ -67,6 +72,36 @@ class Fit:
     def covariance(self) -> Planes:
         """Covariance of the parameters, in the order of `pairs`."""
         return self.unscaled * self.variance
+
+
+class ModelBit(IntFlag):
+    """Bits of a model's MASK plane; those that masters have too mean the same (`calibration.combine.recipe.MaskBit`).
+
+    HOT: named by a mask that was given. LOW_COUNT: some group has no sample. OUTLIER: a group is not what the others
+    say, and hardly counts. MISFIT: the groups scatter about the model as noise never makes them.
+    """
+
+    HOT = 1
+    LOW_COUNT = 16
+    NO_DATA = 32
+    OUTLIER = 1024
+    MISFIT = 2048
+
+
+def flags_of(fit: Fit, k: int) -> NDArray[np.uint16]:
+    """Return the `ModelBit` of each pixel of a fit to k groups, without HOT."""
+    p, missing = len(fit.theta), ~np.isfinite(fit.theta[0])
+    limit = by_freedom(lambda freedom: stats.f.isf(_MISFIT, max(k - p, 1), freedom), fit.freedom)
+    mask = np.where(missing, ModelBit.NO_DATA, 0) | np.where(fit.groups < k, ModelBit.LOW_COUNT, 0)
+    mask |= np.where(fit.single & (fit.groups < k) & ~missing, ModelBit.OUTLIER, 0)
+    mask |= np.where(np.nan_to_num(fit.chi_square) > limit, ModelBit.MISFIT, 0)
+    return mask.astype(np.uint16)
+
+
+def by_freedom(limit: Callable[[float], float], freedom: Planes) -> Planes:
+    """Return what depends on degrees of freedom alone, worked out once for each number that occurs."""
+    numbers, place = np.unique(freedom, return_inverse=True)
+    return np.array([limit(max(float(number), 1.0)) for number in numbers])[place].reshape(freedom.shape)
 
 
 def pairs(p: int) -> list[tuple[int, int]]:
@@ -178,7 +213,7 @@ def _to_be_single(
     left = 1 - np.diagonal(hat_matrix(design, weights))
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.sqrt(groups.squares / groups.freedom)
-        limit = stats.t.isf(_OUTLIER / 2, np.maximum(groups.freedom, 1))
+        limit = by_freedom(lambda freedom: stats.t.isf(_OUTLIER / 2, freedom), groups.freedom)
         for row, weight, share, mean in zip(design, weights, left, groups.mean, strict=True):
             if share > 1e-9:  # a group on which the fit must lie shows nothing
                 single |= np.abs(mean - row @ fit.theta) * np.sqrt(weight / share) > limit * noise
@@ -197,10 +232,20 @@ def _fit_singly(design: NDArray[np.float64], groups: Groups, usual: float) -> Fi
         theta, _ = _solved(design, y, weights * robust)
         robust = _biweights(y - theta @ design.T, weights, noise, robust, p)
     lost = ((weights > 0) & (robust <= _COUNTS)).sum(axis=1)
-    robust[lost > max(1, k // _MOST_LOST)] = 1.0
+    unlike = _unlike(weights * robust * (y - theta @ design.T) ** 2, k - lost - p, noise, groups.freedom)
+    robust[(lost > max(1, k // _MOST_LOST)) | unlike] = 1.0
     theta, inverse = _solved(design, y, weights * robust)
     unscaled = np.stack([inverse[:, i, j] for i, j in pairs(p)])
     return _fit_of(_Solution(theta=theta.T, unscaled=unscaled, whole=weights.T, robust=robust.T), design, groups, usual)
+
+
+def _unlike(squares: Planes, over: NDArray[np.int_], noise: Planes, freedom: Planes) -> NDArray[np.bool_]:
+    """Return the pixels whose groups do not agree with the model even without the outlying ones."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = squares.sum(axis=1) / np.maximum(over, 1) / noise**2
+    limit = np.array([stats.f.isf(_OUTLIER, max(n, 1), max(m, 1.0)) for n, m in zip(over, freedom, strict=True)])
+    result: NDArray[np.bool_] = np.nan_to_num(ratio) > limit
+    return result
 
 
 def _start(design: NDArray[np.float64], y: Planes, weights: Planes, noise: Planes) -> Planes:

@@ -40,6 +40,8 @@ _GROUPS = {
     "library": "The masters: list them, publish them, pack their frames.",
     "catalogue": "The index of frames and masters.",
     "dataset": "Frames that other systems took.",
+    "model": "What a detector does where nobody measured.",
+    "model bias": "The bias of each pixel against temperature.",
 }
 COMMANDS = (
     _Command("run", "runners:run", "Take the frames that are missing, build the masters."),
@@ -75,6 +77,9 @@ COMMANDS = (
     _Command("dataset page", "dataset_page:page", "Show what a dataset has, what is bad, and its levels: a page."),
     _Command("dataset process", "dataset_process:process", "Make masters, statistics and plots of a dataset."),
     _Command("dataset run", "dataset_process:run", "Import, index and process a dataset in one go."),
+    _Command("model bias fit", "model:fit_bias", "Fit a model to the biases of a dataset."),
+    _Command("model bias synth", "model:synth_bias", "Write the bias that a model predicts, with its error."),
+    _Command("model bias report", "model:report_bias", "Draw a model and how well it predicts."),
     _Command("catalogue rebuild", "catalogue:rebuild", "Rebuild the index from the files."),
     _Command("archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss.", hidden=True),
 )
@@ -88,7 +93,7 @@ class _Group(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the command that the words name, as click does; only here it needs its options."""
         name, command, rest = super().resolve_command(ctx, args)
-        found = _BY_WORDS.get(f"{self.name or ''} {name}".strip())
+        found = _BY_WORDS.get(" ".join([*_words(ctx), name or ""]))
         if found is not None:
             command = get_command(found.added_to(new_app(), resolve_name(f"services.cli.{found.call}")))
         return name, command, rest
@@ -101,6 +106,11 @@ class _Group(TyperGroup):
             raise RunStopped("") from None
 
 
+def _words(ctx: Any) -> list[str]:
+    """Return the words of a group, without the program's name."""
+    return [] if ctx.parent is None else [*_words(ctx.parent), str(ctx.info_name)]
+
+
 def _made() -> typer.Typer:
     """Put the command together."""
     made = new_app("Unattended calibration frames and masters over ASCOM Alpaca.", _Group)
@@ -109,7 +119,8 @@ def _made() -> typer.Typer:
     for each in COMMANDS:
         each.added_to(groups.get(each.words.rpartition(" ")[0], made), _not_imported)
     for name, group_app in groups.items():
-        made.add_typer(group_app, name=name)
+        above, _, last = name.rpartition(" ")
+        groups.get(above, made).add_typer(group_app, name=last)
     return made
 
 

@@ -78,8 +78,8 @@ def _listed(*words: str) -> list[str]:
 
 
 def test_every_listed_command_exists_and_says_what_it_does(capsys: pytest.CaptureFixture[str]):
-    groups = ([], ["config"], ["schema"], ["library"], ["catalogue"], ["dataset"])
-    commands = [[*group, name] for group in groups for name in _listed(*group) if group or [name] not in groups]
+    groups = ([], ["config"], ["schema"], ["library"], ["catalogue"], ["dataset"], ["model"], ["model", "bias"])
+    commands = [[*group, name] for group in groups for name in _listed(*group) if [*group, name] not in groups]
     assert len(commands) == sum(not each.hidden for each in COMMANDS)
     for words in commands:
         assert run_app(app, [*words, "--help"], name="nightcal") == 0
@@ -100,7 +100,13 @@ def test_help_names_every_option_of_the_guide(capsys: pytest.CaptureFixture[str]
 
 
 def test_no_line_of_the_list_of_commands_is_cut_short(capsys: pytest.CaptureFixture[str]):
-    for words in (["--help"], ["config", "--help"], ["catalogue", "--help"], ["library", "--help"]):
+    for words in (
+        ["--help"],
+        ["config", "--help"],
+        ["catalogue", "--help"],
+        ["library", "--help"],
+        ["model", "bias", "--help"],
+    ):
         assert run_app(app, words, name="nightcal") == 0
         assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
 

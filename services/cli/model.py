@@ -1,0 +1,132 @@
+"""`nightcal model`: models of a detector, fitted to frames, asked for what nobody measured, and drawn."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli.counting import bars
+from services.datasets import SEARCH_DEPTH
+from services.errors import Exit
+from services.words import count
+
+if TYPE_CHECKING:
+    from services.models.bias import Fitted
+
+_SHOWN = 10
+"""Files that are named of one reason; `bias_model.json` names all."""
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The folder that `model bias fit` wrote")]
+
+
+def fit_bias(
+    base: Annotated[
+        Path, typer.Argument(metavar="BASE", help="An index.csv, the folder of a dataset or of frames, a nightcal root")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the model")],
+    *,
+    hot_pixel_mask: Annotated[
+        Path | None,
+        typer.Option(
+            "--hot-pixel-mask", metavar="FILE", help="A FITS image; its pixels that are not 0 have no map values"
+        ),
+    ] = None,
+    generate_set: Annotated[
+        bool, typer.Option("--generate-set", help="Write the predicted bias at each temperature of the frames, too")
+    ] = False,
+    save_eval_fits: Annotated[
+        bool,
+        typer.Option("--save-eval-fits", help="Write each temperature as the others predict it, and the difference"),
+    ] = False,
+    search_depth: Annotated[
+        int, typer.Option("--search-depth", min=0, help="Folders below BASE that are looked into")
+    ] = SEARCH_DEPTH,
+) -> int:
+    """Fit the bias of each pixel against temperature, with errors.
+
+    The family (linear, quadratic, exponential) is the one that predicts temperatures best that were left out.
+    """
+    from services.models.bias import Asked, fit
+
+    asked = Asked(hot=hot_pixel_mask, synthetic=generate_set, evaluation=save_eval_fits)
+    with bars() as progress:
+        found = fit(base, out.absolute(), asked, depth=search_depth, progress=progress)
+    for line in _left_out(found[0].sidecar["left_out"], found[0].remarks):
+        print(line)
+    for each in found:
+        for line in _said_of(each):
+            print(line)
+    return Exit.DONE
+
+
+def _left_out(rows: Sequence[Mapping[str, str]], remarks: Sequence[str]) -> Iterator[str]:
+    """Yield each reason with the files that it left out."""
+    of: dict[str, list[str]] = {}
+    for row in rows:
+        of.setdefault(row["reason"], []).append(row["path"])
+    for reason, paths in of.items():
+        yield f"left out: {reason}:"
+        yield from (f"  {path}" for path in paths[:_SHOWN])
+        if len(paths) > _SHOWN:
+            yield f"  and {len(paths) - _SHOWN} more"
+    yield from (f"note: {remark}" for remark in remarks)
+
+
+def _said_of(found: "Fitted") -> Iterator[str]:
+    """Yield what a model is, what it does not know, and how well it predicts."""
+    said: Mapping[str, Any] = found.sidecar
+    domain, model = said["domain"], said["model"]
+    temperatures = {row["label_c"] for row in said["inputs"]}
+    yield f"{found.folder}: {model['family']} in temperature"
+    yield (
+        f"  {count(len(said['inputs']), 'frame')} at {count(len(temperatures), 'temperature')} "
+        f"from {domain['coldest_c']:.1f} to {domain['warmest_c']:.1f} °C"
+    )
+    yield from (f"  {note}" for note in said["notes"])
+    rows = [row for row in said["holdout"] if row["family"] == model["family"]]
+    if rows:
+        yield "  temperatures predicted from the others (rms over the pixels, and what noise alone makes of it):"
+        for row in rows:
+            beyond = "" if row["inside"] else "   from one side"
+            yield (
+                f"  {row['temperature_c']:8.1f} °C  {row['pattern_adu']:8.2f} ADU ({row['expected_adu']:.2f})"
+                f"  level {row['level_adu']:+8.2f} ADU{beyond}"
+            )
+
+
+def synth_bias(
+    model: Model,
+    *,
+    temperature: Annotated[
+        list[float], typer.Option("--temperature", metavar="CELSIUS", help="Of the sensor; may be given several times")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of the biases")],
+) -> int:
+    """Write the bias that a model predicts at a temperature, with a plane SIGMA: its error.
+
+    A temperature outside of those that were measured is flagged in the header (MODEXTRA) and named.
+    """
+    from services.models.bias import synthesise
+    from services.models.bias_files import extrapolation
+    from services.models.bias_records import load
+
+    made = synthesise(model, tuple(temperature), out)
+    loaded = load(model)
+    for celsius, path in zip(temperature, made, strict=True):
+        print(path)
+        if not loaded.model.holds_at(celsius):
+            print(f"note: {extrapolation(loaded.model, celsius)}", file=sys.stderr)
+    return Exit.DONE
+
+
+def report_bias(
+    model: Model, out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the pictures")]
+) -> int:
+    """Draw a model, and write bias_stats.json: the levels and the scatter at each temperature."""
+    from services.models.bias_report import report
+
+    for path in report(model, out):
+        print(path)
+    return Exit.DONE

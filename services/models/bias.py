@@ -1,0 +1,217 @@
+"""Bias models of a dataset: fitted and written, and biases predicted from them."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calibration.errors import CalibrationError
+from calibration.frames import FrameHeader
+from calibration.models.bias import BiasModel, Parameters, Prediction, predict
+from services.bands import Band, Source, bands_of, map_bands, plane_of, read_rows, rows_for, source_of
+from services.datasets import SEARCH_DEPTH
+from services.errors import StorageError, Usage
+from services.files.disk import REAL_DISK, Disk
+from services.files.fits import understood
+from services.files.planes import create_planes
+from services.files.units import image_unit
+from services.models.bias_files import (
+    files_of,
+    header_of,
+    map_name,
+    open_targets,
+    paths_of,
+    predicted_planes,
+    put_in_place,
+    refuse_foreign,
+    synthetic_name,
+)
+from services.models.bias_fit import LETTERS, covariance_names, fit_bands, work_of
+from services.models.bias_plan import plan_of
+from services.models.bias_records import Loaded, load, sidecar_of, write_records
+from services.models.gathering import Gathered, Progress, gather
+
+_SCRATCH = ".unpacked"
+_WORKERS = 2
+_COLDEST_C = -273.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a fit is to make beside the model: `hot` a mask whose pixels that are not 0 are hot."""
+
+    hot: Path | None = None
+    synthetic: bool = False
+    evaluation: bool = False
+    memory_mb: float = 256.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A model that was made: its folder, its sidecar, and remarks on groups of frames."""
+
+    folder: Path
+    sidecar: dict[str, Any]
+    remarks: tuple[str, ...]
+
+
+def fit(
+    base: Path,
+    out: Path,
+    asked: Asked,
+    *,
+    depth: int = SEARCH_DEPTH,
+    progress: Progress = lambda *_: None,
+    disk: Disk = REAL_DISK,
+) -> tuple[Fitted, ...]:
+    """Fit bias models to the frames of a dataset, one for each setting of a camera.
+
+    Parameters
+    ----------
+    base : Path
+        A dataset, an index, or the root of a nightcal; nothing in it is changed.
+    out : Path
+        The folder of the model; of several models the folder of their folders.
+    asked : Asked
+    depth : int
+        Folders below `base` that are looked into.
+    progress : callable
+    disk : Disk
+
+    Raises
+    ------
+    Usage
+        There is no bias that can be used, the mask does not fit, or `out` holds files of another program.
+    StorageError
+        The disk is full, or a file cannot be read or written.
+    """
+    found = gather(base, out, depth=depth, progress=progress, disk=disk)
+    return tuple(_fitted(each, out / each.name if each.name else out, asked, progress, disk) for each in found)
+
+
+def _fitted(gathered: Gathered, out: Path, asked: Asked, progress: Progress, disk: Disk) -> Fitted:
+    scratch = out / _SCRATCH
+    try:
+        plan = plan_of(gathered, scratch)
+        hot = None if asked.hot is None else _mask(asked.hot, plan.shape, scratch)
+        work = work_of(plan, hot)
+        with open_targets(out, plan, synthetic=asked.synthetic, evaluation=asked.evaluation, disk=disk) as targets:
+            refuse_foreign(paths_of(targets))
+            sums = fit_bands(work, targets, memory_mb=asked.memory_mb, progress=progress)
+            put_in_place(files_of(targets), disk)
+            names = [path.relative_to(out).as_posix() for path in paths_of(targets)]
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    _forget_others(out, names, disk)
+    sidecar = sidecar_of(plan, sums.rows(), names, asked.hot)
+    write_records(sidecar, out, disk)
+    return Fitted(folder=out, sidecar=sidecar, remarks=gathered.remarks)
+
+
+def _mask(path: Path, shape: tuple[int, int], scratch: Path) -> Source:
+    try:
+        source = source_of(path, scratch)
+    except StorageError as error:
+        raise Usage(f"the hot pixel mask cannot be read: {error.detail}", advice="name a FITS image") from error
+    if source.location.shape != shape:
+        size, wanted = source.location.shape, f"{shape[1]} x {shape[0]}"
+        raise Usage(f"{path} has {size[1]} x {size[0]} pixels, the biases {wanted}", advice="name a mask of that size")
+    return source
+
+
+def _forget_others(out: Path, names: list[str], disk: Disk) -> None:
+    """Remove the files of an earlier fit into the same folder that this one has not."""
+    try:
+        before = load(out).said.get("files", [])
+    except Usage:
+        return
+    for name in set(map(str, before)) - set(names):
+        path = out / name
+        if path.resolve().is_relative_to(out.resolve()):
+            disk.remove(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What predicting a band needs."""
+
+    theta: tuple[Source, ...]
+    covariance: tuple[Source, ...]
+    model: BiasModel
+    celsius: float
+
+
+def synthesise(model: Path, temperatures_c: tuple[float, ...], out: Path, disk: Disk = REAL_DISK) -> list[Path]:
+    """Write the bias that a model predicts at each temperature, with its error; return the files.
+
+    Parameters
+    ----------
+    model : Path
+        As for `load`.
+    temperatures_c : tuple of float
+        Of the sensor, in degrees Celsius.
+    out : Path
+        The folder of the files `synthetic_bias_<T>C.fits`, with planes MEAN and SIGMA.
+    disk : Disk
+
+    Raises
+    ------
+    Usage
+        It is no model, a temperature is none, or a file of that name is of another program.
+    StorageError
+        The disk is full, or a file cannot be read or written.
+    """
+    for celsius in temperatures_c:
+        if not (np.isfinite(celsius) and celsius > _COLDEST_C):
+            raise Usage(f"{celsius} is no temperature in degrees Celsius", advice="name one, e.g. --temperature -10")
+    if out.exists() and not out.is_dir():
+        raise Usage(f"{out} is a file", advice="name a folder with --out")
+    loaded = load(model)
+    return [_synthesised(loaded, celsius, out / synthetic_name(celsius), disk) for celsius in temperatures_c]
+
+
+def _synthesised(loaded: Loaded, celsius: float, path: Path, disk: Disk) -> Path:
+    refuse_foreign([path])
+    p = loaded.model.basis.size
+    work = _Work(
+        theta=tuple(plane_of(loaded.planes, letter) for letter in LETTERS[:p]),
+        covariance=tuple(plane_of(loaded.planes, name) for name in covariance_names(p)),
+        model=loaded.model,
+        celsius=celsius,
+    )
+    header, shape = _header(loaded), work.theta[0].location.shape
+    planes = predicted_planes(loaded.model, header, celsius, loaded.frames)
+    rows = rows_for(memory_mb=64, frames=6 * p * p, columns=shape[1], workers=_WORKERS)
+    with (
+        create_planes(path, planes, shape, disk) as file,
+        ThreadPoolExecutor(_WORKERS, "nightcal-predict") as threads,
+    ):
+
+        def take(band: Band, found: Prediction) -> None:
+            file.write("MEAN", band.start, found.mean)
+            file.write("SIGMA", band.start, found.sigma)
+
+        map_bands(work, _predict_band, take, threads, bands_of(shape[0], rows), workers=_WORKERS)
+        put_in_place([file], disk)
+    return path
+
+
+def _header(loaded: Loaded) -> FrameHeader:
+    """Return the header of the frames of a model, as one of its maps has it."""
+    path = loaded.folder / map_name("A")
+    unit = image_unit(path)
+    try:
+        return header_of(understood(replace(unit, cards={**unit.cards, "IMAGETYP": "BIAS"}), path))
+    except CalibrationError as error:
+        raise Usage(f"{path}: {error}", advice="fit the model again") from error
+
+
+def _predict_band(work: _Work, band: Band) -> Prediction:
+    def planes(sources: tuple[Source, ...]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.stack([read_rows(source, band) for source in sources]).astype(np.float64)
+
+    parameters = Parameters(theta=planes(work.theta), covariance=planes(work.covariance))
+    return predict(work.model, parameters, work.celsius)

@@ -1,0 +1,224 @@
+"""What a bias model is to be, decided on a sample of pixels before the first band is read: groups, levels, family."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.models.bias import BiasModel
+from calibration.models.choosing import Choice, Sample, choose, excess_of
+from calibration.models.levels import Levels, fit_levels, levels_of
+from calibration.models.means import Groups
+from services.bands import Source, source_of
+from services.errors import Usage
+from services.files.units import Unreadable
+from services.masters.prepare import SATURATED_FROM
+from services.models.gathering import Gathered, Member
+from services.models.sampling import Place, Sampled, place_of, sample_groups, sampled
+
+_MOST_GROUPS = 40
+"""More attempts than this are put together by temperature."""
+
+_MOST_FRAMES = 200
+"""Of one group; larger ones are cut into parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """A bias model before its pixels.
+
+    Attributes
+    ----------
+    members : tuple of Member
+        The frames that are used.
+    sources : tuple of Source
+        Their pixels.
+    groups : tuple of tuples of int
+        Numbers of the frames of each group.
+    levels_adu : ndarray, shape (n,)
+        Level of each frame.
+    levels : Levels
+        The levels of groups of frames that were taken together.
+    sessions : tuple of str
+        Names of the sessions, in the order of their offsets.
+    choice : Choice
+    model : BiasModel
+    noise_adu, step_adu, saturation_adu : float
+        Noise of a sample (NaN: not known), step of the values, and from where on samples are left out.
+    unused : mapping of Path to str
+        Files that are left out, with the reason in words.
+    """
+
+    members: tuple[Member, ...]
+    sources: tuple[Source, ...]
+    groups: tuple[tuple[int, ...], ...]
+    levels_adu: NDArray[np.float64]
+    levels: Levels
+    sessions: tuple[str, ...]
+    choice: Choice
+    model: BiasModel
+    noise_adu: float
+    step_adu: float
+    saturation_adu: float
+    unused: dict[Path, str]
+
+    @property
+    def group_temperature_c(self) -> NDArray[np.float64]:
+        """Mean temperature of each group, shape (K,)."""
+        return np.array([np.mean([self.members[i].temperature_c for i in each]) for each in self.groups])
+
+    @property
+    def group_label_c(self) -> NDArray[np.float64]:
+        """What the temperature of each group is called, shape (K,)."""
+        return np.array([self.members[each[0]].label_c for each in self.groups])
+
+    @property
+    def group_frames(self) -> NDArray[np.float64]:
+        """Number of frames of each group, shape (K,)."""
+        return np.array([float(len(each)) for each in self.groups])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.sources[0].location.shape
+
+
+def plan_of(gathered: Gathered, scratch: Path) -> Plan:
+    """Decide on everything that is common to all pixels.
+
+    Parameters
+    ----------
+    gathered : Gathered
+    scratch : Path
+        Folder for frames that are unpacked; the caller removes it.
+
+    Raises
+    ------
+    Usage
+        No frame can be used.
+    StorageError
+        There is no room to unpack a frame.
+    """
+    unused = dict(gathered.unused)
+    members, sources = _sources(gathered.members, unused, scratch)
+    place = place_of(sources[0].location.shape)
+    found = sampled(sources, _together(members), place)
+    keep = ~found.unlike & np.isfinite(found.levels_adu)
+    for member, kept in zip(members, keep, strict=True):
+        if not kept:
+            unused[member.frame.path] = "its level is not that of the other frames of its temperature"
+    members = tuple(member for member, kept in zip(members, keep, strict=True) if kept)
+    if not members:
+        raise Usage("none of the biases can be used", advice="look at the frames: none has a level")
+    return _planned(
+        members,
+        tuple(source for source, kept in zip(sources, keep, strict=True) if kept),
+        Sampled(levels_adu=found.levels_adu[keep], noise_adu=found.noise_adu, unlike=found.unlike[keep]),
+        place,
+        unused,
+    )
+
+
+def _planned(
+    members: tuple[Member, ...], sources: tuple[Source, ...], found: Sampled, place: Place, unused: dict[Path, str]
+) -> Plan:
+    groups, step = _groups(members), float(max(member.numbers.step for member in members))
+    sessions = tuple(sorted({member.session for member in members}))
+    temperature = np.array([member.temperature_c for member in members])
+    levels = levels_of(
+        temperature,
+        found.levels_adu,
+        np.array([member.label_c for member in members]),
+        _numbered([(member.label_c, *member.attempt) for member in members]),
+        np.array([sessions.index(member.session) for member in members]),
+    )
+    means = sample_groups(sources, groups, found, place, step_adu=step)
+    sample = Sample(
+        temperature_c=np.array([temperature[list(each)].mean() for each in groups]),
+        frames=np.array([float(len(each)) for each in groups]),
+        label_c=np.array([members[each[0]].label_c for each in groups]),
+        groups=_flat(means),
+        levels=levels,
+    )
+    choice = choose(sample)
+    model = BiasModel(
+        basis=choice.basis,
+        coldest_c=float(sample.label_c.min()),
+        warmest_c=float(sample.label_c.max()),
+        level=fit_levels(choice.basis.design(levels.temperature_c), levels),
+        excess=excess_of(choice.basis, sample),
+    )
+    return Plan(
+        members=members,
+        sources=sources,
+        groups=groups,
+        levels_adu=found.levels_adu,
+        levels=levels,
+        sessions=sessions,
+        choice=choice,
+        model=model,
+        noise_adu=found.noise_adu,
+        step_adu=step,
+        saturation_adu=_saturation(members, sources),
+        unused=unused,
+    )
+
+
+def _sources(
+    members: Sequence[Member], unused: dict[Path, str], scratch: Path
+) -> tuple[tuple[Member, ...], tuple[Source, ...]]:
+    found: list[tuple[Member, Source]] = []
+    for member in members:
+        try:
+            found.append((member, source_of(member.frame.path, scratch)))
+        except Unreadable as error:
+            unused[member.frame.path] = error.detail
+    if not found:
+        raise Usage("none of the biases can be read", advice="look at the frames")
+    return tuple(member for member, _ in found), tuple(source for _, source in found)
+
+
+def _saturation(members: Sequence[Member], sources: Sequence[Source]) -> float:
+    """Return the value from which on samples are saturated: as the headers say, else near the end of 16 bits."""
+    stated = [m.frame.header.saturation_adu for m in members if m.frame.header.saturation_adu]
+    if stated:
+        return SATURATED_FROM * min(stated)
+    return SATURATED_FROM * 65535 if all(source.is_u16 for source in sources) else float("inf")
+
+
+def _flat(groups: Groups) -> Groups:
+    k = len(groups.mean)
+    return Groups(
+        mean=groups.mean.reshape(k, -1),
+        count=groups.count.reshape(k, -1),
+        squares=groups.squares.ravel(),
+        freedom=groups.freedom.ravel(),
+    )
+
+
+def _numbered(keys: Sequence[Hashable]) -> NDArray[np.intp]:
+    places = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.array([places[key] for key in keys], np.intp)
+
+
+def _together(members: Sequence[Member]) -> list[list[int]]:
+    """Return the numbers of the frames that were taken together at one temperature."""
+    found: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for i, member in enumerate(members):
+        found[member.label_c, member.attempt].append(i)
+    return list(found.values())
+
+
+def _groups(members: Sequence[Member]) -> tuple[tuple[int, ...], ...]:
+    """Return the numbers of the frames of each group: of one attempt, or of one temperature where there are many."""
+    attempts = _together(members)
+    if len(attempts) > _MOST_GROUPS:
+        by_label: defaultdict[float, list[int]] = defaultdict(list)
+        for i, member in enumerate(members):
+            by_label[member.label_c].append(i)
+        attempts = list(by_label.values())
+    parts = (np.array_split(each, -(-len(each) // _MOST_FRAMES)) for each in attempts)
+    return tuple(tuple(map(int, part)) for some in parts for part in some)

@@ -1,0 +1,199 @@
+"""What is known of a bias model beside its planes: the JSON sidecar, read back too, and the tables."""
+
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from calibration.models.bias import Basis, BiasModel, Family
+from calibration.models.levels import LevelFit
+from services.errors import Usage
+from services.files.disk import REAL_DISK, Disk, write_text
+from services.models.bias_files import FOLDER, MODEL, SIDECAR
+from services.models.bias_plan import Plan
+from services.version import version
+
+FORM = "nightcal bias model 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A model that was written: its folder, what holds for all pixels, and the rest of the sidecar."""
+
+    folder: Path
+    model: BiasModel
+    said: Mapping[str, Any]
+
+    @property
+    def planes(self) -> Path:
+        """The file of its planes."""
+        return self.folder / MODEL
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that it was made of."""
+        return len(self.said["inputs"])
+
+
+def notes_of(plan: Plan) -> list[str]:
+    """Return in words what the frames of a model do not show."""
+    level, labels = plan.model.level, {member.label_c for member in plan.members}
+    notes = [plan.choice.reason]
+    if len(labels) == 1:
+        notes.append(f"it holds at {plan.model.coldest_c:.1f} °C alone; for other temperatures no error can be given")
+    elif not level.separable:
+        notes.append(
+            "each session has one temperature: the frames do not show how the level depends on temperature apart from "
+            "the offsets of the sessions, and its error is that of both"
+        )
+    if not math.isfinite(plan.noise_adu):
+        notes.append("no two frames were taken together: the noise is that of the fit, where it has degrees of freedom")
+    if level.freedom == 0:
+        notes.append("nothing shows how far the level of a frame is from that of the others: its error is not included")
+    if plan.model.excess > 1:
+        notes.append(
+            f"the means of the groups scatter {math.sqrt(plan.model.excess):.1f} times as much as noise explains; the "
+            "errors are widened by it"
+        )
+    return notes
+
+
+def sidecar_of(
+    plan: Plan, rows: Sequence[Mapping[str, float]], files: Sequence[str], hot: Path | None
+) -> dict[str, Any]:
+    """Return the sidecar of a model."""
+    model = plan.model
+    return {
+        "form": FORM,
+        "software": f"nightcal {version()}",
+        "model": {
+            "family": model.basis.family.value,
+            "reference_c": model.basis.reference_c,
+            "doubling_c": model.basis.doubling_c,
+            "excess": model.excess,
+            "level": asdict(model.level),
+            "sessions": list(plan.sessions),
+        },
+        "domain": {"coldest_c": model.coldest_c, "warmest_c": model.warmest_c, "shape": list(plan.shape)},
+        "notes": notes_of(plan),
+        "noise_adu": plan.noise_adu,
+        "step_adu": plan.step_adu,
+        "holdout": [
+            {**asdict(row), "family": row.family.value, "error_adu": row.error_adu} for row in plan.choice.holdout
+        ],
+        "evaluation": [dict(row) for row in rows],
+        "hot_pixel_mask": None if hot is None else str(hot),
+        "inputs": frames_table(plan),
+        "left_out": [{"path": str(path), "reason": why} for path, why in sorted(plan.unused.items())],
+        "files": list(files),
+    }
+
+
+def frames_table(plan: Plan) -> list[dict[str, Any]]:
+    """Return a row for each frame of a model."""
+    group_of = {i: number for number, group in enumerate(plan.groups) for i in group}
+    return [
+        {
+            "path": str(member.frame.path),
+            "temperature_c": member.temperature_c,
+            "label_c": member.label_c,
+            "level_adu": float(plan.levels_adu[i]),
+            "session": member.session,
+            "attempt": member.frame.attempt,
+            "group": group_of[i],
+            "pixel_sha256": member.numbers.sha256,
+        }
+        for i, member in enumerate(plan.members)
+    ]
+
+
+def write_records(sidecar: Mapping[str, Any], out: Path, disk: Disk = REAL_DISK) -> None:
+    """Write the sidecar and the tables in place of older ones; the sidecar last.
+
+    Raises
+    ------
+    StorageError
+        The disk is full, or the folder cannot be written.
+    """
+    for name in ("inputs", "holdout", "evaluation"):
+        if sidecar[name]:
+            text = ecsv(sidecar[name])
+            write_text(out / FOLDER / f"{'frames' if name == 'inputs' else name}.ecsv", text, disk, replace=True)
+    write_text(out / SIDECAR, json.dumps(_finite(sidecar), indent=1, ensure_ascii=False) + "\n", disk, replace=True)
+
+
+def ecsv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows as a table in ECSV, with units by the ends of the columns' names."""
+    from astropy.table import Table  # half a second to import
+
+    table = Table(rows=[dict(row) for row in rows])
+    for name in table.colnames:
+        unit = {"c": "deg_C", "adu": "adu", "pct": "%"}.get(name.rpartition("_")[2])
+        if unit is not None and table[name].dtype.kind == "f":
+            table[name].unit = unit
+    text = io.StringIO()
+    table.write(text, format="ascii.ecsv")
+    return text.getvalue()
+
+
+def _finite(value: Any) -> Any:
+    """Return what JSON can hold: numbers that are not finite become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value
+
+
+def load(path: Path) -> Loaded:
+    """Read a model.
+
+    Parameters
+    ----------
+    path : Path
+        The folder that `model bias fit` wrote, or its sidecar or file of planes.
+
+    Raises
+    ------
+    Usage
+        It is no bias model, or one of another version.
+    """
+    folder = path.parent.parent if path.is_file() else path.parent if path.name == FOLDER else path
+    sidecar = folder / SIDECAR
+    try:
+        said = json.loads(sidecar.read_text(encoding="utf-8"))
+        if said["form"] != FORM:
+            raise Usage(f"{sidecar} is of another version ({said['form']})", advice="fit the model again")
+        return Loaded(folder=folder, model=_model(said), said=said)
+    except OSError as error:
+        raise Usage(f"{path} is no bias model: {sidecar}: {error.strerror}", advice=_FIT) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise Usage(f"{sidecar} is damaged, or no bias model ({error!r})", advice=_FIT) from error
+
+
+_FIT = "name the folder that `nightcal model bias fit` wrote"
+
+
+def _model(said: Mapping[str, Any]) -> BiasModel:
+    model, level = said["model"], dict(said["model"]["level"])
+    for name in ("session_sigma_adu", "frame_sigma_adu"):
+        level[name] = float("nan") if level[name] is None else level[name]
+    return BiasModel(
+        basis=Basis(family=Family(model["family"]), reference_c=model["reference_c"], doubling_c=model["doubling_c"]),
+        coldest_c=said["domain"]["coldest_c"],
+        warmest_c=said["domain"]["warmest_c"],
+        level=LevelFit(
+            **{
+                **level,
+                "theta": tuple(level["theta"]),
+                "covariance": tuple(map(tuple, level["covariance"])),
+                "offsets_adu": tuple(level["offsets_adu"]),
+            }
+        ),
+        excess=model["excess"],
+    )
