@@ -6,7 +6,7 @@ frame, and the one before it, are as they were. A call that was interrupted goes
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from calibration.checks import PreviousFrame, judge
 from calibration.clipping import Distribution
 from calibration.errors import FrameCode
-from calibration.frames import CaptureRequest, Frame, FrameStats, Pixels, Purpose
-from calibration.series import Measured, odd_frames
+from calibration.frames import CaptureRequest, Frame, FrameKind, FrameStats, Pixels, Purpose
+from calibration.series import Measured, odd_frames, two_levels
 from calibration.stats import as_counts, compare, distribution, measure
 from services.datasets.frame import DatasetFrame
 from services.errors import StorageError, meaning
 from services.files.disk import REAL_DISK, Disk, reported
 from services.files.fits import read_pixels
+from services.words import count
 
 KEPT = ".measured.jsonl"
 """The file of what was measured, in the folder of results."""
@@ -259,7 +260,22 @@ def judged(frames: Sequence[DatasetFrame], numbers: Mapping[Path, FrameNumbers])
         text = meaning(verdict.code).text
         refused[left[i].path] = f"{text} ({verdict.measured:.1f} ADU, that of the others {verdict.limit:.1f} ADU)"
     remarks = [f"{meaning(code).text} in most of its frames, which are used all the same" for code in usual]
-    return Judged(refused=refused, remarks=tuple(sorted(remarks)))
+    left = [frame for frame in left if frame.path not in refused]
+    return Judged(refused=refused, remarks=(*sorted(remarks), *_two_levels(left, numbers)))
+
+
+def _two_levels(frames: Sequence[DatasetFrame], numbers: Mapping[Path, FrameNumbers]) -> Iterator[str]:
+    """Yield that biases or darks have two levels: a setting that no card states may have been another one."""
+    kind = frames[0].header.kind if frames else FrameKind.FLAT
+    rows = [_series_row(frame, numbers[frame.path]) for frame in frames]
+    if kind is FrameKind.FLAT or (parts := two_levels(kind, rows)) is None:
+        return
+    shown = (
+        f"{count(len(part), 'frame')} at {sorted(rows[i].level_adu for i in part)[len(part) // 2]:.0f} ADU "
+        f"({frames[part[0]].path.name} …)"
+        for part in parts
+    )
+    yield f"its levels are two, and no card says why: {' and '.join(shown)}"
 
 
 def _copies(frames: Sequence[DatasetFrame], numbers: Mapping[Path, FrameNumbers]) -> dict[Path, str]:

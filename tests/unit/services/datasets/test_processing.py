@@ -17,6 +17,7 @@ from services.datasets.processing.tables import write_frames, write_masters
 from services.errors import RunCode, StorageError, Usage
 from tests.support.dataset_frames import write_frame, write_series
 from tests.support.failing_disks import FullDisk
+from tests.support.made_root import RATE, Root
 
 
 def processed(base: Path, out: Path) -> Processed:
@@ -180,6 +181,35 @@ def test_frames_that_cannot_be_used_are_named_with_the_reason(tmp_path: Path) ->
     assert header["MEAN"] == pytest.approx(500, abs=0.5)
     assert "no master bias of these settings" in str(header["HISTORY"])
     assert not header["BIASSUB"]
+
+
+def test_two_levels_that_no_card_explains_are_said_and_kept(tmp_path: Path) -> None:
+    write_series(tmp_path / "set/Bias/attempt1", "BIAS", (500, 500, 500, 620, 620, 620))
+    found = processed(tmp_path / "set", tmp_path / "out")
+    ((name, remark),) = found.remarks
+    assert name == "master_bias_T20.0"
+    assert "3 frames at 500 ADU (bias_f0.fits …) and 3 frames at 620 ADU (bias_f3.fits …)" in remark.replace(
+        "\xa0", " "
+    )
+    assert master(tmp_path / "out", "master_bias_T20.0")["NSOURCE"] == 6
+
+
+def test_the_root_of_a_nightcal_is_a_dataset_without_further_ado(tmp_path: Path) -> None:
+    root = Root(tmp_path / "root")
+    root.add(FrameKind.BIAS, 0.001, 4)
+    root.add(FrameKind.DARK, 5.0, 4)
+    for light in ("R", "B"):
+        root.add(FrameKind.FLAT, 2.0, 3, filter=light)
+    root.catalogue.close()
+    out = tmp_path / "out"
+    found = processed(tmp_path / "root", out)
+    assert not found.unused
+    assert [group.name for group in found.groups] == [
+        *("master_bias_T-10.0", "master_dark_T-10.0_E5.0"),
+        *("master_flat_T-10.0_E2.0_B", "master_flat_T-10.0_E2.0_R"),
+    ]
+    assert master(out, "master_dark_T-10.0_E5.0")["MEDIAN"] == pytest.approx(RATE * 5, abs=2)
+    assert master(out, "master_flat_T-10.0_E2.0_R")["FILTER"] == "R"
 
 
 def test_a_single_frame_becomes_a_master_that_says_so(tmp_path: Path) -> None:
