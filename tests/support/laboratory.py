@@ -9,6 +9,8 @@ import numpy as np
 from tests.support.raw_tree import attempt, rewrite
 
 FRAMES = 4
+MANY = 12
+"""Frames of the first attempt: frame10 comes after frame9."""
 FAULTS_IN = "TestSection2/Faults"
 
 
@@ -54,7 +56,10 @@ def series() -> Iterator[Series]:
 
 def write_tree(root: Path, *, old_log: bool, frames: int = FRAMES) -> list[Raw]:
     """Write the sound attempts of a tree, and return what is true of their files."""
-    return [raw for each in series() for raw in _take(root, each, old_log=old_log, frames=frames)]
+    raws: list[Raw] = []
+    for each in series():
+        raws += _take(root, each, old_log=old_log, frames=frames if raws else MANY)
+    return raws
 
 
 def write_fault(root: Path, fault: str, *, old_log: bool) -> list[Raw]:
