@@ -155,7 +155,9 @@ def _first_attempt(folder: Path, side: int) -> None:
     (folder / "configFile.txt").write_text(f"HEIGHT={side}\nWIDTH={side}\nBIT_DEPTH=16\nCAMERA=Cam\n", encoding="utf-8")
     pixels = np.random.default_rng(1).normal(1000, 7, side * side).round().astype("<u2")
     for n in range(FRAMES):
-        np.roll(pixels, 7919 * n).tofile(folder / "frames" / f"exp_1s_frame{n}.raw")
+        frame = np.roll(pixels, 7919 * n)
+        frame[0] = n  # frames of a camera differ in their sum
+        frame.tofile(folder / "frames" / f"exp_1s_frame{n}.raw")
 
 
 def _dataset(first: Path, section: Path, attempts: int) -> None:
