@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.words import count
@@ -42,8 +42,9 @@ class FrameLog:
 def read_log(text: str, wanted: Collection[int] | None = None) -> FrameLog:
     """Return what a log says.
 
-    The separator is found by the first line. Of a comma in a number it is a decimal comma where the separator is
-    another. Rows that are equal count once; of rows with one number that differ none is believed.
+    The separator is found by the first line, which has the names of the columns; without them two columns are frame and
+    temperature, and of more only the frame is known. Commas in numbers are decimal ones where the separator is another.
+    Rows that are equal count once; of rows with one number that differ none is believed.
 
     Parameters
     ----------
@@ -61,32 +62,36 @@ def read_log(text: str, wanted: Collection[int] | None = None) -> FrameLog:
     except csv.Error as error:
         return FrameLog(problems=(f"the log cannot be read: {error}",))
     names = [name.strip() for name in head]
+    problems: list[str] = []
+    if is_headless := _frame_number(names[0]) is not None:
+        body, names = [head, *body], ["FrameNum", "Temperature"] if len(names) == 2 else ["FrameNum"]
+        problems.append(f"the log has no line of names: its columns are taken for {' and '.join(names)}")
     number_at = _frame_column(names)
     keywords = _keywords(names)
+    numbers = [_frame_number(cells[number_at] if number_at < len(cells) else "") for cells in body]
+    problems += _unnumbered([place for place, each in enumerate(numbers, 2 - is_headless) if each is None])
     rows: dict[int, dict[str, CardValue]] = {}
-    problems: list[str] = []
     doubtful: set[int] = set()
-    unnumbered: list[int] = []
-    for place, cells in enumerate(body, 2):
-        number = _frame_number(cells[number_at] if number_at < len(cells) else "")
-        if number is None:
-            unnumbered.append(place)
+    for number, cells in zip(numbers, body, strict=True):
         if number is None or (wanted is not None and number not in wanted):
             continue
-        found = _cards(keywords, cells, is_comma_free=separator == ",")
-        if number not in rows:
-            rows[number] = {"FRAMENUM": number, **found}
-        elif rows[number] == {"FRAMENUM": number, **found}:
-            problems.append(f"frame {number} is twice in the log, with equal rows: it counts once")
-        else:
+        found = {"FRAMENUM": number, **_cards(keywords, cells, is_comma_free=separator == ",")}
+        if number in rows and rows[number] != found:
             doubtful.add(number)
-    problems += [f"line {place} of the log has no frame number" for place in unnumbered[:_MOST_LINES]]
-    if len(unnumbered) > _MOST_LINES:
-        problems.append(f"{count(len(unnumbered) - _MOST_LINES, 'more line')} of the log have no frame number")
+        elif number in rows:
+            problems.append(f"frame {number} is twice in the log, with equal rows: it counts once")
+        rows.setdefault(number, found)
     for number in sorted(doubtful):
         del rows[number]
         problems.append(f"frame {number} is twice in the log, with different rows: neither is believed")
     return FrameLog(rows=rows, problems=tuple(problems))
+
+
+def _unnumbered(places: Sequence[int]) -> Iterator[str]:
+    """Yield in words the lines that have no number, the first ones one by one."""
+    yield from (f"line {place} of the log has no frame number" for place in places[:_MOST_LINES])
+    if len(places) > _MOST_LINES:
+        yield f"{count(len(places) - _MOST_LINES, 'more line')} of the log have no frame number"
 
 
 def _frame_column(names: Sequence[str]) -> int:

@@ -136,6 +136,16 @@ def test_a_dataset_without_any_temperature_is_converted(tmp_path: Path) -> None:
     assert said(found, "exp_1s_frame2.raw") == "the log has no row that can be believed for frame 2"
 
 
+def test_a_log_without_names_of_columns_is_frame_and_temperature(tmp_path: Path) -> None:
+    folder = attempt(tmp_path / "attempt1")
+    (folder / "temperatureLog.csv").write_text("0,20.5\n1,21.5\nx,2\n2,22.5\n", encoding="utf-8")
+    found = imported(tmp_path)
+    assert [row["TEMP"] for row in rows(found)] == ["20.5", "21.5", "22.5"]
+    assert "taken for FrameNum and Temperature" in found.files[0].of_attempt[0]
+    assert found.files[0].of_attempt[1] == "line 3 of the log has no frame number"
+    assert read_log("0,1,2\n1,1,2\n").rows == {0: {"FRAMENUM": 0}, 1: {"FRAMENUM": 1}}
+
+
 def test_of_a_long_log_only_the_rows_of_frames_are_kept(tmp_path: Path) -> None:
     folder = attempt(tmp_path / "attempt1", frames=10)
     lines = [f"{n},{20 + n / 1e5:.5f}" for n in range(100_000)]

@@ -99,9 +99,9 @@ def test_rows_that_are_there_twice_count_once_and_rows_that_contradict_are_not_b
     log = read_log("frame,Temperature\n0,1\n0,1\n1,2\n1,3\nx,4\n2,5\n-1,6\n")
     assert log.rows == {0: {"FRAMENUM": 0, "TEMP": 1.0}, 2: {"FRAMENUM": 2, "TEMP": 5.0}}
     assert [each.split(",")[0] for each in log.problems] == [
-        "frame 0 is twice in the log",
         "line 6 of the log has no frame number",
         "line 8 of the log has no frame number",
+        "frame 0 is twice in the log",
         "frame 1 is twice in the log",
     ]
 
