@@ -45,16 +45,19 @@ def process(
 
 def processed(base: Path, out: Path, depth: int, progress: "Progress") -> "Processed":
     """Process a dataset: masters, tables, plots and comparisons are in `out` then."""
+    from services.datasets.importing import alone
     from services.datasets.processing.plots import plot_all
     from services.datasets.processing.processing import looked_at, with_masters
     from services.datasets.processing.tables import write_frames, write_masters
+    from services.files.locks import ResultsLock
 
     out = out.absolute()
-    found = looked_at(base, out, depth=depth, progress=progress)
-    write_frames(found, out)
-    found = with_masters(found, out, progress=progress)
-    write_masters(found, out)
-    plot_all(found, out, progress=lambda total, done: progress("plots", total, done))
+    with alone(out, ResultsLock):
+        found = looked_at(base, out, depth=depth, progress=progress)
+        write_frames(found, out)
+        found = with_masters(found, out, progress=progress)
+        write_masters(found, out)
+        plot_all(found, out, progress=lambda total, done: progress("plots", total, done))
     return found
 
 

@@ -94,7 +94,7 @@ def import_raws(
     places = [each.root if each.without else each.root.parent for each in chosen]
     base = common_parent(places) if places else None
     index = (how.out or (chosen[0].root if len(chosen) == 1 else base or Path())) / FILE
-    with _alone(index.parent):
+    with alone(index.parent):
         return _imported(attempts, found, replace(how, base=how.base or base), index, progress)
 
 
@@ -125,8 +125,8 @@ def _imported(
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other imports of this machine from the same dataset; where there are no locks, each works for itself.
+def alone(folder: Path, lock: type[DatasetLock] = DatasetLock) -> Iterator[None]:
+    """Keep others of this machine from the same work on a folder; where there are no locks, each works for itself.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """
     with ExitStack() as held:
         try:
-            held.enter_context(DatasetLock(folder))
+            held.enter_context(lock(folder))
         except StorageError as error:
             if error.code is RunCode.CAMERA_BUSY:
                 raise

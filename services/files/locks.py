@@ -252,3 +252,9 @@ class DatasetLock(_Lock):
         except OSError as error:
             raise StorageError(f"{folder}: {_reason(error)}") from error
         super().__init__(place / f"dataset_{digest}.lock", f"the dataset {folder}", clock)
+
+
+class ResultsLock(DatasetLock):
+    """The lock of a folder in which the results of a dataset are made."""
+
+    _TAKEN = "is being processed by"

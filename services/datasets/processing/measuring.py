@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,7 @@ class Numbers:
     """
 
     def __init__(self, folder: Path, disk: Disk = REAL_DISK) -> None:
-        self._path, self._disk, self._lock = folder / KEPT, disk, Lock()
+        self._path, self._disk, self._lock, self._over = folder / KEPT, disk, Lock(), Event()
         self._known = dict(_read(self._path))
 
     def of(
@@ -87,6 +87,7 @@ class Numbers:
         with reported(self._path):
             self._disk.make_folder(self._path.parent)
             with self._path.open("a", encoding="utf-8") as file:
+                file.write("\n" if file.tell() else "")  # the last line may have been written in part
 
                 def keep(mark: str, numbers: FrameNumbers) -> None:
                     with self._lock:
@@ -101,6 +102,7 @@ class Numbers:
                         for each in pool.map(measured, series):
                             found |= each
                     except BaseException:
+                        self._over.set()  # a series may be long, and whoever interrupts does not wait for it
                         pool.shutdown(cancel_futures=True)
                         raise
         return found
@@ -114,6 +116,8 @@ class Numbers:
         found: dict[Path, FrameNumbers] = {}
         last, before = "", _Before()
         for frame in frames:
+            if self._over.is_set():
+                break
             own = _mark(frame.path)
             mark = f"{_VERSION} {own} after {last}"
             numbers = self._known.get(mark)

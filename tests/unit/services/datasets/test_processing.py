@@ -298,3 +298,25 @@ def test_results_that_cannot_be_there_are_refused_at_once(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(Usage, match="is a file"):
         looked_at(tmp_path / "set", tmp_path / "file")
+
+
+def test_measuring_that_was_interrupted_goes_on_where_it_ended(tmp_path: Path) -> None:
+    write_series(tmp_path / "set/Bias/attempt1", "BIAS", [500.0] * 9)
+    kept = tmp_path / "out/.measured.jsonl"
+    measured = 0
+
+    def interrupt(what: str, total: int | None, done: int) -> None:
+        nonlocal measured
+        measured += done if what == "frames measured" and total is None else 0
+        if measured == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        looked_at(tmp_path / "set", tmp_path / "out", progress=interrupt)
+    assert kept.read_text(encoding="utf-8").count("\n") == 5
+    kept.write_text(kept.read_text(encoding="utf-8")[:-40], encoding="utf-8")  # the last line was not written whole
+    assert len(looked_at(tmp_path / "set", tmp_path / "out").numbers) == 9
+    whole = kept.read_text(encoding="utf-8")
+    assert len([line for line in whole.splitlines() if line]) == 10  # each frame once, and what is left of the line
+    looked_at(tmp_path / "set", tmp_path / "out")
+    assert kept.read_text(encoding="utf-8").strip() == whole.strip()
