@@ -112,7 +112,9 @@ def said_of_import(found: "Imported", *, verbose: bool) -> Iterator[str]:
     from services.datasets.described import Outcome
 
     notes = [(note, each.raw) for each in found.files for note in each.notes]
-    notes += [(note, each.attempt.folder) for each in found.files for note in each.of_attempt]
+    for each in found.files:  # one that is lost is named by itself
+        place = each.raw if each.outcome is Outcome.NO_SIZE else each.attempt.folder
+        notes += [(note, place) for note in each.of_attempt]
     notes += [("it is part of no attempt, and was not read", raw) for raw in found.outside]
     notes += [(why, folder) for folder, why in found.unread]
     yield from _by_kind(notes, most=len(notes) if verbose else _SHOWN)

@@ -96,3 +96,12 @@ def test_the_page_of_a_dataset_is_written_and_a_script_notices_what_cannot_be_us
     assert (code, wrong) == (0, "")
     assert "All 3 frames can be used" in (tree / "p.html").read_text(encoding="utf-8")
     assert before == {path: path.read_bytes() for path in tree.rglob("*") if path.is_file() and path.suffix != ".html"}
+
+
+def test_every_raw_file_of_unknown_size_is_named_and_counted(tree: Path) -> None:
+    (tree / "S2/T0/attempt1/configFile.txt").unlink()
+    code, said, wrong = called(tree, "dataset import S1 S2 S3")
+    assert (code, wrong) == (1, "")
+    for n in range(3):
+        assert f"S2/T0/attempt1/frames/exp_1s_frame{n}.raw" in said
+    assert "9 raw files: 6 converted, 3 left out: the size of their image is not known" in said
