@@ -126,7 +126,7 @@ def _header(unit: Unit, within: PurePath, listed: Listed) -> FrameHeader:
     if listed.kind is not None:
         unit = replace(unit, cards={**unit.cards, "IMAGETYP": listed.kind.value})
     header = understood(unit, within)
-    if header.ccd_temp_c is None and listed.ccd_temp_c is not None:
+    if header.ccd_temp_c is None and header.set_temp_c is None and listed.ccd_temp_c is not None:
         header = replace(header, ccd_temp_c=listed.ccd_temp_c)
     return header
 

@@ -250,3 +250,14 @@ def test_an_index_whose_paths_begin_where_the_program_was_called_is_read(
     assert [each.path for each in frames_of(index).frames] == [each.path for each in before.frames]
     monkeypatch.chdir(dataset)
     assert len(frames_of(index).left_out) == 6
+
+
+def test_a_set_point_is_listed_but_is_no_temperature_that_was_measured(tmp_path: Path) -> None:
+    (tmp_path / "D").mkdir()
+    for name, cards in (("set", {"SET-TEMP": -10.0}), ("nothing", {}), ("both", {"SET-TEMP": -10.0, "CCD-TEMP": -9.8})):
+        fits.writeto(tmp_path / f"D/dark_{name}.fits", np.full((4, 5), 7, np.uint16), fits.Header(cards))
+    by_folder = frames_of(tmp_path)
+    index = tmp_path / "index.csv"
+    write_index(index, index_of((Section(root=tmp_path / "D", kind=FrameKind.DARK),), index))
+    assert facts(frames_of(index)) == facts(by_folder)
+    assert [line.split(",")[4] for line in index.read_text(encoding="utf-8").splitlines()[1:]] == ["-9.8", "", "-10"]
