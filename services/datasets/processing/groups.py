@@ -41,8 +41,8 @@ class ProcessGroup:
     exposure_us : int or None
         None: not known, or of biases, where it does not matter.
     filter, source, stage, step, vacuum, numbers : str
-        Empty: none is stated. `step` is the folder of one dose of an irradiation. `numbers` is empty for whole numbers
-        of 16 bits, which cameras write.
+        Empty: none is stated. `step` is the folder of one dose of an irradiation. `numbers` is empty for all but
+        numbers of 8 bits.
     """
 
     kind: FrameKind

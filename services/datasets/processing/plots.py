@@ -188,7 +188,7 @@ def _settings(group: ProcessGroup) -> tuple[str, ...]:
         key.readout_mode or "",
         f"{key.binning[0]} x {key.binning[1]} binned",
         f"{key.shape[1]} x {key.shape[0]} pixels",
-        {"8bit": "8 bits", "float": "floating-point"}.get(group.numbers, "16 bits"),
+        "8 bits" if group.numbers else "16 bits",
         key.camera,
     )
 

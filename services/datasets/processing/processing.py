@@ -125,14 +125,12 @@ def _unused(found: DatasetFrames) -> dict[Path, str]:
 
 
 def _numbers_of(frame: DatasetFrame) -> str:
-    """Return how a frame's file holds its numbers; empty for the usual whole numbers of 16 bits or more."""
+    """Return how a frame's file holds its numbers; empty for all but 8 bits, whose steps are others."""
     try:
         location = pixel_location(frame.path)
     except StorageError:
         return ""
-    if location is None or location.bitpix > 8:
-        return ""
-    return "8bit" if location.bitpix == 8 else "float"
+    return "8bit" if location is not None and location.bitpix == 8 else ""
 
 
 def with_masters(

@@ -183,6 +183,21 @@ def test_frames_that_cannot_be_used_are_named_with_the_reason(tmp_path: Path) ->
     assert not header["BIASSUB"]
 
 
+def test_how_files_hold_their_numbers_keeps_8_bits_apart_and_nothing_else(tmp_path: Path) -> None:
+    write_series(tmp_path / "set/Bias/attempt1", "BIAS", (100, 101, 100))
+    darks = write_series(tmp_path / "set/Darks/attempt1", "DARK", (150, 151, 150, 152, 151))
+    for path in darks[:3]:
+        pixels, header = fits.getdata(path, header=True)
+        del header["BZERO"], header["BSCALE"]
+        kind = np.uint8 if path is not darks[0] else np.float32
+        fits.PrimaryHDU(pixels.astype(kind), header).writeto(path, overwrite=True)
+    found = processed(tmp_path / "set", tmp_path / "out")
+    numbers = {group.name: len(group.frames) for group in found.groups}
+    assert numbers == {"master_bias_T20.0": 3, "master_dark_T20.0_E1.0": 3, "master_dark_T20.0_E1.0_8bit": 2}
+    assert master(tmp_path / "out", "master_dark_T20.0_E1.0")["MEAN"] == pytest.approx(50, abs=1)
+    assert "BIASFILE" not in master(tmp_path / "out", "master_dark_T20.0_E1.0_8bit")
+
+
 def test_two_levels_that_no_card_explains_are_said_and_kept(tmp_path: Path) -> None:
     write_series(tmp_path / "set/Bias/attempt1", "BIAS", (500, 500, 500, 620, 620, 620))
     found = processed(tmp_path / "set", tmp_path / "out")
