@@ -1,6 +1,5 @@
 """An attempt with what its settings and its log say, and what became of each of its raw files."""
 
-import codecs
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -179,5 +178,4 @@ def _text(path: Path | None, notes: list[str]) -> str:
     except OSError as error:
         notes.append(f"{path.name} cannot be read: {error.strerror}")
         return ""
-    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # "Unicode text" of spreadsheets
-    return data.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
+    return described.decoded(data)

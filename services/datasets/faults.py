@@ -15,7 +15,7 @@ from services.datasets import FITS_DIR, SEARCH_DEPTH
 from services.datasets.attempts import Attempt, Section, attempts_of
 from services.datasets.names import stems_of
 from services.datasets.reading import MOST_ZEROS
-from services.datasets.settings import NAMES, NoFormat, format_of, parse_settings
+from services.datasets.settings import NAMES, NoFormat, decoded, format_of, parse_settings
 from services.datasets.survey import LEAST, Part, Seen, Survey, celsius
 from services.datasets.words import of_kind
 from services.words import GAP, count, percent
@@ -88,7 +88,7 @@ def _why_no_size(attempt: Attempt) -> str:
     if attempt.settings is None:
         return f"there is no {' or '.join(NAMES)}"
     try:
-        format_of(parse_settings(attempt.settings.read_bytes().decode("utf-8-sig", errors="replace")))
+        format_of(parse_settings(decoded(attempt.settings.read_bytes())))
     except NoFormat as error:
         return str(error)
     except OSError as error:

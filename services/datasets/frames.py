@@ -136,12 +136,12 @@ def _rows(index: Path) -> list[dict[str, str]]:
         It is no table of frames.
     """
     try:
-        text = index.read_text(encoding="utf-8-sig")
+        text = index.read_text(encoding="utf-8-sig", errors="surrogateescape")  # names of files keep their bytes
         first = text.partition("\n")[0]
         table = csv.reader(io.StringIO(text), delimiter=";" if ";" in first and "," not in first else ",")
         names = [name.strip().upper() for name in next(table, [])]
         rows = [dict(zip(names, cells, strict=False)) for cells in table]
-    except (UnicodeDecodeError, csv.Error):
+    except csv.Error:
         names, rows = [], []
     except OSError as error:
         raise Usage(f"{index}: {error.strerror or error}", advice="name an index that can be read") from error

@@ -62,7 +62,7 @@ def table_of(path: Path) -> dict[Path, float]:
         It cannot be read, or lacks one of the columns.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = csv.DictReader(file)
             if not {"PATH", "MEAN"} <= set(rows.fieldnames or ()):
                 advice = "name the frame_stats.csv that `nightcal dataset process` has written"

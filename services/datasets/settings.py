@@ -1,5 +1,6 @@
 """The settings file of an attempt: lines `KEY=value` or `KEY: value`, and the image format that they state."""
 
+import codecs
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,6 +51,12 @@ class ImageFormat:
 
 class NoFormat(Exception):
     """The settings do not say how large the image is."""
+
+
+def decoded(data: bytes) -> str:
+    """Return the text of a file of settings or of a log: UTF-8, or UTF-16 where its mark says so."""
+    is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # "Unicode text" of spreadsheets
+    return data.decode("utf-16" if is_wide else "utf-8-sig", errors="replace")
 
 
 def parse_settings(text: str) -> dict[str, str]:

@@ -16,8 +16,9 @@ from services.cli.dataset import import_frames
 from services.datasets.attempts import Section
 from services.datasets.conversion import Conversion
 from services.datasets.described import Converted, Outcome
+from services.datasets.frames import frames_of
 from services.datasets.importing import Imported, import_raws
-from services.datasets.index import with_the_rest
+from services.datasets.index import index_of, with_the_rest, write_index
 from services.datasets.log import read_log
 from services.errors import Exit, RunCode, StorageError
 from services.files.disk import Disk, Stream
@@ -206,6 +207,19 @@ def test_names_of_every_kind_are_converted(tmp_path: Path) -> None:
     assert paths == {each.fits for each in found.files}
     assert all(path.is_file() for path in paths)
     assert set(imported(tmp_path).counts()) == {Outcome.THERE}
+
+
+@NO_LINKS
+def test_a_folder_whose_name_is_no_unicode_goes_through_the_index(tmp_path: Path) -> None:
+    attempt(tmp_path / "TestSection2" / os.fsdecode(b"T\xe9") / "attempt1")
+    found = import_raws(with_the_rest(tmp_path), Conversion())
+    index = tmp_path / "index.csv"
+    write_index(index, index_of(with_the_rest(tmp_path), index))
+    for table in (found.index, index):
+        assert table is not None
+        frames = frames_of(table)
+        assert [each.path for each in frames.frames] == [each.fits for each in found.files]
+        assert frames.left_out == ()
 
 
 def test_what_lies_in_the_place_of_a_frame_is_kept(tmp_path: Path) -> None:
