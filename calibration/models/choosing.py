@@ -139,7 +139,9 @@ def held_out(basis: Basis, sample: Sample) -> tuple[Holdout, ...]:
     """Predict each temperature from the others, the levels with the offsets of their sessions taken off."""
     offsets = np.asarray(fit_levels(basis.design(sample.levels.temperature_c), sample.levels).offsets_adu)
     levels = sample.levels.level_adu - offsets[sample.levels.session]
-    noise = float(np.sqrt(np.nanmedian(sample.groups.squares / np.maximum(sample.groups.freedom, 1))))
+    fit = fit_groups(basis.design(sample.temperature_c), sample.frames, sample.groups)
+    known = fit.variance[np.isfinite(fit.variance)]
+    noise = float(np.sqrt(np.median(known))) if known.size else float("nan")
     labels = np.unique(sample.label_c)
     rows = []
     for label in labels:

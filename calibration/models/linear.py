@@ -12,6 +12,7 @@ fit: Cook & Weisberg, Residuals and Influence in Regression (1982), chapter 2.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntFlag
+from functools import lru_cache
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -91,7 +92,7 @@ class ModelBit(IntFlag):
 def flags_of(fit: Fit, k: int) -> NDArray[np.uint16]:
     """Return the `ModelBit` of each pixel of a fit to k groups, without HOT."""
     p, missing = len(fit.theta), ~np.isfinite(fit.theta[0])
-    limit = by_freedom(lambda freedom: stats.f.isf(_MISFIT, max(k - p, 1), freedom), fit.freedom)
+    limit = by_freedom(lambda freedom: _f_limit(_MISFIT, max(k - p, 1), freedom), fit.freedom)
     mask = np.where(missing, ModelBit.NO_DATA, 0) | np.where(fit.groups < k, ModelBit.LOW_COUNT, 0)
     mask |= np.where(fit.single & (fit.groups < k) & ~missing, ModelBit.OUTLIER, 0)
     mask |= np.where(np.nan_to_num(fit.chi_square) > limit, ModelBit.MISFIT, 0)
@@ -102,6 +103,16 @@ def by_freedom(limit: Callable[[float], float], freedom: Planes) -> Planes:
     """Return what depends on degrees of freedom alone, worked out once for each number that occurs."""
     numbers, place = np.unique(freedom, return_inverse=True)
     return np.array([limit(max(float(number), 1.0)) for number in numbers])[place].reshape(freedom.shape)
+
+
+@lru_cache(maxsize=4096)
+def _f_limit(chance: float, over: int, freedom: float) -> float:
+    return float(stats.f.isf(chance, over, freedom))
+
+
+@lru_cache(maxsize=4096)
+def _t_limit(freedom: float) -> float:
+    return float(stats.t.isf(_OUTLIER / 2, freedom))
 
 
 def pairs(p: int) -> list[tuple[int, int]]:
@@ -213,7 +224,7 @@ def _to_be_single(
     left = 1 - np.diagonal(hat_matrix(design, weights))
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.sqrt(groups.squares / groups.freedom)
-        limit = by_freedom(lambda freedom: stats.t.isf(_OUTLIER / 2, freedom), groups.freedom)
+        limit = by_freedom(_t_limit, groups.freedom)
         for row, weight, share, mean in zip(design, weights, left, groups.mean, strict=True):
             if share > 1e-9:  # a group on which the fit must lie shows nothing
                 single |= np.abs(mean - row @ fit.theta) * np.sqrt(weight / share) > limit * noise
@@ -243,7 +254,7 @@ def _unlike(squares: Planes, over: NDArray[np.int_], noise: Planes, freedom: Pla
     """Return the pixels whose groups do not agree with the model even without the outlying ones."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = squares.sum(axis=1) / np.maximum(over, 1) / noise**2
-    limit = np.array([stats.f.isf(_OUTLIER, max(n, 1), max(m, 1.0)) for n, m in zip(over, freedom, strict=True)])
+    limit = np.array([_f_limit(_OUTLIER, max(int(n), 1), max(m, 1.0)) for n, m in zip(over, freedom, strict=True)])
     result: NDArray[np.bool_] = np.nan_to_num(ratio) > limit
     return result
 

@@ -5,6 +5,7 @@ The engine of the masters makes them, so that cosmic hits take no part.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,7 @@ def group_mean(
     n = len(frames)
     dark = np.broadcast_to(levels_adu.astype(np.float32)[:, None, None], frames.shape)
     planes = combine_band(frames, recipe, dark=dark, valid=_usable(frames, saturation_adu))
-    factor, widening = recipe.factor_for(n), recipe.widening_for(n)
+    factor, widening = _factors(recipe, n)
     more = planes.count > 1
     scatter = np.where(more, planes.sigma.astype(np.float64) * (widening / factor), 0.0)  # of a mean
     count = planes.count.astype(np.float64)
@@ -94,11 +95,18 @@ def group_mean(
     return GroupMean(mean=planes.mean.astype(np.float64), squares=squares, count=planes.count)
 
 
+@lru_cache(maxsize=256)
+def _factors(recipe: Recipe, n: int) -> tuple[float, float]:
+    return recipe.factor_for(n), recipe.widening_for(n)
+
+
 def _usable(frames: NDArray[np.uint16 | np.float32], saturation_adu: float) -> NDArray[np.bool_] | None:
     if not np.isfinite(saturation_adu):
         return None
+    if frames.max(initial=0) < saturation_adu:
+        return None  # a mask would cost as much as the frames; NaN are no samples without it
     usable: NDArray[np.bool_] = frames < saturation_adu
-    return None if usable.all() else usable
+    return usable
 
 
 def stacked(means: Sequence[GroupMean]) -> Groups:

@@ -16,6 +16,9 @@ from services.models.bias_files import FOLDER, MODEL, SIDECAR
 from services.models.bias_plan import Plan
 from services.version import version
 
+_RESTLESS = 1.0
+"""Levels that scatter by more than so many times the noise of a pixel are no matter of the read-out."""
+
 FORM = "nightcal bias model 1"
 
 
@@ -51,6 +54,12 @@ def notes_of(plan: Plan) -> list[str]:
         )
     if not math.isfinite(plan.noise_adu):
         notes.append("no two frames were taken together: the noise is that of the fit, where it has degrees of freedom")
+    if level.frame_sigma_adu > _RESTLESS * plan.noise_adu:
+        notes.append(
+            f"the levels of frames that were taken together scatter by {level.frame_sigma_adu:.0f} ADU, the pixels of "
+            f"a frame by {plan.noise_adu:.0f} ADU: something else than temperature sets them (light?), and the error "
+            "includes it"
+        )
     if level.freedom == 0:
         notes.append("nothing shows how far the level of a frame is from that of the others: its error is not included")
     if plan.model.excess > 1:

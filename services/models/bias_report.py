@@ -225,8 +225,13 @@ def _show(figure: "Figure", axes: "Axes", seen: _Seen, image: NDArray[Any], titl
 
 
 def _image_alone(seen: _Seen, image: NDArray[Any], title: str) -> "Figure":
-    figure, axes = _figure(6.4, _tall(seen, 6.4))
-    _show(figure, axes[0, 0], seen, image, title)
+    from matplotlib.figure import Figure
+
+    tall = _tall(seen, 6.4)
+    figure = Figure(figsize=(6.4, tall), dpi=110)  # a layout that is worked out takes longer than the rest of it
+    axes = figure.subplots()
+    figure.subplots_adjust(left=0.09, right=0.97, bottom=0.3 / tall, top=1 - 0.35 / tall)
+    _show(figure, axes, seen, image, title)
     return figure
 
 

@@ -11,7 +11,7 @@ from services.datasets import SEARCH_DEPTH
 from services.datasets.frame import DatasetFrame
 from services.datasets.frames import frames_of
 from services.datasets.processing.groups import ProcessGroup, groups_of, of_foreign_size
-from services.datasets.processing.measuring import FrameNumbers, Numbers, judged
+from services.datasets.processing.measuring import FrameNumbers, Judged, Numbers, judged
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.layout import sanitise
@@ -133,11 +133,12 @@ def _judged(
     numbers = Numbers(out, disk).of(series, lambda done: progress("frames measured", None, done))
     remarks: list[str] = []
     for group in groups:
-        verdict = judged(group.frames, numbers)
+        flat = [frame for frame in group.frames if not numbers[frame.path].problem and not numbers[frame.path].std > 0]
+        unused |= {frame.path: "all its pixels have the same value" for frame in flat}
+        rest = [frame for frame in group.frames if frame.path not in unused]  # flat ones are no measure for the others
+        verdict = judged(rest, numbers) if rest else Judged(refused={})
         unused |= verdict.refused
         remarks += [f"{group.name}: {remark}" for remark in verdict.remarks]
-        flat = [f for f in group.frames if f.path not in unused and not numbers[f.path].std > 0]
-        unused |= {frame.path: "all its pixels have the same value" for frame in flat}
     return list(groups), remarks, numbers
 
 

@@ -15,6 +15,9 @@ from services.bands import Band, Source, read_rows
 _PIXELS = 1 << 16
 """Most pixels of a sample: the noise of a level is then 1/256 of that of a pixel."""
 
+_RESTLESS = 0.25
+"""Of the noise of a pixel, what the levels of a group may always scatter by."""
+
 _PAIRS = 4
 """Pairs of neighbours of a group that show the noise."""
 
@@ -82,7 +85,6 @@ def sampled(sources: Sequence[Source], groups: Sequence[Sequence[int]], place: P
     some = np.unique(np.linspace(0, len(sources) - 1, min(len(sources), _REFERENCES)).round().astype(int))
     reference = reference_of(np.stack([place.read(sources[i]) for i in some]))
     levels, noises = np.full(len(sources), np.nan), list[float]()
-    odd = np.zeros(len(sources), np.bool_)
     for members in groups:
         before: NDArray[np.float64] | None = None
         for number, i in enumerate(members):
@@ -91,9 +93,12 @@ def sampled(sources: Sequence[Source], groups: Sequence[Sequence[int]], place: P
             if before is not None and number <= _PAIRS:
                 noises.append(float(clip_values(sample - before).sigma / np.sqrt(2)))
             before = sample
-        odd[list(members)] = unlike(levels[list(members)])
     known = [noise for noise in noises if np.isfinite(noise) and noise > 0]
-    return Sampled(levels_adu=levels, noise_adu=float(np.median(known)) if known else float("nan"), unlike=odd)
+    noise = float(np.median(known)) if known else float("nan")
+    odd = np.zeros(len(sources), np.bool_)
+    for members in groups:
+        odd[list(members)] = unlike(levels[list(members)], noise_adu=_RESTLESS * np.nan_to_num(noise))
+    return Sampled(levels_adu=levels, noise_adu=noise, unlike=odd)
 
 
 def sample_groups(

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -297,3 +298,42 @@ def test_a_damaged_sidecar_is_refused(fitted: Path, tmp_path: Path, capsys):
         (tmp_path / "bias_model/bias_model.json").write_text(text, encoding="utf-8")
         assert nightcal("model", "bias", "synth", tmp_path, "--temperature", 3, "--out", tmp_path / "s") == 2
         assert "What to do" in capsys.readouterr().err
+
+
+def test_of_ten_frames_nine_that_are_spoilt_leave_a_model_that_says_so(tmp_path: Path, capsys):
+    made, rng = made_biases(6, temperatures=(0.0,), n=10, sessions=1, shape=(20, 30)), np.random.default_rng(6)
+    for i, pixels in enumerate(made.frames):
+        write_bias(tmp_path / "dead" / f"{i}.fits", pixels if i == 4 else np.full_like(pixels, 65520), 0.0)
+        lit = pixels if i == 4 else np.clip(pixels + rng.uniform(500, 30000), 0, 65520).astype(np.uint16)
+        write_bias(tmp_path / "lit" / f"bias_{i}.fits", lit, 0.0)
+    (tmp_path / "dead").rename(tmp_path / "bias")
+    assert nightcal("model", "bias", "fit", tmp_path / "bias", tmp_path / "out") == 0
+    assert "1 frame at 1 temperature" in capsys.readouterr().out
+    assert nightcal("model", "bias", "fit", tmp_path / "lit", tmp_path / "lit_out") == 0
+    assert "something else than temperature sets them" in capsys.readouterr().out
+    assert np.sqrt(fits.getdata(tmp_path / "lit_out/bias_model/bias_model.fits", "COV_AA")).min() > 1000
+
+
+def test_a_lit_frame_and_a_copy_are_left_out(tmp_path: Path, capsys):
+    made = made_biases(7, temperatures=(-10.0, 0.0, 10.0), n=8, sessions=1, shape=(20, 30))
+    made.frames[3] += 3000
+    made.frames[9] = made.frames[8]
+    write_biases(tmp_path / "frames", made)
+    assert nightcal("model", "bias", "fit", tmp_path / "frames", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "22 frames at 3 temperatures" in said
+    assert "bias_0003.fits" in said
+    assert "bias_0009.fits" in said
+
+
+def test_sessions_of_one_temperature_each_are_named(tmp_path: Path, capsys):
+    for night, celsius in enumerate((-10.0, 0.0, 10.0, 20.0)):
+        made = made_biases(8 + night, temperatures=(celsius,), n=5, sessions=1, shape=(20, 30))
+        at = datetime(2026, 3, 1 + night, 22, tzinfo=UTC)
+        for i, pixels in enumerate(made.frames):
+            write_bias(tmp_path / "frames" / f"n{night}" / f"bias_{i}.fits", pixels + 16 * night, celsius, at=at)
+    assert nightcal("model", "bias", "fit", tmp_path / "frames", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "each session has one temperature" in said
+    assert "left out:" not in said
+    assert fits.getval(tmp_path / "out/bias_model/bias_model.fits", "MODSLOPE") is False
