@@ -71,7 +71,7 @@ def import_frames(
     if found.deeper:
         print("there are deeper folders, which were not looked into: a larger --search-depth does")
     if found.problem:
-        complain("write_failed", f"{found.index}: {found.problem}", advice="see to it, or name a folder with --out DIR")
+        complain("write_failed", found.problem, advice="see to it, or name a folder with --out DIR")
         return Exit.STORAGE
     return Exit.DONE if found.is_whole else Exit.SOME_FAILED
 

@@ -93,10 +93,12 @@ class _Room:
     full: str = ""
 
     def note(self, error: StorageError) -> str:
-        """Return an error in words, and note that the disk is full if it says so."""
+        """Return an error in words, without the place, and note that the disk is full if it says so."""
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else None
+        words = f"it was not written: {reason or error.detail}"
         if error.code is RunCode.DISK_FULL:
-            self.full = error.detail
-        return error.detail
+            self.full = words
+        return words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
