@@ -194,6 +194,7 @@ def _levels(seen: _Seen) -> "Figure":
     _plain(top, f"Level of the biases: {model.basis.family.value} in temperature", "", "Level [ADU]")
     rest = level - model.basis.design(celsius) @ theta
     bottom.axhline(0, color=_INK, linewidth=1)
+    bottom.margins(y=0.25)  # room for the legend
     if len(sessions) > 1:
         bottom.plot(celsius, rest, ".", color=_FAINT, markersize=5, label="frames less the model")
         bottom.plot(

@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from calibration.frames import FrameKind
 from calibration.models.linear import ModelBit
 from services.cli.failures import run_app
 from services.cli.main import app
@@ -21,6 +22,7 @@ from services.models.bias_plan import plan_of
 from services.models.gathering import gather
 from tests.support.bias_frames import write_bias, write_biases
 from tests.support.made_biases import made_biases
+from tests.support.made_root import Root
 
 MADE = made_biases(1, temperatures=(-10.0, 0.0, 10.0, 20.0), n=4, shape=(10, 14))
 
@@ -337,3 +339,17 @@ def test_sessions_of_one_temperature_each_are_named(tmp_path: Path, capsys):
     assert "each session has one temperature" in said
     assert "left out:" not in said
     assert fits.getval(tmp_path / "out/bias_model/bias_model.fits", "MODSLOPE") is False
+
+
+def test_the_root_of_a_nightcal_is_a_base(tmp_path: Path, capsys):
+    root = Root(tmp_path / "root")
+    for celsius in (-10.0, 0.0, 10.0):
+        fields = {"set_temp_c": celsius, "ccd_temp_c": celsius + 0.1, "set_id": f"bias_{celsius}"}
+        root.add(FrameKind.BIAS, 0.0, 6, **fields)
+    root.add(FrameKind.DARK, 5.0, 3)
+    before = {path: path.read_bytes() for path in (tmp_path / "root").rglob("*.fits")}
+    assert nightcal("model", "bias", "fit", tmp_path / "root", tmp_path / "out") == 0
+    assert "18 frames at 3 temperatures from -10.0 to 10.0 °C" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in (tmp_path / "root").rglob("*.fits")} == before
+    b = fits.getdata(tmp_path / "out/bias_model/bias_b_map.fits")
+    assert abs(b.mean()) < 0.05
