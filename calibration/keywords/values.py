@@ -42,7 +42,6 @@ _MOMENT = re.compile(
     r"\s*(Z|UTC?|GMT|[+-]\d{2}:?\d{2})?",
     re.IGNORECASE,
 )
-_PLAIN = frozenset({int, float, bool, type(None)})
 _MINUS = "\u2212"
 _YEARS = range(1900, 2200)  # anything else is no date of a frame, and near year 1 or 9999 arithmetic fails
 _LARGEST = 2**53  # up to here every whole number is one float
