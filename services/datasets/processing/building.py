@@ -24,7 +24,7 @@ from services.bands import Source, bands_of, plane_of, read_rows, rows_for, sour
 from services.datasets.frame import DatasetFrame
 from services.datasets.processing.cards import cards_of, plane_cards
 from services.datasets.processing.wanted import Bias, Found, Wanted
-from services.files.disk import REAL_DISK, Disk
+from services.files.disk import REAL_DISK, Disk, reported
 from services.files.planes import Plane, PlanesFile, create_planes
 from services.files.units import Unreadable
 from services.masters.prepare import SATURATED_FROM, pair_of
@@ -77,9 +77,11 @@ def build(wanted: Wanted, settings: MasterSettings, scratch: Path, disk: Disk = 
         if wanted.planes is not None:
             planes.seal({plane.name: plane_cards(plane.name, cards) for plane in side})
         mean.seal({"MEAN": cards})
-        disk.remove(path)
+        with reported(path):
+            disk.remove(path)
         if wanted.planes is not None:
-            disk.remove(beside)
+            with reported(beside):
+                disk.remove(beside)
             planes.commit()
         mean.commit()
     return (*remarks, *_said(wanted, found, settings))

@@ -1,7 +1,8 @@
 """What each frame of a dataset shows: its statistics, and what the checks of our own frames say against it.
 
 A frame is measured once: what was found is appended to a file in the folder of results, and counts as long as the
-frame, and the one before it, are as they were. A call that was interrupted goes on from there.
+frame, its kind (which an index may state), and the one before it are as they were. A call that was interrupted goes on
+from there.
 """
 
 import json
@@ -119,7 +120,7 @@ class Numbers:
             if self._over.is_set():
                 break
             own = _mark(frame.path)
-            mark = f"{_VERSION} {own} after {last}"
+            mark = f"{_VERSION} {frame.header.kind} {own} after {last}"
             numbers = self._known.get(mark)
             if numbers is None:
                 numbers, before = _measured(frame, before if before.mark == last else _Before.of(last, frames, found))

@@ -207,10 +207,10 @@ def _drawn(lines: Sequence[Series], title: str, labels: tuple[str, str]) -> "Fig
     for number, line in enumerate(lines):
         colour = f"C{number % 10}" if many else _INK
         axes.plot(line.x, line.y, "o", color=colour, markersize=4, alpha=0.45, markeredgewidth=0)
-        label = line.label if many and number < _MOST_IN_LEGEND else None
+        label = _shown(line.label) if many and number < _MOST_IN_LEGEND else None
         middles = zip(*line.middles, strict=True)
         axes.plot(*middles, "-s", color=colour, linewidth=1.2, markersize=6, markerfacecolor="none", label=label)
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(_shown(title), loc="left", fontsize=11)
     figure.supxlabel("dots: frames as they were taken; squares: mean of a group", fontsize=7, color=_FAINT)
     axes.set_xlabel(labels[0])
     axes.set_ylabel(labels[1])
@@ -219,6 +219,11 @@ def _drawn(lines: Sequence[Series], title: str, labels: tuple[str, str]) -> "Fig
     if many:
         axes.legend(fontsize=8, frameon=False)
     return figure
+
+
+def _shown(text: str) -> str:
+    """Return text with names as it is drawn: `$` begins no formula, and what is no letter becomes a question mark."""
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
 def _stretch_of_exposures(axes: "Axes", x: Sequence[float], label: str) -> None:
@@ -268,7 +273,7 @@ def _compared(wanted: Wanted, noisiest: Path) -> "Figure":
             extent=(0, width, height, 0),
             interpolation="nearest",
         )
-        each.set_title(title, fontsize=9)
+        each.set_title(_shown(title), fontsize=9)
         each.set_xlabel("Column [px]")
         figure.colorbar(shown, ax=each, label="ADU, 5 % to 95 %", shrink=0.85)
     axes[0].set_ylabel("Row [px]")

@@ -1,6 +1,8 @@
 """A processed dataset: what becomes one master, what is left out and why, and what stands in masters and tables."""
 
 import csv
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from calibration.frames import FrameHeader, FrameKind
 from services.datasets.frame import DatasetFrame
 from services.datasets.index import Asked, discovered, index_of, write_index
 from services.datasets.processing.groups import exposure_text, groups_of
+from services.datasets.processing.measuring import KEPT
 from services.datasets.processing.plots import plot_all
 from services.datasets.processing.processing import Processed, looked_at, with_masters
 from services.datasets.processing.tables import write_frames, write_masters
@@ -262,6 +265,31 @@ def test_masters_that_a_dataset_no_longer_gives_are_named_and_kept(tmp_path: Pat
         "master_flat_attempt1_T20.0_E1.0.fits",
     ]
     assert (out / "masters/flats/master_flat_T20.0_E1.0.fits").is_file()
+
+
+def test_a_second_call_goes_by_the_kind_that_the_index_states_now(tmp_path: Path) -> None:
+    for n in range(3):
+        write_frame(tmp_path / f"set/attempt1/fits/f{n}.fits", "DARK", 100 + n, seed=n)
+    index, out = tmp_path / "index.csv", tmp_path / "out"
+    checked = []
+    for kind in ("DARK", "FLAT"):
+        rows = [f"set/attempt1/fits/f{n}.fits,{kind}" for n in range(3)]
+        index.write_text("\n".join(["PATH,CALTYPE", *rows, ""]), encoding="utf-8")
+        found = looked_at(index, out)
+        checked.append((out / KEPT).read_text(encoding="utf-8").count("sha256"))
+    assert {frame.header.kind for frame in found.frames} == {FrameKind.FLAT}
+    assert checked == [3, 6]  # each frame is checked as what it counts as
+
+
+@pytest.mark.parametrize("name", [b"dark $a_$.fits", b"\xe9.fits"])
+def test_names_that_look_like_formulas_or_are_no_text_are_drawn(tmp_path: Path, name: bytes) -> None:
+    if name == b"\xe9.fits" and (os.name == "nt" or sys.platform == "darwin"):
+        pytest.skip("names are text there")
+    folder = tmp_path / "set/Darks/attempt1/fits"
+    write_frame(folder / "e.fits", "DARK", 100).rename(Path(os.fsdecode(os.fsencode(folder) + b"/" + name)))
+    out = tmp_path / "out"
+    plot_all(processed(tmp_path / "set", out), out)
+    assert len(list((out / "comparisons").iterdir())) == 1
 
 
 def test_a_full_disk_leaves_whole_masters_and_a_second_call_goes_on(tmp_path: Path) -> None:
