@@ -199,7 +199,7 @@ def index(
     if discover and not sections and not roots:
         where = some(str(folder) for folder in discover)
         raise Usage(f"no folder below {where} is named for biases, darks or flats", advice=_NAME_THEM)
-    _refuse_mixed(sections)
+    _refuse(out, sections)
     asked = Asked(stage=_stage(stage), vacuum=_vacuum(vacuum), depth=search_depth)
     with counting("frames") as (_, progress):
         found = index_of(sections, out.absolute(), asked, roots=roots, progress=progress)
@@ -252,10 +252,13 @@ def _roots(named: Sequence[Path], discover: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys([*(each.absolute() for each in named), *found]))
 
 
-def _refuse_mixed(sections: Sequence["Section"]) -> None:
-    """Refuse a section that holds sections of other kinds: its frames would all be taken for one kind."""
+def _refuse(out: Path, sections: Sequence["Section"]) -> None:
+    """Refuse a table in place of a frame, and a section of several kinds: its frames would all be taken for one."""
     from services.datasets.index import discovered
+    from services.files.fits import FITS_SUFFIXES
 
+    if out.name.lower().endswith((*FITS_SUFFIXES, ".raw")):
+        raise Usage(f"{out} is the name of a frame", advice="name the table first: nightcal dataset index index.csv …")
     for section in sections:
         if not section.root.is_dir():
             raise Usage(f"{section.root} is no folder", advice="name the folders of the dataset")

@@ -108,7 +108,12 @@ def _listed(index: Path) -> _Listing:
     for row in _rows(index):
         rows.setdefault(_place(index, row["PATH"]), row)
     base = _common([index.parent, *(path.parent for path in rows)])
-    return [(path, PurePath(base.name) / path.relative_to(base), _said(row)) for path, row in rows.items()]
+    return [(path, _within(base, path), _said(row)) for path, row in rows.items()]
+
+
+def _within(base: Path, path: Path) -> PurePath:
+    """Return a path as seen from the dataset; one on another drive as it is."""
+    return PurePath(base.name) / path.relative_to(base) if path.is_relative_to(base) else path
 
 
 def _place(index: Path, written: str) -> Path:

@@ -52,12 +52,11 @@ def discovered(root: Path) -> tuple[Section, ...]:
     """Return the sections below a folder by their names: TestSection1 to 3, or bias, darks, flats in any spelling.
 
     A section within another one is a part of it. A folder with a catalogue of ours has none: its frames say what they
-    are.
+    are. Hidden folders have none either: a bin of what was deleted is one.
     """
     found: list[Section] = []
     for place, names, _ in os.walk(root):
-        if is_root(Path(place)):
-            names.clear()
+        names[:] = [] if is_root(Path(place)) else [name for name in names if not name.startswith(".")]
         kinds = {name: _kind_of_folder(name) for name in names}
         found += [Section(root=Path(place) / name, kind=kind) for name, kind in kinds.items() if kind is not None]
         names[:] = [name for name, kind in kinds.items() if kind is None and name.casefold() not in KEPT_OUT]

@@ -10,6 +10,7 @@ from astropy.io import fits
 
 from calibration.frames import FrameKind
 from services.catalogue.rows import Flag, RefusalRow
+from services.cli.dataset import index as index_command
 from services.datasets.attempts import Section
 from services.datasets.conversion import Conversion
 from services.datasets.frame import DatasetFrames
@@ -77,6 +78,20 @@ def test_a_table_as_spreadsheets_of_the_continent_write_it_is_read(dataset: Path
     text = index.read_text(encoding="utf-8").replace(".012s", "#").replace(".", ",").replace("#", ".012s")
     index.write_text(text.replace(",fits", ".fits").replace(",", ";"), encoding="utf-8")
     assert facts(frames_of(index)) == facts(before)
+
+
+def test_hidden_folders_have_no_sections(tmp_path: Path) -> None:
+    for folder in ("Darks", ".Trash-1000/files/Darks", ".old_darks"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert [each.root for each in discovered(tmp_path)] == [tmp_path / "Darks"]
+
+
+@pytest.mark.parametrize("name", ["dark_1.fits", "DARK.FIT", "dark.fits.fz", "dark.raw"])
+def test_a_table_never_takes_the_place_of_a_frame(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"a frame")
+    with pytest.raises(Usage, match="the name of a frame"):
+        index_command(tmp_path / name, dark=[tmp_path])
+    assert (tmp_path / name).read_bytes() == b"a frame"
 
 
 def test_bad_frames_are_bad_in_a_folder_too(tmp_path: Path) -> None:
