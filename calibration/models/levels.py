@@ -2,8 +2,8 @@
 
 The level is measured on the same sample of pixels of every frame, against one reference, so that the pattern of the
 sensor takes no part in it. Sessions have offsets of their own. Only a session of several temperatures shows how the
-level depends on temperature; where every session has one temperature, its dependence cannot be told from the offsets
-of the sessions, and `separable` is false.
+level depends on temperature; where every session has one temperature, its dependence cannot be separated from the
+offsets of the sessions, and `separable` is false.
 """
 
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ from services.models.bias_files import (
 )
 from services.models.bias_fit import LETTERS, covariance_names, fit_bands, work_of
 from services.models.bias_plan import plan_of
-from services.models.bias_records import Loaded, load, sidecar_of, write_records
+from services.models.bias_records import Loaded, files_before, load, sidecar_of, write_records
 from services.models.gathering import Gathered, Progress, gather
 
 _SCRATCH = ".unpacked"
@@ -124,11 +124,7 @@ def _mask(path: Path, shape: tuple[int, int], scratch: Path) -> Source:
 
 def _forget_others(out: Path, names: list[str], disk: Disk) -> None:
     """Remove the files of an earlier fit into the same folder that this one has not."""
-    try:
-        before = load(out).said.get("files", [])
-    except Usage:
-        return
-    for name in set(map(str, before)) - set(names):
+    for name in set(files_before(out)) - set(names):
         path = out / name
         if path.resolve().is_relative_to(out.resolve()):
             disk.remove(path)

@@ -111,7 +111,7 @@ def open_targets(
     """Give the files of a model to be written; those that were not finished when the block ends are removed."""
     header, model, p = header_of(plan.members[0].frame.header), plan.model, plan.model.basis.size
     counts = {t: sum(m.label_c == t for m in plan.members) for t in sorted({m.label_c for m in plan.members})}
-    about = model_cards(model, len(plan.members))
+    about = [*model_cards(model, len(plan.members)), Card("MODELID", plan.identity, "of the fit, as in the sidecar")]
     with ExitStack() as stack:
 
         def made(path: str, *planes: Plane) -> PlanesFile:
@@ -211,12 +211,17 @@ def refuse_foreign(paths: Sequence[Path]) -> None:
 
 
 def _is_ours(path: Path) -> bool:
+    return str(card_of(path, "SWCREATE")).startswith("nightcal")
+
+
+def card_of(path: Path, keyword: str) -> object:
+    """Return a card of the first header of a file of planes; None where the file or the card is missing."""
     from astropy.io import fits  # 0.3 s to import
 
     try:
-        return str(fits.getheader(path).get("SWCREATE", "")).startswith("nightcal")
+        return fits.getheader(path).get(keyword)
     except Exception:  # noqa: BLE001 - a damaged file may end in anything
-        return False
+        return None
 
 
 def put_in_place(files: Sequence[PlanesFile], disk: Disk = REAL_DISK) -> None:

@@ -1,5 +1,6 @@
 """What a bias model is to be, decided on a sample of pixels before the first band is read: groups, levels, family."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,12 @@ class Plan:
     def group_frames(self) -> NDArray[np.float64]:
         """Number of frames of each group, shape (K,)."""
         return np.array([float(len(each)) for each in self.groups])
+
+    @property
+    def identity(self) -> str:
+        """What identifies this model: a digest of its frames and of what was decided on them."""
+        frames = [(member.numbers.sha256, member.temperature_c) for member in self.members]
+        return hashlib.sha256(repr((frames, self.model)).encode()).hexdigest()[:16]
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from calibration.models.bias import Basis, BiasModel, Family
 from calibration.models.levels import LevelFit
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
-from services.models.bias_files import FOLDER, MODEL, SIDECAR
+from services.models.bias_files import FOLDER, MODEL, SIDECAR, card_of
 from services.models.bias_plan import Plan
 from services.version import version
 
@@ -77,6 +77,7 @@ def sidecar_of(
     model = plan.model
     return {
         "form": FORM,
+        "identity": plan.identity,
         "software": f"nightcal {version()}",
         "model": {
             "family": model.basis.family.value,
@@ -178,11 +179,25 @@ def load(path: Path) -> Loaded:
         said = json.loads(sidecar.read_text(encoding="utf-8"))
         if said["form"] != FORM:
             raise Usage(f"{sidecar} is of another version ({said['form']})", advice="fit the model again")
-        return Loaded(folder=folder, model=_model(said), said=said)
+        loaded = Loaded(folder=folder, model=_model(said), said=said)
     except OSError as error:
         raise Usage(f"{path} is no bias model: {sidecar}: {error.strerror}", advice=_FIT) from error
     except (ValueError, KeyError, TypeError) as error:
         raise Usage(f"{sidecar} is damaged, or no bias model ({error!r})", advice=_FIT) from error
+    if card_of(loaded.planes, "MODELID") != said.get("identity"):
+        raise Usage(
+            f"{loaded.planes} is missing, or not of the same fit as {sidecar}: was a fit interrupted?",
+            advice="fit the model again",
+        )
+    return loaded
+
+
+def files_before(out: Path) -> list[str]:
+    """Return the files of the model whose sidecar is in a folder; none where it cannot be read."""
+    try:
+        return [str(name) for name in json.loads((out / SIDECAR).read_text(encoding="utf-8"))["files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 _FIT = "name the folder that `nightcal model bias fit` wrote"

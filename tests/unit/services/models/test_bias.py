@@ -353,3 +353,21 @@ def test_the_root_of_a_nightcal_is_a_base(tmp_path: Path, capsys):
     assert {path: path.read_bytes() for path in (tmp_path / "root").rglob("*.fits")} == before
     b = fits.getdata(tmp_path / "out/bias_model/bias_b_map.fits")
     assert abs(b.mean()) < 0.05
+
+
+def test_planes_of_another_fit_than_the_sidecar_are_refused(tmp_path: Path, capsys):
+    write_biases(tmp_path / "frames", MADE)
+    assert nightcal("model", "bias", "fit", tmp_path / "frames", tmp_path / "out") == 0
+    sidecar = tmp_path / "out/bias_model/bias_model.json"
+    before = sidecar.read_bytes()
+    next((tmp_path / "frames").rglob("*.fits")).unlink()
+    assert nightcal("model", "bias", "fit", tmp_path / "frames", tmp_path / "out") == 0
+    sidecar.write_bytes(before)  # as if the second fit had been interrupted before its end
+    for words in (
+        ("synth", tmp_path / "out", "--temperature", 3, "--out", tmp_path / "s"),
+        ("report", tmp_path / "out", tmp_path / "r"),
+    ):
+        assert nightcal("model", "bias", *words) == 2
+        assert "not of the same fit" in capsys.readouterr().err
+    assert nightcal("model", "bias", "fit", tmp_path / "frames", tmp_path / "out") == 0
+    assert nightcal("model", "bias", "synth", tmp_path / "out", "--temperature", 3, "--out", tmp_path / "s") == 0
