@@ -51,18 +51,29 @@ def rows(*, quick: bool) -> Iterator[Row]:
         few, many = (_imported(root, number) for number in (attempts // 10, attempts))
         yield _memory("import", attempts, few, many)
         section = root / f"of_{attempts}"
-        listed = alternated({"index": partial(_index, section), "astropy": partial(_headers, section)}, repeats=3)
-        ratio = listed["astropy"] / listed["index"]
-        yield Row(
-            figure=f"index of {attempts * FRAMES} frames",
-            goal=f">= {INDEX_GOAL:g} x as fast",
-            measured=str(listed["index"]),
-            ratio=ratio,
-            met=ratio >= INDEX_GOAL,
-            peer=f"every value of their headers by astropy: {listed['astropy']}",
-        )
+        yield from _against_astropy(section, attempts)
         few, many = (in_child(_index, root / f"of_{number}")[1] for number in (attempts // 10, attempts))
         yield _memory("index", attempts, few, many)
+
+
+def _against_astropy(section: Path, attempts: int) -> Iterator[Row]:
+    """Yield the index beside headers that astropy reads whole, and beside those of which it reads a few values."""
+    sides = {"index": partial(_index, section), "whole": partial(_headers, section), "few": partial(_values, section)}
+    listed = alternated(sides, repeats=3)
+    for side, figure, peer in (
+        ("whole", f"index of {attempts * FRAMES} frames", "every value of their headers by astropy"),
+        ("few", "  the same", "the values of the index alone"),
+    ):
+        ratio = listed[side] / listed["index"]
+        has_goal = side == "whole"
+        yield Row(
+            figure=figure,
+            goal=f">= {INDEX_GOAL:g} x as fast" if has_goal else "",
+            measured=str(listed["index"]),
+            ratio=ratio,
+            met=ratio >= INDEX_GOAL if has_goal else None,
+            peer=f"{peer}: {listed[side]}",
+        )
 
 
 def _against_copy(root: Path, blocks: int, disk: Disk, figure: str) -> Row:
@@ -144,9 +155,17 @@ def _index(section: Path) -> None:
 
 
 def _headers(section: Path) -> None:
-    """Read by astropy every value of the headers, as the index does."""
+    """Read by astropy every value of the headers; it leaves what nobody asks for as text."""
     for path in section.rglob("*.fits"):
         dict(fits.getheader(path))
+
+
+def _values(section: Path) -> None:
+    """Read by astropy only what the index lists of headers."""
+    for path in section.rglob("*.fits"):
+        header = fits.getheader(path)
+        for keyword in ("CALTYPE", "TEMP", "ZEROFRAC", "BADSIZE"):
+            header.get(keyword)
 
 
 def _first_attempt(folder: Path, side: int) -> None:
