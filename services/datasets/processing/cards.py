@@ -9,9 +9,9 @@ import numpy as np
 
 from calibration.combine.recipe import Method
 from calibration.frames import FrameHeader, FrameKind
-from calibration.keywords import OF_THE_VALUES, Card, MasterInfo, to_cards
+from calibration.keywords import Card, MasterInfo, to_cards
 from services.datasets.processing.wanted import Found, Wanted
-from services.masters.master_cards import PLANES
+from services.masters import master_cards
 from services.version import version
 from services.words import count
 
@@ -38,8 +38,7 @@ def cards_of(wanted: Wanted, found: Found, recipe: str) -> list[Card]:
 
 def plane_cards(name: str, cards: Sequence[Card]) -> list[Card]:
     """Return the cards of a plane: those of its master that do not describe the values of MEAN alone."""
-    not_its_own = OF_THE_VALUES | {"SATURATE", "MEAN", "MEDIAN", "STD"} | (set() if name == "SIGMA" else {"BUNIT"})
-    return [*(card for card in cards if card.keyword not in not_its_own), Card("HISTORY", f"{name}: {PLANES[name]}")]
+    return master_cards.plane_cards(name, [card for card in cards if card.keyword not in {"MEAN", "MEDIAN", "STD"}])
 
 
 def _in_adu(card: Card) -> Card:
