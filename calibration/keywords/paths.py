@@ -30,8 +30,10 @@ _MASTER = re.compile(
 _CELSIUS = re.compile(
     r"[Tt](?:emp(?:eratur[ae]?)?)?[ _=]?(-?\d+(?:[.,]\d+)?)(?: ?[°º]? ?[Cc])?|([+-]?\d+(?:[.,]\d+)?) ?(?:deg|[°º])? ?C"
 )
-_MOUNTED = re.compile(r"/(?:run/media/[^/]+|media/[^/]+|media|mnt|Volumes)/[^/]+")
-"""Where systems put drives: one that is called T7 is no temperature."""
+_NAMED_BY_OTHERS = re.compile(
+    r"/(?:run/media/[^/]+|media/[^/]+|media|mnt|Volumes|home)/[^/]+|(?:[A-Z]:)?/Users/[^/]+", re.IGNORECASE
+)
+"""Where systems put drives and people: one that is called T7 is no temperature."""
 
 _Fact = TypeVar("_Fact")
 
@@ -98,11 +100,11 @@ def _celsius(folder: str) -> float | None:
 
 
 def _deepest(folder: PurePath, read: Callable[[str], _Fact | None]) -> _Fact | None:
-    return next((found for part in _below_drives(folder) if (found := read(part)) is not None), None)
+    return next((found for part in _own_names(folder) if (found := read(part)) is not None), None)
 
 
-def _below_drives(folder: PurePath) -> Iterator[str]:
-    """Yield folders, the deepest first, without those that name where a drive is mounted."""
-    mounted = _MOUNTED.match(folder.as_posix())
-    parts = folder.parts if mounted is None else folder.parts[1 + mounted[0].count("/") :]
+def _own_names(folder: PurePath) -> Iterator[str]:
+    """Yield folders, the deepest first, without those that name a mounted drive or a user of the system."""
+    named = _NAMED_BY_OTHERS.match(folder.as_posix())
+    parts = folder.parts if named is None else folder.parts[1 + named[0].count("/") :]
     yield from reversed(parts)

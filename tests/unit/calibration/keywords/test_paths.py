@@ -1,6 +1,6 @@
 """Names that say what a header does not: whole folders and certain file names, the header before them."""
 
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 
@@ -50,6 +50,9 @@ SHAPE = (20, 30)
         ("/Volumes/T7/1s/f.fits", None, 1.0),
         ("/run/media/me/T5/T-5/f.fits", -5.0, None),
         ("/mnt/T9/f.fits", None, None),
+        ("/home/t2/1s/f.fits", None, 1.0),
+        ("/Users/T2/T-5/f.fits", -5.0, None),
+        ("home/T2/f.fits", 2.0, None),
     ],
 )
 def test_whole_folders_and_certain_names_count(path: str, celsius: float | None, seconds: float | None) -> None:
@@ -58,6 +61,13 @@ def test_whole_folders_and_certain_names_count(path: str, celsius: float | None,
     assert (folder_celsius(where.parent), None if found is None else found / 1e6) == (celsius, seconds)
     header = from_cards({"IMAGETYP": "DARK"}, shape=SHAPE, path_hint=where)
     assert (header.ccd_temp_c, header.exposure_s) == (celsius, seconds)
+
+
+def test_on_windows_a_user_is_no_temperature_and_a_folder_of_a_drive_is_one() -> None:
+    assert folder_celsius(PureWindowsPath(r"C:\Users\T2\darks")) is None
+    assert folder_celsius(PureWindowsPath(r"C:\Users\T2\T-5\darks")) == -5.0
+    assert folder_celsius(PureWindowsPath(r"D:\T-10\attempt1")) == -10.0
+    assert folder_celsius(PureWindowsPath("D:\\")) is None
 
 
 @pytest.mark.parametrize("keyword", ["TEMP", "CCD-TEMP", "SET-TEMP", "TEMPERAT", "EQTEMP", "EXTTEMP"])
