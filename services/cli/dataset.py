@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -99,10 +100,15 @@ def _sections(roots: Sequence[Path], skipped: dict[str, bool]) -> tuple["Section
     return tuple(replace(each, is_skipped=each.kind is not None and skipped[each.kind.value]) for each in sections)
 
 
-def _nothing(sections: Iterable["Section"], what: str, *, deeper: bool, depth: int) -> Usage:
+_OUTSIDE = "it is part of no attempt, and was not read: --frames-dir names folders of frames that are called otherwise"
+
+
+def _nothing(sections: Iterable["Section"], what: str, *, deeper: bool, depth: int, also: str = "") -> Usage:
     roots = some(str(each.root) for each in sections) or "the folders that were named"
     more = (
-        f"try a larger --search-depth than {depth}" if deeper else "look whether these are the folders that were meant"
+        f"try a larger --search-depth than {depth}{also}"
+        if deeper
+        else "look whether these are the folders that were meant"
     )
     return Usage(f"no {what} found below {roots}", advice=more)
 
@@ -115,9 +121,9 @@ def said_of_import(found: "Imported", *, verbose: bool) -> Iterator[str]:
     for each in found.files:  # one that is lost is named by itself
         place = each.raw if each.outcome is Outcome.NO_SIZE else each.attempt.folder
         notes += [(note, place) for note in each.of_attempt]
-    notes += [("it is part of no attempt, and was not read", raw) for raw in found.outside]
+    notes += [(_OUTSIDE, raw) for raw in found.outside]
     notes += [(why, folder) for folder, why in found.unread]
-    yield from _by_kind(notes, most=len(notes) if verbose else _SHOWN)
+    yield from by_kind(notes, most=len(notes) if verbose else _SHOWN)
     counts = found.counts()
     words = {
         Outcome.MADE: "converted",
@@ -136,11 +142,21 @@ def said_of_import(found: "Imported", *, verbose: bool) -> Iterator[str]:
         yield f"{found.index}: {count(sum(each.is_there for each in found.files), 'frame')}"
 
 
-def _by_kind(notes: Iterable[tuple[str, Path]], *, most: int) -> Iterator[str]:
-    """Yield messages with the files that they are of, those of one kind together: they differ in numbers alone."""
+def by_kind(notes: Iterable[tuple[str, Path]], *, most: int, elsewhere: str = "") -> Iterator[str]:
+    """Yield messages with what they are of, those of one kind together: they differ in numbers and files alone.
+
+    Parameters
+    ----------
+    notes : iterable of (str, Path)
+    most : int
+        Of each kind, how many are yielded.
+    elsewhere : str
+        Where the others stand beside `--verbose`, in words.
+    """
     kinds: defaultdict[str, dict[tuple[str, Path], None]] = defaultdict(dict)  # each once, in order
     for note, path in notes:
-        kinds[re.sub(r"\d+", "#", note)][note, path] = None
+        same = re.sub(r"\d+", "#", re.sub(r"(?<= of )(/|\w:\\).*", "", note))
+        kinds[same][note, path] = None
     for said in kinds.values():
         first = next(iter(said))[0]
         are_equal = all(note == first for note, _ in said)
@@ -148,7 +164,7 @@ def _by_kind(notes: Iterable[tuple[str, Path]], *, most: int) -> Iterator[str]:
             yield f"{first}:"
         yield from (f"  {path}" if are_equal else f"{path}: {note}" for note, path in list(said)[:most])
         if len(said) > most:
-            yield f"  and {len(said) - most} more (--verbose names them)"
+            yield f"  and {len(said) - most} more (--verbose names them{elsewhere})"
 
 
 @contextmanager
@@ -205,7 +221,7 @@ def index(
         found = index_of(sections, out.absolute(), asked, roots=roots, progress=progress)
     if found.is_empty:
         searched = sections or [Section(root=folder) for folder in roots]
-        raise _nothing(searched, "attempts", deeper=True, depth=search_depth)
+        raise _nothing(searched, "attempts", deeper=True, depth=search_depth, also=_RAW)
     write_index(out.absolute(), found)
     for line in _notes(found, verbose=verbose):
         print(line)
@@ -218,6 +234,9 @@ def index(
         f"{out}: {count(len(found.rows), 'frame')}, of which {bad} bad; {count(len(found.left_out), 'file')} left out"
     )
     return Exit.SOME_FAILED if found.left_out else Exit.DONE
+
+
+_RAW = "; raw frames become FITS frames with `nightcal dataset import` first"
 
 
 def _notes(found: "Indexed", *, verbose: bool) -> Iterator[str]:
@@ -267,7 +286,7 @@ def _refuse(out: Path, sections: Sequence["Section"]) -> None:
             option, names = section.kind.value.lower(), some(each.root.name for each in others)
             raise Usage(
                 f"--{option} {section.root} holds {names}, which would all be taken for {option} frames",
-                advice=f"nightcal dataset index OUTPUT_CSV --discover {section.root}",
+                advice=f"nightcal dataset index OUTPUT_CSV --discover {shlex.quote(str(section.root))}",
             )
 
 

@@ -1,21 +1,24 @@
 """`nightcal dataset process` and `run`: the masters, statistics and plots of a dataset, also from its raw frames."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.cli.counting import bars
+from services.cli.dataset import by_kind, said_of_import
 from services.datasets import FRAMES_DIR, SEARCH_DEPTH
 from services.errors import Exit, Usage
 from services.words import count
 
 if TYPE_CHECKING:
     from services.datasets.processing.processing import Processed, Progress
+    from services.datasets.running import Ready
 
 _SHOWN = 20
 """Names that are printed of one message; `--verbose` prints all."""
+_TABLES = "; frames.csv and masters.csv hold all"
 
 Depth = Annotated[int, typer.Option("--search-depth", min=0, help="Folders that are looked into")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Name every file, not the first ones alone")]
@@ -64,29 +67,18 @@ def processed(base: Path, out: Path, depth: int, progress: "Progress") -> "Proce
 def said_of(found: "Processed", out: Path, *, verbose: bool) -> Iterator[str]:
     """Yield what there is to say of a processed dataset: what was left out, what is worth a look, and the sums."""
     wholes = [each for each in found.masters if not each.wanted.attempt or each.state == "failed"]
-    notes = [(f"left out: {why}", str(path)) for path, why in found.unused.items()]
-    notes += [(remark, name) for name, remark in found.remarks]
-    notes += [(remark, each.wanted.path.name) for each in wholes for remark in each.remarks]
-    yield from _gathered(notes, verbose=verbose)
+    notes = [(f"left out: {why}", path) for path, why in found.unused.items()]
+    notes += [(remark, Path(name)) for name, remark in found.remarks]
+    notes += [(remark, Path(each.wanted.path.name)) for each in wholes for remark in each.remarks]
+    yield from by_kind(notes, most=len(notes) if verbose else _SHOWN, elsewhere=_TABLES)
+    files = {frame.path for frame in found.frames} | found.unused.keys()
     used = sum(len(group.frames) for group in found.groups)
     states = [each.state for each in found.masters]
     words = {"made": "made", "kept": "there already", "failed": "not made"}
     sums = ", ".join(f"{states.count(state)} {words[state]}" for state in words if state in states)
-    yield f"{count(len(found.frames), 'frame')}, {used} of them in masters; {count(len(found.unused), 'file')} left out"
+    yield f"{count(len(files), 'file')}: {used} in masters, {len(found.unused)} left out"
     yield f"{count(len(states), 'master')} of {count(len(found.groups), 'group')}: {sums or 'none'}"
     yield f"{out}: masters/, plots/, comparisons/, frame_stats.csv, frames.csv, masters.csv"
-
-
-def _gathered(notes: Iterable[tuple[str, str]], *, verbose: bool) -> Iterator[str]:
-    """Yield each note once, with what it is said of."""
-    of: dict[str, list[str]] = {}
-    for note, name in notes:
-        of.setdefault(note, []).append(name)
-    for note, names in of.items():
-        yield f"{note}:"
-        yield from (f"  {name}" for name in names[: None if verbose else _SHOWN])
-        if len(names) > _SHOWN and not verbose:
-            yield f"  and {len(names) - _SHOWN} more (--verbose names them; frames.csv and masters.csv hold all)"
 
 
 def run(
@@ -104,7 +96,6 @@ def run(
 
     Raw frames that were converted before are kept. Of a dataset that may only be read everything goes below OUT.
     """
-    from services.cli.dataset import said_of_import
     from services.datasets.running import Arrangement, made_ready, stages_of
 
     if layout not in set(Arrangement):
@@ -117,11 +108,20 @@ def run(
     if ready.imported is not None:
         for line in said_of_import(ready.imported, verbose=verbose):
             print(line)
-    print(f"{ready.index}: {count(len(ready.indexed.rows), 'frame')}")
+    for line in _said_of_index(ready, most=len(ready.indexed.left_out) if verbose else _SHOWN):
+        print(line)
     for line in said_of(found, out, verbose=verbose):
         print(line)
-    lost = ready.imported is not None and not ready.imported.is_whole
-    return Exit.SOME_FAILED if lost or ready.indexed.left_out or not _is_whole(found) else Exit.DONE
+    lost = ready.beside or ready.indexed.left_out or (ready.imported is not None and not ready.imported.is_whole)
+    return Exit.SOME_FAILED if lost or not _is_whole(found) else Exit.DONE
+
+
+def _said_of_index(ready: "Ready", *, most: int) -> Iterator[str]:
+    """Yield what there is to say of the index of a dataset, and of what is in none of its stages."""
+    notes = [(f"not in the index: {why}", path) for path, why in ready.indexed.left_out]
+    notes += [("it is in no stage of the irradiation, and was not read", path) for path in ready.beside]
+    yield from by_kind(notes, most=most)
+    yield f"{ready.index}: {count(len(ready.indexed.rows), 'frame')}"
 
 
 def _is_whole(found: "Processed") -> bool:

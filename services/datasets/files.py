@@ -35,7 +35,8 @@ def frames_in(section: Section, depth: int = SEARCH_DEPTH) -> list[Path]:
 def files_of(section: Section, depth: int = SEARCH_DEPTH) -> Files:
     """Return the FITS files of a section, each once, and files and folders that were passed over, with the reason.
 
-    The packed form of a file that is there itself is no frame of its own. Folders of masters and plots hold no frames.
+    The packed form of a file that is there itself is no frame of its own. Folders of masters and plots hold no frames,
+    and folders without which the section is are not looked into.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def files_of(section: Section, depth: int = SEARCH_DEPTH) -> Files:
             passed |= dict.fromkeys(frames, TOO_DEEP)
         else:
             found += frames
-        names[:] = [name for name in names if _is_looked_into(name)]
+        names[:] = [name for name in names if _is_looked_into(name) and folder / name not in section.without]
         passed |= {folder / name: _LINK for name in names if (folder / name).is_symlink()}
     found.sort(key=lambda path: natural(path.relative_to(section.root).as_posix()))
     return Files(frames=tuple(found), passed=tuple(sorted(passed.items())))

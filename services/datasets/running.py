@@ -47,6 +47,8 @@ class Ready:
     index: Path
     indexed: Indexed
     of_stages: tuple[Path, ...] = ()
+    beside: tuple[Path, ...] = ()
+    """Files of frames, raw or converted, that are in no stage."""
 
 
 def stages_of(base: Path, arrangement: Arrangement, out: Path) -> tuple[Stage, ...]:
@@ -73,7 +75,14 @@ def stages_of(base: Path, arrangement: Arrangement, out: Path) -> tuple[Stage, .
 
 
 def _sections(root: Path, out: Path) -> tuple[Section, ...]:
-    return tuple(each for each in discovered(root) if not each.root.is_relative_to(out))
+    """Return the sections of a stage by their names, and what it has beside them; none where nothing has such a name.
+
+    Results that lie below a dataset are no part of it.
+    """
+    results = (out,) if out != root and out.is_relative_to(root) else ()
+    named = [each for each in discovered(root) if not any(each.root.is_relative_to(place) for place in results)]
+    rest = Section(root=root, without=(*(each.root for each in named), *results))
+    return (*named, rest) if named else ()
 
 
 def _stage_folders(base: Path) -> list[Path]:
@@ -141,7 +150,23 @@ def made_ready(
         raise Usage(f"there is no frame below {base}", advice=more)
     write_index(index, indexed, disk)
     had_raws = imported.files or imported.outside
-    return Ready(imported=imported if had_raws else None, index=index, indexed=indexed, of_stages=tuple(of_stages))
+    return Ready(
+        imported=imported if had_raws else None,
+        index=index,
+        indexed=indexed,
+        of_stages=tuple(of_stages),
+        beside=_beside(base, stages, out, frames_dir, depth),
+    )
+
+
+def _beside(base: Path, stages: Sequence[Stage], out: Path, frames_dir: str, depth: int) -> tuple[Path, ...]:
+    """Return the files of frames that are in no stage, raw ones first."""
+    if any(stage.root == base for stage in stages):
+        return ()
+    rest = Section(root=base, without=(*(stage.root for stage in stages), out))
+    found = attempts_of(rest, frames_dir=frames_dir, depth=depth)
+    raws = [raw for each in found.attempts for raw in each.raws]
+    return (*raws, *found.outside, *frames_in(rest, depth))
 
 
 def _can_write(folder: Path) -> bool:
@@ -157,7 +182,8 @@ def _at(folder: Path, base: Path, home: Path) -> Path:
 
 
 def _moved(section: Section, base: Path, home: Path) -> Section:
-    return replace(section, root=_at(section.root, base, home))
+    without = (_at(each, base, home) for each in section.without if each.is_relative_to(base))
+    return replace(section, root=_at(section.root, base, home), without=tuple(without))
 
 
 def _unconverted(section: Section, frames_dir: str, depth: int) -> Section:

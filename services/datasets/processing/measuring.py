@@ -290,7 +290,7 @@ def _copies(frames: Sequence[DatasetFrame], numbers: Mapping[Path, FrameNumbers]
         if numbers[frame.path].std > 0:
             holders.setdefault(numbers[frame.path].sha256, frame.path)
     copies = [(f.path, holder) for f in frames if (holder := holders.get(numbers[f.path].sha256, f.path)) != f.path]
-    return {path: f"its pixels are those of {holder.parent.name}/{holder.name}" for path, holder in copies}
+    return {path: f"its pixels are those of {holder}" for path, holder in copies}
 
 
 def _series_row(frame: DatasetFrame, numbers: FrameNumbers) -> Measured:

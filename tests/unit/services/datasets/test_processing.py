@@ -175,7 +175,7 @@ def test_frames_that_cannot_be_used_are_named_with_the_reason(tmp_path: Path) ->
     assert "all pixels have one value" in why[dead.name]
     assert "the level" in why[light.name]
     assert why[small.name] == "its size is 32 x 12 pixels, that of the others beside it 32 x 24"
-    assert why[copied.name] == f"its pixels are those of fits/{good[0].name}"
+    assert why[copied.name] == f"its pixels are those of {good[0]}"
     assert {
         row["PATH"].rpartition("/")[2] for row in table(tmp_path / "out/frames.csv") if row["USED"] == "False"
     } == set(why)

@@ -94,6 +94,30 @@ def test_of_a_dataset_that_may_only_be_read_everything_goes_below_the_results(ra
             folder.chmod(0o700)
 
 
+def test_what_lies_beside_the_sections_is_a_part_of_a_standard_dataset_and_results_are_none(
+    raw: Path, tmp_path: Path
+) -> None:
+    attempt(raw / "Monday/Oscuros/T20/5s/attempt1", level=3000)
+    attempt(raw / "spare/T20/2s/attempt1", name="dark_{n}.raw", level=2500)
+    attempt(raw / "results/TestSection2/T20/9s/attempt1")  # of an earlier call, say
+    for out in (raw / "results", raw / "results", tmp_path):  # a folder around the dataset is none of results in it
+        done = ready(raw, Arrangement.STANDARD, out)
+        kinds = [row["CALTYPE"] for row in rows(done.index) if "results/" not in row["PATH"]]
+        assert (kinds.count("BIAS"), kinds.count("DARK"), kinds.count("FLAT")) == (3, 9, 3)
+        assert (len(rows(done.index)) == len(kinds)) is (out != tmp_path)
+        assert (done.indexed.left_out, done.beside) == ((), ())
+
+
+def test_what_lies_in_no_stage_of_an_irradiation_is_named(tmp_path: Path) -> None:
+    base = tmp_path / "campaign"
+    attempt(base / "Preirradiation/Darks/T20/1s/attempt1")
+    attempt(base / "Darks of before/T20/1s/attempt1")
+    write_series(base / "Irradiation", "DARK", [700, 701])
+    done = ready(base, Arrangement.IRRADIATION, base / "results")
+    assert {path.relative_to(base).parts[0] for path in done.beside} == {"Darks of before", "Irradiation"}
+    assert len(done.beside) == 3 + 2
+
+
 def test_what_a_layout_does_not_have_is_said(raw: Path, tmp_path: Path) -> None:
     with pytest.raises(Usage, match="does not have Preirradiation"):
         stages_of(raw, Arrangement.IRRADIATION, tmp_path / "out")
