@@ -200,6 +200,12 @@ def test_a_catalogue_that_is_out_of_date_loses_no_frame_and_doubles_none(root: R
     }
 
 
+def test_frames_of_a_root_without_a_date_come_last(root: Root) -> None:
+    base = root.layout.root
+    fits.writeto(base / "darks/a.fits", np.full((4, 5), 7, np.uint16), fits.Header([("IMAGETYP", "Dark Frame")]))
+    assert [each.path.name == "a.fits" for each in frames_of(base).frames] == [False] * 5 + [True]
+
+
 def test_a_section_by_itself_is_a_dataset(dataset: Path) -> None:
     section = Section(root=dataset / "TestSection2", kind=None)
     assert facts(frames_of(section.root)) == facts(frames_of(dataset))[3:]

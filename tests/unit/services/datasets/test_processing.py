@@ -99,6 +99,42 @@ def test_statistics_of_frames_and_masters_are_those_of_numpy(tmp_path: Path) -> 
     assert (header["DATAMIN"], header["DATAMAX"]) == pytest.approx((stack.min(), stack.max()), rel=1e-6)
 
 
+def test_the_noise_of_a_bias_is_part_of_the_noise_of_the_darks_that_it_is_subtracted_from(tmp_path: Path) -> None:
+    write_series(tmp_path / "set/Bias/attempt1", "BIAS", (100, 100, 100))
+    write_series(tmp_path / "set/Darks/attempt1", "DARK", (200, 200, 200))
+    processed(tmp_path / "set", tmp_path / "both")
+    processed(tmp_path / "set/Darks", tmp_path / "darks")
+    dark, bias = "darks/planes/master_dark_T20.0_E1.0.fits", "bias/planes/master_bias_T20.0.fits"
+    both, own, of_bias = (fits.getdata(tmp_path / each).astype(float) for each in (
+        f"both/masters/{dark}", f"darks/masters/{dark}", f"both/masters/{bias}"
+    ))  # fmt: skip
+    assert both**2 == pytest.approx(own**2 + of_bias**2, rel=1e-4)
+    assert float(np.median(of_bias)) > 1.0
+    assert master(tmp_path / "both", "master_dark_T20.0_E1.0")["SIGDOF"] == pytest.approx(2.0)
+
+
+def test_pixels_near_the_level_that_a_header_calls_saturated_are_marked(tmp_path: Path) -> None:
+    for path in write_series(tmp_path / "set/flats/attempt1", "FLAT", (3000, 3010, 3020), SATURATE=4000):
+        with fits.open(path, mode="update") as file:
+            file[0].data[3, 4:6] = 3990, 3700
+    processed(tmp_path / "set", tmp_path / "out")
+    mask = fits.getdata(tmp_path / "out/masters/flats/planes/master_flat_T20.0_E1.0.fits", "MASK")
+    assert [bool(value & 8) for value in mask[3, 3:6]] == [False, True, False]
+
+
+def test_a_master_states_the_times_of_its_frames_and_how_many_values_were_rejected(tmp_path: Path) -> None:
+    for n in range(12):
+        at = {"DATE-OBS": f"2026-01-01T00:00:{n + n // 11:02d}"}
+        path = write_frame(tmp_path / f"set/Bias/attempt1/fits/f{n}.fits", "BIAS", 100, seed=n, **at)
+        if n == 3:
+            with fits.open(path, mode="update") as file:
+                file[0].data[5, 6] = 30_000
+    processed(tmp_path / "set", tmp_path / "out")
+    header = master(tmp_path / "out", "master_bias_T20.0")
+    assert [header[name][17:22] for name in ("DATE-OBS", "DATE-AVG", "DATE-END")] == ["00.00", "05.58", "12.00"]
+    assert header["NREJECT"] == 1
+
+
 def test_a_group_is_made_of_frames_not_of_the_masters_of_its_attempts(tmp_path: Path) -> None:
     base = tmp_path / "TestSection1" / "T0"
     write_series(base / "attempt1", "BIAS", (100, 100), celsius=-0.1)
