@@ -73,7 +73,8 @@ def build(wanted: Wanted, settings: MasterSettings, scratch: Path, disk: Disk = 
         create_planes(beside, side, stack.shape, disk, hashed=False, spare_cards=200 + len(frames)) as planes,
     ):
         found = _combined(wanted, stack, mean, planes, settings)
-        cards = cards_of(wanted, found, wanted.recipe(settings))
+        said = (*remarks, *_said(wanted, found, settings))
+        cards = cards_of(wanted, found, wanted.recipe(settings), said)
         if wanted.planes is not None:
             planes.seal({plane.name: plane_cards(plane.name, cards) for plane in side})
         mean.seal({"MEAN": cards})
@@ -84,7 +85,7 @@ def build(wanted: Wanted, settings: MasterSettings, scratch: Path, disk: Disk = 
                 disk.remove(beside)
             planes.commit()
         mean.commit()
-    return (*remarks, *_said(wanted, found, settings))
+    return said
 
 
 def _sources(

@@ -1,6 +1,6 @@
 """The header of a dataset's master: our own cards, beside them those that the earlier programs' users look for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,6 +10,8 @@ import numpy as np
 from calibration.combine.recipe import Method
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import Card, MasterInfo, to_cards
+from calibration.keywords.letters import ascii_text
+from calibration.keywords.values import text
 from services.datasets.processing.wanted import Found, Wanted
 from services.masters import master_cards
 from services.version import version
@@ -28,12 +30,25 @@ _NOT_OF_ALL: dict[str, Any] = {
 }
 
 
-def cards_of(wanted: Wanted, found: Found, recipe: str) -> list[Card]:
+REMARKS = "REMARKS"
+"""Keyword of what is to be said of a master, which a second call says again."""
+_BETWEEN = "; "
+
+
+def remarks_of(cards: Mapping[str, object]) -> tuple[str, ...]:
+    """Return what was to be said of a master when it was made."""
+    written = text(cards.get(REMARKS))
+    return () if written is None else tuple(written.split(_BETWEEN))
+
+
+def cards_of(wanted: Wanted, found: Found, recipe: str, remarks: Sequence[str]) -> list[Card]:
     """Return the cards of a master."""
     cards = list(to_cards(_header(wanted, found), _info(wanted, found, recipe)))
     cards = [_in_adu(card) for card in cards]
     there = {card.keyword for card in cards}
-    return [*cards, *(card for card in _earlier(wanted, found) if card.keyword not in there), *_history(wanted, found)]
+    cards += [card for card in _earlier(wanted, found) if card.keyword not in there]
+    cards += [Card(REMARKS, ascii_text(_BETWEEN.join(remarks)), "what is worth a look")] if remarks else []
+    return [*cards, *_history(wanted, found)]
 
 
 def plane_cards(name: str, cards: Sequence[Card]) -> list[Card]:

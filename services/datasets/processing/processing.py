@@ -12,6 +12,7 @@ from services.datasets import SEARCH_DEPTH
 from services.datasets.frame import DatasetFrame, DatasetFrames
 from services.datasets.frames import frames_of
 from services.datasets.processing.building import NoMaster, build
+from services.datasets.processing.cards import remarks_of
 from services.datasets.processing.groups import FOLDERS, ProcessGroup, groups_of, of_foreign_size
 from services.datasets.processing.measuring import FrameNumbers, Numbers, judged
 from services.datasets.processing.wanted import Bias, Wanted
@@ -216,10 +217,11 @@ def _bias_for(group: ProcessGroup, biases: Iterable[Bias]) -> tuple[Bias | None,
 
 def _made(wanted: Wanted, settings: MasterSettings, scratch: Path, disk: Disk) -> Made:
     """Make one master, or keep it as it is."""
-    there = _recipe_of(wanted.path)
-    if there == wanted.recipe(settings) and (wanted.planes is None or wanted.planes.is_file()):
-        return Made(wanted=wanted, state="kept")
-    if there == "":
+    there = _cards_of(wanted.path)
+    recipe = None if there is None else str(there.get("RECIPE", ""))
+    if there and recipe == wanted.recipe(settings) and (wanted.planes is None or wanted.planes.is_file()):
+        return Made(wanted=wanted, state="kept", remarks=remarks_of(there))
+    if recipe == "":
         why = "another program made the file of this name, which is left as it is: name another folder for the results"
         return Made(wanted=wanted, state="failed", remarks=(why,))
     try:
@@ -232,11 +234,11 @@ def _made(wanted: Wanted, settings: MasterSettings, scratch: Path, disk: Disk) -
         return Made(wanted=wanted, state="failed", remarks=(error.detail,))
 
 
-def _recipe_of(path: Path) -> str | None:
-    """Return by which recipe a master was made; None where there is none, empty where it is not ours."""
+def _cards_of(path: Path) -> dict[str, object] | None:
+    """Return the cards of a master; None where there is none, none at all where it cannot be read."""
     if not path.exists():
         return None
     try:
-        return str(normalised(read_cards(path)).get("RECIPE", ""))
+        return normalised(read_cards(path))
     except (StorageError, CalibrationError):
-        return ""
+        return {}

@@ -277,12 +277,17 @@ def test_a_second_call_keeps_what_is_as_it_must_be(tmp_path: Path) -> None:
     base, out = tmp_path / "set", tmp_path / "set/results"
     write_series(base / "Bias/attempt1", "BIAS", (100, 101, 100))
     write_series(base / "Darks/attempt1", "DARK", (200, 201, 200))
-    plot_all(processed(base, out), out)
+    first = processed(base, out)
+    plot_all(first, out)
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*.[fp]*[st]*") if path.suffix in {".fits", ".png"}}
     assert times
+    said, tables = [each.remarks for each in first.masters], [path.read_bytes() for path in sorted(out.glob("*.csv"))]
     again = processed(base, out)
     plot_all(again, out)
     assert {each.state for each in again.masters} == {"kept"}
+    assert [each.remarks for each in again.masters] == said
+    assert any(said)
+    assert [path.read_bytes() for path in sorted(out.glob("*.csv"))] == tables
     assert {path: path.stat().st_mtime_ns for path in times} == times
     write_frame(base / "Bias/attempt1/fits/bias_f9.fits", "BIAS", 100)
     changed = processed(base, out)  # another bias makes other darks

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from astropy.io import fits
 
+from services.datasets.conversion import Conversion
+from services.datasets.importing import import_raws
+from services.datasets.index import discovered
 from services.datasets.processing.processing import looked_at, with_masters
 from services.datasets.running import COPY, Arrangement, Ready, made_ready, stages_of
 from services.errors import Usage
@@ -82,12 +85,15 @@ def test_an_irradiation_keeps_its_stages_and_doses_apart(tmp_path: Path, *, is_r
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="folders cannot be made read-only for this user")
 def test_of_a_dataset_that_may_only_be_read_everything_goes_below_the_results(raw: Path, tmp_path: Path) -> None:
+    import_raws(discovered(raw)[:1], Conversion())  # the biases were converted before
     folders = [raw, *(path for path in raw.rglob("*") if path.is_dir())]
     try:
         for folder in folders:
             folder.chmod(0o500)
         done = ready(raw, Arrangement.STANDARD, tmp_path / "out")
         assert done.index == tmp_path / "out" / COPY / "index.csv"
+        assert len(rows(done.index)) == 9
+        assert not (tmp_path / "out" / COPY / "TestSection1").exists()
         assert len(masters(done.index, tmp_path / "out")) == 3
     finally:
         for folder in folders:
