@@ -13,7 +13,7 @@ from calibration.keywords.letters import ascii_text
 from calibration.keywords.values import integer
 from services.datasets.log import CardValue
 from services.datasets.names import NameFacts
-from services.datasets.settings import LONGEST_KEYWORD, ImageFormat, keyword_of
+from services.datasets.settings import ImageFormat, keyword_of
 from services.files.units import is_structure
 
 SIGNATURE = "RAWSIGN"
@@ -129,11 +129,9 @@ def cards_of(pixels: NDArray[Any], excess: int, facts: RawFacts, image: ImageFor
 
 
 def _card(keyword: str, value: CardValue) -> Card:
-    """Return a card; a keyword of more than eight characters is one of the ESO's hierarchical keywords."""
+    """Return a card; one of a longer keyword than eight characters is written as the ESO's hierarchical ones are."""
     plain = ascii_text(value)[:_LONGEST_TEXT] if isinstance(value, str) else value
-    return Card(
-        keyword if len(keyword) <= LONGEST_KEYWORD else f"HIERARCH {keyword}", plain, _COMMENTS.get(keyword, "")
-    )
+    return Card(keyword, plain, _COMMENTS.get(keyword, ""))
 
 
 _OF_THE_HEADER = frozenset({"EXPTIME", "GAIN"})

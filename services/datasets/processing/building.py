@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from calibration.combine.parts import MOST_FRAMES
-from calibration.combine.recipe import Method, Recipe
+from calibration.combine.recipe import SMALL_N, Method, Recipe
 from calibration.frames import FrameKind
 from calibration.masters.flags import thresholds
 from calibration.masters.noise import FrameNoise, noise_model, noise_of_pairs
@@ -30,7 +30,6 @@ from services.files.units import Unreadable
 from services.masters.prepare import SATURATED_FROM, pair_of
 from services.masters.stack import DarkSources, Finishing, FirstPass, Stack, combine_files, finish_files
 from services.planning.master_settings import MasterSettings
-from services.words import count
 
 _PASS_FRAMES = 32
 """As in `services.masters.build`."""
@@ -211,7 +210,8 @@ def _said(wanted: Wanted, found: Found, settings: MasterSettings) -> list[str]:
     if n == 1:
         said.append("of a single frame: nothing can be rejected, and its noise is not known")
     elif found.recipe.blind_for(n):
-        said.append(f"{settings.method} sees no outlier among {count(n, 'frame')} while e-/ADU is not known")
+        known = "" if wanted.group.kind is FrameKind.FLAT else ", as would EGAIN (e-/ADU) in their headers"
+        said.append(f"too few to see outliers by {settings.method}: {SMALL_N} frames would do{known}")
     if wanted.note:
         said.append(wanted.note)
     return said

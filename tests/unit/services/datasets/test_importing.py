@@ -2,10 +2,12 @@
 
 import csv
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from calibration.frames import FrameKind
 from services.datasets.attempts import Section, attempts_of
@@ -311,3 +313,12 @@ def test_what_lies_beside_sections_of_known_names_is_not_lost(tmp_path: Path) ->
 def test_sections_are_known_by_one_word_of_their_names(tmp_path: Path, name: str, kind: FrameKind | None) -> None:
     (tmp_path / name).mkdir()
     assert [each.kind for each in discovered(tmp_path)] == ([] if kind is None else [kind])
+
+
+def test_a_column_of_a_long_name_is_a_card_that_others_read_by_this_name(tmp_path: Path) -> None:
+    attempt(tmp_path / "TestSection2/T20/1s/attempt1")
+    (written, *_) = (each.fits for each in imported(tmp_path).files)
+    cards = [card.decode() for card in re.findall(rb"HIERARCH.{72}", written.read_bytes())]
+    assert [card.partition("=")[0].split() for card in cards] == [["HIERARCH", "TIMESTAMP"]]
+    with fits.open(written) as (unit,):
+        assert "TIMESTAMP" in unit.header

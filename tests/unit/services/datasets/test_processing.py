@@ -404,3 +404,12 @@ def test_measuring_that_was_interrupted_goes_on_where_it_ended(tmp_path: Path) -
     assert len([line for line in whole.splitlines() if line]) == 10  # each frame once, and what is left of the line
     looked_at(tmp_path / "set", tmp_path / "out")
     assert kept.read_text(encoding="utf-8").strip() == whole.strip()
+
+
+@pytest.mark.parametrize("kind", ["DARK", "FLAT"])
+def test_too_few_frames_to_see_outliers_are_said_with_what_helps(tmp_path: Path, kind: str) -> None:
+    write_series(tmp_path / "set", kind, [700, 701, 702])
+    found = processed(tmp_path / "set", tmp_path / "out")
+    (remark,) = {note for each in found.masters for note in each.remarks if "outliers" in note}
+    assert remark.startswith("too few to see outliers by sigma_clip: 10 frames would do")
+    assert ("EGAIN" in remark) is (kind == "DARK")  # of flats the pedestal is not known, which the noise takes
