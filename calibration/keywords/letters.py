@@ -16,9 +16,13 @@ def ascii_text(value: str) -> str:
     return escaped_text("".join(_GREEK.get(c, c) for c in value))
 
 
-def escaped_text(value: str) -> str:
-    """Return text as `ascii_text` does, but with a code for Greek letters, too: `unescaped` has it back."""
-    return shortened("".join(c if " " <= c <= "~" else " " if c.isspace() else _escape(c) for c in value).strip(), 68)
+def escaped_text(value: str, longest: int = 68) -> str:
+    """Return text as `ascii_text` does, but with a code for Greek letters, too: `unescaped` has it back.
+
+    More characters than the 68 of one card, `longest`, go on in cards below it.
+    """
+    written = "".join(c if " " <= c <= "~" else " " if c.isspace() else _escape(c) for c in value)
+    return shortened(written.strip(), longest)
 
 
 def shortened(written: str, longest: int) -> str:

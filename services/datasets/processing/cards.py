@@ -10,7 +10,7 @@ import numpy as np
 from calibration.combine.recipe import Method
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import Card, MasterInfo, to_cards
-from calibration.keywords.letters import ascii_text
+from calibration.keywords.letters import escaped_text
 from calibration.keywords.values import text
 from services.datasets.processing.wanted import Found, Wanted
 from services.masters import master_cards
@@ -33,6 +33,7 @@ _NOT_OF_ALL: dict[str, Any] = {
 REMARKS = "REMARKS"
 """Keyword of what is to be said of a master, which a second call says again."""
 _BETWEEN = "; "
+_LONGEST = 4000
 
 
 def remarks_of(cards: Mapping[str, object]) -> tuple[str, ...]:
@@ -47,7 +48,7 @@ def cards_of(wanted: Wanted, found: Found, recipe: str, remarks: Sequence[str]) 
     cards = [_in_adu(card) for card in cards]
     there = {card.keyword for card in cards}
     cards += [card for card in _earlier(wanted, found) if card.keyword not in there]
-    cards += [Card(REMARKS, ascii_text(_BETWEEN.join(remarks)), "what is worth a look")] if remarks else []
+    cards += [Card(REMARKS, escaped_text(_BETWEEN.join(remarks), _LONGEST), "what is worth a look")] if remarks else []
     return [*cards, *_history(wanted, found)]
 
 

@@ -135,6 +135,47 @@ def test_a_master_states_the_times_of_its_frames_and_how_many_values_were_reject
     assert header["NREJECT"] == 1
 
 
+def test_a_median_between_two_values_is_that_of_numpy(tmp_path: Path) -> None:
+    (path,) = write_series(tmp_path / "set/Bias/attempt1", "BIAS", (100,), noise=0)
+    with fits.open(path, mode="update") as file:
+        file[0].data[:12] = 200
+    processed(tmp_path / "set", tmp_path / "out")
+    (row,) = table(tmp_path / "out/frame_stats.csv")
+    assert (row["MEDIAN"], row["P16"], row["P84"]) == ("150", "100", "200")
+
+
+def test_a_frame_is_held_against_the_one_before_it_as_that_is_now(tmp_path: Path) -> None:
+    first, second, _ = write_series(tmp_path / "set/Bias/attempt1", "BIAS", (100, 100, 100))
+    whole = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    assert set(processed(tmp_path / "set", tmp_path / "out").unused) == {second}
+    first.write_bytes(whole)
+    assert not processed(tmp_path / "set", tmp_path / "out").unused
+
+
+def test_a_master_whose_planes_are_gone_is_made_again(tmp_path: Path) -> None:
+    write_series(tmp_path / "set/Bias/attempt1", "BIAS", (100, 100, 100))
+    out = tmp_path / "out"
+    processed(tmp_path / "set", out)
+    (planes,) = (out / "masters/bias/planes").iterdir()
+    planes.unlink()
+    assert [each.state for each in processed(tmp_path / "set", out).masters] == ["made", "kept"]
+    assert planes.is_file()
+
+
+def test_darks_that_another_program_has_made_less_their_bias_keep_what_they_are(tmp_path: Path) -> None:
+    write_series(tmp_path / "set/Bias/attempt1", "BIAS", (100, 100, 100))
+    write_series(tmp_path / "set/Darks/attempt1", "DARK", (200, 200, 200), CALSTAT="B")
+    first = processed(tmp_path / "set", tmp_path / "out")
+    (name,) = (path.stem for path in (tmp_path / "out/masters/darks").glob("master_dark_T*.fits"))
+    header = master(tmp_path / "out", name)
+    assert (header["BIASSUB"], "BIASFILE" in header) == (True, False)
+    assert header["MEAN"] == pytest.approx(200, abs=1)
+    assert header["REMARKS"].endswith("; no bias was subtracted: another program had done so before")
+    again = processed(tmp_path / "set", tmp_path / "out")
+    assert [each.remarks for each in again.masters] == [each.remarks for each in first.masters]
+
+
 def test_a_group_is_made_of_frames_not_of_the_masters_of_its_attempts(tmp_path: Path) -> None:
     base = tmp_path / "TestSection1" / "T0"
     write_series(base / "attempt1", "BIAS", (100, 100), celsius=-0.1)
