@@ -23,7 +23,6 @@ SIGNATURE = "RAWSIGN"
 _LONGEST_S = 1e8
 """No exposure takes longer: what says so is no exposure."""
 _LONGEST_HIERARCH = 40
-_LONGEST_TEXT = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +129,7 @@ def cards_of(pixels: NDArray[Any], excess: int, facts: RawFacts, image: ImageFor
 
 def _card(keyword: str, value: CardValue) -> Card:
     """Return a card; one of a longer keyword than eight characters is written as the ESO's hierarchical ones are."""
-    plain = ascii_text(value)[:_LONGEST_TEXT] if isinstance(value, str) else value
+    plain = ascii_text(value) if isinstance(value, str) else value
     return Card(keyword, plain, _COMMENTS.get(keyword, ""))
 
 
