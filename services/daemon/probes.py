@@ -81,15 +81,23 @@ class Asked(Generic[D, V]):
 class Probe:
     """A thread that asks one device again and again until it is stopped.
 
-    It asks when its clock's seconds are a multiple of the period, so that all threads wake together: to wake an idle
-    machine costs more than the question itself.
+    It asks `after_s` after each multiple of the period on its clock. Where many have a time of their own, one asks when
+    the one before has its answer: threads that wake at once take the interpreter from each other again and again.
     """
 
     def __init__(
-        self, name: str, ask: Callable[[], V], *, every_s: float, clock: Clock, take: Callable[[Reading[V]], None]
+        self,
+        name: str,
+        ask: Callable[[], V],
+        *,
+        every_s: float,
+        after_s: float = 0.0,
+        clock: Clock,
+        take: Callable[[Reading[V]], None],
     ) -> None:
         self._ask: Callable[[], Any] = ask
         self._every_s = every_s
+        self._after_s = after_s
         self._clock = clock
         self._take: Callable[[Reading[Any]], None] = take
         self._stop = threading.Event()
@@ -109,7 +117,7 @@ class Probe:
         while not self._stop.is_set():
             began_s = self._clock.real()
             self._look()
-            self._clock.sleep(self._every_s - self._clock.monotonic() % self._every_s, self._stop)
+            self._clock.sleep(self._every_s - (self._clock.monotonic() - self._after_s) % self._every_s, self._stop)
             self._stop.wait(max(0.0, LEAST_REAL_POLL_S - (self._clock.real() - began_s)))
 
     def _look(self) -> None:

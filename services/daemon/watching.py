@@ -51,6 +51,8 @@ log = structlog.get_logger(__name__)
 
 POLL_S = 5.0
 """Seconds between two readings of safety, roof, mount, camera and disk."""
+APART_S = 0.1
+"""Seconds from the question to one of them to that to the next."""
 END_S = 1.5
 """Real seconds that the end waits for all threads together; one whose call still hangs ends with the program."""
 _AT_WORK = "a run of nightcal is at work: the camera is not asked"
@@ -167,9 +169,7 @@ class Watching:
             make = partial(self._made, network.telescope, telescope, "telescope")
             self._watch("telescope", make, lambda device: device.state())
         self._watch("camera", lambda: network.onlooker(self._watched.home(), clock), self._look_at_camera)
-        self._probes.append(
-            Probe("disk", self._free_bytes, every_s=POLL_S, clock=clock, take=partial(self._put, "free_bytes"))
-        )
+        self._probe("free_bytes", self._free_bytes)
 
     def close(self) -> None:
         """End the threads, within two seconds whatever hangs; nothing is disconnected."""
@@ -263,7 +263,11 @@ class Watching:
         asked = Asked(make, read)
         self._named.append(name)
         self._asked.append(asked)
-        self._probes.append(Probe(name, asked, every_s=every_s, clock=self._clock, take=partial(self._put, name)))
+        self._probe(name, asked, every_s=every_s)
+
+    def _probe(self, name: str, ask: Callable[[], Any], *, every_s: float = POLL_S) -> None:
+        after_s, take = APART_S * len(self._probes), partial(self._put, name)
+        self._probes.append(Probe(name, ask, every_s=every_s, after_s=after_s, clock=self._clock, take=take))
 
     def _put(self, name: str, reading: Reading[Any]) -> None:
         with self._lock:

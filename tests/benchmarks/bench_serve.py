@@ -34,6 +34,8 @@ A_SECOND = 50
 FRAMES_OF_TURN = 5
 """Frames between two changes of the crowd: the periods between them count."""
 FRAMES_OF_MASTER = 10
+PEER_EVERY_S = 5.0
+"""Seconds between two questions of the program that the idle daemon is held against."""
 PROGRAMMES = [
     {"name": "alone", "darks": {"exposures": [0.25], "frames": FRAMES_OF_MASTER}},
     {"name": "one", "darks": {"exposures": [0.5], "frames": FRAMES_OF_MASTER}},
@@ -57,10 +59,41 @@ def rows(*, quick: bool) -> Iterator[Row]:
 def _idle(daemon: "_Daemon", idle_s: float) -> Iterator[Row]:
     memory_mb = daemon.memory_mb()
     yield Row(figure="idle: memory", goal="<= 100 MB", measured=f"{memory_mb:.0f} MB", met=memory_mb <= 100)
-    before_s, began = daemon.cpu_s(), time.perf_counter()
-    time.sleep(idle_s)
-    share = 100 * (daemon.cpu_s() - before_s) / (time.perf_counter() - began)
-    yield Row(figure=f"idle: of a core, {idle_s:.0f} s", goal="<= 0.5 %", measured=f"{share:.2f} %", met=share <= 0.5)
+    quiet, peer = _shares(daemon, idle_s)
+    with _awake():
+        awake, peer_awake = _shares(daemon, idle_s)
+    for share, other, when in ((quiet, peer, "quiet"), (awake, peer_awake, "kept awake by others")):
+        yield Row(
+            figure=f"idle: of a core, {idle_s:.0f} s, cores {when}",
+            goal="<= 0.5 %",
+            measured=f"{share:.2f} %",
+            met=share <= 0.5,
+            peer=f"one bare question in {PEER_EVERY_S:g} s: {other:.2f} %",
+        )
+
+
+def _shares(daemon: "_Daemon", idle_s: float) -> tuple[float, float]:
+    """Return what the daemon takes of a core, and what a program takes that asks it one thing now and then, in %.
+
+    On a machine that sleeps deeply, as virtual ones do, what is asked costs little beside the waking.
+    """
+    before_s, asking_s, began = daemon.cpu_s(), time.process_time(), time.perf_counter()
+    while (now := time.perf_counter()) < began + idle_s:
+        time.sleep(min(PEER_EVERY_S, began + idle_s - now))
+        _asked(daemon.port, "GET", "/healthz")
+    lasted_s = time.perf_counter() - began
+    return 100 * (daemon.cpu_s() - before_s) / lasted_s, 100 * (time.process_time() - asking_s) / lasted_s
+
+
+@contextmanager
+def _awake() -> Iterator[None]:
+    """Keep every core from sleeping, by work that gives way to all other."""
+    code = "import os\nif hasattr(os, 'nice'): os.nice(19)\nwhile True: pass"
+    with ExitStack() as stack:
+        for _ in range(os.cpu_count() or 1):
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", code]))
+            stack.callback(process.kill)
+        yield
 
 
 def _after_run(daemon: "_Daemon") -> Row:
