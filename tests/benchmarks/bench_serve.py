@@ -77,12 +77,14 @@ def _shares(daemon: "_Daemon", idle_s: float) -> tuple[float, float]:
 
     On a machine that sleeps deeply, as virtual ones do, what is asked costs little beside the waking.
     """
-    before_s, asking_s, began = daemon.cpu_s(), time.process_time(), time.perf_counter()
-    while (now := time.perf_counter()) < began + idle_s:
-        time.sleep(min(PEER_EVERY_S, began + idle_s - now))
+    before_s, began = daemon.cpu_s(), time.perf_counter()
+    time.sleep(idle_s)
+    idle = (daemon.cpu_s() - before_s) / (time.perf_counter() - began)
+    asking_s, questions = time.process_time(), 5
+    for _ in range(questions):
+        time.sleep(PEER_EVERY_S)
         _asked(daemon.port, "GET", "/healthz")
-    lasted_s = time.perf_counter() - began
-    return 100 * (daemon.cpu_s() - before_s) / lasted_s, 100 * (time.process_time() - asking_s) / lasted_s
+    return 100 * idle, 100 * (time.process_time() - asking_s) / (questions * PEER_EVERY_S)
 
 
 @contextmanager
