@@ -1,13 +1,14 @@
 """The header cards of a master and of its planes, and the table of its inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from calibration.combine.recipe import Method
+from calibration.combine.recipe import Method, Recipe
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import OF_THE_VALUES, Card, MasterInfo
 from calibration.masters.scales import Normalisation
@@ -33,14 +34,13 @@ def master_header(
     times = [row.date_obs for row in group.rows if row.date_obs is not None]
     temperatures = [row.ccd_temp_c for row in group.rows if row.ccd_temp_c is not None]
     found = measured.statistics
-    middle = None if not times else times[0] + sum((t - times[0] for t in times), timedelta()) / len(times)
     return replace(
         first,
         kind=group.product,
         exposure_us=group.exposure_us,
         reported_exposure_us=None,
         date_obs=min(times, default=None),
-        date_avg=middle,
+        date_avg=middle_of(times),
         date_end=max(times, default=None),
         run_id=run_id,
         frame_no=None,
@@ -61,35 +61,61 @@ def master_header(
 
 def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterInfo:
     """Return what only a master's header says: how its frames were combined, and which darks were subtracted."""
-    stack, found, flat = prepared.stack, measured.statistics, prepared.group.product is FrameKind.FLAT
-    n = len(stack.frames)
-    method = stack.recipe.method_for(n)
+    stack, flat = prepared.stack, prepared.group.product is FrameKind.FLAT
     darks, before = prepared.darks, prepared.group.key.calibrated or ""
-    return MasterInfo(
-        n_combined=n,
-        n_rejected=measured.rejected,
-        combine_method="median" if method is Method.MEDIAN else "mean",
-        reject_method=str(method),
-        reject_sigma=stack.recipe.sigma if method not in {Method.NONE, Method.MEDIAN, Method.MINMAX} else None,
-        temp_min_c=found.get("temp_min_c"),
-        temp_max_c=found.get("temp_max_c"),
-        percentiles_adu=tuple(p / measured.divisor for p in found["percentiles_adu"]),
-        read_noise_adu=found.get("read_noise_adu"),
-        read_noise_error_adu=found.get("read_noise_error_adu"),
+    info = combining_info(len(stack.frames), stack.recipe, measured.rejected, measured.statistics, recipe)
+    return replace(
+        info,
+        percentiles_adu=tuple(p / measured.divisor for p in info.percentiles_adu),
         egain_error_e_adu=gain.error_e_adu if (gain := prepared.believed_gain) is not None else None,
-        level_wander_adu=found.get("level_wander_adu"),
-        level_error_adu=found.get("level_error_adu"),
-        degrees_of_freedom=found["degrees_of_freedom"],
-        recipe=recipe,
         bias_subtracted="B" in before,
         flat_dark="+".join(sorted({dark.how for dark in darks})) or None,
         dark_file=next((Path(dark.name).name for dark in darks if dark.name), None),
         dark_sha256=next((dark.master.pixel_sha256 for dark in darks if dark.master is not None), None),
         flat_norm=measured.divisor if flat else None,
-        flat_level_adu=found.get("net_level_adu"),
-        sigma_correction=stack.recipe.factor_for(n),
+        flat_level_adu=measured.statistics.get("net_level_adu"),
         calibration_status="".join(sorted({*before, *("D" if darks else "")})) or None,
     )
+
+
+def combining_info(frames: int, recipe: Recipe, rejected: int, found: Mapping[str, Any], written: str) -> MasterInfo:
+    """Return what the header of every master says of its combining, whatever was subtracted from its frames.
+
+    Parameters
+    ----------
+    frames : int
+        Frames combined.
+    recipe : Recipe
+    rejected : int
+        Pixel values rejected in all of them.
+    found : mapping
+        As from `calibration.masters.quality.statistics`, in ADU.
+    written : str
+        The recipe in words.
+    """
+    method = recipe.method_for(frames)
+    return MasterInfo(
+        n_combined=frames,
+        n_rejected=rejected,
+        combine_method="median" if method is Method.MEDIAN else "mean",
+        reject_method=str(method),
+        reject_sigma=recipe.sigma if method not in {Method.NONE, Method.MEDIAN, Method.MINMAX} else None,
+        temp_min_c=found.get("temp_min_c"),
+        temp_max_c=found.get("temp_max_c"),
+        percentiles_adu=tuple(found["percentiles_adu"]),
+        read_noise_adu=found.get("read_noise_adu"),
+        read_noise_error_adu=found.get("read_noise_error_adu"),
+        level_wander_adu=found.get("level_wander_adu"),
+        level_error_adu=found.get("level_error_adu"),
+        degrees_of_freedom=found["degrees_of_freedom"],
+        recipe=written,
+        sigma_correction=recipe.factor_for(frames),
+    )
+
+
+def middle_of(times: Sequence[datetime]) -> datetime | None:
+    """Return the mean of times; None of none."""
+    return times[0] + sum((t - times[0] for t in times), timedelta()) / len(times) if times else None
 
 
 def plane_cards(name: str, cards: Sequence[Card]) -> list[Card]:

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
-from calibration.combine.recipe import Method
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import Card, MasterInfo, to_cards
 from calibration.keywords.letters import escaped_text
@@ -66,7 +64,6 @@ def _header(wanted: Wanted, found: Found) -> FrameHeader:
     first, numbers = wanted.frames[0].header, found.statistics
     headers = [frame.header for frame in wanted.frames]
     times = [header.date_obs for header in headers if header.date_obs is not None]
-    middle = times[0] + sum((t - times[0] for t in times), timedelta()) / len(times) if times else None
     shared: dict[str, Any] = {
         name: getattr(first, name) if len({getattr(header, name) for header in headers}) == 1 else None
         for name in ("night", "run_id", "set_id")
@@ -78,7 +75,7 @@ def _header(wanted: Wanted, found: Found) -> FrameHeader:
         **shared,
         exposure_us=first.exposure_us if wanted.group.kind is FrameKind.BIAS else wanted.group.exposure_us,
         date_obs=min(times, default=None),
-        date_avg=middle,
+        date_avg=master_cards.middle_of(times),
         date_end=max(times, default=None),
         ccd_temp_c=float(np.mean(celsius)) if celsius else None,
         median_adu=numbers["median_adu"],
@@ -92,26 +89,11 @@ def _header(wanted: Wanted, found: Found) -> FrameHeader:
 
 
 def _info(wanted: Wanted, found: Found, recipe: str) -> MasterInfo:
-    n, numbers, bias = len(wanted.frames), found.statistics, wanted.bias
-    method = found.recipe.method_for(n)
-    before = wanted.group.key.calibrated or ""
-    return MasterInfo(
-        n_combined=n,
-        n_rejected=found.rejected,
-        combine_method="median" if method is Method.MEDIAN else "mean",
-        reject_method=str(method),
-        reject_sigma=found.recipe.sigma if method not in {Method.NONE, Method.MEDIAN, Method.MINMAX} else None,
-        temp_min_c=numbers.get("temp_min_c"),
-        temp_max_c=numbers.get("temp_max_c"),
-        percentiles_adu=tuple(numbers["percentiles_adu"]),
-        read_noise_adu=numbers.get("read_noise_adu"),
-        read_noise_error_adu=numbers.get("read_noise_error_adu"),
-        level_wander_adu=numbers.get("level_wander_adu"),
-        level_error_adu=numbers.get("level_error_adu"),
-        degrees_of_freedom=numbers["degrees_of_freedom"],
-        recipe=recipe,
+    bias, before = wanted.bias, wanted.group.key.calibrated or ""
+    info = master_cards.combining_info(len(wanted.frames), found.recipe, found.rejected, found.statistics, recipe)
+    return replace(
+        info,
         bias_subtracted=bias is not None or "B" in before,
-        sigma_correction=found.recipe.factor_for(n),
         calibration_status="".join(sorted({*before, *("B" if bias is not None else "")})) or None,
     )
 

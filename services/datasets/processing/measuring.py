@@ -155,6 +155,7 @@ class _Before:
         return cls()
 
     def marked(self, mark: str) -> "_Before":
+        """Return the same under another mark."""
         return _Before(mark=mark, pixels=self.pixels, stats=self.stats)
 
 
