@@ -9,30 +9,30 @@ from typing import Any
 import numpy as np
 
 from calibration.errors import CalibrationError
-from calibration.frames import FrameHeader
+from calibration.frames import FrameHeader, FrameKind
 from calibration.models.bias import BiasModel, Parameters, Prediction, predict
-from services.bands import Band, Source, bands_of, map_bands, plane_of, read_rows, rows_for, source_of
+from services.bands import Band, Source, bands_of, map_bands, plane_of, read_rows, rows_for
 from services.datasets import SEARCH_DEPTH
-from services.errors import StorageError, Usage
+from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.fits import understood
 from services.files.planes import create_planes
 from services.files.units import image_unit
 from services.models.bias_files import (
+    SIDECAR,
     files_of,
-    header_of,
     map_name,
     open_targets,
     paths_of,
     predicted_planes,
-    put_in_place,
-    refuse_foreign,
     synthetic_name,
 )
 from services.models.bias_fit import LETTERS, covariance_names, fit_bands, work_of
 from services.models.bias_plan import plan_of
-from services.models.bias_records import Loaded, files_before, load, sidecar_of, write_records
+from services.models.bias_records import Loaded, load, sidecar_of, write_records
 from services.models.gathering import Gathered, Progress, gather
+from services.models.products import forget_others, header_of, hot_mask, put_in_place, refuse_foreign
+from services.models.records import files_before
 
 _SCRATCH = ".unpacked"
 _WORKERS = 2
@@ -88,7 +88,7 @@ def fit(
     StorageError
         The disk is full, or a file cannot be read or written.
     """
-    found = gather(base, out, depth=depth, progress=progress, disk=disk)
+    found = gather(base, out, FrameKind.BIAS, depth=depth, progress=progress, disk=disk)
     return tuple(_fitted(each, out / each.name if each.name else out, asked, progress, disk) for each in found)
 
 
@@ -96,7 +96,7 @@ def _fitted(gathered: Gathered, out: Path, asked: Asked, progress: Progress, dis
     scratch = out / _SCRATCH
     try:
         plan = plan_of(gathered, scratch)
-        hot = None if asked.hot is None else _mask(asked.hot, plan.shape, scratch)
+        hot = None if asked.hot is None else hot_mask(asked.hot, plan.shape, scratch)
         work = work_of(plan, hot)
         with open_targets(out, plan, synthetic=asked.synthetic, evaluation=asked.evaluation, disk=disk) as targets:
             refuse_foreign(paths_of(targets))
@@ -105,29 +105,10 @@ def _fitted(gathered: Gathered, out: Path, asked: Asked, progress: Progress, dis
             names = [path.relative_to(out).as_posix() for path in paths_of(targets)]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    _forget_others(out, names, disk)
+    forget_others(out, files_before(out / SIDECAR), names, disk)
     sidecar = sidecar_of(plan, sums.rows(), names, asked.hot)
     write_records(sidecar, out, disk)
     return Fitted(folder=out, sidecar=sidecar, remarks=gathered.remarks)
-
-
-def _mask(path: Path, shape: tuple[int, int], scratch: Path) -> Source:
-    try:
-        source = source_of(path, scratch)
-    except StorageError as error:
-        raise Usage(f"the hot pixel mask cannot be read: {error.detail}", advice="name a FITS image") from error
-    if source.location.shape != shape:
-        size, wanted = source.location.shape, f"{shape[1]} x {shape[0]}"
-        raise Usage(f"{path} has {size[1]} x {size[0]} pixels, the biases {wanted}", advice="name a mask of that size")
-    return source
-
-
-def _forget_others(out: Path, names: list[str], disk: Disk) -> None:
-    """Remove the files of an earlier fit into the same folder that this one has not."""
-    for name in set(files_before(out)) - set(names):
-        path = out / name
-        if path.resolve().is_relative_to(out.resolve()):
-            disk.remove(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +181,7 @@ def _header(loaded: Loaded) -> FrameHeader:
     path = loaded.folder / map_name("A")
     unit = image_unit(path)
     try:
-        return header_of(understood(replace(unit, cards={**unit.cards, "IMAGETYP": "BIAS"}), path))
+        return header_of(understood(replace(unit, cards={**unit.cards, "IMAGETYP": "BIAS"}), path), FrameKind.BIAS)
     except CalibrationError as error:
         raise Usage(f"{path}: {error}", advice="fit the model again") from error
 

@@ -8,24 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from calibration.frames import FrameHeader, FrameKind
-from calibration.keywords import Card, to_cards
+from calibration.keywords import Card
 from calibration.models.bias import BiasModel, Family
-from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, PlanesFile, create_planes
 from services.models.bias_fit import LETTERS, Targets, covariance_names
 from services.models.bias_plan import Plan
-from services.version import version
+from services.models.products import base_cards, header_of
 
 FOLDER = "bias_model"
 MODEL, SIDECAR = f"{FOLDER}/bias_model.fits", f"{FOLDER}/bias_model.json"
 MASTERS, SYNTHETIC, EVALUATION = "bias_grouped_by_temp", "bias_masks_by_temp", "evaluation"
 _UNITS = {"A": "adu", "B": "adu/degC"}
-_KEPT = (
-    "instrument", "camera_id", "detector", "telescope", "gain", "offset", "readout_mode", "egain_e_adu",
-    "saturation_adu", "step_adu", "bin_x", "bin_y", "origin_x", "origin_y", "pixel_size_x_um", "pixel_size_y_um",
-    "row_order", "bayer_pattern", "bayer_offset_x", "bayer_offset_y", "simulated",
-)  # fmt: skip
 
 
 def master_name(celsius: float) -> str:
@@ -45,20 +39,6 @@ def map_name(letter: str) -> str:
 
 def _text(celsius: float) -> str:
     return f"{celsius + 0.0:.1f}" if abs(celsius) >= 0.05 else "0.0"
-
-
-def header_of(first: FrameHeader, celsius: float | None = None) -> FrameHeader:
-    """Return what the frames of a model have in common, as a header of its products."""
-    kept = {name: getattr(first, name) for name in _KEPT}
-    return FrameHeader(
-        kind=FrameKind.BIAS, shape=first.shape, ccd_temp_c=celsius, software=f"nightcal {version()}", **kept
-    )
-
-
-def base_cards(header: FrameHeader, what: str, unit: str = "adu") -> list[Card]:
-    """Return the cards of a product; `what` is its type, which begins with MASTER: nothing takes it for a frame."""
-    cards = [card for card in to_cards(header) if card.keyword not in {"IMAGETYP", "BUNIT"}]
-    return [Card("IMAGETYP", what, "type of frame"), *cards, Card("BUNIT", unit, "unit of the values")]
 
 
 def model_cards(model: BiasModel, frames: int) -> list[Card]:
@@ -109,7 +89,7 @@ def open_targets(
     out: Path, plan: Plan, *, synthetic: bool, evaluation: bool, disk: Disk = REAL_DISK
 ) -> Iterator[Targets]:
     """Give the files of a model to be written; those that were not finished when the block ends are removed."""
-    header, model, p = header_of(plan.members[0].frame.header), plan.model, plan.model.basis.size
+    header, model, p = header_of(plan.members[0].frame.header, FrameKind.BIAS), plan.model, plan.model.basis.size
     counts = {t: sum(m.label_c == t for m in plan.members) for t in sorted({m.label_c for m in plan.members})}
     about = [*model_cards(model, len(plan.members)), Card("MODELID", plan.identity, "of the fit, as in the sidecar")]
     with ExitStack() as stack:
@@ -195,39 +175,3 @@ def files_of(targets: Targets) -> list[PlanesFile]:
     """Return the files of a model."""
     groups = (targets.powers, targets.masters, targets.synthetic, targets.evaluation)
     return [targets.model, *(file for group in groups for file in group.values())]
-
-
-def refuse_foreign(paths: Sequence[Path]) -> None:
-    """Refuse to replace files that are not ours.
-
-    Raises
-    ------
-    Usage
-        A file is there that another program wrote.
-    """
-    for path in paths:
-        if path.exists() and not _is_ours(path):
-            raise Usage(f"{path} was not written by nightcal, and stays as it is", advice="name another folder")
-
-
-def _is_ours(path: Path) -> bool:
-    return str(card_of(path, "SWCREATE")).startswith("nightcal")
-
-
-def card_of(path: Path, keyword: str) -> object:
-    """Return a card of the first header of a file of planes; None where the file or the card is missing."""
-    from astropy.io import fits  # 0.3 s to import
-
-    try:
-        return fits.getheader(path).get(keyword)
-    except Exception:  # noqa: BLE001 - a damaged file may end in anything
-        return None
-
-
-def put_in_place(files: Sequence[PlanesFile], disk: Disk = REAL_DISK) -> None:
-    """Give finished files their names, in place of older ones."""
-    for file in files:
-        file.seal()
-    for file in files:
-        disk.remove(file.path)
-        file.commit()

@@ -1,8 +1,6 @@
 """What a bias model is to be, decided on a sample of pixels before the first band is read: groups, levels, family."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +10,11 @@ from numpy.typing import NDArray
 from calibration.models.bias import BiasModel
 from calibration.models.choosing import Choice, Sample, choose, excess_of
 from calibration.models.levels import Levels, fit_levels, levels_of
-from calibration.models.means import Groups
-from services.bands import Source, source_of
+from services.bands import Source
 from services.errors import Usage
-from services.files.units import Unreadable
-from services.masters.prepare import SATURATED_FROM
 from services.models.gathering import Gathered, Member
+from services.models.grouping import flat, groups_of, numbered, opened, saturation_of, together
 from services.models.sampling import Place, Sampled, place_of, sample_groups, sampled
-
-_MOST_GROUPS = 40
-"""More attempts than this are put together by temperature."""
-
-_MOST_FRAMES = 200
-"""Of one group; larger ones are cut into parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,9 +100,9 @@ def plan_of(gathered: Gathered, scratch: Path) -> Plan:
         There is no room to unpack a frame.
     """
     unused = dict(gathered.unused)
-    members, sources = _sources(gathered.members, unused, scratch)
+    members, sources = opened(gathered.members, unused, scratch)
     place = place_of(sources[0].location.shape)
-    found = sampled(sources, _together(members), place)
+    found = sampled(sources, together(members), place)
     keep = ~found.unlike & np.isfinite(found.levels_adu)
     for member, kept in zip(members, keep, strict=True):
         if not kept:
@@ -132,14 +122,14 @@ def plan_of(gathered: Gathered, scratch: Path) -> Plan:
 def _planned(
     members: tuple[Member, ...], sources: tuple[Source, ...], found: Sampled, place: Place, unused: dict[Path, str]
 ) -> Plan:
-    groups, step = _groups(members), float(max(member.numbers.step for member in members))
+    groups, step = groups_of(members), float(max(member.numbers.step for member in members))
     sessions = tuple(sorted({member.session for member in members}))
     temperature = np.array([member.temperature_c for member in members])
     levels = levels_of(
         temperature,
         found.levels_adu,
         np.array([member.label_c for member in members]),
-        _numbered([(member.label_c, *member.attempt) for member in members]),
+        numbered([(member.label_c, *member.attempt) for member in members]),
         np.array([sessions.index(member.session) for member in members]),
     )
     means = sample_groups(sources, groups, found, place, step_adu=step)
@@ -147,7 +137,7 @@ def _planned(
         temperature_c=np.array([temperature[list(each)].mean() for each in groups]),
         frames=np.array([float(len(each)) for each in groups]),
         label_c=np.array([members[each[0]].label_c for each in groups]),
-        groups=_flat(means),
+        groups=flat(means),
         levels=levels,
     )
     choice = choose(sample)
@@ -169,63 +159,6 @@ def _planned(
         model=model,
         noise_adu=found.noise_adu,
         step_adu=step,
-        saturation_adu=_saturation(members, sources),
+        saturation_adu=saturation_of(members, sources),
         unused=unused,
     )
-
-
-def _sources(
-    members: Sequence[Member], unused: dict[Path, str], scratch: Path
-) -> tuple[tuple[Member, ...], tuple[Source, ...]]:
-    found: list[tuple[Member, Source]] = []
-    for member in members:
-        try:
-            found.append((member, source_of(member.frame.path, scratch)))
-        except Unreadable as error:
-            unused[member.frame.path] = error.detail
-    if not found:
-        raise Usage("none of the biases can be read", advice="look at the frames")
-    return tuple(member for member, _ in found), tuple(source for _, source in found)
-
-
-def _saturation(members: Sequence[Member], sources: Sequence[Source]) -> float:
-    """Return the value from which on samples are saturated: as the headers say, else near the end of 16 bits."""
-    stated = [m.frame.header.saturation_adu for m in members if m.frame.header.saturation_adu]
-    if stated:
-        return SATURATED_FROM * min(stated)
-    return SATURATED_FROM * 65535 if all(source.is_u16 for source in sources) else float("inf")
-
-
-def _flat(groups: Groups) -> Groups:
-    k = len(groups.mean)
-    return Groups(
-        mean=groups.mean.reshape(k, -1),
-        count=groups.count.reshape(k, -1),
-        squares=groups.squares.ravel(),
-        freedom=groups.freedom.ravel(),
-    )
-
-
-def _numbered(keys: Sequence[Hashable]) -> NDArray[np.intp]:
-    places = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-    return np.array([places[key] for key in keys], np.intp)
-
-
-def _together(members: Sequence[Member]) -> list[list[int]]:
-    """Return the numbers of the frames that were taken together at one temperature."""
-    found: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for i, member in enumerate(members):
-        found[member.label_c, member.attempt].append(i)
-    return list(found.values())
-
-
-def _groups(members: Sequence[Member]) -> tuple[tuple[int, ...], ...]:
-    """Return the numbers of the frames of each group: of one attempt, or of one temperature where there are many."""
-    attempts = _together(members)
-    if len(attempts) > _MOST_GROUPS:
-        by_label: defaultdict[float, list[int]] = defaultdict(list)
-        for i, member in enumerate(members):
-            by_label[member.label_c].append(i)
-        attempts = list(by_label.values())
-    parts = (np.array_split(each, -(-len(each) // _MOST_FRAMES)) for each in attempts)
-    return tuple(tuple(map(int, part)) for some in parts for part in some)

@@ -1,7 +1,5 @@
 """What is known of a bias model beside its planes: the JSON sidecar, read back too, and the tables."""
 
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +10,9 @@ from calibration.models.bias import Basis, BiasModel, Family
 from calibration.models.levels import LevelFit
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
-from services.models.bias_files import FOLDER, MODEL, SIDECAR, card_of
+from services.models.bias_files import FOLDER, MODEL, SIDECAR
 from services.models.bias_plan import Plan
+from services.models.records import ecsv, read_sidecar, write_sidecar
 from services.version import version
 
 _RESTLESS = 1.0
@@ -132,32 +131,7 @@ def write_records(sidecar: Mapping[str, Any], out: Path, disk: Disk = REAL_DISK)
         if sidecar[name]:
             text = ecsv(sidecar[name])
             write_text(out / FOLDER / f"{'frames' if name == 'inputs' else name}.ecsv", text, disk, replace=True)
-    write_text(out / SIDECAR, json.dumps(_finite(sidecar), indent=1, ensure_ascii=False) + "\n", disk, replace=True)
-
-
-def ecsv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as a table in ECSV, with units by the ends of the columns' names."""
-    from astropy.table import Table  # half a second to import
-
-    table = Table(rows=[dict(row) for row in rows])
-    for name in table.colnames:
-        unit = {"c": "deg_C", "adu": "adu", "pct": "%"}.get(name.rpartition("_")[2])
-        if unit is not None and table[name].dtype.kind == "f":
-            table[name].unit = unit
-    text = io.StringIO()
-    table.write(text, format="ascii.ecsv")
-    return text.getvalue()
-
-
-def _finite(value: Any) -> Any:
-    """Return what JSON can hold: numbers that are not finite become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return value
+    write_sidecar(out / SIDECAR, sidecar, disk)
 
 
 def load(path: Path) -> Loaded:
@@ -174,33 +148,11 @@ def load(path: Path) -> Loaded:
         It is no bias model, or one of another version.
     """
     folder = path.parent.parent if path.is_file() else path.parent if path.name == FOLDER else path
-    sidecar = folder / SIDECAR
+    said = read_sidecar(path, folder / SIDECAR, folder / MODEL, form=FORM, kind="bias")
     try:
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-        if said["form"] != FORM:
-            raise Usage(f"{sidecar} is of another version ({said['form']})", advice="fit the model again")
-        loaded = Loaded(folder=folder, model=_model(said), said=said)
-    except OSError as error:
-        raise Usage(f"{path} is no bias model: {sidecar}: {error.strerror}", advice=_FIT) from error
+        return Loaded(folder=folder, model=_model(said), said=said)
     except (ValueError, KeyError, TypeError) as error:
-        raise Usage(f"{sidecar} is damaged, or no bias model ({error!r})", advice=_FIT) from error
-    if card_of(loaded.planes, "MODELID") != said.get("identity"):
-        raise Usage(
-            f"{loaded.planes} is missing, or not of the same fit as {sidecar}: was a fit interrupted?",
-            advice="fit the model again",
-        )
-    return loaded
-
-
-def files_before(out: Path) -> list[str]:
-    """Return the files of the model whose sidecar is in a folder; none where it cannot be read."""
-    try:
-        return [str(name) for name in json.loads((out / SIDECAR).read_text(encoding="utf-8"))["files"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
-_FIT = "name the folder that `nightcal model bias fit` wrote"
+        raise Usage(f"{folder / SIDECAR} is damaged ({error!r})", advice="fit the model again") from error
 
 
 def _model(said: Mapping[str, Any]) -> BiasModel:

@@ -1,9 +1,8 @@
 """The report of a bias model: bias_stats.json, and pictures of its levels, its maps and the held-out temperatures."""
 
-import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,20 +13,30 @@ from numpy.typing import NDArray
 
 from calibration.models.bias import Parameters, predict
 from calibration.models.linear import ModelBit
-from services.bands import Band, Source, plane_of, read_rows
+from services.bands import plane_of
 from services.errors import Usage
-from services.files.disk import REAL_DISK, Disk, atomic, write_text
+from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.bias_files import EVALUATION, master_name
 from services.models.bias_fit import LETTERS, covariance_names
 from services.models.bias_records import Loaded, load
+from services.models.drawing import (
+    FAINT,
+    INK,
+    MARK,
+    bins_of,
+    column,
+    dress,
+    height_for,
+    map_alone,
+    new_figure,
+    show_map,
+    thin,
+    write_pictures,
+)
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LONGEST = 700
-"""Pixels of the longer side of an image."""
-_INK, _FAINT, _GRID, _MARK = "#1f3a5f", "#7a8a99", "#dddddd", "#c0562f"
 _UNITS = {"A": "bias at the reference [ADU]", "B": "slope [ADU / °C]", "C": "third parameter"}
 
 
@@ -71,14 +80,7 @@ def report(model: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
     seen = _seen(load(model))
     stats = out / "bias_stats.json"
     write_text(stats, json.dumps(statistics_of(seen.loaded), indent=1) + "\n", disk, replace=True)
-    made = [stats]
-    for name, draw in _drawings(seen):
-        picture = io.BytesIO()
-        draw().savefig(picture, format="png")
-        with atomic(out / name, disk, replace=True) as file:
-            file.write_at(picture.getvalue(), 0)
-        made.append(out / name)
-    return made
+    return [stats, *write_pictures(_drawings(seen), out, disk)]
 
 
 def statistics_of(loaded: Loaded) -> list[dict[str, Any]]:
@@ -108,18 +110,10 @@ def _seen(loaded: Loaded) -> _Seen:
     masters = {t: plane_of(loaded.folder / master_name(t), "MEAN") for t in labels}
     return _Seen(
         loaded=loaded,
-        planes={name: _thin(source) for name, source in sources.items()},
-        masters={t: _thin(source) for t, source in masters.items()},
+        planes={name: thin(source) for name, source in sources.items()},
+        masters={t: thin(source) for t, source in masters.items()},
         shape=sources["A"].location.shape,
     )
-
-
-def _thin(source: Source) -> NDArray[Any]:
-    """Return every m-th row and column of a plane: single pixels, not means, so that outliers are seen as they are."""
-    height, width = source.location.shape
-    step = max(1, -(-max(height, width) // _LONGEST))
-    rows = [read_rows(source, Band(start=y, stop=y + 1))[:, ::step] for y in range(0, height, step)]
-    return np.concatenate(rows)
 
 
 def _drawings(seen: _Seen) -> "Iterator[tuple[str, Callable[[], Figure]]]":
@@ -149,28 +143,9 @@ def _evaluated(seen: _Seen, label: float) -> "Iterator[tuple[str, Callable[[], F
         title = f"{label:.1f} °C: {words}"
 
         def draw(image: NDArray[Any] = image, title: str = title) -> "Figure":
-            return _image_alone(seen, image, title)
+            return map_alone(image, title, seen.shape)
 
         yield f"{EVALUATION}/{name}_{label:.1f}C.png", draw
-
-
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> "tuple[Figure, Any]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _plain(axes: "Axes", title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=10)
-    axes.set_xlabel(x, fontsize=9)
-    axes.set_ylabel(y, fontsize=9)
-    axes.tick_params(labelsize=8)
-    axes.grid(visible=True, color=_GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.ticklabel_format(axis="y", useOffset=False, style="plain")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def _levels(seen: _Seen) -> "Figure":
@@ -184,60 +159,28 @@ def _levels(seen: _Seen) -> "Figure":
     theta = np.array(model.level.theta)
     span = max(model.warmest_c - model.coldest_c, 2.0)
     line = np.linspace(model.coldest_c - 0.1 * span, model.warmest_c + 0.1 * span, 200)
-    figure, axes = _figure(8.0, 6.4, rows=2)
+    figure, axes = new_figure(8.0, 6.4, rows=2)
     top, bottom = axes[0, 0], axes[1, 0]
     inside = (line >= model.coldest_c) & (line <= model.warmest_c)
-    top.plot(line, model.basis.design(line) @ theta, color=_FAINT, linewidth=1, linestyle="--", label="extrapolated")
-    top.plot(line[inside], (model.basis.design(line) @ theta)[inside], color=_INK, linewidth=1.5, label="model")
-    top.plot(celsius, level, ".", color=_MARK, markersize=5, label="frames")
+    top.plot(line, model.basis.design(line) @ theta, color=FAINT, linewidth=1, linestyle="--", label="extrapolated")
+    top.plot(line[inside], (model.basis.design(line) @ theta)[inside], color=INK, linewidth=1.5, label="model")
+    top.plot(celsius, level, ".", color=MARK, markersize=5, label="frames")
     top.legend(fontsize=8, frameon=False)
-    _plain(top, f"Level of the biases: {model.basis.family.value} in temperature", "", "Level [ADU]")
+    dress(top, f"Level of the biases: {model.basis.family.value} in temperature", "", "Level [ADU]")
     rest = level - model.basis.design(celsius) @ theta
-    bottom.axhline(0, color=_INK, linewidth=1)
+    bottom.axhline(0, color=INK, linewidth=1)
     bottom.margins(y=0.25)  # room for the legend
     if len(sessions) > 1:
-        bottom.plot(celsius, rest, ".", color=_FAINT, markersize=5, label="frames less the model")
+        bottom.plot(celsius, rest, ".", color=FAINT, markersize=5, label="frames less the model")
         bottom.plot(
-            celsius, rest - offsets, ".", color=_MARK, markersize=5, label="and less the offset of their session"
+            celsius, rest - offsets, ".", color=MARK, markersize=5, label="and less the offset of their session"
         )
         bottom.legend(fontsize=8, frameon=False)
     else:
-        bottom.plot(celsius, rest, ".", color=_MARK, markersize=5)
+        bottom.plot(celsius, rest, ".", color=MARK, markersize=5)
     bottom.set_xlim(top.get_xlim())
-    _plain(bottom, "Residuals", "Temperature of the sensor [°C]", "Frames less the model [ADU]")
+    dress(bottom, "Residuals", "Temperature of the sensor [°C]", "Frames less the model [ADU]")
     return figure
-
-
-def _show(figure: "Figure", axes: "Axes", seen: _Seen, image: NDArray[Any], title: str) -> None:
-    finite = image[np.isfinite(image)]
-    low, high = np.percentile(finite, (2, 98)) if finite.size else (0.0, 1.0)
-    height, width = seen.shape
-    shown = axes.imshow(
-        image,
-        cmap="viridis",
-        vmin=low,
-        vmax=high if high > low else low + 1,
-        extent=(0, width, height, 0),
-        interpolation="nearest",
-    )
-    axes.set_title(title, loc="left", fontsize=9)
-    axes.tick_params(labelsize=7)
-    figure.colorbar(shown, ax=axes, shrink=0.85).ax.tick_params(labelsize=7)
-
-
-def _image_alone(seen: _Seen, image: NDArray[Any], title: str) -> "Figure":
-    from matplotlib.figure import Figure
-
-    tall = _tall(seen, 6.4)
-    figure = Figure(figsize=(6.4, tall), dpi=110)  # a layout that is worked out takes longer than the rest of it
-    axes = figure.subplots()
-    figure.subplots_adjust(left=0.09, right=0.97, bottom=0.3 / tall, top=1 - 0.35 / tall)
-    _show(figure, axes, seen, image, title)
-    return figure
-
-
-def _tall(seen: _Seen, width: float) -> float:
-    return min(9.0, max(2.2, 0.82 * width * seen.shape[0] / seen.shape[1] + 0.5))
 
 
 def _maps(seen: _Seen) -> "Figure":
@@ -247,9 +190,9 @@ def _maps(seen: _Seen) -> "Figure":
     if np.isfinite(seen.planes["CHI2"]).any():
         chosen.append((seen.planes["CHI2"], "reduced chi-square of the groups"))
     rows = -(-len(chosen) // 2)
-    figure, axes = _figure(10.5, rows * _tall(seen, 5.0), rows=rows, columns=2)
+    figure, axes = new_figure(10.5, rows * height_for(seen.shape, 5.0), rows=rows, columns=2)
     for place, (image, title) in zip(axes.flat, chosen, strict=False):
-        _show(figure, place, seen, image, title)
+        show_map(figure, place, image, title, seen.shape)
     for place in axes.flat[len(chosen) :]:
         place.set_axis_off()
     return figure
@@ -259,15 +202,15 @@ def _histograms(seen: _Seen) -> "Figure":
     p, planes = seen.loaded.model.basis.size, seen.planes
     chosen = [(planes[letter], _UNITS[letter]) for letter in LETTERS[:p]]
     chosen.append((planes["NOISE"], "noise of a frame [ADU]"))
-    figure, axes = _figure(4.0 * len(chosen), 3.2, columns=len(chosen))
+    figure, axes = new_figure(4.0 * len(chosen), 3.2, columns=len(chosen))
     bad = (planes["MASK"] & ModelBit.MISFIT) != 0
     for place, (plane, words) in zip(axes[0], chosen, strict=True):
         values = plane[np.isfinite(plane)]
         low, high = np.percentile(values, (0.1, 99.9)) if values.size else (0.0, 1.0)
-        edges = np.linspace(low, high if high > low else low + 1, _bins(values))
-        place.hist(values, bins=edges, color=_INK, label="all pixels")
+        edges = np.linspace(low, high if high > low else low + 1, bins_of(values))
+        place.hist(values, bins=edges, color=INK, label="all pixels")
         if bad.any():
-            place.hist(plane[bad & np.isfinite(plane)], bins=edges, color=_MARK, label="the model does not fit")
+            place.hist(plane[bad & np.isfinite(plane)], bins=edges, color=MARK, label="the model does not fit")
         if values.size:
             place.set_yscale("log")
         place.set_xlabel(words, fontsize=9)
@@ -280,45 +223,37 @@ def _histograms(seen: _Seen) -> "Figure":
     return figure
 
 
-def _bins(values: NDArray[Any]) -> int:
-    return int(np.clip(np.sqrt(values.size), 10, 80))
-
-
 def _holdout(seen: _Seen) -> "Figure":
     """Draw how each family predicts the temperatures that were left out, with what noise makes of it."""
-    figure, axes = _figure(8.0, 6.0, rows=2)
+    figure, axes = new_figure(8.0, 6.0, rows=2)
     rows = seen.loaded.said["holdout"]
     chosen = seen.loaded.model.basis.family.value
-    colours = {"linear": _INK, "quadratic": _MARK, "exponential": "#5b8c5a"}
+    colours = {"linear": INK, "quadratic": MARK, "exponential": "#5b8c5a"}
     for family in dict.fromkeys(row["family"] for row in rows):
         some = [row for row in rows if row["family"] == family]
         celsius = [row["temperature_c"] for row in some]
         label = f"{family}, chosen" if family == chosen else family
-        style = {"color": colours.get(family, _FAINT), "linewidth": 2.0 if family == chosen else 1.0}
-        axes[0, 0].plot(celsius, _numbers(some, "pattern_adu"), "o-", markersize=4, label=label, **style)
-        axes[0, 0].plot(celsius, _numbers(some, "expected_adu"), ":", **style)
-        axes[1, 0].plot(celsius, _numbers(some, "level_adu"), "o-", markersize=4, label=label, **style)
-    _plain(axes[0, 0], "Each temperature predicted from the others: pixels (dotted: by noise alone)", "", "rms [ADU]")
+        style = {"color": colours.get(family, FAINT), "linewidth": 2.0 if family == chosen else 1.0}
+        axes[0, 0].plot(celsius, column(some, "pattern_adu"), "o-", markersize=4, label=label, **style)
+        axes[0, 0].plot(celsius, column(some, "expected_adu"), ":", **style)
+        axes[1, 0].plot(celsius, column(some, "level_adu"), "o-", markersize=4, label=label, **style)
+    dress(axes[0, 0], "Each temperature predicted from the others: pixels (dotted: by noise alone)", "", "rms [ADU]")
     axes[0, 0].legend(fontsize=8, frameon=False)
-    axes[1, 0].axhline(0, color=_FAINT, linewidth=0.8)
-    _plain(axes[1, 0], "and level", "Temperature left out [°C]", "Measured less predicted [ADU]")
+    axes[1, 0].axhline(0, color=FAINT, linewidth=0.8)
+    dress(axes[1, 0], "and level", "Temperature left out [°C]", "Measured less predicted [ADU]")
     return figure
-
-
-def _numbers(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
-    return [math.nan if row[name] is None else row[name] for row in rows]
 
 
 def _detail(seen: _Seen, label: float) -> "Figure":
     """Draw a temperature: the mean of its frames, the model less it, and how the differences are distributed."""
     real = seen.masters[label]
     away = real - seen.predicted(label)
-    figure, axes = _figure(13.0, _tall(seen, 4.2), columns=3)
-    _show(figure, axes[0, 0], seen, real, f"{label:.1f} °C: mean of the frames [ADU]")
-    _show(figure, axes[0, 1], seen, away, "less the model [ADU]")
+    figure, axes = new_figure(13.0, height_for(seen.shape, 4.2), columns=3)
+    show_map(figure, axes[0, 0], real, f"{label:.1f} °C: mean of the frames [ADU]", seen.shape)
+    show_map(figure, axes[0, 1], away, "less the model [ADU]", seen.shape)
     values = away[np.isfinite(away)]
     reach = float(np.percentile(np.abs(values), 99.5)) if values.size else 1.0
-    axes[0, 2].hist(values, bins=np.linspace(-reach or -1, reach or 1, _bins(values)), color=_INK)
+    axes[0, 2].hist(values, bins=np.linspace(-reach or -1, reach or 1, bins_of(values)), color=INK)
     if values.size:
         axes[0, 2].set_yscale("log")
     axes[0, 2].set_title("differences of single pixels", loc="left", fontsize=9)
@@ -332,14 +267,12 @@ def _summary(seen: _Seen) -> "Figure":
     labels = list(seen.masters)
     own = [float(np.nanmean(np.abs(seen.masters[t] - seen.predicted(t)))) for t in labels]
     held = {row["temperature_c"]: row for row in seen.loaded.said["evaluation"]}
-    figure, axes = _figure(8.0, 4.0)
-    axes[0, 0].plot(labels, own, "o-", color=_INK, markersize=4, label="the model, which has seen them")
+    figure, axes = new_figure(8.0, 4.0)
+    axes[0, 0].plot(labels, own, "o-", color=INK, markersize=4, label="the model, which has seen them")
     left_out = [math.nan if held[t]["mae_adu"] is None else held[t]["mae_adu"] for t in labels]
     if np.isfinite(left_out).any():
-        axes[0, 0].plot(
-            labels, left_out, "s-", color=_MARK, markersize=4, label="predicted from the other temperatures"
-        )
+        axes[0, 0].plot(labels, left_out, "s-", color=MARK, markersize=4, label="predicted from the other temperatures")
     axes[0, 0].set_ylim(bottom=0)
-    _plain(axes[0, 0], "Mean absolute difference", "Temperature of the sensor [°C]", "MAE [ADU]")
+    dress(axes[0, 0], "Mean absolute difference", "Temperature of the sensor [°C]", "MAE [ADU]")
     axes[0, 0].legend(fontsize=8, frameon=False)
     return figure

@@ -1,8 +1,8 @@
-"""The biases of a dataset that a model is made of: measured, judged, and sorted by temperature and session."""
+"""The frames of a dataset that a model is made of: measured, judged, and sorted by temperature and session."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from calibration.frames import FrameKind, GroupKey
@@ -33,6 +33,17 @@ class Member:
     session: str
 
     @property
+    def kind(self) -> FrameKind:
+        """Bias, dark or flat."""
+        return self.frame.header.kind
+
+    @property
+    def exposure_s(self) -> float:
+        """Exposure in seconds; NaN of a bias without one."""
+        exposure_us = self.frame.header.exposure_us
+        return float("nan") if exposure_us is None else exposure_us / 1e6
+
+    @property
     def attempt(self) -> tuple[str, str]:
         """What was taken together."""
         return self.session, self.frame.attempt
@@ -47,6 +58,9 @@ class Gathered:
     name : str
         Of the settings, for a folder; empty where all frames of the dataset have the same.
     members : tuple of Member
+        Of the kind that is modelled.
+    beside : tuple of Member
+        Frames of other kinds with the same settings.
     unused : mapping of Path to str
         Files that are left out, with the reason in words.
     remarks : tuple of str
@@ -54,6 +68,7 @@ class Gathered:
 
     name: str = ""
     members: tuple[Member, ...] = ()
+    beside: tuple[Member, ...] = ()
     unused: Mapping[Path, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
@@ -64,9 +79,15 @@ class Gathered:
 
 
 def gather(
-    base: Path, out: Path, *, depth: int = SEARCH_DEPTH, progress: Progress = lambda *_: None, disk: Disk = REAL_DISK
+    base: Path,
+    out: Path,
+    kind: FrameKind,
+    *beside: FrameKind,
+    depth: int = SEARCH_DEPTH,
+    progress: Progress = lambda *_: None,
+    disk: Disk = REAL_DISK,
 ) -> tuple[Gathered, ...]:
-    """Return the biases of a dataset, by the settings of their camera.
+    """Return the frames of one kind of a dataset, by the settings of their camera.
 
     Parameters
     ----------
@@ -74,6 +95,10 @@ def gather(
         A dataset, an index, or the root of a nightcal; nothing in it is changed.
     out : Path
         The folder of results, which keeps what was measured.
+    kind : FrameKind
+        Of the frames that are modelled.
+    *beside : FrameKind
+        Of frames that are wanted beside them, with the same settings.
     depth : int
         Folders below `base` that are looked into.
     progress : callable
@@ -82,32 +107,42 @@ def gather(
     Raises
     ------
     Usage
-        No bias can be used, with what to do.
+        No frame of the kind can be used, with what to do.
     StorageError
         The folder of results cannot be written.
     """
     if out.exists() and not out.is_dir():
         raise Usage(f"{out} is a file", advice="name a folder for the model")
     found = frames_of(base, depth=depth, progress=lambda done: progress("frames read", None, done))
-    biases = [frame for frame in found.frames if frame.header.kind is FrameKind.BIAS]
-    if not biases:
-        raise Usage(f"{base} holds no biases among its {len(found.frames)} frames", advice=_NO_BIASES)
-    unused = {path: why for path, why in found.left_out if path not in {frame.path for frame in biases}}
-    unused |= {frame.path: frame.bad for frame in biases if frame.bad}
-    unused |= of_foreign_size([frame for frame in biases if frame.path not in unused])
-    unused |= {f.path: "the temperature of its sensor is not known" for f in biases if _celsius(f) is None}
-    groups = groups_of(frame for frame in biases if frame.path not in unused)
+    wanted = [frame for frame in found.frames if frame.header.kind in {kind, *beside}]
+    number = sum(frame.header.kind is kind for frame in wanted)
+    if not number:
+        raise Usage(f"{base} holds no {PLURAL[kind]} among its {len(found.frames)} frames", advice=_none_of(kind))
+    unused = {path: why for path, why in found.left_out if path not in {frame.path for frame in wanted}}
+    unused |= {frame.path: frame.bad for frame in wanted if frame.bad}
+    unused |= of_foreign_size([frame for frame in wanted if frame.path not in unused])
+    unused |= {f.path: "the temperature of its sensor is not known" for f in wanted if _celsius(f) is None}
+    unused |= {f.path: "its exposure is not known" for f in wanted if _is_timeless(f)}
+    groups = groups_of(frame for frame in wanted if frame.path not in unused)
     kept, remarks, numbers = _judged(groups, unused, out, progress, disk)
-    sorted_in = _by_settings(kept, numbers)
-    if not sorted_in:
-        raise Usage(f"none of the {len(biases)} biases of {base} can be used", advice=_why(unused))
-    return tuple(_gathered(sorted_in, unused, remarks))
+    sorted_in = _by_settings(kept, numbers, unused)
+    if not any(frame.header.kind is kind for frames in sorted_in.values() for frame, *_ in frames):
+        raise Usage(f"none of the {number} {PLURAL[kind]} of {base} can be used", advice=_why(unused))
+    return tuple(_gathered(kind, sorted_in, unused, remarks))
 
 
-_NO_BIASES = (
-    "name a folder with biases; the kind of a frame is in its header (IMAGETYP), in an index (CALTYPE), or in the "
-    "names of its folders"
-)
+PLURAL = {FrameKind.BIAS: "biases", FrameKind.DARK: "darks", FrameKind.FLAT: "flats"}
+
+
+def _none_of(kind: FrameKind) -> str:
+    return (
+        f"name a folder with {PLURAL[kind]}; the kind of a frame is in its header (IMAGETYP), in an index (CALTYPE), "
+        "or in the names of its folders"
+    )
+
+
+def _is_timeless(frame: DatasetFrame) -> bool:
+    return frame.header.kind is not FrameKind.BIAS and frame.header.exposure_us is None
 
 
 def _why(unused: Mapping[Path, str]) -> str:
@@ -142,53 +177,82 @@ def _judged(
     return list(groups), remarks, numbers
 
 
-_Settings = tuple[GroupKey, str, str, str]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """What keeps frames apart; filter and source of flats only, so that biases and darks are beside all of them."""
+
+    key: GroupKey
+    stage: str
+    vacuum: str
+    numbers: str
+    filter: str = ""
+    source: str = ""
+
+    @property
+    def unlit(self) -> "_Settings":
+        """The settings of biases and darks beside them."""
+        return replace(self, filter="", source="")
+
+
+_Found = tuple[DatasetFrame, FrameNumbers, float]
 
 
 def _by_settings(
-    groups: Sequence[ProcessGroup], numbers: Mapping[Path, FrameNumbers]
-) -> dict[_Settings, list[tuple[DatasetFrame, FrameNumbers, float]]]:
-    found: defaultdict[_Settings, list[tuple[DatasetFrame, FrameNumbers, float]]] = defaultdict(list)
+    groups: Sequence[ProcessGroup], numbers: Mapping[Path, FrameNumbers], unused: Mapping[Path, str]
+) -> dict[_Settings, list[_Found]]:
+    """Return the frames that are used by their settings, with what they show and what their temperature is called."""
+    found: defaultdict[_Settings, list[_Found]] = defaultdict(list)
     for group in groups:
+        settings = _Settings(
+            key=group.settings,
+            stage=group.stage,
+            vacuum=group.vacuum,
+            numbers=group.numbers,
+            filter=group.filter,
+            source=group.source,
+        )
         for frame in group.frames:
-            label = group.temperature_c if group.temperature_c is not None else _celsius(frame)
-            found[group.settings, group.stage, group.vacuum, group.numbers].append(
-                (frame, numbers[frame.path], float(label or 0.0))
-            )
+            if frame.path not in unused:
+                label = group.temperature_c if group.temperature_c is not None else _celsius(frame)
+                found[settings].append((frame, numbers[frame.path], float(label or 0.0)))
     return dict(found)
 
 
 def _gathered(
-    sorted_in: Mapping[_Settings, list[tuple[DatasetFrame, FrameNumbers, float]]],
+    kind: FrameKind,
+    sorted_in: Mapping[_Settings, list[_Found]],
     unused: Mapping[Path, str],
     remarks: Sequence[str],
 ) -> Iterator[Gathered]:
     """Yield the frames of each setting that has enough; the frames of the others are left out."""
-    usable = {
-        settings: [each for each in frames if each[0].path not in unused] for settings, frames in sorted_in.items()
-    }
-    usable = {settings: frames for settings, frames in usable.items() if frames}
-    if not usable:
-        raise Usage("none of the biases can be used", advice=_why(unused))
-    most = max(map(len, usable.values()))
+    of_kind = {settings: _of(kind, frames) for settings, frames in sorted_in.items() if _of(kind, frames)}
+    least = min(_LEAST, max(map(len, of_kind.values())))
     alone = {
         frame.path: "no other frame was taken with its settings"
-        for frames in usable.values()
-        if len(frames) < min(_LEAST, most)
+        for frames in of_kind.values()
+        if len(frames) < least
         for frame, *_ in frames
     }
-    kept = {settings: frames for settings, frames in usable.items() if len(frames) >= min(_LEAST, most)}
+    kept = {settings: frames for settings, frames in of_kind.items() if len(frames) >= least}
     for number, (settings, frames) in enumerate(kept.items()):
-        members = sorted(
-            (_member(frame, numbers, label) for frame, numbers, label in frames),
-            key=lambda member: (member.label_c, *member.attempt, member.frame.path),
-        )
+        beside = dict.fromkeys((settings, settings.unlit))
+        others = [found for each in beside for found in sorted_in.get(each, []) if found[0].header.kind is not kind]
         yield Gathered(
             name=_name(settings, number) if len(kept) > 1 else "",
-            members=tuple(members),
+            members=_members(frames),
+            beside=_members(others),
             unused={**unused, **alone},
             remarks=tuple(remarks),
         )
+
+
+def _of(kind: FrameKind, frames: Sequence[_Found]) -> list[_Found]:
+    return [each for each in frames if each[0].header.kind is kind]
+
+
+def _members(frames: Sequence[_Found]) -> tuple[Member, ...]:
+    members = (_member(frame, numbers, label) for frame, numbers, label in frames)
+    return tuple(sorted(members, key=lambda member: (member.label_c, *member.attempt, member.frame.path)))
 
 
 def _member(frame: DatasetFrame, numbers: FrameNumbers, label: float) -> Member:
@@ -203,7 +267,7 @@ def _member(frame: DatasetFrame, numbers: FrameNumbers, label: float) -> Member:
 
 
 def _name(settings: _Settings, number: int) -> str:
-    key, *words = settings
+    key, words = settings.key, (settings.stage, settings.vacuum, settings.numbers, settings.filter, settings.source)
     parts = [str(number + 1), f"{key.shape[1]}x{key.shape[0]}", f"bin{key.binning[0]}"]
     parts += [f"{letter}{value}" for letter, value in (("g", key.gain), ("o", key.offset)) if value is not None]
     parts += [word for word in (key.readout_mode, *words) if word]

@@ -157,7 +157,7 @@ def test_hot_pixels_of_a_mask_have_no_values_in_the_maps(tmp_path: Path, capsys)
         )
         == 2
     )
-    assert "14 x 5 pixels, the biases 14 x 10" in capsys.readouterr().err
+    assert "14 x 5 pixels, the frames 14 x 10" in capsys.readouterr().err
 
 
 def test_a_pixel_that_no_model_fits_is_flagged(tmp_path: Path):
@@ -175,7 +175,7 @@ def test_a_pixel_that_no_model_fits_is_flagged(tmp_path: Path):
 
 def test_threads_and_processes_and_any_band_give_the_same_planes(tmp_path: Path):
     write_biases(tmp_path / "frames", MADE)
-    (gathered,) = gather(tmp_path / "frames", tmp_path / "out")
+    (gathered,) = gather(tmp_path / "frames", tmp_path / "out", FrameKind.BIAS)
     plan = plan_of(gathered, tmp_path / "scratch")
     found = []
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as processes:
@@ -195,7 +195,7 @@ def test_threads_and_processes_and_any_band_give_the_same_planes(tmp_path: Path)
         ("no temperatures", "the temperature of its sensor is not known (32 of them)"),
         ("no biases", "holds no biases"),
         ("all equal", "all its pixels have the same value"),
-        ("saturated", "none of the biases can be used"),
+        ("saturated", "none of the 32 biases"),
         ("nothing", "holds no FITS files"),
     ],
 )

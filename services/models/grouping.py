@@ -1,0 +1,105 @@
+"""The frames of a model put into groups whose means it is fitted to, and what is common to their pixels."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.models.means import Groups
+from services.bands import Source, source_of
+from services.errors import Usage
+from services.files.units import Unreadable
+from services.masters.prepare import SATURATED_FROM
+from services.models.gathering import Member
+
+Condition = Callable[[Member], Hashable]
+"""What frames of one group have in common besides their attempt."""
+
+_MOST_GROUPS = 40
+"""More attempts than this are put together by their conditions."""
+
+_MOST_FRAMES = 200
+"""Of one group; larger ones are cut into parts."""
+
+
+def opened(
+    members: Sequence[Member], unused: dict[Path, str], scratch: Path
+) -> tuple[tuple[Member, ...], tuple[Source, ...]]:
+    """Return the frames whose pixels can be read, with their pixels; the others join `unused`.
+
+    Parameters
+    ----------
+    members : sequence of Member
+    unused : dict of Path to str
+    scratch : Path
+        Folder for frames that are unpacked; the caller removes it.
+
+    Raises
+    ------
+    Usage
+        None can be read.
+    StorageError
+        There is no room to unpack a frame.
+    """
+    found: list[tuple[Member, Source]] = []
+    for member in members:
+        try:
+            found.append((member, source_of(member.frame.path, scratch)))
+        except Unreadable as error:
+            unused[member.frame.path] = error.detail
+    if not found:
+        raise Usage("none of the frames can be read", advice="look at the frames")
+    return tuple(member for member, _ in found), tuple(source for _, source in found)
+
+
+def saturation_of(members: Sequence[Member], sources: Sequence[Source]) -> float:
+    """Return the value from which on samples are saturated: as the headers say, else near the end of 16 bits."""
+    stated = [m.frame.header.saturation_adu for m in members if m.frame.header.saturation_adu]
+    if stated:
+        return SATURATED_FROM * min(stated)
+    return SATURATED_FROM * 65535 if all(source.is_u16 for source in sources) else float("inf")
+
+
+def by_temperature(member: Member) -> Hashable:
+    """Return the condition of frames for which only the temperature counts."""
+    return member.label_c
+
+
+def together(members: Sequence[Member], condition: Condition = by_temperature) -> list[list[int]]:
+    """Return the numbers of the frames that were taken together under one condition."""
+    return _alike([(condition(member), member.attempt) for member in members])
+
+
+def groups_of(members: Sequence[Member], condition: Condition = by_temperature) -> tuple[tuple[int, ...], ...]:
+    """Return the numbers of the frames of each group: of one attempt, or of one condition where there are many."""
+    attempts = together(members, condition)
+    if len(attempts) > _MOST_GROUPS:
+        attempts = _alike([condition(member) for member in members])
+    parts = (np.array_split(each, -(-len(each) // _MOST_FRAMES)) for each in attempts)
+    return tuple(tuple(map(int, part)) for some in parts for part in some)
+
+
+def _alike(keys: Sequence[Hashable]) -> list[list[int]]:
+    found: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for i, key in enumerate(keys):
+        found[key].append(i)
+    return list(found.values())
+
+
+def numbered(keys: Sequence[Hashable]) -> NDArray[np.intp]:
+    """Return the number of each key in the order in which they first appear."""
+    places = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.array([places[key] for key in keys], np.intp)
+
+
+def flat(groups: Groups) -> Groups:
+    """Return the means of groups with all pixels in one row."""
+    k = len(groups.mean)
+    return Groups(
+        mean=groups.mean.reshape(k, -1),
+        count=groups.count.reshape(k, -1),
+        squares=groups.squares.ravel(),
+        freedom=groups.freedom.ravel(),
+    )

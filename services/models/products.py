@@ -1,0 +1,101 @@
+"""What the products of all models have in common: their headers, and files that replace our own files only."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from calibration.frames import FrameHeader, FrameKind
+from calibration.keywords import Card, to_cards
+from services.bands import Source, source_of
+from services.errors import StorageError, Usage
+from services.files.disk import REAL_DISK, Disk
+from services.files.planes import PlanesFile
+from services.version import version
+
+_KEPT = (
+    "instrument", "camera_id", "detector", "telescope", "gain", "offset", "readout_mode", "egain_e_adu",
+    "saturation_adu", "step_adu", "bin_x", "bin_y", "origin_x", "origin_y", "pixel_size_x_um", "pixel_size_y_um",
+    "row_order", "bayer_pattern", "bayer_offset_x", "bayer_offset_y", "simulated",
+)  # fmt: skip
+
+
+def header_of(first: FrameHeader, kind: FrameKind, celsius: float | None = None) -> FrameHeader:
+    """Return what the frames of a model have in common, as a header of its products."""
+    kept = {name: getattr(first, name) for name in _KEPT}
+    return FrameHeader(kind=kind, shape=first.shape, ccd_temp_c=celsius, software=f"nightcal {version()}", **kept)
+
+
+def base_cards(header: FrameHeader, what: str, unit: str = "adu") -> list[Card]:
+    """Return the cards of a product; `what` is its type, which begins with MASTER: nothing takes it for a frame."""
+    cards = [card for card in to_cards(header) if card.keyword not in {"IMAGETYP", "BUNIT"}]
+    return [Card("IMAGETYP", what, "type of frame"), *cards, Card("BUNIT", unit, "unit of the values")]
+
+
+def refuse_foreign(paths: Sequence[Path]) -> None:
+    """Refuse to replace files that are not ours.
+
+    Raises
+    ------
+    Usage
+        A file is there that another program wrote.
+    """
+    for path in paths:
+        if path.exists() and not _is_ours(path):
+            raise Usage(f"{path} was not written by nightcal, and stays as it is", advice="name another folder")
+
+
+def _is_ours(path: Path) -> bool:
+    return str(card_of(path, "SWCREATE")).startswith("nightcal")
+
+
+def card_of(path: Path, keyword: str) -> object:
+    """Return a card of the first header of a file of planes; None where the file or the card is missing."""
+    from astropy.io import fits  # 0.3 s to import
+
+    try:
+        return fits.getheader(path).get(keyword)
+    except Exception:  # noqa: BLE001 - a damaged file may end in anything
+        return None
+
+
+def put_in_place(files: Sequence[PlanesFile], disk: Disk = REAL_DISK) -> None:
+    """Give finished files their names, in place of older ones."""
+    for file in files:
+        file.seal()
+    for file in files:
+        disk.remove(file.path)
+        file.commit()
+
+
+def forget_others(out: Path, before: Iterable[str], names: Iterable[str], disk: Disk = REAL_DISK) -> None:
+    """Remove the files of an earlier fit into the same folder that the new one has not.
+
+    Parameters
+    ----------
+    out : Path
+        The folder; nothing outside of it is removed.
+    before, names : iterable of str
+        Paths below it, of the earlier fit and of the new one.
+    disk : Disk
+    """
+    for name in set(before) - set(names):
+        path = out / name
+        if path.resolve().is_relative_to(out.resolve()):
+            disk.remove(path)
+
+
+def hot_mask(path: Path, shape: tuple[int, int], scratch: Path) -> Source:
+    """Return a mask of hot pixels, checked to be an image of the size of the frames.
+
+    Raises
+    ------
+    Usage
+        It cannot be read, or has another size.
+    """
+    try:
+        source = source_of(path, scratch)
+    except StorageError as error:
+        raise Usage(f"the hot pixel mask cannot be read: {error.detail}", advice="name a FITS image") from error
+    if source.location.shape != shape:
+        size, wanted = source.location.shape, f"{shape[1]} x {shape[0]}"
+        raise Usage(f"{path} has {size[1]} x {size[0]} pixels, the frames {wanted}", advice="name a mask of that size")
+    return source
