@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,34 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, FAINT, GRID, MARK = "#1f3a5f", "#7a8a99", "#dddddd", "#c0562f"
+INK, FAINT, GRID, MARK, THIRD = "#1f3a5f", "#7a8a99", "#dddddd", "#c0562f", "#5b8c5a"
 _LONGEST = 700
 """Pixels of the longer side of an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A picture of a report and how it is drawn.
+
+    Attributes
+    ----------
+    name : str
+        Path of its file below the folder of the report, e.g. ``maps.png``.
+    draw : callable
+        Returns the matplotlib figure.
+    title : str
+        What stands above it on the page.
+    caption : str
+        Whole sentences: what is seen, and what a reader should look for.
+    wide : bool
+        Whether it has panels side by side: it then has a row for itself, and can be scrolled sideways on a phone.
+    """
+
+    name: str
+    draw: "Callable[[], Figure]"
+    title: str
+    caption: str = ""
+    wide: bool = False
 
 
 def write_pictures(
@@ -40,12 +66,24 @@ def write_pictures(
     """
     made = []
     for name, draw in drawings:
-        picture = io.BytesIO()
-        draw().savefig(picture, format="png")
-        with atomic(out / name, disk, replace=True) as file:
-            file.write_at(picture.getvalue(), 0)
+        write_picture(name, draw, out, disk)
         made.append(out / name)
     return made
+
+
+def write_picture(name: str, draw: "Callable[[], Figure]", out: Path, disk: Disk = REAL_DISK) -> bytes:
+    """Draw a picture, write it below a folder in place of an older one, and return the PNG.
+
+    Raises
+    ------
+    StorageError
+        The disk is full, or the folder cannot be written.
+    """
+    picture = io.BytesIO()
+    draw().savefig(picture, format="png")
+    with atomic(out / name, disk, replace=True) as file:
+        file.write_at(picture.getvalue(), 0)
+    return picture.getvalue()
 
 
 def thin(source: Source) -> NDArray[Any]:
@@ -72,7 +110,8 @@ def dress(axes: "Axes", title: str, x: str, y: str) -> None:
     axes.tick_params(labelsize=8)
     axes.grid(visible=True, color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.ticklabel_format(axis="y", useOffset=False, style="plain")
+    if axes.get_yscale() == "linear":
+        axes.ticklabel_format(axis="y", useOffset=False, style="plain")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
@@ -105,6 +144,79 @@ def map_alone(image: NDArray[Any], title: str, shape: tuple[int, int]) -> "Figur
     figure.subplots_adjust(left=0.09, right=0.97, bottom=0.3 / tall, top=1 - 0.35 / tall)
     show_map(figure, axes, image, title, shape)
     return figure
+
+
+def images(chosen: Sequence[tuple[NDArray[Any], str]], shape: tuple[int, int]) -> "Figure":
+    """Return a figure of several images with their titles, two in a row."""
+    rows = -(-len(chosen) // 2)
+    made, axes = new_figure(10.5, rows * height_for(shape, 5.0), rows=rows, columns=2)
+    for place, (image, title) in zip(axes.flat, chosen, strict=False):
+        show_map(made, place, image, title, shape)
+    for place in axes.flat[len(chosen) :]:
+        place.set_axis_off()
+    return made
+
+
+def histograms(chosen: Sequence[tuple[NDArray[Any], str]], bad: NDArray[np.bool_]) -> "Figure":
+    """Return a figure of the distributions of several planes, with those pixels apart that the model does not fit.
+
+    Parameters
+    ----------
+    chosen : sequence of (ndarray, str)
+        Each plane, with what its values are called.
+    bad : ndarray of bool
+        Pixels that the model does not fit, in the shape of the planes.
+    """
+    made, axes = new_figure(4.0 * len(chosen), 3.2, columns=len(chosen))
+    for place, (plane, words) in zip(axes[0], chosen, strict=True):
+        values = plane[np.isfinite(plane)]
+        low, high = np.percentile(values, (0.1, 99.9)) if values.size else (0.0, 1.0)
+        edges = np.linspace(low, high if high > low else low + 1, bins_of(values))
+        place.hist(values, bins=edges, color=INK, label="all pixels")
+        if bad.any():
+            place.hist(plane[bad & np.isfinite(plane)], bins=edges, color=MARK, label="the model does not fit")
+        if values.size:
+            place.set_yscale("log")
+        place.set_xlabel(words, fontsize=9)
+        place.tick_params(labelsize=8)
+    axes[0, 0].set_ylabel("Pixels", fontsize=9)
+    if bad.any():
+        handles = axes[0, 0].get_legend_handles_labels()
+        made.legend(*handles, loc="outside upper right", ncols=2, fontsize=8, frameon=False)
+    return made
+
+
+def residuals(groups: Mapping[float, NDArray[Any]], title: str, x: str, y: str) -> "Figure":
+    """Return a figure of the residuals of pixels against temperature or exposure: median, 68 % and 99 % of them.
+
+    Parameters
+    ----------
+    groups : mapping of float to ndarray
+        Measured minus modelled of a sample of pixels, by the value of the horizontal axis.
+    title, x, y : str
+        Of the plot and its axes.
+    """
+    places = sorted(groups)
+    bounds = np.array([_percentiles(groups[place]) for place in places]).T
+    made, axes = new_figure(6.4, 3.8)
+    axis = axes[0, 0]
+    for low, high, words in ((0, 4, "99 % of the pixels"), (1, 3, "68 %")):
+        span = [bounds[2] - bounds[low], bounds[high] - bounds[2]]
+        wide = 1.2 if low == 0 else 5
+        colour = FAINT if low == 0 else INK
+        axis.errorbar(places, bounds[2], yerr=span, fmt="none", ecolor=colour, elinewidth=wide, label=words)
+    axis.plot(places, bounds[2], "o", color=MARK, markersize=5, label="median")
+    axis.axhline(0, color=FAINT, linewidth=0.8)
+    axis.margins(x=0.1)
+    axis.legend(fontsize=8, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.08))
+    dress(axis, title, x, y)
+    return made
+
+
+def _percentiles(values: NDArray[Any]) -> NDArray[np.float64]:
+    finite = values[np.isfinite(values)]
+    shares = (0.5, 16.0, 50.0, 84.0, 99.5)
+    return np.percentile(finite, shares) if finite.size else np.full(len(shares), np.nan)
 
 
 def height_for(shape: tuple[int, int], width: float) -> float:

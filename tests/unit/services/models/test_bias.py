@@ -114,6 +114,7 @@ def test_the_report_draws_every_picture(fitted: Path):
     texts = ("-10.0", "0.0", "10.0", "20.0")
     assert made == {
         "bias_stats.json", "mean_vs_temperature.png", "maps.png", "histograms.png", "holdout.png",
+        "report.html", "residuals.png", "sessions.png",
         "evaluation/evaluation_summary.png",
         *(f"detail_T{t}.png" for t in texts),
         *(f"evaluation/{name}_{t}C.png" for name in ("real_bias", "synthetic_bias", "mae", "mape") for t in texts),
