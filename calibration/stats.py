@@ -25,6 +25,9 @@ SATURATED_PART = 0.98
 GRID = 3
 """The gradient is seen in GRID x GRID regions, which cover the frame."""
 
+_SPREAD, _LEAST_PAIRS = 1 << 21, 64
+"""Pixels and pairs of rows that are enough of a large frame: 1 % of its rows are seen if they are damaged."""
+
 _JUMP_LINES = 5
 _JUMP_SAMPLES = 256
 _JUMP_SIGMAS = 8.0
@@ -135,6 +138,20 @@ def sample_of(shape: tuple[int, int]) -> tuple[NDArray[np.intp], Span]:
     wanted = min(pairs, max(1, ENOUGH // (right - left)))
     starts = first + 2 * (np.arange(wanted) * pairs // wanted)
     return (starts[:, None] + np.arange(2)).ravel(), (left, right, 1)
+
+
+def spread_rows(shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Return rows that show what `measure` and `compare` need of a large frame; of a small one all of them.
+
+    They are pairs of rows from an even one on, which hold all colours of a mosaic, spread over the whole height.
+    """
+    height, width = shape
+    if height * width <= 2 * _SPREAD:
+        return np.arange(height)
+    pairs = height // 2
+    wanted = min(pairs, max(_LEAST_PAIRS, _SPREAD // (2 * width)))
+    starts = 2 * (np.arange(wanted) * pairs // wanted)
+    return (starts[:, None] + np.arange(2)).ravel()
 
 
 def _table(sample: NDArray[np.integer]) -> Distribution:

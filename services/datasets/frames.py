@@ -25,7 +25,9 @@ Progress = Callable[[int], object]
 _Listing = Iterable[tuple[Path, PurePath, Listed]]
 
 
-def frames_of(base: Path, *, depth: int = SEARCH_DEPTH, progress: Progress = lambda _: None) -> DatasetFrames:
+def frames_of(
+    base: Path, *, depth: int = SEARCH_DEPTH, progress: Progress = lambda _: None, by_rows: bool = False
+) -> DatasetFrames:
     """Return the frames of a dataset; nothing is written, and no frame is changed.
 
     Parameters
@@ -37,6 +39,9 @@ def frames_of(base: Path, *, depth: int = SEARCH_DEPTH, progress: Progress = lam
         Of a folder of FITS files: folders below it that are looked into.
     progress : callable
         Called with the number of frames that were read.
+    by_rows : bool
+        Where nothing states the share of zeros in a frame, it is counted on some of the rows of a large one
+        (`calibration.stats.spread_rows`), which are read in a fraction of the time.
 
     Returns
     -------
@@ -52,17 +57,17 @@ def frames_of(base: Path, *, depth: int = SEARCH_DEPTH, progress: Progress = lam
     """
     base = base.absolute()
     if base.is_file():
-        return _read_all(_listed(base), progress)
+        return _read_all(_listed(base), progress, by_rows=by_rows)
     if not base.is_dir():
         raise Usage(f"{base} is not there", advice="name a folder of frames, or an index of them")
     if is_root(base):
         return frames_of_root(base, progress)
     if (base / INDEX).is_file():
-        return _read_all(_listed(base / INDEX), progress)
-    return _of_folder(base, depth, progress)
+        return _read_all(_listed(base / INDEX), progress, by_rows=by_rows)
+    return _of_folder(base, depth, progress, by_rows=by_rows)
 
 
-def _of_folder(base: Path, depth: int, progress: Progress) -> DatasetFrames:
+def _of_folder(base: Path, depth: int, progress: Progress, *, by_rows: bool) -> DatasetFrames:
     """Return the frames of the roots below a folder, and of its other FITS files."""
     roots = roots_below(base)
     there = files_of(Section(root=base), depth)
@@ -71,7 +76,8 @@ def _of_folder(base: Path, depth: int, progress: Progress) -> DatasetFrames:
     if not files and not roots:
         raise Usage(f"{base} holds no FITS files, no {INDEX} and no catalogue", advice=_ADVICE)
     found = [frames_of_root(root, progress) for root in roots]
-    found.append(_read_all([(path, PurePath(base.name) / path.relative_to(base), NOTHING) for path in files], progress))
+    listing = [(path, PurePath(base.name) / path.relative_to(base), NOTHING) for path in files]
+    found.append(_read_all(listing, progress, by_rows=by_rows))
     return DatasetFrames(
         frames=tuple(frame for each in found for frame in each.frames),
         left_out=(*(left for each in found for left in each.left_out), *passed),
@@ -88,12 +94,13 @@ _ADVICE = (
 )
 
 
-def _read_all(listing: _Listing, progress: Progress) -> DatasetFrames:
+def _read_all(listing: _Listing, progress: Progress, *, by_rows: bool) -> DatasetFrames:
     frames: list[DatasetFrame] = []
     left_out: list[tuple[Path, str]] = []
     listed = list(listing)
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="nightcal-dataset") as pool:
-        for (path, *_), found in zip(listed, pool.map(lambda each: read_dataset_frame(*each), listed), strict=True):
+        read = pool.map(lambda each: read_dataset_frame(*each, by_rows=by_rows), listed)
+        for (path, *_), found in zip(listed, read, strict=True):
             progress(1)
             if isinstance(found, str):
                 left_out.append((path, found))

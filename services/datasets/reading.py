@@ -8,12 +8,13 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from calibration.errors import CalibrationError
-from calibration.frames import FrameHeader, FrameKind
+from calibration.frames import FrameHeader, FrameKind, Pixels
 from calibration.keywords import kind_of, master_evidence, normalised
 from calibration.keywords.values import flag, number
 from services.datasets import FITS_DIR
 from services.datasets.frame import DatasetFrame
 from services.datasets.names import stage_of, vacuum_of
+from services.datasets.spread import read_spread
 from services.errors import StorageError
 from services.files.fits import pixels_of, understood
 from services.files.units import Unit, Unreadable, image_unit
@@ -47,7 +48,9 @@ class Listed:
 NOTHING = Listed()
 
 
-def read_dataset_frame(path: Path, within: PurePath, listed: Listed = NOTHING) -> DatasetFrame | str:
+def read_dataset_frame(
+    path: Path, within: PurePath, listed: Listed = NOTHING, *, by_rows: bool = False
+) -> DatasetFrame | str:
     """Return a frame with what its header says, else its name, else its folders; in words why it is none.
 
     Parameters
@@ -57,11 +60,13 @@ def read_dataset_frame(path: Path, within: PurePath, listed: Listed = NOTHING) -
         The path as seen from the dataset: the part of it that may say what the header does not.
     listed : Listed
         What a list of frames says; its kind, stage, vacuum and verdict hold.
+    by_rows : bool
+        Whether zeros, where nothing states their share, are counted on some of the rows of a large frame.
     """
     try:
         unit, facts = single_frame(path, within)
         header = _header(unit, within, listed)
-        zeros = _zeros(path, unit, facts, listed)
+        zeros = _zeros(path, unit, facts, listed, by_rows=by_rows)
     except (StorageError, CalibrationError, OSError) as error:
         return in_words(error, path)
     folders, own = path.parent.parts, header.kind if listed.kind is None else own_kind(facts, within)
@@ -131,12 +136,14 @@ def _header(unit: Unit, within: PurePath, listed: Listed) -> FrameHeader:
     return header
 
 
-def _zeros(path: Path, unit: Unit, facts: Mapping[str, object], listed: Listed) -> float | None:
+def _zeros(path: Path, unit: Unit, facts: Mapping[str, object], listed: Listed, *, by_rows: bool) -> float | None:
     """Return the share of zeros; nobody counts it where a list says without it whether the frame counts."""
     if listed.zero_fraction is not None:
         return listed.zero_fraction
     stated = number(facts.get("ZEROFRAC"))
-    return share_of_zeros(path, unit, facts) if stated is None and listed.is_bad is None else stated
+    if stated is not None or listed.is_bad is not None:
+        return stated
+    return _zeros_in(read_spread(path)) if by_rows else share_of_zeros(path, unit, facts)
 
 
 def share_of_zeros(path: Path, unit: Unit, facts: Mapping[str, object]) -> float:
@@ -144,5 +151,8 @@ def share_of_zeros(path: Path, unit: Unit, facts: Mapping[str, object]) -> float
     stated = number(facts.get("ZEROFRAC"))
     if stated is not None:
         return stated
-    pixels = pixels_of(path, unit)
+    return _zeros_in(pixels_of(path, unit))
+
+
+def _zeros_in(pixels: Pixels) -> float:
     return (pixels.size - int(np.count_nonzero(pixels))) / pixels.size

@@ -113,7 +113,7 @@ def frames_table(plan: Plan) -> list[dict[str, Any]]:
             "session": member.session,
             "attempt": member.frame.attempt,
             "group": group_of[i],
-            "pixel_sha256": member.numbers.sha256,
+            "rows_sha256": member.numbers.sha256,
         }
         for i, member in enumerate(plan.members)
     ]

@@ -113,7 +113,7 @@ def gather(
     """
     if out.exists() and not out.is_dir():
         raise Usage(f"{out} is a file", advice="name a folder for the model")
-    found = frames_of(base, depth=depth, progress=lambda done: progress("frames read", None, done))
+    found = frames_of(base, depth=depth, progress=lambda done: progress("frames read", None, done), by_rows=True)
     wanted = [frame for frame in found.frames if frame.header.kind in {kind, *beside}]
     number = sum(frame.header.kind is kind for frame in wanted)
     if not number:
@@ -165,7 +165,7 @@ def _judged(
     """Measure the frames and return the groups without those that the checks refuse, which join `unused`."""
     series = [frames for group in groups for frames in group.of_attempts().values()]
     progress("frames measured", sum(map(len, series)), 0)
-    numbers = Numbers(out, disk).of(series, lambda done: progress("frames measured", None, done))
+    numbers = Numbers(out, disk, by_rows=True).of(series, lambda done: progress("frames measured", None, done))
     remarks: list[str] = []
     for group in groups:
         flat = [frame for frame in group.frames if not numbers[frame.path].problem and not numbers[frame.path].std > 0]

@@ -24,6 +24,7 @@ from calibration.frames import CaptureRequest, Frame, FrameKind, FrameStats, Pix
 from calibration.series import Measured, odd_frames, two_levels
 from calibration.stats import as_counts, compare, distribution, measure
 from services.datasets.frame import DatasetFrame
+from services.datasets.spread import read_spread
 from services.errors import StorageError, meaning
 from services.files.disk import REAL_DISK, Disk, reported
 from services.files.fits import read_pixels
@@ -68,9 +69,13 @@ class Numbers:
     folder : Path
         Of the results; the file is made there.
     disk : Disk
+    by_rows : bool
+        Of large frames read no more than `calibration.stats.spread_rows`; their digest is then that of these rows.
     """
 
-    def __init__(self, folder: Path, disk: Disk = REAL_DISK) -> None:
+    def __init__(self, folder: Path, disk: Disk = REAL_DISK, *, by_rows: bool = False) -> None:
+        self._read = read_spread if by_rows else read_pixels
+        self._way = f"{_VERSION} by rows" if by_rows else f"{_VERSION}"
         self._path, self._disk, self._lock, self._over = folder / KEPT, disk, Lock(), Event()
         self._known = dict(_read(self._path))
 
@@ -120,10 +125,11 @@ class Numbers:
             if self._over.is_set():
                 break
             own = _mark(frame.path)
-            mark = f"{_VERSION} {frame.header.kind} {own} after {last}"
+            mark = f"{self._way} {frame.header.kind} {own} after {last}"
             numbers = self._known.get(mark)
             if numbers is None:
-                numbers, before = _measured(frame, before if before.mark == last else _Before.of(last, frames, found))
+                known = before if before.mark == last else _Before.of(last, frames, found, self._read)
+                numbers, before = _measured(frame, known, self._read)
                 before = before.marked(own)
                 if not numbers.problem:
                     keep(mark, numbers)
@@ -142,13 +148,15 @@ class _Before:
     stats: FrameStats | None = None
 
     @classmethod
-    def of(cls, mark: str, frames: Sequence[DatasetFrame], found: Mapping[Path, FrameNumbers]) -> "_Before":
+    def of(
+        cls, mark: str, frames: Sequence[DatasetFrame], found: Mapping[Path, FrameNumbers], read: "_Read"
+    ) -> "_Before":
         """Read the last frame before, of which the numbers were known already."""
         for path in reversed(list(found)):
             if not found[path].problem and _mark(path) == mark:
                 frame = next(each for each in frames if each.path == path)
                 try:
-                    pixels = as_counts(read_pixels(path))
+                    pixels = as_counts(read(path))
                 except StorageError:
                     return cls()
                 return cls(mark=mark, pixels=pixels, stats=_stats(frame, pixels))
@@ -157,6 +165,9 @@ class _Before:
     def marked(self, mark: str) -> "_Before":
         """Return the same under another mark."""
         return _Before(mark=mark, pixels=self.pixels, stats=self.stats)
+
+
+_Read = Callable[[Path], Pixels]
 
 
 def _mark(path: Path) -> str:
@@ -192,11 +203,11 @@ def _stats(frame: DatasetFrame, pixels: Pixels) -> FrameStats:
     )
 
 
-def _measured(frame: DatasetFrame, before: _Before) -> tuple[FrameNumbers, _Before]:
+def _measured(frame: DatasetFrame, before: _Before, read: "_Read") -> tuple[FrameNumbers, _Before]:
     """Return what a frame shows, and the frame itself as the one before the next."""
     header = frame.header
     try:
-        pixels = as_counts(read_pixels(frame.path))
+        pixels = as_counts(read(frame.path))
     except StorageError as error:
         return FrameNumbers(problem=str(error).removeprefix(f"{frame.path}: ")), before
     stats, previous = _stats(frame, pixels), None

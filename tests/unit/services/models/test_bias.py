@@ -81,7 +81,7 @@ def test_the_sidecar_says_what_the_model_is_made_of(fitted: Path):
     assert said["model"]["family"] == "linear"
     assert (said["domain"]["coldest_c"], said["domain"]["warmest_c"]) == (-10, 20)
     assert said["model"]["sessions"] == ["2026-03-01", "2026-03-02"]
-    assert len({row["pixel_sha256"] for row in said["inputs"]}) == 32
+    assert len({row["rows_sha256"] for row in said["inputs"]}) == 32
     table = Table.read(fitted / "out/bias_model/holdout.ecsv", format="ascii.ecsv")
     assert list(dict.fromkeys(table["family"])) == ["linear", "quadratic", "exponential"]
     assert str(table["pattern_adu"].unit) == "adu"
