@@ -3,12 +3,12 @@
 from services.catalogue.database import CatalogueDamaged
 from services.catalogue.frames import FrameTable
 from services.catalogue.history import HistoryTable
-from services.catalogue.masters import MasterTable
+from services.catalogue.models import ModelTable
 from services.catalogue.pages import PageTable
 
 __all__ = ["Catalogue", "CatalogueDamaged"]
 
-_TABLES = ("frames", "refusals", "masters", "master_inputs", "runs", "detector_facts")
+_TABLES = ("frames", "refusals", "masters", "master_inputs", "models", "model_inputs", "runs", "detector_facts")
 """What a rebuild empties and fills; triggers do the same with `sets`."""
 
 _HOLDS = f"SELECT EXISTS({' UNION ALL '.join(f'SELECT 1 FROM {table}' for table in _TABLES)})"  # noqa: S608
@@ -26,7 +26,7 @@ _WRONG_SETS = f"""
     LIMIT 1"""  # noqa: S608 - our own columns; the mean by a newer SQLite may differ in its last digit
 
 
-class Catalogue(FrameTable, PageTable, MasterTable, HistoryTable):
+class Catalogue(FrameTable, PageTable, ModelTable, HistoryTable):
     """The index of one root: everything that its tables hold (`Database` says how it is opened)."""
 
     @property
@@ -50,7 +50,7 @@ class Catalogue(FrameTable, PageTable, MasterTable, HistoryTable):
                 raise self._damaged(f"a column of {table} holds values of another type")
         if self._read(_WRONG_SETS):
             raise self._damaged("its sets are not those of its frames")
-        for read in (self.marks, self.frames, self.refusals, self.masters, self.runs, self.facts):
+        for read in (self.marks, self.frames, self.refusals, self.masters, self.models, self.runs, self.facts):
             read()
 
     def clear(self) -> None:

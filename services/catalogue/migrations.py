@@ -147,6 +147,16 @@ _MARKS = (
 """Frames that were rejected, by their pixels, so that a frame that is moved or comes back is still rejected; and which
 runs together take everything anew."""
 
+_MODELS = (
+    """CREATE TABLE models (
+    path TEXT PRIMARY KEY, kind TEXT NOT NULL, camera TEXT NOT NULL, recipe TEXT NOT NULL, fitted_at TEXT NOT NULL,
+    record TEXT NOT NULL)""",
+    """CREATE TABLE model_inputs (
+    model TEXT NOT NULL REFERENCES models (path) ON DELETE CASCADE, pixel_sha256 TEXT NOT NULL)""",
+    "CREATE INDEX model_inputs_by_model ON model_inputs (model)",
+)
+"""Models of the detector, and the frames that they were made of."""
+
 
 def _fill_validity(base: sqlite3.Connection) -> None:
     """Write what the records of masters say into their new columns; a record that is none is found by the check."""
@@ -165,6 +175,7 @@ MIGRATIONS = (
     Migration(statements=_SETS, fill=_fill_validity),
     Migration(statements=_STATES),
     Migration(statements=_MARKS),
+    Migration(statements=_MODELS),
 )
 VERSION = len(MIGRATIONS)
 """Of the tables that this nightcal reads and writes (`user_version`)."""

@@ -45,7 +45,7 @@ def run(
         str | None, typer.Option("--plan", metavar="FINGERPRINT", help="With --remote: only if this is still the plan")
     ] = None,
 ) -> int:
-    """Take what is missing of the calibration frames, and build the masters.
+    """Take what is missing of the calibration frames, build the masters, and fit models of the detector.
 
     What is there already is kept: a second run does nothing, and a run that was stopped goes on where it stopped.
     Exit codes: 0 all done, 1 some groups failed, 2 configuration or usage, 3 device, 4 unsafe, 5 storage, 130 stopped.

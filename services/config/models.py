@@ -119,6 +119,24 @@ class MasterFrames(Section):
     calibration_tolerance: Positive = Field(0.1, description=NOT_USED)
 
 
+ModelKindName = Literal["bias"]
+MODEL_KINDS: tuple[ModelKindName, ...] = ("bias",)
+"""Of what models are made."""
+
+
+class Models(Section):
+    """`models`: what the detector does at temperatures that nobody measured; `auto` and `off` may stand alone."""
+
+    fit: Literal["auto", "off"] = Field("auto", description="after masters, whatever the frames support; off: never")
+    kinds: Annotated[tuple[ModelKindName, ...], OneOrMany] = Field(MODEL_KINDS, description="what is modelled")
+    max_error: Fraction = Field(
+        0.001, description="of a flat's light: a dark that is predicted with a larger error is not used"
+    )
+    max_beyond: Annotated[Real, Field(ge=0, le=20)] = Field(
+        0.0, description="°C beyond the temperatures that were measured at which a prediction is still used"
+    )
+
+
 class Hook(Section):
     """One command or URL to call at a moment of a run."""
 
@@ -198,6 +216,7 @@ class Config(Section):
     dark_capture: DarkCapture = Field(DarkCapture(), description="biases and darks")
     flat_capture: FlatCapture = Field(FlatCapture(), description="flats with automatic exposure")
     master_frames: MasterFrames = Field(MasterFrames(), description="combining")
+    models: Models = Field(Models(), description="models of the detector")
     camera: Camera = Field(Camera(), description="the camera; also spelled `video`")
     cooling: Cooling | None = Field(None, description="absent: the cooler is left as found")
     filter_wheel: FilterWheel | None = Field(None, description="absent: there is none")

@@ -71,7 +71,9 @@ class Serve(Section):
     resume_after_unsafe: Seconds = Field(600.0, description="s of safe weather before work goes on")
     certify: Literal["automatic", "by_hand"] = Field("automatic", description="masters that are like their predecessor")
     publish: Text | None = Field(None, description="folder of the masters that are valid now; null: none")
-    after_sets: tuple[Literal["masters"], ...] = Field(("masters",), description="steps that follow complete sets")
+    after_sets: tuple[Literal["masters", "models"], ...] = Field(
+        ("masters", "models"), description="steps that follow complete sets, in a process of low priority"
+    )
     keep_logs_days: Days = Field(60.0, description="logs that are older are removed; journals are kept")
     webhooks: tuple[Webhook, ...] = Field((), description="who is called when something has happened")
     heartbeat: Heartbeat | None = Field(None, description="absent: nobody is called")

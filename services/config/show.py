@@ -15,7 +15,7 @@ from services.config.devices import Camera
 from services.config.loader import document_schema
 from services.config.models import IGNORED_SECTIONS, Config, LoadedConfig
 from services.config.positions import Key
-from services.config.spellings import COOLING_WORDS
+from services.config.spellings import COOLING_WORDS, MODELS_WORDS
 
 _COMMENT_COLUMN = 44
 _SHOWN_ELSEWHERE = ("camera", "cooling")
@@ -41,6 +41,8 @@ def schema() -> dict[str, Any]:
         old = {"type": "string", "description": "the older spelling of `output_dir`"}
         document["$defs"][name]["properties"]["output_directory"] = old
     properties["cooling"]["anyOf"].append({"enum": list(COOLING_WORDS)})
+    models = {"$ref": properties["models"].pop("$ref")}
+    properties["models"]["anyOf"] = [models, {"enum": list(MODELS_WORDS)}]
     section = {"$ref": properties["reuse"].pop("$ref")}
     properties["reuse"]["anyOf"] = [section, {"type": "number", "description": "hours, for every kind"}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "nightcal configuration"}

@@ -1,8 +1,8 @@
 """Older and shorter spellings of the YAML, turned into the one that the models know.
 
-`video` → `camera`, `output_directory` → `output_dir`, `cooling` inside the camera section or as one word, `reuse` as
-one number. Sections of the guide's program that have no use here are set aside and named. Values keep their places, so
-that messages speak of what stands in the file.
+`video` → `camera`, `output_directory` → `output_dir`, `cooling` inside the camera section or as one word, `models` as
+one word, `reuse` as one number. Sections of the guide's program that have no use here are set aside and named. Values
+keep their places, so that messages speak of what stands in the file.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,6 +17,7 @@ _FOLDERS = ("dark_capture", "flat_capture", "master_frames")
 _CAMERAS = ("alpaca", "ascom", "simulator")
 _LISTS = ("windows", "blackout", "webhooks", "allowed_hosts")
 COOLING_WORDS = ("required", "if_available", "off")
+MODELS_WORDS = ("auto", "off")
 
 
 def _kinds_filled(programme: Node) -> Node:
@@ -49,6 +50,7 @@ class Translation:
         self._fill_blank_sections()
         self._name_folders()
         self._join_cooling()
+        self._spread_models()
         self._spread_reuse()
         self._choose_camera()
         self.tree = replace(tree, value=self._top)
@@ -116,6 +118,11 @@ class Translation:
         cooling = self._top.get("cooling")
         if cooling is not None and cooling.value in COOLING_WORDS:
             self._top["cooling"] = replace(cooling, value={"mode": cooling})
+
+    def _spread_models(self) -> None:
+        models = self._top.get("models")
+        if models is not None and isinstance(models.value, str) and models.value in MODELS_WORDS:
+            self._top["models"] = replace(models, value={"fit": models})
 
     def _spread_reuse(self) -> None:
         reuse = self._top.get("reuse")

@@ -1,6 +1,7 @@
 """When masters are built: once their sets are complete, and again after a build that failed, less and less often."""
 
-from services.daemon.parts import Ended
+from services.daemon.parts import Begin, Ended, Nothing
+from services.planning.request import Step
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 60.0, 3600.0
 """Before a build that failed is tried again, and before each one after many: a full disk is not filled with tries."""
@@ -36,3 +37,8 @@ class Building:
         elif not is_ordered:
             pause_s = min(FIRST_PAUSE_S * 2.0**self._failed, LONGEST_PAUSE_S)
             self._failed, self._again_at_s = self._failed + 1, now_s + pause_s
+
+
+def makes_way(what: Begin, step: str | None, choice: Begin | Nothing) -> bool:
+    """Return whether what is at work after the frames is ended for more frames: models are, masters are soon built."""
+    return what.builds_only and step == Step.MODELS and isinstance(choice, Begin)

@@ -15,11 +15,10 @@ import structlog
 from drivers.clock import Clock
 from services.daemon import ended_windows, news
 from services.daemon.board import RunNow
-from services.daemon.building import Building
+from services.daemon.building import Building, makes_way
 from services.daemon.inbox import Inbox
-from services.daemon.machine import Activity, Decision, Hold, Standing, Why, after_hold, decide
+from services.daemon.machine import Activity, Decision, Standing, Why, after_hold, decide
 from services.daemon.orders import OF_MASTERS, Answer, Order, OrderName, RefusalCode, Refused
-from services.daemon.pace import LOOK_AFTER_S, to_next_s
 from services.daemon.parts import Begin, Child, Ended, Hands, Mind, Nothing, Outlook, Secured
 from services.daemon.present import Present
 from services.daemon.securing import Securing
@@ -32,6 +31,8 @@ from services.workflow.snapshot import Snapshot, advance
 
 log = structlog.get_logger(__name__)
 
+TICK_S = 30.0
+"""Seconds of the daemon's clock between two looks at what is due, when nothing else happens."""
 ANSWER_S, MASTERS_S = 10.0, 50.0
 """Real seconds in which an order is answered, and one on masters, whose files are read before they are certified."""
 PAUSE_S = 60.0
@@ -139,8 +140,7 @@ class Loop:
 
     def step(self) -> None:
         """Wait for messages or for the next tick, and handle what there is; a message that fails stops nothing else."""
-        to_next_look_s = to_next_s(self._clock.monotonic(), after_s=LOOK_AFTER_S)
-        for message in (*self._inbox.take(self._clock, to_next_look_s), self._tick):
+        for message in (*self._inbox.take(self._clock, TICK_S), self._tick):
             try:
                 message()
             except Exception:
@@ -181,15 +181,13 @@ class Loop:
             self._look_now()
         if self._clock.monotonic() < self._look_at_s:
             return
-        now_s = self._clock.monotonic()
-        self._look_at_s = now_s + to_next_s(now_s, after_s=LOOK_AFTER_S)
+        self._look_at_s = self._clock.monotonic() + TICK_S
         self._look(now)
-        if not self.present.is_idle or self.is_ending:
-            return
-        if self._securing.begun(self.outlook, may_try=self._may_begin):
+        self._make_way()
+        if not self.present.is_idle or self.is_ending or self._securing.begun(self.outlook, may_try=self._may_begin):
             return
         if hold is not None:
-            self._rest(_held(hold), keeps_cooler=hold.why is Why.PAUSED)
+            self._rest(Nothing.while_held(hold), keeps_cooler=hold.why is Why.PAUSED)
         elif self._may_begin and self._building.is_due(self.outlook.to_build, self._clock.monotonic()):
             self._begin(Begin())
         elif isinstance(choice := self.outlook.choice, Nothing):
@@ -238,6 +236,13 @@ class Loop:
     def _release_cooler(self) -> None:
         self._begin_at_s = self._clock.monotonic() + PAUSE_S  # where it fails it is tried again, but not at once
         self._securing.release_cooler()
+
+    def _make_way(self) -> None:
+        """End a fit of models, which may take long, when frames are due; it goes on after them."""
+        run = self._run if self.present.activity.name is Activity.RUNNING else None
+        if run is not None and makes_way(run.what, run.now.step, self.outlook.choice):
+            run.child.order(OrderName.CANCEL)
+            self.present.become(Activity.FINISHING, Nothing(reason="", detail="models are fitted later"))
 
     def _look_now(self) -> None:
         self._look_at_s = self._clock.monotonic()
@@ -392,9 +397,3 @@ class Loop:
             if hurry:
                 self._run.child.order(OrderName.ABORT)  # a second one cuts short what the run waits for
         self.is_ending = True
-
-
-def _held(hold: Hold) -> Nothing:
-    by = f" by {hold.by}" if hold.by else ""
-    reason = "held" if hold.why is Why.PAUSED else "yielded"
-    return Nothing(reason=reason, detail=f"{hold.why}{by}", until=hold.until)

@@ -316,12 +316,13 @@ def _waiting(state: Remembered, surroundings: Surroundings, now: datetime) -> Fa
 def _to_build(plan: Plan, serve: Serve, *, due: bool) -> frozenset[str]:
     """Return the items whose masters follow their sets, where `serve.after_sets` says that they do.
 
-    `ALL_MASTERS` is among them where the step is `due`: it alone knows which masters that serve are built anew, because
-    their sets have grown, or because their flats have darks of their own by now.
+    `ALL_MASTERS` is among them where these steps are `due`: that of masters alone knows which masters that serve are
+    built anew, because their sets have grown, or because their flats have darks of their own by now.
     """
-    if "masters" not in serve.after_sets:
+    if not serve.after_sets:
         return frozenset()
-    return frozenset(each.key for each in plan.masters if each.to_build) | ({ALL_MASTERS} if due else set())
+    lacking = plan.masters if "masters" in serve.after_sets else ()
+    return frozenset(each.key for each in lacking if each.to_build) | ({ALL_MASTERS} if due else set())
 
 
 def _masters_due(ended: Ended, items: Collection[str], outcomes: Collection[GroupFinished], *, before: bool) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from services.daemon.machine import Hold, Why
 from services.daemon.orders import Answer, Order, OrderName, Refused
 from services.daemon.state_file import Remembered
 from services.events.records import GroupFinished
@@ -100,6 +101,12 @@ class Nothing:
     reason: str
     detail: str = ""
     until: datetime | None = None
+
+    @classmethod
+    def while_held(cls, hold: Hold) -> "Nothing":
+        """Return that nothing is begun because somebody has held the daemon."""
+        by = f" by {hold.by}" if hold.by else ""
+        return cls(reason="held" if hold.why is Why.PAUSED else "yielded", detail=f"{hold.why}{by}", until=hold.until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,11 +155,11 @@ class Worker:
         self._aborts = 0
         if request.kind is WorkKind.ORDERS:
             return
-        masters_only = replace(request.options, steps=(Step.MASTERS,))
+        after_sets = replace(request.options, steps=tuple(map(Step, self._loaded.config.serve.after_sets)))
         self._previews = Previews(layout_of(self._loaded))
         self._job = Job(
             self._loaded,
-            request.options if request.kind is WorkKind.RUN else masters_only,
+            request.options if request.kind is WorkKind.RUN else after_sets,
             listeners=(self._say, self._previews.hear),
             beside=self._writer.beside,
         )

@@ -82,7 +82,7 @@ class _Known:
         """Yield the frames of the catalogue, those that were rejected as bad ones."""
         for row in self.rows:
             path = self.layout.absolute(row.path)
-            frame = self._as_catalogued(row, path) if is_unchanged(row, path) else self._read(path)
+            frame = as_catalogued(row, path) if is_unchanged(row, path) else self._read(path)
             if isinstance(frame, str):
                 yield path, frame if path.exists() else "the catalogue lists it, but it is not there"
                 continue
@@ -106,7 +106,7 @@ class _Known:
         listed = {self.layout.absolute(path) for path in self._listed()}
         holders = {row.pixel_sha256: row.path for row in self.rows}
         for path in frames_in(Section(root=self.layout.root), EVERYWHERE):
-            if path in listed or path.is_relative_to(self.layout.refused):
+            if path in listed or any(path.is_relative_to(each) for each in (self.layout.refused, self.layout.models)):
                 continue
             frame = self._read(path)
             holder = None if isinstance(frame, str) else holders.get(_hash(path))
@@ -120,12 +120,16 @@ class _Known:
         root = self.layout.root
         return PurePath(root.name) / path.relative_to(root) if path.is_relative_to(root) else path
 
-    def _as_catalogued(self, row: FrameRow, path: Path) -> DatasetFrame:
-        folders = path.parent.parts
-        return DatasetFrame(path=path, header=row.header(), stage=stage_of(folders), vacuum=vacuum_of(folders))
-
     def _read(self, path: Path) -> DatasetFrame | str:
         return read_dataset_frame(path, self._within(path))
+
+
+def as_catalogued(row: FrameRow, path: Path) -> DatasetFrame:
+    """Return the frame of a catalogue's row, which lies at a path, without reading it."""
+    folders = path.parent.parts
+    return DatasetFrame(
+        path=path, header=row.header(), attempt=row.set_id or "", stage=stage_of(folders), vacuum=vacuum_of(folders)
+    )
 
 
 def _known(layout: Layout) -> _Known:

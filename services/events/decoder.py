@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from services.events import devices, records, serving, standings
+from services.events import devices, modelled, records, serving, standings
 from services.events.records import Event, Record
 
 R = TypeVar("R", bound=Record)
 
 KINDS: dict[str, type[Record]] = {
     kind.name: kind
-    for module in (records, devices, serving, standings)
+    for module in (records, devices, serving, standings, modelled)
     for kind in vars(module).values()
     if isinstance(kind, type) and issubclass(kind, Record) and "name" in vars(kind)
 }

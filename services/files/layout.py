@@ -129,6 +129,7 @@ class Layout:
         self.flats = self.root / flats
         self.masters = self.root / masters
         self.planes = self.masters / "planes"
+        self.models = self.root / "models"
         self.refused = self.root / "refused"
         self.reports = self.root / "reports"
         self.logs = self.root / "logs"
@@ -223,6 +224,14 @@ class Layout:
     def sidecar_path(self, master: Path) -> Path:
         """Return where a master's status, verdicts and validity go."""
         return master.with_suffix(".json")
+
+    def model_path(self, name: str) -> Path:
+        """Return the folder of a model; it keeps its name whatever is fitted anew."""
+        return self.models / sanitise(name)
+
+    def model_sidecar_path(self, folder: Path) -> Path:
+        """Return where it is said what a model was made of; a model without it is not one."""
+        return folder / "model.json"
 
     def relative(self, path: Path) -> str:
         """Return the path as the catalogue keeps it: below the root, with `/`; absolute when it lies elsewhere."""

@@ -1,4 +1,4 @@
-"""What files say beside the rows of frames: masters by their sidecars, and what cameras make of exposures."""
+"""What files say beside the rows of frames: masters and models by their sidecars, what cameras make of exposures."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
@@ -8,11 +8,13 @@ from calibration.errors import HeaderError
 from calibration.frames import FrameKind
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.history import EXPOSURE_MADE
+from services.catalogue.models import ModelRow
 from services.catalogue.rows import FactRow, FrameRow, MasterRow, is_unchanged
 from services.files.disk import Disk, reported
 from services.files.fits import Unreadable, pixel_hash, read_header, read_pixels
 from services.files.layout import Layout, part_path
 from services.indexing.checksums import as_it_lies, check_pixels
+from services.indexing.model_sidecar import read_model_sidecar
 from services.indexing.problems import FileProblem
 from services.indexing.sidecar import read_sidecar
 from services.indexing.walk import counts
@@ -59,6 +61,22 @@ def adopt_masters(catalogue: Catalogue, layout: Layout, problems: list[FileProbl
     for row in added:
         catalogue.add_master(row)
     return len(added), len(gone)
+
+
+def adopt_models(catalogue: Catalogue, layout: Layout, problems: list[FileProblem]) -> None:
+    """Add models whose sidecar is there, and forget those whose sidecar is gone; no model is changed in its place."""
+    known = {row.path: row for row in catalogue.models()}
+    found: dict[str, ModelRow] = {}
+    for sidecar in sorted(layout.models.glob("[!.]*/model.json")):
+        path = layout.relative(sidecar.parent)
+        try:
+            found[path] = replace(read_model_sidecar(sidecar), path=path)
+        except Unreadable as error:
+            problems.append(FileProblem(path=layout.relative(sidecar), reason=error.detail))
+    catalogue.remove_models(known.keys() - found)
+    for path, row in found.items():
+        if known.get(path) != row:
+            catalogue.add_model(row)
 
 
 def adopt_exposures(catalogue: Catalogue, layout: Layout, rows: Iterable[FrameRow]) -> None:

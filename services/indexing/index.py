@@ -17,7 +17,7 @@ from services.catalogue.rows import FrameRow, Origin
 from services.errors import StorageError
 from services.files.disk import REAL_DISK, Disk, reported
 from services.files.layout import Layout, free_path
-from services.indexing.adopting import adopt_exposures, adopt_masters, finish_masters
+from services.indexing.adopting import adopt_exposures, adopt_masters, adopt_models, finish_masters
 from services.indexing.foreign import IndexReport, index_files, index_folder
 from services.indexing.killed import close_killed_runs
 from services.indexing.problems import FileProblem
@@ -111,6 +111,7 @@ def adopt(catalogue: Catalogue, layout: Layout, disk: Disk = REAL_DISK) -> Adopt
         adopt_exposures(catalogue, layout, new)
     gone = (stale & known.keys()) - {row.path for row in new}
     masters, lost = adopt_masters(catalogue, layout, problems)
+    adopt_models(catalogue, layout, problems)
     return AdoptReport(
         adopted=len(new),
         removed=len(gone) + lost,

@@ -13,6 +13,7 @@ from calibration.frames import FrameHeader, FrameKind
 from calibration.models.bias import BiasModel, Parameters, Prediction, predict
 from services.bands import Band, Source, bands_of, map_bands, plane_of, read_rows, rows_for
 from services.datasets import SEARCH_DEPTH
+from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.fits import understood
@@ -59,7 +60,7 @@ class Fitted:
 
 
 def fit(
-    base: Path,
+    base: Path | DatasetFrames,
     out: Path,
     asked: Asked,
     *,
@@ -71,8 +72,8 @@ def fit(
 
     Parameters
     ----------
-    base : Path
-        A dataset, an index, or the root of a nightcal; nothing in it is changed.
+    base : Path or DatasetFrames
+        A dataset, an index, or the root of a nightcal; nothing in it is changed. Or frames that were chosen.
     out : Path
         The folder of the model; of several models the folder of their folders.
     asked : Asked

@@ -8,7 +8,7 @@ from pathlib import Path
 from calibration.frames import FrameKind, GroupKey
 from calibration.grouping import night_of
 from services.datasets import SEARCH_DEPTH
-from services.datasets.frame import DatasetFrame
+from services.datasets.frame import DatasetFrame, DatasetFrames
 from services.datasets.frames import frames_of
 from services.datasets.processing.groups import ProcessGroup, groups_of, of_foreign_size
 from services.datasets.processing.measuring import FrameNumbers, Judged, Numbers, judged
@@ -79,7 +79,7 @@ class Gathered:
 
 
 def gather(
-    base: Path,
+    base: Path | DatasetFrames,
     out: Path,
     kind: FrameKind,
     *beside: FrameKind,
@@ -91,8 +91,8 @@ def gather(
 
     Parameters
     ----------
-    base : Path
-        A dataset, an index, or the root of a nightcal; nothing in it is changed.
+    base : Path or DatasetFrames
+        A dataset, an index, or the root of a nightcal; nothing in it is changed. Or frames that were chosen.
     out : Path
         The folder of results, which keeps what was measured.
     kind : FrameKind
@@ -113,11 +113,12 @@ def gather(
     """
     if out.exists() and not out.is_dir():
         raise Usage(f"{out} is a file", advice="name a folder for the model")
-    found = frames_of(base, depth=depth, progress=lambda done: progress("frames read", None, done), by_rows=True)
+    found = base if isinstance(base, DatasetFrames) else _found(base, depth, progress)
+    name = "the choice" if isinstance(base, DatasetFrames) else str(base)
     wanted = [frame for frame in found.frames if frame.header.kind in {kind, *beside}]
     number = sum(frame.header.kind is kind for frame in wanted)
     if not number:
-        raise Usage(f"{base} holds no {PLURAL[kind]} among its {len(found.frames)} frames", advice=_none_of(kind))
+        raise Usage(f"{name} holds no {PLURAL[kind]} among its {len(found.frames)} frames", advice=_none_of(kind))
     unused = {path: why for path, why in found.left_out if path not in {frame.path for frame in wanted}}
     unused |= {frame.path: frame.bad for frame in wanted if frame.bad}
     unused |= of_foreign_size([frame for frame in wanted if frame.path not in unused])
@@ -127,8 +128,12 @@ def gather(
     kept, remarks, numbers = _judged(groups, unused, out, progress, disk)
     sorted_in = _by_settings(kept, numbers, unused)
     if not any(frame.header.kind is kind for frames in sorted_in.values() for frame, *_ in frames):
-        raise Usage(f"none of the {number} {PLURAL[kind]} of {base} can be used", advice=_why(unused))
+        raise Usage(f"none of the {number} {PLURAL[kind]} of {name} can be used", advice=_why(unused))
     return tuple(_gathered(kind, sorted_in, unused, remarks))
+
+
+def _found(base: Path, depth: int, progress: Progress) -> DatasetFrames:
+    return frames_of(base, depth=depth, progress=lambda done: progress("frames read", None, done), by_rows=True)
 
 
 PLURAL = {FrameKind.BIAS: "biases", FrameKind.DARK: "darks", FrameKind.FLAT: "flats"}

@@ -12,6 +12,7 @@ class Step(StrEnum):
     FLATS = "flats"
     DARKS = "darks"
     MASTERS = "masters"
+    MODELS = "models"
 
     @property
     def takes_frames(self) -> bool:

@@ -43,6 +43,7 @@ from services.files.locks import RootLock
 from services.reports.event_records import Record, named
 from services.reports.groups import groups_of
 from services.reports.masters import kept_paths, masters_of
+from services.reports.models import models_of
 from services.reports.rejected import rejected_of
 
 FORMAT = 1
@@ -88,6 +89,8 @@ class NightReport:
         What was connected.
     masters : tuple of dict
         Those of this night (`services.reports.masters.masters_of`); `totals` counts all that were kept.
+    models : tuple of dict
+        What became of the models of the detector (`services.reports.models.models_of`).
     rejected : tuple of dict
         Frames that somebody rejected, and what was built anew (`services.reports.rejected.rejected_of`).
     warnings : tuple of dict
@@ -104,6 +107,7 @@ class NightReport:
     detector: tuple[Record, ...]
     devices: tuple[Record, ...]
     masters: tuple[Record, ...]
+    models: tuple[Record, ...]
     rejected: tuple[Record, ...]
     warnings: tuple[Record, ...]
 
@@ -131,6 +135,7 @@ def build_report(layout: Layout, catalogue: Catalogue, run_id: str) -> NightRepo
         detector=named(events, DetectorMeasured),
         devices=named(events, DeviceConnected),
         masters=masters,
+        models=models_of(events),
         rejected=tuple(rejected_of(run_id, groups, masters, catalogue)),
         warnings=named(events, *_WARNINGS),
     )

@@ -7,6 +7,7 @@ from services.catalogue.catalogue import Catalogue
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.files.layout import Layout
 from services.reports import tables
+from services.reports.models import models_table
 from services.reports.night import NightReport, build_report
 from services.reports.order import in_order, without_twins
 from services.reports.parts import page
@@ -47,6 +48,7 @@ def render(report: NightReport, layout: Layout) -> str:
         "summary": summary(report),
         "groups": tables.groups_table(report.groups, report.rejected),
         "masters": tables.masters_table(report.masters, older=older),
+        "models": models_table(report.models),
         "plates": plates,
         "album_is_full": album.full,
         "temperatures": temperature_plots(report),

@@ -101,6 +101,8 @@ class Ending:
             parts.append(f"{count(tally.taken, 'frame')} taken")
         if tally.masters_built:
             parts.append(f"{count(tally.masters_built, 'master')} built")
+        if tally.models_fitted:
+            parts.append(f"{count(tally.models_fitted, 'model')} fitted")
         if tally.masters_suspect:
             parts.append(f"{count(tally.masters_suspect, 'master')} suspect (look at before using)")
         if tally.files_failed:

@@ -38,7 +38,7 @@ class MastersStep:
         """
         place, tally = work.place, work.tally
         work.events.emit(StepStarted(step=Step.MASTERS))
-        _index(work)
+        index_frames(work)
         settle(place)
         settings = MasterSettings.of(work.config)
         outcomes = build_all(
@@ -96,7 +96,7 @@ def _short(outcomes: Iterable[MasterOutcome], settings: MasterSettings, place: P
                 yield outcome
 
 
-def _index(work: Work) -> None:
+def index_frames(work: Work) -> None:
     """Take in frames that somebody else put into the folders; what cannot be used is reported and left out."""
     place = work.place
     longitude = None if work.config.site is None else work.config.site.longitude

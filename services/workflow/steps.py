@@ -45,7 +45,7 @@ class FileStep(Protocol):
 
 
 _CAPTURE = {Step.FLATS: "flats:FlatsStep", Step.DARKS: "darks:DarksStep"}
-_FILES = {Step.MASTERS: "masters:MastersStep"}
+_FILES = {Step.MASTERS: "masters:MastersStep", Step.MODELS: "models:ModelsStep"}
 
 
 def capture_steps(chosen: Collection[Step]) -> tuple[CaptureStep, ...]:

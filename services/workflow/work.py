@@ -57,6 +57,7 @@ class Tally:
     masters_built: int = 0
     masters_failed: int = 0
     masters_suspect: int = 0
+    models_fitted: int = 0
     files_failed: int = 0
     """Files that should have served, and could not."""
     left_unsafe: tuple[str, ...] = ()

@@ -138,6 +138,7 @@ class ServedNight:
             "flat_capture": {"num_flats": FRAMES, "filters": ["L", "Ha"] if self.observatory.wheel else []},
             "camera": {"camera_type": "alpaca"},
             "storage": {"min_free_mb": 1},
+            "models": {"fit": "off"},
             # every night takes its own frames: failures are played from night to night
             "reuse": {"bias_hours": 18, "dark_hours": 18},
         }

@@ -1,5 +1,6 @@
 """A small night on the command line: real files, real sockets, a fast clock; everything is written to its folder."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -27,6 +28,7 @@ SMALL = {
     "cooling": {"target_temperature": 5.0},
     "filter_wheel": {"device_id": 0},
     "storage": {"min_free_mb": 1},
+    "models": {"fit": "off"},
 }
 
 
@@ -39,7 +41,7 @@ class Night:
 
     def write(self, *changes: dict[str, Any]) -> None:
         """Write the configuration: the small night with changes, section by section."""
-        document: dict[str, Any] = {name: dict(section) for name, section in SMALL.items()}
+        document: dict[str, Any] = copy.deepcopy(SMALL)
         for change in changes:
             for name, section in change.items():
                 document[name] = {**document.get(name, {}), **section} if isinstance(section, dict) else section

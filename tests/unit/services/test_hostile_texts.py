@@ -18,6 +18,7 @@ from services.catalogue.catalogue import Catalogue
 from services.config import load, loads
 from services.errors import ConfigInvalid, StorageError
 from services.events.devices import CoolingChanged, DetectorMeasured, DeviceConnected
+from services.events.modelled import ModelFitted, ModelLacking
 from services.events.records import (
     FlatExposureAdjusted,
     FlatSettled,
@@ -139,6 +140,10 @@ HONEST: dict[str, dict[str, Any]] = {
                              "n": 4, "rejected": 1, "status": "built", "statistics": STATISTICS},
     MasterRefused.name: {"kind": "FLAT", "filter": "L", "exposure_us": 3, "code": "no_frames", "detail": ""},
     StepFinished.name: {"step": "masters", "kept": ["master_frames/m.fits"]},
+    ModelFitted.name: {"path": "models/b", "kind": "bias", "family": "linear", "n": 4, "temperatures": 2,
+                             "coldest_c": -10.0, "warmest_c": 0.0, "notes": ["x"], "kept": False,
+                             "moved": [{"what": "level", "unit": "ADU", "before": 1.0, "after": 2.0, "sigma": 0.1}]},
+    ModelLacking.name: {"kind": "dark", "detail": "x"},
     WarningRaised.name: {"code": "no_cover", "detail": "x"},
     StorageLow.name: {"free_mb": 3},
     RunProgress.name: {"done": 1, "wanted": 4, "sets": [{**GROUP, "wanted": 4, "have": 0, "why": ["x"]}]},

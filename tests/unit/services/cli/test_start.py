@@ -92,7 +92,7 @@ def test_help_names_every_option_of_the_guide(capsys: pytest.CaptureFixture[str]
     assert workflow(["--help"]) == 0
     text = capsys.readouterr().out
     for option in (
-        "--config", "-c", "--step", "darks|flats|masters|all", "--no-confirm", "--debug", "-d", "--log-level",
+        "--config", "-c", "--step", "darks|flats|masters|models|all", "--no-confirm", "--debug", "-d", "--log-level",
         "--darks-only", "--flats-only", "--masters-only", "--skip-cooling", "--skip-warmup",
         "--simulator", "--dry-run", "--until", "--fresh",
     ):  # fmt: skip
@@ -145,7 +145,7 @@ def test_the_version_is_the_projects(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["run", "--step", "lights"], "'darks', 'flats', 'masters', 'all'"),
+        (["run", "--step", "lights"], "'darks', 'flats', 'masters', 'models', 'all'"),
         (["run", "--log-level", "loud"], "'debug', 'info'"),
         (["run", "--frobnicate"], "--frobnicate"),
         (["run", "--config"], "--config"),

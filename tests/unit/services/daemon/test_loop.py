@@ -15,7 +15,7 @@ from services.daemon.orders import Answer, Order, OrderName, RefusalCode, Refuse
 from services.daemon.parts import Begin, Child, Ended, Nothing, Outlook, Secured
 from services.daemon.present import Present
 from services.daemon.state_file import Remembered
-from services.events.records import Event, GroupFinished, Record, RunStarted, WarningRaised
+from services.events.records import Event, GroupFinished, Record, RunStarted, StepStarted, WarningRaised
 from services.events.serving import (
     ActivityChanged,
     DevicesSecured,
@@ -219,6 +219,26 @@ def test_a_build_that_made_room_for_somebody_goes_on_when_that_is_over(word: Ord
     bench.order(OrderName.RESUME)
     bench.loop.step()
     assert bench.hands.begun == [Begin(), Begin()]
+
+
+def test_a_fit_of_models_makes_way_for_frames_that_are_due_and_goes_on_after_them() -> None:
+    bench = Bench(replace(CALM, to_build=frozenset({"masters"}))).past_the_first_masters()
+    bench.loop.step()
+    bench.hear_start("m2")
+    for step, orders in (("masters", []), ("models", [OrderName.CANCEL])):
+        bench.loop.heard(Event(run_id="m2", seq=2, at=START, what=StepStarted(step=step)))
+        bench.mind.outlook = replace(DUE, to_build=frozenset({"masters"}))
+        for _ in range(3):
+            bench.clock.advance(60)
+            bench.loop.step()
+        assert bench.hands.child.orders == orders
+    bench.end(Ended(run_id="m2", exit_code=0, code="cancelled"))
+    bench.loop.step()
+    assert bench.hands.begun == [Begin(), Begin(items=("dark_60s",))]
+    bench.mind.outlook = replace(CALM, to_build=frozenset({"masters"}))
+    bench.end(Ended(run_id="r2", exit_code=0))
+    bench.loop.step()
+    assert bench.hands.begun == [Begin(), Begin(items=("dark_60s",)), Begin()]
 
 
 def test_a_build_that_was_ended_by_order_is_not_begun_again_in_this_window() -> None:

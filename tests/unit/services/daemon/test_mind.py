@@ -249,7 +249,9 @@ def test_a_plan_is_not_compared_again_while_nothing_changes(tmp_path: Path) -> N
     assert mind.plan is not before
 
 
-@pytest.mark.parametrize(("text", "builds"), [("", True), (", after_sets: []", False)])
+@pytest.mark.parametrize(
+    ("text", "builds"), [("", True), (", after_sets: []", False), (", after_sets: [models]", False)]
+)
 def test_masters_follow_their_sets_where_the_file_says_so(tmp_path: Path, text: str, builds: bool) -> None:
     mind = mind_of(tmp_path, text)
     layout = layout_of(mind.loaded)
@@ -272,6 +274,13 @@ def test_masters_follow_their_sets_where_the_file_says_so(tmp_path: Path, text: 
             for i in range(40)
         )
     assert mind.look(NOW, Remembered()).to_build == (frozenset({BIAS}) if builds else frozenset())
+
+
+@pytest.mark.parametrize(("text", "due"), [("", True), (", after_sets: [models]", True), (", after_sets: []", False)])
+def test_what_follows_a_completed_set_is_what_the_file_names(tmp_path: Path, text: str, due: bool) -> None:
+    mind = mind_of(tmp_path, text)
+    state = mind.learn(Ended(run_id="r", exit_code=0), (BIAS,), (finished(BIAS),), Remembered(), NOW)
+    assert mind.look(NOW, state).to_build == (frozenset({ALL_MASTERS}) if due else frozenset())
 
 
 def test_the_masters_step_is_due_from_a_completed_set_until_it_has_reached_its_end(tmp_path: Path) -> None:

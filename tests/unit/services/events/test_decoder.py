@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.frames import FrameKind
-from services.events import devices, serving, standings
+from services.events import devices, modelled, serving, standings
 from services.events import records as of_runs
 from services.events.decoder import KINDS, decode, plain, record_of, schema
 from services.events.devices import DeviceGone
@@ -93,7 +93,7 @@ def test_what_is_written_comes_back(kind: type[Record], data: st.DataObject) -> 
     assert decode(event.to_json()) == event
 
 
-MODULES = (of_runs, devices, serving, standings)
+MODULES = (of_runs, devices, serving, standings, modelled)
 
 
 def _is_kind(each: object) -> bool:
@@ -104,7 +104,6 @@ def test_every_kind_has_one_name() -> None:
     kinds = [each for module in MODULES for each in vars(module).values() if _is_kind(each)]
     assert len(KINDS) == len(set(kinds))
     assert all(name == kind.name for name, kind in KINDS.items())
-    assert "model.fitted" not in KINDS, "nobody emits it"
 
 
 @EACH_KIND

@@ -6,6 +6,7 @@ from services.planning.request import ALL_STEPS, Step
 from services.workflow.darks import DarksStep
 from services.workflow.flats import FlatsStep
 from services.workflow.masters import MastersStep
+from services.workflow.models import ModelsStep
 from services.workflow.steps import capture_steps, file_steps
 
 
@@ -18,4 +19,4 @@ def test_every_step_is_of_one_kind(step: Step) -> None:
 def test_steps_come_in_the_order_of_a_run_however_they_are_asked_for() -> None:
     asked = tuple(reversed(ALL_STEPS))
     assert [type(step) for step in capture_steps(asked)] == [FlatsStep, DarksStep]
-    assert [type(step) for step in file_steps(asked)] == [MastersStep]
+    assert [type(step) for step in file_steps(asked)] == [MastersStep, ModelsStep]

@@ -1,0 +1,94 @@
+"""What becomes of models of the detector: their records, and the sentences for these."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from services.events.records import Record
+from services.events.sentences import sentence
+from services.words import count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A parameter of a model, before and after it was fitted anew; `sigma` is the error of the difference."""
+
+    what: str | None
+    unit: str | None
+    before: float | None
+    after: float | None
+    sigma: float | None
+
+    @property
+    def sigmas(self) -> float | None:
+        """By how many errors it moved."""
+        if self.before is None or self.after is None or self.sigma is None or not self.sigma > 0:
+            return None
+        return (self.after - self.before) / self.sigma
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFitted(Record):
+    """A model of `n` frames is on the disk and in the catalogue. `kept`: it was there already, of the same frames."""
+
+    name: ClassVar[str] = "model.fitted"
+    path: str | None
+    kind: str | None
+    family: str | None = None
+    n: int | None
+    temperatures: int | None = None
+    coldest_c: float | None = None
+    warmest_c: float | None = None
+    notes: tuple[str, ...] = ()
+    moved: tuple[Moved, ...] = ()
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLacking(Record):
+    """There is no model of this kind, and why; `detail` ends with what to do."""
+
+    name: ClassVar[str] = "model.lacking"
+    kind: str | None
+    detail: str = ""
+
+
+_FAR = 3.0
+"""A parameter that differs by more errors has moved."""
+
+
+@sentence.register
+def _(what: ModelFitted) -> str:
+    name = (what.path or "").rpartition("/")[2]
+    at = "" if what.temperatures is None else f" at {count(what.temperatures, 'temperature')}"
+    span = "" if what.coldest_c is None or what.warmest_c is None else f", {_span(what.coldest_c, what.warmest_c)}"
+    there = " (was there)" if what.kept else ""
+    parts = (f"model {name}{there}: {what.family or ''} of {count(what.n or 0, 'frame')}{at}{span}", *what.notes)
+    return "; ".join((*parts, *moved_words(what.moved)))
+
+
+def _span(coldest_c: float, warmest_c: float) -> str:
+    if round(coldest_c, 1) == round(warmest_c, 1):
+        return f"{coldest_c:.1f} °C"
+    return f"{coldest_c:.1f} to {warmest_c:.1f} °C"
+
+
+def moved_words(moved: tuple[Moved, ...]) -> tuple[str, ...]:
+    """Return in words whether a model moved, one part for each parameter; none of a first model."""
+    if not moved:
+        return ()
+    far = [each for each in moved if each.sigmas is not None and abs(each.sigmas) > _FAR]
+    if not far:
+        return (f"it has not moved: {'; '.join(map(_moved, moved))}",)
+    return (f"it has moved: {'; '.join(map(_moved, far))}",)
+
+
+def _moved(each: Moved) -> str:
+    if each.before is None or each.after is None:
+        return f"{each.what}: not known"
+    by = "" if each.sigmas is None else f" ({each.sigmas:+.1f} sigma)"
+    return f"{each.what} {each.before:.4g} → {each.after:.4g} {each.unit}{by}"
+
+
+@sentence.register
+def _(what: ModelLacking) -> str:
+    return f"no model of the {what.kind}: {what.detail}"

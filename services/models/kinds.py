@@ -1,0 +1,95 @@
+"""The kinds of models that a nightcal root gets by itself: what each is made of, and what fits it.
+
+A new kind is a line in `KINDS` and its name in `services.config.models.MODEL_KINDS`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Protocol
+
+from calibration.frames import FrameKind
+from services.datasets.frame import DatasetFrames
+from services.events.modelled import Moved
+from services.files.disk import Disk
+from services.models.gathering import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A model that was fitted: its folder, what identifies its planes, its frames, and what is known of it in words."""
+
+    folder: Path
+    identity: str
+    frames: tuple[Path, ...]
+    temperatures_c: tuple[float, ...]
+    sessions: tuple[str, ...]
+    family: str
+    notes: tuple[str, ...]
+    more: Mapping[str, Any]
+
+
+class Maker(Protocol):
+    """What a kind of model does."""
+
+    def fit(
+        self, frames: DatasetFrames, out: Path, *, memory_mb: float, progress: Progress, disk: Disk
+    ) -> Sequence[Made]:
+        """Fit and write the models of frames; raises `Usage` where they cannot make one, with what to do."""
+        ...
+
+    def moved(self, before: Path, after: Path) -> Sequence[Moved]:
+        """Compare the parameters of two models of the same settings, by their folders."""
+        ...
+
+    def is_whole(self, folder: Path, identity: str) -> bool:
+        """Whether the planes of a model are there."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelKind:
+    """A kind of model.
+
+    Attributes
+    ----------
+    name : str
+    of : FrameKind
+        Whose settings its frames share.
+    takes : frozenset of FrameKind
+        Frames that it is made of.
+    form : str
+        Version of the fit: another one makes the models anew.
+    planes : callable
+        Returns about how many planes of 4 bytes its files hold, by the number of temperatures.
+    maker : str
+        Where its `Maker` is; it is imported when it is needed.
+    lacks : str
+        What there is not, where a catalogue has none of its frames.
+    """
+
+    name: str
+    of: FrameKind
+    takes: frozenset[FrameKind]
+    form: str
+    planes: Callable[[int], int]
+    maker: str
+    lacks: str
+
+    def made_by(self) -> Maker:
+        """Return what fits it."""
+        return resolve_name(self.maker)()  # type: ignore[no-any-return]
+
+
+KINDS = (
+    ModelKind(
+        name="bias",
+        of=FrameKind.BIAS,
+        takes=frozenset({FrameKind.BIAS}),
+        form="nightcal bias model 1",
+        planes=lambda temperatures: 15 + temperatures,
+        maker="services.models.bias_library:BiasMaker",
+        lacks="there are no biases",
+    ),
+)

@@ -1,0 +1,257 @@
+"""The models of a nightcal root: fitted to whatever frames its catalogue holds, each under a name that stays.
+
+What is to be fitted is derived from the frames each time: a model whose recipe is that of the frames stays as it is. A
+new one grows in a hidden folder and takes the place of the old one when it is whole; the catalogue is told last.
+"""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from calibration.frames import GroupKey
+from services import platform
+from services.catalogue.models import ModelRow
+from services.catalogue.rows import FrameRow
+from services.datasets.frame import DatasetFrames
+from services.datasets.of_root import as_catalogued
+from services.errors import RunCode, RunStopped, StorageError, Usage
+from services.events.bus import Events
+from services.events.modelled import ModelFitted, ModelLacking, Moved
+from services.files.disk import reported
+from services.indexing.model_sidecar import write_model_sidecar
+from services.models.kinds import KINDS, Made, ModelKind
+from services.models.of_catalogue import by_settings, frames_for, name_of, recipe_of
+from services.root import Place
+from services.words import size
+
+_GROWING = ".growing-"
+_FATAL = {RunCode.DISK_FULL, RunCode.WRITE_FAILED}
+_MEASURED = ".measured.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What models are fitted, and with how much of the machine.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+    memory_mb : float
+    min_free_mb : float
+        Of the disk, that stay free.
+    """
+
+    kinds: tuple[str, ...]
+    memory_mb: float = 256.0
+    min_free_mb: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOutcome:
+    """What became of a kind of model, or of one of its settings: `row` None with a reason why there is none."""
+
+    kind: str
+    row: ModelRow | None = None
+    kept: bool = False
+    detail: str = ""
+
+
+class Library:
+    """Fits the models of one root.
+
+    Parameters
+    ----------
+    place : Place
+    events : Events
+        Hears `model.fitted` and `model.lacking`.
+    now : callable
+        Gives the time of a fit.
+    wake : threading.Event, optional
+        Ends the work between two bands when set.
+    """
+
+    def __init__(
+        self, place: Place, events: Events, now: Callable[[], datetime], wake: threading.Event | None = None
+    ) -> None:
+        self._place, self._events, self._now, self._wake = place, events, now, wake
+
+    def fit_all(self, wishes: Wishes) -> tuple[ModelOutcome, ...]:
+        """Fit every model that the frames support and that is not there yet; return an outcome for each.
+
+        Raises
+        ------
+        StorageError
+            The disk is full or cannot be written.
+        RunStopped
+            `wake` was set.
+        """
+        self._clear()
+        outcomes: list[ModelOutcome] = []
+        for kind in KINDS:
+            if kind.name not in wishes.kinds:
+                continue
+            groups = dict(by_settings(kind, frames_for(kind, self._place.catalogue)))
+            self._forget(kind, {name_of(kind, key) for key in groups})
+            if not groups:
+                outcomes.append(self._lacking(kind, kind.lacks))
+            for key, rows in groups.items():
+                outcomes += self._one(kind, key, rows, wishes)
+        return tuple(outcomes)
+
+    def _one(self, kind: ModelKind, key: GroupKey, rows: Sequence[FrameRow], wishes: Wishes) -> Iterator[ModelOutcome]:
+        self._check()
+        folder = self._place.layout.models / name_of(kind, key)
+        recipe = recipe_of(kind, rows)
+        there = self._there(kind, folder, recipe)
+        if there:
+            yield from (self._said(kind, row, kept=True) for row in there)
+            return
+        lacking = self._room(kind, key, rows, wishes)
+        if lacking:
+            yield self._lacking(kind, lacking)
+            return
+        try:
+            made = self._grown(kind, folder, rows, wishes)
+        except Usage as error:
+            yield self._lacking(kind, f"{error.detail} — {error.advice}")
+            return
+        except StorageError as error:
+            if error.code in _FATAL:
+                raise
+            yield self._lacking(kind, error.detail)
+            return
+        yield from (self._said(kind, row, kept=False) for row in self._put(kind, key, folder, rows, made))
+
+    def _there(self, kind: ModelKind, folder: Path, recipe: str) -> list[ModelRow]:
+        """Return the models of a recipe that are there and whole; all of them, or none."""
+        layout, maker = self._place.layout, kind.made_by()
+        rows = [
+            row for row in self._place.catalogue.models(kind=kind.name) if _is_below(row.path, layout.relative(folder))
+        ]
+        same = [row for row in rows if row.recipe == recipe]
+        whole = all(maker.is_whole(layout.absolute(row.path), row.identity) for row in same)
+        return same if same and len(same) == len(rows) and whole else []
+
+    def _room(self, kind: ModelKind, key: GroupKey, rows: Sequence[FrameRow], wishes: Wishes) -> str:
+        """Return in words that there is no room for a model; "" where there is."""
+        temperatures = len({round(row.ccd_temp_c or 0.0) for row in rows})
+        needed = 4 * key.shape[0] * key.shape[1] * kind.planes(temperatures)
+        free = self._place.disk.free_bytes(self._place.root) - 1e6 * wishes.min_free_mb
+        if free >= needed:
+            return ""
+        return f"it needs {size(needed)}, and {size(max(free, 0.0))} may be used — make room on the disk"
+
+    def _grown(self, kind: ModelKind, folder: Path, rows: Sequence[FrameRow], wishes: Wishes) -> Sequence[Made]:
+        """Fit into a hidden folder beside the place of the model; what was measured of its frames is kept."""
+        layout, disk = self._place.layout, self._place.disk
+        growing = folder.with_name(_GROWING + folder.name)
+        shutil.rmtree(growing, ignore_errors=True)
+        with reported(growing):
+            disk.make_folder(growing)
+            if (folder / _MEASURED).is_file():
+                shutil.copyfile(folder / _MEASURED, growing / _MEASURED)
+        frames = tuple(as_catalogued(row, layout.absolute(row.path)) for row in rows)
+        try:
+            return kind.made_by().fit(
+                DatasetFrames(frames=frames),
+                growing,
+                memory_mb=wishes.memory_mb,
+                progress=lambda *_: self._check(),
+                disk=disk,
+            )
+        except BaseException:
+            shutil.rmtree(growing, ignore_errors=True)
+            raise
+
+    def _put(
+        self, kind: ModelKind, key: GroupKey, folder: Path, frames: Sequence[FrameRow], made: Sequence[Made]
+    ) -> Iterator[ModelRow]:
+        """Give a grown folder its name in place of the one before, and record its models."""
+        layout, growing = self._place.layout, folder.with_name(_GROWING + folder.name)
+        rows, recipe = [], recipe_of(kind, frames)
+        pixels = {layout.absolute(frame.path): frame.pixel_sha256 for frame in frames}
+        for each in made:
+            final = folder / each.folder.relative_to(growing)
+            moved = tuple(kind.made_by().moved(final, each.folder))
+            row = self._row(layout.relative(final), kind, key, each, moved)
+            row = replace(row, recipe=recipe, inputs=tuple(pixels[path] for path in each.frames))
+            write_model_sidecar(layout, row, each.folder, self._place.disk)
+            rows.append(row)
+        with reported(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            platform.rename_no_replace(growing, folder)
+            self._place.disk.fsync_folder(folder.parent)
+        catalogue = self._place.catalogue
+        with catalogue.at_once():
+            below = layout.relative(folder)
+            catalogue.remove_models([row.path for row in catalogue.models() if _is_below(row.path, below)])
+            for row in rows:
+                catalogue.add_model(row)
+        yield from rows
+
+    def _row(self, path: str, kind: ModelKind, key: GroupKey, made: Made, moved: tuple[Moved, ...]) -> ModelRow:
+        said: dict[str, Any] = {"family": made.family, "notes": list(made.notes), "sessions": list(made.sessions)}
+        said["moved"] = [
+            {"what": m.what, "unit": m.unit, "before": m.before, "after": m.after, "sigma": m.sigma} for m in moved
+        ]
+        return ModelRow(
+            path=path,
+            kind=kind.name,
+            key=key,
+            recipe="",
+            identity=made.identity,
+            fitted_at=self._now(),
+            coldest_c=min(made.temperatures_c),
+            warmest_c=max(made.temperatures_c),
+            temperatures=len(made.temperatures_c),
+            sessions=len(made.sessions),
+            run_id=self._events.run_id,
+            said={**made.more, **said},
+        )
+
+    def _said(self, kind: ModelKind, row: ModelRow, *, kept: bool) -> ModelOutcome:
+        self._events.emit(
+            ModelFitted(
+                path=row.path,
+                kind=kind.name,
+                family=str(row.said.get("family") or "") or None,
+                n=len(row.inputs),
+                temperatures=row.temperatures,
+                coldest_c=row.coldest_c,
+                warmest_c=row.warmest_c,
+                notes=tuple(map(str, row.said.get("notes") or ())),
+                moved=() if kept else tuple(Moved(**each) for each in row.said.get("moved") or ()),
+                kept=kept,
+            )
+        )
+        return ModelOutcome(kind=kind.name, row=row, kept=kept)
+
+    def _lacking(self, kind: ModelKind, detail: str) -> ModelOutcome:
+        self._events.emit(ModelLacking(kind=kind.name, detail=detail))
+        return ModelOutcome(kind=kind.name, detail=detail)
+
+    def _forget(self, kind: ModelKind, names: set[str]) -> None:
+        """Forget the models of settings of which no frame counts any more; their files go with them."""
+        layout, catalogue = self._place.layout, self._place.catalogue
+        for row in catalogue.models(kind=kind.name):
+            top = Path(row.path).relative_to(layout.relative(layout.models)).parts[0]
+            if top not in names:
+                catalogue.remove_models([row.path])
+                shutil.rmtree(layout.models / top, ignore_errors=True)
+
+    def _clear(self) -> None:
+        """Remove what a kill left of models that were growing."""
+        for each in self._place.layout.models.glob(f"{_GROWING}*"):
+            shutil.rmtree(each, ignore_errors=True)
+
+    def _check(self) -> None:
+        if self._wake is not None and self._wake.is_set():
+            raise RunStopped("stopped before all models were fitted")
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")

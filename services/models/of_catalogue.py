@@ -1,0 +1,72 @@
+"""Which frames of a catalogue the models of a root are made of, by settings; and what identifies such a model."""
+
+import hashlib
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from calibration.frames import FrameKind, GroupKey
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import USABLE, Flag, FrameRow, MasterStatus
+from services.files.layout import sanitise
+from services.models.kinds import ModelKind
+
+
+def frames_for(kind: ModelKind, catalogue: Catalogue) -> Iterator[FrameRow]:
+    """Yield the frames that count: not rejected, of masters that hold, and as the camera gave them."""
+    spent, spoilt = catalogue.spent(), _spoilt(catalogue)
+    for row in catalogue.frames(kind=tuple(sorted(kind.takes)), flag=Flag.OK):
+        since = spent.since.get(row.kind)
+        is_old = since is not None and row.date_obs is not None and row.date_obs < since
+        is_spent = (str(row.kind), row.set_id or "") in spent.sets
+        if not (is_old or is_spent or row.calibrated or row.unread or row.pixel_sha256 in spoilt):
+            yield row
+
+
+def _spoilt(catalogue: Catalogue) -> frozenset[str]:
+    """Return the pixels of frames that only masters have which are suspect or rejected."""
+    good, doubted = set[str](), set[str]()
+    for row in catalogue.masters():
+        if row.status in {MasterStatus.SUSPECT, MasterStatus.BAD}:
+            doubted.update(row.inputs)
+        elif row.status in USABLE or row.may_serve:
+            good.update(row.inputs)
+    return frozenset(doubted - good)
+
+
+def by_settings(kind: ModelKind, rows: Iterable[FrameRow]) -> Iterator[tuple[GroupKey, list[FrameRow]]]:
+    """Yield frames by the settings of the camera that a model is of, those first that most frames have."""
+    groups: defaultdict[GroupKey, list[FrameRow]] = defaultdict(list)
+    for row in rows:
+        groups[settings_of(kind.of, row.key())].append(row)
+    yield from sorted(groups.items(), key=lambda each: (-len(each[1]), repr(each[0])))
+
+
+def settings_of(kind: FrameKind, key: GroupKey) -> GroupKey:
+    """Return what the frames of a model share: neither temperature nor exposure nor night."""
+    of_flats = kind is FrameKind.FLAT
+    return replace(
+        key,
+        kind=kind,
+        exposure_us=None,
+        temperature_c=None,
+        night=None,
+        rotator_angle_deg=None,
+        filter=key.filter if of_flats else None,
+        source=key.source if of_flats else None,
+    )
+
+
+def name_of(kind: ModelKind, key: GroupKey) -> str:
+    """Return the name of the folder of a model: that of its settings, and a checksum over all of them."""
+    parts = [kind.name, *(sanitise(word) for word in (key.filter,) if word)]
+    parts += [f"{letter}{value}" for letter, value in (("g", key.gain), ("o", key.offset)) if value is not None]
+    parts.append(f"b{key.binning[0]}x{key.binning[1]}")
+    return "_".join([*parts, f"{zlib.crc32(repr(key).encode()):08x}"])
+
+
+def recipe_of(kind: ModelKind, rows: Iterable[FrameRow]) -> str:
+    """Return a hash over the frames that a model is offered, with what a fit takes from the catalogue."""
+    frames = sorted((row.pixel_sha256, row.ccd_temp_c, row.set_temp_c, row.night, row.set_id) for row in rows)
+    return hashlib.sha256(repr((kind.form, frames)).encode()).hexdigest()

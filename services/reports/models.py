@@ -1,0 +1,55 @@
+"""The models of a night: what was fitted and whether it moved, what was there, and why there is no other."""
+
+from collections.abc import Iterable, Sequence
+
+from services.events.modelled import ModelFitted, ModelLacking, moved_words
+from services.events.records import Event
+from services.reports.event_records import Record, document
+from services.reports.parts import Cell, Column, Mark, Table
+from services.words import number
+
+_COLUMNS = (
+    Column(name="Model", meaning="of the detector, below models/; its kind"),
+    Column(name="State", meaning="fitted anew and whether it moved, there already, or why there is none"),
+    Column(name="Family", meaning="how it depends on temperature"),
+    Column(name="Frames", meaning="frames that it is made of"),
+    Column(name="Temperatures", meaning="how many, the coldest and the warmest"),
+)
+
+
+def models_of(events: Iterable[Event]) -> tuple[Record, ...]:
+    """Return the models of a run; `words` are their notes, and whether they moved."""
+    found = []
+    for event in events:
+        match event.what:
+            case ModelFitted() as fitted:
+                words = (*fitted.notes, *moved_words(fitted.moved))
+                found.append(document(event) | {"outcome": "kept" if fitted.kept else "fitted", "words": list(words)})
+            case ModelLacking() as lacking:
+                found.append(document(event) | {"outcome": "lacking", "words": [lacking.detail]})
+    return tuple(found)
+
+
+_MARKS = {"fitted": ("ok", "fitted"), "kept": ("", "was there"), "lacking": ("warn", "none")}
+
+
+def models_table(models: Sequence[Record]) -> Table:
+    """Return the models, a row for each."""
+    return Table(columns=_COLUMNS, rows=tuple(map(_cells, models)), numbers=frozenset({3}))
+
+
+def _cells(model: Record) -> tuple[str | Cell | None, ...]:
+    look, text = _MARKS[model["outcome"]]
+    name = str(model.get("path") or model.get("kind") or "").rpartition("/")[2]
+    return (
+        name,
+        Cell(marks=(Mark(text=text, look=look),), reasons=tuple(map(str, model["words"]))),
+        str(model.get("family") or ""),
+        number(model.get("n")),
+        _span(model) if model.get("temperatures") is not None else "",
+    )
+
+
+def _span(model: Record) -> str:
+    coldest, warmest = (number(model.get(name), 1) for name in ("coldest_c", "warmest_c"))
+    return f"{number(model['temperatures'])}: {coldest} … {warmest} °C"

@@ -1,0 +1,63 @@
+"""Models that follow the masters of a night by themselves: by the command, and in the child of the daemon."""
+
+from pathlib import Path
+
+from services.daemon.messages import WorkKind, WorkRequest
+from services.events.modelled import ModelFitted
+from services.planning.request import Step
+from tests.support.small_daemon import small_daemon
+from tests.support.small_night import FRAMES, Night
+
+AUTO = {"models": "auto"}
+
+
+def models_of(night: Night) -> list[Path]:
+    return sorted(path.parent for path in (night.root / "models").glob("*/model.json"))
+
+
+def test_a_whole_run_fits_what_its_frames_support_and_a_second_one_does_nothing(night: Night) -> None:
+    night.write(AUTO, {"temperatures": [5.0, 8.0], "flat_capture": {"filters": ["L"]}})
+    done = night.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 model fitted" in done.stdout
+    (model,) = models_of(night)
+    (row,) = night.report()["models"]
+    assert (row["outcome"], row["kind"], row["n"], row["temperatures"]) == ("fitted", "bias", 2 * FRAMES, 2)
+    assert any("two temperatures" in words for words in row["words"]), row["words"]
+    assert model.name in (night.root / "reports" / f"{_newest_report(night)}.html").read_text(encoding="utf-8")
+    files = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
+    again = night.run("--step", "models")
+    assert again.returncode == 0, again.stdout
+    assert "the only model is there" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == files
+
+
+def _newest_report(night: Night) -> str:
+    return max((night.root / "reports").glob("*.json"), key=lambda path: path.stat().st_mtime_ns).stem
+
+
+def test_the_step_alone_works_before_any_master_and_says_what_is_lacking(night: Night) -> None:
+    night.write(AUTO)
+    nothing = night.run("--step", "models")
+    assert nothing.returncode == 0
+    assert "no model of the bias: there are no biases" in nothing.stdout
+    assert night.run("--darks-only").returncode == 0
+    alone = night.run("--step", "models")
+    assert "1 model fitted" in alone.stdout
+    assert not (night.root / "master_frames").exists()
+    night.write({"models": "off"})
+    assert "models are switched off (models: off)" in night.run("--step", "models").stdout
+
+
+def test_models_follow_the_masters_in_the_child_of_the_daemon(tmp_path: Path) -> None:
+    with small_daemon(tmp_path / "night", AUTO) as daemon:
+        daemon.begin(Step.DARKS)
+        assert daemon.heard.end().exit_code == 0
+        assert models_of(daemon.night) == []
+        for fitted in (True, False):
+            daemon.supervisor.begin(WorkRequest(kind=WorkKind.MASTERS, config_path=daemon.night.config))
+            assert daemon.heard.end().exit_code == 0
+            said = [event.what for event in daemon.heard.events if isinstance(event.what, ModelFitted)]
+            assert said[-1].kept is not fitted
+        assert len(models_of(daemon.night)) == 1
+        assert list((daemon.night.root / "master_frames").glob("master_bias_*.fits"))

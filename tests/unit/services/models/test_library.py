@@ -1,0 +1,204 @@
+"""The models that a root gets by itself: of which frames, under which name, when anew, and what is said of them."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from calibration.frames import FrameKind
+from drivers.clock import ManualClock
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.rows import Flag, MasterStatus
+from services.errors import RunStopped
+from services.events.bus import Events
+from services.events.modelled import ModelFitted, ModelLacking
+from services.events.records import Event
+from services.events.sentences import sentence
+from services.indexing.index import rebuild
+from services.models.library import Library, ModelOutcome, Wishes
+from services.root import Place
+from tests.support.made_root import Root
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+BIAS = Wishes(kinds=("bias",))
+
+
+def fitted(root: Root, wishes: Wishes = BIAS, wake: threading.Event | None = None) -> tuple[ModelOutcome, ...]:
+    events = Events(run_id="run", clock=ManualClock(AT))
+    events.subscribe(root.heard.append)
+    try:
+        place = Place(layout=root.layout, catalogue=root.catalogue)
+        return Library(place, events, lambda: AT, wake).fit_all(wishes)
+    finally:
+        events.close()
+
+
+def night(root: Root, number: int, celsius: float = -10.0, count: int = 4, **fields: object) -> list[Path]:
+    """Add the biases of a night."""
+    return root.add(
+        FrameKind.BIAS,
+        0.001,
+        count,
+        set_id=f"set_{number}_{celsius}",
+        night=f"2026-01-{number + 1:02d}",
+        date_obs=AT - timedelta(days=40 - number),
+        ccd_temp_c=celsius,
+        set_temp_c=celsius,
+        **fields,
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path)
+
+
+def files(root: Root) -> dict[str, int]:
+    return {str(path.relative_to(root.layout.root)): path.stat().st_mtime_ns for path in root.layout.models.rglob("*")}
+
+
+def said(heard: list[Event]) -> list[str]:
+    return [sentence(each.what) or "" for each in heard if isinstance(each.what, ModelFitted | ModelLacking)]
+
+
+def test_a_root_without_biases_says_what_is_lacking(root: Root) -> None:
+    (outcome,) = fitted(root)
+    assert (outcome.row, outcome.detail) == (None, "there are no biases")
+    assert said(root.heard) == ["no model of the bias: there are no biases"]
+    assert not root.layout.models.exists()
+
+
+def test_one_temperature_gives_a_model_that_says_what_it_cannot_do(root: Root) -> None:
+    night(root, 0)
+    (outcome,) = fitted(root)
+    assert outcome.row is not None
+    assert (outcome.row.temperatures, outcome.row.coldest_c, outcome.row.warmest_c) == (1, -10.0, -10.0)
+    (line,) = said(root.heard)
+    assert "constant of 4 frames at 1 temperature" in line
+    assert "it holds at -10.0 °C alone; for other temperatures no error can be given" in line
+
+
+def test_the_same_frames_are_not_fitted_twice_and_new_ones_are(root: Root) -> None:
+    night(root, 0)
+    fitted(root)
+    before = files(root)
+    (again,) = fitted(root)
+    assert again.kept
+    assert files(root) == before
+    night(root, 1, 0.0)
+    (anew,) = fitted(root)
+    assert not anew.kept
+    assert anew.row is not None
+    assert anew.row.temperatures == 2
+    assert {Path(name).parts[1] for name in files(root)} == {Path(name).parts[1] for name in before}, "the name stays"
+
+
+def test_a_model_of_which_a_file_is_gone_is_fitted_again(root: Root) -> None:
+    night(root, 0)
+    (first,) = fitted(root)
+    assert first.row is not None
+    (root.layout.absolute(first.row.path) / "bias_model" / "bias_model.fits").unlink()
+    (again,) = fitted(root)
+    assert not again.kept
+    assert fitted(root)[0].kept
+
+
+def test_a_catalogue_that_was_lost_knows_the_models_again(root: Root) -> None:
+    night(root, 0)
+    fitted(root)
+    rows = root.catalogue.models()
+    assert rows
+    rebuild(root.catalogue, root.layout)
+    assert root.catalogue.models() == rows
+    assert fitted(root)[0].kept
+
+
+def test_each_setting_of_the_camera_has_a_model_of_its_own(root: Root) -> None:
+    night(root, 0, gain=10)
+    night(root, 1, gain=20)
+    rows = [each.row for each in fitted(root)]
+    assert {row.key.gain for row in rows if row} == {10, 20}
+    assert len(list(root.layout.models.iterdir())) == 2
+
+
+def spoil_by_mark(root: Root, paths: list[Path]) -> None:
+    names = {root.layout.relative(path) for path in paths}
+    rows = [row for row in root.catalogue.frames() if row.path in names]
+    root.catalogue.set_flag(Flag.BAD, pixels=tuple(row.pixel_sha256 for row in rows), reason="light", at=AT)
+
+
+def spoil_by_master(root: Root, _paths: list[Path]) -> None:
+    root.build(bias=True, darks=False, flats=False, num_darks=4)
+    newest = max(root.catalogue.masters(), key=lambda row: row.first)
+    root.catalogue.add_master(replace(newest, status=MasterStatus.SUSPECT))
+
+
+@pytest.mark.parametrize("spoil", [spoil_by_mark, spoil_by_master])
+def test_frames_that_somebody_rejected_or_a_doubted_master_holds_are_in_no_model(
+    root: Root, spoil: Callable[[Root, list[Path]], None]
+) -> None:
+    night(root, 0)
+    paths = night(root, 1)
+    (first,) = fitted(root)
+    assert first.row is not None
+    assert len(first.row.inputs) == 8
+    assert len(root.catalogue.valid_models(kind="bias")) == 1
+    spoil(root, paths)
+    if spoil is spoil_by_mark:
+        assert root.catalogue.valid_models(kind="bias") == []
+    (second,) = fitted(root)
+    assert second.row is not None
+    assert len(second.row.inputs) == 4
+    assert len(root.catalogue.valid_models(kind="bias")) == 1
+
+
+def test_a_model_that_moved_says_by_how_many_errors(root: Root) -> None:
+    for number in range(4):
+        night(root, number)
+    fitted(root)
+    night(root, 4)
+    fitted(root)
+    assert "it has not moved: level" in said(root.heard)[-1]
+    root.pattern = root.pattern + 60.0
+    for number in range(5, 30):
+        night(root, number)
+    fitted(root)
+    assert "it has moved: level 500" in said(root.heard)[-1]
+
+
+def test_a_fit_that_is_stopped_leaves_the_model_before_it(root: Root) -> None:
+    night(root, 0)
+    fitted(root)
+    before, rows = files(root), root.catalogue.models()
+    night(root, 1)
+    wake = threading.Event()
+    wake.set()
+    with pytest.raises(RunStopped):
+        fitted(root, wake=wake)
+    assert files(root) == before
+    assert root.catalogue.models() == rows
+
+
+def test_no_model_is_begun_for_which_there_is_no_room(root: Root) -> None:
+    night(root, 0)
+    (outcome,) = fitted(root, Wishes(kinds=("bias",), min_free_mb=1e9))
+    assert outcome.row is None
+    assert "make room on the disk" in outcome.detail
+    assert not list(root.layout.models.glob("*"))
+
+
+def test_the_models_of_a_kind_that_is_not_wanted_are_not_fitted(root: Root) -> None:
+    night(root, 0)
+    assert fitted(root, Wishes(kinds=())) == ()
+
+
+def test_a_reader_of_the_catalogue_sees_the_model(root: Root) -> None:
+    night(root, 0)
+    (outcome,) = fitted(root)
+    with Catalogue(root.layout.catalogue, read_only=True) as reader:
+        (row,) = reader.valid_models(kind="bias")
+    assert outcome.row is not None
+    assert (row.path, row.recipe, row.inputs) == (outcome.row.path, outcome.row.recipe, outcome.row.inputs)
