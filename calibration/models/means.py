@@ -57,9 +57,16 @@ class Groups:
     freedom: Planes
 
 
-def recipe_for(n: int, *, noise_adu: float, step_adu: float) -> Recipe:
-    """Return how n equal frames become a mean: clipped by their own scatter, of few frames by the usual noise."""
-    noise = NoiseModel(read_noise_adu=noise_adu, gain_e_adu=np.inf) if np.isfinite(noise_adu) else None
+def recipe_for(
+    n: int, *, noise_adu: float, step_adu: float, gain_e_adu: float = np.inf, pedestal_adu: float = 0.0
+) -> Recipe:
+    """Return how n equal frames become a mean: clipped by their own scatter, of few frames by the usual noise.
+
+    That noise grows with the signal above a pedestal where a gain is given.
+    """
+    noise = None
+    if np.isfinite(noise_adu):
+        noise = NoiseModel(read_noise_adu=noise_adu, gain_e_adu=gain_e_adu, pedestal_adu=pedestal_adu)
     sigma = _CLIP if n >= SMALL_N else _CLIP_OF_FEW
     return Recipe(sigma=sigma, step_adu=step_adu, sample_adu=noise_adu if noise is not None else None, noise=noise)
 

@@ -15,6 +15,7 @@ from drivers.surroundings import DomeState, ShutterStatus, TelescopeState
 from services.config.models import Config
 from services.config.moments import sun_below_deg
 from services.config.serve import Kind
+from services.daemon.pace import POLL_S
 from services.errors import RunCode
 from services.observatory.sun import sun_altitude_deg
 from services.version import is_credible
@@ -22,7 +23,7 @@ from services.words import lasting, size
 
 V = TypeVar("V")
 
-OLDEST_S = 60.0
+OLDEST_S = 3 * POLL_S
 """A reading of roof, mount, camera or disk that is older says nothing any more."""
 DARK_KINDS: tuple[Kind, ...] = ("bias", "darks")
 
@@ -216,8 +217,9 @@ def unsafe(readings: Readings, config: Config, now: datetime) -> Block | None:
 
 
 def _stale_s(readings: Readings, config: Config) -> float:
+    """Return how old what the monitor has said may be: the time to the next question, and that without an answer."""
     settings = config.safety_monitor
-    return max(readings.least_age_s, 0.0 if settings is None else settings.stale_after)
+    return max(readings.least_age_s, 0.0 if settings is None else POLL_S + settings.stale_after)
 
 
 # --- camera and disk --------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from services.daemon.building import Building, makes_way
 from services.daemon.inbox import Inbox
 from services.daemon.machine import Activity, Decision, Standing, Why, after_hold, decide
 from services.daemon.orders import OF_MASTERS, Answer, Order, OrderName, RefusalCode, Refused
+from services.daemon.pace import LOOK_AFTER_S, to_next_s
 from services.daemon.parts import Begin, Child, Ended, Hands, Mind, Nothing, Outlook, Secured
 from services.daemon.present import Present
 from services.daemon.securing import Securing
@@ -31,8 +32,6 @@ from services.workflow.snapshot import Snapshot, advance
 
 log = structlog.get_logger(__name__)
 
-TICK_S = 30.0
-"""Seconds of the daemon's clock between two looks at what is due, when nothing else happens."""
 ANSWER_S, MASTERS_S = 10.0, 50.0
 """Real seconds in which an order is answered, and one on masters, whose files are read before they are certified."""
 PAUSE_S = 60.0
@@ -140,7 +139,8 @@ class Loop:
 
     def step(self) -> None:
         """Wait for messages or for the next tick, and handle what there is; a message that fails stops nothing else."""
-        for message in (*self._inbox.take(self._clock, TICK_S), self._tick):
+        to_next_look_s = to_next_s(self._clock.monotonic(), after_s=LOOK_AFTER_S)
+        for message in (*self._inbox.take(self._clock, to_next_look_s), self._tick):
             try:
                 message()
             except Exception:
@@ -181,7 +181,8 @@ class Loop:
             self._look_now()
         if self._clock.monotonic() < self._look_at_s:
             return
-        self._look_at_s = self._clock.monotonic() + TICK_S
+        now_s = self._clock.monotonic()
+        self._look_at_s = now_s + to_next_s(now_s, after_s=LOOK_AFTER_S)
         self._look(now)
         self._make_way()
         if not self.present.is_idle or self.is_ending or self._securing.begun(self.outlook, may_try=self._may_begin):

@@ -11,6 +11,7 @@ from drivers.alpaca.replies import NOT_CONNECTED
 from drivers.clock import Clock
 from drivers.errors import DeviceLost, DriverError
 from services.daemon.conditions import Reading
+from services.daemon.pace import AGAIN, AGAIN_S, to_next_s
 from services.errors import ServiceError
 
 log = structlog.get_logger(__name__)
@@ -102,6 +103,7 @@ class Probe:
         self._take: Callable[[Reading[Any]], None] = take
         self._stop = threading.Event()
         self._last: Reading[Any] = Reading()
+        self._heard_s = clock.monotonic()
         self._thread = threading.Thread(target=self._work, name=f"nightcal-watches-{name}", daemon=True)
         self._thread.start()
 
@@ -117,12 +119,20 @@ class Probe:
         while not self._stop.is_set():
             began_s = self._clock.real()
             self._look()
-            self._clock.sleep(self._every_s - (self._clock.monotonic() - self._after_s) % self._every_s, self._stop)
+            self._clock.sleep(self._wait_s(), self._stop)
             self._stop.wait(max(0.0, LEAST_REAL_POLL_S - (self._clock.real() - began_s)))
+
+    def _wait_s(self) -> float:
+        """Return the seconds to the next question: one that had no answer is asked again before the answer is old."""
+        now_s = self._clock.monotonic()
+        if self._last.problem and now_s - self._heard_s < self._every_s + AGAIN * AGAIN_S:
+            return AGAIN_S
+        return to_next_s(now_s, after_s=self._after_s, every_s=self._every_s)
 
     def _look(self) -> None:
         try:
             self._last = Reading(value=self._ask(), at=self._clock.now())
+            self._heard_s = self._clock.monotonic()
         except (DriverError, ServiceError, OSError) as error:
             detail = error.detail if isinstance(error, ServiceError) else str(error)
             self._last = replace(self._last, problem=detail)

@@ -38,6 +38,7 @@ from services.daemon.conditions import (
     with_troubles,
 )
 from services.daemon.orders import RefusalCode, Refused
+from services.daemon.pace import APART_S, POLL_S
 from services.daemon.probes import LEAST_REAL_POLL_S, Asked, Probe
 from services.daemon.readings_shown import shown
 from services.daemon.windows import OpenWindow
@@ -49,10 +50,6 @@ from services.words import some
 
 log = structlog.get_logger(__name__)
 
-POLL_S = 5.0
-"""Seconds between two readings of safety, roof, mount, camera and disk."""
-APART_S = 0.1
-"""Seconds from the question to one of them to that to the next."""
 END_S = 1.5
 """Real seconds that the end waits for all threads together; one whose call still hangs ends with the program."""
 _AT_WORK = "a run of nightcal is at work: the camera is not asked"
@@ -161,8 +158,7 @@ class Watching:
         if safety is not None and safety.enabled:
             make = partial(self._made, network.safety_monitor, safety, "safety_monitor")
             # A run asks it every `poll` itself; here it only says whether one may begin.
-            every_s = max(safety.poll, min(POLL_S, safety.stale_after / 3))
-            self._watch("safety", make, lambda device: device.is_safe(), every_s=every_s)
+            self._watch("safety", make, lambda device: device.is_safe())
         if dome is not None and dome.enabled:
             self._watch("dome", partial(self._made, network.dome, dome, "dome"), lambda device: device.state())
         if telescope is not None and telescope.enabled:
@@ -257,17 +253,15 @@ class Watching:
         name: str,
         make: Callable[[], Any],
         read: Callable[[Any], Any],
-        *,
-        every_s: float = POLL_S,
     ) -> None:
         asked = Asked(make, read)
         self._named.append(name)
         self._asked.append(asked)
-        self._probe(name, asked, every_s=every_s)
+        self._probe(name, asked)
 
-    def _probe(self, name: str, ask: Callable[[], Any], *, every_s: float = POLL_S) -> None:
+    def _probe(self, name: str, ask: Callable[[], Any]) -> None:
         after_s, take = APART_S * len(self._probes), partial(self._put, name)
-        self._probes.append(Probe(name, ask, every_s=every_s, after_s=after_s, clock=self._clock, take=take))
+        self._probes.append(Probe(name, ask, every_s=POLL_S, after_s=after_s, clock=self._clock, take=take))
 
     def _put(self, name: str, reading: Reading[Any]) -> None:
         with self._lock:
