@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.models.levels import LevelFit
-from calibration.models.linear import Fit, pairs
+from calibration.models.linear import Fit, evaluated, pairs
 from calibration.models.means import Planes
 
 _EDGE_C = 0.5
@@ -139,10 +139,8 @@ def predict(model: BiasModel, parameters: Parameters, temperature_c: float) -> P
         Temperature of the sensor in degrees Celsius.
     """
     row = model.basis.design([temperature_c])[0]
-    mean = np.tensordot(row, parameters.theta, axes=1)
-    factors = [row[i] * row[j] * (1 if i == j else 2) for i, j in pairs(model.basis.size)]
-    variance = np.tensordot(np.array(factors), parameters.covariance, axes=1)
-    variance = np.maximum(variance, 0.0) + np.nan_to_num(model.level.session_sigma_adu) ** 2
+    mean, variance = evaluated(row, parameters.theta, parameters.covariance)
+    variance = variance + np.nan_to_num(model.level.session_sigma_adu) ** 2
     inside = model.holds_at(temperature_c)
     if model.basis.family is Family.CONSTANT and not inside:
         variance = np.full_like(variance, np.nan)

@@ -14,7 +14,7 @@ from scipy import stats
 
 from calibration.models.bias import Basis, Family
 from calibration.models.levels import Levels, fit_levels
-from calibration.models.linear import fit_groups, leave_out
+from calibration.models.linear import excess_scatter, fit_groups, leave_out
 from calibration.models.means import Groups
 
 DOUBLINGS_C = (4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)
@@ -204,17 +204,5 @@ def _real_in_levels(basis: Basis, levels: Levels) -> bool:
 
 
 def excess_of(basis: Basis, sample: Sample) -> float:
-    """Return how much more the means of the groups scatter about the model than noise explains, at least 1.
-
-    It is the median over the pixels of the reduced chi-square over what it would be by chance; 1 where they agree
-    within what so many pixels can show.
-    """
-    fit = fit_groups(basis.design(sample.temperature_c), sample.frames, sample.groups)
-    known = np.isfinite(fit.chi_square) & ~fit.single
-    over = len(sample.frames) - basis.size
-    if over < 1 or not known.any():
-        return 1.0
-    chance = float(np.median(stats.f.median(over, sample.groups.freedom[known])))
-    ratio = float(np.median(fit.chi_square[known])) / chance
-    noise = 1.25 * float(np.std(fit.chi_square[known])) / np.sqrt(known.sum()) / chance
-    return max(1.0, ratio) if ratio > 1 + 3 * noise else 1.0
+    """Return how much more the means of the groups scatter about the model than noise explains, at least 1."""
+    return excess_scatter(basis.design(sample.temperature_c), sample.frames, sample.groups)

@@ -120,6 +120,13 @@ def pairs(p: int) -> list[tuple[int, int]]:
     return list(combinations_with_replacement(range(p), 2))
 
 
+def evaluated(row: NDArray[np.float64], theta: Planes, covariance: Planes) -> tuple[Planes, Planes]:
+    """Return the model at the regressors `row` (p,) in every pixel, and its variance (`pairs`)."""
+    factors = [row[i] * row[j] * (1 if i == j else 2) for i, j in pairs(len(row))]
+    variance = np.tensordot(np.array(factors), covariance, axes=1)
+    return np.tensordot(row, theta, axes=1), np.maximum(variance, 0.0)
+
+
 def hat_matrix(design: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the matrix that makes fitted values of measured ones, shape (K, K)."""
     projector = np.linalg.pinv(design * np.sqrt(weights)[:, None]) * np.sqrt(weights)
@@ -372,3 +379,20 @@ def leave_out(
     residuals = np.eye(len(design))[chosen] - hat[chosen]
     errors = np.linalg.solve(np.eye(inside) - hat[np.ix_(chosen, chosen)], residuals)
     return LeftOut(errors=np.tensordot(errors, mean, axes=1), covariance=(errors / weights) @ errors.T)
+
+
+def excess_scatter(design: NDArray[np.float64], weights: NDArray[np.float64], groups: Groups) -> float:
+    """Return how much more the means of groups scatter about a model than noise explains, at least 1.
+
+    It is the median over the pixels of the reduced chi-square over what it would be by chance; 1 where they agree
+    within what so many pixels can show. Parameters as for `fit_groups`.
+    """
+    fit = fit_groups(design, weights, groups)
+    known = np.isfinite(fit.chi_square) & ~fit.single
+    over = len(design) - design.shape[1]
+    if over < 1 or not known.any():
+        return 1.0
+    chance = float(np.median(stats.f.median(over, groups.freedom[known])))
+    ratio = float(np.median(fit.chi_square[known])) / chance
+    noise = 1.25 * float(np.std(fit.chi_square[known])) / np.sqrt(known.sum()) / chance
+    return max(1.0, ratio) if ratio > 1 + 3 * noise else 1.0

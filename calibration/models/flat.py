@@ -1,0 +1,255 @@
+"""The normalised flat of each pixel against temperature and exposure: ``A + B (T - Tref) + C (t - tref)``.
+
+Normalised flats of one temperature and exposure are a group, fitted pixel by pixel (`linear`). What the frames do not
+vary in has no term: of one temperature no B, of one exposure no C, and no C where exposure and temperature change
+together. Whether B and C are more than noise is tested over all pixels at once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from calibration.clipping import clip_values
+from calibration.models.linear import Fit, evaluated, pairs
+from calibration.models.means import Planes
+
+_EDGE_C, _EDGE_S, _EDGE_PART = 0.5, 0.01, 0.02
+"""So far beyond the temperatures and exposures of the frames (seconds, or part of them) a prediction is inside."""
+
+_APART_C, _APART_PART = 0.5, 0.02
+"""Temperatures and exposures that differ by less are one."""
+
+_COLLINEAR = 0.999
+_SURE = 1e-3
+
+
+class Norm(StrEnum):
+    """What a flat is divided by: its brightest pixel, its mean, or the clipped mean of its central 25 %."""
+
+    MAX = "max"
+    MEAN = "mean"
+    ROBUST = "robust"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What a flat is divided by, in ADU, and its relative 1σ error from the noise of the pixels."""
+
+    value: float
+    relative_sigma: float
+
+
+def level_of(norm: Norm, values: NDArray[np.floating]) -> Level:
+    """Return the level of a flat.
+
+    Parameters
+    ----------
+    norm : Norm
+    values : ndarray
+        Pixels of the flat without its dark: of its centre for `ROBUST`, of all of it for the others. Those that are not
+        finite do not count.
+
+    Raises
+    ------
+    ValueError
+        There is no light in it.
+    """
+    known = np.asarray(values)[np.isfinite(values)]
+    if not known.size:
+        raise ValueError("it has no pixels that are finite")
+    centre = clip_values(known)
+    if norm is Norm.MAX:  # one pixel stands for the frame, with the scatter of one
+        level, number = float(known.max()), 1
+    elif norm is Norm.MEAN:
+        level, number = float(known.mean(dtype=np.float64)), known.size
+    else:
+        level, number = centre.mean, known.size
+    if not level > 0:
+        raise ValueError(f"its level above the dark is {level:.1f} ADU: there is no light in it")
+    return Level(value=level, relative_sigma=float(centre.sigma / level / np.sqrt(number)))
+
+
+class Term(StrEnum):
+    """A term of the model: its letter is that of its plane."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlatModel:
+    """What holds for all pixels of a flat model.
+
+    Attributes
+    ----------
+    terms : tuple of Term
+    reference_c, reference_s : float
+        Tref and tref.
+    coldest_c, warmest_c, shortest_s, longest_s : float
+        What was measured.
+    excess : float
+        Factor of all variances of the parameters, at least 1.
+    common : tuple of tuples of float
+        Covariance that the errors of the frames' levels add, in all pixels alike.
+    """
+
+    terms: tuple[Term, ...]
+    reference_c: float
+    reference_s: float
+    coldest_c: float
+    warmest_c: float
+    shortest_s: float
+    longest_s: float
+    excess: float = 1.0
+    common: tuple[tuple[float, ...], ...] = ()
+
+    def design(
+        self, temperatures_c: Sequence[float] | NDArray[np.float64], exposures_s: Sequence[float] | NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the regressors of the terms, shape (K, p)."""
+        d = np.asarray(temperatures_c, np.float64) - self.reference_c
+        e = np.asarray(exposures_s, np.float64) - self.reference_s
+        columns = {Term.A: np.ones_like(d), Term.B: d, Term.C: e}
+        return np.stack([columns[term] for term in self.terms], axis=1)
+
+    def holds_at(self, temperature_c: float, exposure_s: float) -> bool:
+        """Whether a prediction is one within the temperatures and exposures that were measured."""
+        edge = max(_EDGE_S, _EDGE_PART * self.longest_s)
+        warm = self.coldest_c - _EDGE_C <= temperature_c <= self.warmest_c + _EDGE_C
+        return warm and self.shortest_s - edge <= exposure_s <= self.longest_s + edge
+
+    def knows(self, temperature_c: float, exposure_s: float) -> bool:
+        """Whether an error can be given: the model has a slope for each of the two that leaves the range."""
+        inside_t = self.coldest_c - _EDGE_C <= temperature_c <= self.warmest_c + _EDGE_C
+        edge = max(_EDGE_S, _EDGE_PART * self.longest_s)
+        inside_e = self.shortest_s - edge <= exposure_s <= self.longest_s + edge
+        return (inside_t or Term.B in self.terms) and (inside_e or Term.C in self.terms)
+
+
+def terms_for(
+    temperatures_c: NDArray[np.float64], exposures_s: NDArray[np.float64]
+) -> tuple[tuple[Term, ...], tuple[str, ...]]:
+    """Return the terms that groups of these temperatures and exposures can show, and why not the others."""
+    warm = float(np.ptp(temperatures_c)) > _APART_C
+    long = float(np.ptp(exposures_s)) > max(_EDGE_S, _APART_PART * float(exposures_s.max()))
+    notes = []
+    if not warm:
+        notes.append("the flats have one temperature: nothing shows how they change with it (no B)")
+    if not long:
+        notes.append("the flats have one exposure: nothing shows how they change with it (no C)")
+    if (
+        warm
+        and long
+        and (len(temperatures_c) < 3 or abs(float(np.corrcoef(temperatures_c, exposures_s)[0, 1])) > _COLLINEAR)
+    ):
+        long = False
+        notes.append("temperature and exposure change together: what belongs to which cannot be known; all is in B")
+    terms = (Term.A, *((Term.B,) if warm else ()), *((Term.C,) if long else ()))
+    return terms, tuple(notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FlatParameters:
+    """Parameters of all pixels of a band and their covariance (`calibration.models.linear.pairs`)."""
+
+    theta: Planes
+    covariance: Planes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FlatPrediction:
+    """A flat that was not measured: mean and 1σ error, of float32, and whether it is inside of what was measured.
+
+    The error is NaN outside of it in a direction in which the model has no slope.
+    """
+
+    mean: NDArray[np.float32]
+    sigma: NDArray[np.float32]
+    inside: bool
+
+
+def parameters_of(model: FlatModel, fit: Fit) -> FlatParameters:
+    """Return the parameters of a band with the errors that all pixels have in common added."""
+    more = (1,) * (fit.theta.ndim - 1)
+    common = np.array([model.common[i][j] if model.common else 0.0 for i, j in pairs(len(model.terms))])
+    return FlatParameters(theta=fit.theta, covariance=fit.covariance * model.excess + common.reshape(-1, *more))
+
+
+def predict(model: FlatModel, parameters: FlatParameters, temperature_c: float, exposure_s: float) -> FlatPrediction:
+    """Return the normalised flat of a band at a temperature (°C) and an exposure (s)."""
+    mean, variance = evaluated(model.design([temperature_c], [exposure_s])[0], parameters.theta, parameters.covariance)
+    if not model.knows(temperature_c, exposure_s):
+        variance = np.full_like(variance, np.nan)
+    return FlatPrediction(
+        mean=mean.astype(np.float32),
+        sigma=np.sqrt(variance).astype(np.float32),
+        inside=model.holds_at(temperature_c, exposure_s),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Significance:
+    """Whether a term is more than noise.
+
+    Attributes
+    ----------
+    term : Term
+    mean, spread : float
+        Mean over the pixels, and their true standard deviation: what their errors do not explain.
+    rms_pull : float
+        Root of the mean square of value over error; 1 of noise.
+    beyond_3 : float
+        Part of the pixels beyond three sigmas; 0.0027 of normal noise.
+    chance : float
+        That noise alone makes so large a mean square.
+    """
+
+    term: Term
+    mean: float
+    spread: float
+    rms_pull: float
+    beyond_3: float
+    chance: float
+
+    @property
+    def real(self) -> bool:
+        """Whether noise alone makes it in fewer than one of a thousand cases."""
+        return self.chance < _SURE
+
+
+class SignificanceSums:
+    """Sums over the bands of the pulls of one term; the order of the bands does not matter."""
+
+    def __init__(self, term: Term) -> None:
+        self._term = term
+        self._sums = np.zeros(6)
+
+    def add(self, values: Planes, variance: Planes, freedom: Planes) -> None:
+        """Add a band: the term of each pixel, its variance, and the degrees of freedom of that."""
+        known = np.isfinite(values) & (variance > 0)
+        value, own, free = values[known], variance[known], freedom[known]
+        square = np.minimum(value**2 / own, 25.0)  # one bad pixel is not to decide
+        expected = np.where(free > 2, free / np.maximum(free - 2, 1e-9), 3.0)  # of Student's t
+        beyond = 2 * stats.norm.sf(np.sqrt(square)) < 0.0027
+        self._sums += value.size, value.sum(), (value**2).sum(), own.sum(), (square / expected).sum(), beyond.sum()
+
+    def result(self) -> Significance:
+        """Return what the bands show together."""
+        n, total, squares, errors, pulls, beyond = self._sums
+        if n < 1:
+            nan = float("nan")
+            return Significance(term=self._term, mean=nan, spread=nan, rms_pull=nan, beyond_3=nan, chance=1.0)
+        mean = total / n
+        return Significance(
+            term=self._term,
+            mean=float(mean),
+            spread=float(np.sqrt(max(squares / n - mean**2 - errors / n, 0.0))),
+            rms_pull=float(np.sqrt(pulls / n)),
+            beyond_3=float(beyond / n),
+            chance=float(stats.chi2.sf(pulls, n)),
+        )

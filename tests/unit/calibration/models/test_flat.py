@@ -1,0 +1,108 @@
+"""The flat of each pixel against temperature and exposure, and whether it depends on them at all."""
+
+import numpy as np
+import pytest
+
+from calibration.models.flat import (
+    FlatModel,
+    Norm,
+    SignificanceSums,
+    Term,
+    level_of,
+    parameters_of,
+    predict,
+    terms_for,
+)
+from calibration.models.linear import fit_groups
+from calibration.models.means import Groups
+
+NOISE = 0.002
+
+
+def fitted(temperatures, exposures, b=0.0, c=0.0, n=6, seed=1, shape=(30, 40)):
+    rng = np.random.default_rng(seed)
+    t, e = np.array(temperatures, float), np.array(exposures, float)
+    a, b, c = (v + s * rng.standard_normal(shape) for v, s in ((1, 0.02), (b, b), (c, c)))
+    frames = a + b * t[:, None, None] + c * e[:, None, None] + NOISE * rng.standard_normal((n, t.size, *shape))
+    groups = Groups(
+        mean=frames.mean(axis=0),
+        count=np.full((t.size, *shape), n, np.uint16),
+        squares=((frames - frames.mean(axis=0)) ** 2).sum(axis=(0, 1)),
+        freedom=np.full(shape, t.size * (n - 1.0)),
+    )
+    terms, notes = terms_for(t, e)
+    model = FlatModel(
+        terms=terms, reference_c=0, reference_s=0,
+        coldest_c=t.min(), warmest_c=t.max(), shortest_s=e.min(), longest_s=e.max(),
+    )  # fmt: skip
+    fit = fit_groups(model.design(t, e), np.full(t.size, float(n)), groups)
+    return model, parameters_of(model, fit), fit, notes, (a, b, c)
+
+
+def test_a_flat_at_another_temperature_and_exposure_is_predicted_with_its_error():
+    model, parameters, _, notes, (a, b, c) = fitted([0, 10, 20, 0, 10, 20], [1, 1, 1, 5, 5, 5], b=1e-3, c=2e-3)
+    assert (model.terms, notes) == ((Term.A, Term.B, Term.C), ())
+    found = predict(model, parameters, 5.0, 3.0)
+    pull = (found.mean - (a + 5 * b + 3 * c)) / found.sigma
+    assert found.inside
+    assert abs(pull.mean()) < 0.15
+    assert np.sqrt((pull**2).mean()) == pytest.approx(1, abs=0.08)
+    assert not predict(model, parameters, 30.0, 3.0).inside
+    assert (predict(model, parameters, 30.0, 3.0).sigma > found.sigma).all()
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "exposures", "terms", "words"),
+    [
+        ([10, 10], [2, 2], "A", "one temperature"),
+        ([0, 10], [2, 2], "AB", "one exposure"),
+        ([10, 10], [2, 5], "AC", "one temperature"),
+        ([0, 10, 20], [1, 2, 3], "AB", "change together"),
+        ([0, 10], [1, 2], "AB", "change together"),
+    ],
+)
+def test_what_the_flats_do_not_vary_in_has_no_term(temperatures, exposures, terms, words):
+    model, parameters, *_, notes, _ = fitted(temperatures, exposures)
+    assert "".join(model.terms) == terms
+    assert any(words in note for note in notes)
+    beyond = predict(model, parameters, 40.0, 60.0)
+    assert not beyond.inside
+    assert np.isnan(beyond.sigma).all()
+
+
+@pytest.mark.parametrize(("b", "c", "real"), [(0, 0, ""), (1e-3, 0, "B"), (0, 1e-3, "C"), (2e-3, 2e-3, "BC")])
+def test_a_term_counts_where_it_is_more_than_noise(b, c, real):
+    model, parameters, fit, *_ = fitted([0, 10, 20, 0, 10, 20], [1, 1, 1, 9, 9, 9], b=b, c=c)
+    found = ""
+    for number, place in ((1, 3), (2, 5)):
+        sums = SignificanceSums(model.terms[number])
+        for rows in (np.s_[:7], np.s_[7:]):
+            sums.add(parameters.theta[number][rows], parameters.covariance[place][rows], fit.freedom[rows])
+        one = sums.result()
+        found += one.term if one.real else ""
+        assert one.spread == pytest.approx((b, c)[number - 1], abs=2e-4)
+    assert found == real
+
+
+def test_what_the_frames_have_in_common_widens_every_error():
+    model, _, fit, *_ = fitted([0, 10], [2, 2])
+    wider = FlatModel(**{**{n: getattr(model, n) for n in model.__slots__}, "common": ((0.01, 0.0), (0.0, 0.0))})
+    assert (predict(wider, parameters_of(wider, fit), 0, 2).sigma > 0.1).all()
+
+
+def test_levels():
+    values = np.full((10, 10), 100.0)
+    values[0, 0], values[1, 1] = 5000.0, np.nan
+    assert level_of(Norm.MAX, values).value == 5000
+    assert level_of(Norm.MEAN, values).value == pytest.approx(100 + 4900 / 99)
+    assert level_of(Norm.ROBUST, values).value == 100
+    noisy = 1000 + 10 * np.random.default_rng(1).standard_normal((50, 50))
+    assert level_of(Norm.ROBUST, noisy).relative_sigma == pytest.approx(0.01 / 50, rel=0.05)
+    assert level_of(Norm.MAX, noisy).relative_sigma == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.parametrize("values", [np.zeros(9), np.full(9, np.nan), -np.ones(9)])
+@pytest.mark.parametrize("norm", Norm)
+def test_a_frame_without_light_has_no_level(norm, values):
+    with pytest.raises(ValueError, match=r"no light|finite"):
+        level_of(norm, values)
