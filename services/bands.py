@@ -84,7 +84,7 @@ def _plain(path: Path, location: PixelLocation) -> Source:
     return Source(path=path, location=location)
 
 
-def rows_for(*, memory_mb: float, frames: int, columns: int, workers: int) -> int:
+def rows_for(*, memory_mb: float, frames: int, columns: int, workers: int, held: int = 0) -> int:
     """Return how many rows a band may have.
 
     Parameters
@@ -93,9 +93,11 @@ def rows_for(*, memory_mb: float, frames: int, columns: int, workers: int) -> in
         For all bands in memory; a band needs about 8 bytes a sample in its worst form (float32 and its mask).
     frames, columns, workers : int
         Files read at once, pixels of a row, bands worked on at once.
+    held : int
+        Values of 8 bytes that the work needs for each pixel beside the samples.
     """
     a_row = frames * columns
-    allowed = memory_mb * 1e6 / (8 * a_row * workers)
+    allowed = memory_mb * 1e6 / (8 * (a_row + held * columns) * workers)
     return max(1, int(min(allowed, _BAND_BYTES / (2 * a_row))))
 
 

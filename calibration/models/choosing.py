@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calibration.models.bias import Basis, Family
+from calibration.models.left_out import leave_out
 from calibration.models.levels import Levels, fit_levels
-from calibration.models.linear import excess_scatter, fit_groups, leave_out
+from calibration.models.linear import excess_scatter, fit_groups
 from calibration.models.means import Groups
 
 DOUBLINGS_C = (4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from calibration.models.linear_kernels import Alike, Fitted, fit_alike
 from calibration.models.means import Groups, Planes
 
 _MISFIT = 1e-6
@@ -163,8 +164,8 @@ def fit_groups(
         squares=groups.squares.reshape(-1),
         freedom=groups.freedom.reshape(-1),
     )
-    found = _fit_alike(design, weights, flat, usual_variance)
-    single = _to_be_single(design, weights, flat, found)
+    found, far = _fit_alike(design, weights, flat, usual_variance)
+    single = _to_be_single(flat, far)
     if single.any():
         found = _replaced(found, single, _fit_singly(design, _part(flat, single), usual_variance))
     return _shaped(found, groups.squares.shape)
@@ -176,39 +177,52 @@ def _part(groups: Groups, at: NDArray[np.bool_]) -> Groups:
     )
 
 
-def _fit_alike(design: NDArray[np.float64], weights: NDArray[np.float64], groups: Groups, usual: float) -> Fit:
-    """Fit all pixels with one matrix."""
+def _fit_alike(
+    design: NDArray[np.float64], weights: NDArray[np.float64], groups: Groups, usual: float
+) -> tuple[Fit, Planes]:
+    """Fit all pixels with one matrix; return how far the farthest group is from what the others say, in ADU, too.
+
+    That is for the noise of a sample: a group on which the fit must lie shows nothing.
+    """
     (k, p), pixels = design.shape, groups.squares.size
     root = np.sqrt(weights)
-    projector = np.linalg.pinv(design * root[:, None]) * root  # (p, K)
-    theta = projector @ groups.mean
+    projector = np.asarray(np.linalg.pinv(design * root[:, None]) * root, np.float64)  # (p, K)
     inverse = np.linalg.inv(design.T @ (design * weights[:, None]))
     unscaled = np.broadcast_to(np.array([inverse[i, j] for i, j in pairs(p)])[:, None], (p * (p + 1) // 2, pixels))
-    whole = np.broadcast_to(weights[:, None], (k, pixels))
-    return _fit_of(_Solution(theta=theta, unscaled=unscaled, whole=whole, robust=None), design, groups, usual)
+    left = 1 - np.diagonal(hat_matrix(design, weights))
+    shows = (left > 1e-9) & (k > p)
+    reach = np.where(shows, np.sqrt(weights / np.where(shows, left, 1.0)), 0.0)
+    fitted = Fitted(np.empty((p, pixels)), np.empty(pixels), np.empty(pixels))
+    fit_alike(np.ascontiguousarray(groups.mean), Alike(design, projector, weights, reach), fitted)
+    many = np.full(pixels, k)
+    theta, rest, far = fitted
+    found = _Solution(theta=theta, unscaled=unscaled, rest=rest, counted=rest, there=many, used=many, single=False)
+    return _fit_of(found, groups, usual), far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Solution:
-    """Parameters and their covariance, the weights of the groups, and the part of them that was used (None: all)."""
+    """Parameters with their covariance, and the residuals they leave.
+
+    `rest` is the weighted sum of all squared residuals, `counted` that of those that count; `there` are the groups that
+    have samples, `used` those that count.
+    """
 
     theta: Planes
     unscaled: Planes
-    whole: Planes
-    robust: Planes | None
+    rest: Planes
+    counted: Planes
+    there: NDArray[np.int_]
+    used: NDArray[np.int_]
+    single: bool
 
 
-def _fit_of(solution: _Solution, design: NDArray[np.float64], groups: Groups, usual: float) -> Fit:
-    whole, robust, p = solution.whole, solution.robust, design.shape[1]
-    squares = np.where(whole > 0, (np.nan_to_num(groups.mean) - design @ solution.theta) ** 2, 0.0) * whole
-    there = (whole > 0).sum(axis=0)
-    used = there if robust is None else ((whole > 0) & (robust > _COUNTS)).sum(axis=0)
-    rest = squares.sum(axis=0)
-    counted = rest if robust is None else (squares * robust).sum(axis=0)
+def _fit_of(solution: _Solution, groups: Groups, usual: float) -> Fit:
+    p, there, used = len(solution.theta), solution.there, solution.used
     freedom = groups.freedom + np.maximum(used - p, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = np.where(freedom > 0, (groups.squares + counted) / freedom, usual)
-        chi_square = np.where(there > p, rest / (there - p), np.nan) * (groups.freedom / groups.squares)
+        variance = np.where(freedom > 0, (groups.squares + solution.counted) / freedom, usual)
+        chi_square = np.where(there > p, solution.rest / (there - p), np.nan) * (groups.freedom / groups.squares)
     return Fit(
         theta=solution.theta,
         unscaled=solution.unscaled,
@@ -216,25 +230,16 @@ def _fit_of(solution: _Solution, design: NDArray[np.float64], groups: Groups, us
         freedom=freedom,
         chi_square=np.where(np.isfinite(chi_square), chi_square, np.nan),
         groups=used.astype(np.uint8),
-        single=np.full(len(used), robust is not None),
+        single=np.full(len(used), solution.single),
     )
 
 
-def _to_be_single(
-    design: NDArray[np.float64], weights: NDArray[np.float64], groups: Groups, fit: Fit
-) -> NDArray[np.bool_]:
+def _to_be_single(groups: Groups, far: Planes) -> NDArray[np.bool_]:
     """Return the pixels that have a group without samples, or one that is far from what the others say."""
     single: NDArray[np.bool_] = (groups.count == 0).any(axis=0)
-    k, p = design.shape
-    if k <= p:
-        return single
-    left = 1 - np.diagonal(hat_matrix(design, weights))
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.sqrt(groups.squares / groups.freedom)
-        limit = by_freedom(_t_limit, groups.freedom)
-        for row, weight, share, mean in zip(design, weights, left, groups.mean, strict=True):
-            if share > 1e-9:  # a group on which the fit must lie shows nothing
-                single |= np.abs(mean - row @ fit.theta) * np.sqrt(weight / share) > limit * noise
+        single |= far > by_freedom(_t_limit, groups.freedom) * noise
     return single
 
 
@@ -254,7 +259,17 @@ def _fit_singly(design: NDArray[np.float64], groups: Groups, usual: float) -> Fi
     robust[(lost > max(1, k // _MOST_LOST)) | unlike] = 1.0
     theta, inverse = _solved(design, y, weights * robust)
     unscaled = np.stack([inverse[:, i, j] for i, j in pairs(p)])
-    return _fit_of(_Solution(theta=theta.T, unscaled=unscaled, whole=weights.T, robust=robust.T), design, groups, usual)
+    squares = np.where(weights > 0, (y - theta @ design.T) ** 2, 0.0) * weights
+    found = _Solution(
+        theta=theta.T,
+        unscaled=unscaled,
+        rest=squares.sum(axis=1),
+        counted=(squares * robust).sum(axis=1),
+        there=(weights > 0).sum(axis=1),
+        used=((weights > 0) & (robust > _COUNTS)).sum(axis=1),
+        single=True,
+    )
+    return _fit_of(found, groups, usual)
 
 
 def _unlike(squares: Planes, over: NDArray[np.int_], noise: Planes, freedom: Planes) -> NDArray[np.bool_]:
@@ -339,46 +354,6 @@ def _shaped(fit: Fit, shape: tuple[int, ...]) -> Fit:
         groups=fit.groups.reshape(shape),
         single=fit.single.reshape(shape),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LeftOut:
-    """The groups of a block, predicted by the fit to all others.
-
-    Attributes
-    ----------
-    errors : ndarray, shape (groups of the block, ...)
-        Measured minus predicted, in ADU; NaN where the others determine no model.
-    covariance : ndarray, shape (groups of the block, groups of the block)
-        Of the errors, for a variance of 1 ADU² of a sample.
-    """
-
-    errors: Planes
-    covariance: NDArray[np.float64]
-
-
-def leave_out(
-    design: NDArray[np.float64], weights: NDArray[np.float64], mean: Planes, block: NDArray[np.bool_]
-) -> LeftOut:
-    """Predict some groups from the others, by formula: (I - H_bb)^-1 r_b, H the hat matrix, r the residuals.
-
-    Parameters
-    ----------
-    design, weights : ndarray, shape (K, p) and (K,)
-        As for `fit_groups`.
-    mean : ndarray, shape (K, ...)
-        Means of the groups, in ADU.
-    block : ndarray of bool, shape (K,)
-        Groups that are left out.
-    """
-    chosen, inside = np.flatnonzero(block), int(block.sum())
-    if np.linalg.matrix_rank(design[~block]) < design.shape[1]:
-        nothing = np.full((inside, *mean.shape[1:]), np.nan)
-        return LeftOut(errors=nothing, covariance=np.full((inside, inside), np.nan))
-    hat = hat_matrix(design, weights)
-    residuals = np.eye(len(design))[chosen] - hat[chosen]
-    errors = np.linalg.solve(np.eye(inside) - hat[np.ix_(chosen, chosen)], residuals)
-    return LeftOut(errors=np.tensordot(errors, mean, axes=1), covariance=(errors / weights) @ errors.T)
 
 
 def excess_scatter(design: NDArray[np.float64], weights: NDArray[np.float64], groups: Groups) -> float:

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.models.bias import BiasModel, Parameters, in_powers, parameters_of, predict
-from calibration.models.linear import ModelBit, fit_groups, flags_of, leave_out, pairs
+from calibration.models.left_out import mix, shares_left_out
+from calibration.models.linear import ModelBit, fit_groups, flags_of, pairs
+from calibration.models.linear_kernels import held_sums
 from calibration.models.means import GroupMean, Groups, group_mean, recipe_for, stacked
 from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows, rows_for
 from services.files.planes import PlanesFile
@@ -95,13 +97,14 @@ def work_of(plan: Plan, hot: Source | None = None) -> Work:
 class Held:
     """A temperature in a band: the mean of its frames, and that predicted from the other temperatures (NaN: by none).
 
-    Arrays have the shape (rows, x). `sigma` is what their difference is expected to be by the noise of the pixels. It
-    has no part in `level_adu`, the difference that all of them have in common.
+    Arrays have the shape (rows, x). The difference is expected to have the variance of a sample, times `widening`, by
+    the noise of the pixels. It has no part in `level_adu`, the difference that all of them have in common.
     """
 
     measured: NDArray[np.float64]
     predicted: NDArray[np.float64]
-    sigma: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    widening: float
     level_adu: float
 
 
@@ -134,7 +137,7 @@ def model_band(work: Work, band: Band) -> Modelled:
         "COUNT": groups.count.sum(axis=0),
         "MASK": mask,
     }
-    held = {label: _held(work, design, groups, fit.variance, label) for label in work.labels_c}
+    held = _held(work, design, groups, fit.variance)
     return Modelled(planes=planes, powers=powers, parameters=parameters, held=held)
 
 
@@ -151,19 +154,25 @@ def _mean(work: Work, number: int, band: Band) -> GroupMean:
     return group_mean(frames, work.levels_adu[part], recipe, saturation_adu=work.saturation_adu)
 
 
-def _held(work: Work, design: NDArray[np.float64], groups: Groups, variance: NDArray[np.float64], label: float) -> Held:
-    block, weights = work.label_c == label, np.array(work.sizes, np.float64)
-    share = weights[block] / weights[block].sum()
-    measured = np.tensordot(share, groups.mean[block], axes=1) + work.level_adu[label]
-    left = leave_out(design, weights, groups.mean, block)
-    level = work.level_errors_adu.get(label, float("nan"))
-    error = np.tensordot(share, left.errors, axes=1) + level
-    return Held(
-        measured=measured,
-        predicted=measured - error,
-        level_adu=level,
-        sigma=np.sqrt(variance * work.model.excess * float(share @ left.covariance @ share)),
-    )
+def _held(work: Work, design: NDArray[np.float64], groups: Groups, variance: NDArray[np.float64]) -> dict[float, Held]:
+    """Return each temperature as it was measured, and as the others predict it."""
+    weights, shares, widenings = np.array(work.sizes, np.float64), list[NDArray[np.float64]](), list[float]()
+    for label in work.labels_c:
+        block = work.label_c == label
+        share = np.where(block, weights, 0.0) / weights[block].sum()
+        left, covariance = shares_left_out(design, weights, block)
+        shares += [share, share[block] @ left]
+        widenings.append(work.model.excess * float(share[block] @ covariance @ share[block]))
+    sums, held = mix(np.stack(shares), groups.mean), dict[float, Held]()
+    for label, mean, error, widening in zip(work.labels_c, sums[::2], sums[1::2], widenings, strict=True):
+        level = work.level_errors_adu.get(label, float("nan"))
+        measured = np.add(mean, work.level_adu[label], out=mean)
+        predicted = np.subtract(measured, error, out=error)
+        predicted -= level
+        held[label] = Held(
+            measured=measured, predicted=predicted, variance=variance, widening=widening, level_adu=level
+        )
+    return held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -186,16 +195,9 @@ class Evaluation:
     def add(self, held: Mapping[float, Held]) -> None:
         """Add a band."""
         for label, each in held.items():
-            error = each.measured - each.predicted
-            known = np.isfinite(error) & np.isfinite(each.measured)
-            error, real, sigma = error[known], each.measured[known], each.sigma[known]
-            measured = each.measured[np.isfinite(each.measured)]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                pull = np.nan_to_num((error - each.level_adu) / sigma, posinf=0.0, neginf=0.0)
-                relative = np.abs(error) / np.maximum(np.abs(real), 1e-8)
-            terms = [error.size, error.sum(), np.abs(error).sum(), (error**2).sum(), relative.sum()]
-            terms += [np.minimum(pull**2, _FAR**2).sum(), measured.size, measured.sum(), (measured**2).sum()]
-            self._sums[label] = self._sums.get(label, np.zeros(9)) + np.array(terms, np.float64)
+            planes = (each.measured.ravel(), each.predicted.ravel(), each.variance.ravel())
+            found = held_sums(*planes, (each.widening, each.level_adu, _FAR))
+            self._sums[label] = self._sums.get(label, 0.0) + found
 
     def rows(self) -> list[dict[str, float]]:
         """Return a row for each temperature: errors in ADU, `mape_pct` in percent; NaN where nothing was predicted."""
@@ -238,8 +240,8 @@ def fit_bands(
     progress : callable
     """
     (height, width), sums = work.sources[0].location.shape, Evaluation()
-    values = max(work.sizes) + _OF_A_GROUP * len(work.sizes) + _OF_A_PIXEL
-    rows = rows_for(memory_mb=memory_mb, frames=values, columns=width, workers=_WORKERS)
+    values = _OF_A_GROUP * len(work.sizes) + _OF_A_PIXEL
+    rows = rows_for(memory_mb=memory_mb, frames=max(work.sizes), columns=width, workers=_WORKERS, held=values)
 
     def take(band: Band, done: Modelled) -> None:
         sums.add(done.held)

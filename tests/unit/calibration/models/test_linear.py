@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from calibration.models.linear import fit_groups, leave_out, pairs
+from calibration.models.left_out import leave_out
+from calibration.models.linear import fit_groups, pairs
 from calibration.models.means import Groups, group_mean, recipe_for, stacked
 
 RNG = np.random.default_rng
