@@ -60,6 +60,7 @@ class MasterCode(StrEnum):
     """How a master differs from the last certified one of its settings."""
 
     LEVEL_CHANGED = "level_changed"
+    LEVEL_DRIFTED = "level_drifted"
     NOISE_CHANGED = "noise_changed"
     GAIN_CHANGED = "gain_changed"
     STRUCTURE_CHANGED = "structure_changed"

@@ -7,9 +7,10 @@ and its slope at the reference in every family. What all pixels of a frame have 
 level of the frame (`levels`); the rest is fitted pixel by pixel (`linear`), and the levels by themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,30 @@ class BiasModel:
     warmest_c: float
     level: LevelFit
     excess: float = 1.0
+
+    @classmethod
+    def from_plain(cls, said: Mapping[str, Any]) -> "BiasModel":
+        """Return the model of the plain values of its sidecar: `model` and `domain`.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            The values are no bias model's.
+        """
+        model, level = said["model"], dict(said["model"]["level"])
+        for name in ("session_sigma_adu", "frame_sigma_adu"):
+            level[name] = float("nan") if level[name] is None else level[name]
+        for name in ("theta", "offsets_adu"):
+            level[name] = tuple(level[name])
+        level["covariance"] = tuple(map(tuple, level["covariance"]))
+        family = Family(model["family"])
+        return cls(
+            basis=Basis(family=family, reference_c=model["reference_c"], doubling_c=model["doubling_c"]),
+            coldest_c=said["domain"]["coldest_c"],
+            warmest_c=said["domain"]["warmest_c"],
+            level=LevelFit(**level),
+            excess=model["excess"],
+        )
 
     def holds_at(self, temperature_c: float) -> bool:
         """Whether a prediction is one within the range that was measured."""

@@ -1,12 +1,12 @@
 """Models of the detector and the frames that they were made of: which model there is, and which is valid."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
-from calibration.frames import GroupKey
+from calibration.frames import FrameKind, GroupKey
 from services.catalogue.masters import MasterTable
 from services.catalogue.plain import key_from_dict, key_to_dict, parse_time, plain, time_text
 from services.catalogue.tables import where_of
@@ -67,6 +67,21 @@ class ModelRow:
         return row
 
 
+def settings_of(kind: FrameKind, key: GroupKey) -> GroupKey:
+    """Return what the frames of a model share: neither temperature nor exposure nor night."""
+    of_flats = kind is FrameKind.FLAT
+    return replace(
+        key,
+        kind=kind,
+        exposure_us=None,
+        temperature_c=None,
+        night=None,
+        rotator_angle_deg=None,
+        filter=key.filter if of_flats else None,
+        source=key.source if of_flats else None,
+    )
+
+
 class ModelTable(MasterTable):
     """The tables `models` and `model_inputs`."""
 
@@ -113,6 +128,28 @@ class ModelTable(MasterTable):
             return True
 
         return [row for row in self.models(**filters) if holds(row)]
+
+    def model_for(self, kind: str, key: GroupKey, *, without: Collection[str] = ()) -> ModelRow | str:
+        """Return the valid model for frames with these settings, or in words why there is none.
+
+        Parameters
+        ----------
+        kind : str
+        key : GroupKey
+            Of the frames; temperature, exposure and night do not matter.
+        without : collection of str
+            Hashes of pixels that must not be in the model.
+        """
+        same = self.models(kind=kind, camera=key.camera)
+        fitting = [row for row in same if row.key == settings_of(row.key.kind, key)]
+        if not fitting:
+            return f"there is no model of the {kind} with these settings"
+        valid = {row.path for row in self.valid_models(kind=kind, camera=key.camera)}
+        rows = [row for row in fitting if row.path in valid]
+        if not rows:
+            return f"the model of the {kind} holds frames that were rejected or invalidated since"
+        apart = [row for row in rows if not set(without).intersection(row.inputs)]
+        return max(apart, key=lambda row: len(row.inputs)) if apart else f"the model of the {kind} holds these frames"
 
     def remove_models(self, paths: Iterable[str]) -> None:
         """Forget models (their files are gone)."""

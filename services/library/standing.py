@@ -221,7 +221,8 @@ def unlike(row: MasterRow) -> str:
     """Return in words why a master is suspect, by comparison with the certified one before it and by itself."""
     from services.events.sentences import finding
 
-    other = PurePosixPath(str(row.statistics.get("compared_with") or "")).name
+    others = (str(row.statistics.get(name) or "") for name in ("compared_with", "modelled_by"))
+    other = next((PurePosixPath(each).name for each in others if each), "")
     found = "; ".join(map(finding, findings_of(row.statistics)))
     return ": ".join(part for part in (f"unlike {other}" if other else "", found) if part)
 

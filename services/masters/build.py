@@ -50,6 +50,7 @@ from services.masters.master_cards import (
     spare_cards,
 )
 from services.masters.measured import Measured, divisor_of, frame_noise, master_numbers
+from services.masters.modelled import second_opinion
 from services.masters.prepare import Prepared
 from services.masters.stack import Finishing, combine_files, finish_files
 from services.planning.master_settings import MasterSettings
@@ -120,6 +121,8 @@ def _build(
         nullcontext(None) if found is None else found.held() as before,
     ):
         result, said = _combine(prepared, mean, planes, context, before)
+        second = second_opinion(prepared, result, said, mean, context.place)
+        result, said = replace(result, statistics=second.statistics), (*said, *second.verdicts)
         status = status_of(status, result.statistics, before, said, by_hand=context.settings.by_hand)
         verdicts = [asdict(verdict) for verdict in (*result.verdicts, *said)]
         header = master_header(first, prepared, result, run_id=context.run_id, built_at=built_at)

@@ -197,15 +197,20 @@ def with_comparison(
     found: Mapping[str, Any], before: Before | None, compared: Compared | None, said: Iterable[Verdict]
 ) -> dict[str, Any]:
     """Return the statistics of a master with what the comparison found: reasons to doubt it, and what is only new."""
-    said = tuple(said)
     more: dict[str, Any] = {"compared_with": None if before is None else before.row.path}
     if compared is not None and compared.common.kind is not FrameKind.FLAT:
         more |= {"level_shift_adu": compared.common.shift, "shape_change_adu": compared.common.shape}
+    return with_findings({**found, **more}, said)
+
+
+def with_findings(found: Mapping[str, Any], said: Iterable[Verdict]) -> dict[str, Any]:
+    """Return the statistics of a master with reasons to doubt it, and what is only new."""
+    said, more = tuple(said), dict[str, Any]()
     doubts, notes = ([_finding(v) for v in said if v.refuses is refuses] for refuses in (True, False))
     if doubts:
         more |= {"verdict": "suspect", "verdicts": [*(found.get("verdicts") or ()), *doubts]}
     if notes:
-        more["notes"] = notes
+        more["notes"] = [*(found.get("notes") or ()), *notes]
     return {**found, **more}
 
 
@@ -227,14 +232,16 @@ def status_of(
     before : Before, optional
         The one that it was compared with.
     said : iterable of Verdict
-        How it differs from that.
+        How it differs from that, and from what a model predicts.
     by_hand : bool
         Nobody but the observer certifies.
     """
+    if any(verdict.refuses for verdict in said):
+        return MasterStatus.SUSPECT
     if before is not None:
         known = {finding.code for finding in findings_of(before.row.statistics)}
         own = {finding.code for finding in findings_of(found)}
-        if own - known or any(verdict.refuses for verdict in said):
+        if own - known:
             return MasterStatus.SUSPECT
     is_good = before is not None or found.get("verdict") == "ok"
     return built if built is MasterStatus.PARTIAL or by_hand or not is_good else MasterStatus.CERTIFIED

@@ -1,8 +1,9 @@
 """The bias model of a nightcal root: fitted to chosen frames, and compared with the one before it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from services.events.modelled import Moved
 from services.files.disk import Disk
 from services.models.bias import Asked, fit
 from services.models.bias_files import MODEL
+from services.models.bias_fit import LETTERS, covariance_names
 from services.models.bias_records import load
 from services.models.gathering import Progress
 from services.models.kinds import Made
@@ -23,6 +25,16 @@ Floats = NDArray[np.float64]
 
 _STEP_C = 0.5
 """The slope of the level is that over so many degrees on both sides."""
+
+
+def session_levels(said: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the level of each session less the model's, in ADU, as pairs in the order of the sessions' names."""
+    model = BiasModel.from_plain(said)
+    found: dict[str, list[float]] = {}
+    for row in said["inputs"]:
+        expected = model.basis.design([row["temperature_c"]])[0] @ np.asarray(model.level.theta)
+        found.setdefault(row["session"], []).append(row["level_adu"] - float(expected))
+    return [[session, float(np.mean(levels))] for session, levels in sorted(found.items())]
 
 
 class BiasMaker:
@@ -44,7 +56,15 @@ class BiasMaker:
                     sessions=tuple(said["model"]["sessions"]),
                     family=said["model"]["family"],
                     notes=tuple(said["notes"]),
-                    more={"level": said["model"]["level"], "noise_adu": said["noise_adu"]},
+                    more={
+                        **{name: said[name] for name in ("model", "domain", "noise_adu")},
+                        "planes": {
+                            "file": MODEL,
+                            "theta": list(LETTERS[: len(said["model"]["level"]["theta"])]),
+                            "covariance": covariance_names(len(said["model"]["level"]["theta"])),
+                        },
+                        "levels": session_levels(said),
+                    },
                 )
             )
         return made

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from calibration.models.bias import Basis, BiasModel, Family
-from calibration.models.levels import LevelFit
+from calibration.models.bias import BiasModel
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.bias_files import FOLDER, MODEL, SIDECAR
@@ -150,26 +149,6 @@ def load(path: Path) -> Loaded:
     folder = path.parent.parent if path.is_file() else path.parent if path.name == FOLDER else path
     said = read_sidecar(path, folder / SIDECAR, folder / MODEL, form=FORM, kind="bias")
     try:
-        return Loaded(folder=folder, model=_model(said), said=said)
+        return Loaded(folder=folder, model=BiasModel.from_plain(said), said=said)
     except (ValueError, KeyError, TypeError) as error:
         raise Usage(f"{folder / SIDECAR} is damaged ({error!r})", advice="fit the model again") from error
-
-
-def _model(said: Mapping[str, Any]) -> BiasModel:
-    model, level = said["model"], dict(said["model"]["level"])
-    for name in ("session_sigma_adu", "frame_sigma_adu"):
-        level[name] = float("nan") if level[name] is None else level[name]
-    return BiasModel(
-        basis=Basis(family=Family(model["family"]), reference_c=model["reference_c"], doubling_c=model["doubling_c"]),
-        coldest_c=said["domain"]["coldest_c"],
-        warmest_c=said["domain"]["warmest_c"],
-        level=LevelFit(
-            **{
-                **level,
-                "theta": tuple(level["theta"]),
-                "covariance": tuple(map(tuple, level["covariance"])),
-                "offsets_adu": tuple(level["offsets_adu"]),
-            }
-        ),
-        excess=model["excess"],
-    )

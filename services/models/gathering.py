@@ -125,6 +125,8 @@ def gather(
     unused |= {f.path: "the temperature of its sensor is not known" for f in wanted if _celsius(f) is None}
     unused |= {f.path: "its exposure is not known" for f in wanted if _is_timeless(f)}
     groups = groups_of(frame for frame in wanted if frame.path not in unused)
+    if isinstance(base, DatasetFrames):  # sets were compared when they became masters: their levels differ by nights
+        groups = tuple(replace(group, frames=each) for group in groups for each in group.of_attempts().values())
     kept, remarks, numbers = _judged(groups, unused, out, progress, disk)
     sorted_in = _by_settings(kept, numbers, unused)
     if not any(frame.header.kind is kind for frames in sorted_in.values() for frame, *_ in frames):

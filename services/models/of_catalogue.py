@@ -4,10 +4,10 @@ import hashlib
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
-from calibration.frames import FrameKind, GroupKey
+from calibration.frames import GroupKey
 from services.catalogue.catalogue import Catalogue
+from services.catalogue.models import settings_of
 from services.catalogue.rows import USABLE, Flag, FrameRow, MasterStatus
 from services.files.layout import sanitise
 from services.models.kinds import ModelKind
@@ -41,21 +41,6 @@ def by_settings(kind: ModelKind, rows: Iterable[FrameRow]) -> Iterator[tuple[Gro
     for row in rows:
         groups[settings_of(kind.of, row.key())].append(row)
     yield from sorted(groups.items(), key=lambda each: (-len(each[1]), repr(each[0])))
-
-
-def settings_of(kind: FrameKind, key: GroupKey) -> GroupKey:
-    """Return what the frames of a model share: neither temperature nor exposure nor night."""
-    of_flats = kind is FrameKind.FLAT
-    return replace(
-        key,
-        kind=kind,
-        exposure_us=None,
-        temperature_c=None,
-        night=None,
-        rotator_angle_deg=None,
-        filter=key.filter if of_flats else None,
-        source=key.source if of_flats else None,
-    )
 
 
 def name_of(kind: ModelKind, key: GroupKey) -> str:

@@ -1,0 +1,82 @@
+"""What a model predicts, band by band: which model is valid the catalogue says (`model_for`), its planes are read here.
+
+Whoever uses predictions needs no more: fitting is the business of `services.models`.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.models import bias
+from services.bands import Band, Source, held_open, plane_of, read_rows
+from services.catalogue.models import ModelRow
+from services.files.layout import Layout
+from services.files.units import Unreadable
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasPrediction:
+    """The bias that a model predicts at a temperature; frozen and picklable, its planes are read band by band.
+
+    Attributes
+    ----------
+    row : ModelRow
+    model : BiasModel
+    theta, covariance : tuple of Source
+    celsius : float
+    """
+
+    row: ModelRow
+    model: bias.BiasModel
+    theta: tuple[Source, ...]
+    covariance: tuple[Source, ...]
+    celsius: float
+
+    @property
+    def inside(self) -> bool:
+        """Whether the temperature is in the range that was measured."""
+        return self.model.holds_at(self.celsius)
+
+    def of_pattern(self) -> "BiasPrediction":
+        """Return the same with the error of the pixels alone, without the scatter of the sessions' levels."""
+        return replace(self, model=replace(self.model, level=replace(self.model.level, session_sigma_adu=0.0)))
+
+    @contextmanager
+    def held(self) -> Iterator["BiasPrediction"]:
+        """Give it with its files open, for reading it band by band."""
+        with ExitStack() as stack:
+            theta, covariance = (stack.enter_context(held_open(each)) for each in (self.theta, self.covariance))
+            yield replace(self, theta=theta, covariance=covariance)
+
+    def read(self, band: Band) -> tuple[F32, F32]:
+        """Return MEAN and SIGMA of a band, in ADU."""
+        parameters = bias.Parameters(theta=_planes(self.theta, band), covariance=_planes(self.covariance, band))
+        found = bias.predict(self.model, parameters, self.celsius)
+        return found.mean, found.sigma
+
+
+def bias_prediction(row: ModelRow, layout: Layout, celsius: float) -> BiasPrediction:
+    """Return what a bias model predicts at a temperature.
+
+    Raises
+    ------
+    Unreadable
+        The model is damaged, or its planes are not there.
+    """
+    try:
+        planes, model = row.said["planes"], bias.BiasModel.from_plain(row.said)
+        path = layout.absolute(row.path) / str(planes["file"])
+        names = (planes["theta"], planes["covariance"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"{row.path}: what is known of the model is damaged ({error!r})") from error
+    theta, covariance = (tuple(plane_of(path, str(name)) for name in each) for each in names)
+    return BiasPrediction(row=row, model=model, theta=theta, covariance=covariance, celsius=celsius)
+
+
+def _planes(sources: tuple[Source, ...], band: Band) -> NDArray[np.float64]:
+    return np.stack([read_rows(source, band) for source in sources]).astype(np.float64)
