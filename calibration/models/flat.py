@@ -43,34 +43,32 @@ class Level:
     relative_sigma: float
 
 
-def level_of(norm: Norm, values: NDArray[np.floating]) -> Level:
-    """Return the level of a flat.
+def level_of(norm: Norm, centre: NDArray[np.floating], *, mean: float, largest: float, pixels: int) -> Level:
+    """Return the level of a flat without its dark.
 
     Parameters
     ----------
     norm : Norm
-    values : ndarray
-        Pixels of the flat without its dark: of its centre for `ROBUST`, of all of it for the others. Those that are not
-        finite do not count.
+    centre : ndarray
+        Pixels of its central 25 %; those that are not finite do not count.
+    mean, largest : float
+        Of all its pixels.
+    pixels : int
+        That are finite.
 
     Raises
     ------
     ValueError
         There is no light in it.
     """
-    known = np.asarray(values)[np.isfinite(values)]
-    if not known.size:
+    clipped, known = clip_values(centre), int(np.isfinite(centre).sum())
+    chosen = {Norm.MAX: (largest, 1), Norm.MEAN: (mean, pixels), Norm.ROBUST: (clipped.mean, known)}
+    level, number = chosen[norm]  # one pixel stands for the frame at its largest, with the scatter of one
+    if not known or not pixels or not np.isfinite(level):
         raise ValueError("it has no pixels that are finite")
-    centre = clip_values(known)
-    if norm is Norm.MAX:  # one pixel stands for the frame, with the scatter of one
-        level, number = float(known.max()), 1
-    elif norm is Norm.MEAN:
-        level, number = float(known.mean(dtype=np.float64)), known.size
-    else:
-        level, number = centre.mean, known.size
     if not level > 0:
         raise ValueError(f"its level above the dark is {level:.1f} ADU: there is no light in it")
-    return Level(value=level, relative_sigma=float(centre.sigma / level / np.sqrt(number)))
+    return Level(value=float(level), relative_sigma=float(clipped.sigma / level / np.sqrt(number)))
 
 
 class Term(StrEnum):

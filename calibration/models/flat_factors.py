@@ -40,7 +40,8 @@ def medians(rows: NDArray[np.floating], size: int) -> NDArray[np.float32]:
         return np.asarray(rows, np.float32)
     wide = rows.shape[1] // size * size
     strips = np.asarray(rows[:, :wide], np.float32).reshape(-1, size, wide)
-    return np.stack([box_medians(strip, size) for strip in strips])
+    found = [box_medians(strip, size) for strip in strips]
+    return np.stack(found) if found else np.empty((0, wide // size), np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -34,6 +34,9 @@ _CONVERGED = 1e-7
 _FARTHEST = 1.5
 """The optical axis lies no farther from the middle of the frame, in half diagonals."""
 
+_SHORTEST = 1e-3
+"""A step is halved until the fit is no worse, to no less than this part of it."""
+
 _STEP = 0.25
 """The axis moves no farther in one round, in half diagonals."""
 
@@ -186,7 +189,10 @@ def fit_smooth(cells: Cells, given: Shape | None = None, usable: NDArray[np.bool
     known &= True if usable is None else usable
     if known.sum() < _LEAST_CELLS:
         raise ValueError(f"only {int(known.sum())} cells of the flat hold light: too few for its shape")
-    tried = [_fitted(cells, known, *each, given is None) for each in _candidates(cells, known, given)]
+    tried: list[_Solved] = []
+    for vignetting, light in _candidates(cells, known, given):
+        start = _begun(tried[-1], vignetting, light) if tried else (vignetting, light)
+        tried.append(_fitted(cells, known, *start, given is None))
     largest = max(tried, key=lambda each: len(each.theta))
     scale = min(largest.scale, *(each.scale for each in tried))
     criteria = [_criterion(each, scale) for each in tried]
@@ -211,6 +217,15 @@ def _name(solved: _Solved) -> str:
     return f"{words} {'flat' if not light else 'plane' if light == len(PLANE) else 'quadratic'}"
 
 
+def _begun(before: _Solved, vignetting: Shape, light: Illumination) -> tuple[Shape, Illumination]:
+    """Return a candidate with the values of the one before, where that lacks nothing but terms of the light."""
+    own, terms = before.vignetting, before.illumination.terms
+    if own.names != vignetting.names or light.terms[: len(terms)] != terms:
+        return vignetting, light
+    more = (0.0,) * (len(light.terms) - len(terms))
+    return own, light.moved([*before.illumination.values, *more])
+
+
 def _candidates(cells: Cells, known: NDArray[np.bool_], given: Shape | None) -> Iterator[tuple[Shape, Illumination]]:
     """Yield what is tried, each with values to begin with."""
     unit, level = half_diagonal(cells.shape), float(np.median(cells.values[known]))
@@ -226,8 +241,8 @@ def _candidates(cells: Cells, known: NDArray[np.bool_], given: Shape | None) -> 
     centre, k = _begin(cells, known)
     two = Radial(centre=centre, radius_px=unit, powers=(2, 4), coefficients=(k, 0.0))
     yield Cos4(centre=centre, radius_px=unit, q=max(-k / 2, 1e-3)), light()
-    yield two, light()
     yield Radial(centre=centre, radius_px=unit, powers=(2, 4, 6), coefficients=(k, 0.0, 0.0)), light()
+    yield two, light()
     yield two, light(*PLANE)
     yield two, light(*QUADRATIC)
 
@@ -269,30 +284,51 @@ def _fitted(
 ) -> _Solved:
     y, x = (np.broadcast_to(each, known.shape)[known] for each in (cells.y, cells.x))
     values, split = cells.values[known], len(vignetting.names) if free else 0
-    unit = half_diagonal(cells.shape)
+    rest = values / (vignetting.at(y, x) * light.at(y, x)) - 1
     for _ in range(_ROUNDS):
-        model = vignetting.at(y, x) * light.at(y, x)
         design = np.concatenate([vignetting.slopes(y, x)[:split], light.slopes(y, x)])
-        rest = values / model - 1
-        scale = _scale(rest, len(design))
-        root = np.sqrt(_biweight(rest / max(scale, 1e-12)))
-        norm = np.sqrt((design**2).mean(axis=1))
-        norm[norm == 0] = 1.0
-        step = np.linalg.lstsq((design / norm[:, None] * root).T, rest * root, rcond=1e-10)[0] / norm
+        scale = max(_scale(rest, len(design)), 1e-12)
+        step, norm = _step(design, rest, scale)
         if split:
-            step[:2] = np.clip(step[:2], -_STEP * unit, _STEP * unit)
-            vignetting = vignetting.moved(_held(np.array(vignetting.values) + step[:split], cells.shape).tolist())
-        light = light.moved((np.array(light.values) + step[split:]).tolist())
-        if np.abs(step * norm).max() < _CONVERGED:
+            step[:2] = np.clip(step[:2], -_STEP * half_diagonal(cells.shape), _STEP * half_diagonal(cells.shape))
+        before, part = _loss(rest, scale), 1.0
+        while part > _SHORTEST:
+            tried = vignetting, light.moved((np.array(light.values) + part * step[split:]).tolist())
+            if split:
+                moved = _held(np.array(vignetting.values) + part * step[:split], cells.shape)
+                tried = vignetting.moved(moved.tolist()), tried[1]
+            model = tried[0].at(y, x) * tried[1].at(y, x)
+            after = values / model - 1
+            if model.min() > 0 and _loss(after, scale) <= before * (1 + 1e-12):
+                break
+            part /= 2
+        else:
+            break
+        (vignetting, light), rest = tried, after
+        if np.abs(part * step * norm).max() < _CONVERGED:
             break
     return _Solved(
         vignetting=vignetting,
         illumination=light,
         theta=np.array([*vignetting.values[:split], *light.values]),
         design=np.concatenate([vignetting.slopes(y, x)[:split], light.slopes(y, x)]),
-        residuals=values / (vignetting.at(y, x) * light.at(y, x)) - 1,
-        scale=scale,
+        residuals=rest,
+        scale=_scale(rest, len(design)),
     )
+
+
+def _step(design: Plane, rest: Plane, scale: float) -> tuple[Plane, Plane]:
+    """Return the step of the parameters, and the mean effect of each."""
+    root = np.sqrt(_biweight(rest / scale))
+    norm = np.sqrt((design**2).mean(axis=1))
+    norm[norm == 0] = 1.0
+    return np.linalg.lstsq((design / norm[:, None] * root).T, rest * root, rcond=1e-10)[0] / norm, norm
+
+
+def _loss(rest: Plane, scale: float) -> float:
+    """Return Tukey's loss, which is the sum of the squares of small residuals."""
+    part = 1 - np.clip(rest / (scale * _TUKEY), -1, 1) ** 2
+    return float((_TUKEY**2 / 3 * (1 - part**3)).sum())
 
 
 def _held(values: Plane, shape: tuple[int, int]) -> Plane:
@@ -305,9 +341,8 @@ def _held(values: Plane, shape: tuple[int, int]) -> Plane:
 
 def _criterion(solved: _Solved, scale: float) -> float:
     """Return the Bayesian information criterion, with Tukey's loss in place of the square."""
-    part = 1 - np.clip(solved.residuals / (max(scale, 1e-12) * _TUKEY), -1, 1) ** 2
-    loss = (_TUKEY**2 / 3 * (1 - part**3)).sum()
-    worth = float(loss + len(solved.theta) * np.log(solved.residuals.size))
+    loss = _loss(solved.residuals, max(scale, 1e-12))
+    worth = loss + len(solved.theta) * float(np.log(solved.residuals.size))
     return worth if np.isfinite(worth) else np.inf
 
 

@@ -42,6 +42,7 @@ _GROUPS = {
     "dataset": "Frames that other systems took.",
     "model": "What a detector does where nobody measured.",
     "model bias": "The bias of each pixel against temperature.",
+    "model flat": "The flat of each pixel against temperature and exposure, and what it is made of.",
 }
 COMMANDS = (
     _Command("run", "runners:run", "Take the frames that are missing, build the masters."),
@@ -80,6 +81,10 @@ COMMANDS = (
     _Command("model bias fit", "model:fit_bias", "Fit a model to the biases of a dataset."),
     _Command("model bias synth", "model:synth_bias", "Write the bias that a model predicts, with its error."),
     _Command("model bias report", "model:report_bias", "Draw a model and how well it predicts."),
+    _Command("model flat fit", "model_flat:fit_flat", "Fit a model to the flats of a dataset, or do one step."),
+    _Command("model flat synth", "model_flat:synth_flat", "Write the flat that a model predicts, with its error."),
+    _Command("model flat evaluate", "model_flat:evaluate_flat", "Predict each of a model's flats from the others."),
+    _Command("model flat report", "model_flat:report_flat", "Draw a model, what it is made of, and its errors."),
     _Command("catalogue rebuild", "catalogue:rebuild", "Rebuild the index from the files."),
     _Command("archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss.", hidden=True),
 )

@@ -53,7 +53,7 @@ def fit_bias(
     asked = Asked(hot=hot_pixel_mask, synthetic=generate_set, evaluation=save_eval_fits)
     with bars() as progress:
         found = fit(base, out.absolute(), asked, depth=search_depth, progress=progress)
-    for line in _left_out(found[0].sidecar["left_out"], found[0].remarks):
+    for line in left_out_lines(found[0].sidecar["left_out"], found[0].remarks):
         print(line)
     for each in found:
         for line in _said_of(each):
@@ -61,7 +61,7 @@ def fit_bias(
     return Exit.DONE
 
 
-def _left_out(rows: Sequence[Mapping[str, str]], remarks: Sequence[str]) -> Iterator[str]:
+def left_out_lines(rows: Sequence[Mapping[str, str]], remarks: Sequence[str]) -> Iterator[str]:
     """Yield each reason with the files that it left out."""
     of: dict[str, list[str]] = {}
     for row in rows:

@@ -2,23 +2,20 @@
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from calibration.errors import CalibrationError
-from calibration.frames import FrameHeader, FrameKind
+from calibration.frames import FrameKind
 from calibration.models.bias import BiasModel, Parameters, Prediction, predict
 from services.bands import Band, Source, bands_of, map_bands, plane_of, read_rows, rows_for
 from services.datasets import SEARCH_DEPTH
 from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
-from services.files.fits import understood
 from services.files.planes import create_planes
-from services.files.units import image_unit
 from services.models.bias_files import (
     SIDECAR,
     files_of,
@@ -32,7 +29,7 @@ from services.models.bias_fit import LETTERS, covariance_names, fit_bands, work_
 from services.models.bias_plan import plan_of
 from services.models.bias_records import Loaded, load, sidecar_of, write_records
 from services.models.gathering import Gathered, Progress, gather
-from services.models.products import forget_others, header_of, hot_mask, put_in_place, refuse_foreign
+from services.models.products import forget_others, header_in, header_of, hot_mask, put_in_place, refuse_foreign
 from services.models.records import files_before
 
 _SCRATCH = ".unpacked"
@@ -160,7 +157,8 @@ def _synthesised(loaded: Loaded, celsius: float, path: Path, disk: Disk) -> Path
         model=loaded.model,
         celsius=celsius,
     )
-    header, shape = _header(loaded), work.theta[0].location.shape
+    header = header_of(header_in(loaded.folder / map_name("A"), FrameKind.BIAS), FrameKind.BIAS)
+    shape = work.theta[0].location.shape
     planes = predicted_planes(loaded.model, header, celsius, loaded.frames)
     rows = rows_for(memory_mb=64, frames=6 * p * p, columns=shape[1], workers=_WORKERS)
     with (
@@ -175,16 +173,6 @@ def _synthesised(loaded: Loaded, celsius: float, path: Path, disk: Disk) -> Path
         map_bands(work, _predict_band, take, threads, bands_of(shape[0], rows), workers=_WORKERS)
         put_in_place([file], disk)
     return path
-
-
-def _header(loaded: Loaded) -> FrameHeader:
-    """Return the header of the frames of a model, as one of its maps has it."""
-    path = loaded.folder / map_name("A")
-    unit = image_unit(path)
-    try:
-        return header_of(understood(replace(unit, cards={**unit.cards, "IMAGETYP": "BIAS"}), path), FrameKind.BIAS)
-    except CalibrationError as error:
-        raise Usage(f"{path}: {error}", advice="fit the model again") from error
 
 
 def _predict_band(work: _Work, band: Band) -> Prediction:

@@ -1,14 +1,18 @@
 """What the products of all models have in common: their headers, and files that replace our own files only."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from calibration.errors import CalibrationError
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import Card, to_cards
 from services.bands import Source, source_of
 from services.errors import StorageError, Usage
 from services.files.disk import REAL_DISK, Disk
+from services.files.fits import understood
 from services.files.planes import PlanesFile
+from services.files.units import image_unit
 from services.version import version
 
 _KEPT = (
@@ -28,6 +32,21 @@ def base_cards(header: FrameHeader, what: str, unit: str = "adu") -> list[Card]:
     """Return the cards of a product; `what` is its type, which begins with MASTER: nothing takes it for a frame."""
     cards = [card for card in to_cards(header) if card.keyword not in {"IMAGETYP", "BUNIT"}]
     return [Card("IMAGETYP", what, "type of frame"), *cards, Card("BUNIT", unit, "unit of the values")]
+
+
+def header_in(path: Path, kind: FrameKind) -> FrameHeader:
+    """Return what the header of a product says of the frames that it was made of.
+
+    Raises
+    ------
+    Usage
+        It cannot be understood.
+    """
+    unit = image_unit(path)
+    try:
+        return understood(replace(unit, cards={**unit.cards, "IMAGETYP": kind.value}), path)
+    except CalibrationError as error:
+        raise Usage(f"{path}: {error}", advice="fit the model again") from error
 
 
 def refuse_foreign(paths: Sequence[Path]) -> None:
