@@ -78,7 +78,9 @@ def _listed(*words: str) -> list[str]:
 
 
 def test_every_listed_command_exists_and_says_what_it_does(capsys: pytest.CaptureFixture[str]):
-    groups = ([], ["config"], ["schema"], ["library"], ["catalogue"], ["dataset"], ["model"], ["model", "bias"])
+    inner = {tuple(each.words.split()[:-1]) for each in COMMANDS}
+    groups = sorted(list(words[:n]) for words in inner for n in range(len(words) + 1))
+    groups = [words for n, words in enumerate(groups) if words not in groups[:n]]
     commands = [[*group, name] for group in groups for name in _listed(*group) if [*group, name] not in groups]
     assert len(commands) == sum(not each.hidden for each in COMMANDS)
     for words in commands:
