@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.models import bias
+from calibration.models import bias, dark
 from services.bands import Band, Source, held_open, plane_of, read_rows
 from services.catalogue.models import ModelRow
 from services.files.layout import Layout
@@ -69,13 +69,71 @@ def bias_prediction(row: ModelRow, layout: Layout, celsius: float) -> BiasPredic
         The model is damaged, or its planes are not there.
     """
     try:
-        planes, model = row.said["planes"], bias.BiasModel.from_plain(row.said)
-        path = layout.absolute(row.path) / str(planes["file"])
-        names = (planes["theta"], planes["covariance"])
+        model = bias.BiasModel.from_plain(row.said)
     except (KeyError, TypeError, ValueError) as error:
-        raise Unreadable(f"{row.path}: what is known of the model is damaged ({error!r})") from error
-    theta, covariance = (tuple(plane_of(path, str(name)) for name in each) for each in names)
+        raise _damaged(row, error) from error
+    theta, covariance = _sources(row, layout)
     return BiasPrediction(row=row, model=model, theta=theta, covariance=covariance, celsius=celsius)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DarkPrediction:
+    """The dark signal that a model predicts; frozen and picklable, its planes are read band by band.
+
+    Attributes
+    ----------
+    model : DarkModel
+    theta, covariance : tuple of Source
+    celsius, exposure_s : float
+    """
+
+    model: dark.DarkModel
+    theta: tuple[Source, ...]
+    covariance: tuple[Source, ...]
+    celsius: float
+    exposure_s: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.theta[0].location.shape
+
+    def read(self, band: Band) -> tuple[F32, F32]:
+        """Return the signal above the bias, and its error, of a band, in ADU."""
+        parameters = dark.Parameters(theta=_planes(self.theta, band), covariance=_planes(self.covariance, band))
+        found = dark.predict(self.model, parameters, self.celsius, self.exposure_s)
+        return found.mean, found.sigma
+
+
+def dark_prediction(row: ModelRow, layout: Layout, *, celsius: float, exposure_s: float) -> DarkPrediction:
+    """Return what a dark model predicts at a temperature and an exposure.
+
+    Raises
+    ------
+    Unreadable
+        The model is damaged, or its planes are not there.
+    """
+    try:
+        model = dark.DarkModel.from_plain(row.said["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(row, error) from error
+    theta, covariance = _sources(row, layout)
+    return DarkPrediction(model=model, theta=theta, covariance=covariance, celsius=celsius, exposure_s=exposure_s)
+
+
+def _sources(row: ModelRow, layout: Layout) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
+    """Return the planes of the parameters of a model, and those of their covariance."""
+    try:
+        planes = row.said["planes"]
+        path = layout.absolute(row.path) / str(planes["file"])
+        theta, covariance = ([str(name) for name in planes[each]] for each in ("theta", "covariance"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(row, error) from error
+    return tuple(plane_of(path, name) for name in theta), tuple(plane_of(path, name) for name in covariance)
+
+
+def _damaged(row: ModelRow, error: Exception) -> Unreadable:
+    return Unreadable(f"{row.path}: what is known of the model is damaged ({error!r})")
 
 
 def _planes(sources: tuple[Source, ...], band: Band) -> NDArray[np.float64]:

@@ -42,6 +42,10 @@ class MasterInfo:
         How the darks of a flat were found: `matched`, `bias` or `model`.
     dark_file, dark_sha256 : str
         The dark subtracted from a flat, and the SHA-256 of its pixels (which leaves no room for a comment).
+    dark_model, dark_model_id : str
+        The model whose predicted signal was subtracted with them.
+    dark_signal_adu, dark_error_adu : float
+        That signal and its error, of a typical pixel.
     flat_norm : float
         Level in ADU by which a flat was divided.
     flat_level_adu : float
@@ -71,6 +75,10 @@ class MasterInfo:
     bias_subtracted: bool | None = None
     flat_dark: str | None = None
     dark_file: str | None = None
+    dark_model: str | None = None
+    dark_model_id: str | None = None
+    dark_signal_adu: float | None = None
+    dark_error_adu: float | None = None
     dark_sha256: str | None = None
     flat_norm: float | None = None
     flat_level_adu: float | None = None
@@ -99,6 +107,10 @@ MASTER_KEYWORDS: tuple[Keyword, ...] = (
     text_row("flat_dark", "FLATDARK", "how the flat's dark was found"),
     text_row("dark_file", "DARKFILE", "dark subtracted"),
     text_row("dark_sha256", "DARKSHA", ""),
+    text_row("dark_model", "DARKMODL", "model that the dark signal is predicted by"),
+    text_row("dark_model_id", "DARKMID", "identity of that model"),
+    number_row("dark_signal_adu", "DARKMSIG", "[adu] predicted dark signal, typical pixel"),
+    number_row("dark_error_adu", "DARKMERR", "[adu] its error, typical pixel"),
     number_row("flat_norm", "FLATNORM", "[adu] level the flat was divided by"),
     number_row("flat_level_adu", "FLATLVL", "[adu] median level above the dark"),
     number_row("sigma_correction", "SIGCORR", "truncation factor contained in SIGMA"),

@@ -19,15 +19,15 @@ Relation of energy and level: Widenhorn et al., Proc. SPIE 4669 (2002); componen
 Scientific Charge-Coupled Devices (2001).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.models.linear import pairs
-from calibration.models.means import Planes
+from calibration.models.shapes import Planes, pairs
 
 BOLTZMANN_EV_K = 8.617333262e-5
 ZERO_C_K = 273.15
@@ -214,6 +214,22 @@ class DarkModel:
     hot_above: float = float("inf")
     limit_adu: float = float("inf")
     excess: float = 1.0
+
+    @classmethod
+    def from_plain(cls, said: Mapping[str, Any]) -> "DarkModel":
+        """Return the model of plain values, as of `dataclasses.asdict`; limits that are None are without end.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            The values are no dark model's.
+        """
+        law = dict(said["law"])
+        shape = law["relation"]
+        relation = None if shape is None else Relation(**{**shape, "coefficients": tuple(shape["coefficients"])})
+        made = Law(**{**law, "family": Family(law["family"]), "relation": relation})
+        endless = {name: float("inf") if said[name] is None else said[name] for name in ("hot_above", "limit_adu")}
+        return cls(**{**said, **endless, "law": made, "noise": Noise(**said["noise"])})
 
     def has_measured(self, temperature_c: float) -> bool:
         """Whether a temperature is within those that were measured."""

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntFlag
 from functools import lru_cache
-from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from scipy import stats
 
 from calibration.models.linear_kernels import Alike, Fitted, fit_alike
 from calibration.models.means import Groups, Planes
+from calibration.models.shapes import pairs as pairs  # noqa: PLC0414 - with all that fits
 
 _MISFIT = 1e-6
 """Chance that a pixel that the model fits seems to be one that it does not fit."""
@@ -114,11 +114,6 @@ def _f_limit(chance: float, over: int, freedom: float) -> float:
 @lru_cache(maxsize=4096)
 def _t_limit(freedom: float) -> float:
     return float(stats.t.isf(_OUTLIER / 2, freedom))
-
-
-def pairs(p: int) -> list[tuple[int, int]]:
-    """Return row and column of each plane of a covariance: the upper triangle of a p x p matrix, row by row."""
-    return list(combinations_with_replacement(range(p), 2))
 
 
 def evaluated(row: NDArray[np.float64], theta: Planes, covariance: Planes) -> tuple[Planes, Planes]:

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from calibration.combine.engine import combine_band
 from calibration.combine.recipe import SMALL_N, NoiseModel, Recipe
 from calibration.models.linear_kernels import Combined, as_group
-
-Planes = NDArray[np.float64]
+from calibration.models.shapes import Planes as Planes  # noqa: PLC0414 - with the means that are made of them
 
 _ALIKE = 0.05
 """Of the noise of a sample: levels that differ by no more are subtracted from the mean, not from each frame. A clipped

@@ -45,8 +45,6 @@ def of_value(path: Sequence[str | int], found: object, allowed: str) -> str:
         return f" (did you mean `{close[0]}`?)"
     if tuple(path) == ("camera", "camera_type"):
         return f" ({_DRIVER})"
-    if tuple(path) == ("master_frames", "flat_dark") and found == "model":
-        return " (not yet: models of the dark current come later)"
     advice = (text for looks, kind, text in _SLIPS if kind in allowed and looks.fullmatch(found.strip()))
     return next((f" ({text})" for text in advice), "")
 

@@ -112,7 +112,7 @@ class MasterFrames(Section):
     create_master_bias: Flag = Field(True, description="build the bias")
     create_master_darks: Flag = Field(True, description="build the darks")
     create_master_flats: Flag = Field(True, description="build the flats")
-    flat_dark: Literal["matched", "bias"] = Field("matched", description="what is subtracted from a flat")
+    flat_dark: Literal["matched", "bias", "model"] = Field("matched", description="what is subtracted from a flat")
     memory_mb: Whole = Field(256, ge=16, le=1_000_000, description="for bands of frames in memory")
     enable_calibration: Flag = Field(True, description=NOT_USED)
     auto_load_masters: Flag = Field(True, description=NOT_USED)

@@ -282,6 +282,6 @@ def _row(
         night=group.rows[0].night,
         run_id=context.run_id,
         inputs=tuple(row.pixel_sha256 for row in group.rows),
-        darks=tuple(dark.name for dark in prepared.darks if dark.name),
+        darks=tuple(dark.path for dark in prepared.darks if dark.path),
         statistics=measured.statistics,
     )

@@ -63,6 +63,7 @@ def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterIn
     """Return what only a master's header says: how its frames were combined, and which darks were subtracted."""
     stack, flat = prepared.stack, prepared.group.product is FrameKind.FLAT
     darks, before = prepared.darks, prepared.group.key.calibrated or ""
+    model = next((dark.predicted for dark in darks if dark.predicted is not None), None)
     info = combining_info(len(stack.frames), stack.recipe, measured.rejected, measured.statistics, recipe)
     return replace(
         info,
@@ -70,8 +71,12 @@ def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterIn
         egain_error_e_adu=gain.error_e_adu if (gain := prepared.believed_gain) is not None else None,
         bias_subtracted="B" in before,
         flat_dark="+".join(sorted({dark.how for dark in darks})) or None,
-        dark_file=next((Path(dark.name).name for dark in darks if dark.name), None),
+        dark_file=next((Path(dark.path).name for dark in darks if dark.path), None),
         dark_sha256=next((dark.master.pixel_sha256 for dark in darks if dark.master is not None), None),
+        dark_model=None if model is None else Path(model.row.path).name,
+        dark_model_id=None if model is None else model.row.identity,
+        dark_signal_adu=None if model is None else model.signal_adu,
+        dark_error_adu=None if model is None else model.sigma_adu,
         flat_norm=measured.divisor if flat else None,
         flat_level_adu=measured.statistics.get("net_level_adu"),
         calibration_status="".join(sorted({*before, *("D" if darks else "")})) or None,

@@ -15,13 +15,14 @@ from calibration.masters.noise import neighbour_counts, noise_model, noise_of_pa
 from calibration.masters.scales import flat_scales
 from calibration.system_gain import MeasuredGain
 from services.bands import Band, Source, plane_of, read_band, read_rows, source_of
-from services.catalogue.rows import FrameRow, Mark
+from services.catalogue.rows import FrameRow, Mark, MasterRow
 from services.errors import RunCode
 from services.files.layout import Layout
 from services.files.units import Unreadable
 from services.indexing.checksums import check_pixels
 from services.indexing.reading import cards_of
 from services.masters.gain import MeasuredGains
+from services.masters.predicted import predicted_sources
 from services.masters.refusal import GroupRefused, Warn
 from services.masters.stack import DarkSources, Stack
 from services.planning.alike import unlike
@@ -158,10 +159,11 @@ def _enough(found: Chosen, around: Surroundings) -> None:
 
 def _flat(found: Chosen, frames: tuple[Source, ...], levels_adu: Sequence[float], around: Surroundings) -> Prepared:
     """Give each flat its own dark and its scale."""
-    layout, darks = around.plan.place.layout, found.distinct_darks
+    darks = found.distinct_darks
     places = [dark.name for dark in darks]
     dark_of = tuple(places.index(found.darks[row.exposure_us].name) for row in found.group.rows)
-    dark_levels = [_dark_level(dark, layout) for dark in darks]
+    sources = tuple(_dark_sources(dark, around) for dark in darks)
+    dark_levels = [each.level_adu if each.mean is None else _central(each.mean) for each in sources]
     below = [dark_levels[i] for i in dark_of]
     try:
         scale = flat_scales(levels_adu, below)
@@ -171,29 +173,28 @@ def _flat(found: Chosen, frames: tuple[Source, ...], levels_adu: Sequence[float]
         frames=frames,
         recipe=Recipe(),
         scale=tuple(float(s) for s in scale),
-        darks=tuple(_dark_sources(dark, layout) for dark in darks),
+        darks=sources,
         dark_of=dark_of,
     )
     net = tuple(level - dark for level, dark in zip(levels_adu, below, strict=True))
     return _with_noise(Prepared(group=found.group, stack=stack, darks=darks, levels_adu=net), around)
 
 
-def _dark_level(dark: FlatDark, layout: Layout) -> float:
-    """Return the level of what is subtracted from flats."""
-    if dark.master is None:
-        return dark.pedestal_adu
-    return _central(plane_of(layout.absolute(dark.master.path), "MEAN"))
-
-
-def _dark_sources(dark: FlatDark, layout: Layout) -> DarkSources:
+def _dark_sources(dark: FlatDark, around: Surroundings) -> DarkSources:
     """Return the planes of a dark; those beside the master may be missing, its typical SIGMA is known all the same."""
     if dark.master is None:
         return DarkSources(level_adu=dark.pedestal_adu)
-    path = layout.absolute(dark.master.path)
+    place = around.plan.place
+    measured = _master_sources(dark.master, place.layout)
+    return measured if dark.predicted is None else predicted_sources(dark.predicted, measured, place, around.scratch)
+
+
+def _master_sources(master: MasterRow, layout: Layout) -> DarkSources:
+    path = layout.absolute(master.path)
     planes = layout.planes_path(path)
     mean = plane_of(path, "MEAN")
     if not planes.is_file():
-        return DarkSources(mean=mean, noise_adu=float(dark.master.statistics.get("master_noise_adu") or 0.0))
+        return DarkSources(mean=mean, noise_adu=float(master.statistics.get("master_noise_adu") or 0.0))
     return DarkSources(mean=mean, sigma=plane_of(planes, "SIGMA"), mask=plane_of(planes, "MASK"))
 
 

@@ -12,7 +12,7 @@ from calibration.masters.scales import all_worth_combining, worth_combining
 from calibration.series import Measured, odd_frames
 from services.catalogue.frames import Member
 from services.catalogue.rows import FrameRow
-from services.planning.flat_darks import FlatDark, NoDark, level_of
+from services.planning.flat_darks import FlatDark, NoDark
 from services.planning.master_groups import MasterGroup
 from services.planning.master_settings import MasterSettings
 from services.words import count, some
@@ -168,7 +168,7 @@ def without_odd(group: MasterGroup) -> Chosen:
 
 
 def _level(dark: FlatDark) -> float:
-    return dark.pedestal_adu if dark.master is None else level_of(dark.master)
+    return dark.level_adu
 
 
 def _dim(group: MasterGroup, dim: Sequence[int], net_adu: Mapping[int, float], others_adu: float) -> LeftOut:

@@ -16,6 +16,7 @@ from calibration.frames import FrameKind, GroupKey
 from calibration.matching import SERVES, Candidate, Question, differences, equal_part, match, question_of, ranked
 from services.catalogue.rows import MasterRow
 from services.planning.master_groups import MasterGroup
+from services.planning.predicted_darks import DarkModels, PredictedDark
 
 NEGLIGIBLE = 0.0005
 """A bias serves as a flat's dark when the predicted dark signal is below this fraction of the flat's level."""
@@ -40,9 +41,12 @@ class FlatDark:
     Attributes
     ----------
     how : str
-        `matched`: a dark of their exposure. `bias`. `none`: another program has subtracted theirs.
+        `matched`: a dark of their exposure. `bias`. `model`: a bias, and the dark signal that a model predicts. `none`:
+        another program has subtracted theirs.
     master : MasterRow or None
         None where only `pedestal_adu` is subtracted.
+    predicted : PredictedDark or None
+        What is subtracted beside the bias, of `model`.
     pedestal_adu : float
         What another program added to the flats after it had subtracted their dark.
     error : float or None
@@ -54,16 +58,29 @@ class FlatDark:
     master: MasterRow | None = None
     pedestal_adu: float = 0.0
     error: float | None = None
+    predicted: PredictedDark | None = None
 
     @property
-    def name(self) -> str:
+    def path(self) -> str:
         """Path of the master; empty where there is none."""
         return "" if self.master is None else self.master.path
 
     @property
+    def name(self) -> str:
+        """What sets it apart from other darks: the path of its master, or of a model and for what it is asked."""
+        return self.path if self.predicted is None else self.predicted.name
+
+    @property
+    def level_adu(self) -> float:
+        """Level of what is subtracted."""
+        level_adu = self.pedestal_adu if self.master is None else level_of(self.master)
+        return level_adu + (0.0 if self.predicted is None else self.predicted.signal_adu)
+
+    @property
     def identity(self) -> str:
         """What a flat's recipe holds of it."""
-        return f"{self.how} {self.pedestal_adu if self.master is None else self.master.recipe}"
+        of_model = "" if self.predicted is None else f" {self.predicted.identity}"
+        return f"{self.how} {self.pedestal_adu if self.master is None else self.master.recipe}{of_model}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +104,14 @@ class FlatDarks:
         Of any kind and status; those that may not serve are left out.
     how : str
         `matched`: the dark of the flat's exposure, else a bias if the dark signal is negligible. `bias`: a bias always.
+        `model`: as `matched`, and where neither can serve a bias with the dark signal that a model predicts.
+    models : DarkModels, optional
+        The models that may predict.
     """
 
-    def __init__(self, masters: Iterable[MasterRow], how: str) -> None:
+    def __init__(self, masters: Iterable[MasterRow], how: str, models: DarkModels | None = None) -> None:
         self._how = how
+        self._models = models if how == "model" else None
         self._masters: dict[str, MasterRow] = {}
         self._shelves: defaultdict[tuple[object, ...], _Shelf] = defaultdict(dict)
         self._fitting: dict[tuple[object, ...], list[_Place]] = {}
@@ -141,7 +162,26 @@ class FlatDarks:
             return FlatDark(how="none", pedestal_adu=lifted_adu, error=signal_adu / light_adu)
         if bias is not None and not done and (is_small or self._how == "bias"):
             return FlatDark(how="bias", master=bias, error=_error(bias, level_adu, signal_adu))
-        return self._nothing(flats, exposure_us, wanted if self._how == "bias" else asked, signal_adu, allowed_adu)
+        nothing = self._nothing(flats, exposure_us, wanted if self._how == "bias" else asked, signal_adu, allowed_adu)
+        return nothing if done or self._models is None else self._modelled(raw, exposure_us, bias, light_adu, nothing)
+
+    def _modelled(
+        self, flats: MasterGroup, exposure_us: int | None, bias: MasterRow | None, light_adu: float, nothing: NoDark
+    ) -> FlatDark | NoDark:
+        """Return what a model predicts, where it may be used; else why no dark serves, and why no model does either."""
+        assert self._models is not None  # noqa: S101 - the caller has asked
+        found = self._models.predicted(flats.key, exposure_us, flats.temperature_at(exposure_us))
+        if bias is None:
+            found = "the model predicts what a bias lacks, and there is no master bias"
+        if not isinstance(found, str):
+            error = hypot(float(bias.statistics.get("master_noise_adu") or 0.0), found.sigma_adu) if bias else 0.0
+            net_adu = light_adu - found.signal_adu
+            if net_adu > 0 and error <= self._models.max_error * net_adu:
+                return FlatDark(how="model", master=bias, predicted=found, error=error / net_adu)
+            allowed_adu = self._models.max_error * max(net_adu, 0.0)
+            found = f"{found.name}: its error is {error:.2f} ADU, allowed {allowed_adu:.2f} ADU (models.max_error)"
+        why_not = f"; no model serves: {found}"
+        return NoDark(why=lambda: nothing.reason + why_not)
 
     def _nothing(
         self, flats: MasterGroup, exposure_us: int | None, asked: Question, signal_adu: float | None, allowed_adu: float
@@ -229,6 +269,8 @@ def served(dark: FlatDark) -> str:
     if dark.master is None:
         subtracted = f"{dark.pedestal_adu:g} ADU" if dark.pedestal_adu else "nothing"
         return f"{subtracted} (another program has calibrated the frames)"
+    if dark.predicted is not None:
+        return f"{PurePath(dark.path).name} and {dark.predicted.words}"
     return f"{PurePath(dark.name).name} ({'its own exposure' if dark.how == 'matched' else dark.how})"
 
 

@@ -15,6 +15,7 @@ from services.planning.chosen import Chosen, chosen, evenly_lit
 from services.planning.flat_darks import FlatDark, FlatDarks, NoDark
 from services.planning.master_groups import MasterGroup, as_dark, master_groups
 from services.planning.master_settings import MasterSettings
+from services.planning.predicted_darks import DarkModels
 from services.root import Place
 
 Whole = Callable[[MasterRow, Path], bool]
@@ -159,7 +160,13 @@ class MasterPlan:
         if self._darks is None:
             kinds = (FrameKind.BIAS, FrameKind.DARK)
             rows = self.place.catalogue.masters(kind=kinds, with_inputs=False)
-            self._darks = FlatDarks([*rows, *self._foreseen], self.settings.flat_dark)
+            settings = self.settings
+            models = DarkModels(
+                catalogue=self.place.catalogue,
+                max_error=settings.model_error,
+                max_beyond_c=settings.model_beyond_c,
+            )
+            self._darks = FlatDarks([*rows, *self._foreseen], settings.flat_dark, models)
         exposures = sorted(levels_adu, key=lambda exposure_us: -1 if exposure_us is None else exposure_us)
         found = {each: self._darks.of(flats, each, levels_adu[each]) for each in exposures}
         lacking = [dark for dark in found.values() if isinstance(dark, NoDark)]

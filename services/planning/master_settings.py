@@ -55,7 +55,9 @@ class MasterSettings:
     bias, darks, flats : bool
         Which masters are made.
     flat_dark : str
-        `matched` or `bias` (`services.planning.flat_darks`).
+        `matched`, `bias` or `model` (`services.planning.flat_darks`).
+    model_error, model_beyond_c : float
+        How wrong a predicted dark may be, relative to a flat's light, and degrees beyond what was measured.
     memory_mb : float
         For bands of frames in memory.
     counts : tuple of Count
@@ -87,6 +89,8 @@ class MasterSettings:
     darks: bool = True
     flats: bool = True
     flat_dark: str = "matched"
+    model_error: float = 0.001
+    model_beyond_c: float = 0.0
     memory_mb: float = 256.0
     counts: tuple[Count, ...] = ()
     num_darks: int = 40
@@ -119,6 +123,8 @@ class MasterSettings:
             darks=masters.create_master_darks,
             flats=masters.create_master_flats,
             flat_dark=masters.flat_dark,
+            model_error=config.models.max_error,
+            model_beyond_c=config.models.max_beyond,
             memory_mb=masters.memory_mb,
             counts=tuple(counts_of(config)),
             num_darks=config.dark_capture.num_darks,

@@ -82,6 +82,6 @@ def test_no_pattern_of_the_program_stands_in_a_message():
     assert not any(sign in told for sign in (".+", "^", "\\S", "?:"))
 
 
-def test_a_flat_dark_from_a_model_is_refused_until_there_are_models():
-    told = refused("master_frames: {flat_dark: model}\n")
-    assert told.endswith("found 'model' — allowed: matched, bias (not yet: models of the dark current come later)")
+def test_a_flat_dark_that_is_none_is_refused_with_what_there_is():
+    told = refused("master_frames: {flat_dark: modell}\n")
+    assert told.endswith("found 'modell' — allowed: matched, bias, model (did you mean `model`?)")

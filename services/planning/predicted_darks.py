@@ -1,0 +1,117 @@
+"""Darks that nobody measured: what the model of a typical pixel predicts for flats, and where that may be used.
+
+The planes are predicted when the flats are combined (`services.predicting`); whether they are wanted at all is decided
+here, of what the catalogue holds: a typical pixel of the model, without reading a plane.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
+from pathlib import PurePath
+
+import numpy as np
+
+from calibration.frames import GroupKey
+from calibration.models.dark import DarkModel, Parameters, predict
+from services.catalogue.catalogue import Catalogue
+from services.catalogue.models import ModelRow
+
+KIND = "dark"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedDark:
+    """The dark signal that a model predicts at a temperature and an exposure.
+
+    Attributes
+    ----------
+    row : ModelRow
+    celsius, exposure_s : float
+    signal_adu, sigma_adu : float
+        Of a typical pixel.
+    """
+
+    row: ModelRow
+    celsius: float
+    exposure_s: float
+    signal_adu: float
+    sigma_adu: float
+
+    @property
+    def name(self) -> str:
+        """The model, and for what it is asked."""
+        return f"{self.row.path} at {self.exposure_s:g} s, {self.celsius:.1f} °C"
+
+    @property
+    def identity(self) -> str:
+        """What a recipe holds of it."""
+        return f"{self.row.identity} {self.exposure_s:.6f} {self.celsius:.1f}"
+
+    @property
+    def words(self) -> str:
+        """What is subtracted, in words."""
+        return (
+            f"{self.signal_adu:.2f} +- {self.sigma_adu:.2f} ADU that the model {PurePath(self.row.path).name} predicts "
+            f"for {self.exposure_s:g} s at {self.celsius:.1f} °C"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DarkModels:
+    """The models of the dark that a catalogue holds.
+
+    Attributes
+    ----------
+    catalogue : Catalogue
+    max_error : float
+        Of a flat's light, that a prediction may be wrong by.
+    max_beyond_c : float
+        Degrees beyond the temperatures that were measured.
+    """
+
+    catalogue: Catalogue
+    max_error: float
+    max_beyond_c: float
+
+    def predicted(self, key: GroupKey, exposure_us: int | None, celsius: float | None) -> PredictedDark | str:
+        """Return the dark signal of frames with these settings, or in words why no model gives it."""
+        if exposure_us is None or celsius is None:
+            return "exposure and temperature of the flats are not both known"
+        if key not in self._rows:
+            self._rows[key] = self.catalogue.model_for(KIND, key)
+        row = self._rows[key]
+        if isinstance(row, str):
+            return row
+        celsius, exposure_s = round(celsius, 1), exposure_us / 1e6
+        try:
+            model = DarkModel.from_plain(row.said["model"])
+            theta, covariance = (np.array(row.said["typical"][name], float) for name in ("theta", "covariance"))
+            found = predict(model, Parameters(theta=theta, covariance=covariance), celsius, exposure_s)
+        except (KeyError, TypeError, ValueError) as error:
+            return f"what is known of {row.path} is damaged ({error!r})"
+        if why := _outside(model, celsius, exposure_s, self.max_beyond_c):
+            return f"{row.path}: {why}"
+        if not isfinite(float(found.sigma)):
+            return f"{row.path} has no error at {celsius:.1f} °C"
+        return PredictedDark(
+            row=row,
+            celsius=celsius,
+            exposure_s=exposure_s,
+            signal_adu=float(found.mean),
+            sigma_adu=float(found.sigma),
+        )
+
+    @cached_property
+    def _rows(self) -> dict[GroupKey, ModelRow | str]:
+        return {}
+
+
+def _outside(model: DarkModel, celsius: float, exposure_s: float, beyond_c: float) -> str:
+    """Return in words what a model was not measured at; "" where it was, or nearly."""
+    if not model.holds_at(min(max(celsius, model.coldest_c), model.warmest_c), exposure_s):
+        return f"it was measured at {model.shortest_s:g} to {model.longest_s:g} s, not at {exposure_s:g} s"
+    away_c = max(model.coldest_c - celsius, celsius - model.warmest_c)
+    if away_c <= beyond_c or model.has_measured(celsius):
+        return ""
+    measured = f"{model.coldest_c:.1f} to {model.warmest_c:.1f} °C"
+    return f"it was measured at {measured}, not at {celsius:.1f} °C (models.max_beyond: {beyond_c:g} °C)"
