@@ -102,8 +102,15 @@ def flags_of(fit: Fit, k: int) -> NDArray[np.uint16]:
 
 def by_freedom(limit: Callable[[float], float], freedom: Planes) -> Planes:
     """Return what depends on degrees of freedom alone, worked out once for each number that occurs."""
-    numbers, place = np.unique(freedom, return_inverse=True)
-    return np.array([limit(max(float(number), 1.0)) for number in numbers])[place].reshape(freedom.shape)
+    whole = freedom.astype(np.intp)
+    if (whole == freedom).all():  # numbers of samples: they are looked up, not sorted
+        numbers = np.flatnonzero(np.bincount(whole.ravel()))
+        table = np.zeros(int(numbers[-1]) + 1 if numbers.size else 0)
+        table[numbers] = [limit(max(float(number), 1.0)) for number in numbers]
+        found: Planes = table[whole]
+        return found
+    some, place = np.unique(freedom, return_inverse=True)
+    return np.array([limit(max(float(number), 1.0)) for number in some])[place].reshape(freedom.shape)
 
 
 @lru_cache(maxsize=4096)

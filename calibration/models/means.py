@@ -96,6 +96,8 @@ def group_mean(
         Samples at or above it do not exist.
     """
     n, valid, common = len(frames), _usable(frames, saturation_adu), 0.0
+    if n == 1:
+        return _alone(frames[0], float(levels_adu[0]), None if valid is None else valid[0])
     if np.ptp(levels_adu) <= _ALIKE * (recipe.sample_adu or 0.0):
         common = float(levels_adu.mean())
         planes = combine_band(frames, recipe, valid=valid)
@@ -107,6 +109,15 @@ def group_mean(
     flat = Combined(planes.mean.ravel(), planes.sigma.ravel(), planes.count.ravel())
     as_group(flat, common, widening / factor, mean.reshape(-1), squares.reshape(-1))
     return GroupMean(mean=mean, squares=squares, count=planes.count)
+
+
+def _alone(frame: NDArray[np.uint16 | np.float32], level_adu: float, valid: NDArray[np.bool_] | None) -> GroupMean:
+    """Return the mean of a group of one frame, which has no scatter."""
+    mean = frame.astype(np.float64)
+    mean -= level_adu
+    usable = np.isfinite(mean) if valid is None else np.isfinite(mean) & valid
+    mean[~usable] = np.nan
+    return GroupMean(mean=mean, squares=np.zeros(mean.shape), count=usable.astype(np.uint16))
 
 
 @lru_cache(maxsize=256)
@@ -126,7 +137,10 @@ def _usable(frames: NDArray[np.uint16 | np.float32], saturation_adu: float) -> N
 def stacked(means: Sequence[GroupMean]) -> Groups:
     """Put the means of groups together."""
     count = np.stack([each.count for each in means])
-    freedom = (count.sum(axis=0, dtype=np.int64) - (count > 0).sum(axis=0)).astype(np.float64)
+    freedom = np.zeros(count.shape[1:])
+    for each in count:
+        freedom += np.maximum(each, 1)
+    freedom -= len(count)
     squares = means[0].squares.copy()
     for each in means[1:]:
         squares += each.squares

@@ -96,7 +96,9 @@ def open_targets(
 
         def made(path: str, *planes: Plane) -> PlanesFile:
             spare = 36 if len(planes) == 1 else 144
-            return stack.enter_context(create_planes(out / path, planes, plan.shape, disk, spare_cards=spare))
+            return stack.enter_context(
+                create_planes(out / path, planes, plan.shape, disk, spare_cards=spare, hashed=False)
+            )
 
         yield Targets(
             model=made(MODEL, *_model_planes(header, about, p)),
