@@ -237,7 +237,7 @@ def candidates(z: Planes, sigma: Planes, *, known: bool = True) -> Candidates:
     """
     grid = grid_of(z, sigma)
     fine = claims_of(grid, spread_of(grid, known=known))
-    return joined(fine.z, fine.rest.halved(), lines_of(fine.rest), fine.tests, known=known)
+    return candidates_of(fine.z, fine.rest.halved(), lines_of(fine.rest), fine.tests, known=known)
 
 
 Lines = tuple[Planes, Planes, Planes, Planes]
@@ -249,7 +249,7 @@ def lines_of(grid: Grid) -> Lines:
     return signal.sum(axis=0), weight.sum(axis=0), signal.sum(axis=1), weight.sum(axis=1)
 
 
-def joined(z: F32, halved: Grid, lines: Lines, tests: int, *, known: bool = True) -> Candidates:
+def candidates_of(z: F32, halved: Grid, lines: Lines, tests: int, *, known: bool = True) -> Candidates:
     """Return all candidates, given those of the finest scales and what they left.
 
     Parameters

@@ -11,6 +11,9 @@ from scipy import stats
 
 Values = NDArray[np.float64]
 
+_CLEAR = 0.6
+"""Contrast of the reference over a change, from which on the change may be something of the reference that went."""
+
 _RANK = 1e-6
 _CERTAIN = 1e-12
 
@@ -97,7 +100,8 @@ def _line_chi(x: Values, y: Values, s: Values) -> float:
 
 def _said(course: Course, edges: tuple[int, ...], levels: tuple[float, ...], contrast: float) -> History:
     """Say which of the levels are those with the structure: those farther from the level of the surroundings."""
-    away = np.array(levels) + contrast
+    counts = abs(contrast) >= _CLEAR * np.ptp(levels)  # a brighter or darker pixel is no structure of the reference
+    away = np.array(levels) + (contrast if counts else 0.0)
     strongest = int(np.argmax(np.abs(away)))
     weakest = int(np.argmin(np.abs(away)))
     there = np.abs(away - away[weakest]) >= np.abs(away - away[strongest])

@@ -43,6 +43,8 @@ _GROUPS = {
     "model": "What a detector does where nobody measured.",
     "model bias": "The bias of each pixel against temperature.",
     "model flat": "The flat of each pixel against temperature and exposure, and what it is made of.",
+    "model structure": "What is new or gone in flats and darks: dust, scratches, hot pixels.",
+    "model outgassing": "What changes over time and temperature: films, damage, dust.",
 }
 COMMANDS = (
     _Command("run", "runners:run", "Take the frames that are missing, build the masters."),
@@ -85,6 +87,10 @@ COMMANDS = (
     _Command("model flat synth", "model_flat:synth_flat", "Write the flat that a model predicts, with its error."),
     _Command("model flat evaluate", "model_flat:evaluate_flat", "Predict each of a model's flats from the others."),
     _Command("model flat report", "model_flat:report_flat", "Draw a model, what it is made of, and its errors."),
+    _Command("model structure fit", "model_structure:fit_structure", "Find what changed at each temperature."),
+    _Command("model structure report", "model_structure:report_structure", "Draw what changed."),
+    _Command("model outgassing fit", "model_structure:fit_outgassing", "Find what changed, over all temperatures too."),
+    _Command("model outgassing report", "model_structure:report_structure", "Draw what changed."),
     _Command("catalogue rebuild", "catalogue:rebuild", "Rebuild the index from the files."),
     _Command("archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss.", hidden=True),
 )

@@ -1,0 +1,106 @@
+"""`nightcal model structure` and `model outgassing`: what changed in the flats and darks of one sensor."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from services.cli.counting import bars
+from services.cli.model import left_out_lines
+from services.datasets import SEARCH_DEPTH
+from services.errors import Exit
+from services.words import count
+
+if TYPE_CHECKING:
+    from services.models.structure import Analysed
+
+Base = Annotated[
+    Path, typer.Argument(metavar="BASE", help="An index.csv, the folder of a dataset or of frames, a nightcal root")
+]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the results")]
+Depth = Annotated[int, typer.Option("--search-depth", min=0, help="Folders below BASE that are looked into")]
+Found = Annotated[Path, typer.Argument(metavar="OUT", help="The folder that `fit` wrote")]
+Report = Annotated[Path, typer.Argument(metavar="REPORT", help="The folder of the pictures")]
+
+_SHOWN = 20
+"""Structures that are named; `structures.ecsv` has all."""
+
+
+def fit_structure(
+    base: Base,
+    out: Out,
+    *,
+    reduce: Annotated[
+        bool, typer.Option("--reduce", help="Take biases and darks off first, and compare flats of any exposure")
+    ] = False,
+    search_depth: Depth = SEARCH_DEPTH,
+) -> int:
+    """Find what is new or gone in each flat, compared with the earliest of its temperature.
+
+    Dust, scratches, ghosts, columns, dead and hot pixels are named, with the share of false ones under control.
+    """
+    from services.models.structure import STRUCTURE
+
+    return _fitted(base, out, STRUCTURE, search_depth, reduce=reduce)
+
+
+def fit_outgassing(
+    base: Base,
+    out: Out,
+    *,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Take biases and darks off first, and compare flats of any exposure")
+    ] = False,
+    search_depth: Depth = SEARCH_DEPTH,
+) -> int:
+    """Find what changed in each flat at its temperature, and over all temperatures: films, damage, hot pixels.
+
+    It writes the tables of the earlier programs too, and how each structure follows time and temperature.
+    """
+    from services.models.structure import OUTGASSING
+
+    return _fitted(base, out, OUTGASSING, search_depth, reduce=calibrate)
+
+
+def report_structure(out: Found, report: Report) -> int:
+    """Draw what an analysis of structures or of outgassing has found."""
+    from services.models.structure_report import report as drawn
+
+    for path in drawn(out, report):
+        print(path)
+    return Exit.DONE
+
+
+def _fitted(base: Path, out: Path, analyses: tuple[str, ...], depth: int, *, reduce: bool) -> int:
+    from services.models.structure import Asked, fit
+
+    with bars() as progress:
+        found = fit(base, out.absolute(), Asked(analyses=analyses, reduce=reduce), depth=depth, progress=progress)
+    for line in left_out_lines(found[0].sidecar["left_out"], found[0].remarks):
+        print(line)
+    for each in found:
+        for line in _said_of(each):
+            print(line)
+    return Exit.DONE
+
+
+def _said_of(found: "Analysed") -> Iterator[str]:
+    said: Mapping[str, Any] = found.sidecar
+    rows = said["structures"]
+    flats = [row for row in said["comparisons"] if row["frames"] == "flat"]
+    yield f"{found.folder}: {count(len(flats), 'comparison')} of flats, {count(len(rows), 'structure')}"
+    yield from (f"  note: {note}" for note in said["notes"])
+    if not rows:
+        yield "  nothing has changed that noise does not explain"
+    for row in rows[:_SHOWN]:
+        unit = "ADU" if row["frames"] != "flat" else "%"
+        depth = row["depth"] * (100 if unit == "%" else 1)
+        dates = [f"new in {row['born']}"] if row["born"] else []
+        dates += [f"gone in {row['gone']}"] if row["gone"] else []
+        yield (
+            f"  {row['kind']:13} at row {row['row']:.1f}, column {row['column']:.1f}: {count(row['area'], 'pixel')}, "
+            f"{depth:+.2f} {unit}, {row['z']:.1f} sigma{', ' if dates else ''}{', '.join(dates)}"
+        )
+    if len(rows) > _SHOWN:
+        yield f"  and {len(rows) - _SHOWN} more"

@@ -1,0 +1,152 @@
+"""Analyses of structures: of folders of flats and darks, and what they refuse and leave out."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from calibration.frames import FrameKind
+from services.errors import Usage
+from services.models import structure_bands
+from services.models.structure import OUTGASSING, STRUCTURE, Asked, fit
+from services.models.structure_report import report
+from tests.support.made_structures import Sensor, donut, dust, scratch
+from tests.support.structure_frames import write_epoch, write_series
+
+DONUT, SCRATCH = {"donut": donut(20, 20, 0.05, 7)}, {"scratch": scratch(40, 30, 24, 30, 0.08)}
+GHOST, OLD = {"ghost": dust(15, 70, -0.03, 5)}, {"old": dust(45, 75, 0.06, 3)}
+NIGHTS = [OLD, {**OLD, **DONUT}, {**OLD, **DONUT, **SCRATCH}, {**DONUT, **SCRATCH, **GHOST}, {**DONUT, **SCRATCH}]
+DATES = ["2026-03-01", "2026-03-11", "2026-03-21", "2026-03-31", "2026-04-10"]
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("series")
+    sensor = Sensor(3, (64, 96))
+    more = np.zeros(sensor.shape)
+    more[10:12, 50:53] = 60.0
+    write_series(folder, sensor, NIGHTS, temperatures=(-10.0, 0.0), dark={2: more})
+    return folder
+
+
+def _rows(found: Any, frames: str = "flat", analysis: str = "analysis_by_temperature") -> dict[str, dict[str, Any]]:
+    rows = [r for r in found.sidecar["structures"] if (r["frames"], r["analysis"]) == (frames, analysis)]
+    named = {row["kind"]: row for row in rows}
+    assert len(named) == len(rows), rows
+    return named
+
+
+def test_what_came_and_went_is_found_named_and_dated(series: Path, tmp_path: Path) -> None:
+    (found,) = fit(series, tmp_path, Asked(analyses=OUTGASSING, reduce=True))
+    for analysis in OUTGASSING:
+        rows = _rows(found, analysis=analysis)
+        assert {kind: (r["born"][:10], r["gone"][:10]) for kind, r in rows.items()} == {
+            "dust (donut)": (DATES[1], ""),
+            "scratch": (DATES[2], ""),
+            "ghost": (DATES[3], DATES[4]),
+            "dust (disc)": ("", DATES[3]),
+        }
+    (hot,) = _rows(found, frames="dark").values()
+    assert (hot["kind"], hot["area"], hot["born"][:10]) == ("hot cluster", 6, DATES[2])
+    assert hot["depth"] == pytest.approx(60 * 10 * 0.25 * 16, rel=0.05)
+    with (tmp_path / "analysis_flats.csv").open(encoding="utf-8") as file:
+        flats = list(csv.DictReader(file))
+    assert len(flats) == 2 * 40
+    assert list(flats[0]) == [
+        "analysis_type", "approx_temp", "file_path", "time_header", "n_outliers", "std_diff", "mean_flat", "std_flat",
+    ]  # fmt: skip
+    with (tmp_path / "analysis_outliers.csv").open(encoding="utf-8") as file:
+        pixels = list(csv.DictReader(file))
+    assert {row["classification"] for row in pixels} == {"Sensor Damage"}  # both temperatures show each of them
+    assert len({row["pixel"] for row in pixels}) == len(pixels)
+    numbers = fits.getdata(tmp_path / "structures.fits", "STRUCT")
+    first = [r for r in found.sidecar["structures"] if r["frames"] == "flat" and r["analysis"] == OUTGASSING[0]]
+    assert int((numbers > 0).sum()) == sum(row["area"] for row in first) <= len(pixels)
+    assert len(Table.read(tmp_path / "structures.ecsv")) == len(found.sidecar["structures"])
+    assert (tmp_path / "suspicious_bias.log").read_text(encoding="utf-8") == ""
+
+
+def test_a_sensor_that_did_not_change_shows_nothing_whatever_its_lamp_does(tmp_path: Path) -> None:
+    write_series(tmp_path / "B", Sensor(5), [{}] * 3, lights=(450, 430, 480))
+    for asked in (Asked(analyses=STRUCTURE), Asked(analyses=OUTGASSING, reduce=True)):
+        (found,) = fit(tmp_path / "B", tmp_path / f"out{asked.reduce}", asked)
+        assert found.sidecar["structures"] == []
+    report(tmp_path / "outTrue", tmp_path / "report")
+    assert "Nothing has changed" in (tmp_path / "report/report.html").read_text(encoding="utf-8")
+
+
+def test_a_hot_cluster_in_flats_that_are_not_reduced_is_no_ghost(tmp_path: Path) -> None:
+    sensor = Sensor(7)
+    more = np.zeros(sensor.shape)
+    more[10:13, 20:23] = 100.0
+    for night, extra in enumerate((0.0, more)):
+        sensor.dark = sensor.dark + extra
+        write_epoch(tmp_path / "B", FrameKind.FLAT, sensor.frames(4), night=night)
+        write_epoch(tmp_path / "B", FrameKind.DARK, sensor.darks(4), night=night)
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked())
+    assert [row["kind"] for row in found.sidecar["structures"]] == ["hot cluster", "hot cluster"]
+    (reduced,) = fit(tmp_path / "B", tmp_path / "out", Asked(reduce=True))
+    assert [row["frames"] for row in reduced.sidecar["structures"]] == ["dark"]
+    assert not (tmp_path / "out/flats_norm").exists() or not any((tmp_path / "out/flats_norm").iterdir())
+
+
+def test_bands_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    series = tmp_path / "B"
+    write_series(series, Sensor(3, (64, 96)), [NIGHTS[0], NIGHTS[3]], calibration=False)
+    (whole,) = fit(series, tmp_path / "whole", Asked())
+    monkeypatch.setattr(structure_bands, "rows_for", lambda **_: 10)
+    (bands,) = fit(series, tmp_path / "bands", Asked())
+    assert json.dumps(bands.sidecar["structures"]) == json.dumps(whole.sidecar["structures"])
+
+
+def test_saturated_flats_and_those_without_light_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    sensor = Sensor(8)
+    for night in range(2):
+        write_epoch(tmp_path / "B", FrameKind.FLAT, sensor.frames(3), night=night)
+        write_epoch(tmp_path / "B", FrameKind.BIAS, sensor.darks(3, exposure_s=0), night=night, exposure_s=0)
+    write_epoch(tmp_path / "B", FrameKind.FLAT, sensor.frames(3, light=4000.0), night=2)
+    write_epoch(tmp_path / "B", FrameKind.FLAT, sensor.frames(3), night=3, celsius=20.0)
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked(reduce=True))
+    reasons = [row["reason"] for row in found.sidecar["left_out"]]
+    assert sum("satur" in reason or "level" in reason or "same value" in reason for reason in reasons) == 3
+    assert sum("no bias or dark" in reason for reason in reasons) == 3
+    assert found.sidecar["structures"] == []
+
+
+def test_flats_of_one_time_cannot_be_compared(tmp_path: Path) -> None:
+    sensor = Sensor(9)
+    write_epoch(tmp_path / "B", FrameKind.FLAT, sensor.frames(3), night=0)
+    with pytest.raises(Usage, match="nothing can be compared"):
+        fit(tmp_path / "B", tmp_path / "out", Asked())
+    write_epoch(tmp_path / "B", FrameKind.FLAT, sensor.frames(3), night=1)
+    with pytest.raises(Usage, match="no biases or darks"):
+        fit(tmp_path / "B", tmp_path / "out", Asked(reduce=True))
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked())
+    assert found.sidecar["structures"] == []
+
+
+def test_flats_of_other_exposures_are_compared_when_they_are_reduced(tmp_path: Path) -> None:
+    sensor = Sensor(10)
+    for night, (exposure, light) in enumerate(((10.0, 450.0), (5.0, 900.0), (20.0, 220.0))):
+        frames = sensor.frames(4, exposure_s=exposure, light=light)
+        write_epoch(tmp_path / "B", FrameKind.FLAT, frames, night=night, exposure_s=exposure)
+    write_epoch(tmp_path / "B", FrameKind.BIAS, sensor.darks(9, exposure_s=0), night=0, exposure_s=0)
+    write_epoch(tmp_path / "B", FrameKind.DARK, sensor.darks(9), night=0)
+    with pytest.raises(Usage, match="nothing can be compared"):
+        fit(tmp_path / "B", tmp_path / "out", Asked())
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked(reduce=True))
+    assert len([row for row in found.sidecar["comparisons"] if row["frames"] == "flat"]) == 2
+    assert found.sidecar["structures"] == []
+
+
+def test_what_is_no_analysis_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Usage, match="is no analysis"):
+        report(tmp_path, tmp_path / "report")
+    (tmp_path / "structures.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(Usage, match="damaged"):
+        report(tmp_path, tmp_path / "report")
