@@ -43,7 +43,9 @@ class Level:
     relative_sigma: float
 
 
-def level_of(norm: Norm, centre: NDArray[np.floating], *, mean: float, largest: float, pixels: int) -> Level:
+def level_of(
+    norm: Norm, centre: NDArray[np.floating], *, noise: float, mean: float, largest: float, pixels: int
+) -> Level:
     """Return the level of a flat without its dark.
 
     Parameters
@@ -51,6 +53,8 @@ def level_of(norm: Norm, centre: NDArray[np.floating], *, mean: float, largest: 
     norm : Norm
     centre : ndarray
         Pixels of its central 25 %; those that are not finite do not count.
+    noise : float
+        By how much pixels side by side differ (a standard deviation): what the level does not know.
     mean, largest : float
         Of all its pixels.
     pixels : int
@@ -68,7 +72,7 @@ def level_of(norm: Norm, centre: NDArray[np.floating], *, mean: float, largest: 
         raise ValueError("it has no pixels that are finite")
     if not level > 0:
         raise ValueError(f"its level above the dark is {level:.1f} ADU: there is no light in it")
-    return Level(value=float(level), relative_sigma=float(clipped.sigma / level / np.sqrt(number)))
+    return Level(value=float(level), relative_sigma=float(noise / level / np.sqrt(number)))
 
 
 class Term(StrEnum):

@@ -185,11 +185,13 @@ def _new(image: Plane, noise: float, cells: Cells) -> list[Shadow]:
 
 def shade(shadows: Sequence[Shadow], cells: Cells) -> Plane:
     """Return the factor of shadows in the middle of each cell."""
-    y, x = np.broadcast_arrays(cells.y, cells.x)
-    result = np.ones(cells.values.shape)
+    y, x, result = cells.y[:, 0], cells.x[0], np.ones(cells.values.shape)
     for shadow in shadows:
-        near = (np.abs(y - shadow.y) < shadow.reach_px) & (np.abs(x - shadow.x) < shadow.reach_px)
-        result[near] *= shadow.at(y[near], x[near])
+        rows, columns = (
+            slice(*np.searchsorted(axis, (at - shadow.reach_px, at + shadow.reach_px)))
+            for axis, at in ((y, shadow.y), (x, shadow.x))
+        )
+        result[rows, columns] *= shadow.at(y[rows, None], x[None, columns])
     return result
 
 

@@ -44,13 +44,37 @@ def medians(rows: NDArray[np.floating], size: int) -> NDArray[np.float32]:
     return np.stack(found) if found else np.empty((0, wide // size), np.float32)
 
 
+Colours = NDArray[np.float64]
+"""Levels of the colours of a 2 x 2 mosaic relative to their mean, shape (2, 2)."""
+
+
+def colours_of(rows: NDArray[np.floating]) -> Colours:
+    """Return the levels of the colours of a mosaic, from rows of a flat that begin with an even one."""
+    found = np.array([[np.nanmedian(rows[y::2, x::2]) for x in (0, 1)] for y in (0, 1)], np.float64)
+    return np.asarray(found / found.mean())
+
+
+def _pattern(colours: Colours, start: int, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the levels of the colours at the pixels of a band."""
+    y, x = np.arange(start, start + shape[0]) % 2, np.arange(shape[1]) % 2
+    return np.asarray(colours[y[:, None], x[None, :]])
+
+
+def levelled(rows: NDArray[np.floating], start: int, colours: Colours | None) -> NDArray[np.floating]:
+    """Return a band with its colours brought to one level; as it is where there is no mosaic."""
+    if colours is None:
+        return rows
+    return np.asarray(rows / _pattern(colours, start, (rows.shape[0], rows.shape[1])), np.float32)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Factors:
-    """What a flat is made of beside the gains of its pixels."""
+    """What a flat is made of beside the gains of its pixels; `colours` of a mosaic belong to the illumination."""
 
     smooth: Smooth
     dust: tuple[Shadow, ...]
     shape: tuple[int, int]
+    colours: Colours | None = None
 
 
 def factorise(cells: Cells, given: Shape | None = None, *, vignetting: bool = True) -> Factors:
@@ -79,7 +103,7 @@ def factorise(cells: Cells, given: Shape | None = None, *, vignetting: bool = Tr
         smooth = fit_smooth(clean, known, usable)
         if number == _ROUNDS - 1:
             break
-        left = replace(cells, values=cells.values / smooth.planes(cells.y, cells.x).product)
+        left = replace(cells, values=cells.values / smooth.product(cells.y, cells.x))
         dust = find_dust(left)
         if not dust:
             break
@@ -131,12 +155,14 @@ def factor_band(factors: Factors, start: int, flat: NDArray[np.floating], sigma:
     y, x = np.arange(start, start + rows, dtype=np.float64)[:, None], np.arange(width, dtype=np.float64)[None, :]
     smooth = factors.smooth.planes(y, x)
     dust, dust_sigma = dust_at(factors.dust, (start, start + rows), width)
-    stored = [each.astype(np.float32) for each in (smooth.vignetting, smooth.illumination, dust)]
+    light = 1.0 if factors.colours is None else _pattern(factors.colours, start, (rows, width))
+    parts = (smooth.vignetting, smooth.illumination * light, dust)
+    stored = [each.astype(np.float32) for each in parts]
     under = stored[0].astype(np.float64) * stored[1] * stored[2]
     with np.errstate(divide="ignore", invalid="ignore"):
         gains = flat / under
         relative = np.sqrt((sigma / flat) ** 2 + smooth.relative_sigma**2 + (dust_sigma / dust) ** 2)
     found = dict(zip(NAMES, [*stored, gains.astype(np.float32)], strict=True))
-    errors = (smooth.vignetting_sigma, smooth.illumination_sigma, dust_sigma, np.abs(gains) * relative)
+    errors = (smooth.vignetting_sigma, smooth.illumination_sigma * light, dust_sigma, np.abs(gains) * relative)
     found |= {f"{name}_SIGMA": each.astype(np.float32) for name, each in zip(NAMES, errors, strict=True)}
     return FactorPlanes(planes=found)

@@ -129,6 +129,10 @@ class Smooth:
         at = self.names.index(name)
         return float(np.sqrt(self.covariance[at, at]))
 
+    def product(self, y: Plane, x: Plane) -> Plane:
+        """Return vignetting times illumination at rows y (rows, 1) and columns x (1, columns)."""
+        return self.vignetting.at(y, x) * self.illumination.at(y, x)
+
     def planes(self, y: Plane, x: Plane) -> "SmoothPlanes":
         """Return the planes at rows y (rows, 1) and columns x (1, columns)."""
         split = len(self.vignetting.names) if self.fitted else 0
@@ -155,11 +159,6 @@ class SmoothPlanes:
     illumination: Plane
     illumination_sigma: Plane
     relative_sigma: Plane
-
-    @property
-    def product(self) -> Plane:
-        """Vignetting times illumination."""
-        return self.vignetting * self.illumination
 
 
 def _spread(slopes: Plane, covariance: NDArray[np.float64]) -> Plane:

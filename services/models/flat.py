@@ -289,7 +289,7 @@ def _parts(plan: FlatPlan, asked: FlatAsked, about: Sequence[Card], job: Job) ->
     header = flat_header(plan.frames[0].header, label)
     cards = [*about, Card("TEMP", label[0], "[degC] temperature that it was predicted for")]
     with create_planes(job.folder / FACTORS, factor_planes(header, cards), plan.shape, job.disk) as file:
-        factors, prnu = write_parts(work, given, file, job.threads)
+        factors, prnu = write_parts(work, given, file, job.threads, mosaic=header.bayer_pattern is not None)
         put_in_place([file], job.disk)
     return Parts(label=label, factors=factors, prnu=prnu)
 

@@ -1,7 +1,7 @@
 """Flats that a model predicts, band by band, and such a flat taken apart into its factors."""
 
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.models.flat import FlatModel, FlatParameters, FlatPrediction, Term, predict
-from calibration.models.flat_factors import FactorPlanes, Factors, cell_of, factor_band, factorise, medians
+from calibration.models.flat_factors import (
+    Colours,
+    FactorPlanes,
+    Factors,
+    cell_of,
+    colours_of,
+    factor_band,
+    factorise,
+    levelled,
+    medians,
+)
 from calibration.models.flat_prnu import Prnu, PrnuSums, limits_of
 from calibration.models.flat_shapes import Shape
 from calibration.models.flat_smooth import Cells
@@ -17,6 +27,9 @@ from services.bands import Band, Source, bands_of, map_bands, plane_of, read_row
 from services.errors import Usage
 from services.files.planes import PlanesFile
 from services.models.flat_fit import WORKERS, Label, covariance_names
+
+_MIDDLE = 32
+"""Even; rows above and below the middle of a frame that show the levels of its colours."""
 
 _SAMPLED = 8
 """Bands that show between which limits gains are believed."""
@@ -81,10 +94,21 @@ class _Parts:
     factors: Factors
 
 
+def _common(work: Predicting) -> np.float32:
+    """Return the error that all pixels have in common: it makes no pixel differ from the others."""
+    row = work.model.design([work.label[0]], [work.label[1]])[0]
+    common = np.array(work.model.common) if work.model.common else np.zeros((len(row), len(row)))
+    return np.float32(np.sqrt(max(float(row @ common @ row), 0.0)))
+
+
 def _parts_band(work: _Parts, band: Band) -> tuple[FactorPlanes, NDArray[np.floating]]:
     flat = predict_band(work.predicting, band)
+    scale = np.ones((1, 1), np.float32)
+    if work.predicting.applied is not None:
+        scale = read_rows(work.predicting.applied, band).astype(np.float32)
+    own = np.maximum(flat.sigma**2 - (_common(work.predicting) * scale) ** 2, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = flat.sigma / flat.mean
+        relative = np.sqrt(own) / flat.mean
     return factor_band(work.factors, band.start, flat.mean, flat.sigma), relative
 
 
@@ -92,15 +116,16 @@ def _parts_band(work: _Parts, band: Band) -> tuple[FactorPlanes, NDArray[np.floa
 class _Celled:
     predicting: Predicting
     size: int
+    colours: Colours | None
 
 
 def _cells_band(work: _Celled, band: Band) -> NDArray[np.float32]:
-    flat = predict_band(work.predicting, band).mean
+    flat = levelled(predict_band(work.predicting, band).mean, band.start, work.colours)
     return medians(flat[: band.rows // work.size * work.size], work.size)
 
 
-def cells_of(work: Predicting, threads: Executor) -> Cells:
-    """Return a flat that a model predicts in cells.
+def cells_of(work: Predicting, colours: Colours | None, threads: Executor) -> Cells:
+    """Return a flat that a model predicts in cells, its colours brought to one level.
 
     Raises
     ------
@@ -115,14 +140,21 @@ def cells_of(work: Predicting, threads: Executor) -> Cells:
         parts.append(found)
 
     map_bands(
-        _Celled(predicting=work, size=size), _cells_band, take, threads, bands_of(work.shape[0], rows), workers=WORKERS
+        _Celled(predicting=work, size=size, colours=colours),
+        _cells_band,
+        take,
+        threads,
+        bands_of(work.shape[0], rows),
+        workers=WORKERS,
     )
     values = np.concatenate(parts).astype(np.float64)
     return Cells(values=values, size=size, shape=work.shape)
 
 
-def write_parts(work: Predicting, given: Shape | None, file: PlanesFile, threads: Executor) -> tuple[Factors, Prnu]:
-    """Take a flat apart into the planes of a file.
+def write_parts(
+    work: Predicting, given: Shape | None, file: PlanesFile, threads: Executor, *, mosaic: bool = False
+) -> tuple[Factors, Prnu]:
+    """Take a flat apart into the planes of a file; the colours of a mosaic go with the illumination.
 
     Raises
     ------
@@ -130,7 +162,8 @@ def write_parts(work: Predicting, given: Shape | None, file: PlanesFile, threads
         It holds too little light.
     """
     try:
-        factors = factorise(cells_of(work, threads), given)
+        colours = colours_of(predict_band(work, central_band(work.shape)).mean) if mosaic else None
+        factors = replace(factorise(cells_of(work, colours, threads), given), colours=colours)
     except ValueError as error:
         raise Usage(f"the flat cannot be taken apart: {error}", advice="look at the frames") from error
     parts, rows = _Parts(predicting=work, factors=factors), rows_of(work)
@@ -147,6 +180,12 @@ def write_parts(work: Predicting, given: Shape | None, file: PlanesFile, threads
     map_bands(parts, _parts_band, take, threads, iter(bands), workers=WORKERS)
     fitted = len(factors.smooth.names) + sum(len(shadow.values) + 1 for shadow in factors.dust)
     return factors, sums.result(fitted)
+
+
+def central_band(shape: tuple[int, int]) -> Band:
+    """Return some rows in the middle of a frame, which begin with an even one."""
+    start = shape[0] // 4 * 2
+    return Band(start=max(0, start - _MIDDLE), stop=min(shape[0], start + _MIDDLE))
 
 
 def reference_of(model: FlatModel) -> Label:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.clipping import ENOUGH
+from calibration.clipping import ENOUGH, clip_values
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import Card
 from calibration.models.flat import Level, Norm, level_of
@@ -31,6 +31,7 @@ from services.version import version
 
 WORKERS = 2
 _MEMORY_MB = 64.0
+_NEAR_ROWS = 32
 
 
 class Step(StrEnum):
@@ -290,7 +291,7 @@ def measured_level(source: Source, norm: Norm) -> Level:
     mean, largest, pixels = float("nan"), float("nan"), int(np.isfinite(centre).sum())
     if norm is not Norm.ROBUST:
         mean, largest, pixels = _whole(source)
-    return level_of(norm, centre, mean=mean, largest=largest, pixels=pixels)
+    return level_of(norm, centre, noise=_noise(source), mean=mean, largest=largest, pixels=pixels)
 
 
 def _centre(source: Source) -> NDArray[np.floating]:
@@ -299,6 +300,14 @@ def _centre(source: Source) -> NDArray[np.floating]:
     if (bottom - top) * (right - left) > ENOUGH:
         return place_of(source.location.shape).read(source)
     return read_rows(source, Band(start=top, stop=bottom))[:, left:right].ravel()
+
+
+def _noise(source: Source) -> float:
+    """Return the scatter of pixels about those of their colour beside them, in the middle of a frame."""
+    height, width = source.location.shape
+    rows = read_rows(source, Band(start=height * 3 // 8, stop=height * 3 // 8 + min(_NEAR_ROWS, height // 2) + 1))
+    part = rows[:, width // 4 : width - width // 4]
+    return float(clip_values(part[:, 2:] - part[:, :-2]).sigma / np.sqrt(2))
 
 
 def _whole(source: Source) -> tuple[float, float, int]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from calibration.keywords import Card
-from calibration.models.flat_factors import Factors, cell_of, factorise, medians
+from calibration.models.flat_factors import Factors, cell_of, colours_of, factorise, levelled, medians
 from calibration.models.flat_shapes import Mapped
 from calibration.models.flat_smooth import Cells, Smooth
 from services.bands import Band, bands_of, plane_of, read_rows, rows_for
@@ -19,6 +19,7 @@ from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, create_planes
 from services.models.flat_files import VIGNETTING, flat_header
 from services.models.flat_given import GivenFiles, given_shape
+from services.models.flat_parts import central_band
 from services.models.flat_steps import Step, StepFrame, flatten, made_of
 from services.models.products import base_cards, put_in_place, refuse_foreign
 from services.models.records import write_sidecar
@@ -124,16 +125,19 @@ def applied(folder: Path) -> str:
 
 
 def _cells(frames: Sequence[StepFrame]) -> Cells:
-    """Return the mean of some flats in cells."""
-    shape = frames[0].source.location.shape
+    """Return the mean of some flats in cells; the colours of a mosaic are brought to one level."""
+    shape, middle = frames[0].source.location.shape, central_band(frames[0].source.location.shape)
     size = cell_of(shape)
-    some = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MOST)).round().astype(int))
+    numbers = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MOST)).round().astype(int))
+    some = [frames[i] for i in numbers]
+    colours = [None if f.header.bayer_pattern is None else colours_of(read_rows(f.source, middle)) for f in some]
     rows = max(1, rows_for(memory_mb=64, frames=len(some) + 4, columns=shape[1], workers=1) // size) * size
     parts = []
     for band in bands_of(shape[0], rows):
-        high = band.rows // size * size
+        whole = Band(start=band.start, stop=band.start + band.rows // size * size)
         cells = [
-            medians(read_rows(frames[i].source, Band(start=band.start, stop=band.start + high)), size) for i in some
+            medians(levelled(read_rows(frame.source, whole), whole.start, own), size)
+            for frame, own in zip(some, colours, strict=True)
         ]
         stack = np.stack(cells).astype(np.float64)
         known = np.isfinite(stack)

@@ -60,11 +60,18 @@ def write_flats(
     darks: bool = True,
     seed: int = 1,
     stars: int = 0,
+    mosaic: bool = False,
 ) -> None:
-    """Write n flats for each condition and filter, and n darks for each condition; equal names in all folders."""
+    """Write n flats for each condition and filter, and n darks for each condition; equal names in all folders.
+
+    With a `mosaic` red is half as bright as green, and blue three quarters.
+    """
     rng, number = np.random.default_rng(seed), 0
     flat, change = flat_truth(), slope * slope_truth()
     y, x = grid()
+    more = {"bayer_pattern": "RGGB"} if mosaic else {}
+    if mosaic:
+        flat = flat * np.tile([[0.5, 1.0], [1.0, 0.75]], (SHAPE[0] // 2, SHAPE[1] // 2))
     for name in filters:
         for celsius, seconds in conditions:
             for i in range(n):
@@ -76,13 +83,13 @@ def write_flats(
                     light = light + 15_000 * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 4)
                 values = BIAS + _dark(celsius, seconds) + rng.poisson(light) + NOISE * rng.standard_normal(SHAPE)
                 path = folder / "flats" / f"{name or 'none'}_T{celsius:g}_E{seconds:g}" / f"flat_{i}.fits"
-                write_one(path, _counts(values), FrameKind.FLAT, celsius, seconds, number, filter=name)
+                write_one(path, _counts(values), FrameKind.FLAT, celsius, seconds, number, filter=name, **more)
     for celsius, seconds in conditions if darks else ():
         for i in range(n):
             number += 1
             values = BIAS + _dark(celsius, seconds) + NOISE * rng.standard_normal(SHAPE)
             path = folder / "darks" / f"T{celsius:g}_E{seconds:g}" / f"dark_{i}.fits"
-            write_one(path, _counts(values), FrameKind.DARK, celsius, seconds, number)
+            write_one(path, _counts(values), FrameKind.DARK, celsius, seconds, number, **more)
 
 
 def _dark(celsius: float, seconds: float) -> float:

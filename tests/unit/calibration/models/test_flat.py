@@ -93,7 +93,12 @@ def test_what_the_frames_have_in_common_widens_every_error():
 def level(norm, values):
     known = values[np.isfinite(values)]
     return level_of(
-        norm, values, mean=known.mean() if known.size else np.nan, largest=max(known, default=np.nan), pixels=known.size
+        norm,
+        values,
+        noise=10.0,
+        mean=known.mean() if known.size else np.nan,
+        largest=max(known, default=np.nan),
+        pixels=known.size,
     )
 
 

@@ -71,7 +71,7 @@ def test_light_that_falls_aslant_is_told_from_vignetting_where_it_cannot_be_its_
     light = 1 + 0.1 * grid()[1] / UNIT * (grid()[0] - middle(SHAPE)[0]) / UNIT
     found = fit_smooth(noisy(vignetting() * light))
     assert "xy" in found.illumination.terms
-    np.testing.assert_allclose(found.planes(*grid()).product, vignetting() * light, rtol=2e-3)
+    np.testing.assert_allclose(found.product(*grid()), vignetting() * light, rtol=2e-3)
 
 
 def test_a_map_is_stretched_over_the_frame():
@@ -101,7 +101,7 @@ def test_a_flat_without_light_is_refused(values):
 def test_a_flat_of_a_single_value_has_no_shape_and_no_exception():
     found = fit_smooth(Cells(values=np.ones(SHAPE), size=1, shape=SHAPE))
     assert found.family == "none"
-    assert np.isfinite(found.planes(*grid()).product).all()
+    assert np.isfinite(found.product(*grid())).all()
 
 
 def test_the_errors_of_the_gains_include_those_of_the_smooth_part():

@@ -309,6 +309,18 @@ def test_each_filter_has_a_model_of_its_own(tmp_path):
     assert len(fit(tmp_path / "base", tmp_path / "out", asked(FlatMode.MAKE_MASTER))) == 3
 
 
+def test_the_colours_of_a_mosaic_are_no_gains_of_pixels(tmp_path):
+    write_flats(tmp_path / "base", conditions=SMALL[1:2], mosaic=True)
+    fit(tmp_path / "base", tmp_path / "out", asked())
+    said = json.loads((tmp_path / "out/flat_model_fits/flat_model.json").read_text("utf-8"))["parts"]
+    assert abs(said["prnu"]["total"] - PRNU) < 4 * said["prnu"]["total_sigma"]
+    assert [(round(grain["y"]), round(grain["x"])) for grain in said["dust"]] == [(12, 50)]
+    found, sigma = said["smooth"]["parameters"], said["smooth"]["sigma"]
+    assert abs(found["k1"] - K1) < 4 * sigma["k1"]
+    light = planes(tmp_path / "out/flat_model_fits/flat_factors.fits")["ILLUM"]
+    assert light[0, 0] / light[0, 1] == pytest.approx(0.5, rel=0.01)
+
+
 def test_stars_are_gone_from_flats_of_the_sky(tmp_path):
     write_flats(tmp_path / "base", conditions=((10.0, 2.0),), n=12, stars=12)
     fit(tmp_path / "base", tmp_path / "out", asked(kind=FlatType.SKY))
