@@ -11,36 +11,12 @@ from calibration.models.flat import (
     level_of,
     parameters_of,
     predict,
-    terms_for,
 )
-from calibration.models.linear import fit_groups
-from calibration.models.means import Groups
-
-NOISE = 0.002
-
-
-def fitted(temperatures, exposures, b=0.0, c=0.0, n=6, seed=1, shape=(30, 40)):
-    rng = np.random.default_rng(seed)
-    t, e = np.array(temperatures, float), np.array(exposures, float)
-    a, b, c = (v + s * rng.standard_normal(shape) for v, s in ((1, 0.02), (b, b), (c, c)))
-    frames = a + b * t[:, None, None] + c * e[:, None, None] + NOISE * rng.standard_normal((n, t.size, *shape))
-    groups = Groups(
-        mean=frames.mean(axis=0),
-        count=np.full((t.size, *shape), n, np.uint16),
-        squares=((frames - frames.mean(axis=0)) ** 2).sum(axis=(0, 1)),
-        freedom=np.full(shape, t.size * (n - 1.0)),
-    )
-    terms, notes = terms_for(t, e)
-    model = FlatModel(
-        terms=terms, reference_c=0, reference_s=0,
-        coldest_c=t.min(), warmest_c=t.max(), shortest_s=e.min(), longest_s=e.max(),
-    )  # fmt: skip
-    fit = fit_groups(model.design(t, e), np.full(t.size, float(n)), groups)
-    return model, parameters_of(model, fit), fit, notes, (a, b, c)
+from tests.support.fitted_flats import fitted_flats
 
 
 def test_a_flat_at_another_temperature_and_exposure_is_predicted_with_its_error():
-    model, parameters, _, notes, (a, b, c) = fitted([0, 10, 20, 0, 10, 20], [1, 1, 1, 5, 5, 5], b=1e-3, c=2e-3)
+    model, parameters, _, notes, (a, b, c) = fitted_flats([0, 10, 20, 0, 10, 20], [1, 1, 1, 5, 5, 5], b=1e-3, c=2e-3)
     assert (model.terms, notes) == ((Term.A, Term.B, Term.C), ())
     found = predict(model, parameters, 5.0, 3.0)
     pull = (found.mean - (a + 5 * b + 3 * c)) / found.sigma
@@ -62,7 +38,7 @@ def test_a_flat_at_another_temperature_and_exposure_is_predicted_with_its_error(
     ],
 )
 def test_what_the_flats_do_not_vary_in_has_no_term(temperatures, exposures, terms, words):
-    model, parameters, *_, notes, _ = fitted(temperatures, exposures)
+    model, parameters, *_, notes, _ = fitted_flats(temperatures, exposures)
     assert "".join(model.terms) == terms
     assert any(words in note for note in notes)
     beyond = predict(model, parameters, 40.0, 60.0)
@@ -72,7 +48,7 @@ def test_what_the_flats_do_not_vary_in_has_no_term(temperatures, exposures, term
 
 @pytest.mark.parametrize(("b", "c", "real"), [(0, 0, ""), (1e-3, 0, "B"), (0, 1e-3, "C"), (2e-3, 2e-3, "BC")])
 def test_a_term_counts_where_it_is_more_than_noise(b, c, real):
-    model, parameters, fit, *_ = fitted([0, 10, 20, 0, 10, 20], [1, 1, 1, 9, 9, 9], b=b, c=c)
+    model, parameters, fit, *_ = fitted_flats([0, 10, 20, 0, 10, 20], [1, 1, 1, 9, 9, 9], b=b, c=c)
     found = ""
     for number, place in ((1, 3), (2, 5)):
         sums = SignificanceSums(model.terms[number])
@@ -85,7 +61,7 @@ def test_a_term_counts_where_it_is_more_than_noise(b, c, real):
 
 
 def test_what_the_frames_have_in_common_widens_every_error():
-    model, _, fit, *_ = fitted([0, 10], [2, 2])
+    model, _, fit, *_ = fitted_flats([0, 10], [2, 2])
     wider = FlatModel(**{**{n: getattr(model, n) for n in model.__slots__}, "common": ((0.01, 0.0), (0.0, 0.0))})
     assert (predict(wider, parameters_of(wider, fit), 0, 2).sigma > 0.1).all()
 
