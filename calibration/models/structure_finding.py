@@ -7,7 +7,7 @@ of 2, 4, … pixels: of a frame of 61 megapixels the finest scale alone needs al
 rows with `HALO` rows above and below.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,9 @@ HALO = 5
 """Rows beyond a band that its finest scales look at."""
 
 _REACH = 4
+_AT_ONCE = 1_000_000
+"""Cells that are smoothed at once, and that show a scatter."""
+
 
 _LEAST_SIDE = 12
 """Cells along the shorter side of the coarsest grid: coarser structures are not told from the lamp."""
@@ -49,11 +52,20 @@ class Grid:
 
     def smoothed(self) -> F32:
         """Return the significance of a Gaussian of one cell, matched by the weights."""
-        signal, weight = self.signal, self.weight
-        for axis in (0, 1):
-            signal = ndimage.correlate1d(signal, _KERNEL, axis=axis, mode="constant")
-            weight = ndimage.correlate1d(weight, _KERNEL**2, axis=axis, mode="constant")
-        return np.where(self.weight > 0, signal / np.sqrt(np.where(weight > 0, weight, np.inf)), 0).astype(np.float32)
+        height, width = self.signal.shape
+        found, rows = np.empty((height, width), np.float32), max(64, _AT_ONCE // max(width, 1))
+        for first in range(0, height, rows):
+            above, stop = max(0, first - _REACH), min(height, first + rows)
+            part = slice(above, min(height, stop + _REACH))
+            found[first:stop] = _smoothed(self.signal[part], self.weight[part])[first - above : stop - above]
+        return found
+
+    def middle(self) -> "Grid":
+        """Return the rows in the middle that are enough to see a scatter."""
+        height, width = self.signal.shape
+        rows = min(height, max(64, _AT_ONCE // max(width, 1)))
+        part = slice((height - rows) // 2, (height - rows) // 2 + rows)
+        return Grid(signal=self.signal[part], weight=self.weight[part])
 
     def less(self, claimed: NDArray[np.bool_]) -> "Grid":
         """Return the grid without some cells."""
@@ -62,6 +74,14 @@ class Grid:
     def halved(self) -> "Grid":
         """Return the sums over cells of 2 x 2; a row or column that is left over goes to the last cell."""
         return Grid(signal=_halved(self.signal), weight=_halved(self.weight))
+
+
+def _smoothed(signal: F32, weight: F32) -> F32:
+    there = weight > 0
+    for axis in (0, 1):
+        signal = ndimage.correlate1d(signal, _KERNEL, axis=axis, mode="constant")
+        weight = ndimage.correlate1d(weight, _KERNEL**2, axis=axis, mode="constant")
+    return np.where(there, signal / np.sqrt(np.where(weight > 0, weight, np.inf)), 0).astype(np.float32)
 
 
 def _halved(plane: F32) -> F32:
@@ -105,6 +125,7 @@ def spread_of(grid: Grid, *, known: bool = True) -> Spread:
     known : bool
         Whether the scale of the noise is known: then a scatter below 1 counts as 1.
     """
+    grid = grid.middle()
     there = grid.weight > 0
     found = [clip_values(plane[there]).sigma for plane in (grid.z, grid.smoothed())]
     least = 1.0 if known else 1e-12
@@ -170,14 +191,11 @@ def coarse_claims(grid: Grid, *, known: bool = True) -> Iterator[tuple[int, Clai
         grid, side = claims.rest.halved(), 2 * side
 
 
-def painted(z: F32, claims: Sequence[tuple[int, F32]]) -> F32:
-    """Return a plane of candidates with those of coarser cells painted into it, where there is none."""
-    found = z.copy()
-    for side, coarse in claims:
-        for y, x in zip(*np.nonzero(coarse), strict=True):
-            part = found[_span(y, side, coarse.shape[0], z.shape[0]), _span(x, side, coarse.shape[1], z.shape[1])]
-            part[part == 0] = coarse[y, x]
-    return found
+def paint(z: F32, side: int, coarse: F32) -> None:
+    """Put the candidates of coarse cells into a plane of candidates, where there is none."""
+    for y, x in zip(*np.nonzero(coarse), strict=True):
+        part = z[_span(y, side, coarse.shape[0], z.shape[0]), _span(x, side, coarse.shape[1], z.shape[1])]
+        part[part == 0] = coarse[y, x]
 
 
 def _span(cell: int, side: int, cells: int, length: int) -> slice:
@@ -255,7 +273,7 @@ def candidates_of(z: F32, halved: Grid, lines: Lines, tests: int, *, known: bool
     Parameters
     ----------
     z : ndarray of float32, shape (y, x)
-        Candidates of the finest grid.
+        Candidates of the finest grid; those of the others are added to it.
     halved : Grid
         What they left, in cells of 2 x 2.
     lines : tuple of ndarray
@@ -265,11 +283,8 @@ def candidates_of(z: F32, halved: Grid, lines: Lines, tests: int, *, known: bool
     known : bool
         As for `spread_of`.
     """
-    coarse = list(coarse_claims(halved, known=known))
+    for side, claims in coarse_claims(halved, known=known):
+        paint(z, side, claims.z)
+        tests += claims.tests
     columns, rows = line_claims(*lines[:2], known=known), line_claims(*lines[2:], known=known)
-    return Candidates(
-        z=painted(z, [(side, claims.z) for side, claims in coarse]),
-        columns=columns,
-        rows=rows,
-        tests=tests + sum(claims.tests for _, claims in coarse) + columns.size + rows.size,
-    )
+    return Candidates(z=z, columns=columns, rows=rows, tests=tests + columns.size + rows.size)

@@ -8,6 +8,7 @@ the moderated t statistic of Smyth, Statistical Applications in Genetics and Mol
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ _ORIGIN, _BEND = 0.01, 0.98
 
 _RARE = 1e-4
 """Chance of the largest variance that counts in full: cosmic hits and noisy pixels are larger."""
+
+_LOWEST, _SPREAD = 0.005, 4000
+"""Share of the variances that are too small to count among the logarithms, and quantiles that stand for the others."""
 
 _ROUNDS = 12
 _LEAST = 1e-6
@@ -127,18 +131,28 @@ def _weighted(design: Planes, values: Planes, weights: Planes) -> tuple[float, f
 
 
 def _prior(chi_square: Planes, nu: Planes) -> float:
-    """Return the degrees of freedom of the law, from the scatter of the logarithms of the variances (Smyth 2004)."""
-    use = chi_square > 0
+    """Return the degrees of freedom of the law, from the scatter of the logarithms of the variances (Smyth 2004).
+
+    Nearly equal samples of a pixel, which are equal but for their rounding, have no logarithm that says anything.
+    """
+    use = chi_square > by_freedom(lambda freedom: float(stats.chi2.ppf(_LOWEST, freedom)), nu)
     chi_square, nu = chi_square[use], nu[use]
     if chi_square.size < 2 or _steps_show(chi_square):
         return math.inf
-    e = np.log(chi_square / nu) - special.digamma(nu / 2) + np.log(nu / 2)
-    expected = special.polygamma(1, nu / 2)
-    excess = float(np.mean((e - e.mean()) ** 2 - expected))
+    e = np.log(chi_square / nu) - by_freedom(lambda freedom: float(_usual_logs(freedom).mean()), nu)
+    expected = float(by_freedom(lambda freedom: float(_usual_logs(freedom).var()), nu).mean())
+    excess = float(np.mean((e - e.mean()) ** 2)) - expected
     fourth = float(np.mean((e - e.mean()) ** 4))
-    if excess <= _SURE * np.sqrt(max(fourth - float(expected.mean()) ** 2, 0.0) / e.size):
+    if excess <= _SURE * np.sqrt(max(fourth - expected**2, 0.0) / e.size):
         return math.inf
     return float(np.clip(2 * _inverse_trigamma(excess), _LEAST_PRIOR, _MOST_PRIOR))
+
+
+@lru_cache(maxsize=256)
+def _usual_logs(freedom: float) -> Planes:
+    """Return logarithms of variances of normal noise, evenly spread over their distribution, without the lowest."""
+    shares = _LOWEST + (1 - _LOWEST) * (np.arange(_SPREAD) + 0.5) / _SPREAD
+    return np.asarray(np.log(stats.chi2.ppf(shares, freedom) / freedom))
 
 
 def _steps_show(chi_square: Planes) -> bool:

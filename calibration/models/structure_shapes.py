@@ -123,12 +123,21 @@ def structures_of(found: Candidates, number: int = 0) -> list[Structure]:
         mask = found.z > 0 if sign > 0 else found.z < 0
         if not mask.any():
             continue
-        labels, _ = ndimage.label(ndimage.binary_dilation(mask, _TOGETHER), _TOGETHER)
-        for label, box in enumerate(ndimage.find_objects(labels), 1):
-            inside = (labels[box] == label) & mask[box]
+        labels, _ = ndimage.label(_blocks(mask), _TOGETHER)
+        for label, block in enumerate(ndimage.find_objects(labels), 1):
+            box = (slice(2 * block[0].start, 2 * block[0].stop), slice(2 * block[1].start, 2 * block[1].stop))
+            part = mask[box]
+            whole = (labels[block] == label).repeat(2, axis=0).repeat(2, axis=1)
+            inside = whole[: part.shape[0], : part.shape[1]] & part
             peak = float(np.abs(found.z[box][inside]).max())
             made.append(_trimmed(inside, box, sign, peak, number))
     return made + _lines(found, number)
+
+
+def _blocks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which blocks of 2 x 2 pixels hold a candidate: pixels of neighbouring blocks hang together."""
+    padded = np.pad(mask, [(0, n % 2) for n in mask.shape]) if any(n % 2 for n in mask.shape) else mask
+    return np.asarray(padded[::2, ::2] | padded[1::2, ::2] | padded[::2, 1::2] | padded[1::2, 1::2])
 
 
 def _trimmed(inside: NDArray[np.bool_], box: tuple[slice, slice], sign: int, peak: float, number: int) -> Structure:

@@ -45,7 +45,7 @@ from services.models.products import base_cards, header_of, put_in_place, refuse
 from services.models.structure_plan import Epoch, Pair, Plan
 
 _WORKERS = 2
-_PLANES = 24
+_PLANES = 60
 """Values that are held for a pixel and an epoch."""
 
 _SAMPLE = 400_000
@@ -94,7 +94,7 @@ def write_means(
     most = max(
         len(e.sources) + (len(e.reduction.biases + e.reduction.darks) if e.reduction else 0) for e in plan.epochs
     )
-    rows = rows_for(memory_mb=memory_mb, frames=4 * most + 4 * len(paths), columns=width, workers=_WORKERS)
+    rows = rows_for(memory_mb=memory_mb, frames=6 * most + 8 * len(paths), columns=width, workers=_WORKERS)
     with ExitStack() as stack, ThreadPoolExecutor(_WORKERS, "nightcal-structures") as threads:
         files = [stack.enter_context(_file(plan, e, p, disk)) for e, p in zip(plan.epochs, paths, strict=True)]
 
@@ -266,6 +266,7 @@ def compare(plan: Plan, means: Means, pair: Pair, number: int, *, memory_mb: flo
         even = max(2, rows // 2 * 2)
         map_bands(replace(work, spread=spread), _claims, fine.take, threads, bands_of(height, even), workers=_WORKERS)
     found = candidates_of(fine.z, fine.halved, fine.lines, fine.tests, known=work.known)
+    del fine  # of a large frame it holds more than what follows
     return Compared(
         pair=pair,
         structures=structures_of(found, number),
@@ -292,12 +293,15 @@ def _claims(work: _Work, band: Band) -> tuple[Claims, Band]:
 
 
 class _Fine:
-    """What the finest scales have claimed of a frame, and what they left for the coarser ones."""
+    """What the finest scales have claimed of a frame, and what they left, in cells of 2 x 2, for the coarser ones."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.z = np.zeros(shape, np.float32)
         self._shape = shape
-        self._signal, self._weight = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
+        self.halved = Grid(
+            signal=np.zeros((shape[0] // 2, shape[1] // 2), np.float32),
+            weight=np.zeros((shape[0] // 2, shape[1] // 2), np.float32),
+        )
         self._columns = np.zeros((2, shape[1]))
         self._rows = np.zeros((2, shape[0]))
         self.tests = 0
@@ -313,14 +317,9 @@ class _Fine:
         self._rows[:, band.start : band.stop] = [rows_signal, rows_weight]
         self.tests += 2 * int(np.count_nonzero(rest.weight)) + int(np.count_nonzero(claims.z[rows]))
         if band.rows > 1:
-            halved = rest.halved()
-            self._signal.append(halved.signal)
-            self._weight.append(halved.weight)
-
-    @property
-    def halved(self) -> Grid:
-        """What is left, in cells of 2 x 2."""
-        return Grid(signal=np.concatenate(self._signal), weight=np.concatenate(self._weight))
+            halved, first = rest.halved(), band.start // 2
+            self.halved.signal[first : first + len(halved.signal)] = halved.signal
+            self.halved.weight[first : first + len(halved.weight)] = halved.weight
 
     @property
     def lines(self) -> Lines:

@@ -131,3 +131,11 @@ def test_slopes_of_nothing_are_significant_as_rarely_as_stated() -> None:
     p = [trends_of(rng.standard_normal(6), np.ones(6), [time])[0].p for _ in range(1000)]
     assert 0.015 <= np.mean(np.array(p) < 0.05) <= 0.06
     assert adjusted([0.01, float("nan"), 0.04])[0] == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize("nu", [1.0, 3.0])
+def test_pixels_whose_samples_are_equal_but_for_rounding_are_no_noisy_pixels(nu: float) -> None:
+    rng = np.random.default_rng(8)
+    squares = 20_000 * rng.chisquare(nu, 60_000)
+    squares[rng.random(squares.size) < 0.003] = 1e-9
+    assert np.isinf(fit_law(rng.uniform(25_000, 30_000, squares.size), squares, np.full(squares.size, nu)).prior)
