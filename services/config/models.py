@@ -119,9 +119,9 @@ class MasterFrames(Section):
     calibration_tolerance: Positive = Field(0.1, description=NOT_USED)
 
 
-ModelKindName = Literal["bias"]
+ModelKindName = Literal["bias", "flat"]
 MODEL_KINDS: tuple[ModelKindName, ...] = ("bias",)
-"""Of what models are made."""
+"""Of what models are made by default: a flat model writes each flat twice while it is fitted, and is asked for."""
 
 
 class Models(Section):

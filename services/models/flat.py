@@ -14,6 +14,7 @@ from calibration.keywords import Card
 from calibration.models.flat import FlatPrediction, Norm, Term
 from services.bands import Band, bands_of, map_bands
 from services.datasets import SEARCH_DEPTH
+from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.files.planes import create_planes
@@ -113,7 +114,7 @@ class FlatAsked:
 
 
 def fit(
-    base: Path,
+    base: Path | DatasetFrames,
     out: Path,
     asked: FlatAsked,
     *,
@@ -125,9 +126,9 @@ def fit(
 
     Parameters
     ----------
-    base : Path
-        A dataset, an index, or the root of a nightcal; nothing in it is changed. Modes that begin with the files of
-        another one do not read it.
+    base : Path or DatasetFrames
+        A dataset, an index, or the root of a nightcal; nothing in it is changed. Or frames that were chosen. Modes that
+        begin with the files of another one do not read it.
     out : Path
         The folder of the model; of several models the folder of their folders.
     asked : FlatAsked

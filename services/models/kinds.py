@@ -62,20 +62,24 @@ class ModelKind:
     form : str
         Version of the fit: another one makes the models anew.
     planes : callable
-        Returns about how many planes of 4 bytes its files hold, by the number of temperatures.
+        Returns about how many planes of 4 bytes its files hold while it is fitted, by the numbers of temperatures and
+        of frames.
     maker : str
         Where its `Maker` is; it is imported when it is needed.
     lacks : str
         What there is not, where a catalogue has none of its frames.
+    most : int or None
+        Frames of a model, those of the newest sets; None: all.
     """
 
     name: str
     of: FrameKind
     takes: frozenset[FrameKind]
     form: str
-    planes: Callable[[int], int]
+    planes: Callable[[int, int], int]
     maker: str
     lacks: str
+    most: int | None = None
 
     def made_by(self) -> Maker:
         """Return what fits it."""
@@ -88,8 +92,18 @@ KINDS = (
         of=FrameKind.BIAS,
         takes=frozenset({FrameKind.BIAS}),
         form="nightcal bias model 1",
-        planes=lambda temperatures: 15 + temperatures,
+        planes=lambda temperatures, _: 15 + temperatures,
         maker="services.models.bias_library:BiasMaker",
         lacks="there are no biases",
+    ),
+    ModelKind(
+        name="flat",
+        of=FrameKind.FLAT,
+        takes=frozenset({FrameKind.FLAT, FrameKind.DARK}),
+        form="nightcal flat model 1",
+        planes=lambda temperatures, frames: 20 + 2 * temperatures + 2 * frames,
+        maker="services.models.flat_library:FlatMaker",
+        lacks="there are no flats",
+        most=120,
     ),
 )

@@ -139,7 +139,7 @@ class Library:
     def _room(self, kind: ModelKind, key: GroupKey, rows: Sequence[FrameRow], wishes: Wishes) -> str:
         """Return in words that there is no room for a model; "" where there is."""
         temperatures = len({round(row.ccd_temp_c or 0.0) for row in rows})
-        needed = 4 * key.shape[0] * key.shape[1] * kind.planes(temperatures)
+        needed = 4 * key.shape[0] * key.shape[1] * kind.planes(temperatures, sum(row.kind is kind.of for row in rows))
         free = self._place.disk.free_bytes(self._place.root) - 1e6 * wishes.min_free_mb
         if free >= needed:
             return ""

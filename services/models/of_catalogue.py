@@ -3,9 +3,9 @@
 import hashlib
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from calibration.frames import GroupKey
+from calibration.frames import FrameKind, GroupKey
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.models import settings_of
 from services.catalogue.rows import USABLE, Flag, FrameRow, MasterStatus
@@ -36,11 +36,29 @@ def _spoilt(catalogue: Catalogue) -> frozenset[str]:
 
 
 def by_settings(kind: ModelKind, rows: Iterable[FrameRow]) -> Iterator[tuple[GroupKey, list[FrameRow]]]:
-    """Yield frames by the settings of the camera that a model is of, those first that most frames have."""
+    """Yield frames by the settings of the camera that a model is of, those first that most frames have.
+
+    Frames of other kinds are beside all that have their settings; filter and source are those of flats alone.
+    """
     groups: defaultdict[GroupKey, list[FrameRow]] = defaultdict(list)
+    beside: defaultdict[GroupKey, list[FrameRow]] = defaultdict(list)
     for row in rows:
-        groups[settings_of(kind.of, row.key())].append(row)
-    yield from sorted(groups.items(), key=lambda each: (-len(each[1]), repr(each[0])))
+        found = groups if row.kind is kind.of else beside
+        found[settings_of(kind.of if row.kind is kind.of else FrameKind.DARK, row.key())].append(row)
+    for key, frames in sorted(groups.items(), key=lambda each: (-len(each[1]), repr(each[0]))):
+        yield key, [*_newest(frames, kind.most), *beside[settings_of(FrameKind.DARK, key)]]
+
+
+def _newest(rows: Sequence[FrameRow], most: int | None) -> list[FrameRow]:
+    """Return the frames of the newest sets, as many sets as hold no more than `most` frames, one at least."""
+    sets: defaultdict[str, list[FrameRow]] = defaultdict(list)
+    for row in rows:
+        sets[row.set_id or ""].append(row)
+    found: list[FrameRow] = []
+    for frames in sorted(sets.values(), key=lambda each: max(str(row.date_obs) for row in each), reverse=True):
+        if most is None or not found or len(found) + len(frames) <= most:
+            found += frames
+    return found
 
 
 def name_of(kind: ModelKind, key: GroupKey) -> str:

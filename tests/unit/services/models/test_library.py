@@ -202,3 +202,40 @@ def test_a_reader_of_the_catalogue_sees_the_model(root: Root) -> None:
         (row,) = reader.valid_models(kind="bias")
     assert outcome.row is not None
     assert (row.path, row.recipe, row.inputs) == (outcome.row.path, outcome.row.recipe, outcome.row.inputs)
+
+
+def test_flats_of_each_filter_have_a_model_with_their_darks_and_leave_no_steps_behind(root: Root) -> None:
+    root.add(FrameKind.DARK, 2.0, 6)
+    for name in ("L", "R"):
+        root.add(FrameKind.FLAT, 2.0, 6, filter=name)
+    outcomes = fitted(root, Wishes(kinds=("flat",)))
+    assert [each.row is not None for each in outcomes] == [True, True], outcomes
+    assert {each.row.key.filter for each in outcomes if each.row} == {"L", "R"}
+    assert {len(each.row.inputs) for each in outcomes if each.row} == {12}
+    folders = {path.name for path in root.layout.models.glob("flat_*/*")}
+    assert "flat_model_fits" in folders
+    assert not folders & {"flat_reduced", "flat_normalized", "flat_darks"}
+    assert all(each.kept for each in fitted(root, Wishes(kinds=("flat",))))
+
+
+def test_flats_without_a_dark_have_no_model_and_say_why(root: Root) -> None:
+    root.add(FrameKind.FLAT, 2.0, 6, filter="L")
+    (outcome,) = fitted(root, Wishes(kinds=("flat",)))
+    assert outcome.row is None
+    assert "dark" in outcome.detail
+
+
+def test_a_flat_model_is_of_the_newest_sets() -> None:
+    from services.catalogue.rows import FrameRow
+    from services.models.of_catalogue import _newest
+
+    def row(number: int, of: int) -> FrameRow:
+        return FrameRow(
+            path=f"{of}_{number}", pixel_sha256="", size=1, mtime_ns=1, kind=FrameKind.FLAT, camera="c", height=1,
+            width=1, set_id=f"s{of}", date_obs=AT + timedelta(days=of, seconds=number),
+        )  # fmt: skip
+
+    rows = [row(i, of) for of in range(4) for i in range(5)]
+    assert {each.set_id for each in _newest(rows, 12)} == {"s3", "s2"}
+    assert {each.set_id for each in _newest(rows, 3)} == {"s3"}
+    assert len(_newest(rows, None)) == 20
