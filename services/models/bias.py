@@ -16,6 +16,7 @@ from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import create_planes
+from services.models.banding import WORKERS
 from services.models.bias_files import (
     SIDECAR,
     files_of,
@@ -29,11 +30,18 @@ from services.models.bias_fit import LETTERS, covariance_names, fit_bands, work_
 from services.models.bias_plan import plan_of
 from services.models.bias_records import Loaded, load, sidecar_of, write_records
 from services.models.gathering import Gathered, Progress, gather
-from services.models.products import forget_others, header_in, header_of, hot_mask, put_in_place, refuse_foreign
+from services.models.products import (
+    forget_others,
+    header_in,
+    header_of,
+    hot_mask,
+    put_in_place,
+    refuse_file,
+    refuse_foreign,
+)
 from services.models.records import files_before
 
 _SCRATCH = ".unpacked"
-_WORKERS = 2
 _COLDEST_C = -273.15
 
 
@@ -142,8 +150,7 @@ def synthesise(model: Path, temperatures_c: tuple[float, ...], out: Path, disk: 
     for celsius in temperatures_c:
         if not (np.isfinite(celsius) and celsius > _COLDEST_C):
             raise Usage(f"{celsius} is no temperature in degrees Celsius", advice="name one, e.g. --temperature -10")
-    if out.exists() and not out.is_dir():
-        raise Usage(f"{out} is a file", advice="name a folder with --out")
+    refuse_file(out, "name a folder with --out")
     loaded = load(model)
     return [_synthesised(loaded, celsius, out / synthetic_name(celsius), disk) for celsius in temperatures_c]
 
@@ -160,17 +167,17 @@ def _synthesised(loaded: Loaded, celsius: float, path: Path, disk: Disk) -> Path
     header = header_of(header_in(loaded.folder / map_name("A"), FrameKind.BIAS), FrameKind.BIAS)
     shape = work.theta[0].location.shape
     planes = predicted_planes(loaded.model, header, celsius, loaded.frames)
-    rows = rows_for(memory_mb=64, frames=6 * p * p, columns=shape[1], workers=_WORKERS)
+    rows = rows_for(memory_mb=64, frames=6 * p * p, columns=shape[1], workers=WORKERS)
     with (
         create_planes(path, planes, shape, disk) as file,
-        ThreadPoolExecutor(_WORKERS, "nightcal-predict") as threads,
+        ThreadPoolExecutor(WORKERS, "nightcal-predict") as threads,
     ):
 
         def take(band: Band, found: Prediction) -> None:
             file.write("MEAN", band.start, found.mean)
             file.write("SIGMA", band.start, found.sigma)
 
-        map_bands(work, _predict_band, take, threads, bands_of(shape[0], rows), workers=_WORKERS)
+        map_bands(work, _predict_band, take, threads, bands_of(shape[0], rows), workers=WORKERS)
         put_in_place([file], disk)
     return path
 

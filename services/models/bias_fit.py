@@ -1,8 +1,7 @@
 """The parameters of a bias model for each pixel: band after band, from the frames into the growing files."""
 
 from collections.abc import Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +13,12 @@ from calibration.models.left_out import mix, shares_left_out
 from calibration.models.linear import ModelBit, fit_groups, flags_of, pairs
 from calibration.models.linear_kernels import held_sums
 from calibration.models.means import GroupMean, Groups, group_mean, recipe_for, stacked
-from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows, rows_for
+from services.bands import Band, Source, read_band, read_rows
 from services.files.planes import PlanesFile
+from services.models.banding import fit_in_bands
 from services.models.bias_plan import Plan
 from services.models.gathering import Progress
 
-_WORKERS = 2
 _OF_A_GROUP = 6
 """Values of 8 bytes that are held for a pixel and a group."""
 
@@ -239,23 +238,23 @@ def fit_bands(
         Threads of our own by default; processes give the same planes.
     progress : callable
     """
-    (height, width), sums = work.sources[0].location.shape, Evaluation()
-    values = _OF_A_GROUP * len(work.sizes) + _OF_A_PIXEL
-    rows = rows_for(memory_mb=memory_mb, frames=max(work.sizes), columns=width, workers=_WORKERS, held=values)
+    sums = Evaluation()
 
     def take(band: Band, done: Modelled) -> None:
         sums.add(done.held)
         _write(work.model, targets, band.start, done)
-        progress("rows fitted", None, band.rows)
 
-    progress("rows fitted", height, 0)
-    threads = ThreadPoolExecutor(_WORKERS, "nightcal-models") if executor is None else nullcontext(executor)
-    with (
-        threads as workers,
-        held_open(work.sources) as sources,
-        closing(ahead(sources, bands_of(height, rows))) as bands,
-    ):
-        map_bands(replace(work, sources=sources), model_band, take, workers, bands, workers=_WORKERS)
+    fit_in_bands(
+        work.sources,
+        lambda sources: replace(work, sources=sources),
+        model_band,
+        take,
+        sizes=work.sizes,
+        held=_OF_A_GROUP * len(work.sizes) + _OF_A_PIXEL,
+        memory_mb=memory_mb,
+        executor=executor,
+        progress=progress,
+    )
     return sums
 
 

@@ -11,7 +11,7 @@ from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.bias_files import FOLDER, MODEL, SIDECAR
 from services.models.bias_plan import Plan
-from services.models.records import ecsv, read_sidecar, write_sidecar
+from services.models.records import ecsv, folder_of, read_sidecar, write_sidecar
 from services.version import version
 
 _RESTLESS = 1.0
@@ -146,7 +146,7 @@ def load(path: Path) -> Loaded:
     Usage
         It is no bias model, or one of another version.
     """
-    folder = path.parent.parent if path.is_file() else path.parent if path.name == FOLDER else path
+    folder = folder_of(path, FOLDER)
     said = read_sidecar(path, folder / SIDECAR, folder / MODEL, form=FORM, kind="bias")
     try:
         return Loaded(folder=folder, model=BiasModel.from_plain(said), said=said)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.bias_fit import LETTERS
 from services.models.bias_plots import (
@@ -25,6 +24,7 @@ from services.models.bias_records import Loaded, load
 from services.models.drawing import write_pictures
 from services.models.misfits import misfit_section, misfits_of
 from services.models.page import ModelPage, Section, Shown, table_of, write_page
+from services.models.products import refuse_file
 from services.reports.parts import Table
 from services.reports.summary import Headline
 from services.words import GAP, celsius, number, significant
@@ -51,8 +51,7 @@ def report(model: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
     StorageError
         The disk is full, or a file cannot be read or written.
     """
-    if out.exists() and not out.is_dir():
-        raise Usage(f"{out} is a file", advice="name a folder for the report")
+    refuse_file(out, "name a folder for the report")
     seen = seen_of(load(model))
     stats = out / "bias_stats.json"
     write_text(stats, json.dumps(statistics_of(seen.loaded), indent=1) + "\n", disk, replace=True)
@@ -95,7 +94,7 @@ def _page(seen: Seen) -> ModelPage:
         base=loaded.folder,
         headline=_headline(loaded),
         facts=_facts(loaded, seen.shape),
-        notes=tuple(f"{note[:1].upper()}{note[1:]}." for note in said["notes"]),
+        notes=tuple(said["notes"]),
         sections=(
             Section(title="What the frames show", tables=(_parameters(seen),), plots=tuple(level_plots(seen))),
             held,

@@ -18,6 +18,7 @@ from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.files.planes import create_planes
+from services.models.banding import WORKERS
 from services.models.flat_darks import Dark, darks_in
 from services.models.flat_files import (
     EVALUATION,
@@ -35,7 +36,7 @@ from services.models.flat_files import (
     predicted_planes,
     synthetic_name,
 )
-from services.models.flat_fit import WORKERS, Label, fit_bands, work_of
+from services.models.flat_fit import Label, fit_bands, work_of
 from services.models.flat_given import GivenFiles, given_shape
 from services.models.flat_job import FlatMade, Job, job_in
 from services.models.flat_masters import MasterMethod, write_masters
@@ -54,7 +55,7 @@ from services.models.flat_steps import (
 )
 from services.models.flat_vignetting import applied, take_off
 from services.models.gathering import Gathered, Progress, gather
-from services.models.products import forget_others, header_in, put_in_place, refuse_foreign
+from services.models.products import forget_others, header_in, put_in_place, refuse_file, refuse_foreign
 from services.models.records import ecsv, files_before
 from services.words import count
 
@@ -359,8 +360,7 @@ def synthesise(model: Path, labels: Sequence[Label], out: Path, disk: Disk = REA
             raise Usage(f"{celsius} is no temperature in degrees Celsius", advice="name one, e.g. --temperature -10")
         if not (np.isfinite(seconds) and seconds >= 0):
             raise Usage(f"{seconds} is no exposure in seconds", advice="name one, e.g. --exposure 2")
-    if out.exists() and not out.is_dir():
-        raise Usage(f"{out} is a file", advice="name a folder with --out")
+    refuse_file(out, "name a folder with --out")
     loaded = load(model)
     return [_synthesised(loaded, label, out / synthetic_name(label), disk) for label in labels]
 

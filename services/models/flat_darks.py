@@ -18,6 +18,7 @@ from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, create_planes
 from services.files.units import Unreadable
+from services.models.banding import WORKERS
 from services.models.gathering import Member
 from services.models.grouping import saturation_of
 from services.models.products import base_cards, header_of, put_in_place, refuse_foreign
@@ -26,7 +27,6 @@ MOST_C, MOST_S = 5.0, 10.0
 """A dark is no farther from its flat than so many degrees and seconds."""
 
 FOLDER = "flat_darks"
-_WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -149,17 +149,17 @@ def _mean(dark: Dark, out: Path, scratch: Path, disk: Disk) -> Path:
         Card("NCOMBINE", len(sources), "frames of this mean"),
     )
     (height, width), planes = sources[0].location.shape, [Plane(name=n, cards=cards) for n in ("MEAN", "SIGMA")]
-    rows = rows_for(memory_mb=128, frames=len(sources) + 8, columns=width, workers=_WORKERS)
+    rows = rows_for(memory_mb=128, frames=len(sources) + 8, columns=width, workers=WORKERS)
     with (
         create_planes(path, planes, (height, width), disk) as file,
-        ThreadPoolExecutor(_WORKERS, "nightcal-darks") as threads,
+        ThreadPoolExecutor(WORKERS, "nightcal-darks") as threads,
     ):
 
         def take(band: Band, found: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
             for name, plane in zip(("MEAN", "SIGMA"), found, strict=True):
                 file.write(name, band.start, plane)
 
-        map_bands(work, _mean_band, take, threads, bands_of(height, rows), workers=_WORKERS)
+        map_bands(work, _mean_band, take, threads, bands_of(height, rows), workers=WORKERS)
         put_in_place([file], disk)
     return path
 

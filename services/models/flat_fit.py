@@ -1,8 +1,7 @@
 """The parameters of a flat model for each pixel: band after band, from normalised flats into the growing files."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,12 +19,12 @@ from calibration.models.flat import (
 from calibration.models.left_out import leave_out
 from calibration.models.linear import fit_groups, flags_of, pairs
 from calibration.models.means import Groups, group_mean, recipe_for, stacked
-from services.bands import Band, Source, ahead, bands_of, held_open, map_bands, read_band, read_rows, rows_for
+from services.bands import Band, Source, read_band, read_rows
 from services.files.planes import PlanesFile
+from services.models.banding import fit_in_bands
 from services.models.flat_plan import FlatPlan
 from services.models.gathering import Progress
 
-WORKERS = 2
 _OF_A_GROUP, _OF_A_PIXEL = 6, 60
 """Values of 8 bytes that are held for a pixel and a group, and for a pixel."""
 
@@ -240,9 +239,7 @@ def fit_bands(
         Threads of our own by default; processes give the same planes.
     progress : callable
     """
-    (height, width), sums = work.sources[0].location.shape, FlatSums(work.model.terms)
-    values = max(work.sizes) + _OF_A_GROUP * len(work.sizes) + _OF_A_PIXEL
-    rows = rows_for(memory_mb=memory_mb, frames=values, columns=width, workers=WORKERS)
+    sums = FlatSums(work.model.terms)
 
     def take(band: Band, done: FlatBand) -> None:
         sums.add(done)
@@ -254,14 +251,16 @@ def fit_bands(
         for label, file in evaluation.items():
             file.write("MEAN", band.start, done.held[label].predicted)
             file.write("DIFF", band.start, done.held[label].measured - done.held[label].predicted)
-        progress("rows fitted", None, band.rows)
 
-    progress("rows fitted", height, 0)
-    threads = ThreadPoolExecutor(WORKERS, "nightcal-models") if executor is None else nullcontext(executor)
-    with (
-        threads as workers,
-        held_open(work.sources) as sources,
-        closing(ahead(sources, bands_of(height, rows))) as bands,
-    ):
-        map_bands(replace(work, sources=sources), flat_band, take, workers, bands, workers=WORKERS)
+    fit_in_bands(
+        work.sources,
+        lambda sources: replace(work, sources=sources),
+        flat_band,
+        take,
+        sizes=work.sizes,
+        held=_OF_A_GROUP * len(work.sizes) + _OF_A_PIXEL,
+        memory_mb=memory_mb,
+        executor=executor,
+        progress=progress,
+    )
     return sums

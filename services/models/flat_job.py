@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from services.files.disk import Disk
-from services.models.flat_fit import WORKERS
+from services.models.banding import WORKERS
 from services.models.gathering import Progress
 
 _SCRATCH = ".unpacked"

@@ -16,8 +16,9 @@ from calibration.models.means import recipe_for
 from services.bands import Band, Source, bands_of, map_bands, read_band, rows_for
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, create_planes
+from services.models.banding import WORKERS
 from services.models.flat_files import MASTERS, SKY, flat_header, master_name
-from services.models.flat_fit import WORKERS, Label
+from services.models.flat_fit import Label
 from services.models.flat_plan import FlatPlan, FlatType
 from services.models.flat_steps import StepFrame
 from services.models.products import base_cards, card_of, refuse_foreign

@@ -26,7 +26,8 @@ from calibration.models.flat_smooth import Cells
 from services.bands import Band, Source, bands_of, map_bands, plane_of, read_rows, rows_for
 from services.errors import Usage
 from services.files.planes import PlanesFile
-from services.models.flat_fit import WORKERS, Label, covariance_names
+from services.models.banding import WORKERS
+from services.models.flat_fit import Label, covariance_names
 
 _MIDDLE = 32
 """Even; rows above and below the middle of a frame that show the levels of its colours."""

@@ -16,7 +16,7 @@ from services.models.flat_files import FOLDER, MODEL, SIDECAR, VIGNETTING
 from services.models.flat_fit import Label
 from services.models.flat_plan import FlatPlan, FlatType
 from services.models.flat_vignetting import shape_facts
-from services.models.records import ecsv, read_sidecar, write_sidecar
+from services.models.records import ecsv, folder_of, read_sidecar, write_sidecar
 from services.version import version
 
 FORM = "nightcal flat model 1"
@@ -205,7 +205,7 @@ def load(path: Path) -> LoadedFlat:
     Usage
         It is no flat model, or one of another version.
     """
-    folder = path.parent.parent if path.is_file() else path.parent if path.name == FOLDER else path
+    folder = folder_of(path, FOLDER)
     said = read_sidecar(path, folder / SIDECAR, folder / MODEL, form=FORM, kind="flat")
     values = {field.name: said["model"][field.name] for field in fields(FlatModel)}
     values["terms"] = tuple(Term(term) for term in values["terms"])

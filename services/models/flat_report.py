@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.models.flat_plots import MEANINGS, SeenFlat, factor_plots, held_plots, seen_of, term_plots
 from services.models.flat_records import LoadedFlat, load, term_words
 from services.models.misfits import misfit_section, misfits_of
-from services.models.page import ModelPage, Section, Shown, table_of, write_page
+from services.models.page import ModelPage, Section, Shown, sentence, table_of, write_page
+from services.models.products import refuse_file
 from services.reports.parts import Table
 from services.reports.summary import Headline
 from services.words import number
@@ -41,8 +41,7 @@ def report(model: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
     StorageError
         The disk is full, or a file cannot be read or written.
     """
-    if out.exists() and not out.is_dir():
-        raise Usage(f"{out} is a file", advice="name a folder for the report")
+    refuse_file(out, "name a folder for the report")
     return write_page(_page(seen_of(load(model))), out, disk)
 
 
@@ -53,13 +52,13 @@ def _page(seen: SeenFlat) -> ModelPage:
     values = [Shown(name=term, head=term, decimals=5, meaning=MEANINGS[term]) for term in terms]
     values.append(Shown(name="NOISE", head="noise", decimals=5, meaning="of a frame, relative to its level"))
     dust = said["parts"]["dust"]
-    words = tuple(f"{each[:1].upper()}{each[1:]}." for each in term_words(said["terms"], loaded.model))
+    words = tuple(sentence(each) for each in term_words(said["terms"], loaded.model))
     return ModelPage(
         title=f"Flat model: {said['domain']['filter'] or 'no filter'}",
         base=loaded.folder,
         headline=_headline(loaded),
         facts=_facts(seen),
-        notes=tuple(f"{note[:1].upper()}{note[1:]}." for note in said["notes"]),
+        notes=tuple(said["notes"]),
         sections=(
             Section(
                 title="What the flat is made of",

@@ -15,6 +15,7 @@ from services.datasets.processing.measuring import FrameNumbers, Judged, Numbers
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.layout import sanitise
+from services.models.products import refuse_file
 
 Progress = Callable[[str, int | None, int], object]
 
@@ -111,8 +112,7 @@ def gather(
     StorageError
         The folder of results cannot be written.
     """
-    if out.exists() and not out.is_dir():
-        raise Usage(f"{out} is a file", advice="name a folder for the model")
+    refuse_file(out, "name a folder for the model")
     found = base if isinstance(base, DatasetFrames) else _found(base, depth, progress)
     name = "the choice" if isinstance(base, DatasetFrames) else str(base)
     wanted = [frame for frame in found.frames if frame.header.kind in {kind, *beside}]

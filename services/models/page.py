@@ -44,7 +44,7 @@ class ModelPage:
     facts : tuple of (str, str)
         Numbers at the head of the page, each with what it counts.
     notes : tuple of str
-        What the frames do not show.
+        What the frames do not show; the page makes sentences of them.
     sections : tuple of Section
     left_out : sequence of mapping
         Rows with `path` and `reason`, as the sidecar has them.
@@ -137,6 +137,7 @@ def write_page(shown: ModelPage, out: Path, disk: Disk = REAL_DISK) -> list[Path
         "model.html",
         {
             "shown": shown,
+            "notes": [sentence(note) for note in shown.notes],
             "sections": sections,
             "reasons": _reasons(shown.left_out),
             "left_out": count(len(shown.left_out), "file"),
@@ -145,6 +146,11 @@ def write_page(shown: ModelPage, out: Path, disk: Disk = REAL_DISK) -> list[Path
     )
     write_text(out / NAME, text, disk, replace=True)
     return [*paths, out / NAME]
+
+
+def sentence(words: str) -> str:
+    """Return words as a sentence: with a capital at the beginning and a full stop at the end."""
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
 
 
 def _embedded(png: bytes) -> str:

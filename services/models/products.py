@@ -49,6 +49,18 @@ def header_in(path: Path, kind: FrameKind) -> FrameHeader:
         raise Usage(f"{path}: {error}", advice="fit the model again") from error
 
 
+def refuse_file(out: Path, advice: str) -> None:
+    """Refuse a file where a folder is to be; `advice` says what to name instead.
+
+    Raises
+    ------
+    Usage
+        It is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise Usage(f"{out} is a file", advice=advice)
+
+
 def refuse_foreign(paths: Sequence[Path]) -> None:
     """Refuse to replace files that are not ours.
 

@@ -48,6 +48,11 @@ def write_sidecar(path: Path, sidecar: Mapping[str, Any], disk: Disk = REAL_DISK
     write_text(path, json.dumps(finite(sidecar), indent=1, ensure_ascii=False) + "\n", disk, replace=True)
 
 
+def folder_of(path: Path, name: str) -> Path:
+    """Return the folder of a model: `path` is that, the folder `name` in it, or a file in there."""
+    return path.parent.parent if path.is_file() else path.parent if path.name == name else path
+
+
 def read_sidecar(path: Path, sidecar: Path, planes: Path, *, form: str, kind: str) -> dict[str, Any]:
     """Return the sidecar of a model whose planes are of the same fit.
 

@@ -9,6 +9,7 @@ from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.models.drawing import write_pictures
 from services.models.page import ModelPage, Section, Shown, table_of, write_page
+from services.models.products import refuse_file
 from services.models.structure import FORM, SIDECAR
 from services.models.structure_plots import Seen, history_plots, map_drawings, sensor_plots, summary_plots
 from services.reports.summary import Headline
@@ -42,8 +43,7 @@ def report(found: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
     StorageError
         The disk is full, or a file cannot be read or written.
     """
-    if out.exists() and not out.is_dir():
-        raise Usage(f"{out} is a file", advice="name a folder for the report")
+    refuse_file(out, "name a folder for the report")
     seen = seen_of(found)
     return [*write_pictures(map_drawings(seen), out, disk), *write_page(_page(seen), out, disk)]
 
