@@ -59,6 +59,17 @@ def test_dead_and_hot_pixels_are_no_dust():
     assert find_dust(cells(values)) == ()
 
 
+def test_bad_rows_and_columns_are_no_dust():
+    values = np.ones(LARGE)
+    values[:, 60:62] *= 0.9
+    values[:, 100:105] *= 1.05
+    values[40] *= 0.8
+    values *= 1 + 0.004 * np.random.default_rng(2).standard_normal((1, LARGE[1]))
+    assert find_dust(cells(values)) == ()
+    (found,) = find_dust(cells(values * dust_at((WIDE,), (0, LARGE[0]), LARGE[1])[0], sigma=0.001))
+    assert abs(found.radius_px - WIDE.radius_px) < 2
+
+
 def test_a_grain_at_the_edge_is_found():
     factor, _ = dust_at((Shadow(profile=Profile.GAUSSIAN, y=1.0, x=30.0, radius_px=4, attenuation=0.1),), (0, 48), 64)
     (found,) = find_dust(cells(factor))
