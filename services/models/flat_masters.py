@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from calibration.combine.engine import combine_band, survivors
 from calibration.combine.recipe import BandPlanes, Method, Recipe
 from calibration.frames import FrameHeader
 from calibration.keywords import Card
+from calibration.masters.scales import with_dark
 from calibration.models.means import recipe_for
-from services.bands import Band, Source, bands_of, map_bands, read_band, rows_for
+from services.bands import Band, Source, bands_of, map_bands, read_band, read_rows, rows_for
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, create_planes
 from services.models.banding import WORKERS
@@ -36,17 +37,24 @@ class MasterMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
-    """`clip` finds what is left out (cosmic hits, stars) before `recipe` combines the rest; None: the recipe does."""
+    """`clip` finds what is left out (cosmic hits, stars) before `recipe` combines the rest; None: the recipe does.
+
+    `darks` are the errors of the darks that were taken off, `shares` what each makes of the master.
+    """
 
     sources: tuple[Source, ...]
     recipe: Recipe
     clip: Recipe | None
+    darks: tuple[Source, ...]
+    shares: tuple[float, ...]
 
 
 def _band(work: _Work, band: Band) -> BandPlanes:
     frames = read_band(work.sources, band)
     valid = None if work.clip is None else survivors(frames, work.clip)
-    return combine_band(frames, work.recipe, valid=valid)
+    made = combine_band(frames, work.recipe, valid=valid)
+    darks = [read_rows(source, band).astype(np.float32) for source in work.darks]
+    return replace(made, sigma=with_dark(made.sigma, darks, work.shares))
 
 
 def write_masters(
@@ -76,7 +84,7 @@ def write_masters(
         members = [i for group, own in zip(plan.groups, plan.labels, strict=True) if own == label for i in group]
         frames = [plan.frames[i] for i in members]
         path = folder / master_name(header.filter, label)
-        _write(frames, path, plan, _cards(header, frames, method, label), method=method, disk=disk)
+        _write(frames, path, plan, _cards(header, frames, method, label), label=label, method=method, disk=disk)
         made.append(path)
     if kind is FlatType.SKY:
         level = float(np.mean([frame.level.value for frame in plan.frames if frame.level is not None]))
@@ -88,7 +96,7 @@ def write_masters(
             ]
             cards = [card for card in cards if card.keyword != "BUNIT"]
             cards.append(Card("BUNIT", "adu" if scale != 1.0 else "", "unit of the values"))
-            _write(plan.frames, path, plan, cards, method=MasterMethod.MEDIAN, disk=disk, scale=scale)
+            _write(plan.frames, path, plan, cards, label=None, method=MasterMethod.MEDIAN, disk=disk, scale=scale)
             made.append(path)
     _forget(folder, made, disk)
     return made
@@ -116,12 +124,19 @@ def _cards(header: FrameHeader, frames: Sequence[StepFrame], method: MasterMetho
     ]
 
 
+def _shares(plan: FlatPlan, label: Label | None) -> tuple[float, ...]:
+    """Return what each dark of a plan makes of the master of a label; of all frames where there is none."""
+    sizes = np.array([len(g) * (label in {None, own}) for g, own in zip(plan.groups, plan.labels, strict=True)])
+    return tuple(float(np.array(shares) @ sizes / sizes.sum()) for shares in plan.dark_shares)
+
+
 def _write(
     frames: Sequence[StepFrame],
     path: Path,
     plan: FlatPlan,
     cards: Sequence[Card],
     *,
+    label: Label | None,
     method: MasterMethod,
     disk: Disk,
     scale: float = 1.0,
@@ -131,7 +146,13 @@ def _write(
     mean = recipe_for(len(sources), noise_adu=plan.noise, step_adu=plan.step)
     median = Recipe(method=Method.MEDIAN, step_adu=plan.step, sample_adu=mean.sample_adu, noise=mean.noise)
     is_median = method is MasterMethod.MEDIAN
-    work = _Work(sources=sources, recipe=median if is_median else mean, clip=mean if is_median else None)
+    work = _Work(
+        sources=sources,
+        recipe=median if is_median else mean,
+        clip=mean if is_median else None,
+        darks=plan.darks,
+        shares=_shares(plan, label),
+    )
     (height, width), low, high, total, pixels = plan.shape, np.inf, -np.inf, 0.0, 0
     planes = [
         Plane(name="MEAN", cards=tuple(cards)),
