@@ -8,13 +8,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calibration.models import dark_problem as numbers
-from calibration.models.dark import DarkBit, DarkModel, Family, Law, Parameters, Relation, rates_of
+from calibration.models.dark import DarkBit, DarkModel, Family, Parameters, Relation, rates_of
 from calibration.models.dark_kernels import SHRINKING, fit_pixels
 from calibration.models.linear import by_freedom
 from calibration.models.means import Groups, Planes
 
 SHAPES = {True: (0.02, 0.4), False: (0.05, 1.6)}
 """Limits of the shape of one pixel: of the exponential families in 1/°C, of the others in eV."""
+
+_LOOSE = 1 / 4
+"""Inverse degrees of freedom of Student's distribution of the shapes: hot pixels may have other energies."""
 
 _MISFIT = 1e-6
 """Chance that a pixel that the model fits seems to be one that it does not fit."""
@@ -110,6 +113,8 @@ class DarkFit:
     chi_square : ndarray, shape (...)
         Scatter of the means about the model over what that within the groups lets expect: reduced, 1 where the model is
         right; NaN where there are no more groups than parameters.
+    over : ndarray, shape (...)
+        Its degrees of freedom: groups that count, and what is known beforehand, beyond the parameters.
     groups : ndarray of uint8, shape (...)
         Groups that count.
     mask : ndarray of uint16, shape (...)
@@ -120,6 +125,7 @@ class DarkFit:
     factor: Planes
     freedom: Planes
     chi_square: Planes
+    over: Planes
     groups: NDArray[np.uint8]
     mask: NDArray[np.uint16]
 
@@ -183,6 +189,7 @@ def _problem(model: DarkModel, taken: Taken, pedestal: Pedestal) -> tuple[number
         low=float(relation.low),
         high=float(relation.high),
         tight=relation.scatter**-2 if known else 0.0,
+        loose=_LOOSE if law.family is Family.SHRUNK else 0.0,
         least=least,
         most=most,
         read=float(model.noise.read_adu2),
@@ -214,6 +221,7 @@ def _judged(model: DarkModel, fitted: numbers.Fitted, over: Planes, k: int) -> D
         factor=factor,
         freedom=freedom,
         chi_square=chi_square,
+        over=over,
         groups=np.nan_to_num(found[numbers.USED]).astype(np.uint8),
         mask=mask.astype(np.uint16),
     )
@@ -244,16 +252,13 @@ def _hot(model: DarkModel, fitted: Parameters) -> NDArray[np.bool_]:
 def _shaped(fit: DarkFit, shape: tuple[int, ...]) -> DarkFit:
     return DarkFit(
         parameters=Parameters(
-            theta=fit.parameters.theta.reshape(-1, *shape), covariance=fit.parameters.covariance.reshape(-1, *shape)
+            theta=fit.parameters.theta.reshape(len(fit.parameters.theta), *shape),
+            covariance=fit.parameters.covariance.reshape(len(fit.parameters.covariance), *shape),
         ),
         factor=fit.factor.reshape(shape),
         freedom=fit.freedom.reshape(shape),
         chi_square=fit.chi_square.reshape(shape),
+        over=fit.over.reshape(shape),
         groups=fit.groups.reshape(shape),
         mask=fit.mask.reshape(shape),
     )
-
-
-def plain(law: Law) -> Law:
-    """Return a law without a glow."""
-    return Law(family=law.family, reference_c=law.reference_c, relation=law.relation, exponent=law.exponent)

@@ -146,13 +146,17 @@ def _add_pedestal(problem: Problem, desk: Desk) -> None:
 
 @called
 def _add_relation(problem: Problem, desk: Desk) -> None:
-    """Add what the rate lets expect of the shape; all is divided by the scatter of the pixel's samples in the end."""
+    """Add what the rate lets expect of the shape; all is divided by the scatter of the pixel's samples in the end.
+
+    Where pixels may be unlike all others, one that surely is has the shape that its own groups show.
+    """
     if problem.first == 0 or not problem.tight > 0:
         return
     wide = desk.stats[FREEDOM]
     tight = problem.tight * (desk.stats[PHI] * wide + SHRINKING) / (wide + SHRINKING)
     shape, slope = _expected(desk.theta[0], problem)
     off = shape - desk.theta[1]
+    tight *= (1.0 + problem.loose) / (1.0 + problem.loose * problem.tight * off**2)
     desk.normal[0, 0] += tight * slope**2
     desk.normal[1, 0] -= tight * slope
     desk.normal[1, 1] += tight

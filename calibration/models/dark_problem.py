@@ -19,8 +19,9 @@ class Problem(NamedTuple):
 
     A signal is ``theta[0] * times * exp(theta[1] * places)``, where `first` is 2 and not 0, and the sum of the first
     `dark` of the `columns`; the other columns are the pedestal, of the inverse covariance `prior` in units of the
-    noise. c0 to `high` are the relation of rate and shape, `tight` 1 over its squared scatter, `least` and `most` the
-    limits of a shape; then the noise model, and saturation.
+    noise. c0 to `high` are the relation of rate and shape, `tight` 1 over its squared scatter, `loose` the
+    inverse degrees of freedom of Student's distribution about it (0: a normal one), `least` and `most` the limits of a
+    shape; then the noise model, and saturation.
     """
 
     times: F64
@@ -35,6 +36,7 @@ class Problem(NamedTuple):
     low: float
     high: float
     tight: float
+    loose: float
     least: float
     most: float
     read: float

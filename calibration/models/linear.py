@@ -361,15 +361,30 @@ def _shaped(fit: Fit, shape: tuple[int, ...]) -> Fit:
 def excess_scatter(design: NDArray[np.float64], weights: NDArray[np.float64], groups: Groups) -> float:
     """Return how much more the means of groups scatter about a model than noise explains, at least 1.
 
-    It is the median over the pixels of the reduced chi-square over what it would be by chance; 1 where they agree
-    within what so many pixels can show. Parameters as for `fit_groups`.
+    Parameters as for `fit_groups`.
     """
     fit = fit_groups(design, weights, groups)
-    known = np.isfinite(fit.chi_square) & ~fit.single
-    over = len(design) - design.shape[1]
-    if over < 1 or not known.any():
+    over = np.full(fit.freedom.shape, float(len(design) - design.shape[1]))
+    return excess_of_squares(np.where(fit.single, np.nan, fit.chi_square), over, groups.freedom)
+
+
+def excess_of_squares(chi_square: Planes, over: Planes, freedom: Planes) -> float:
+    """Return the median of reduced chi-squares over what it would be by chance, at least 1.
+
+    It is 1 where they agree within what so many pixels can show.
+
+    Parameters
+    ----------
+    chi_square : ndarray, shape (...)
+        Of each pixel; NaN of those that do not count.
+    over, freedom : ndarray, shape (...)
+        Degrees of freedom of the scatter about the model, and of that within the groups.
+    """
+    known = np.isfinite(chi_square) & (over >= 1)
+    if not known.any():
         return 1.0
-    chance = float(np.median(stats.f.median(over, groups.freedom[known])))
-    ratio = float(np.median(fit.chi_square[known])) / chance
-    noise = 1.25 * float(np.std(fit.chi_square[known])) / np.sqrt(known.sum()) / chance
+    kinds, times = np.unique(np.stack([over[known], np.round(freedom[known])]), axis=1, return_counts=True)
+    chance = float(np.average(stats.f.median(*np.maximum(kinds, 1)), weights=times))
+    ratio = float(np.median(chi_square[known])) / chance
+    noise = 1.25 * float(np.std(chi_square[known])) / np.sqrt(known.sum()) / chance
     return max(1.0, ratio) if ratio > 1 + 3 * noise else 1.0
