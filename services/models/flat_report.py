@@ -67,7 +67,11 @@ def _page(seen: SeenFlat) -> ModelPage:
                 plots=tuple(factor_plots(seen)),
             ),
             Section(title="Temperature and exposure", sentences=words, plots=tuple(term_plots(seen))),
-            Section(title="What was left out", tables=(_evaluation_table(said),), plots=tuple(held_plots(seen))),
+            Section(
+                title="Flats predicted from the others",
+                tables=(_evaluation_table(said),),
+                plots=tuple(held_plots(seen)),
+            ),
             misfit_section(found, values),
         ),
         left_out=said["left_out"],
