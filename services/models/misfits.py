@@ -12,7 +12,7 @@ from calibration.models.linear import ModelBit
 from services.bands import Band, bands_of, plane_of, read_rows, rows_for
 from services.models.drawing import MARK, Plot, height_for, new_figure
 from services.models.page import Section, Shown, table_of
-from services.words import count, number, small_percent
+from services.words import number, small_percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,11 +21,11 @@ _CELLS = 48
 """Along the longer side of the map."""
 _WORST = 20
 _BITS = {
-    ModelBit.HOT: ("named by the mask of hot pixels", "They have a model, but no values in the maps."),
-    ModelBit.LOW_COUNT: ("with a group that is missing or does not count", ""),
-    ModelBit.NO_DATA: ("without a model", "Too few groups have samples that can be used."),
-    ModelBit.OUTLIER: ("with a group that is not what the others say", "It hardly counts in the fit."),
-    ModelBit.MISFIT: ("that the model does not fit", "Their groups scatter about it as noise never makes them."),
+    ModelBit.HOT: ("Named by the mask of hot pixels", "They have a model, but no values in the maps."),
+    ModelBit.LOW_COUNT: ("With a group that is missing or does not count", ""),
+    ModelBit.NO_DATA: ("Without a model", "Too few groups have samples that can be used."),
+    ModelBit.OUTLIER: ("With a group that is not what the others say", "It hardly counts in the fit."),
+    ModelBit.MISFIT: ("Not fitted by the model", "Their groups scatter about it as noise never makes them."),
 }
 
 
@@ -112,7 +112,7 @@ def misfit_section(found: Misfits, columns: Sequence[Shown], *, name: str = "mis
     """
     misfit = found.counts[ModelBit.MISFIT]
     said = [
-        f"{count(n, 'pixel')} of {number(found.pixels)} ({small_percent(n / found.pixels)}) {words}. {more}".strip()
+        f"{words}: {number(n)} of {number(found.pixels)} pixels ({small_percent(n / found.pixels)}). {more}".strip()
         for bit, n in found.counts.items()
         for words, more in [_BITS[bit]]
         if n or bit is ModelBit.MISFIT
@@ -136,6 +136,8 @@ def misfit_section(found: Misfits, columns: Sequence[Shown], *, name: str = "mis
 
 
 def _map(found: Misfits) -> "Figure":
+    from matplotlib.ticker import MaxNLocator
+
     height, width = found.shape
     made, axes = new_figure(6.4, height_for(found.shape, 6.4))
     axis = axes[0, 0]
@@ -152,6 +154,6 @@ def _map(found: Misfits) -> "Figure":
         f"Pixels that the model does not fit, per {found.cell} x {found.cell} pixels", loc="left", fontsize=9
     )
     axis.tick_params(labelsize=7)
-    bar = made.colorbar(shown, ax=axis, shrink=0.85)
+    bar = made.colorbar(shown, ax=axis, shrink=0.85, ticks=MaxNLocator(integer=True))
     bar.ax.tick_params(labelsize=7)
     return made
