@@ -153,8 +153,13 @@ class BinShapes:
 
 
 def shapes_of(sample: DarkSample, law: Law) -> BinShapes:
-    """Return the shapes of bins: chosen from the first half of the frames, measured on the second."""
+    """Return the shapes of bins: chosen from the first half of the frames, measured on the second.
+
+    Where all groups have one frame, both are done with it.
+    """
     first, second = sample.halves
+    if not (first.count.any() and second.count.any()):
+        first = second = sample.whole
     usual = law.relation.coefficients[0] if law.relation is not None else 1.0
     chosen = sample.fitted(law, first)
     free = replace(law, relation=replace(law.relation, scatter=_FREE)) if law.relation is not None else law
@@ -168,7 +173,7 @@ def shapes_of(sample: DarkSample, law: Law) -> BinShapes:
             found.append((float(np.nanmedian(theta[0])), float(np.nanmedian(theta[1])), of_all))
         else:
             found.append(_together(sample, free, second, members))
-    rate, shape, error = np.array(found).T
+    rate, shape, error = np.array(found).reshape(-1, 3).T
     wide = USUAL[law.family in {Family.EXPONENTIAL, Family.POWER}][1]
     good = np.isfinite(rate) & np.isfinite(shape) & (error > 0) & (error < wide) & (rate > 0)
     return BinShapes(rate=rate[good], shape=shape[good], error=error[good])

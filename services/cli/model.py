@@ -1,13 +1,14 @@
 """`nightcal model`: models of a detector, fitted to frames, asked for what nobody measured, and drawn."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from services.cli.counting import bars
+from services.cli.model_words import Base, Out, SearchDepth, left_out_lines
 from services.datasets import SEARCH_DEPTH
 from services.errors import Exit
 from services.words import count
@@ -15,17 +16,12 @@ from services.words import count
 if TYPE_CHECKING:
     from services.models.bias import Fitted
 
-_SHOWN = 10
-"""Files that are named of one reason; `bias_model.json` names all."""
-
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The folder that `model bias fit` wrote")]
 
 
 def fit_bias(
-    base: Annotated[
-        Path, typer.Argument(metavar="BASE", help="An index.csv, the folder of a dataset or of frames, a nightcal root")
-    ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the model")],
+    base: Base,
+    out: Out,
     *,
     hot_pixel_mask: Annotated[
         Path | None,
@@ -40,9 +36,7 @@ def fit_bias(
         bool,
         typer.Option("--save-eval-fits", help="Write each temperature as the others predict it, and the difference"),
     ] = False,
-    search_depth: Annotated[
-        int, typer.Option("--search-depth", min=0, help="Folders below BASE that are looked into")
-    ] = SEARCH_DEPTH,
+    search_depth: SearchDepth = SEARCH_DEPTH,
 ) -> int:
     """Fit the bias of each pixel against temperature, with errors.
 
@@ -59,19 +53,6 @@ def fit_bias(
         for line in _said_of(each):
             print(line)
     return Exit.DONE
-
-
-def left_out_lines(rows: Sequence[Mapping[str, str]], remarks: Sequence[str]) -> Iterator[str]:
-    """Yield each reason with the files that it left out."""
-    of: dict[str, list[str]] = {}
-    for row in rows:
-        of.setdefault(row["reason"], []).append(row["path"])
-    for reason, paths in of.items():
-        yield f"left out: {reason}:"
-        yield from (f"  {path}" for path in paths[:_SHOWN])
-        if len(paths) > _SHOWN:
-            yield f"  and {len(paths) - _SHOWN} more"
-    yield from (f"note: {remark}" for remark in remarks)
 
 
 def _said_of(found: "Fitted") -> Iterator[str]:

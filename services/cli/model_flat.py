@@ -9,7 +9,7 @@ import typer
 
 from calibration.models.flat import Norm
 from services.cli.counting import bars
-from services.cli.model import left_out_lines
+from services.cli.model_words import Out, SearchDepth, left_out_lines
 from services.datasets import SEARCH_DEPTH
 from services.errors import Exit, Usage
 
@@ -29,7 +29,7 @@ def fit_flat(
             metavar="BASE", help="An index.csv, the folder of a dataset or of frames, a nightcal root: flats and darks"
         ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the model")],
+    out: Out,
     *,
     mode: Annotated[str, typer.Option("--mode", help=_MODES)] = "full",
     flat_type: Annotated[str, typer.Option("--flat-type", help="sky, lab or satellite")] = "lab",
@@ -55,9 +55,7 @@ def fit_flat(
         bool, typer.Option("--save-eval-fits", help="Write each temperature and exposure as the others predict it")
     ] = False,
     no_save_plots: Annotated[bool, typer.Option("--no-save-plots", help="Draw no report beside the model")] = False,
-    search_depth: Annotated[
-        int, typer.Option("--search-depth", min=0, help="Folders below BASE that are looked into")
-    ] = SEARCH_DEPTH,
+    search_depth: SearchDepth = SEARCH_DEPTH,
 ) -> int:
     """Fit the flat of each pixel against temperature and exposure, and take it apart; or do one step of that."""
     from services.models.flat import FlatAsked, FlatMode, fit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.counting import bars
-from services.cli.model import left_out_lines
+from services.cli.model_words import Base, SearchDepth, left_out_lines
 from services.datasets import SEARCH_DEPTH
 from services.errors import Exit
 from services.words import count
@@ -15,11 +15,7 @@ from services.words import count
 if TYPE_CHECKING:
     from services.models.structure import Analysed
 
-Base = Annotated[
-    Path, typer.Argument(metavar="BASE", help="An index.csv, the folder of a dataset or of frames, a nightcal root")
-]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the results")]
-Depth = Annotated[int, typer.Option("--search-depth", min=0, help="Folders below BASE that are looked into")]
 Found = Annotated[Path, typer.Argument(metavar="OUT", help="The folder that `fit` wrote")]
 Report = Annotated[Path, typer.Argument(metavar="REPORT", help="The folder of the pictures")]
 
@@ -34,7 +30,7 @@ def fit_structure(
     reduce: Annotated[
         bool, typer.Option("--reduce", help="Take biases and darks off first, and compare flats of any exposure")
     ] = False,
-    search_depth: Depth = SEARCH_DEPTH,
+    search_depth: SearchDepth = SEARCH_DEPTH,
 ) -> int:
     """Find what is new or gone in each flat, compared with the earliest of its temperature.
 
@@ -52,7 +48,7 @@ def fit_outgassing(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Take biases and darks off first, and compare flats of any exposure")
     ] = False,
-    search_depth: Depth = SEARCH_DEPTH,
+    search_depth: SearchDepth = SEARCH_DEPTH,
 ) -> int:
     """Find what changed in each flat at its temperature, and over all temperatures: films, damage, hot pixels.
 

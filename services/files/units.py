@@ -47,7 +47,7 @@ _MOST_UNPACKED = 1 << 31
 _PREVIEW = re.compile(r"thumb|preview|quick|browse|icon|jpe?g", re.IGNORECASE)
 _COMPANION = re.compile(
     r"(?:err|error|errors|var|variance|uncert|uncertainty|sigma|rms|std|stddev|noise|ivar|dq|mask|masks|bpm|badpix"
-    r"|flags?|quality|weights?|wht|wt|nsamp|samp|expmap|con|ctx|cov|sky|bkg|background|residuals?)(?:[_\d].*)?",
+    r"|flags?|quality|weights?|wht|wt|nsamp|samp|counts?|expmap|con|ctx|cov|sky|bkg|background|residuals?)(?:[_\d].*)?",
     re.IGNORECASE,
 )
 _SMALL = 4  # an image of a quarter of the largest one's pixels or fewer is its preview, whatever it is called

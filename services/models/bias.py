@@ -29,7 +29,7 @@ from services.models.bias_files import (
 from services.models.bias_fit import LETTERS, covariance_names, fit_bands, work_of
 from services.models.bias_plan import plan_of
 from services.models.bias_records import Loaded, load, sidecar_of, write_records
-from services.models.gathering import Gathered, Progress, gather
+from services.models.gathering import SCRATCH, Gathered, Progress, gather
 from services.models.products import (
     forget_others,
     header_in,
@@ -41,7 +41,6 @@ from services.models.products import (
 )
 from services.models.records import files_before
 
-_SCRATCH = ".unpacked"
 _COLDEST_C = -273.15
 
 
@@ -99,7 +98,7 @@ def fit(
 
 
 def _fitted(gathered: Gathered, out: Path, asked: Asked, progress: Progress, disk: Disk) -> Fitted:
-    scratch = out / _SCRATCH
+    scratch = out / SCRATCH
     try:
         plan = plan_of(gathered, scratch)
         hot = None if asked.hot is None else hot_mask(asked.hot, plan.shape, scratch)

@@ -119,7 +119,7 @@ class Modelled:
 
 def model_band(work: Work, band: Band) -> Modelled:
     """Read and fit one band: the `work` of `map_bands`."""
-    groups = stacked([_mean(work, number, band) for number in range(len(work.sizes))])
+    groups = means_of(work, band)
     design, weights = work.model.basis.design(work.temperature_c), np.array(work.sizes, np.float64)
     fit = fit_groups(design, weights, groups, usual_variance=work.noise_adu**2)
     parameters = parameters_of(work.model, fit)
@@ -143,6 +143,11 @@ def model_band(work: Work, band: Band) -> Modelled:
 def covariance_names(p: int) -> list[str]:
     """Return the names of the planes of a covariance: `COV_AB` is that of A and B."""
     return [f"COV_{LETTERS[i]}{LETTERS[j]}" for i, j in pairs(p)]
+
+
+def means_of(work: Work, band: Band) -> Groups:
+    """Return the means of the groups in a band, each frame less its level."""
+    return stacked([_mean(work, number, band) for number in range(len(work.sizes))])
 
 
 def _mean(work: Work, number: int, band: Band) -> GroupMean:

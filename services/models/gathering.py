@@ -18,6 +18,8 @@ from services.files.layout import sanitise
 from services.models.products import refuse_file
 
 Progress = Callable[[str, int | None, int], object]
+SCRATCH = ".unpacked"
+"""Folder of frames that are unpacked, in that of the results; it is gone in the end."""
 
 _LEAST = 2
 """Frames of one setting from which on they make a model of their own."""
@@ -64,6 +66,8 @@ class Gathered:
         Frames of other kinds with the same settings.
     unused : mapping of Path to str
         Files that are left out, with the reason in words.
+    zeros : mapping of Path to float
+        Share of zeros of the biases that are left out for it.
     remarks : tuple of str
     """
 
@@ -71,6 +75,7 @@ class Gathered:
     members: tuple[Member, ...] = ()
     beside: tuple[Member, ...] = ()
     unused: Mapping[Path, str] = field(default_factory=dict)
+    zeros: Mapping[Path, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
     @property
@@ -131,7 +136,8 @@ def gather(
     sorted_in = _by_settings(kept, numbers, unused)
     if not any(frame.header.kind is kind for frames in sorted_in.values() for frame, *_ in frames):
         raise Usage(f"none of the {number} {PLURAL[kind]} of {name} can be used", advice=_why(unused))
-    return tuple(_gathered(kind, sorted_in, unused, remarks))
+    zeros = {f.path: f.zero_fraction or 0.0 for f in wanted if f.bad and f.header.kind is FrameKind.BIAS}
+    return tuple(replace(each, zeros=zeros) for each in _gathered(kind, sorted_in, unused, remarks))
 
 
 def _found(base: Path, depth: int, progress: Progress) -> DatasetFrames:

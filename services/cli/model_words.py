@@ -1,0 +1,29 @@
+"""What the commands for models have in common: their arguments, and how they name frames that are left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SHOWN = 10
+"""Files that are named of one reason; the sidecar of the model names all."""
+
+Base = Annotated[
+    Path, typer.Argument(metavar="BASE", help="An index.csv, the folder of a dataset or of frames, a nightcal root")
+]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the model")]
+SearchDepth = Annotated[int, typer.Option("--search-depth", min=0, help="Folders below BASE that are looked into")]
+
+
+def left_out_lines(rows: Sequence[Mapping[str, str]], remarks: Sequence[str]) -> Iterator[str]:
+    """Yield each reason with the files that it left out."""
+    of: dict[str, list[str]] = {}
+    for row in rows:
+        of.setdefault(row["reason"], []).append(row["path"])
+    for reason, paths in of.items():
+        yield f"left out: {reason}:"
+        yield from (f"  {path}" for path in paths[:_SHOWN])
+        if len(paths) > _SHOWN:
+            yield f"  and {len(paths) - _SHOWN} more"
+    yield from (f"note: {remark}" for remark in remarks)
