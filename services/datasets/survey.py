@@ -232,7 +232,7 @@ def _seen(frames: Iterable[DatasetFrame]) -> Iterable[Seen]:
         where = frame.attempt, header.kind
         places[where] += 1
         stated = number(extra.get("FRAMENUM")) if header.frame_no is None else header.frame_no
-        at_s, clock_s = _when(header)
+        at_s, clock_s = taken_at(header)
         yield Seen(
             frame=frame,
             number=places[where] if stated is None else int(stated),
@@ -242,7 +242,7 @@ def _seen(frames: Iterable[DatasetFrame]) -> Iterable[Seen]:
         )
 
 
-def _when(header: FrameHeader) -> tuple[float | None, float | None]:
+def taken_at(header: FrameHeader) -> tuple[float | None, float | None]:
     """Return when a frame was taken, in seconds since 1970; else what the camera's clock showed."""
     if header.date_obs is not None:
         return _posix(header.date_obs), None

@@ -120,7 +120,7 @@ def _file(plan: Plan, epoch: Epoch, path: Path, disk: Disk) -> PlanesFile:
         Card("NCOMBINE", len(epoch.sources), "frames of this mean"),
         Card("FLATNORM", epoch.level_adu if plan.is_flat else 1.0, "[adu] it was divided by"),
     ]
-    if epoch.time:
+    if "T" in epoch.time:
         cards.append(Card("DATE-OBS", epoch.time[:19], "first frame, UTC"))
     unique = {card.keyword: card for card in cards}
     planes = [Plane(name=name, cards=tuple(unique.values())) for name in ("MEAN", "SIGMA")]

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from calibration.clipping import clip_values
 from calibration.frames import FrameKind
 from calibration.models.structure_noise import NoiseLaw, fit_law
 from services.bands import Band, Source, read_rows
+from services.datasets.survey import taken_at
 from services.files.layout import sanitise
 from services.models.gathering import Member
 from services.models.grouping import groups_of, opened, saturation_of
@@ -32,9 +34,21 @@ BY_TEMPERATURE, IGNORING = "analysis_by_temperature", "analysis_by_time_ignore_t
 
 
 def time_of(member: Member) -> str:
-    """Return when a frame was taken, ISO 8601; empty: not known."""
-    at = member.frame.header.date_obs
-    return "" if at is None else at.isoformat(timespec="seconds")
+    """Return when a frame was taken, ISO 8601, or the seconds of its camera's clock; empty: not known."""
+    at_s, clock_s = taken_at(member.frame.header)
+    if at_s is not None:
+        return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")
+    return "" if clock_s is None else f"{clock_s:g} s"
+
+
+def _days(member: Member) -> float:
+    at_s, clock_s = taken_at(member.frame.header)
+    seconds = clock_s if at_s is None else at_s
+    return float("nan") if seconds is None else seconds / 86400
+
+
+def _in_order(days: float) -> float:
+    return days if np.isfinite(days) else float("inf")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,13 +140,12 @@ class Epoch:
     @property
     def time(self) -> str:
         """When its first frame was taken, ISO 8601; empty: not known."""
-        return min(filter(None, map(time_of, self.members)), default="")
+        return time_of(min(self.members, key=lambda member: _in_order(_days(member))))
 
     @property
     def days(self) -> float:
         """The same in days; NaN: not known."""
-        known = [m.frame.header.date_obs for m in self.members if m.frame.header.date_obs is not None]
-        return min(known).timestamp() / 86400 if known else float("nan")
+        return min(map(_days, self.members), key=_in_order)
 
     @property
     def level_adu(self) -> float:
@@ -267,7 +280,7 @@ def plan_of(
             unused=unused,
         )
     ]
-    found.sort(key=lambda epoch: (epoch.time or "9", epoch.members[0].attempt, epoch.label_c))
+    found.sort(key=lambda epoch: (_in_order(epoch.days), epoch.members[0].attempt, epoch.label_c))
     epochs = tuple(_named(found))
     pairs = {name: tuple(_pairs(epochs, name, reduced=beside is not None)) for name in analyses}
     if not any(pairs.values()):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from calibration.clipping import clip_values
 from calibration.models.structure_differences import cell_side, cells_of, difference, drift_of, without
 from services.bands import plane_of
+from services.files.layout import sanitise
 from services.models.drawing import FAINT, INK, MARK, THIRD, Plot, dress, height_for, new_figure, thin
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Seen:
 def map_name(row: Mapping[str, Any], rows: Rows) -> str:
     """Return the path of the difference map of a comparison, by its time, as earlier programs had it."""
     alike = sum(other["time"] == row["time"] and other["analysis"] == row["analysis"] for other in rows)
-    time = str(row["time"])[:19].replace(":", "")
+    time = sanitise(str(row["time"])[:19].replace(":", ""))
     return f"{row['analysis']}/diffmap_{time if time and alike == 1 else row['epoch']}.png"
 
 
@@ -191,7 +192,10 @@ def summary_plots(seen: Seen) -> list[Plot]:
 
 
 def _date(text: str) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:  # seconds of a camera's clock, or nothing
+        return None
 
 
 def _axis(times: Sequence[datetime | None]) -> list[Any]:

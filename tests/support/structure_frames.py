@@ -22,7 +22,7 @@ def write_epoch(
     night: int,
     celsius: float = 0.0,
     exposure_s: float = 10.0,
-    **more: object,
+    dated: bool = True,
 ) -> list[Path]:
     """Write the frames of one kind, night and temperature; nights are ten days apart."""
     paths = []
@@ -32,10 +32,9 @@ def write_epoch(
             shape=(pixels.shape[0], pixels.shape[1]),
             exposure_us=round(1e6 * exposure_s),
             ccd_temp_c=celsius,
-            date_obs=FIRST + timedelta(days=10 * night, minutes=celsius + 30, seconds=i),
+            date_obs=FIRST + timedelta(days=10 * night, minutes=celsius + 30, seconds=i) if dated else None,
             instrument="Camera",
             saturation_adu=65520.0,
-            **more,  # type: ignore[arg-type]
         )
         path = (
             folder / f"night{night}" / f"{kind.lower()}_T{celsius:g}_E{exposure_s:g}" / f"{kind.lower()}_{i:04d}.fits"

@@ -150,3 +150,16 @@ def test_what_is_no_analysis_is_refused(tmp_path: Path) -> None:
     (tmp_path / "structures.json").write_text("{}", encoding="utf-8")
     with pytest.raises(Usage, match="damaged"):
         report(tmp_path, tmp_path / "report")
+
+
+def test_flats_without_a_date_have_the_order_of_their_cameras_clock(tmp_path: Path) -> None:
+    sensor = Sensor(12)
+    for night, changes in enumerate(([], [dust(20, 30, 0.06, 3)])):
+        frames = sensor.frames(3, changes=changes)
+        for path in write_epoch(tmp_path / "B", FrameKind.FLAT, frames, night=night, dated=False):
+            with fits.open(path, mode="update") as units:
+                units[0].header["HIERARCH TIMESTAMP"] = 5000.0 - 1000 * night
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked())
+    (row,) = found.sidecar["structures"]
+    assert (row["last_seen"], row["gone"]) == ("4000 s", "5000 s")  # the later night has the earlier clock
+    assert any("diffmap_5000-s" in str(path) for path in report(tmp_path / "out", tmp_path / "report"))
