@@ -1,5 +1,6 @@
 """What the checks look at, and the one way in which they answer."""
 
+import math
 from dataclasses import dataclass
 
 from calibration.errors import FrameCode
@@ -67,6 +68,8 @@ class Evidence:
 
         Such a value is a row of ones, at least eight, with zeros behind it where the data are shifted.
         """
+        if not math.isfinite(self.stats.max_adu):  # a frame without a finite pixel
+            return False
         value = int(self.stats.max_adu)
         step = value & -value
         clipped = self.stats.sigma_adu == 0 and self.stats.level_adu == value

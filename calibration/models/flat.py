@@ -23,6 +23,12 @@ _EDGE_C, _EDGE_S, _EDGE_PART = 0.5, 0.01, 0.02
 _APART_C, _APART_PART = 0.5, 0.02
 """Temperatures and exposures that differ by less are one."""
 
+_LEAST_SIGNAL = 3.0
+"""A flat is brighter than its dark by so many times its noise at least."""
+
+_LEAST_PART = 0.5
+"""So much of the centre of a flat has values that can be used."""
+
 _COLLINEAR = 0.999
 _SURE = 1e-3
 
@@ -70,8 +76,10 @@ def level_of(
     level, number = chosen[norm]  # one pixel stands for the frame at its largest, with the scatter of one
     if not known or not pixels or not np.isfinite(level):
         raise ValueError("it has no pixels that are finite")
-    if not level > 0:
-        raise ValueError(f"its level above the dark is {level:.1f} ADU: there is no light in it")
+    if known < _LEAST_PART * np.size(centre):
+        raise ValueError(f"{100 - 100 * known / np.size(centre):.0f} % of its centre are saturated or have no value")
+    if not level > max(_LEAST_SIGNAL * np.nan_to_num(noise), 0.0):
+        raise ValueError(f"its level above the dark is {level:.1f} ADU, its noise {noise:.1f} ADU: no light is in it")
     return Level(value=float(level), relative_sigma=float(noise / level / np.sqrt(number)))
 
 

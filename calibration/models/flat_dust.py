@@ -162,7 +162,7 @@ def find_dust(cells: Cells) -> tuple[Shadow, ...]:
     if min(cells.values.shape) < _LEAST_CELLS:
         return ()
     image = _without_outliers(_without_lines(cells.values))
-    noise = _robust(image)
+    noise = max(_robust(image), 1e-6)  # an image of one value has none
     found: list[Shadow] = []
     for _ in range(_PASSES):
         new = _new(image / shade(found, cells), noise, cells)

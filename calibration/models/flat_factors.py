@@ -22,6 +22,9 @@ _ROUNDS = 3
 _CLEAR = 0.1
 """Cells that dust darkens by more than this part of their scatter take no part in the smooth fit."""
 
+_LEAST_CLEAR = 0.5
+"""Where dust covers more of the frame, what is under it takes part in the smooth fit all the same."""
+
 _CELLS = 2400
 """Most cells along the longer side of the image on which dust is looked for."""
 
@@ -107,7 +110,8 @@ def factorise(cells: Cells, given: Shape | None = None, *, vignetting: bool = Tr
         dust = find_dust(left)
         if not dust:
             break
-        usable = clear_of_dust(dust, coarse, _CLEAR * smooth.scatter)
+        clear = clear_of_dust(dust, coarse, _CLEAR * smooth.scatter)
+        usable = clear if clear.mean() > _LEAST_CLEAR else usable
     return Factors(smooth=smooth, dust=dust, shape=cells.shape)
 
 
@@ -162,7 +166,8 @@ def factor_band(factors: Factors, start: int, flat: NDArray[np.floating], sigma:
     with np.errstate(divide="ignore", invalid="ignore"):
         gains = flat / under
         relative = np.sqrt((sigma / flat) ** 2 + smooth.relative_sigma**2 + (dust_sigma / dust) ** 2)
+        gain_errors = np.abs(gains) * relative
     found = dict(zip(NAMES, [*stored, gains.astype(np.float32)], strict=True))
-    errors = (smooth.vignetting_sigma, smooth.illumination_sigma * light, dust_sigma, np.abs(gains) * relative)
+    errors = (smooth.vignetting_sigma, smooth.illumination_sigma * light, dust_sigma, gain_errors)
     found |= {f"{name}_SIGMA": each.astype(np.float32) for name, each in zip(NAMES, errors, strict=True)}
     return FactorPlanes(planes=found)

@@ -89,8 +89,18 @@ def test_levels():
     assert level(Norm.MAX, noisy).relative_sigma == pytest.approx(0.01, rel=0.1)
 
 
+def test_a_flat_of_which_most_is_saturated_has_no_level():
+    with pytest.raises(ValueError, match="60 % of its centre are saturated"):
+        level(Norm.ROBUST, np.array([np.nan] * 6 + [50_000.0] * 4))
+
+
+def test_a_flat_no_brighter_than_its_noise_has_no_level():
+    with pytest.raises(ValueError, match="no light is in it"):
+        level(Norm.ROBUST, np.full(9, 20.0))
+
+
 @pytest.mark.parametrize("values", [np.zeros(9), np.full(9, np.nan), -np.ones(9)])
 @pytest.mark.parametrize("norm", Norm)
 def test_a_frame_without_light_has_no_level(norm, values):
-    with pytest.raises(ValueError, match=r"no light|finite"):
+    with pytest.raises(ValueError, match=r"no light is in it|finite"):
         level(norm, values)

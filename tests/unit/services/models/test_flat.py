@@ -375,6 +375,7 @@ def spoilt(folder: Path, pixels: np.ndarray, *, n: int = 4, celsius: float | Non
         (np.full((20, 30), 9000, np.uint16), 10.0, "pixels"),
         (np.full(SHAPE, 65534, np.uint16), 10.0, ""),
         (np.full(SHAPE, 9000, np.uint16), None, "temperature"),
+        (np.full(SHAPE, np.nan, np.float32), 10.0, ""),
     ],
 )
 def test_flats_that_cannot_be_used_are_left_out_or_refused(tmp_path, pixels, celsius, words):
