@@ -34,7 +34,7 @@ from services.models.dark_plan import plan_of
 from services.models.dark_read import Read
 from services.models.dark_records import Loaded, load, sidecar_of, write_records
 from services.models.gathering import SCRATCH, Gathered, Progress, gather
-from services.models.products import forget_others, put_in_place, refuse_foreign
+from services.models.products import forget_others, put_in_place, refuse_file, refuse_foreign
 from services.models.records import files_before
 
 _COLDEST_C = -273.15
@@ -192,8 +192,7 @@ def synthesise_as(
     """
     wanted = list(shots)
     checked((celsius for celsius, *_ in wanted), (seconds for _, seconds, _ in wanted))
-    if out.exists() and not out.is_dir():
-        raise Usage(f"{out} is a file", advice="name a folder with --out")
+    refuse_file(out, "name a folder with --out")
     refuse_foreign([out / name for *_, name in wanted])
     read = Read.of(loaded)
     return [

@@ -16,7 +16,7 @@ from services.models.dark_bands import Shot
 from services.models.dark_files import FOLDER, MODEL, SIDECAR, SUSPICIOUS, mask_name
 from services.models.dark_plan import DarkPlan, Grouped
 from services.models.gathering import Member
-from services.models.records import ecsv, read_sidecar, write_sidecar
+from services.models.records import ecsv, folder_of, read_sidecar, write_sidecar
 from services.version import version
 
 FORM = "nightcal dark model 1"
@@ -173,7 +173,7 @@ def load(path: Path) -> Loaded:
     Usage
         It is no dark model, or one of another version.
     """
-    folder = path.parent.parent if path.is_file() else path.parent if path.name == FOLDER else path
+    folder = folder_of(path, FOLDER)
     said = read_sidecar(path, folder / SIDECAR, folder / MODEL, form=FORM, kind="dark")
     try:
         return Loaded(folder=folder, model=DarkModel.from_plain(said["model"]), said=said)

@@ -8,12 +8,12 @@ import numpy as np
 
 from calibration.models.dark import DarkBit
 from services.bands import bands_of, plane_of, read_rows, rows_for
-from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.models.dark_plots import Seen, current_plots, holdout_plots, pixel_plots, seen_of
 from services.models.dark_records import Loaded, held_out_of, load
 from services.models.misfits import misfit_section, misfits_of
 from services.models.page import ModelPage, Section, Shown, table_of, write_page
+from services.models.products import refuse_file
 from services.reports.parts import Table
 from services.reports.summary import Headline
 from services.words import GAP, celsius, number, significant
@@ -40,8 +40,7 @@ def report(model: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
     StorageError
         The disk is full, or a file cannot be read or written.
     """
-    if out.exists() and not out.is_dir():
-        raise Usage(f"{out} is a file", advice="name a folder for the report")
+    refuse_file(out, "name a folder for the report")
     return write_page(_page(seen_of(load(model))), out, disk)
 
 
