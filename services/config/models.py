@@ -119,8 +119,8 @@ class MasterFrames(Section):
     calibration_tolerance: Positive = Field(0.1, description=NOT_USED)
 
 
-ModelKindName = Literal["bias", "flat"]
-MODEL_KINDS: tuple[ModelKindName, ...] = ("bias",)
+ModelKindName = Literal["bias", "dark", "flat"]
+MODEL_KINDS: tuple[ModelKindName, ...] = ("bias", "dark")
 """Of what models are made by default: a flat model writes each flat twice while it is fitted, and is asked for."""
 
 

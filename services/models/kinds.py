@@ -97,6 +97,15 @@ KINDS = (
         lacks="there are no biases",
     ),
     ModelKind(
+        name="dark",
+        of=FrameKind.DARK,
+        takes=frozenset({FrameKind.DARK, FrameKind.BIAS}),
+        form="nightcal dark model 1",
+        planes=lambda temperatures, _: 15 + 3 * temperatures,
+        maker="services.models.dark_library:DarkMaker",
+        lacks="there are no darks",
+    ),
+    ModelKind(
         name="flat",
         of=FrameKind.FLAT,
         takes=frozenset({FrameKind.FLAT, FrameKind.DARK}),

@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from calibration.frames import GroupKey
 from services import platform
 from services.catalogue.models import ModelRow
@@ -27,6 +29,8 @@ from services.models.kinds import KINDS, Made, ModelKind
 from services.models.of_catalogue import by_settings, frames_for, name_of, recipe_of
 from services.root import Place
 from services.words import size
+
+log = structlog.get_logger(__name__)
 
 _GROWING = ".growing-"
 _FATAL = {RunCode.DISK_FULL, RunCode.WRITE_FAILED}
@@ -123,6 +127,12 @@ class Library:
             if error.code in _FATAL:
                 raise
             yield self._lacking(kind, error.detail)
+            return
+        except RunStopped:
+            raise
+        except Exception as error:  # a defect of ours must not end the run, whose frames and masters are there
+            log.exception("models.failed", kind=kind.name)
+            yield self._lacking(kind, f"the fit has failed ({type(error).__name__}: {error}) — the log says where")
             return
         yield from (self._said(kind, row, kept=False) for row in self._put(kind, key, folder, rows, made))
 

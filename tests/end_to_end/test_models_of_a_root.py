@@ -19,16 +19,18 @@ def test_a_whole_run_fits_what_its_frames_support_and_a_second_one_does_nothing(
     night.write(AUTO, {"temperatures": [5.0, 8.0], "flat_capture": {"filters": ["L"]}})
     done = night.run()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 model fitted" in done.stdout
-    (model,) = models_of(night)
-    (row,) = night.report()["models"]
+    assert "2 models fitted" in done.stdout
+    model, dark = models_of(night)
+    assert dark.name.startswith("dark_")
+    row, of_darks = night.report()["models"]
+    assert (of_darks["outcome"], of_darks["kind"], of_darks["temperatures"]) == ("fitted", "dark", 2)
     assert (row["outcome"], row["kind"], row["n"], row["temperatures"]) == ("fitted", "bias", 2 * FRAMES, 2)
     assert any("two temperatures" in words for words in row["words"]), row["words"]
     assert model.name in (night.root / "reports" / f"{_newest_report(night)}.html").read_text(encoding="utf-8")
     files = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
     again = night.run("--step", "models")
     assert again.returncode == 0, again.stdout
-    assert "the only model is there" in again.stdout
+    assert "all 2 models are there" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == files
 
 
@@ -43,7 +45,7 @@ def test_the_step_alone_works_before_any_master_and_says_what_is_lacking(night: 
     assert "no model of the bias: there are no biases" in nothing.stdout
     assert night.run("--darks-only").returncode == 0
     alone = night.run("--step", "models")
-    assert "1 model fitted" in alone.stdout
+    assert "2 models fitted" in alone.stdout
     assert not (night.root / "master_frames").exists()
     night.write({"models": "off"})
     assert "models are switched off (models: off)" in night.run("--step", "models").stdout
@@ -58,6 +60,6 @@ def test_models_follow_the_masters_in_the_child_of_the_daemon(tmp_path: Path) ->
             daemon.supervisor.begin(WorkRequest(kind=WorkKind.MASTERS, config_path=daemon.night.config))
             assert daemon.heard.end().exit_code == 0
             said = [event.what for event in daemon.heard.events if isinstance(event.what, ModelFitted)]
-            assert said[-1].kept is not fitted
-        assert len(models_of(daemon.night)) == 1
+            assert [each.kept for each in said[-2:]] == 2 * [not fitted]
+        assert len(models_of(daemon.night)) == 2
         assert list((daemon.night.root / "master_frames").glob("master_bias_*.fits"))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from astropy.io import fits
 
 from calibration.frames import FrameKind
 from drivers.clock import ManualClock
@@ -239,3 +240,28 @@ def test_a_flat_model_is_of_the_newest_sets() -> None:
     assert {each.set_id for each in _newest(rows, 12)} == {"s3", "s2"}
     assert {each.set_id for each in _newest(rows, 3)} == {"s3"}
     assert len(_newest(rows, None)) == 20
+
+
+def test_darks_and_their_biases_have_a_model_that_flats_may_use(root: Root) -> None:
+    root.add(FrameKind.BIAS, 0.001, 6)
+    for exposure_s in (1.0, 4.0, 8.0):
+        root.add(FrameKind.DARK, exposure_s, 6)
+    (outcome,) = fitted(root, Wishes(kinds=("dark",)))
+    assert outcome.row is not None, outcome.detail
+    assert len(outcome.row.inputs) == 24
+    assert fitted(root, Wishes(kinds=("dark",)))[0].kept
+    root.add(FrameKind.FLAT, 3.0, 12, filter="L", light=5000.0)
+    flat = root.build(flat_dark="model")[-1]
+    assert flat.path is not None, flat.detail
+    header = fits.getheader(flat.path)
+    assert header["FLATDARK"] == "model"
+    assert header["DARKMSIG"] == pytest.approx(6.0, abs=4 * header["DARKMERR"])
+
+
+def test_a_defect_of_a_fit_ends_no_run_and_is_said(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    night(root, 0)
+    monkeypatch.setattr("services.models.bias_library.fit", lambda *_, **__: 1 / 0)
+    (outcome,) = fitted(root)
+    assert outcome.row is None
+    assert "the fit has failed (ZeroDivisionError: division by zero)" in outcome.detail
+    assert not list(root.layout.models.glob("*"))
