@@ -89,11 +89,7 @@ def _scatter(seen: Sequence[Seen], name: str) -> "Figure":
         off = _off(each)
         at = known & (off >= least) & (off < most) if name != "all" else known
         total, every = total + int(at.sum()), every + int(known.sum())
-        label = (
-            f"{each.shot.label_c:.1f} °C"
-            if len(seen) > 1
-            else f"{each.shot.label_c:.1f} °C, {each.shot.exposure_s:g} s"
-        )
+        label = f"{each.shot.label_c:.1f} °C, {each.shot.exposure_s:g} s"
         axis.plot(each.measured[at], each.predicted[at], ".", color=colour, markersize=2.5, label=label)
         if at.any():
             both = np.concatenate([each.measured[at], each.predicted[at]])
@@ -111,7 +107,7 @@ def _scatter(seen: Sequence[Seen], name: str) -> "Figure":
 def _square(axis: "Axes", reach: Sequence[float]) -> None:
     """Give both axes one scale that is linear about 0 and logarithmic beyond, with the line of equality."""
     low, high = reach
-    near = max(abs(high), abs(low), 1e-6) / 100
+    near = 10.0 ** np.ceil(np.log10(max(abs(high), abs(low), 1e-6)) - 2)
     axis.set_xscale("symlog", linthresh=near)
     axis.set_yscale("symlog", linthresh=near)
     line = np.array([low, high])
@@ -131,8 +127,8 @@ def _against_temperature(seen: Sequence[Seen]) -> "Figure":
     celsius = [each.shot.temperature_c for each in seen]
     real, made = np.array([each.real for each in seen]), np.array([each.synthetic for each in seen])
     top.plot(celsius, real, "o", color=MARK, markersize=5, label="frames")
-    top.plot(celsius, made, "-", color=INK, linewidth=1.2, label="model")
-    if np.nanmin(real, initial=np.inf) > 0 and np.nanmin(made, initial=np.inf) > 0:
+    top.plot(celsius, made, "-" if len(seen) > 1 else "_", color=INK, linewidth=1.2, markersize=14, label="model")
+    if len(seen) > 1 and np.nanmin(real, initial=np.inf) > 0 and np.nanmin(made, initial=np.inf) > 0:
         top.set_yscale("log")
     top.legend(fontsize=8, frameon=False)
     dress(top, f"Median dark current of darks of {seen[0].shot.exposure_s:g} s", "", "Dark current [ADU/s]")

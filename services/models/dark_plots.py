@@ -296,7 +296,10 @@ def _currents(seen: Seen) -> "Figure":
         edges = near * np.sinh(np.linspace(scaled.min() - 1e-6, scaled.max() + 1e-6, bins_of(values)))
         axis.hist(values, bins=edges, color=INK)
         axis.set_yscale("log")
-        axis.set_xscale("symlog", linthresh=near)
+        if values.min() > 0:
+            axis.set_xscale("log")
+        else:
+            axis.set_xscale("symlog", linthresh=10 ** np.ceil(np.log10(near)))
     if np.isfinite(model.hot_above):
         axis.axvline(model.hot_above, color=MARK, linewidth=1, label="hot from here on")
         axis.legend(fontsize=8, frameon=False)
