@@ -7,7 +7,6 @@ in a bright one each pixel has its own, and their median is taken.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,10 @@ USUAL = {True: (0.10, 0.03), False: (0.65, 0.12)}
 
 _CROWDS = 8
 _FEWEST = 5
-"""Pixels of the smallest bin, of the brightest."""
+"""Pixels of the smallest bin, but for the last one."""
+
+_WIDE = 1.6
+"""Largest rate over the smallest in a bin of more bright pixels: one of the crowd and of hot ones has no shape."""
 
 _CLEAR = 0.02
 """Error of a pixel's shape, over a usual shape, up to which it is taken from the pixel itself."""
@@ -133,14 +135,20 @@ def usual_law(family: Family, reference_c: float, *, glow_s: float | None = None
 
 
 def bins_of(rates: Planes) -> list[NDArray[np.intp]]:
-    """Return the pixels in bins of rising rate: equal crowds, of which the brightest is halved again and again."""
+    """Return the pixels in bins of rising rate: equal crowds, and of the bright ones bins of about one rate each."""
     order = np.argsort(np.where(np.isfinite(rates), rates, -np.inf))
     order = order[np.isfinite(rates[order])]
     n = order.size
     crowds = max(1, min(_CROWDS, n // 50))
-    parts = [n // crowds // 4**i for i in range(12)]
-    edges = [*(n * i // crowds for i in range(crowds)), *(n - part for part in parts[1:] if part >= _FEWEST), n]
-    return [order[i:j] for i, j in pairwise(edges) if j > i]
+    found = [order[n * i // crowds : n * (i + 1) // crowds] for i in range(crowds - 1)]
+    rest = order[n * (crowds - 1) // crowds :]
+    while rest.size:
+        lowest = float(rates[rest[0]])
+        wide = int(np.searchsorted(rates[rest], lowest * _WIDE, side="right")) if lowest > 0 else rest.size
+        number = max(wide, _FEWEST)
+        found.append(rest[:number])
+        rest = rest[number:]
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
