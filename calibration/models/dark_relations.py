@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.models.dark import DarkModel, Family, Law, Relation, rates_of
+from calibration.models.dark import DarkModel, Family, Law, Parameters, Relation, rates_of
 from calibration.models.dark_fit import DarkFit, Pedestal, Taken, fit_darks
 from calibration.models.means import GroupMean, Groups, Planes, stacked
 
@@ -39,6 +39,9 @@ _FULL = 0.98
 
 _SURE = 4.0
 """Errors that the rate of a bin is above 0."""
+
+_BELOW = 0.5
+"""The farthest that a relation goes on below the faintest bin, in natural logarithms of the rate."""
 
 _FLOOR = 0.004
 """Least error of a bin's shape and least scatter of the pixels' shapes, over a usual shape."""
@@ -173,28 +176,39 @@ def shapes_of(sample: DarkSample, law: Law) -> BinShapes:
     free = replace(law, relation=replace(law.relation, scatter=_FREE)) if law.relation is not None else law
     own = sample.fitted(free, second)
     found = list[tuple[float, float, float]]()
-    for members in bins_of(rates_of(law, chosen.parameters.theta)):
+    bins = bins_of(rates_of(law, chosen.parameters.theta))
+    together = sample.fitted(free, middles_of(second, bins)).parameters if bins else own.parameters
+    for number, members in enumerate(bins):
         theta, error = own.parameters.theta[:, members], np.sqrt(own.parameters.covariance[law.size, members])
         if np.nanmedian(error) < _CLEAR * usual:
             spread = 1.4826 * float(np.nanmedian(np.abs(theta[1] - np.nanmedian(theta[1]))))
             of_all = 1.25 * max(spread, float(np.nanmedian(error))) / np.sqrt(members.size)
             found.append((float(np.nanmedian(theta[0])), float(np.nanmedian(theta[1])), of_all))
         else:
-            found.append(_together(sample, free, second, members))
+            found.append(_surely(together, number, law.size))
     rate, shape, error = np.array(found).reshape(-1, 3).T
     wide = USUAL[law.family in {Family.EXPONENTIAL, Family.POWER}][1]
     good = np.isfinite(rate) & np.isfinite(shape) & (error > 0) & (error < wide) & (rate > 0)
     return BinShapes(rate=rate[good], shape=shape[good], error=error[good])
 
 
-def _together(sample: DarkSample, law: Law, groups: Groups, members: NDArray[np.intp]) -> tuple[float, float, float]:
-    """Return the rate and the shape of the mean of pixels, NaN where its rate is not surely above 0."""
-    one = middle_of(groups, members)
-    fit = sample.fitted(law, one)
-    rate, shape = fit.parameters.theta[:2, 0]
-    errors = np.sqrt(fit.parameters.covariance[[0, law.size], 0])
+def _surely(found: Parameters, number: int, size: int) -> tuple[float, float, float]:
+    """Return the rate and the shape of the mean of a bin, NaN where its rate is not surely above 0."""
+    rate, shape = found.theta[:2, number]
+    errors = np.sqrt(found.covariance[[0, size], number])
     sure = rate > _SURE * errors[0]
     return (float(rate), float(shape), float(errors[1])) if sure else (np.nan, np.nan, np.nan)
+
+
+def middles_of(groups: Groups, bins: Sequence[NDArray[np.intp]]) -> Groups:
+    """Return the means of the pixels of each bin as one pixel each (`middle_of`)."""
+    means = [middle_of(groups, members) for members in bins]
+    return Groups(
+        mean=np.concatenate([each.mean for each in means], axis=1),
+        count=np.concatenate([each.count for each in means], axis=1),
+        squares=np.zeros(len(means)),
+        freedom=np.zeros(len(means)),
+    )
 
 
 def middle_of(groups: Groups, members: NDArray[np.intp]) -> Groups:
@@ -235,15 +249,24 @@ def learned(sample: DarkSample, law: Law) -> Law:
         middle = float(np.average(bins.shape, weights=weight**2))
         relation = replace(law.relation, coefficients=(middle, 0.0, 0.0))
         return replace(law, relation=relation)
-    degree = min(2, max(0, (len(x) - 1) // 2)) if np.ptp(x) > 0.2 else 0
-    coefficients = np.zeros(3)
-    coefficients[: degree + 1] = np.polyfit(x, bins.shape, degree, w=weight)[::-1]
-    c0, c1, c2 = map(float, coefficients)
-    relation = Relation(
-        coefficients=(c0, c1, c2), low=float(x.min()), high=float(x.max()), scatter=law.relation.scatter
-    )
+    relation, error = _curve(x, bins.shape, weight)
     scatter = _FLOOR * usual if law.family is Family.MEYER_NELDEL else _scatter(sample, law, relation)
-    return replace(law, relation=replace(relation, scatter=scatter))
+    return replace(law, relation=replace(relation, scatter=float(np.hypot(scatter, error))))
+
+
+def _curve(x: Planes, shape: Planes, weight: Planes) -> tuple[Relation, float]:
+    """Return the curve of shapes against the logarithms of rates, and its usual error.
+
+    It goes on a little below the faintest bin, of which half of the pixels are fainter.
+    """
+    degree = min(2, max(0, (len(x) - 1) // 2)) if np.ptp(x) > 0.2 else 0
+    powers = np.vander(x, degree + 1, increasing=True)
+    covariance = np.linalg.inv((powers.T * weight**2) @ powers)
+    c0, c1, c2 = map(float, [*(covariance @ (powers.T @ (weight**2 * shape))), 0.0, 0.0][:3])
+    error = np.sqrt(np.mean(np.einsum("ki,ij,kj->k", powers, covariance, powers)))
+    order = np.sort(x)
+    low = order[0] - min(order[1] - order[0], _BELOW) if degree else order[0]
+    return Relation(coefficients=(c0, c1, c2), low=float(low), high=float(order[-1])), float(error)
 
 
 def _scatter(sample: DarkSample, law: Law, relation: Relation) -> float:
@@ -271,13 +294,9 @@ def exponent_of(sample: DarkSample, law: Law) -> tuple[float, float]:
         return float("nan"), float("nan")
     law = replace(law, relation=replace(law.relation, scatter=_FREE))
     bins = bins_of(rates_of(law, sample.fitted(law, sample.whole).parameters.theta))
-    means = [middle_of(sample.whole, members) for members in bins]
-    curves = Groups(
-        mean=np.concatenate([each.mean for each in means], axis=1),
-        count=np.concatenate([each.count for each in means], axis=1),
-        squares=np.zeros(len(means)),
-        freedom=np.zeros(len(means)),
-    )
+    if not bins:
+        return float("nan"), float("nan")
+    curves = middles_of(sample.whole, bins)
     middle, width = 1.0, 0.1
     for _ in range(5):
         tried = middle + np.array([-1.0, 0.0, 1.0]) * width

@@ -33,6 +33,13 @@ def arrhenius(rng: np.random.Generator, pixels: int, *, scatter_ev: float = 0.0,
     return rate
 
 
+def energies(rate: Rate, celsius: float) -> NDArray[np.float64]:
+    """Return the activation energies of rates at a temperature, in electron volts."""
+    step = 0.5
+    inverse = 1 / (celsius + step + ZERO_C_K) - 1 / (celsius - step + ZERO_C_K)
+    return np.asarray(-BOLTZMANN_EV_K * np.log(rate(celsius + step) / rate(celsius - step)) / inverse)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Darks:
     """Groups of darks: means less a bias that is known exactly, of the even and of the odd frames and of all."""
