@@ -66,7 +66,8 @@ class Row:
     level_adu, predicted_adu : float
         Mean of the frames that judge, and of the prediction.
     error_pct, noise_pct : float
-        Predicted over measured less 1, and what noise makes of it, both in percent.
+        Predicted over measured less 1, and what the noise of the pixels and the drift of the levels of whole frames
+        make of it, both in percent.
     level_sigma : float
         The level in standard deviations of one pixel's mean.
     inside : bool
@@ -255,7 +256,7 @@ def _held(darks: Grouped, read: Read, progress: Progress) -> tuple[tuple[Row, ..
         held=work.darks.held,
         progress=progress,
     )
-    rows = tuple(row for shot in work.shots for row in _rows(shot, bins[shot], read))
+    rows = tuple(row for shot in work.shots for row in _rows(shot, bins[shot], read, darks.drift_adu2))
     return rows, tuple(_seen(shot, whole[shot], np.concatenate(samples[shot], axis=1), read) for shot in work.shots)
 
 
@@ -319,14 +320,16 @@ def _whole(every: Measured, predicted: Planes) -> NDArray[np.float64]:
     return np.array([error.size, error.sum(), shown.sum(), (error[shown] / real[shown]).sum()], np.float64)
 
 
-def _rows(shot: Shot, sums: NDArray[np.float64], read: Read) -> list[Row]:
+def _rows(shot: Shot, sums: NDArray[np.float64], read: Read, drift_adu2: float) -> list[Row]:
     found = []
+    common = drift_adu2 / shot.frames  # the same for all pixels of a bin
     for low, high, (pixels, level, predicted, variance, sigma) in zip(
         LEVELS_ADU[:-1], LEVELS_ADU[1:], sums.T, strict=True
     ):
         if pixels:
             with np.errstate(divide="ignore", invalid="ignore"):
-                error, noise = predicted / np.float64(level) - 1, np.sqrt(variance) / abs(np.float64(level))
+                error = predicted / np.float64(level) - 1
+                noise = np.sqrt(variance + pixels**2 * common) / abs(np.float64(level))
             found.append(
                 Row(
                     temperature_c=shot.label_c,

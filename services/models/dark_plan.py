@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from calibration.clipping import clip_values
 from calibration.combine.recipe import Recipe
 from calibration.models.dark import DarkModel, Family, Noise
-from calibration.models.dark_choosing import DarkChoice, choose, sample_from
+from calibration.models.dark_choosing import DarkChoice, DarkHeld, choose, sample_from
 from calibration.models.dark_fit import Taken
 from calibration.models.dark_noise import noise_from
 from calibration.models.means import GroupMean, group_mean, recipe_for
@@ -76,6 +76,12 @@ class Grouped:
     saturation_adu: float
     unused: Mapping[Path, str]
     biases: bias_plan.Plan | None
+
+    @property
+    def drift_adu2(self) -> float:
+        """Variance of the levels of whole frames about those of their groups; 0 where no group has two frames."""
+        freedom = sum(len(each) - 1 for each in self.groups)
+        return float(np.square(self.drifts_adu).sum()) / freedom if freedom else 0.0
 
     @property
     def taken(self) -> Taken:
@@ -245,4 +251,14 @@ def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> 
     first, second = _halves(darks, place, noise)
     sample = sample_from(darks.taken, darks.bias.pedestal, first, second, noise=noise, limit_adu=darks.limit_adu)
     choice = choose(sample, families=None if family is None else (family,))
-    return DarkPlan(darks=darks, choice=choice, zeros=gathered.zeros)
+    held = tuple(_with_drift(row, darks) for row in choice.holdout)
+    return DarkPlan(darks=darks, choice=replace(choice, holdout=held), zeros=gathered.zeros)
+
+
+def _with_drift(row: DarkHeld, darks: Grouped) -> DarkHeld:
+    """Return a row whose error knows of the drift of whole frames too, which is common to all pixels."""
+    taken = darks.taken
+    at = taken.label_c == row.temperature_c
+    frames = taken.frames[at & (taken.exposure_s == taken.exposure_s[at].max())].sum()
+    drift = np.sqrt(darks.drift_adu2 / frames) / max(abs(row.level_adu), darks.drift_adu2**0.5, 1e-9)
+    return replace(row, sigma=float(np.hypot(row.sigma, drift)))

@@ -17,24 +17,29 @@ TEMPERATURES_C, EXPOSURES_S = (-10.0, 0.0, 10.0, 20.0), (1.0, 20.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DarkSite:
-    """A sensor of (16, 24) pixels, of which the first six are hot; `folder` is where its frames are written."""
+    """A sensor whose first pixels are hot; `folder` is where its frames are written.
+
+    The levels of whole frames scatter by `drift_adu`.
+    """
 
     folder: Path
     rate: Rate
     bias: NDArray[np.float64]
     slope: NDArray[np.float64]
     rng: np.random.Generator
-    shape: tuple[int, int] = (16, 24)
+    shape: tuple[int, int]
+    drift_adu: float = 0.0
 
     def truth(self, celsius: float, seconds: float) -> NDArray[np.float64]:
-        """Return the dark signal in ADU, shape (16, 24)."""
+        """Return the dark signal in ADU, a plane."""
         return np.asarray(self.rate(celsius) * (seconds * GAIN_ADU_E)).reshape(self.shape)
 
     def pixels(self, celsius: float, seconds: float) -> NDArray[np.uint16]:
         """Return a frame in steps of 16 ADU."""
         electrons = self.rng.poisson(self.truth(celsius, seconds) / GAIN_ADU_E)
         electrons = electrons + READ_E * self.rng.standard_normal(self.shape)
-        adu = self.bias + self.slope * celsius + GAIN_ADU_E * electrons
+        level = self.drift_adu * self.rng.standard_normal() if self.drift_adu else 0.0
+        adu = self.bias + self.slope * celsius + level + GAIN_ADU_E * electrons
         return (np.clip(np.rint(adu / STEP_ADU), 0, 4095) * STEP_ADU).astype(np.uint16)
 
     def write(
@@ -62,16 +67,19 @@ class DarkSite:
         return [self.write(name, self.pixels(celsius, seconds), celsius, seconds, **more) for _ in range(n)]
 
 
-def dark_site(folder: Path, seed: int = 1) -> DarkSite:
+def dark_site(
+    folder: Path, seed: int = 1, *, shape: tuple[int, int] = (16, 24), hot: int = 6, drift_adu: float = 0.0
+) -> DarkSite:
     """Return a sensor whose frames are not written yet."""
     rng = np.random.default_rng(seed)
-    shape = (16, 24)
     return DarkSite(
         folder=folder,
-        rate=arrhenius(rng, shape[0] * shape[1]),
+        rate=arrhenius(rng, shape[0] * shape[1], hot=hot),
         bias=BIAS_ADU + 24 * rng.standard_normal(shape),
         slope=1.6 + 0.3 * rng.standard_normal(shape),
         rng=rng,
+        shape=shape,
+        drift_adu=drift_adu,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 HEIGHT, WIDTH = 6, 10
 COLUMNS = (
@@ -23,24 +24,29 @@ def attempt(
     level: int = 1000,
     old_log: bool = False,
     exposure_s: float = 1.0,
+    pixels: Callable[[], NDArray[np.uint16]] | None = None,
 ) -> Path:
     """Write an attempt, and return its folder: each frame has the values level + 0 … level + 59 in an order of its own.
+
+    Or what `pixels` returns for each of them.
 
     As of a camera, no two frames of a tree are equal.
     """
     place = folder / frames_dir
     place.mkdir(parents=True)
-    (folder / "configFile.txt").write_text(
-        f"# capture settings\n\nHEIGHT={HEIGHT}\nWIDTH: {WIDTH}\nBIT_DEPTH=16\nCAMERA=SimCMOS\n", encoding="utf-8"
-    )
+    shape = (HEIGHT, WIDTH)
     rows = ["frame,temperature"] if old_log else [COLUMNS]
     for n in range(frames):
         order = np.random.default_rng(zlib.crc32(os.fsencode(f"{folder} {n}")))
-        pixels = level + order.permutation(HEIGHT * WIDTH)
-        pixels.astype("<u2").tofile(place / name.format(n=n))
+        values = level + order.permutation(HEIGHT * WIDTH) if pixels is None else pixels()
+        shape = shape if pixels is None else values.shape
+        values.astype("<u2").tofile(place / name.format(n=n))
         warm = celsius + 0.01 * n
         new = (n, 1000.5 + n, celsius, 1e6 * exposure_s, 1.001e6 * exposure_s, 100, warm, celsius, 0.05, 2.5)
         rows.append(f"{n},{warm:.2f}" if old_log else ",".join(map(str, new)))
+    (folder / "configFile.txt").write_text(
+        f"# capture settings\n\nHEIGHT={shape[0]}\nWIDTH: {shape[1]}\nBIT_DEPTH=16\nCAMERA=SimCMOS\n", encoding="utf-8"
+    )
     (folder / "temperatureLog.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
 
