@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import structlog
 
-from services.workflow.warm_up import Need, warm_up
+from services.workflow.warm_up import Need, fit_models, warm_up
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +63,9 @@ def compile_all(announce: Callable[[str], object] | None = None) -> None:
         if note is not None:
             with suppress(OSError):  # then it is compiled, or loaded, once more the next time
                 note.touch()
+    if announce is not None:
+        announce("fitting models")
+    fit_models()
 
 
 def child_command() -> list[str]:

@@ -98,6 +98,27 @@ def _flagging() -> None:
     flag_rows(planes, 0, thresholds(FrameKind.DARK, Sketch.of(planes), samples=_FRAMES, factor=1.0))
 
 
+def fit_models() -> None:
+    """Compile what fits models of the detector. No run waits for it: the models step compiles what is missing."""
+    from calibration.models.dark import DarkModel, Family, Law, Noise
+    from calibration.models.dark_fit import Pedestal, Taken, fit_darks
+    from calibration.models.left_out import leave_out
+    from calibration.models.linear import fit_groups
+    from calibration.models.means import group_mean, recipe_for, stacked
+
+    frames, recipe = _frames(), recipe_for(2, noise_adu=60.0, step_adu=1.0)
+    means = [group_mean(frames[i : i + 2], np.zeros(2), recipe) for i in range(0, _FRAMES, 2)]
+    groups, weights, times = stacked(means), np.full(len(means), 2.0), np.arange(1.0, 1 + len(means))
+    design = np.stack([np.ones_like(times), times], axis=1)
+    fit_groups(design, weights, groups)
+    leave_out(design, weights, groups.mean, times == 1.0)
+    law = Law(family=Family.TWO_COMPONENT, reference_c=0.0)
+    edges = {"coldest_c": 0.0, "warmest_c": 2.0, "shortest_s": 1.0, "longest_s": 3.0, "limit_adu": 65_535.0}
+    model = DarkModel(law=law, noise=Noise(read_adu2=3600.0, per_adu=1.0), **edges)
+    taken = Taken(temperature_c=times - 1, exposure_s=times, frames=weights, label_c=times - 1)
+    fit_darks(model, taken, Pedestal.none(len(times)), groups)
+
+
 _PARTS = {
     Need.FRAMES: (_measuring, _writing),
     Need.MASTERS: (_reading, _combining, _combining_flats, _flagging),
