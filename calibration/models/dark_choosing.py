@@ -31,6 +31,9 @@ SEEN = 3.0
 _SURE = 2.5
 """Standard errors by which another family than the first must predict better."""
 
+_BY_NOISE = 4.0
+"""The squared error of the sum of a bin, in its own variances, that noise and the errors of the fit make easily."""
+
 _NORMAL = 0.4549
 """Median of the squares of normal values."""
 
@@ -219,8 +222,16 @@ def _best(tables: dict[Family, tuple[DarkHeld, ...]], asked: Sequence[Family], l
 
 
 def _judged(table: Sequence[DarkHeld]) -> dict[tuple[float, int], float]:
-    """Return the logarithms of the misfits that count: within the range, of bins that show a signal."""
-    return {(r.temperature_c, r.bin): float(np.log(r.misfit)) for r in table if r.inside and r.counts and r.misfit > 0}
+    """Return what the rows that count say against a family: within the range, of bins that show a signal.
+
+    The error of the sum of a bin is what all its pixels have in common, the misfit what each has of its own. Of large
+    ones the logarithm is taken, of those that noise makes hardly anything: few bright pixels decide nothing alone.
+    """
+    return {
+        (r.temperature_c, r.bin): float(np.log1p((r.error / r.sigma) ** 2 / _BY_NOISE) + np.log1p(r.misfit))
+        for r in table
+        if r.inside and r.counts and np.isfinite(r.error) and np.isfinite(r.misfit) and r.sigma != 0
+    }
 
 
 def _better(table: Sequence[DarkHeld], than: Sequence[DarkHeld]) -> bool:

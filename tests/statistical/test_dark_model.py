@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.models.dark import Family, predict
+from calibration.models.dark import Family, components, predict
 from calibration.models.dark_choosing import choose, held_out, sample_from
 from calibration.models.dark_fit import DarkFit, Pedestal
 from calibration.models.dark_relations import DarkSample, bins_of, learned, usual_law
@@ -16,6 +16,7 @@ from tests.support.made_darks import (
     NOISE,
     SATURATED_ADU,
     Darks,
+    Rate,
     arrhenius,
     energies,
     made_darks,
@@ -133,6 +134,52 @@ def line_of_logarithms(sample: DarkSample, celsius: float) -> np.ndarray:
     away = np.where(good, t[:, None] - middle_t, 0.0)
     slope = (away * (values - middle)).sum(axis=0) / np.where(number > 1, (away**2).sum(axis=0), np.nan)
     return np.exp(middle + slope * (celsius - middle_t))
+
+
+def two_components(rng: np.random.Generator, pixels: int) -> Rate:
+    """Return rates of diffusion and depletion current, six pixels with much of the latter."""
+    depletion = 2 * np.exp(0.4 * rng.standard_normal(pixels))
+    depletion[:6] *= rng.uniform(30, 120, 6)
+
+    def rate(celsius: float) -> np.ndarray:
+        one, other = components(celsius, 0.0)
+        return 3.2 * one + depletion * other
+
+    return rate
+
+
+def exponential(rng: np.random.Generator, pixels: int) -> Rate:
+    at_0 = 4 * np.exp(0.35 * rng.standard_normal(pixels))
+    at_0[:6] *= rng.uniform(30, 120, 6)
+    slope = 0.1 - 0.006 * np.log(at_0 / 4) + 0.004 * rng.standard_normal(pixels)
+    return lambda celsius: at_0 * np.exp(slope * celsius)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("truth", "family"),
+    [(arrhenius, Family.SHRUNK), (two_components, Family.TWO_COMPONENT), (exponential, Family.EXPONENTIAL)],
+    ids=["arrhenius", "two components", "exponential"],
+)
+def test_another_family_than_the_true_one_is_rare_where_it_matters(truth, family):
+    """Where more than one pixel in twenty is predicted otherwise by more than two sigmas."""
+    wrong = 0
+    for seed in range(SEEDS):
+        rng = np.random.default_rng(seed)
+        sample = sample_of(made_darks(rng, truth(rng, 300)))
+        found = choose(sample).model
+        if found.law.family is family:
+            continue
+        right = choose(sample, (family,)).model
+        for celsius in np.linspace(-10, 20, 7):
+            one, other = (
+                predict(each, sample.fitted(each.law, sample.whole).parameters, celsius, 20.0)
+                for each in (found, right)
+            )
+            if np.mean(np.abs(one.mean - other.mean) > 2 * one.sigma) > 0.05:
+                wrong += 1
+                break
+    assert wrong <= 0.05 * SEEDS
 
 
 @pytest.mark.long
