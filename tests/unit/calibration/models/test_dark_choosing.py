@@ -139,3 +139,23 @@ def test_halves_make_the_whole():
     assert merged(made.first[0], None) is made.first[0]
     with pytest.raises(ValueError, match="without frames"):
         merged(None, None)
+
+
+@pytest.mark.parametrize("pedestal", [Pedestal.none(18), Pedestal.free(18)], ids=["less a bias", "with a bias"])
+@pytest.mark.parametrize("lost", ["all", "one", "saturated"])
+def test_darks_without_samples_are_no_error(lost, pedestal):
+    rng = np.random.default_rng(14)
+    made = made_darks(rng, (lambda _: np.full(100, 1e5)) if lost == "saturated" else arrhenius(rng, 100))
+    halves = [
+        [
+            replace(each, mean=np.full(100, np.nan), count=np.zeros(100, np.uint16))
+            if lost == "all" or (lost == "one" and k == 3)
+            else each
+            for k, each in enumerate(half)
+        ]
+        for half in (made.first, made.second)
+    ]
+    sample = sample_from(made.taken, pedestal, *halves, noise=NOISE, limit_adu=SATURATED_ADU - BIAS_ADU)
+    found = choose(sample)
+    mean = predict(found.model, sample.fitted(found.model.law, sample.whole).parameters, 5.0, 10.0).mean
+    assert np.isfinite(mean).all() == (lost == "one")
