@@ -140,8 +140,9 @@ def _holdout(said: Mapping[str, Any]) -> Iterator[str]:
     """Yield how the model predicts temperatures that were left out, by level of dark."""
     from services.models.dark_records import held_out_of
 
-    rows = held_out_of(said)
-    if rows:
+    every = held_out_of(said)
+    rows = [row for row in every if row["counts"]]
+    if every:
         yield "  temperatures predicted from the others: predicted over measured less 1, by level of dark:"
     for row in rows:
         beyond = "" if row["inside"] else "   from one side"
@@ -149,6 +150,8 @@ def _holdout(said: Mapping[str, Any]) -> Iterator[str]:
             f"  {row['temperature_c']:8.1f} °C {row['level_adu']:10.1f} ADU  {_percent(row['error'])} "
             f"± {_percent(row['sigma'])}  {count(row['pixels'], 'pixel')}{beyond}"
         )
+    if len(every) > len(rows):
+        yield f"  {len(rows)} of {count(len(every), 'level')} stand out of the noise of the frames"
 
 
 def _percent(share: float | None) -> str:

@@ -155,7 +155,7 @@ def _heatmap(seen: Sequence[Seen], title: str, value: Callable[[Seen], float]) -
     cells = np.full((len(temperatures), len(exposures)), np.nan)
     for each in seen:
         cells[temperatures.index(each.shot.label_c), exposures.index(each.shot.exposure_s)] = value(each)
-    figure, axes = new_figure(2.4 + 0.8 * len(exposures), 1.6 + 0.45 * len(temperatures))
+    figure, axes = new_figure(max(5.0, 2.4 + 0.8 * len(exposures)), max(3.0, 1.6 + 0.45 * len(temperatures)))
     axis = axes[0, 0]
     shown = axis.imshow(cells, cmap="Blues", aspect="auto", origin="lower")
     limits = shown.get_clim()

@@ -180,8 +180,9 @@ def _write(
         threads = stack.enter_context(ThreadPoolExecutor(WORKERS, "nightcal-models"))
         map_bands(work, _band, take, threads, bands_of(shape[0], rows), workers=WORKERS)
         put_in_place(list(files.values()), disk)
-    with np.errstate(all="ignore"):
-        a, b = np.nanmedian(np.concatenate(some, axis=1), axis=1)
+    known = np.concatenate(some, axis=1)
+    known = known[:, np.isfinite(known).all(axis=0)]
+    a, b = np.median(known, axis=1) if known.size else (np.nan, np.nan)
     return float(a), float(b)
 
 

@@ -241,7 +241,7 @@ def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> 
     Raises
     ------
     Usage
-        No dark can be used.
+        No dark can be used, or all of their pixels are saturated.
     StorageError
         There is no room to unpack a frame.
     """
@@ -249,6 +249,10 @@ def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> 
     place = place_of(darks.shape)
     noise = _noise(darks, place)
     first, second = _halves(darks, place, noise)
+    if not any((half.count > 0).any() for half in (*first, *second) if half is not None):
+        raise Usage(
+            "all pixels of the darks are saturated", advice="name darks of a shorter exposure or of a colder sensor"
+        )
     sample = sample_from(darks.taken, darks.bias.pedestal, first, second, noise=noise, limit_adu=darks.limit_adu)
     choice = choose(sample, families=None if family is None else (family,))
     held = tuple(_with_drift(row, darks) for row in choice.holdout)

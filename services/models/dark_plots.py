@@ -154,13 +154,14 @@ def _arrhenius(seen: Seen) -> "Figure":
             if np.isfinite(values).mean() > 0.9 and (middle := float(np.nanmedian(values))) > 0:
                 axis.plot(_inverse(shot.temperature_c), middle, "o", color=colour, markersize=4)
     axis.set_yscale("log")
-    axis.invert_xaxis()
+    axis.set_xlim(_inverse(line[0]), _inverse(line[-1]))  # cold at the left, also where nothing is drawn
     above = axis.secondary_xaxis(
         "top", functions=(lambda x: 1 / (BOLTZMANN_EV_K * x) - ZERO_C_K, lambda t: _inverse(np.asarray(t)))
     )
     above.set_xlabel("Temperature of the sensor [°C]", fontsize=9)
     above.tick_params(labelsize=8)
-    axis.legend(fontsize=8, frameon=False)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=8, frameon=False)
     dress(axis, "", "1 / kT [1/eV]", "Dark current [ADU/s]")
     axis.spines["top"].set_visible(True)
     return figure

@@ -402,6 +402,34 @@ def test_a_family_that_is_asked_for_is_fitted(site: DarkSite, tmp_path: Path):
         assert load(tmp_path / family).model.law.family == family.replace("-", "_")
 
 
+def test_darks_of_which_all_pixels_are_saturated_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    site = dark_site(tmp_path / "frames")
+    for number in range(6):
+        pixels = np.full(site.shape, 65520, np.uint16)
+        pixels.flat[number] = 65000  # not all of one value
+        site.write(f"T{number % 2}", pixels, 10.0 * (number % 2), 60.0)
+    assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "all pixels of the darks are saturated" in said
+    assert "shorter exposure" in said
+    assert not list((tmp_path / "out").rglob("*.fits"))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_darks_that_show_nothing_have_a_report_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    site = dark_site(tmp_path / "frames")
+    for celsius in (-40.0, -30.0):
+        for number in range(3):
+            pixels = np.round(1000 + 5 * site.rng.standard_normal(site.shape)).astype(np.float32)
+            pixels[2] = np.nan
+            site.write(f"T{celsius:g}", pixels - number, celsius, 1e-3)
+    assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 0
+    assert "2 temperatures do not show which family is right" in capsys.readouterr().out
+    assert nightcal("model", "dark", "evaluate", tmp_path / "out", site.folder, tmp_path / "ev") == 0
+    assert "no level of dark stands out of the noise" in capsys.readouterr().out
+    assert nightcal("model", "dark", "report", tmp_path / "out", tmp_path / "report") == 0
+
+
 def test_a_report_has_its_plots_and_tables(out: Path, tmp_path: Path):
     assert nightcal("model", "dark", "report", out, tmp_path) == 0
     names = {path.name for path in tmp_path.glob("*.png")}
