@@ -31,9 +31,10 @@ from tests.support.served_night import ServedNight, fault, served_night
 from tests.support.small_night import Night
 
 DAY = datetime(2027, 3, 1, tzinfo=UTC)
-START, END = DAY + timedelta(hours=9, minutes=30), DAY + timedelta(days=2, hours=21)
-RATE = 140.0
-"""Simulated seconds in a real one: from the first midday to the third night are 26 minutes."""
+START = DAY + timedelta(hours=9, minutes=30)
+END = START + timedelta(days=3)
+RATE = 150.0
+"""Simulated seconds in a real one: three days are 29 minutes."""
 HIS_S = 333.0
 """The observer's exposures, which nobody else takes."""
 UNSAFE = DAY + timedelta(days=1, hours=11), timedelta(minutes=40)
@@ -53,7 +54,7 @@ class Visit:
 
 VISITS = tuple(
     Visit(DAY + timedelta(days=day, hours=comes), DAY + timedelta(days=day, hours=goes))
-    for day, (comes, goes) in enumerate(((19.0, 27.0), (15.2, 27.0), (19.0, 20.5)))
+    for day, (comes, goes) in enumerate(((19.0, 27.0), (15.2, 27.0), (19.0, 27.0)))
 )
 """On the second he comes before the evening's window opens, and stays through it."""
 
