@@ -54,3 +54,15 @@ def test_a_call_that_cannot_be_meant_is_refused_with_what_to_do(
         said = capsys.readouterr()
         assert code == 2, (line, said)
         assert words in said.err, (line, said)
+
+
+def test_each_part_of_the_earlier_programs_is_a_command_on_a_page_that_names_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, table = PAGE.read_text("utf-8").split("## From the parts of the earlier programs")
+    commands = re.findall(r"\| `nightcal ([a-z ]+)`.* \| (?:\[[a-z]+\]\((\S+)\)|this page) \|", table)
+    assert len(commands) == 9
+    for command, page in commands:
+        assert f"nightcal {command}" in (PAGE.parent / (page or PAGE.name)).read_text("utf-8").replace(table, "")
+        assert run_app(app, [*command.split(), "--help"], name="nightcal") == 0
+        assert capsys.readouterr().out
