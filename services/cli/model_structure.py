@@ -9,7 +9,7 @@ import typer
 from services.cli.counting import bars
 from services.cli.model_words import Base, SearchDepth, left_out_lines
 from services.datasets import SEARCH_DEPTH
-from services.errors import Exit
+from services.errors import Exit, Usage
 from services.words import count
 
 if TYPE_CHECKING:
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the results")]
 Found = Annotated[Path, typer.Argument(metavar="OUT", help="The folder that `fit` wrote")]
+MaybeOut = Annotated[
+    Path | None, typer.Argument(metavar="[OUT]", help="The folder of the results; outgasing_analysis by default")
+]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option("--output-dir", "--output_dir", metavar="OUT", help="OUT, as the earlier program spells it"),
+]
 Report = Annotated[Path, typer.Argument(metavar="REPORT", help="The folder of the pictures")]
+
+OUTGASSING_FOLDER = Path("outgasing_analysis")
+"""Where an analysis is written without another folder: as the earlier program spells it."""
 
 _SHOWN = 20
 """Structures that are named; `structures.ecsv` has all."""
@@ -43,11 +53,12 @@ def fit_structure(
 
 def fit_outgassing(
     base: Base,
-    out: Out,
+    out: MaybeOut = None,
     *,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Take biases and darks off first, and compare flats of any exposure")
     ] = False,
+    output_dir: OutputDir = None,
     search_depth: SearchDepth = SEARCH_DEPTH,
 ) -> int:
     """Find what changed in each flat at its temperature, and over all temperatures: films, damage, hot pixels.
@@ -56,7 +67,9 @@ def fit_outgassing(
     """
     from services.models.structure import OUTGASSING
 
-    return _fitted(base, out, OUTGASSING, search_depth, reduce=calibrate)
+    if out is not None and output_dir is not None:
+        raise Usage(f"{out} and {output_dir} are two folders for one analysis: give one of them")
+    return _fitted(base, out or output_dir or OUTGASSING_FOLDER, OUTGASSING, search_depth, reduce=calibrate)
 
 
 def report_structure(out: Found, report: Report) -> int:

@@ -60,6 +60,7 @@ def test_a_call_that_cannot_be_meant_is_refused_with_what_to_do(
         "model structure fit nowhere OUT": "nowhere is not there",
         "model outgassing fit empty OUT": "holds no FITS files",
         "model structure report empty OUT": "is no analysis of structures",
+        "model outgassing fit empty OUT --output-dir OTHER": "two folders for one analysis",
     }
     for line, words in refused.items():
         code = run_app(app, shlex.split(line), name="nightcal")
