@@ -7,6 +7,7 @@ in a bright one each pixel has its own, and their median is taken.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,12 +139,17 @@ def usual_law(family: Family, reference_c: float, *, glow_s: float | None = None
 
 
 def bins_of(rates: Planes) -> list[NDArray[np.intp]]:
-    """Return the pixels in bins of rising rate: equal crowds, and of the bright ones bins of about one rate each."""
+    """Return the pixels in bins of rising rate: equal crowds, and of the bright ones bins of about one rate each.
+
+    The faintest crowd is cut again and again, so that a relation reaches the faintest pixels.
+    """
     order = np.argsort(np.where(np.isfinite(rates), rates, -np.inf))
     order = order[np.isfinite(rates[order])]
     n = order.size
     crowds = max(1, min(_CROWDS, n // 50))
-    found = [order[n * i // crowds : n * (i + 1) // crowds] for i in range(crowds - 1)]
+    faint = [n // crowds // 4**i for i in range(1, 12) if n // crowds // 4**i >= _FEWEST and crowds > 1]
+    edges = [0, *faint[::-1], *(n * i // crowds for i in range(1, crowds))]
+    found = [order[i:j] for i, j in pairwise(edges)]
     rest = order[n * (crowds - 1) // crowds :]
     while rest.size:
         lowest = float(rates[rest[0]])

@@ -136,7 +136,7 @@ def synthesise(model: Path, temperatures_c: tuple[float, ...], out: Path, disk: 
     temperatures_c : tuple of float
         Of the sensor, in degrees Celsius.
     out : Path
-        The folder of the files `synthetic_bias_<T>C.fits`, with planes MEAN and SIGMA.
+        The folder of the files `synthetic_bias_<T>C.fits`, with planes MEAN, SIGMA and MASK.
     disk : Disk
 
     Raises
@@ -164,7 +164,7 @@ def _synthesised(loaded: Loaded, celsius: float, path: Path, disk: Disk) -> Path
         celsius=celsius,
     )
     header = header_of(header_in(loaded.folder / map_name("A"), FrameKind.BIAS), FrameKind.BIAS)
-    shape = work.theta[0].location.shape
+    shape, mask = work.theta[0].location.shape, plane_of(loaded.planes, "MASK")
     planes = predicted_planes(loaded.model, header, celsius, loaded.frames)
     rows = rows_for(memory_mb=64, frames=6 * p * p, columns=shape[1], workers=WORKERS)
     with (
@@ -175,6 +175,7 @@ def _synthesised(loaded: Loaded, celsius: float, path: Path, disk: Disk) -> Path
         def take(band: Band, found: Prediction) -> None:
             file.write("MEAN", band.start, found.mean)
             file.write("SIGMA", band.start, found.sigma)
+            file.write("MASK", band.start, read_rows(mask, band).astype(np.uint16))
 
         map_bands(work, _predict_band, take, threads, bands_of(shape[0], rows), workers=WORKERS)
         put_in_place([file], disk)

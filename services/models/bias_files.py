@@ -121,10 +121,14 @@ def open_targets(
         )
 
 
-def predicted_planes(model: BiasModel, header: FrameHeader, celsius: float, frames: int) -> tuple[Plane, Plane]:
-    """Return the planes of a predicted bias: MEAN and SIGMA."""
+def predicted_planes(model: BiasModel, header: FrameHeader, celsius: float, frames: int) -> tuple[Plane, ...]:
+    """Return the planes of a predicted bias: MEAN, SIGMA, and the MASK of the model."""
     cards = tuple(predicted_cards(model, header, celsius, frames))
-    return Plane(name="MEAN", cards=cards), Plane(name="SIGMA", cards=cards)
+    return (
+        Plane(name="MEAN", cards=cards),
+        Plane(name="SIGMA", cards=cards),
+        Plane(name="MASK", dtype=np.uint16, cards=cards),
+    )
 
 
 def _model_planes(header: FrameHeader, about: Sequence[Card], p: int) -> list[Plane]:

@@ -277,3 +277,4 @@ def _write(model: BiasModel, targets: Targets, y: int, done: Modelled) -> None:
         prediction = predict(model, done.parameters, label)
         file.write("MEAN", y, prediction.mean)
         file.write("SIGMA", y, prediction.sigma)
+        file.write("MASK", y, done.planes["MASK"])

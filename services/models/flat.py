@@ -12,7 +12,7 @@ import numpy as np
 from calibration.frames import FrameKind
 from calibration.keywords import Card
 from calibration.models.flat import FlatPrediction, Norm, Term
-from services.bands import Band, bands_of, map_bands
+from services.bands import Band, bands_of, map_bands, plane_of, read_rows
 from services.datasets import SEARCH_DEPTH
 from services.datasets.frame import DatasetFrames
 from services.errors import Usage
@@ -370,6 +370,7 @@ def _synthesised(loaded: LoadedFlat, label: Label, path: Path, disk: Disk) -> Pa
     header = header_in(loaded.folder / map_name(Term.A), FrameKind.FLAT)
     work = predicting(loaded.planes, loaded.applied, loaded.model, label)
     planes = predicted_planes(loaded.model, header, label, loaded.frames, loaded.said["vignetting"])
+    mask = plane_of(loaded.planes, "MASK")
     with (
         create_planes(path, planes, work.shape, disk) as file,
         ThreadPoolExecutor(WORKERS, "nightcal-predict") as threads,
@@ -378,6 +379,7 @@ def _synthesised(loaded: LoadedFlat, label: Label, path: Path, disk: Disk) -> Pa
         def take(band: Band, found: FlatPrediction) -> None:
             file.write("MEAN", band.start, found.mean)
             file.write("SIGMA", band.start, found.sigma)
+            file.write("MASK", band.start, read_rows(mask, band).astype(np.uint16))
 
         map_bands(work, predict_band, take, threads, bands_of(work.shape[0], rows_of(work)), workers=WORKERS)
         put_in_place([file], disk)

@@ -86,8 +86,8 @@ def extrapolation(model: FlatModel, label: Label) -> str:
 
 def predicted_planes(
     model: FlatModel, header: FrameHeader, label: Label, frames: int, vignetting: str
-) -> tuple[Plane, Plane]:
-    """Return the planes of a predicted flat, MEAN and SIGMA; MODEXTRA says whether it is an extrapolation."""
+) -> tuple[Plane, ...]:
+    """Return the planes of a predicted flat: MEAN, SIGMA, and MASK of the model; MODEXTRA says if it extrapolates."""
     inside = model.holds_at(*label)
     cards = [
         *base_cards(flat_header(header, label), "MASTER FLAT", ""),
@@ -97,7 +97,11 @@ def predicted_planes(
     ]
     if not inside:
         cards.append(Card("HISTORY", extrapolation(model, label)))
-    return Plane(name="MEAN", cards=tuple(cards)), Plane(name="SIGMA", cards=tuple(cards))
+    return (
+        Plane(name="MEAN", cards=tuple(cards)),
+        Plane(name="SIGMA", cards=tuple(cards)),
+        Plane(name="MASK", dtype=np.uint16, cards=tuple(cards)),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,9 @@ from services.version import version
 
 FORM = "nightcal flat model 1"
 
+_ALIKE_C, _ALIKE = 0.5, 0.02
+"""Degrees, and part of its exposure, by which the dark of a flat may differ before that is said."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedFlat:
@@ -111,7 +114,22 @@ def notes_of(plan: FlatPlan, kind: FlatType) -> list[str]:
         notes.append(f"{len(plan.frames)} flats of the sky are too few to be sure that no star is left")
     if len(plan.darks) < len({frame.dark for frame in plan.frames}):
         notes.append("some darks have no error: they are taken as exact")
-    return notes
+    return [*notes, *_of_unlike_darks(plan)]
+
+
+def _of_unlike_darks(plan: FlatPlan) -> list[str]:
+    """Return in words that flats had darks of another temperature or exposure: hot pixels show it most."""
+    warm = np.array([abs(frame.dark_c - frame.temperature_c) for frame in plan.frames])
+    long = np.array([abs(frame.dark_s - frame.exposure_s) for frame in plan.frames])
+    unlike = (warm > _ALIKE_C) | (long > _ALIKE * np.array([frame.exposure_s for frame in plan.frames]))
+    if not unlike.any():
+        return []
+    far = f"up to {np.nanmax(warm[unlike]):.1f} °C and {np.nanmax(long[unlike]):.2g} s away"
+    said = (
+        f"{unlike.sum()} of {len(plan.frames)} flats had darks of another temperature or exposure, {far}: what these "
+        "collected more or less stays in the flats, in hot pixels most, and no SIGMA has it; take darks like the flats"
+    )
+    return [said]
 
 
 def sidecar_of(

@@ -68,6 +68,8 @@ class StepFrame:
         Step of the camera's values.
     dark : str
         Path of the dark that was taken off.
+    dark_c, dark_s : float
+        Its temperature and exposure; NaN where the file does not say them.
     level : Level or None
         What it was divided by; None before that.
     vignetting : str
@@ -80,6 +82,8 @@ class StepFrame:
     label_c: float
     step_adu: float
     dark: str
+    dark_c: float = float("nan")
+    dark_s: float = float("nan")
     level: Level | None = None
     vignetting: str = ""
 
@@ -127,6 +131,8 @@ def _read(path: Path, scratch: Path) -> StepFrame:
             label_c=float(str(facts["FLAT_TGRP"])),
             step_adu=float(str(facts["FLAT_STEP"])),
             dark=str(facts["FLAT_DARK"]),
+            dark_c=float(str(facts.get("FLAT_DARK_TEMP", "nan"))),
+            dark_s=float(str(facts.get("FLAT_DARK_EXPT", "nan"))),
             level=None if value is None else Level(value=float(str(value)), relative_sigma=float(str(sigma))),
             vignetting=str(facts.get("FLAT_VIGN", "")),
         )

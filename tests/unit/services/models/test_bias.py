@@ -109,6 +109,21 @@ def test_a_bias_is_predicted_with_its_error_and_beyond_the_range_it_is_flagged(f
         assert "extrapolation" in str(units[0].header["HISTORY"])
 
 
+def test_a_pixel_that_jumps_is_flagged_where_its_bias_is_predicted(tmp_path: Path):
+    write_biases(tmp_path / "base", MADE)
+    rng = np.random.default_rng(1)
+    for path in (tmp_path / "base").rglob("*.fits"):
+        with fits.open(path, mode="update") as units:
+            units[0].data[3, 5] += 1280 * rng.integers(2)
+    assert nightcal("model", "bias", "fit", tmp_path / "base", tmp_path / "out", "--generate-set") == 0
+    assert nightcal("model", "bias", "synth", tmp_path / "out", "--temperature", 5, "--out", tmp_path / "s") == 0
+    made = tmp_path / "out/bias_masks_by_temp"
+    for path in (tmp_path / "s/synthetic_bias_5.0C.fits", *made.glob("*.fits")):
+        mask = fits.getdata(path, "MASK")
+        assert mask[3, 5] & 2048
+        assert (mask != 0).mean() < 0.02
+
+
 def test_the_report_draws_every_picture(fitted: Path):
     assert nightcal("model", "bias", "report", fitted / "out", fitted / "report") == 0
     made = {path.relative_to(fitted / "report").as_posix() for path in (fitted / "report").rglob("*.*")}

@@ -57,6 +57,7 @@ def test_a_flat_that_nobody_took_is_predicted_within_its_error(full, tmp_path):
     pull = (found["MEAN"] / scale - truth) / (found["SIGMA"] / scale)
     assert abs(pull.mean()) < 0.1
     assert 0.9 < np.sqrt((pull**2).mean()) < 1.1
+    assert np.array_equal(found["MASK"], planes(full[1] / "flat_model_fits/flat_model.fits")["MASK"])
     header = fits.getheader(path)
     assert (header["MODEXTRA"], header["TEMP"], header["EXPTIME"], header["IMAGETYP"]) == (
         False,
@@ -206,6 +207,16 @@ def test_a_flat_without_a_dark_is_left_out_and_named(tmp_path):
     assert all("T40" in path and "no dark is within 5 °C and 10 s" in why for path, why in made.left_out.items())
     assert len(load(tmp_path / "out").said["inputs"]) == 8
     assert len(load(tmp_path / "out").said["left_out"]) == 4
+
+
+def test_what_darks_of_another_exposure_leave_in_flats_is_said(full, tmp_path):
+    assert not any("flats had darks of another" in note for note in load(full[1]).said["notes"])
+    write_flats(tmp_path / "base", conditions=SMALL[:2], darks=False)
+    write_flats(tmp_path / "long", conditions=((0.0, 3.0), (10.0, 3.0)))
+    (tmp_path / "long/darks").rename(tmp_path / "base/darks")
+    fit(tmp_path / "base", tmp_path / "out", asked())
+    (note,) = (note for note in load(tmp_path / "out").said["notes"] if "darks of another" in note)
+    assert note.startswith("8 of 8 flats had darks of another temperature or exposure, up to 0.0 °C and 1 s away")
 
 
 def test_darks_of_a_list_are_taken_in_place_of_those_of_the_dataset(tmp_path):
