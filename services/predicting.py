@@ -49,8 +49,7 @@ class BiasPrediction:
     @contextmanager
     def held(self) -> Iterator["BiasPrediction"]:
         """Give it with its files open, for reading it band by band."""
-        with ExitStack() as stack:
-            theta, covariance = (stack.enter_context(held_open(each)) for each in (self.theta, self.covariance))
+        with _held(self.theta, self.covariance) as (theta, covariance):
             yield replace(self, theta=theta, covariance=covariance)
 
     def read(self, band: Band) -> tuple[F32, F32]:
@@ -82,11 +81,13 @@ class DarkPrediction:
 
     Attributes
     ----------
+    row : ModelRow
     model : DarkModel
     theta, covariance : tuple of Source
     celsius, exposure_s : float
     """
 
+    row: ModelRow
     model: dark.DarkModel
     theta: tuple[Source, ...]
     covariance: tuple[Source, ...]
@@ -97,6 +98,17 @@ class DarkPrediction:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.theta[0].location.shape
+
+    @property
+    def inside(self) -> bool:
+        """Whether temperature and exposure are in the ranges that were measured."""
+        return self.model.holds_at(self.celsius, self.exposure_s)
+
+    @contextmanager
+    def held(self) -> Iterator["DarkPrediction"]:
+        """Give it with its files open, for reading it band by band."""
+        with _held(self.theta, self.covariance) as (theta, covariance):
+            yield replace(self, theta=theta, covariance=covariance)
 
     def read(self, band: Band) -> tuple[F32, F32]:
         """Return the signal above the bias, and its error, of a band, in ADU."""
@@ -118,7 +130,15 @@ def dark_prediction(row: ModelRow, layout: Layout, *, celsius: float, exposure_s
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(row, error) from error
     theta, covariance = _sources(row, layout)
-    return DarkPrediction(model=model, theta=theta, covariance=covariance, celsius=celsius, exposure_s=exposure_s)
+    return DarkPrediction(
+        row=row, model=model, theta=theta, covariance=covariance, celsius=celsius, exposure_s=exposure_s
+    )
+
+
+@contextmanager
+def _held(*planes: tuple[Source, ...]) -> Iterator[tuple[tuple[Source, ...], ...]]:
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(held_open(each)) for each in planes)
 
 
 def _sources(row: ModelRow, layout: Layout) -> tuple[tuple[Source, ...], tuple[Source, ...]]:

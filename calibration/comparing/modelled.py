@@ -2,7 +2,8 @@
 
 A bias that drifts by a little each night is like the one before it on every night, and a model that is fitted anew each
 night follows it. So the level is held against the earlier half of the model's sessions, whose scatter from one session
-to the next says how far it may be from them.
+to the next says how far it may be from them. A dark is held against a bias with the signal that a model predicts: the
+level of both wanders as that of biases does, and a part of the signal may be wrong, for sensors of temperature are.
 """
 
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ _PER_STEP = 2 / 3
 _QUANTILE = 4.17
 """Of the normal distribution, for one in 30,000 on both sides together."""
 
+_SIGNAL_SHARE = 0.1
+"""Part of a predicted dark signal that may be wrong: a sensor of temperature that is 0.8 °C off makes it."""
+
 _UNLIKE = 0.02
 _NOISE = 0.10
 """Part of the pixels that may have changed, and of the noise."""
@@ -43,19 +47,37 @@ class Expected:
         Of the model, for words.
     kind : FrameKind
     levels_adu : tuple of float
-        Level of each of its sessions less that of the model, the oldest first, from when somebody accepted a level.
+        Level of each of its sessions less that of the model, the oldest first, from when somebody accepted a level; of
+        a dark those of the biases, where they are known.
     noise_adu : float or None
         Of a frame, pixel by pixel.
+    signal_adu : float
+        Dark signal of a typical pixel; 0 of biases.
+    shot_per_adu : float
+        Variance that each ADU of the dark signal gives a frame, in ADU².
+    sessions : int
+        Of the dark model: the mean of so many levels is in its signal.
+    accepted_adu : float
+        How far a dark was from its prediction whose level somebody accepted.
     """
 
     name: str
     kind: FrameKind
     levels_adu: tuple[float, ...] = ()
     noise_adu: float | None = None
+    signal_adu: float = 0.0
+    shot_per_adu: float = 0.0
+    sessions: int = 1
+    accepted_adu: float = 0.0
 
     @property
     def anchor_adu(self) -> float | None:
-        """Level of the earlier half of the sessions less that of the model; None where there are too few."""
+        """Level that is expected less that of the prediction: of the earlier half of the sessions; None of too few.
+
+        What is predicted of a dark stands on a bias, whose level is the one to be expected.
+        """
+        if self.kind is FrameKind.DARK:
+            return 0.0
         if len(self.levels_adu) < ENOUGH_SESSIONS:
             return None
         return float(np.mean(self.levels_adu[: self.first]))
@@ -67,7 +89,7 @@ class Expected:
 
     @property
     def level_limit_adu(self) -> float:
-        """How far a healthy level may be from the earlier half of the sessions: one in thirty thousand is farther.
+        """How far a healthy level may be from what is expected: one in thirty thousand is farther.
 
         The scatter of the levels is that from one session to the next (von Neumann 1941), which a drift hardly changes,
         joined with what is usual as if it were known from `_USUAL_FREEDOM` sessions; Student's quantile is that of
@@ -76,10 +98,26 @@ class Expected:
         steps = np.diff(self.levels_adu)
         freedom = _PER_STEP * len(steps)
         total = _USUAL_FREEDOM + freedom
-        scatter = sqrt((_USUAL_FREEDOM * _USUAL_ADU**2 + freedom * float(np.mean(steps**2)) / 2) / total)
+        scatter = sqrt((_USUAL_FREEDOM * _USUAL_ADU**2 + _PER_STEP * float(np.sum(steps**2)) / 2) / total)
         z = _QUANTILE
         student = z + (z**3 + z) / (4 * total) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * total**2)
+        if self.kind is FrameKind.DARK:  # the bias and the dark are each of one night
+            return student * scatter * sqrt(2) + _SIGNAL_SHARE * abs(self.signal_adu) + self.accepted_adu
         return student * scatter * sqrt(1 + 1 / max(self.first, 1))
+
+    @property
+    def noise_limit(self) -> float:
+        """How far the noise of a healthy dark or bias may be from what is expected, relative.
+
+        Levels that wander are in the signal of a dark model, too, and its shot noise is as wrong as it is.
+        """
+        expected = known(self.noise_adu)
+        if not expected or self.shot_per_adu <= 0:
+            return _NOISE
+        variance = expected**2
+        error = self.shot_per_adu * self.level_limit_adu / sqrt(max(self.sessions, 1))
+        least = max(variance - error, variance - self.shot_per_adu * max(self.signal_adu, 0.0))
+        return _NOISE + sqrt(max((variance + error) / variance, variance / least)) - 1.0
 
 
 def compare_by_model(new: MasterPlanes, predicted: F32, sigma: F32, expected: Expected) -> tuple[Verdict, ...]:
@@ -89,7 +127,8 @@ def compare_by_model(new: MasterPlanes, predicted: F32, sigma: F32, expected: Ex
     ----------
     new : MasterPlanes
     predicted, sigma : ndarray of float32, shape (y, x)
-        The prediction at the temperature of the master, and its error without that of the level.
+        The prediction at the temperature of the master, and its error without that of the level; of a dark at its
+        exposure, with a bias.
     expected : Expected
     """
     known_sigma = sigma[np.isfinite(sigma)]
@@ -121,11 +160,7 @@ def _verdicts(common: Baseline, changes: Changes, after: MasterFacts, expected: 
     against = f"the model {expected.name}"
     anchor = expected.anchor_adu
     if anchor is not None and abs(shift := common.shift - anchor) > (limit := expected.level_limit_adu):
-        where, sessions = "higher" if shift > 0 else "lower", len(expected.levels_adu)
-        detail = (
-            f"the level is {abs(shift):.1f} ADU {where} than in the first {expected.first} of {sessions} sessions of "
-            f"{against}, up to {limit:.1f} ADU are usual: it drifts"
-        )
+        detail = _of_level(shift, limit, expected, against)
         yield _verdict(MasterCode.LEVEL_DRIFTED, abs(shift), limit, detail)
     if common.shape > common.shape_limit:
         detail = f"the level has another shape over the frame than {against} predicts, by {common.shape:.1f} ADU"
@@ -137,9 +172,23 @@ def _verdicts(common: Baseline, changes: Changes, after: MasterFacts, expected: 
         )
         yield _verdict(MasterCode.UNLIKE_PIXELS, share, _UNLIKE, f"{detail}: another sensor, or a changed one")
     ratio = over(known(after.noise_adu), known(expected.noise_adu))
-    if ratio is not None and ratio > 0 and (factor := max(ratio, 1.0 / ratio)) > 1.0 + _NOISE + _noise_error(after):
+    if (
+        ratio is not None
+        and ratio > 0
+        and (factor := max(ratio, 1.0 / ratio)) > 1.0 + expected.noise_limit + _noise_error(after)
+    ):
         detail = f"the noise is {ratio:.2f} times that of the frames of {against}"
-        yield _verdict(MasterCode.NOISE_CHANGED, factor - 1.0, _NOISE, detail)
+        yield _verdict(MasterCode.NOISE_CHANGED, factor - 1.0, expected.noise_limit, detail)
+
+
+def _of_level(shift: float, limit: float, expected: Expected, against: str) -> str:
+    where = f"the level is {abs(shift):.1f} ADU {'higher' if shift > 0 else 'lower'} than"
+    usual = f"up to {limit:.1f} ADU are usual"
+    if expected.kind is FrameKind.DARK:
+        return f"{where} a bias with the signal that {against} predicts, {usual}: light, or a bias that has changed"
+    return (
+        f"{where} in the first {expected.first} of {len(expected.levels_adu)} sessions of {against}, {usual}: it drifts"
+    )
 
 
 def _noise_error(after: MasterFacts) -> float:

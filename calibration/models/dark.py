@@ -38,6 +38,9 @@ _EDGE_C = 0.5
 _EDGE_S = 0.01
 """The same for exposures, as a part of the longest and of the shortest one."""
 
+_NEGLIGIBLE = 0.05
+"""Part of a variance that does not count."""
+
 
 class Family(StrEnum):
     """How the dark depends on temperature; CONSTANT where the frames have one temperature."""
@@ -180,6 +183,20 @@ class Noise:
 
     read_adu2: float
     per_adu: float = 0.0
+
+    def sigma_adu(self, signal_adu: float, gain_e_adu: float | None = None) -> float | None:
+        """Return the standard deviation of a sample; None where the frames did not show how it grows with the signal.
+
+        Parameters
+        ----------
+        signal_adu : float
+        gain_e_adu : float, optional
+            Where no growth was seen, it shows whether the shot noise of the signal is negligible.
+        """
+        signal = max(signal_adu, 0.0)
+        if self.per_adu <= 0 and not (gain_e_adu and signal / gain_e_adu < _NEGLIGIBLE * self.read_adu2):
+            return None
+        return float(np.sqrt(self.read_adu2 + self.per_adu * signal))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,19 +9,24 @@ import numpy as np
 from calibration.comparing.modelled import Expected, compare_by_model
 from calibration.comparing.planes import sample_of_rows
 from calibration.comparing.records import F32, MasterFacts, MasterPlanes
+from calibration.errors import MasterCode
 from calibration.frames import FrameKind, Verdict
 from services.bands import Band
-from services.catalogue.models import ModelRow
+from services.catalogue.models import ModelRow, settings_of
+from services.catalogue.rows import MasterRow
 from services.errors import StorageError
+from services.events.findings import findings_of
 from services.files.planes import PlanesFile
 from services.masters.comparison import with_findings
 from services.masters.measured import Measured
 from services.masters.prepare import Prepared
+from services.masters.whole_dark import WholeDark, bias_at_hand
 from services.planning.master_groups import MasterGroup
-from services.predicting import BiasPrediction, bias_prediction
+from services.planning.predicted_darks import outside, typical_dark
+from services.predicting import BiasPrediction, bias_prediction, dark_prediction
 from services.root import Place
 
-_KINDS = {FrameKind.BIAS: "bias"}
+_KINDS = {FrameKind.BIAS: "bias", FrameKind.DARK: "dark"}
 
 Verdicts = tuple[Verdict, ...]
 
@@ -30,7 +35,7 @@ Verdicts = tuple[Verdict, ...]
 class Reference:
     """What a model predicts for a master that is not in it."""
 
-    prediction: BiasPrediction
+    prediction: BiasPrediction | WholeDark
     expected: Expected
 
 
@@ -55,7 +60,7 @@ def second_opinion(prepared: Prepared, result: Measured, said: Verdicts, mean: P
         `verdicts` are those of the model alone.
     """
     kind, celsius = _KINDS.get(prepared.group.product), _celsius(prepared)
-    if kind is None:
+    if kind is None or prepared.group.product is not prepared.group.taken_as:  # biases that are a dark, too
         return replace(result, verdicts=())
     reference = _reference(kind, prepared.group, celsius, place)
     if isinstance(reference, str):
@@ -67,6 +72,7 @@ def second_opinion(prepared: Prepared, result: Measured, said: Verdicts, mean: P
         sigma=_number(result.statistics.get("master_noise_adu")),
         level_adu=_number(result.statistics.get("level_adu")),
         temperature_c=celsius,
+        gain_e_adu=_number(result.statistics.get("gain_e_adu")) or prepared.group.key.egain_e_adu,
     )
     known = {verdict.code for verdict in said}
     found = tuple(each for each in _judged(reference, mean, facts, prepared.stack.shape) if each.code not in known)
@@ -87,25 +93,75 @@ def _reference(kind: str, group: MasterGroup, celsius: float | None, place: Plac
     if isinstance(row, str):
         return row
     try:
-        found = bias_prediction(row, place.layout, celsius)
+        return (_of_dark if group.product is FrameKind.DARK else _of_bias)(row, group, celsius, place)
     except (StorageError, OSError) as error:
         return f"{row.path} cannot be read: {error}"
+
+
+def _of_bias(row: ModelRow, group: MasterGroup, celsius: float, place: Place) -> Reference | str:
+    found = bias_prediction(row, place.layout, celsius)
     if not found.inside:
-        return f"{row.path} was measured at {row.coldest_c:.1f} to {row.warmest_c:.1f} °C, not at {celsius:.1f} °C"
-    accepted = _accepted(row, place)
+        return _not_measured(row, celsius)
+    accepted = max((each.night or "" for each in _accepted(row, place)), default="")
     expected = Expected(
-        name=row.path.rpartition("/")[2],
+        name=_name(row),
         kind=group.product,
-        levels_adu=tuple(float(level) for night, level in row.said.get("levels") or () if night >= accepted),
+        levels_adu=_levels(row, accepted),
         noise_adu=_number(row.said.get("noise_adu")),
     )
     return Reference(prediction=found.of_pattern(), expected=expected)
 
 
-def _accepted(row: ModelRow, place: Place) -> str:
-    """Return the night of the last master whose level somebody accepted by certifying it; "" where nobody has."""
+def _of_dark(row: ModelRow, group: MasterGroup, celsius: float, place: Place) -> Reference | str:
+    if group.exposure_us is None:
+        return "the exposure of its frames is not known"
+    exposure_s = group.exposure_us / 1e6
+    try:
+        model, typical = typical_dark(row, celsius, exposure_s)
+    except (KeyError, TypeError, ValueError) as error:
+        return f"what is known of {row.path} is damaged ({error!r})"
+    if not model.has_measured(celsius):
+        return _not_measured(row, celsius)
+    if why := outside(model, celsius, exposure_s, 0.0):
+        return f"{row.path}: {why}"
+    bias = bias_at_hand(group.key, group.started, celsius, place)
+    if bias is None:
+        return "there is neither a certified bias nor a model of one that the predicted signal could be added to"
+    of_biases = place.catalogue.model_for("bias", group.key)
+    signal_adu = float(typical.mean)
+    doubts = (each for master in _accepted(row, place) for each in findings_of(master.statistics))
+    accepted = (each.measured or 0.0 for each in doubts if each.code == MasterCode.LEVEL_DRIFTED)
+    expected = Expected(
+        name=_name(row),
+        kind=group.product,
+        levels_adu=() if isinstance(of_biases, str) else _levels(of_biases),
+        noise_adu=model.noise.sigma_adu(signal_adu, group.key.egain_e_adu),
+        signal_adu=signal_adu,
+        shot_per_adu=model.noise.per_adu,
+        sessions=row.sessions,
+        accepted_adu=max(accepted, default=0.0),
+    )
+    signal = dark_prediction(row, place.layout, celsius=celsius, exposure_s=exposure_s)
+    return Reference(prediction=WholeDark(bias=bias, signal=signal), expected=expected)
+
+
+def _name(row: ModelRow) -> str:
+    return row.path.rpartition("/")[2]
+
+
+def _levels(row: ModelRow, since: str = "") -> tuple[float, ...]:
+    """Return the levels of the sessions of a model of biases, from a night on."""
+    return tuple(float(level) for night, level in row.said.get("levels") or () if night >= since)
+
+
+def _not_measured(row: ModelRow, celsius: float) -> str:
+    return f"{row.path} was measured at {row.coldest_c:.1f} to {row.warmest_c:.1f} °C, not at {celsius:.1f} °C"
+
+
+def _accepted(row: ModelRow, place: Place) -> list[MasterRow]:
+    """Return the masters with the settings of a model that somebody has certified."""
     masters = place.catalogue.masters(kind=row.key.kind, camera=row.key.camera, with_inputs=False)
-    return max((each.night or "" for each in masters if each.certified is not None), default="")
+    return [each for each in masters if each.certified is not None and settings_of(row.key.kind, each.key) == row.key]
 
 
 def _judged(reference: Reference, mean: PlanesFile, facts: MasterFacts, shape: tuple[int, int]) -> Verdicts:

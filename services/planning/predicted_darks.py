@@ -12,7 +12,7 @@ from pathlib import PurePath
 import numpy as np
 
 from calibration.frames import GroupKey
-from calibration.models.dark import DarkModel, Parameters, predict
+from calibration.models.dark import DarkModel, Parameters, Prediction, predict
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.models import ModelRow
 
@@ -84,12 +84,10 @@ class DarkModels:
             return row
         celsius, exposure_s = round(celsius, 1), exposure_us / 1e6
         try:
-            model = DarkModel.from_plain(row.said["model"])
-            theta, covariance = (np.array(row.said["typical"][name], float) for name in ("theta", "covariance"))
-            found = predict(model, Parameters(theta=theta, covariance=covariance), celsius, exposure_s)
+            model, found = typical_dark(row, celsius, exposure_s)
         except (KeyError, TypeError, ValueError) as error:
             return f"what is known of {row.path} is damaged ({error!r})"
-        if why := _outside(model, celsius, exposure_s, self.max_beyond_c):
+        if why := outside(model, celsius, exposure_s, self.max_beyond_c):
             return f"{row.path}: {why}"
         if not isfinite(float(found.sigma)):
             return f"{row.path} has no error at {celsius:.1f} °C"
@@ -106,7 +104,20 @@ class DarkModels:
         return {}
 
 
-def _outside(model: DarkModel, celsius: float, exposure_s: float, beyond_c: float) -> str:
+def typical_dark(row: ModelRow, celsius: float, exposure_s: float) -> tuple[DarkModel, Prediction]:
+    """Return a dark model and what it predicts for a typical pixel.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        What is known of the model is damaged.
+    """
+    model = DarkModel.from_plain(row.said["model"])
+    theta, covariance = (np.array(row.said["typical"][name], float) for name in ("theta", "covariance"))
+    return model, predict(model, Parameters(theta=theta, covariance=covariance), celsius, exposure_s)
+
+
+def outside(model: DarkModel, celsius: float, exposure_s: float, beyond_c: float) -> str:
     """Return in words what a model was not measured at; "" where it was, or nearly."""
     if not model.holds_at(min(max(celsius, model.coldest_c), model.warmest_c), exposure_s):
         return f"it was measured at {model.shortest_s:g} to {model.longest_s:g} s, not at {exposure_s:g} s"

@@ -16,6 +16,7 @@ from services.library.orders import MasterOrder, obey
 from services.models.library import Library, Wishes
 from services.root import Place
 from tests.support.made_root import Root
+from tests.unit.services.masters.test_predicted_darks import add_model
 
 FIRST = datetime(2026, 1, 1, 20, tzinfo=UTC)
 
@@ -135,3 +136,25 @@ def test_healthy_nights_of_many_temperatures_are_certified(tmp_path: Path) -> No
         assert nights.night(celsius=(-10.0, 0.0)[number % 2]).status is MasterStatus.CERTIFIED
     (model,) = nights.root.catalogue.valid_models(kind="bias")
     assert (model.temperatures, model.sessions, len(model.said["levels"])) == (2, 12, 12)
+
+
+def test_a_dark_is_held_against_the_bias_with_the_signal_that_a_model_predicts(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.add(FrameKind.BIAS, 0.001, 8)
+    root.build(num_biases=8, darks=False, flats=False)
+    model = add_model(root)
+    x = np.linspace(-1.0, 1.0, root.pattern.shape[1])
+    found = []
+    for number, leak in enumerate((0.0, 12.0 * (x + 1.0), 0.0)):
+        root.hot = root.hot + leak / 5.0
+        at = FIRST + timedelta(days=number + 1)
+        fields = {"set_id": f"dark_{number}", "night": f"{at:%Y-%m-%d}", "date_obs": at}
+        root.add(FrameKind.DARK, (5.0, 5.0, 20.0)[number], 8, **fields)
+        root.build(num_biases=8, num_darks=8, flats=False)
+        (row,) = (r for r in root.catalogue.masters(kind=FrameKind.DARK) if r.night == fields["night"])
+        found.append(row)
+    healthy, lit, longer = found
+    assert (healthy.status, healthy.statistics["modelled_by"]) == (MasterStatus.CERTIFIED, model.path)
+    assert lit.status is MasterStatus.SUSPECT
+    assert MasterCode.STRUCTURE_CHANGED in codes(lit)
+    assert longer.statistics["not_modelled"].endswith("it was measured at 0 to 10 s, not at 20 s")
