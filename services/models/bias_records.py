@@ -48,7 +48,7 @@ def notes_of(plan: Plan) -> list[str]:
     elif not level.separable:
         notes.append(
             "each session has one temperature: the frames do not show how the level depends on temperature apart from "
-            "the offsets of the sessions, and its error is that of both"
+            "the offsets of the sessions, and a drift from one to the next is in no SIGMA"
         )
     if not math.isfinite(plan.noise_adu):
         notes.append("no two frames were taken together: the noise is that of the fit, where it has degrees of freedom")

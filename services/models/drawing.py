@@ -117,21 +117,34 @@ def dress(axes: "Axes", title: str, x: str, y: str) -> None:
 
 
 def show_map(figure: "Figure", axes: "Axes", image: NDArray[Any], title: str, shape: tuple[int, int]) -> None:
-    """Draw a plane that was thinned out from a shape, with the scale of its middle 96 %."""
-    finite = image[np.isfinite(image)]
-    low, high = np.percentile(finite, (2, 98)) if finite.size else (0.0, 1.0)
+    """Draw a plane that was thinned out from a shape, with the scale of its middle 96 %.
+
+    Of a plane that has one value nearly everywhere, as that of dust, all others are in the scale.
+    """
+    low, high = scale_of(image[np.isfinite(image)])
     height, width = shape
     shown = axes.imshow(
         image,
         cmap="viridis",
         vmin=low,
-        vmax=high if high > low else low + 1,
+        vmax=high,
         extent=(0, width, height, 0),
         interpolation="nearest",
     )
     axes.set_title(title, loc="left", fontsize=9)
     axes.tick_params(labelsize=7)
     figure.colorbar(shown, ax=axes, shrink=0.85).ax.tick_params(labelsize=7)
+
+
+def scale_of(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the least and the largest value of the scale of a map."""
+    if not values.size:
+        return 0.0, 1.0
+    low, middle, high = map(float, np.percentile(values, (2, 50, 98)))
+    if middle in {low, high}:
+        low, high = float(values.min()), float(values.max())
+    around = 0.0 if high > low else 0.01 * abs(low) or 0.5
+    return low - around, high + around
 
 
 def map_alone(image: NDArray[Any], title: str, shape: tuple[int, int]) -> "Figure":

@@ -8,7 +8,7 @@ import pytest
 
 from calibration.models.linear import ModelBit
 from services.files.planes import Plane, create_planes
-from services.models.drawing import Plot, new_figure, residuals
+from services.models.drawing import Plot, new_figure, residuals, scale_of
 from services.models.misfits import misfit_section, misfits_of
 from services.models.page import ModelPage, Section, Shown, table_of, write_page
 from services.reports.summary import Headline
@@ -88,3 +88,17 @@ def test_a_model_that_fits_all_pixels_says_so_without_a_map(tmp_path: Path) -> N
 def test_residuals_are_drawn_also_where_there_are_none(value: float) -> None:
     figure = residuals({-5.0: np.full((3, 4), value), 5.0: np.zeros((3, 4))}, "t", "x", "y")
     assert len(figure.axes) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([1.02] * 100, (1.0098, 1.0302)),
+        ([1.0] * 99 + [0.88], (0.88, 1.0)),
+        ([0.0] * 9, (-0.5, 0.5)),
+        (range(101), (2.0, 98.0)),
+        ([], (0.0, 1.0)),
+    ],
+)
+def test_the_scale_of_a_map_shows_what_there_is(values, scale):
+    assert scale_of(np.array(values, np.float64)) == pytest.approx(scale)
