@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,23 +139,62 @@ def test_healthy_nights_of_many_temperatures_are_certified(tmp_path: Path) -> No
     assert (model.temperatures, model.sessions, len(model.said["levels"])) == (2, 12, 12)
 
 
+class Darks:
+    """Biases, a model of the dark, and darks of one night after the other, each with its master."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = Root(folder)
+        self.root.add(FrameKind.BIAS, 0.001, 8)
+        self.root.build(num_biases=8, darks=False, flats=False)
+        self.model = add_model(self.root)
+        self.number = 0
+
+    def night(self, exposure_s: float = 5.0, **more: object) -> MasterRow:
+        self.number += 1
+        at = FIRST + timedelta(days=self.number)
+        night = f"{at:%Y-%m-%d}"
+        self.root.add(
+            FrameKind.DARK, exposure_s, 8, set_id=f"dark_{self.number}", night=night, date_obs=at, **more
+        )  # fmt: skip
+        self.root.build(num_biases=8, num_darks=8, flats=False)
+        (row,) = (r for r in self.root.catalogue.masters(kind=FrameKind.DARK) if r.night == night)
+        return row
+
+
 def test_a_dark_is_held_against_the_bias_with_the_signal_that_a_model_predicts(tmp_path: Path) -> None:
-    root = Root(tmp_path)
-    root.add(FrameKind.BIAS, 0.001, 8)
-    root.build(num_biases=8, darks=False, flats=False)
-    model = add_model(root)
-    x = np.linspace(-1.0, 1.0, root.pattern.shape[1])
-    found = []
-    for number, leak in enumerate((0.0, 12.0 * (x + 1.0), 0.0)):
-        root.hot = root.hot + leak / 5.0
-        at = FIRST + timedelta(days=number + 1)
-        fields = {"set_id": f"dark_{number}", "night": f"{at:%Y-%m-%d}", "date_obs": at}
-        root.add(FrameKind.DARK, (5.0, 5.0, 20.0)[number], 8, **fields)
-        root.build(num_biases=8, num_darks=8, flats=False)
-        (row,) = (r for r in root.catalogue.masters(kind=FrameKind.DARK) if r.night == fields["night"])
-        found.append(row)
-    healthy, lit, longer = found
-    assert (healthy.status, healthy.statistics["modelled_by"]) == (MasterStatus.CERTIFIED, model.path)
+    darks = Darks(tmp_path)
+    healthy = darks.night()
+    assert (healthy.status, healthy.statistics["modelled_by"]) == (MasterStatus.CERTIFIED, darks.model.path)
+    darks.root.hot = darks.root.hot + np.linspace(0.0, 24.0, darks.root.pattern.shape[1]) / 5.0
+    lit = darks.night()
     assert lit.status is MasterStatus.SUSPECT
     assert MasterCode.STRUCTURE_CHANGED in codes(lit)
-    assert longer.statistics["not_modelled"].endswith("it was measured at 0 to 10 s, not at 20 s")
+
+
+def test_a_level_far_from_the_prediction_is_suspected_until_somebody_accepts_it(tmp_path: Path) -> None:
+    darks = Darks(tmp_path)
+    darks.root.hot = darks.root.hot + 60.0 / 5.0
+    first = darks.night()
+    assert (first.status, codes(first)) == (MasterStatus.SUSPECT, {MasterCode.LEVEL_DRIFTED})
+    assert "than a bias with the signal that the model" in findings_of(first.statistics)[0].detail
+    place = Place(layout=darks.root.layout, catalogue=darks.root.catalogue)
+    order = MasterOrder.from_dict({"order": "certify", "masters": [Path(first.path).name], "by": "me"})
+    assert obey(place, order, at=FIRST + timedelta(days=30)).ok
+    assert darks.night().status is MasterStatus.CERTIFIED
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"exposure_s": 20.0}, "it was measured at 0 to 10 s, not at 20 s"),
+        ({"ccd_temp_c": 8.0, "set_temp_c": 8.0}, "was measured at -15.0 to 0.0 °C, not at 8.0 °C"),
+        ({"ccd_temp_c": -3.0, "set_temp_c": -3.0}, "there is neither a certified bias nor a model of one"),
+        ({"gain": 20}, "there is no model of the dark with these settings"),
+    ],
+)
+def test_a_dark_of_which_a_model_says_nothing_is_not_judged_by_it(
+    tmp_path: Path, more: dict[str, Any], why: str
+) -> None:
+    row = Darks(tmp_path).night(**more)
+    assert why in row.statistics["not_modelled"]
+    assert "modelled_by" not in row.statistics
