@@ -23,7 +23,8 @@ def describe(schema: Schema, path: Sequence[Key]) -> str:
     str
         For example "a whole number from 1 to 10000".
     """
-    return _words(schema, _at(schema, path))
+    here = _at(schema, path)
+    return str(here["x-allowed"]) if "x-allowed" in here else _words(schema, here)
 
 
 def keys(schema: Schema, path: Sequence[Key]) -> tuple[str, ...]:

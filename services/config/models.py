@@ -128,7 +128,9 @@ class Models(Section):
     """`models`: what the detector does at temperatures that nobody measured; `auto` and `off` may stand alone."""
 
     fit: Literal["auto", "off"] = Field("auto", description="after masters, whatever the frames support; off: never")
-    kinds: Annotated[tuple[ModelKindName, ...], OneOrMany] = Field(MODEL_KINDS, description="what is modelled")
+    kinds: Annotated[tuple[ModelKindName, ...], OneOrMany] = Field(
+        MODEL_KINDS, min_length=1, description="what is modelled"
+    )
     max_error: Fraction = Field(
         0.001, description="of a flat's light: a dark that is predicted with a larger error is not used"
     )
@@ -216,9 +218,17 @@ class Config(Section):
     dark_capture: DarkCapture = Field(DarkCapture(), description="biases and darks")
     flat_capture: FlatCapture = Field(FlatCapture(), description="flats with automatic exposure")
     master_frames: MasterFrames = Field(MasterFrames(), description="combining")
-    models: Models = Field(Models(), description="models of the detector")
+    models: Models = Field(
+        Models(),
+        description="models of the detector",
+        json_schema_extra={"x-allowed": "auto, off, or a section of keys"},
+    )
     camera: Camera = Field(Camera(), description="the camera; also spelled `video`")
-    cooling: Cooling | None = Field(None, description="absent: the cooler is left as found")
+    cooling: Cooling | None = Field(
+        None,
+        description="absent: the cooler is left as found",
+        json_schema_extra={"x-allowed": "required, if_available, off, or a section of keys"},
+    )
     filter_wheel: FilterWheel | None = Field(None, description="absent: there is none")
     flat_panel: FlatPanel | None = Field(None, description="a panel, a cover or both; absent: there is none")
     safety_monitor: SafetyMonitor | None = Field(None, description="absent: there is none")
@@ -233,7 +243,11 @@ class Config(Section):
     )
     programmes: tuple[Programme, ...] = Field((), description="which masters must exist; empty: those of this file")
     serve: Serve = Field(Serve(), description="`nightcal serve`: when it works, and who hears of it")
-    reuse: Reuse = Field(Reuse(), description="how old a set may be and still serve")
+    reuse: Reuse = Field(
+        Reuse(),
+        description="how old a set may be and still serve",
+        json_schema_extra={"x-allowed": "hours, or a section of keys"},
+    )
     hooks: Hooks = Field(Hooks(), description="calls to the mount, the roof and the lights")
     storage: Storage = Field(Storage(), description="where files go")
     site: Site | None = Field(None, description="where the telescope stands")

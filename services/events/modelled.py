@@ -62,8 +62,17 @@ def _(what: ModelFitted) -> str:
     at = "" if what.temperatures is None else f" at {count(what.temperatures, 'temperature')}"
     span = "" if what.coldest_c is None or what.warmest_c is None else f", {_span(what.coldest_c, what.warmest_c)}"
     there = " (was there)" if what.kept else ""
-    parts = (f"model {name}{there}: {what.family or ''} of {count(what.n or 0, 'frame')}{at}{span}", *what.notes)
+    parts = (
+        f"model {name}{there}: {what.family or ''} of {count(what.n or 0, 'frame')}{at}{span}",
+        *map(_clause, what.notes),
+    )
     return "; ".join((*parts, *moved_words(what.moved)))
+
+
+def _clause(note: str) -> str:
+    """Return a note as a part of a sentence, whether it is one by itself or not."""
+    first = note[:1].lower() if note[1:2].islower() else note[:1]
+    return f"{first}{note[1:].removesuffix('.')}"
 
 
 def _span(coldest_c: float, warmest_c: float) -> str:

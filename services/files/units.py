@@ -221,6 +221,17 @@ def image_unit(path: Path) -> Unit:
     return replace(unit, inherited=primary if unit.index else {}, beside=beside)
 
 
+def is_complete(path: Path) -> bool:
+    """Whether an unpacked file has all the bytes that its headers announce, and nothing else."""
+    try:
+        room, end = _room(path), 0
+        for unit in _units(path, room):
+            end = unit.offset + padded(unit.size)
+    except Unreadable:
+        return False
+    return end == room
+
+
 def _frame_of(images: list[Unit], path: Path) -> Unit:
     """Return the image that is the frame: the only one that is neither a preview nor a companion of another."""
     if len(images) == 1:

@@ -19,7 +19,7 @@ from services.models.bias_fit import LETTERS, covariance_names
 from services.models.bias_records import load
 from services.models.gathering import Progress
 from services.models.kinds import Made
-from services.models.products import card_of
+from services.models.products import is_whole
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ class BiasMaker:
 
     def is_whole(self, folder: Path, identity: str) -> bool:
         """Whether the file of planes is that of the sidecar."""
-        return card_of(folder / MODEL, "MODELID") == identity
+        return is_whole(folder / MODEL, identity)
 
 
 def _moved(what: str, unit: str, models: tuple[BiasModel, BiasModel], at_c: Floats, weights: Floats) -> Moved:

@@ -21,7 +21,7 @@ from services.models.dark_files import MODEL
 from services.models.dark_records import Loaded, load
 from services.models.gathering import Progress
 from services.models.kinds import Made
-from services.models.products import card_of
+from services.models.products import is_whole
 
 
 class DarkMaker:
@@ -49,7 +49,7 @@ class DarkMaker:
 
     def is_whole(self, folder: Path, identity: str) -> bool:
         """Whether the file of planes is that of the sidecar."""
-        return card_of(folder / MODEL, "MODELID") == identity
+        return is_whole(folder / MODEL, identity)
 
 
 def _made(loaded: Loaded) -> Made:

@@ -17,7 +17,7 @@ from services.models.flat_records import load
 from services.models.flat_steps import FOLDERS
 from services.models.gathering import Progress
 from services.models.kinds import Made
-from services.models.products import card_of
+from services.models.products import is_whole
 
 
 class FlatMaker:
@@ -69,4 +69,4 @@ class FlatMaker:
 
     def is_whole(self, folder: Path, identity: str) -> bool:
         """Whether the file of planes is that of the sidecar."""
-        return card_of(folder / MODEL, "MODELID") == identity
+        return is_whole(folder / MODEL, identity)

@@ -84,9 +84,9 @@ def _dark_for(
 
 def _advice(darks: Sequence[Dark], unused: Mapping[Path, str]) -> str:
     if not darks:
-        return "put darks of the same settings beside the flats, or name a list of darks with --dark-files-json"
+        return "take darks of the same settings and of the flats' exposures"
     damaged = [why for why in unused.values() if why.startswith("its dark")]
     if damaged:
         return f"look at the darks: {damaged[0]}"
     there = ", ".join(f"{dark.temperature_c:.1f} °C {dark.exposure_s:g} s" for dark in darks[:5])
-    return f"take darks nearer to the flats, or name a list of darks with --dark-files-json; there are {there}"
+    return f"take darks nearer to the temperature and exposure of the flats; there are {there}"

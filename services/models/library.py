@@ -7,6 +7,7 @@ new one grows in a hidden folder and takes the place of the old one when it is w
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,10 +21,10 @@ from services.catalogue.models import ModelRow
 from services.catalogue.rows import FrameRow
 from services.datasets.frame import DatasetFrames
 from services.datasets.of_root import as_catalogued
-from services.errors import RunCode, RunStopped, StorageError, Usage
+from services.errors import RunStopped, StorageError, Usage, meaning
 from services.events.bus import Events
 from services.events.modelled import ModelFitted, ModelLacking, Moved
-from services.files.disk import reported
+from services.files.disk import Disk, reported
 from services.indexing.model_sidecar import write_model_sidecar
 from services.models.kinds import KINDS, Made, ModelKind
 from services.models.of_catalogue import by_settings, frames_for, name_of, recipe_of
@@ -33,7 +34,7 @@ from services.words import size
 log = structlog.get_logger(__name__)
 
 _GROWING = ".growing-"
-_FATAL = {RunCode.DISK_FULL, RunCode.WRITE_FAILED}
+_BEFORE = ".before-"
 _MEASURED = ".measured.jsonl"
 
 
@@ -89,11 +90,11 @@ class Library:
         Raises
         ------
         StorageError
-            The disk is full or cannot be written.
+            The catalogue cannot be written: a model that cannot is lacking.
         RunStopped
             `wake` was set.
         """
-        self._clear()
+        _clear(self._place.layout.models)
         outcomes: list[ModelOutcome] = []
         for kind in KINDS:
             if kind.name not in wishes.kinds:
@@ -120,13 +121,12 @@ class Library:
             return
         try:
             made = self._grown(kind, folder, rows, wishes)
+            put = self._put(kind, key, folder, rows, made)
         except Usage as error:
             yield self._lacking(kind, f"{error.detail} — {error.advice}")
             return
-        except StorageError as error:
-            if error.code in _FATAL:
-                raise
-            yield self._lacking(kind, error.detail)
+        except StorageError as error:  # frames and masters are there: no night fails because of a model
+            yield self._lacking(kind, f"{error.detail} — {error.advice or meaning(error.code).advice}")
             return
         except RunStopped:
             raise
@@ -134,7 +134,7 @@ class Library:
             log.exception("models.failed", kind=kind.name)
             yield self._lacking(kind, f"the fit has failed ({type(error).__name__}: {error}) — the log says where")
             return
-        yield from (self._said(kind, row, kept=False) for row in self._put(kind, key, folder, rows, made))
+        yield from (self._said(kind, row, kept=False) for row in put)
 
     def _there(self, kind: ModelKind, folder: Path, recipe: str) -> list[ModelRow]:
         """Return the models of a recipe that are there and whole; all of them, or none."""
@@ -179,7 +179,7 @@ class Library:
 
     def _put(
         self, kind: ModelKind, key: GroupKey, folder: Path, frames: Sequence[FrameRow], made: Sequence[Made]
-    ) -> Iterator[ModelRow]:
+    ) -> Sequence[ModelRow]:
         """Give a grown folder its name in place of the one before, and record its models."""
         layout, growing = self._place.layout, folder.with_name(_GROWING + folder.name)
         rows, recipe = [], recipe_of(kind, frames)
@@ -191,17 +191,14 @@ class Library:
             row = replace(row, recipe=recipe, inputs=tuple(pixels[path] for path in each.frames))
             write_model_sidecar(layout, row, each.folder, self._place.disk)
             rows.append(row)
-        with reported(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            platform.rename_no_replace(growing, folder)
-            self._place.disk.fsync_folder(folder.parent)
+        _swap(growing, folder, self._place.disk)
         catalogue = self._place.catalogue
         with catalogue.at_once():
             below = layout.relative(folder)
             catalogue.remove_models([row.path for row in catalogue.models() if _is_below(row.path, below)])
             for row in rows:
                 catalogue.add_model(row)
-        yield from rows
+        return rows
 
     def _row(self, path: str, kind: ModelKind, key: GroupKey, made: Made, moved: tuple[Moved, ...]) -> ModelRow:
         said: dict[str, Any] = {"family": made.family, "notes": list(made.notes), "sessions": list(made.sessions)}
@@ -253,11 +250,6 @@ class Library:
                 catalogue.remove_models([row.path])
                 shutil.rmtree(layout.models / top, ignore_errors=True)
 
-    def _clear(self) -> None:
-        """Remove what a kill left of models that were growing."""
-        for each in self._place.layout.models.glob(f"{_GROWING}*"):
-            shutil.rmtree(each, ignore_errors=True)
-
     def _check(self) -> None:
         if self._wake is not None and self._wake.is_set():
             raise RunStopped("stopped before all models were fitted")
@@ -265,3 +257,27 @@ class Library:
 
 def _is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder}/")
+
+
+def _swap(growing: Path, folder: Path, disk: Disk) -> None:
+    """Give a grown folder its name; a kill between the two renames leaves the one before where `_clear` finds it."""
+    before = folder.with_name(_BEFORE + folder.name)
+    with reported(folder):
+        if folder.exists():
+            platform.rename_no_replace(folder, before)
+        platform.rename_no_replace(growing, folder)
+        disk.fsync_folder(folder.parent)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _clear(models: Path) -> None:
+    """Remove what a kill left of models that were growing, and give the one before its name back."""
+    for each in models.glob(f"{_BEFORE}*"):
+        folder = each.with_name(each.name.removeprefix(_BEFORE))
+        if folder.exists():
+            shutil.rmtree(each, ignore_errors=True)
+            continue
+        with suppress(OSError):  # a folder that cannot be written is what the fit will say
+            platform.rename_no_replace(each, folder)
+    for each in models.glob(f"{_GROWING}*"):
+        shutil.rmtree(each, ignore_errors=True)

@@ -12,7 +12,7 @@ from services.errors import StorageError, Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.fits import understood
 from services.files.planes import PlanesFile
-from services.files.units import image_unit
+from services.files.units import image_unit, is_complete
 from services.version import version
 
 _KEPT = (
@@ -86,6 +86,11 @@ def card_of(path: Path, keyword: str) -> object:
         return fits.getheader(path).get(keyword)
     except Exception:  # noqa: BLE001 - a damaged file may end in anything
         return None
+
+
+def is_whole(path: Path, identity: str) -> bool:
+    """Whether a file of planes has all its bytes, and is that of a model with this identity."""
+    return is_complete(path) and card_of(path, "MODELID") == identity
 
 
 def put_in_place(files: Sequence[PlanesFile], disk: Disk = REAL_DISK) -> None:

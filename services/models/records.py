@@ -9,7 +9,7 @@ from typing import Any
 
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
-from services.models.products import card_of
+from services.models.products import is_whole
 
 
 def ecsv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -81,9 +81,9 @@ def read_sidecar(path: Path, sidecar: Path, planes: Path, *, form: str, kind: st
         raise Usage(f"{path} is no {kind} model: {sidecar}: {error.strerror}", advice=fit) from error
     except (ValueError, KeyError, TypeError) as error:
         raise Usage(f"{sidecar} is damaged, or no {kind} model ({error!r})", advice=fit) from error
-    if card_of(planes, "MODELID") != said.get("identity"):
+    if not is_whole(planes, str(said.get("identity"))):
         raise Usage(
-            f"{planes} is missing, or not of the same fit as {sidecar}: was a fit interrupted?",
+            f"{planes} is missing, has lost bytes, or is not of the same fit as {sidecar}: was a fit interrupted?",
             advice="fit the model again",
         )
     return dict(said)

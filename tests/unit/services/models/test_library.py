@@ -1,5 +1,6 @@
 """The models that a root gets by itself: of which frames, under which name, when anew, and what is said of them."""
 
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -105,6 +106,44 @@ def test_a_model_of_which_a_file_is_gone_is_fitted_again(root: Root) -> None:
     (again,) = fitted(root)
     assert not again.kept
     assert fitted(root)[0].kept
+
+
+@pytest.mark.parametrize("size", [0, 2880, 20_000, -1])
+def test_a_model_whose_file_lost_bytes_is_fitted_again(root: Root, size: int) -> None:
+    night(root, 0)
+    (first,) = fitted(root)
+    assert first.row is not None
+    planes = root.layout.absolute(first.row.path) / "bias_model" / "bias_model.fits"
+    with planes.open("r+b") as file:
+        file.truncate(size if size >= 0 else planes.stat().st_size + size)
+    (again,) = fitted(root)
+    assert not again.kept
+    assert fitted(root)[0].kept
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_ends_no_run(root: Root) -> None:
+    night(root, 0)
+    root.layout.models.write_text("a file of somebody", encoding="utf-8")
+    (outcome,) = fitted(root)
+    assert outcome.row is None
+    assert "check the disk and its permissions" in outcome.detail
+    assert root.layout.models.read_text(encoding="utf-8") == "a file of somebody"
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_kill_while_a_model_takes_the_place_of_another_loses_neither(root: Root, is_named: bool) -> None:
+    night(root, 0)
+    (first,) = fitted(root)
+    assert first.row is not None
+    folder = root.layout.absolute(first.row.path)
+    before = folder.with_name(f".before-{folder.name}")
+    if is_named:
+        shutil.copytree(folder, before)
+    else:
+        folder.rename(before)
+    (again,) = fitted(root)
+    assert again.kept
+    assert [path.name for path in root.layout.models.iterdir()] == [folder.name]
 
 
 def test_a_catalogue_that_was_lost_knows_the_models_again(root: Root) -> None:
@@ -265,3 +304,13 @@ def test_a_defect_of_a_fit_ends_no_run_and_is_said(root: Root, monkeypatch: pyte
     assert outcome.row is None
     assert "the fit has failed (ZeroDivisionError: division by zero)" in outcome.detail
     assert not list(root.layout.models.glob("*"))
+
+
+def test_what_is_said_of_a_dark_model_is_one_sentence(root: Root) -> None:
+    root.add(FrameKind.BIAS, 0.001, 6)
+    for exposure_s in (1.0, 4.0):
+        root.add(FrameKind.DARK, exposure_s, 6)
+    fitted(root, Wishes(kinds=("dark",)))
+    (line,) = said(root.heard)
+    assert ".;" not in line
+    assert "; the biases have one temperature" in line
