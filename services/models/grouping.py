@@ -55,11 +55,14 @@ def opened(
 
 
 def saturation_of(members: Sequence[Member], sources: Sequence[Source]) -> float:
-    """Return the value from which on samples are saturated: as the headers say, else near the end of 16 bits."""
+    """Return the value from which on samples are saturated: as the headers say, else near the end of 16 bits.
+
+    A raw file that is too short is a frame of floating-point numbers among others of 16 bits, and ends where they do.
+    """
     stated = [m.frame.header.saturation_adu for m in members if m.frame.header.saturation_adu]
     if stated:
         return SATURATED_FROM * min(stated)
-    return SATURATED_FROM * 65535 if all(source.is_u16 for source in sources) else float("inf")
+    return SATURATED_FROM * 65535 if any(source.is_u16 for source in sources) else float("inf")
 
 
 def by_temperature(member: Member) -> Hashable:
