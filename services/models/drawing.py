@@ -79,8 +79,10 @@ def write_picture(name: str, draw: "Callable[[], Figure]", out: Path, disk: Disk
     StorageError
         The disk is full, or the folder cannot be written.
     """
-    picture = io.BytesIO()
-    draw().savefig(picture, format="png")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    picture = io.BytesIO()  # savefig draws twice
+    FigureCanvasAgg(draw()).print_png(picture)  # type: ignore[no-untyped-call]
     with atomic(out / name, disk, replace=True) as file:
         file.write_at(picture.getvalue(), 0)
     return picture.getvalue()

@@ -67,8 +67,10 @@ class Drawing:
 
     def write(self, disk: Disk) -> None:
         """Draw it in place of an older one; raises `StorageError`."""
-        picture = io.BytesIO()
-        self.draw().savefig(picture, format="png", metadata={_SHOWS: self._digest})
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        picture = io.BytesIO()  # savefig draws twice
+        FigureCanvasAgg(self.draw()).print_png(picture, metadata={_SHOWS: self._digest})  # type: ignore[no-untyped-call]
         with atomic(self.path, disk, replace=True) as file:
             file.write_at(picture.getvalue(), 0)
 
