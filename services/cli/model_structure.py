@@ -107,6 +107,7 @@ def _said_of(found: "Analysed") -> Iterator[str]:
         depth = row["depth"] * (100 if unit == "%" else 1)
         dates = [f"new in {row['born']}"] if row["born"] else []
         dates += [f"gone in {row['gone']}"] if row["gone"] else []
+        dates += [f"moved from structure {row['moved_from']}"] if row["moved_from"] else []
         yield (
             f"  {row['kind']:13} at row {row['row']:.1f}, column {row['column']:.1f}: {count(row['area'], 'pixel')}, "
             f"{depth:+.2f} {unit}, {row['z']:.1f} sigma{', ' if dates else ''}{', '.join(dates)}"

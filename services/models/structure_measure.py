@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from calibration.models.structure_history import History, Trend, adjusted, history_of, trends_of
+from calibration.models.structure_moves import Life, moves_of
 from calibration.models.structure_shapes import Kind, Place, Shape, Structure, dark_kind_of, kind_of, shape_of
 from services.models.structure_bands import Compared, Means, boxes
 from services.models.structure_plan import Plan
@@ -44,6 +45,8 @@ class Measured:
         Significances of both trends, corrected for the number of structures.
     temperatures : tuple of float
         Of the epochs in which it was found.
+    moved_from, moved_to : int
+        Number of the structure that went when it came, or came when it went; 0: none.
     """
 
     number: int
@@ -58,6 +61,8 @@ class Measured:
     by_degree: Trend
     adjusted: tuple[float, float] = (float("nan"), float("nan"))
     temperatures: tuple[float, ...] = ()
+    moved_from: int = 0
+    moved_to: int = 0
 
 
 def measured(plan: Plan, means: Means, compared: Sequence[Compared], structures: Sequence[Structure]) -> list[Measured]:
@@ -74,7 +79,24 @@ def measured(plan: Plan, means: Means, compared: Sequence[Compared], structures:
     """
     found = [_measured(number, each, plan, means, compared) for number, each in enumerate(structures[:MOST], 1)]
     days, degrees = adjusted([each.by_day.p for each in found]), adjusted([each.by_degree.p for each in found])
-    return [replace(each, adjusted=pair) for each, pair in zip(found, zip(days, degrees, strict=True), strict=True)]
+    return _moved(
+        [replace(each, adjusted=pair) for each, pair in zip(found, zip(days, degrees, strict=True), strict=True)]
+    )
+
+
+def _moved(found: Sequence[Measured]) -> list[Measured]:
+    """Link what went to its like that came at another place, and call both ghosts: light that is reflected moves."""
+    made = list(found)
+    for old, new in moves_of([_life(each) for each in found]).items():
+        made[old] = replace(made[old], kind=Kind.GHOST, moved_to=found[new].number)
+        made[new] = replace(made[new], kind=Kind.GHOST, moved_from=found[old].number)
+    return made
+
+
+def _life(each: Measured) -> Life:
+    born, gone = (None if edge is None else each.epochs[edge] for edge in (each.history.born, each.history.gone))
+    shape = each.shape
+    return Life(kind=each.kind, area=each.structure.area, length=shape.length, depth=shape.depth, born=born, gone=gone)
 
 
 def _measured(number: int, structure: Structure, plan: Plan, means: Means, compared: Sequence[Compared]) -> Measured:

@@ -130,6 +130,8 @@ def structure_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
                 "per_degree": each.by_degree.slope,
                 "per_degree_sigma": each.by_degree.sigma,
                 "per_degree_p": each.adjusted[1],
+                "moved_from": each.moved_from,
+                "moved_to": each.moved_to,
             })  # fmt: skip
     return rows
 

@@ -6,8 +6,9 @@ import pytest
 from calibration.models.structure_differences import additive_sigma, cell_side, cells_of, drift_of
 from calibration.models.structure_finding import candidates
 from calibration.models.structure_history import Course, adjusted, history_of, trends_of
+from calibration.models.structure_moves import Life, moves_of
 from calibration.models.structure_noise import UNKNOWN, as_normal, fit_law
-from calibration.models.structure_shapes import merged, significant, structures_of
+from calibration.models.structure_shapes import Kind, merged, significant, structures_of
 
 
 def test_the_law_of_the_noise_is_that_of_the_camera_whatever_a_few_pixels_do() -> None:
@@ -139,3 +140,19 @@ def test_pixels_whose_samples_are_equal_but_for_rounding_are_no_noisy_pixels(nu:
     squares = 20_000 * rng.chisquare(nu, 60_000)
     squares[rng.random(squares.size) < 0.003] = 1e-9
     assert np.isinf(fit_law(rng.uniform(25_000, 30_000, squares.size), squares, np.full(squares.size, nu)).prior)
+
+
+def test_what_moved_is_linked_where_one_pair_alone_is_alike() -> None:
+    def life(kind: Kind, depth: float, born: int | None, gone: int | None, area: float = 100) -> Life:
+        return Life(kind=kind, area=area, length=12, depth=depth, born=born, gone=gone)
+
+    went, came = life(Kind.DUST_DISC, 0.05, None, 3), life(Kind.DUST_DISC, -0.05, 3, None)
+    assert moves_of([came, went]) == {1: 0}
+    others = [
+        life(Kind.DUST_DISC, -0.05, 4, None), life(Kind.DUST_DISC, -0.1, 3, None), life(Kind.SCRATCH, -0.05, 3, None),
+        life(Kind.GHOST, 0.05, 3, None), life(Kind.DUST_DISC, -0.05, 3, None, 300),
+    ]  # fmt: skip
+    assert moves_of([went, *others]) == {}
+    assert moves_of([went, came, *others]) == {0: 1}
+    assert moves_of([went, came, came]) == {}
+    assert moves_of([life(Kind.SCRATCH, 0.05, 1, 3), others[2]]) == {}

@@ -163,3 +163,15 @@ def test_flats_without_a_date_have_the_order_of_their_cameras_clock(tmp_path: Pa
     (row,) = found.sidecar["structures"]
     assert (row["last_seen"], row["gone"]) == ("4000 s", "5000 s")  # the later night has the earlier clock
     assert any("diffmap_5000-s" in str(path) for path in report(tmp_path / "out", tmp_path / "report"))
+
+
+def test_a_shadow_that_moved_is_a_ghost_at_two_places(tmp_path: Path) -> None:
+    here, there = dust(20, 25, 0.05, 4), dust(40, 70, 0.05, 4)
+    nights: list[dict[str, Any]] = [{}, {"it": here}, {"it": there}]
+    write_series(tmp_path / "B", Sensor(13, (64, 96)), nights, calibration=False)
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked())
+    old, new = sorted(found.sidecar["structures"], key=lambda row: row["born"])
+    assert (old["kind"], new["kind"]) == ("ghost", "ghost")
+    assert (old["moved_to"], new["moved_from"]) == (new["structure"], old["structure"])
+    assert (old["moved_from"], new["moved_to"]) == (0, 0)
+    assert old["gone"] == new["born"] != ""
