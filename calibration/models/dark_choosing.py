@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from calibration.models.dark import DarkModel, Family, Law, Noise, predict, rates_of
@@ -198,11 +199,12 @@ def choose(sample: DarkSample, families: Sequence[Family] | None = None) -> Dark
     tables = {family: held_out(law, sample) for family, law in laws.items()}
     family, reason = _best(tables, asked, len(labels))
     law, rows = laws[family], [row for table in tables.values() for row in table]
-    glow = _glow_of(sample, law)
-    if glow is not None:
+    found = _glow_of(sample, law)
+    if found is not None:
+        glow, glowing = found
         table = held_out(glow, sample)
         rows += table
-        if _better(table, tables[family]) or not _judged(tables[family]):
+        if _better(table, tables[family]) or not _judged(tables[family]) or _glows(glow, law, sample.pixels(glowing)):
             law, reason = glow, f"{reason}; the dark is not proportional to time"
     return _done(sample, law, tuple(rows), reason)
 
@@ -322,13 +324,21 @@ def _row(law: Law, values: Planes, label: float, number: int, *, inside: bool) -
     )
 
 
-def _glow_of(sample: DarkSample, law: Law) -> Law | None:
-    """Return the law with a glow where more pixels gain by it than by chance, of the time constant that fits best."""
+def _glows(glow: Law, law: Law, glowing: DarkSample) -> bool:
+    """Return whether a glow predicts the pixels better that seem to have one: in a corner, they are few of each bin."""
+    return _better(held_out(glow, glowing), held_out(law, glowing))
+
+
+def _glow_of(sample: DarkSample, law: Law) -> tuple[Law, NDArray[np.intp]] | None:
+    """Return the law with a glow, of the time constant that fits best, and the pixels that seem to glow.
+
+    None where no more pixels gain by it than by chance.
+    """
     exposures = np.unique(np.round(sample.taken.exposure_s, 6))
     if len(exposures) < 2 or (len(exposures) < 3 and sample.model.shortest_s != 0):
         return None
     plain = sample.fitted(learned(sample, law), sample.whole)
-    found = list[tuple[float, Law]]()
+    found = list[tuple[float, tuple[Law, NDArray[np.intp]]]]()
     for part in _GLOWS:
         glow = replace(law, glow_s=part * float(exposures[-1]))
         fit = sample.fitted(learned(sample, glow), sample.whole)
@@ -337,7 +347,7 @@ def _glow_of(sample: DarkSample, law: Law) -> Law | None:
         pull = theta[known] / error[known]
         real = 2 * stats.t.sf(np.abs(pull), fit.freedom[known]) < _CHANCE
         if real.sum() > 2 * _CHANCE * real.size + 4 * np.sqrt(_CHANCE * real.size):
-            found.append((float(np.nanmedian(fit.chi_square[known][real])), glow))
+            found.append((float(np.nanmedian(fit.chi_square[known][real])), (glow, np.flatnonzero(known)[real])))
     return min(found, key=lambda each: each[0])[1] if found else None
 
 

@@ -64,6 +64,20 @@ def test_a_glow_is_seen_where_dark_is_not_proportional_to_time():
     assert plain.exponent == pytest.approx(1, abs=5 * plain.exponent_error)
 
 
+def test_a_glow_in_one_corner_is_seen_though_few_pixels_of_each_level_have_it():
+    rng = np.random.default_rng(9)
+    corner = 400 * np.exp(-(np.hypot(*np.mgrid[:30, :30]) ** 2) / 50).ravel()
+    rate = arrhenius(rng, corner.size, hot=6)
+    made = made_darks(rng, rate, glow=lambda seconds: corner * -np.expm1(-seconds / 2), exposures=(1.0, 5.0, 20.0), n=6)
+    sample = sample_of(made)
+    found = choose(sample, (Family.SHRUNK,))
+    assert found.model.law.glow_s is not None
+    fit = fit_darks(found.model, made.taken, sample.pedestal, sample.whole)
+    p = predict(found.model, fit.parameters, 2.5, 10.0)
+    pull = (p.mean - made.truth(2.5, 10.0) - 4.0 * corner * -np.expm1(-10.0 / 2)) / p.sigma
+    assert np.sqrt(np.mean(np.minimum(pull[corner > 4] ** 2, 25.0))) < 1.5
+
+
 def test_one_temperature_has_one_rate():
     rng = np.random.default_rng(7)
     made = made_darks(rng, arrhenius(rng, 100), temperatures=(5.0,))
