@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 from calibration.models.dark import DarkModel, Family, Law, Noise, predict, rates_of
 from calibration.models.dark_fit import DarkFit, Pedestal, Taken
@@ -41,8 +41,9 @@ _NORMAL = 0.4549
 _CHANCE = 0.01
 """Of a pixel without glow to seem to have one."""
 
-_GLOWS = (0.1, 0.3, 1.0)
-"""Time constants of the glow that are tried, in longest exposures."""
+_GLOWS, _SHORTEST = 6, 0.01
+"""Time constants of the glow that are tried, from the shortest exposure to the longest one: how many, and the shortest
+in longest exposures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,8 +340,9 @@ def _glow_of(sample: DarkSample, law: Law) -> tuple[Law, NDArray[np.intp]] | Non
         return None
     plain = sample.fitted(learned(sample, law), sample.whole)
     found = list[tuple[float, tuple[Law, NDArray[np.intp]]]]()
-    for part in _GLOWS:
-        glow = replace(law, glow_s=part * float(exposures[-1]))
+    longest = float(exposures[-1])
+    for seconds in np.geomspace(max(float(exposures[0]), _SHORTEST * longest), longest, _GLOWS):
+        glow = replace(law, glow_s=round(float(seconds), 6))
         fit = sample.fitted(learned(sample, glow), sample.whole)
         theta, error = fit.parameters.theta[-1], np.sqrt(fit.parameters.covariance[-1])
         known = np.isfinite(theta) & np.isfinite(plain.parameters.theta[0]) & (error > 0)
@@ -348,7 +350,23 @@ def _glow_of(sample: DarkSample, law: Law) -> tuple[Law, NDArray[np.intp]] | Non
         real = 2 * stats.t.sf(np.abs(pull), fit.freedom[known]) < _CHANCE
         if real.sum() > 2 * _CHANCE * real.size + 4 * np.sqrt(_CHANCE * real.size):
             found.append((float(np.nanmedian(fit.chi_square[known][real])), (glow, np.flatnonzero(known)[real])))
-    return min(found, key=lambda each: each[0])[1] if found else None
+    if not found:
+        return None
+    glow, glowing = min(found, key=lambda each: each[0])[1]
+    return _timed(glow, learned(sample, glow), sample.pixels(glowing)), glowing
+
+
+def _timed(glow: Law, known: Law, glowing: DarkSample) -> Law:
+    """Return a glow with the time constant, near its own, that fits the glowing pixels best."""
+
+    def misfit(logarithm: float) -> float:
+        fit = glowing.fitted(replace(known, glow_s=float(np.exp(logarithm))), glowing.whole)
+        shown = fit.chi_square[fit.chi_square > 0]
+        return float(np.log(shown).mean()) if shown.size else 0.0
+
+    near = np.log(glow.glow_s or 1.0) + np.array([-1.0, 1.0])
+    found = optimize.minimize_scalar(misfit, bounds=tuple(near), method="bounded", options={"xatol": 0.02})
+    return replace(glow, glow_s=round(float(np.exp(found.x)), 6))
 
 
 def _done(sample: DarkSample, law: Law, rows: tuple[DarkHeld, ...], reason: str) -> DarkChoice:

@@ -72,6 +72,7 @@ def test_a_glow_in_one_corner_is_seen_though_few_pixels_of_each_level_have_it():
     sample = sample_of(made)
     found = choose(sample, (Family.SHRUNK,))
     assert found.model.law.glow_s is not None
+    assert found.model.law.glow_s == pytest.approx(2.0, rel=0.05)
     fit = fit_darks(found.model, made.taken, sample.pedestal, sample.whole)
     p = predict(found.model, fit.parameters, 2.5, 10.0)
     pull = (p.mean - made.truth(2.5, 10.0) - 4.0 * corner * -np.expm1(-10.0 / 2)) / p.sigma
