@@ -42,7 +42,15 @@ def fitted(sample: DarkSample, family: Family, glow_s: float | None = None) -> D
     [
         {"temperatures": FIVE_C},
         {"glow": True},
-        pytest.param({"family": Family.MEYER_NELDEL, "scatter_ev": 0.0}, marks=pytest.mark.long),
+        pytest.param(
+            {"family": Family.MEYER_NELDEL, "scatter_ev": 0.0},
+            marks=[
+                pytest.mark.long,
+                pytest.mark.xfail(
+                    strict=True, reason="where energies do not scatter, their stated errors are too large"
+                ),
+            ],
+        ),
         pytest.param({"scatter_ev": 0.06}, marks=pytest.mark.long),
         pytest.param({"scatter_ev": 0.01}, marks=pytest.mark.long),
         pytest.param({"n": 1}, marks=pytest.mark.long),
