@@ -19,12 +19,26 @@ class Shape(Protocol):
     """A smooth plane of known form; `names` and `values` are those of its parameters."""
 
     @property
-    def names(self) -> tuple[str, ...]: ...  # noqa: D102
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        ...
+
     @property
-    def values(self) -> tuple[float, ...]: ...  # noqa: D102
-    def at(self, y: Plane, x: Plane) -> Plane: ...  # noqa: D102
-    def slopes(self, y: Plane, x: Plane) -> Plane: ...  # noqa: D102
-    def moved(self, values: Sequence[float]) -> "Shape": ...  # noqa: D102
+    def values(self) -> tuple[float, ...]:
+        """Values of the parameters, in the order of the names."""
+        ...
+
+    def at(self, y: Plane, x: Plane) -> Plane:
+        """Return the plane at rows and columns in pixels, of any shape that broadcasts."""
+        ...
+
+    def slopes(self, y: Plane, x: Plane) -> Plane:
+        """Return the derivative by each parameter over the value, the parameters along the first axis."""
+        ...
+
+    def moved(self, values: Sequence[float]) -> "Shape":
+        """Return the same form with other values of the parameters."""
+        ...
 
 
 def half_diagonal(shape: tuple[int, int]) -> float:

@@ -31,7 +31,7 @@ _AT_ONCE = 1_000_000
 
 
 _LEAST_SIDE = 12
-"""Cells along the shorter side of the coarsest grid: coarser structures are not told from the lamp."""
+"""Cells along the shorter side of the coarsest grid: a coarser structure looks like a change of the lamp."""
 
 _KERNEL = np.exp(-0.5 * np.arange(-_REACH, _REACH + 1) ** 2)
 _LINE_NEAR = np.array([1, 1, 1, 0, 0, 0, 1, 1, 1], np.float64) / 6

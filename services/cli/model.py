@@ -14,7 +14,7 @@ from services.errors import Exit
 from services.words import count
 
 if TYPE_CHECKING:
-    from services.models.bias import Fitted
+    from services.models.records import Fitted
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The folder that `model bias fit` wrote")]
 

@@ -16,9 +16,10 @@ from services.words import count
 
 if TYPE_CHECKING:
     from calibration.models.dark import Family
-    from services.models.dark import Fitted, Synthetic
+    from services.models.dark import Synthetic
     from services.models.dark_evaluate import Evaluated
     from services.models.dark_modes import Done, Mode
+    from services.models.records import Fitted
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The folder that `model dark fit` wrote")]
 _MODES = (

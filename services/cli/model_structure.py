@@ -13,7 +13,7 @@ from services.errors import Exit, Usage
 from services.words import count
 
 if TYPE_CHECKING:
-    from services.models.structure import Analysed
+    from services.models.records import Fitted
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the results")]
 Found = Annotated[Path, typer.Argument(metavar="OUT", help="The folder that `fit` wrote")]
@@ -94,7 +94,7 @@ def _fitted(base: Path, out: Path, analyses: tuple[str, ...], depth: int, *, red
     return Exit.DONE
 
 
-def _said_of(found: "Analysed") -> Iterator[str]:
+def _said_of(found: "Fitted") -> Iterator[str]:
     said: Mapping[str, Any] = found.sidecar
     rows = said["structures"]
     flats = [row for row in said["comparisons"] if row["frames"] == "flat"]

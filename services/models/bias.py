@@ -13,7 +13,6 @@ from calibration.models.bias import BiasModel, Parameters, Prediction, predict
 from services.bands import Band, Source, bands_of, map_bands, plane_of, read_rows, rows_for
 from services.datasets import SEARCH_DEPTH
 from services.datasets.frame import DatasetFrames
-from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import create_planes
 from services.models.banding import WORKERS
@@ -38,10 +37,9 @@ from services.models.products import (
     put_in_place,
     refuse_file,
     refuse_foreign,
+    refuse_values,
 )
-from services.models.records import files_before
-
-_COLDEST_C = -273.15
+from services.models.records import Fitted, files_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,15 +50,6 @@ class Asked:
     synthetic: bool = False
     evaluation: bool = False
     memory_mb: float = 256.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
-    """A model that was made: its folder, its sidecar, and remarks on groups of frames."""
-
-    folder: Path
-    sidecar: dict[str, Any]
-    remarks: tuple[str, ...]
 
 
 def fit(
@@ -146,9 +135,7 @@ def synthesise(model: Path, temperatures_c: tuple[float, ...], out: Path, disk: 
     StorageError
         The disk is full, or a file cannot be read or written.
     """
-    for celsius in temperatures_c:
-        if not (np.isfinite(celsius) and celsius > _COLDEST_C):
-            raise Usage(f"{celsius} is no temperature in degrees Celsius", advice="name one, e.g. --temperature -10")
+    refuse_values(temperatures_c)
     refuse_file(out, "name a folder with --out")
     loaded = load(model)
     return [_synthesised(loaded, celsius, out / synthetic_name(celsius), disk) for celsius in temperatures_c]

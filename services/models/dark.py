@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from calibration.models.dark import DarkBit, Family, Prediction, predict
 from services.bands import Band, bands_of, map_bands, read_rows, rows_for
 from services.datasets import SEARCH_DEPTH
 from services.datasets.frame import DatasetFrames
-from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import create_planes
 from services.models.banding import WORKERS
@@ -34,19 +32,8 @@ from services.models.dark_plan import plan_of
 from services.models.dark_read import Read
 from services.models.dark_records import Loaded, load, sidecar_of, write_records
 from services.models.gathering import SCRATCH, Gathered, Progress, gather
-from services.models.products import forget_others, put_in_place, refuse_file, refuse_foreign
-from services.models.records import files_before
-
-_COLDEST_C = -273.15
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
-    """A model that was made: its folder, its sidecar, and remarks on groups of frames."""
-
-    folder: Path
-    sidecar: dict[str, Any]
-    remarks: tuple[str, ...]
+from services.models.products import forget_others, put_in_place, refuse_file, refuse_foreign, refuse_values
+from services.models.records import Fitted, files_before
 
 
 def fit(
@@ -118,12 +105,7 @@ def checked(temperatures_c: Iterable[float], exposures_s: Iterable[float]) -> No
     Usage
         One is not a number, is below absolute zero, or is negative.
     """
-    for celsius in temperatures_c:
-        if not (np.isfinite(celsius) and celsius > _COLDEST_C):
-            raise Usage(f"{celsius} is no temperature in degrees Celsius", advice="name one, e.g. --temperature -10")
-    for seconds in exposures_s:
-        if not (np.isfinite(seconds) and seconds >= 0):
-            raise Usage(f"{seconds} is no exposure in seconds", advice="name one, e.g. --exposure 10")
+    refuse_values(temperatures_c, exposures_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

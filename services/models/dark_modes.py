@@ -9,7 +9,7 @@ from calibration.models.dark import Family
 from services.datasets import SEARCH_DEPTH
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
-from services.models.dark import Fitted, Synthetic, fit, synthesise_as
+from services.models.dark import Synthetic, fit, synthesise_as
 from services.models.dark_compared import against_temperature, one_d, two_d
 from services.models.dark_evaluate import Evaluated, evaluate
 from services.models.dark_files import celsius_text, seconds_text
@@ -17,6 +17,7 @@ from services.models.dark_maps import fit_1d, fit_2d
 from services.models.dark_records import Loaded, load
 from services.models.drawing import write_pictures
 from services.models.gathering import Progress
+from services.models.records import Fitted
 
 EXPOSURES_S = (1.0, 5.0, 10.0, 20.0, 25.0)
 """Of `synthetic_2d`, where none is given."""

@@ -55,12 +55,11 @@ from services.models.flat_steps import (
 )
 from services.models.flat_vignetting import applied, take_off
 from services.models.gathering import Gathered, Progress, gather
-from services.models.products import forget_others, header_in, put_in_place, refuse_file, refuse_foreign
+from services.models.products import forget_others, header_in, put_in_place, refuse_file, refuse_foreign, refuse_values
 from services.models.records import ecsv, files_before
 from services.words import count
 
 _SCRATCH = ".unpacked"
-_COLDEST_C = -273.15
 
 
 class FlatMode(StrEnum):
@@ -355,11 +354,7 @@ def synthesise(model: Path, labels: Sequence[Label], out: Path, disk: Disk = REA
     StorageError
         The disk is full, or a file cannot be read or written.
     """
-    for celsius, seconds in labels:
-        if not (np.isfinite(celsius) and celsius > _COLDEST_C):
-            raise Usage(f"{celsius} is no temperature in degrees Celsius", advice="name one, e.g. --temperature -10")
-        if not (np.isfinite(seconds) and seconds >= 0):
-            raise Usage(f"{seconds} is no exposure in seconds", advice="name one, e.g. --exposure 2")
+    refuse_values([celsius for celsius, _ in labels], [seconds for _, seconds in labels])
     refuse_file(out, "name a folder with --out")
     loaded = load(model)
     return [_synthesised(loaded, label, out / synthetic_name(label), disk) for label in labels]

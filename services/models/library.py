@@ -1,7 +1,7 @@
 """The models of a nightcal root: fitted to whatever frames its catalogue holds, each under a name that stays.
 
 What is to be fitted is derived from the frames each time: a model whose recipe is that of the frames stays as it is. A
-new one grows in a hidden folder and takes the place of the old one when it is whole; the catalogue is told last.
+new one grows in a hidden folder and takes the place of the old one when it is whole; the catalogue learns of it last.
 """
 
 import shutil

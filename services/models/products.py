@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 
 from calibration.errors import CalibrationError
@@ -15,6 +16,7 @@ from services.files.planes import PlanesFile
 from services.files.units import image_unit, is_complete
 from services.version import version
 
+_ABSOLUTE_ZERO_C = -273.15
 _KEPT = (
     "instrument", "camera_id", "detector", "telescope", "gain", "offset", "readout_mode", "egain_e_adu",
     "saturation_adu", "step_adu", "bin_x", "bin_y", "origin_x", "origin_y", "pixel_size_x_um", "pixel_size_y_um",
@@ -59,6 +61,22 @@ def refuse_file(out: Path, advice: str) -> None:
     """
     if out.exists() and not out.is_dir():
         raise Usage(f"{out} is a file", advice=advice)
+
+
+def refuse_values(temperatures_c: Iterable[float], exposures_s: Iterable[float] = ()) -> None:
+    """Refuse numbers for which nothing can be predicted.
+
+    Raises
+    ------
+    Usage
+        A temperature is not above absolute zero, or an exposure is negative, or one is no finite number.
+    """
+    for celsius in temperatures_c:
+        if not (isfinite(celsius) and celsius > _ABSOLUTE_ZERO_C):
+            raise Usage(f"{celsius} is no temperature in degrees Celsius", advice="name one, e.g. --temperature -10")
+    for seconds in exposures_s:
+        if not (isfinite(seconds) and seconds >= 0):
+            raise Usage(f"{seconds} is no exposure in seconds", advice="name one, e.g. --exposure 10")
 
 
 def refuse_foreign(paths: Sequence[Path]) -> None:

@@ -4,12 +4,22 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.products import is_whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A model, or an analysis, that was made: its folder, its sidecar, and remarks on groups of frames."""
+
+    folder: Path
+    sidecar: dict[str, Any]
+    remarks: tuple[str, ...]
 
 
 def ecsv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -21,7 +21,7 @@ from services.files.planes import Plane, create_planes
 from services.models.gathering import Gathered, Member, Progress, gather
 from services.models.grouping import opened
 from services.models.products import base_cards, card_of, forget_others, header_of, put_in_place, refuse_foreign
-from services.models.records import files_before, write_sidecar
+from services.models.records import Fitted, files_before, write_sidecar
 from services.models.structure_bands import Compared, Means, compare, write_means
 from services.models.structure_measure import MOST, Measured, measured
 from services.models.structure_plan import BY_TEMPERATURE, IGNORING, Beside, Plan, plan_of, time_of
@@ -60,15 +60,6 @@ class Asked:
 STRUCTURE, OUTGASSING = (BY_TEMPERATURE,), (BY_TEMPERATURE, IGNORING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Analysed:
-    """An analysis that was made: its folder, its sidecar, and remarks on groups of frames."""
-
-    folder: Path
-    sidecar: dict[str, Any]
-    remarks: tuple[str, ...]
-
-
 def fit(
     base: Path | DatasetFrames,
     out: Path,
@@ -77,7 +68,7 @@ def fit(
     depth: int = SEARCH_DEPTH,
     progress: Progress = lambda *_: None,
     disk: Disk = REAL_DISK,
-) -> tuple[Analysed, ...]:
+) -> tuple[Fitted, ...]:
     """Find the structures in the flats of a dataset, and in the darks beside them, for each setting of a camera.
 
     Parameters
@@ -112,14 +103,14 @@ _ADVICE = (
 )
 
 
-def _nothing(made: Sequence[Analysed | None], found: Sequence[Gathered]) -> str:
+def _nothing(made: Sequence[Fitted | None], found: Sequence[Gathered]) -> str:
     frames = sum(len(each.members) for each in found)
     return (
         f"nothing can be compared: the {frames} usable flats have no two epochs of one condition ({len(made)} settings)"
     )
 
 
-def _analysed(gathered: Gathered, out: Path, asked: Asked, progress: Progress, disk: Disk) -> Analysed | None:
+def _analysed(gathered: Gathered, out: Path, asked: Asked, progress: Progress, disk: Disk) -> Fitted | None:
     scratch, unused = out / _SCRATCH, dict(gathered.unused)
     try:
         beside = _beside(gathered, unused, scratch) if asked.reduce else None
@@ -154,7 +145,7 @@ def _analysed(gathered: Gathered, out: Path, asked: Asked, progress: Progress, d
     forget_others(out, files_before(out / SIDECAR), names, disk)
     sidecar = _sidecar(results, unused, asked, names, gathered.remarks)
     write_sidecar(out / SIDECAR, sidecar, disk)
-    return Analysed(folder=out, sidecar=sidecar, remarks=gathered.remarks)
+    return Fitted(folder=out, sidecar=sidecar, remarks=gathered.remarks)
 
 
 def _beside(gathered: Gathered, unused: dict[Path, str], scratch: Path) -> Beside:
