@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.models import bias, dark
+from calibration.models import bias
+from calibration.models.dark import model as dark
 from services.bands import Band, Source, held_open, plane_of, read_rows
 from services.catalogue.models import ModelRow
 from services.files.layout import Layout

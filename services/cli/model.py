@@ -42,7 +42,7 @@ def fit_bias(
 
     The family (linear, quadratic, exponential) is the one that predicts temperatures best that were left out.
     """
-    from services.models.bias import Asked, fit
+    from services.models.bias.model import Asked, fit
 
     asked = Asked(hot=hot_pixel_mask, synthetic=generate_set, evaluation=save_eval_fits)
     with bars() as progress:
@@ -89,9 +89,9 @@ def synth_bias(
 
     A temperature outside of those that were measured is flagged in the header (MODEXTRA) and named.
     """
-    from services.models.bias import synthesise
-    from services.models.bias_files import extrapolation
-    from services.models.bias_records import load
+    from services.models.bias.files import extrapolation
+    from services.models.bias.model import synthesise
+    from services.models.bias.records import load
 
     made = synthesise(model, tuple(temperature), out)
     loaded = load(model)
@@ -106,7 +106,7 @@ def report_bias(
     model: Model, out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the pictures")]
 ) -> int:
     """Draw a model, and write bias_stats.json: the levels and the scatter at each temperature."""
-    from services.models.bias_report import report
+    from services.models.bias.report import report
 
     for path in report(model, out):
         print(path)

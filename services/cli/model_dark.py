@@ -15,10 +15,10 @@ from services.errors import Exit, Usage
 from services.words import count
 
 if TYPE_CHECKING:
-    from calibration.models.dark import Family
-    from services.models.dark import Synthetic
-    from services.models.dark_evaluate import Evaluated
-    from services.models.dark_modes import Done, Mode
+    from calibration.models.dark.model import Family
+    from services.models.dark.evaluate import Evaluated
+    from services.models.dark.model import Synthetic
+    from services.models.dark.modes import Done, Mode
     from services.models.records import Fitted
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The folder that `model dark fit` wrote")]
@@ -62,7 +62,7 @@ def fit_dark(
 
     Biases beside the darks are taken off. The family is the one that predicts temperatures best that were left out.
     """
-    from services.models.dark_modes import Asked, run
+    from services.models.dark.modes import Asked, run
 
     asked = Asked(
         mode=_mode(mode),
@@ -95,7 +95,7 @@ def _words_of(done: "Done") -> Iterator[str]:
 
 
 def _mode(words: str) -> "Mode":
-    from services.models.dark_modes import Mode
+    from services.models.dark.modes import Mode
 
     try:
         return Mode(words.replace("-", "_"))
@@ -104,7 +104,7 @@ def _mode(words: str) -> "Mode":
 
 
 def _family(words: str) -> "Family":
-    from calibration.models.dark import Family
+    from calibration.models.dark.model import Family
 
     try:
         return Family(words.replace("-", "_"))
@@ -139,7 +139,7 @@ def _said_of(found: "Fitted") -> Iterator[str]:
 
 def _holdout(said: Mapping[str, Any]) -> Iterator[str]:
     """Yield how the model predicts temperatures that were left out, by level of dark."""
-    from services.models.dark_records import held_out_of
+    from services.models.dark.records import held_out_of
 
     every = held_out_of(said)
     rows = [row for row in every if row["counts"]]
@@ -175,7 +175,7 @@ def synth_dark(
     Values are in ADU of the frames as they are stored. A temperature or exposure outside of those that were measured is
     flagged in the header (MODEXTRA) and named.
     """
-    from services.models.dark import synthesise
+    from services.models.dark.model import synthesise
 
     _show(synthesise(model, tuple(temperature), tuple(exposure), out))
     return Exit.DONE
@@ -199,8 +199,8 @@ def evaluate_dark(
 
     Half of the frames of each temperature and exposure sort the pixels by their level, the other half judge.
     """
-    from services.models.dark_compared import compared
-    from services.models.dark_evaluate import evaluate
+    from services.models.dark.compared import compared
+    from services.models.dark.evaluate import evaluate
 
     with bars() as progress:
         evaluated = evaluate(model, base, out.absolute(), depth=search_depth, progress=progress)
@@ -232,7 +232,7 @@ def report_dark(
     model: Model, out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the report")]
 ) -> int:
     """Draw a model: an HTML page with its plots and tables."""
-    from services.models.dark_report import report
+    from services.models.dark.report import report
 
     for path in report(model, out):
         print(path)

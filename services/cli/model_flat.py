@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calibration.models.flat import Norm
+from calibration.models.flat.model import Norm
 from services.cli.counting import bars
 from services.cli.model_words import Out, SearchDepth, left_out_lines
 from services.datasets import SEARCH_DEPTH
 from services.errors import Exit, Usage
 
 if TYPE_CHECKING:
-    from services.models.flat_job import FlatMade
+    from services.models.flat.job import FlatMade
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="The folder that `model flat fit` wrote")]
 _MODES = (
@@ -58,10 +58,10 @@ def fit_flat(
     search_depth: SearchDepth = SEARCH_DEPTH,
 ) -> int:
     """Fit the flat of each pixel against temperature and exposure, and take it apart; or do one step of that."""
-    from services.models.flat import FlatAsked, FlatMode, fit
-    from services.models.flat_given import GivenFiles
-    from services.models.flat_masters import MasterMethod
-    from services.models.flat_plan import FlatType
+    from services.models.flat.given import GivenFiles
+    from services.models.flat.masters import MasterMethod
+    from services.models.flat.model import FlatAsked, FlatMode, fit
+    from services.models.flat.plan import FlatType
 
     asked = FlatAsked(
         mode=FlatMode(_one_of("--mode", mode, list(FlatMode))),
@@ -111,9 +111,9 @@ def synth_flat(
 
     What is outside of the flats that were measured is flagged in the header (MODEXTRA) and named.
     """
-    from services.models.flat import synthesise
-    from services.models.flat_files import extrapolation
-    from services.models.flat_records import load
+    from services.models.flat.files import extrapolation
+    from services.models.flat.model import synthesise
+    from services.models.flat.records import load
 
     labels = [(celsius, exposure) for celsius in temperature]
     made = synthesise(model, labels, out)
@@ -133,7 +133,7 @@ def evaluate_flat(
     ] = False,
 ) -> int:
     """Predict each temperature and exposure of a model's flats from the others, and say how far that is from them."""
-    from services.models.flat import FlatAsked, FlatMode, fit
+    from services.models.flat.model import FlatAsked, FlatMode, fit
 
     asked = FlatAsked(mode=FlatMode.EVALUATE_MODEL, evaluation=save_eval_fits)
     with bars() as progress:
@@ -147,7 +147,7 @@ def report_flat(
 ) -> int:
     """Draw a model: an HTML page with vignetting, dust, gains, and how well it predicts."""
     from services.files.disk import REAL_DISK
-    from services.models.flat_report import report
+    from services.models.flat.report import report
 
     for path in report(model, out, REAL_DISK):
         print(path)

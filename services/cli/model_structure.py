@@ -46,7 +46,7 @@ def fit_structure(
 
     Dust, scratches, ghosts, columns, dead and hot pixels are named, with the share of false ones under control.
     """
-    from services.models.structure import STRUCTURE
+    from services.models.structure.model import STRUCTURE
 
     return _fitted(base, out, STRUCTURE, search_depth, reduce=reduce)
 
@@ -65,7 +65,7 @@ def fit_outgassing(
 
     It writes the tables of the earlier programs too, and how each structure follows time and temperature.
     """
-    from services.models.structure import OUTGASSING
+    from services.models.structure.model import OUTGASSING
 
     if out is not None and output_dir is not None:
         raise Usage(f"{out} and {output_dir} are two folders for one analysis: give one of them")
@@ -74,7 +74,7 @@ def fit_outgassing(
 
 def report_structure(out: Found, report: Report) -> int:
     """Draw what an analysis of structures or of outgassing has found."""
-    from services.models.structure_report import report as drawn
+    from services.models.structure.report import report as drawn
 
     for path in drawn(out, report):
         print(path)
@@ -82,7 +82,7 @@ def report_structure(out: Found, report: Report) -> int:
 
 
 def _fitted(base: Path, out: Path, analyses: tuple[str, ...], depth: int, *, reduce: bool) -> int:
-    from services.models.structure import Asked, fit
+    from services.models.structure.model import Asked, fit
 
     with bars() as progress:
         found = fit(base, out.absolute(), Asked(analyses=analyses, reduce=reduce), depth=depth, progress=progress)

@@ -93,7 +93,7 @@ KINDS = (
         takes=frozenset({FrameKind.BIAS}),
         form="nightcal bias model 1",
         planes=lambda temperatures, _: 15 + temperatures,
-        maker="services.models.bias_library:BiasMaker",
+        maker="services.models.bias.library:BiasMaker",
         lacks="there are no biases",
     ),
     ModelKind(
@@ -102,7 +102,7 @@ KINDS = (
         takes=frozenset({FrameKind.DARK, FrameKind.BIAS}),
         form="nightcal dark model 1",
         planes=lambda temperatures, _: 15 + 3 * temperatures,
-        maker="services.models.dark_library:DarkMaker",
+        maker="services.models.dark.library:DarkMaker",
         lacks="there are no darks",
     ),
     ModelKind(
@@ -111,7 +111,7 @@ KINDS = (
         takes=frozenset({FrameKind.FLAT, FrameKind.DARK}),
         form="nightcal flat model 1",
         planes=lambda temperatures, frames: 20 + 2 * temperatures + 2 * frames,
-        maker="services.models.flat_library:FlatMaker",
+        maker="services.models.flat.library:FlatMaker",
         lacks="there are no flats",
         most=120,
     ),

@@ -12,7 +12,7 @@ from pathlib import PurePath
 import numpy as np
 
 from calibration.frames import GroupKey
-from calibration.models.dark import DarkModel, Parameters, Prediction, predict
+from calibration.models.dark.model import DarkModel, Parameters, Prediction, predict
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.models import ModelRow
 

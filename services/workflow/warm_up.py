@@ -100,8 +100,8 @@ def _flagging() -> None:
 
 def fit_models() -> None:
     """Compile what fits models of the detector. No run waits for it: the models step compiles what is missing."""
-    from calibration.models.dark import DarkModel, Family, Law, Noise
-    from calibration.models.dark_fit import Pedestal, Taken, fit_darks
+    from calibration.models.dark.fit import Pedestal, Taken, fit_darks
+    from calibration.models.dark.model import DarkModel, Family, Law, Noise
     from calibration.models.left_out import leave_out
     from calibration.models.linear import fit_groups
     from calibration.models.means import group_mean, recipe_for, stacked

@@ -21,7 +21,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from services.models.bias import Asked, fit
+from services.models.bias.model import Asked, fit
 from services.workflow.compiling import compile_all
 from tests.benchmarks.harness import FULL, QUICK, Row, forgotten, in_child
 from tests.support.bias_frames import write_bias

@@ -7,10 +7,10 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from calibration.models.dark import DarkBit
+from calibration.models.dark.model import DarkBit
 from services.cli.failures import run_app
 from services.cli.main import app
-from services.models.dark_evaluate import evaluate
+from services.models.dark.evaluate import evaluate
 from tests.support.dark_frames import DarkSite, dark_site
 from tests.support.raw_tree import attempt
 

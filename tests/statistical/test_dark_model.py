@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.models.dark import Family, components, predict
-from calibration.models.dark_choosing import choose, held_out, sample_from
-from calibration.models.dark_fit import DarkFit, Pedestal
-from calibration.models.dark_relations import DarkSample, bins_of, learned, usual_law
+from calibration.models.dark.choosing import choose, held_out, sample_from
+from calibration.models.dark.fit import DarkFit, Pedestal
+from calibration.models.dark.model import Family, components, predict
+from calibration.models.dark.relations import DarkSample, bins_of, learned, usual_law
 from tests.support.made_darks import (
     BIAS_ADU,
     GAIN_ADU_E,

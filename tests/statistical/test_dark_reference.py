@@ -15,7 +15,7 @@ from calibration.comparing.modelled import Expected, compare_by_model
 from calibration.comparing.records import MasterPlanes
 from calibration.errors import MasterCode
 from calibration.frames import FrameKind
-from calibration.models.dark import Noise
+from calibration.models.dark.model import Noise
 from tests.statistical.made_nights import GAIN_E_ADU, HEALTHY, Fault, MadeCamera
 
 LEARNED = 4

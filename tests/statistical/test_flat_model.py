@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from calibration.models.flat_dust import Profile
-from calibration.models.flat_factors import NAMES, factor_band, factorise
-from calibration.models.flat_prnu import PrnuSums, limits_of
-from calibration.models.flat_shapes import Cos4, Illumination, Radial, half_diagonal
-from calibration.models.flat_smooth import Cells, fit_smooth
+from calibration.models.flat.dust import Profile
+from calibration.models.flat.factors import NAMES, factor_band, factorise
+from calibration.models.flat.prnu import PrnuSums, limits_of
+from calibration.models.flat.shapes import Cos4, Illumination, Radial, half_diagonal
+from calibration.models.flat.smooth import Cells, fit_smooth
 from calibration.models.linear import pairs
 from tests.support.fitted_flats import fitted_flats
 from tests.support.made_flats import CENTRE, GRAIN, K1, K2, NOISE, PRNU, SHAPE, grid, made_flat

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calibration.models.structure_shapes import Kind, Structure, kind_of, shape_of
+from calibration.models.structure.shapes import Kind, Structure, kind_of, shape_of
 from tests.support.made_structures import Analysed, Sensor, analysed, box, donut, dust, scratch
 
 Series = Callable[[Sensor, np.random.Generator], list[NDArray[np.uint16]]]

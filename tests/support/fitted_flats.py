@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from calibration.models.flat import FlatModel, FlatParameters, parameters_of, terms_for
+from calibration.models.flat.model import FlatModel, FlatParameters, parameters_of, terms_for
 from calibration.models.linear import Fit, fit_groups
 from calibration.models.means import Groups
 from tests.support.made_flats import Plane

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.models.dark import BOLTZMANN_EV_K, ZERO_C_K, Noise
-from calibration.models.dark_fit import Taken
+from calibration.models.dark.fit import Taken
+from calibration.models.dark.model import BOLTZMANN_EV_K, ZERO_C_K, Noise
 from calibration.models.means import GroupMean, group_mean, recipe_for
 
 GAIN_ADU_E, READ_E, STEP_ADU, BIAS_ADU = 4.0, 6.0, 16, 1024.0

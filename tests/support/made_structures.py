@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.models.means import GroupMean, group_mean
-from calibration.models.structure_differences import (
+from calibration.models.structure.differences import (
     additive_sigma,
     cell_side,
     cells_of,
@@ -16,9 +16,9 @@ from calibration.models.structure_differences import (
     drift_of,
     without,
 )
-from calibration.models.structure_finding import candidates
-from calibration.models.structure_noise import NoiseLaw, as_normal, fit_law, pixel_noise, recipe_of
-from calibration.models.structure_shapes import Structure, merged, significant, structures_of
+from calibration.models.structure.finding import candidates
+from calibration.models.structure.noise import NoiseLaw, as_normal, fit_law, pixel_noise, recipe_of
+from calibration.models.structure.shapes import Structure, merged, significant, structures_of
 
 Planes = NDArray[np.float64]
 Change = Callable[[Planes, Planes], Planes]

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.models.dark import (
+from calibration.models.dark.fit import Pedestal, Taken, fit_darks
+from calibration.models.dark.model import (
     DarkBit,
     DarkModel,
     Family,
@@ -16,7 +17,6 @@ from calibration.models.dark import (
     earlier_form,
     predict,
 )
-from calibration.models.dark_fit import Pedestal, Taken, fit_darks
 from calibration.models.means import Groups, stacked
 from tests.support.made_darks import BIAS_ADU, NOISE, SATURATED_ADU, TEMPERATURES_C, arrhenius, made_darks
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calibration.models.dark import Family, components, predict
-from calibration.models.dark_choosing import choose, sample_from
-from calibration.models.dark_fit import Pedestal, fit_darks
-from calibration.models.dark_noise import hot_limit, noise_from
-from calibration.models.dark_relations import DarkSample, merged
+from calibration.models.dark.choosing import choose, sample_from
+from calibration.models.dark.fit import Pedestal, fit_darks
+from calibration.models.dark.model import Family, components, predict
+from calibration.models.dark.noise import hot_limit, noise_from
+from calibration.models.dark.relations import DarkSample, merged
 from tests.support.made_darks import BIAS_ADU, NOISE, SATURATED_ADU, Darks, Rate, arrhenius, made_darks
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from calibration.models.flat import (
+from calibration.models.flat.model import (
     FlatModel,
     Norm,
     SignificanceSums,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from calibration.models.flat_dust import Profile, Shadow, dust_at, find_dust
-from calibration.models.flat_smooth import Cells
+from calibration.models.flat.dust import Profile, Shadow, dust_at, find_dust
+from calibration.models.flat.smooth import Cells
 from tests.support.made_flats import GRAIN, SHAPE, dust
 
 RING = Shadow(profile=Profile.RING, y=60.0, x=80.0, radius_px=14.0, attenuation=0.05, hole=0.35, edge_px=1.5)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from calibration.models.flat_factors import NAMES, cell_of, factor_band, factorise, medians
-from calibration.models.flat_prnu import PrnuSums, limits_of
-from calibration.models.flat_shapes import Radial, half_diagonal
-from calibration.models.flat_smooth import Cells
+from calibration.models.flat.factors import NAMES, cell_of, factor_band, factorise, medians
+from calibration.models.flat.prnu import PrnuSums, limits_of
+from calibration.models.flat.shapes import Radial, half_diagonal
+from calibration.models.flat.smooth import Cells
 from tests.support.made_flats import CENTRE, K1, K2, NOISE, PRNU, SHAPE, grid, made_flat
 
 

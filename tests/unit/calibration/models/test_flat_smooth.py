@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from calibration.models.flat_shapes import Cos4, Illumination, Mapped, Radial, half_diagonal, middle
-from calibration.models.flat_smooth import Cells, fit_smooth
+from calibration.models.flat.shapes import Cos4, Illumination, Mapped, Radial, half_diagonal, middle
+from calibration.models.flat.smooth import Cells, fit_smooth
 from tests.support.made_flats import CENTRE, K1, K2, SHAPE, dust, grid, made_flat, vignetting
 
 UNIT = half_diagonal(SHAPE)

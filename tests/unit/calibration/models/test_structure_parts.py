@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from calibration.models.structure_differences import additive_sigma, cell_side, cells_of, drift_of
-from calibration.models.structure_finding import candidates
-from calibration.models.structure_history import Course, adjusted, history_of, trends_of
-from calibration.models.structure_moves import Life, moves_of
-from calibration.models.structure_noise import UNKNOWN, as_normal, fit_law
-from calibration.models.structure_shapes import Kind, merged, significant, structures_of
+from calibration.models.structure.differences import additive_sigma, cell_side, cells_of, drift_of
+from calibration.models.structure.finding import candidates
+from calibration.models.structure.history import Course, adjusted, history_of, trends_of
+from calibration.models.structure.moves import Life, moves_of
+from calibration.models.structure.noise import UNKNOWN, as_normal, fit_law
+from calibration.models.structure.shapes import Kind, merged, significant, structures_of
 
 
 def test_the_law_of_the_noise_is_that_of_the_camera_whatever_a_few_pixels_do() -> None:

@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from calibration.frames import FrameKind
-from calibration.models.dark import DarkModel, Family, Law, Noise
+from calibration.models.dark.model import DarkModel, Family, Law, Noise
 from services.catalogue.models import ModelRow, settings_of
 from services.files.planes import Plane, create_planes
 from services.masters import MasterOutcome, Outcome

@@ -15,10 +15,10 @@ from calibration.frames import FrameKind
 from calibration.models.linear import ModelBit
 from services.cli.failures import run_app
 from services.cli.main import app
-from services.models import bias_report
-from services.models.bias_files import files_of, open_targets
-from services.models.bias_fit import fit_bands, work_of
-from services.models.bias_plan import plan_of
+from services.models.bias import report as bias_report
+from services.models.bias.files import files_of, open_targets
+from services.models.bias.fit import fit_bands, work_of
+from services.models.bias.plan import plan_of
 from services.models.gathering import gather
 from services.models.products import put_in_place
 from tests.support.bias_frames import write_bias, write_biases

@@ -14,14 +14,14 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from calibration.frames import FrameKind
-from calibration.models.dark import DarkBit
+from calibration.models.dark.model import DarkBit
 from services.cli.failures import run_app
 from services.cli.main import app
-from services.models.dark_bands import Work, darks_of, fit_bands, shots_of
-from services.models.dark_evaluate import evaluate
-from services.models.dark_files import open_targets, seconds_text
-from services.models.dark_plan import plan_of
-from services.models.dark_records import load
+from services.models.dark.bands import Work, darks_of, fit_bands, shots_of
+from services.models.dark.evaluate import evaluate
+from services.models.dark.files import open_targets, seconds_text
+from services.models.dark.plan import plan_of
+from services.models.dark.records import load
 from services.models.gathering import gather
 from tests.support.dark_frames import EXPOSURES_S, TEMPERATURES_C, DarkSite, dark_site, whole_site
 from tests.support.made_root import Root

@@ -9,17 +9,17 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from calibration.models.flat import Norm, Term
+from calibration.models.flat.model import Norm, Term
 from services.errors import Usage
-from services.models.flat import FlatAsked, FlatMode, fit, synthesise
-from services.models.flat_darks import Dark, best_dark
-from services.models.flat_fit import fit_bands, work_of
-from services.models.flat_given import GivenFiles
-from services.models.flat_masters import MasterMethod
-from services.models.flat_names import names_of
-from services.models.flat_plan import FlatType, plan_of
-from services.models.flat_records import load
-from services.models.flat_steps import Step, read_step
+from services.models.flat.darks import Dark, best_dark
+from services.models.flat.fit import fit_bands, work_of
+from services.models.flat.given import GivenFiles
+from services.models.flat.masters import MasterMethod
+from services.models.flat.model import FlatAsked, FlatMode, fit, synthesise
+from services.models.flat.names import names_of
+from services.models.flat.plan import FlatType, plan_of
+from services.models.flat.records import load
+from services.models.flat.steps import Step, read_step
 from tests.support.flat_frames import flat_truth, slope_truth, write_flats, write_one
 from tests.support.made_flats import CENTRE, K1, K2, PRNU, SHAPE, dust, vignetting
 

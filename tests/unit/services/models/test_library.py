@@ -299,7 +299,7 @@ def test_darks_and_their_biases_have_a_model_that_flats_may_use(root: Root) -> N
 
 def test_a_defect_of_a_fit_ends_no_run_and_is_said(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     night(root, 0)
-    monkeypatch.setattr("services.models.bias_library.fit", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("services.models.bias.library.fit", lambda *_, **__: 1 / 0)
     (outcome,) = fitted(root)
     assert outcome.row is None
     assert "the fit has failed (ZeroDivisionError: division by zero)" in outcome.detail

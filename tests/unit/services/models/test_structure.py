@@ -12,9 +12,9 @@ from astropy.table import Table
 
 from calibration.frames import FrameKind
 from services.errors import Usage
-from services.models import structure_bands
-from services.models.structure import OUTGASSING, STRUCTURE, Asked, fit
-from services.models.structure_report import report
+from services.models.structure import bands as structure_bands
+from services.models.structure.model import OUTGASSING, STRUCTURE, Asked, fit
+from services.models.structure.report import report
 from tests.support.made_structures import Sensor, donut, dust, scratch
 from tests.support.structure_frames import write_epoch, write_series
 

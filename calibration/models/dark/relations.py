@@ -1,0 +1,316 @@
+"""What the shapes of pixels have in common: their relation to the rates, and the exponent of the exposure.
+
+The pixels of a sample are put into bins by the rate that one half of the frames shows, and judged on the other half, so
+that noise that made a pixel seem bright has no part in what is found. In a faint bin all pixels together have a shape;
+in a bright one each pixel has its own, and their median is taken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.models.dark.fit import DarkFit, Pedestal, Taken, fit_darks
+from calibration.models.dark.model import DarkModel, Family, Law, Parameters, Relation, rates_of
+from calibration.models.means import GroupMean, Groups, Planes, stacked
+
+USUAL = {True: (0.10, 0.03), False: (0.65, 0.12)}
+"""Shape of a usual pixel and its scatter, of the exponential families in 1/°C and of the others in eV."""
+
+_CROWDS = 8
+_FEWEST = 5
+"""Pixels of the smallest bin, but for the last one."""
+
+_WIDE = 1.6
+"""Largest rate over the smallest in a bin of more bright pixels: one of the crowd and of hot ones has no shape."""
+
+_CLEAR = 0.02
+"""Error of a pixel's shape, over a usual shape, up to which it is taken from the pixel itself."""
+
+_FREE = 10.0
+"""Scatter of shapes that lets each group have its own."""
+
+_FAR = 6.0
+"""Robust standard deviations from the middle of a bin beyond which a pixel has no part in its mean."""
+
+_FULL = 0.98
+"""Part of the pixels of a bin that a group needs."""
+
+_SURE = 4.0
+"""Errors that the rate of a bin is above 0."""
+
+_BELOW = 0.5
+"""The farthest that a relation goes on below the faintest bin, in natural logarithms of the rate."""
+
+_FLOOR = 0.004
+"""Least error of a bin's shape and least scatter of the pixels' shapes, over a usual shape."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DarkSample:
+    """The groups of darks on a sample of pixels.
+
+    Attributes
+    ----------
+    taken : Taken
+    pedestal : Pedestal
+    whole : Groups
+        Of shape (K, n).
+    halves : tuple of Groups
+        Of the even and of the odd frames of each group, without samples where there are none.
+    model : DarkModel
+        Domain, noise and saturation; of its law only the reference temperature.
+    """
+
+    taken: Taken
+    pedestal: Pedestal
+    whole: Groups
+    halves: tuple[Groups, Groups]
+    model: DarkModel
+
+    def without(self, label_c: float) -> "DarkSample":
+        """Return the sample without the groups of one temperature."""
+        return self._of(self.taken.label_c != label_c)
+
+    def _of(self, at: NDArray[np.bool_]) -> "DarkSample":
+        first, second = self.halves
+        return replace(
+            self,
+            taken=self.taken.part(at),
+            pedestal=self.pedestal.part(at),
+            whole=_groups_of(self.whole, at),
+            halves=(_groups_of(first, at), _groups_of(second, at)),
+        )
+
+    def pixels(self, at: NDArray[np.intp]) -> "DarkSample":
+        """Return the sample with some of its pixels."""
+        first, second = (pixels_of(each, at) for each in self.halves)
+        return replace(self, whole=pixels_of(self.whole, at), halves=(first, second))
+
+    def swapped(self) -> "DarkSample":
+        """Return the sample with the halves exchanged."""
+        return replace(self, halves=self.halves[::-1])
+
+    def fitted(self, law: Law, groups: Groups) -> DarkFit:
+        """Return the fit of a law to some of its means."""
+        return fit_darks(replace(self.model, law=law), self.taken, self.pedestal, groups)
+
+
+def _groups_of(groups: Groups, at: NDArray[np.bool_]) -> Groups:
+    """Return some groups; the scatter is that of all of them, whose mean is hardly another."""
+    return replace(groups, mean=groups.mean[at], count=groups.count[at])
+
+
+def pixels_of(groups: Groups, at: NDArray[np.intp]) -> Groups:
+    """Return groups of some of their pixels."""
+    return Groups(
+        mean=groups.mean[:, at], count=groups.count[:, at], squares=groups.squares[at], freedom=groups.freedom[at]
+    )
+
+
+def merged(first: GroupMean | None, second: GroupMean | None) -> GroupMean:
+    """Return the mean of a group from those of its halves."""
+    if first is None or second is None:
+        found = first if second is None else second
+        if found is None:
+            raise ValueError("a group without frames")
+        return found
+    n, m = first.count.astype(np.float64), second.count.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = (np.nan_to_num(first.mean) * n + np.nan_to_num(second.mean) * m) / (n + m)
+        between = np.where((n > 0) & (m > 0), (first.mean - second.mean) ** 2 * n * m / (n + m), 0.0)
+    return GroupMean(mean=mean, squares=first.squares + second.squares + between, count=first.count + second.count)
+
+
+def halved(groups: Sequence[GroupMean | None]) -> Groups:
+    """Put the means of one half together, without samples where a group has none."""
+    shape = next((each.mean.shape for each in groups if each is not None), (0,))
+    nothing = GroupMean(mean=np.full(shape, np.nan), squares=np.zeros(shape), count=np.zeros(shape, np.uint16))
+    return stacked([nothing if each is None else each for each in groups])
+
+
+def usual_law(family: Family, reference_c: float, *, glow_s: float | None = None) -> Law:
+    """Return a law of which nothing has been learned."""
+    shape, scatter = USUAL[family in {Family.EXPONENTIAL, Family.POWER}]
+    relation = Relation(coefficients=(shape, 0.0, 0.0), scatter=scatter) if family.has_shape else None
+    return Law(family=family, reference_c=reference_c, relation=relation, glow_s=glow_s)
+
+
+def bins_of(rates: Planes) -> list[NDArray[np.intp]]:
+    """Return the pixels in bins of rising rate: equal crowds, and of the bright ones bins of about one rate each.
+
+    The faintest crowd is cut again and again, so that a relation reaches the faintest pixels.
+    """
+    order = np.argsort(np.where(np.isfinite(rates), rates, -np.inf))
+    order = order[np.isfinite(rates[order])]
+    n = order.size
+    crowds = max(1, min(_CROWDS, n // 50))
+    faint = [n // crowds // 4**i for i in range(1, 12) if n // crowds // 4**i >= _FEWEST and crowds > 1]
+    edges = [0, *faint[::-1], *(n * i // crowds for i in range(1, crowds))]
+    found = [order[i:j] for i, j in pairwise(edges)]
+    rest = order[n * (crowds - 1) // crowds :]
+    while rest.size:
+        lowest = float(rates[rest[0]])
+        wide = int(np.searchsorted(rates[rest], lowest * _WIDE, side="right")) if lowest > 0 else rest.size
+        number = max(wide, _FEWEST)
+        found.append(rest[:number])
+        rest = rest[number:]
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BinShapes:
+    """Rates, shapes and the errors of the shapes in bins of rising rate."""
+
+    rate: Planes
+    shape: Planes
+    error: Planes
+
+
+def shapes_of(sample: DarkSample, law: Law) -> BinShapes:
+    """Return the shapes of bins: chosen from the first half of the frames, measured on the second.
+
+    Where all groups have one frame, both are done with it.
+    """
+    first, second = sample.halves
+    if not (first.count.any() and second.count.any()):
+        first = second = sample.whole
+    usual = law.relation.coefficients[0] if law.relation is not None else 1.0
+    chosen = sample.fitted(law, first)
+    free = replace(law, relation=replace(law.relation, scatter=_FREE)) if law.relation is not None else law
+    own = sample.fitted(free, second)
+    found = list[tuple[float, float, float]]()
+    bins = bins_of(rates_of(law, chosen.parameters.theta))
+    together = sample.fitted(free, middles_of(second, bins)).parameters if bins else own.parameters
+    for number, members in enumerate(bins):
+        theta, error = own.parameters.theta[:, members], np.sqrt(own.parameters.covariance[law.size, members])
+        if np.nanmedian(error) < _CLEAR * usual:
+            spread = 1.4826 * float(np.nanmedian(np.abs(theta[1] - np.nanmedian(theta[1]))))
+            of_all = 1.25 * max(spread, float(np.nanmedian(error))) / np.sqrt(members.size)
+            found.append((float(np.nanmedian(theta[0])), float(np.nanmedian(theta[1])), of_all))
+        else:
+            found.append(_surely(together, number, law.size))
+    rate, shape, error = np.array(found).reshape(-1, 3).T
+    wide = USUAL[law.family in {Family.EXPONENTIAL, Family.POWER}][1]
+    good = np.isfinite(rate) & np.isfinite(shape) & (error > 0) & (error < wide) & (rate > 0)
+    return BinShapes(rate=rate[good], shape=shape[good], error=error[good])
+
+
+def _surely(found: Parameters, number: int, size: int) -> tuple[float, float, float]:
+    """Return the rate and the shape of the mean of a bin, NaN where its rate is not surely above 0."""
+    rate, shape = found.theta[:2, number]
+    errors = np.sqrt(found.covariance[[0, size], number])
+    sure = rate > _SURE * errors[0]
+    return (float(rate), float(shape), float(errors[1])) if sure else (np.nan, np.nan, np.nan)
+
+
+def middles_of(groups: Groups, bins: Sequence[NDArray[np.intp]]) -> Groups:
+    """Return the means of the pixels of each bin as one pixel each (`middle_of`)."""
+    means = [middle_of(groups, members) for members in bins]
+    return Groups(
+        mean=np.concatenate([each.mean for each in means], axis=1),
+        count=np.concatenate([each.count for each in means], axis=1),
+        squares=np.zeros(len(means)),
+        freedom=np.zeros(len(means)),
+    )
+
+
+def middle_of(groups: Groups, members: NDArray[np.intp]) -> Groups:
+    """Return the means of some pixels as one pixel.
+
+    No medians: rates are not distributed evenly about their mean, and where noise hides that, the median is the mean.
+    Only what lies far off has no part.
+    """
+    mean, count = groups.mean[:, members], groups.count[:, members]
+    there = np.isfinite(mean) & (count > 0)
+    full = there.mean(axis=1) > _FULL  # where many are saturated the mean is of others
+    known = np.where(there, mean, np.nan)
+    known[~full] = 0.0
+    middle = np.nanmedian(known, axis=1, keepdims=True)
+    spread = 1.4826 * np.nanmedian(np.abs(known - middle), axis=1, keepdims=True)
+    there &= np.abs(np.nan_to_num(known) - middle) <= _FAR * spread
+    worth = np.where(there, count, 0).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = np.where(there, np.nan_to_num(known) * count, 0.0).sum(axis=1) / worth
+    return Groups(
+        mean=np.where(full, value, np.nan)[:, None],
+        count=np.where(full, np.minimum(worth, 65535), 0).astype(np.uint16)[:, None],
+        squares=np.zeros(1),
+        freedom=np.zeros(1),
+    )
+
+
+def learned(sample: DarkSample, law: Law) -> Law:
+    """Return a law with the relation of rate and shape that a sample shows; the usual one where it shows none."""
+    if law.relation is None:
+        return law
+    usual, _ = USUAL[law.family in {Family.EXPONENTIAL, Family.POWER}]
+    bins = shapes_of(sample, law)
+    if not len(bins.rate):
+        return law
+    x, weight = np.log(bins.rate), 1 / np.hypot(bins.error, _FLOOR * usual)
+    if law.family in {Family.EXPONENTIAL, Family.POWER, Family.ARRHENIUS}:
+        middle = float(np.average(bins.shape, weights=weight**2))
+        relation = replace(law.relation, coefficients=(middle, 0.0, 0.0))
+        return replace(law, relation=relation)
+    relation, error = _curve(x, bins.shape, weight)
+    scatter = _FLOOR * usual if law.family is Family.MEYER_NELDEL else _scatter(sample, law, relation)
+    return replace(law, relation=replace(relation, scatter=float(np.hypot(scatter, error))))
+
+
+def _curve(x: Planes, shape: Planes, weight: Planes) -> tuple[Relation, float]:
+    """Return the curve of shapes against the logarithms of rates, and its usual error.
+
+    It goes on a little below the faintest bin, of which half of the pixels are fainter.
+    """
+    degree = min(2, max(0, (len(x) - 1) // 2)) if np.ptp(x) > 0.2 else 0
+    powers = np.vander(x, degree + 1, increasing=True)
+    covariance = np.linalg.inv((powers.T * weight**2) @ powers)
+    c0, c1, c2 = map(float, [*(covariance @ (powers.T @ (weight**2 * shape))), 0.0, 0.0][:3])
+    error = np.sqrt(np.mean(np.einsum("ki,ij,kj->k", powers, covariance, powers)))
+    order = np.sort(x)
+    low = order[0] - min(order[1] - order[0], _BELOW) if degree else order[0]
+    return Relation(coefficients=(c0, c1, c2), low=float(low), high=float(order[-1])), float(error)
+
+
+def _scatter(sample: DarkSample, law: Law, relation: Relation) -> float:
+    """Return the standard deviation of the shapes of clear pixels about the relation, without that of their errors."""
+    usual, _ = USUAL[law.family in {Family.EXPONENTIAL, Family.POWER}]
+    free = replace(law, relation=replace(relation, scatter=_FREE))
+    fit = sample.fitted(free, sample.whole)
+    rate, shape = fit.parameters.theta[:2]
+    error = np.sqrt(fit.parameters.covariance[law.size])
+    clear = np.isfinite(shape) & (error < 4 * _CLEAR * usual) & (rate > 0)
+    if clear.sum() < 2 * _FEWEST:
+        return 5 * _FLOOR * usual
+    off = (shape[clear] - relation.at(rate[clear])) ** 2
+    more = np.median(off) / 0.4549 - np.median(error[clear] ** 2)
+    return float(max(np.sqrt(max(more, 0.0)), _FLOOR * usual))
+
+
+def exponent_of(sample: DarkSample, law: Law) -> tuple[float, float]:
+    """Return γ of the exposure that bins of a sample show together, and its error.
+
+    NaN where they have one exposure, or the law has a glow, which would take its part.
+    """
+    one = len(np.unique(np.round(sample.taken.exposure_s, 6))) < 2
+    if one or not law.family.has_shape or law.glow_s is not None or law.relation is None:
+        return float("nan"), float("nan")
+    law = replace(law, relation=replace(law.relation, scatter=_FREE))
+    bins = bins_of(rates_of(law, sample.fitted(law, sample.whole).parameters.theta))
+    if not bins:
+        return float("nan"), float("nan")
+    curves = middles_of(sample.whole, bins)
+    middle, width = 1.0, 0.1
+    for _ in range(5):
+        tried = middle + np.array([-1.0, 0.0, 1.0]) * width
+        fits = [sample.fitted(replace(law, exponent=float(each)), curves) for each in tried]
+        chi = [float(np.nansum(fit.chi_square * fit.over)) for fit in fits]
+        curvature, slope, _ = np.polyfit(tried - middle, chi, 2)
+        if not curvature > 0:
+            return float("nan"), float("nan")
+        middle = float(np.clip(middle - slope / (2 * curvature), 0.3, 2.0))
+        width = float(np.clip(1 / np.sqrt(curvature), 1e-4, 0.1))
+    return middle, width

@@ -1,0 +1,268 @@
+"""What a dark model is to be, decided on a sample of pixels before the first band is read: groups, bias, family."""
+
+import hashlib
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.clipping import clip_values
+from calibration.combine.recipe import Recipe
+from calibration.models.dark.choosing import DarkChoice, DarkHeld, choose, sample_from
+from calibration.models.dark.fit import Taken
+from calibration.models.dark.model import DarkModel, Family, Noise
+from calibration.models.dark.noise import noise_from
+from calibration.models.means import GroupMean, group_mean, recipe_for
+from services.bands import Source
+from services.errors import Usage
+from services.models.bias import plan as bias_plan
+from services.models.dark.bias import Bias, bias_for, sampled_biases
+from services.models.gathering import Gathered, Member
+from services.models.grouping import groups_of, opened, saturation_of, together
+from services.models.sampling import Place, place_of, sampled
+
+_OF_A_STACK = 8
+"""Frames of a group that show the noise."""
+
+
+def condition(member: Member) -> Hashable:
+    """Return what darks of one group have in common: temperature and exposure."""
+    return member.label_c, member.frame.header.exposure_us
+
+
+def taken_of(members: tuple[Member, ...], groups: tuple[tuple[int, ...], ...]) -> Taken:
+    """Return how groups of darks were taken."""
+    return Taken(
+        temperature_c=np.array([np.mean([members[i].temperature_c for i in each]) for each in groups]),
+        exposure_s=np.array([members[each[0]].exposure_s for each in groups]),
+        frames=np.array([float(len(each)) for each in groups]),
+        label_c=np.array([members[each[0]].label_c for each in groups]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grouped:
+    """Darks in their groups, with the bias that is taken off them, and a sample of their pixels.
+
+    Attributes
+    ----------
+    members : tuple of Member
+        The darks that are used.
+    sources : tuple of Source
+        Their pixels.
+    groups : tuple of tuples of int
+        Numbers of the darks of each group: of one temperature, exposure and attempt.
+    drifts_adu : ndarray, shape (n,)
+        Level of each dark less that of its group.
+    bias : Bias
+    step_adu, saturation_adu : float
+        Step of the values, and from where on samples are left out.
+    unused : mapping of Path to str
+        Files that are left out, with the reason in words.
+    biases : bias_plan.Plan or None
+        The biases of `bias`.
+    """
+
+    members: tuple[Member, ...]
+    sources: tuple[Source, ...]
+    groups: tuple[tuple[int, ...], ...]
+    drifts_adu: NDArray[np.float64]
+    bias: Bias
+    step_adu: float
+    saturation_adu: float
+    unused: Mapping[Path, str]
+    biases: bias_plan.Plan | None
+
+    @property
+    def drift_adu2(self) -> float:
+        """Variance of the levels of whole frames about those of their groups; 0 where no group has two frames."""
+        freedom = sum(len(each) - 1 for each in self.groups)
+        return float(np.square(self.drifts_adu).sum()) / freedom if freedom else 0.0
+
+    @property
+    def taken(self) -> Taken:
+        """How the groups were taken."""
+        return taken_of(self.members, self.groups)
+
+    @property
+    def limit_adu(self) -> float:
+        """Signal above the bias from where on a pixel is saturated."""
+        return self.saturation_adu - float(self.bias.level_adu.max())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.sources[0].location.shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DarkPlan:
+    """A dark model before its pixels: its darks, what is decided on them, and shares of zeros of biases left out."""
+
+    darks: Grouped
+    choice: DarkChoice
+    zeros: Mapping[Path, float]
+
+    @property
+    def model(self) -> DarkModel:
+        """What holds for all pixels."""
+        return self.choice.model
+
+    @property
+    def identity(self) -> str:
+        """What identifies this model: a digest of its frames and of what was decided on them."""
+        frames = [
+            (m.numbers.sha256, m.temperature_c, m.exposure_s) for m in (*self.darks.members, *self.darks.bias.inputs)
+        ]
+        return hashlib.sha256(repr((frames, self.model, self.darks.bias.way)).encode()).hexdigest()[:16]
+
+
+def grouped(gathered: Gathered, scratch: Path) -> Grouped:
+    """Put darks into groups, and decide how their bias is known.
+
+    Parameters
+    ----------
+    gathered : Gathered
+        Darks with the biases beside them.
+    scratch : Path
+        Folder for frames that are unpacked; the caller removes it.
+
+    Raises
+    ------
+    Usage
+        No dark can be used.
+    StorageError
+        There is no room to unpack a frame.
+    """
+    if not any(member.exposure_s > 0 for member in gathered.members):
+        raise Usage("all darks have an exposure of 0 s", advice="name darks with an exposure, or fit a bias model")
+    unused = dict(gathered.unused)
+    members, sources = opened(gathered.members, unused, scratch)
+    place = place_of(sources[0].location.shape)
+    found = sampled(sources, together(members, condition), place)
+    keep = ~found.unlike & np.isfinite(found.levels_adu)
+    for member, kept in zip(members, keep, strict=True):
+        if not kept:
+            unused[member.frame.path] = "its level is not that of the other darks of its temperature and exposure"
+    if not keep.any():
+        raise Usage("none of the darks can be used", advice="look at the frames: none has a level")
+    members = tuple(member for member, kept in zip(members, keep, strict=True) if kept)
+    sources = tuple(source for source, kept in zip(sources, keep, strict=True) if kept)
+    groups, levels = groups_of(members, condition), found.levels_adu[keep]
+    temperature = taken_of(members, groups).temperature_c
+    bias, biases = bias_for(gathered, [members[each[0]] for each in groups], temperature, scratch / "biases")
+    unused |= bias.unused
+    return Grouped(
+        members=members,
+        sources=sources,
+        groups=groups,
+        drifts_adu=_drifts(levels, groups),
+        bias=bias,
+        step_adu=float(max(member.numbers.step for member in members)),
+        saturation_adu=saturation_of(members, sources),
+        unused=unused,
+        biases=biases,
+    )
+
+
+def _drifts(levels: NDArray[np.float64], groups: tuple[tuple[int, ...], ...]) -> NDArray[np.float64]:
+    drifts = np.zeros(len(levels))
+    for each in groups:
+        some = list(each)
+        drifts[some] = levels[some] - levels[some].mean()
+    return drifts
+
+
+def _noise(darks: Grouped, place: Place) -> Noise:
+    """Return the noise of darks as some frames of each group show it, else that of the biases."""
+    stacks = [
+        np.stack([place.read(darks.sources[i]).astype(np.float32) for i in each[:_OF_A_STACK]]) for each in darks.groups
+    ]
+    usual = float("nan") if darks.biases is None else darks.biases.noise_adu**2
+    if not np.isfinite(usual) and all(len(stack) == 1 for stack in stacks):
+        usual = _most(darks, [stack[0] for stack in stacks])
+    levels = list(darks.bias.level_adu)
+    return noise_from(stacks, levels, saturation_adu=darks.saturation_adu, usual_adu2=usual)
+
+
+def _most(darks: Grouped, frames: list[NDArray[np.float32]]) -> float:
+    """Return the variance of a sample at most, where no two frames are alike: that of the difference of unlike ones."""
+    apart = [float(clip_values(b - a).sigma) ** 2 / 2 for a, b in pairwise(frames)]
+    return max(min((each for each in apart if each > 0), default=0.0), darks.step_adu**2 / 12)
+
+
+def _halves(darks: Grouped, place: Place, noise: Noise) -> tuple[list[GroupMean], list[GroupMean | None]]:
+    """Return the means of even and of odd frames of each group, less the bias; None where there is one frame."""
+    bias = None if darks.biases is None else darks.bias.planes(sampled_biases(darks.biases, place))
+    first, second = list[GroupMean](), list[GroupMean | None]()
+    for number, each in enumerate(darks.groups):
+        level = float(darks.bias.level_adu[number])
+        of = partial(_sample, darks, place=place, noise=noise, level_adu=level)
+        off = 0.0 if bias is None else level - bias[number].ravel()
+        first.append(_less(of(each[0::2]), off))
+        second.append(_less(of(each[1::2]), off) if len(each) > 1 else None)
+    return first, second
+
+
+def _sample(darks: Grouped, some: tuple[int, ...], *, place: Place, noise: Noise, level_adu: float) -> GroupMean:
+    """Return the mean of some darks of a group on the sample, above the usual level of the bias."""
+    frames = np.stack([place.read(darks.sources[i]).astype(np.float32) for i in some])[:, None]
+    recipe = recipe_of(noise, len(some), darks.step_adu)
+    return group_mean(frames, darks.drifts_adu[list(some)] + level_adu, recipe, saturation_adu=darks.saturation_adu)
+
+
+def _less(found: GroupMean, off: float | NDArray[np.float64]) -> GroupMean:
+    """Return a mean in one row of pixels, with what makes of the usual level of the bias that of each pixel."""
+    return GroupMean(mean=found.mean.ravel() + off, squares=found.squares.ravel(), count=found.count.ravel())
+
+
+def recipe_of(noise: Noise, n: int, step_adu: float) -> Recipe:
+    """Return how n darks become a mean, less the usual level of the bias."""
+    gain = 1 / noise.per_adu if noise.per_adu > 0 else float("inf")
+    return recipe_for(n, noise_adu=noise.read_adu2**0.5, step_adu=step_adu, gain_e_adu=gain)
+
+
+def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> DarkPlan:
+    """Decide on everything that is common to all pixels.
+
+    Parameters
+    ----------
+    gathered : Gathered
+        Darks with the biases beside them.
+    scratch : Path
+        Folder for frames that are unpacked; the caller removes it.
+    family : Family, optional
+        The one to be fitted; by default that which predicts best what it has not seen.
+
+    Raises
+    ------
+    Usage
+        No dark can be used, or all of their pixels are saturated.
+    StorageError
+        There is no room to unpack a frame.
+    """
+    darks = grouped(gathered, scratch)
+    place = place_of(darks.shape)
+    noise = _noise(darks, place)
+    first, second = _halves(darks, place, noise)
+    if not any((half.count > 0).any() for half in (*first, *second) if half is not None):
+        raise Usage(
+            "all pixels of the darks are saturated", advice="name darks of a shorter exposure or of a colder sensor"
+        )
+    sample = sample_from(darks.taken, darks.bias.pedestal, first, second, noise=noise, limit_adu=darks.limit_adu)
+    choice = choose(sample, families=None if family is None else (family,))
+    held = tuple(_with_drift(row, darks) for row in choice.holdout)
+    return DarkPlan(darks=darks, choice=replace(choice, holdout=held), zeros=gathered.zeros)
+
+
+def _with_drift(row: DarkHeld, darks: Grouped) -> DarkHeld:
+    """Return a row whose error knows of the drift of whole frames too, which is common to all pixels."""
+    taken = darks.taken
+    at = taken.label_c == row.temperature_c
+    frames = taken.frames[at & (taken.exposure_s == taken.exposure_s[at].max())].sum()
+    drift = np.sqrt(darks.drift_adu2 / frames) / max(abs(row.level_adu), darks.drift_adu2**0.5, 1e-9)
+    return replace(row, sigma=float(np.hypot(row.sigma, drift)))

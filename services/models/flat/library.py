@@ -1,0 +1,72 @@
+"""The flat models of a nightcal root: fitted to chosen frames, without the files of the steps between."""
+
+import shutil
+from collections.abc import Sequence
+from math import hypot
+from pathlib import Path
+
+from services.datasets.frame import DatasetFrames
+from services.errors import Usage
+from services.events.modelled import Moved
+from services.files.disk import Disk
+from services.models.flat.darks import FOLDER as DARKS
+from services.models.flat.files import MODEL
+from services.models.flat.model import FlatAsked, FlatMode, fit
+from services.models.flat.plan import FlatType
+from services.models.flat.records import load
+from services.models.flat.steps import FOLDERS
+from services.models.gathering import Progress
+from services.models.kinds import Made
+from services.models.products import is_whole
+
+
+class FlatMaker:
+    """Fits flat models for a library."""
+
+    def fit(
+        self, frames: DatasetFrames, out: Path, *, memory_mb: float, progress: Progress, disk: Disk
+    ) -> Sequence[Made]:
+        """Fit and write the models of frames, as `Maker`; the flats of the steps between are removed again."""
+        source = next((frame.header.source for frame in frames.frames if frame.header.source), None)
+        asked = FlatAsked(
+            mode=FlatMode.FULL_NO_VIGNETTING,
+            kind=FlatType.SKY if source == "sky" else FlatType.LAB,
+            plots=False,
+            memory_mb=memory_mb,
+        )
+        made = fit(frames, out, asked, progress=progress, disk=disk)
+        for each in made:
+            for name in (*FOLDERS.values(), DARKS):
+                shutil.rmtree(each.folder / name, ignore_errors=True)
+        return [self._made(frames, each.folder, set(each.left_out)) for each in made]
+
+    def _made(self, frames: DatasetFrames, folder: Path, left_out: set[str]) -> Made:
+        said = load(folder).said
+        rows = said["inputs"]
+        return Made(
+            folder=folder,
+            identity=said["identity"],
+            frames=tuple(frame.path for frame in frames.frames if str(frame.path) not in left_out),
+            temperatures_c=tuple(sorted({float(row["label_c"]) for row in rows})),
+            sessions=tuple(sorted({frame.header.night or "" for frame in frames.frames})),
+            family=" + ".join(said["model"]["terms"]),
+            notes=tuple(said["notes"]),
+            more={"model": said["model"], "domain": said["domain"], "terms": said["terms"]},
+        )
+
+    def moved(self, before: Path, after: Path) -> Sequence[Moved]:
+        """Compare how much the gains of the pixels differ."""
+        try:
+            old, new = (load(folder).said["parts"]["prnu"] for folder in (before, after))
+        except Usage:
+            return ()
+        sigma = hypot(*(each["total_sigma"] or 0.0 for each in (old, new)))
+        percents = [None if each["total"] is None else 100 * each["total"] for each in (old, new)]
+        moved = Moved(
+            what="gains of the pixels", unit="%", before=percents[0], after=percents[1], sigma=100 * sigma or None
+        )
+        return (moved,)
+
+    def is_whole(self, folder: Path, identity: str) -> bool:
+        """Whether the file of planes is that of the sidecar."""
+        return is_whole(folder / MODEL, identity)

@@ -1,0 +1,214 @@
+"""What a flat model is to be, decided on a sample of pixels before the first band is read: groups, terms, noise."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.models.flat.model import FlatModel, terms_for
+from calibration.models.linear import excess_scatter
+from services.bands import Source, plane_of
+from services.errors import Usage
+from services.files.units import Unreadable
+from services.models.flat.darks import FOLDER as DARKS
+from services.models.flat.steps import StepFrame
+from services.models.grouping import flat
+from services.models.sampling import place_of, sample_groups, sampled
+
+_MOST_FRAMES = 200
+"""Of one group; larger ones are cut into parts."""
+
+_OCTAVE = 2
+"""Exposures of the sky are put together in so many steps for each doubling: no two frames of it have the same."""
+
+
+class FlatType(StrEnum):
+    """What lit the flats: the SKY at twilight, the panel of a LAB, or something in front of a SATELLITE."""
+
+    SKY = "sky"
+    LAB = "lab"
+    SATELLITE = "satellite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FlatPlan:
+    """A flat model before its pixels.
+
+    Attributes
+    ----------
+    frames : tuple of StepFrame
+        Normalised flats that are used.
+    groups : tuple of tuples of int
+        Numbers of the frames of each group: of one temperature and exposure.
+    model : FlatModel
+    noise, step : float
+        Noise of a sample (NaN: not known) and step of the values, both relative to the level.
+    unlike : mapping of Path to str
+        Files whose level is not that of the others of their group.
+    notes : tuple of str
+        What the frames do not show.
+    darks : tuple of Source
+        Errors of the darks that were taken off, in ADU.
+    dark_shares : tuple of tuples of float
+        Of each dark and group: mean of the frames' 1 / level where they have this dark, else 0.
+    """
+
+    frames: tuple[StepFrame, ...]
+    groups: tuple[tuple[int, ...], ...]
+    model: FlatModel
+    noise: float
+    step: float
+    unlike: dict[Path, str]
+    notes: tuple[str, ...]
+    darks: tuple[Source, ...]
+    dark_shares: tuple[tuple[float, ...], ...]
+
+    @property
+    def temperature_c(self) -> NDArray[np.float64]:
+        """Mean temperature of each group, shape (K,)."""
+        return _means(self.groups, [frame.temperature_c for frame in self.frames])
+
+    @property
+    def exposure_s(self) -> NDArray[np.float64]:
+        """Mean exposure of each group, shape (K,)."""
+        return _means(self.groups, [frame.exposure_s for frame in self.frames])
+
+    @property
+    def labels(self) -> tuple[tuple[float, float], ...]:
+        """What temperature and exposure of each group are called; equal of the parts of a large one."""
+        return tuple(
+            (self.frames[g[0]].label_c, round(e, 6)) for g, e in zip(self.groups, self.exposure_s, strict=True)
+        )
+
+    @property
+    def identity(self) -> str:
+        """What identifies this model: a digest of its frames and of what was decided on them."""
+        frames = [(frame.path.name, frame.level) for frame in self.frames]
+        return hashlib.sha256(repr((frames, self.model)).encode()).hexdigest()[:16]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.frames[0].source.location.shape
+
+
+def _means(groups: Sequence[Sequence[int]], values: Sequence[float]) -> NDArray[np.float64]:
+    return np.array([np.mean([values[i] for i in group]) for group in groups])
+
+
+def condition_of(frame: StepFrame, kind: FlatType) -> Hashable:
+    """Return what frames of one group have in common."""
+    if kind is FlatType.SKY:
+        return frame.label_c, round(_OCTAVE * float(np.log2(max(frame.exposure_s, 1e-6))))
+    return frame.label_c, frame.header.exposure_us
+
+
+def groups_of(frames: Sequence[StepFrame], kind: FlatType) -> tuple[tuple[int, ...], ...]:
+    """Return the numbers of the frames of each group, by temperature and exposure."""
+    found: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for i in sorted(range(len(frames)), key=lambda i: (frames[i].label_c, frames[i].exposure_s, frames[i].path)):
+        found[condition_of(frames[i], kind)].append(i)
+    parts = (np.array_split(each, -(-len(each) // _MOST_FRAMES)) for each in found.values())
+    return tuple(tuple(map(int, part)) for some in parts for part in some)
+
+
+def plan_of(
+    frames: Sequence[StepFrame], folder: Path, kind: FlatType, *, t_ref: float = 0.0, exp_ref: float = 0.0
+) -> FlatPlan:
+    """Decide on everything that is common to all pixels.
+
+    Parameters
+    ----------
+    frames : sequence of StepFrame
+        Normalised.
+    folder : Path
+        Of the model: the darks are below it.
+    kind : FlatType
+    t_ref, exp_ref : float
+        Temperature (°C) and exposure (s) at which A is the flat.
+
+    Raises
+    ------
+    Usage
+        No frame has a level.
+    """
+    place = place_of(frames[0].source.location.shape)
+    found = sampled([frame.source for frame in frames], groups_of(frames, kind), place)
+    keep = ~found.unlike & np.isfinite(found.levels_adu)
+    unlike = {
+        frame.path: "its pattern is not that of the other flats of its temperature and exposure"
+        for frame, kept in zip(frames, keep, strict=True)
+        if not kept
+    }
+    used = tuple(frame for frame, kept in zip(frames, keep, strict=True) if kept)
+    if not used:
+        raise Usage("none of the flats can be used", advice="look at the frames: none has a level")
+    groups = groups_of(used, kind)
+    step = float(np.median([frame.step_adu / _level(frame) for frame in used]))
+    levels = replace(found, levels_adu=np.zeros(len(used)), unlike=found.unlike[keep])
+    means = flat(sample_groups([frame.source for frame in used], groups, levels, place, step_adu=step))
+    model, notes = _model(used, groups, (t_ref, exp_ref))
+    design = model.design(_means(groups, [f.temperature_c for f in used]), _means(groups, [f.exposure_s for f in used]))
+    weights = np.array([float(len(group)) for group in groups])
+    darks = _dark_errors(used, folder)
+    return FlatPlan(
+        frames=used,
+        groups=groups,
+        model=replace(model, excess=excess_scatter(design, weights, means), common=_common(design, weights, used)),
+        noise=found.noise_adu,
+        step=step,
+        unlike=unlike,
+        notes=notes,
+        darks=tuple(darks.values()),
+        dark_shares=tuple(
+            tuple(float(np.mean([(used[i].dark == name) / _level(used[i]) for i in group])) for group in groups)
+            for name in darks
+        ),
+    )
+
+
+def _level(frame: StepFrame) -> float:
+    return 1.0 if frame.level is None else frame.level.value
+
+
+def _model(
+    frames: Sequence[StepFrame], groups: Sequence[Sequence[int]], reference: tuple[float, float]
+) -> tuple[FlatModel, tuple[str, ...]]:
+    celsius, seconds = [f.temperature_c for f in frames], [f.exposure_s for f in frames]
+    terms, notes = terms_for(_means(groups, celsius), _means(groups, seconds))
+    model = FlatModel(
+        terms=terms,
+        reference_c=reference[0],
+        reference_s=reference[1],
+        coldest_c=min(celsius),
+        warmest_c=max(celsius),
+        shortest_s=min(seconds),
+        longest_s=max(seconds),
+    )
+    return model, notes
+
+
+def _common(
+    design: NDArray[np.float64], weights: NDArray[np.float64], frames: Sequence[StepFrame]
+) -> tuple[tuple[float, ...], ...]:
+    """Return the covariance of the parameters that the errors of the frames' levels make, alike in all pixels."""
+    errors = [frame.level.relative_sigma for frame in frames if frame.level is not None]
+    variance = float(np.nanmean(np.square(errors))) if np.isfinite(errors).any() else 0.0
+    inverse = np.linalg.inv(design.T @ (design * weights[:, None]))
+    return tuple(tuple(map(float, row)) for row in inverse * variance)
+
+
+def _dark_errors(frames: Sequence[StepFrame], folder: Path) -> dict[str, Source]:
+    """Return the errors of the darks of the frames, by their names; those that have none are taken as exact."""
+    found = {}
+    for name in sorted({frame.dark for frame in frames}):
+        try:
+            found[name] = plane_of(folder / DARKS / name, "SIGMA")
+        except Unreadable:
+            continue
+    return {name: source for name, source in found.items() if source.location.shape == frames[0].source.location.shape}

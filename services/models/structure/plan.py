@@ -1,0 +1,376 @@
+"""What an analysis of structures compares: epochs of frames that were taken together, and what is taken off them."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.clipping import clip_values
+from calibration.frames import FrameKind
+from calibration.models.structure.noise import NoiseLaw, fit_law
+from services.bands import Band, Source, read_rows
+from services.datasets.survey import taken_at
+from services.files.layout import sanitise
+from services.models.gathering import Member
+from services.models.grouping import groups_of, opened, saturation_of
+from services.models.sampling import Place, place_of
+
+_PAIRS = 4
+"""Pairs of neighbours of an epoch that show the noise."""
+
+_SATURATED = 0.01
+"""Share of saturated pixels from which on a flat is not used."""
+
+_PAIR = 2
+
+_NEAR_C, _NEAR_S = 1.0, 0.1
+"""How far the temperature of biases and darks, and the exposure of a dark without biases, may be from a flat's."""
+
+BY_TEMPERATURE, IGNORING = "analysis_by_temperature", "analysis_by_time_ignore_temp"
+
+
+def time_of(member: Member) -> str:
+    """Return when a frame was taken, ISO 8601, or the seconds of its camera's clock; empty: not known."""
+    at_s, clock_s = taken_at(member.frame.header)
+    if at_s is not None:
+        return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="seconds")
+    return "" if clock_s is None else f"{clock_s:g} s"
+
+
+def _days(member: Member) -> float:
+    at_s, clock_s = taken_at(member.frame.header)
+    seconds = clock_s if at_s is None else at_s
+    return float("nan") if seconds is None else seconds / 86400
+
+
+def _in_order(days: float) -> float:
+    return days if np.isfinite(days) else float("inf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reduction:
+    """What is taken off a flat: the bias, and the dark current of its exposure.
+
+    `share` is the exposure of the flat over that of the darks; without biases the darks are taken off as they are.
+    """
+
+    biases: tuple[Source, ...]
+    darks: tuple[Source, ...]
+    share: float
+
+    def variance_adu2(self, place: Place) -> float:
+        """Return what the noise of these frames adds to the variance of a pixel that is not hot; 0: not known."""
+        frames = self.darks or self.biases
+        if len(frames) < _PAIR:
+            return 0.0
+        first, second = (place.read(frame) for frame in frames[:_PAIR])
+        return float(clip_values(second - first).sigma ** 2) / 2 / self.effective
+
+    @property
+    def effective(self) -> float:
+        """Number of frames that a mean of as little noise has, over the square of the share."""
+        n = len(self.darks or self.biases)
+        return (n if n <= _PAIR else n - 1) / max(self.share, 1.0) ** 2
+
+    def at(self, band: Band) -> NDArray[np.float32]:
+        """Return it in a band."""
+        return self._of([read_rows(each, band) for each in self.biases], [read_rows(each, band) for each in self.darks])
+
+    def sample(self, place: Place) -> NDArray[np.float32]:
+        """Return it on a sample of pixels."""
+        return self._of([place.read(each) for each in self.biases], [place.read(each) for each in self.darks])
+
+    def _of(self, biases: list[NDArray[np.generic]], darks: list[NDArray[np.generic]]) -> NDArray[np.float32]:
+        if not biases:
+            return _middle(darks)
+        bias = _middle(biases)
+        return bias + (_middle(darks) - bias) * np.float32(self.share) if darks else bias
+
+
+def _middle(frames: list[NDArray[np.generic]]) -> NDArray[np.float32]:
+    """Return the mean of frames, of three or more without the extremes, so that no cosmic hit stays."""
+    stack = np.stack(frames).astype(np.float32)
+    if len(stack) > _PAIR:
+        stack.sort(axis=0)
+        stack = stack[1:-1]
+    return np.asarray(stack.mean(axis=0), np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Epoch:
+    """Frames that were taken together under one condition.
+
+    Attributes
+    ----------
+    name : str
+        For files.
+    members, sources : tuple
+        The frames, and their pixels.
+    label_c, celsius, exposure_s : float
+    time : datetime or None
+        Of its first frame.
+    levels_adu : ndarray, shape (n,)
+        Of each frame, less what is taken off.
+    reduction : Reduction, optional
+    off_variance_adu2 : float
+        What the noise of what is taken off adds to the variance of a pixel that is not hot.
+    """
+
+    name: str
+    members: tuple[Member, ...]
+    sources: tuple[Source, ...]
+    levels_adu: NDArray[np.float64]
+    reduction: Reduction | None
+    off_variance_adu2: float = 0.0
+
+    @property
+    def label_c(self) -> float:
+        """What its temperature is called."""
+        return self.members[0].label_c
+
+    @property
+    def celsius(self) -> float:
+        """Mean temperature."""
+        return float(np.mean([member.temperature_c for member in self.members]))
+
+    @property
+    def time(self) -> str:
+        """When its first frame was taken, ISO 8601; empty: not known."""
+        return time_of(min(self.members, key=lambda member: _in_order(_days(member))))
+
+    @property
+    def days(self) -> float:
+        """The same in days; NaN: not known."""
+        return min(map(_days, self.members), key=_in_order)
+
+    @property
+    def level_adu(self) -> float:
+        """Mean level of its frames."""
+        return float(self.levels_adu.mean())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """An epoch and the reference that it is compared with, by their numbers."""
+
+    new: int
+    old: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """The epochs of one kind of frames in the order of time, and which are compared.
+
+    Attributes
+    ----------
+    kind : FrameKind
+    epochs : tuple of Epoch
+    pairs : mapping of str to tuple of Pair
+        By analysis.
+    law : NoiseLaw
+    step_adu, saturation_adu : float
+    """
+
+    kind: FrameKind
+    epochs: tuple[Epoch, ...]
+    pairs: dict[str, tuple[Pair, ...]]
+    law: NoiseLaw
+    step_adu: float
+    saturation_adu: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.epochs[0].sources[0].location.shape
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether ratios are compared."""
+        return self.kind is FrameKind.FLAT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Beside:
+    """Biases and darks that are taken off flats, with their pixels; none where nothing is taken off."""
+
+    members: tuple[Member, ...] = ()
+    sources: tuple[Source, ...] = ()
+
+    def reduction(self, member: Member) -> Reduction | None:
+        """Return what is taken off a flat; None: nothing is there that fits."""
+        near = [
+            (m, s)
+            for m, s in zip(self.members, self.sources, strict=True)
+            if abs(m.temperature_c - member.temperature_c) <= _NEAR_C
+        ]
+        biases = tuple(s for _, s in _nearest([each for each in near if each[0].kind is FrameKind.BIAS], member))
+        darks = [each for each in near if each[0].kind is FrameKind.DARK]
+        times = sorted({m.exposure_s for m, _ in darks}, key=lambda t: abs(t - member.exposure_s))
+        if not biases:
+            times = [t for t in times if abs(t - member.exposure_s) <= _NEAR_S]
+        same = [each for each in darks if times and each[0].exposure_s == times[0]]
+        chosen = tuple(s for _, s in _nearest(same, member))
+        if not (biases or chosen):
+            return None
+        return Reduction(biases=biases, darks=chosen, share=member.exposure_s / times[0] if times else 0.0)
+
+
+def _nearest(frames: Sequence[tuple[Member, Source]], member: Member) -> list[tuple[Member, Source]]:
+    """Return the frames of the session of a flat, else of the one that is nearest in time; all without dates.
+
+    Pixels become hot from one session to the next, so that darks of all sessions are those of none.
+    """
+    at = member.frame.header.date_obs
+    apart = {
+        m.session: abs((m.frame.header.date_obs - at).total_seconds())
+        for m, _ in frames
+        if at is not None and m.frame.header.date_obs is not None
+    }
+    if not apart:
+        return list(frames)
+    session = (
+        member.session if any(m.session == member.session for m, _ in frames) else min(apart, key=apart.__getitem__)
+    )
+    return [each for each in frames if each[0].session == session]
+
+
+def plan_of(
+    kind: FrameKind,
+    members: Sequence[Member],
+    *,
+    beside: Beside | None,
+    analyses: Sequence[str],
+    unused: dict[Path, str],
+    scratch: Path,
+) -> Plan | None:
+    """Return what is compared; None where no two epochs can be.
+
+    Parameters
+    ----------
+    kind : FrameKind
+    members : sequence of Member
+        Frames of this kind.
+    beside : Beside, optional
+        What is taken off; None: nothing, and only frames of one exposure are compared.
+    analyses : sequence of str
+    unused : dict of Path to str
+        Frames that are left out join it.
+    scratch : Path
+        Folder for frames that are unpacked; the caller removes it.
+    """
+    if not members:
+        return None
+    kept, sources = opened(members, unused, scratch)
+    saturation = saturation_of(kept, sources)
+    place = place_of(sources[0].location.shape)
+    found = [
+        each
+        for group in groups_of(kept, lambda member: (member.label_c, member.exposure_s))
+        for each in _epochs(
+            kind,
+            [kept[i] for i in group],
+            [sources[i] for i in group],
+            beside=beside,
+            place=place,
+            saturation=saturation,
+            unused=unused,
+        )
+    ]
+    found.sort(key=lambda epoch: (_in_order(epoch.days), epoch.members[0].attempt, epoch.label_c))
+    epochs = tuple(_named(found))
+    pairs = {name: tuple(_pairs(epochs, name, reduced=beside is not None)) for name in analyses}
+    if not any(pairs.values()):
+        return None
+    return Plan(
+        kind=kind,
+        epochs=epochs,
+        pairs=pairs,
+        law=_law(epochs, place, flat=kind is FrameKind.FLAT),
+        step_adu=float(max(member.numbers.step for member in kept)),
+        saturation_adu=saturation,
+    )
+
+
+def _epochs(
+    kind: FrameKind,
+    members: list[Member],
+    sources: list[Source],
+    *,
+    beside: Beside | None,
+    place: Place,
+    saturation: float,
+    unused: dict[Path, str],
+) -> Iterator[Epoch]:
+    """Yield the epoch of a group, without the frames that are saturated or not brighter than their darks."""
+    reduction = None if beside is None else beside.reduction(members[0])
+    if beside is not None and reduction is None:
+        unused |= {
+            m.frame.path: "no bias or dark within 1 °C, nor one of its exposure, can be taken off" for m in members
+        }
+        return
+    off = 0.0 if reduction is None else reduction.sample(place)
+    kept: list[tuple[Member, Source, float]] = []
+    for member, source in zip(members, sources, strict=True):
+        sample = place.read(source)
+        full = float(np.mean(sample >= saturation))
+        level = float(np.nanmedian(sample - off))
+        if kind is FrameKind.FLAT and full > _SATURATED:
+            unused[member.frame.path] = (
+                f"saturated: {100 * full:.0f} % of its pixels are at {saturation:.0f} ADU or above"
+            )
+        elif kind is FrameKind.FLAT and not level > 0:
+            unused[member.frame.path] = "it is not brighter than what is taken off: it holds no light"
+        else:
+            kept.append((member, source, level))
+    if kept:
+        yield Epoch(
+            name="",
+            members=tuple(member for member, *_ in kept),
+            sources=tuple(source for _, source, _ in kept),
+            levels_adu=np.array([level for *_, level in kept]),
+            reduction=reduction,
+            off_variance_adu2=0.0 if reduction is None else reduction.variance_adu2(place),
+        )
+
+
+def _named(epochs: Sequence[Epoch]) -> Iterator[Epoch]:
+    for number, epoch in enumerate(epochs, 1):
+        stem = f"{number:03d}_T{epoch.label_c:.1f}_E{epoch.members[0].exposure_s:g}"
+        name = sanitise("_".join([stem, epoch.time.replace(":", "")]) if epoch.time else stem)
+        yield replace(epoch, name=name)
+
+
+def _pairs(epochs: Sequence[Epoch], analysis: str, *, reduced: bool) -> Iterator[Pair]:
+    """Yield each epoch with the earliest one of its condition."""
+    first: dict[Hashable, int] = {}
+    for number, epoch in enumerate(epochs):
+        exposure = None if reduced else epoch.members[0].exposure_s
+        key = (epoch.label_c if analysis == BY_TEMPERATURE else None, exposure)
+        if key in first:
+            yield Pair(new=number, old=first[key])
+        else:
+            first[key] = number
+
+
+def _law(epochs: Sequence[Epoch], place: Place, *, flat: bool) -> NoiseLaw:
+    """Return the law of the noise from neighbours in each epoch; of single frames, from those of all epochs."""
+    level, squares = list[NDArray[np.float64]](), list[NDArray[np.float64]]()
+    runs = [(epoch, slice(0, _PAIRS + 1)) for epoch in epochs if len(epoch.sources) > 1]
+    nets = ((_net(epoch, i, place) for i in range(len(epoch.sources))[part]) for epoch, part in runs)
+    chains = [list(each) for each in nets] or [[_net(epoch, 0, place) for epoch in epochs]]
+    for chain in chains:
+        for a, b in pairwise(chain):
+            factor = np.nanmedian(a) / np.nanmedian(b) if flat else 1.0
+            shift = 0.0 if flat else np.nanmedian(a) - np.nanmedian(b)
+            level.append((a + b) / 2)
+            squares.append((b * factor + shift - a) ** 2 / 2)
+    return fit_law(np.stack(level), np.stack(squares), np.ones((len(level), level[0].size)))
+
+
+def _net(epoch: Epoch, number: int, place: Place) -> NDArray[np.float64]:
+    off = 0.0 if epoch.reduction is None else epoch.reduction.sample(place)
+    return place.read(epoch.sources[number]) - off

@@ -1,0 +1,168 @@
+"""The report of an analysis of structures: an HTML page, and the pictures that earlier programs had."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from services.errors import Usage
+from services.files.disk import REAL_DISK, Disk
+from services.models.drawing import write_pictures
+from services.models.page import ModelPage, Section, Shown, table_of, write_page
+from services.models.products import refuse_file
+from services.models.structure.model import FORM, SIDECAR
+from services.models.structure.plots import Seen, history_plots, map_drawings, sensor_plots, summary_plots
+from services.reports.summary import Headline
+from services.words import count
+
+_MOST = 200
+"""Structures in the table of the page; `structures.ecsv` has all."""
+
+
+_MEANING = (
+    "A structure is a group of pixels that differ from the reference by more than noise explains. Its dates are those "
+    "of the epochs between which it came or went."
+)
+
+
+def report(found: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
+    """Write the report of an analysis, in place of an older one, and return its files; the page is the last of them.
+
+    Parameters
+    ----------
+    found : Path
+        The folder that the analysis wrote.
+    out : Path
+        The folder of the report.
+    disk : Disk
+
+    Raises
+    ------
+    Usage
+        It is no analysis, or `out` is no folder.
+    StorageError
+        The disk is full, or a file cannot be read or written.
+    """
+    refuse_file(out, "name a folder for the report")
+    seen = seen_of(found)
+    return [*write_pictures(map_drawings(seen), out, disk), *write_page(_page(seen), out, disk)]
+
+
+def seen_of(folder: Path) -> Seen:
+    """Read an analysis.
+
+    Raises
+    ------
+    Usage
+        It is none, or of another version.
+    """
+    sidecar, advice = folder / SIDECAR, "name the folder that `nightcal model structure fit` wrote"
+    try:
+        said = json.loads(sidecar.read_text(encoding="utf-8"))
+        if said["form"] != FORM:
+            raise Usage(f"{sidecar} is of another version ({said['form']})", advice="make the analysis again")
+    except OSError as error:
+        raise Usage(f"{folder} is no analysis of structures: {sidecar}: {error.strerror}", advice=advice) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise Usage(f"{sidecar} is damaged, or no analysis of structures ({error!r})", advice=advice) from error
+    return Seen(folder=folder, said=said)
+
+
+def _page(seen: Seen) -> ModelPage:
+    rows = seen.structures
+    flats = [row for row in seen.said["inputs"] if row["kind"] == "FLAT"]
+    return ModelPage(
+        title="What changed on the sensor",
+        base=seen.folder,
+        headline=_headline(seen),
+        facts=(
+            (str(len(flats)), "flats"),
+            (str(len(seen.comparisons)), "comparisons"),
+            (str(len(rows)), "structures"),
+            (str(sum(bool(row["born"]) for row in rows)), "of them new"),
+            (str(sum(bool(row["gone"]) for row in rows)), "of them gone"),
+        ),
+        notes=tuple(seen.said["notes"]),
+        sections=tuple(_sections(seen)),
+        left_out=seen.said["left_out"],
+    )
+
+
+def _headline(seen: Seen) -> Headline:
+    rows, share = seen.structures, 100 * seen.said["false_share"]
+    if not rows:
+        return Headline(
+            look="ok",
+            text="Nothing has changed",
+            detail="No pixel differs by more than the noise of the frames explains.",
+        )
+    return Headline(
+        look="warn",
+        text=f"{count(len(rows), 'structure')} changed",
+        detail=f"Of those listed, {share:.0f} % are expected to be noise.",
+        advice=("Look at the difference maps where a structure is new: dust can be blown off, a scratch cannot.",),
+    )
+
+
+def _sections(seen: Seen) -> list[Section]:
+    rows = [dict(row, percent=_percent(row)) for row in seen.structures[:_MOST]]
+    sections = []
+    if rows:
+        sections.append(
+            Section(
+                title="Structures",
+                sentences=(_MEANING,),
+                tables=(table_of(rows, _COLUMNS), *([table_of(_trending(rows), _TRENDS)] if _trending(rows) else [])),
+                plots=(*history_plots(seen),),
+            )
+        )
+        sections.append(Section(title="On the sensor", plots=tuple(sensor_plots(seen))))
+    sections.append(Section(title="Over time and temperature", plots=tuple(summary_plots(seen))))
+    sections.append(Section(title="Comparisons", tables=(table_of(seen.said["comparisons"], _COMPARED),)))
+    return sections
+
+
+def _percent(row: Mapping[str, Any]) -> float | None:
+    return None if row["depth"] is None else float(row["depth"]) * (100 if row["frames"] == "flat" else 1)
+
+
+def _trending(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if any(row[name] is not None for name in ("per_day", "per_degree"))]
+
+
+_COLUMNS = (
+    Shown(name="structure", head="No.", decimals=0),
+    Shown(name="frames", head="in"),
+    Shown(name="kind", head="kind"),
+    Shown(name="row", head="row", decimals=1),
+    Shown(name="column", head="column", decimals=1),
+    Shown(name="area", head="pixels", decimals=0),
+    Shown(name="percent", head="depth", meaning="mean over its pixels: of flats in percent, of darks in ADU"),
+    Shown(name="z", head="sigma", decimals=1, meaning="significance of its most significant pixel or scale"),
+    Shown(name="born", head="new in"),
+    Shown(name="gone", head="gone in"),
+    Shown(name="course", head="course", meaning="step: at once; trend: little by little; steady: neither is shown"),
+)
+_TRENDS = (
+    Shown(name="structure", head="No.", decimals=0),
+    Shown(name="kind", head="kind"),
+    Shown(name="per_day", head="per day", decimals=6, meaning="slope against time: of flats relative, of darks in ADU"),
+    Shown(name="per_day_sigma", head="1 sigma", decimals=6),
+    Shown(
+        name="per_day_p", head="p", decimals=4, meaning="chance of such a slope by noise, corrected for their number"
+    ),
+    Shown(name="per_degree", head="per °C", decimals=6, meaning="slope against temperature, at the same time"),
+    Shown(name="per_degree_sigma", head="1 sigma", decimals=6),
+    Shown(name="per_degree_p", head="p", decimals=4),
+)
+_COMPARED = (
+    Shown(name="analysis", head="analysis"),
+    Shown(name="epoch", head="epoch"),
+    Shown(name="reference", head="reference"),
+    Shown(name="temperature_c", head="°C", decimals=1),
+    Shown(name="level_adu", head="level [ADU]", decimals=0),
+    Shown(name="smooth_range", head="smooth part", decimals=4, meaning="range over the frame of what is the lamp's"),
+    Shown(name="scatter", head="scatter", decimals=5, meaning="standard deviation of the difference of pixels"),
+    Shown(name="widened", head="over noise", decimals=2, meaning="scatter over what noise explains, at least 1"),
+    Shown(name="structures", head="structures", decimals=0),
+)
