@@ -270,7 +270,10 @@ MEANINGS: dict[str, Meaning] = {
     "filter_failed": Meaning("the filter wheel did not reach its position", "check the wheel"),
     "setting_refused": Meaning("the camera does not keep a setting", "check gain, offset, binning and readout_mode"),
     "not_dark": Meaning("it is not dark", "close the cover, switch lights off, look for a light leak"),
-    "cooler_limit": Meaning("the cooler cannot reach the set-point", "choose a warmer temperature"),
+    "cooler_limit": Meaning(
+        "the cooler cannot reach the set-point",
+        "choose one within its reach: no colder than full power holds, no warmer than the air, for it cannot heat",
+    ),
     "setpoint_rounded": Meaning(
         "the camera rounds the set-point", "frames are taken at what it makes of it; name that in the configuration"
     ),

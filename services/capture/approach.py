@@ -26,18 +26,23 @@ LOOKS = 4
 WARM_UP_LIMIT_S = 1800.0
 READ_BACK_AFTER_S = 10.0
 """Drivers that ask the camera now and then report a new set-point a little late."""
+TOO_COLD = ": the sensor stays colder than that, and the cooler does not heat; choose a colder set-point"
 ROUNDED_FROM_C, ROUNDED_TO_C = 0.05, 1.0
 """What differs from the set-point by less is the same, by more no rounding of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stall:
-    """Why a temperature could not be had, when (monotonic seconds) that was known, and what the sensor read then."""
+    """Why a temperature could not be had, when (monotonic seconds) that was known, and what the sensor read then.
+
+    `too_cold`: it read less than was wanted, where no warmer set-point helps.
+    """
 
     code: GroupCode
     detail: str
     at_s: float
     ccd_c: float | None = None
+    too_cold: bool = False
 
 
 class Approach:
@@ -215,7 +220,7 @@ class Approach:
         if thermal.has_arrived(history, target_c=self._target_c, tolerance_c=settings.stabilization_tolerance):
             detail = f"not steady for {settings.stable_time:g} s within {within_s:.0f} s{shown}"
             return self._stall(GroupCode.NOT_STEADY, detail)
-        detail = f"not stable at {self._target_c:.1f} °C within {within_s:.0f} s{shown}"
+        detail = f"not stable at {self._target_c:.1f} °C within {within_s:.0f} s{shown}{self._too_cold()}"
         return self._stall(GroupCode.COOLER_LIMIT, detail)
 
     def _switch_on_again(self) -> bool:
@@ -228,11 +233,15 @@ class Approach:
         self._cooler.read()
         return True
 
+    def _too_cold(self) -> str:
+        below_c = self._target_c - self._settings.stabilization_tolerance
+        return TOO_COLD if thermal.is_below(self._cooler.history, below_c) else ""
+
     def _stall(self, code: GroupCode, detail: str) -> Stall:
         if self._after_loss and code is not GroupCode.COOLER_LOST:  # the first cause comes first
             code, detail = GroupCode.COOLER_LOST, f"the cooler had lost its power, and after that {detail}"
-        ccd_c = self._cooler.history.newest.ccd_c
-        return Stall(code=code, detail=detail, at_s=self._cooler.clock.monotonic(), ccd_c=ccd_c)
+        ccd_c, now_s = self._cooler.history.newest.ccd_c, self._cooler.clock.monotonic()
+        return Stall(code=code, detail=detail, at_s=now_s, ccd_c=ccd_c, too_cold=bool(self._too_cold()))
 
 
 def warm_up(cooler: Cooler, hurry: threading.Event | None = None) -> None:

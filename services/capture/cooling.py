@@ -203,7 +203,7 @@ class Thermostat:
             if stall is None:
                 return self._outcome(wanted_c, reached_c)
             self._stalls[set_c] = stall
-            if stall.code is not GroupCode.COOLER_LIMIT:
+            if stall.code is not GroupCode.COOLER_LIMIT or stall.too_cold:
                 break
         if stall is not None and policy is not CoolingPolicy.CONTINUE_MARKED:
             raise GroupFailed(stall.code, stall.detail)

@@ -183,7 +183,8 @@ def is_stuck(history: History, within_s: float = STUCK_WINDOW_S) -> bool:
 
     A regulated sensor with coarse steps stays in one step for minutes and is healthy: nothing else moves then, but for
     the power of a cooler that has just arrived at its set-point. A cooler that goes on at full power cannot follow the
-    set-point: it is at its limit, and its reading may well be right.
+    set-point: it is at its limit, and its reading may well be right; so may that of a sensor that is colder than its
+    set-point, while the cooler rests at 0 %.
     """
     readings = history.window(within_s, whole=True)
     celsius = [r.ccd_c for r in readings if r.plausible and r.ccd_c is not None]
@@ -192,9 +193,21 @@ def is_stuck(history: History, within_s: float = STUCK_WINDOW_S) -> bool:
     set_c = readings[-1].set_c
     arrived = set_c is not None and abs(celsius[-1] - set_c) <= history.step_c + 1e-9
     moved = _span([r.power_pct for r in readings]) > 20.0
-    if not moved and (readings[-1].power_pct or 0.0) >= FULL_POWER_PCT:
+    power_pct = readings[-1].power_pct
+    if not moved and power_pct is not None and (power_pct >= FULL_POWER_PCT or _rests(power_pct, celsius[-1], set_c)):
         return False
     return (moved and not arrived) or _span([r.set_c for r in readings]) > 2.0
+
+
+def is_below(history: History, celsius: float) -> bool:
+    """Whether the sensor is colder than this now."""
+    last = history.newest
+    return last.plausible and last.ccd_c is not None and last.ccd_c < celsius
+
+
+def _rests(power_pct: float, ccd_c: float, set_c: float | None) -> bool:
+    """Whether a cooler has nothing to do, because the sensor is colder than its set-point."""
+    return power_pct <= 0.0 and set_c is not None and ccd_c < set_c
 
 
 def is_implausible(history: History) -> bool:

@@ -172,6 +172,24 @@ def test_a_set_point_reached_at_full_power_only_is_the_coolers_limit() -> None:
     assert caught.value.code == GroupCode.COOLER_LIMIT
 
 
+@pytest.mark.parametrize("step_c", [0.0, 0.1, 0.5])
+def test_a_sensor_that_stays_colder_than_its_set_point_asks_for_a_colder_one(step_c: float) -> None:
+    """On a cold night the cooler is off at 0 %: neither a warmer set-point nor more power brings the sensor there."""
+    rig = Rig(plant={"ambient_c": 4.0, "step_c": step_c}, cooling=Cooling(cooling_timeout=1200.0))
+    with pytest.raises(GroupFailed) as caught:
+        rig.thermostat.ensure(10.0, CoolingPolicy.RAISE_SETPOINT)
+    assert caught.value.code == GroupCode.COOLER_LIMIT
+    assert "the cooler does not heat; choose a colder set-point" in caught.value.detail
+    assert max(rig.set_points()) == 10.0, "a warmer one is no nearer"
+
+
+def test_a_sensor_that_stays_warmer_than_its_set_point_is_not_said_to_be_too_cold() -> None:
+    rig = Rig(plant={"max_delta_c": 20.0})
+    with pytest.raises(GroupFailed) as caught:
+        rig.thermostat.ensure(-20.0, CoolingPolicy.STOP)
+    assert "heat" not in caught.value.detail
+
+
 def test_a_set_point_that_failed_is_not_waited_for_again_at_once() -> None:
     rig = Rig(plant={"max_delta_c": 20.0})
     for _ in range(2):
