@@ -39,6 +39,7 @@ def build_all(
     executor: Executor | None = None,
     sets: Collection[str] | None = None,
     quiet: bool = False,
+    put_off: Collection[str] = (),
     ready: Callable[[], object] = lambda: None,
 ) -> tuple[MasterOutcome, ...]:
     """Build every master that is wanted, possible and does not exist yet; return an outcome for each, in that order.
@@ -46,7 +47,6 @@ def build_all(
     Parameters
     ----------
     settings : MasterSettings
-        What is wanted.
     place : Place
         Files and catalogue; the catalogue gets the new masters' rows.
     events : Events
@@ -61,15 +61,15 @@ def build_all(
         Only groups of these sets.
     quiet : bool
         Report only what was built: refusals and warnings are left to the masters step, which sees every group.
+    put_off : collection of str
+        Codes of refusals that are not reported: the caller tries these groups once more.
     ready : callable
         Called before a master is built; returns when frames can be combined, raises when the run must end first.
 
     Raises
     ------
-    StorageError
-        The disk is full or cannot be written.
-    RunStopped
-        `wake` was set.
+    StorageError, RunStopped
+        The disk is full or cannot be written; `wake` was set.
     """
     platform.raise_open_file_limit()
     scratch = _scratch(place)
@@ -77,7 +77,7 @@ def build_all(
         plan = MasterPlan(settings, place, is_whole=is_whole)
         groups = plan.groups(sets)
         names = GroupNames(groups, gain=settings.name_gain, temperature=settings.name_temperature)
-        narration = Narration(events, names=names, quiet=quiet)
+        narration = Narration(events, names=names, quiet=quiet, put_off=put_off)
         doubts = contradicted(groups)
         context = BuildContext(settings=settings, place=place, executor=executor, run_id=events.run_id, wake=wake)
         gains = MeasuredGains(plan, scratch)

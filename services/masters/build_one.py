@@ -1,7 +1,7 @@
 """One group becomes a master, unless that master exists already or the group cannot become one."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -20,6 +20,7 @@ from services.masters.gain import MeasuredGains
 from services.masters.narration import Begin, Narration
 from services.masters.prepare import Prepared, Surroundings, name_left_out, prepare
 from services.masters.refusal import GroupRefused
+from services.planning.flat_darks import FlatDark
 from services.planning.master_groups import MasterGroup
 from services.planning.master_plan import MasterPlan
 
@@ -40,7 +41,8 @@ class Outcome(StrEnum):
 class MasterOutcome:
     """What became of one group: a new master, one that exists already (`kept`), or a reason why there is none.
 
-    `suspect` says what is suspect about a master that nobody has certified.
+    `suspect` says what is suspect about a master that nobody has certified; `by_model` that its dark is one that a
+    model predicts, or could be, had no other served.
     """
 
     kind: FrameKind
@@ -54,6 +56,7 @@ class MasterOutcome:
     code: str | None = None
     detail: str = ""
     suspect: tuple[Finding, ...] = ()
+    by_model: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,8 @@ class MasterBuilding:
         known = self.plan.existing(found)
         if found is not None and known is not None:
             name_left_out(found.left_out, warn)
-            return self._kept(found.group, known, doubts)
+            by_model = self._by_model(group, found.group, found.darks.values())
+            return replace(self._kept(found.group, known, doubts), by_model=by_model)
         self.ready()
         around = Surroundings(plan=self.plan, scratch=self.scratch, warn=warn, gains=self.gains)
         prepared = replace(prepare(group, around), doubts=doubts, rejected=self.plan.rejected_of(group))
@@ -131,10 +135,16 @@ class MasterBuilding:
         known = self.plan.with_recipe(recipe)
         if known is None and status is MasterStatus.PARTIAL:
             known = self.plan.more_complete(prepared.group)
+        by_model = self._by_model(group, prepared.group, prepared.darks)
         if known is not None:
-            return self._kept(prepared.group, known, doubts)
+            return replace(self._kept(prepared.group, known, doubts), by_model=by_model)
         self.narration.started(prepared.group, begin)
-        return self._built(prepared, recipe, status)
+        return replace(self._built(prepared, recipe, status), by_model=by_model)
+
+    def _by_model(self, group: MasterGroup, combined: MasterGroup, darks: Iterable[FlatDark]) -> bool:
+        """Whether flats have a dark that a model predicts, or some were left out, perhaps for want of one."""
+        asks = group.product is FrameKind.FLAT and self.plan.settings.flat_dark == "model"
+        return asks and (len(combined.rows) < len(group.rows) or any(dark.predicted is not None for dark in darks))
 
     def _built(self, prepared: Prepared, recipe: str, status: MasterStatus) -> MasterOutcome:
         row = build(prepared, recipe=recipe, status=status, built_at=self.clock.now(), context=self.context)
@@ -166,7 +176,8 @@ class MasterBuilding:
 
     def _refuse(self, group: MasterGroup, code: str, detail: str) -> MasterOutcome:
         self.narration.refused(group, code, detail)
-        return _outcome(group, Outcome.REFUSED, code=str(code), detail=detail)
+        asks = code == GroupCode.NO_MATCHING_DARK and self.plan.settings.flat_dark == "model"
+        return _outcome(group, Outcome.REFUSED, code=str(code), detail=detail, by_model=asks)
 
 
 def _outcome(group: MasterGroup, status: Outcome, **more: Any) -> MasterOutcome:

@@ -1,6 +1,6 @@
 """What the building of masters reports to a run: started, built, refused, warnings."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TypedDict
 
 from calibration.frames import FrameKind
@@ -26,12 +26,17 @@ class Narration:
         Of all groups that are looked at: each event says how its group differs from the others.
     quiet : bool
         Only what was built, certified, superseded or found suspect is emitted.
+    put_off : collection of str
+        Codes of refusals that are not emitted: these groups are tried once more.
     """
 
-    def __init__(self, events: Events, *, names: GroupNames, quiet: bool = False) -> None:
+    def __init__(
+        self, events: Events, *, names: GroupNames, quiet: bool = False, put_off: Collection[str] = ()
+    ) -> None:
         self._events = events
         self._names = names
         self._quiet = quiet
+        self._put_off = frozenset(map(str, put_off))
 
     def warn(self, group: MasterGroup, code: str, detail: str) -> None:
         """Emit a warning about a group."""
@@ -50,7 +55,7 @@ class Narration:
 
     def refused(self, group: MasterGroup, code: str, detail: str) -> None:
         """Emit that a group becomes no master, and why."""
-        if not self._quiet:
+        if not self._quiet and str(code) not in self._put_off:
             self._events.emit(MasterRefused(**self._of(group), code=str(code), detail=detail))
 
     def built(self, group: MasterGroup, row: MasterRow) -> None:

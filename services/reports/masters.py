@@ -45,7 +45,7 @@ def _records(events: tuple[Event, ...], catalogue: Catalogue) -> Iterator[Record
 
 def kept_paths(events: Iterable[Event]) -> tuple[str, ...]:
     """Return the paths of all masters that the run found there already, whenever they were built."""
-    return tuple(path for e in events if isinstance(e.what, StepFinished) for path in e.what.kept)
+    return tuple(dict.fromkeys(path for e in events if isinstance(e.what, StepFinished) for path in e.what.kept))
 
 
 def _night_of(events: Iterable[Event]) -> Callable[[datetime], bool]:

@@ -1,8 +1,10 @@
 """The masters step: index the files in the folders, build, count."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from calibration.errors import GroupCode
+from calibration.frames import FrameKind
 from services.catalogue.rows import Flag, MasterStatus
 from services.errors import RunCode, RunStopped
 from services.events.records import StepFinished, StepStarted, WarningRaised
@@ -36,41 +38,96 @@ class MastersStep:
         StorageError, RunStopped
             The disk, or the run was stopped.
         """
-        place, tally = work.place, work.tally
         work.events.emit(StepStarted(step=Step.MASTERS))
         index_frames(work)
-        settle(place)
+        settle(work.place)
         settings = MasterSettings.of(work.config)
-        outcomes = build_all(
-            settings=settings,
-            place=place,
-            events=work.events,
-            clock=work.clock,
-            wake=work.stop.edge,
-            sets=None if work.options.only is None else frozenset(tally.met),
-            ready=lambda: work.wait_for_loops(Need.MASTERS, lambda: _check(work.stop)),
-        )
-        alone = work.options.steps == (Step.MASTERS,)
-        built = work.built()
-        tally.masters_built = len(built)
-        lacking = _TO_COME if tally.is_early else frozenset()
-        refused = [o for o in outcomes if o.status is Outcome.REFUSED and o.code not in lacking]
-        failed = [*refused, *_short(outcomes, settings, place)]
-        tally.masters_failed += sum(alone or o.set_id in tally.met for o in failed)
-        if alone:
-            tally.files_failed = should_have_served(tally.unused.values(), nothing_served=not outcomes)
-        suspect = [o for o in outcomes if o.suspect and (alone or o.set_id in tally.met)]
-        tally.masters_suspect += len(suspect)
-        there = [place.layout.relative(o.path) for o in outcomes if o.status is Outcome.KEPT and o.path is not None]
-        kept = tuple(path for path in there if path not in built)
-        for outcome in suspect:  # those that this run has built have been reported
-            if outcome.path is not None and place.layout.relative(outcome.path) in kept:
-                detail = f"{outcome.path.name}: {'; '.join(map(finding, outcome.suspect))}"
-                work.events.emit(WarningRaised(code=RunCode.SUSPECT_MASTER, detail=detail))
-        tally.nothing = _nothing(place, len(kept))
-        for detail in publish_as_configured(place, work.config).problems:
-            work.events.emit(WarningRaised(code=RunCode.NOT_PUBLISHED, detail=detail))
-        work.events.emit(StepFinished(step=Step.MASTERS, kept=kept))
+        sets = None if work.options.only is None else frozenset(work.tally.met)
+        put_off = (GroupCode.NO_MATCHING_DARK,) if _models_follow(work) else ()
+        outcomes = _built(work, settings, sets=sets, put_off=put_off)
+        if work.options.steps == (Step.MASTERS,):
+            unused = work.tally.unused.values()
+            work.tally.files_failed = should_have_served(unused, nothing_served=not outcomes)
+        _conclude(work, settings, outcomes, outcomes)
+
+
+def flats_to_build(work: Work, *, is_new: bool) -> frozenset[str | None]:
+    """Return the sets of flats that the masters step of this run has put off until models were fitted.
+
+    Parameters
+    ----------
+    work : Work
+    is_new : bool
+        Whether a model that predicts darks was fitted: then also those that have such a dark already.
+    """
+    waiting = [each for each in work.tally.masters if each.by_model and (is_new or each.status is Outcome.REFUSED)]
+    is_asked = Step.MASTERS in work.options.steps and _models_follow(work)
+    return frozenset(each.set_id for each in waiting) if is_asked else frozenset()
+
+
+def build_flats(work: Work, again: frozenset[str | None]) -> None:
+    """Build the flats of these sets with the models that there are by now; what becomes of them replaces what did.
+
+    Raises
+    ------
+    StorageError, RunStopped
+        The disk, or the run was stopped.
+    """
+    work.events.emit(StepStarted(step=Step.MASTERS))
+    settings = replace(MasterSettings.of(work.config), bias=False, darks=False)
+    sets = None if None in again else {each for each in again if each is not None}
+    outcomes = _built(work, settings, sets=sets)
+    others = (each for each in work.tally.masters if each.kind is not FrameKind.FLAT or each.set_id not in again)
+    _conclude(work, settings, outcomes, (*others, *outcomes))
+
+
+def _models_follow(work: Work) -> bool:
+    """Whether flats without a dark are looked at again when models of the dark were fitted, later in this run."""
+    is_on = work.config.models.fit != "off" and "dark" in work.config.models.kinds
+    return is_on and Step.MODELS in work.options.steps and work.config.master_frames.flat_dark == "model"
+
+
+def _built(
+    work: Work, settings: MasterSettings, *, sets: Collection[str] | None, put_off: Collection[str] = ()
+) -> tuple[MasterOutcome, ...]:
+    return build_all(
+        settings=settings,
+        place=work.place,
+        events=work.events,
+        clock=work.clock,
+        wake=work.stop.edge,
+        sets=sets,
+        put_off=put_off,
+        ready=lambda: work.wait_for_loops(Need.MASTERS, lambda: _check(work.stop)),
+    )
+
+
+def _conclude(
+    work: Work, settings: MasterSettings, new: Sequence[MasterOutcome], outcomes: Sequence[MasterOutcome]
+) -> None:
+    """Count what became of all masters, the `new` outcomes among them; say what is suspect, and publish."""
+    place, tally = work.place, work.tally
+    seen = {each.path for each in tally.masters}
+    tally.masters = tuple(outcomes)
+    alone = work.options.steps == (Step.MASTERS,)
+    built = work.built()
+    tally.masters_built = len(built)
+    lacking = _TO_COME if tally.is_early else frozenset()
+    refused = [o for o in outcomes if o.status is Outcome.REFUSED and o.code not in lacking]
+    failed = [*refused, *_short(outcomes, settings, place)]
+    tally.masters_failed = sum(alone or o.set_id in tally.met for o in failed)
+    suspect = [o for o in outcomes if o.suspect and (alone or o.set_id in tally.met)]
+    tally.masters_suspect = len(suspect)
+    there = [place.layout.relative(o.path) for o in new if o.status is Outcome.KEPT and o.path is not None]
+    kept = tuple(path for path in there if path not in built)
+    for outcome in suspect:  # those that this run has built have been reported
+        if outcome.path is not None and outcome.path not in seen and place.layout.relative(outcome.path) in kept:
+            detail = f"{outcome.path.name}: {'; '.join(map(finding, outcome.suspect))}"
+            work.events.emit(WarningRaised(code=RunCode.SUSPECT_MASTER, detail=detail))
+    tally.nothing = _nothing(place, len(kept)) if new is outcomes else tally.nothing
+    for detail in publish_as_configured(place, work.config).problems:
+        work.events.emit(WarningRaised(code=RunCode.NOT_PUBLISHED, detail=detail))
+    work.events.emit(StepFinished(step=Step.MASTERS, kept=kept))
 
 
 def _check(stop: Stop) -> None:

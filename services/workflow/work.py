@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from calibration.frames import GroupOutcome, GroupStatus
 from calibration.plans.sequence import WantedSet
@@ -23,6 +23,9 @@ from services.root import Place
 from services.stopping import Stop
 from services.workflow.compiling import LOADING_S, Loops
 from services.workflow.warm_up import Need
+
+if TYPE_CHECKING:
+    from services.masters import MasterOutcome
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +57,8 @@ class Tally:
     """Files that are not used and have been reported: why; None for frames of ours, which are taken again."""
     nothing: str = ""
     """Why there was nothing to do, in words, where the steps know it."""
+    masters: tuple["MasterOutcome", ...] = ()
+    """What became of all masters that were looked at."""
     masters_built: int = 0
     masters_failed: int = 0
     masters_suspect: int = 0
