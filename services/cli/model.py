@@ -91,10 +91,10 @@ def synth_bias(
     """
     from services.models.bias.files import extrapolation
     from services.models.bias.model import synthesise
-    from services.models.bias.records import load
+    from services.models.bias.records import Loaded
 
     made = synthesise(model, tuple(temperature), out)
-    loaded = load(model)
+    loaded = Loaded.load(model)
     for celsius, path in zip(temperature, made, strict=True):
         print(path)
         if not loaded.model.holds_at(celsius):

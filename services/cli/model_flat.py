@@ -113,11 +113,11 @@ def synth_flat(
     """
     from services.models.flat.files import extrapolation
     from services.models.flat.model import synthesise
-    from services.models.flat.records import load
+    from services.models.flat.records import Loaded
 
     labels = [(celsius, exposure) for celsius in temperature]
     made = synthesise(model, labels, out)
-    loaded = load(model)
+    loaded = Loaded.load(model)
     for label, path in zip(labels, made, strict=True):
         print(path)
         if not loaded.model.holds_at(*label):

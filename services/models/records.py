@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.products import is_whole
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +60,66 @@ def write_sidecar(path: Path, sidecar: Mapping[str, Any], disk: Disk = REAL_DISK
     write_text(path, json.dumps(finite(sidecar), indent=1, ensure_ascii=False) + "\n", disk, replace=True)
 
 
-def folder_of(path: Path, name: str) -> Path:
-    """Return the folder of a model: `path` is that, the folder `name` in it, or a file in there."""
-    return path.parent.parent if path.is_file() else path.parent if path.name == name else path
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel(Generic[M]):
+    """A model that was written: its folder, what holds for all pixels, and the rest of the sidecar.
+
+    Attributes
+    ----------
+    folder : Path
+        That which the fit was asked to write.
+    model : M
+    said : mapping
+        The sidecar.
+    KIND, FORM, FOLDER : str
+        What the commands call it, what its sidecar begins with, and the folder of both its files.
+    """
+
+    KIND: ClassVar[str]
+    FORM: ClassVar[str]
+    FOLDER: ClassVar[str]
+
+    folder: Path
+    model: M
+    said: Mapping[str, Any]
+
+    @property
+    def planes(self) -> Path:
+        """The file of its planes."""
+        return self.folder / self.FOLDER / f"{self.KIND}_model.fits"
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that it was made of."""
+        return len(self.said["inputs"])
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a model.
+
+        Parameters
+        ----------
+        path : Path
+            The folder that the fit wrote, or its sidecar or file of planes.
+
+        Raises
+        ------
+        Usage
+            It is no model of this kind, one of another version, or damaged.
+        """
+        folder = path.parent.parent if path.is_file() else path.parent if path.name == cls.FOLDER else path
+        planes = folder / cls.FOLDER / f"{cls.KIND}_model.fits"
+        sidecar = planes.with_suffix(".json")
+        said = read_sidecar(path, sidecar, planes, form=cls.FORM, kind=cls.KIND)
+        try:
+            return cls(folder=folder, model=cls.model_of(said), said=said)
+        except (ValueError, KeyError, TypeError) as error:
+            raise Usage(f"{sidecar} is damaged ({error!r})", advice="fit the model again") from error
+
+    @classmethod
+    def model_of(cls, said: Mapping[str, Any]) -> M:
+        """Return the model that a sidecar describes; ValueError, KeyError or TypeError where it describes none."""
+        raise NotImplementedError
 
 
 def read_sidecar(path: Path, sidecar: Path, planes: Path, *, form: str, kind: str) -> dict[str, Any]:

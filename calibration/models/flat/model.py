@@ -5,9 +5,10 @@ vary in has no term: of one temperature no B, of one exposure no C, and no C whe
 together. Whether B and C are more than noise is tested over all pixels at once.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +118,19 @@ class FlatModel:
     longest_s: float
     excess: float = 1.0
     common: tuple[tuple[float, ...], ...] = ()
+
+    @classmethod
+    def from_plain(cls, said: Mapping[str, Any]) -> "FlatModel":
+        """Return the model of plain values, as of `dataclasses.asdict`; it may hold more than that.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            The values are no flat model's.
+        """
+        values = {field.name: said[field.name] for field in fields(cls)}
+        terms, common = tuple(Term(term) for term in values["terms"]), tuple(map(tuple, values["common"]))
+        return cls(**{**values, "terms": terms, "common": common})
 
     def design(
         self, temperatures_c: Sequence[float] | NDArray[np.float64], exposures_s: Sequence[float] | NDArray[np.float64]

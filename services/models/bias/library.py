@@ -16,7 +16,7 @@ from services.files.disk import Disk
 from services.models.bias.files import MODEL
 from services.models.bias.fit import LETTERS, covariance_names
 from services.models.bias.model import Asked, fit
-from services.models.bias.records import load
+from services.models.bias.records import Loaded
 from services.models.gathering import Progress
 from services.models.kinds import Made
 from services.models.products import is_whole
@@ -72,7 +72,7 @@ class BiasMaker:
     def moved(self, before: Path, after: Path) -> Sequence[Moved]:
         """Compare the level in the middle of the earlier range, and its slope there."""
         try:
-            old, new = load(before).model, load(after).model
+            old, new = Loaded.load(before).model, Loaded.load(after).model
         except Usage:
             return ()
         at_c = (old.coldest_c + old.warmest_c) / 2

@@ -27,7 +27,7 @@ from services.models.bias.files import (
 )
 from services.models.bias.fit import LETTERS, covariance_names, fit_bands, work_of
 from services.models.bias.plan import plan_of
-from services.models.bias.records import Loaded, load, sidecar_of, write_records
+from services.models.bias.records import Loaded, sidecar_of, write_records
 from services.models.gathering import SCRATCH, Gathered, Progress, gather
 from services.models.products import (
     forget_others,
@@ -137,7 +137,7 @@ def synthesise(model: Path, temperatures_c: tuple[float, ...], out: Path, disk: 
     """
     refuse_values(temperatures_c)
     refuse_file(out, "name a folder with --out")
-    loaded = load(model)
+    loaded = Loaded.load(model)
     return [_synthesised(loaded, celsius, out / synthetic_name(celsius), disk) for celsius in temperatures_c]
 
 

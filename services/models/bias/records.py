@@ -2,41 +2,30 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from calibration.models.bias import BiasModel
-from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
-from services.models.bias.files import FOLDER, MODEL, SIDECAR
+from services.models.bias.files import FOLDER, SIDECAR
 from services.models.bias.plan import Plan
-from services.models.records import ecsv, folder_of, read_sidecar, write_sidecar
+from services.models.records import LoadedModel, ecsv, write_sidecar
 from services.version import version
 
 _RESTLESS = 1.0
 """Levels that scatter by more than so many times the noise of a pixel are no matter of the read-out."""
 
-FORM = "nightcal bias model 1"
 
+class Loaded(LoadedModel[BiasModel]):
+    """A bias model that was written."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A model that was written: its folder, what holds for all pixels, and the rest of the sidecar."""
+    KIND, FORM, FOLDER = "bias", "nightcal bias model 1", FOLDER
 
-    folder: Path
-    model: BiasModel
-    said: Mapping[str, Any]
-
-    @property
-    def planes(self) -> Path:
-        """The file of its planes."""
-        return self.folder / MODEL
-
-    @property
-    def frames(self) -> int:
-        """Number of frames that it was made of."""
-        return len(self.said["inputs"])
+    @classmethod
+    def model_of(cls, said: Mapping[str, Any]) -> BiasModel:
+        """Return the bias model that a sidecar describes, as `LoadedModel.model_of`."""
+        return BiasModel.from_plain(said)
 
 
 def notes_of(plan: Plan) -> list[str]:
@@ -74,7 +63,7 @@ def sidecar_of(
     """Return the sidecar of a model."""
     model = plan.model
     return {
-        "form": FORM,
+        "form": Loaded.FORM,
         "identity": plan.identity,
         "software": f"nightcal {version()}",
         "model": {
@@ -131,24 +120,3 @@ def write_records(sidecar: Mapping[str, Any], out: Path, disk: Disk = REAL_DISK)
             text = ecsv(sidecar[name])
             write_text(out / FOLDER / f"{'frames' if name == 'inputs' else name}.ecsv", text, disk, replace=True)
     write_sidecar(out / SIDECAR, sidecar, disk)
-
-
-def load(path: Path) -> Loaded:
-    """Read a model.
-
-    Parameters
-    ----------
-    path : Path
-        The folder that `model bias fit` wrote, or its sidecar or file of planes.
-
-    Raises
-    ------
-    Usage
-        It is no bias model, or one of another version.
-    """
-    folder = folder_of(path, FOLDER)
-    said = read_sidecar(path, folder / SIDECAR, folder / MODEL, form=FORM, kind="bias")
-    try:
-        return Loaded(folder=folder, model=BiasModel.from_plain(said), said=said)
-    except (ValueError, KeyError, TypeError) as error:
-        raise Usage(f"{folder / SIDECAR} is damaged ({error!r})", advice="fit the model again") from error

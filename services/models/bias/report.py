@@ -20,7 +20,7 @@ from services.models.bias.plots import (
     map_plots,
     seen_of,
 )
-from services.models.bias.records import Loaded, load
+from services.models.bias.records import Loaded
 from services.models.drawing import write_pictures
 from services.models.misfits import misfit_section, misfits_of
 from services.models.page import ModelPage, Section, Shown, table_of, write_page
@@ -52,7 +52,7 @@ def report(model: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
         The disk is full, or a file cannot be read or written.
     """
     refuse_file(out, "name a folder for the report")
-    seen = seen_of(load(model))
+    seen = seen_of(Loaded.load(model))
     stats = out / "bias_stats.json"
     write_text(stats, json.dumps(statistics_of(seen.loaded), indent=1) + "\n", disk, replace=True)
     pictures = write_pictures(chain.from_iterable(evaluated(seen, label) for label in seen.masters), out, disk)

@@ -36,7 +36,7 @@ from services.models.dark.bands import (
 )
 from services.models.dark.plan import Grouped, grouped
 from services.models.dark.read import Read
-from services.models.dark.records import Loaded, load
+from services.models.dark.records import Loaded
 from services.models.gathering import SCRATCH, Gathered, Progress, gather
 from services.models.products import header_of
 from services.models.records import ecsv
@@ -186,7 +186,7 @@ def evaluate(
     StorageError
         The disk is full, or a file cannot be read or written.
     """
-    loaded = load(model)
+    loaded = Loaded.load(model)
     read, scratch = Read.of(loaded), out / SCRATCH
     found = gather(base, out, FrameKind.DARK, FrameKind.BIAS, depth=depth, progress=progress, disk=disk)
     try:

@@ -18,7 +18,7 @@ from services.files.disk import Disk
 from services.models.dark.bands import covariance_names
 from services.models.dark.files import MODEL
 from services.models.dark.model import fit
-from services.models.dark.records import Loaded, load
+from services.models.dark.records import Loaded
 from services.models.gathering import Progress
 from services.models.kinds import Made
 from services.models.products import is_whole
@@ -32,13 +32,14 @@ class DarkMaker:
     ) -> Sequence[Made]:
         """Fit and write the models of frames, as `Maker`."""
         return [
-            _made(load(each.folder)) for each in fit(frames, out, memory_mb=memory_mb, progress=progress, disk=disk)
+            _made(Loaded.load(each.folder))
+            for each in fit(frames, out, memory_mb=memory_mb, progress=progress, disk=disk)
         ]
 
     def moved(self, before: Path, after: Path) -> Sequence[Moved]:
         """Compare the dark of a typical pixel at the warmest and longest that the earlier model was measured at."""
         try:
-            old, new = load(before), load(after)
+            old, new = Loaded.load(before), Loaded.load(after)
         except Usage:
             return ()
         celsius, seconds = old.model.warmest_c, old.model.longest_s

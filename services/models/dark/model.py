@@ -30,7 +30,7 @@ from services.models.dark.files import (
 from services.models.dark.maps import map_names
 from services.models.dark.plan import plan_of
 from services.models.dark.read import Read
-from services.models.dark.records import Loaded, load, sidecar_of, write_records
+from services.models.dark.records import Loaded, sidecar_of, write_records
 from services.models.gathering import SCRATCH, Gathered, Progress, gather
 from services.models.products import forget_others, put_in_place, refuse_file, refuse_foreign, refuse_values
 from services.models.records import Fitted, files_before
@@ -144,7 +144,7 @@ def synthesise(
         The disk is full, or a file cannot be read or written.
     """
     shots = [(t, e, synthetic_name(t, e)) for t in temperatures_c for e in exposures_s]
-    return synthesise_as(load(model), shots, out, disk)
+    return synthesise_as(Loaded.load(model), shots, out, disk)
 
 
 def synthesise_as(

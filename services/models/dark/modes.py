@@ -14,7 +14,7 @@ from services.models.dark.evaluate import Evaluated, evaluate
 from services.models.dark.files import celsius_text, seconds_text
 from services.models.dark.maps import fit_1d, fit_2d
 from services.models.dark.model import Synthetic, fit, synthesise_as
-from services.models.dark.records import Loaded, load
+from services.models.dark.records import Loaded
 from services.models.drawing import write_pictures
 from services.models.gathering import Progress
 from services.models.records import Fitted
@@ -100,7 +100,7 @@ def run(base: Path, out: Path, asked: Asked, progress: Progress = lambda *_: Non
     if asked.mode is Mode.FULL:
         return _full(base, out, asked, progress, disk)
     folder = asked.model or out
-    loaded = load(folder)
+    loaded = Loaded.load(folder)
     if asked.mode is Mode.FIT_2D_MODEL:
         return Done(files=tuple(_fit_2d(loaded, out, disk)))
     if asked.mode in _EVALUATING:
@@ -115,7 +115,7 @@ def _full(base: Path, out: Path, asked: Asked, progress: Progress, disk: Disk) -
     fitted = fit(base, out, family=asked.family, depth=asked.depth, progress=progress, disk=disk)
     files = []
     for each in fitted:
-        loaded = load(each.folder)
+        loaded = Loaded.load(each.folder)
         files += [*fit_1d(loaded, each.folder, disk), *fit_2d(loaded, each.folder, disk)]
         if asked.temperatures_c:
             files += [made.path for made in _rates(loaded, each.folder, asked, disk)]

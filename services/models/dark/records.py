@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +10,27 @@ import numpy as np
 
 from calibration.models.dark.fit import Pedestal
 from calibration.models.dark.model import DarkModel, Family
-from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.dark.bands import Shot
-from services.models.dark.files import FOLDER, MODEL, SIDECAR, SUSPICIOUS, mask_name
+from services.models.dark.files import FOLDER, SIDECAR, SUSPICIOUS, mask_name
 from services.models.dark.plan import DarkPlan, Grouped
 from services.models.gathering import Member
-from services.models.records import ecsv, folder_of, read_sidecar, write_sidecar
+from services.models.records import LoadedModel, ecsv, write_sidecar
 from services.version import version
 
-FORM = "nightcal dark model 1"
 SUSPICIOUS_SHARE = 0.1
 """Biases with a larger share of zeros are named in a log of their own, as earlier programs did."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A model that was written: its folder, what holds for all pixels, and the rest of the sidecar."""
+class Loaded(LoadedModel[DarkModel]):
+    """A dark model that was written."""
 
-    folder: Path
-    model: DarkModel
-    said: Mapping[str, Any]
+    KIND, FORM, FOLDER = "dark", "nightcal dark model 1", FOLDER
 
-    @property
-    def planes(self) -> Path:
-        """The file of its planes."""
-        return self.folder / MODEL
+    @classmethod
+    def model_of(cls, said: Mapping[str, Any]) -> DarkModel:
+        """Return the dark model that a sidecar describes, as `LoadedModel.model_of`."""
+        return DarkModel.from_plain(said["model"])
 
     @property
     def frames(self) -> int:
@@ -89,7 +84,7 @@ def sidecar_of(plan: DarkPlan, shots: Sequence[Shot], files: Sequence[str]) -> d
     model, darks = plan.model, plan.darks
     pedestal = darks.bias.at(np.array([shot.temperature_c for shot in shots])).pedestal
     return {
-        "form": FORM,
+        "form": Loaded.FORM,
         "identity": plan.identity,
         "software": f"nightcal {version()}",
         "model": asdict(model),
@@ -158,24 +153,3 @@ def write_records(sidecar: Mapping[str, Any], zeros: Mapping[Path, float], out: 
     if lines:
         write_text(out / SUSPICIOUS, "\n".join(["path\tshare of zeros", *lines]) + "\n", disk, replace=True)
     write_sidecar(out / SIDECAR, sidecar, disk)
-
-
-def load(path: Path) -> Loaded:
-    """Read a model.
-
-    Parameters
-    ----------
-    path : Path
-        The folder that `model dark fit` wrote, or its sidecar or file of planes.
-
-    Raises
-    ------
-    Usage
-        It is no dark model, or one of another version.
-    """
-    folder = folder_of(path, FOLDER)
-    said = read_sidecar(path, folder / SIDECAR, folder / MODEL, form=FORM, kind="dark")
-    try:
-        return Loaded(folder=folder, model=DarkModel.from_plain(said["model"]), said=said)
-    except (ValueError, KeyError, TypeError) as error:
-        raise Usage(f"{folder / SIDECAR} is damaged ({error!r})", advice="fit the model again") from error

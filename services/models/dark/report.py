@@ -10,7 +10,7 @@ from calibration.models.dark.model import DarkBit
 from services.bands import bands_of, plane_of, read_rows, rows_for
 from services.files.disk import REAL_DISK, Disk
 from services.models.dark.plots import Seen, current_plots, holdout_plots, pixel_plots, seen_of
-from services.models.dark.records import Loaded, held_out_of, load
+from services.models.dark.records import Loaded, held_out_of
 from services.models.misfits import misfit_section, misfits_of
 from services.models.page import ModelPage, Section, Shown, table_of, write_page
 from services.models.products import refuse_file
@@ -41,7 +41,7 @@ def report(model: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
         The disk is full, or a file cannot be read or written.
     """
     refuse_file(out, "name a folder for the report")
-    return write_page(_page(seen_of(load(model))), out, disk)
+    return write_page(_page(seen_of(Loaded.load(model))), out, disk)
 
 
 def _page(seen: Seen) -> ModelPage:

@@ -13,7 +13,7 @@ from services.models.flat.darks import FOLDER as DARKS
 from services.models.flat.files import MODEL
 from services.models.flat.model import FlatAsked, FlatMode, fit
 from services.models.flat.plan import FlatType
-from services.models.flat.records import load
+from services.models.flat.records import Loaded
 from services.models.flat.steps import FOLDERS
 from services.models.gathering import Progress
 from services.models.kinds import Made
@@ -41,7 +41,7 @@ class FlatMaker:
         return [self._made(frames, each.folder, set(each.left_out)) for each in made]
 
     def _made(self, frames: DatasetFrames, folder: Path, left_out: set[str]) -> Made:
-        said = load(folder).said
+        said = Loaded.load(folder).said
         rows = said["inputs"]
         return Made(
             folder=folder,
@@ -57,7 +57,7 @@ class FlatMaker:
     def moved(self, before: Path, after: Path) -> Sequence[Moved]:
         """Compare how much the gains of the pixels differ."""
         try:
-            old, new = (load(folder).said["parts"]["prnu"] for folder in (before, after))
+            old, new = (Loaded.load(folder).said["parts"]["prnu"] for folder in (before, after))
         except Usage:
             return ()
         sigma = hypot(*(each["total_sigma"] or 0.0 for each in (old, new)))

@@ -42,7 +42,7 @@ from services.models.flat.job import FlatMade, Job, job_in
 from services.models.flat.masters import MasterMethod, write_masters
 from services.models.flat.parts import predict_band, predicting, reference_of, rows_of, write_parts
 from services.models.flat.plan import FlatPlan, FlatType, plan_of
-from services.models.flat.records import LoadedFlat, Parts, load, notes_of, sidecar_of, term_words, write_records
+from services.models.flat.records import Loaded, Parts, notes_of, sidecar_of, term_words, write_records
 from services.models.flat.reduce import reduced
 from services.models.flat.steps import (
     Step,
@@ -307,7 +307,7 @@ def _said_of(parts: Parts) -> list[str]:
 
 
 def _evaluated(asked: FlatAsked, job: Job) -> FlatMade:
-    loaded = load(job.folder)
+    loaded = Loaded.load(job.folder)
     kind, model = FlatType(loaded.said["domain"]["flat_type"]), loaded.model
     plan = plan_of(_flats(job), job.folder, kind, t_ref=model.reference_c, exp_ref=model.reference_s)
     about = _about(plan, applied(job.folder))
@@ -356,11 +356,11 @@ def synthesise(model: Path, labels: Sequence[Label], out: Path, disk: Disk = REA
     """
     refuse_values([celsius for celsius, _ in labels], [seconds for _, seconds in labels])
     refuse_file(out, "name a folder with --out")
-    loaded = load(model)
+    loaded = Loaded.load(model)
     return [_synthesised(loaded, label, out / synthetic_name(label), disk) for label in labels]
 
 
-def _synthesised(loaded: LoadedFlat, label: Label, path: Path, disk: Disk) -> Path:
+def _synthesised(loaded: Loaded, label: Label, path: Path, disk: Disk) -> Path:
     refuse_foreign([path])
     header = header_in(loaded.folder / map_name(Term.A), FrameKind.FLAT)
     work = predicting(loaded.planes, loaded.applied, loaded.model, label)

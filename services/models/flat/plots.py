@@ -28,7 +28,7 @@ from services.models.drawing import (
 )
 from services.models.flat.files import FACTORS, master_name
 from services.models.flat.fit import Label, covariance_names
-from services.models.flat.records import LoadedFlat
+from services.models.flat.records import Loaded
 from services.words import count
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _CIRCLES = 200
 class SeenFlat:
     """A model as it is drawn: planes thinned out by `step`, and the masters of its groups."""
 
-    loaded: LoadedFlat
+    loaded: Loaded
     planes: Mapping[str, NDArray[Any]]
     masters: Mapping[Label, NDArray[Any]]
     shape: tuple[int, int]
@@ -67,7 +67,7 @@ class SeenFlat:
         return predict(model, FlatParameters(theta=theta, covariance=covariance), *label).mean
 
 
-def seen_of(loaded: LoadedFlat) -> SeenFlat:
+def seen_of(loaded: Loaded) -> SeenFlat:
     """Read the planes of a model, thinned out."""
     terms = loaded.model.terms
     sources = {

@@ -1,7 +1,7 @@
 """What is known of a flat model beside its planes: the JSON sidecar, read back too, and the tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +12,31 @@ from calibration.models.flat.factors import Factors
 from calibration.models.flat.model import FlatModel, Significance, Term
 from calibration.models.flat.prnu import Prnu
 from services.files.disk import REAL_DISK, Disk, write_text
-from services.models.flat.files import FOLDER, MODEL, SIDECAR, VIGNETTING
+from services.models.flat.files import FOLDER, SIDECAR, VIGNETTING
 from services.models.flat.fit import Label
 from services.models.flat.plan import FlatPlan, FlatType
 from services.models.flat.vignetting import shape_facts
-from services.models.records import ecsv, folder_of, read_sidecar, write_sidecar
+from services.models.records import LoadedModel, ecsv, write_sidecar
 from services.version import version
-
-FORM = "nightcal flat model 1"
 
 _ALIKE_C, _ALIKE = 0.5, 0.02
 """Degrees, and part of its exposure, by which the dark of a flat may differ before that is said."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedFlat:
-    """A model that was written: its folder, what holds for all pixels, and the rest of the sidecar."""
+class Loaded(LoadedModel[FlatModel]):
+    """A flat model that was written."""
 
-    folder: Path
-    model: FlatModel
-    said: Mapping[str, Any]
+    KIND, FORM, FOLDER = "flat", "nightcal flat model 1", FOLDER
 
-    @property
-    def planes(self) -> Path:
-        """The file of its planes."""
-        return self.folder / MODEL
+    @classmethod
+    def model_of(cls, said: Mapping[str, Any]) -> FlatModel:
+        """Return the flat model that a sidecar describes, as `LoadedModel.model_of`."""
+        return FlatModel.from_plain(said["model"])
 
     @property
     def applied(self) -> Path | None:
         """The file of the vignetting that was taken off its frames; None where nothing was."""
         return self.folder / f"{VIGNETTING}.fits" if self.said["vignetting"] else None
-
-    @property
-    def frames(self) -> int:
-        """Number of frames that it was made of."""
-        return len(self.said["inputs"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +136,7 @@ def sidecar_of(
     """Return the sidecar of a model."""
     model, smooth = plan.model, parts.factors.smooth
     return {
-        "form": FORM,
+        "form": Loaded.FORM,
         "identity": plan.identity,
         "software": f"nightcal {version()}",
         "model": {**asdict(model), "terms": [term.value for term in model.terms]},
@@ -208,24 +198,3 @@ def write_records(sidecar: Mapping[str, Any], out: Path, disk: Disk = REAL_DISK)
         else:
             disk.remove(path)
     write_sidecar(out / SIDECAR, sidecar, disk)
-
-
-def load(path: Path) -> LoadedFlat:
-    """Read a model.
-
-    Parameters
-    ----------
-    path : Path
-        The folder that `model flat fit` wrote, or its sidecar or file of planes.
-
-    Raises
-    ------
-    Usage
-        It is no flat model, or one of another version.
-    """
-    folder = folder_of(path, FOLDER)
-    said = read_sidecar(path, folder / SIDECAR, folder / MODEL, form=FORM, kind="flat")
-    values = {field.name: said["model"][field.name] for field in fields(FlatModel)}
-    values["terms"] = tuple(Term(term) for term in values["terms"])
-    values["common"] = tuple(map(tuple, values["common"]))
-    return LoadedFlat(folder=folder, model=FlatModel(**values), said=said)

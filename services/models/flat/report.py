@@ -8,7 +8,7 @@ import numpy as np
 
 from services.files.disk import REAL_DISK, Disk
 from services.models.flat.plots import MEANINGS, SeenFlat, factor_plots, held_plots, seen_of, term_plots
-from services.models.flat.records import LoadedFlat, load, term_words
+from services.models.flat.records import Loaded, term_words
 from services.models.misfits import misfit_section, misfits_of
 from services.models.page import ModelPage, Section, Shown, sentence, table_of, write_page
 from services.models.products import refuse_file
@@ -42,7 +42,7 @@ def report(model: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
         The disk is full, or a file cannot be read or written.
     """
     refuse_file(out, "name a folder for the report")
-    return write_page(_page(seen_of(load(model))), out, disk)
+    return write_page(_page(seen_of(Loaded.load(model))), out, disk)
 
 
 def _page(seen: SeenFlat) -> ModelPage:
@@ -83,7 +83,7 @@ def _where(said: Mapping[str, Any]) -> str:
     return f"The flat at {parts['temperature_c']:.1f} °C and {parts['exposure_s']:g} s is taken apart."
 
 
-def _headline(loaded: LoadedFlat) -> Headline:
+def _headline(loaded: Loaded) -> Headline:
     """Return where the model holds, and how well it predicts what it has not seen."""
     model = loaded.model
     where = f"{model.coldest_c:.1f} to {model.warmest_c:.1f} °C and {model.shortest_s:g} to {model.longest_s:g} s"

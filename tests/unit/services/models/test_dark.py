@@ -21,7 +21,7 @@ from services.models.dark.bands import Work, darks_of, fit_bands, shots_of
 from services.models.dark.evaluate import evaluate
 from services.models.dark.files import open_targets, seconds_text
 from services.models.dark.plan import plan_of
-from services.models.dark.records import load
+from services.models.dark.records import Loaded
 from services.models.gathering import gather
 from tests.support.dark_frames import EXPOSURES_S, TEMPERATURES_C, DarkSite, dark_site, whole_site
 from tests.support.made_root import Root
@@ -284,7 +284,7 @@ def test_biases_of_zeros_are_left_out_and_named_in_a_log(tmp_path: Path):
     assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 0
     lines = (tmp_path / "out/suspicious_bias.log").read_text().splitlines()
     assert [line.split("\t") for line in lines[1:]] == [[str(path), "0.2500"]]
-    said = load(tmp_path / "out").said
+    said = Loaded.load(tmp_path / "out").said
     assert str(path) not in {row["path"] for row in said["inputs"]}
 
 
@@ -351,7 +351,7 @@ def test_nine_bad_frames_of_ten_and_other_sizes_are_left_out_and_named(
     said = capsys.readouterr().out
     assert "its size is 8 x 8 pixels, that of the others beside it 24 x 16" in said
     assert "all its pixels have the same value" in said
-    assert load(tmp_path / "out").frames == 9
+    assert Loaded.load(tmp_path / "out").frames == 9
 
 
 def test_frames_with_nan_take_part_where_they_have_values(tmp_path: Path):
@@ -399,7 +399,7 @@ def test_a_call_that_cannot_be_meant_is_refused(
 def test_a_family_that_is_asked_for_is_fitted(site: DarkSite, tmp_path: Path):
     for family in ("two-component", "power"):
         assert nightcal("model", "dark", "fit", site.folder, tmp_path / family, "--family", family) == 0
-        assert load(tmp_path / family).model.law.family == family.replace("-", "_")
+        assert Loaded.load(tmp_path / family).model.law.family == family.replace("-", "_")
 
 
 def test_darks_of_which_all_pixels_are_saturated_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -18,7 +18,7 @@ from services.models.flat.masters import MasterMethod
 from services.models.flat.model import FlatAsked, FlatMode, fit, synthesise
 from services.models.flat.names import names_of
 from services.models.flat.plan import FlatType, plan_of
-from services.models.flat.records import load
+from services.models.flat.records import Loaded
 from services.models.flat.steps import Step, read_step
 from tests.support.flat_frames import flat_truth, slope_truth, write_flats, write_one
 from tests.support.made_flats import CENTRE, K1, K2, PRNU, SHAPE, dust, vignetting
@@ -91,7 +91,7 @@ def test_factors_are_those_of_the_detector_and_their_product_is_the_flat(full, t
 
 
 def test_what_changes_with_temperature_is_known_from_what_does_not(full):
-    loaded = load(full[1])
+    loaded = Loaded.load(full[1])
     assert loaded.model.terms == (Term.A, Term.B, Term.C)
     real = {row["term"]: row["real"] for row in loaded.said["terms"]}
     assert real == {"B": True, "C": False}
@@ -163,7 +163,7 @@ def test_without_vignetting_the_files_of_an_earlier_call_are_gone(tmp_path):
     fit(tmp_path / "base", tmp_path / "out", asked())
     fit(tmp_path / "base", tmp_path / "out", asked(FlatMode.FULL_NO_VIGNETTING))
     assert not list((tmp_path / "out/flat_vignetting_corrected").iterdir())
-    assert load(tmp_path / "out").said["vignetting"] == ""
+    assert Loaded.load(tmp_path / "out").said["vignetting"] == ""
     (path,) = synthesise(tmp_path / "out", [(5.0, 2.0)], tmp_path)
     truth = flat_truth() * (1 + slope_truth() * (5 - 10))
     ratio = planes(path)["MEAN"] / truth
@@ -205,17 +205,17 @@ def test_a_flat_without_a_dark_is_left_out_and_named(tmp_path):
     (made,) = fit(tmp_path / "base", tmp_path / "out", asked())
     assert len(made.left_out) == 4
     assert all("T40" in path and "no dark is within 5 °C and 10 s" in why for path, why in made.left_out.items())
-    assert len(load(tmp_path / "out").said["inputs"]) == 8
-    assert len(load(tmp_path / "out").said["left_out"]) == 4
+    assert len(Loaded.load(tmp_path / "out").said["inputs"]) == 8
+    assert len(Loaded.load(tmp_path / "out").said["left_out"]) == 4
 
 
 def test_what_darks_of_another_exposure_leave_in_flats_is_said(full, tmp_path):
-    assert not any("flats had darks of another" in note for note in load(full[1]).said["notes"])
+    assert not any("flats had darks of another" in note for note in Loaded.load(full[1]).said["notes"])
     write_flats(tmp_path / "base", conditions=SMALL[:2], darks=False)
     write_flats(tmp_path / "long", conditions=((0.0, 3.0), (10.0, 3.0)))
     (tmp_path / "long/darks").rename(tmp_path / "base/darks")
     fit(tmp_path / "base", tmp_path / "out", asked())
-    (note,) = (note for note in load(tmp_path / "out").said["notes"] if "darks of another" in note)
+    (note,) = (note for note in Loaded.load(tmp_path / "out").said["notes"] if "darks of another" in note)
     assert note.startswith("8 of 8 flats had darks of another temperature or exposure, up to 0.0 °C and 1 s away")
 
 
@@ -410,7 +410,7 @@ def test_ten_frames_of_which_nine_are_bad_make_no_model_of_one(tmp_path):
     except Usage as error:
         assert error.advice  # noqa: PT017
         return
-    said = load(tmp_path / "out").said
+    said = Loaded.load(tmp_path / "out").said
     assert len(said["inputs"]) == 1
     assert any("no two flats" in line for line in made.lines)
     assert np.isnan(planes(tmp_path / "out/flat_model_fits/flat_model.fits")["COV_AA"]).all()
