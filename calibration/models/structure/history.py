@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ _CLEAR = 0.6
 
 _RANK = 1e-6
 _CERTAIN = 1e-12
+_MOST_EDGES = 2
 
 
 class Course(StrEnum):
@@ -52,7 +52,7 @@ class History:
     darker: bool
 
 
-def history_of(strength: Values, sigma: Values, *, contrast: float = 0.0, most_edges: int = 2) -> History:
+def history_of(strength: Values, sigma: Values, *, contrast: float = 0.0) -> History:
     """Return when a structure came and went, from its strengths.
 
     Piecewise constant strengths of up to two edges and a straight line compete by their Bayesian information.
@@ -64,19 +64,18 @@ def history_of(strength: Values, sigma: Values, *, contrast: float = 0.0, most_e
     contrast : float
         Of the reference itself there: how much brighter it is than its surroundings. It decides whether a change is
         something that came, or something that went.
-    most_edges : int
     """
     use = np.flatnonzero(np.isfinite(strength) & (sigma > 0))
     y, s = strength[use], sigma[use]
     n = y.size
     best: float = np.inf
     chosen: tuple[int, ...] = ()
-    for number in range(min(most_edges, max(n - 1, 0)) + 1):
-        for edges in combinations(range(1, n), number):
-            chi = sum(_chi(part, error) for part, error in zip(np.split(y, edges), np.split(s, edges), strict=True))
-            information = chi + (2 * number + 1) * np.log(max(n, 2))
-            if information < best:
-                best, chosen = information, edges
+    pieces = _Pieces.of(y, s)
+    for number in range(min(_MOST_EDGES, max(n - 1, 0)) + 1):
+        chi, edges = pieces.best(number)
+        information = chi + (2 * number + 1) * np.log(max(n, 2))
+        if information < best:
+            best, chosen = information, edges
     levels = tuple(_mean(part, error) for part, error in zip(np.split(y, chosen), np.split(s, chosen), strict=True))
     course = Course.STEP if chosen else Course.STEADY
     if n > 3 and _line_chi(np.arange(n, dtype=np.float64), y, s) + 2 * np.log(n) < best:
@@ -84,8 +83,39 @@ def history_of(strength: Values, sigma: Values, *, contrast: float = 0.0, most_e
     return _said(course, tuple(int(use[i]) for i in chosen), levels, contrast)
 
 
-def _chi(y: Values, s: Values) -> float:
-    return float((((y - _mean(y, s)) / s) ** 2).sum())
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Pieces:
+    """Weighted sums of strengths up to each epoch, from which the chi-square of any piece follows at once."""
+
+    weight: Values
+    first: Values
+    second: Values
+
+    @classmethod
+    def of(cls, y: Values, s: Values) -> "_Pieces":
+        w, y = s**-2.0, y - (_mean(y, s) if y.size else 0.0)  # centred, so that the sums lose no digits
+        sums = (np.concatenate([[0.0], np.cumsum(each)]) for each in (w, w * y, w * y * y))
+        return cls(**dict(zip(("weight", "first", "second"), sums, strict=True)))
+
+    def best(self, edges: int) -> tuple[float, tuple[int, ...]]:
+        """Return the least chi-square of pieces with so many edges between them, 0 to 2, and where those are."""
+        n = self.weight.size - 1
+        if edges == 0:
+            return float(self._chi(np.intp(0), np.intp(n))), ()
+        first = np.arange(1, n)
+        if edges == 1:
+            chi = self._chi(np.intp(0), first) + self._chi(first, np.intp(n))
+            return float(chi.min()), (int(first[chi.argmin()]),)
+        a, b = (first[each] for each in np.triu_indices(n - 1, 1))
+        chi = self._chi(np.intp(0), a) + self._chi(a, b) + self._chi(b, np.intp(n))
+        at = int(chi.argmin())
+        return float(chi[at]), (int(a[at]), int(b[at]))
+
+    def _chi(self, start: NDArray[np.intp] | np.intp, end: NDArray[np.intp] | np.intp) -> Values:
+        weight = self.weight[end] - self.weight[start]
+        first = self.first[end] - self.first[start]
+        squares = self.second[end] - self.second[start] - first**2 / np.where(weight > 0, weight, 1.0)
+        return np.asarray(np.maximum(squares, 0.0))
 
 
 def _mean(y: Values, s: Values) -> float:

@@ -278,6 +278,12 @@ def _notes(results: Sequence[Result]) -> list[str]:
         notes.append("every epoch is a single flat: the noise is that between epochs, and a cosmic hit is a structure")
     elif min(len(epoch.sources) for epoch in plan.epochs) < 3:
         notes.append("some epochs have fewer than three flats: a cosmic hit in them may be taken for a structure")
+    joined = max(epoch.attempts for result in results for epoch in result.plan.epochs)
+    if joined > 1:
+        notes.append(
+            f"there are so many attempts that up to {joined} neighbouring ones are one epoch: what came or went is "
+            "dated no better than that"
+        )
     if not all(epoch.time for epoch in plan.epochs):
         notes.append("some flats have no date: they stand at the end, and dates and trends are without them")
     widened = max((each.widened for result in flats for each in result.compared), default=1.0)

@@ -16,7 +16,7 @@ from services.bands import Band, Source, read_rows
 from services.datasets.survey import taken_at
 from services.files.layout import sanitise
 from services.models.gathering import Member
-from services.models.grouping import groups_of, opened, saturation_of
+from services.models.grouping import epochs_of, opened, saturation_of
 from services.models.sampling import Place, place_of
 
 _PAIRS = 4
@@ -102,7 +102,7 @@ def _middle(frames: list[NDArray[np.generic]]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Epoch:
-    """Frames that were taken together under one condition.
+    """Frames that were taken together under one condition, or in neighbouring attempts where there are many.
 
     Attributes
     ----------
@@ -141,6 +141,11 @@ class Epoch:
     def time(self) -> str:
         """When its first frame was taken, ISO 8601; empty: not known."""
         return time_of(min(self.members, key=lambda member: _in_order(_days(member))))
+
+    @property
+    def attempts(self) -> int:
+        """How often it was that its frames were taken."""
+        return len({member.attempt for member in self.members})
 
     @property
     def days(self) -> float:
@@ -269,7 +274,7 @@ def plan_of(
     place = place_of(sources[0].location.shape)
     found = [
         each
-        for group in groups_of(kept, lambda member: (member.label_c, member.exposure_s))
+        for group in epochs_of(kept, lambda member: (member.label_c, member.exposure_s))
         for each in _epochs(
             kind,
             [kept[i] for i in group],

@@ -1,5 +1,7 @@
 """The parts of the analysis of structures: law of the noise, smooth part, shapes, histories, trends."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -101,6 +103,32 @@ def test_births_and_deaths_are_those_of_the_strengths(
     noise = 0.001 * np.random.default_rng(5).standard_normal(6)
     found = history_of(np.array(strength) + noise, SIGMA, contrast=contrast)
     assert (found.course, found.born, found.gone, found.darker) == (Course.STEP, born, gone, darker)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 9])
+def test_the_edges_are_those_that_leave_least_of_all(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for _ in range(20):
+        y, s = 5.0 + rng.standard_normal(n), rng.uniform(0.5, 2.0, n)
+        y[n // 2 :] += rng.uniform(-4, 4)
+        y[2 * n // 3 :] += rng.uniform(-4, 4)
+        tried = {}
+        for number in range(min(3, n)):
+            for edges in combinations(range(1, n), number):
+                parts = list(zip(np.split(y, edges), np.split(s, edges), strict=True))
+                means = [np.average(part, weights=error**-2) for part, error in parts]
+                chi = sum((((p - m) / e) ** 2).sum() for (p, e), m in zip(parts, means, strict=True))
+                tried[edges] = chi + (2 * number + 1) * np.log(max(n, 2))
+        assert history_of(y, s).edges == min(tried, key=tried.__getitem__)
+
+
+def test_a_structure_of_a_thousand_epochs_has_a_history() -> None:
+    noise = 0.01 * np.random.default_rng(3).standard_normal(1000)
+    strength = noise - 0.03 * ((np.arange(1000) >= 400) & (np.arange(1000) < 900))
+    found = history_of(strength, np.full(1000, 0.01))
+    assert (found.course, found.darker) == (Course.STEP, True)
+    assert abs(found.born - 400) < 5
+    assert abs(found.gone - 900) < 5
 
 
 def test_a_strength_that_grows_little_by_little_is_a_trend() -> None:

@@ -104,6 +104,22 @@ def test_bands_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert json.dumps(bands.sidecar["structures"]) == json.dumps(whole.sidecar["structures"])
 
 
+def test_what_came_is_dated_however_many_nights_there_are(tmp_path: Path) -> None:
+    sensor, nights = Sensor(12), 65
+    for night in range(nights):
+        for exposure, light in ((10.0, 450.0), (5.0, 900.0)):
+            changes = [dust(20, 30, 0.1, 3)] if night >= 40 else []
+            frames = sensor.frames(1, exposure_s=exposure, light=light, changes=changes)
+            write_epoch(tmp_path / "B", FrameKind.FLAT, frames, night=night, exposure_s=exposure)
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked())
+    assert len(found.sidecar["comparisons"]) == 2 * (-(-nights // 2) - 1)
+    rows = found.sidecar["structures"]
+    assert [(row["kind"], row["gone"]) for row in rows] == [("dust (disc)", "")]
+    days = {row["time"][:10] for row in found.sidecar["inputs"]}
+    assert sorted(days).index(rows[0]["born"][:10]) == 40
+    assert any("up to 2 neighbouring" in note for note in found.sidecar["notes"])
+
+
 def test_saturated_flats_and_those_without_light_are_left_out_with_the_reason(tmp_path: Path) -> None:
     sensor = Sensor(8)
     for night in range(2):
