@@ -19,6 +19,9 @@ from calibration.models.flat.smooth import Cells
 SMALLEST_PX, LARGEST_PX = 5.0, 200.0
 """Widths (full, at half depth) of the shadows that are looked for."""
 
+_WIDEST = 1 / 3
+"""Of the shorter side of the frame: what is wider is the shape of the light, not of a grain."""
+
 _FALSE = 0.01
 """Flats in which noise alone seems to have a shadow."""
 
@@ -247,7 +250,7 @@ def _dips(image: Plane, cells: Cells) -> list[_Dip]:
     from scipy import stats
 
     first = max(SMALLEST_PX / cells.size, 2.0) / _FWHM
-    last = min(LARGEST_PX / cells.size, min(image.shape) / 2) / _FWHM
+    last = min(LARGEST_PX / cells.size, min(image.shape) * _WIDEST) / _FWHM
     number = max(1, int(np.log(max(last / first, 1)) / np.log(_SCALE_STEP)) + 1)
     least = float(stats.norm.isf(_FALSE / (image.size * number)))
     found = [dip for i in range(number) for dip in _at_scale(image, first * _SCALE_STEP**i, least)]
@@ -328,7 +331,7 @@ def _fitted(dip: _Dip, image: Plane, noise: float, cells: Cells) -> Shadow | Non
 def _sound(made: Shadow, cells: Cells) -> bool:
     height, width = cells.shape
     there = -made.radius_px < made.y < height + made.radius_px and -made.radius_px < made.x < width + made.radius_px
-    wide = SMALLEST_PX / 2 * 0.7 <= made.radius_px <= LARGEST_PX
+    wide = SMALLEST_PX / 2 * 0.7 <= made.radius_px <= min(LARGEST_PX, min(cells.shape) * _WIDEST)
     return there and wide and 0 < made.attenuation < 1 and made.attenuation > 2 * made.sigma(0)
 
 

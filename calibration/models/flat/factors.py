@@ -22,6 +22,9 @@ _ROUNDS = 3
 _CLEAR = 0.1
 """Cells that dust darkens by more than this part of their scatter take no part in the smooth fit."""
 
+_WORSE = 1.1
+"""Dust without which the smooth parts fit worse by this factor is none, and the round before counts."""
+
 _LEAST_CLEAR = 0.5
 """Where dust covers more of the frame, what is under it takes part in the smooth fit all the same."""
 
@@ -98,20 +101,20 @@ def factorise(cells: Cells, given: Shape | None = None, *, vignetting: bool = Tr
         The flat holds too little light.
     """
     known = given if given is not None or vignetting else _none(cells.shape)
-    dust: tuple[Shadow, ...] = ()
     coarse = _coarser(cells, cell_of(cells.values.shape, most=_COARSE))
     usable = np.ones(coarse.values.shape, np.bool_)
-    for number in range(_ROUNDS):
-        clean = replace(coarse, values=coarse.values / shade(dust, coarse))
-        smooth = fit_smooth(clean, known, usable)
-        if number == _ROUNDS - 1:
+    smooth, dust = fit_smooth(coarse, known, usable), tuple[Shadow, ...]()
+    for _ in range(_ROUNDS - 1):
+        found = find_dust(replace(cells, values=cells.values / smooth.product(cells.y, cells.x)))
+        if not found:
+            dust = ()
             break
-        left = replace(cells, values=cells.values / smooth.product(cells.y, cells.x))
-        dust = find_dust(left)
-        if not dust:
-            break
-        clear = clear_of_dust(dust, coarse, _CLEAR * smooth.scatter)
+        clear = clear_of_dust(found, coarse, _CLEAR * smooth.scatter)
         usable = clear if clear.mean() > _LEAST_CLEAR else usable
+        again = fit_smooth(replace(coarse, values=coarse.values / shade(found, coarse)), known, usable)
+        if again.scatter > _WORSE * smooth.scatter:
+            break
+        smooth, dust = again, found
     return Factors(smooth=smooth, dust=dust, shape=cells.shape)
 
 

@@ -2,7 +2,7 @@
 
 Normalised flats of one temperature and exposure are a group, fitted pixel by pixel (`linear`). What the frames do not
 vary in has no term: of one temperature no B, of one exposure no C, and no C where exposure and temperature change
-together. Whether B and C are more than noise is tested over all pixels at once.
+together. Whether B and C are more than noise is tested over all pixels at once (`significance`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from calibration.clipping import clip_values
 from calibration.models.linear import Fit, evaluated, pairs
@@ -31,7 +30,6 @@ _LEAST_PART = 0.5
 """So much of the centre of a flat has values that can be used."""
 
 _COLLINEAR = 0.999
-_SURE = 1e-3
 
 
 class Norm(StrEnum):
@@ -214,66 +212,3 @@ def predict(model: FlatModel, parameters: FlatParameters, temperature_c: float, 
         sigma=np.sqrt(variance).astype(np.float32),
         inside=model.holds_at(temperature_c, exposure_s),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Significance:
-    """Whether a term is more than noise.
-
-    Attributes
-    ----------
-    term : Term
-    mean, spread : float
-        Mean over the pixels, and their true standard deviation: what their errors do not explain.
-    rms_pull : float
-        Root of the mean square of value over error; 1 of noise.
-    beyond_3 : float
-        Part of the pixels beyond three sigmas; 0.0027 of normal noise.
-    chance : float
-        That noise alone makes so large a mean square.
-    """
-
-    term: Term
-    mean: float
-    spread: float
-    rms_pull: float
-    beyond_3: float
-    chance: float
-
-    @property
-    def real(self) -> bool:
-        """Whether noise alone makes it in fewer than one of a thousand cases."""
-        return self.chance < _SURE
-
-
-class SignificanceSums:
-    """Sums over the bands of the pulls of one term; the order of the bands does not matter."""
-
-    def __init__(self, term: Term) -> None:
-        self._term = term
-        self._sums = np.zeros(6)
-
-    def add(self, values: Planes, variance: Planes, freedom: Planes) -> None:
-        """Add a band: the term of each pixel, its variance, and the degrees of freedom of that."""
-        known = np.isfinite(values) & (variance > 0)
-        value, own, free = values[known], variance[known], freedom[known]
-        square = np.minimum(value**2 / own, 25.0)  # one bad pixel is not to decide
-        expected = np.where(free > 2, free / np.maximum(free - 2, 1e-9), 3.0)  # of Student's t
-        beyond = 2 * stats.norm.sf(np.sqrt(square)) < 0.0027
-        self._sums += value.size, value.sum(), (value**2).sum(), own.sum(), (square / expected).sum(), beyond.sum()
-
-    def result(self) -> Significance:
-        """Return what the bands show together."""
-        n, total, squares, errors, pulls, beyond = self._sums
-        if n < 1:
-            nan = float("nan")
-            return Significance(term=self._term, mean=nan, spread=nan, rms_pull=nan, beyond_3=nan, chance=1.0)
-        mean = total / n
-        return Significance(
-            term=self._term,
-            mean=float(mean),
-            spread=float(np.sqrt(max(squares / n - mean**2 - errors / n, 0.0))),
-            rms_pull=float(np.sqrt(pulls / n)),
-            beyond_3=float(beyond / n),
-            chance=float(stats.chi2.sf(pulls, n)),
-        )

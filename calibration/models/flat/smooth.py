@@ -7,7 +7,7 @@ faint corners does not bias it. A family or a term is added where the Bayesian i
 plane added only where the axis does not explain it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -190,8 +190,9 @@ def fit_smooth(cells: Cells, given: Shape | None = None, usable: NDArray[np.bool
         raise ValueError(f"only {int(known.sum())} cells of the flat hold light: too few for its shape")
     tried: list[_Solved] = []
     for vignetting, light in _candidates(cells, known, given):
-        start = _begun(tried[-1], vignetting, light) if tried else (vignetting, light)
-        tried.append(_fitted(cells, known, *start, given is None))
+        starts = [(vignetting, light), *_begun(tried, vignetting, light)]
+        found = [_fitted(cells, known, *start, given is None) for start in starts]
+        tried.append(min(found, key=lambda each: each.scale))
     largest = max(tried, key=lambda each: len(each.theta))
     scale = min(largest.scale, *(each.scale for each in tried))
     criteria = [_criterion(each, scale) for each in tried]
@@ -216,13 +217,17 @@ def _name(solved: _Solved) -> str:
     return f"{words} {'flat' if not light else 'plane' if light == len(PLANE) else 'quadratic'}"
 
 
-def _begun(before: _Solved, vignetting: Shape, light: Illumination) -> tuple[Shape, Illumination]:
-    """Return a candidate with the values of the one before, where that lacks nothing but terms of the light."""
-    own, terms = before.vignetting, before.illumination.terms
-    if own.names != vignetting.names or light.terms[: len(terms)] != terms:
-        return vignetting, light
-    more = (0.0,) * (len(light.terms) - len(terms))
-    return own, light.moved([*before.illumination.values, *more])
+def _begun(tried: Sequence[_Solved], vignetting: Shape, light: Illumination) -> Iterator[tuple[Shape, Illumination]]:
+    """Yield a candidate with the values of each one before that lacks nothing but terms of the light.
+
+    A tilt that stands for a term which is missing draws the axis away from where that term would leave it, and from
+    there the fit does not come back. So each of them is a start of its own.
+    """
+    for before in tried:
+        own, terms = before.vignetting, before.illumination.terms
+        if own.names and own.names == vignetting.names and light.terms[: len(terms)] == terms:
+            more = (0.0,) * (len(light.terms) - len(terms))
+            yield own, light.moved([*before.illumination.values, *more])
 
 
 def _candidates(cells: Cells, known: NDArray[np.bool_], given: Shape | None) -> Iterator[tuple[Shape, Illumination]]:

@@ -8,14 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.models.flat.model import (
-    FlatModel,
-    FlatParameters,
-    Significance,
-    SignificanceSums,
-    Term,
-    parameters_of,
-)
+from calibration.models.flat.model import FlatModel, FlatParameters, Term, parameters_of
+from calibration.models.flat.significance import Significance, SignificanceSums
 from calibration.models.left_out import leave_out
 from calibration.models.linear import fit_groups, flags_of, pairs
 from calibration.models.means import Groups, group_mean, recipe_for, stacked

@@ -9,8 +9,9 @@ import numpy as np
 
 from calibration.models.flat.dust import Shadow
 from calibration.models.flat.factors import Factors
-from calibration.models.flat.model import FlatModel, Significance, Term
+from calibration.models.flat.model import FlatModel, Term
 from calibration.models.flat.prnu import Prnu
+from calibration.models.flat.significance import Significance
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.flat.files import FOLDER, SIDECAR, VIGNETTING
 from services.models.flat.fit import Label
@@ -18,6 +19,7 @@ from services.models.flat.plan import FlatPlan, FlatType
 from services.models.flat.vignetting import shape_facts
 from services.models.records import LoadedModel, ecsv, write_sidecar
 from services.version import version
+from services.words import count
 
 _ALIKE_C, _ALIKE = 0.5, 0.02
 """Degrees, and part of its exposure, by which the dark of a flat may differ before that is said."""
@@ -83,11 +85,16 @@ def term_words(rows: Sequence[Mapping[str, Any]], model: FlatModel) -> list[str]
         if row["real"]:
             said.append(
                 f"{term}: the flat changes by {share * row['mean']:+.3f} % over {whats[term]}, "
-                f"single pixels by {share * row['spread']:.3f} % more or less"
+                f"single pixels by {share * row['spread']:.3f} % more or less{_apart(row)}"
             )
         else:
-            said.append(f"{term}: no more than noise over {whats[term]}")
+            said.append(f"{term}: no more than noise over {whats[term]}{_apart(row)}")
     return said
+
+
+def _apart(row: Mapping[str, Any]) -> str:
+    """Return in words that some pixels change by far more than the others."""
+    return f"; {count(row['apart'], 'pixel')} by far more" if row.get("apart") else ""
 
 
 def notes_of(plan: FlatPlan, kind: FlatType) -> list[str]:

@@ -3,15 +3,8 @@
 import numpy as np
 import pytest
 
-from calibration.models.flat.model import (
-    FlatModel,
-    Norm,
-    SignificanceSums,
-    Term,
-    level_of,
-    parameters_of,
-    predict,
-)
+from calibration.models.flat.model import FlatModel, Norm, Term, level_of, parameters_of, predict
+from calibration.models.flat.significance import SignificanceSums
 from tests.support.fitted_flats import fitted_flats
 
 
