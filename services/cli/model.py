@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.counting import bars
-from services.cli.model_words import Base, Out, SearchDepth, left_out_lines
+from services.cli.model_words import Base, Out, Refusals, SearchDepth, left_out_lines
 from services.datasets import SEARCH_DEPTH
 from services.errors import Exit
 from services.words import count
@@ -45,14 +45,15 @@ def fit_bias(
     from services.models.bias.model import Asked, fit
 
     asked = Asked(hot=hot_pixel_mask, synthetic=generate_set, evaluation=save_eval_fits)
+    refusals = Refusals()
     with bars() as progress:
-        found = fit(base, out.absolute(), asked, depth=search_depth, progress=progress)
+        found = fit(base, out.absolute(), asked, depth=search_depth, progress=progress, refused=refusals.hear)
     for line in left_out_lines(found[0].sidecar["left_out"], found[0].remarks):
         print(line)
     for each in found:
         for line in _said_of(each):
             print(line)
-    return Exit.DONE
+    return refusals.end()
 
 
 def _said_of(found: "Fitted") -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.counting import bars
-from services.cli.model_words import Base, Out, SearchDepth, left_out_lines
+from services.cli.model_words import Base, Out, Refusals, SearchDepth, left_out_lines
 from services.datasets import SEARCH_DEPTH
 from services.errors import Exit, Usage
 from services.words import count
@@ -74,12 +74,13 @@ def fit_dark(
         family=None if family is None else _family(family),
         depth=search_depth,
     )
+    refusals = Refusals()
     with bars() as progress:
-        done = run(base, out.absolute(), asked, progress)
+        done = run(base, out.absolute(), asked, progress=progress, refused=refusals.hear)
     for line in _words_of(done):
         print(line)
     _show(done.synthetic)
-    return Exit.DONE
+    return refusals.end()
 
 
 def _words_of(done: "Done") -> Iterator[str]:

@@ -9,7 +9,7 @@ import typer
 
 from calibration.models.flat.model import Norm
 from services.cli.counting import bars
-from services.cli.model_words import Out, SearchDepth, left_out_lines
+from services.cli.model_words import Out, Refusals, SearchDepth, left_out_lines
 from services.datasets import SEARCH_DEPTH
 from services.errors import Exit, Usage
 
@@ -75,10 +75,11 @@ def fit_flat(
         evaluation=save_eval_fits,
         plots=not no_save_plots,
     )
+    refusals = Refusals()
     with bars() as progress:
-        found = fit(base, out.absolute(), asked, depth=search_depth, progress=progress)
+        found = fit(base, out.absolute(), asked, depth=search_depth, progress=progress, refused=refusals.hear)
     _print(found)
-    return Exit.DONE
+    return refusals.end()
 
 
 def _one_of(option: str, word: str, known: Sequence[str]) -> str:

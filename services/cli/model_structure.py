@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.counting import bars
-from services.cli.model_words import Base, SearchDepth, left_out_lines
+from services.cli.model_words import Base, Refusals, SearchDepth, left_out_lines
 from services.datasets import SEARCH_DEPTH
 from services.errors import Exit, Usage
 from services.words import count
@@ -84,14 +84,15 @@ def report_structure(out: Found, report: Report) -> int:
 def _fitted(base: Path, out: Path, analyses: tuple[str, ...], depth: int, *, reduce: bool) -> int:
     from services.models.structure.model import Asked, fit
 
+    asked, refusals = Asked(analyses=analyses, reduce=reduce), Refusals()
     with bars() as progress:
-        found = fit(base, out.absolute(), Asked(analyses=analyses, reduce=reduce), depth=depth, progress=progress)
+        found = fit(base, out.absolute(), asked, depth=depth, progress=progress, refused=refusals.hear)
     for line in left_out_lines(found[0].sidecar["left_out"], found[0].remarks):
         print(line)
     for each in found:
         for line in _said_of(each):
             print(line)
-    return Exit.DONE
+    return refusals.end()
 
 
 def _said_of(found: "Fitted") -> Iterator[str]:

@@ -1,10 +1,13 @@
 """What the commands for models have in common: their arguments, and how they name frames that are left out."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from services.errors import Exit, Usage
 
 _SHOWN = 10
 """Files that are named of one reason; the sidecar of the model names all."""
@@ -14,6 +17,23 @@ Base = Annotated[
 ]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The folder of the model")]
 SearchDepth = Annotated[int, typer.Option("--search-depth", min=0, help="Folders below BASE that are looked into")]
+
+
+class Refusals:
+    """The settings of which no model could be made, while those of others were; they are named at the end."""
+
+    def __init__(self) -> None:
+        self._missed: list[tuple[str, Usage]] = []
+
+    def hear(self, name: str, error: Usage) -> None:
+        """Keep what `services.models.gathering.of_each` says."""
+        self._missed.append((name, error))
+
+    def end(self) -> int:
+        """Name them on standard error, and return the exit code of the command."""
+        for name, error in self._missed:
+            print(f"nothing was made of {name}: {error.detail}\nWhat to do: {error.advice}", file=sys.stderr)
+        return Exit.SOME_FAILED if self._missed else Exit.DONE
 
 
 def left_out_lines(rows: Sequence[Mapping[str, str]], remarks: Sequence[str]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from calibration.frames import FrameKind, GroupKey
 from calibration.grouping import night_of
@@ -82,6 +83,45 @@ class Gathered:
     def labels_c(self) -> tuple[float, ...]:
         """The temperatures, rising."""
         return tuple(sorted({member.label_c for member in self.members}))
+
+
+Refused = Callable[[str, Usage], object]
+"""Hears the name of settings of which nothing can be made, and why."""
+
+R = TypeVar("R")
+
+
+def of_each(
+    found: Sequence[Gathered], out: Path, make: Callable[[Gathered, Path], R], refused: Refused | None = None
+) -> tuple[R, ...]:
+    """Make something of the frames of each setting; one of which nothing can be made does not end the others.
+
+    Parameters
+    ----------
+    found : sequence of Gathered
+    out : Path
+        The folder of what is made; of several settings the folder of their folders.
+    make : callable
+        Makes it of frames in a folder.
+    refused : callable, optional
+        Hears of settings of which nothing can be made. Without it they raise, once the others are made.
+
+    Raises
+    ------
+    Usage
+        Nothing can be made of any.
+    """
+    made, missed = list[R](), list[tuple[str, Usage]]()
+    for each in found:
+        try:
+            made.append(make(each, out / each.name if each.name else out))
+        except Usage as error:
+            missed.append((each.name, error))
+    for name, why in missed:
+        if refused is None or not made:
+            raise Usage(f"{name}: {why.detail}" if name else why.detail, advice=why.advice) from why
+        refused(name, why)
+    return tuple(made)
 
 
 def gather(

@@ -3,6 +3,7 @@
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from services.models.bias.files import (
 from services.models.bias.fit import LETTERS, covariance_names, fit_bands, work_of
 from services.models.bias.plan import plan_of
 from services.models.bias.records import Loaded, sidecar_of, write_records
-from services.models.gathering import SCRATCH, Gathered, Progress, gather
+from services.models.gathering import SCRATCH, Gathered, Progress, Refused, gather, of_each
 from services.models.products import (
     forget_others,
     header_in,
@@ -59,6 +60,7 @@ def fit(
     *,
     depth: int = SEARCH_DEPTH,
     progress: Progress = lambda *_: None,
+    refused: Refused | None = None,
     disk: Disk = REAL_DISK,
 ) -> tuple[Fitted, ...]:
     """Fit bias models to the frames of a dataset, one for each setting of a camera.
@@ -73,6 +75,8 @@ def fit(
     depth : int
         Folders below `base` that are looked into.
     progress : callable
+    refused : callable, optional
+        As for `of_each`.
     disk : Disk
 
     Raises
@@ -83,7 +87,7 @@ def fit(
         The disk is full, or a file cannot be read or written.
     """
     found = gather(base, out, FrameKind.BIAS, depth=depth, progress=progress, disk=disk)
-    return tuple(_fitted(each, out / each.name if each.name else out, asked, progress, disk) for each in found)
+    return of_each(found, out, partial(_fitted, asked=asked, progress=progress, disk=disk), refused)
 
 
 def _fitted(gathered: Gathered, out: Path, asked: Asked, progress: Progress, disk: Disk) -> Fitted:

@@ -31,7 +31,7 @@ from services.models.dark.maps import map_names
 from services.models.dark.plan import plan_of
 from services.models.dark.read import Read
 from services.models.dark.records import Loaded, sidecar_of, write_records
-from services.models.gathering import SCRATCH, Gathered, Progress, gather
+from services.models.gathering import SCRATCH, Gathered, Progress, Refused, gather, of_each
 from services.models.products import forget_others, put_in_place, refuse_file, refuse_foreign, refuse_values
 from services.models.records import Fitted, files_before
 
@@ -44,6 +44,7 @@ def fit(
     memory_mb: float = 256.0,
     depth: int = SEARCH_DEPTH,
     progress: Progress = lambda *_: None,
+    refused: Refused | None = None,
     disk: Disk = REAL_DISK,
 ) -> tuple[Fitted, ...]:
     """Fit dark models to the frames of a dataset, one for each setting of a camera.
@@ -61,6 +62,8 @@ def fit(
     depth : int
         Folders below `base` that are looked into.
     progress : callable
+    refused : callable, optional
+        As for `of_each`.
     disk : Disk
 
     Raises
@@ -72,7 +75,7 @@ def fit(
     """
     found = gather(base, out, FrameKind.DARK, FrameKind.BIAS, depth=depth, progress=progress, disk=disk)
     wanted = partial(_fitted, family=family, memory_mb=memory_mb, progress=progress, disk=disk)
-    return tuple(wanted(each, out / each.name if each.name else out) for each in found)
+    return of_each(found, out, wanted, refused)
 
 
 def _fitted(

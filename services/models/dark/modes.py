@@ -16,7 +16,7 @@ from services.models.dark.maps import fit_1d, fit_2d
 from services.models.dark.model import Synthetic, fit, synthesise_as
 from services.models.dark.records import Loaded
 from services.models.drawing import write_pictures
-from services.models.gathering import Progress
+from services.models.gathering import Progress, Refused
 from services.models.records import Fitted
 
 EXPOSURES_S = (1.0, 5.0, 10.0, 20.0, 25.0)
@@ -77,7 +77,15 @@ class Done:
     files: tuple[Path, ...] = ()
 
 
-def run(base: Path, out: Path, asked: Asked, progress: Progress = lambda *_: None, disk: Disk = REAL_DISK) -> Done:
+def run(
+    base: Path,
+    out: Path,
+    asked: Asked,
+    *,
+    progress: Progress = lambda *_: None,
+    refused: Refused | None = None,
+    disk: Disk = REAL_DISK,
+) -> Done:
     """Do what a mode says.
 
     Parameters
@@ -88,6 +96,8 @@ def run(base: Path, out: Path, asked: Asked, progress: Progress = lambda *_: Non
         The folder of results.
     asked : Asked
     progress : callable
+    refused : callable, optional
+        As for `of_each`.
     disk : Disk
 
     Raises
@@ -98,7 +108,7 @@ def run(base: Path, out: Path, asked: Asked, progress: Progress = lambda *_: Non
         The disk is full, or a file cannot be read or written.
     """
     if asked.mode is Mode.FULL:
-        return _full(base, out, asked, progress, disk)
+        return _full(base, out, asked, progress=progress, refused=refused, disk=disk)
     folder = asked.model or out
     loaded = Loaded.load(folder)
     if asked.mode is Mode.FIT_2D_MODEL:
@@ -110,9 +120,9 @@ def run(base: Path, out: Path, asked: Asked, progress: Progress = lambda *_: Non
     return Done(synthetic=tuple(_synthesise(loaded, out, asked, disk)))
 
 
-def _full(base: Path, out: Path, asked: Asked, progress: Progress, disk: Disk) -> Done:
+def _full(base: Path, out: Path, asked: Asked, *, progress: Progress, refused: Refused | None, disk: Disk) -> Done:
     """Fit models, and the maps of the earlier programs to what they wrote."""
-    fitted = fit(base, out, family=asked.family, depth=asked.depth, progress=progress, disk=disk)
+    fitted = fit(base, out, family=asked.family, depth=asked.depth, progress=progress, refused=refused, disk=disk)
     files = []
     for each in fitted:
         loaded = Loaded.load(each.folder)

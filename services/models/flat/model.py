@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ from services.models.flat.steps import (
     read_step,
 )
 from services.models.flat.vignetting import applied, take_off
-from services.models.gathering import Gathered, Progress, gather
+from services.models.gathering import Gathered, Progress, Refused, gather, of_each
 from services.models.products import forget_others, header_in, put_in_place, refuse_file, refuse_foreign, refuse_values
 from services.models.records import ecsv, files_before
 from services.words import count
@@ -120,6 +121,7 @@ def fit(
     *,
     depth: int = SEARCH_DEPTH,
     progress: Progress = lambda *_: None,
+    refused: Refused | None = None,
     disk: Disk = REAL_DISK,
 ) -> tuple[FlatMade, ...]:
     """Make the flats of a dataset into a model, or do one step of it; one model for each filter and setting.
@@ -135,6 +137,8 @@ def fit(
     depth : int
         Folders below `base` that are looked into.
     progress : callable
+    refused : callable, optional
+        As for `of_each`.
     disk : Disk
 
     Raises
@@ -146,19 +150,25 @@ def fit(
         The disk is full, or a file cannot be read or written.
     """
     _ = asked.vignetting.named  # two files that contradict each other are refused before anything is made
-    made = []
     if asked.mode in _FULL | {FlatMode.REDUCE_ONLY}:
         listed = None if asked.darks is None else darks_in(asked.darks)
         found = gather(base, out, FrameKind.FLAT, FrameKind.DARK, depth=depth, progress=progress, disk=disk)
-        for each in found:
-            with job_in(out / each.name if each.name else out, progress, disk) as job:
-                made.append(_from_frames(each, asked, listed, job))
-        return tuple(made)
+        return of_each(
+            found, out, partial(_of_setting, asked=asked, listed=listed, progress=progress, disk=disk), refused
+        )
     wanted = {FlatMode.NORMALIZE_ONLY: Step.REDUCED}.get(asked.mode, Step.NORMALIZED)
+    made = []
     for folder in model_folders(out, wanted):
         with job_in(folder, progress, disk) as job:
             made.append(_from_files(asked, job))
     return tuple(made)
+
+
+def _of_setting(
+    gathered: Gathered, folder: Path, *, asked: FlatAsked, listed: Sequence[Dark] | None, progress: Progress, disk: Disk
+) -> FlatMade:
+    with job_in(folder, progress, disk) as job:
+        return _from_frames(gathered, asked, listed, job)
 
 
 def _from_frames(gathered: Gathered, asked: FlatAsked, listed: Sequence[Dark] | None, job: Job) -> FlatMade:

@@ -2,8 +2,9 @@
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.files.planes import Plane, create_planes
-from services.models.gathering import Gathered, Member, Progress, gather
+from services.models.gathering import Gathered, Member, Progress, Refused, gather, of_each
 from services.models.grouping import opened
 from services.models.products import base_cards, card_of, forget_others, header_of, put_in_place, refuse_foreign
 from services.models.records import Fitted, files_before, write_sidecar
@@ -67,6 +68,7 @@ def fit(
     *,
     depth: int = SEARCH_DEPTH,
     progress: Progress = lambda *_: None,
+    refused: Refused | None = None,
     disk: Disk = REAL_DISK,
 ) -> tuple[Fitted, ...]:
     """Find the structures in the flats of a dataset, and in the darks beside them, for each setting of a camera.
@@ -81,6 +83,8 @@ def fit(
     depth : int
         Folders below `base` that are looked into.
     progress : callable
+    refused : callable, optional
+        As for `of_each`.
     disk : Disk
 
     Raises
@@ -91,7 +95,8 @@ def fit(
         The disk is full, or a file cannot be read or written.
     """
     found = gather(base, out, FrameKind.FLAT, FrameKind.BIAS, FrameKind.DARK, depth=depth, progress=progress, disk=disk)
-    made = [_analysed(each, out / each.name if each.name else out, asked, progress, disk) for each in found]
+    make: Callable[[Gathered, Path], Fitted | None] = partial(_analysed, asked=asked, progress=progress, disk=disk)
+    made = of_each(found, out, make, refused)
     if not any(made):
         raise Usage(_nothing(made, found), advice=_ADVICE)
     return tuple(each for each in made if each)

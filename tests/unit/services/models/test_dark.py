@@ -415,6 +415,22 @@ def test_darks_of_which_all_pixels_are_saturated_are_refused(tmp_path: Path, cap
     assert not list((tmp_path / "out").rglob("*.fits"))
 
 
+def test_a_gain_of_which_nothing_can_be_made_does_not_end_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    site = dark_site(tmp_path / "frames")
+    for number in range(4):
+        site.take(10.0 * (number % 2), 20.0, 2, gain=100)
+        pixels = np.full(site.shape, 65520, np.uint16)
+        pixels.flat[number] = 65000  # not all of one value
+        site.write(f"bright_T{number % 2}", pixels, 10.0 * (number % 2), 60.0, gain=0)
+    assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "nothing was made of" in said.err
+    assert "all pixels of the darks are saturated" in said.err
+    (made,) = (tmp_path / "out").rglob("dark_model.json")
+    assert f"{made.parents[1]}: " in said.out
+    assert Loaded.load(made).frames == 8
+
+
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_darks_that_show_nothing_have_a_report_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     site = dark_site(tmp_path / "frames")
