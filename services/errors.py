@@ -73,6 +73,7 @@ class RunCode(StrEnum):
     OTHER_FILE = "other_file"
     COARSE_MEDIAN = "coarse_median"
     OUTLIERS_UNSEEN = "outliers_unseen"
+    MODEL_DAMAGED = "model_damaged"
     DEVICE_LIMITED = "device_limited"
     LOGIN_READABLE = "login_readable"
     NOT_PUBLISHED = "not_published"
@@ -229,6 +230,10 @@ MEANINGS: dict[str, Meaning] = {
     "outliers_unseen": Meaning(
         "a master has few frames for the way in which outliers are left out",
         "the master is built and serves; take more frames, or choose another `rejection_method`",
+    ),
+    "model_damaged": Meaning(
+        "a file of a model is not what was written, and the model is not used",
+        "the next models step (`nightcal run --step models`) fits it anew; look after the disk if it happens again",
     ),
     "uneven_dark": Meaning(
         "the darks are uneven", "look at one: a light leak is to be closed, a glow of the sensor is usual"

@@ -14,10 +14,22 @@ from calibration.models import bias
 from calibration.models.dark import model as dark
 from services.bands import Band, Source, held_open, plane_of, read_rows
 from services.catalogue.models import ModelRow
+from services.errors import RunCode
 from services.files.layout import Layout
+from services.files.sums import check_planes
 from services.files.units import Unreadable
 
 F32 = NDArray[np.float32]
+
+
+class ModelDamaged(Unreadable):
+    """A file of a model is not what was written; `path` is that of the model, as the catalogue has it."""
+
+    code = RunCode.MODEL_DAMAGED
+
+    def __init__(self, detail: str, *, path: str) -> None:
+        super().__init__(detail)
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +77,8 @@ def bias_prediction(row: ModelRow, layout: Layout, celsius: float) -> BiasPredic
 
     Raises
     ------
-    Unreadable
-        The model is damaged, or its planes are not there.
+    ModelDamaged
+        The planes are not those that were written, or are not there.
     """
     try:
         model = bias.BiasModel.from_plain(row.said)
@@ -123,8 +135,8 @@ def dark_prediction(row: ModelRow, layout: Layout, *, celsius: float, exposure_s
 
     Raises
     ------
-    Unreadable
-        The model is damaged, or its planes are not there.
+    ModelDamaged
+        The planes are not those that were written, or are not there.
     """
     try:
         model = dark.DarkModel.from_plain(row.said["model"])
@@ -143,18 +155,23 @@ def _held(*planes: tuple[Source, ...]) -> Iterator[tuple[tuple[Source, ...], ...
 
 
 def _sources(row: ModelRow, layout: Layout) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
-    """Return the planes of the parameters of a model, and those of their covariance."""
+    """Return the planes of the parameters of a model, and those of their covariance, once their sums were checked."""
     try:
         planes = row.said["planes"]
         path = layout.absolute(row.path) / str(planes["file"])
         theta, covariance = ([str(name) for name in planes[each]] for each in ("theta", "covariance"))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(row, error) from error
-    return tuple(plane_of(path, name) for name in theta), tuple(plane_of(path, name) for name in covariance)
+    try:
+        check_planes(path, (*theta, *covariance))
+        return tuple(plane_of(path, name) for name in theta), tuple(plane_of(path, name) for name in covariance)
+    except Unreadable as error:
+        why = error.detail.removeprefix(f"{path}: ")
+        raise ModelDamaged(f"{layout.relative(path)}: {why}", path=row.path) from error
 
 
-def _damaged(row: ModelRow, error: Exception) -> Unreadable:
-    return Unreadable(f"{row.path}: what is known of the model is damaged ({error!r})")
+def _damaged(row: ModelRow, error: Exception) -> ModelDamaged:
+    return ModelDamaged(f"{row.path}: what is known of the model is damaged ({error!r})", path=row.path)
 
 
 def _planes(sources: tuple[Source, ...], band: Band) -> NDArray[np.float64]:

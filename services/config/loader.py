@@ -290,6 +290,29 @@ def _notes(config: Config, tree: Node) -> Iterator[str]:
     for name in ("alpaca", "ascom"):
         if name in camera.children() and name != config.camera.camera_type and not config.camera.is_simulator:
             yield f"{camera.children()[name].spelled}: not used while camera_type is {config.camera.camera_type}"
+    yield from _of_models(config)
+
+
+def _of_models(config: Config) -> Iterator[str]:
+    """Yield what keeps models from being fitted or used, where the file asks for them."""
+    models, how, after_sets = config.models, config.master_frames.flat_dark, config.serve.after_sets
+    key = f"master_frames.flat_dark: {how}"
+    if how == "model":
+        old = "flats without a dark get one only by a model that was fitted before"
+        if models.fit == "off":
+            yield f"{key}: models are off, so that {old} — write `models: auto`"
+        elif "dark" not in models.kinds:
+            yield f"{key}: no model of the dark is fitted, so that {old} — add dark to `models.kinds`"
+        elif "models" not in after_sets:
+            yield f"{key}: `nightcal serve` fits no models, so that {old} — add models to `serve.after_sets`"
+        if not config.master_frames.create_master_bias:
+            yield f"{key}: a model predicts what a master bias lacks — let create_master_bias be true"
+    else:
+        for name in ("max_error", "max_beyond"):
+            if name in models.model_fields_set:
+                yield f"models.{name}: not used while {key}"
+    if models.fit == "off" and "after_sets" in config.serve.model_fields_set and "models" in after_sets:
+        yield "serve.after_sets: models: not used while models are off"
 
 
 def _capture_notes(config: Config) -> Iterator[str]:

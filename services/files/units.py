@@ -221,6 +221,17 @@ def image_unit(path: Path) -> Unit:
     return replace(unit, inherited=primary if unit.index else {}, beside=beside)
 
 
+def units_of(path: Path) -> Iterator[Unit]:
+    """Yield the units of a file, whose data need not all be there.
+
+    Raises
+    ------
+    Unreadable
+        The file is missing, no FITS file, or a header is damaged.
+    """
+    yield from _units(path, _room(path))
+
+
 def is_complete(path: Path) -> bool:
     """Whether an unpacked file has all the bytes that its headers announce, and nothing else."""
     try:

@@ -4,11 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from services.catalogue.rows import FrameRow, MasterRow, is_unchanged
-from services.files.cards import padded, sum_of
 from services.files.fits import pixel_hash, read_pixels
-from services.files.units import Unreadable, image_unit, opened
-
-_PIECE_BYTES = 1 << 23
+from services.files.sums import check_unit
+from services.files.units import Unreadable, image_unit
 
 
 def check_sum(path: Path) -> None:
@@ -24,17 +22,7 @@ def check_sum(path: Path) -> None:
     Unreadable
         The file is missing, truncated or damaged, or its data are not those that the sum was taken of.
     """
-    unit = image_unit(path)
-    stated = str(unit.cards.get("DATASUM", "")).strip()
-    if not stated.isdecimal() or len(stated) > 10:  # a sum has 32 bits
-        return
-    total, left = 0, padded(unit.size)
-    with opened(path) as file:
-        file.seek(unit.offset)
-        while left and (data := file.read(min(left, _PIECE_BYTES))):
-            total, left = sum_of(data, total), left - len(data)
-    if total != int(stated):
-        raise Unreadable(f"{path}: damaged, its data are not those that were written (DATASUM)")
+    check_unit(path, image_unit(path))
 
 
 def check_pixels(row: FrameRow | MasterRow, path: Path) -> None:

@@ -23,6 +23,7 @@ from services.masters.refusal import GroupRefused
 from services.planning.flat_darks import FlatDark
 from services.planning.master_groups import MasterGroup
 from services.planning.master_plan import MasterPlan
+from services.predicting import ModelDamaged
 
 _FATAL = {RunCode.DISK_FULL, RunCode.WRITE_FAILED}
 """Storage errors after which no other master could be written either."""
@@ -104,7 +105,7 @@ class MasterBuilding:
             The work was ended.
         """
         try:
-            return self._master(group, begin, () if doubt is None else (doubt,))
+            return self._with_models(group, begin, () if doubt is None else (doubt,))
         except GroupRefused as refused:
             return self._refuse(group, refused.code, refused.detail)
         except CalibrationError as error:
@@ -115,6 +116,16 @@ class MasterBuilding:
             return self._refuse(group, error.code, error.detail)
         finally:
             shutil.rmtree(self.scratch, ignore_errors=True)  # unpacked frames of one group may be gigabytes
+
+    def _with_models(self, group: MasterGroup, begin: Begin, doubts: tuple[Verdict, ...]) -> MasterOutcome:
+        """Build one master; a damaged model is forgotten, and another one, or none, serves in its place."""
+        while True:
+            try:
+                return self._master(group, begin, doubts)
+            except ModelDamaged as damaged:
+                self.plan.place.catalogue.remove_models([damaged.path])
+                self.plan.forget()
+                self.narration.warn(group, damaged.code, damaged.detail)
 
     def _master(self, group: MasterGroup, begin: Begin, doubts: tuple[Verdict, ...]) -> MasterOutcome:
         if self.context.wake is not None and self.context.wake.is_set():

@@ -23,7 +23,7 @@ from services.masters.prepare import Prepared
 from services.masters.whole_dark import WholeDark, bias_at_hand
 from services.planning.master_groups import MasterGroup
 from services.planning.predicted_darks import outside, typical_dark
-from services.predicting import BiasPrediction, bias_prediction, dark_prediction
+from services.predicting import BiasPrediction, ModelDamaged, bias_prediction, dark_prediction
 from services.root import Place
 
 _KINDS = {FrameKind.BIAS: "bias", FrameKind.DARK: "dark"}
@@ -94,6 +94,9 @@ def _reference(kind: str, group: MasterGroup, celsius: float | None, place: Plac
         return row
     try:
         return (_of_dark if group.product is FrameKind.DARK else _of_bias)(row, group, celsius, place)
+    except ModelDamaged as damaged:  # the next models step fits it anew
+        place.catalogue.remove_models([damaged.path])
+        return damaged.detail
     except (StorageError, OSError) as error:
         return f"{row.path} cannot be read: {error}"
 

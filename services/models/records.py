@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
+from services.files.sums import check_planes
+from services.files.units import Unreadable
 from services.models.products import is_whole
 
 M = TypeVar("M")
@@ -155,7 +157,27 @@ def read_sidecar(path: Path, sidecar: Path, planes: Path, *, form: str, kind: st
             f"{planes} is missing, has lost bytes, or is not of the same fit as {sidecar}: was a fit interrupted?",
             advice="fit the model again",
         )
+    try:
+        check_planes(planes)
+    except Unreadable as error:
+        raise Usage(error.detail, advice="fit the model again") from error
     return dict(said)
+
+
+def is_as_written(planes: Path, sidecar: Path, identity: str) -> bool:
+    """Whether a model is there as its fit wrote it: its sidecar, and its planes with all their bytes.
+
+    The sums of planes are read only where the file was touched after the sidecar was written; else that waits until the
+    model is used.
+    """
+    try:
+        if json.loads(sidecar.read_text(encoding="utf-8"))["identity"] != identity or not is_whole(planes, identity):
+            return False
+        if planes.stat().st_mtime_ns > sidecar.stat().st_mtime_ns:
+            check_planes(planes)
+    except (OSError, ValueError, KeyError, TypeError, Unreadable):
+        return False
+    return True
 
 
 def files_before(sidecar: Path) -> list[str]:

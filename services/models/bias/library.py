@@ -13,13 +13,13 @@ from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.events.modelled import Moved
 from services.files.disk import Disk
-from services.models.bias.files import MODEL
+from services.models.bias.files import MODEL, SIDECAR
 from services.models.bias.fit import LETTERS, covariance_names
 from services.models.bias.model import Asked, fit
 from services.models.bias.records import Loaded
 from services.models.gathering import Progress
 from services.models.kinds import Made
-from services.models.products import is_whole
+from services.models.records import is_as_written
 
 Floats = NDArray[np.float64]
 
@@ -83,8 +83,8 @@ class BiasMaker:
         return found
 
     def is_whole(self, folder: Path, identity: str) -> bool:
-        """Whether the file of planes is that of the sidecar."""
-        return is_whole(folder / MODEL, identity)
+        """Whether the files are those that the fit wrote."""
+        return is_as_written(folder / MODEL, folder / SIDECAR, identity)
 
 
 def _moved(what: str, unit: str, models: tuple[BiasModel, BiasModel], at_c: Floats, weights: Floats) -> Moved:

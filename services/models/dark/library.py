@@ -16,12 +16,12 @@ from services.errors import Usage
 from services.events.modelled import Moved
 from services.files.disk import Disk
 from services.models.dark.bands import covariance_names
-from services.models.dark.files import MODEL
+from services.models.dark.files import MODEL, SIDECAR
 from services.models.dark.model import fit
 from services.models.dark.records import Loaded
 from services.models.gathering import Progress
 from services.models.kinds import Made
-from services.models.products import is_whole
+from services.models.records import is_as_written
 
 
 class DarkMaker:
@@ -49,8 +49,8 @@ class DarkMaker:
         return (Moved(what=what, unit="ADU", before=was, after=now, sigma=sqrt(error**2 + more**2) or None),)
 
     def is_whole(self, folder: Path, identity: str) -> bool:
-        """Whether the file of planes is that of the sidecar."""
-        return is_whole(folder / MODEL, identity)
+        """Whether the files are those that the fit wrote."""
+        return is_as_written(folder / MODEL, folder / SIDECAR, identity)
 
 
 def _made(loaded: Loaded) -> Made:

@@ -10,14 +10,14 @@ from services.errors import Usage
 from services.events.modelled import Moved
 from services.files.disk import Disk
 from services.models.flat.darks import FOLDER as DARKS
-from services.models.flat.files import MODEL
+from services.models.flat.files import MODEL, SIDECAR
 from services.models.flat.model import FlatAsked, FlatMode, fit
 from services.models.flat.plan import FlatType
 from services.models.flat.records import Loaded
 from services.models.flat.steps import FOLDERS
 from services.models.gathering import Progress
 from services.models.kinds import Made
-from services.models.products import is_whole
+from services.models.records import is_as_written
 
 
 class FlatMaker:
@@ -68,5 +68,5 @@ class FlatMaker:
         return (moved,)
 
     def is_whole(self, folder: Path, identity: str) -> bool:
-        """Whether the file of planes is that of the sidecar."""
-        return is_whole(folder / MODEL, identity)
+        """Whether the files are those that the fit wrote."""
+        return is_as_written(folder / MODEL, folder / SIDECAR, identity)

@@ -130,5 +130,25 @@ def test_darkness_by_a_cover_that_nobody_closes_is_told(text: str, told: bool):
     assert any(note.startswith("darkness: cover: ") for note in loads(text, HERE).capture_notes) == told
 
 
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("master_frames: {flat_dark: model}", ""),
+        ("models: off", ""),
+        ("{}", ""),
+        ("master_frames: {flat_dark: model}\nmodels: off", "models are off"),
+        ("master_frames: {flat_dark: model}\nmodels: {kinds: [bias, flat]}", "add dark to `models.kinds`"),
+        ("master_frames: {flat_dark: model}\nserve: {after_sets: [masters]}", "add models to `serve.after_sets`"),
+        ("master_frames: {flat_dark: model, create_master_bias: false}", "what a master bias lacks"),
+        ("models: {max_error: 0.01}", "models.max_error: not used while master_frames.flat_dark: matched"),
+        ("models: off\nserve: {after_sets: [masters, models]}", "serve.after_sets: models: not used"),
+    ],
+)
+def test_what_keeps_models_from_being_fitted_or_used_is_a_note(text: str, note: str):
+    notes = [each for each in loads(text, HERE).notes if "model" in each]
+    assert len(notes) == bool(note)
+    assert all(note in each for each in notes)
+
+
 def test_a_rule_about_a_key_that_is_wrong_by_itself_stays_silent():
     assert "dark_capture.min_exposure: found 'x'" in problem("dark_capture: {min_exposure: x, max_exposure: 20}")

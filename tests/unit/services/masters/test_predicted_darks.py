@@ -1,5 +1,8 @@
 """`flat_dark: model`: the dark of a flat that nobody measured, where a model may predict it, and else why not."""
 
+import os
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +14,8 @@ from astropy.io import fits
 from calibration.frames import FrameKind
 from calibration.models.dark.model import DarkModel, Family, Law, Noise
 from services.catalogue.models import ModelRow, settings_of
+from services.errors import RunCode
+from services.events.sentences import sentence
 from services.files.planes import Plane, create_planes
 from services.masters import MasterOutcome, Outcome
 from tests.support.made_root import RATE, SHAPE, Root
@@ -162,3 +167,64 @@ def test_other_ways_ask_no_model(root: Root, how: str) -> None:
     outcome = built(root, flat_dark=how)
     assert "model" not in outcome.detail
     assert outcome.status is (Outcome.BUILT if how == "bias" else Outcome.REFUSED)
+
+
+def planes_of(root: Root, row: ModelRow) -> Path:
+    return root.layout.absolute(row.path) / row.said["planes"]["file"]
+
+
+def cut(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def spoil(path: Path, place: int = -1, *, plane: int = 0) -> None:
+    """Change a byte of the data of a plane, or of its header; size and time of the file stay as they are."""
+    before = path.stat()
+    with fits.open(path) as units:
+        of = units.fileinfo(plane)
+    with path.open("r+b") as file:
+        file.seek(of["hdrLoc"] + place if place >= 0 else of["datLoc"] + 100)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 16]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def spoil_a_header(path: Path) -> None:
+    spoil(path, 85, plane=1)
+
+
+def spoil_an_end(path: Path) -> None:
+    with fits.open(path) as units:
+        header = units[1].header.tostring()
+    spoil(path, header.rindex("END     "), plane=1)
+
+
+@pytest.mark.parametrize("damage", [cut, spoil, spoil_a_header, spoil_an_end, Path.unlink])
+def test_a_damaged_model_is_said_and_forgotten_and_the_flat_is_refused(
+    root: Root, damage: Callable[[Path], None]
+) -> None:
+    row = add_model(root)
+    damage(planes_of(root, row))
+    outcome = built(root)
+    assert (outcome.status, outcome.code) == (Outcome.REFUSED, "no_matching_dark")
+    assert "no model serves: there is no model of the dark with these settings" in outcome.detail
+    (warned,) = [sentence(e.what) or "" for e in root.heard if getattr(e.what, "code", "") == RunCode.MODEL_DAMAGED]
+    assert "models/dark_g10_test/dark_model/dark_model_1.fits: " in warned
+    assert "`nightcal run --step models`" in warned
+    assert not {str(root.layout.root), "Error", "astropy"} & {*warned.split()}
+    assert root.catalogue.models() == []
+
+
+def test_another_model_serves_where_one_is_damaged(root: Root) -> None:
+    good = add_model(root)
+    root.catalogue.add_model(replace(good, path="models/dark_g10_a", inputs=("a", "b")))  # it has more frames
+    path = root.layout.models / "dark_g10_a" / good.said["planes"]["file"]
+    path.parent.mkdir(parents=True)
+    shutil.copy(planes_of(root, good), path)
+    spoil(path)
+    outcome = built(root)
+    assert outcome.path is not None, outcome.detail
+    assert fits.getheader(outcome.path)["DARKMODL"] == "dark_g10_test"
+    assert [row.path for row in root.catalogue.models()] == ["models/dark_g10_test"]

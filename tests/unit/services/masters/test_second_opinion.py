@@ -17,7 +17,7 @@ from services.library.orders import MasterOrder, obey
 from services.models.library import Library, Wishes
 from services.root import Place
 from tests.support.made_root import Root
-from tests.unit.services.masters.test_predicted_darks import add_model
+from tests.unit.services.masters.test_predicted_darks import add_model, spoil
 
 FIRST = datetime(2026, 1, 1, 20, tzinfo=UTC)
 
@@ -198,3 +198,46 @@ def test_a_dark_of_which_a_model_says_nothing_is_not_judged_by_it(
     row = Darks(tmp_path).night(**more)
     assert why in row.statistics["not_modelled"]
     assert "modelled_by" not in row.statistics
+
+
+class Warmer(Darks):
+    """Darks of a temperature at which there is no master bias, but a model of the bias that was measured around it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        for celsius in (-14.0, 0.0):
+            self.root.add(FrameKind.BIAS, 0.001, 8, set_id=f"bias_{celsius}", ccd_temp_c=celsius, set_temp_c=celsius)
+        self.fit()
+
+    def fit(self) -> None:
+        events = Events(run_id="run", clock=ManualClock(FIRST))
+        place = Place(layout=self.root.layout, catalogue=self.root.catalogue)
+        Library(place, events, lambda: FIRST).fit_all(Wishes(kinds=("bias",)))
+        events.close()
+
+    def warm_night(self) -> MasterRow:
+        return self.night(ccd_temp_c=-7.0, set_temp_c=-7.0)
+
+
+def test_where_there_is_no_master_bias_the_dark_is_held_against_the_bias_that_a_model_predicts(tmp_path: Path) -> None:
+    darks = Warmer(tmp_path)
+    healthy = darks.warm_night()
+    assert (healthy.status, healthy.statistics["modelled_by"]) == (MasterStatus.CERTIFIED, darks.model.path)
+    darks.root.hot = darks.root.hot + np.linspace(0.0, 24.0, darks.root.pattern.shape[1]) / 5.0
+    lit = darks.warm_night()
+    assert lit.status is MasterStatus.SUSPECT
+    assert MasterCode.STRUCTURE_CHANGED in codes(lit)
+
+
+@pytest.mark.parametrize("kind", ["bias", "dark"])
+def test_a_damaged_model_judges_nothing_and_is_fitted_anew(tmp_path: Path, kind: str) -> None:
+    darks = Warmer(tmp_path)
+    (model,) = darks.root.catalogue.models(kind=kind)
+    spoil(darks.root.layout.absolute(model.path) / model.said["planes"]["file"])
+    row = darks.warm_night()
+    assert row.status is MasterStatus.CERTIFIED
+    assert str(row.statistics["not_modelled"]).startswith(f"{model.path}/{kind}_model/")
+    assert "(DATASUM)" in row.statistics["not_modelled"]
+    assert darks.root.catalogue.models(kind=kind) == []
+    darks.fit()
+    assert darks.root.catalogue.models(kind="bias") != []

@@ -121,6 +121,20 @@ def test_a_model_whose_file_lost_bytes_is_fitted_again(root: Root, size: int) ->
     assert fitted(root)[0].kept
 
 
+@pytest.mark.parametrize("name", ["bias_model.fits", "bias_model.json"])
+def test_a_model_of_which_a_byte_has_changed_is_fitted_again(root: Root, name: str) -> None:
+    night(root, 0)
+    (first,) = fitted(root)
+    assert first.row is not None
+    path = root.layout.absolute(first.row.path) / "bias_model" / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if name.endswith("fits") else 3] ^= 255
+    path.write_bytes(content)
+    (again,) = fitted(root)
+    assert not again.kept
+    assert fitted(root)[0].kept
+
+
 def test_a_folder_that_cannot_be_written_is_said_and_ends_no_run(root: Root) -> None:
     night(root, 0)
     root.layout.models.write_text("a file of somebody", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Flats whose dark only a model can predict are built in the run that fits it, and what is refused is said once."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,21 @@ def test_the_masters_step_alone_refuses_it_and_fails(observer: Observer) -> None
     assert len(observer.flats(MasterRefused)) == 1
     assert observer.run(Step.MODELS).exit_code == 0
     assert observer.run(Step.MASTERS).exit_code == 0
+
+
+def test_a_damaged_model_is_fitted_anew_and_the_flat_built_in_the_same_run(observer: Observer) -> None:
+    observer.add_darks(1.0, 8.0)
+    assert observer.run(Step.MODELS).exit_code == 0
+    (row,) = observer.root.catalogue.models(kind="dark")
+    path = observer.root.layout.absolute(row.path) / str(row.said["planes"]["file"])
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4] ^= 16
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    done = observer.run(*BOTH)
+    assert done.exit_code == 0, done.detail
+    assert "1 model fitted" in done.detail
+    assert observer.dark_of_the_flat == "model"
+    (warning,) = [e.what for e in observer.heard if getattr(e.what, "code", "") == "model_damaged"]
+    assert "(DATASUM)" in warning.detail
