@@ -224,17 +224,12 @@ MEANINGS: dict[str, Meaning] = {
     "filter_names": Meaning(
         "filters of the wheel have no names of their own", "give each position a name of its own in the wheel's driver"
     ),
-    "coarse_median": Meaning(
-        "the noise is too low for a median", "choose another `rejection_method`: all others work with low noise"
-    ),
+    "coarse_median": Meaning("the noise is too low for a median", "choose another `rejection_method`: all others work"),
     "outliers_unseen": Meaning(
         "a master has few frames for the way in which outliers are left out",
         "the master is built and serves; take more frames, or choose another `rejection_method`",
     ),
-    "model_damaged": Meaning(
-        "a file of a model is not what was written, and the model is not used",
-        "the next models step (`nightcal run --step models`) fits it anew; look after the disk if it happens again",
-    ),
+    "model_damaged": Meaning("a model's file is damaged: it is not used", "`nightcal run --step models` fits it anew"),
     "uneven_dark": Meaning(
         "the darks are uneven", "look at one: a light leak is to be closed, a glow of the sensor is usual"
     ),

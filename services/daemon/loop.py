@@ -7,28 +7,29 @@ suspended computer or a jump of the clock could make wrong.
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from drivers.clock import Clock
 from services.daemon import ended_windows, news
+from services.daemon.at_work import RunAtWork
 from services.daemon.board import RunNow
 from services.daemon.building import Building, makes_way
 from services.daemon.inbox import Inbox
 from services.daemon.machine import Activity, Decision, Standing, Why, after_hold, decide
 from services.daemon.orders import OF_MASTERS, Answer, Order, OrderName, RefusalCode, Refused
 from services.daemon.pace import LOOK_AFTER_S, to_next_s
-from services.daemon.parts import Begin, Child, Ended, Hands, Mind, Nothing, Outlook, Secured
+from services.daemon.parts import Begin, Ended, Hands, Mind, Nothing, Outlook, Secured
 from services.daemon.present import Present
 from services.daemon.securing import Securing
 from services.daemon.state_file import LastRun, Remembered
 from services.errors import RunCode
-from services.events.records import Event, GroupFinished, WarningRaised
+from services.events.records import Event
 from services.events.serving import ConfigReloaded, OrderTaken
 from services.observatory.in_use import LeftBehind
-from services.workflow.snapshot import Snapshot, advance
+from services.workflow.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -36,18 +37,6 @@ ANSWER_S, MASTERS_S = 10.0, 50.0
 """Real seconds in which an order is answered, and one on masters, whose files are read before they are certified."""
 PAUSE_S = 60.0
 """Nothing is begun by the schedule for so long after a run that did not reach its end: what ended it may go on."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Run:
-    """The run at work, as its events show it."""
-
-    child: Child
-    what: Begin
-    now: RunNow
-    seen: Snapshot
-    outcomes: list[GroupFinished] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
 
 
 class Loop:
@@ -77,7 +66,7 @@ class Loop:
         self._mind = mind
         self._hands = hands
         self._show = show
-        self._run: _Run | None = None
+        self._run: RunAtWork | None = None
         self._securing = Securing(present, hands, clock)
         self._weather = news.Weather()
         self._building = Building()
@@ -239,9 +228,9 @@ class Loop:
         self._securing.release_cooler()
 
     def _make_way(self) -> None:
-        """End a fit of models, which may take long, when frames are due; it goes on after them."""
+        """End a fit of models, which may take long, when frames are due or ordered; it goes on after them."""
         run = self._run if self.present.activity.name is Activity.RUNNING else None
-        if run is not None and makes_way(run.what, run.now.step, self.outlook.choice):
+        if run is not None and makes_way(run.what, run.now.step, self._building.ordered or self.outlook.choice):
             run.child.order(OrderName.CANCEL)
             self.present.become(Activity.FINISHING, Nothing(reason="", detail="models are fitted later"))
 
@@ -252,19 +241,14 @@ class Loop:
         if what.builds_only:
             self._building.begun(self.outlook.to_build)
         run = RunNow(run_id=None, by=what.by, since=self._clock.now(), items=what.items)
-        self._run = _Run(child=self._hands.begin(what), what=what, now=run, seen=Snapshot(run_id=""))
+        self._run = RunAtWork(child=self._hands.begin(what), what=what, now=run, seen=Snapshot(run_id=""))
         doing = what.detail or ("masters are built" if what.builds_only else "what was ordered is taken")
         self.present.become(Activity.STARTING, Nothing(reason="", detail=doing, until=what.until))
 
     def _hear(self, event: Event) -> None:
         if (run := self._run) is None:
             return
-        run.seen = advance(replace(run.seen, run_id=event.run_id), event)
-        run.now = run.now.heard(run.seen)
-        if isinstance(event.what, GroupFinished):
-            run.outcomes.append(event.what)
-        elif isinstance(event.what, WarningRaised) and event.what.code == RunCode.LEFT_UNSAFE:
-            run.left.append(event.what.detail)
+        run.hear(event)
         if (activity := self.present.activity).name is Activity.STARTING:
             self.present.become(Activity.RUNNING, Nothing(reason="", detail=activity.detail, until=activity.until))
 
@@ -297,6 +281,7 @@ class Loop:
         self.present.idle(Nothing(reason=ended.code or "run_ended", detail=ended.detail))
         if self.is_ending and self._may_release:
             self._release_cooler()
+        self._begin_next(self._building.ordered)
 
     def _wait_after(self, ended: Ended, what: Begin) -> None:
         """Begin nothing at once after a run that was not ended by order and did not reach its end."""
@@ -355,23 +340,33 @@ class Loop:
         now = self._clock.now()
         if order.order is OrderName.RUN:  # what is due may have changed since the last look
             self._look(now)
-        decision = decide(order, self.standing, now)
+        what = None if self._run is None else self._run.what
+        decision = decide(order, self._building.while_it_builds(order, self.standing, what), now)
         self._carry_out(order, decision)
-        run = self.run_now
+        run = self.run_now if self._building.ordered is None else None
         run_id, is_done = None if run is None else run.run_id, decision.activity is None
-        return Answer(order=order.order, detail=decision.detail, run_id=run_id, is_done=is_done)
+        waits = decision.start is not None and self._building.ordered is not None
+        detail = "the run begins when the masters are built, models make way for it" if waits else decision.detail
+        return Answer(order=order.order, detail=detail, run_id=run_id, is_done=is_done)
 
     def _carry_out(self, order: Order, decision: Decision) -> None:
         self.present.remember(self._decided(decision))
         self._look_now()
         if decision.worker is not None and self._run is not None:
             self._run.child.order(decision.worker)
+            self._building.ordered = None
             doing = decision.activity or self.present.activity.name
             self.present.become(doing, Nothing(reason="", detail=f"ordered: {decision.worker}"))
         if decision.start is not None:
             items = decision.start
             anew = items & self.outlook.complete
-            self._begin(Begin(items=tuple(sorted(items)), by=order.by or "an order", anew=anew))
+            self._begin_next(Begin(items=tuple(sorted(items)), by=order.by or "an order", anew=anew))
+
+    def _begin_next(self, what: Begin | None) -> None:
+        """Begin what was ordered, at once or when the masters that are being built are done."""
+        self._building.ordered = what if self._run is not None else None
+        if self._run is None and what is not None and not self.is_ending:
+            self._begin(what)
 
     def _decided(self, decision: Decision) -> Remembered:
         state = replace(self.present.state, hold=decision.hold)

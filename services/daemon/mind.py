@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from calibration.frames import GroupStatus
+from calibration.frames import FrameKind, GroupStatus
 from drivers.clock import SystemClock
 from services.catalogue.catalogue import Catalogue
 from services.config.models import LoadedConfig
@@ -122,6 +122,7 @@ class _Known:
     plan: Plan
     of: object
     changes_at: datetime
+    models: str
 
 
 class Mind:
@@ -162,7 +163,8 @@ class Mind:
         self.plan = plan
         self.windows = windows = windows_open(self.loaded.config, now)
         obstacles = (*self._surroundings.obstacles(now), *_root_in_use(layout_of(self.loaded).root))
-        building = _to_build(plan, self.loaded.config.serve, due=state.masters_due)
+        models = "" if self._known is None else self._known.models
+        building = _to_build(plan, self.loaded.config.serve, models, due=state.masters_due)
         return Outlook(
             choice=self._choice(plan, now, obstacles, state, builds=bool(building)),
             plan=plan.fingerprint,
@@ -298,9 +300,10 @@ class Mind:
                 continued_until=self._continued_until,
                 by_order_only=by_order_only(served(self.loaded.config)),
             )
+            models = _dark_models(catalogue) if self.loaded.config.master_frames.flat_dark == "model" else ""
         took_s = SystemClock().monotonic() - began_s
         self._not_before_s = SystemClock().monotonic() + _SHARE * took_s
-        self._known = _Known(plan, of, _changes_at(plan, now))
+        self._known = _Known(plan, of, _changes_at(plan, now), models)
         return plan
 
 
@@ -313,16 +316,25 @@ def _waiting(state: Remembered, surroundings: Surroundings, now: datetime) -> Fa
     return {key: each for key, each in failures_from(state.failures).items() if waits(each)}
 
 
-def _to_build(plan: Plan, serve: Serve, *, due: bool) -> frozenset[str]:
+def _dark_models(catalogue: Catalogue) -> str:
+    """Return what identifies the models that flats without a dark may use."""
+    return " ".join(sorted(row.identity for row in catalogue.valid_models(kind="dark")))
+
+
+def _to_build(plan: Plan, serve: Serve, models: str, *, due: bool) -> frozenset[str]:
     """Return the items whose masters follow their sets, where `serve.after_sets` says that they do.
 
+    Flats have the `models` that may give them a dark beside their names: with other models they are tried again.
     `ALL_MASTERS` is among them where these steps are `due`: that of masters alone knows which masters that serve are
     built anew, because their sets have grown, or because their flats have darks of their own by now.
     """
     if not serve.after_sets:
         return frozenset()
     lacking = plan.masters if "masters" in serve.after_sets else ()
-    return frozenset(each.key for each in lacking if each.to_build) | ({ALL_MASTERS} if due else set())
+    found = (
+        f"{each.key} {models}".strip() if each.kind is FrameKind.FLAT else each.key for each in lacking if each.to_build
+    )
+    return frozenset(found) | ({ALL_MASTERS} if due else set())
 
 
 def _masters_due(ended: Ended, items: Collection[str], outcomes: Collection[GroupFinished], *, before: bool) -> bool:

@@ -126,7 +126,8 @@ class Outlook:
     closing : mapping
         Names of the windows that are open now, and when each of them closes.
     to_build : frozenset of str
-        Keys of the items whose frames are there, and whose master is not; `masters` where any may be better by now.
+        Keys of the items whose frames are there, and whose master is not, flats with what may give them a dark;
+        `masters` where any may be better by now.
     complete : frozenset of str
         Keys of the items of which a complete set serves: whoever orders one of them wants a new one.
     stale : mapping

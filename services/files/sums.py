@@ -26,7 +26,7 @@ def check_unit(path: Path, unit: Unit) -> None:
 
 
 def check_planes(path: Path, names: Collection[str] | None = None) -> None:
-    """Hold a file that `create_planes` has written against its sums: all headers, and planes of these names or all.
+    """Hold an unpacked file against the sums that it states: all headers, and planes of these names (EXTNAME) or all.
 
     A file that was found good is not read again in this process until its size or time changes.
 
@@ -50,11 +50,10 @@ def _check_planes(path: Path, names: frozenset[str] | None, size: int, _mtime_ns
             end = unit.offset + padded(unit.size)
             if end > size:
                 raise Unreadable(f"{path}: truncated, {size} of at least {end} bytes are there")
-            stated, header = _stated(unit), _sum(file, begin, unit.offset - begin)
-            if stated is None or add_sums(header, stated) not in _ALL_ONES:
-                raise Unreadable(f"{path}: damaged, a header is not what was written (CHECKSUM)")
+            stated = _stated(unit)
+            _check_header(path, unit, stated, _sum(file, begin, unit.offset - begin))
             missing.discard(name := str(unit.cards.get("EXTNAME", "")).strip())
-            if names is None or name in names:
+            if stated is not None and (names is None or name in names):
                 _check_data(path, file, unit, stated)
             begin = end
     if missing:
@@ -65,6 +64,12 @@ def _stated(unit: Unit) -> int | None:
     """Return the DATASUM of a header; None where it has none."""
     stated = str(unit.cards.get("DATASUM", "")).strip()
     return int(stated) if stated.isdecimal() and len(stated) <= 10 else None  # a sum has 32 bits
+
+
+def _check_header(path: Path, unit: Unit, stated: int | None, total: int) -> None:
+    """Hold a header against its CHECKSUM, by which its sum and that of its data are all ones; none passes."""
+    if "CHECKSUM" in unit.cards and (stated is None or add_sums(total, stated) not in _ALL_ONES):
+        raise Unreadable(f"{path}: damaged, a header is not what was written (CHECKSUM)")
 
 
 def _check_data(path: Path, file: BinaryIO, unit: Unit, stated: int) -> None:

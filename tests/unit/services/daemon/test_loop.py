@@ -241,6 +241,60 @@ def test_a_fit_of_models_makes_way_for_frames_that_are_due_and_goes_on_after_the
     assert bench.hands.begun == [Begin(), Begin(items=("dark_60s",)), Begin()]
 
 
+def fitting(bench: Bench, step: str = "models") -> Bench:
+    """Let masters be due, and hear that a step of them is at work."""
+    bench.past_the_first_masters()
+    bench.mind.outlook = replace(CALM, to_build=frozenset({"masters"}))
+    bench.loop.step()
+    bench.hear_start("m2")
+    bench.loop.heard(Event(run_id="m2", seq=2, at=START, what=StepStarted(step=step)))
+    bench.loop.step()
+    assert bench.activity is Activity.RUNNING
+    return bench
+
+
+@pytest.mark.parametrize(("step", "orders"), [("models", [OrderName.CANCEL]), ("masters", [])])
+def test_a_run_that_is_ordered_while_masters_or_models_are_made_begins_when_they_have_made_way(
+    step: str, orders: list[OrderName]
+) -> None:
+    bench = fitting(Bench(), step)
+    answer = bench.order(OrderName.RUN, items=("dark_60s",), by="me")
+    assert (answer.detail, answer.run_id) == ("the run begins when the masters are built, models make way for it", None)
+    bench.loop.step()
+    assert bench.hands.child.orders == orders
+    with pytest.raises(Refused) as refused:
+        bench.order(OrderName.RUN, items=("dark_60s",))
+    assert refused.value.code is RefusalCode.BUSY
+    bench.end(Ended(run_id="m2", exit_code=0, code="cancelled" if orders else None))
+    assert bench.hands.begun == [Begin(), Begin(items=("dark_60s",), by="me")]
+    assert bench.activity is Activity.STARTING
+    bench.end(Ended(run_id="r2", exit_code=0))
+    bench.loop.step()
+    assert bench.hands.begun[2:] == [Begin()], "masters and models go on"
+
+
+def test_models_that_begin_after_the_masters_make_way_for_a_run_that_was_ordered() -> None:
+    bench = fitting(Bench(), "masters")
+    bench.order(OrderName.RUN, items=("dark_60s",))
+    bench.loop.heard(Event(run_id="m2", seq=3, at=START, what=StepStarted(step="models")))
+    bench.clock.advance(60)
+    bench.loop.step()
+    assert bench.hands.child.orders == [OrderName.CANCEL]
+
+
+def test_a_pause_or_the_end_of_the_daemon_takes_back_a_run_that_waits_for_masters() -> None:
+    bench = fitting(Bench())
+    bench.order(OrderName.RUN, items=("dark_60s",))
+    bench.order(OrderName.PAUSE)
+    bench.end(Ended(run_id="m2", exit_code=0, code="paused"))
+    assert bench.hands.begun == [Begin()]
+    bench = fitting(Bench())
+    bench.order(OrderName.RUN, items=("dark_60s",))
+    bench.loop.stop()
+    bench.end(Ended(run_id="m2", exit_code=0, code="interrupted"))
+    assert bench.hands.begun == [Begin()]
+
+
 def test_a_build_that_was_ended_by_order_is_not_begun_again_in_this_window() -> None:
     closes = START + timedelta(hours=1)
     bench = Bench(replace(CALM, to_build=frozenset({"dark_60s"}), closing={"day": closes})).past_the_first_masters()

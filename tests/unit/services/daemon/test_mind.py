@@ -9,8 +9,10 @@ import pytest
 
 from calibration.frames import FrameKind, GroupStatus
 from services.catalogue.catalogue import Catalogue
+from services.catalogue.models import ModelRow
 from services.catalogue.rows import FrameRow, RunRow
 from services.config import loads
+from services.daemon.building import Building
 from services.daemon.ended_windows import ended
 from services.daemon.mind import ALL_MASTERS, Calm, Mind
 from services.daemon.orders import RefusalCode
@@ -325,3 +327,28 @@ def test_what_another_run_was_killed_at_is_seen_once_when_the_folder_is_free(tmp
     assert seen(Remembered()) == ["theirs"]
     ours = LastRun(run_id="theirs", finished_at=NOW, exit_code=5, code="disk_full")
     assert seen(Remembered(last_run=ours)) == []  # its row could not be closed, but how it ended is known
+
+
+def test_flats_that_were_tried_are_tried_again_with_another_model_of_the_dark(tmp_path: Path) -> None:
+    mind = mind_of(tmp_path, "}\nmaster_frames: {flat_dark: model")
+    flats = [
+        FrameRow(
+            path=f"flats/{i}.fits", pixel_sha256=str(i), size=1, mtime_ns=1, kind=FrameKind.FLAT, camera="c", height=4,
+            width=4, exposure_us=1_000_000, set_id="s", frame_no=i, date_obs=NOW, source="panel",
+        )
+        for i in range(40)
+    ]  # fmt: skip
+    model = ModelRow(
+        path="models/dark", kind="dark", key=flats[0].key(), recipe="", identity="one", fitted_at=NOW, coldest_c=-10.0,
+        warmest_c=0.0, temperatures=2, sessions=2,
+    )  # fmt: skip
+    building, tried = Building(), []
+    with Catalogue(layout_of(mind.loaded).catalogue) as catalogue:
+        catalogue.add_frames(flats)
+        for number, row in enumerate((None, model, model, replace(model, identity="two"))):
+            if row is not None:
+                catalogue.add_model(row)
+            to_build = mind.look(NOW + number * timedelta(minutes=11), Remembered()).to_build
+            tried.append(building.is_due(to_build, 0.0))
+            building.begun(to_build)
+    assert tried == [True, True, False, True]
