@@ -17,6 +17,7 @@ from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.layout import sanitise
 from services.models.products import refuse_file
+from services.words import count
 
 Progress = Callable[[str, int | None, int], object]
 SCRATCH = ".unpacked"
@@ -227,6 +228,11 @@ def _judged(
         verdict = judged(rest, numbers) if rest else Judged(refused={})
         unused |= verdict.refused
         remarks += [f"{group.name}: {remark}" for remark in verdict.remarks]
+    if asked := sum(f.header.ccd_temp_c is None and f.path not in unused for group in groups for f in group.frames):
+        remarks.append(
+            f"{count(asked, 'frame')} {'states' if asked == 1 else 'state'} what the cooler was asked for and not what "
+            "was measured: the set-point is taken for the temperature"
+        )
     return list(groups), remarks, numbers
 
 

@@ -106,6 +106,16 @@ def card_of(path: Path, keyword: str) -> object:
         return None
 
 
+def decimal_text(value: float, least: int = 0) -> str:
+    """Return a number for the name of a file: `least` decimals, and up to six where it has more.
+
+    Numbers that differ by a millionth or more have different names, so that no file is written over another one.
+    """
+    whole, _, decimals = f"{round(value, 6) + 0.0:.6f}".partition(".")
+    decimals = decimals[:least] + decimals[least:].rstrip("0")
+    return f"{whole}.{decimals}" if decimals else whole
+
+
 def is_whole(path: Path, identity: str) -> bool:
     """Whether a file of planes has all its bytes, and is that of a model with this identity."""
     return is_complete(path) and card_of(path, "MODELID") == identity

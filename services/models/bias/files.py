@@ -14,7 +14,7 @@ from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, PlanesFile, create_planes
 from services.models.bias.fit import LETTERS, Targets, covariance_names
 from services.models.bias.plan import Plan
-from services.models.products import base_cards, header_of
+from services.models.products import base_cards, decimal_text, header_of
 
 FOLDER = "bias_model"
 MODEL, SIDECAR = f"{FOLDER}/bias_model.fits", f"{FOLDER}/bias_model.json"
@@ -24,21 +24,17 @@ _UNITS = {"A": "adu", "B": "adu/degC"}
 
 def master_name(celsius: float) -> str:
     """Return the path of the mean of the frames of a temperature."""
-    return f"{MASTERS}/master_bias_{_text(celsius)}C.fits"
+    return f"{MASTERS}/master_bias_{decimal_text(celsius, 1)}C.fits"
 
 
 def synthetic_name(celsius: float) -> str:
     """Return the name of a predicted bias."""
-    return f"synthetic_bias_{_text(celsius)}C.fits"
+    return f"synthetic_bias_{decimal_text(celsius, 1)}C.fits"
 
 
 def map_name(letter: str) -> str:
     """Return the path of a parameter as a map of its own."""
     return f"{FOLDER}/bias_{letter.lower()}_map.fits"
-
-
-def _text(celsius: float) -> str:
-    return f"{celsius + 0.0:.1f}" if abs(celsius) >= 0.05 else "0.0"
 
 
 def model_cards(model: BiasModel, frames: int) -> list[Card]:
@@ -113,7 +109,7 @@ def open_targets(
             },
             evaluation={
                 t: made(
-                    f"{EVALUATION}/held_out_bias_{_text(t)}C.fits",
+                    f"{EVALUATION}/held_out_bias_{decimal_text(t, 1)}C.fits",
                     *_evaluated_planes(model, header, t, len(plan.members)),
                 )
                 for t in (counts if evaluation else ())

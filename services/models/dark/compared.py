@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from services.files.disk import REAL_DISK, Disk
 from services.models.dark.evaluate import Evaluated, Seen, by_exposure
-from services.models.dark.files import celsius_text, exposure_folder, seconds_text
+from services.models.dark.files import exposure_folder
 from services.models.drawing import FAINT, INK, MARK, THIRD, dress, new_figure, write_pictures
+from services.models.products import decimal_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,10 +60,10 @@ def two_d(seen: Sequence[Seen]) -> "Iterator[Drawing]":
         yield f"heatmap_{name}_2d.png", _bound(_heatmap, seen, title, values)
     folder = "plots_2d_comparison"
     for exposure_s, some in by_exposure(seen).items():
-        yield f"{folder}/line_compare_e{seconds_text(exposure_s)}.png", _bound(_against_temperature, some)
+        yield f"{folder}/line_compare_e{decimal_text(exposure_s, 2)}.png", _bound(_against_temperature, some)
     for celsius in sorted({each.shot.label_c for each in seen}):
         at = tuple(each for each in seen if each.shot.label_c == celsius)
-        yield f"{folder}/scatter_t{celsius_text(celsius)}.png", _bound(_scatter, at, "all")
+        yield f"{folder}/scatter_t{decimal_text(celsius, 2)}.png", _bound(_scatter, at, "all")
 
 
 def _bound(draw: "Callable[..., Figure]", *args: object) -> "Callable[[], Figure]":

@@ -15,38 +15,27 @@ from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, PlanesFile, create_planes
 from services.models.dark.bands import Shot, covariance_names
 from services.models.dark.plan import DarkPlan
-from services.models.products import base_cards, header_of
+from services.models.products import base_cards, decimal_text, header_of
 
 FOLDER = "dark_model"
 MODEL, SIDECAR = f"{FOLDER}/dark_model.fits", f"{FOLDER}/dark_model.json"
 MASKS, SUSPICIOUS = "dark_masks_by_temp", "suspicious_bias.log"
 
 
-def seconds_text(exposure_s: float) -> str:
-    """Return an exposure for names: two decimals, more where it has more."""
-    whole, _, decimals = f"{exposure_s:.6f}".partition(".")
-    return f"{whole}.{decimals[:2]}{decimals[2:].rstrip('0')}"
-
-
-def celsius_text(celsius: float) -> str:
-    """Return a temperature for names."""
-    return f"{celsius + 0.0:.2f}" if abs(celsius) >= 0.005 else "0.00"
-
-
 def exposure_folder(exposure_s: float) -> str:
     """Return the name of the folder of an exposure: ``exp_1p00``."""
-    return f"exp_{seconds_text(exposure_s).replace('.', 'p')}"
+    return f"exp_{decimal_text(exposure_s, 2).replace('.', 'p')}"
 
 
 def mask_name(shot: Shot) -> str:
     """Return the path of the dark current of a temperature, as an exposure shows it."""
-    name = f"dark_mask_t{celsius_text(shot.label_c)}_e{seconds_text(shot.exposure_s)}.fits"
+    name = f"dark_mask_t{decimal_text(shot.label_c, 2)}_e{decimal_text(shot.exposure_s, 2)}.fits"
     return f"{MASKS}/{exposure_folder(shot.exposure_s)}/{name}"
 
 
 def synthetic_name(celsius: float, exposure_s: float) -> str:
     """Return the name of a predicted dark."""
-    return f"synthetic_dark_t{celsius_text(celsius)}_e{seconds_text(exposure_s)}.fits"
+    return f"synthetic_dark_t{decimal_text(celsius, 2)}_e{decimal_text(exposure_s, 2)}.fits"
 
 
 def model_cards(model: DarkModel, frames: int) -> list[Card]:

@@ -11,12 +11,12 @@ from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.models.dark.compared import against_temperature, one_d, two_d
 from services.models.dark.evaluate import Evaluated, evaluate
-from services.models.dark.files import celsius_text, seconds_text
 from services.models.dark.maps import fit_1d, fit_2d
 from services.models.dark.model import Synthetic, fit, synthesise_as
 from services.models.dark.records import Loaded
 from services.models.drawing import write_pictures
 from services.models.gathering import Progress, Refused
+from services.models.products import decimal_text
 from services.models.records import Fitted
 
 EXPOSURES_S = (1.0, 5.0, 10.0, 20.0, 25.0)
@@ -154,7 +154,9 @@ def _synthesise(loaded: Loaded, out: Path, asked: Asked, disk: Disk) -> list[Syn
         return _rates(loaded, out, asked, disk)
     if asked.mode is Mode.SYNTHETIC_2D:
         shots = [(t, e) for e in asked.exposures_s or EXPOSURES_S for t in _temperatures(loaded, asked)]
-        named = [(t, e, f"synthetic_2d_exp_{seconds_text(e)}/synthetic_2d_dark_t{_words(t, e)}.fits") for t, e in shots]
+        named = [
+            (t, e, f"synthetic_2d_exp_{decimal_text(e, 2)}/synthetic_2d_dark_t{_words(t, e)}.fits") for t, e in shots
+        ]
         return synthesise_as(loaded, named, out, disk)
     if asked.single_c is None or asked.single_s is None:
         raise Usage(
@@ -162,12 +164,12 @@ def _synthesise(loaded: Loaded, out: Path, asked: Asked, disk: Disk) -> list[Syn
             advice="name both, e.g. --temp-single 20 --exptime-single 10",
         )
     t, e = asked.single_c, asked.single_s
-    name = f"synthetic_2d_dark_T{celsius_text(t)}_E{seconds_text(e)}.fits"
+    name = f"synthetic_2d_dark_T{decimal_text(t, 2)}_E{decimal_text(e, 2)}.fits"
     return synthesise_as(loaded, [(t, e, name)], out, disk)
 
 
 def _words(celsius: float, exposure_s: float) -> str:
-    return f"{celsius_text(celsius)}_e{seconds_text(exposure_s)}"
+    return f"{decimal_text(celsius, 2)}_e{decimal_text(exposure_s, 2)}"
 
 
 def _temperatures(loaded: Loaded, asked: Asked) -> tuple[float, ...]:
@@ -177,7 +179,7 @@ def _temperatures(loaded: Loaded, asked: Asked) -> tuple[float, ...]:
 def _rates(loaded: Loaded, out: Path, asked: Asked, disk: Disk) -> list[Synthetic]:
     """Write the dark current at temperatures, in ADU/s."""
     shots = [
-        (celsius, loaded.model.longest_s, f"{SYNTHETIC}/synthetic_dark_{celsius_text(celsius)}.fits")
+        (celsius, loaded.model.longest_s, f"{SYNTHETIC}/synthetic_dark_{decimal_text(celsius, 2)}.fits")
         for celsius in _temperatures(loaded, asked)
     ]
     return synthesise_as(loaded, shots, out, disk, per_second=True)

@@ -15,7 +15,7 @@ from services.files.disk import REAL_DISK, Disk
 from services.files.layout import sanitise
 from services.files.planes import Plane, PlanesFile, create_planes
 from services.models.flat.fit import Label, covariance_names
-from services.models.products import base_cards, header_of
+from services.models.products import base_cards, decimal_text, header_of
 
 FOLDER, MASTERS, SKY = "flat_model_fits", "master_flat", "sky_median"
 MODEL, SIDECAR, FACTORS = f"{FOLDER}/flat_model.fits", f"{FOLDER}/flat_model.json", f"{FOLDER}/flat_factors.fits"
@@ -29,7 +29,7 @@ _UNITS = {Term.A: "", Term.B: "1/degC", Term.C: "1/s"}
 def text_of(label: Label) -> str:
     """Return temperature and exposure as names of files have them."""
     celsius, seconds = label
-    return f"T{celsius + 0.0 if abs(celsius) >= 0.05 else 0.0:.1f}_E{seconds:g}"
+    return f"T{decimal_text(celsius, 1)}_E{decimal_text(seconds)}"
 
 
 def master_name(filter_name: str | None, label: Label) -> str:

@@ -19,10 +19,11 @@ from services.cli.failures import run_app
 from services.cli.main import app
 from services.models.dark.bands import Work, darks_of, fit_bands, shots_of
 from services.models.dark.evaluate import evaluate
-from services.models.dark.files import open_targets, seconds_text
+from services.models.dark.files import open_targets
 from services.models.dark.plan import plan_of
 from services.models.dark.records import Loaded
 from services.models.gathering import gather
+from services.models.products import decimal_text
 from tests.support.dark_frames import EXPOSURES_S, TEMPERATURES_C, DarkSite, dark_site, whole_site
 from tests.support.made_root import Root
 
@@ -79,7 +80,7 @@ def test_an_unseen_temperature_is_predicted_within_five_percent_of_the_truth(sit
         == 0
     )
     for seconds in (1.0, 20.0):
-        path = tmp_path / f"synthetic_dark_t5.00_e{seconds_text(seconds)}.fits"
+        path = tmp_path / f"synthetic_dark_t5.00_e{decimal_text(seconds, 2)}.fits"
         mean, sigma, truth = plane(path), plane(path, "SIGMA"), site.truth(5.0, seconds)
         assert np.median(mean) == pytest.approx(np.median(truth), rel=0.02)
         assert mean.flat[:6] == pytest.approx(truth.flat[:6], rel=0.05)  # hot: saturated at 20 s, left out there

@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 
+from calibration.frames import FrameKind
 from services.errors import Usage
-from services.models.gathering import Gathered, of_each
+from services.models.gathering import Gathered, gather, of_each
+from services.models.products import decimal_text
+from tests.support.bias_frames import write_bias
 
 FOUND = tuple(Gathered(name=name) for name in ("gain_1", "gain_2", "gain_3"))
 
@@ -40,3 +45,31 @@ def test_where_nobody_hears_or_nothing_is_made_it_raises_after_the_others(found:
 
 def test_one_setting_has_no_folder_of_its_own(tmp_path: Path):
     assert of_each([Gathered()], tmp_path, lambda _, folder: folder) == (tmp_path,)
+
+
+def test_set_points_that_stand_for_temperatures_are_said(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    for number in range(4):
+        path = tmp_path / "frames" / f"bias_{number}.fits"
+        write_bias(path, np.rint(1000 + 5 * rng.standard_normal((20, 30))).astype(np.uint16), 0.0)
+        if number:
+            with fits.open(path, mode="update") as units:
+                units[0].header.rename_keyword("CCD-TEMP", "SET-TEMP")
+    (found,) = gather(tmp_path / "frames", tmp_path / "out", FrameKind.BIAS)
+    assert len(found.members) == 4
+    assert any("3 frames state what the cooler was asked for" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "text"),
+    [
+        (5.0, 1, "5.0"),
+        (5.04, 1, "5.04"),
+        (-0.0, 1, "0.0"),
+        (-1e-7, 2, "0.00"),
+        (2.0, 0, "2"),
+        (0.000032, 2, "0.000032"),
+    ],
+)
+def test_a_number_in_a_name_has_the_decimals_that_it_needs(value: float, least: int, text: str):
+    assert decimal_text(value, least) == text
