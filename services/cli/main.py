@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from services.cli.earlier import EarlierCommand
 from services.cli.failures import run_app
 from services.cli.parameters import new_app
 from services.errors import RunStopped
@@ -30,10 +31,13 @@ class _Command:
 
     def added_to(self, parser: typer.Typer, call: Any) -> typer.Typer:
         """Return the parser with this command, which does `call`."""
-        parser.command(self.words.rpartition(" ")[2], short_help=self.line, hidden=self.hidden)(call)
+        cls = EarlierCommand if self.words in _EARLIER else None
+        parser.command(self.words.rpartition(" ")[2], cls=cls, short_help=self.line, hidden=self.hidden)(call)
         return parser
 
 
+_EARLIER = {"model bias fit", "model dark fit", "model flat fit"}
+"""Commands that take the command lines of the earlier programs too."""
 _GROUPS = {
     "config": "Look at a configuration.",
     "schema": "JSON schemas for programs that read our files.",

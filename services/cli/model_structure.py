@@ -22,7 +22,7 @@ MaybeOut = Annotated[
 ]
 OutputDir = Annotated[
     Path | None,
-    typer.Option("--output-dir", "--output_dir", metavar="OUT", help="OUT, as the earlier program spells it"),
+    typer.Option("--output-dir", metavar="OUT", help="OUT, as the earlier program spells it"),
 ]
 Report = Annotated[Path, typer.Argument(metavar="REPORT", help="The folder of the pictures")]
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperGroup
 
+from services.cli.earlier import dashed
+
 if TYPE_CHECKING:
     from services.config import LoadedConfig
 
@@ -115,6 +117,7 @@ def new_app(help_text: str | None = None, group: type[TyperGroup] | None = None)
         add_completion=False,
         rich_markup_mode=None,  # rich is loaded when bars are drawn, not for --help
         pretty_exceptions_enable=False,
+        context_settings={"token_normalize_func": dashed},
     )
 
 
