@@ -1,14 +1,14 @@
 """A sample of the pixels of every frame: their levels and noise, and what the family of a model is chosen by."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.clipping import clip_values
 from calibration.models.levels import level_of, reference_of, unlike
-from calibration.models.means import Groups, group_mean, recipe_for, stacked
+from calibration.models.means import GroupMean, Groups, group_mean, recipe_for, stacked
 from calibration.stats import sample_of
 from services.bands import Band, Source, read_rows
 
@@ -64,11 +64,20 @@ class Sampled:
         Of a sample of a pixel: the middle of the groups that have two frames; NaN where none has.
     unlike : ndarray of bool, shape (n,)
         Frames whose level is not that of the others of their group.
+    own_noise_adu : ndarray, shape (n,)
+        The noise of the group of each frame; NaN of a frame alone.
     """
 
     levels_adu: NDArray[np.float64]
     noise_adu: float
     unlike: NDArray[np.bool_]
+    own_noise_adu: NDArray[np.float64]
+
+    def of(self, keep: NDArray[np.bool_]) -> "Sampled":
+        """Return what is known of some of the frames."""
+        return replace(
+            self, levels_adu=self.levels_adu[keep], unlike=self.unlike[keep], own_noise_adu=self.own_noise_adu[keep]
+        )
 
 
 def sampled(sources: Sequence[Source], groups: Sequence[Sequence[int]], place: Place) -> Sampled:
@@ -84,30 +93,56 @@ def sampled(sources: Sequence[Source], groups: Sequence[Sequence[int]], place: P
     """
     some = np.unique(np.linspace(0, len(sources) - 1, min(len(sources), _REFERENCES)).round().astype(int))
     reference = reference_of(np.stack([place.read(sources[i]) for i in some]))
-    levels, noises = np.full(len(sources), np.nan), list[float]()
-    for members in groups:
+    levels, noises = np.full(len(sources), np.nan), [list[float]() for _ in groups]
+    for members, own in zip(groups, noises, strict=True):
         before: NDArray[np.float64] | None = None
         for number, i in enumerate(members):
             sample = place.read(sources[i])
             levels[i] = level_of(sample, reference)
             if before is not None and number <= _PAIRS:
-                noises.append(float(clip_values(sample - before).sigma / np.sqrt(2)))
+                own.append(float(clip_values(sample - before).sigma / np.sqrt(2)))
             before = sample
-    known = [noise for noise in noises if np.isfinite(noise) and noise > 0]
-    noise = float(np.median(known)) if known else float("nan")
-    odd = np.zeros(len(sources), np.bool_)
-    for members in groups:
+    noise = _middle([each for own in noises for each in own])
+    odd, of_group = np.zeros(len(sources), np.bool_), np.full(len(sources), np.nan)
+    for members, own in zip(groups, noises, strict=True):
+        of_group[list(members)] = _middle(own)
         odd[list(members)] = unlike(levels[list(members)], noise_adu=_RESTLESS * np.nan_to_num(noise))
-    return Sampled(levels_adu=levels, noise_adu=noise, unlike=odd)
+    return Sampled(levels_adu=levels, noise_adu=noise, unlike=odd, own_noise_adu=of_group)
+
+
+def _middle(noises: Sequence[float]) -> float:
+    known = [noise for noise in noises if np.isfinite(noise) and noise > 0]
+    return float(np.median(known)) if known else float("nan")
 
 
 def sample_groups(
-    sources: Sequence[Source], groups: Sequence[Sequence[int]], found: Sampled, place: Place, *, step_adu: float
+    sources: Sequence[Source],
+    groups: Sequence[Sequence[int]],
+    levels_adu: NDArray[np.float64],
+    place: Place,
+    *,
+    noise_adu: float,
+    step_adu: float,
 ) -> Groups:
-    """Return the means of groups on the sample, each frame less its level, shape (K, 1, pixels)."""
+    """Return the means of groups of one noise on the sample, each frame less its level, shape (K, 1, pixels)."""
+    return stacked(
+        sample_means(sources, groups, levels_adu, place, noises_adu=[noise_adu] * len(groups), step_adu=step_adu)
+    )
+
+
+def sample_means(
+    sources: Sequence[Source],
+    groups: Sequence[Sequence[int]],
+    levels_adu: NDArray[np.float64],
+    place: Place,
+    *,
+    noises_adu: Sequence[float],
+    step_adu: float,
+) -> list[GroupMean]:
+    """Return the mean of each group on the sample, shape (1, pixels); each group has a noise of its own."""
     means = []
-    for members in groups:
+    for members, noise in zip(groups, noises_adu, strict=True):
         frames = np.stack([place.read(sources[i]).astype(np.float32) for i in members])[:, None]
-        recipe = recipe_for(len(members), noise_adu=found.noise_adu, step_adu=step_adu)
-        means.append(group_mean(frames, found.levels_adu[list(members)], recipe))
-    return stacked(means)
+        recipe = recipe_for(len(members), noise_adu=noise, step_adu=step_adu)
+        means.append(group_mean(frames, levels_adu[list(members)], recipe))
+    return means

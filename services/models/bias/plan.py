@@ -113,7 +113,7 @@ def plan_of(gathered: Gathered, scratch: Path) -> Plan:
     return _planned(
         members,
         tuple(source for source, kept in zip(sources, keep, strict=True) if kept),
-        Sampled(levels_adu=found.levels_adu[keep], noise_adu=found.noise_adu, unlike=found.unlike[keep]),
+        found.of(keep),
         place,
         unused,
     )
@@ -132,7 +132,7 @@ def _planned(
         numbered([(member.label_c, *member.attempt) for member in members]),
         np.array([sessions.index(member.session) for member in members]),
     )
-    means = sample_groups(sources, groups, found, place, step_adu=step)
+    means = sample_groups(sources, groups, found.levels_adu, place, noise_adu=found.noise_adu, step_adu=step)
     sample = Sample(
         temperature_c=np.array([temperature[list(each)].mean() for each in groups]),
         frames=np.array([float(len(each)) for each in groups]),

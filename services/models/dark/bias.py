@@ -16,7 +16,7 @@ from services.errors import Usage
 from services.models.bias import fit as bias_fit
 from services.models.bias import plan as bias_plan
 from services.models.gathering import Gathered, Member
-from services.models.sampling import Place, Sampled, sample_groups
+from services.models.sampling import Place, sample_groups
 
 
 class Way(StrEnum):
@@ -208,7 +208,5 @@ def _offsets(plan: bias_plan.Plan, darks: Sequence[Member]) -> NDArray[np.float6
 
 def sampled_biases(plan: bias_plan.Plan, place: Place) -> Groups:
     """Return the means of the groups of biases on a sample of pixels, shape (K, 1, pixels)."""
-    found = Sampled(
-        levels_adu=plan.levels_adu, noise_adu=plan.noise_adu, unlike=np.zeros(len(plan.levels_adu), np.bool_)
-    )
-    return sample_groups(plan.sources, plan.groups, found, place, step_adu=plan.step_adu)
+    noise, step = plan.noise_adu, plan.step_adu
+    return sample_groups(plan.sources, plan.groups, plan.levels_adu, place, noise_adu=noise, step_adu=step)

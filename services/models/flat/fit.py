@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.models.flat.model import FlatModel, FlatParameters, Term, parameters_of
+from calibration.models.flat.noise import in_units_of_noise
 from calibration.models.flat.significance import Significance, SignificanceSums
 from calibration.models.left_out import leave_out
 from calibration.models.linear import fit_groups, flags_of, pairs
-from calibration.models.means import Groups, group_mean, recipe_for, stacked
+from calibration.models.means import GroupMean, Groups, group_mean, recipe_for, stacked
 from services.bands import Band, Source, read_band, read_rows
 from services.files.planes import PlanesFile
 from services.models.banding import fit_in_bands
@@ -41,7 +42,10 @@ class FlatWork:
         Frames of each group.
     labels : tuple of (float, float)
         Of each group.
+    relative_noise : ndarray, shape (K,)
+        Of a sample of each group, relative to `noise`.
     design : ndarray, shape (K, p)
+        Over the relative noise.
     model : FlatModel
     noise, step : float
     darks : tuple of Source
@@ -52,6 +56,7 @@ class FlatWork:
     sources: tuple[Source, ...]
     sizes: tuple[int, ...]
     labels: tuple[Label, ...]
+    relative_noise: NDArray[np.float64]
     design: NDArray[np.float64]
     model: FlatModel
     noise: float
@@ -62,11 +67,13 @@ class FlatWork:
 
 def work_of(plan: FlatPlan) -> FlatWork:
     """Return what the bands of a plan need."""
+    relative = np.array(plan.relative_noise)
     return FlatWork(
         sources=tuple(plan.frames[i].source for group in plan.groups for i in group),
         sizes=tuple(map(len, plan.groups)),
         labels=plan.labels,
-        design=plan.model.design(plan.temperature_c, plan.exposure_s),
+        relative_noise=relative,
+        design=plan.model.design(plan.temperature_c, plan.exposure_s) / relative[:, None],
         model=plan.model,
         noise=plan.noise,
         step=plan.step,
@@ -121,10 +128,12 @@ def flat_band(work: FlatWork, band: Band) -> FlatBand:
     return FlatBand(parameters=parameters, planes=planes, freedom=fit.freedom, held=held)
 
 
-def _mean(work: FlatWork, number: int, band: Band) -> Any:
+def _mean(work: FlatWork, number: int, band: Band) -> GroupMean:
     start = sum(work.sizes[:number])
     frames = read_band(work.sources[start : start + work.sizes[number]], band)
-    return group_mean(frames, np.zeros(len(frames)), recipe_for(len(frames), noise_adu=work.noise, step_adu=work.step))
+    relative = float(work.relative_noise[number])
+    recipe = recipe_for(len(frames), noise_adu=work.noise * relative, step_adu=work.step)
+    return in_units_of_noise(group_mean(frames, np.zeros(len(frames)), recipe), relative)
 
 
 def _of_darks(work: FlatWork, band: Band) -> NDArray[np.float64]:
@@ -134,7 +143,7 @@ def _of_darks(work: FlatWork, band: Band) -> NDArray[np.float64]:
     projector = np.linalg.pinv(work.design * root[:, None]) * root
     total = np.zeros((p * (p + 1) // 2, band.rows, work.sources[0].location.shape[1]))
     for source, share in zip(work.darks, work.dark_shares, strict=True):
-        moved = projector @ share
+        moved = projector @ (share / work.relative_noise)
         variance = np.nan_to_num(read_rows(source, band).astype(np.float64)) ** 2
         total += np.array([moved[i] * moved[j] for i, j in pairs(p)])[:, None, None] * variance
     return total
@@ -142,7 +151,8 @@ def _of_darks(work: FlatWork, band: Band) -> NDArray[np.float64]:
 
 def _held(work: FlatWork, groups: Groups, variance: NDArray[np.float64], label: Label) -> HeldFlat:
     block, weights = np.array([each == label for each in work.labels]), np.array(work.sizes, np.float64)
-    share = weights[block] / weights[block].sum()
+    share = weights[block] / work.relative_noise[block] ** 2
+    share *= work.relative_noise[block] / share.sum()  # of what is in units of the noise
     measured = np.tensordot(share, groups.mean[block], axes=1)
     if block.all():  # no others
         nothing = np.full_like(measured, np.nan)

@@ -143,7 +143,7 @@ def _write(
 ) -> None:
     refuse_foreign([path])
     sources = tuple(frame.source for frame in frames[:: -(-len(frames) // _MOST)])
-    mean = recipe_for(len(sources), noise_adu=plan.noise, step_adu=plan.step)
+    mean = recipe_for(len(sources), noise_adu=plan.noise_of(label), step_adu=plan.step)
     median = Recipe(method=Method.MEDIAN, step_adu=plan.step, sample_adu=mean.sample_adu, noise=mean.noise)
     is_median = method is MasterMethod.MEDIAN
     work = _Work(

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.models.flat.model import FlatModel, terms_for
+from calibration.models.flat.noise import in_units_of_noise, relative_noise
 from calibration.models.linear import excess_scatter
+from calibration.models.means import Groups, stacked
 from services.bands import Source, plane_of
 from services.errors import Usage
 from services.files.units import Unreadable
 from services.models.flat.darks import FOLDER as DARKS
 from services.models.flat.steps import StepFrame
 from services.models.grouping import flat
-from services.models.sampling import place_of, sample_groups, sampled
+from services.models.sampling import Place, Sampled, place_of, sample_means, sampled
 
 _MOST_FRAMES = 200
 """Of one group; larger ones are cut into parts."""
@@ -48,6 +50,8 @@ class FlatPlan:
     model : FlatModel
     noise, step : float
         Noise of a sample (NaN: not known) and step of the values, both relative to the level.
+    relative_noise : tuple of float
+        Noise of a sample of each group, relative to `noise`: flats of a fainter light have more.
     unlike : mapping of Path to str
         Files whose level is not that of the others of their group.
     notes : tuple of str
@@ -63,6 +67,7 @@ class FlatPlan:
     model: FlatModel
     noise: float
     step: float
+    relative_noise: tuple[float, ...]
     unlike: dict[Path, str]
     notes: tuple[str, ...]
     darks: tuple[Source, ...]
@@ -84,6 +89,11 @@ class FlatPlan:
         return tuple(
             (self.frames[g[0]].label_c, round(e, 6)) for g, e in zip(self.groups, self.exposure_s, strict=True)
         )
+
+    def noise_of(self, label: tuple[float, float] | None) -> float:
+        """Return the noise of the frames of a temperature and exposure; the largest of all where there is none."""
+        own = [r for r, one in zip(self.relative_noise, self.labels, strict=True) if label in {None, one}]
+        return self.noise * max(own)
 
     @property
     def identity(self) -> str:
@@ -150,10 +160,10 @@ def plan_of(
         raise Usage("none of the flats can be used", advice="look at the frames: none has a level")
     groups = groups_of(used, kind)
     step = float(np.median([frame.step_adu / _level(frame) for frame in used]))
-    levels = replace(found, levels_adu=np.zeros(len(used)), unlike=found.unlike[keep])
-    means = flat(sample_groups([frame.source for frame in used], groups, levels, place, step_adu=step))
+    noise, means = _in_units_of_noise(used, groups, found.of(keep), place, step)
     model, notes = _model(used, groups, (t_ref, exp_ref))
     design = model.design(_means(groups, [f.temperature_c for f in used]), _means(groups, [f.exposure_s for f in used]))
+    design /= noise[:, None]
     weights = np.array([float(len(group)) for group in groups])
     darks = _dark_errors(used, folder)
     return FlatPlan(
@@ -162,6 +172,7 @@ def plan_of(
         model=replace(model, excess=excess_scatter(design, weights, means), common=_common(design, weights, used)),
         noise=found.noise_adu,
         step=step,
+        relative_noise=tuple(map(float, noise)),
         unlike=unlike,
         notes=notes,
         darks=tuple(darks.values()),
@@ -170,6 +181,23 @@ def plan_of(
             for name in darks
         ),
     )
+
+
+def _in_units_of_noise(
+    frames: Sequence[StepFrame], groups: Sequence[Sequence[int]], found: Sampled, place: Place, step: float
+) -> tuple[NDArray[np.float64], Groups]:
+    """Return the noise of each group, relative to that of all, and their means on the sample in units of it."""
+    noises, levels = _means(groups, found.own_noise_adu.tolist()), _means(groups, [_level(frame) for frame in frames])
+    noise = relative_noise(noises, levels, found.noise_adu)
+    means = sample_means(
+        [frame.source for frame in frames],
+        groups,
+        np.zeros(len(frames)),
+        place,
+        noises_adu=(noise * found.noise_adu).tolist(),
+        step_adu=step,
+    )
+    return noise, flat(stacked([in_units_of_noise(each, own) for each, own in zip(means, noise.tolist(), strict=True)]))
 
 
 def _level(frame: StepFrame) -> float:
