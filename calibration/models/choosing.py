@@ -14,7 +14,7 @@ from scipy import stats
 
 from calibration.models.bias import Basis, Family
 from calibration.models.left_out import leave_out
-from calibration.models.levels import Levels, fit_levels
+from calibration.models.levels import Levels, fit_levels, with_offsets
 from calibration.models.linear import excess_scatter, fit_groups
 from calibration.models.means import Groups
 
@@ -44,7 +44,8 @@ class Holdout:
     expected_adu : float
         What the noise of the frames lets expect of it.
     level_adu : float
-        Measured minus predicted level; NaN where the other temperatures determine none.
+        Measured minus predicted level; NaN where the other temperatures, or the offsets of sessions that they show,
+        determine none.
     inside : bool
         Whether the temperatures that were used lie on both sides.
     """
@@ -110,8 +111,12 @@ def choose(sample: Sample) -> Choice:
         return Choice(basis=linear, holdout=table, reason="three temperatures show no more than a slope")
     quadratic = Basis(family=Family.QUADRATIC, reference_c=reference)
     others = [(quadratic, held_out(quadratic, sample)), _exponential(reference, sample)]
-    better = [(basis, rows) for basis, rows in others if score(rows) < score(table) and _is_real(basis, linear, sample)]
-    basis, _ = min(better, key=lambda each: score(each[1]), default=(linear, table))
+    better = [
+        (basis, rows)
+        for basis, rows in others
+        if score(rows, table) < score(table, rows) and _is_real(basis, linear, sample)
+    ]
+    basis, _ = min(better, key=lambda each: score(each[1], table), default=(linear, table))
     rows = (*table, *(row for _, rows in others for row in rows))
     if basis is linear:
         reason = "no other family predicts temperatures that were left out better, beyond the noise"
@@ -120,13 +125,17 @@ def choose(sample: Sample) -> Choice:
     return Choice(basis=basis, holdout=rows, reason=reason)
 
 
-def score(rows: Sequence[Holdout]) -> float:
+def score(rows: Sequence[Holdout], beside: Sequence[Holdout] = ()) -> float:
     """Return the mean squared error over the temperatures within the range, infinite where one is not predicted.
+
+    Levels count where both families that are compared predict one.
 
     The coldest and the warmest one are predicted from one side: such predictions are flagged when they are asked for,
     and their errors would hide a curvature that all predictions within the range have to follow.
     """
-    errors = np.array([row.pattern_adu**2 + np.nan_to_num(row.level_adu) ** 2 for row in rows if row.inside])
+    unknown = {row.temperature_c for row in (*rows, *beside) if not np.isfinite(row.level_adu)}
+    inside = [row for row in rows if row.inside]
+    errors = np.array([r.pattern_adu**2 + (0.0 if r.temperature_c in unknown else r.level_adu**2) for r in inside])
     return float(errors.mean()) if np.isfinite(errors).all() else float("inf")
 
 
@@ -137,9 +146,7 @@ def _exponential(reference_c: float, sample: Sample) -> tuple[Basis, tuple[Holdo
 
 
 def held_out(basis: Basis, sample: Sample) -> tuple[Holdout, ...]:
-    """Predict each temperature from the others, the levels with the offsets of their sessions taken off."""
-    offsets = np.asarray(fit_levels(basis.design(sample.levels.temperature_c), sample.levels).offsets_adu)
-    levels = sample.levels.level_adu - offsets[sample.levels.session]
+    """Predict each temperature from the others, which show the offsets of the sessions too."""
     fit = fit_groups(basis.design(sample.temperature_c), sample.frames, sample.groups)
     known = fit.variance[np.isfinite(fit.variance)]
     noise = float(np.sqrt(np.median(known))) if known.size else float("nan")
@@ -153,7 +160,7 @@ def held_out(basis: Basis, sample: Sample) -> tuple[Holdout, ...]:
             frames=int(sample.frames[sample.label_c == label].sum()),
             pattern_adu=pattern,
             expected_adu=noise * expected,
-            level_adu=_level_error(basis, sample.levels, levels, label),
+            level_adu=_level_error(basis, sample.levels, label),
             inside=bool(labels[0] < label < labels[-1]),
         )
         rows.append(held)
@@ -171,11 +178,19 @@ def _pattern_error(basis: Basis, sample: Sample, label: float) -> tuple[float, f
     return (_RMS * float(np.median(error)) if error.size else float("nan")), expected
 
 
-def _level_error(basis: Basis, groups: Levels, levels_adu: NDArray[np.float64], label: float) -> float:
-    """Return measured minus predicted level of a temperature."""
-    block = groups.label_c == label
-    left = leave_out(basis.design(groups.temperature_c), groups.frames, levels_adu, block)
-    return float(np.average(left.errors, weights=groups.frames[block]))
+def _level_error(basis: Basis, levels: Levels, label: float) -> float:
+    """Return measured minus predicted level of a temperature, NaN where the others show no offset of its sessions."""
+    block, design = levels.label_c == label, basis.design(levels.temperature_c)
+    known, full = np.ones_like(block), with_offsets(design, levels.session)
+    if np.linalg.matrix_rank(full) < full.shape[1]:
+        full = design  # no frames show offsets apart from the temperature
+    else:
+        known = np.isin(levels.session, levels.session[~block])
+        full = with_offsets(design[known], np.unique(levels.session[known], return_inverse=True)[1])
+    if not (block & known).any():
+        return float("nan")
+    left = leave_out(full, levels.frames[known], levels.level_adu[known], block[known])
+    return float(np.average(left.errors, weights=levels.frames[block & known]))
 
 
 def _is_real(basis: Basis, linear: Basis, sample: Sample) -> bool:

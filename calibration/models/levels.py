@@ -117,12 +117,10 @@ def fit_levels(design: NDArray[np.float64], levels: Levels) -> LevelFit:
     levels : Levels
     """
     p, sessions = design.shape[1], int(levels.session.max()) + 1
-    full = np.hstack([design, _contrasts(levels.session)])
+    full = with_offsets(design, levels.session)
     separable = bool(np.linalg.matrix_rank(full) == full.shape[1]) and p > 1
     if not separable and p > 1:
         full = design
-    elif p == 1:
-        full = design if sessions == 1 else full
     root = np.sqrt(levels.frames)
     solution = np.linalg.pinv(full * root[:, None]) * root @ levels.level_adu
     rest = float(levels.frames @ (levels.level_adu - full @ solution) ** 2)
@@ -143,11 +141,17 @@ def fit_levels(design: NDArray[np.float64], levels: Levels) -> LevelFit:
     )
 
 
-def _contrasts(session: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return columns for the offsets of all sessions but the last, which is minus their sum."""
-    count = int(session.max()) + 1
-    columns = np.eye(count)[session]
-    return columns[:, :-1] - columns[:, -1:]
+def with_offsets(design: NDArray[np.float64], session: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return a design with columns for the offsets of all sessions but the last, which is minus their sum.
+
+    Parameters
+    ----------
+    design : ndarray, shape (L, p)
+    session : ndarray of int, shape (L,)
+        From 0 without gaps.
+    """
+    columns = np.eye(int(session.max()) + 1)[session]
+    return np.hstack([design, columns[:, :-1] - columns[:, -1:]])
 
 
 def _variance(levels: Levels, rest: float, over: int) -> tuple[float, float]:

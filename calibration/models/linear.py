@@ -9,21 +9,18 @@ Sums are taken in float64. Least squares, hat matrix, and errors of left-out gro
 fit: Cook & Weisberg, Residuals and Influence in Regression (1982), chapter 2.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntFlag
-from functools import lru_cache
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from calibration.models.limits import by_freedom, f_limit, misfit_limits, t_limit
 from calibration.models.linear_kernels import Alike, Fitted, fit_alike
 from calibration.models.means import Groups, Planes
 from calibration.models.shapes import pairs as pairs  # noqa: PLC0414 - with all that fits
-
-_MISFIT = 1e-6
-"""Chance that a pixel that the model fits seems to be one that it does not fit."""
 
 _OUTLIER = 1e-4
 """Chance that normal noise makes a pixel seem to have an outlying group, for each of its groups."""
@@ -52,12 +49,14 @@ class Fit:
         Covariance of the parameters for a variance of 1 ADU² of a sample; rows of the upper triangle (`pairs`).
     variance, freedom : ndarray, shape (...)
         Variance of a sample in ADU², from the scatter within the groups and of their means, and its degrees of freedom.
+    within : ndarray, shape (...)
+        Degrees of freedom of the scatter within the groups alone.
     chi_square : ndarray, shape (...)
-        Scatter of all means about the model over what the scatter within the groups lets expect: reduced, 1 where the
-        model is right; outlying groups count in full. NaN where there are no more groups than parameters, or no scatter
-        within groups.
-    groups : ndarray of uint8, shape (...)
-        Groups that count in full or in part.
+        Scatter of all means about their least squares over what that within the groups lets expect: reduced, 1 where
+        the model is right; outlying groups count in full. NaN where there are no more groups than parameters, or no
+        scatter within groups.
+    there, groups : ndarray of uint16, shape (...)
+        Groups that have samples, and those of them that count in full or in part.
     single : ndarray of bool, shape (...)
         Pixels that were solved one by one.
     """
@@ -66,8 +65,10 @@ class Fit:
     unscaled: Planes
     variance: Planes
     freedom: Planes
+    within: Planes
     chi_square: Planes
-    groups: NDArray[np.uint8]
+    there: NDArray[np.uint16]
+    groups: NDArray[np.uint16]
     single: NDArray[np.bool_]
 
     @property
@@ -92,35 +93,12 @@ class ModelBit(IntFlag):
 
 def flags_of(fit: Fit, k: int) -> NDArray[np.uint16]:
     """Return the `ModelBit` of each pixel of a fit to k groups, without HOT."""
-    p, missing = len(fit.theta), ~np.isfinite(fit.theta[0])
-    limit = by_freedom(lambda freedom: _f_limit(_MISFIT, max(k - p, 1), freedom), fit.freedom)
-    mask = np.where(missing, ModelBit.NO_DATA, 0) | np.where(fit.groups < k, ModelBit.LOW_COUNT, 0)
-    mask |= np.where(fit.single & (fit.groups < k) & ~missing, ModelBit.OUTLIER, 0)
+    missing = ~np.isfinite(fit.theta[0])
+    limit = misfit_limits(fit.there.astype(np.float64) - len(fit.theta), fit.within)
+    mask = np.where(missing, ModelBit.NO_DATA, 0) | np.where(fit.there < k, ModelBit.LOW_COUNT, 0)
+    mask |= np.where((fit.groups < fit.there) & ~missing, ModelBit.OUTLIER, 0)
     mask |= np.where(np.nan_to_num(fit.chi_square) > limit, ModelBit.MISFIT, 0)
     return mask.astype(np.uint16)
-
-
-def by_freedom(limit: Callable[[float], float], freedom: Planes) -> Planes:
-    """Return what depends on degrees of freedom alone, worked out once for each number that occurs."""
-    whole = freedom.astype(np.intp)
-    if (whole == freedom).all():  # numbers of samples: they are looked up, not sorted
-        numbers = np.flatnonzero(np.bincount(whole.ravel()))
-        table = np.zeros(int(numbers[-1]) + 1 if numbers.size else 0)
-        table[numbers] = [limit(max(float(number), 1.0)) for number in numbers]
-        found: Planes = table[whole]
-        return found
-    some, place = np.unique(freedom, return_inverse=True)
-    return np.array([limit(max(float(number), 1.0)) for number in some])[place].reshape(freedom.shape)
-
-
-@lru_cache(maxsize=4096)
-def _f_limit(chance: float, over: int, freedom: float) -> float:
-    return float(stats.f.isf(chance, over, freedom))
-
-
-@lru_cache(maxsize=4096)
-def _t_limit(freedom: float) -> float:
-    return float(stats.t.isf(_OUTLIER / 2, freedom))
 
 
 def evaluated(row: NDArray[np.float64], theta: Planes, covariance: Planes) -> tuple[Planes, Planes]:
@@ -206,8 +184,8 @@ def _fit_alike(
 class _Solution:
     """Parameters with their covariance, and the residuals they leave.
 
-    `rest` is the weighted sum of all squared residuals, `counted` that of those that count; `there` are the groups that
-    have samples, `used` those that count.
+    `rest` is the weighted sum of the squared residuals of the least squares of all groups, `counted` that of those that
+    count; `there` are the groups that have samples, `used` those that count.
     """
 
     theta: Planes
@@ -230,8 +208,10 @@ def _fit_of(solution: _Solution, groups: Groups, usual: float) -> Fit:
         unscaled=solution.unscaled,
         variance=variance,
         freedom=freedom,
+        within=groups.freedom,
         chi_square=np.where(np.isfinite(chi_square), chi_square, np.nan),
-        groups=used.astype(np.uint8),
+        there=there.astype(np.uint16),
+        groups=used.astype(np.uint16),
         single=np.full(len(used), solution.single),
     )
 
@@ -241,7 +221,7 @@ def _to_be_single(groups: Groups, far: Planes) -> NDArray[np.bool_]:
     single: NDArray[np.bool_] = (groups.count == 0).any(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.sqrt(groups.squares / groups.freedom)
-        single |= far > by_freedom(_t_limit, groups.freedom) * noise
+        single |= far > by_freedom(partial(t_limit, _OUTLIER), groups.freedom) * noise
     return single
 
 
@@ -252,21 +232,24 @@ def _fit_singly(design: NDArray[np.float64], groups: Groups, usual: float) -> Fi
     weights = groups.count.T.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.sqrt(np.where(groups.freedom > 0, groups.squares / groups.freedom, usual))
-    robust = _start(design, y, weights, noise)
+    first = _start(design, y, weights, noise)
+    robust = first
     for _ in range(_ROUNDS):
         theta, _ = _solved(design, y, weights * robust)
         robust = _biweights(y - theta @ design.T, weights, noise, robust, p)
-    lost = ((weights > 0) & (robust <= _COUNTS)).sum(axis=1)
-    unlike = _unlike(weights * robust * (y - theta @ design.T) ** 2, k - lost - p, noise, groups.freedom)
-    robust[(lost > max(1, k // _MOST_LOST)) | unlike] = 1.0
+    many = ((weights > 0) & (robust <= _COUNTS)).sum(axis=1) > max(1, k // _MOST_LOST)
+    robust[many] = first[many]  # of few groups, one that is left out can draw the line away from another good one
+    theta, _ = _solved(design, y, weights * robust)
+    used = ((weights > 0) & (robust > _COUNTS)).sum(axis=1)
+    robust[_unlike(weights * robust * (y - theta @ design.T) ** 2, used - p, noise, groups.freedom)] = 1.0
+    whole, _ = _solved(design, y, weights)
     theta, inverse = _solved(design, y, weights * robust)
     unscaled = np.stack([inverse[:, i, j] for i, j in pairs(p)])
-    squares = np.where(weights > 0, (y - theta @ design.T) ** 2, 0.0) * weights
     found = _Solution(
         theta=theta.T,
         unscaled=unscaled,
-        rest=squares.sum(axis=1),
-        counted=(squares * robust).sum(axis=1),
+        rest=(weights * (y - whole @ design.T) ** 2).sum(axis=1),
+        counted=(weights * robust * (y - theta @ design.T) ** 2).sum(axis=1),
         there=(weights > 0).sum(axis=1),
         used=((weights > 0) & (robust > _COUNTS)).sum(axis=1),
         single=True,
@@ -278,7 +261,7 @@ def _unlike(squares: Planes, over: NDArray[np.int_], noise: Planes, freedom: Pla
     """Return the pixels whose groups do not agree with the model even without the outlying ones."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = squares.sum(axis=1) / np.maximum(over, 1) / noise**2
-    limit = np.array([_f_limit(_OUTLIER, max(int(n), 1), max(m, 1.0)) for n, m in zip(over, freedom, strict=True)])
+    limit = np.array([f_limit(_OUTLIER, max(int(n), 1), max(m, 1.0)) for n, m in zip(over, freedom, strict=True)])
     result: NDArray[np.bool_] = np.nan_to_num(ratio) > limit
     return result
 
@@ -333,16 +316,18 @@ def _replaced(fit: Fit, at: NDArray[np.bool_], part: Fit) -> Fit:
         changed[..., at] = some
         return changed
 
-    groups, single = fit.groups.copy(), at.copy()
-    groups[at] = part.groups
+    there, groups = fit.there.copy(), fit.groups.copy()
+    there[at], groups[at] = part.there, part.groups
     return Fit(
         theta=put(fit.theta, part.theta),
         unscaled=put(fit.unscaled, part.unscaled),
         variance=put(fit.variance, part.variance),
         freedom=put(fit.freedom, part.freedom),
+        within=fit.within,
         chi_square=put(fit.chi_square, part.chi_square),
+        there=there,
         groups=groups,
-        single=single,
+        single=at.copy(),
     )
 
 
@@ -352,7 +337,9 @@ def _shaped(fit: Fit, shape: tuple[int, ...]) -> Fit:
         unscaled=fit.unscaled.reshape(-1, *shape),
         variance=fit.variance.reshape(shape),
         freedom=fit.freedom.reshape(shape),
+        within=fit.within.reshape(shape),
         chi_square=fit.chi_square.reshape(shape),
+        there=fit.there.reshape(shape),
         groups=fit.groups.reshape(shape),
         single=fit.single.reshape(shape),
     )

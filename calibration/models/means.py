@@ -4,7 +4,7 @@ The engine of the masters makes them, so that cosmic hits take no part.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -100,7 +100,7 @@ def group_mean(
         return _alone(frames[0], float(levels_adu[0]), None if valid is None else valid[0])
     if np.ptp(levels_adu) <= _ALIKE * (recipe.sample_adu or 0.0):
         common = float(levels_adu.mean())
-        planes = combine_band(frames, recipe, valid=valid)
+        planes = combine_band(frames, _above(recipe, common), valid=valid)
     else:
         dark = np.broadcast_to(levels_adu.astype(np.float32)[:, None, None], frames.shape)
         planes = combine_band(frames, recipe, dark=dark, valid=valid)
@@ -109,6 +109,14 @@ def group_mean(
     flat = Combined(planes.mean.ravel(), planes.sigma.ravel(), planes.count.ravel())
     as_group(flat, common, widening / factor, mean.reshape(-1), squares.reshape(-1))
     return GroupMean(mean=mean, squares=squares, count=planes.count)
+
+
+def _above(recipe: Recipe, level_adu: float) -> Recipe:
+    """Return the recipe of samples that still have a level, which is no signal and has no noise of its own."""
+    if recipe.noise is None:
+        return recipe
+    pedestal_adu = recipe.noise.pedestal_adu + level_adu
+    return replace(recipe, noise=replace(recipe.noise, pedestal_adu=pedestal_adu))
 
 
 def _alone(frame: NDArray[np.uint16 | np.float32], level_adu: float, valid: NDArray[np.bool_] | None) -> GroupMean:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from calibration.models.dark.fit import Taken
 from calibration.models.dark.model import BOLTZMANN_EV_K, ZERO_C_K, Noise
-from calibration.models.means import GroupMean, group_mean, recipe_for
+from calibration.models.means import GroupMean, group_mean
+from services.models.dark.plan import recipe_of
 
 GAIN_ADU_E, READ_E, STEP_ADU, BIAS_ADU = 4.0, 6.0, 16, 1024.0
 NOISE = Noise(read_adu2=(GAIN_ADU_E * READ_E) ** 2 + STEP_ADU**2 / 12, per_adu=GAIN_ADU_E)
@@ -87,12 +88,6 @@ def made_darks(
 
 
 def _mean(frames: NDArray[np.uint16]) -> GroupMean:
-    recipe = recipe_for(
-        len(frames),
-        noise_adu=NOISE.read_adu2**0.5,
-        step_adu=STEP_ADU,
-        gain_e_adu=1 / NOISE.per_adu,
-        pedestal_adu=BIAS_ADU,
-    )
-    found = group_mean(frames, np.zeros(len(frames)), recipe, saturation_adu=SATURATED_ADU)
-    return replace(found, mean=found.mean[0] - BIAS_ADU, squares=found.squares[0], count=found.count[0])
+    recipe = recipe_of(NOISE, len(frames), STEP_ADU)
+    found = group_mean(frames, np.full(len(frames), BIAS_ADU), recipe, saturation_adu=SATURATED_ADU)
+    return replace(found, mean=found.mean[0], squares=found.squares[0], count=found.count[0])

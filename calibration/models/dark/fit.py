@@ -1,16 +1,14 @@
 """A dark model in a band: the parameters of each pixel from the means of groups of equal darks."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from calibration.models.dark import problem as numbers
 from calibration.models.dark.kernels import SHRINKING, fit_pixels
 from calibration.models.dark.model import DarkBit, DarkModel, Family, Parameters, Relation, rates_of
-from calibration.models.linear import by_freedom
+from calibration.models.limits import misfit_limits
 from calibration.models.means import Groups, Planes
 
 SHAPES = {True: (0.02, 0.4), False: (0.05, 1.6)}
@@ -18,9 +16,6 @@ SHAPES = {True: (0.02, 0.4), False: (0.05, 1.6)}
 
 _LOOSE = 1 / 4
 """Inverse degrees of freedom of Student's distribution of the shapes: hot pixels may have other energies."""
-
-_MISFIT = 1e-6
-"""Chance that a pixel that the model fits seems to be one that it does not fit."""
 
 _SURE = 5.0
 """Of its own standard deviations that the rate of a hot pixel lies above the threshold's half."""
@@ -115,7 +110,7 @@ class DarkFit:
         right; NaN where there are no more groups than parameters.
     over : ndarray, shape (...)
         Its degrees of freedom: groups that count, and what is known beforehand, beyond the parameters.
-    groups : ndarray of uint8, shape (...)
+    groups : ndarray of uint16, shape (...)
         Groups that count.
     mask : ndarray of uint16, shape (...)
         Of `DarkBit`.
@@ -126,7 +121,7 @@ class DarkFit:
     freedom: Planes
     chi_square: Planes
     over: Planes
-    groups: NDArray[np.uint8]
+    groups: NDArray[np.uint16]
     mask: NDArray[np.uint16]
 
 
@@ -215,29 +210,16 @@ def _judged(model: DarkModel, fitted: numbers.Fitted, over: Planes, k: int) -> D
     mask = np.where(missing, DarkBit.NO_DATA, 0) | np.where(state & 2, DarkBit.SATURATED, 0)
     mask |= np.where((found[numbers.USED] < k) & ((state & 3) == 0), DarkBit.LOW_COUNT, 0)
     mask |= np.where(state & 1, DarkBit.OUTLIER, 0) | np.where(_hot(model, parameters), DarkBit.HOT, 0)
-    mask |= np.where(np.nan_to_num(chi_square) > _limits(over, wide + some), DarkBit.MISFIT, 0)
+    mask |= np.where(np.nan_to_num(chi_square) > misfit_limits(over, wide + some), DarkBit.MISFIT, 0)
     return DarkFit(
         parameters=parameters,
         factor=factor,
         freedom=freedom,
         chi_square=chi_square,
         over=over,
-        groups=np.nan_to_num(found[numbers.USED]).astype(np.uint8),
+        groups=np.nan_to_num(found[numbers.USED]).astype(np.uint16),
         mask=mask.astype(np.uint16),
     )
-
-
-def _limits(over: Planes, freedom: Planes) -> Planes:
-    """Return the reduced chi-square that a pixel that fits hardly ever has."""
-    limits = np.full(over.shape, np.inf)
-    for number in np.unique(over[over > 0]):
-        at = over == number
-        limits[at] = by_freedom(partial(_limit, float(number)), np.round(freedom[at]))
-    return limits
-
-
-def _limit(over: float, freedom: float) -> float:
-    return float(stats.f.isf(_MISFIT, over, freedom))
 
 
 def _hot(model: DarkModel, fitted: Parameters) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from scipy import special, stats
 from scipy.optimize import nnls
 
 from calibration.combine.recipe import SMALL_N, NoiseModel, Recipe
-from calibration.models.linear import by_freedom
+from calibration.models.limits import by_freedom
 
 Planes = NDArray[np.float64]
 

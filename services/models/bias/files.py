@@ -48,6 +48,7 @@ def model_cards(model: BiasModel, frames: int) -> list[Card]:
         Card("MODFRAMS", frames, "frames of the model"),
         Card("MODEXCES", model.excess, "factor of the pixels' variances"),
         Card("MODSLOPE", level.separable, "T: level apart from sessions"),
+        Card("MODSESSN", len(level.offsets_adu), "sessions; of one no scatter is in SIGMA"),
     ]
     if basis.doubling_c is not None:
         cards.append(Card("MODDOUBL", basis.doubling_c, "[degC] in which dark charge doubles"))

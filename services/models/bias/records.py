@@ -39,6 +39,11 @@ def notes_of(plan: Plan) -> list[str]:
             "each session has one temperature: the frames do not show how the level depends on temperature apart from "
             "the offsets of the sessions, and a drift from one to the next is in no SIGMA"
         )
+    if len(plan.sessions) == 1:
+        notes.append(
+            "all frames are of one session: they do not show how the level wanders from one session to the next, and "
+            "that is in no SIGMA"
+        )
     if not math.isfinite(plan.noise_adu):
         notes.append("no two frames were taken together: the noise is that of the fit, where it has degrees of freedom")
     if level.frame_sigma_adu > _RESTLESS * plan.noise_adu:

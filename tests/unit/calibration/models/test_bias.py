@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from calibration.models.bias import Basis, BiasModel, Family, Parameters, in_powers, predict
+from calibration.models.choosing import Sample, held_out
 from calibration.models.levels import LevelFit, fit_levels, levels_of, unlike
+from calibration.models.means import Groups
 from tests.support.made_biases import SIGMA_ADU, made_biases, modelled
 
 BASES = [
@@ -157,3 +159,31 @@ def test_the_attainable_error_is_reached():
         errors.append((found.parameters.theta - truth).std(axis=(1, 2)))
     ratio = np.sqrt((np.square(errors)).mean(axis=0)) / np.mean(attainable, axis=0)
     assert (ratio < 1.1).all()
+
+
+def held_levels(temperature: list[float], session: list[int], level: list[float]) -> dict[float, float]:
+    """Return measured minus predicted level of each temperature, for groups of four frames of a linear bias."""
+    t, k = np.array(temperature), len(temperature)
+    frame = np.repeat(np.arange(k), 4)
+    levels = levels_of(t[frame], np.array(level)[frame], t[frame], frame, np.array(session)[frame])
+    groups = Groups(
+        mean=np.zeros((k, 3)), count=np.full((k, 3), 4, np.uint16), squares=np.ones(3), freedom=np.full(3, 3.0 * k)
+    )
+    sample = Sample(temperature_c=t, frames=np.full(k, 4.0), label_c=t, groups=groups, levels=levels)
+    return {row.temperature_c: row.level_adu for row in held_out(Basis(family=Family.LINEAR, reference_c=5.0), sample)}
+
+
+def test_a_temperature_that_is_left_out_has_no_part_in_the_offset_of_its_session():
+    temperature, session = [-10.0, 0.0, 20.0, 10.0, 20.0], [0, 0, 0, 1, 1]
+    truth = [1000 + 2 * t + 5 * s for t, s in zip(temperature, session, strict=True)]
+    assert held_levels(temperature, session, truth) == pytest.approx(
+        dict.fromkeys((-10.0, 0.0, 10.0, 20.0), 0), abs=1e-6
+    )
+    off = [level + 4 * (t == 10.0) for t, level in zip(temperature, truth, strict=True)]
+    assert held_levels(temperature, session, off)[10.0] == pytest.approx(4.0)
+
+
+def test_a_level_is_not_predicted_where_no_other_temperature_shows_the_offset_of_its_session():
+    found = held_levels([-10.0, 0.0, 20.0, 10.0], [0, 0, 0, 1], [980.0, 1000.0, 1040.0, 1025.0])
+    assert np.isnan(found[10.0])
+    assert found[0.0] == pytest.approx(0.0, abs=1e-6)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from calibration.models.left_out import leave_out
-from calibration.models.linear import fit_groups, pairs
+from calibration.models.linear import ModelBit, fit_groups, flags_of, pairs
 from calibration.models.means import Groups, group_mean, recipe_for, stacked
 
 RNG = np.random.default_rng
@@ -145,3 +145,57 @@ def test_cosmic_hits_and_saturated_samples_are_left_out_of_a_group(n):
     assert found.count[0, 0] == n - 1
     assert (np.isnan(found.mean[1, 1]), found.count[1, 1], found.squares[1, 1]) == (True, 0, 0)
     assert stacked([found, found]).freedom[0, 0] == 2 * (n - 2)
+
+
+@pytest.mark.parametrize("bias", [1024.0, 8000.0])
+@pytest.mark.parametrize("apart", [0.0, 5.0], ids=["equal levels", "levels apart"])
+def test_a_hit_in_few_frames_is_seen_whatever_the_pedestal_that_has_no_shot_noise(bias, apart):
+    n, noise = 4, 24.0
+    levels = bias + apart * np.arange(n)
+    frames = levels[:, None, None] + noise * RNG(2).standard_normal((n, 40, 50))
+    frames[1] += 300
+    recipe = recipe_for(n, noise_adu=noise, step_adu=1.0, gain_e_adu=0.25)
+    found = group_mean(np.rint(frames).astype(np.uint16), levels, recipe)
+    assert (found.count == n - 1).mean() > 0.9  # five sigma of a signal that is three hits of a fourth
+    assert found.mean.mean() == pytest.approx(0.0, abs=8)
+
+
+def noisy(k: int, n: int, pixels: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray, Groups]:
+    """Return a line over k groups of n frames in every pixel: design, weights and the groups."""
+    samples = RNG(seed).normal(0, 5, (k, n, pixels))
+    mean = samples.mean(axis=1)
+    return (
+        np.stack([np.ones(k), np.linspace(-10, 10, k)], axis=1),
+        np.full(k, float(n)),
+        Groups(
+            mean=mean,
+            count=np.full((k, pixels), n, np.uint16),
+            squares=((samples - mean[:, None]) ** 2).sum(axis=(0, 1)),
+            freedom=np.full(pixels, k * (n - 1.0)),
+        ),
+    )
+
+
+def test_a_missing_group_and_an_outlying_one_have_bits_of_their_own():
+    design, weights, made = noisy(8, 4, 300)
+    made.mean[2, :100], made.count[2, :100] = np.nan, 0
+    made.mean[4, 50:200] += 200
+    mask = flags_of(fit_groups(design, weights, made), 8)
+    low, outlier = (mask & ModelBit.LOW_COUNT) != 0, (mask & ModelBit.OUTLIER) != 0
+    assert low.tolist() == [True] * 100 + [False] * 200
+    assert outlier[50:200].all()
+    assert np.delete(outlier, slice(50, 200)).mean() < 0.01
+
+
+@pytest.mark.parametrize(("k", "n"), [(5, 2), (4, 3), (10, 2)])
+def test_pixels_of_few_frames_are_no_misfits_by_chance(k, n):
+    design, weights, made = noisy(k, n, 300_000)
+    mask = flags_of(fit_groups(design, weights, made), k)
+    assert ((mask & ModelBit.MISFIT) != 0).sum() <= 3  # one in a million: 0.3 are expected
+
+
+def test_more_than_255_groups_are_counted():
+    design, weights, made = noisy(300, 2, 50)
+    fit = fit_groups(design, weights, made)
+    assert fit.groups.min() > 290
+    assert not (flags_of(fit, 300) & ModelBit.LOW_COUNT).any()

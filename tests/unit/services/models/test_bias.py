@@ -362,6 +362,17 @@ def test_sessions_of_one_temperature_each_are_named(tmp_path: Path, capsys):
     assert "each session has one temperature" in said
     assert "left out:" not in said
     assert fits.getval(tmp_path / "out/bias_model/bias_model.fits", "MODSLOPE") is False
+    assert fits.getval(tmp_path / "out/bias_model/bias_model.fits", "MODSESSN") == 4
+    assert "of one session" not in said
+
+
+def test_one_session_is_said_to_show_no_scatter_of_sessions(tmp_path: Path, capsys):
+    at = datetime(2026, 3, 1, 22, tzinfo=UTC)
+    for i, (pixels, celsius) in enumerate(zip(MADE.frames[:16], MADE.label_c[:16], strict=True)):
+        write_bias(tmp_path / "one" / f"bias_{i}.fits", pixels, float(celsius), at=at)
+    assert nightcal("model", "bias", "fit", tmp_path / "one", tmp_path / "out") == 0
+    assert "all frames are of one session" in capsys.readouterr().out
+    assert fits.getval(tmp_path / "out/bias_model/bias_model.fits", "MODSESSN") == 1
 
 
 def test_the_root_of_a_nightcal_is_a_base(tmp_path: Path, capsys):
