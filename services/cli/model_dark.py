@@ -56,6 +56,10 @@ def fit_dark(
             "--family", metavar="NAME", help="Fit this one, not that which predicts best what it has not seen"
         ),
     ] = None,
+    corrected_darks: Annotated[
+        bool,
+        typer.Option("--corrected-darks", help="Write each dark less its bias too; how much they take is said before"),
+    ] = False,
     search_depth: SearchDepth = SEARCH_DEPTH,
 ) -> int:
     """Fit the dark of each pixel against temperature and exposure, with errors; or do one part with a model.
@@ -72,6 +76,7 @@ def fit_dark(
         single_c=temp_single,
         single_s=exptime_single,
         family=None if family is None else _family(family),
+        corrected=_said_before if corrected_darks else None,
         depth=search_depth,
     )
     refusals = Refusals()
@@ -81,6 +86,10 @@ def fit_dark(
         print(line)
     _show(done.synthetic)
     return refusals.end()
+
+
+def _said_before(words: str) -> None:
+    print(f"note: {words}", file=sys.stderr)
 
 
 def _words_of(done: "Done") -> Iterator[str]:

@@ -26,6 +26,12 @@ _MOST_EPOCHS = 120
 _MOST_FRAMES = 200
 """Of one group; larger ones are cut into parts."""
 
+_ENDS = {float(1 << bits) for bits in (8, 10, 12, 14, 16)}
+"""One step above the last count of a converter."""
+
+_FAR = 20.0
+"""Standard deviations above the level of a frame, where noise makes no two frames end at one value."""
+
 
 def opened(
     members: Sequence[Member], unused: dict[Path, str], scratch: Path
@@ -58,14 +64,32 @@ def opened(
 
 
 def saturation_of(members: Sequence[Member], sources: Sequence[Source]) -> float:
-    """Return the value from which on samples are saturated: as the headers say, else near the end of 16 bits.
+    """Return the value from which on samples are saturated: as the headers say, else as the frames show.
 
-    A raw file that is too short is a frame of floating-point numbers among others of 16 bits, and ends where they do.
+    Cameras of 8, 12 or 14 bits hardly ever say where they end, and frames of floating-point numbers never do. Without a
+    sign in the frames it is near the end of 16 bits. A raw file that is too short is a frame of floating-point numbers
+    among others of 16 bits, and ends where they do.
     """
     stated = [m.frame.header.saturation_adu for m in members if m.frame.header.saturation_adu]
     if stated:
         return SATURATED_FROM * min(stated)
-    return SATURATED_FROM * 65535 if any(source.is_u16 for source in sources) else float("inf")
+    end = 65535.0 if any(source.is_u16 for source in sources) else float("inf")
+    return SATURATED_FROM * min(end, _ceiling(members))
+
+
+def _ceiling(members: Sequence[Member]) -> float:
+    """Return the value that many frames reach and none exceeds; infinite where they show none.
+
+    Two frames are enough where it is the last count of a converter, else three, far above the level of their pixels.
+    """
+    numbers = [member.numbers for member in members if np.isfinite(member.numbers.maximum)]
+    highest = max((each.maximum for each in numbers), default=float("inf"))
+    there = [each for each in numbers if each.maximum == highest]
+    step = min((each.step for each in there), default=1)
+    if len(there) >= 2 and highest + step in _ENDS:
+        return highest
+    far = [each for each in there if highest - each.level > _FAR * max(each.sigma, each.step)]
+    return highest if len(far) >= 3 else float("inf")
 
 
 def by_temperature(member: Member) -> Hashable:

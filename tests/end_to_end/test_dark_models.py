@@ -30,9 +30,11 @@ def test_every_call_of_the_page_does_what_its_page_says(
             code = run_app(app, shlex.split(line), name="nightcal")
             said = capsys.readouterr()
             assert code == 0, (line, said)
-            assert all(note.startswith("note: 20.0 degC, ") for note in said.err.splitlines()), (mode, said.err)
+            begin = "note: 4 darks less the bias take" if "--corrected-darks" in line else "note: 20.0 degC, "
+            assert all(note.startswith(begin) for note in said.err.splitlines()), (mode, said.err)
     for name in (
         "OUT/dark_model/dark_model.fits",
+        "OUT/bias_corrected_darks/exp_10p00/dark_corrected_0004.fits",
         "DIR/synthetic_darks/synthetic_dark_20.00.fits",
         "DIR/evaluation/exp_10p00/model_evaluation_masks_all.png",
         "DIR/evaluation/exp_10p00/dark_current_vs_temperature.png",

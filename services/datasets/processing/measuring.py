@@ -33,7 +33,7 @@ from services.words import count
 KEPT = ".measured.jsonl"
 """The file of what was measured, in the folder of results."""
 
-_VERSION = 1
+_VERSION = 2
 """To be raised when the same frame gives other numbers."""
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,6 +55,7 @@ class FrameNumbers:
     p84: float = float("nan")
     level: float = float("nan")
     sigma: float = float("nan")
+    maximum: float = float("nan")
     step: int = 1
     sha256: str = ""
     codes: Mapping[str, str] = field(default_factory=dict)
@@ -225,6 +226,7 @@ def _measured(frame: DatasetFrame, before: _Before, read: "_Read") -> tuple[Fram
         p84=high,
         level=stats.level_adu,
         sigma=stats.sigma_adu,
+        maximum=float(whole.values[-1]) if len(whole.values) else float("nan"),
         step=stats.step_adu,
         sha256=stats.pixel_sha256,
         codes={str(v.code): f"{meaning(v.code).text} ({v.detail})" for v in verdicts if v.refuses},

@@ -19,6 +19,7 @@ from services.files.disk import REAL_DISK, Disk
 from services.files.planes import create_planes
 from services.models.banding import WORKERS
 from services.models.dark.bands import Work, darks_of, fit_bands, shots_of
+from services.models.dark.corrected import Announce, bound, corrected_of, write_corrected
 from services.models.dark.files import (
     SIDECAR,
     extrapolation,
@@ -41,6 +42,7 @@ def fit(
     out: Path,
     *,
     family: Family | None = None,
+    corrected: Announce | None = None,
     memory_mb: float = 256.0,
     depth: int = SEARCH_DEPTH,
     progress: Progress = lambda *_: None,
@@ -57,6 +59,8 @@ def fit(
         The folder of the model; of several models the folder of their folders.
     family : Family, optional
         The one to be fitted; by default that which predicts best what it has not seen.
+    corrected : callable, optional
+        Each dark less its bias is written too; it gets in words how much they take, before they are.
     memory_mb : float
         For the bands that are worked on at once.
     depth : int
@@ -69,31 +73,43 @@ def fit(
     Raises
     ------
     Usage
-        There is no dark that can be used, or `out` holds files of another program.
+        There is no dark that can be used, no bias for `corrected`, or `out` holds files of another program.
     StorageError
-        The disk is full, or a file cannot be read or written.
+        The disk is full, or has no room for `corrected`, or a file cannot be read or written.
     """
     found = gather(base, out, FrameKind.DARK, FrameKind.BIAS, depth=depth, progress=progress, disk=disk)
-    wanted = partial(_fitted, family=family, memory_mb=memory_mb, progress=progress, disk=disk)
+    wanted = partial(_fitted, family=family, corrected=corrected, memory_mb=memory_mb, progress=progress, disk=disk)
     return of_each(found, out, wanted, refused)
 
 
 def _fitted(
-    gathered: Gathered, out: Path, *, family: Family | None, memory_mb: float, progress: Progress, disk: Disk
+    gathered: Gathered,
+    out: Path,
+    *,
+    family: Family | None,
+    corrected: Announce | None,
+    memory_mb: float,
+    progress: Progress,
+    disk: Disk,
 ) -> Fitted:
     scratch = out / SCRATCH
     try:
         plan = plan_of(gathered, scratch, family)
         darks, shots = plan.darks, shots_of(plan.darks.taken)
+        alone = corrected_of(darks) if corrected else ()
+        if corrected:
+            corrected(bound(alone, darks, out, disk))
         work = Work(darks=darks_of(darks, plan.model.noise), model=plan.model, shots=shots)
         with open_targets(out, plan, shots, disk) as targets:
             paths = [file.path for file in targets.files]
             refuse_foreign(paths)
             fit_bands(work, targets.model, targets.masks, memory_mb=memory_mb, progress=progress)
+            if alone:
+                write_corrected(alone, plan, out, memory_mb=memory_mb, progress=progress, disk=disk)
             put_in_place(targets.files, disk)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    names = [*(path.relative_to(out).as_posix() for path in paths), *map_names(shots)]
+    names = [*(path.relative_to(out).as_posix() for path in paths), *map_names(shots), *(each.name for each in alone)]
     forget_others(out, files_before(out / SIDECAR), names, disk)
     sidecar = sidecar_of(plan, shots, names)
     write_records(sidecar, plan.zeros, out, disk)

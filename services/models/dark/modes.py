@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from calibration.models.dark.model import Family
@@ -10,6 +11,7 @@ from services.datasets import SEARCH_DEPTH
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.models.dark.compared import against_temperature, one_d, two_d
+from services.models.dark.corrected import Announce
 from services.models.dark.evaluate import Evaluated, evaluate
 from services.models.dark.maps import fit_1d, fit_2d
 from services.models.dark.model import Synthetic, fit, synthesise_as
@@ -53,6 +55,8 @@ class Asked:
         Of a single synthetic dark.
     family : Family or None
         Of the fit; None: that which predicts best what it has not seen.
+    corrected : callable or None
+        The fit also writes each dark less its bias; it gets in words how much they take, before they are.
     depth : int
         Folders below the base that are looked into.
     """
@@ -64,6 +68,7 @@ class Asked:
     single_c: float | None = None
     single_s: float | None = None
     family: Family | None = None
+    corrected: Announce | None = None
     depth: int = SEARCH_DEPTH
 
 
@@ -122,7 +127,8 @@ def run(
 
 def _full(base: Path, out: Path, asked: Asked, *, progress: Progress, refused: Refused | None, disk: Disk) -> Done:
     """Fit models, and the maps of the earlier programs to what they wrote."""
-    fitted = fit(base, out, family=asked.family, depth=asked.depth, progress=progress, refused=refused, disk=disk)
+    wanted = partial(fit, family=asked.family, corrected=asked.corrected, depth=asked.depth)
+    fitted = wanted(base, out, progress=progress, refused=refused, disk=disk)
     files = []
     for each in fitted:
         loaded = Loaded.load(each.folder)

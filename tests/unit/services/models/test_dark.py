@@ -17,14 +17,17 @@ from calibration.frames import FrameKind
 from calibration.models.dark.model import DarkBit
 from services.cli.failures import run_app
 from services.cli.main import app
+from services.errors import RunCode, StorageError
 from services.models.dark.bands import Work, darks_of, fit_bands, shots_of
 from services.models.dark.evaluate import evaluate
 from services.models.dark.files import open_targets
+from services.models.dark.model import fit
 from services.models.dark.plan import plan_of
 from services.models.dark.records import Loaded
 from services.models.gathering import gather
 from services.models.products import decimal_text
 from tests.support.dark_frames import EXPOSURES_S, TEMPERATURES_C, DarkSite, dark_site, whole_site
+from tests.support.failing_disks import FullDisk
 from tests.support.made_root import Root
 
 TEXTS = [f"{celsius:.2f}" for celsius in TEMPERATURES_C]
@@ -466,3 +469,46 @@ def test_the_root_of_a_nightcal_is_a_base(tmp_path: Path, capsys: pytest.Capture
         root.add(FrameKind.DARK, 5.0, 3, set_id=f"dark_{celsius}", **fields)
     assert nightcal("model", "dark", "fit", tmp_path / "root", tmp_path / "out") == 0
     assert "6 darks of 2 temperatures and 1 exposure" in capsys.readouterr().out
+
+
+def test_each_dark_less_its_bias_is_written_where_asked_for_and_its_size_is_said_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = whole_site(tmp_path / "frames", temperatures=(0.0, 20.0), exposures=(1.0, 20.0), n=3)
+    assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out", "--corrected-darks") == 0
+    assert "note: 12 darks less the bias take 0.1 MB in" in capsys.readouterr().err
+    folder = tmp_path / "out" / "bias_corrected_darks"
+    made = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.fits"))
+    assert made == [f"exp_{e}/dark_corrected_{i:04d}.fits" for e in ("1p00", "20p00") for i in range(1, 7)]
+    for number, path in enumerate(sorted((folder / "exp_20p00").iterdir())):
+        with fits.open(path, checksum=True) as units:
+            units.verify("exception")
+            header, dark, bias = units[0].header, units[0].data.astype(float), units["BIAS_MAP"].data
+            celsius = 0.0 if number < 3 else 20.0
+            assert (header["TEMP"], header["T_NEAR"], header["EXPTIME"], header["BUNIT"]) == (
+                celsius,
+                celsius,
+                20,
+                "adu",
+            )
+            source = next(site.folder.rglob(header["SRCFILE"]))
+            assert bias == pytest.approx(16 * (site.bias + site.slope * celsius) / 16, abs=200)
+            frame = fits.getdata(source).astype(float)
+            there = np.isfinite(dark)
+            assert dark[there] == pytest.approx((frame - bias)[there], rel=1e-6, abs=1e-3)
+            assert (frame[~there] > 64000).all()
+            assert (~there).sum() == (frame > 0.98 * 65535).sum()
+
+
+def test_darks_less_their_bias_are_refused_without_biases_and_without_room(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = whole_site(tmp_path / "frames", temperatures=(0.0, 20.0), exposures=(1.0,), n=3, biases=False)
+    assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out", "--corrected-darks") == 2
+    assert "there are no biases beside the darks" in capsys.readouterr().err
+    site.take(0.0, 0.0, 3)
+    disk = FullDisk(50_000)
+    with pytest.raises(StorageError, match=r"6 darks less the bias take 70.2 kB in .*, and 50 kB are free") as raised:
+        fit(site.folder, tmp_path / "out", corrected=print, disk=disk)
+    assert raised.value.code is RunCode.DISK_FULL
+    assert not (tmp_path / "out" / "dark_model").exists()

@@ -3,10 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from astropy.io import fits
+from numpy.typing import NDArray
 
+from calibration.frames import FrameKind
 from services.bands import source_of
-from services.models.grouping import saturation_of
+from services.masters.prepare import SATURATED_FROM
+from services.models.gathering import gather
+from services.models.grouping import opened, saturation_of
+from tests.support.dark_frames import dark_site
 
 
 def test_one_frame_of_floating_point_numbers_leaves_the_others_their_saturation(tmp_path: Path) -> None:
@@ -15,3 +21,57 @@ def test_one_frame_of_floating_point_numbers_leaves_the_others_their_saturation(
     whole, short = (source_of(tmp_path / name, tmp_path / "scratch") for name in ("whole.fits", "short.fits"))
     assert saturation_of([], [whole, whole]) == saturation_of([], [whole, short]) < 65520
     assert saturation_of([], [short]) == np.inf
+
+
+def saturation_seen(folder: Path, frames: list[NDArray[np.generic]], step: float) -> float:
+    """Return where darks of two exposures are saturated, in steps, whose headers say nothing of it."""
+    site = dark_site(folder / "frames")
+    for number, pixels in enumerate(frames):
+        path = site.write("darks", np.zeros((16, 24), np.uint16), 0.0, float(1 + number % 2))
+        header = fits.getheader(path)
+        fits.writeto(
+            path, pixels, fits.Header({k: header[k] for k in ("IMAGETYP", "EXPTIME", "CCD-TEMP")}), overwrite=True
+        )
+    (found,) = gather(site.folder, folder / "out", FrameKind.DARK)
+    members, sources = opened(found.members, {}, folder / "scratch")
+    assert len(members) == len(frames)
+    return saturation_of(members, sources) / step
+
+
+def hot_frames(end: float, n: int, kind: type[np.generic], *, cut: bool = True) -> list[NDArray[np.generic]]:
+    """Return frames with hot pixels, some of which are at the end of the converter, or would be."""
+    rng = np.random.default_rng(int(end))
+    hot = np.zeros((16, 24))
+    hot[3, :8] = np.linspace(0.3, 1.4, 8)
+    made = [end * (0.05 + hot * (1 - 0.02 * i)) + 0.004 * end * rng.standard_normal(hot.shape) for i in range(n)]
+    return [(np.clip(each, 0, end) if cut else each * 0.6).round().astype(kind) for each in made]
+
+
+@pytest.mark.parametrize(
+    ("end", "step", "kind"),
+    [(255, 1, np.uint8), (1023, 1, np.uint16), (4095, 16, np.uint16), (16383, 4, np.uint16), (16383, 1, np.float32)],
+)
+def test_the_end_of_a_converter_is_seen_where_no_header_says_it(
+    tmp_path: Path, end: int, step: int, kind: type[np.generic]
+) -> None:
+    frames = [(each * step).astype(kind) for each in hot_frames(end, 4, kind)]
+    assert saturation_seen(tmp_path, frames, step) == pytest.approx(SATURATED_FROM * end, abs=1)
+
+
+def test_a_ceiling_that_is_no_power_of_two_is_seen(tmp_path: Path) -> None:
+    assert saturation_seen(tmp_path, hot_frames(9000, 4, np.float32), 1) == pytest.approx(SATURATED_FROM * 9000)
+
+
+def test_frames_without_a_ceiling_are_nowhere_saturated_below_the_end_of_sixteen_bits(tmp_path: Path) -> None:
+    hot = hot_frames(16000, 4, np.uint16, cut=False)
+    assert saturation_seen(tmp_path / "hot", hot, 1) == SATURATED_FROM * 65535
+    quiet = [np.clip(each, 0, 1100).astype(np.uint16) for each in hot_frames(16000, 4, np.uint16)]
+    few = [frame.copy() for frame in quiet]
+    for i, frame in enumerate(few):
+        frame[frame > 900] = 850
+        frame[5, 5] = 255 * 4 + i  # near the end of ten bits, and in no two frames alike
+    assert saturation_seen(tmp_path / "few", few, 1) == SATURATED_FROM * 65535
+    noise = [np.random.default_rng(i).normal(1000, 1, (16, 24)).round().astype(np.uint16) for i in range(8)]
+    for frame in noise:
+        frame[frame > 1002] = 1002  # that several end alike is their noise
+    assert saturation_seen(tmp_path / "noise", noise, 1) == SATURATED_FROM * 65535
