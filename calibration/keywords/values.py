@@ -62,7 +62,9 @@ _UNITS_S = {
 _CELSIUS = {"c": "c", "celsius": "c", "centigrade": "c", "f": "f", "fahrenheit": "f", "k": "k", "kelvin": "k", "": ""}
 _KELVIN = 273.15
 _JULIAN = 2_400_000
-_COLDEST_C, _WARMEST_C = -100.0, 60.0
+_COLDEST_C, _WARMEST_C = -200.0, 60.0  # of sensors in liquid nitrogen and of uncooled ones in the sun
+_GUESSED_K = 150.0
+"""The coldest number without a unit that counts as kelvin: -123 degC; below it could be degrees Fahrenheit."""
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
@@ -164,7 +166,7 @@ def celsius(value: object) -> float | None:
         return None
     if unit == "f":
         found = (found - 32) / 1.8
-    elif unit == "k" or (unit == "" and _COLDEST_C <= found - _KELVIN <= _WARMEST_C):
+    elif unit == "k" or (unit == "" and _GUESSED_K <= found <= _WARMEST_C + _KELVIN):
         found -= _KELVIN
     return round(found, 9) if _COLDEST_C <= found <= _WARMEST_C else None
 

@@ -164,7 +164,8 @@ def gather(
     wanted = [frame for frame in found.frames if frame.header.kind in {kind, *beside}]
     number = sum(frame.header.kind is kind for frame in wanted)
     if not number:
-        raise Usage(f"{name} holds no {PLURAL[kind]} among its {len(found.frames)} frames", advice=_none_of(kind))
+        advice = _why(dict(found.left_out)) if found.left_out and not found.frames else _none_of(kind)
+        raise Usage(f"{name} holds no {PLURAL[kind]} among its {len(found.frames)} frames", advice=advice)
     unused = {path: why for path, why in found.left_out if path not in {frame.path for frame in wanted}}
     unused |= {frame.path: frame.bad for frame in wanted if frame.bad}
     unused |= of_foreign_size([frame for frame in wanted if frame.path not in unused])

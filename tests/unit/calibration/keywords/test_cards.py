@@ -46,7 +46,7 @@ def decimals(low, high):
 
 FINITE = decimals(-1e6, 1e6)
 POSITIVE = decimals(1e-3, 1e6)
-CELSIUS = decimals(-100, 60)
+CELSIUS = decimals(-200, 60)
 NO_ROW = {"kind", "shape", "extra", "calibrated", "pedestal_adu", "unread"}
 """Fields that no single card holds."""
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.frames import FrameKind
 from services.bands import source_of
+from services.errors import Usage
 from services.masters.prepare import SATURATED_FROM
 from services.models.gathering import gather
 from services.models.grouping import opened, saturation_of
@@ -75,3 +76,17 @@ def test_frames_without_a_ceiling_are_nowhere_saturated_below_the_end_of_sixteen
     for frame in noise:
         frame[frame > 1002] = 1002  # that several end alike is their noise
     assert saturation_seen(tmp_path / "noise", noise, 1) == SATURATED_FROM * 65535
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+def test_files_of_several_images_are_refused_with_what_they_are(tmp_path: Path, planes: int) -> None:
+    """A cube of three colours, and three extensions: neither is one image of a sensor."""
+    cards = fits.Header([("IMAGETYP", "DARK"), ("EXPTIME", 5.0), ("CCD-TEMP", -10.0)])
+    for number in range(3):
+        image = np.random.default_rng(number).integers(900, 1100, (planes, 8, 8)).astype(np.uint16)
+        units = [fits.PrimaryHDU(None if planes == 1 else image, cards)]
+        units += [fits.ImageHDU(image[0], name=f"AMP{i}") for i in range(3)] if planes == 1 else []
+        fits.HDUList(units).writeto(tmp_path / f"dark_{number}.fits")
+    with pytest.raises(Usage, match="holds no darks among its 0 frames") as raised:
+        gather(tmp_path, tmp_path / "out", FrameKind.DARK)
+    assert "3 of them" in raised.value.advice
