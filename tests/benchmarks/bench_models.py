@@ -59,10 +59,10 @@ def _by_number(folder: Path, shape: tuple[int, int]) -> Iterator[Row]:
             yield Row(figure=f"bias model of {n} frames", measured=f"the disk has room for {most}", met=False)
     peaks = []
     for n, paths in _growing(folder / "frames", counts, shape):
-        before = _cold(paths)
+        before = read_cold(paths)
         forgotten(*paths)
         ours, peak = in_child(_fit, folder / "frames")
-        read = (before + _cold(paths)) / 2
+        read = (before + read_cold(paths)) / 2
         peaks.append(peak)
         is_last = n == COUNTS[-1]
         yield Row(
@@ -123,7 +123,7 @@ class _Detector:
         return noise
 
 
-def _cold(paths: list[Path]) -> float:
+def read_cold(paths: list[Path]) -> float:
     """Return the seconds of reading files of which nothing is in memory, one after the other."""
     forgotten(*paths)
     piece, start = bytearray(8 << 20), time.perf_counter()
