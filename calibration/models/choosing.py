@@ -104,7 +104,7 @@ def choose(sample: Sample) -> Choice:
         return Choice(basis=basis, holdout=(), reason="the frames have one temperature: nothing shows a slope")
     linear = Basis(family=Family.LINEAR, reference_c=reference)
     if len(labels) == 2:
-        reason = "the frames have two temperatures: they show a slope, and not whether it is one"
+        reason = "the frames have two temperatures: a third one would show whether their slope is that of a line"
         return Choice(basis=linear, holdout=(), reason=reason)
     table = held_out(linear, sample)
     if len(labels) == 3:

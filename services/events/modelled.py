@@ -28,7 +28,10 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFitted(Record):
-    """A model of `n` frames is on the disk and in the catalogue. `kept`: it was there already, of the same frames."""
+    """A model of `n` frames is on the disk and in the catalogue. `kept`: it was there already, of the same frames.
+
+    `anew` says in words why it was fitted anew, where there was one before.
+    """
 
     name: ClassVar[str] = "model.fitted"
     path: str | None
@@ -41,15 +44,21 @@ class ModelFitted(Record):
     notes: tuple[str, ...] = ()
     moved: tuple[Moved, ...] = ()
     kept: bool = False
+    anew: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLacking(Record):
-    """There is no model of this kind, and why; `detail` ends with what to do."""
+    """There is no model of this kind, or none of its frames as they are now, and why; `detail` ends with what to do.
+
+    `path` is that of the model before, where that is valid; `settings` says which camera settings are meant.
+    """
 
     name: ClassVar[str] = "model.lacking"
     kind: str | None
     detail: str = ""
+    path: str | None = None
+    settings: str = ""
 
 
 _FAR = 3.0
@@ -64,6 +73,7 @@ def _(what: ModelFitted) -> str:
     there = " (was there)" if what.kept else ""
     parts = (
         f"model {name}{there}: {what.family or ''} of {count(what.n or 0, 'frame')}{at}{span}",
+        *((f"fitted anew: {what.anew}",) if what.anew else ()),
         *map(_clause, what.notes),
     )
     return "; ".join((*parts, *moved_words(what.moved)))
@@ -100,4 +110,7 @@ def _moved(each: Moved) -> str:
 
 @sentence.register
 def _(what: ModelLacking) -> str:
-    return f"no model of the {what.kind}: {what.detail}"
+    of = f"{what.kind} ({what.settings})" if what.settings else f"{what.kind}"
+    if what.path is None:
+        return f"no model of the {of}: {what.detail}"
+    return f"the model of the {of} is not fitted anew, {what.path} serves on: {what.detail}"

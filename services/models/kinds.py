@@ -94,7 +94,7 @@ KINDS = (
         form="nightcal bias model 1",
         planes=lambda temperatures, _: 15 + temperatures,
         maker="services.models.bias.library:BiasMaker",
-        lacks="there are no biases",
+        lacks="there are no biases — the darks step takes some (`nightcal run --step darks`)",
     ),
     ModelKind(
         name="dark",
@@ -103,7 +103,7 @@ KINDS = (
         form="nightcal dark model 1",
         planes=lambda temperatures, _: 15 + 3 * temperatures,
         maker="services.models.dark.library:DarkMaker",
-        lacks="there are no darks",
+        lacks="there are no darks — the darks step takes some (`nightcal run --step darks`)",
     ),
     ModelKind(
         name="flat",
@@ -112,7 +112,7 @@ KINDS = (
         form="nightcal flat model 1",
         planes=lambda temperatures, frames: 20 + 2 * temperatures + 2 * frames,
         maker="services.models.flat.library:FlatMaker",
-        lacks="there are no flats",
+        lacks="there are no flats — the flats step takes some (`nightcal run --step flats`)",
         most=120,
     ),
 )

@@ -24,12 +24,13 @@ from services.datasets.of_root import as_catalogued
 from services.errors import RunStopped, StorageError, Usage, meaning
 from services.events.bus import Events
 from services.events.modelled import ModelFitted, ModelLacking, Moved
+from services.events.sentences import sentence
 from services.files.disk import Disk, reported
 from services.indexing.model_sidecar import write_model_sidecar
 from services.models.kinds import KINDS, Made, ModelKind
 from services.models.of_catalogue import by_settings, frames_for, name_of, recipe_of
 from services.root import Place
-from services.words import size
+from services.words import count, size
 
 log = structlog.get_logger(__name__)
 
@@ -63,6 +64,8 @@ class ModelOutcome:
     row: ModelRow | None = None
     kept: bool = False
     detail: str = ""
+    words: str = ""
+    """The whole sentence, where there is no model."""
 
 
 class Library:
@@ -104,44 +107,53 @@ class Library:
             if not groups:
                 outcomes.append(self._lacking(kind, kind.lacks))
             for key, rows in groups.items():
-                outcomes += self._one(kind, key, rows, wishes)
+                settings = _settings(key) if len(groups) > 1 else ""
+                outcomes += self._one(kind, key, rows, wishes, settings)
         return tuple(outcomes)
 
-    def _one(self, kind: ModelKind, key: GroupKey, rows: Sequence[FrameRow], wishes: Wishes) -> Iterator[ModelOutcome]:
+    def _one(
+        self, kind: ModelKind, key: GroupKey, rows: Sequence[FrameRow], wishes: Wishes, settings: str
+    ) -> Iterator[ModelOutcome]:
         self._check()
         folder = self._place.layout.models / name_of(kind, key)
-        recipe = recipe_of(kind, rows)
-        there = self._there(kind, folder, recipe)
+        before = self._before(kind, folder)
+        there = self._there(kind, before, recipe_of(kind, rows))
         if there:
             yield from (self._said(kind, row, kept=True) for row in there)
             return
         lacking = self._room(kind, key, rows, wishes)
+        if not lacking:
+            try:
+                made = self._grown(kind, folder, rows, wishes)
+                put = self._put(kind, key, folder, rows, made)
+            except Usage as error:
+                lacking = f"{error.detail} — {error.advice}"
+            except StorageError as error:  # frames and masters are there: no night fails because of a model
+                lacking = f"{error.detail} — {error.advice or meaning(error.code).advice}"
+            except RunStopped:
+                raise
+            except Exception as error:  # a defect of ours must not end the run, whose frames and masters are there
+                log.exception("models.failed", kind=kind.name)
+                lacking = f"the fit has failed ({type(error).__name__}: {error}) — the log says where"
         if lacking:
-            yield self._lacking(kind, lacking)
+            yield self._lacking(kind, lacking, self._serving(kind, folder), settings)
             return
-        try:
-            made = self._grown(kind, folder, rows, wishes)
-            put = self._put(kind, key, folder, rows, made)
-        except Usage as error:
-            yield self._lacking(kind, f"{error.detail} — {error.advice}")
-            return
-        except StorageError as error:  # frames and masters are there: no night fails because of a model
-            yield self._lacking(kind, f"{error.detail} — {error.advice or meaning(error.code).advice}")
-            return
-        except RunStopped:
-            raise
-        except Exception as error:  # a defect of ours must not end the run, whose frames and masters are there
-            log.exception("models.failed", kind=kind.name)
-            yield self._lacking(kind, f"the fit has failed ({type(error).__name__}: {error}) — the log says where")
-            return
-        yield from (self._said(kind, row, kept=False) for row in put)
+        anew = _why_anew(kind, before, put)
+        yield from (self._said(kind, row, kept=False, anew=anew) for row in put)
 
-    def _there(self, kind: ModelKind, folder: Path, recipe: str) -> list[ModelRow]:
+    def _before(self, kind: ModelKind, folder: Path) -> list[ModelRow]:
+        """Return the models that the catalogue has of a folder."""
+        below = self._place.layout.relative(folder)
+        return [row for row in self._place.catalogue.models(kind=kind.name) if _is_below(row.path, below)]
+
+    def _serving(self, kind: ModelKind, folder: Path) -> str | None:
+        """Return the path of the model in a folder that is valid, where one cannot be fitted anew."""
+        valid = {row.path for row in self._place.catalogue.valid_models(kind=kind.name)}
+        return next((row.path for row in self._before(kind, folder) if row.path in valid), None)
+
+    def _there(self, kind: ModelKind, rows: Sequence[ModelRow], recipe: str) -> list[ModelRow]:
         """Return the models of a recipe that are there and whole; all of them, or none."""
         layout, maker = self._place.layout, kind.made_by()
-        rows = [
-            row for row in self._place.catalogue.models(kind=kind.name) if _is_below(row.path, layout.relative(folder))
-        ]
         same = [row for row in rows if row.recipe == recipe]
         whole = all(maker.is_whole(layout.absolute(row.path), row.identity) for row in same)
         return same if same and len(same) == len(rows) and whole else []
@@ -220,7 +232,7 @@ class Library:
             said={**made.more, **said},
         )
 
-    def _said(self, kind: ModelKind, row: ModelRow, *, kept: bool) -> ModelOutcome:
+    def _said(self, kind: ModelKind, row: ModelRow, *, kept: bool, anew: str = "") -> ModelOutcome:
         self._events.emit(
             ModelFitted(
                 path=row.path,
@@ -233,13 +245,15 @@ class Library:
                 notes=tuple(map(str, row.said.get("notes") or ())),
                 moved=() if kept else tuple(Moved(**each) for each in row.said.get("moved") or ()),
                 kept=kept,
+                anew=anew,
             )
         )
         return ModelOutcome(kind=kind.name, row=row, kept=kept)
 
-    def _lacking(self, kind: ModelKind, detail: str) -> ModelOutcome:
-        self._events.emit(ModelLacking(kind=kind.name, detail=detail))
-        return ModelOutcome(kind=kind.name, detail=detail)
+    def _lacking(self, kind: ModelKind, detail: str, path: str | None = None, settings: str = "") -> ModelOutcome:
+        what = ModelLacking(kind=kind.name, detail=detail, path=path, settings=settings)
+        self._events.emit(what)
+        return ModelOutcome(kind=kind.name, detail=detail, words=sentence(what) or "")
 
     def _forget(self, kind: ModelKind, names: set[str]) -> None:
         """Forget the models of settings of which no frame counts any more; their files go with them."""
@@ -253,6 +267,27 @@ class Library:
     def _check(self) -> None:
         if self._wake is not None and self._wake.is_set():
             raise RunStopped("stopped before all models were fitted")
+
+
+def _settings(key: GroupKey) -> str:
+    """Return in words the settings by which models of a kind differ."""
+    known = {"gain": key.gain, "offset": key.offset, "readout mode": key.readout_mode, "filter": key.filter}
+    parts = [f"{name} {value}" for name, value in known.items() if value is not None]
+    return ", ".join([*parts, "binning {} x {}".format(*key.binning), "{1} x {0} pixels".format(*key.shape)])
+
+
+def _why_anew(kind: ModelKind, before: Sequence[ModelRow], after: Sequence[ModelRow]) -> str:
+    """Return in words why models were fitted anew; "" where there were none before."""
+    old, new = ({sha for row in rows for sha in row.inputs} for rows in (before, after))
+    if not before:
+        return ""
+    why = "" if kind.most else " (rejected, invalidated, or of a master that is)"
+    gone = f"{count(len(old - new), 'frame')} of the one before left out{why}"
+    parts = [f"{count(len(new - old), 'new frame')}"] if new - old else []
+    parts += [gone] if old - new else []
+    if not parts and {row.recipe for row in before} == {row.recipe for row in after}:
+        return "a file of the one before was missing or damaged"
+    return ", ".join(parts) or "what the catalogue knows of its frames has changed, or it is fitted in another way"
 
 
 def _is_below(path: str, folder: str) -> bool:

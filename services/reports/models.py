@@ -10,7 +10,7 @@ from services.words import number
 
 _COLUMNS = (
     Column(name="Model", meaning="of the detector, below models/; its kind"),
-    Column(name="State", meaning="fitted anew and whether it moved, there already, or why there is none"),
+    Column(name="State", meaning="fitted and whether it moved, there already, or why there is none, or none anew"),
     Column(name="Family", meaning="how it depends on temperature"),
     Column(name="Frames", meaning="frames that it is made of"),
     Column(name="Temperatures", meaning="how many, the coldest and the warmest"),
@@ -23,14 +23,22 @@ def models_of(events: Iterable[Event]) -> tuple[Record, ...]:
     for event in events:
         match event.what:
             case ModelFitted() as fitted:
-                words = (*fitted.notes, *moved_words(fitted.moved))
+                anew = (f"fitted anew: {fitted.anew}",) if fitted.anew else ()
+                words = (*anew, *fitted.notes, *moved_words(fitted.moved))
                 found.append(document(event) | {"outcome": "kept" if fitted.kept else "fitted", "words": list(words)})
             case ModelLacking() as lacking:
-                found.append(document(event) | {"outcome": "lacking", "words": [lacking.detail]})
+                outcome = "lacking" if lacking.path is None else "as_before"
+                settings = (lacking.settings,) if lacking.settings else ()
+                found.append(document(event) | {"outcome": outcome, "words": [*settings, lacking.detail]})
     return tuple(found)
 
 
-_MARKS = {"fitted": ("ok", "fitted"), "kept": ("", "was there"), "lacking": ("warn", "none")}
+_MARKS = {
+    "fitted": ("ok", "fitted"),
+    "kept": ("", "was there"),
+    "lacking": ("warn", "none"),
+    "as_before": ("warn", "as before"),
+}
 
 
 def models_table(models: Sequence[Record]) -> Table:

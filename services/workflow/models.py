@@ -43,7 +43,7 @@ class ModelsStep:
         work.tally.models_fitted = sum(each.row is not None and not each.kept for each in outcomes)
         if alone:
             kept = sum(each.kept for each in outcomes)
-            lacking = "; ".join(f"no model of the {each.kind}: {each.detail}" for each in outcomes if each.row is None)
+            lacking = "; ".join(each.words for each in outcomes if each.row is None)
             there = f"{'the only model is' if kept == 1 else f'all {kept} models are'} there" if kept else ""
             work.tally.nothing = "; ".join(filter(None, (there, lacking)))
         work.events.emit(StepFinished(step=Step.MODELS))

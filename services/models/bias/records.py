@@ -33,7 +33,10 @@ def notes_of(plan: Plan) -> list[str]:
     level, labels = plan.model.level, {member.label_c for member in plan.members}
     notes = [plan.choice.reason]
     if len(labels) == 1:
-        notes.append(f"it holds at {plan.model.coldest_c:.1f} °C alone; for other temperatures no error can be given")
+        notes.append(
+            f"it holds at {plan.model.coldest_c:.1f} °C alone, for other temperatures no error can be given: take "
+            "biases at a second temperature, better at three"
+        )
     elif not level.separable:
         notes.append(
             "each session has one temperature: the frames do not show how the level depends on temperature apart from "

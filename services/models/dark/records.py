@@ -58,13 +58,13 @@ def notes_of(plan: DarkPlan) -> list[str]:
     exposures = {member.exposure_s for member in darks.members}
     if model.law.family is Family.CONSTANT:
         notes.append(
-            f"All darks have one temperature: the model holds at {model.coldest_c:.1f} °C alone; at others no "
-            "error can be given."
+            f"All darks have one temperature: the model holds at {model.coldest_c:.1f} °C alone, at others no "
+            "error can be given: take darks at a second temperature, better at three."
         )
     if len(exposures) == 1:
         notes.append(
             f"All darks have one exposure ({exposures.pop():g} s): nothing shows whether the dark grows in proportion "
-            "to it."
+            "to it: take darks of a second one."
         )
     if not any(len(each) > 1 for each in darks.groups):
         notes.append(

@@ -21,6 +21,7 @@ from services.events.records import Event
 from services.events.sentences import sentence
 from services.indexing.index import rebuild
 from services.models.library import Library, ModelOutcome, Wishes
+from services.reports.models import models_of
 from services.root import Place
 from tests.support.made_root import Root
 
@@ -68,8 +69,9 @@ def said(heard: list[Event]) -> list[str]:
 
 def test_a_root_without_biases_says_what_is_lacking(root: Root) -> None:
     (outcome,) = fitted(root)
-    assert (outcome.row, outcome.detail) == (None, "there are no biases")
-    assert said(root.heard) == ["no model of the bias: there are no biases"]
+    assert outcome.row is None
+    why = "there are no biases — the darks step takes some (`nightcal run --step darks`)"
+    assert said(root.heard) == [outcome.words] == [f"no model of the bias: {why}"]
     assert not root.layout.models.exists()
 
 
@@ -80,7 +82,7 @@ def test_one_temperature_gives_a_model_that_says_what_it_cannot_do(root: Root) -
     assert (outcome.row.temperatures, outcome.row.coldest_c, outcome.row.warmest_c) == (1, -10.0, -10.0)
     (line,) = said(root.heard)
     assert "constant of 4 frames at 1 temperature" in line
-    assert "it holds at -10.0 °C alone; for other temperatures no error can be given" in line
+    assert "it holds at -10.0 °C alone, for other temperatures no error can be given: take biases at a second" in line
 
 
 def test_the_same_frames_are_not_fitted_twice_and_new_ones_are(root: Root) -> None:
@@ -132,6 +134,7 @@ def test_a_model_of_which_a_byte_has_changed_is_fitted_again(root: Root, name: s
     path.write_bytes(content)
     (again,) = fitted(root)
     assert not again.kept
+    assert "fitted anew: a file of the one before was missing or damaged" in said(root.heard)[-1]
     assert fitted(root)[0].kept
 
 
@@ -207,6 +210,11 @@ def test_frames_that_somebody_rejected_or_a_doubted_master_holds_are_in_no_model
     assert second.row is not None
     assert len(second.row.inputs) == 4
     assert len(root.catalogue.valid_models(kind="bias")) == 1
+    gone = "fitted anew: 4 frames of the one before left out (rejected, invalidated, or of a master that is)"
+    assert gone in said(root.heard)[-1]
+    night(root, 2)
+    fitted(root)
+    assert "fitted anew: 4 new frames" in said(root.heard)[-1]
 
 
 def test_a_model_that_moved_says_by_how_many_errors(root: Root) -> None:
@@ -241,7 +249,24 @@ def test_no_model_is_begun_for_which_there_is_no_room(root: Root) -> None:
     (outcome,) = fitted(root, Wishes(kinds=("bias",), min_free_mb=1e9))
     assert outcome.row is None
     assert "make room on the disk" in outcome.detail
+    assert outcome.words.startswith("no model of the bias: it needs ")
     assert not list(root.layout.models.glob("*"))
+
+
+def test_a_model_that_cannot_be_fitted_anew_serves_on_and_the_settings_are_said(root: Root) -> None:
+    night(root, 0)
+    night(root, 0, gain=20)
+    fitted(root)
+    before = root.catalogue.models()
+    night(root, 1, gain=20)
+    kept, lacking = sorted(fitted(root, Wishes(kinds=("bias",), min_free_mb=1e9)), key=lambda each: each.row is None)
+    assert kept.kept
+    (row,) = (row for row in before if row.key.gain == 20)
+    start = f"the model of the bias (gain 20, binning 1 x 1, 64 x 48 pixels) is not fitted anew, {row.path} serves on: "
+    assert lacking.words.startswith(start)
+    assert root.catalogue.valid_models() == before
+    (as_before,) = (each for each in models_of(root.heard) if each["outcome"] == "as_before")
+    assert as_before["path"] == row.path
 
 
 def test_the_models_of_a_kind_that_is_not_wanted_are_not_fitted(root: Root) -> None:
