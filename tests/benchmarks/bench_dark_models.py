@@ -1,8 +1,8 @@
 """A dark model: seconds a megapixel and memory by the number of frames, peers on a part of the work, and 61 megapixels.
 
-Five temperatures and three exposures, of a sensor whose pixels have an activation energy of their own each. Rows as wide
-as a frame of 61 megapixels are fitted in memory. numpy is the straightforward way: a median for each temperature and
-exposure, less that of the biases, and a line through the logarithms, as the earlier programs had it.
+Five temperatures and three exposures, of a sensor whose pixels have an activation energy of their own each. Rows as
+wide as a frame of 61 megapixels are fitted in memory. numpy is the straightforward way: a median for each temperature
+and exposure, less that of the biases, and a line through the logarithms, as the earlier programs had it.
 `scipy.optimize.curve_fit` fits an exponential to the same medians, pixel by pixel, of which the first thousand count.
 Both judge no frame, give no error that holds, and predict no temperature that they have not seen.
 
