@@ -2,9 +2,9 @@
 
 The means of K groups are compared in classes of pixels: of equal brightness, and of cells of the frame. A set is left
 out, the model of the caller is fitted to the rest, and predicts it. How a group differs is described by three numbers:
-an offset that all pixels have in common, a factor, and a shape across the frame. A set contradicts the others where one
-of them is far outside of what the rest scatters by, in an F test whose denominator is never below what models
-are wrong by: Cook & Weisberg, Residuals and Influence in Regression (1982), mean shift outliers. Where leaving out other
+an offset that all pixels have in common, a factor, and a shape across the frame. A set contradicts the others where
+one of them is far outside of what the rest scatters by, in an F test whose denominator is never below what models are
+wrong by: Cook & Weisberg, Residuals and Influence in Regression (1982), mean shift outliers. Where leaving out other
 frames would make the rest agree as well, nothing is decided.
 """
 
@@ -130,7 +130,10 @@ class Verdict:
     @property
     def kept(self) -> Mask:
         """The groups that take part in a fit, shape (K,)."""
-        return ~np.logical_or.reduce([np.zeros_like(self.deviations.factor, np.bool_), *self.sets])
+        kept = np.ones(len(self.deviations.factor), np.bool_)
+        for each in self.sets:
+            kept &= ~each
+        return kept
 
 
 def deviations_of(classes: Classes, predicted: Predicted, level_variance: float = 0.0) -> Deviations:
@@ -165,10 +168,12 @@ def deviations_of(classes: Classes, predicted: Predicted, level_variance: float 
         level_errors=np.sqrt(level),
         pulls=np.where(known.any(axis=1), pulls, 0.0),
         about_adu=about,
-        alone=np.stack([
-            (bright * (off - offset[:, None]) ** 2).sum(axis=1),
-            (bright * (off - one[:, None] * p) ** 2).sum(axis=1),
-        ]),
+        alone=np.stack(
+            [
+                (bright * (off - offset[:, None]) ** 2).sum(axis=1),
+                (bright * (off - one[:, None] * p) ** 2).sum(axis=1),
+            ]
+        ),
     )
 
 
@@ -185,7 +190,8 @@ def contradictions(predict: Predict, classes: Classes, candidates: Sequence[Mask
         Of the model, of one class: the groups that are kept must be more.
     """
     search = _Search(predict=predict, classes=classes, parameters=parameters)
-    kept, found, undecided = np.ones(len(classes.means), np.bool_), list[Mask](), ()
+    kept, found = np.ones(len(classes.means), np.bool_), list[Mask]()
+    undecided: tuple[Mask, ...] = ()
     while True:
         usable = [each for each in candidates if each.any() and not (each & ~kept).any()]
         tried = [search.tried(each, kept) for each in usable]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.counting import bars
-from services.cli.model_words import Base, Out, Refusals, SearchDepth, left_out_lines
+from services.cli.model_words import Base, Out, Refusals, SearchDepth, alarm_of, left_out_lines
 from services.datasets import SEARCH_DEPTH
 from services.errors import Exit, Usage
 from services.words import count
@@ -138,7 +138,7 @@ def _said_of(found: "Fitted") -> Iterator[str]:
     darks = [row for row in said["inputs"] if row["kind"] == "dark"]
     temperatures = len({row["label_c"] for row in darks})
     exposures = len({row["exposure_s"] for row in darks})
-    yield f"{found.folder}: {law['family'].replace('_', ' ')} in temperature"
+    yield f"{found.folder}: {law['family'].replace('_', ' ')} in temperature{alarm_of(said)}"
     yield (
         f"  {count(len(darks), 'dark')} of {count(temperatures, 'temperature')} and {count(exposures, 'exposure')}, "
         f"{domain['coldest_c']:.1f} to {domain['warmest_c']:.1f} °C, to {domain['longest_s']:g} s"

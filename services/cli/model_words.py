@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,6 +34,14 @@ class Refusals:
         for name, error in self._missed:
             print(f"nothing was made of {name}: {error.detail}\nWhat to do: {error.advice}", file=sys.stderr)
         return Exit.SOME_FAILED if self._missed else Exit.DONE
+
+
+def alarm_of(said: Mapping[str, Any]) -> str:
+    """Return what the line that sums a model up says of frames that contradict each other; "" where none do."""
+    from services.models.contradicting import warning_of
+
+    warning = warning_of(said)
+    return f" - WARNING: {warning}" if warning else ""
 
 
 def left_out_lines(rows: Sequence[Mapping[str, str]], remarks: Sequence[str]) -> Iterator[str]:

@@ -38,6 +38,13 @@ class Place:
         picked = [read_rows(source, band)[:, slice(*self.columns)] for band in self._bands()]
         return np.concatenate(picked).ravel()[:: self.step].astype(np.float64)
 
+    def cells(self, side: int) -> NDArray[np.intp]:
+        """Return the number of the cell that each pixel of a sample is in; `side` cells across what is sampled."""
+        rows, (left, right) = np.array(self.rows), self.columns
+        y = (rows - rows.min()) * side // max(int(np.ptp(rows)) + 1, 1)
+        x = np.arange(right - left) * side // (right - left)
+        return np.asarray((y[:, None] * side + x).ravel()[:: self.step])
+
     def _bands(self) -> Iterator[Band]:
         for row, after in zip(self.rows[::2], self.rows[1::2], strict=False):
             yield Band(start=row, stop=after + 1)

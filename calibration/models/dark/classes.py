@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.models.contradictions import Classes, Mask, Predicted
+from calibration.models.contradictions import Classes, Deviations, Mask, Predicted, deviations_of
 from calibration.models.dark.fit import Taken
 from calibration.models.dark.model import Family, Law, Noise
 from calibration.models.dark.relations import bins_of, merged, middles_of
@@ -21,17 +21,14 @@ _SHAPES, _BENDS = np.linspace(0.30, 1.20, 31), np.linspace(-0.03, 0.06, 7)
 
 _USUAL_EV, _SCATTER_EV, _BENT = 0.65, 0.15, 0.02
 _ALIKE, _OF_A_CLASS, _OF_A_CELL = 0.03, 0.03, 0.01
-"""Of the signal, what darks of a healthy camera differ by: all of them, a class of one brightness beside the others, and
-a cell of the frame beside the others."""
+"""Of the signal, what darks of a healthy camera differ by: all of them, a class of one brightness beside the others,
+and a cell of the frame beside the others."""
 
 _BEYOND_EV = 0.05
 """Error of a shape that counts outside of the temperatures that are kept."""
 
 _GLOW = 2.0
 """Of the noise, what a class may have more in all groups: a glow, or the error of the bias."""
-
-_CELLS = 4
-"""Cells along a side of the frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,6 +49,26 @@ class DarkRules:
     classes: Classes
     places: NDArray[np.float64]
     constant_variance: float
+
+    @property
+    def parameters(self) -> int:
+        """Of one class: rate and constant, and a shape where there are several temperatures."""
+        return 2 + (len(np.unique(self.taken.label_c)) > 1)
+
+    def energy_ev(self, kept: Mask) -> float:
+        """Return the activation energy of the usual pixel; a usual one where the groups that are kept show none."""
+        if len(np.unique(self.taken.label_c[kept])) < 2:
+            return _USUAL_EV
+        means = self.predict(kept, self.classes.level_variance).means
+        level = np.maximum(np.nanmedian(means[:, ~self.classes.cells], axis=1), 1e-3)
+        rates = np.log(level / np.maximum(self.taken.exposure_s, 1e-6))
+        energy = np.polyfit(self.places[kept], rates[kept], 1, w=level[kept])[0]
+        return float(np.clip(energy, _SHAPES[0], _SHAPES[-1]))
+
+    def deviations(self, kept: Mask) -> Deviations:
+        """Return how all groups differ from what those that are kept predict."""
+        wander = self.classes.level_variance
+        return deviations_of(self.classes, self.predict(kept, wander), wander)
 
     def predict(self, kept: Mask, level_variance: float) -> Predicted:
         """Fit the groups that are kept, and predict all."""
@@ -125,7 +142,7 @@ def classes_of(
     level_variance : float
         Of what all pixels of a group have in common by noise, in ADU².
     """
-    whole = [one if other is None else other if one is None else merged(one, other) for one, other in zip(first, second, strict=True)]
+    whole = [merged(one, other) for one, other in zip(first, second, strict=True)]
     halves = None not in (*first, *second)
     groups = stacked([each for each in (second if halves else whole) if each is not None])
     chosen = stacked([each for each in (first if halves else whole) if each is not None])

@@ -89,6 +89,15 @@ class Bias:
         nearest = self.nearest_to(temperature_c)
         return replace(self, temperature_c=temperature_c, offset_adu=np.zeros(len(temperature_c)), nearest=nearest)
 
+    def part(self, kept: NDArray[np.bool_]) -> "Bias":
+        """Return the bias of some of the groups of darks."""
+        return replace(
+            self,
+            temperature_c=self.temperature_c[kept],
+            offset_adu=self.offset_adu[kept],
+            nearest=self.nearest[kept],
+        )
+
     def nearest_to(self, temperature_c: NDArray[np.float64]) -> NDArray[np.intp]:
         """Return the number of the nearest temperature of the biases, 0 without any."""
         labels = np.zeros(1) if self.work is None else np.array(self.work.labels_c)

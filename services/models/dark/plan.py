@@ -20,7 +20,9 @@ from calibration.models.means import GroupMean, group_mean, recipe_for
 from services.bands import Source
 from services.errors import Usage
 from services.models.bias import plan as bias_plan
+from services.models.contradicting import Contradiction, without
 from services.models.dark.bias import Bias, bias_for, sampled_biases
+from services.models.dark.contradicting import Judged, Samples, judged
 from services.models.gathering import Gathered, Member
 from services.models.grouping import groups_of, opened, saturation_of, together
 from services.models.sampling import Place, place_of, sampled
@@ -65,6 +67,10 @@ class Grouped:
         Files that are left out, with the reason in words.
     biases : bias_plan.Plan or None
         The biases of `bias`.
+    contradictions : tuple of Contradiction
+        Sets of darks that contradict the others; those that are left out are in `unused`.
+    restless : bool
+        Whether the darks contradict each other, and nothing shows which are right.
     """
 
     members: tuple[Member, ...]
@@ -76,6 +82,26 @@ class Grouped:
     saturation_adu: float
     unused: Mapping[Path, str]
     biases: bias_plan.Plan | None
+    contradictions: tuple[Contradiction, ...] = ()
+    restless: bool = False
+
+    def judged(self, found: Judged) -> "Grouped":
+        """Return the darks without the groups that contradict all others, which join `unused`."""
+        unused = without(self.unused, found.contradictions)
+        kept = np.flatnonzero(found.kept).tolist()
+        order = sorted(i for k in kept for i in self.groups[k])
+        place = {i: number for number, i in enumerate(order)}
+        return replace(
+            self,
+            members=tuple(self.members[i] for i in order),
+            sources=tuple(self.sources[i] for i in order),
+            groups=tuple(tuple(place[i] for i in self.groups[k]) for k in kept),
+            drifts_adu=self.drifts_adu[order],
+            bias=self.bias.part(found.kept),
+            unused=unused,
+            contradictions=found.contradictions,
+            restless=found.restless,
+        )
 
     @property
     def drift_adu2(self) -> float:
@@ -253,6 +279,19 @@ def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> 
         raise Usage(
             "all pixels of the darks are saturated", advice="name darks of a shorter exposure or of a colder sensor"
         )
+    samples = Samples(
+        taken=darks.taken,
+        first=first,
+        second=second,
+        noise=noise,
+        limit_adu=darks.limit_adu,
+        drift_adu2=darks.drift_adu2,
+        known=darks.bias.work is not None,
+    )
+    found = judged(samples, place, darks.members, darks.groups)
+    darks = darks.judged(found)
+    kept = np.flatnonzero(found.kept).tolist()
+    first, second = [first[k] for k in kept], [second[k] for k in kept]
     sample = sample_from(darks.taken, darks.bias.pedestal, first, second, noise=noise, limit_adu=darks.limit_adu)
     choice = choose(sample, families=None if family is None else (family,))
     held = tuple(_with_drift(row, darks) for row in choice.holdout)

@@ -11,6 +11,7 @@ import numpy as np
 from calibration.models.dark.fit import Pedestal
 from calibration.models.dark.model import DarkModel, Family
 from services.files.disk import REAL_DISK, Disk, write_text
+from services.models.contradicting import notes_on, write_contradictions
 from services.models.dark.bands import Shot
 from services.models.dark.files import FOLDER, SIDECAR, SUSPICIOUS, mask_name
 from services.models.dark.plan import DarkPlan, Grouped
@@ -54,7 +55,8 @@ class Loaded(LoadedModel[DarkModel]):
 def notes_of(plan: DarkPlan) -> list[str]:
     """Return in words what the darks of a model do not show."""
     model, darks = plan.model, plan.darks
-    notes = [plan.choice.reason, darks.bias.reason]
+    notes = notes_on(darks.contradictions, "darks", restless=darks.restless)
+    notes += [plan.choice.reason, darks.bias.reason]
     exposures = {member.exposure_s for member in darks.members}
     if model.law.family is Family.CONSTANT:
         notes.append(
@@ -96,6 +98,8 @@ def sidecar_of(plan: DarkPlan, shots: Sequence[Shot], files: Sequence[str]) -> d
             "shape": list(darks.shape),
         },
         "notes": notes_of(plan),
+        "contradictions": [each.row for each in darks.contradictions],
+        "restless": darks.restless,
         "bias": darks.bias.way.value,
         "pedestal": {"design": pedestal.design.tolist(), "inverse": pedestal.inverse.tolist()},
         "step_adu": darks.step_adu,
@@ -145,6 +149,7 @@ def write_records(sidecar: Mapping[str, Any], zeros: Mapping[Path, float], out: 
     StorageError
         The disk is full, or the folder cannot be written.
     """
+    write_contradictions(out / FOLDER, sidecar["contradictions"], disk)
     for name, table in (("inputs", "frames"), ("holdout", "holdout")):
         if sidecar[name]:
             write_text(out / FOLDER / f"{table}.ecsv", ecsv(sidecar[name]), disk, replace=True)

@@ -9,6 +9,7 @@ import numpy as np
 from calibration.models.dark.model import DarkBit
 from services.bands import bands_of, plane_of, read_rows, rows_for
 from services.files.disk import REAL_DISK, Disk
+from services.models.contradicting import alarmed
 from services.models.dark.plots import Seen, current_plots, holdout_plots, pixel_plots, seen_of
 from services.models.dark.records import Loaded, held_out_of
 from services.models.misfits import misfit_section, misfits_of
@@ -56,7 +57,7 @@ def _page(seen: Seen) -> ModelPage:
     return ModelPage(
         title=f"Dark model: {law.family.value.replace('_', ' ')} in temperature",
         base=loaded.folder,
-        headline=_headline(loaded),
+        headline=alarmed(_headline(loaded), said),
         facts=_facts(seen),
         notes=tuple(f"{note[:1].upper()}{note[1:].removesuffix('.')}." for note in said["notes"]),
         sections=(

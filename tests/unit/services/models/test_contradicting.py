@@ -1,0 +1,86 @@
+"""Sets of frames that contradict all others are named by the command, the sidecar, the table and the page."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from services.cli.failures import run_app
+from services.cli.main import app
+from tests.support.dark_frames import DarkSite, dark_site
+
+CELSIUS, SECONDS = 10.0, 20.0
+
+
+def nightcal(*words: object) -> int:
+    return run_app(app, [str(word) for word in words], name="nightcal")
+
+
+def taken(folder: Path, wrong: set[tuple[float, float]], factor: float, n: int = 2) -> DarkSite:
+    """Return a sensor with darks of which some were taken at another gain than their headers state."""
+    site = dark_site(folder, shape=(24, 32))
+    for celsius in (-10.0, 0.0, 10.0, 20.0):
+        for seconds in (0.0, 5.0, 20.0):
+            for _ in range(n):
+                pixels = site.pixels(celsius, seconds)
+                if (celsius, seconds) in wrong:
+                    bias = site.bias + site.slope * celsius
+                    pixels = np.clip(bias + factor * (pixels - bias), 0, 65520).astype(np.uint16)
+                site.write(f"T{celsius:g}_{seconds:g}s", pixels, celsius, seconds)
+    return site
+
+
+def test_darks_of_another_gain_are_named_everywhere_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    site, out = taken(tmp_path / "frames", {(CELSIUS, SECONDS)}, 1.8), tmp_path / "out"
+    assert nightcal("model", "dark", "fit", site.folder, out) == 0
+    printed = capsys.readouterr().out
+    assert "WARNING: 1 set of frames contradicted all others and was left out" in printed
+    named = "The 2 darks of 10.0 °C and 20 s, of 2026-03-01 (folder T10_20s) contradict all others and are left out"
+    assert named in printed
+    said = json.loads((out / "dark_model/dark_model.json").read_text())
+    (row,) = said["contradictions"]
+    assert (row["difference"], row["left_out"], len(row["paths"])) == ("factor", True, 2)
+    assert row["factor"] == pytest.approx(1.8, rel=0.05)
+    assert "an exposure of 3" in row["words"]
+    assert {each["path"] for each in said["left_out"]} == set(row["paths"])
+    (told,) = Table.read(out / "dark_model/contradictions.ecsv")
+    assert told["difference"] == "factor"
+    assert nightcal("model", "dark", "report", out, tmp_path / "page") == 0
+    page = (tmp_path / "page/report.html").read_text()
+    assert 'class="banner bad"' in page
+    assert page.count(named) >= 1
+    assert nightcal("model", "dark", "synth", out, "--temperature", 10, "--exposure", 20, "--out", tmp_path) == 0
+    mean = np.median(_plane(tmp_path / "synthetic_dark_t10.00_e20.00.fits"))
+    assert mean == pytest.approx(np.median(site.truth(CELSIUS, SECONDS)), rel=0.04)
+
+
+def test_where_half_of_the_darks_contradict_the_other_half_nothing_is_decided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    site = dark_site(tmp_path / "frames", shape=(24, 32))
+    for folder, factor in (("first", 1.0), ("second", 1.8)):
+        for seconds in (0.0, 5.0, 20.0):
+            for _ in range(2):
+                bias = site.bias + site.slope * CELSIUS
+                pixels = bias + factor * (site.pixels(CELSIUS, seconds) - bias)
+                site.write(f"{folder}/{seconds:g}s", np.clip(pixels, 0, 65520).astype(np.uint16), CELSIUS, seconds)
+    assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "WARNING: frames contradict each other, and nothing shows which are right" in printed
+    said = json.loads((tmp_path / "out/dark_model/dark_model.json").read_text())
+    assert not any(row["left_out"] for row in said["contradictions"])
+    assert said["model"]["excess"] > 4
+
+
+def test_darks_that_agree_have_no_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    site = taken(tmp_path / "frames", set(), 1.0)
+    assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 0
+    assert "WARNING" not in capsys.readouterr().out
+    assert not (tmp_path / "out/dark_model/contradictions.ecsv").exists()
+
+
+def _plane(path: Path) -> np.ndarray:
+    return fits.getdata(path, "MEAN").astype(np.float64)
