@@ -133,7 +133,7 @@ def _masters(work: bias_fit.Work, groups: Groups) -> Planes:
 
 
 def bias_for(
-    gathered: Gathered, darks: Sequence[Member], temperature_c: NDArray[np.float64], scratch: Path
+    gathered: Gathered, darks: Sequence[Sequence[Member]], temperature_c: NDArray[np.float64], scratch: Path
 ) -> tuple[Bias, bias_plan.Plan | None]:
     """Decide how the bias of groups of darks is known.
 
@@ -141,8 +141,8 @@ def bias_for(
     ----------
     gathered : Gathered
         The darks with what is beside them.
-    darks : sequence of Member
-        The first frame of each of K groups.
+    darks : sequence of sequences of Member
+        The frames of each of K groups.
     temperature_c : ndarray, shape (K,)
         Mean temperature of each group.
     scratch : Path
@@ -170,7 +170,7 @@ def bias_for(
         Bias(
             way=way,
             temperature_c=temperature_c,
-            offset_adu=_offsets(plan, darks) if way is Way.MODEL else np.zeros(len(darks)),
+            offset_adu=offsets_of(plan, darks) if way is Way.MODEL else np.zeros(len(darks)),
             work=work,
             nearest=np.abs(temperature_c[:, None] - labels).argmin(axis=1),
             reason=reason,
@@ -200,19 +200,28 @@ def _way(model: BiasModel, temperature_c: NDArray[np.float64]) -> tuple[Way, str
     measured = f"{coldest:.1f} to {warmest:.1f} °C"
     if coldest == warmest:
         return Way.MASTERS, f"The biases have one temperature, {coldest:.1f} °C: their mean is taken off."
-    if all(model.holds_at(float(celsius)) for celsius in temperature_c):
-        family = model.basis.family.value
-        return Way.MODEL, f"The bias of each temperature is that of a {family} model of the biases, {measured}."
-    return (
-        Way.MASTERS,
-        f"Some darks are outside of {measured}, the temperatures of the biases: the nearest are taken off.",
-    )
+    family, far = model.basis.family.value, _beyond(model, temperature_c)
+    reason = f"The bias of each temperature is that of a {family} model of the biases, {measured}"
+    if not far.any():
+        return Way.MODEL, f"{reason}."
+    outside = f"{int((far > 0).sum())} of {len(far)} groups of darks lie outside of it, up to {far.max():.1f} °C"
+    return Way.MODEL, f"{reason}. {outside}: their bias is an extrapolation. Take biases at these temperatures."
 
 
-def _offsets(plan: bias_plan.Plan, darks: Sequence[Member]) -> NDArray[np.float64]:
-    """Return the offset of the session of each group; 0 where no bias shows it."""
+def _beyond(model: BiasModel, temperature_c: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return by how many degrees temperatures lie outside of those of the biases, 0 of those that count as inside."""
+    outside = np.maximum(np.maximum(temperature_c - model.warmest_c, model.coldest_c - temperature_c), 0.0)
+    inside = [model.holds_at(float(celsius)) for celsius in temperature_c]
+    return np.where(inside, 0.0, outside)
+
+
+def offsets_of(plan: bias_plan.Plan, darks: Sequence[Sequence[Member]]) -> NDArray[np.float64]:
+    """Return the offset of the level of each group of darks, in ADU.
+
+    That is the mean of those of its frames' sessions, which may be several; 0 of a session that no bias shows.
+    """
     of = dict(zip(plan.sessions, plan.model.level.offsets_adu, strict=True))
-    return np.array([of.get(member.session, 0.0) for member in darks])
+    return np.array([np.mean([of.get(member.session, 0.0) for member in group]) for group in darks])
 
 
 def sampled_biases(plan: bias_plan.Plan, place: Place) -> Groups:

@@ -180,7 +180,7 @@ def grouped(gathered: Gathered, scratch: Path) -> Grouped:
     sources = tuple(source for source, kept in zip(sources, keep, strict=True) if kept)
     groups, levels = groups_of(members, condition), found.levels_adu[keep]
     temperature = taken_of(members, groups).temperature_c
-    bias, biases = bias_for(gathered, [members[each[0]] for each in groups], temperature, scratch / "biases")
+    bias, biases = bias_for(gathered, [[members[i] for i in each] for each in groups], temperature, scratch / "biases")
     unused |= bias.unused
     return Grouped(
         members=members,

@@ -3,6 +3,9 @@
 import csv
 import json
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,9 @@ from calibration.models.dark.model import DarkBit
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.errors import RunCode, StorageError
+from services.models.bias import plan as bias_plan
 from services.models.dark.bands import Work, darks_of, fit_bands, shots_of
+from services.models.dark.bias import offsets_of
 from services.models.dark.evaluate import evaluate
 from services.models.dark.files import open_targets
 from services.models.dark.model import fit
@@ -26,6 +31,7 @@ from services.models.dark.plan import plan_of
 from services.models.dark.records import Loaded
 from services.models.gathering import gather
 from services.models.products import decimal_text
+from tests.support.bias_frames import write_bias
 from tests.support.dark_frames import EXPOSURES_S, TEMPERATURES_C, DarkSite, dark_site, whole_site
 from tests.support.failing_disks import FullDisk
 from tests.support.made_root import Root
@@ -278,6 +284,35 @@ def test_biases_of_one_temperature_are_taken_off_as_they_are(tmp_path: Path, cap
         site.take(celsius, 20.0, 4)
     assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 0
     assert "The biases have one temperature, 10.0 °C" in capsys.readouterr().out
+
+
+def test_a_dark_that_is_warmer_than_all_biases_takes_their_model_from_no_other_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    site = replace(dark_site(tmp_path / "frames"), slope=np.full((16, 24), 8.0))
+    for celsius, dark in zip((-10.0, 0.0, 10.0), (-10.0, 5.0, 12.0), strict=True):
+        site.take(celsius, 0.0, 6)
+        for seconds in EXPOSURES_S:
+            site.take(dark, seconds, 6)
+    assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "2 of 6 groups of darks lie outside of it, up to 2.0 °C" in said
+    at = ("--temperature", 5, "--exposure", 20)
+    assert nightcal("model", "dark", "synth", tmp_path / "out", *at, "--out", tmp_path / "s") == 0
+    found = plane(tmp_path / "s/synthetic_dark_t5.00_e20.00.fits")
+    assert np.median(found / site.truth(5.0, 20.0)) == pytest.approx(1.0, abs=0.02)
+
+
+def test_darks_of_several_sessions_in_one_group_have_the_mean_of_their_offsets(tmp_path: Path):
+    site = dark_site(tmp_path / "frames")
+    for night, celsius, n in product((0, 1), TEMPERATURES_C[:3], range(4)):
+        at, pixels = datetime(2026, 3, 1 + night, 22, n, tzinfo=UTC), site.pixels(celsius, 0.0) + np.uint16(160 * night)
+        write_bias(site.folder / f"n{night}" / f"bias_{celsius:g}_{n}.fits", pixels, celsius, at=at)
+    (gathered,) = gather(site.folder, tmp_path / "work", FrameKind.BIAS)
+    plan = bias_plan.plan_of(gathered, tmp_path / "scratch")
+    first, second = ([m for m in plan.members if m.session == session] for session in plan.sessions)
+    found = offsets_of(plan, [first, second, first[:3] + second[:1]])
+    assert found == pytest.approx([-80, 80, -40], abs=3)
 
 
 def test_biases_of_zeros_are_left_out_and_named_in_a_log(tmp_path: Path):
