@@ -59,8 +59,9 @@ class ModelKind:
         Whose settings its frames share.
     takes : frozenset of FrameKind
         Frames that it is made of.
-    form : str
-        Version of the fit: another one makes the models anew.
+    method : int
+        Number of the fit, raised with all that changes what it makes of the same frames: models of another one are
+        fitted anew by the next step of models. Whether they can be read is said by the form of their sidecar.
     planes : callable
         Returns about how many planes of 4 bytes its files hold while it is fitted, by the numbers of temperatures and
         of frames.
@@ -75,7 +76,7 @@ class ModelKind:
     name: str
     of: FrameKind
     takes: frozenset[FrameKind]
-    form: str
+    method: int
     planes: Callable[[int, int], int]
     maker: str
     lacks: str
@@ -91,7 +92,7 @@ KINDS = (
         name="bias",
         of=FrameKind.BIAS,
         takes=frozenset({FrameKind.BIAS}),
-        form="nightcal bias model 1",
+        method=2,
         planes=lambda temperatures, _: 15 + temperatures,
         maker="services.models.bias.library:BiasMaker",
         lacks="there are no biases — the darks step takes some (`nightcal run --step darks`)",
@@ -100,7 +101,7 @@ KINDS = (
         name="dark",
         of=FrameKind.DARK,
         takes=frozenset({FrameKind.DARK, FrameKind.BIAS}),
-        form="nightcal dark model 1",
+        method=2,
         planes=lambda temperatures, _: 15 + 3 * temperatures,
         maker="services.models.dark.library:DarkMaker",
         lacks="there are no darks — the darks step takes some (`nightcal run --step darks`)",
@@ -109,7 +110,7 @@ KINDS = (
         name="flat",
         of=FrameKind.FLAT,
         takes=frozenset({FrameKind.FLAT, FrameKind.DARK}),
-        form="nightcal flat model 1",
+        method=2,
         planes=lambda temperatures, frames: 20 + 2 * temperatures + 2 * frames,
         maker="services.models.flat.library:FlatMaker",
         lacks="there are no flats — the flats step takes some (`nightcal run --step flats`)",

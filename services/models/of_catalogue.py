@@ -70,6 +70,6 @@ def name_of(kind: ModelKind, key: GroupKey) -> str:
 
 
 def recipe_of(kind: ModelKind, rows: Iterable[FrameRow]) -> str:
-    """Return a hash over the frames that a model is offered, with what a fit takes from the catalogue."""
+    """Return a hash over the method of a fit, the frames that it is offered, and what it takes from the catalogue."""
     frames = sorted((row.pixel_sha256, row.ccd_temp_c, row.set_temp_c, row.night, row.set_id) for row in rows)
-    return hashlib.sha256(repr((kind.form, frames)).encode()).hexdigest()
+    return hashlib.sha256(repr((kind.name, kind.method, frames)).encode()).hexdigest()

@@ -20,6 +20,7 @@ from services.events.modelled import ModelFitted, ModelLacking
 from services.events.records import Event
 from services.events.sentences import sentence
 from services.indexing.index import rebuild
+from services.models import library
 from services.models.library import Library, ModelOutcome, Wishes
 from services.reports.models import models_of
 from services.root import Place
@@ -98,6 +99,19 @@ def test_the_same_frames_are_not_fitted_twice_and_new_ones_are(root: Root) -> No
     assert anew.row is not None
     assert anew.row.temperatures == 2
     assert {Path(name).parts[1] for name in files(root)} == {Path(name).parts[1] for name in before}, "the name stays"
+
+
+def test_a_model_of_an_earlier_method_is_fitted_anew(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    night(root, 0)
+    earlier = tuple(replace(kind, method=kind.method - 1) for kind in library.KINDS)
+    with monkeypatch.context() as before:
+        before.setattr(library, "KINDS", earlier)
+        (old,) = fitted(root)
+    (anew,) = fitted(root)
+    assert old.row is not None
+    assert anew.row is not None
+    assert (anew.kept, anew.row.path) == (False, old.row.path)
+    assert fitted(root)[0].kept
 
 
 def test_a_model_of_which_a_file_is_gone_is_fitted_again(root: Root) -> None:
