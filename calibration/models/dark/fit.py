@@ -10,6 +10,7 @@ from calibration.models.dark.kernels import SHRINKING, fit_pixels
 from calibration.models.dark.model import DarkBit, DarkModel, Family, Parameters, Relation, rates_of
 from calibration.models.limits import misfit_limits
 from calibration.models.means import Groups, Planes
+from calibration.models.shapes import pairs
 
 SHAPES = {True: (0.02, 0.4), False: (0.05, 1.6)}
 """Limits of the shape of one pixel: of the exponential families in 1/°C, of the others in eV."""
@@ -169,7 +170,10 @@ def _problem(model: DarkModel, taken: Taken, pedestal: Pedestal) -> tuple[number
     law, q = model.law, pedestal.design.shape[1]
     dark = law.columns(taken.temperature_c, taken.exposure_s)
     relation = law.relation or Relation(coefficients=(0.0, 0.0, 0.0))
-    known = law.family.has_shape and relation.scatter > 0
+    known = law.family.has_shape and (relation.scatter > 0 or any(relation.covariance))
+    common = np.zeros((3, 3))
+    for (i, j), value in zip(pairs(3), relation.covariance, strict=True):
+        common[i, j] = common[j, i] = value
     least, most = SHAPES[law.family in {Family.EXPONENTIAL, Family.POWER}]
     problem = numbers.Problem(
         times=law.times(taken.exposure_s),
@@ -183,7 +187,9 @@ def _problem(model: DarkModel, taken: Taken, pedestal: Pedestal) -> tuple[number
         c2=float(relation.coefficients[2]),
         low=float(relation.low),
         high=float(relation.high),
-        tight=relation.scatter**-2 if known else 0.0,
+        known=known,
+        scatter=float(relation.scatter**2),
+        common=common,
         loose=_LOOSE if law.family is Family.SHRUNK else 0.0,
         least=least,
         most=most,

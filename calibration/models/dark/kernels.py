@@ -20,6 +20,9 @@ _TINY = 1e-11
 _STEP = 0.1
 """Of the range of the shape, the largest step."""
 
+_NARROW = 1e-12
+"""The least variance of a shape about what its rate lets expect: rounding takes no part."""
+
 _FULL = 5.0
 """Standard deviations of a sample that a mean stays below saturation: else some of its samples may be cut off."""
 
@@ -78,15 +81,19 @@ def _solve(factor: F64, scale: F64, right: F64) -> None:
 
 
 @called
-def _expected(rate: float, problem: Problem) -> tuple[float, float]:
-    """Return the shape that a rate lets expect, and its derivative by the rate."""
+def _expected(rate: float, problem: Problem) -> tuple[float, float, float]:
+    """Return the shape that a rate lets expect, its derivative by the rate, and its variance."""
     x, slope = problem.low, 0.0
     if rate > np.exp(problem.low):
         x, slope = np.log(rate), 1.0 / rate
         if x > problem.high:
             x, slope = problem.high, 0.0
     shape = problem.c0 + x * (problem.c1 + x * problem.c2)
-    return min(max(shape, problem.least), problem.most), slope * (problem.c1 + 2 * x * problem.c2)
+    wide = problem.scatter
+    for i in range(3):
+        for j in range(3):
+            wide += problem.common[i, j] * x ** (i + j)
+    return min(max(shape, problem.least), problem.most), slope * (problem.c1 + 2 * x * problem.c2), max(wide, _NARROW)
 
 
 @called
@@ -150,13 +157,13 @@ def _add_relation(problem: Problem, desk: Desk) -> None:
 
     Where pixels may be unlike all others, one that surely is has the shape that its own groups show.
     """
-    if problem.first == 0 or not problem.tight > 0:
+    if problem.first == 0 or not problem.known:
         return
     wide = desk.stats[FREEDOM]
-    tight = problem.tight * (desk.stats[PHI] * wide + SHRINKING) / (wide + SHRINKING)
-    shape, slope = _expected(desk.theta[0], problem)
+    shape, slope, variance = _expected(desk.theta[0], problem)
     off = shape - desk.theta[1]
-    tight *= (1.0 + problem.loose) / (1.0 + problem.loose * problem.tight * off**2)
+    tight = (desk.stats[PHI] * wide + SHRINKING) / (wide + SHRINKING) / variance
+    tight *= (1.0 + problem.loose) / (1.0 + problem.loose * off**2 / variance)
     desk.normal[0, 0] += tight * slope**2
     desk.normal[1, 0] -= tight * slope
     desk.normal[1, 1] += tight

@@ -86,18 +86,36 @@ class Relation:
         Of x, with the rate in ADU/s at the reference temperature; beyond them the shape is that at the limit.
     scatter : float
         Standard deviation of the pixels' shapes about it.
+    covariance : tuple of 6 floats
+        Of the coefficients, as `pairs` orders it: an error that all pixels of a rate have in common.
     """
 
     coefficients: tuple[float, float, float]
     low: float = 0.0
     high: float = 0.0
     scatter: float = 0.0
+    covariance: tuple[float, ...] = (0.0,) * 6
 
     def at(self, rate: Planes) -> Planes:
         """Return the shapes that are expected of rates."""
-        x = np.log(np.clip(rate, np.exp(self.low), np.exp(self.high)))
+        x = self._place(rate)
         c0, c1, c2 = self.coefficients
         return np.asarray(c0 + c1 * x + c2 * x**2)
+
+    def slope(self, rate: Planes) -> Planes:
+        """Return the derivative of what is expected by the rate."""
+        x, (_, c1, c2) = self._place(rate), self.coefficients
+        within = (np.log(np.maximum(rate, np.exp(self.low))) < self.high) & (rate > np.exp(self.low))
+        return np.asarray(np.where(within, (c1 + 2 * c2 * x) / np.exp(x), 0.0))
+
+    def common(self, rate: Planes) -> Planes:
+        """Return the variance of what is expected of rates, by the errors of the coefficients."""
+        x = self._place(rate)
+        parts = zip(pairs(3), self.covariance, strict=True)
+        return np.asarray(sum(value * x ** (i + j) * (1 if i == j else 2) for (i, j), value in parts))
+
+    def _place(self, rate: Planes) -> Planes:
+        return np.asarray(np.log(np.clip(rate, np.exp(self.low), np.exp(self.high))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +261,7 @@ class DarkModel:
         """
         law = dict(said["law"])
         shape = law["relation"]
-        relation = None if shape is None else Relation(**{**shape, "coefficients": tuple(shape["coefficients"])})
+        relation = None if shape is None else _relation(shape)
         made = Law(**{**law, "family": Family(law["family"]), "relation": relation})
         endless = {name: float("inf") if said[name] is None else said[name] for name in ("hot_above", "limit_adu")}
         return cls(**{**said, **endless, "law": made, "noise": Noise(**said["noise"])})
@@ -257,6 +275,11 @@ class DarkModel:
         return self.has_measured(temperature_c) and self.shortest_s * (1 - _EDGE_S) <= exposure_s <= self.longest_s * (
             1 + _EDGE_S
         )
+
+
+def _relation(said: Mapping[str, Any]) -> Relation:
+    numbers = {name: tuple(said[name]) for name in ("coefficients", "covariance") if name in said}
+    return Relation(**{**said, **numbers})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -19,9 +19,10 @@ class Problem(NamedTuple):
 
     A signal is ``theta[0] * times * exp(theta[1] * places)``, where `first` is 2 and not 0, and the sum of the first
     `dark` of the `columns`; the other columns are the pedestal, of the inverse covariance `prior` in units of the
-    noise. c0 to `high` are the relation of rate and shape, `tight` 1 over its squared scatter, `loose` the
-    inverse degrees of freedom of Student's distribution about it (0: a normal one), `least` and `most` the limits of a
-    shape; then the noise model, and saturation.
+    noise. c0 to `high` are the relation of rate and shape, `known` whether it counts, `scatter` the variance of the
+    shapes about it, `common` (3, 3) the covariance of its coefficients, `loose` the inverse degrees of freedom of
+    Student's distribution about it (0: a normal one), `least` and `most` the limits of a shape; then the noise model,
+    and saturation.
     """
 
     times: F64
@@ -35,7 +36,9 @@ class Problem(NamedTuple):
     c2: float
     low: float
     high: float
-    tight: float
+    known: bool
+    scatter: float
+    common: F64
     loose: float
     least: float
     most: float

@@ -11,10 +11,13 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from calibration.models.dark.fit import DarkFit, Pedestal, Taken, fit_darks
 from calibration.models.dark.model import DarkModel, Family, Law, Parameters, Relation, rates_of
+from calibration.models.dark.scatter import scatter_of, variance_of
 from calibration.models.means import GroupMean, Groups, Planes, stacked
+from calibration.models.shapes import pairs
 
 USUAL = {True: (0.10, 0.03), False: (0.65, 0.12)}
 """Shape of a usual pixel and its scatter, of the exponential families in 1/°C and of the others in eV."""
@@ -34,6 +37,9 @@ _FREE = 10.0
 
 _FAR = 6.0
 """Robust standard deviations from the middle of a bin beyond which a pixel has no part in its mean."""
+
+_RARE = 0.01
+"""Chance of noise to make bins seem to be no curve."""
 
 _FULL = 0.98
 """Part of the pixels of a bin that a group needs."""
@@ -162,11 +168,15 @@ def bins_of(rates: Planes) -> list[NDArray[np.intp]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BinShapes:
-    """Rates, shapes and the errors of the shapes in bins of rising rate."""
+    """Rates, shapes and the errors of the shapes in bins of rising rate.
+
+    `part` of the scatter of the pixels' shapes is in a shape beside its error.
+    """
 
     rate: Planes
     shape: Planes
     error: Planes
+    part: Planes
 
 
 def shapes_of(sample: DarkSample, law: Law) -> BinShapes:
@@ -181,7 +191,7 @@ def shapes_of(sample: DarkSample, law: Law) -> BinShapes:
     chosen = sample.fitted(law, first)
     free = replace(law, relation=replace(law.relation, scatter=_FREE)) if law.relation is not None else law
     own = sample.fitted(free, second)
-    found = list[tuple[float, float, float]]()
+    found = list[tuple[float, float, float, float]]()
     bins = bins_of(rates_of(law, chosen.parameters.theta))
     together = sample.fitted(free, middles_of(second, bins)).parameters if bins else own.parameters
     for number, members in enumerate(bins):
@@ -189,13 +199,14 @@ def shapes_of(sample: DarkSample, law: Law) -> BinShapes:
         if np.nanmedian(error) < _CLEAR * usual:
             spread = 1.4826 * float(np.nanmedian(np.abs(theta[1] - np.nanmedian(theta[1]))))
             of_all = 1.25 * max(spread, float(np.nanmedian(error))) / np.sqrt(members.size)
-            found.append((float(np.nanmedian(theta[0])), float(np.nanmedian(theta[1])), of_all))
+            found.append((float(np.nanmedian(theta[0])), float(np.nanmedian(theta[1])), of_all, 0.0))
         else:
-            found.append(_surely(together, number, law.size))
-    rate, shape, error = np.array(found).reshape(-1, 3).T
+            rate, shape, error = _surely(together, number, law.size)
+            found.append((rate * _wide(own.parameters, members), shape, error, members.size**-0.5))
+    rate, shape, error, part = np.array(found).reshape(-1, 4).T
     wide = USUAL[law.family in {Family.EXPONENTIAL, Family.POWER}][1]
     good = np.isfinite(rate) & np.isfinite(shape) & (error > 0) & (error < wide) & (rate > 0)
-    return BinShapes(rate=rate[good], shape=shape[good], error=error[good])
+    return BinShapes(rate=rate[good], shape=shape[good], error=error[good], part=part[good])
 
 
 def _surely(found: Parameters, number: int, size: int) -> tuple[float, float, float]:
@@ -204,6 +215,18 @@ def _surely(found: Parameters, number: int, size: int) -> tuple[float, float, fl
     errors = np.sqrt(found.covariance[[0, size], number])
     sure = rate > _SURE * errors[0]
     return (float(rate), float(shape), float(errors[1])) if sure else (np.nan, np.nan, np.nan)
+
+
+def _wide(own: Parameters, members: NDArray[np.intp]) -> float:
+    """Return by what the rate that the shape of the mean of a bin belongs to is above its mean rate.
+
+    Of the mean of pixels each has a part as its rate: the shape is one of the brighter ones, of rates whose logarithm
+    is above that of the mean by half of their variance.
+    """
+    rate, variance = own.theta[0, members], own.covariance[0, members]
+    middle = np.nanmedian(rate)
+    spread = (1.4826 * np.nanmedian(np.abs(rate - middle))) ** 2 - np.nanmedian(variance)
+    return float(np.exp(np.clip(spread / middle**2, 0.0, _WIDE - 1) / 2)) if middle > 0 else 1.0
 
 
 def middles_of(groups: Groups, bins: Sequence[NDArray[np.intp]]) -> Groups:
@@ -250,44 +273,71 @@ def learned(sample: DarkSample, law: Law) -> Law:
     bins = shapes_of(sample, law)
     if not len(bins.rate):
         return law
-    x, weight = np.log(bins.rate), 1 / np.hypot(bins.error, _FLOOR * usual)
     if law.family in {Family.EXPONENTIAL, Family.POWER, Family.ARRHENIUS}:
-        middle = float(np.average(bins.shape, weights=weight**2))
+        middle = float(np.average(bins.shape, weights=1 / (bins.error**2 + (_FLOOR * usual) ** 2)))
         relation = replace(law.relation, coefficients=(middle, 0.0, 0.0))
         return replace(law, relation=relation)
-    relation, error = _curve(x, bins.shape, weight)
-    scatter = _FLOOR * usual if law.family is Family.MEYER_NELDEL else _scatter(sample, law, relation)
-    return replace(law, relation=replace(relation, scatter=float(np.hypot(scatter, error))))
+    relation = _curve(bins, 0.0)
+    if law.family is Family.MEYER_NELDEL:
+        return replace(law, relation=relation)
+    relation = _curve(bins, _scatter(sample, law, relation))
+    return replace(law, relation=replace(relation, scatter=_scatter(sample, law, relation)))
 
 
-def _curve(x: Planes, shape: Planes, weight: Planes) -> tuple[Relation, float]:
-    """Return the curve of shapes against the logarithms of rates, and its usual error.
+def _curve(bins: BinShapes, scatter: float) -> Relation:
+    """Return the curve of shapes against the logarithms of rates, with its errors; pixels scatter about it.
 
-    It goes on a little below the faintest bin, of which half of the pixels are fainter.
+    Where the bins are no curve, as noise hardly ever makes them, what they lack is a scatter of all shapes. The curve
+    goes on a little beyond the outermost bins, of which half of the pixels are fainter or brighter.
     """
+    x, error = np.log(bins.rate), np.hypot(bins.error, bins.part * scatter)
     degree = min(2, max(0, (len(x) - 1) // 2)) if np.ptp(x) > 0.2 else 0
     powers = np.vander(x, degree + 1, increasing=True)
-    covariance = np.linalg.inv((powers.T * weight**2) @ powers)
-    c0, c1, c2 = map(float, [*(covariance @ (powers.T @ (weight**2 * shape))), 0.0, 0.0][:3])
-    error = np.sqrt(np.mean(np.einsum("ki,ij,kj->k", powers, covariance, powers)))
-    order = np.sort(x)
-    low = order[0] - min(order[1] - order[0], _BELOW) if degree else order[0]
-    return Relation(coefficients=(c0, c1, c2), low=float(low), high=float(order[-1])), float(error)
+
+    def fitted(lacking: float) -> tuple[Planes, Planes, float]:
+        weight = 1 / (error**2 + lacking)
+        covariance = np.linalg.inv((powers.T * weight) @ powers)
+        found = covariance @ (powers.T @ (weight * bins.shape))
+        return found, covariance, float(weight @ (bins.shape - powers @ found) ** 2)
+
+    freedom, lacking = len(x) - degree - 1, 0.0
+    if freedom and fitted(0.0)[2] > stats.chi2.isf(_RARE, freedom):
+        lacking = variance_of(lambda v: fitted(v)[2] - freedom, float(np.ptp(bins.shape)) ** 2)
+    theta, errors, _ = fitted(lacking)
+    coefficients, covariance = np.zeros(3), np.zeros((3, 3))
+    coefficients[: degree + 1], covariance[: degree + 1, : degree + 1] = theta, errors
+    c0, c1, c2 = map(float, coefficients)
+    low, high = (x.min() - _beyond(np.sort(x)), x.max() + _beyond(-np.sort(-x))) if degree else (x.min(), x.max())
+    return Relation(
+        coefficients=(c0, c1, c2),
+        low=float(low),
+        high=float(high),
+        scatter=float(np.sqrt(lacking)),
+        covariance=tuple(float(covariance[i, j]) for i, j in pairs(3)),
+    )
+
+
+def _beyond(x: Planes) -> float:
+    return min(abs(float(x[1] - x[0])), _BELOW)
 
 
 def _scatter(sample: DarkSample, law: Law, relation: Relation) -> float:
-    """Return the standard deviation of the shapes of clear pixels about the relation, without that of their errors."""
+    """Return the standard deviation of the shapes of clear pixels about the relation, without that of their errors.
+
+    The errors are those of the noise of all pixels: of few frames the noise of a pixel itself is hardly known.
+    """
     usual, _ = USUAL[law.family in {Family.EXPONENTIAL, Family.POWER}]
     free = replace(law, relation=replace(relation, scatter=_FREE))
     fit = sample.fitted(free, sample.whole)
     rate, shape = fit.parameters.theta[:2]
-    error = np.sqrt(fit.parameters.covariance[law.size])
-    clear = np.isfinite(shape) & (error < 4 * _CLEAR * usual) & (rate > 0)
+    noise = np.nanmean(fit.factor) / fit.factor
+    of_rate, both, of_shape = fit.parameters.covariance[[0, 1, law.size]] * noise
+    clear = np.isfinite(shape) & (np.sqrt(of_shape) < 4 * _CLEAR * usual) & (rate > 0)
     if clear.sum() < 2 * _FEWEST:
-        return 5 * _FLOOR * usual
-    off = (shape[clear] - relation.at(rate[clear])) ** 2
-    more = np.median(off) / 0.4549 - np.median(error[clear] ** 2)
-    return float(max(np.sqrt(max(more, 0.0)), _FLOOR * usual))
+        return max(5 * _FLOOR * usual, relation.scatter)
+    slope = relation.slope(rate)  # a rate that is too high lets expect another shape
+    variance = of_shape - 2 * slope * both + slope**2 * of_rate + relation.common(rate)
+    return float(np.sqrt(scatter_of((shape - relation.at(rate))[clear], np.sqrt(variance[clear]))))
 
 
 def exponent_of(sample: DarkSample, law: Law) -> tuple[float, float]:
