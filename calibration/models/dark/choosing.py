@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from calibration.models.dark.fit import DarkFit, Pedestal, Taken
-from calibration.models.dark.model import DarkModel, Family, Law, Noise, predict, rates_of
+from calibration.models.dark.fit import Pedestal, Taken
+from calibration.models.dark.held import DarkHeld, excess_of, held_out
+from calibration.models.dark.model import DarkModel, Family, Law, Noise, rates_of
 from calibration.models.dark.noise import hot_limit
-from calibration.models.dark.relations import DarkSample, bins_of, exponent_of, halved, learned, merged, usual_law
-from calibration.models.linear import excess_of_squares
-from calibration.models.means import GroupMean, Planes, stacked
+from calibration.models.dark.relations import DarkSample, exponent_of, halved, learned, merged, usual_law
+from calibration.models.means import GroupMean, stacked
 
 PREFERENCE = (Family.SHRUNK, Family.MEYER_NELDEL, Family.ARRHENIUS, Family.EXPONENTIAL, Family.TWO_COMPONENT)
 """The families that are compared; of those that predict equally well the first is taken."""
@@ -26,17 +26,11 @@ _PIXELS = 12_000
 _BRIGHTEST = 500
 """Of them, what is taken of the brightest pixels of a sample."""
 
-SEEN = 3.0
-"""Errors of its own that the signal of a bin is above 0 where its error counts."""
-
 _SURE = 2.5
 """Standard errors by which another family than the first must predict better."""
 
 _BY_NOISE = 4.0
 """The squared error of the sum of a bin, in its own variances, that noise and the errors of the fit make easily."""
-
-_NORMAL = 0.4549
-"""Median of the squares of normal values."""
 
 _CHANCE = 0.01
 """Of a pixel without glow to seem to have one."""
@@ -44,46 +38,6 @@ _CHANCE = 0.01
 _GLOWS, _SHORTEST = 6, 0.01
 """Time constants of the glow that are tried, from the shortest exposure to the longest one: how many, and the shortest
 in longest exposures."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DarkHeld:
-    """How a family predicts a temperature from the others, at a level of the dark.
-
-    Attributes
-    ----------
-    family : Family
-    glow : bool
-        Whether the family has a glow too.
-    temperature_c : float
-        The one left out.
-    bin, pixels : int
-        Number of the bin, from faint to bright, and its pixels.
-    level_adu : float
-        Their mean signal in the longest exposure in which they are not saturated.
-    error, sigma : float
-        Predicted over measured sum less 1, and its 1σ error by the noise of the measured ones.
-    misfit : float
-        Median squared error of a pixel over that by the noise of what was measured.
-    inside : bool
-        Whether the temperatures that were used lie on both sides.
-    """
-
-    family: Family
-    glow: bool
-    temperature_c: float
-    bin: int
-    pixels: int
-    level_adu: float
-    error: float
-    sigma: float
-    misfit: float
-    inside: bool
-
-    @property
-    def counts(self) -> bool:
-        """Whether the frames show a dark signal in this bin."""
-        return bool(abs(self.sigma) * SEEN <= 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,9 +185,9 @@ def _judged(table: Sequence[DarkHeld]) -> dict[tuple[float, int], float]:
     ones the logarithm is taken, of those that noise makes hardly anything: few bright pixels decide nothing alone.
     """
     return {
-        (r.temperature_c, r.bin): float(np.log1p((r.error / r.sigma) ** 2 / _BY_NOISE) + np.log1p(r.misfit))
+        (r.temperature_c, r.bin): float(np.log1p((r.error / r.noise) ** 2 / _BY_NOISE) + np.log1p(r.misfit))
         for r in table
-        if r.inside and r.counts and np.isfinite(r.error) and np.isfinite(r.misfit) and r.sigma != 0
+        if r.inside and r.counts and np.isfinite(r.error) and np.isfinite(r.misfit) and r.noise != 0
     }
 
 
@@ -249,80 +203,6 @@ def _better(table: Sequence[DarkHeld], than: Sequence[DarkHeld]) -> bool:
     if gains.size < 3:
         return bool(gains.mean() > 0.5)
     return bool(gains.mean() > _SURE * gains.std(ddof=1) / np.sqrt(gains.size) and gains.mean() > 0.01)
-
-
-def held_out(law: Law, sample: DarkSample) -> tuple[DarkHeld, ...]:
-    """Predict each temperature from the others, both ways round of the halves.
-
-    Parameters
-    ----------
-    law : Law
-        What its relation is, is learned anew from the other temperatures.
-    sample : DarkSample
-    """
-    labels = np.unique(sample.taken.label_c)
-    rows = list[DarkHeld]()
-    for label in labels:
-        inside = bool(labels[0] < label < labels[-1])
-        parts = [_predicted(law, each, float(label)) for each in (sample, sample.swapped()) if _has_both(each)]
-        if not parts:
-            parts = [_predicted(law, replace(sample, halves=(sample.whole, sample.whole)), float(label))]
-        for number in range(max(len(part) for part in parts)):
-            some = np.concatenate([part[number] for part in parts if number < len(part)], axis=1)
-            if some.shape[1]:
-                rows.append(_row(law, some, float(label), number, inside=inside))
-    return tuple(rows)
-
-
-def _has_both(sample: DarkSample) -> bool:
-    return all((half.count > 0).any() for half in sample.halves)
-
-
-def _predicted(law: Law, sample: DarkSample, label: float) -> list[Planes]:
-    """Return measured and predicted signal and the variance of the measured one for the pixels of each bin."""
-    others = sample.without(label)
-    fitted = learned(others, law)
-    model = replace(sample.model, law=fitted)
-    chosen = sample.fitted(fitted, sample.halves[0])
-    own = others.fitted(fitted, others.halves[1])
-    measured, predicted, variance = (np.full(own.factor.shape, np.nan) for _ in range(3))
-    groups, taken = sample.halves[1], sample.taken
-    for k in np.argsort(taken.exposure_s):
-        if taken.label_c[k] != label:
-            continue
-        mean, count = groups.mean[k], groups.count[k].astype(np.float64)
-        found = predict(model, own.parameters, taken.temperature_c[k], taken.exposure_s[k]).mean
-        noise = model.noise.read_adu2 + model.noise.per_adu * np.maximum(found, 0.0)
-        with np.errstate(invalid="ignore"):
-            at = (count > 0) & np.isfinite(mean) & (found + 5 * np.sqrt(noise) < model.limit_adu)
-            at &= mean + 5 * np.sqrt(noise) < model.limit_adu
-        measured[at], predicted[at], variance[at] = mean[at], found[at], (noise / np.maximum(count, 1))[at]
-    values = np.stack([measured, predicted, variance])
-    known = np.isfinite(values).all(axis=0)
-    bins = bins_of(rates_of(fitted, chosen.parameters.theta))
-    return [values[:, members[known[members]]] for members in bins]
-
-
-def _row(law: Law, values: Planes, label: float, number: int, *, inside: bool) -> DarkHeld:
-    measured, predicted, variance = values
-    off = (measured - predicted) / np.sqrt(variance)
-    usual = np.abs(off - np.median(off)) <= 8 * 1.4826 * np.median(np.abs(off - np.median(off))) + 1e-9
-    total = float(measured[usual].sum())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = float(np.divide(predicted[usual].sum() - total, total))
-        sigma = float(np.divide(np.sqrt(variance[usual].sum()), total))
-    return DarkHeld(
-        family=law.family,
-        glow=law.glow_s is not None,
-        temperature_c=label,
-        bin=number,
-        pixels=int(measured.size),
-        level_adu=float(measured.mean()),
-        error=error,
-        sigma=sigma if total > 0 else float("inf"),
-        misfit=float(np.median(off**2)) / _NORMAL,
-        inside=inside,
-    )
 
 
 def _glows(glow: Law, law: Law, glowing: DarkSample) -> bool:
@@ -376,10 +256,5 @@ def _done(sample: DarkSample, law: Law, rows: tuple[DarkHeld, ...], reason: str)
         law = learned(sample, replace(law, exponent=exponent if np.isfinite(exponent) else 1.0))
     fit = sample.fitted(law, sample.whole)
     model = replace(sample.model, law=law, hot_above=hot_limit(rates_of(law, fit.parameters.theta)))
-    model = replace(model, excess=_excess(fit))
+    model = replace(model, excess=excess_of(fit))
     return DarkChoice(model=model, holdout=rows, exponent=exponent, exponent_error=error, reason=reason)
-
-
-def _excess(fit: DarkFit) -> float:
-    """Return how much more the groups scatter about the model than noise explains, at least 1."""
-    return excess_of_squares(fit.chi_square, fit.over, fit.freedom - fit.over)

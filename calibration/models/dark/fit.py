@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from calibration.models.dark import problem as numbers
 from calibration.models.dark.kernels import SHRINKING, fit_pixels
-from calibration.models.dark.model import DarkBit, DarkModel, Family, Parameters, Relation, rates_of
+from calibration.models.dark.model import DarkBit, DarkModel, Family, Parameters, rates_of
+from calibration.models.dark.relation import Relation
 from calibration.models.limits import misfit_limits
 from calibration.models.means import Groups, Planes
-from calibration.models.shapes import pairs
 
 SHAPES = {True: (0.02, 0.4), False: (0.05, 1.6)}
 """Limits of the shape of one pixel: of the exponential families in 1/°C, of the others in eV."""
@@ -65,6 +65,10 @@ class Pedestal:
 
     design: NDArray[np.float64]
     inverse: NDArray[np.float64]
+
+    def variance(self, k: int) -> float:
+        """Return that of the bias that was taken off a group, for 1 ADU² of a sample; 0 where it is not known."""
+        return float(self.design[k] @ np.linalg.inv(self.inverse) @ self.design[k]) if self.known else 0.0
 
     @property
     def known(self) -> bool:
@@ -171,9 +175,6 @@ def _problem(model: DarkModel, taken: Taken, pedestal: Pedestal) -> tuple[number
     dark = law.columns(taken.temperature_c, taken.exposure_s)
     relation = law.relation or Relation(coefficients=(0.0, 0.0, 0.0))
     known = law.family.has_shape and (relation.scatter > 0 or any(relation.covariance))
-    common = np.zeros((3, 3))
-    for (i, j), value in zip(pairs(3), relation.covariance, strict=True):
-        common[i, j] = common[j, i] = value
     least, most = SHAPES[law.family in {Family.EXPONENTIAL, Family.POWER}]
     problem = numbers.Problem(
         times=law.times(taken.exposure_s),
@@ -189,7 +190,7 @@ def _problem(model: DarkModel, taken: Taken, pedestal: Pedestal) -> tuple[number
         high=float(relation.high),
         known=known,
         scatter=float(relation.scatter**2),
-        common=common,
+        common=relation.matrix,
         loose=_LOOSE if law.family is Family.SHRUNK else 0.0,
         least=least,
         most=most,

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.models.dark.relation import Relation
 from calibration.models.shapes import Planes, pairs
 
 BOLTZMANN_EV_K = 8.617333262e-5
@@ -73,49 +74,6 @@ class DarkBit(IntFlag):
     NO_DATA = 32
     OUTLIER = 1024
     MISFIT = 2048
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relation:
-    """The shape that a pixel of a rate is expected to have: ``c0 + c1 x + c2 x²``, x = ln(rate) within two limits.
-
-    Attributes
-    ----------
-    coefficients : tuple of 3 floats
-    low, high : float
-        Of x, with the rate in ADU/s at the reference temperature; beyond them the shape is that at the limit.
-    scatter : float
-        Standard deviation of the pixels' shapes about it.
-    covariance : tuple of 6 floats
-        Of the coefficients, as `pairs` orders it: an error that all pixels of a rate have in common.
-    """
-
-    coefficients: tuple[float, float, float]
-    low: float = 0.0
-    high: float = 0.0
-    scatter: float = 0.0
-    covariance: tuple[float, ...] = (0.0,) * 6
-
-    def at(self, rate: Planes) -> Planes:
-        """Return the shapes that are expected of rates."""
-        x = self._place(rate)
-        c0, c1, c2 = self.coefficients
-        return np.asarray(c0 + c1 * x + c2 * x**2)
-
-    def slope(self, rate: Planes) -> Planes:
-        """Return the derivative of what is expected by the rate."""
-        x, (_, c1, c2) = self._place(rate), self.coefficients
-        within = (np.log(np.maximum(rate, np.exp(self.low))) < self.high) & (rate > np.exp(self.low))
-        return np.asarray(np.where(within, (c1 + 2 * c2 * x) / np.exp(x), 0.0))
-
-    def common(self, rate: Planes) -> Planes:
-        """Return the variance of what is expected of rates, by the errors of the coefficients."""
-        x = self._place(rate)
-        parts = zip(pairs(3), self.covariance, strict=True)
-        return np.asarray(sum(value * x ** (i + j) * (1 if i == j else 2) for (i, j), value in parts))
-
-    def _place(self, rate: Planes) -> Planes:
-        return np.asarray(np.log(np.clip(rate, np.exp(self.low), np.exp(self.high))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +219,7 @@ class DarkModel:
         """
         law = dict(said["law"])
         shape = law["relation"]
-        relation = None if shape is None else _relation(shape)
+        relation = None if shape is None else Relation.from_plain(shape)
         made = Law(**{**law, "family": Family(law["family"]), "relation": relation})
         endless = {name: float("inf") if said[name] is None else said[name] for name in ("hot_above", "limit_adu")}
         return cls(**{**said, **endless, "law": made, "noise": Noise(**said["noise"])})
@@ -275,11 +233,6 @@ class DarkModel:
         return self.has_measured(temperature_c) and self.shortest_s * (1 - _EDGE_S) <= exposure_s <= self.longest_s * (
             1 + _EDGE_S
         )
-
-
-def _relation(said: Mapping[str, Any]) -> Relation:
-    numbers = {name: tuple(said[name]) for name in ("coefficients", "covariance") if name in said}
-    return Relation(**{**said, **numbers})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -356,6 +309,22 @@ def predict(model: DarkModel, parameters: Parameters, temperature_c: float, expo
         saturated=np.asarray(mean >= model.limit_adu),
         inside=inside,
     )
+
+
+def by_relation(law: Law, parameters: Parameters, temperature_c: float, exposure_s: float) -> Planes:
+    """Return how the predicted signal of each pixel changes with the coefficients of the relation, shape (3, ...).
+
+    As much as a pixel's own frames do not show its shape it follows the relation, and shares its error with all others.
+    """
+    theta, covariance = np.asarray(parameters.theta, np.float64), np.asarray(parameters.covariance, np.float64)
+    relation, shape = law.relation, theta.shape[1:]
+    if relation is None:
+        return np.zeros((3, *shape))
+    _, slopes = _signal(law, theta, temperature_c, exposure_s)
+    places = dict(zip(pairs(law.size), covariance, strict=True))
+    slope = relation.slope(theta[0])
+    drawn = sum(each * (places[min(1, i), max(1, i)] - slope * places[0, i]) for i, each in enumerate(slopes))
+    return np.asarray(relation.powers(theta[0]) * drawn / (relation.scatter**2 + relation.common(theta[0])))
 
 
 def _signal(law: Law, theta: Planes, temperature_c: float, exposure_s: float) -> tuple[Planes, Sequence[Planes]]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from calibration.models.dark.fit import DarkFit, Pedestal, Taken, fit_darks
-from calibration.models.dark.model import DarkModel, Family, Law, Parameters, Relation, rates_of
+from calibration.models.dark.model import DarkModel, Family, Law, Parameters, rates_of
+from calibration.models.dark.relation import Relation
 from calibration.models.dark.scatter import scatter_of, variance_of
 from calibration.models.means import GroupMean, Groups, Planes, stacked
 from calibration.models.shapes import pairs
@@ -201,8 +202,8 @@ def shapes_of(sample: DarkSample, law: Law) -> BinShapes:
             of_all = 1.25 * max(spread, float(np.nanmedian(error))) / np.sqrt(members.size)
             found.append((float(np.nanmedian(theta[0])), float(np.nanmedian(theta[1])), of_all, 0.0))
         else:
-            rate, shape, error = _surely(together, number, law.size)
-            found.append((rate * _wide(own.parameters, members), shape, error, members.size**-0.5))
+            mean, *middle = _surely(together, number, law.size)
+            found.append((mean * _wide(own.parameters, members), *middle, members.size**-0.5))
     rate, shape, error, part = np.array(found).reshape(-1, 4).T
     wide = USUAL[law.family in {Family.EXPONENTIAL, Family.POWER}][1]
     good = np.isfinite(rate) & np.isfinite(shape) & (error > 0) & (error < wide) & (rate > 0)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from calibration.keywords import Card
 from calibration.models.dark.fit import Pedestal, Taken, fit_darks
-from calibration.models.dark.model import DarkBit, DarkModel, Family, Law, Relation, earlier_form
+from calibration.models.dark.model import DarkBit, DarkModel, Family, Law, earlier_form
+from calibration.models.dark.relation import Relation
 from calibration.models.means import Groups
 from services.bands import Band, Source, bands_of, map_bands, plane_of, read_rows, rows_for
 from services.files.disk import REAL_DISK, Disk, atomic

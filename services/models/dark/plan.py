@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from calibration.clipping import clip_values
 from calibration.combine.recipe import Recipe
-from calibration.models.dark.choosing import DarkChoice, DarkHeld, choose, sample_from
+from calibration.models.dark.choosing import DarkChoice, choose, sample_from
 from calibration.models.dark.fit import Taken
+from calibration.models.dark.held import DarkHeld
 from calibration.models.dark.model import DarkModel, Family, Noise
 from calibration.models.dark.noise import noise_from
 from calibration.models.means import GroupMean, group_mean, recipe_for
@@ -304,4 +305,4 @@ def _with_drift(row: DarkHeld, darks: Grouped) -> DarkHeld:
     at = taken.label_c == row.temperature_c
     frames = taken.frames[at & (taken.exposure_s == taken.exposure_s[at].max())].sum()
     drift = np.sqrt(darks.drift_adu2 / frames) / max(abs(row.level_adu), darks.drift_adu2**0.5, 1e-9)
-    return replace(row, sigma=float(np.hypot(row.sigma, drift)))
+    return replace(row, sigma=float(np.hypot(row.sigma, drift)), noise=float(np.hypot(row.noise, drift)))

@@ -184,8 +184,8 @@ def _holdout_table(said: Mapping[str, Any]) -> Table:
             Shown(name="level_adu", head="level, ADU", decimals=1, meaning="mean dark signal of these pixels"),
             Shown(name="pixels", head="pixels", decimals=0, meaning="of the sample"),
             Shown(name="error", head="error, %", meaning="predicted over measured less 1"),
-            Shown(name="sigma", head="1σ, %", meaning="what noise makes of it"),
-            Shown(name="counts", head="is seen", meaning="whether the signal is three of these errors or more"),
+            Shown(name="sigma", head="1σ, %", meaning="what noise makes of it, of the frames and of the prediction"),
+            Shown(name="counts", head="is seen", meaning="whether the signal is three errors of these frames or more"),
         ],
         note="Levels are chosen from one half of the frames and judged on the other.",
     )

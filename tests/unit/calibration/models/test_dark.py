@@ -12,11 +12,11 @@ from calibration.models.dark.model import (
     Family,
     Law,
     Parameters,
-    Relation,
     components,
     earlier_form,
     predict,
 )
+from calibration.models.dark.relation import Relation
 from calibration.models.means import Groups, stacked
 from tests.support.made_darks import BIAS_ADU, NOISE, SATURATED_ADU, TEMPERATURES_C, arrhenius, made_darks
 
