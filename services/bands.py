@@ -69,6 +69,18 @@ class Source:
         """Whether the pixels are a camera's: int16 with BZERO 32768."""
         return self.location.bitpix == 16 and self.location.bzero == 1 << 15
 
+    def rows(self, band: Band) -> NDArray[Any]:
+        """Return rows, as `read_rows`; a source that is worked out from others does so here."""
+        row_bytes = self.location.row_bytes
+        raw = bytearray(band.rows * row_bytes)
+        _fill(self, self.location.offset + band.start * row_bytes, memoryview(raw))
+        return decode(raw, self.location, band.rows)
+
+    def held(self, handles: ExitStack) -> "Source":
+        """Return the source with its file open until `handles` ends."""
+        file = handles.enter_context(_opened(self))
+        return OpenSource(path=self.path, location=self.location, handle=file.fileno())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenSource(Source):
@@ -220,10 +232,7 @@ def held_open(sources: tuple[Source, ...]) -> Iterator[tuple[Source, ...]]:
         yield sources
         return
     with ExitStack() as stack:
-        files = [stack.enter_context(_opened(source)) for source in sources]
-        yield tuple(
-            OpenSource(path=s.path, location=s.location, handle=f.fileno()) for s, f in zip(sources, files, strict=True)
-        )
+        yield tuple(source.held(stack) for source in sources)
 
 
 @contextmanager
@@ -340,10 +349,7 @@ def read_words(sources: tuple[Source, ...], band: Band) -> NDArray[np.uint16]:
 
 def read_rows(source: Source, band: Band) -> NDArray[Any]:
     """Read rows of one file, in their own type and this machine's byte order, shape (rows, x)."""
-    row_bytes = source.location.row_bytes
-    raw = bytearray(band.rows * row_bytes)
-    _fill(source, source.location.offset + band.start * row_bytes, memoryview(raw))
-    return decode(raw, source.location, band.rows)
+    return source.rows(band)
 
 
 def _buffer(size: int) -> NDArray[np.uint16]:

@@ -113,8 +113,8 @@ def synth_flat(
     What is outside of the flats that were measured is flagged in the header (MODEXTRA) and named.
     """
     from services.models.flat.files import extrapolation
-    from services.models.flat.model import synthesise
     from services.models.flat.records import Loaded
+    from services.models.flat.synthesis import synthesise
 
     labels = [(celsius, exposure) for celsius in temperature]
     made = synthesise(model, labels, out)

@@ -120,8 +120,8 @@ class MasterFrames(Section):
 
 
 ModelKindName = Literal["bias", "dark", "flat"]
-MODEL_KINDS: tuple[ModelKindName, ...] = ("bias", "dark")
-"""Of what models are made by default: a flat model writes each flat twice while it is fitted, and is asked for."""
+MODEL_KINDS: tuple[ModelKindName, ...] = ("bias", "dark", "flat")
+"""Of what models are made by default."""
 
 
 class Models(Section):

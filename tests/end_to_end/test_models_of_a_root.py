@@ -19,10 +19,13 @@ def test_a_whole_run_fits_what_its_frames_support_and_a_second_one_does_nothing(
     night.write(AUTO, {"temperatures": [5.0, 8.0], "flat_capture": {"filters": ["L"]}})
     done = night.run()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 models fitted" in done.stdout
-    model, dark = models_of(night)
+    assert "3 models fitted" in done.stdout
+    model, dark, flat = models_of(night)
     assert dark.name.startswith("dark_")
-    row, of_darks = night.report()["models"]
+    assert {path.name for path in flat.iterdir()} == {".measured.jsonl", "flat_model_fits", "model.json"}
+    row, of_darks, of_flats = night.report()["models"]
+    assert (of_flats["outcome"], of_flats["kind"], of_flats["temperatures"]) == ("fitted", "flat", 1)
+    assert any("one temperature" in words for words in of_flats["words"]), of_flats["words"]
     assert (of_darks["outcome"], of_darks["kind"], of_darks["temperatures"]) == ("fitted", "dark", 2)
     assert (row["outcome"], row["kind"], row["n"], row["temperatures"]) == ("fitted", "bias", 2 * FRAMES, 2)
     assert any("two temperatures" in words for words in row["words"]), row["words"]
@@ -30,7 +33,7 @@ def test_a_whole_run_fits_what_its_frames_support_and_a_second_one_does_nothing(
     files = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
     again = night.run("--step", "models")
     assert again.returncode == 0, again.stdout
-    assert "all 2 models are there" in again.stdout
+    assert "all 3 models are there" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == files
 
 
@@ -46,6 +49,7 @@ def test_the_step_alone_works_before_any_master_and_says_what_is_lacking(night: 
     assert night.run("--darks-only").returncode == 0
     alone = night.run("--step", "models")
     assert "2 models fitted" in alone.stdout
+    assert "no model of the flat: there are no flats" in alone.stdout
     assert not (night.root / "master_frames").exists()
     night.write({"models": "off"})
     assert "models are switched off (models: off)" in night.run("--step", "models").stdout

@@ -190,7 +190,7 @@ def fit_smooth(cells: Cells, given: Shape | None = None, usable: NDArray[np.bool
         raise ValueError(f"only {int(known.sum())} cells of the flat hold light: too few for its shape")
     tried: list[_Solved] = []
     for vignetting, light in _candidates(cells, known, given):
-        starts = [(vignetting, light), *_begun(tried, vignetting, light)]
+        starts = list(_begun(tried, vignetting, light)) or [(vignetting, light)]
         found = [_fitted(cells, known, *start, given is None) for start in starts]
         tried.append(min(found, key=lambda each: each.scale))
     largest = max(tried, key=lambda each: len(each.theta))

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from math import hypot
 from pathlib import Path
 
+from calibration.models.flat.model import Norm
 from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.events.modelled import Moved
 from services.files.disk import Disk
 from services.models.flat.darks import FOLDER as DARKS
 from services.models.flat.files import MODEL, SIDECAR
-from services.models.flat.model import FlatAsked, FlatMode, fit
+from services.models.flat.model import FlatAsked, fit_frames
 from services.models.flat.plan import FlatType
 from services.models.flat.records import Loaded
-from services.models.flat.steps import FOLDERS
 from services.models.gathering import Progress
 from services.models.kinds import Made
 from services.models.records import is_as_written
@@ -26,18 +26,17 @@ class FlatMaker:
     def fit(
         self, frames: DatasetFrames, out: Path, *, memory_mb: float, progress: Progress, disk: Disk
     ) -> Sequence[Made]:
-        """Fit and write the models of frames, as `Maker`; the flats of the steps between are removed again."""
+        """Fit and write the models of frames, as `Maker`; the flats are calibrated while they are read."""
         source = next((frame.header.source for frame in frames.frames if frame.header.source), None)
         asked = FlatAsked(
-            mode=FlatMode.FULL_NO_VIGNETTING,
             kind=FlatType.SKY if source == "sky" else FlatType.LAB,
+            norm=Norm.ROBUST,
             plots=False,
             memory_mb=memory_mb,
         )
-        made = fit(frames, out, asked, progress=progress, disk=disk)
+        made = fit_frames(frames, out, asked, progress=progress, disk=disk)
         for each in made:
-            for name in (*FOLDERS.values(), DARKS):
-                shutil.rmtree(each.folder / name, ignore_errors=True)
+            shutil.rmtree(each.folder / DARKS, ignore_errors=True)
         return [self._made(frames, each.folder, set(each.left_out)) for each in made]
 
     def _made(self, frames: DatasetFrames, folder: Path, left_out: set[str]) -> Made:

@@ -1,9 +1,8 @@
 """Flat models of a dataset: flats less their darks, normalised, without vignetting; masters; models; predictions."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -12,14 +11,12 @@ import numpy as np
 
 from calibration.frames import FrameKind
 from calibration.keywords import Card
-from calibration.models.flat.model import FlatPrediction, Norm, Term
-from services.bands import Band, bands_of, map_bands, plane_of, read_rows
+from calibration.models.flat.model import Norm
 from services.datasets import SEARCH_DEPTH
 from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.files.planes import create_planes
-from services.models.banding import WORKERS
 from services.models.flat.darks import Dark, darks_in
 from services.models.flat.files import (
     EVALUATION,
@@ -34,17 +31,15 @@ from services.models.flat.files import (
     map_name,
     model_cards,
     open_targets,
-    predicted_planes,
-    synthetic_name,
 )
 from services.models.flat.fit import Label, fit_bands, work_of
 from services.models.flat.given import GivenFiles, given_shape
 from services.models.flat.job import FlatMade, Job, job_in
 from services.models.flat.masters import MasterMethod, write_masters
-from services.models.flat.parts import predict_band, predicting, reference_of, rows_of, write_parts
+from services.models.flat.parts import predicting, reference_of, write_parts
 from services.models.flat.plan import FlatPlan, FlatType, plan_of
 from services.models.flat.records import Loaded, Parts, notes_of, sidecar_of, term_words, write_records
-from services.models.flat.reduce import reduced
+from services.models.flat.reduce import reduced, reduced_frames
 from services.models.flat.steps import (
     Step,
     StepFrame,
@@ -52,15 +47,14 @@ from services.models.flat.steps import (
     made_of,
     model_folders,
     normalise_flat,
+    normalised_frame,
     read_step,
 )
 from services.models.flat.vignetting import applied, take_off
 from services.models.gathering import Gathered, Progress, Refused, gather, of_each
-from services.models.products import forget_others, header_in, put_in_place, refuse_file, refuse_foreign, refuse_values
+from services.models.products import forget_others, put_in_place, refuse_foreign
 from services.models.records import ecsv, files_before
 from services.words import count
-
-_SCRATCH = ".unpacked"
 
 
 class FlatMode(StrEnum):
@@ -183,7 +177,55 @@ def _from_frames(gathered: Gathered, asked: FlatAsked, listed: Sequence[Dark] | 
         for end in (".fits", ".json"):
             job.disk.remove(job.folder / f"{VIGNETTING}{end}")
     made = made.joined(_masters(asked, job))
-    return made.joined(_model(asked, job, made.left_out))
+    return made.joined(_model(_flats(job), asked, job, made.left_out))
+
+
+def fit_frames(
+    frames: DatasetFrames, out: Path, asked: FlatAsked, *, progress: Progress = lambda *_: None, disk: Disk = REAL_DISK
+) -> tuple[FlatMade, ...]:
+    """Fit the models of flats that were chosen, without the files of the steps between, masters and vignetting.
+
+    Each flat is calibrated while it is read, so that the disk has to have room for the model and the means of the darks
+    alone.
+
+    Parameters
+    ----------
+    frames : DatasetFrames
+    out : Path
+        The folder of the model; of several models the folder of their folders.
+    asked : FlatAsked
+    progress : callable
+    disk : Disk
+
+    Raises
+    ------
+    Usage
+        There is no flat or no dark that can be used.
+    StorageError
+        The disk is full, or a file cannot be read or written.
+    """
+    found = gather(frames, out, FrameKind.FLAT, FrameKind.DARK, progress=progress, disk=disk)
+    return of_each(found, out, partial(_while_read, asked=asked, progress=progress, disk=disk))
+
+
+def _while_read(gathered: Gathered, folder: Path, *, asked: FlatAsked, progress: Progress, disk: Disk) -> FlatMade:
+    """Fit the model of one filter and setting to flats that are calibrated while they are read."""
+    with job_in(folder, progress, disk) as job:
+        flats, of_darks = reduced_frames(gathered, job)
+        used, unused = list[StepFrame](), dict[str, str]()
+        for flat in flats:
+            try:
+                used.append(normalised_frame(flat, asked.norm))
+            except ValueError as error:
+                unused[str(flat.path)] = str(error)
+        if not used:
+            raise _nothing_normalised(unused.values())
+        left_out = {**of_darks.left_out, **unused}
+        return replace(of_darks, left_out=left_out).joined(_model(used, asked, job, left_out))
+
+
+def _nothing_normalised(reasons: Iterable[str]) -> Usage:
+    return Usage("none of the flats can be normalised", advice=f"look at the frames: {next(iter(reasons))}")
 
 
 def _from_files(asked: FlatAsked, job: Job) -> FlatMade:
@@ -197,7 +239,7 @@ def _from_files(asked: FlatAsked, job: Job) -> FlatMade:
         case FlatMode.EVALUATE_MODEL:
             return _evaluated(asked, job)
         case _:
-            return _model(asked, job, {})
+            return _model(_flats(job), asked, job, {})
 
 
 def _normalised(asked: FlatAsked, job: Job) -> FlatMade:
@@ -210,7 +252,7 @@ def _normalised(asked: FlatAsked, job: Job) -> FlatMade:
         job.disk,
     )
     if not made:
-        raise Usage("none of the flats can be normalised", advice=f"look at the frames: {next(iter(unused.values()))}")
+        raise _nothing_normalised(unused.values())
     return FlatMade(
         folder=job.folder,
         lines=(f"{len(made)} flats divided by their {asked.norm.value} level",),
@@ -240,8 +282,8 @@ def _masters(asked: FlatAsked, job: Job) -> FlatMade:
     )
 
 
-def _model(asked: FlatAsked, job: Job, before: Mapping[str, str]) -> FlatMade:
-    plan = plan_of(_flats(job), job.folder, asked.kind, t_ref=asked.t_ref, exp_ref=asked.exp_ref)
+def _model(flats: Sequence[StepFrame], asked: FlatAsked, job: Job, before: Mapping[str, str]) -> FlatMade:
+    plan = plan_of(flats, job.folder, asked.kind, t_ref=asked.t_ref, exp_ref=asked.exp_ref)
     word = applied(job.folder)
     about = _about(plan, word)
     header = flat_header(plan.frames[0].header)
@@ -350,42 +392,3 @@ def held_lines(rows: Sequence[Mapping[str, float]]) -> list[str]:
         else:
             lines.append(f"{at}  not predicted by the others")
     return lines
-
-
-def synthesise(model: Path, labels: Sequence[Label], out: Path, disk: Disk = REAL_DISK) -> list[Path]:
-    """Write the flat that a model predicts at temperatures (°C) and exposures (s), with its error; return the files.
-
-    Vignetting that was taken off the frames is put on again.
-
-    Raises
-    ------
-    Usage
-        It is no model, a temperature or exposure is none, or a file of that name is of another program.
-    StorageError
-        The disk is full, or a file cannot be read or written.
-    """
-    refuse_values([celsius for celsius, _ in labels], [seconds for _, seconds in labels])
-    refuse_file(out, "name a folder with --out")
-    loaded = Loaded.load(model)
-    return [_synthesised(loaded, label, out / synthetic_name(label), disk) for label in labels]
-
-
-def _synthesised(loaded: Loaded, label: Label, path: Path, disk: Disk) -> Path:
-    refuse_foreign([path])
-    header = header_in(loaded.folder / map_name(Term.A), FrameKind.FLAT)
-    work = predicting(loaded.planes, loaded.applied, loaded.model, label)
-    planes = predicted_planes(loaded.model, header, label, loaded.frames, loaded.said["vignetting"])
-    mask = plane_of(loaded.planes, "MASK")
-    with (
-        create_planes(path, planes, work.shape, disk) as file,
-        ThreadPoolExecutor(WORKERS, "nightcal-predict") as threads,
-    ):
-
-        def take(band: Band, found: FlatPrediction) -> None:
-            file.write("MEAN", band.start, found.mean)
-            file.write("SIGMA", band.start, found.sigma)
-            file.write("MASK", band.start, read_rows(mask, band).astype(np.uint16))
-
-        map_bands(work, predict_band, take, threads, bands_of(work.shape[0], rows_of(work)), workers=WORKERS)
-        put_in_place([file], disk)
-    return path

@@ -24,6 +24,7 @@ from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, create_planes
 from services.files.units import Unreadable, image_unit
+from services.models.flat.calibrated import calibrated
 from services.models.gathering import Member
 from services.models.products import base_cards, card_of, header_in, put_in_place, refuse_foreign
 from services.models.sampling import place_of
@@ -154,40 +155,20 @@ def forget_step(folder: Path, step: Step, keep: Iterable[Path] = (), disk: Disk 
             disk.remove(path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """A band of a step: ``(flat - less) / by / level``; samples from `saturation_adu` on have no value."""
-
-    flat: Source
-    less: Source | None = None
-    by: Source | None = None
-    level: float = 1.0
-    saturation_adu: float = np.inf
+def _band(source: Source, band: Band) -> NDArray[np.float32]:
+    return np.asarray(read_rows(source, band), np.float32)
 
 
-def _band(work: _Work, band: Band) -> NDArray[np.float32]:
-    rows = read_rows(work.flat, band)
-    values = rows.astype(np.float32)
-    values[~(rows < work.saturation_adu)] = np.nan
-    if work.less is not None:
-        values -= read_rows(work.less, band).astype(np.float32)
-    if work.by is not None:
-        values /= read_rows(work.by, band).astype(np.float32)
-    if work.level != 1.0:
-        values /= np.float32(work.level)
-    return values
-
-
-def _write(work: _Work, path: Path, cards: Sequence[Card], threads: Executor, disk: Disk) -> None:
+def _write(source: Source, path: Path, cards: Sequence[Card], threads: Executor, disk: Disk) -> None:
     refuse_foreign([path])
-    height, width = work.flat.location.shape
+    height, width = source.location.shape
     with create_planes(path, [Plane(name="FLAT", cards=tuple(cards))], (height, width), disk, spare_cards=36) as file:
 
         def take(band: Band, rows: NDArray[np.float32]) -> None:
             file.write("FLAT", band.start, rows)
 
         rows = rows_for(memory_mb=_MEMORY_MB, frames=6, columns=width, workers=WORKERS)
-        map_bands(work, _band, take, threads, bands_of(height, rows), workers=WORKERS)
+        map_bands(source, _band, take, threads, bands_of(height, rows), workers=WORKERS)
         put_in_place([file], disk)
 
 
@@ -254,7 +235,33 @@ def reduce_flat(
         Card("FLAT_DARK_DIFF", dark.distance, "|dT| + |dexp|"),
         Card("HISTORY", f"Made of {member.frame.path.name}, pixels {member.numbers.sha256}"),
     ]
-    _write(_Work(flat=source, less=dark.source, saturation_adu=saturation_adu), path, cards, threads, disk)
+    _write(calibrated(source, less=dark.source, saturation_adu=saturation_adu), path, cards, threads, disk)
+
+
+def reduced_frame(member: Member, source: Source, dark: DarkOf, *, saturation_adu: float) -> StepFrame:
+    """Return a flat less its dark as it is worked out when it is read; nothing is written."""
+    return StepFrame(
+        path=member.frame.path,
+        source=calibrated(source, less=dark.source, saturation_adu=saturation_adu),
+        header=replace(member.frame.header, ccd_temp_c=member.temperature_c),
+        label_c=member.label_c,
+        step_adu=float(member.numbers.step),
+        dark=dark.path.name,
+        dark_c=dark.temperature_c,
+        dark_s=dark.exposure_s,
+    )
+
+
+def normalised_frame(frame: StepFrame, norm: Norm) -> StepFrame:
+    """Return a flat divided by its level as it is worked out when it is read; nothing is written.
+
+    Raises
+    ------
+    ValueError
+        There is no light in it.
+    """
+    level = measured_level(frame.source, norm)
+    return replace(frame, source=calibrated(frame.source, level=level.value), level=level)
 
 
 def _dark_cards(frame: StepFrame) -> list[Card]:
@@ -276,7 +283,7 @@ def normalise_flat(frame: StepFrame, norm: Norm, path: Path, threads: Executor, 
         The disk is full, or a file cannot be read or written.
     """
     level = measured_level(frame.source, norm)
-    _write(_Work(flat=frame.source, level=level.value), path, normalised_cards(frame, norm, level), threads, disk)
+    _write(calibrated(frame.source, level=level.value), path, normalised_cards(frame, norm, level), threads, disk)
     return level
 
 
@@ -345,7 +352,7 @@ def flatten(
     cards = _cards(frame.header, frame.label_c, frame.step_adu, frame.dark, Step.VIGNETTING)
     cards += [*_dark_cards(frame), *(Card(n, facts[n]) for n in ("FLAT_NORM", "FLAT_NFAC", "FLAT_NSIG") if n in facts)]  # type: ignore[arg-type]
     cards.append(Card("FLAT_VIGN", word, "vignetting that was taken off"))
-    _write(_Work(flat=frame.source, by=vignetting), path, cards, threads, disk)
+    _write(calibrated(frame.source, by=vignetting), path, cards, threads, disk)
 
 
 Made = Callable[[StepFrame, Path], Any]

@@ -10,16 +10,20 @@ from astropy.io import fits
 from astropy.table import Table
 
 from calibration.models.flat.model import Norm, Term
+from services.bands import Band, held_open, read_rows, source_of
+from services.datasets.frames import frames_of
 from services.errors import Usage
+from services.models.flat.calibrated import calibrated
 from services.models.flat.darks import Dark, best_dark
 from services.models.flat.fit import fit_bands, work_of
 from services.models.flat.given import GivenFiles
 from services.models.flat.masters import MasterMethod
-from services.models.flat.model import FlatAsked, FlatMode, fit, synthesise
+from services.models.flat.model import FlatAsked, FlatMode, fit, fit_frames
 from services.models.flat.names import names_of
 from services.models.flat.plan import FlatType, plan_of
 from services.models.flat.records import Loaded
 from services.models.flat.steps import Step, read_step
+from services.models.flat.synthesis import synthesise
 from tests.support.flat_frames import flat_truth, slope_truth, write_flats, write_one
 from tests.support.made_flats import CENTRE, K1, K2, PRNU, SHAPE, dust, vignetting
 
@@ -168,6 +172,25 @@ def test_without_vignetting_the_files_of_an_earlier_call_are_gone(tmp_path):
     truth = flat_truth() * (1 + slope_truth() * (5 - 10))
     ratio = planes(path)["MEAN"] / truth
     np.testing.assert_allclose(ratio, np.median(ratio), rtol=0.02)
+    fit_frames(frames_of(tmp_path / "base"), tmp_path / "read", asked())
+    of_files, of_reading = (planes(tmp_path / out / "flat_model_fits/flat_model.fits") for out in ("out", "read"))
+    for name, plane in of_files.items():
+        np.testing.assert_array_equal(of_reading[name], plane, err_msg=name)
+    assert {path.name for path in (tmp_path / "read").iterdir() if path.is_dir()} == {"flat_darks", "flat_model_fits"}
+
+
+def test_a_flat_that_is_calibrated_while_it_is_read_goes_to_other_processes(full, tmp_path):
+    source = source_of(next(path for path in sorted(full[0].rglob("*.fits")) if "flat" in path.name.lower()), tmp_path)
+    band = Band(start=3, stop=9)
+    made = calibrated(calibrated(source, less=source, saturation_adu=65_000.0), level=2.0)
+    assert not made.rows(band).any()
+    made = calibrated(calibrated(source, by=source), level=2.0)
+    with held_open((made,)) as (held,):
+        assert (held.rows(band) == np.float32(0.5)).all()
+        with ProcessPoolExecutor(1) as processes:
+            assert (processes.submit(read_rows, held, band).result() == np.float32(0.5)).all()
+    cut = float(np.median(source.rows(band)))
+    assert np.array_equal(np.isnan(calibrated(source, saturation_adu=cut).rows(band)), source.rows(band) >= cut)
 
 
 def test_processes_make_the_same_planes(full, tmp_path):

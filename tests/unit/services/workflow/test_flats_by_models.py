@@ -66,7 +66,7 @@ def test_a_flat_that_waits_for_a_model_is_built_in_the_run_that_fits_it(observer
     observer.add_darks(1.0, 8.0)
     done = observer.run(*BOTH)
     assert done.exit_code == 0, done.detail
-    assert "5 masters built; 2 models fitted" in done.detail
+    assert "5 masters built; 3 models fitted" in done.detail
     assert observer.dark_of_the_flat == "model"
     assert observer.flats(MasterRefused) == []
     assert observer.steps == [f"{step} {word}" for step in ("masters", "models", "masters", "models")
