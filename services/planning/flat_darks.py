@@ -123,7 +123,7 @@ class FlatDarks:
                 shelf = self._shelves[equal_part(row.key, FrameKind.DARK)]
                 taken = 0.0 if candidate.at is None else candidate.at.timestamp()
                 since = (said.since.timestamp() for said in row.invalid if said.since is not None)
-                self._epochs[equal_part(row.key, FrameKind.DARK)].update(since)
+                self._epochs[(row.kind, *equal_part(row.key, FrameKind.DARK))].update(since)
                 shelf.setdefault((candidate.key, candidate.own), []).append((taken, candidate))
         for shelf in self._shelves.values():
             for candidates in shelf.values():
@@ -172,7 +172,7 @@ class FlatDarks:
         assert self._models is not None  # noqa: S101 - the caller has asked
         found = self._models.predicted(flats.key, exposure_us, flats.temperature_at(exposure_us))
         if bias is None:
-            found = "the model predicts what a bias lacks, and there is no master bias"
+            found = "the model predicts what a bias lacks, and there is no master bias that fits these flats"
         if not isinstance(found, str):
             error = hypot(float(bias.statistics.get("master_noise_adu") or 0.0), found.sigma_adu) if bias else 0.0
             net_adu = light_adu - found.signal_adu
@@ -197,8 +197,11 @@ class FlatDarks:
     def _best(self, kind: FrameKind, asked: Question, flats: MasterGroup) -> MasterRow | None:
         """Return what `match` chooses among all masters; of equal ones it is shown the nearest in time alone."""
         at = flats.started
-        epochs = self._epochs[equal_part(flats.key, kind)]
-        near = [c for each in self._places(kind, asked, flats) for c in _nearest(_alive(each, at, epochs), at)]
+        settings = equal_part(flats.key, kind)
+        near: list[Candidate] = []
+        for each in self._places(kind, asked, flats):
+            epochs = self._epochs.get((each[0][1].key.kind, *settings), ())  # darks may be invalid while biases are not
+            near += _nearest(_alive(each, at, epochs), at)
         best = next(iter(ranked(kind, asked, near, at=at)), None)
         return None if best is None else self._masters[best[1].name]
 

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,10 @@ from services.catalogue.models import ModelRow, settings_of
 from services.errors import RunCode
 from services.events.sentences import sentence
 from services.files.planes import Plane, create_planes
+from services.library.orders import MasterOrder, obey
 from services.masters import MasterOutcome, Outcome
-from tests.support.made_root import RATE, SHAPE, Root
+from services.root import Place
+from tests.support.made_root import RATE, SHAPE, START, Root
 
 MODEL = DarkModel(
     law=Law(family=Family.EXPONENTIAL, reference_c=-10.0), coldest_c=-15.0, warmest_c=0.0, shortest_s=0.0,
@@ -141,7 +143,9 @@ def test_without_a_model_the_reason_is_said(root: Root) -> None:
 def test_a_model_predicts_what_a_bias_lacks(root: Root) -> None:
     add_model(root)
     without = built(root, bias=False, darks=False)
-    assert "no model serves: the model predicts what a bias lacks, and there is no master bias" in without.detail
+    assert (
+        "no model serves: the model predicts what a bias lacks, and there is no master bias that fits" in without.detail
+    )
 
 
 def test_one_temperature_has_no_error_at_another_one(root: Root) -> None:
@@ -228,3 +232,16 @@ def test_another_model_serves_where_one_is_damaged(root: Root) -> None:
     assert outcome.path is not None, outcome.detail
     assert fits.getheader(outcome.path)["DARKMODL"] == "dark_g10_test"
     assert [row.path for row in root.catalogue.models()] == ["models/dark_g10_test"]
+
+
+def test_biases_serve_flats_that_were_taken_after_the_darks_were_invalidated(root: Root) -> None:
+    add_model(root)
+    root.add(FrameKind.DARK, 9.0, 12, date_obs=START)
+    root.build(flats=False)
+    since = START + timedelta(minutes=1)  # the biases are older
+    order = MasterOrder.from_dict({"order": "invalidate", "kind": "DARK", "since": since.isoformat(), "by": "me"})
+    place = Place(layout=root.layout, catalogue=root.catalogue)
+    assert obey(place, order, at=since + timedelta(days=1)).ok
+    outcome = built(root)
+    assert outcome.path is not None, outcome.detail
+    assert fits.getheader(outcome.path)["DARKFILE"].startswith("master_bias_")
