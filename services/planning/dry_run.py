@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from calibration.errors import GroupCode
 from calibration.frames import FrameKind
 from services.config.models import LoadedConfig
 from services.errors import RunCode
@@ -20,6 +21,7 @@ from services.planning.wanted import ASSUMED_FLAT_US
 from services.root import Place
 from services.words import count, length, size
 
+_NO_DARK = GroupCode.NO_MATCHING_DARK
 MOST_REFUSED = 20
 """So many groups that become no master are named."""
 
@@ -37,7 +39,7 @@ def dry_run(
     """Return the forecast of a run as text, with the files that it would not use; the rest as for `forecast`."""
     found = forecast(loaded, place, options, is_whole=is_whole, cards_of=cards_of, ask=ask)
     room = f"{found.room.words}. {found.room.outlook}".rstrip()
-    return "\n".join((*_capture(found), *_masters(found), *_unused(found, unused), room))
+    return "\n".join((*_capture(found), *_masters(found), *_models(found), *_unused(found, unused), room))
 
 
 def _unused(found: Forecast, unused: Sequence[WarningRaised]) -> Iterator[str]:
@@ -143,13 +145,22 @@ def _masters(found: Forecast) -> Iterator[str]:
     yield from _refused(found)
 
 
+def _models(found: Forecast) -> Iterator[str]:
+    """Yield what is fitted, where nothing else was asked for."""
+    if found.steps == (Step.MODELS,) and found.models:
+        yield f"Models are fitted where frames support them, and have changed since: {', '.join(found.models)}."
+    elif found.steps == (Step.MODELS,):
+        yield "Models are switched off (models: off)."
+
+
 def _refused(found: Forecast) -> Iterator[str]:
     """Yield which groups become no master, and why."""
     names = GroupNames([each.group for each in (*found.masters, *found.refused)] if found.refused else ())
     for each in found.refused[:MOST_REFUSED]:
         group = each.group
         of = OfMaster(kind=group.product, filter=group.key.filter, exposure_us=group.exposure_us, apart=names.of(group))
-        why = "" if each.refused is None else each.refused.detail
-        yield f"No master {title(of)}: {why}{'' if each.is_sure else ' (before the levels are measured)'}."
+        why, code = ("", "") if each.refused is None else (each.refused.detail, each.refused.code)
+        later = "; a model that this run fits may give them one" if found.predicts and code == _NO_DARK else ""
+        yield f"No master {title(of)}: {why}{later}{'' if each.is_sure else ' (before the levels are measured)'}."
     if len(found.refused) > MOST_REFUSED:
         yield f"No master either of {count(len(found.refused) - MOST_REFUSED, 'other group')}."

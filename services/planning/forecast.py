@@ -59,6 +59,10 @@ class Forecast:
         Whether there are any at all; asked only where no master can be built.
     problems : tuple of str
         Why devices that were asked have not said what they are.
+    models : tuple of str
+        Kinds of models that are fitted where frames support them.
+    predicts : bool
+        Whether one of them may give flats the dark that they lack.
     """
 
     steps: tuple[Step, ...]
@@ -76,6 +80,8 @@ class Forecast:
     total: Estimate
     has_frames: bool = True
     problems: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    predicts: bool = False
 
     @property
     def captures(self) -> bool:
@@ -128,6 +134,7 @@ def forecast(
     more_darks = darks_of_flats(config, options) if new_flats else 0
     foreseen = tuple(with_flat_darks(sets, more_darks))
     room = room_of(place, config, foreseen, sizes, now=look.now)
+    models = config.models.kinds if Step.MODELS in options.steps and config.models.fit != "off" else ()
     return Forecast(
         steps=options.steps,
         sets=sets,
@@ -144,6 +151,8 @@ def forecast(
         total=replace(needed(foreseen, sizes, config), bytes=room.needed_bytes),
         has_frames=bool(masters) or place.catalogue.has_frames,
         problems=look.problems,
+        models=models,
+        predicts="dark" in models and config.master_frames.flat_dark == "model",
     )
 
 

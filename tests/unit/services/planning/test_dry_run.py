@@ -24,9 +24,11 @@ SECTIONS = {
 }
 
 
-def planned(folder: Path, *steps: Step, wait_s: float = 300.0, fresh: bool = False, dark: Any = None) -> list[str]:
+def planned(
+    folder: Path, *steps: Step, wait_s: float = 300.0, fresh: bool = False, dark: Any = None, **more: Any
+) -> list[str]:
     """Return the lines of a plan."""
-    sections = {**SECTIONS, "dark_capture": {**(dark or SECTIONS["dark_capture"]), "persistence_wait": wait_s}}
+    sections = {**SECTIONS, **more, "dark_capture": {**(dark or SECTIONS["dark_capture"]), "persistence_wait": wait_s}}
     loaded = from_dict(sections, folder / "config_calibration_frames.yaml")
     options = RunOptions(steps=steps or ALL_STEPS, fresh=fresh)
     layout = Layout(folder)
@@ -117,3 +119,24 @@ def test_the_wait_between_flats_and_darks_is_part_of_the_minutes(tmp_path: Path)
 
     assert minutes(wait_s=3000) - minutes(wait_s=0) == 50
     assert minutes(Step.DARKS, wait_s=3000) == minutes(Step.DARKS, wait_s=0)
+
+
+def test_a_flat_without_a_dark_may_get_one_of_a_model_that_the_run_fits(tmp_path: Path):
+    root = Root(tmp_path)
+    root.add(FrameKind.FLAT, 2.0, N, filter="L")
+    root.catalogue.close()
+    may = "a model that this run fits may give them one"
+    by_model = {"master_frames": {"flat_dark": "model"}}
+    for steps, more, is_said in (
+        ((Step.MASTERS, Step.MODELS), by_model, True),
+        ((Step.MASTERS,), by_model, False),
+        ((Step.MASTERS, Step.MODELS), {**by_model, "models": "off"}, False),
+        ((Step.MASTERS, Step.MODELS), {}, False),
+    ):
+        (line,) = (line for line in planned(tmp_path, *steps, **more) if line.startswith("No master flat L"))
+        assert (may in line) == is_said
+
+
+def test_the_models_step_alone_says_what_is_fitted(tmp_path: Path):
+    assert planned(tmp_path, Step.MODELS)[0].startswith("Models are fitted where frames support them")
+    assert planned(tmp_path, Step.MODELS, models="off")[0] == "Models are switched off (models: off)."
