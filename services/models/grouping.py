@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,10 @@ _MOST_FRAMES = 200
 
 _ENDS = {float(1 << bits) for bits in (8, 10, 12, 14, 16)}
 """One step above the last count of a converter."""
+
+_STATED = "a header states it"
+_REACHED = "no header states it, but frames reach that value and never exceed it"
+_SIXTEEN = "no header states it, and 16 bits end there"
 
 _FAR = 20.0
 """Standard deviations above the level of a frame, where noise makes no two frames end at one value."""
@@ -63,7 +68,35 @@ def opened(
     return tuple(member for member, _ in found), tuple(source for _, source in found)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saturation:
+    """From where on samples are saturated, in ADU as they are stored (infinite: not known), and how that is known."""
+
+    adu: float
+    source: str
+
+    @property
+    def stated(self) -> bool:
+        """Whether a header says so."""
+        return self.source == _STATED
+
+    @property
+    def sentence(self) -> str:
+        """Both in words."""
+        if not np.isfinite(self.adu):
+            return (
+                "No saturation is known: no header states it and the frames show no highest value. Pixels that were "
+                "full would be fitted as if they were measured; SATURATE in the headers (or DATAMAX) helps."
+            )
+        return f"Samples from {self.adu:.0f} ADU on are left out as saturated: {self.source}."
+
+
 def saturation_of(members: Sequence[Member], sources: Sequence[Source]) -> float:
+    """Return the value from which on samples are saturated; see `saturation_in`."""
+    return saturation_in(members, sources).adu
+
+
+def saturation_in(members: Sequence[Member], sources: Sequence[Source]) -> Saturation:
     """Return the value from which on samples are saturated: as the headers say, else as the frames show.
 
     Cameras of 8, 12 or 14 bits hardly ever say where they end, and frames of floating-point numbers never do. Without a
@@ -72,9 +105,10 @@ def saturation_of(members: Sequence[Member], sources: Sequence[Source]) -> float
     """
     stated = [m.frame.header.saturation_adu for m in members if m.frame.header.saturation_adu]
     if stated:
-        return SATURATED_FROM * min(stated)
-    end = 65535.0 if any(source.is_u16 for source in sources) else float("inf")
-    return SATURATED_FROM * min(end, _ceiling(members))
+        return Saturation(adu=SATURATED_FROM * min(stated), source=_STATED)
+    end, reached = 65535.0 if any(source.is_u16 for source in sources) else float("inf"), _ceiling(members)
+    source = "none found" if np.isinf(min(end, reached)) else _REACHED if reached <= end else _SIXTEEN
+    return Saturation(adu=SATURATED_FROM * min(end, reached), source=source)
 
 
 def _ceiling(members: Sequence[Member]) -> float:

@@ -22,7 +22,7 @@ _CELLS = 48
 _WORST = 20
 _BITS = {
     ModelBit.HOT: ("Named by the mask of hot pixels", "They have a model, but no values in the maps."),
-    ModelBit.LOW_COUNT: ("With a group that is missing or does not count", ""),
+    ModelBit.LOW_COUNT: ("With a group that has no sample", ""),
     ModelBit.NO_DATA: ("Without a model", "Too few groups have samples that can be used."),
     ModelBit.OUTLIER: ("With a group that is not what the others say", "It hardly counts in the fit."),
     ModelBit.MISFIT: ("Not fitted by the model", "Their groups scatter about it as noise never makes them."),

@@ -19,6 +19,16 @@ _FULL = 5.0
 _RARE = 1e-4
 """Chance of a variance that is no noise."""
 
+_PAIR = 2
+_STILL = 0.04
+"""Of the variance without signal, the squared range of equal samples that shows that they are saturated."""
+
+_BRIGHT = 50.0
+"""Of the noise without signal, what a saturated pixel is brighter than the middle of all."""
+
+_FEW, _MOST_OF_THEM = 4, 0.75
+"""Pixels that show saturation at least, and their share of the brightest ones: a few may have been hit, or jump."""
+
 _HOT = 5.0
 """Times the bright half's width, in its own or in logarithmic units, that a hot pixel lies above the middle."""
 
@@ -60,6 +70,38 @@ def noise_from(
                 over = len(stack) - 1.0
                 points.append((float(signal[at].mean()), _usual(variance[at], over), 2 / (over * at.size)))
     return _line(np.array(points)) if points else Noise(read_adu2=usual_adu2)
+
+
+def still_from(stacks: Sequence[NDArray[np.uint16 | np.float32]], read_adu2: float) -> float:
+    """Return the least value of pixels that are bright and do not scatter: they are saturated, and no brighter ones do.
+
+    Of frames less a bias every saturated pixel has a value of its own; what they have in common is that equal frames
+    show it again and again. Infinite where no such pixels are.
+
+    Parameters
+    ----------
+    stacks : sequence of ndarray, shape (n, pixels)
+        The frames of each group on a sample of pixels, in ADU as they were stored.
+    read_adu2 : float
+        Variance of a sample without signal.
+    """
+    usable = [stack.astype(np.float64) for stack in stacks if len(stack) > _PAIR]
+    if not usable or not read_adu2 > 0:
+        return float("inf")
+    values = np.concatenate([stack.min(axis=0) for stack in usable])
+    still = np.concatenate([np.ptp(stack, axis=0) ** 2 < _STILL * read_adu2 for stack in usable])
+    there = np.isfinite(values)
+    if there.sum() < _FEW:
+        return float("inf")
+    bright = np.median(values[there]) + _BRIGHT * read_adu2**0.5  # coarse steps make faint ones equal
+    known = there & (np.nan_to_num(values) > bright)
+    order = np.argsort(-values[known])
+    values, still = values[known][order], still[known][order]
+    share = np.cumsum(still) / np.arange(1, len(still) + 1)
+    at = np.flatnonzero((share >= _MOST_OF_THEM) & still)
+    if not at.size or at[-1] + 1 < _FEW:
+        return float("inf")
+    return float(values[: at[-1] + 1][still[: at[-1] + 1]].min())
 
 
 def _ranked(brightness: Planes) -> list[NDArray[np.intp]]:

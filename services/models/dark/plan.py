@@ -16,17 +16,20 @@ from calibration.models.dark.choosing import DarkChoice, choose, sample_from
 from calibration.models.dark.fit import Taken
 from calibration.models.dark.held import DarkHeld
 from calibration.models.dark.model import DarkModel, Family, Noise
-from calibration.models.dark.noise import noise_from
+from calibration.models.dark.noise import noise_from, still_from
 from calibration.models.means import GroupMean, group_mean, recipe_for
 from services.bands import Source
 from services.errors import Usage
+from services.masters.prepare import SATURATED_FROM
 from services.models.bias import plan as bias_plan
 from services.models.contradicting import Contradiction, without
 from services.models.dark.bias import Bias, bias_for, sampled_biases
 from services.models.dark.contradicting import Judged, Samples, judged
 from services.models.gathering import Gathered, Member
-from services.models.grouping import groups_of, opened, saturation_of, together
+from services.models.grouping import Saturation, groups_of, opened, saturation_in, together
 from services.models.sampling import Place, place_of, sampled
+
+_STILL = "no header states it, but the brightest pixels have one value in all equal frames"
 
 _OF_A_STACK = 8
 """Frames of a group that show the noise."""
@@ -62,8 +65,10 @@ class Grouped:
     drifts_adu : ndarray, shape (n,)
         Level of each dark less that of its group.
     bias : Bias
-    step_adu, saturation_adu : float
-        Step of the values, and from where on samples are left out.
+    step_adu : float
+        Step of the values.
+    saturation : Saturation
+        From where on samples are left out.
     unused : mapping of Path to str
         Files that are left out, with the reason in words.
     biases : bias_plan.Plan or None
@@ -80,7 +85,7 @@ class Grouped:
     drifts_adu: NDArray[np.float64]
     bias: Bias
     step_adu: float
-    saturation_adu: float
+    saturation: Saturation
     unused: Mapping[Path, str]
     biases: bias_plan.Plan | None
     contradictions: tuple[Contradiction, ...] = ()
@@ -114,6 +119,11 @@ class Grouped:
     def taken(self) -> Taken:
         """How the groups were taken."""
         return taken_of(self.members, self.groups)
+
+    @property
+    def saturation_adu(self) -> float:
+        """From where on samples are left out."""
+        return self.saturation.adu
 
     @property
     def limit_adu(self) -> float:
@@ -190,7 +200,7 @@ def grouped(gathered: Gathered, scratch: Path) -> Grouped:
         drifts_adu=_drifts(levels, groups),
         bias=bias,
         step_adu=float(max(member.numbers.step for member in members)),
-        saturation_adu=saturation_of(members, sources),
+        saturation=saturation_in(members, sources),
         unused=unused,
         biases=biases,
     )
@@ -204,16 +214,32 @@ def _drifts(levels: NDArray[np.float64], groups: tuple[tuple[int, ...], ...]) ->
     return drifts
 
 
-def _noise(darks: Grouped, place: Place) -> Noise:
-    """Return the noise of darks as some frames of each group show it, else that of the biases."""
-    stacks = [
+def _stacks(darks: Grouped, place: Place) -> list[NDArray[np.float32]]:
+    """Return some frames of each group on the sample."""
+    return [
         np.stack([place.read(darks.sources[i]).astype(np.float32) for i in each[:_OF_A_STACK]]) for each in darks.groups
     ]
+
+
+def _noise(darks: Grouped, place: Place) -> Noise:
+    """Return the noise of darks as some frames of each group show it, else that of the biases."""
+    stacks = _stacks(darks, place)
     usual = float("nan") if darks.biases is None else darks.biases.noise_adu**2
     if not np.isfinite(usual) and all(len(stack) == 1 for stack in stacks):
         usual = _most(darks, [stack[0] for stack in stacks])
     levels = list(darks.bias.level_adu)
     return noise_from(stacks, levels, saturation_adu=darks.saturation_adu, usual_adu2=usual)
+
+
+def _limited(darks: Grouped, place: Place, noise: Noise) -> tuple[Grouped, Noise]:
+    """Return darks whose saturation their own pixels show where no header states it, and their noise."""
+    if darks.saturation.stated:
+        return darks, noise
+    found = SATURATED_FROM * still_from(_stacks(darks, place), noise.read_adu2)
+    if not found < darks.saturation.adu:
+        return darks, noise
+    darks = replace(darks, saturation=Saturation(adu=found, source=_STILL))
+    return darks, _noise(darks, place)
 
 
 def _most(darks: Grouped, frames: list[NDArray[np.float32]]) -> float:
@@ -275,6 +301,7 @@ def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> 
     darks = grouped(gathered, scratch)
     place = place_of(darks.shape)
     noise = _noise(darks, place)
+    darks, noise = _limited(darks, place, noise)
     first, second = _halves(darks, place, noise)
     if not any((half.count > 0).any() for half in (*first, *second) if half is not None):
         raise Usage(

@@ -57,6 +57,7 @@ def notes_of(plan: DarkPlan) -> list[str]:
     model, darks = plan.model, plan.darks
     notes = notes_on(darks.contradictions, "darks", restless=darks.restless)
     notes += [plan.choice.reason, darks.bias.reason]
+    notes.append(darks.saturation.sentence)
     exposures = {member.exposure_s for member in darks.members}
     if model.law.family is Family.CONSTANT:
         notes.append(
@@ -104,6 +105,7 @@ def sidecar_of(plan: DarkPlan, shots: Sequence[Shot], files: Sequence[str]) -> d
         "pedestal": {"design": pedestal.design.tolist(), "inverse": pedestal.inverse.tolist()},
         "step_adu": darks.step_adu,
         "saturation_adu": darks.saturation_adu,
+        "saturation_source": darks.saturation.source,
         "holdout": [{**asdict(row), "family": row.family.value, "counts": row.counts} for row in plan.choice.holdout],
         "exponent": plan.choice.exponent,
         "exponent_error": plan.choice.exponent_error,

@@ -78,7 +78,9 @@ def test_where_half_of_the_darks_contradict_the_other_half_nothing_is_decided(
 def test_darks_that_agree_have_no_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     site = taken(tmp_path / "frames", set(), 1.0)
     assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 0
-    assert "WARNING" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "WARNING" not in printed
+    assert "are left out as saturated: no header states it, but frames reach that value and never exceed it." in printed
     assert not (tmp_path / "out/dark_model/contradictions.ecsv").exists()
 
 
