@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from services.daemon.messages import WorkKind, WorkRequest
+from services.daemon.orders import Order, OrderName
 from services.events.modelled import ModelFitted
+from services.events.records import StepStarted
 from services.planning.request import Step
-from tests.support.small_daemon import small_daemon
+from tests.support.small_daemon import SOON_S, small_daemon
 from tests.support.small_night import FRAMES, Night
 
 AUTO = {"models": "auto"}
@@ -67,3 +69,23 @@ def test_models_follow_the_masters_in_the_child_of_the_daemon(tmp_path: Path) ->
             assert [each.kept for each in said[-2:]] == 2 * [not fitted]
         assert len(models_of(daemon.night)) == 2
         assert list((daemon.night.root / "master_frames").glob("master_bias_*.fits"))
+
+
+def test_an_order_is_answered_beside_a_fit_and_one_that_is_killed_is_done_by_the_next_run(tmp_path: Path) -> None:
+    with small_daemon(tmp_path / "night", AUTO) as daemon:
+        daemon.begin(Step.DARKS)
+        assert daemon.heard.end().exit_code == 0
+        request = WorkRequest(kind=WorkKind.MASTERS, config_path=daemon.night.config)
+        worker = daemon.supervisor.begin(request)
+        daemon.heard.until(lambda event: isinstance(event.what, StepStarted) and event.what.step == Step.MODELS)
+        frame = daemon.night.frames("dark*")[0].relative_to(daemon.night.root).as_posix()
+        order = Order(order=OrderName.REJECT, names=(frame,), reason="light", by="me")
+        assert "suspect" in daemon.supervisor.of_masters(order, request, worker).result(SOON_S).detail
+        worker.kill()
+        daemon.heard.end()
+        daemon.supervisor.begin(request)
+        assert daemon.heard.end().exit_code == 0
+        assert len(models_of(daemon.night)) == len(list((daemon.night.root / "models").iterdir())) == 2
+        fitted = [event.what for event in daemon.heard.events if isinstance(event.what, ModelFitted)]
+        assert fitted[-1].n is not None
+        assert fitted[-1].n % FRAMES == FRAMES - 1, "the model of the dark is made without the frame that was rejected"
