@@ -104,8 +104,13 @@ def moved_words(moved: tuple[Moved, ...]) -> tuple[str, ...]:
 def _moved(each: Moved) -> str:
     if each.before is None or each.after is None:
         return f"{each.what}: not known"
-    by = "" if each.sigmas is None else f" ({each.sigmas:+.1f} sigma)"
-    return f"{each.what} {each.before:.4g} → {each.after:.4g} {each.unit}{by}"
+    change = each.after - each.before
+    by = [f"{change:+.3g} {each.unit}"]
+    if abs(change) < abs(each.before):
+        by.append(f"{100 * change / abs(each.before):+.1f} %")
+    if each.sigmas is not None:
+        by.append(f"{each.sigmas:+.1f} sigma")
+    return f"{each.what} {each.before:.4g} → {each.after:.4g} {each.unit} ({', '.join(by)})"
 
 
 @sentence.register

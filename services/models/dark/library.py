@@ -1,7 +1,6 @@
 """The dark models of a nightcal root: fitted to chosen frames, and compared with the ones before them."""
 
 from collections.abc import Sequence
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.comparing.planes import sample_of_rows
+from calibration.models.dark.change import Known, change_of, level_error
 from calibration.models.dark.model import Parameters, predict
 from services.bands import Band, plane_of, read_rows
 from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.events.modelled import Moved
 from services.files.disk import Disk
-from services.models.dark.bands import covariance_names
+from services.models.dark.bands import Shot, covariance_names
 from services.models.dark.files import MODEL, SIDECAR
 from services.models.dark.model import fit
 from services.models.dark.records import Loaded
@@ -42,11 +42,15 @@ class DarkMaker:
             old, new = Loaded.load(before), Loaded.load(after)
         except Usage:
             return ()
+        if old.said["domain"]["shape"] != new.said["domain"]["shape"]:
+            return ()
         celsius, seconds = old.model.warmest_c, old.model.longest_s
-        found = [predict(each.model, _parameters(_typical(each)), celsius, seconds) for each in (old, new)]
-        (was, error), (now, more) = ((float(each.mean), float(each.sigma)) for each in found)
+        found = change_of(_known(old), _known(new), celsius, seconds)
         what = f"dark of a typical pixel at {celsius:.1f} °C, {seconds:g} s"
-        return (Moved(what=what, unit="ADU", before=was, after=now, sigma=sqrt(error**2 + more**2) or None),)
+        was, now, sigma = (
+            each if np.isfinite(each) else None for each in (found.before_adu, found.after_adu, found.sigma_adu)
+        )
+        return (Moved(what=what, unit="ADU", before=was, after=now, sigma=sigma or None),)
 
     def is_whole(self, folder: Path, identity: str) -> bool:
         """Whether the files are those that the fit wrote."""
@@ -73,21 +77,35 @@ def _made(loaded: Loaded) -> Made:
     )
 
 
+def _known(loaded: Loaded) -> Known:
+    """Return a model on a sample of its pixels, and how far the levels of frames may be off at its warmest."""
+    model, law, nearby = loaded.model, loaded.model.law, _warmest(loaded)
+    parameters = Parameters(
+        theta=np.stack([_sample(loaded.planes, name) for name in law.names]),
+        covariance=np.stack([_sample(loaded.planes, name) for name in covariance_names(law)]),
+    )
+    seconds, frames = (np.array([getattr(each, name) for each in nearby]) for name in ("exposure_s", "frames"))
+    rate = float(np.nanmedian(predict(model, parameters, model.warmest_c, 1.0).mean))
+    error = level_error(model.noise, seconds, frames, float(loaded.said.get("drift_adu2", 0.0)), rate)
+    return Known(model=model, parameters=parameters, level_adu=error)
+
+
+def _warmest(loaded: Loaded) -> list[Shot]:
+    warmest = max(shot.label_c for shot in loaded.shots)
+    return [shot for shot in loaded.shots if shot.label_c == warmest]
+
+
 def _typical(loaded: Loaded) -> dict[str, list[float]]:
     """Return the parameters of a typical pixel and their covariance: medians over a sample of the planes."""
     law = loaded.model.law
     return {
-        "theta": [_median(loaded.planes, name) for name in law.names],
-        "covariance": [_median(loaded.planes, name) for name in covariance_names(law)],
+        "theta": [float(np.nanmedian(_sample(loaded.planes, name))) for name in law.names],
+        "covariance": [float(np.nanmedian(_sample(loaded.planes, name))) for name in covariance_names(law)],
     }
 
 
-def _median(planes: Path, name: str) -> float:
+def _sample(planes: Path, name: str) -> NDArray[np.float64]:
     source = plane_of(planes, name)
     lines, columns = sample_of_rows(*source.location.shape)
     rows: list[NDArray[Any]] = [read_rows(source, Band(start=int(y), stop=int(y) + 1))[:, columns] for y in lines]
-    return float(np.nanmedian(np.concatenate(rows)))
-
-
-def _parameters(typical: dict[str, list[float]]) -> Parameters:
-    return Parameters(theta=np.array(typical["theta"]), covariance=np.array(typical["covariance"]))
+    return np.concatenate(rows).ravel().astype(np.float64)

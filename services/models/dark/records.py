@@ -106,6 +106,7 @@ def sidecar_of(plan: DarkPlan, shots: Sequence[Shot], files: Sequence[str]) -> d
         "step_adu": darks.step_adu,
         "saturation_adu": darks.saturation_adu,
         "saturation_source": darks.saturation.source,
+        "drift_adu2": darks.drift_adu2,
         "holdout": [{**asdict(row), "family": row.family.value, "counts": row.counts} for row in plan.choice.holdout],
         "exponent": plan.choice.exponent,
         "exponent_error": plan.choice.exponent_error,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,11 +22,13 @@ from calibration.models.dark.model import DarkBit
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.errors import RunCode, StorageError
+from services.events.modelled import moved_words
 from services.models.bias import plan as bias_plan
 from services.models.dark.bands import Work, darks_of, fit_bands, shots_of
 from services.models.dark.bias import offsets_of
 from services.models.dark.evaluate import evaluate
 from services.models.dark.files import open_targets
+from services.models.dark.library import DarkMaker
 from services.models.dark.model import fit
 from services.models.dark.plan import plan_of
 from services.models.dark.records import Loaded
@@ -547,3 +550,18 @@ def test_darks_less_their_bias_are_refused_without_biases_and_without_room(
         fit(site.folder, tmp_path / "out", corrected=print, disk=disk)
     assert raised.value.code is RunCode.DISK_FULL
     assert not (tmp_path / "out" / "dark_model").exists()
+
+
+def test_a_dark_that_rose_by_two_percent_has_moved_and_the_words_say_how_much(out: Path, tmp_path: Path):
+    later = tmp_path / "later"
+    shutil.copytree(out, later)
+    with fits.open(later / "dark_model/dark_model.fits", mode="update") as file:
+        file["RATE"].data = (file["RATE"].data * 1.02).astype(np.float32)
+    (still,), (risen,) = (DarkMaker().moved(out, each) for each in (out, later))
+    assert still.before == still.after
+    assert moved_words((still,))[0].startswith("it has not moved: dark of a typical pixel at ")
+    assert risen.after / risen.before == pytest.approx(1.02, abs=1e-4)
+    assert risen.sigmas > 3
+    (words,) = moved_words((risen,))
+    assert words.startswith("it has moved: dark of a typical pixel at ")
+    assert f" ADU ({risen.after - risen.before:+.3g} ADU, +2.0 %, {risen.sigmas:+.1f} sigma)" in words
