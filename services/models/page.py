@@ -75,8 +75,11 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Picture:
+    """A plot that is drawn; one `alone` in its row of two has its caption beside it, and leaves no empty column."""
+
     plot: Plot
     source: str
+    alone: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +132,10 @@ def write_page(shown: ModelPage, out: Path, disk: Disk = REAL_DISK) -> list[Path
     sections, paths = [], []
     for section in shown.sections:
         pictures = []
-        for plot in section.plots:
+        for plot, alone in zip(section.plots, _alone(section.plots), strict=True):
             paths.append(out / plot.name)
-            pictures.append(_Picture(plot=plot, source=_embedded(write_picture(plot.name, plot.draw, out, disk))))
+            source = _embedded(write_picture(plot.name, plot.draw, out, disk))
+            pictures.append(_Picture(plot=plot, source=source, alone=alone))
         sections.append((section, tuple(pictures)))
     text = page(
         "model.html",
@@ -146,6 +150,15 @@ def write_page(shown: ModelPage, out: Path, disk: Disk = REAL_DISK) -> list[Path
     )
     write_text(out / NAME, text, disk, replace=True)
     return [*paths, out / NAME]
+
+
+def _alone(plots: Sequence[Plot]) -> list[bool]:
+    """Return which plots have nothing beside them in rows of two: the last of an odd number of narrow ones."""
+    found, run = list[bool](), 0
+    for plot, after in zip(plots, (*plots[1:], None), strict=False):
+        run = 0 if plot.wide else run + 1
+        found.append(run % 2 == 1 and (after is None or after.wide))
+    return found
 
 
 def sentence(words: str) -> str:

@@ -38,6 +38,15 @@ def test_a_page_loads_nothing_and_escapes_what_files_say(tmp_path: Path) -> None
     assert "And 100 more" in page
 
 
+def test_no_plot_leaves_half_a_row_empty(tmp_path: Path) -> None:
+    wide = {"a": False, "b": False, "c": False, "d": True, "e": False, "f": True, "g": False, "h": False}
+    plots = tuple(Plot(name=f"{n}.png", draw=lambda: new_figure(1, 1)[0], title=n, wide=w) for n, w in wide.items())
+    sections = (Section(title="One", plots=plots), Section(title="None"), Section(title="Two", plots=plots[-1:]))
+    write_page(ModelPage(title="M", base=tmp_path, headline=HEADLINE, sections=sections), tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'<figure class="card plot alone">\s*<header><h3>(.)<', page) == ["c", "e", "h"]
+
+
 def test_a_table_has_words_for_what_is_not_a_number() -> None:
     rows = [{"t": -5.0, "inside": True, "error": None}, {"t": 5, "inside": False, "error": float("nan")}]
     found = table_of(
