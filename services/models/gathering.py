@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -174,6 +175,8 @@ def gather(
     groups = groups_of(frame for frame in wanted if frame.path not in unused)
     if isinstance(base, DatasetFrames):  # sets were compared when they became masters: their levels differ by nights
         groups = tuple(replace(group, frames=each) for group in groups for each in group.of_attempts().values())
+    else:
+        groups = tuple(chain.from_iterable(map(_by_night, groups)))
     kept, remarks, numbers = _judged(groups, unused, out, progress, disk)
     sorted_in = _by_settings(kept, numbers, unused)
     if not any(frame.header.kind is kind for frames in sorted_in.values() for frame, *_ in frames):
@@ -194,6 +197,14 @@ def _none_of(kind: FrameKind) -> str:
         f"name a folder with {PLURAL[kind]}; the kind of a frame is in its header (IMAGETYP), in an index (CALTYPE), "
         "or in the names of its folders"
     )
+
+
+def _by_night(group: ProcessGroup) -> Iterator[ProcessGroup]:
+    """Yield the frames of each night: a camera has another level in another year, which is no fault of a frame."""
+    nights: defaultdict[str, list[DatasetFrame]] = defaultdict(list)
+    for frame in group.frames:
+        nights[frame.header.night or night_of(frame.header) or ""].append(frame)
+    yield from (replace(group, frames=tuple(frames)) for frames in nights.values())
 
 
 def _is_timeless(frame: DatasetFrame) -> bool:

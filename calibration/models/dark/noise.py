@@ -29,6 +29,9 @@ _BRIGHT = 50.0
 _FEW, _MOST_OF_THEM = 4, 0.75
 """Pixels that show saturation at least, and their share of the brightest ones: a few may have been hit, or jump."""
 
+_WELL_KNOWN, _OF_MEDIANS = 1e-2, 5.4
+"""Squared relative error of the noise of biases, and that of a variance by the median deviation, times the pixels."""
+
 _HOT = 5.0
 """Times the bright half's width, in its own or in logarithmic units, that a hot pixel lies above the middle."""
 
@@ -102,6 +105,48 @@ def still_from(stacks: Sequence[NDArray[np.uint16 | np.float32]], read_adu2: flo
     if not at.size or at[-1] + 1 < _FEW:
         return float("inf")
     return float(values[: at[-1] + 1][still[: at[-1] + 1]].min())
+
+
+def noise_of_pairs(
+    means: Sequence[Planes],
+    label_c: Sequence[float],
+    exposure_s: Sequence[float],
+    *,
+    read_adu2: float,
+    limit_adu: float = np.inf,
+) -> Noise:
+    """Return how the variance of a sample grows with its signal where no two frames were taken alike.
+
+    Of two exposures at one temperature the longer less as many times the shorter as it is longer is noise alone, where
+    the dark is proportional to time.
+
+    Parameters
+    ----------
+    means : sequence of ndarray, shape (pixels,)
+        One frame of each group on a sample of pixels, above the bias.
+    label_c, exposure_s : sequence of float
+        Of each group.
+    read_adu2 : float
+        Variance without signal, as biases show it.
+    limit_adu : float
+        Signal from which on a pixel is saturated.
+    """
+    groups = sorted(zip(label_c, exposure_s, means, strict=True), key=lambda each: each[:2])
+    points = [(0.0, read_adu2, _WELL_KNOWN)]
+    for (cold, short, first), (label, long, second) in pairwise(groups):
+        if cold != label or not 0 < short < long:
+            continue
+        ratio = long / short
+        off, scale = second - ratio * first, 1 + ratio**2
+        known = np.isfinite(off) & (second + _FULL * np.sqrt(np.maximum(second, read_adu2)) < limit_adu)
+        for some in _ranked(np.where(known, second, -np.inf)):
+            at = some[known[some]]
+            if at.size >= _LEAST:
+                apart = 1.4826 * float(np.median(np.abs(off[at] - np.median(off[at]))))
+                signal = float(second[at].mean()) * (1 + ratio) / scale
+                points.append((signal, apart**2 / scale, _OF_MEDIANS / at.size))
+    slope = _line(np.array(points)).per_adu
+    return Noise(read_adu2=read_adu2, per_adu=slope)
 
 
 def _ranked(brightness: Planes) -> list[NDArray[np.intp]]:

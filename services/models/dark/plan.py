@@ -1,7 +1,7 @@
 """What a dark model is to be, decided on a sample of pixels before the first band is read: groups, bias, family."""
 
 import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -16,7 +16,7 @@ from calibration.models.dark.choosing import DarkChoice, choose, sample_from
 from calibration.models.dark.fit import Taken
 from calibration.models.dark.held import DarkHeld
 from calibration.models.dark.model import DarkModel, Family, Noise
-from calibration.models.dark.noise import noise_from, still_from
+from calibration.models.dark.noise import noise_from, noise_of_pairs, still_from
 from calibration.models.means import GroupMean, group_mean, recipe_for
 from services.bands import Source
 from services.errors import Usage
@@ -248,6 +248,20 @@ def _most(darks: Grouped, frames: list[NDArray[np.float32]]) -> float:
     return max(min((each for each in apart if each > 0), default=0.0), darks.step_adu**2 / 12)
 
 
+def _of_single_darks(darks: Grouped, noise: Noise, means: Sequence[GroupMean]) -> Noise:
+    """Return the noise with what two exposures of a temperature show of it, where no two darks were taken alike."""
+    if darks.biases is None or any(len(each) > 1 for each in darks.groups):
+        return noise
+    taken, signals = darks.taken, [np.where(each.count > 0, each.mean, np.nan) for each in means]
+    return noise_of_pairs(
+        signals,
+        taken.label_c.tolist(),
+        taken.exposure_s.tolist(),
+        read_adu2=noise.read_adu2,
+        limit_adu=darks.limit_adu,
+    )
+
+
 def _halves(darks: Grouped, place: Place, noise: Noise) -> tuple[list[GroupMean], list[GroupMean | None]]:
     """Return the means of even and of odd frames of each group, less the bias; None where there is one frame."""
     bias = None if darks.biases is None else darks.bias.planes(sampled_biases(darks.biases, place))
@@ -307,6 +321,7 @@ def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> 
         raise Usage(
             "all pixels of the darks are saturated", advice="name darks of a shorter exposure or of a colder sensor"
         )
+    noise = _of_single_darks(darks, noise, first)
     samples = Samples(
         taken=darks.taken,
         first=first,

@@ -8,7 +8,7 @@ import pytest
 from calibration.models.dark.choosing import choose, sample_from
 from calibration.models.dark.fit import Pedestal, fit_darks
 from calibration.models.dark.model import Family, components, predict
-from calibration.models.dark.noise import hot_limit, noise_from
+from calibration.models.dark.noise import hot_limit, noise_from, noise_of_pairs
 from calibration.models.dark.relations import DarkSample, merged
 from tests.support.made_darks import BIAS_ADU, NOISE, SATURATED_ADU, Darks, Rate, arrhenius, made_darks
 
@@ -174,3 +174,15 @@ def test_darks_without_samples_are_no_error(lost, pedestal):
     found = choose(sample)
     mean = predict(found.model, sample.fitted(found.model.law, sample.whole).parameters, 5.0, 10.0).mean
     assert np.isfinite(mean).all() == (lost == "one")
+
+
+def test_two_exposures_of_a_temperature_show_the_gain_where_no_two_darks_are_alike() -> None:
+    rng = np.random.default_rng(4)
+    rate = arrhenius(rng, 3000)
+    label, exposure = [-10.0, -10.0, 0.0, 0.0, 10.0, 10.0], [5.0, 60.0] * 3
+    signals = [rate(celsius) * seconds for celsius, seconds in zip(label, exposure, strict=True)]
+    means = [0.5 * (rng.poisson(each) + 5 * rng.standard_normal(3000)) for each in signals]
+    found = noise_of_pairs(means, label, exposure, read_adu2=6.25)
+    assert (found.read_adu2, found.per_adu) == (6.25, pytest.approx(0.5, rel=0.1))
+    alone = noise_of_pairs(means[1::2], label[1::2], exposure[1::2], read_adu2=6.25)
+    assert (alone.read_adu2, alone.per_adu) == (6.25, 0.0)

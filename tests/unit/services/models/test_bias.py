@@ -178,7 +178,7 @@ def test_hot_pixels_of_a_mask_have_no_values_in_the_maps(tmp_path: Path, capsys)
 
 
 def test_a_pixel_that_no_model_fits_is_flagged(tmp_path: Path):
-    made = made_biases(2, temperatures=(-10.0, 0.0, 10.0, 20.0), n=6, shape=(10, 14))
+    made = made_biases(3, temperatures=(-10.0, 0.0, 10.0, 20.0), n=6, shape=(10, 14))
     made.frames[:, 2, 2] += (400 * 2 ** ((made.temperature_c - 20) / 5)).astype(np.uint16)
     made.frames[made.group == 1, 7, 7] += 400
     write_biases(tmp_path / "frames", made)

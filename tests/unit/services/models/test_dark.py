@@ -565,3 +565,20 @@ def test_a_dark_that_rose_by_two_percent_has_moved_and_the_words_say_how_much(ou
     (words,) = moved_words((risen,))
     assert words.startswith("it has moved: dark of a typical pixel at ")
     assert f" ADU ({risen.after - risen.before:+.3g} ADU, +2.0 %, {risen.sigmas:+.1f} sigma)" in words
+
+
+def test_single_darks_of_two_exposures_have_errors_that_hold(tmp_path: Path) -> None:
+    site = dark_site(tmp_path / "frames", shape=(24, 32))
+    for celsius in (-10.0, -5.0, 0.0, 10.0, 20.0):
+        site.take(celsius, 0.0, 4)
+        for seconds in (2.0, 20.0):
+            site.take(celsius, seconds, 1)
+    (found,) = fit(site.folder, tmp_path / "out")
+    assert found.sidecar["model"]["noise"]["per_adu"] == pytest.approx(4.0, rel=0.3)
+    assert (
+        nightcal("model", "dark", "synth", tmp_path / "out", "--temperature", 5, "--exposure", 20, "--out", tmp_path)
+        == 0
+    )
+    path = tmp_path / "synthetic_dark_t5.00_e20.00.fits"
+    pulls = (plane(path) - site.truth(5, 20)) / plane(path, "SIGMA")
+    assert 0.8 < np.nanstd(pulls) < 1.25

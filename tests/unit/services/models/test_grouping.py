@@ -90,3 +90,19 @@ def test_files_of_several_images_are_refused_with_what_they_are(tmp_path: Path, 
     with pytest.raises(Usage, match="holds no darks among its 0 frames") as raised:
         gather(tmp_path, tmp_path / "out", FrameKind.DARK)
     assert "3 of them" in raised.value.advice
+
+
+@pytest.mark.parametrize("seconds", [0.0, 5.0])
+def test_the_level_of_another_year_is_no_fault_of_a_frame_and_that_of_one_night_is(
+    tmp_path: Path, seconds: float
+) -> None:
+    kind = FrameKind.DARK if seconds else FrameKind.BIAS
+    site = dark_site(tmp_path / "frames")
+    for year, level, n in ((2019, 0, 8), (2024, -640, 1)):
+        for i in range(n):
+            pixels = site.pixels(0.0, seconds).astype(int) + level + (640 if (year, i) == (2019, 7) else 0)
+            path = site.write("frames", pixels.astype(np.uint16), 0.0, seconds)
+            fits.setval(path, "DATE-OBS", value=f"{year}-03-01T22:{i:02d}:00")
+    (found,) = gather(site.folder, tmp_path / "out", kind)
+    assert len(found.members) == 8
+    assert [path.name for path in found.unused] == ["frame_0007.fits"]
