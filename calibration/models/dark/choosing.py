@@ -159,7 +159,11 @@ def choose(sample: DarkSample, families: Sequence[Family] | None = None) -> Dark
         glow, glowing = found
         table = held_out(glow, sample)
         rows += table
-        if _better(table, tables[family]) or not _judged(tables[family]) or _glows(glow, law, sample.pixels(glowing)):
+        wins = (
+            _better(table, tables[family]) or not _judged(tables[family]) or _glows(glow, law, sample.pixels(glowing))
+        )
+        # where a family was asked for that is not right, a glow must not mend it
+        if wins and (families is None or choose(sample).model.law.glow_s is not None):
             law, reason = glow, f"{reason}; the dark is not proportional to time"
     return _done(sample, law, tuple(rows), reason)
 
@@ -213,10 +217,10 @@ def _glows(glow: Law, law: Law, glowing: DarkSample) -> bool:
 def _glow_of(sample: DarkSample, law: Law) -> tuple[Law, NDArray[np.intp]] | None:
     """Return the law with a glow, of the time constant that fits best, and the pixels that seem to glow.
 
-    None where no more pixels gain by it than by chance.
+    None where no more pixels gain by it than by chance; and of POWER, which has an exponent in its place.
     """
     exposures = np.unique(np.round(sample.taken.exposure_s, 6))
-    if len(exposures) < 2 or (len(exposures) < 3 and sample.model.shortest_s != 0):
+    if law.family is Family.POWER or len(exposures) < 2 or (len(exposures) < 3 and sample.model.shortest_s != 0):
         return None
     plain = sample.fitted(learned(sample, law), sample.whole)
     found = list[tuple[float, tuple[Law, NDArray[np.intp]]]]()
@@ -252,9 +256,9 @@ def _timed(glow: Law, known: Law, glowing: DarkSample) -> Law:
 def _done(sample: DarkSample, law: Law, rows: tuple[DarkHeld, ...], reason: str) -> DarkChoice:
     law = learned(sample, law)
     exponent, error = exponent_of(sample, law)
-    if law.family is Family.POWER:
-        law = learned(sample, replace(law, exponent=exponent if np.isfinite(exponent) else 1.0))
     fit = sample.fitted(law, sample.whole)
     model = replace(sample.model, law=law, hot_above=hot_limit(rates_of(law, fit.parameters.theta)))
     model = replace(model, excess=excess_of(fit))
+    if law.family is Family.POWER:  # no proportion says what is below the shortest dark
+        model = replace(model, shortest_s=float(sample.taken.exposure_s.min()))
     return DarkChoice(model=model, holdout=rows, exponent=exponent, exponent_error=error, reason=reason)

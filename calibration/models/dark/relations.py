@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from calibration.models.dark.exponent import best_exponent
 from calibration.models.dark.fit import DarkFit, Pedestal, Taken, fit_darks
 from calibration.models.dark.model import DarkModel, Family, Law, Parameters, rates_of
 from calibration.models.dark.relation import Relation
@@ -32,6 +33,9 @@ _WIDE = 1.6
 
 _CLEAR = 0.02
 """Error of a pixel's shape, over a usual shape, up to which it is taken from the pixel itself."""
+
+_SHOWN = 0.2
+"""Largest error of an exponent that is used."""
 
 _FREE = 10.0
 """Scatter of shapes that lets each group have its own."""
@@ -267,16 +271,28 @@ def middle_of(groups: Groups, members: NDArray[np.intp]) -> Groups:
 
 
 def learned(sample: DarkSample, law: Law) -> Law:
-    """Return a law with the relation of rate and shape that a sample shows; the usual one where it shows none."""
+    """Return a law with the relation of rate and shape that a sample shows; the usual one where it shows none.
+
+    Of POWER with the exponent of the exposure too, 1 where the sample shows none.
+    """
     if law.relation is None:
         return law
+    related = _related(sample, law, law.relation)
+    if law.family is not Family.POWER:
+        return related
+    exponent, error = exponent_of(sample, related)
+    return _related(sample, replace(law, exponent=exponent if error < _SHOWN else 1.0), law.relation)
+
+
+def _related(sample: DarkSample, law: Law, usual_relation: Relation) -> Law:
+    """Return a law with the relation that a sample shows, at the exponent of the law."""
     usual, _ = USUAL[law.family in {Family.EXPONENTIAL, Family.POWER}]
     bins = shapes_of(sample, law)
     if not len(bins.rate):
         return law
     if law.family in {Family.EXPONENTIAL, Family.POWER, Family.ARRHENIUS}:
         middle = float(np.average(bins.shape, weights=1 / (bins.error**2 + (_FLOOR * usual) ** 2)))
-        relation = replace(law.relation, coefficients=(middle, 0.0, 0.0))
+        relation = replace(usual_relation, coefficients=(middle, 0.0, 0.0))
         return replace(law, relation=relation)
     relation = _curve(bins, 0.0)
     if law.family is Family.MEYER_NELDEL:
@@ -354,14 +370,9 @@ def exponent_of(sample: DarkSample, law: Law) -> tuple[float, float]:
     if not bins:
         return float("nan"), float("nan")
     curves = middles_of(sample.whole, bins)
-    middle, width = 1.0, 0.1
-    for _ in range(5):
-        tried = middle + np.array([-1.0, 0.0, 1.0]) * width
-        fits = [sample.fitted(replace(law, exponent=float(each)), curves) for each in tried]
-        chi = [float(np.nansum(fit.chi_square * fit.over)) for fit in fits]
-        curvature, slope, _ = np.polyfit(tried - middle, chi, 2)
-        if not curvature > 0:
-            return float("nan"), float("nan")
-        middle = float(np.clip(middle - slope / (2 * curvature), 0.3, 2.0))
-        width = float(np.clip(1 / np.sqrt(curvature), 1e-4, 0.1))
-    return middle, width
+
+    def misfit(exponent: float) -> tuple[float, float]:
+        fit = sample.fitted(replace(law, exponent=float(exponent)), curves)
+        return float(np.nansum(fit.chi_square * fit.over)), float(fit.over.sum())
+
+    return best_exponent(misfit)

@@ -107,6 +107,27 @@ def test_a_family_can_be_asked_for():
         assert choose(sample_of(made), (family,)).model.law.family is family
 
 
+def test_a_power_of_the_exposure_is_learned_without_the_temperature_that_is_left_out():
+    rng, seconds = np.random.default_rng(3), (1.0, 5.0, 20.0)
+    made = made_darks(rng, arrhenius(rng, 600), exposures=tuple(s**0.8 for s in seconds), temperatures=(-10, 0, 10, 20))
+    sample = sample_of(replace(made, taken=replace(made.taken, exposure_s=np.tile(seconds, 4))))
+    power, plain = (choose(sample, (family,)) for family in (Family.POWER, Family.EXPONENTIAL))
+    assert power.model.law.exponent == pytest.approx(0.8, abs=0.01)
+    assert (power.model.law.glow_s, power.model.shortest_s, plain.model.shortest_s) == (None, 1.0, 0.0)
+    assert not power.model.holds_at(5.0, 0.001)
+    errors = [sum(r.error**2 for r in found.holdout if r.inside and not r.glow) for found in (power, plain)]
+    assert errors[0] < 0.7 * errors[1]
+
+
+@pytest.mark.parametrize("family", [Family.EXPONENTIAL, Family.POWER])
+def test_a_glow_does_not_mend_a_family_that_was_asked_for_and_is_not_right(family):
+    rng = np.random.default_rng(15)
+    made = made_darks(rng, arrhenius(rng, 400, hot=12), n=8, temperatures=(-20.0, -10.0, 0.0, 10.0, 20.0))
+    found = choose(sample_of(made), (family,))
+    assert found.model.law.glow_s is None
+    assert found.model.law.exponent == pytest.approx(1.0, abs=0.05)
+
+
 def test_equal_darks_and_darks_of_nothing_are_no_error():
     rng = np.random.default_rng(10)
     made = made_darks(rng, lambda _: np.zeros(200))
