@@ -24,6 +24,7 @@ from services.models.grouping import opened
 from services.models.products import base_cards, card_of, forget_others, header_of, put_in_place, refuse_foreign
 from services.models.records import Fitted, files_before, write_sidecar
 from services.models.structure.bands import Compared, Means, compare, write_means
+from services.models.structure.light import light_trend
 from services.models.structure.measure import MOST, Measured, measured
 from services.models.structure.plan import BY_TEMPERATURE, IGNORING, Beside, Plan, plan_of, time_of
 from services.models.structure.records import (
@@ -279,6 +280,8 @@ def _notes(results: Sequence[Result]) -> list[str]:
     notes = []
     flats = [result for result in results if result.plan.is_flat]
     plan = flats[0].plan
+    if light := light_trend(plan):
+        notes.append(light)
     if all(len(epoch.sources) == 1 for epoch in plan.epochs):
         notes.append("every epoch is a single flat: the noise is that between epochs, and a cosmic hit is a structure")
     elif min(len(epoch.sources) for epoch in plan.epochs) < 3:

@@ -160,6 +160,23 @@ def test_flats_of_other_exposures_are_compared_when_they_are_reduced(tmp_path: P
     assert found.sidecar["structures"] == []
 
 
+@pytest.mark.parametrize(
+    ("lights", "words"), [((1.0, 0.98, 0.961, 0.94, 0.92), ["falls by 8"]), ((1.0, 0.97, 1.02, 1.01, 0.98), [])]
+)
+def test_light_that_fades_evenly_is_seen_over_the_exposures(tmp_path: Path, lights: tuple[float, ...], words) -> None:
+    sensor = Sensor(10)
+    for night, light in enumerate(lights):
+        exposure = 10.0 / light  # automatic exposure: the level stays
+        frames = sensor.frames(3, exposure_s=exposure, light=450 * light)
+        write_epoch(tmp_path / "B", FrameKind.FLAT, frames, night=night, exposure_s=exposure)
+    write_epoch(tmp_path / "B", FrameKind.BIAS, sensor.darks(5, exposure_s=0), night=0, exposure_s=0)
+    write_epoch(tmp_path / "B", FrameKind.DARK, sensor.darks(5), night=0)
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked(reduce=True))
+    notes = [note for note in found.sidecar["notes"] if "the lamp may" in note]
+    assert len(notes) == len(words)
+    assert all(each in note for each, note in zip(words, notes, strict=True)), notes
+
+
 def test_what_is_no_analysis_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Usage, match="is no analysis"):
         report(tmp_path, tmp_path / "report")
