@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from calibration.clipping import clip_values
 from calibration.models.linear import Fit, evaluated, pairs
@@ -42,10 +43,15 @@ class Norm(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """What a flat is divided by, in ADU, and its relative 1σ error from the noise of the pixels."""
+    """What a flat is divided by, in ADU, its relative 1σ error from the noise of the pixels, and how it was chosen."""
 
     value: float
     relative_sigma: float
+    norm: Norm = Norm.ROBUST
+
+    def rise(self, pixels: int) -> float:
+        """Return by how much noise raises it at most, relative: the largest of so many pixels is so many sigmas up."""
+        return self.relative_sigma * float(stats.norm.isf(1 / max(pixels, 2))) if self.norm is Norm.MAX else 0.0
 
 
 def level_of(
@@ -79,7 +85,7 @@ def level_of(
         raise ValueError(f"{100 - 100 * known / np.size(centre):.0f} % of its centre are saturated or have no value")
     if not level > max(_LEAST_SIGNAL * np.nan_to_num(noise), 0.0):
         raise ValueError(f"its level above the dark is {level:.1f} ADU, its noise {noise:.1f} ADU: no light is in it")
-    return Level(value=float(level), relative_sigma=float(noise / level / np.sqrt(number)))
+    return Level(value=float(level), relative_sigma=float(noise / level / np.sqrt(number)), norm=norm)
 
 
 class Term(StrEnum):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.models.flat.model import FlatModel, FlatParameters, Term, parameters_of
-from calibration.models.flat.noise import in_units_of_noise
+from calibration.models.flat.noise import Shared, in_units_of_noise
 from calibration.models.flat.significance import Significance, SignificanceSums
 from calibration.models.left_out import leave_out
 from calibration.models.linear import fit_groups, flags_of, pairs
@@ -46,6 +46,7 @@ class FlatWork:
         Of a sample of each group, relative to `noise`.
     design : ndarray, shape (K, p)
         Over the relative noise.
+    shared : Shared
     model : FlatModel
     noise, step : float
     darks : tuple of Source
@@ -58,6 +59,7 @@ class FlatWork:
     labels: tuple[Label, ...]
     relative_noise: NDArray[np.float64]
     design: NDArray[np.float64]
+    shared: Shared
     model: FlatModel
     noise: float
     step: float
@@ -67,13 +69,14 @@ class FlatWork:
 
 def work_of(plan: FlatPlan) -> FlatWork:
     """Return what the bands of a plan need."""
-    relative = np.array(plan.relative_noise)
+    relative, order = np.array(plan.relative_noise), [i for group in plan.groups for i in group]
     return FlatWork(
-        sources=tuple(plan.frames[i].source for group in plan.groups for i in group),
+        sources=tuple(plan.frames[i].source for i in order),
         sizes=tuple(map(len, plan.groups)),
         labels=plan.labels,
         relative_noise=relative,
         design=plan.model.design(plan.temperature_c, plan.exposure_s) / relative[:, None],
+        shared=replace(plan.shared, factors=plan.shared.factors[order]),
         model=plan.model,
         noise=plan.noise,
         step=plan.step,
@@ -130,7 +133,8 @@ def flat_band(work: FlatWork, band: Band) -> FlatBand:
 
 def _mean(work: FlatWork, number: int, band: Band) -> GroupMean:
     start = sum(work.sizes[:number])
-    frames = read_band(work.sources[start : start + work.sizes[number]], band)
+    stop = start + work.sizes[number]
+    frames = read_band(work.sources[start:stop], band) * work.shared.factors[start:stop, None, None].astype(np.float32)
     relative = float(work.relative_noise[number])
     recipe = recipe_for(len(frames), noise_adu=work.noise * relative, step_adu=work.step)
     return in_units_of_noise(group_mean(frames, np.zeros(len(frames)), recipe), relative)
@@ -153,6 +157,7 @@ def _held(work: FlatWork, groups: Groups, variance: NDArray[np.float64], label: 
     block, weights = np.array([each == label for each in work.labels]), np.array(work.sizes, np.float64)
     share = weights[block] / work.relative_noise[block] ** 2
     share *= work.relative_noise[block] / share.sum()  # of what is in units of the noise
+    groups = replace(groups, mean=groups.mean / _factors(work)[:, None, None])  # levels with their errors
     measured = np.tensordot(share, groups.mean[block], axes=1)
     if block.all():  # no others
         nothing = np.full_like(measured, np.nan)
@@ -162,24 +167,35 @@ def _held(work: FlatWork, groups: Groups, variance: NDArray[np.float64], label: 
     return HeldFlat(
         measured=measured,
         predicted=measured - np.tensordot(share, left.errors, axes=1),
-        sigma=np.sqrt(variance * work.model.excess * spread),
+        sigma=np.sqrt((variance * work.model.excess + work.shared.variance) * spread),
     )
+
+
+def _factors(work: FlatWork) -> NDArray[np.float64]:
+    """Return by how much the mean of each group was raised to its expected level."""
+    starts = np.concatenate([[0], np.cumsum(work.sizes)[:-1]])
+    found: NDArray[np.float64] = np.add.reduceat(work.shared.factors, starts) / np.array(work.sizes)
+    return found
 
 
 class FlatSums:
     """Sums over all pixels: errors of the groups that were left out, and the significance of each term."""
 
-    def __init__(self, terms: Sequence[Term]) -> None:
-        self._terms = tuple(terms)
+    def __init__(self, work: FlatWork) -> None:
+        self._terms, self._common = work.model.terms, np.diagonal(work.shared.covariance)
         self._held: dict[Label, NDArray[np.float64]] = {}
-        self._terms_sums = {term: SignificanceSums(term) for term in self._terms if term is not Term.A}
+        self._terms_sums = {
+            term: SignificanceSums(term, about=about, common=float(common), freedom=work.shared.freedom)
+            for term, about, common in zip(self._terms, work.shared.slopes, self._common, strict=True)
+            if term is not Term.A
+        }
 
     def add(self, done: FlatBand) -> None:
         """Add a band."""
         places = {(i, j): number for number, (i, j) in enumerate(pairs(len(self._terms)))}
         for number, term in enumerate(self._terms):
             if term in self._terms_sums:
-                variance = done.parameters.covariance[places[number, number]]
+                variance = done.parameters.covariance[places[number, number]] - self._common[number]
                 self._terms_sums[term].add(done.parameters.theta[number], variance, done.freedom)
         for label, held in done.held.items():
             error = held.measured - held.predicted
@@ -243,7 +259,7 @@ def fit_bands(
         Threads of our own by default; processes give the same planes.
     progress : callable
     """
-    sums = FlatSums(work.model.terms)
+    sums = FlatSums(work)
 
     def take(band: Band, done: FlatBand) -> None:
         sums.add(done)

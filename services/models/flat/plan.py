@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.models.flat.model import FlatModel, terms_for
-from calibration.models.flat.noise import in_units_of_noise, relative_noise
+from calibration.models.flat.model import FlatModel, Level, terms_for
+from calibration.models.flat.noise import Shared, in_units_of_noise, relative_noise, shared_errors
 from calibration.models.linear import excess_scatter
-from calibration.models.means import Groups, stacked
+from calibration.models.means import stacked
 from services.bands import Source, plane_of
 from services.errors import Usage
 from services.files.units import Unreadable
@@ -52,6 +52,8 @@ class FlatPlan:
         Noise of a sample (NaN: not known) and step of the values, both relative to the level.
     relative_noise : tuple of float
         Noise of a sample of each group, relative to `noise`: flats of a fainter light have more.
+    shared : Shared
+        What the errors of their levels do to all pixels alike.
     unlike : mapping of Path to str
         Files whose level is not that of the others of their group.
     notes : tuple of str
@@ -68,6 +70,7 @@ class FlatPlan:
     noise: float
     step: float
     relative_noise: tuple[float, ...]
+    shared: Shared
     unlike: dict[Path, str]
     notes: tuple[str, ...]
     darks: tuple[Source, ...]
@@ -160,19 +163,17 @@ def plan_of(
         raise Usage("none of the flats can be used", advice="look at the frames: none has a level")
     groups = groups_of(used, kind)
     step = float(np.median([frame.step_adu / _level(frame) for frame in used]))
-    noise, means = _in_units_of_noise(used, groups, found.of(keep), place, step)
     model, notes = _model(used, groups, (t_ref, exp_ref))
-    design = model.design(_means(groups, [f.temperature_c for f in used]), _means(groups, [f.exposure_s for f in used]))
-    design /= noise[:, None]
-    weights = np.array([float(len(group)) for group in groups])
+    model, noise, shared = _weighed(model, used, groups, found.of(keep), place, step=step)
     darks = _dark_errors(used, folder)
     return FlatPlan(
         frames=used,
         groups=groups,
-        model=replace(model, excess=excess_scatter(design, weights, means), common=_common(design, weights, used)),
+        model=model,
         noise=found.noise_adu,
         step=step,
         relative_noise=tuple(map(float, noise)),
+        shared=shared,
         unlike=unlike,
         notes=notes,
         darks=tuple(darks.values()),
@@ -183,21 +184,34 @@ def plan_of(
     )
 
 
-def _in_units_of_noise(
-    frames: Sequence[StepFrame], groups: Sequence[Sequence[int]], found: Sampled, place: Place, step: float
-) -> tuple[NDArray[np.float64], Groups]:
-    """Return the noise of each group, relative to that of all, and their means on the sample in units of it."""
-    noises, levels = _means(groups, found.own_noise_adu.tolist()), _means(groups, [_level(frame) for frame in frames])
-    noise = relative_noise(noises, levels, found.noise_adu)
+def _weighed(
+    model: FlatModel,
+    used: Sequence[StepFrame],
+    groups: Sequence[Sequence[int]],
+    found: Sampled,
+    place: Place,
+    *,
+    step: float,
+) -> tuple[FlatModel, NDArray[np.float64], Shared]:
+    """Return the model with its errors, the relative noise of each group, and what the levels have in common."""
+    noise = relative_noise(
+        _means(groups, found.own_noise_adu.tolist()), _means(groups, list(map(_level, used))), found.noise_adu
+    )
+    design = model.design(_means(groups, [f.temperature_c for f in used]), _means(groups, [f.exposure_s for f in used]))
+    design /= noise[:, None]
+    shared = _shared(used, groups, design, noise, found.levels_adu)
     means = sample_means(
-        [frame.source for frame in frames],
+        [frame.source for frame in used],
         groups,
-        np.zeros(len(frames)),
+        found.levels_adu * (1 - shared.factors),
         place,
         noises_adu=(noise * found.noise_adu).tolist(),
         step_adu=step,
     )
-    return noise, flat(stacked([in_units_of_noise(each, own) for each, own in zip(means, noise.tolist(), strict=True)]))
+    scaled = stacked([in_units_of_noise(each, own) for each, own in zip(means, noise.tolist(), strict=True)])
+    excess = excess_scatter(design, np.array([float(len(group)) for group in groups]), flat(scaled))
+    common = tuple(tuple(map(float, row)) for row in shared.covariance)
+    return replace(model, excess=excess, common=common), noise, shared
 
 
 def _level(frame: StepFrame) -> float:
@@ -221,14 +235,30 @@ def _model(
     return model, notes
 
 
-def _common(
-    design: NDArray[np.float64], weights: NDArray[np.float64], frames: Sequence[StepFrame]
-) -> tuple[tuple[float, ...], ...]:
-    """Return the covariance of the parameters that the errors of the frames' levels make, alike in all pixels."""
-    errors = [frame.level.relative_sigma for frame in frames if frame.level is not None]
-    variance = float(np.nanmean(np.square(errors))) if np.isfinite(errors).any() else 0.0
-    inverse = np.linalg.inv(design.T @ (design * weights[:, None]))
-    return tuple(tuple(map(float, row)) for row in inverse * variance)
+def _shared(
+    frames: Sequence[StepFrame],
+    groups: Sequence[Sequence[int]],
+    design: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    levels: NDArray[np.float64],
+) -> Shared:
+    """Return what the errors of the frames' levels do to all pixels alike."""
+    pixels = int(np.prod(frames[0].source.location.shape))
+    divided = [Level(value=1.0, relative_sigma=0.0) if frame.level is None else frame.level for frame in frames]
+    return shared_errors(
+        design,
+        noise,
+        _group_of(groups),
+        levels,
+        stated=np.array([level.relative_sigma for level in divided]),
+        rise=np.array([level.rise(pixels) for level in divided]),
+    )
+
+
+def _group_of(groups: Sequence[Sequence[int]]) -> NDArray[np.intp]:
+    """Return the number of the group of each frame."""
+    order = np.concatenate([np.asarray(group, np.intp) for group in groups])
+    return np.repeat(np.arange(len(groups)), list(map(len, groups)))[np.argsort(order)]
 
 
 def _dark_errors(frames: Sequence[StepFrame], folder: Path) -> dict[str, Source]:

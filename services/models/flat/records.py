@@ -72,7 +72,7 @@ def dust_rows(shadows: Sequence[Shadow]) -> list[dict[str, Any]]:
 
 def term_rows(found: Sequence[Significance]) -> list[dict[str, Any]]:
     """Return a row for each term but A: whether it is more than noise."""
-    return [{**asdict(each), "term": each.term.value, "real": each.real} for each in found]
+    return [{**asdict(each), "term": each.term.value, "chance": each.chance, "real": each.real} for each in found]
 
 
 def term_words(rows: Sequence[Mapping[str, Any]], model: FlatModel) -> list[str]:
@@ -199,9 +199,12 @@ def write_records(sidecar: Mapping[str, Any], out: Path, disk: Disk = REAL_DISK)
         "dust": sidecar["parts"]["dust"],
     }
     for name, rows in tables.items():
-        path = out / FOLDER / f"{name}.ecsv"
-        if rows:
-            write_text(path, ecsv(rows), disk, replace=True)
-        else:
-            disk.remove(path)
+        _write_table(out / FOLDER / f"{name}.ecsv", rows, disk)
     write_sidecar(out / SIDECAR, sidecar, disk)
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]], disk: Disk) -> None:
+    if rows:
+        write_text(path, ecsv(rows), disk, replace=True)
+    else:
+        disk.remove(path)

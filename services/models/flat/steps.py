@@ -14,25 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.clipping import ENOUGH, clip_values
 from calibration.frames import FrameHeader, FrameKind
 from calibration.keywords import Card
-from calibration.models.flat.model import Level, Norm, level_of
-from calibration.stats import central_part
+from calibration.models.flat.model import Level, Norm
 from services.bands import Band, Source, bands_of, map_bands, read_rows, rows_for, source_of
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, create_planes
 from services.files.units import Unreadable, image_unit
+from services.models.banding import WORKERS
 from services.models.flat.calibrated import calibrated
+from services.models.flat.levels import measured_level
 from services.models.gathering import Member
 from services.models.products import base_cards, card_of, header_in, put_in_place, refuse_foreign
-from services.models.sampling import place_of
 from services.version import version
 
-WORKERS = 2
 _MEMORY_MB = 64.0
-_NEAR_ROWS = 32
 
 
 class Step(StrEnum):
@@ -134,7 +131,13 @@ def _read(path: Path, scratch: Path) -> StepFrame:
             dark=str(facts["FLAT_DARK"]),
             dark_c=float(str(facts.get("FLAT_DARK_TEMP", "nan"))),
             dark_s=float(str(facts.get("FLAT_DARK_EXPT", "nan"))),
-            level=None if value is None else Level(value=float(str(value)), relative_sigma=float(str(sigma))),
+            level=None
+            if value is None
+            else Level(
+                value=float(str(value)),
+                relative_sigma=float(str(sigma)),
+                norm=Norm(str(facts.get("FLAT_NORM", "robust"))),
+            ),
             vignetting=str(facts.get("FLAT_VIGN", "")),
         )
     except (KeyError, ValueError, Unreadable) as error:
@@ -296,44 +299,6 @@ def normalised_cards(frame: StepFrame, norm: Norm, level: Level) -> list[Card]:
         Card("FLAT_NFAC", level.value, "[adu] what it was divided by"),
         Card("FLAT_NSIG", level.relative_sigma, "relative error of that"),
     ]
-
-
-def measured_level(source: Source, norm: Norm) -> Level:
-    """Return the level of a flat without its dark; errors as `calibration.models.flat.model.level_of`."""
-    centre = _centre(source)
-    mean, largest, pixels = float("nan"), float("nan"), int(np.isfinite(centre).sum())
-    if norm is not Norm.ROBUST:
-        mean, largest, pixels = _whole(source)
-    return level_of(norm, centre, noise=_noise(source), mean=mean, largest=largest, pixels=pixels)
-
-
-def _centre(source: Source) -> NDArray[np.floating]:
-    """Return pixels of the central 25 % of a frame: all of a small one, a sample of a large one."""
-    (top, bottom, _), (left, right, _) = central_part(source.location.shape)
-    if (bottom - top) * (right - left) > ENOUGH:
-        return place_of(source.location.shape).read(source)
-    return read_rows(source, Band(start=top, stop=bottom))[:, left:right].ravel()
-
-
-def _noise(source: Source) -> float:
-    """Return the scatter of pixels about those of their colour beside them, in the middle of a frame."""
-    height, width = source.location.shape
-    rows = read_rows(source, Band(start=height * 3 // 8, stop=height * 3 // 8 + min(_NEAR_ROWS, height // 2) + 1))
-    part = rows[:, width // 4 : width - width // 4]
-    return float(clip_values(part[:, 2:] - part[:, :-2]).sigma / np.sqrt(2))
-
-
-def _whole(source: Source) -> tuple[float, float, int]:
-    """Return mean, maximum and number of the pixels of a frame that are finite."""
-    height, width = source.location.shape
-    total, largest, pixels = 0.0, -np.inf, 0
-    for band in bands_of(height, rows_for(memory_mb=_MEMORY_MB, frames=4, columns=width, workers=1)):
-        rows = read_rows(source, band)
-        known = rows[np.isfinite(rows)]
-        total += float(known.sum(dtype=np.float64))
-        largest = max(largest, float(known.max(initial=-np.inf)))
-        pixels += known.size
-    return total / max(pixels, 1), largest, pixels
 
 
 def flatten(

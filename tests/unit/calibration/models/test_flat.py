@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from calibration.models.flat.model import FlatModel, Norm, Term, level_of, parameters_of, predict
+from calibration.models.flat.model import FlatModel, Level, Norm, Term, level_of, parameters_of, predict
+from calibration.models.flat.noise import shared_errors
 from calibration.models.flat.significance import SignificanceSums
 from tests.support.fitted_flats import fitted_flats
 
@@ -97,3 +98,26 @@ def test_a_flat_no_brighter_than_its_noise_has_no_level():
 def test_a_frame_without_light_has_no_level(norm, values):
     with pytest.raises(ValueError, match=r"no light is in it|finite"):
         level(norm, values)
+
+
+def test_the_brightest_of_noisy_pixels_moves_with_their_noise():
+    """Of a fainter light noise raises it more: the flat seems to change with the exposure, and may not be said to."""
+    design, group = np.array([[1.0, 1.0], [1.0, 5.0]]), np.repeat([0, 1], 4)
+    rng, seen = np.random.default_rng(1), {}
+    for norm in (Norm.MAX, Norm.ROBUST):
+        levels = [Level(value=1.0, relative_sigma=sigma, norm=norm) for sigma in (0.0131, 0.0058)]
+        rise = np.array([level.rise(3000) for level in levels])[group]
+        shared = shared_errors(
+            design,
+            np.ones(2),
+            group,
+            1 - rise + 1e-4 * rng.standard_normal(8),
+            stated=np.full(8, 1e-4),
+            rise=rise,
+        )
+        seen[norm] = shared.slopes[1], np.sqrt(shared.covariance[1, 1])
+        assert shared.freedom == 6
+    assert seen[Norm.MAX][0] > 0.005
+    assert seen[Norm.MAX][0] < 1.1 * seen[Norm.MAX][1]
+    assert abs(seen[Norm.ROBUST][0]) < 1e-4
+    assert seen[Norm.ROBUST][1] == pytest.approx(1e-4 / np.sqrt(4 * 8), rel=0.5)
