@@ -2,22 +2,25 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.errors import HeaderError
 from calibration.frames import FrameKind
-from calibration.keywords import Card
+from calibration.keywords import Card, kind_of
+from calibration.keywords.provenance import calibrated
 from calibration.models.means import group_mean, recipe_for
 from services.bands import Band, Source, bands_of, map_bands, read_band, rows_for, source_of
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, create_planes
-from services.files.units import Unreadable
+from services.files.units import Unreadable, image_unit
 from services.models.banding import WORKERS
 from services.models.gathering import Member
 from services.models.grouping import saturation_of
@@ -27,6 +30,9 @@ MOST_C, MOST_S = 5.0, 10.0
 """A dark is no farther from its flat than so many degrees and seconds."""
 
 FOLDER = "flat_darks"
+
+_ADU = {"adu", "adus", "count", "counts", "ct", "dn"}
+"""What BUNIT calls the steps of a camera."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -76,19 +82,36 @@ def darks_in(listed: Path) -> tuple[Dark, ...]:
     """
     advice = 'write a list of {"original_path": "dark.fits", "temperature": -10, "exposure": 30}'
     try:
-        rows = json.loads(listed.read_text(encoding="utf-8"))
-        return tuple(
-            Dark(
-                temperature_c=float(row["temperature"]),
-                exposure_s=float(row["exposure"]),
-                path=listed.parent / row["original_path"],
-            )
-            for row in rows
-        )
+        return tuple(_listed(row, listed.parent) for row in json.loads(listed.read_text(encoding="utf-8")))
     except OSError as error:
         raise Usage(f"{listed} cannot be read: {error.strerror}", advice=advice) from error
     except (ValueError, KeyError, TypeError) as error:
         raise Usage(f"{listed} is no list of darks ({error!r})", advice=advice) from error
+
+
+def _listed(row: Mapping[str, Any], folder: Path) -> Dark:
+    celsius, seconds = float(row["temperature"]), float(row["exposure"])
+    return Dark(temperature_c=celsius, exposure_s=seconds, path=folder / row["original_path"])
+
+
+def _unfit(path: Path) -> str | None:
+    """Return in words why a file that was named is no dark that can be taken off a flat; None where it is one."""
+    cards = image_unit(path).facts
+    try:
+        kind = kind_of(cards, path).value.upper()
+    except HeaderError as error:
+        kind = "DARK" if error.found is None else str(error.found)  # whoever named it says that it is one
+    unit = str(cards.get("BUNIT") or "adu").strip()
+    if kind != FrameKind.DARK.value.upper():
+        return f"it is no dark but {kind}: name darks of the flats' temperature and exposure"
+    if unit.lower() not in _ADU:
+        return f"its values are in {unit}, not in ADU: name darks in ADU, of the flats' exposure"
+    if "B" in (calibrated(cards) or ""):
+        return (
+            "its bias was taken off, and the flat contains it: name darks that contain it, such as single frames or "
+            "their mean; of a synthetic dark add the bias of `nightcal model bias synth` first"
+        )
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +146,10 @@ def ready(dark: Dark, out: Path, shape: tuple[int, int], scratch: Path, disk: Di
     Raises
     ------
     Unreadable
-        It is missing, damaged, or of another size than the flats.
+        It is missing, damaged, of another size than the flats, no dark, not in ADU, or without its bias.
     """
+    if dark.path is not None and (why := _unfit(dark.path)) is not None:
+        raise Unreadable(f"{dark.path}: {why}")
     path = dark.path if dark.path is not None else _mean(dark, out, scratch, disk)
     source = source_of(path, scratch)
     if source.location.shape != shape:

@@ -242,6 +242,36 @@ def test_what_darks_of_another_exposure_leave_in_flats_is_said(full, tmp_path):
     assert note.startswith("8 of 8 flats had darks of another temperature or exposure, up to 0.0 °C and 1 s away")
 
 
+@pytest.mark.parametrize(
+    ("cards", "words"),
+    [
+        ({"IMAGETYP": "MASTER DARK", "BIASSUB": True}, "its bias was taken off"),
+        ({"IMAGETYP": "Dark Frame", "CALSTAT": "B"}, "its bias was taken off"),
+        ({"IMAGETYP": "MASTER DARK", "BUNIT": "adu/s"}, "its values are in adu/s"),
+        ({"IMAGETYP": "DARK", "BUNIT": "electron"}, "its values are in electron"),
+        ({"IMAGETYP": "BIAS"}, "it is no dark but BIAS"),
+        ({"IMAGETYP": "MASTER FLAT"}, "it is no dark but FLAT"),
+        ({"IMAGETYP": "MASTER DARK MODEL"}, "it is no dark but MASTER DARK MODEL"),
+        ({"IMAGETYP": "DARK", "BUNIT": "ADU", "BIASSUB": False}, ""),
+        ({}, ""),
+    ],
+)
+def test_what_is_no_whole_dark_is_not_taken_off_a_flat(tmp_path, cards, words):
+    write_flats(tmp_path / "base", conditions=SMALL[:1], n=1, darks=False)
+    unit = fits.PrimaryHDU(np.full(SHAPE, 500, np.float32))
+    unit.header.update(cards)
+    unit.writeto(tmp_path / "one.fits")
+    rows = [{"original_path": "one.fits", "temperature": 0.0, "exposure": 2.0}]
+    (tmp_path / "darks.json").write_text(json.dumps(rows), encoding="utf-8")
+    wanted = asked(FlatMode.REDUCE_ONLY, darks=tmp_path / "darks.json")
+    if not words:
+        assert len(fit(tmp_path / "base", tmp_path / "out", wanted)) == 1
+        return
+    with pytest.raises(Usage, match="none of the 1 flats has a dark that can be used") as caught:
+        fit(tmp_path / "base", tmp_path / "out", wanted)
+    assert words in caught.value.advice
+
+
 def test_darks_of_a_list_are_taken_in_place_of_those_of_the_dataset(tmp_path):
     write_flats(tmp_path / "base", conditions=SMALL[:1], darks=False)
     with pytest.raises(Usage, match="none of the 4 flats has a dark"):
