@@ -17,6 +17,10 @@ def names_of(paths: Sequence[Path]) -> dict[Path, str]:
     for some in equal.values():
         for path in some:
             wished[path] = _stem(path) if len(some) == 1 else "_".join([*_apart(path, some), _stem(path)])
+    return _unequal(paths, wished)
+
+
+def _unequal(paths: Sequence[Path], wished: dict[Path, str]) -> dict[Path, str]:
     taken: set[str] = set()
     for path in paths:
         name = wished[path]

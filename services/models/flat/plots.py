@@ -67,6 +67,17 @@ class SeenFlat:
         return predict(model, FlatParameters(theta=theta, covariance=covariance), *label).mean
 
 
+def _masters_of(loaded: Loaded) -> dict[Label, NDArray[Any]]:
+    masters = {}
+    for row in loaded.said["evaluation"]:
+        label = (row["temperature_c"], row["exposure_s"])
+        try:
+            masters[label] = thin(plane_of(loaded.folder / master_name(loaded.said["domain"]["filter"], label), "MEAN"))
+        except Unreadable:  # no masters were made
+            continue
+    return masters
+
+
 def seen_of(loaded: Loaded) -> SeenFlat:
     """Read the planes of a model, thinned out."""
     terms = loaded.model.terms
@@ -75,17 +86,10 @@ def seen_of(loaded: Loaded) -> SeenFlat:
     }
     names = ("VIGNETTE", "VIGNETTE_SIGMA", "ILLUM", "DUST", "PRNU", "PRNU_SIGMA")
     sources |= {name: plane_of(loaded.folder / FACTORS, name) for name in names}
-    masters = {}
-    for row in loaded.said["evaluation"]:
-        label = (row["temperature_c"], row["exposure_s"])
-        try:
-            masters[label] = thin(plane_of(loaded.folder / master_name(loaded.said["domain"]["filter"], label), "MEAN"))
-        except Unreadable:  # no masters were made
-            continue
     return SeenFlat(
         loaded=loaded,
         planes={name: thin(source) for name, source in sources.items()},
-        masters=masters,
+        masters=_masters_of(loaded),
         shape=sources["PRNU"].location.shape,
     )
 
