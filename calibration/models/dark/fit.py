@@ -215,7 +215,7 @@ def _judged(model: DarkModel, fitted: numbers.Fitted, over: Planes, k: int) -> D
     factor[missing] = np.nan
     parameters = Parameters(theta=theta, covariance=fitted.covariance * (factor * model.excess))
     mask = np.where(missing, DarkBit.NO_DATA, 0) | np.where(state & 2, DarkBit.SATURATED, 0)
-    mask |= np.where((found[numbers.USED] < k) & ((state & 3) == 0), DarkBit.LOW_COUNT, 0)
+    mask |= np.where((found[numbers.USED] + (state & 1) < k) & ((state & 2) == 0), DarkBit.LOW_COUNT, 0)
     mask |= np.where(state & 1, DarkBit.OUTLIER, 0) | np.where(_hot(model, parameters), DarkBit.HOT, 0)
     mask |= np.where(np.nan_to_num(chi_square) > misfit_limits(over, wide + some), DarkBit.MISFIT, 0)
     return DarkFit(

@@ -105,16 +105,17 @@ def test_a_wrong_group_is_left_out_and_a_pixel_that_no_model_fits_is_marked():
     mean = groups.mean.copy()
     mean[7, 0] += 2000
     mean[:, 1] += 400 * rng.standard_normal(18)
-    mean[3, 2] = np.nan
+    mean[3, 2:4] = np.nan
+    mean[7, 3] += 2000
     count = groups.count.copy()
-    count[3, 2] = 0
+    count[3, 2:4] = 0
     law = Law(family=Family.ARRHENIUS, reference_c=5.0, relation=WIDE)
     fit = fit_darks(model_of(law), made.taken, Pedestal.none(18), replace(groups, mean=mean, count=count))
     assert fit.mask[0] == DarkBit.OUTLIER
     assert fit.mask[1] & DarkBit.MISFIT
-    assert fit.mask[2] == DarkBit.LOW_COUNT
-    assert not fit.mask[3:].any()
-    assert fit.groups[0] == 17
+    assert fit.mask[2:4].tolist() == [DarkBit.LOW_COUNT, DarkBit.LOW_COUNT | DarkBit.OUTLIER]
+    assert not fit.mask[4:].any()
+    assert (fit.groups[0], fit.groups[3]) == (17, 16)
     p = predict(model_of(law), fit.parameters, 7.0, 20.0)
     truth = made.truth(7.0, 20.0)
     assert abs(p.mean[0] - truth[0]) < 5 * p.sigma[0]
