@@ -82,6 +82,8 @@ class Deviations:
 
     Attributes
     ----------
+    slope : ndarray, shape (K,)
+        What the differences of the classes from their mean are multiplied by, less 1.
     offset_adu, factor, shape_adu : ndarray, shape (K,)
         What all pixels have more, by what their signal is multiplied, and the rms over the cells of the rest. The
         offset is that of pixels of the mean signal where both are asked for, see `about`.
@@ -93,6 +95,7 @@ class Deviations:
         Sum of the squared deviations that are left by an offset alone, and by a factor alone, over their errors.
     """
 
+    slope: Planes
     offset_adu: Planes
     factor: Planes
     shape_adu: Planes
@@ -162,6 +165,7 @@ def deviations_of(classes: Classes, predicted: Predicted, level_variance: float 
         np.sqrt((cells * shape**2).sum(axis=1) / freedom),
     ])  # fmt: skip
     return Deviations(
+        slope=slope,
         offset_adu=offset,
         factor=1 + one,
         shape_adu=np.sqrt((np.where(cells > 0, shape, 0.0) ** 2).sum(axis=1) / freedom),

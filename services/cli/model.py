@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.counting import bars
-from services.cli.model_words import Base, Out, Refusals, SearchDepth, left_out_lines
+from services.cli.model_words import Base, Out, Refusals, SearchDepth, alarm_of, left_out_lines
 from services.datasets import SEARCH_DEPTH
 from services.errors import Exit
 from services.words import count
@@ -61,7 +61,7 @@ def _said_of(found: "Fitted") -> Iterator[str]:
     said: Mapping[str, Any] = found.sidecar
     domain, model = said["domain"], said["model"]
     temperatures = {row["label_c"] for row in said["inputs"]}
-    yield f"{found.folder}: {model['family']} in temperature"
+    yield f"{found.folder}: {model['family']} in temperature{alarm_of(said)}"
     yield (
         f"  {count(len(said['inputs']), 'frame')} at {count(len(temperatures), 'temperature')} "
         f"from {domain['coldest_c']:.1f} to {domain['warmest_c']:.1f} °C"

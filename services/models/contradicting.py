@@ -69,22 +69,24 @@ class Difference:
     words: str
 
 
+_PARTS: tuple[Callable[[Member], object], ...] = (
+    lambda member: member.label_c,
+    lambda member: member.session,
+    lambda member: member.frame.path.parent,
+    lambda member: member.frame.path.parent.parent,
+    lambda member: (member.session, member.label_c),
+    lambda member: member.attempt,
+)
+
+
 def sets_of(members: Sequence[Member], groups: Sequence[Sequence[int]]) -> list[Mask]:
     """Return the sets of groups that may have something of their own, of half of the groups at most.
 
     They are one group, folder, night or temperature, or one temperature of a night.
     """
-    first = [members[each[0]] for each in groups]
-    keys: list[list[object]] = [
-        list(range(len(groups))),
-        [member.label_c for member in first],
-        [member.session for member in first],
-        [member.frame.path.parent for member in first],
-        [member.frame.path.parent.parent for member in first],
-        [(member.session, member.label_c) for member in first],
-        [member.attempt for member in first],
-    ]
     found: dict[bytes, Mask] = {}
+    first = [members[each[0]] for each in groups]
+    keys: list[list[object]] = [list(range(len(groups))), *([part(member) for member in first] for part in _PARTS)]
     for key in keys:
         for value in dict.fromkeys(key):
             mask = np.array([each == value for each in key])

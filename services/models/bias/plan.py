@@ -1,7 +1,7 @@
 """What a bias model is to be, decided on a sample of pixels before the first band is read: groups, levels, family."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ from calibration.models.choosing import Choice, Sample, choose, excess_of
 from calibration.models.levels import Levels, fit_levels, levels_of
 from services.bands import Source
 from services.errors import Usage
+from services.models.bias.contradicting import judged_biases
+from services.models.contradicting import Contradiction, without
 from services.models.gathering import Gathered, Member
 from services.models.grouping import flat, groups_of, numbered, opened, saturation_of, together
 from services.models.sampling import Place, Sampled, place_of, sample_groups, sampled
@@ -41,6 +43,10 @@ class Plan:
         Noise of a sample (NaN: not known), step of the values, and from where on samples are left out.
     unused : mapping of Path to str
         Files that are left out, with the reason in words.
+    contradictions : tuple of Contradiction
+        Sets of biases that contradict the others; those that are left out are in `unused`.
+    restless : bool
+        Whether the biases contradict each other, and nothing shows which are right.
     """
 
     members: tuple[Member, ...]
@@ -55,6 +61,8 @@ class Plan:
     step_adu: float
     saturation_adu: float
     unused: dict[Path, str]
+    contradictions: tuple[Contradiction, ...] = ()
+    restless: bool = False
 
     @property
     def group_temperature_c(self) -> NDArray[np.float64]:
@@ -110,13 +118,17 @@ def plan_of(gathered: Gathered, scratch: Path) -> Plan:
     members = tuple(member for member, kept in zip(members, keep, strict=True) if kept)
     if not members:
         raise Usage("none of the biases can be used", advice="look at the frames: none has a level")
-    return _planned(
-        members,
-        tuple(source for source, kept in zip(sources, keep, strict=True) if kept),
-        found.of(keep),
+    sources, found = tuple(source for source, kept in zip(sources, keep, strict=True) if kept), found.of(keep)
+    step = float(max(member.numbers.step for member in members))
+    judged = judged_biases(members, sources, found, place, step)
+    plan = _planned(
+        tuple(member for member, kept in zip(members, judged.kept, strict=True) if kept),
+        tuple(source for source, kept in zip(sources, judged.kept, strict=True) if kept),
+        found.of(judged.kept),
         place,
-        unused,
+        without(unused, judged.contradictions),
     )
+    return replace(plan, contradictions=judged.contradictions, restless=judged.restless)
 
 
 def _planned(

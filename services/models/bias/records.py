@@ -10,6 +10,7 @@ from calibration.models.bias import BiasModel
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.bias.files import FOLDER, SIDECAR
 from services.models.bias.plan import Plan
+from services.models.contradicting import notes_on, write_contradictions
 from services.models.records import LoadedModel, ecsv, write_sidecar
 from services.version import version
 
@@ -31,7 +32,7 @@ class Loaded(LoadedModel[BiasModel]):
 def notes_of(plan: Plan) -> list[str]:
     """Return in words what the frames of a model do not show."""
     level, labels = plan.model.level, {member.label_c for member in plan.members}
-    notes = [plan.choice.reason]
+    notes = [*notes_on(plan.contradictions, "biases", restless=plan.restless), plan.choice.reason]
     if len(labels) == 1:
         notes.append(
             f"it holds at {plan.model.coldest_c:.1f} °C alone, for other temperatures no error can be given: take "
@@ -84,6 +85,8 @@ def sidecar_of(
         },
         "domain": {"coldest_c": model.coldest_c, "warmest_c": model.warmest_c, "shape": list(plan.shape)},
         "notes": notes_of(plan),
+        "contradictions": [each.row for each in plan.contradictions],
+        "restless": plan.restless,
         "noise_adu": plan.noise_adu,
         "step_adu": plan.step_adu,
         "holdout": [
@@ -123,6 +126,7 @@ def write_records(sidecar: Mapping[str, Any], out: Path, disk: Disk = REAL_DISK)
     StorageError
         The disk is full, or the folder cannot be written.
     """
+    write_contradictions(out / FOLDER, sidecar["contradictions"], disk)
     for name in ("inputs", "holdout", "evaluation"):
         if sidecar[name]:
             text = ecsv(sidecar[name])

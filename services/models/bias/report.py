@@ -21,6 +21,7 @@ from services.models.bias.plots import (
     seen_of,
 )
 from services.models.bias.records import Loaded
+from services.models.contradicting import alarmed
 from services.models.drawing import write_pictures
 from services.models.misfits import misfit_section, misfits_of
 from services.models.page import ModelPage, Section, Shown, table_of, write_page
@@ -92,7 +93,7 @@ def _page(seen: Seen) -> ModelPage:
     return ModelPage(
         title=f"Bias model: {loaded.model.basis.family.value} in temperature",
         base=loaded.folder,
-        headline=_headline(loaded),
+        headline=alarmed(_headline(loaded), said),
         facts=_facts(loaded, seen.shape),
         notes=tuple(said["notes"]),
         sections=(
