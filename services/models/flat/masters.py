@@ -82,24 +82,30 @@ def write_masters(
     header, made = flat_header(plan.frames[0].header), []
     for label in dict.fromkeys(plan.labels):
         members = [i for group, own in zip(plan.groups, plan.labels, strict=True) if own == label for i in group]
-        frames = [plan.frames[i] for i in members]
+        frames = _thinned([plan.frames[i] for i in members])
         path = folder / master_name(header.filter, label)
         _write(frames, path, plan, _cards(header, frames, method, label), label=label, method=method, disk=disk)
         made.append(path)
     if kind is FlatType.SKY:
+        some = _thinned(plan.frames)
         level = float(np.mean([frame.level.value for frame in plan.frames if frame.level is not None]))
         for name, scale in (("_normalized", 1.0), ("", level)):
             path = folder / SKY / f"master_flat_sky_median{name}.fits"
             cards = [
-                *_cards(header, plan.frames, MasterMethod.MEDIAN, None),
+                *_cards(header, some, MasterMethod.MEDIAN, None),
                 Card("SKYPIPE", "sky_median", "median of the sky"),
             ]
             cards = [card for card in cards if card.keyword != "BUNIT"]
             cards.append(Card("BUNIT", "adu" if scale != 1.0 else "", "unit of the values"))
-            _write(plan.frames, path, plan, cards, label=None, method=MasterMethod.MEDIAN, disk=disk, scale=scale)
+            _write(some, path, plan, cards, label=None, method=MasterMethod.MEDIAN, disk=disk, scale=scale)
             made.append(path)
     _forget(folder, made, disk)
     return made
+
+
+def _thinned(frames: Sequence[StepFrame]) -> Sequence[StepFrame]:
+    """Return no more frames than the engine combines at once; what a master says of its frames is of these."""
+    return frames[:: -(-len(frames) // _MOST)]
 
 
 def _forget(folder: Path, made: Sequence[Path], disk: Disk) -> None:
@@ -142,7 +148,7 @@ def _write(
     scale: float = 1.0,
 ) -> None:
     refuse_foreign([path])
-    sources = tuple(frame.source for frame in frames[:: -(-len(frames) // _MOST)])
+    sources = tuple(frame.source for frame in frames)
     mean = recipe_for(len(sources), noise_adu=plan.noise_of(label), step_adu=plan.step)
     median = Recipe(method=Method.MEDIAN, step_adu=plan.step, sample_adu=mean.sample_adu, noise=mean.noise)
     is_median = method is MasterMethod.MEDIAN

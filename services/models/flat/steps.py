@@ -25,6 +25,7 @@ from services.files.units import Unreadable, image_unit
 from services.models.banding import WORKERS
 from services.models.flat.calibrated import calibrated
 from services.models.flat.levels import measured_level
+from services.models.flat.stale import from_card, refuse_stale
 from services.models.gathering import Member
 from services.models.products import base_cards, card_of, header_in, put_in_place, refuse_foreign
 from services.version import version
@@ -48,6 +49,7 @@ FOLDERS = {
 _ENDS = {Step.REDUCED: "_FLAT_REDUCED_WITH_DARK", Step.NORMALIZED: "_normalized", Step.VIGNETTING: "_vigncorr"}
 MODES = {Step.REDUCED: "reduce_only", Step.NORMALIZED: "normalize_only", Step.VIGNETTING: "vignetting_only"}
 """The mode that makes the files of a step."""
+_BEFORE = {Step.NORMALIZED: Step.REDUCED, Step.VIGNETTING: Step.NORMALIZED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,7 @@ def read_step(folder: Path, step: Step, scratch: Path) -> tuple[StepFrame, ...]:
     Raises
     ------
     Usage
-        There is none, or they are of several sizes or filters.
+        There is none, they are of several sizes or filters, or were made of files that a step has replaced since.
     """
     paths = sorted((folder / FOLDERS[step]).glob(f"*{_ENDS[step]}.fits"))
     if not paths:
@@ -111,11 +113,21 @@ def read_step(folder: Path, step: Step, scratch: Path) -> tuple[StepFrame, ...]:
             advice=f"make them first with --mode {MODES[step]}",
         )
     frames = tuple(_read(path, scratch) for path in paths)
+    _refuse_stale(folder, step, paths)
     kinds = {(frame.source.location.shape, frame.header.filter) for frame in frames}
     if len(kinds) > 1:
         words = "; ".join(f"{shape[1]} x {shape[0]} pixels, filter {name}" for shape, name in sorted(kinds, key=str))
         raise Usage(f"{paths[0].parent} mixes {words}", advice="leave the files of one size and filter in it")
     return frames
+
+
+def _refuse_stale(folder: Path, step: Step, paths: Sequence[Path]) -> None:
+    """Refuse files whose step has to be done anew, because one before it was; also those of the steps before it."""
+    while step in _BEFORE:
+        before = _BEFORE[step]
+        inputs = [step_path(folder, before, path.name.removesuffix(f"{_ENDS[step]}.fits")) for path in paths]
+        refuse_stale(((path, one) for path, one in zip(paths, inputs, strict=True) if path.exists()), MODES[step])
+        step, paths = before, inputs
 
 
 def _read(path: Path, scratch: Path) -> StepFrame:
@@ -286,7 +298,8 @@ def normalise_flat(frame: StepFrame, norm: Norm, path: Path, threads: Executor, 
         The disk is full, or a file cannot be read or written.
     """
     level = measured_level(frame.source, norm)
-    _write(calibrated(frame.source, level=level.value), path, normalised_cards(frame, norm, level), threads, disk)
+    cards = [*normalised_cards(frame, norm, level), from_card(frame.path)]
+    _write(calibrated(frame.source, level=level.value), path, cards, threads, disk)
     return level
 
 
@@ -316,7 +329,7 @@ def flatten(
     facts = image_unit(frame.path).facts
     cards = _cards(frame.header, frame.label_c, frame.step_adu, frame.dark, Step.VIGNETTING)
     cards += [*_dark_cards(frame), *(Card(n, facts[n]) for n in ("FLAT_NORM", "FLAT_NFAC", "FLAT_NSIG") if n in facts)]  # type: ignore[arg-type]
-    cards.append(Card("FLAT_VIGN", word, "vignetting that was taken off"))
+    cards += [Card("FLAT_VIGN", word, "vignetting that was taken off"), from_card(frame.path)]
     _write(calibrated(frame.source, by=vignetting), path, cards, threads, disk)
 
 

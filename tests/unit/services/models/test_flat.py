@@ -1,6 +1,7 @@
 """Flat models from files: every step, what is left out, and what comes out is what was put in."""
 
 import json
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from calibration.models.flat.model import Norm, Term
 from services.bands import Band, held_open, read_rows, source_of
 from services.datasets.frames import frames_of
 from services.errors import Usage
+from services.models.flat import masters
 from services.models.flat.calibrated import calibrated
 from services.models.flat.darks import Dark, best_dark
 from services.models.flat.fit import fit_bands, work_of
@@ -162,6 +164,33 @@ def test_a_mode_without_what_it_begins_with_says_what_makes_it(tmp_path, mode, f
     assert first in caught.value.advice
 
 
+@pytest.mark.parametrize("later", [FlatMode.MAKE_MASTER, FlatMode.FIT_MODEL, FlatMode.EVALUATE_MODEL])
+def test_a_step_that_was_done_anew_is_not_forgotten_by_later_ones(full, tmp_path, later):
+    shutil.copytree(full[1], tmp_path / "out")
+    fit(tmp_path, tmp_path / "out", asked(FlatMode.NORMALIZE_ONLY))
+    fit(tmp_path, tmp_path / "out", asked(later))  # the same as before
+    fit(tmp_path, tmp_path / "out", asked(FlatMode.NORMALIZE_ONLY, norm=Norm.MAX))
+    with pytest.raises(Usage, match=r"24 files of .* were made of others than there are now") as caught:
+        fit(tmp_path, tmp_path / "out", asked(later))
+    assert "--mode vignetting_only" in caught.value.advice
+    fit(tmp_path, tmp_path / "out", asked(FlatMode.VIGNETTING_ONLY))
+    fit(tmp_path, tmp_path / "out", asked(later))
+
+
+def test_flats_with_other_darks_are_normalised_again(full, tmp_path):
+    shutil.copytree(full[1], tmp_path / "out")
+    dark = {"original_path": str(min((full[0] / "darks").rglob("*.fits")))}
+    rows = [{**dark, "temperature": t, "exposure": e} for t in (0, 5, 10, 15, 20) for e in (2, 6)]
+    (tmp_path / "darks.json").write_text(json.dumps(rows), encoding="utf-8")
+    fit(full[0], tmp_path / "out", asked(FlatMode.REDUCE_ONLY, darks=tmp_path / "darks.json"))
+    for later in (FlatMode.VIGNETTING_ONLY, FlatMode.FIT_MODEL):
+        with pytest.raises(Usage, match="were made of others") as caught:
+            fit(tmp_path, tmp_path / "out", asked(later))
+        assert "--mode normalize_only" in caught.value.advice
+    shutil.rmtree(tmp_path / "out/flat_reduced")  # what is gone is not asked for
+    fit(tmp_path, tmp_path / "out", asked(FlatMode.VIGNETTING_ONLY))
+
+
 def test_without_vignetting_the_files_of_an_earlier_call_are_gone(tmp_path):
     write_flats(tmp_path / "base", conditions=SMALL[:2])
     fit(tmp_path / "base", tmp_path / "out", asked())
@@ -201,6 +230,14 @@ def test_processes_make_the_same_planes(full, tmp_path):
         found = fit_bands(work, None, {}, {}, memory_mb=1.0, executor=processes)
     assert found.rows() == threads.rows()
     assert found.significance() == threads.significance()
+
+
+def test_a_master_of_more_frames_than_are_combined_at_once_counts_those_it_has(full, tmp_path, monkeypatch):
+    shutil.copytree(full[1], tmp_path / "out")
+    monkeypatch.setattr(masters, "_MOST", 2)
+    fit(tmp_path, tmp_path / "out", asked(FlatMode.MAKE_MASTER))
+    path = tmp_path / "out/master_flat/master_flat_R_T10.0_E6.fits"
+    assert (fits.getheader(path)["N_FILES"], planes(path)["COUNT"].max()) == (2, 2)
 
 
 def test_equal_names_of_two_folders_stay_apart():
