@@ -8,8 +8,12 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from calibration.models.dark.model import DarkModel
 
 _SHAPE = (4, 300)  # more than one tile of the combining kernels
 _FRAMES = 6
@@ -98,10 +102,23 @@ def _flagging() -> None:
     flag_rows(planes, 0, thresholds(FrameKind.DARK, Sketch.of(planes), samples=_FRAMES, factor=1.0))
 
 
+def _dark_model() -> "DarkModel":
+    from calibration.models.dark.model import DarkModel, Family, Law, Noise
+
+    return DarkModel(
+        law=Law(family=Family.TWO_COMPONENT, reference_c=0.0),
+        coldest_c=0.0,
+        warmest_c=2.0,
+        shortest_s=1.0,
+        longest_s=3.0,
+        noise=Noise(read_adu2=3600.0, per_adu=1.0),
+        limit_adu=65_535.0,
+    )
+
+
 def fit_models() -> None:
     """Compile what fits models of the detector. No run waits for it: the models step compiles what is missing."""
     from calibration.models.dark.fit import Pedestal, Taken, fit_darks
-    from calibration.models.dark.model import DarkModel, Family, Law, Noise
     from calibration.models.left_out import leave_out
     from calibration.models.linear import fit_groups
     from calibration.models.means import group_mean, recipe_for, stacked
@@ -112,11 +129,8 @@ def fit_models() -> None:
     design = np.stack([np.ones_like(times), times], axis=1)
     fit_groups(design, weights, groups)
     leave_out(design, weights, groups.mean, times == 1.0)
-    law = Law(family=Family.TWO_COMPONENT, reference_c=0.0)
-    edges = {"coldest_c": 0.0, "warmest_c": 2.0, "shortest_s": 1.0, "longest_s": 3.0, "limit_adu": 65_535.0}
-    model = DarkModel(law=law, noise=Noise(read_adu2=3600.0, per_adu=1.0), **edges)
     taken = Taken(temperature_c=times - 1, exposure_s=times, frames=weights, label_c=times - 1)
-    fit_darks(model, taken, Pedestal.none(len(times)), groups)
+    fit_darks(_dark_model(), taken, Pedestal.none(len(times)), groups)
 
 
 _PARTS = {

@@ -1,6 +1,6 @@
 """Darks of a detector of which every number is known: the means of groups, as a band of a model gets them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,6 +84,21 @@ def made_darks(
         second=second,
         whole=[each for each in whole if each is not None],
         rate=rate,
+    )
+
+
+def lifted(made: Darks, levels_adu: NDArray[np.float64]) -> Darks:
+    """Return darks of which each group has a level of its own beside that of its bias."""
+
+    def raised(means: Sequence[GroupMean]) -> list[GroupMean]:
+        return [replace(each, mean=each.mean + level) for each, level in zip(means, levels_adu, strict=True)]
+
+    second = [each for each in made.second if each is not None]
+    return replace(
+        made,
+        first=raised(made.first),
+        second=[*raised(second)] if len(second) == len(made.second) else made.second,
+        whole=raised(made.whole),
     )
 
 

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from calibration.models.dark.fit import Pedestal, Taken
+from calibration.models.dark.fit import DarkFit, Pedestal, Taken
 from calibration.models.dark.held import DarkHeld, excess_of, held_out
-from calibration.models.dark.model import DarkModel, Family, Law, Noise, rates_of
+from calibration.models.dark.model import Common, DarkModel, Family, Law, Noise, rates_of
 from calibration.models.dark.noise import hot_limit
+from calibration.models.dark.offsets import settled, settled_alike
 from calibration.models.dark.relations import DarkSample, exponent_of, halved, learned, merged, usual_law
+from calibration.models.dark.ties import Levels, Ties
 from calibration.models.means import GroupMean, stacked
 
 PREFERENCE = (Family.SHRUNK, Family.MEYER_NELDEL, Family.ARRHENIUS, Family.EXPONENTIAL, Family.TWO_COMPONENT)
@@ -47,6 +49,8 @@ class DarkChoice:
     Attributes
     ----------
     model : DarkModel
+    levels : Levels
+        Of the groups, beside their bias and their dark; `DarkSample.less` takes them off.
     holdout : tuple of DarkHeld
     exponent, exponent_error : float
         γ of the exposure that the sample shows, a diagnostic: 1 where dark is proportional to time; NaN where the
@@ -55,6 +59,7 @@ class DarkChoice:
     """
 
     model: DarkModel
+    levels: Levels
     holdout: tuple[DarkHeld, ...]
     exponent: float
     exponent_error: float
@@ -69,6 +74,7 @@ def sample_from(
     *,
     noise: Noise,
     limit_adu: float = np.inf,
+    ties: Ties | None = None,
 ) -> DarkSample:
     """Return what a model is decided on.
 
@@ -84,6 +90,8 @@ def sample_from(
     noise : Noise
     limit_adu : float
         Signal above the bias from which on a pixel is saturated.
+    ties : Ties, optional
+        What is known of the levels of the groups; by default each may have one of its own, and each temperature.
     """
     whole = [_flat(merged(one, other)) for one, other in zip(first, second, strict=True)]
     halves = [halved([None if each is None else _flat(each) for each in half]) for half in _evened(first, second)]
@@ -98,7 +106,13 @@ def sample_from(
         limit_adu=limit_adu,
     )
     sample = DarkSample(
-        taken=taken, pedestal=pedestal, whole=stacked(whole), halves=(halves[0], halves[1]), model=model
+        taken=taken,
+        pedestal=pedestal,
+        whole=stacked(whole),
+        halves=(halves[0], halves[1]),
+        model=model,
+        ties=Ties.among(taken.label_c) if ties is None else ties,
+        levels=Levels.none(len(taken.frames)),
     )
     return _thinned(sample)
 
@@ -149,23 +163,24 @@ def choose(sample: DarkSample, families: Sequence[Family] | None = None) -> Dark
     labels, asked = np.unique(sample.taken.label_c), tuple(families or PREFERENCE)
     if len(labels) == 1:
         law = usual_law(Family.CONSTANT, sample.model.law.reference_c)
-        return _done(sample, law, (), "the frames have one temperature: nothing shows how the dark depends on it")
+        alone = "the frames have one temperature: nothing shows how the dark depends on it"
+        return _done(settled(sample, law).sample, law, (), alone)
     laws = {family: usual_law(family, sample.model.law.reference_c) for family in asked}
-    tables = {family: held_out(law, sample) for family, law in laws.items()}
+    samples = dict(zip(asked, settled_alike(sample, list(laws.values())), strict=True))
+    tables = {family: held_out(law, samples[family]) for family, law in laws.items()}
     family, reason = _best(tables, asked, len(labels))
-    law, rows = laws[family], [row for table in tables.values() for row in table]
-    found = _glow_of(sample, law)
+    law, less, rows = laws[family], samples[family], [row for table in tables.values() for row in table]
+    found = _glow_of(less, law)
     if found is not None:
         glow, glowing = found
-        table = held_out(glow, sample)
+        plain, lit = settled_alike(sample, [law, glow])
+        table, own = held_out(glow, lit), held_out(law, plain) if plain is not less else tables[family]
         rows += table
-        wins = (
-            _better(table, tables[family]) or not _judged(tables[family]) or _glows(glow, law, sample.pixels(glowing))
-        )
+        wins = _better(table, own) or not _judged(own) or _glows((glow, lit), (law, plain), glowing)
         # where a family was asked for that is not right, a glow must not mend it
         if wins and (families is None or choose(sample).model.law.glow_s is not None):
-            law, reason = glow, f"{reason}; the dark is not proportional to time"
-    return _done(sample, law, tuple(rows), reason)
+            law, less, reason = glow, lit, f"{reason}; the dark is not proportional to time"
+    return _done(less, law, tuple(rows), reason)
 
 
 def _best(tables: dict[Family, tuple[DarkHeld, ...]], asked: Sequence[Family], labels: int) -> tuple[Family, str]:
@@ -209,9 +224,10 @@ def _better(table: Sequence[DarkHeld], than: Sequence[DarkHeld]) -> bool:
     return bool(gains.mean() > _SURE * gains.std(ddof=1) / np.sqrt(gains.size) and gains.mean() > 0.01)
 
 
-def _glows(glow: Law, law: Law, glowing: DarkSample) -> bool:
+def _glows(glow: tuple[Law, DarkSample], plain: tuple[Law, DarkSample], glowing: NDArray[np.intp]) -> bool:
     """Return whether a glow predicts the pixels better that seem to have one: in a corner, they are few of each bin."""
-    return _better(held_out(glow, glowing), held_out(law, glowing))
+    one, other = (held_out(law, sample.pixels(glowing)) for law, sample in (glow, plain))
+    return _better(one, other)
 
 
 def _glow_of(sample: DarkSample, law: Law) -> tuple[Law, NDArray[np.intp]] | None:
@@ -258,7 +274,18 @@ def _done(sample: DarkSample, law: Law, rows: tuple[DarkHeld, ...], reason: str)
     exponent, error = exponent_of(sample, law)
     fit = sample.fitted(law, sample.whole)
     model = replace(sample.model, law=law, hot_above=hot_limit(rates_of(law, fit.parameters.theta)))
-    model = replace(model, excess=excess_of(fit))
+    model = replace(model, excess=excess_of(fit), common=_common(fit) if sample.pedestal.levels.shape[1] else None)
     if law.family is Family.POWER:  # no proportion says what is below the shortest dark
         model = replace(model, shortest_s=float(sample.taken.exposure_s.min()))
-    return DarkChoice(model=model, holdout=rows, exponent=exponent, exponent_error=error, reason=reason)
+    return DarkChoice(
+        model=model, levels=sample.levels, holdout=rows, exponent=exponent, exponent_error=error, reason=reason
+    )
+
+
+def _common(fit: DarkFit) -> Common | None:
+    """Return what a usual pixel has in common with all others; None where none was fitted."""
+    known = np.isfinite(fit.by_levels).all(axis=0)
+    if not known.any():
+        return None
+    theta, covariance = (np.median(each[:, known], axis=1) for each in (fit.parameters.theta, fit.by_levels))
+    return Common(theta=tuple(map(float, theta)), covariance=tuple(map(float, covariance)))

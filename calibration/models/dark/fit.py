@@ -1,19 +1,23 @@
 """A dark model in a band: the parameters of each pixel from the means of groups of equal darks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.models.dark import problem as numbers
 from calibration.models.dark.kernels import SHRINKING, fit_pixels
-from calibration.models.dark.model import DarkBit, DarkModel, Family, Parameters, rates_of
+from calibration.models.dark.model import DarkBit, DarkModel, Family, Law, Noise, Parameters, rates_of
 from calibration.models.dark.relation import Relation
+from calibration.models.dark.ties import Levels
 from calibration.models.limits import misfit_limits
 from calibration.models.means import Groups, Planes
 
 SHAPES = {True: (0.02, 0.4), False: (0.05, 1.6)}
 """Limits of the shape of one pixel: of the exponential families in 1/°C, of the others in eV."""
+
+_SMALL = 0.1
+"""Of the noise of a group's mean, errors of its level that do not count."""
 
 _LOOSE = 1 / 4
 """Inverse degrees of freedom of Student's distribution of the shapes: hot pixels may have other energies."""
@@ -51,20 +55,24 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pedestal:
-    """What the darks still have of the bias: ``design @ u`` of each pixel.
+    """What the darks still have of the bias: ``design @ u`` of each pixel, and ``levels @ v`` of all of them.
 
     Where a bias was taken off, u is its error, which groups have in common: it is fitted along, so that it takes part
-    in the errors of the parameters as it is, and darks of several exposures correct it.
+    in the errors of the parameters as it is, and darks of several exposures correct it. v is the error of the groups'
+    levels (`calibration.models.dark.offsets`): no pixel can correct it, and it only takes part in the errors.
 
     Attributes
     ----------
     design : ndarray, shape (K, q)
     inverse : ndarray, shape (q, q)
         Inverse covariance of u for a variance of 1 ADU² of a sample; zeros where nothing is known of it.
+    levels : ndarray, shape (K, r)
+        In ADU, v of the covariance 1.
     """
 
     design: NDArray[np.float64]
     inverse: NDArray[np.float64]
+    levels: NDArray[np.float64]
 
     def variance(self, k: int) -> float:
         """Return that of the bias that was taken off a group, for 1 ADU² of a sample; 0 where it is not known."""
@@ -76,29 +84,39 @@ class Pedestal:
         return bool(self.inverse.any())
 
     @classmethod
+    def of(cls, design: NDArray[np.float64], inverse: NDArray[np.float64]) -> "Pedestal":
+        """Return one whose groups have levels without error."""
+        return cls(design=design, inverse=inverse, levels=np.zeros((len(design), 0)))
+
+    @classmethod
     def of_model(cls, design: NDArray[np.float64], covariance: NDArray[np.float64]) -> "Pedestal":
         """Return that of a bias model: its functions at the groups' temperatures, and its covariance for 1 ADU²."""
-        return cls(design=design, inverse=np.asarray(np.linalg.inv(covariance)))
+        return cls.of(design, np.asarray(np.linalg.inv(covariance)))
 
     @classmethod
     def of_masters(cls, which: NDArray[np.intp], frames: NDArray[np.float64]) -> "Pedestal":
         """Return that of master biases: the number of the one that each group had taken off, and frames of each."""
         design = (which[:, None] == np.arange(len(frames))).astype(np.float64)
-        return cls(design=design, inverse=np.diag(frames.astype(np.float64)))
+        return cls.of(design, np.diag(frames.astype(np.float64)))
 
     @classmethod
     def free(cls, k: int) -> "Pedestal":
         """Return that of k groups of which no bias was taken off: a constant of each pixel."""
-        return cls(design=np.ones((k, 1)), inverse=np.zeros((1, 1)))
+        return cls.of(np.ones((k, 1)), np.zeros((1, 1)))
 
     @classmethod
     def none(cls, k: int) -> "Pedestal":
         """Return that of k groups of which a bias without error was taken off."""
-        return cls(design=np.zeros((k, 0)), inverse=np.zeros((0, 0)))
+        return cls.of(np.zeros((k, 0)), np.zeros((0, 0)))
+
+    def with_levels(self, levels: Levels, taken: Taken, noise: Noise) -> "Pedestal":
+        """Return it with the errors of the levels that were taken off the groups, but for what noise hides."""
+        least_adu = _SMALL * float(np.sqrt(noise.read_adu2 / taken.frames.max()))
+        return replace(self, levels=levels.root(least_adu))
 
     def part(self, at: NDArray[np.bool_]) -> "Pedestal":
         """Return that of some of the groups."""
-        return Pedestal(design=self.design[at], inverse=self.inverse)
+        return Pedestal(design=self.design[at], inverse=self.inverse, levels=self.levels[at])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,6 +126,8 @@ class DarkFit:
     Attributes
     ----------
     parameters : Parameters
+    by_levels : ndarray, shape (p (p + 1) / 2, ...)
+        The part of their covariance that is the error of the groups' levels: the same for all pixels.
     factor, freedom : ndarray, shape (...)
         Variance of the pixel's samples over that of the noise model, and its degrees of freedom.
     chi_square : ndarray, shape (...)
@@ -122,6 +142,7 @@ class DarkFit:
     """
 
     parameters: Parameters
+    by_levels: Planes
     factor: Planes
     freedom: Planes
     chi_square: Planes
@@ -162,9 +183,10 @@ def fit_darks(model: DarkModel, taken: Taken, pedestal: Pedestal, groups: Groups
     found = numbers.Fitted(
         theta=np.full((law.size, n), np.nan),
         covariance=np.full((law.size * (law.size + 1) // 2, n), np.nan),
+        by_levels=np.full((law.size * (law.size + 1) // 2, n), np.nan),
         stats=np.full((numbers.STATS, n), np.nan),
     )
-    fit_pixels(problem, numbers.desk_for(k, law.size + q), measured, found)
+    fit_pixels(problem, numbers.desk_for(k, law.size + q, pedestal.levels.shape[1]), measured, found)
     over = np.maximum(found.stats[numbers.USED] + informed - law.size - q, 0.0)
     return _shaped(_judged(model, found, over, k), shape)
 
@@ -183,6 +205,7 @@ def _problem(model: DarkModel, taken: Taken, pedestal: Pedestal) -> tuple[number
         dark=dark.shape[1],
         first=2 if law.family.has_shape else 0,
         prior=np.ascontiguousarray(pedestal.inverse, np.float64),
+        levels=np.ascontiguousarray(pedestal.levels, np.float64),
         c0=float(relation.coefficients[0]),
         c1=float(relation.coefficients[1]),
         c2=float(relation.coefficients[2]),
@@ -201,6 +224,20 @@ def _problem(model: DarkModel, taken: Taken, pedestal: Pedestal) -> tuple[number
     return problem, (q if pedestal.known else 0) + int(known)
 
 
+def loosened(law: Law, rate: Planes, off: Planes) -> Planes:
+    """Return the weights of how far shapes are off from those that the law's relation lets expect, as the fit has them.
+
+    Where pixels may be unlike all others, one that surely is has little weight.
+    """
+    if law.relation is None:
+        raise ValueError(f"the {law.family.value} law has no shapes")
+    variance, loose = (
+        law.relation.scatter**2 + law.relation.common(rate),
+        _LOOSE if law.family is Family.SHRUNK else 0.0,
+    )
+    return np.asarray((1 + loose) / (variance + loose * off**2))
+
+
 def _judged(model: DarkModel, fitted: numbers.Fitted, over: Planes, k: int) -> DarkFit:
     """Return what the numbers of the loop mean."""
     theta, found = fitted.theta, fitted.stats
@@ -213,13 +250,15 @@ def _judged(model: DarkModel, fitted: numbers.Fitted, over: Planes, k: int) -> D
     missing = ~np.isfinite(theta[0])
     state = np.where(missing, 0, found[numbers.STATE]).astype(np.int64)
     factor[missing] = np.nan
-    parameters = Parameters(theta=theta, covariance=fitted.covariance * (factor * model.excess))
+    covariance = fitted.covariance * (factor * model.excess) + fitted.by_levels
+    parameters = Parameters(theta=theta, covariance=covariance)
     mask = np.where(missing, DarkBit.NO_DATA, 0) | np.where(state & 2, DarkBit.SATURATED, 0)
     mask |= np.where((found[numbers.USED] + (state & 1) < k) & ((state & 2) == 0), DarkBit.LOW_COUNT, 0)
     mask |= np.where(state & 1, DarkBit.OUTLIER, 0) | np.where(_hot(model, parameters), DarkBit.HOT, 0)
     mask |= np.where(np.nan_to_num(chi_square) > misfit_limits(over, wide + some), DarkBit.MISFIT, 0)
     return DarkFit(
         parameters=parameters,
+        by_levels=fitted.by_levels,
         factor=factor,
         freedom=freedom,
         chi_square=chi_square,
@@ -244,6 +283,7 @@ def _shaped(fit: DarkFit, shape: tuple[int, ...]) -> DarkFit:
             theta=fit.parameters.theta.reshape(len(fit.parameters.theta), *shape),
             covariance=fit.parameters.covariance.reshape(len(fit.parameters.covariance), *shape),
         ),
+        by_levels=fit.by_levels.reshape(len(fit.by_levels), *shape),
         factor=fit.factor.reshape(shape),
         freedom=fit.freedom.reshape(shape),
         chi_square=fit.chi_square.reshape(shape),

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.models.dark.fit import DarkFit
 from calibration.models.dark.model import Family, Law, by_relation, predict, rates_of
 from calibration.models.dark.relations import DarkSample, bins_of, learned
+from calibration.models.dark.ties import Left, level_left
 from calibration.models.linear import excess_of_squares
 from calibration.models.means import Planes
 
@@ -37,7 +39,7 @@ class DarkHeld:
         Predicted over measured sum less 1, and its 1σ error: by the noise of the measured ones, and by that of the
         prediction, also by what its pixels have in common.
     noise : float
-        The part of sigma that is the noise of what was measured.
+        The part of sigma that is the noise of what was measured, and the error of levels that wander.
     misfit : float
         Median squared error of a pixel over that by the noise of what was measured.
     inside : bool
@@ -66,13 +68,15 @@ class DarkHeld:
 class _Bin:
     """The pixels of a bin: measured signal, the predicted one, and the variances of both.
 
-    `common` is the variance of the predicted sum by the error of what all pixels have in common.
+    `common` is the variance of the predicted sum by the error of what all pixels have in common, `levels` the variance
+    of a pixel of which the root is the same for all: by the levels of groups.
     """
 
     measured: Planes
     predicted: Planes
     noise: Planes
     own: Planes
+    levels: Planes
     common: float
 
 
@@ -104,7 +108,7 @@ def _has_both(sample: DarkSample) -> bool:
 
 
 def _joined(bins: Sequence[_Bin]) -> _Bin:
-    names = ("measured", "predicted", "noise", "own")
+    names = ("measured", "predicted", "noise", "own", "levels")
     values = {name: np.concatenate([getattr(each, name) for each in bins]) for name in names}
     return _Bin(**values, common=sum(each.common for each in bins))
 
@@ -116,25 +120,32 @@ def _predicted(law: Law, sample: DarkSample, label: float) -> list[_Bin]:
     model = replace(sample.model, law=fitted)
     chosen = sample.fitted(fitted, sample.halves[0])
     own = others.fitted(fitted, others.halves[1])
-    measured, predicted, noise, variance = np.full((4, *own.factor.shape), np.nan)
+    measured, predicted, noise, variance, levels = np.full((5, *own.factor.shape), np.nan)
+    bare = replace(own.parameters, covariance=own.parameters.covariance - own.by_levels)
+    by_levels, wander = replace(own.parameters, covariance=own.by_levels), sample.levels.wander_adu
     shared = np.zeros((3, *own.factor.shape))
     groups, taken, pedestal, excess = sample.halves[1], sample.taken, sample.pedestal, excess_of(own)
     for k in np.argsort(taken.exposure_s):
         if taken.label_c[k] != label:
             continue
-        mean, count = groups.mean[k], groups.count[k].astype(np.float64)
+        mean, count = groups.mean[k] + sample.levels.value_adu[k], groups.count[k].astype(np.float64)
         celsius, seconds = float(taken.temperature_c[k]), float(taken.exposure_s[k])
-        found = predict(model, own.parameters, celsius, seconds)
+        found = predict(model, bare, celsius, seconds)
         by_signal = model.noise.read_adu2 + model.noise.per_adu * np.maximum(found.mean, 0.0)
         with np.errstate(invalid="ignore"):
-            at = (count > 0) & np.isfinite(mean) & (found.mean + 5 * np.sqrt(by_signal) < model.limit_adu)
-            at &= mean + 5 * np.sqrt(by_signal) < model.limit_adu
+            good = (count > 0) & np.isfinite(mean) & (found.mean + 5 * np.sqrt(by_signal) < model.limit_adu)
+            good &= mean + 5 * np.sqrt(by_signal) < model.limit_adu
+        at = np.flatnonzero(good)
         of_bias = model.noise.read_adu2 * pedestal.variance(int(k))
-        measured[at], predicted[at] = mean[at], found.mean[at]
+        signal = found.mean[at].astype(np.float64)
         noise[at] = (by_signal / np.maximum(count, 1))[at] + of_bias
+        level = level_left(Left(rest=mean[at] - signal, signal=signal, variance=noise[at]), float(wander[k]))
+        measured[at], predicted[at] = mean[at] - level.value_adu, signal
+        shift = predict(model, by_levels, celsius, seconds).sigma[at].astype(np.float64)
+        levels[at] = shift**2 + level.sigma_adu**2
         variance[at] = excess * found.sigma[at].astype(np.float64) ** 2
-        shared[:, at] = by_relation(fitted, own.parameters, celsius, seconds)[:, at]
-    known = np.isfinite(np.stack([measured, predicted, noise, variance])).all(axis=0)
+        shared[:, at] = by_relation(fitted, bare, celsius, seconds)[:, at]
+    known = np.isfinite(np.stack([measured, predicted, noise, variance, levels])).all(axis=0)
     bins = [members[known[members]] for members in bins_of(rates_of(fitted, chosen.parameters.theta))]
     errors = np.zeros((3, 3)) if fitted.relation is None else fitted.relation.matrix
     return [
@@ -142,6 +153,7 @@ def _predicted(law: Law, sample: DarkSample, label: float) -> list[_Bin]:
             measured=measured[members],
             predicted=predicted[members],
             noise=noise[members],
+            levels=levels[members],
             own=variance[members] - np.einsum("in,ij,jn->n", shared[:, members], errors, shared[:, members]),
             common=float(shared[:, members].sum(axis=1) @ errors @ shared[:, members].sum(axis=1)),
         )
@@ -150,9 +162,9 @@ def _predicted(law: Law, sample: DarkSample, label: float) -> list[_Bin]:
 
 
 def _row(law: Law, some: _Bin, label: float, number: int, *, inside: bool) -> DarkHeld:
-    off = (some.measured - some.predicted) / np.sqrt(some.noise)
+    off = (some.measured - some.predicted) / np.sqrt(some.noise + some.levels)
     usual = np.abs(off - np.median(off)) <= 8 * 1.4826 * np.median(np.abs(off - np.median(off))) + 1e-9
-    total, noise = float(some.measured[usual].sum()), float(some.noise[usual].sum())
+    total, noise = float(some.measured[usual].sum()), _noise_of(some, usual)
     every = max(noise + float(some.own[usual].sum()) + some.common, noise)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = float(np.divide(some.predicted[usual].sum() - total, total))
@@ -169,6 +181,11 @@ def _row(law: Law, some: _Bin, label: float, number: int, *, inside: bool) -> Da
         misfit=float(np.median(off**2)) / _NORMAL,
         inside=inside,
     )
+
+
+def _noise_of(some: _Bin, usual: NDArray[np.bool_]) -> float:
+    """Return the variance of the measured sum of some pixels."""
+    return float(some.noise[usual].sum()) + float(np.sqrt(some.levels[usual]).sum()) ** 2
 
 
 def excess_of(fit: DarkFit) -> float:

@@ -35,6 +35,9 @@ _GAIN = 25.0
 SHRINKING = 10.0
 """Degrees of freedom that the noise model counts for, beside a pixel's own samples."""
 
+_LEARNED = 0.01
+"""Part of the relation of rate and shape that resists what happens to all pixels."""
+
 _YES, _NO, _OUTLYING = 1.0, 0.0, -1.0
 """Whether a group counts."""
 
@@ -152,8 +155,8 @@ def _add_pedestal(problem: Problem, desk: Desk) -> None:
 
 
 @called
-def _add_relation(problem: Problem, desk: Desk) -> None:
-    """Add what the rate lets expect of the shape; all is divided by the scatter of the pixel's samples in the end.
+def _add_relation(problem: Problem, desk: Desk, part: float) -> None:
+    """Add a part of what the rate lets expect of the shape; all is divided by the scatter of the samples in the end.
 
     Where pixels may be unlike all others, one that surely is has the shape that its own groups show.
     """
@@ -163,7 +166,7 @@ def _add_relation(problem: Problem, desk: Desk) -> None:
     shape, slope, variance = _expected(desk.theta[0], problem)
     off = shape - desk.theta[1]
     tight = (desk.stats[PHI] * wide + SHRINKING) / (wide + SHRINKING) / variance
-    tight *= (1.0 + problem.loose) / (1.0 + problem.loose * off**2 / variance)
+    tight *= part * (1.0 + problem.loose) / (1.0 + problem.loose * off**2 / variance)
     desk.normal[0, 0] += tight * slope**2
     desk.normal[1, 0] -= tight * slope
     desk.normal[1, 1] += tight
@@ -216,7 +219,7 @@ def _fitted(problem: Problem, desk: Desk, pooled: float, freedom: float) -> bool
         _add_groups(problem, desk)
         _weigh_scatter(desk, pooled, freedom)
         _add_pedestal(problem, desk)
-        _add_relation(problem, desk)
+        _add_relation(problem, desk, 1.0)
         if not _factorised(desk.normal, desk.scale):
             return False
         _solve(desk.normal, desk.scale, desk.step)
@@ -293,8 +296,33 @@ def _lacks_saturated(problem: Problem, desk: Desk) -> bool:
 
 
 @called
-def _store(desk: Desk, into: Fitted, pixel: int) -> None:
-    """Write parameters and their covariance without the pedestal."""
+def _share(problem: Problem, desk: Desk) -> None:
+    """Work out what each term that all pixels have in common does to the parameters.
+
+    It does the same to all pixels, so the relation of rate and shape, which is learned from them, hardly resists it.
+    """
+    desk.shared[:] = 0.0
+    terms = problem.levels.shape[1]
+    _add_groups(problem, desk)
+    _add_pedestal(problem, desk)
+    _add_relation(problem, desk, _LEARNED)
+    if not _factorised(desk.normal, desk.scale):
+        desk.shared[:] = np.nan
+        return
+    for k in range(len(desk.mean)):
+        if desk.used[k] == _YES:
+            _signal(k, problem, desk)
+            weight = desk.counts[k] / desk.variance[k]
+            for j in range(terms):
+                for i in range(len(desk.theta)):
+                    desk.shared[j, i] += weight * problem.levels[k, j] * desk.row[i]
+    for j in range(terms):
+        _solve(desk.normal, desk.scale, desk.shared[j])
+
+
+@called
+def _store(problem: Problem, desk: Desk, into: Fitted, pixel: int) -> None:
+    """Write parameters and their covariances without the pedestal."""
     p, place = len(into.theta), 0
     for i in range(p):
         into.theta[i, pixel] = desk.theta[i]
@@ -303,6 +331,21 @@ def _store(desk: Desk, into: Fitted, pixel: int) -> None:
         _solve(desk.normal, desk.scale, desk.step)
         for j in range(i, p):
             into.covariance[place, pixel] = desk.step[j]
+            into.by_levels[place, pixel] = 0.0
+            place += 1
+    if problem.levels.shape[1] > 0:
+        _share(problem, desk)
+        _store_common(desk, into, pixel)
+
+
+@called
+def _store_common(desk: Desk, into: Fitted, pixel: int) -> None:
+    """Write the covariance of the parameters by what all pixels have in common."""
+    p, place = len(into.theta), 0
+    for i in range(p):
+        for j in range(i, p):
+            for m in range(len(desk.shared)):
+                into.by_levels[place, pixel] += desk.shared[m, i] * desk.shared[m, j]
             place += 1
 
 
@@ -329,7 +372,7 @@ def fit_pixels(problem: Problem, desk: Desk, measured: Measured, into: Fitted) -
             state += 1.0
         if state < 2.0 and _lacks_saturated(problem, desk):
             state += 2.0
-        _store(desk, into, pixel)
         for i in range(STATE):
             into.stats[i, pixel] = desk.stats[i]
+        _store(problem, desk, into, pixel)
         into.stats[STATE, pixel] = state

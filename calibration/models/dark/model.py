@@ -176,6 +176,17 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """The error that all pixels have in common, by the levels of the groups: parameters of a usual pixel, and theirs.
+
+    The covariance of the parameters is an upper triangle, row by row.
+    """
+
+    theta: tuple[float, ...]
+    covariance: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DarkModel:
     """What holds for all pixels of a dark model.
 
@@ -196,6 +207,8 @@ class DarkModel:
     excess : float
         Factor of all variances of the pixels' parameters: how much more the means of the groups scatter about the model
         than noise explains, at least 1.
+    common : Common, optional
+        None where levels do not wander.
     """
 
     law: Law
@@ -207,6 +220,7 @@ class DarkModel:
     hot_above: float = float("inf")
     limit_adu: float = float("inf")
     excess: float = 1.0
+    common: Common | None = None
 
     @classmethod
     def from_plain(cls, said: Mapping[str, Any]) -> "DarkModel":
@@ -222,7 +236,18 @@ class DarkModel:
         relation = None if shape is None else Relation.from_plain(shape)
         made = Law(**{**law, "family": Family(law["family"]), "relation": relation})
         endless = {name: float("inf") if said[name] is None else said[name] for name in ("hot_above", "limit_adu")}
-        return cls(**{**said, **endless, "law": made, "noise": Noise(**said["noise"])})
+        common = said.get("common")
+        shared = None if common is None else Common(**{name: tuple(values) for name, values in common.items()})
+        return cls(**{**said, **endless, "law": made, "noise": Noise(**said["noise"]), "common": shared})
+
+    def common_sigma_adu(self, temperature_c: float, exposure_s: float) -> float:
+        """Return the part of the error of a prediction that all pixels have in common, 1σ in ADU."""
+        if self.common is None:
+            return 0.0
+        slopes = np.array(signal_of(self.law, np.array(self.common.theta), temperature_c, exposure_s)[1])
+        triangle = zip(pairs(self.law.size), self.common.covariance, strict=True)
+        variance = sum(slopes[i] * slopes[j] * value * (1 if i == j else 2) for (i, j), value in triangle)
+        return float(max(variance, 0.0) ** 0.5)
 
     def has_measured(self, temperature_c: float) -> bool:
         """Whether a temperature is within those that were measured."""
@@ -293,7 +318,7 @@ def predict(model: DarkModel, parameters: Parameters, temperature_c: float, expo
     """
     if not (np.isfinite(temperature_c) and np.isfinite(exposure_s) and exposure_s >= 0):
         raise ValueError(f"no dark of {exposure_s} s at {temperature_c} °C")
-    mean, slopes = _signal(model.law, np.asarray(parameters.theta, np.float64), temperature_c, exposure_s)
+    mean, slopes = signal_of(model.law, np.asarray(parameters.theta, np.float64), temperature_c, exposure_s)
     variance = np.zeros_like(mean)
     for (i, j), plane in zip(pairs(model.law.size), parameters.covariance, strict=True):
         variance += slopes[i] * slopes[j] * plane * (1 if i == j else 2)
@@ -320,15 +345,22 @@ def by_relation(law: Law, parameters: Parameters, temperature_c: float, exposure
     relation, shape = law.relation, theta.shape[1:]
     if relation is None:
         return np.zeros((3, *shape))
-    _, slopes = _signal(law, theta, temperature_c, exposure_s)
+    _, slopes = signal_of(law, theta, temperature_c, exposure_s)
     places = dict(zip(pairs(law.size), covariance, strict=True))
     slope = relation.slope(theta[0])
     drawn = sum(each * (places[min(1, i), max(1, i)] - slope * places[0, i]) for i, each in enumerate(slopes))
     return np.asarray(relation.powers(theta[0]) * drawn / (relation.scatter**2 + relation.common(theta[0])))
 
 
-def _signal(law: Law, theta: Planes, temperature_c: float, exposure_s: float) -> tuple[Planes, Sequence[Planes]]:
-    """Return the signal of each pixel and its derivatives by the parameters."""
+def signal_of(law: Law, theta: Planes, temperature_c: float, exposure_s: float) -> tuple[Planes, Sequence[Planes]]:
+    """Return the signal of each pixel above the bias, in ADU, and its derivatives by the parameters.
+
+    Parameters
+    ----------
+    law : Law
+    theta : ndarray, shape (p, ...)
+    temperature_c, exposure_s : float
+    """
     at_c, at_s = np.array([temperature_c]), np.array([exposure_s])
     columns, slopes = law.columns(at_c, at_s)[0], list[Planes]()
     rest = theta

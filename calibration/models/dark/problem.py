@@ -19,10 +19,10 @@ class Problem(NamedTuple):
 
     A signal is ``theta[0] * times * exp(theta[1] * places)``, where `first` is 2 and not 0, and the sum of the first
     `dark` of the `columns`; the other columns are the pedestal, of the inverse covariance `prior` in units of the
-    noise. c0 to `high` are the relation of rate and shape, `known` whether it counts, `scatter` the variance of the
-    shapes about it, `common` (3, 3) the covariance of its coefficients, `loose` the inverse degrees of freedom of
-    Student's distribution about it (0: a normal one), `least` and `most` the limits of a shape; then the noise model,
-    and saturation.
+    noise. What all pixels have in common is ``levels @ v`` ADU, v of the covariance 1. c0 to `high` are the relation of
+    rate and shape, `known` whether it counts, `scatter` the variance of the shapes about it, `common` (3, 3) the
+    covariance of its coefficients, `loose` the inverse degrees of freedom of Student's distribution about it (0: a
+    normal one), `least` and `most` the limits of a shape; then the noise model, and saturation.
     """
 
     times: F64
@@ -31,6 +31,7 @@ class Problem(NamedTuple):
     dark: int
     first: int
     prior: F64
+    levels: F64
     c0: float
     c1: float
     c2: float
@@ -60,12 +61,13 @@ class Desk(NamedTuple):
     step: F64
     scale: F64
     normal: F64
+    shared: F64
     stats: F64
 
 
-def desk_for(k: int, p: int) -> Desk:
-    """Return memory for k groups and p parameters."""
-    return Desk._make([*np.zeros((4, k)), *np.zeros((5, p)), np.zeros((p, p)), np.zeros(STATS)])
+def desk_for(k: int, p: int, r: int) -> Desk:
+    """Return memory for k groups, p parameters and r terms that all pixels have in common."""
+    return Desk._make([*np.zeros((4, k)), *np.zeros((5, p)), np.zeros((p, p)), np.zeros((r, p)), np.zeros(STATS)])
 
 
 class Measured(NamedTuple):
@@ -83,8 +85,12 @@ class Measured(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """Parameters without the pedestal (p, n), their covariance for the noise model (p (p + 1) / 2, n), (STATS, n)."""
+    """Parameters without the pedestal (p, n), their covariance for the noise model (p (p + 1) / 2, n), (STATS, n).
+
+    `by_levels` has the shape of the covariance: that of what all pixels have in common.
+    """
 
     theta: F64
     covariance: F64
+    by_levels: F64
     stats: F64

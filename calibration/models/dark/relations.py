@@ -18,6 +18,7 @@ from calibration.models.dark.fit import DarkFit, Pedestal, Taken, fit_darks
 from calibration.models.dark.model import DarkModel, Family, Law, Parameters, rates_of
 from calibration.models.dark.relation import Relation
 from calibration.models.dark.scatter import scatter_of, variance_of
+from calibration.models.dark.ties import Levels, Ties
 from calibration.models.means import GroupMean, Groups, Planes, stacked
 from calibration.models.shapes import pairs
 
@@ -73,6 +74,10 @@ class DarkSample:
         Of the even and of the odd frames of each group, without samples where there are none.
     model : DarkModel
         Domain, noise and saturation; of its law only the reference temperature.
+    ties : Ties
+        What is known of the levels of the groups.
+    levels : Levels
+        What was taken off the means.
     """
 
     taken: Taken
@@ -80,6 +85,21 @@ class DarkSample:
     whole: Groups
     halves: tuple[Groups, Groups]
     model: DarkModel
+    ties: Ties
+    levels: Levels
+
+    def less(self, levels: Levels) -> "DarkSample":
+        """Return the sample less the levels of its groups, whose errors become a part of its pedestal."""
+        whole, first, second = (
+            replace(each, mean=each.mean - levels.value_adu[:, None]) for each in (self.whole, *self.halves)
+        )
+        return replace(
+            self,
+            whole=whole,
+            halves=(first, second),
+            pedestal=self.pedestal.with_levels(levels, self.taken, self.model.noise),
+            levels=levels,
+        )
 
     def without(self, label_c: float) -> "DarkSample":
         """Return the sample without the groups of one temperature."""
@@ -91,6 +111,8 @@ class DarkSample:
             self,
             taken=self.taken.part(at),
             pedestal=self.pedestal.part(at),
+            ties=self.ties.part(at),
+            levels=self.levels.part(at),
             whole=_groups_of(self.whole, at),
             halves=(_groups_of(first, at), _groups_of(second, at)),
         )

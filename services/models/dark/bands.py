@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.models.dark.fit import DarkFit, Taken, fit_darks
+from calibration.models.dark.fit import DarkFit, Pedestal, Taken, fit_darks
 from calibration.models.dark.model import DarkModel, Law, Noise, Parameters, predict
+from calibration.models.dark.ties import Levels
 from calibration.models.linear import pairs
 from calibration.models.means import GroupMean, Groups, Planes, group_mean, stacked
 from services.bands import Band, Source, read_band
@@ -39,6 +40,8 @@ class Darks:
     drifts_adu : ndarray, shape (n,)
     taken : Taken
     bias : Bias
+    levels : Levels
+        Of the groups, beside those of their bias.
     noise : Noise
         Of a sample, by which few frames are clipped.
     step_adu, saturation_adu : float
@@ -49,9 +52,15 @@ class Darks:
     drifts_adu: NDArray[np.float64]
     taken: Taken
     bias: Bias
+    levels: Levels
     noise: Noise
     step_adu: float
     saturation_adu: float
+
+    @property
+    def pedestal(self) -> Pedestal:
+        """What the errors of the bias and of the levels add to the darks."""
+        return self.bias.pedestal.with_levels(self.levels, self.taken, self.noise)
 
     @property
     def every(self) -> tuple[Source, ...]:
@@ -86,6 +95,7 @@ def darks_of(grouped: Grouped, noise: Noise) -> Darks:
         drifts_adu=grouped.drifts_adu[order],
         taken=grouped.taken,
         bias=replace(grouped.bias, unused={}, inputs=()),
+        levels=grouped.levels,
         noise=noise,
         step_adu=grouped.step_adu,
         saturation_adu=grouped.saturation_adu,
@@ -93,7 +103,7 @@ def darks_of(grouped: Grouped, noise: Noise) -> Darks:
 
 
 def means_of(darks: Darks, band: Band) -> Groups:
-    """Return the means of the groups of a band, less their bias, in ADU."""
+    """Return the means of the groups of a band, less their bias and their levels, in ADU."""
     groups = stacked([_mean(darks, number, band) for number in range(len(darks.sizes))])
     if darks.bias.work is None:
         return groups
@@ -107,7 +117,7 @@ def _mean(darks: Darks, number: int, band: Band) -> GroupMean:
     part = slice(start, start + darks.sizes[number])
     frames = read_band(darks.sources[part], band)
     recipe = recipe_of(darks.noise, len(frames), darks.step_adu)
-    levels = darks.drifts_adu[part] + darks.bias.level_adu[number]
+    levels = darks.drifts_adu[part] + (darks.bias.level_adu[number] + darks.levels.value_adu[number])
     return group_mean(frames, levels, recipe, saturation_adu=darks.saturation_adu)
 
 
@@ -202,7 +212,7 @@ class Modelled:
 def model_band(work: Work, band: Band) -> Modelled:
     """Read and fit one band: the `work` of `map_bands`."""
     groups, taken = means_of(work.darks, band), work.darks.taken
-    fit = fit_darks(work.model, taken, work.darks.bias.pedestal, groups)
+    fit = fit_darks(work.model, taken, work.darks.pedestal, groups)
     factor = np.where(np.isfinite(fit.factor), fit.factor, 1.0)
     if work.darks.bias.work is None:
         groups = replace(groups, mean=groups.mean - constant(work.model, fit.parameters, taken, groups))

@@ -84,6 +84,20 @@ class Bias:
         covariance = np.asarray(np.linalg.inv(design.T @ (design * weights[:, None])) * work.model.excess)
         return Pedestal.of_model(work.model.basis.design(self.temperature_c), covariance)
 
+    @property
+    def level_covariance_adu2(self) -> NDArray[np.float64]:
+        """Covariance of the errors of the levels of the groups' biases, shape (K, K), as the biases show it."""
+        k, work = len(self.temperature_c), self.work
+        if work is None:
+            return np.zeros((k, k))
+        if self.way is Way.MODEL:
+            design = work.model.basis.design(self.temperature_c)
+            return np.asarray(design @ np.array(work.model.level.covariance) @ design.T)
+        weights = np.array(work.sizes, np.float64)
+        frames = np.array([weights[work.label_c == label].sum() for label in work.labels_c])[self.nearest]
+        drift = np.nan_to_num(work.model.level.frame_sigma_adu) ** 2
+        return np.asarray((self.nearest[:, None] == self.nearest) * (drift / frames))
+
     def at(self, temperature_c: NDArray[np.float64]) -> "Bias":
         """Return the bias of darks of other temperatures, without offsets of sessions."""
         nearest = self.nearest_to(temperature_c)

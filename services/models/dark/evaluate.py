@@ -34,6 +34,8 @@ from services.models.dark.bands import (
     measured,
     shots_of,
 )
+from services.models.dark.judged import judged
+from services.models.dark.levels import rows_of, words_of
 from services.models.dark.plan import Grouped, grouped
 from services.models.dark.read import Read
 from services.models.dark.records import Loaded
@@ -191,7 +193,7 @@ def evaluate(
     found = gather(base, out, FrameKind.DARK, FrameKind.BIAS, depth=depth, progress=progress, disk=disk)
     try:
         darks = grouped(_alike(found, read, base), scratch)
-        rows, seen = _held(darks, read, progress)
+        darks, rows, seen = _held(darks, read, progress)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     result = Evaluated(loaded=loaded, rows=rows, seen=seen, notes=tuple(_notes(loaded, darks)))
@@ -222,13 +224,16 @@ def _notes(loaded: Loaded, darks: Grouped) -> list[str]:
             f"The model was made of {number} of these {len(darks.members)} darks: how it predicts temperatures that it "
             "has not seen is in its table of those left out."
         )
+    notes += words_of(rows_of(darks.taken, darks.firsts, darks.levels))
     single = sum(len(each) == 1 for each in darks.groups)
     if single:
         notes.append(f"{single} of {len(darks.groups)} groups have one dark: their pixels have no bins of level.")
     return notes
 
 
-def _held(darks: Grouped, read: Read, progress: Progress) -> tuple[tuple[Row, ...], tuple[Seen, ...]]:
+def _held(darks: Grouped, read: Read, progress: Progress) -> tuple[Grouped, tuple[Row, ...], tuple[Seen, ...]]:
+    """Return the darks with their levels, and how they are predicted."""
+    darks = replace(darks, levels=judged(darks, read))
     halves, is_first = _halved(darks)
     work = _Work(
         darks=darks_of(halves, read.model.noise),
@@ -256,8 +261,12 @@ def _held(darks: Grouped, read: Read, progress: Progress) -> tuple[tuple[Row, ..
         held=work.darks.held,
         progress=progress,
     )
-    rows = tuple(row for shot in work.shots for row in _rows(shot, bins[shot], read, darks.drift_adu2))
-    return rows, tuple(_seen(shot, whole[shot], np.concatenate(samples[shot], axis=1), read) for shot in work.shots)
+    rows = tuple(row for shot in work.shots for row in _rows(shot, bins[shot], read, _common_adu2(shot, darks, read)))
+    return (
+        darks,
+        rows,
+        tuple(_seen(shot, whole[shot], np.concatenate(samples[shot], axis=1), read) for shot in work.shots),
+    )
 
 
 def _halved(darks: Grouped) -> tuple[Grouped, NDArray[np.bool_]]:
@@ -266,7 +275,9 @@ def _halved(darks: Grouped) -> tuple[Grouped, NDArray[np.bool_]]:
     groups, numbers = tuple(half for half, _ in halves), [number for _, number in halves]
     celsius = np.array([np.mean([darks.members[i].temperature_c for i in half]) for half in groups])
     bias = replace(darks.bias.at(celsius), offset_adu=darks.bias.offset_adu[numbers])
-    return replace(darks, groups=groups, bias=bias), np.array([half == darks.groups[n][0::2] for half, n in halves])
+    levels = darks.levels.part(np.array(numbers))
+    is_first = np.array([half == darks.groups[number][0::2] for half, number in halves])
+    return replace(darks, groups=groups, bias=bias, levels=levels), is_first
 
 
 def _compare(work: _Work, band: Band) -> tuple[_Part, ...]:
@@ -320,16 +331,23 @@ def _whole(every: Measured, predicted: Planes) -> NDArray[np.float64]:
     return np.array([error.size, error.sum(), shown.sum(), (error[shown] / real[shown]).sum()], np.float64)
 
 
-def _rows(shot: Shot, sums: NDArray[np.float64], read: Read, drift_adu2: float) -> list[Row]:
+def _common_adu2(shot: Shot, darks: Grouped, read: Read) -> float:
+    """Return the variance that all pixels of a shot have in common: of the levels of its groups, and of the model."""
+    share = np.where(shot.groups(darks.taken), darks.taken.frames, 0.0) / shot.frames
+    levels = darks.levels
+    own = share @ levels.covariance_adu2 @ share if levels.before_adu2.any() else darks.drift_adu2 / shot.frames
+    return float(own) + read.model.common_sigma_adu(shot.temperature_c, shot.exposure_s) ** 2
+
+
+def _rows(shot: Shot, sums: NDArray[np.float64], read: Read, common_adu2: float) -> list[Row]:
     found = []
-    common = drift_adu2 / shot.frames  # the same for all pixels of a bin
     for low, high, (pixels, level, predicted, variance, sigma) in zip(
         LEVELS_ADU[:-1], LEVELS_ADU[1:], sums.T, strict=True
     ):
         if pixels:
             with np.errstate(divide="ignore", invalid="ignore"):
                 error = predicted / np.float64(level) - 1
-                noise = np.sqrt(variance + pixels**2 * common) / abs(np.float64(level))
+                noise = np.sqrt(variance + pixels**2 * common_adu2) / abs(np.float64(level))
             found.append(
                 Row(
                     temperature_c=shot.label_c,

@@ -84,6 +84,9 @@ def predicted_cards(
         Card("MODEXTRA", not inside, "T: outside of what was measured"),
         *model_cards(model, frames),
     ]
+    common = model.common_sigma_adu(celsius, exposure_s)
+    if common > 0:
+        cards.append(Card("MODCOMM", common, "[adu] of SIGMA, what all pixels have in common"))
     if not inside:
         cards.append(Card("HISTORY", extrapolation(model, celsius, exposure_s)))
     return cards

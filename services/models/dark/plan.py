@@ -17,6 +17,7 @@ from calibration.models.dark.fit import Taken
 from calibration.models.dark.held import DarkHeld
 from calibration.models.dark.model import DarkModel, Family, Noise
 from calibration.models.dark.noise import noise_from, noise_of_pairs, still_from
+from calibration.models.dark.ties import Levels
 from calibration.models.means import GroupMean, group_mean, recipe_for
 from services.bands import Source
 from services.errors import Usage
@@ -25,6 +26,7 @@ from services.models.bias import plan as bias_plan
 from services.models.contradicting import Contradiction, without
 from services.models.dark.bias import Bias, bias_for, sampled_biases
 from services.models.dark.contradicting import Judged, Samples, judged
+from services.models.dark.levels import ties_of
 from services.models.gathering import Gathered, Member
 from services.models.grouping import Saturation, groups_of, opened, saturation_in, together
 from services.models.sampling import Place, place_of, sampled
@@ -73,6 +75,8 @@ class Grouped:
         Files that are left out, with the reason in words.
     biases : bias_plan.Plan or None
         The biases of `bias`.
+    levels : Levels
+        Of the groups, beside those of their bias.
     contradictions : tuple of Contradiction
         Sets of darks that contradict the others; those that are left out are in `unused`.
     restless : bool
@@ -88,6 +92,7 @@ class Grouped:
     saturation: Saturation
     unused: Mapping[Path, str]
     biases: bias_plan.Plan | None
+    levels: Levels
     contradictions: tuple[Contradiction, ...] = ()
     restless: bool = False
 
@@ -107,7 +112,13 @@ class Grouped:
             unused=unused,
             contradictions=found.contradictions,
             restless=found.restless,
+            levels=self.levels.part(np.flatnonzero(found.kept)),
         )
+
+    @property
+    def firsts(self) -> tuple[Member, ...]:
+        """The first frame of each group."""
+        return tuple(self.members[each[0]] for each in self.groups)
 
     @property
     def drift_adu2(self) -> float:
@@ -155,7 +166,8 @@ class DarkPlan:
         frames = [
             (m.numbers.sha256, m.temperature_c, m.exposure_s) for m in (*self.darks.members, *self.darks.bias.inputs)
         ]
-        return hashlib.sha256(repr((frames, self.model, self.darks.bias.way)).encode()).hexdigest()[:16]
+        levels = self.darks.levels.value_adu.tolist()
+        return hashlib.sha256(repr((frames, self.model, self.darks.bias.way, levels)).encode()).hexdigest()[:16]
 
 
 def grouped(gathered: Gathered, scratch: Path) -> Grouped:
@@ -198,6 +210,7 @@ def grouped(gathered: Gathered, scratch: Path) -> Grouped:
         sources=sources,
         groups=groups,
         drifts_adu=_drifts(levels, groups),
+        levels=Levels.none(len(groups)),
         bias=bias,
         step_adu=float(max(member.numbers.step for member in members)),
         saturation=saturation_in(members, sources),
@@ -262,7 +275,7 @@ def _of_single_darks(darks: Grouped, noise: Noise, means: Sequence[GroupMean]) -
     )
 
 
-def _halves(darks: Grouped, place: Place, noise: Noise) -> tuple[list[GroupMean], list[GroupMean | None]]:
+def halves_of(darks: Grouped, place: Place, noise: Noise) -> tuple[list[GroupMean], list[GroupMean | None]]:
     """Return the means of even and of odd frames of each group, less the bias; None where there is one frame."""
     bias = None if darks.biases is None else darks.bias.planes(sampled_biases(darks.biases, place))
     first, second = list[GroupMean](), list[GroupMean | None]()
@@ -316,7 +329,7 @@ def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> 
     place = place_of(darks.shape)
     noise = _noise(darks, place)
     darks, noise = _limited(darks, place, noise)
-    first, second = _halves(darks, place, noise)
+    first, second = halves_of(darks, place, noise)
     if not any((half.count > 0).any() for half in (*first, *second) if half is not None):
         raise Usage(
             "all pixels of the darks are saturated", advice="name darks of a shorter exposure or of a colder sensor"
@@ -335,10 +348,14 @@ def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> 
     darks = darks.judged(found)
     kept = np.flatnonzero(found.kept).tolist()
     first, second = [first[k] for k in kept], [second[k] for k in kept]
-    sample = sample_from(darks.taken, darks.bias.pedestal, first, second, noise=noise, limit_adu=darks.limit_adu)
+    ties = ties_of(darks.taken, darks.firsts, darks.bias, drift_adu2=darks.drift_adu2, read_adu2=noise.read_adu2)
+    sample = sample_from(
+        darks.taken, darks.bias.pedestal, first, second, noise=noise, limit_adu=darks.limit_adu, ties=ties
+    )
     choice = choose(sample, families=None if family is None else (family,))
-    held = tuple(_with_drift(row, darks) for row in choice.holdout)
-    return DarkPlan(darks=darks, choice=replace(choice, holdout=held), zeros=gathered.zeros)
+    if not choice.levels.before_adu2.any():
+        choice = replace(choice, holdout=tuple(_with_drift(row, darks) for row in choice.holdout))
+    return DarkPlan(darks=replace(darks, levels=choice.levels), choice=choice, zeros=gathered.zeros)
 
 
 def _with_drift(row: DarkHeld, darks: Grouped) -> DarkHeld:

@@ -14,6 +14,7 @@ from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.contradicting import notes_on, write_contradictions
 from services.models.dark.bands import Shot
 from services.models.dark.files import FOLDER, SIDECAR, SUSPICIOUS, mask_name
+from services.models.dark.levels import rows_of, words_of
 from services.models.dark.plan import DarkPlan, Grouped
 from services.models.gathering import Member
 from services.models.records import LoadedModel, ecsv, write_sidecar
@@ -49,7 +50,7 @@ class Loaded(LoadedModel[DarkModel]):
         """What the error of the bias adds to the darks of each temperature and exposure."""
         said, k = self.said["pedestal"], len(self.said["masks"])
         design = np.array(said["design"], np.float64).reshape(k, -1)
-        return Pedestal(design=design, inverse=np.array(said["inverse"], np.float64).reshape(2 * design.shape[1:]))
+        return Pedestal.of(design, np.array(said["inverse"], np.float64).reshape(2 * design.shape[1:]))
 
 
 def notes_of(plan: DarkPlan) -> list[str]:
@@ -74,6 +75,7 @@ def notes_of(plan: DarkPlan) -> list[str]:
             "No two darks were taken together: errors follow from the noise of biases, or the difference of "
             "unlike darks."
         )
+    notes += words_of(rows_of(darks.taken, darks.firsts, darks.levels))
     if model.excess > 1:
         notes.append(
             f"The means of the groups scatter {math.sqrt(model.excess):.1f} times as much as noise explains; the "
@@ -108,6 +110,7 @@ def sidecar_of(plan: DarkPlan, shots: Sequence[Shot], files: Sequence[str]) -> d
         "saturation_source": darks.saturation.source,
         "drift_adu2": darks.drift_adu2,
         "holdout": [{**asdict(row), "family": row.family.value, "counts": row.counts} for row in plan.choice.holdout],
+        "levels": [asdict(row) for row in rows_of(darks.taken, darks.firsts, darks.levels)],
         "exponent": plan.choice.exponent,
         "exponent_error": plan.choice.exponent_error,
         "masks": [{**asdict(shot), "file": mask_name(shot)} for shot in shots],
@@ -153,7 +156,7 @@ def write_records(sidecar: Mapping[str, Any], zeros: Mapping[Path, float], out: 
         The disk is full, or the folder cannot be written.
     """
     write_contradictions(out / FOLDER, sidecar["contradictions"], disk)
-    for name, table in (("inputs", "frames"), ("holdout", "holdout")):
+    for name, table in (("inputs", "frames"), ("holdout", "holdout"), ("levels", "levels")):
         if sidecar[name]:
             write_text(out / FOLDER / f"{table}.ecsv", ecsv(sidecar[name]), disk, replace=True)
     lines = [f"{path}\t{share:.4f}" for path, share in sorted(zeros.items()) if share > SUSPICIOUS_SHARE]

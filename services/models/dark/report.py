@@ -10,6 +10,7 @@ from calibration.models.dark.model import DarkBit
 from services.bands import bands_of, plane_of, read_rows, rows_for
 from services.files.disk import REAL_DISK, Disk
 from services.models.contradicting import alarmed
+from services.models.dark.levels import table_rows
 from services.models.dark.plots import Seen, current_plots, holdout_plots, pixel_plots, seen_of
 from services.models.dark.records import Loaded, held_out_of
 from services.models.misfits import misfit_section, misfits_of
@@ -66,6 +67,7 @@ def _page(seen: Seen) -> ModelPage:
                 tables=(_parameters(seen), _shots(seen)),
                 plots=tuple(current_plots(seen)),
             ),
+            *_levels(said),
             Section(
                 title="Temperatures that were left out",
                 tables=(_holdout_table(said),) if said["holdout"] else (),
@@ -139,6 +141,28 @@ def _parameters(seen: Seen) -> Table:
             Shown(name="sigma", head="1σ", decimals=4, meaning="median of the pixels’ stated errors"),
         ],
     )
+
+
+def _levels(said: Mapping[str, Any]) -> tuple[Section, ...]:
+    """Return the levels that were taken off the groups, where they wander."""
+    rows = table_rows(said)
+    if not any(row["wander_adu"] for row in rows):
+        return ()
+    table = table_of(
+        rows,
+        [
+            Shown(name="label_c", head="°C", decimals=1),
+            Shown(name="exposure_s", head="s", decimals=2),
+            Shown(name="session", head="session"),
+            Shown(name="frames", head="frames", decimals=0),
+            Shown(name="level_adu", head="level, ADU", decimals=1, meaning="beside that of the bias"),
+            Shown(name="error_adu", head="1σ, ADU", decimals=1, meaning="what the frames do not show of it"),
+            Shown(name="wander_adu", head="wander, ADU", decimals=1, meaning="how far levels lie apart, 1σ"),
+            Shown(name="outlying", head="outside", meaning="whether it lies outside of the others"),
+        ],
+        note="A uniform light that leaks in, and a dark that all pixels have, look like a level.",
+    )
+    return (Section(title="Level of each group of darks taken off", tables=(table,)),)
 
 
 def _percentiles(plane: Any, shares: tuple[float, ...]) -> list[float]:

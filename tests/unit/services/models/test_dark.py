@@ -72,7 +72,7 @@ def test_every_file_that_earlier_programs_had_is_there(out: Path):
     made = {path.relative_to(out).as_posix() for path in out.rglob("*.*") if not path.name.startswith(".")}
     assert made == {
         "dark_model/dark_model.fits", "dark_model/dark_model.json", "dark_model/frames.ecsv",
-        "dark_model/holdout.ecsv",
+        "dark_model/holdout.ecsv", "dark_model/levels.ecsv",
         *(f"dark_model/{f}/{name}.fits" for f in folders for name in ("A_map", "B_map", "hot_pixels")),
         *(f"dark_model/{f}/global_params.npz" for f in folders),
         *(f"dark_model_2d/{name}_map_2D.fits" for name in ("A", "B", "GAMMA")), "dark_model_2d/global_params_2d.npz",
@@ -343,6 +343,47 @@ def test_one_temperature_makes_a_model_that_says_how_little_it_knows(
     assert nightcal("model", "dark", "report", tmp_path / "out", tmp_path / "report") == 0
     assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out", "--mode", "fit_2d_model") == 2
     assert "all darks of the model have one temperature" in capsys.readouterr().err
+
+
+def test_levels_that_wander_are_taken_off_and_listed_and_their_errors_stated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    site = dark_site(tmp_path / "frames", shape=(24, 32))
+    lifted = dict(zip(TEMPERATURES_C, (-80, 64, 16, -48), strict=True))
+    for celsius in TEMPERATURES_C:
+        site.take(celsius, 0.0, 4)
+        for seconds in EXPOSURES_S:
+            for _ in range(4):
+                pixels = site.pixels(celsius, seconds) + np.int32(lifted[celsius])
+                site.write(f"T{celsius:g}_{seconds:g}s", pixels.astype(np.uint16), celsius, seconds)
+    assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "The levels of the groups of darks wander about those of their bias by" in said
+    assert not any(words in said for words in ("lies outside", "contradicts", "not proportional"))
+    rows = Table.read(tmp_path / "out/dark_model/levels.ecsv")
+    found = {(row["label_c"], row["exposure_s"]): (row["level_adu"], row["error_adu"]) for row in rows}
+    assert len(found) == len(rows) == 8
+    for place, (level, error) in found.items():
+        assert level == pytest.approx(lifted[place[0]], abs=5 * error)
+    assert nightcal("model", "dark", "synth", tmp_path / "out", "--temperature", 5, "--exposure", 10,
+                    "--out", tmp_path / "darks") == 0  # fmt: skip
+    made = tmp_path / "darks/synthetic_dark_t5.00_e10.00.fits"
+    pull = (plane(made) - site.truth(5.0, 10.0)) / plane(made, "SIGMA")
+    assert abs(pull.mean()) < 3
+    assert 0 < fits.getheader(made)["MODCOMM"] <= np.median(plane(made, "SIGMA"))
+    report = tmp_path / "report"
+    assert nightcal("model", "dark", "report", tmp_path / "out", report) == 0
+    assert "Level of each group of darks taken off" in (report / "report.html").read_text()
+    other = dark_site(tmp_path / "others", shape=(24, 32))
+    for seconds, level in ((0.0, 0), (10.0, 160)):
+        for _ in range(4):
+            pixels = (other.pixels(5.0, seconds) + np.int32(level)).astype(np.uint16)
+            other.write(f"T5_{seconds:g}", pixels, 5.0, seconds)
+    notes = " ".join(evaluate(tmp_path / "out", other.folder, tmp_path / "ev").notes)
+    assert "levels of the groups of darks wander" in notes
+    judged = [row for row in Table.read(tmp_path / "ev/evaluation.ecsv") if row["pixels"] > 20]
+    assert judged
+    assert all(abs(row["error_pct"]) < max(5.0, 4 * row["noise_pct"]) for row in judged)
 
 
 def test_one_exposure_and_single_frames_make_a_model_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
