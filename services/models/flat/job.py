@@ -9,9 +9,7 @@ from pathlib import Path
 
 from services.files.disk import Disk
 from services.models.banding import WORKERS
-from services.models.gathering import Progress
-
-_SCRATCH = ".unpacked"
+from services.models.gathering import SCRATCH, Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +26,7 @@ class Job:
 @contextmanager
 def job_in(folder: Path, progress: Progress, disk: Disk) -> Iterator[Job]:
     """Give what the steps of the model in a folder need; what was unpacked is removed when the block ends."""
-    scratch = folder / _SCRATCH
+    scratch = folder / SCRATCH
     try:
         with ThreadPoolExecutor(WORKERS, "nightcal-flats") as threads:
             yield Job(folder=folder, threads=threads, scratch=scratch, progress=progress, disk=disk)

@@ -40,11 +40,11 @@ from calibration.models.structure.shapes import Structure, structures_of
 from services.bands import Band, Source, bands_of, map_bands, plane_of, read_rows, rows_for
 from services.files.disk import REAL_DISK, Disk
 from services.files.planes import Plane, PlanesFile, create_planes
+from services.models.banding import WORKERS
 from services.models.gathering import Progress
 from services.models.products import base_cards, header_of, put_in_place, refuse_foreign
 from services.models.structure.plan import Epoch, Pair, Plan
 
-_WORKERS = 2
 _PLANES = 60
 """Values that are held for a pixel and an epoch."""
 
@@ -94,8 +94,8 @@ def write_means(
     most = max(
         len(e.sources) + (len(e.reduction.biases + e.reduction.darks) if e.reduction else 0) for e in plan.epochs
     )
-    rows = rows_for(memory_mb=memory_mb, frames=6 * most + 8 * len(paths), columns=width, workers=_WORKERS)
-    with ExitStack() as stack, ThreadPoolExecutor(_WORKERS, "nightcal-structures") as threads:
+    rows = rows_for(memory_mb=memory_mb, frames=6 * most + 8 * len(paths), columns=width, workers=WORKERS)
+    with ExitStack() as stack, ThreadPoolExecutor(WORKERS, "nightcal-structures") as threads:
         files = [stack.enter_context(_file(plan, e, p, disk)) for e, p in zip(plan.epochs, paths, strict=True)]
 
         def take(band: Band, found: list[tuple[NDArray[Any], NDArray[Any]]]) -> None:
@@ -105,7 +105,7 @@ def write_means(
             progress("rows averaged", None, band.rows)
 
         progress("rows averaged", height, 0)
-        map_bands(plan, _means_of, take, threads, bands_of(height, rows), workers=_WORKERS)
+        map_bands(plan, _means_of, take, threads, bands_of(height, rows), workers=WORKERS)
         put_in_place(files, disk)
     freedom = plan.law.prior + sum(len(epoch.sources) - 1 for epoch in plan.epochs)
     return Means(paths=paths, freedom=freedom)
@@ -250,11 +250,11 @@ def compare(plan: Plan, means: Means, pair: Pair, number: int, *, memory_mb: flo
         shape=plan.shape,
     )
     (height, width), side = plan.shape, cell_side(plan.shape)
-    rows = rows_for(memory_mb=memory_mb, frames=_PLANES, columns=width, workers=_WORKERS)
-    with ThreadPoolExecutor(_WORKERS, "nightcal-structures") as threads:
+    rows = rows_for(memory_mb=memory_mb, frames=_PLANES, columns=width, workers=WORKERS)
+    with ThreadPoolExecutor(WORKERS, "nightcal-structures") as threads:
         cells: list[NDArray[np.float64]] = []
         even = max(side, rows // side * side)
-        map_bands(work, _cells, lambda _, part: cells.append(part), threads, bands_of(height, even), workers=_WORKERS)
+        map_bands(work, _cells, lambda _, part: cells.append(part), threads, bands_of(height, even), workers=WORKERS)
         drift = drift_of(np.concatenate(cells), plan.shape)
         work = replace(work, drift=drift)
         middle = Band(
@@ -264,7 +264,7 @@ def compare(plan: Plan, means: Means, pair: Pair, number: int, *, memory_mb: flo
         spread = spread_of(work.grid(middle), known=work.known)
         fine = _Fine(plan.shape)
         even = max(2, rows // 2 * 2)
-        map_bands(replace(work, spread=spread), _claims, fine.take, threads, bands_of(height, even), workers=_WORKERS)
+        map_bands(replace(work, spread=spread), _claims, fine.take, threads, bands_of(height, even), workers=WORKERS)
     found = candidates_of(fine.z, fine.halved, fine.lines, fine.tests, known=work.known)
     del fine  # of a large frame it holds more than what follows
     return Compared(

@@ -19,7 +19,7 @@ from services.datasets.frame import DatasetFrames
 from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.files.planes import Plane, create_planes
-from services.models.gathering import Gathered, Member, Progress, Refused, gather, of_each
+from services.models.gathering import SCRATCH, Gathered, Member, Progress, Refused, gather, of_each
 from services.models.grouping import opened
 from services.models.products import base_cards, card_of, forget_others, header_of, put_in_place, refuse_foreign
 from services.models.records import Fitted, files_before, write_sidecar
@@ -38,7 +38,6 @@ from services.version import version
 
 FORM = "nightcal structures 1"
 SIDECAR, MAP = "structures.json", "structures.fits"
-_SCRATCH = ".unpacked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +116,7 @@ def _nothing(made: Sequence[Fitted | None], found: Sequence[Gathered]) -> str:
 
 
 def _analysed(gathered: Gathered, out: Path, asked: Asked, progress: Progress, disk: Disk) -> Fitted | None:
-    scratch, unused = out / _SCRATCH, dict(gathered.unused)
+    scratch, unused = out / SCRATCH, dict(gathered.unused)
     try:
         beside = _beside(gathered, unused, scratch) if asked.reduce else None
         darks = [member for member in gathered.beside if member.kind is FrameKind.DARK]
