@@ -44,6 +44,8 @@ class MasterInfo:
         The dark subtracted from a flat, and the SHA-256 of its pixels (which leaves no room for a comment).
     dark_model, dark_model_id : str
         The model whose predicted signal was subtracted with them.
+    dark_model_newest : str
+        When the newest dark of that model was taken, UTC.
     dark_signal_adu, dark_error_adu : float
         That signal and its error, of a typical pixel.
     flat_norm : float
@@ -77,6 +79,7 @@ class MasterInfo:
     dark_file: str | None = None
     dark_model: str | None = None
     dark_model_id: str | None = None
+    dark_model_newest: str | None = None
     dark_signal_adu: float | None = None
     dark_error_adu: float | None = None
     dark_sha256: str | None = None
@@ -109,6 +112,7 @@ MASTER_KEYWORDS: tuple[Keyword, ...] = (
     text_row("dark_sha256", "DARKSHA", ""),
     text_row("dark_model", "DARKMODL", "model that the dark signal is predicted by"),
     text_row("dark_model_id", "DARKMID", "identity of that model"),
+    text_row("dark_model_newest", "DARKMDAT", "newest dark of that model (UTC)"),
     number_row("dark_signal_adu", "DARKMSIG", "[adu] predicted dark signal, typical pixel"),
     number_row("dark_error_adu", "DARKMERR", "[adu] its error, typical pixel"),
     number_row("flat_norm", "FLATNORM", "[adu] level the flat was divided by"),

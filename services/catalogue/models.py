@@ -151,6 +151,11 @@ class ModelTable(MasterTable):
         apart = [row for row in rows if not set(without).intersection(row.inputs)]
         return max(apart, key=lambda row: len(row.inputs)) if apart else f"the model of the {kind} holds these frames"
 
+    def newest_of(self, row: ModelRow) -> datetime | None:
+        """Return when the newest frame of a model's own kind was taken; None where that is not known."""
+        query = "SELECT max(date_obs) FROM model_inputs JOIN frames USING (pixel_sha256) WHERE model = ? AND kind = ?"
+        return parse_time(self._read(query, (row.path, str(row.key.kind)))[0][0])
+
     def remove_models(self, paths: Iterable[str]) -> None:
         """Forget models (their files are gone)."""
         self._write_many("DELETE FROM models WHERE path = ?", [(path,) for path in paths])

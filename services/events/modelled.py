@@ -61,6 +61,32 @@ class ModelLacking(Record):
     settings: str = ""
 
 
+_IN_WORDS = {
+    ("flat", "A"): "fixed gains",
+    ("flat", "A + B"): "gains that change with temperature",
+    ("flat", "A + C"): "gains that change with exposure",
+    ("flat", "A + B + C"): "gains that change with temperature and exposure",
+    ("dark", "power"): "power law",
+    ("dark", "arrhenius"): "Arrhenius law",
+    ("dark", "two_component"): "two currents, of depletion and diffusion",
+    ("dark", "meyer_neldel"): "Arrhenius law with Meyer-Neldel rule",
+    ("dark", "shrunk"): "Arrhenius law with energies drawn to their mean",
+}
+
+
+def family_words(kind: str | None, family: str | None) -> str:
+    """Return in an observer's words what a model supposes; "" where that is not known.
+
+    Parameters
+    ----------
+    kind : str or None
+        A word of `models.kinds`.
+    family : str or None
+        As the model has it: terms of a flat, a function of temperature else.
+    """
+    return _IN_WORDS.get((kind or "", family or ""), (family or "").replace("_", " "))
+
+
 _FAR = 3.0
 """A parameter that differs by more errors has moved."""
 
@@ -71,8 +97,9 @@ def _(what: ModelFitted) -> str:
     at = "" if what.temperatures is None else f" at {count(what.temperatures, 'temperature')}"
     span = "" if what.coldest_c is None or what.warmest_c is None else f", {_span(what.coldest_c, what.warmest_c)}"
     there = " (was there)" if what.kept else ""
+    of = f"{family} of " if (family := family_words(what.kind, what.family)) else ""
     parts = (
-        f"model {name}{there}: {what.family or ''} of {count(what.n or 0, 'frame')}{at}{span}",
+        f"model {name}{there}: {of}{count(what.n or 0, 'frame')}{at}{span}",
         *((f"fitted anew: {what.anew}",) if what.anew else ()),
         *map(_clause, what.notes),
     )

@@ -121,7 +121,7 @@ def _build(
         nullcontext(None) if found is None else found.held() as before,
     ):
         result, said = _combine(prepared, mean, planes, context, before)
-        second = second_opinion(prepared, result, said, mean, context.place)
+        second = second_opinion(prepared, result, said, mean, context.place, kinds=context.settings.modelled)
         result, said = replace(result, statistics=second.statistics), (*said, *second.verdicts)
         status = status_of(status, result.statistics, before, said, by_hand=context.settings.by_hand)
         verdicts = [asdict(verdict) for verdict in (*result.verdicts, *said)]

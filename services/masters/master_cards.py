@@ -75,12 +75,17 @@ def master_info(prepared: Prepared, measured: Measured, recipe: str) -> MasterIn
         dark_sha256=next((dark.master.pixel_sha256 for dark in darks if dark.master is not None), None),
         dark_model=None if model is None else Path(model.row.path).name,
         dark_model_id=None if model is None else model.row.identity,
+        dark_model_newest=_in_header(None if model is None else model.newest),
         dark_signal_adu=None if model is None else model.signal_adu,
         dark_error_adu=None if model is None else model.sigma_adu,
         flat_norm=measured.divisor if flat else None,
         flat_level_adu=measured.statistics.get("net_level_adu"),
         calibration_status="".join(sorted({*before, *("D" if darks else "")})) or None,
     )
+
+
+def _in_header(at: datetime | None) -> str | None:
+    return None if at is None else at.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def combining_info(frames: int, recipe: Recipe, rejected: int, found: Mapping[str, Any], written: str) -> MasterInfo:

@@ -1,5 +1,6 @@
 """The second reference of a new master: what the model of its kind, of older frames, predicts for its temperature."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
@@ -13,6 +14,7 @@ from calibration.errors import MasterCode
 from calibration.frames import FrameKind, Verdict
 from services.bands import Band
 from services.catalogue.models import ModelRow, settings_of
+from services.catalogue.plain import time_text
 from services.catalogue.rows import MasterRow
 from services.errors import StorageError
 from services.events.findings import findings_of
@@ -39,10 +41,13 @@ class Reference:
     expected: Expected
 
 
-def second_opinion(prepared: Prepared, result: Measured, said: Verdicts, mean: PlanesFile, place: Place) -> Measured:
+def second_opinion(
+    prepared: Prepared, result: Measured, said: Verdicts, mean: PlanesFile, place: Place, *, kinds: Collection[str]
+) -> Measured:
     """Return a measured master with what a model of older frames speaks against it.
 
-    Its statistics name the model (`modelled_by`), or say in words why none can judge it (`not_modelled`).
+    Its statistics name the model (`modelled_by`) and its newest frame (`modelled_until`), or say in words why none can
+    judge it (`not_modelled`).
 
     Parameters
     ----------
@@ -53,6 +58,9 @@ def second_opinion(prepared: Prepared, result: Measured, said: Verdicts, mean: P
     mean : PlanesFile
         The growing master.
     place : Place
+    kinds : collection of str
+        Of which models are fitted. Another model learns nothing of masters that somebody certifies: it would suspect a
+        sensor that ages for ever.
 
     Returns
     -------
@@ -62,7 +70,7 @@ def second_opinion(prepared: Prepared, result: Measured, said: Verdicts, mean: P
     kind, celsius = _KINDS.get(prepared.group.product), _celsius(prepared)
     if kind is None or prepared.group.product is not prepared.group.taken_as:  # biases that are a dark, too
         return replace(result, verdicts=())
-    reference = _reference(kind, prepared.group, celsius, place)
+    reference = _reference(kind, prepared.group, celsius, place, kinds)
     if isinstance(reference, str):
         return replace(result, verdicts=(), statistics={**result.statistics, "not_modelled": reference})
     facts = MasterFacts(
@@ -76,8 +84,10 @@ def second_opinion(prepared: Prepared, result: Measured, said: Verdicts, mean: P
     )
     known = {verdict.code for verdict in said}
     found = tuple(each for each in _judged(reference, mean, facts, prepared.stack.shape) if each.code not in known)
-    statistics = {**with_findings(result.statistics, found), "modelled_by": reference.prediction.row.path}
-    return replace(result, verdicts=found, statistics=statistics)
+    row = reference.prediction.row
+    by = {"modelled_by": row.path, "modelled_until": time_text(place.catalogue.newest_of(row))}
+    known_by = {name: words for name, words in by.items() if words is not None}
+    return replace(result, verdicts=found, statistics={**with_findings(result.statistics, found), **known_by})
 
 
 def _celsius(prepared: Prepared) -> float | None:
@@ -85,15 +95,21 @@ def _celsius(prepared: Prepared) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _reference(kind: str, group: MasterGroup, celsius: float | None, place: Place) -> Reference | str:
+def _reference(
+    kind: str, group: MasterGroup, celsius: float | None, place: Place, kinds: Collection[str]
+) -> Reference | str:
     """Return what a model predicts for the master of a group, or in words why none does."""
+    if kind not in kinds:
+        return f"models of the {kind} are not fitted any more (models.fit, models.kinds)"
     if celsius is None:
         return "the temperature of its frames is not known"
     row = place.catalogue.model_for(kind, group.key, without=[frame.pixel_sha256 for frame in group.rows])
     if isinstance(row, str):
         return row
     try:
-        return (_of_dark if group.product is FrameKind.DARK else _of_bias)(row, group, celsius, place)
+        if group.product is FrameKind.BIAS:
+            return _of_bias(row, group, celsius, place)
+        return _of_dark(row, group, celsius, place, with_bias_models="bias" in kinds)
     except ModelDamaged as damaged:  # the next models step fits it anew
         place.catalogue.remove_models([damaged.path])
         return damaged.detail
@@ -115,7 +131,9 @@ def _of_bias(row: ModelRow, group: MasterGroup, celsius: float, place: Place) ->
     return Reference(prediction=found.of_pattern(), expected=expected)
 
 
-def _of_dark(row: ModelRow, group: MasterGroup, celsius: float, place: Place) -> Reference | str:
+def _of_dark(
+    row: ModelRow, group: MasterGroup, celsius: float, place: Place, *, with_bias_models: bool
+) -> Reference | str:
     if group.exposure_us is None:
         return "the exposure of its frames is not known"
     exposure_s = group.exposure_us / 1e6
@@ -127,7 +145,7 @@ def _of_dark(row: ModelRow, group: MasterGroup, celsius: float, place: Place) ->
         return _not_measured(row, celsius)
     if why := outside(model, celsius, exposure_s, 0.0):
         return f"{row.path}: {why}"
-    bias = bias_at_hand(group.key, group.started, celsius, place)
+    bias = bias_at_hand(group.key, group.started, celsius, place, with_models=with_bias_models)
     if bias is None:
         return "there is neither a certified bias nor a model of one that the predicted signal could be added to"
     of_biases = place.catalogue.model_for("bias", group.key)

@@ -62,7 +62,7 @@ class WholeDark:
 
 
 def bias_at_hand(
-    key: GroupKey, start: datetime | None, celsius: float, place: Place
+    key: GroupKey, start: datetime | None, celsius: float, place: Place, *, with_models: bool = True
 ) -> MasterBias | BiasPrediction | None:
     """Return the bias of darks: the certified master, else what a model predicts at their temperature, or None.
 
@@ -74,6 +74,8 @@ def bias_at_hand(
         When the first of them was taken.
     celsius : float
     place : Place
+    with_models : bool
+        Whether models of biases are fitted.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def bias_at_hand(
     before = certified_before(of_bias, start, place)
     if before is not None and before.mean is not None:
         return MasterBias(before=before)
-    row = place.catalogue.model_for("bias", of_bias)
+    row = place.catalogue.model_for("bias", of_bias) if with_models else ""
     if isinstance(row, str):
         return None
     found = bias_prediction(row, place.layout, celsius)

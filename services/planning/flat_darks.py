@@ -170,7 +170,7 @@ class FlatDarks:
     ) -> FlatDark | NoDark:
         """Return what a model predicts, where it may be used; else why no dark serves, and why no model does either."""
         assert self._models is not None  # noqa: S101 - the caller has asked
-        found = self._models.predicted(flats.key, exposure_us, flats.temperature_at(exposure_us))
+        found = self._models.predicted(flats.key, exposure_us, flats.temperature_at(exposure_us), flats.started)
         if bias is None:
             found = "the model predicts what a bias lacks, and there is no master bias that fits these flats"
         if not isinstance(found, str):

@@ -165,6 +165,7 @@ class MasterPlan:
                 catalogue=self.place.catalogue,
                 max_error=settings.model_error,
                 max_beyond_c=settings.model_beyond_c,
+                age_limit=settings.age_of_darks,
             )
             self._darks = FlatDarks([*rows, *self._foreseen], settings.flat_dark, models)
         exposures = sorted(levels_adu, key=lambda exposure_us: -1 if exposure_us is None else exposure_us)

@@ -7,9 +7,11 @@ from typing import Any
 from calibration.combine.recipe import Method
 from calibration.frames import FrameKind, GroupKey
 from calibration.masters.scales import Normalisation
+from calibration.plans.sequence import WantedSet
 from services.catalogue.rows import FrameRow
-from services.config.models import Config
+from services.config.models import MODEL_KINDS, Config
 from services.planning.having import Requirement, requirement_of
+from services.planning.predicted_darks import AgeLimit
 from services.planning.programmes import view
 from services.planning.request import DarkTimes
 from services.planning.wanted import dark_sets, dark_times, flat_sets, states
@@ -38,6 +40,25 @@ def counts_of(config: Config) -> Iterator[Count]:
             yield replace(requirement_of(seen, each), exposure_us=None), each.count
 
 
+Aged = tuple[Requirement, AgeLimit]
+"""Darks of any exposure and temperature, and how old they may be."""
+
+
+def ages_of(config: Config) -> Iterator[Aged]:
+    """Yield how old darks may be, where a programme or the file states that."""
+    of_file = config.reuse.dark_hours if "dark_hours" in config.reuse.model_fields_set else None
+    stated = {each.name: each.darks.max_age_days for each in config.programmes if each.darks is not None}
+    for state in states(config):
+        days = stated.get(state.programme)
+        if days is not None:
+            limit = AgeLimit(days=days, said=f"darks.max_age_days is {days:g}")
+        elif of_file is not None:
+            limit = AgeLimit(days=of_file / 24, said=f"reuse.dark_hours is {of_file:g}")
+        else:
+            continue
+        yield requirement_of(state.config, WantedSet(kind=FrameKind.DARK, count=1, why=(), gain=state.gain)), limit
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MasterSettings:
     """The pieces of the configuration that masters depend on; defaults are those of the guide.
@@ -58,6 +79,10 @@ class MasterSettings:
         `matched`, `bias` or `model` (`services.planning.flat_darks`).
     model_error, model_beyond_c : float
         How wrong a predicted dark may be, relative to a flat's light, and degrees beyond what was measured.
+    modelled : frozenset of str
+        Kinds of which models are fitted: only these are a second reference of new masters.
+    dark_ages : tuple of Aged
+        How old the newest dark of a model may be when flats are taken, where that is stated.
     memory_mb : float
         For bands of frames in memory.
     counts : tuple of Count
@@ -91,6 +116,8 @@ class MasterSettings:
     flat_dark: str = "matched"
     model_error: float = 0.001
     model_beyond_c: float = 0.0
+    modelled: frozenset[str] = frozenset(MODEL_KINDS)
+    dark_ages: tuple[Aged, ...] = ()
     memory_mb: float = 256.0
     counts: tuple[Count, ...] = ()
     num_darks: int = 40
@@ -125,6 +152,8 @@ class MasterSettings:
             flat_dark=masters.flat_dark,
             model_error=config.models.max_error,
             model_beyond_c=config.models.max_beyond,
+            modelled=frozenset() if config.models.fit == "off" else frozenset(config.models.kinds),
+            dark_ages=tuple(ages_of(config)),
             memory_mb=masters.memory_mb,
             counts=tuple(counts_of(config)),
             num_darks=config.dark_capture.num_darks,
@@ -173,6 +202,12 @@ class MasterSettings:
         """Return how many frames a master is made of at least; parameters as for `wanted`."""
         floor = self.min_flats if kind is FrameKind.FLAT and source == "sky" else MIN_FRAMES
         return min(floor, self.wanted(kind, of))
+
+    def age_of_darks(self, flats: GroupKey) -> AgeLimit | None:
+        """Return how old the darks of flats may be; the youngest age where several programmes state one."""
+        dark = replace(flats, kind=FrameKind.DARK)
+        limits = (limit for required, limit in self.dark_ages if required.fits(dark))
+        return min(limits, key=lambda limit: limit.days, default=None)
 
     def recipe_parts(self, kind: FrameKind) -> dict[str, Any]:
         """Return the settings that the pixels of a master depend on."""

@@ -4,7 +4,9 @@ The planes are predicted when the flats are combined (`services.predicting`); wh
 here, of what the catalogue holds: a typical pixel of the model, without reading a plane.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property
 from math import isfinite
 from pathlib import PurePath
@@ -15,6 +17,7 @@ from calibration.frames import GroupKey
 from calibration.models.dark.model import DarkModel, Parameters, Prediction, predict
 from services.catalogue.catalogue import Catalogue
 from services.catalogue.models import ModelRow
+from services.words import count
 
 KIND = "dark"
 
@@ -29,6 +32,8 @@ class PredictedDark:
     celsius, exposure_s : float
     signal_adu, sigma_adu : float
         Of a typical pixel.
+    newest : datetime or None
+        When the newest dark of the model was taken.
     """
 
     row: ModelRow
@@ -36,6 +41,7 @@ class PredictedDark:
     exposure_s: float
     signal_adu: float
     sigma_adu: float
+    newest: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -50,10 +56,41 @@ class PredictedDark:
     @property
     def words(self) -> str:
         """What is subtracted, in words."""
+        newest = "" if self.newest is None else f" (its newest dark is of {self.newest:%Y-%m-%d})"
         return (
             f"{self.signal_adu:.2f} +- {self.sigma_adu:.2f} ADU that the model {PurePath(self.row.path).name} predicts "
-            f"for {self.exposure_s:g} s at {self.celsius:.1f} °C"
+            f"for {self.exposure_s:g} s at {self.celsius:.1f} °C{newest}"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgeLimit:
+    """How old the newest dark of a model may be when flats are taken, and in words where that is said."""
+
+    days: float
+    said: str
+
+    def passed(self, newest: datetime | None, at: datetime | None) -> str:
+        """Return in words that a dark is too old for flats of a time; "" where it is not.
+
+        Parameters
+        ----------
+        newest : datetime or None
+            When it was taken.
+        at : datetime or None
+            When the flats were taken.
+        """
+        if newest is None or at is None:
+            whose = "its newest dark was" if newest is None else "the flats were"
+            return f"when {whose} taken is not known, and {self.said}"
+        if at - newest <= timedelta(days=self.days):
+            return ""
+        return f"its newest dark was {count((at - newest).days, 'day')} old when the flats were taken, {self.said}"
+
+
+def no_limit(_: GroupKey) -> AgeLimit | None:
+    """Return that darks may be of any age."""
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +104,28 @@ class DarkModels:
         Of a flat's light, that a prediction may be wrong by.
     max_beyond_c : float
         Degrees beyond the temperatures that were measured.
+    age_limit : callable
+        Returns how old the darks of flats with a key may be; None: of any age.
     """
 
     catalogue: Catalogue
     max_error: float
     max_beyond_c: float
+    age_limit: Callable[[GroupKey], AgeLimit | None] = no_limit
 
-    def predicted(self, key: GroupKey, exposure_us: int | None, celsius: float | None) -> PredictedDark | str:
-        """Return the dark signal of frames with these settings, or in words why no model gives it."""
+    def predicted(
+        self, key: GroupKey, exposure_us: int | None, celsius: float | None, at: datetime | None = None
+    ) -> PredictedDark | str:
+        """Return the dark signal of frames with these settings, or in words why no model gives it.
+
+        Parameters
+        ----------
+        key : GroupKey
+        exposure_us : int or None
+        celsius : float or None
+        at : datetime, optional
+            When the frames were taken.
+        """
         if exposure_us is None or celsius is None:
             return "exposure and temperature of the flats are not both known"
         if key not in self._rows:
@@ -82,6 +133,9 @@ class DarkModels:
         row = self._rows[key]
         if isinstance(row, str):
             return row
+        newest, limit = self.catalogue.newest_of(row), self.age_limit(key)
+        if limit is not None and (why := limit.passed(newest, at)):
+            return f"{row.path}: {why} — take darks"
         celsius, exposure_s = round(celsius, 1), exposure_us / 1e6
         try:
             model, found = typical_dark(row, celsius, exposure_s)
@@ -97,6 +151,7 @@ class DarkModels:
             exposure_s=exposure_s,
             signal_adu=float(found.mean),
             sigma_adu=float(found.sigma),
+            newest=newest,
         )
 
     @cached_property

@@ -74,6 +74,11 @@ class RunOptions:
     cooler_held_at: datetime | None = None
     only_if_free: bool = False
 
+    @property
+    def takes_frames(self) -> bool:
+        """Whether any of its steps does; a run that takes none is about all frames that are there."""
+        return any(step.takes_frames for step in self.steps)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:

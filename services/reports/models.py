@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from services.events.modelled import ModelFitted, ModelLacking, moved_words
+from services.events.modelled import ModelFitted, ModelLacking, family_words, moved_words
 from services.events.records import Event
 from services.reports.event_records import Record, document
 from services.reports.parts import Cell, Column, Mark, Table
@@ -11,7 +11,7 @@ from services.words import number
 _COLUMNS = (
     Column(name="Model", meaning="of the detector, below models/; its kind"),
     Column(name="State", meaning="fitted and whether it moved, there already, or why there is none, or none anew"),
-    Column(name="Family", meaning="how it depends on temperature"),
+    Column(name="Family", meaning="how it depends on temperature, a flat on exposure too"),
     Column(name="Frames", meaning="frames that it is made of"),
     Column(name="Temperatures", meaning="how many, the coldest and the warmest"),
 )
@@ -52,7 +52,7 @@ def _cells(model: Record) -> tuple[str | Cell | None, ...]:
     return (
         name,
         Cell(marks=(Mark(text=text, look=look),), reasons=tuple(map(str, model["words"]))),
-        str(model.get("family") or ""),
+        family_words(model.get("kind"), model.get("family")),
         number(model.get("n")),
         _span(model) if model.get("temperatures") is not None else "",
     )

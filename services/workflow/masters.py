@@ -30,8 +30,8 @@ class MastersStep:
     def run(self, work: Work) -> None:
         """Build every master that is wanted, possible and not there yet.
 
-        Only refusals of sets that this run is about count as failures, unless masters are all that was asked for: what
-        an old run left incomplete is reported, but a run that has all it wants does not fail by it.
+        Only refusals of sets that this run is about count as failures, unless it takes no frames and is about all of
+        them: what an old run left incomplete is reported, but a run that has all it wants does not fail by it.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class MastersStep:
         sets = None if work.options.only is None else frozenset(work.tally.met)
         put_off = (GroupCode.NO_MATCHING_DARK,) if _models_follow(work) else ()
         outcomes = _built(work, settings, sets=sets, put_off=put_off)
-        if work.options.steps == (Step.MASTERS,):
+        if not work.options.takes_frames:
             unused = work.tally.unused.values()
             work.tally.files_failed = should_have_served(unused, nothing_served=not outcomes)
         _conclude(work, settings, outcomes, outcomes)
@@ -109,7 +109,7 @@ def _conclude(
     place, tally = work.place, work.tally
     seen = {each.path for each in tally.masters}
     tally.masters = tuple(outcomes)
-    alone = work.options.steps == (Step.MASTERS,)
+    alone = not work.options.takes_frames
     built = work.built()
     tally.masters_built = len(built)
     lacking = _TO_COME if tally.is_early else frozenset()

@@ -91,7 +91,8 @@ def test_a_model_that_changes_builds_its_flats_anew_in_the_same_run(observer: Ob
 
 def test_a_flat_that_no_model_can_help_is_refused_once_and_the_reason_is_that_after_the_fit(observer: Observer) -> None:
     observer.add_darks(1.0)
-    observer.run(*BOTH)
+    done = observer.run(*BOTH)
+    assert (done.exit_code, "1 group incomplete or failed" in done.detail) == (1, True)
     (refused,) = observer.flats(MasterRefused)
     assert "it was measured at 0 to 1 s, not at 3 s" in refused.detail
 
@@ -106,7 +107,7 @@ def test_a_flat_with_a_dark_of_its_own_waits_for_no_model(observer: Observer) ->
 @pytest.mark.parametrize("more", ["models: off\n", "models: {kinds: [bias]}\n"])
 def test_where_no_model_of_the_dark_will_come_the_flat_is_refused_at_once(observer: Observer, more: str) -> None:
     observer.add_darks(1.0, 8.0)
-    observer.run(*BOTH, more=more)
+    assert observer.run(*BOTH, more=more).exit_code == 1
     (refused,) = observer.flats(MasterRefused)
     assert "no model serves: there is no model of the dark with these settings" in refused.detail
 
