@@ -28,6 +28,7 @@ from services.planning.predicted_darks import outside, typical_dark
 from services.predicting import BiasPrediction, ModelDamaged, bias_prediction, dark_prediction
 from services.root import Place
 
+_NOT_FITTED = "models of the {} are not fitted any more (models.fit, models.kinds)"
 _KINDS = {FrameKind.BIAS: "bias", FrameKind.DARK: "dark"}
 
 Verdicts = tuple[Verdict, ...]
@@ -70,7 +71,7 @@ def second_opinion(
     kind, celsius = _KINDS.get(prepared.group.product), _celsius(prepared)
     if kind is None or prepared.group.product is not prepared.group.taken_as:  # biases that are a dark, too
         return replace(result, verdicts=())
-    reference = _reference(kind, prepared.group, celsius, place, kinds)
+    reference = _reference(kind, prepared.group, celsius, place, kinds) if kind in kinds else _NOT_FITTED.format(kind)
     if isinstance(reference, str):
         return replace(result, verdicts=(), statistics={**result.statistics, "not_modelled": reference})
     facts = MasterFacts(
@@ -99,8 +100,6 @@ def _reference(
     kind: str, group: MasterGroup, celsius: float | None, place: Place, kinds: Collection[str]
 ) -> Reference | str:
     """Return what a model predicts for the master of a group, or in words why none does."""
-    if kind not in kinds:
-        return f"models of the {kind} are not fitted any more (models.fit, models.kinds)"
     if celsius is None:
         return "the temperature of its frames is not known"
     row = place.catalogue.model_for(kind, group.key, without=[frame.pixel_sha256 for frame in group.rows])

@@ -128,14 +128,9 @@ class DarkModels:
         """
         if exposure_us is None or celsius is None:
             return "exposure and temperature of the flats are not both known"
-        if key not in self._rows:
-            self._rows[key] = self.catalogue.model_for(KIND, key)
-        row = self._rows[key]
+        row = self._serving(key, at)
         if isinstance(row, str):
             return row
-        newest, limit = self.catalogue.newest_of(row), self.age_limit(key)
-        if limit is not None and (why := limit.passed(newest, at)):
-            return f"{row.path}: {why} — take darks"
         celsius, exposure_s = round(celsius, 1), exposure_us / 1e6
         try:
             model, found = typical_dark(row, celsius, exposure_s)
@@ -151,8 +146,18 @@ class DarkModels:
             exposure_s=exposure_s,
             signal_adu=float(found.mean),
             sigma_adu=float(found.sigma),
-            newest=newest,
+            newest=self.catalogue.newest_of(row),
         )
+
+    def _serving(self, key: GroupKey, at: datetime | None) -> ModelRow | str:
+        """Return the model for frames of a time, or in words why there is none, or why it is too old."""
+        if key not in self._rows:
+            self._rows[key] = self.catalogue.model_for(KIND, key)
+        row, limit = self._rows[key], self.age_limit(key)
+        if isinstance(row, str) or limit is None:
+            return row
+        why = limit.passed(self.catalogue.newest_of(row), at)
+        return f"{row.path}: {why} — take darks" if why else row
 
     @cached_property
     def _rows(self) -> dict[GroupKey, ModelRow | str]:
