@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.models.dark.model import BOLTZMANN_EV_K, ZERO_C_K, DarkBit, Parameters, predict
-from services.bands import plane_of
+from services.bands import Source, bands_of, plane_of, read_rows, rows_for
 from services.models.dark.bands import Shot, covariance_names
 from services.models.dark.files import mask_name
 from services.models.dark.records import Loaded, held_out_of
@@ -21,17 +21,22 @@ from services.models.drawing import (
     bins_of,
     column,
     dress,
+    height_for,
     histograms,
     images,
     new_figure,
     residuals,
     thin,
 )
+from services.words import count
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = (INK, MARK, THIRD, FAINT, "#8a6fb0", "#c9a227")
+_MOST_DOTS = 20_000
+"""Pixels that are drawn as dots of one colour."""
+
 _LEVELS = (0.0, 50.0, 90.0, 99.0, 100.0)
 """Percentiles of the dark current between which pixels are put together."""
 
@@ -251,6 +256,12 @@ def pixel_plots(seen: Seen) -> Iterator[Plot]:
         wide=True,
     )
     yield Plot(
+        name="hot_pixels.png",
+        draw=lambda: _marked(seen),
+        title="Hot pixels, and pixels that the model does not fit",
+        caption="Single pixels lie anywhere; a spot, a column or an edge of them is a defect of the sensor or light.",
+    )
+    yield Plot(
         name="dark_current_histogram.png",
         draw=lambda: _currents(seen),
         title="Dark currents",
@@ -283,6 +294,40 @@ def _maps(seen: Seen) -> "Figure":
     if np.isfinite(seen.planes["CHI2"]).any():
         chosen.append((seen.planes["CHI2"], "reduced chi-square of the groups"))
     return images(chosen, seen.shape)
+
+
+def _marked(seen: Seen) -> "Figure":
+    """Draw where pixels of the whole mask are marked: as dots, since the image is smaller than the sensor."""
+    height, width = seen.shape
+    figure, axes = new_figure(6.4, height_for(seen.shape, 6.4) + 0.5)
+    axis = axes[0, 0]
+    for bit, colour, words in ((DarkBit.HOT, MARK, "hot"), (DarkBit.MISFIT, INK, "not fitted")):
+        y, x = _places(plane_of(seen.loaded.planes, "MASK"), bit)
+        step = max(1, -(-y.size // _MOST_DOTS))
+        shown = f", one in {step} is drawn" if step > 1 else ""
+        size = 5 if y.size < 500 else 2
+        face = colour if bit is DarkBit.HOT else "none"
+        axis.plot(
+            x[::step] + 0.5, y[::step] + 0.5, "o", color=colour, markerfacecolor=face,
+            markersize=size if bit is DarkBit.HOT else size + 3, markeredgewidth=0.8,
+            label=f"{words}: {count(y.size, 'pixel')}{shown}",
+        )  # fmt: skip
+    axis.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+    axis.legend(fontsize=8, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    dress(axis, "", "Column [pixels]", "Row [pixels]")
+    return figure
+
+
+def _places(mask: Source, bit: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return rows and columns of the pixels of a mask that have a bit."""
+    height, width = mask.location.shape
+    rows: list[NDArray[np.intp]] = []
+    columns: list[NDArray[np.intp]] = []
+    for band in bands_of(height, rows_for(memory_mb=32, frames=2, columns=width, workers=1)):
+        y, x = np.nonzero(read_rows(mask, band) & bit)
+        rows.append(y + band.start)
+        columns.append(x)
+    return np.concatenate(rows), np.concatenate(columns)
 
 
 def _currents(seen: Seen) -> "Figure":
