@@ -534,7 +534,7 @@ def test_a_report_has_its_plots_and_tables(out: Path, tmp_path: Path):
     names = {path.name for path in tmp_path.glob("*.png")}
     assert names >= {
         "arrhenius.png", "residuals_temperature.png", "residuals_exposure.png", "holdout.png", "families.png",
-        "maps.png", "dark_current_histogram.png", "activation_energy.png", "histograms.png",
+        "maps.png", "hot_pixels.png", "dark_current_histogram.png", "activation_energy.png", "histograms.png",
     }  # fmt: skip
     page = (tmp_path / "report.html").read_text()
     assert "it predicts temperatures it has not seen to" in page
