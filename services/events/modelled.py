@@ -28,7 +28,9 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFitted(Record):
-    """A model of `n` frames is on the disk and in the catalogue. `kept`: it was there already, of the same frames.
+    """A model is on the disk and in the catalogue. `kept`: it was there already, of the same frames.
+
+    `n` counts the frames of its own kind: of a flat, the flats without the darks that were taken off them.
 
     `anew` says in words why it was fitted anew, where there was one before.
     """
@@ -99,7 +101,7 @@ def _(what: ModelFitted) -> str:
     there = " (was there)" if what.kept else ""
     of = f"{family} of " if (family := family_words(what.kind, what.family)) else ""
     parts = (
-        f"model {name}{there}: {of}{count(what.n or 0, 'frame')}{at}{span}",
+        f"model {name}{there}: {of}{count(what.n or 0, what.kind or 'frame')}{at}{span}",
         *((f"fitted anew: {what.anew}",) if what.anew else ()),
         *map(_clause, what.notes),
     )

@@ -196,11 +196,13 @@ class Library:
         layout, growing = self._place.layout, folder.with_name(_GROWING + folder.name)
         rows, recipe = [], recipe_of(kind, frames)
         pixels = {layout.absolute(frame.path): frame.pixel_sha256 for frame in frames}
+        of_kind = {layout.absolute(frame.path) for frame in frames if frame.kind is kind.of}
         for each in made:
             final = folder / each.folder.relative_to(growing)
             moved = tuple(kind.made_by().moved(final, each.folder))
             row = self._row(layout.relative(final), kind, key, each, moved)
-            row = replace(row, recipe=recipe, inputs=tuple(pixels[path] for path in each.frames))
+            said = {**row.said, "n": len(of_kind.intersection(each.frames))}
+            row = replace(row, recipe=recipe, inputs=tuple(pixels[path] for path in each.frames), said=said)
             write_model_sidecar(layout, row, each.folder, self._place.disk)
             rows.append(row)
         _swap(growing, folder, self._place.disk)
@@ -238,7 +240,7 @@ class Library:
                 path=row.path,
                 kind=kind.name,
                 family=str(row.said.get("family") or "") or None,
-                n=len(row.inputs),
+                n=int(row.said.get("n", len(row.inputs))),
                 temperatures=row.temperatures,
                 coldest_c=row.coldest_c,
                 warmest_c=row.warmest_c,

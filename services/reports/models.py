@@ -12,7 +12,7 @@ _COLUMNS = (
     Column(name="Model", meaning="of the detector, below models/; its kind"),
     Column(name="State", meaning="fitted and whether it moved, there already, or why there is none, or none anew"),
     Column(name="Family", meaning="how it depends on temperature, a flat on exposure too"),
-    Column(name="Frames", meaning="frames that it is made of"),
+    Column(name="Frames", meaning="of its kind that it is made of: of a flat, the flats without their darks"),
     Column(name="Temperatures", meaning="how many, the coldest and the warmest"),
 )
 

@@ -82,7 +82,7 @@ def test_one_temperature_gives_a_model_that_says_what_it_cannot_do(root: Root) -
     assert outcome.row is not None
     assert (outcome.row.temperatures, outcome.row.coldest_c, outcome.row.warmest_c) == (1, -10.0, -10.0)
     (line,) = said(root.heard)
-    assert "constant of 4 frames at 1 temperature" in line
+    assert "constant of 4 biases at 1 temperature" in line
     assert "it holds at -10.0 °C alone, for other temperatures no error can be given: take biases at a second" in line
 
 
@@ -305,6 +305,8 @@ def test_flats_of_each_filter_have_a_model_with_their_darks_and_leave_no_steps_b
     assert [each.row is not None for each in outcomes] == [True, True], outcomes
     assert {each.row.key.filter for each in outcomes if each.row} == {"L", "R"}
     assert {len(each.row.inputs) for each in outcomes if each.row} == {12}
+    assert [each["n"] for each in models_of(root.heard)] == [6, 6], "flats, without the darks beside them"
+    assert all(" of 6 flats at " in line for line in said(root.heard))
     folders = {path.name for path in root.layout.models.glob("flat_*/*")}
     assert "flat_model_fits" in folders
     assert not folders & {"flat_reduced", "flat_normalized", "flat_darks"}
@@ -341,6 +343,7 @@ def test_darks_and_their_biases_have_a_model_that_flats_may_use(root: Root) -> N
     (outcome,) = fitted(root, Wishes(kinds=("dark",)))
     assert outcome.row is not None, outcome.detail
     assert len(outcome.row.inputs) == 24
+    assert [each["n"] for each in models_of(root.heard)] == [18], "darks, without their biases"
     assert fitted(root, Wishes(kinds=("dark",)))[0].kept
     root.add(FrameKind.FLAT, 3.0, 12, filter="L", light=5000.0)
     flat = root.build(flat_dark="model")[-1]
