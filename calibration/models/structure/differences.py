@@ -61,18 +61,21 @@ def difference(new: Planes, sigma: Planes, old: Planes, old_sigma: Planes, *, re
     return Difference(value=new / light - 1, sigma=both / light)
 
 
-def additive_sigma(old: Planes, light: float) -> Planes:
+def additive_sigma(old: Planes, light: float, exposure: float = 1.0) -> Planes:
     """Return by how much a ratio may differ from 1 because something stays in both frames that is no light.
 
     Of frames that are not reduced, a hot pixel keeps its charge when the lamp becomes brighter by the factor `light`:
-    its ratio falls, and nothing has changed. What is no light is at most what the pixel has more than those beside it.
+    its ratio falls, and nothing has changed; with a longer exposure its charge grows. What is no light is at most what
+    the pixel has more than those beside it, and each part of that may grow with the exposure or stay.
 
     Parameters
     ----------
     old : ndarray, shape (rows, x)
         The reference, relative to its light.
     light : float
-        Light of the new frame over that of the reference.
+        Level of the new frame over that of the reference.
+    exposure : float
+        Exposure of the new frame over that of the reference.
     """
     padded = np.pad(old, 1, mode="reflect") if min(old.shape) > 1 else np.pad(old, 1, mode="edge")
     beside = np.stack([padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]])
@@ -80,7 +83,7 @@ def additive_sigma(old: Planes, light: float) -> Planes:
     middle = (beside[1] + beside[2]) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.clip((old - middle) / old, 0.0, 1.0)
-    return np.asarray(np.nan_to_num(share) * abs(1 / light - 1))
+    return np.asarray(np.nan_to_num(share) * max(abs(1 / light - 1), abs(exposure / light - 1)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -43,7 +43,8 @@ from services.files.planes import Plane, PlanesFile, create_planes
 from services.models.banding import WORKERS
 from services.models.gathering import Progress
 from services.models.products import base_cards, header_of, put_in_place, refuse_foreign
-from services.models.structure.plan import Epoch, Pair, Plan
+from services.models.structure.pairing import Pair
+from services.models.structure.plan import Epoch, Plan
 
 _PLANES = 60
 """Values that are held for a pixel and an epoch."""
@@ -116,7 +117,7 @@ def _file(plan: Plan, epoch: Epoch, path: Path, disk: Disk) -> PlanesFile:
     cards = [
         *base_cards(header, f"MASTER {plan.kind} NORM", "" if plan.is_flat else "adu"),
         Card("TEMP", epoch.label_c, "[degC]"),
-        Card("EXPTIME", epoch.members[0].exposure_s, "[s]"),
+        Card("EXPTIME", epoch.exposure_s, "[s]"),
         Card("NCOMBINE", len(epoch.sources), "frames of this mean"),
         Card("FLATNORM", epoch.level_adu if plan.is_flat else 1.0, "[adu] it was divided by"),
     ]
@@ -165,12 +166,13 @@ def _mean_of(plan: Plan, epoch: Epoch, band: Band) -> GroupMean:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Work:
-    """Two epochs that are compared; `light` is that of the new one over that of the reference."""
+    """Two epochs that are compared; `light` and `exposure` are those of the new one over those of the reference."""
 
     new: tuple[Source, Source]
     old: tuple[Source, Source]
     relative: bool
     light: float
+    exposure: float
     degrees: float
     level: float
     freedom: float
@@ -184,7 +186,8 @@ class _Work:
         planes = [read_rows(source, band).astype(np.float64) for source in (*self.new, *self.old)]
         found = difference(*planes, relative=self.relative)
         if self.relative:
-            more = additive_sigma(planes[2], self.light) if self.light != 1.0 else np.zeros(found.value.shape)
+            same = self.light == self.exposure == 1.0
+            more = np.zeros(found.value.shape) if same else additive_sigma(planes[2], self.light, self.exposure)
         else:
             more = np.maximum(np.nan_to_num(planes[2]) - self.level, 0.0) * _PER_DEGREE * self.degrees
         found = Difference(value=found.value, sigma=np.hypot(found.sigma, more), relative=self.relative)
@@ -243,6 +246,7 @@ def compare(plan: Plan, means: Means, pair: Pair, number: int, *, memory_mb: flo
         old=means.planes(pair.old),
         relative=plan.is_flat,
         light=1.0 if reduced else new.level_adu / old.level_adu,
+        exposure=1.0 if reduced else new.exposure_s / old.exposure_s if old.exposure_s > 0 else 1.0,
         degrees=max(abs(new.celsius - old.celsius), _LEAST_C),
         level=old.level_adu,
         freedom=means.freedom,

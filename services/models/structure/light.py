@@ -19,7 +19,7 @@ def light_trend(plan: Plan) -> str:
     Levels are compared where what is no light was taken off, or where all exposures are equal. Temperature is fitted at
     the same time.
     """
-    exposures = np.array([epoch.members[0].exposure_s for epoch in plan.epochs])
+    exposures = np.array([epoch.exposure_s for epoch in plan.epochs])
     reduced = all(epoch.reduction is not None for epoch in plan.epochs)
     if len(plan.epochs) < _EPOCHS or not (exposures > 0).all() or not (reduced or np.ptp(exposures) == 0):
         return ""

@@ -2,9 +2,8 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,8 @@ from services.models.records import Fitted, files_before, write_sidecar
 from services.models.structure.bands import Compared, Means, compare, write_means
 from services.models.structure.light import light_trend
 from services.models.structure.measure import MOST, Measured, measured
-from services.models.structure.plan import BY_TEMPERATURE, IGNORING, Beside, Plan, plan_of, time_of
+from services.models.structure.pairing import BY_TEMPERATURE, IGNORING, pair_notes
+from services.models.structure.plan import Beside, Plan, plan_of, time_of
 from services.models.structure.records import (
     Result,
     comparison_rows,
@@ -35,6 +35,7 @@ from services.models.structure.records import (
     write_tables,
 )
 from services.version import version
+from services.words import count
 
 FORM = "nightcal structures 1"
 SIDECAR, MAP = "structures.json", "structures.fits"
@@ -95,23 +96,50 @@ def fit(
         The disk is full, or a file cannot be read or written.
     """
     found = gather(base, out, FrameKind.FLAT, FrameKind.BIAS, FrameKind.DARK, depth=depth, progress=progress, disk=disk)
-    make: Callable[[Gathered, Path], Fitted | None] = partial(_analysed, asked=asked, progress=progress, disk=disk)
+    alone = list[Gathered]()
+
+    def make(gathered: Gathered, folder: Path) -> Fitted | None:
+        done = _analysed(gathered, folder, asked, progress, disk)
+        if done is None:
+            alone.append(gathered)
+        return done
+
     made = of_each(found, out, make, refused)
     if not any(made):
         raise Usage(_nothing(made, found), advice=_ADVICE)
-    return tuple(each for each in made if each)
+    return tuple(_with_notes(each, _alone(alone), disk) for each in made if each)
+
+
+def _alone(settings: Sequence[Gathered]) -> list[str]:
+    """Return in words which settings of the camera have nothing to compare."""
+    return [
+        f"the {count(len(each.members), 'flat')} of {each.name} have no two epochs that can be compared: nothing is "
+        "said of them"
+        for each in settings
+    ]
+
+
+def _with_notes(made: Fitted, notes: Sequence[str], disk: Disk) -> Fitted:
+    if not notes:
+        return made
+    said = {**made.sidecar, "notes": [*made.sidecar["notes"], *notes]}
+    write_sidecar(made.folder / SIDECAR, said, disk)
+    return replace(made, sidecar=said)
 
 
 _ADVICE = (
-    "name a dataset with flats of one temperature from two times or more; flats of different exposures are compared "
-    "when their biases and darks are taken off (--reduce)"
+    "name a dataset with flats of one temperature from two times or more; flats of different exposures whose levels "
+    "differ are compared when their biases and darks are taken off (--reduce, of outgassing --calibrate)"
 )
 
 
 def _nothing(made: Sequence[Fitted | None], found: Sequence[Gathered]) -> str:
     frames = sum(len(each.members) for each in found)
+    exposures = sorted({member.exposure_s for each in found for member in each.members})
+    listed = f", of {', '.join(f'{each:g} s' for each in exposures[:6])}{', …' if len(exposures) > 6 else ''},"
     return (
-        f"nothing can be compared: the {frames} usable flats have no two epochs of one condition ({len(made)} settings)"
+        f"nothing can be compared: the {frames} usable flats{listed if len(exposures) > 1 else ''} have no two epochs "
+        f"of one condition ({count(len(made), 'setting')})"
     )
 
 
@@ -243,7 +271,7 @@ def _sidecar(
         "software": f"nightcal {version()}",
         "reduced": asked.reduce,
         "false_share": FALSE_SHARE,
-        "notes": [*_notes(results), *remarks],
+        "notes": [*_notes(results, reduced=asked.reduce), *remarks],
         "shape": list(plans[0].shape),
         "noise": [
             {
@@ -274,11 +302,12 @@ def _input(member: Member, epoch: str) -> dict[str, Any]:
     }
 
 
-def _notes(results: Sequence[Result]) -> list[str]:
+def _notes(results: Sequence[Result], *, reduced: bool) -> list[str]:
     """Return in words what the frames do not show."""
-    notes = []
+    notes = list[str]()
     flats = [result for result in results if result.plan.is_flat]
     plan = flats[0].plan
+    notes += pair_notes(plan, reduced=reduced)
     if light := light_trend(plan):
         notes.append(light)
     if all(len(epoch.sources) == 1 for epoch in plan.epochs):

@@ -1,6 +1,6 @@
 """What an analysis of structures compares: epochs of frames that were taken together, and what is taken off them."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -18,6 +18,7 @@ from services.files.layout import sanitise
 from services.models.gathering import Member
 from services.models.grouping import epochs_of, opened, saturation_of
 from services.models.sampling import Place, place_of
+from services.models.structure.pairing import Pair, pairs_of
 
 _PAIRS = 4
 """Pairs of neighbours of an epoch that show the noise."""
@@ -29,8 +30,6 @@ _PAIR = 2
 
 _NEAR_C, _NEAR_S = 1.0, 0.1
 """How far the temperature of biases and darks, and the exposure of a dark without biases, may be from a flat's."""
-
-BY_TEMPERATURE, IGNORING = "analysis_by_temperature", "analysis_by_time_ignore_temp"
 
 
 def time_of(member: Member) -> str:
@@ -133,6 +132,11 @@ class Epoch:
         return self.members[0].label_c
 
     @property
+    def exposure_s(self) -> float:
+        """Of each of its frames."""
+        return self.members[0].exposure_s
+
+    @property
     def celsius(self) -> float:
         """Mean temperature."""
         return float(np.mean([member.temperature_c for member in self.members]))
@@ -156,14 +160,6 @@ class Epoch:
     def level_adu(self) -> float:
         """Mean level of its frames."""
         return float(self.levels_adu.mean())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """An epoch and the reference that it is compared with, by their numbers."""
-
-    new: int
-    old: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -260,7 +256,7 @@ def plan_of(
     members : sequence of Member
         Frames of this kind.
     beside : Beside, optional
-        What is taken off; None: nothing, and only frames of one exposure are compared.
+        What is taken off; None: nothing, and only frames of one exposure, or flats of about one level, are compared.
     analyses : sequence of str
     unused : dict of Path to str
         Frames that are left out join it.
@@ -287,14 +283,15 @@ def plan_of(
     ]
     found.sort(key=lambda epoch: (_in_order(epoch.days), epoch.members[0].attempt, epoch.label_c))
     epochs = tuple(_named(found))
-    pairs = {name: tuple(_pairs(epochs, name, reduced=beside is not None)) for name in analyses}
+    flat = kind is FrameKind.FLAT
+    pairs = {name: tuple(pairs_of(epochs, name, reduced=beside is not None, flat=flat)) for name in analyses}
     if not any(pairs.values()):
         return None
     return Plan(
         kind=kind,
         epochs=epochs,
         pairs=pairs,
-        law=_law(epochs, place, flat=kind is FrameKind.FLAT),
+        law=_law(epochs, place, flat=flat),
         step_adu=float(max(member.numbers.step for member in kept)),
         saturation_adu=saturation,
     )
@@ -344,21 +341,9 @@ def _epochs(
 
 def _named(epochs: Sequence[Epoch]) -> Iterator[Epoch]:
     for number, epoch in enumerate(epochs, 1):
-        stem = f"{number:03d}_T{epoch.label_c:.1f}_E{epoch.members[0].exposure_s:g}"
+        stem = f"{number:03d}_T{epoch.label_c:.1f}_E{epoch.exposure_s:g}"
         name = sanitise("_".join([stem, epoch.time.replace(":", "")]) if epoch.time else stem)
         yield replace(epoch, name=name)
-
-
-def _pairs(epochs: Sequence[Epoch], analysis: str, *, reduced: bool) -> Iterator[Pair]:
-    """Yield each epoch with the earliest one of its condition."""
-    first: dict[Hashable, int] = {}
-    for number, epoch in enumerate(epochs):
-        exposure = None if reduced else epoch.members[0].exposure_s
-        key = (epoch.label_c if analysis == BY_TEMPERATURE else None, exposure)
-        if key in first:
-            yield Pair(new=number, old=first[key])
-        else:
-            first[key] = number
 
 
 def _law(epochs: Sequence[Epoch], place: Place, *, flat: bool) -> NoiseLaw:

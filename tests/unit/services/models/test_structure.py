@@ -148,15 +148,54 @@ def test_flats_of_one_time_cannot_be_compared(tmp_path: Path) -> None:
 
 def test_flats_of_other_exposures_are_compared_when_they_are_reduced(tmp_path: Path) -> None:
     sensor = Sensor(10)
-    for night, (exposure, light) in enumerate(((10.0, 450.0), (5.0, 900.0), (20.0, 220.0))):
+    for night, (exposure, light) in enumerate(((10.0, 450.0), (5.0, 600.0), (20.0, 330.0))):
         frames = sensor.frames(4, exposure_s=exposure, light=light)
         write_epoch(tmp_path / "B", FrameKind.FLAT, frames, night=night, exposure_s=exposure)
     write_epoch(tmp_path / "B", FrameKind.BIAS, sensor.darks(9, exposure_s=0), night=0, exposure_s=0)
     write_epoch(tmp_path / "B", FrameKind.DARK, sensor.darks(9), night=0)
-    with pytest.raises(Usage, match="nothing can be compared"):
+    with pytest.raises(Usage, match="of 5 s, 10 s, 20 s, have no two epochs of one condition"):
         fit(tmp_path / "B", tmp_path / "out", Asked())
     (found,) = fit(tmp_path / "B", tmp_path / "out", Asked(reduce=True))
     assert len([row for row in found.sidecar["comparisons"] if row["frames"] == "flat"]) == 2
+    assert found.sidecar["structures"] == []
+
+
+def test_settings_of_one_epoch_are_named_in_a_note_of_the_others(tmp_path: Path) -> None:
+    sensor = Sensor(15)
+    for night, name in enumerate(("", "", "wide")):
+        shape = Sensor(16, (40, 64)) if name else sensor
+        write_epoch(tmp_path / "B", FrameKind.FLAT, shape.frames(3), night=night)
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked())
+    words = "the 3 flats of 2-64x40-bin1 have no two epochs that can be compared"
+    assert [note for note in found.sidecar["notes"] if words in note], found.sidecar["notes"]
+    said = json.loads((found.folder / "structures.json").read_text(encoding="utf-8"))
+    assert said["notes"] == found.sidecar["notes"]
+
+
+def test_flats_of_other_exposures_and_one_level_are_compared_as_they_are_with_a_note(tmp_path: Path) -> None:
+    sensor = Sensor(10)
+    for night, exposure in enumerate((10.0, 5.0, 20.0)):
+        changes = [dust(20, 30, 0.06, 3)] if night else []
+        frames = sensor.frames(4, exposure_s=exposure, light=4500 / exposure, changes=changes)
+        write_epoch(tmp_path / "B", FrameKind.FLAT, frames, night=night, exposure_s=exposure)
+    write_epoch(tmp_path / "B", FrameKind.FLAT, sensor.frames(4, exposure_s=2.0), night=3, exposure_s=2.0)
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked())
+    assert len(found.sidecar["comparisons"]) == 2
+    assert [(row["kind"], row["born"][:10]) for row in found.sidecar["structures"]] == [("dust (disc)", DATES[1])]
+    notes = " ".join(found.sidecar["notes"])
+    assert "flats of 5 s, 10 s, 20 s are compared as they are" in notes
+    assert "flats of 2 s, 10 s are not compared with each other" in notes
+    assert "1 epoch of flats, which no comparison has: 0.0 °C, 2 s, 2026-03-31" in notes
+
+
+def test_hot_pixels_of_longer_exposures_are_no_structures(tmp_path: Path) -> None:
+    sensor = Sensor(14)
+    sensor.dark[5:40:7, 5:60:9] = 90.0  # electrons per second: a fifth of the light, four times as long two thirds
+    for night, exposure in enumerate((5.0, 10.0, 20.0)):
+        frames = sensor.frames(4, exposure_s=exposure, light=4500 / exposure)
+        write_epoch(tmp_path / "B", FrameKind.FLAT, frames, night=night, exposure_s=exposure)
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked())
+    assert len(found.sidecar["comparisons"]) == 2
     assert found.sidecar["structures"] == []
 
 
