@@ -195,14 +195,12 @@ class Library:
         """Give a grown folder its name in place of the one before, and record its models."""
         layout, growing = self._place.layout, folder.with_name(_GROWING + folder.name)
         rows, recipe = [], recipe_of(kind, frames)
-        pixels = {layout.absolute(frame.path): frame.pixel_sha256 for frame in frames}
-        of_kind = {layout.absolute(frame.path) for frame in frames if frame.kind is kind.of}
+        of = {layout.absolute(frame.path): frame for frame in frames}
         for each in made:
             final = folder / each.folder.relative_to(growing)
             moved = tuple(kind.made_by().moved(final, each.folder))
             row = self._row(layout.relative(final), kind, key, each, moved)
-            said = {**row.said, "n": len(of_kind.intersection(each.frames))}
-            row = replace(row, recipe=recipe, inputs=tuple(pixels[path] for path in each.frames), said=said)
+            row = _holding(replace(row, recipe=recipe), kind, [of[path] for path in each.frames])
             write_model_sidecar(layout, row, each.folder, self._place.disk)
             rows.append(row)
         _swap(growing, folder, self._place.disk)
@@ -269,6 +267,12 @@ class Library:
     def _check(self) -> None:
         if self._wake is not None and self._wake.is_set():
             raise RunStopped("stopped before all models were fitted")
+
+
+def _holding(row: ModelRow, kind: ModelKind, frames: Sequence[FrameRow]) -> ModelRow:
+    """Return the row of a model with its frames, and how many of these are of its own kind."""
+    said = {**row.said, "n": sum(frame.kind is kind.of for frame in frames)}
+    return replace(row, inputs=tuple(frame.pixel_sha256 for frame in frames), said=said)
 
 
 def _settings(key: GroupKey) -> str:

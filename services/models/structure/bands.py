@@ -43,8 +43,7 @@ from services.files.planes import Plane, PlanesFile, create_planes
 from services.models.banding import WORKERS
 from services.models.gathering import Progress
 from services.models.products import base_cards, header_of, put_in_place, refuse_foreign
-from services.models.structure.pairing import Pair
-from services.models.structure.plan import Epoch, Plan
+from services.models.structure.epochs import Epoch, Pair, Plan
 
 _PLANES = 60
 """Values that are held for a pixel and an epoch."""

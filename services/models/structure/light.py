@@ -3,7 +3,7 @@
 import numpy as np
 
 from calibration.models.structure.history import Trend, trends_of
-from services.models.structure.plan import Plan
+from services.models.structure.epochs import Plan
 
 _EPOCHS = 4
 """So few show no scatter about a trend."""

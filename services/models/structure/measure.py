@@ -12,7 +12,7 @@ from calibration.models.structure.history import History, Trend, adjusted, histo
 from calibration.models.structure.moves import Life, moves_of
 from calibration.models.structure.shapes import Kind, Place, Shape, Structure, dark_kind_of, kind_of, shape_of
 from services.models.structure.bands import Compared, Means, boxes
-from services.models.structure.plan import Plan
+from services.models.structure.epochs import Plan
 
 _INNER, _OUTER = 2, 6
 """Pixels around a structure between which its surroundings lie."""

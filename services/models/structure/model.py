@@ -23,10 +23,11 @@ from services.models.grouping import opened
 from services.models.products import base_cards, card_of, forget_others, header_of, put_in_place, refuse_foreign
 from services.models.records import Fitted, files_before, write_sidecar
 from services.models.structure.bands import Compared, Means, compare, write_means
+from services.models.structure.epochs import Plan, time_of
 from services.models.structure.light import light_trend
 from services.models.structure.measure import MOST, Measured, measured
 from services.models.structure.pairing import BY_TEMPERATURE, IGNORING, pair_notes
-from services.models.structure.plan import Beside, Plan, plan_of, time_of
+from services.models.structure.plan import Beside, plan_of
 from services.models.structure.records import (
     Result,
     comparison_rows,

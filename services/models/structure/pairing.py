@@ -1,13 +1,9 @@
 """Which epochs are compared with which, and in words which are not, and why."""
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from services.models.structure.epochs import Epoch, Pair, Plan
 from services.words import count
-
-if TYPE_CHECKING:
-    from services.models.structure.plan import Epoch, Plan
 
 BY_TEMPERATURE, IGNORING = "analysis_by_temperature", "analysis_by_time_ignore_temp"
 
@@ -16,15 +12,7 @@ EQUAL_LEVEL = 0.1
 contrast then stays below a tenth of what it is of the level."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """An epoch and the reference that it is compared with, by their numbers."""
-
-    new: int
-    old: int
-
-
-def pairs_of(epochs: Sequence["Epoch"], analysis: str, *, reduced: bool, flat: bool) -> Iterator[Pair]:
+def pairs_of(epochs: Sequence[Epoch], analysis: str, *, reduced: bool, flat: bool) -> Iterator[Pair]:
     """Yield each epoch with the earliest one of its condition, where it is another one.
 
     Parameters
@@ -50,11 +38,11 @@ def pairs_of(epochs: Sequence["Epoch"], analysis: str, *, reduced: bool, flat: b
         yield from (Pair(new=n, old=first[label, exposures[n]]) for n in some if first[label, exposures[n]] != n)
 
 
-def _label(epoch: "Epoch", analysis: str) -> float | None:
+def _label(epoch: Epoch, analysis: str) -> float | None:
     return epoch.label_c if analysis == BY_TEMPERATURE else None
 
 
-def _joined(epochs: Sequence["Epoch"]) -> dict[float, float]:
+def _joined(epochs: Sequence[Epoch]) -> dict[float, float]:
     """Return the exposure that flats of each are compared with as they are: one of about the same level, or their own.
 
     Bias and light have equal shares in equal levels, so that their contrasts are equal, whatever the exposure.
@@ -73,7 +61,7 @@ def _alike(levels: Sequence[float], reference: float) -> bool:
     return all(abs(level / reference - 1) <= EQUAL_LEVEL for level in levels)
 
 
-def pair_notes(plan: "Plan", *, reduced: bool) -> Iterator[str]:
+def pair_notes(plan: Plan, *, reduced: bool) -> Iterator[str]:
     """Yield in words what is compared across exposures, which exposures are not, and which epochs have no other.
 
     Parameters
@@ -106,7 +94,7 @@ _NEEDS = (
 _MOST = 6
 
 
-def _named(epochs: Sequence["Epoch"]) -> str:
+def _named(epochs: Sequence[Epoch]) -> str:
     shown = [f"{e.label_c:.1f} °C, {e.exposure_s:g} s{f', {e.time}' if e.time else ''}" for e in epochs[:_MOST]]
     rest = len(epochs) - _MOST
     return "; ".join(shown) + (f"; and {rest} more" if rest > 0 else "")

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SUMMARY, SENSOR = "summary_plots", "sensor_plane_outliers"
 _MOST_CURVES = 8
 _MOST_NAMED = 12
+_BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+"""Of a name that would be crossed by the ring of another structure."""
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -115,7 +118,7 @@ def _mark(axis: "Axes", structures: Rows, *, names: bool) -> None:
             words = f"{row['structure']} {row['kind']}"
             axis.annotate(
                 words, (row["column"] + 0.5, row["row"] - size / 2), fontsize=7, ha="center", va="bottom",
-                color=_colour(row["kind"]), annotation_clip=True,
+                color=_colour(row["kind"]), annotation_clip=True, bbox=_BEHIND,
             )  # fmt: skip
 
 

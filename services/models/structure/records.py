@@ -12,8 +12,8 @@ import numpy as np
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.records import ecsv
 from services.models.structure.bands import Compared
+from services.models.structure.epochs import Plan, time_of
 from services.models.structure.measure import Measured
-from services.models.structure.plan import Plan, time_of
 
 _MOST_PIXELS = 200_000
 """Rows of the table of pixels; the map of structures has them all."""
@@ -188,6 +188,9 @@ def comparison_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
                 "widened": each.widened,
                 "structures": len(mine),
                 "pixels": sum(m.structure.area for m in mine),
+                "reference_time": old.time,
+                "exposure_s": new.exposure_s,
+                "reference_exposure_s": old.exposure_s,
             })  # fmt: skip
     return rows
 

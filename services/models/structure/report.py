@@ -11,9 +11,10 @@ from services.models.drawing import write_pictures
 from services.models.page import ModelPage, Section, Shown, table_of, write_page
 from services.models.products import refuse_file
 from services.models.structure.model import FORM, SIDECAR
+from services.models.structure.pairing import IGNORING
 from services.models.structure.plots import Seen, history_plots, map_drawings, sensor_plots, summary_plots
 from services.reports.summary import Headline
-from services.words import count
+from services.words import GAP, count
 
 _MOST = 200
 """Structures in the table of the page; `structures.ecsv` has all."""
@@ -105,7 +106,8 @@ def _headline(seen: Seen) -> Headline:
 
 
 def _sections(seen: Seen) -> list[Section]:
-    rows = [dict(row, percent=_percent(row)) for row in seen.structures[:_MOST]]
+    rows = [_in_units(row) for row in seen.structures[:_MOST]]
+    compared = [_compared(row) for row in seen.said["comparisons"]]
     sections = []
     if rows:
         sections.append(
@@ -118,12 +120,57 @@ def _sections(seen: Seen) -> list[Section]:
         )
         sections.append(Section(title="On the sensor", plots=tuple(sensor_plots(seen))))
     sections.append(Section(title="Over time and temperature", plots=tuple(summary_plots(seen))))
-    sections.append(Section(title="Comparisons", tables=(table_of(seen.said["comparisons"], _COMPARED),)))
+    sections.append(Section(title="Comparisons", tables=(table_of(compared, _COMPARED),)))
     return sections
 
 
-def _percent(row: Mapping[str, Any]) -> float | None:
-    return None if row["depth"] is None else float(row["depth"]) * (100 if row["frames"] == "flat" else 1)
+def _in_units(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a structure with its values in words: of flats in percent, of darks in ADU."""
+    flat = row["frames"] == "flat"
+    slopes = {name: _slope(row, name, flat=flat) for name in ("per_day", "per_degree")}
+    dates = {name: _minute(row[name]) for name in ("born", "gone")}
+    return {**row, **slopes, **dates, "depth": _amount(row["depth"], flat=flat, decimals=2, sign="+")}
+
+
+def _amount(value: float | None, *, flat: bool, decimals: int, sign: str = "") -> str | None:
+    if value is None:
+        return None
+    return _unbroken(f"{100 * value:{sign}.{decimals}f} %" if flat else f"{value:{sign}.{max(decimals - 1, 0)}f} ADU")
+
+
+def _slope(row: Mapping[str, Any], name: str, *, flat: bool) -> str | None:
+    slope, sigma = row[name], row[f"{name}_sigma"]
+    if slope is None or sigma is None:
+        return None
+    return _unbroken(f"{100 * slope:+.4f} ± {100 * sigma:.4f} %" if flat else f"{slope:+.2f} ± {sigma:.2f} ADU")
+
+
+def _unbroken(text: str) -> str:
+    """Return a value with its unit as it stays in one line."""
+    return text.replace(" ", GAP).replace("-", "\N{MINUS SIGN}")
+
+
+def _minute(time: str) -> str:
+    """Return a time without its seconds; what is no date stays."""
+    return time[:16].replace("T", " ") if time[10:11] == "T" else time
+
+
+def _compared(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a comparison in words."""
+    flat = row["frames"] == "flat"
+    return {
+        **row,
+        "with": "the earliest of all" if row["analysis"] == IGNORING else "the earliest of its temperature",
+        "epoch": _epoch(row["epoch"], row["time"], row.get("exposure_s")),
+        "reference": _epoch(row["reference"], row.get("reference_time", ""), row.get("reference_exposure_s")),
+        "smooth_range": _amount(row["smooth_range"], flat=flat, decimals=2),
+        "scatter": _amount(row["scatter"], flat=flat, decimals=2),
+    }
+
+
+def _epoch(name: str, time: str, exposure_s: float | None) -> str:
+    exposure = "" if exposure_s is None else f", {exposure_s:g} s"
+    return f"{name[:3].lstrip('0')}: {_minute(time) or 'no date'}{exposure}"
 
 
 def _trending(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -137,32 +184,31 @@ _COLUMNS = (
     Shown(name="row", head="row", decimals=1),
     Shown(name="column", head="column", decimals=1),
     Shown(name="area", head="pixels", decimals=0),
-    Shown(name="percent", head="depth", meaning="mean over its pixels: of flats in percent, of darks in ADU"),
+    Shown(name="depth", head="depth", meaning="mean over its pixels"),
     Shown(name="z", head="sigma", decimals=1, meaning="significance of its most significant pixel or scale"),
-    Shown(name="born", head="new in"),
-    Shown(name="gone", head="gone in"),
+    Shown(name="born", head="new in", meaning="UTC"),
+    Shown(name="gone", head="gone in", meaning="UTC"),
     Shown(name="course", head="course", meaning="step: at once; trend: little by little; steady: neither is shown"),
 )
 _TRENDS = (
     Shown(name="structure", head="No.", decimals=0),
     Shown(name="kind", head="kind"),
-    Shown(name="per_day", head="per day", decimals=6, meaning="slope against time: of flats relative, of darks in ADU"),
-    Shown(name="per_day_sigma", head="1 sigma", decimals=6),
+    Shown(name="per_day", head="per day", meaning="slope of its strength against time, with 1 sigma"),
     Shown(
         name="per_day_p", head="p", decimals=4, meaning="chance of such a slope by noise, corrected for their number"
     ),
-    Shown(name="per_degree", head="per °C", decimals=6, meaning="slope against temperature, at the same time"),
-    Shown(name="per_degree_sigma", head="1 sigma", decimals=6),
+    Shown(name="per_degree", head="per °C", meaning="slope against temperature, fitted at the same time"),
     Shown(name="per_degree_p", head="p", decimals=4),
 )
 _COMPARED = (
-    Shown(name="analysis", head="analysis"),
-    Shown(name="epoch", head="epoch"),
+    Shown(name="frames", head="in"),
+    Shown(name="with", head="compared with"),
+    Shown(name="epoch", head="epoch", meaning="its number in the order of time, its first frame (UTC) and exposure"),
     Shown(name="reference", head="reference"),
     Shown(name="temperature_c", head="°C", decimals=1),
     Shown(name="level_adu", head="level [ADU]", decimals=0),
-    Shown(name="smooth_range", head="smooth part", decimals=4, meaning="range over the frame of what is the lamp's"),
-    Shown(name="scatter", head="scatter", decimals=5, meaning="standard deviation of the difference of pixels"),
+    Shown(name="smooth_range", head="smooth part", meaning="range over the frame of what is the lamp's"),
+    Shown(name="scatter", head="scatter", meaning="standard deviation of the difference of pixels"),
     Shown(name="widened", head="over noise", decimals=2, meaning="scatter over what noise explains, at least 1"),
     Shown(name="structures", head="structures", decimals=0),
 )

@@ -26,7 +26,7 @@ def test_no_family_is_said_in_letters_or_with_underscores() -> None:
 def test_line_and_report_say_the_same(family: str | None, words: str) -> None:
     what = ModelFitted(path="models/flat_1", kind="flat", family=family, n=12, temperatures=1, coldest_c=-10.0,
                        warmest_c=-10.0)  # fmt: skip
-    of = "12 frames at 1 temperature, -10.0 °C"
+    of = "12 flats at 1 temperature, -10.0 °C"
     assert sentence(what) == (f"model flat_1: {words} of {of}" if words else f"model flat_1: {of}")
     row = models_table(
         [{"path": "models/flat_1", "kind": "flat", "family": family, "n": 12, "outcome": "kept", "words": []}]
