@@ -20,6 +20,9 @@ _INNER, _OUTER = 2, 6
 _ENOUGH = 40
 """Pixels around that show a curvature."""
 
+_MEDIAN = np.pi / 2
+"""Variance of a median over that of a mean, of normal values."""
+
 MOST = 2000
 """Structures that are measured: the most significant ones."""
 
@@ -110,7 +113,9 @@ def _measured(number: int, structure: Structure, plan: Plan, means: Means, compa
     cut = {e: (mean[:, columns], sigma[:, columns]) for e, (mean, sigma) in planes.items()}
     ring = _ring(pixels)
     values = {e: _relative(plan, cut[e][0], cut[reference[e]][0], ring) for e in epochs}
-    strength, sigma = np.array([_strength(plan, values[e], cut[e], cut[reference[e]][0], pixels) for e in epochs]).T
+    strength, sigma = np.array(
+        [_strength(plan, values[e], cut[e], cut[reference[e]][0], pixels, ring=ring) for e in epochs]
+    ).T
     contrast = float(np.median([_contrast(plan, cut[old][0], pixels, ring) for old in olds]))
     history = history_of(strength, sigma, contrast=contrast)
     new = [compared[i].pair.new for i in structure.seen]
@@ -171,16 +176,27 @@ def _relative(plan: Plan, new: Any, old: Any, ring: NDArray[np.bool_]) -> NDArra
 
 
 def _strength(
-    plan: Plan, value: NDArray[np.float64], cut: tuple[Any, Any], old: Any, pixels: NDArray[np.bool_]
+    plan: Plan,
+    value: NDArray[np.float64],
+    cut: tuple[Any, Any],
+    old: Any,
+    pixels: NDArray[np.bool_],
+    *,
+    ring: NDArray[np.bool_],
 ) -> tuple[float, float]:
-    """Return the mean of a difference over the pixels of a structure, and what noise of this epoch makes of it."""
+    """Return the mean of a difference over the pixels of a structure, and what noise of this epoch makes of it.
+
+    The noise is that of these pixels and that of the median of their surroundings, which was taken off.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         sigma = cut[1] / old if plan.is_flat else cut[1]
     use = pixels & np.isfinite(value) & np.isfinite(sigma)
     n = int(use.sum())
     if not n:
         return float("nan"), float("nan")
-    return float(value[use].mean()), float(np.sqrt((sigma[use] ** 2).sum()) / n)
+    around = sigma[ring & np.isfinite(value) & np.isfinite(sigma)]
+    level = _MEDIAN * float((around**2).mean()) / around.size if around.size else 0.0
+    return float(value[use].mean()), float(np.sqrt((sigma[use] ** 2).sum() / n**2 + level))
 
 
 def _contrast(plan: Plan, old: Any, pixels: NDArray[np.bool_], ring: NDArray[np.bool_]) -> float:
