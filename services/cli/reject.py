@@ -1,6 +1,5 @@
 """`nightcal reject`: frames that are not to be used, and masters that were made with them."""
 
-from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,8 +130,8 @@ def _named(name: str, rows: "list[FrameRow]", place: "Place") -> "list[FrameRow]
     found = [row for row in rows if row.path in exact or row.path.removesuffix(".fz") in exact]
     if found:
         return found
-    pattern = PurePosixPath(name.replace("\\", "/")).name
-    found = [row for row in rows if fnmatch(PurePosixPath(row.path).name.removesuffix(".fz"), pattern)]
+    pattern = _below(name, place.root)
+    found = [row for row in rows if PurePosixPath(row.path.removesuffix(".fz")).match(pattern)]
     if not found:
         folders = some(place.layout.relative(each) for each in (place.layout.darks, place.layout.flats))
         detail = f"there is no bias, dark or flat {name} in the folders {folders} of {place.root}"
@@ -140,6 +139,13 @@ def _named(name: str, rows: "list[FrameRow]", place: "Place") -> "list[FrameRow]
     if len(found) > 1 and not any(sign in pattern for sign in "*?["):
         raise Usage(f"several frames are called {name} — say which: {some(row.path for row in found)}")
     return found
+
+
+def _below(pattern: str, root: Path) -> str:
+    """Return a pattern for paths below the root: with folders it matches whole folders too, from the right."""
+    words = pattern.replace("\\", "/").removeprefix("./")
+    above = root.as_posix().rstrip("/") + "/"
+    return words.removeprefix(above) if words.startswith(above) else words
 
 
 def _file(name: str, place: "Place") -> str | None:

@@ -135,6 +135,20 @@ def test_marks_survive_a_lost_catalogue_and_hold_for_frames_of_other_programs(li
         ]
 
 
+@pytest.mark.parametrize("above", ["", "./", "the root"])
+def test_a_pattern_with_folders_means_the_frames_in_them(library: Path, above: str, capsys: pytest.CaptureFixture[str]):
+    folder = first(library, "flat").parent.relative_to(library).as_posix()
+    pattern = f"{library.as_posix()}/{folder}/*" if above == "the root" else f"{above}{folder}/*"
+    assert nightcal("reject", pattern, "--reason", "cloud") == 0
+    with Catalogue(Layout(library).catalogue, read_only=True) as catalogue:
+        bad = [row.path for row in catalogue.frames(flag=Flag.BAD)]
+        assert sorted(bad) == sorted(row.path for row in catalogue.frames() if row.path.startswith(f"{folder}/"))
+        assert 0 < len(bad) < len(list(catalogue.frames()))
+    capsys.readouterr()
+    assert nightcal("reject", "elsewhere/*", "--reason", "cloud") == 2
+    assert "no bias, dark or flat elsewhere/*" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
