@@ -1,5 +1,6 @@
 """`nightcal model`: models of a detector, fitted to frames, asked for what nobody measured, and drawn."""
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -72,9 +73,11 @@ def _said_of(found: "Fitted") -> Iterator[str]:
         yield "  temperatures predicted from the others (rms over the pixels, and what noise alone makes of it):"
         for row in rows:
             beyond = "" if row["inside"] else "   from one side"
+            known = math.isfinite(row["level_adu"])
+            level = f"{row['level_adu']:+8.2f} ADU" if known else "of its session is not known from the others"
             yield (
                 f"  {row['temperature_c']:8.1f} °C  {row['pattern_adu']:8.2f} ADU ({row['expected_adu']:.2f})"
-                f"  level {row['level_adu']:+8.2f} ADU{beyond}"
+                f"  level {level}{beyond}"
             )
 
 

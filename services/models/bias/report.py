@@ -111,16 +111,26 @@ def _headline(loaded: Loaded) -> Headline:
     """Return where the model holds, and how well it predicts what it has not seen."""
     model, said = loaded.model, loaded.said
     where = f"{model.coldest_c:.1f} to {model.warmest_c:.1f} °C"
-    rows = [r for r in said["holdout"] if r["family"] == model.basis.family.value and r["inside"]]
+    chosen = [row for row in said["holdout"] if row["family"] == model.basis.family.value]
+    rows = [row for row in chosen if row["inside"]]
     if not rows:
         text = f"It holds from {where}; no temperature in between could be left out to check it"
         return Headline(look="warn", text=text, detail="Frames at four temperatures or more show how well it predicts.")
-    worst = max(rows, key=lambda row: row["error_adu"])
-    text = f"From {where} it predicts temperatures it has not seen to {worst['error_adu']:.2f} ADU or better"
+    worst = max(rows, key=_error)
+    text = f"It holds from {where}; temperatures in between are predicted by the others to {_error(worst):.2f} ADU"
     noise = f"noise alone explains {worst['expected_adu']:.2f} ADU"
-    far = worst["error_adu"] > _FAR * worst["expected_adu"]
-    detail = f"The largest error is that at {worst['temperature_c']:.1f} °C, where {noise}."
+    far = _error(worst) > _FAR * worst["expected_adu"]
+    ends = max((_error(row) for row in chosen if not row["inside"]), default=float("nan"))
+    detail = (
+        f"The largest of these errors is that at {worst['temperature_c']:.1f} °C, where {noise}. The ends of the range "
+        f"are predicted from one side to {ends:.2f} ADU."
+    )
     return Headline(look="warn" if far else "ok", text=text, detail=detail)
+
+
+def _error(row: Mapping[str, Any]) -> float:
+    """Return the error of a temperature left out; of its pattern alone where no other shows the level there."""
+    return float(row["pattern_adu"] if row["error_adu"] is None else row["error_adu"])
 
 
 def _facts(loaded: Loaded, shape: tuple[int, int]) -> tuple[tuple[str, str], ...]:

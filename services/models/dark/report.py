@@ -84,18 +84,22 @@ def _headline(loaded: Loaded) -> Headline:
     """Return where the model holds, and how well it predicts what it has not seen."""
     model = loaded.model
     where = f"{model.coldest_c:.1f} to {model.warmest_c:.1f} °C and {model.shortest_s:g} to {model.longest_s:g} s"
-    rows = [row for row in held_out_of(loaded.said) if row["inside"] and row["counts"]]
+    counting = [row for row in held_out_of(loaded.said) if row["counts"]]
+    rows = [row for row in counting if row["inside"]]
     if not rows:
         text = f"It holds from {where}; no temperature in between could be left out to check it"
         detail = "Darks with a signal at three temperatures or more show how well it predicts."
         return Headline(look="warn", text=text, detail=detail)
     worst = max(rows, key=lambda row: abs(row["error"]))
     error, sigma = 100 * abs(worst["error"]), 100 * abs(worst["sigma"])
-    text = f"From {where} it predicts temperatures it has not seen to {error:.1f} % or better at every level of dark"
+    text = f"It holds from {where}; temperatures in between are predicted by the others to {error:.1f} % at every level"
     detail = (
-        f"The largest error is that at {worst['temperature_c']:.1f} °C and {worst['level_adu']:.0f} ADU, "
+        f"The largest of these errors is that at {worst['temperature_c']:.1f} °C and {worst['level_adu']:.0f} ADU, "
         f"where noise alone makes {sigma:.1f} %."
     )
+    ends = [100 * abs(row["error"]) for row in counting if not row["inside"]]
+    if ends:
+        detail += f" The ends of the range are predicted from one side to {max(ends):.1f} %."
     far = abs(worst["error"]) > max(_GOOD, 3 * abs(worst["sigma"]))
     return Headline(look="warn" if far else "ok", text=text, detail=detail)
 

@@ -2,7 +2,7 @@
 
 import json
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -405,3 +405,17 @@ def test_planes_of_another_fit_than_the_sidecar_are_refused(tmp_path: Path, caps
         assert "not of the same fit" in capsys.readouterr().err
     assert nightcal("model", "bias", "fit", tmp_path / "frames", tmp_path / "out") == 0
     assert nightcal("model", "bias", "synth", tmp_path / "out", "--temperature", 3, "--out", tmp_path / "s") == 0
+
+
+def test_a_temperature_of_which_a_session_has_no_other_is_judged_by_its_pattern(tmp_path: Path, capsys):
+    made = made_biases(7, temperatures=(-10.0, -5.0, 0.0, 5.0, 10.0), n=4, sessions=1, shape=(20, 30))
+    for i, pixels in enumerate(made.frames):
+        celsius = float(made.temperature_c[i])
+        at = datetime(2026, 3, 2 if made.label_c[i] == 5 else 1, 20, tzinfo=UTC) + timedelta(minutes=i)
+        write_bias(tmp_path / "biases" / f"T{made.label_c[i]:g}" / f"bias_{i}.fits", pixels, celsius, at=at)
+    assert nightcal("model", "bias", "fit", tmp_path / "biases", tmp_path / "out") == 0
+    assert "level of its session is not known from the others" in capsys.readouterr().out
+    assert nightcal("model", "bias", "report", tmp_path / "out", tmp_path / "report") == 0
+    page = (tmp_path / "report/report.html").read_text(encoding="utf-8")
+    assert "temperatures in between are predicted by the others to" in page
+    assert "nan ADU" not in page

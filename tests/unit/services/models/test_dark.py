@@ -537,7 +537,7 @@ def test_a_report_has_its_plots_and_tables(out: Path, tmp_path: Path):
         "maps.png", "hot_pixels.png", "dark_current_histogram.png", "activation_energy.png", "histograms.png",
     }  # fmt: skip
     page = (tmp_path / "report.html").read_text()
-    assert "it predicts temperatures it has not seen to" in page
+    assert "temperatures in between are predicted by the others to" in page
 
 
 def test_the_root_of_a_nightcal_is_a_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
