@@ -240,12 +240,18 @@ def _judged(
         verdict = judged(rest, numbers) if rest else Judged(refused={})
         unused |= verdict.refused
         remarks += [f"{group.name}: {remark}" for remark in verdict.remarks]
-    if asked := sum(f.header.ccd_temp_c is None and f.path not in unused for group in groups for f in group.frames):
-        remarks.append(
+    remarks += _asked_of([frame for group in groups for frame in group.frames if frame.path not in unused])
+    return list(groups), remarks, numbers
+
+
+def _asked_of(frames: Sequence[DatasetFrame]) -> Iterator[str]:
+    """Say of how many frames the temperature is the set-point of the cooler."""
+    asked = sum(frame.header.ccd_temp_c is None for frame in frames)
+    if asked:
+        yield (
             f"{count(asked, 'frame')} {'states' if asked == 1 else 'state'} what the cooler was asked for and not what "
             "was measured: the set-point is taken for the temperature"
         )
-    return list(groups), remarks, numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

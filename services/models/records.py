@@ -109,14 +109,18 @@ class LoadedModel(Generic[M]):
         Usage
             It is no model of this kind, one of another version, or damaged.
         """
-        folder = path.parent.parent if path.is_file() else path.parent if path.name == cls.FOLDER else path
-        planes = folder / cls.FOLDER / f"{cls.KIND}_model.fits"
+        folder, planes = cls._places(path)
         sidecar = planes.with_suffix(".json")
         said = read_sidecar(path, sidecar, planes, form=cls.FORM, kind=cls.KIND)
         try:
             return cls(folder=folder, model=cls.model_of(said), said=said)
         except (ValueError, KeyError, TypeError) as error:
             raise Usage(f"{sidecar} is damaged ({error!r})", advice="fit the model again") from error
+
+    @classmethod
+    def _places(cls, path: Path) -> tuple[Path, Path]:
+        folder = path.parent.parent if path.is_file() else path.parent if path.name == cls.FOLDER else path
+        return folder, folder / cls.FOLDER / f"{cls.KIND}_model.fits"
 
     @classmethod
     def model_of(cls, said: Mapping[str, Any]) -> M:

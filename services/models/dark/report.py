@@ -1,6 +1,6 @@
 """The report of a dark model: an HTML page with its plots and tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +91,20 @@ def _headline(loaded: Loaded) -> Headline:
         detail = "Darks with a signal at three temperatures or more show how well it predicts."
         return Headline(look="warn", text=text, detail=detail)
     worst = max(rows, key=lambda row: abs(row["error"]))
-    error, sigma = 100 * abs(worst["error"]), 100 * abs(worst["sigma"])
+    error = 100 * abs(worst["error"])
     text = f"It holds from {where}; temperatures in between are predicted by the others to {error:.1f} % at every level"
+    far = abs(worst["error"]) > max(_GOOD, 3 * abs(worst["sigma"]))
+    return Headline(look="warn" if far else "ok", text=text, detail=_worst_of(worst, counting))
+
+
+def _worst_of(worst: Mapping[str, Any], counting: Sequence[Mapping[str, Any]]) -> str:
+    """Return where the error of a temperature in between is largest, and how well the ends are predicted."""
     detail = (
         f"The largest of these errors is that at {worst['temperature_c']:.1f} °C and {worst['level_adu']:.0f} ADU, "
-        f"where noise alone makes {sigma:.1f} %."
+        f"where noise alone makes {100 * abs(worst['sigma']):.1f} %."
     )
     ends = [100 * abs(row["error"]) for row in counting if not row["inside"]]
-    if ends:
-        detail += f" The ends of the range are predicted from one side to {max(ends):.1f} %."
-    far = abs(worst["error"]) > max(_GOOD, 3 * abs(worst["sigma"]))
-    return Headline(look="warn" if far else "ok", text=text, detail=detail)
+    return f"{detail} The ends of the range are predicted from one side to {max(ends):.1f} %." if ends else detail
 
 
 def _facts(seen: Seen) -> tuple[tuple[str, str], ...]:

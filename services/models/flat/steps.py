@@ -114,11 +114,15 @@ def read_step(folder: Path, step: Step, scratch: Path) -> tuple[StepFrame, ...]:
         )
     frames = tuple(_read(path, scratch) for path in paths)
     _refuse_stale(folder, step, paths)
+    _refuse_mixed(frames, paths[0].parent)
+    return frames
+
+
+def _refuse_mixed(frames: Sequence[StepFrame], folder: Path) -> None:
     kinds = {(frame.source.location.shape, frame.header.filter) for frame in frames}
     if len(kinds) > 1:
         words = "; ".join(f"{shape[1]} x {shape[0]} pixels, filter {name}" for shape, name in sorted(kinds, key=str))
-        raise Usage(f"{paths[0].parent} mixes {words}", advice="leave the files of one size and filter in it")
-    return frames
+        raise Usage(f"{folder} mixes {words}", advice="leave the files of one size and filter in it")
 
 
 def _refuse_stale(folder: Path, step: Step, paths: Sequence[Path]) -> None:
