@@ -28,6 +28,12 @@ _LINE_WIDTH, _LINE_SHARE, _LINE_TILT = 3, 0.5, 0.02
 _POINT = 6
 """Pixels of the largest structure that is a matter of pixels, not of shadows."""
 _DEAD = -0.5
+BRIGHTEST = 0.2
+"""Part by which a pixel may become brighter in light; more is charge, whatever was taken off."""
+
+_GROUP = 4 * _POINT
+"""Pixels of the largest group that charge makes brighter: a shadow's or a ghost's light is spread wider."""
+
 _FILM = 0.15
 """Share of the frame from which on a structure covers it."""
 _HOLLOW = 0.6
@@ -309,8 +315,8 @@ def kind_of(structure: Structure, shape: Shape, frame: tuple[int, int], *, darke
     across, along = (frame[1], frame[0]) if shape.upright else frame
     if shape.width <= _LINE_WIDTH and shape.length >= _LINE_SHARE * along and shape.tilt <= _LINE_TILT and across > 1:
         return Kind.COLUMN if shape.upright else Kind.ROW
-    if structure.area <= _POINT and shape.length < _SCRATCH_LENGTH:
-        return Kind.DEAD if darker and shape.extreme <= _DEAD else Kind.RESPONSE
+    if small := _small_kind_of(structure, shape, darker=darker):
+        return small
     if structure.area >= _FILM * frame[0] * frame[1]:
         return Kind.FILM
     if shape.length >= _SCRATCH_LENGTH and shape.length >= _ELONGATED * shape.width:
@@ -318,6 +324,17 @@ def kind_of(structure: Structure, shape: Shape, frame: tuple[int, int], *, darke
     if not darker:
         return Kind.GHOST
     return Kind.DUST_RING if shape.hollow < _HOLLOW else Kind.DUST_DISC
+
+
+def _small_kind_of(structure: Structure, shape: Shape, *, darker: bool) -> Kind | None:
+    """Return what a structure is that is a matter of pixels; None: it is none."""
+    if shape.length >= _SCRATCH_LENGTH:
+        return None
+    if not darker and structure.area <= _GROUP and abs(shape.extreme) > BRIGHTEST:
+        return hot_kind_of(structure)
+    if structure.area > _POINT:
+        return None
+    return Kind.DEAD if darker and shape.extreme <= _DEAD else Kind.RESPONSE
 
 
 def dark_kind_of(structure: Structure, shape: Shape, frame: tuple[int, int], *, brighter: bool) -> Kind:
@@ -329,4 +346,9 @@ def dark_kind_of(structure: Structure, shape: Shape, frame: tuple[int, int], *, 
         return Kind.COOLED
     if structure.area >= _FILM * frame[0] * frame[1]:
         return Kind.GLOW
+    return hot_kind_of(structure)
+
+
+def hot_kind_of(structure: Structure) -> Kind:
+    """Return what charge is called that is not light: by whether one pixel holds it or several."""
     return Kind.HOT_PIXEL if structure.area == 1 else Kind.HOT_CLUSTER

@@ -25,7 +25,8 @@ def time_of(member: Member) -> str:
     return "" if clock_s is None else f"{clock_s:g} s"
 
 
-def _days(member: Member) -> float:
+def days_of(member: Member) -> float:
+    """Return the same in days; NaN: not known."""
     at_s, clock_s = taken_at(member.frame.header)
     seconds = clock_s if at_s is None else at_s
     return float("nan") if seconds is None else seconds / 86400
@@ -41,11 +42,15 @@ class Reduction:
     """What is taken off a flat: the bias, and the dark current of its exposure.
 
     `share` is the exposure of the flat over that of the darks; without biases the darks are taken off as they are.
+    `lag_days` is how far from the flat the farthest of these frames was taken (NaN: not known), and `stepwise` whether
+    frames without a date from several attempts are taken together.
     """
 
     biases: tuple[Source, ...]
     darks: tuple[Source, ...]
     share: float
+    lag_days: float = float("nan")
+    stepwise: bool = False
 
     def variance_adu2(self, place: Place) -> float:
         """Return what the noise of these frames adds to the variance of a pixel that is not hot; 0: not known."""
@@ -130,7 +135,7 @@ class Epoch:
     @property
     def time(self) -> str:
         """When its first frame was taken, ISO 8601; empty: not known."""
-        return time_of(min(self.members, key=lambda member: in_order(_days(member))))
+        return time_of(min(self.members, key=lambda member: in_order(days_of(member))))
 
     @property
     def attempts(self) -> int:
@@ -140,7 +145,7 @@ class Epoch:
     @property
     def days(self) -> float:
         """The same in days; NaN: not known."""
-        return min(map(_days, self.members), key=in_order)
+        return min(map(days_of, self.members), key=in_order)
 
     @property
     def level_adu(self) -> float:

@@ -119,7 +119,7 @@ def _measured(number: int, structure: Structure, plan: Plan, means: Means, compa
     contrast = float(np.median([_contrast(plan, cut[old][0], pixels, ring) for old in olds]))
     history = history_of(strength, sigma, contrast=contrast)
     new = [compared[i].pair.new for i in structure.seen]
-    seen = np.nanmean([values[e] for e in new], axis=0)
+    seen = _mean([values[e] for e in new])
     inner = structure.place
     box = seen[inner.top - place.top : inner.bottom - place.top, inner.left - place.left : inner.right - place.left]
     shape = shape_of(structure, box)
@@ -145,6 +145,14 @@ def _measured(number: int, structure: Structure, plan: Plan, means: Means, compa
         by_degree=by_degree,
         temperatures=tuple(sorted({plan.epochs[e].label_c for e in new})),
     )
+
+
+def _mean(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the mean of the known values of each pixel; NaN where none is known."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=0)
+    n = known.sum(axis=0)
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan)
 
 
 def _around(structure: Structure, shape: tuple[int, int]) -> tuple[Place, NDArray[np.bool_]]:

@@ -12,7 +12,7 @@ import numpy as np
 from calibration.frames import FrameKind
 from calibration.keywords import Card
 from calibration.keywords.kinds import kind_of_word
-from calibration.models.structure.shapes import FALSE_SHARE, Kind, merged, significant
+from calibration.models.structure.shapes import FALSE_SHARE, Kind, hot_kind_of, merged, significant
 from services.datasets import SEARCH_DEPTH
 from services.datasets.frame import DatasetFrames
 from services.errors import Usage
@@ -26,7 +26,7 @@ from services.models.structure.bands import Compared, Means, compare, write_mean
 from services.models.structure.epochs import Plan, time_of
 from services.models.structure.light import light_trend
 from services.models.structure.measure import MOST, Measured, measured
-from services.models.structure.pairing import BY_TEMPERATURE, IGNORING, pair_notes
+from services.models.structure.pairing import BY_TEMPERATURE, IGNORING, lag_note, pair_notes
 from services.models.structure.plan import Beside, plan_of
 from services.models.structure.records import (
     Result,
@@ -213,16 +213,20 @@ def _judged(plan: Plan, means: Means, compared: Sequence[Compared], *, share: fl
 
 
 def _told_apart(result: Result, results: Sequence[Result], *, reduced: bool) -> Result:
-    """Call what is brighter in flats and in darks, too, a matter of charge and not of light."""
-    if reduced or not result.plan.is_flat:
+    """Call what is brighter in flats and in darks, too, a matter of charge and not of light.
+
+    Of reduced flats only single pixels and small groups are, of which the darks that were taken off had another charge.
+    """
+    if not result.plan.is_flat:
         return result
     hot = [each for other in results if not other.plan.is_flat for each in other.found]
-    return replace(result, found=tuple(_of_charge(each, hot) for each in result.found))
+    found = (each if reduced and each.kind is not Kind.RESPONSE else _of_charge(each, hot) for each in result.found)
+    return replace(result, found=tuple(found))
 
 
 def _of_charge(each: Measured, hot: Sequence[Measured]) -> Measured:
     same = [h for h in hot if each.structure.sign > 0 and each.structure.place.meets(h.structure.place)]
-    return replace(each, kind=Kind.HOT_CLUSTER if each.structure.area > 1 else Kind.HOT_PIXEL) if same else each
+    return replace(each, kind=hot_kind_of(each.structure)) if same else each
 
 
 def _write_map(results: Sequence[Result], path: Path, disk: Disk) -> None:
@@ -309,6 +313,8 @@ def _notes(results: Sequence[Result], *, reduced: bool) -> list[str]:
     flats = [result for result in results if result.plan.is_flat]
     plan = flats[0].plan
     notes += pair_notes(plan, reduced=reduced)
+    if lag := lag_note(plan):
+        notes.append(lag)
     if light := light_trend(plan):
         notes.append(light)
     if all(len(epoch.sources) == 1 for epoch in plan.epochs):

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Sequence
 
+from calibration.models.structure.shapes import BRIGHTEST
 from services.models.structure.epochs import Epoch, Pair, Plan
 from services.words import count
 
@@ -10,6 +11,9 @@ BY_TEMPERATURE, IGNORING = "analysis_by_temperature", "analysis_by_time_ignore_t
 EQUAL_LEVEL = 0.1
 """Part by which levels of other exposures may differ, so that flats are compared as they are: what the bias makes of a
 contrast then stays below a tenth of what it is of the level."""
+
+LAG_DAYS = 1.0
+"""How far from a flat what is taken off may be, before it is said."""
 
 
 def pairs_of(epochs: Sequence[Epoch], analysis: str, *, reduced: bool, flat: bool) -> Iterator[Pair]:
@@ -85,6 +89,22 @@ def pair_notes(plan: Plan, *, reduced: bool) -> Iterator[str]:
         yield f"flats of {_listed(apart)} are not compared with each other: {_NEEDS}"
     if alone:
         yield f"nothing is like {count(len(alone), 'epoch')} of flats, which no comparison has: {_named(alone)}"
+
+
+def lag_note(plan: Plan) -> str:
+    """Return in words that what is taken off flats was taken at other times than they; empty where it was not."""
+    off = [epoch.reduction for epoch in plan.epochs if epoch.reduction is not None]
+    late = [each for each in off if each.stepwise or each.lag_days >= LAG_DAYS]
+    if not late:
+        return ""
+    days = max((each.lag_days for each in late if each.lag_days >= LAG_DAYS), default=0.0)
+    how = f"up to {days:.0f} days away" if days else "of several attempts of the camera's clock, taken together"
+    return (
+        f"the biases and darks that are taken off {count(len(late), 'epoch')} of flats are of other times ({how}): the "
+        f"charge of pixels that became hot in between stays in the flats; a pixel or small group that is more than "
+        f"{100 * BRIGHTEST:.0f} % brighter is called a hot pixel or a hot cluster, but a weaker one may be called a "
+        "response"
+    )
 
 
 _NEEDS = (

@@ -15,7 +15,7 @@ from services.files.layout import sanitise
 from services.models.gathering import Member
 from services.models.grouping import epochs_of, opened, saturation_of
 from services.models.sampling import Place, place_of
-from services.models.structure.epochs import Epoch, Plan, Reduction, in_order
+from services.models.structure.epochs import Epoch, Plan, Reduction, days_of, in_order
 from services.models.structure.pairing import pairs_of
 
 _PAIRS = 4
@@ -42,16 +42,33 @@ class Beside:
             for m, s in zip(self.members, self.sources, strict=True)
             if abs(m.temperature_c - member.temperature_c) <= _NEAR_C
         ]
-        biases = tuple(s for _, s in _nearest([each for each in near if each[0].kind is FrameKind.BIAS], member))
+        biases = _nearest([each for each in near if each[0].kind is FrameKind.BIAS], member)
         darks = [each for each in near if each[0].kind is FrameKind.DARK]
         times = sorted({m.exposure_s for m, _ in darks}, key=lambda t: abs(t - member.exposure_s))
         if not biases:
             times = [t for t in times if abs(t - member.exposure_s) <= _NEAR_S]
         same = [each for each in darks if times and each[0].exposure_s == times[0]]
-        chosen = tuple(s for _, s in _nearest(same, member))
+        chosen = _nearest(same, member)
         if not (biases or chosen):
             return None
-        return Reduction(biases=biases, darks=chosen, share=member.exposure_s / times[0] if times else 0.0)
+        lag, stepwise = _apart([m for m, _ in (*biases, *chosen)], member)
+        return Reduction(
+            biases=tuple(s for _, s in biases),
+            darks=tuple(s for _, s in chosen),
+            share=member.exposure_s / times[0] if times else 0.0,
+            lag_days=lag,
+            stepwise=stepwise,
+        )
+
+
+def _apart(frames: Sequence[Member], member: Member) -> tuple[float, bool]:
+    """Return how many days from a flat the farthest of frames was taken, and whether they are of undated attempts."""
+    undated = member.frame.header.date_obs is None
+    alike = [m for m in frames if (m.frame.header.date_obs is None) == undated]
+    lags = [abs(days_of(m) - days_of(member)) for m in alike]
+    attempts = {(m.kind, m.attempt) for m in frames}
+    several = len(attempts) > len({kind for kind, _ in attempts})
+    return max((lag for lag in lags if np.isfinite(lag)), default=float("nan")), undated and several
 
 
 def _nearest(frames: Sequence[tuple[Member, Source]], member: Member) -> list[tuple[Member, Source]]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,24 @@ def test_a_hot_cluster_in_flats_that_are_not_reduced_is_no_ghost(tmp_path: Path)
     (reduced,) = fit(tmp_path / "B", tmp_path / "out", Asked(reduce=True))
     assert [row["frames"] for row in reduced.sidecar["structures"]] == ["dark"]
     assert not (tmp_path / "out/flats_norm").exists() or not any((tmp_path / "out/flats_norm").iterdir())
+
+
+def test_pixels_that_became_hot_after_the_darks_are_charge_and_no_response(tmp_path: Path) -> None:
+    sensor = Sensor(7)
+    sensor.dark[12, 16] = 1e5  # full in each flat: its mean is not known
+    for night in range(2):
+        sensor.dark[10, 20] += 200.0 * night
+        sensor.dark[30:32, 40:42] += 200.0 * night
+        sensor.dark[14, 16] += 30.0 * night  # a twentieth of the light: a response may be so
+        write_epoch(tmp_path / "B", FrameKind.FLAT, sensor.frames(4), night=night)
+        if not night:
+            write_epoch(tmp_path / "B", FrameKind.DARK, sensor.darks(4), night=night)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (found,) = fit(tmp_path / "B", tmp_path / "out", Asked(reduce=True))
+    kinds = {(row["kind"], row["area"]) for row in found.sidecar["structures"]}
+    assert kinds == {("hot pixel", 1), ("hot cluster", 4), ("response", 1)}
+    assert [note for note in found.sidecar["notes"] if "hot pixel" in note and "other times" in note]
 
 
 def test_bands_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
