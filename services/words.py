@@ -44,6 +44,11 @@ def celsius(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.1f} °C"
 
 
+def digits(value: float) -> str:
+    """Return a value as it is read: whole from 100 on, and smaller ones with three significant digits: "0.0126"."""
+    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
+
+
 def adu(value: float | None) -> str:
     """Return a level: "33036 ADU"."""
     return "unknown" if value is None else f"{value:.0f} ADU"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from calibration.models.contradictions import Mask, Verdict
+from services.datasets import FITS_DIR
 from services.files.disk import REAL_DISK, Disk, write_text
 from services.models.gathering import PLURAL, Member
 from services.models.records import ecsv
@@ -102,10 +103,16 @@ def named(members: Sequence[Member]) -> str:
     of = [temperatures, *([_listed(exposures, "{:g}", "s")] if exposures else [])]
     nights = sorted({member.session for member in members if member.session})
     night = f", of {', '.join(nights[:_FOLDERS])}" if 0 < len(nights) <= _FOLDERS else ""
-    folders = sorted({member.frame.path.parent.name for member in members})
+    folders = sorted({_folder(member) for member in members})
     where = f" ({'folder' if len(folders) == 1 else 'folders'} {some(folders, _FOLDERS)})"
     kind = PLURAL[members[0].kind]
     return f"The {len(members)} {kind} of {' and '.join(of)}{night}{where}"
+
+
+def _folder(member: Member) -> str:
+    """Return the folder of a frame as it is known by; its attempt where an import named it like all others."""
+    name = member.frame.path.parent.name
+    return member.frame.attempt if name == FITS_DIR and member.frame.attempt else name
 
 
 def _listed(values: Sequence[float], form: str, unit: str) -> str:

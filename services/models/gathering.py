@@ -170,7 +170,7 @@ def gather(
     unused = {path: why for path, why in found.left_out if path not in {frame.path for frame in wanted}}
     unused |= {frame.path: frame.bad for frame in wanted if frame.bad}
     unused |= of_foreign_size([frame for frame in wanted if frame.path not in unused])
-    unused |= {f.path: "the temperature of its sensor is not known" for f in wanted if _celsius(f) is None}
+    unused |= {f.path: _NO_TEMPERATURE for f in wanted if _celsius(f) is None}
     unused |= {f.path: "its exposure is not known" for f in wanted if _is_timeless(f)}
     groups = groups_of(frame for frame in wanted if frame.path not in unused)
     if isinstance(base, DatasetFrames):  # sets were compared when they became masters: their levels differ by nights
@@ -180,7 +180,8 @@ def gather(
     kept, remarks, numbers = _judged(groups, unused, out, progress, disk)
     sorted_in = _by_settings(kept, numbers, unused)
     if not any(frame.header.kind is kind for frames in sorted_in.values() for frame, *_ in frames):
-        raise Usage(f"none of the {number} {PLURAL[kind]} of {name} can be used", advice=_why(unused))
+        mine = {f.path: unused[f.path] for f in wanted if f.header.kind is kind and f.path in unused}
+        raise Usage(f"none of the {number} {PLURAL[kind]} of {name} can be used", advice=_why(mine or unused))
     zeros = {f.path: f.zero_fraction or 0.0 for f in wanted if f.bad and f.header.kind is FrameKind.BIAS}
     return tuple(replace(each, zeros=zeros) for each in _gathered(kind, sorted_in, unused, remarks))
 
@@ -190,6 +191,9 @@ def _found(base: Path, depth: int, progress: Progress) -> DatasetFrames:
 
 
 PLURAL = {FrameKind.BIAS: "biases", FrameKind.DARK: "darks", FrameKind.FLAT: "flats"}
+
+
+_NO_TEMPERATURE = "the temperature of its sensor is not known"
 
 
 def _none_of(kind: FrameKind) -> str:
@@ -213,6 +217,11 @@ def _is_timeless(frame: DatasetFrame) -> bool:
 
 def _why(unused: Mapping[Path, str]) -> str:
     """Return why frames were left out, the most frequent reasons first, as an advice."""
+    if set(unused.values()) == {_NO_TEMPERATURE}:
+        return (
+            "the headers state no temperature of the sensor: write it into them (CCD-TEMP, in °C), or name the folders "
+            "of the frames by it, e.g. T-10"
+        )
     reasons: defaultdict[str, int] = defaultdict(int)
     for why in unused.values():
         reasons[why] += 1

@@ -14,6 +14,7 @@ from services.errors import Usage
 from services.files.units import Unreadable
 from services.masters.prepare import SATURATED_FROM
 from services.models.gathering import Member
+from services.words import digits
 
 Condition = Callable[[Member], Hashable]
 """What frames of one group have in common besides their attempt."""
@@ -88,7 +89,13 @@ class Saturation:
                 "No saturation is known: no header states it and the frames show no highest value. Pixels that were "
                 "full would be fitted as if they were measured; SATURATE in the headers (or DATAMAX) helps."
             )
-        return f"Samples from {self.adu:.0f} ADU on are left out as saturated: {self.source}."
+        if self.source == _REACHED:
+            return (
+                f"No header states a saturation; the frames reach {digits(self.adu / SATURATED_FROM)} ADU and never "
+                f"exceed it, and samples from {100 * SATURATED_FROM:.0f} % of that on ({digits(self.adu)} ADU) are "
+                "left out as saturated."
+            )
+        return f"Samples from {digits(self.adu)} ADU on are left out as saturated: {self.source}."
 
 
 def saturation_of(members: Sequence[Member], sources: Sequence[Source]) -> float:

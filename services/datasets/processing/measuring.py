@@ -277,10 +277,15 @@ def judged(frames: Sequence[DatasetFrame], numbers: Mapping[Path, FrameNumbers])
     odd = odd_frames(frames[0].header.kind, [_series_row(frame, numbers[frame.path]) for frame in left])
     for i, verdict in odd.items():
         text = meaning(verdict.code).text
-        refused[left[i].path] = f"{text} ({verdict.measured:.1f} ADU, that of the others {verdict.limit:.1f} ADU)"
+        refused[left[i].path] = f"{text} ({_adu(verdict.measured)}, that of the others {_adu(verdict.limit)})"
     remarks = [f"{meaning(code).text} in most of its frames, which are used all the same" for code in usual]
     left = [frame for frame in left if frame.path not in refused]
     return Judged(refused=refused, remarks=(*sorted(remarks), *_two_levels(left, numbers)))
+
+
+def _adu(value: float) -> str:
+    """Return a level or a noise as it is read, with digits of frames that are scaled to 0…1, too."""
+    return f"{value:.1f} ADU" if abs(value) >= 10 else f"{value:.3g} ADU"
 
 
 def _two_levels(frames: Sequence[DatasetFrame], numbers: Mapping[Path, FrameNumbers]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from services.files.disk import REAL_DISK, Disk
 from services.files.planes import create_planes
 from services.models.banding import WORKERS
 from services.models.bias.files import (
+    MODEL,
     SIDECAR,
     files_of,
     map_name,
@@ -93,6 +94,7 @@ def fit(
 def _fitted(gathered: Gathered, out: Path, asked: Asked, progress: Progress, disk: Disk) -> Fitted:
     scratch = out / SCRATCH
     try:
+        refuse_foreign([out / MODEL])
         plan = plan_of(gathered, scratch)
         hot = None if asked.hot is None else hot_mask(asked.hot, plan.shape, scratch)
         work = work_of(plan, hot)

@@ -11,6 +11,7 @@ from calibration.models.dark.fit import Taken
 from calibration.models.dark.ties import Levels, Ties
 from services.models.dark.bias import Bias
 from services.models.gathering import Member
+from services.words import digits
 
 _SMALL = 0.05
 """Of the noise of a sample, a drift of whole frames that is left to the mean."""
@@ -114,8 +115,9 @@ def words_of(rows: Sequence[Row]) -> list[str]:
     wander = max((row.wander_adu for row in rows), default=0.0)
     if not wander > 0:
         return []
+    seen = digits(wander) if wander < 1 else f"{wander:.1f}"
     wandering = (
-        f"The levels of the groups of darks wander about those of their bias by {wander:.1f} ADU (1σ). That of each "
+        f"The levels of the groups of darks wander about those of their bias by {seen} ADU (1σ). That of each "
         "group was fitted to all pixels and taken off; what is not known of it takes part in the errors of the dark."
     )
     found = [wandering]

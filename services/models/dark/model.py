@@ -21,9 +21,11 @@ from services.models.banding import WORKERS
 from services.models.dark.bands import Work, darks_of, fit_bands, shots_of
 from services.models.dark.corrected import Announce, bound, corrected_of, write_corrected
 from services.models.dark.files import (
+    MODEL,
     SIDECAR,
     extrapolation,
     in_seconds,
+    mask_name,
     open_targets,
     predicted_planes,
     synthetic_name,
@@ -94,15 +96,16 @@ def _fitted(
 ) -> Fitted:
     scratch = out / SCRATCH
     try:
+        refuse_foreign([out / MODEL])
         plan = plan_of(gathered, scratch, family)
         darks, shots = plan.darks, shots_of(plan.darks.taken)
         alone = corrected_of(darks) if corrected else ()
         if corrected:
             corrected(bound(alone, darks, out, disk))
         work = Work(darks=darks_of(darks, plan.model.noise), model=plan.model, shots=shots)
+        refuse_foreign([out / mask_name(shot) for shot in shots if shot.exposure_s > 0])
         with open_targets(out, plan, shots, disk) as targets:
             paths = [file.path for file in targets.files]
-            refuse_foreign(paths)
             fit_bands(work, targets.model, targets.masks, memory_mb=memory_mb, progress=progress)
             if alone:
                 write_corrected(alone, plan, out, memory_mb=memory_mb, progress=progress, disk=disk)

@@ -147,6 +147,7 @@ def _nothing(made: Sequence[Fitted | None], found: Sequence[Gathered]) -> str:
 def _analysed(gathered: Gathered, out: Path, asked: Asked, progress: Progress, disk: Disk) -> Fitted | None:
     scratch, unused = out / SCRATCH, dict(gathered.unused)
     try:
+        refuse_foreign([out / MAP])
         beside = _beside(gathered, unused, scratch) if asked.reduce else None
         darks = [member for member in gathered.beside if member.kind is FrameKind.DARK]
         plans = [
@@ -169,7 +170,6 @@ def _analysed(gathered: Gathered, out: Path, asked: Asked, progress: Progress, d
                 results += made
                 names += files
         results = [_told_apart(result, results, reduced=asked.reduce) for result in results]
-        refuse_foreign([out / MAP])
         _write_map(results, out / MAP, disk)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

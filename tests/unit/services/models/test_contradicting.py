@@ -8,8 +8,11 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from calibration.frames import FrameKind
 from services.cli.failures import run_app
 from services.cli.main import app
+from services.models.contradicting import named
+from services.models.gathering import gather
 from tests.support.dark_frames import DarkSite, dark_site
 
 CELSIUS, SECONDS = 10.0, 20.0
@@ -17,6 +20,18 @@ CELSIUS, SECONDS = 10.0, 20.0
 
 def nightcal(*words: object) -> int:
     return run_app(app, [str(word) for word in words], name="nightcal")
+
+
+def test_frames_that_an_import_unpacked_are_named_by_their_attempt(tmp_path: Path) -> None:
+    site = dark_site(tmp_path / "frames", shape=(24, 32))
+    for name in ("T10/5s/attempt1/fits", "T10/5s/attempt2/fits"):
+        for _ in range(3):
+            site.write(name, site.pixels(CELSIUS, 5.0), CELSIUS, 5.0)
+    (found,) = gather(site.folder, tmp_path / "out", FrameKind.DARK)
+    words = named(found.members)
+    assert "attempt1" in words
+    assert "attempt2" in words
+    assert "fits" not in words
 
 
 def taken(folder: Path, wrong: set[tuple[float, float]], factor: float, n: int = 2) -> DarkSite:
@@ -80,7 +95,7 @@ def test_darks_that_agree_have_no_warning(tmp_path: Path, capsys: pytest.Capture
     assert nightcal("model", "dark", "fit", site.folder, tmp_path / "out") == 0
     printed = capsys.readouterr().out
     assert "WARNING" not in printed
-    assert "are left out as saturated: no header states it, but frames reach that value and never exceed it." in printed
+    assert "No header states a saturation; the frames reach 65520 ADU and never exceed it, and samples" in printed
     assert not (tmp_path / "out/dark_model/contradictions.ecsv").exists()
 
 

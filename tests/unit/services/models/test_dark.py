@@ -266,6 +266,7 @@ def test_files_of_another_program_stay_as_they_are(site: DarkSite, tmp_path: Pat
     assert nightcal("model", "dark", "fit", site.folder, tmp_path) == 2
     assert "was not written by nightcal" in capsys.readouterr().err
     assert foreign.read_bytes() == before
+    assert not (tmp_path / "dark_masks_by_temp").exists()
 
 
 def test_without_biases_a_constant_is_fitted_in_their_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -399,7 +400,7 @@ def test_one_exposure_and_single_frames_make_a_model_that_says_so(tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"ccd_temp_c": None}, "the temperature of its sensor is not known (4 of them)"),
+        ({"ccd_temp_c": None}, "the headers state no temperature of the sensor: write it into them (CCD-TEMP, in °C)"),
         ({"exposure_us": None}, "its exposure is not known (4 of them)"),
         ({"pixels": "equal"}, "all its pixels have the same value (4 of them)"),
         ({"pixels": "saturated"}, "all its pixels have the same value (4 of them)"),

@@ -11,8 +11,9 @@ from calibration.frames import FrameKind
 from services.bands import source_of
 from services.errors import Usage
 from services.masters.prepare import SATURATED_FROM
+from services.models import grouping
 from services.models.gathering import gather
-from services.models.grouping import opened, saturation_of
+from services.models.grouping import Saturation, opened, saturation_of
 from tests.support.dark_frames import dark_site
 
 
@@ -22,6 +23,12 @@ def test_one_frame_of_floating_point_numbers_leaves_the_others_their_saturation(
     whole, short = (source_of(tmp_path / name, tmp_path / "scratch") for name in ("whole.fits", "short.fits"))
     assert saturation_of([], [whole, whole]) == saturation_of([], [whole, short]) < 65520
     assert saturation_of([], [short]) == np.inf
+
+
+def test_saturation_is_said_as_the_frames_show_it() -> None:
+    seen = Saturation(adu=SATURATED_FROM * 65520, source=grouping._REACHED)
+    assert "the frames reach 65520 ADU and never exceed it, and samples from 98 %" in seen.sentence
+    assert "from 0.98 ADU on" in Saturation(adu=0.98, source="a header states it").sentence
 
 
 def saturation_seen(folder: Path, frames: list[NDArray[np.generic]], step: float) -> float:
