@@ -99,7 +99,7 @@ COMMANDS = (
     _Command("model structure fit", "model_structure:fit_structure", "Find what changed at each temperature."),
     _Command("model structure report", "model_structure:report_structure", "Draw what changed."),
     _Command("model outgassing fit", "model_structure:fit_outgassing", "Find what changed, over all temperatures too."),
-    _Command("model outgassing report", "model_structure:report_structure", "Draw what changed."),
+    _Command("model outgassing report", "model_structure:report_outgassing", "Draw what changed."),
     _Command("catalogue rebuild", "catalogue:rebuild", "Rebuild the index from the files."),
     _Command("archive", "library:archive", "Pack frames as storage.keep_raw allows, without loss.", hidden=True),
 )

@@ -73,10 +73,19 @@ def fit_outgassing(
 
 
 def report_structure(out: Found, report: Report) -> int:
-    """Draw what an analysis of structures or of outgassing has found."""
+    """Draw what an analysis of structures has found."""
+    return _drawn(out, report, "structure")
+
+
+def report_outgassing(out: Found, report: Report) -> int:
+    """Draw what an analysis of outgassing has found."""
+    return _drawn(out, report, "outgassing")
+
+
+def _drawn(out: Path, report: Path, command: str) -> int:
     from services.models.structure.report import report as drawn
 
-    for path in drawn(out, report):
+    for path in drawn(out, report, command=command):
         print(path)
     return Exit.DONE
 
@@ -95,6 +104,11 @@ def _fitted(base: Path, out: Path, analyses: tuple[str, ...], depth: int, *, red
     return refusals.end()
 
 
+def _at(time: str) -> str:
+    """Return when an epoch was: a number of seconds is no duration."""
+    return f"at {time} of the camera's clock" if time.endswith(" s") else f"in {time}"
+
+
 def _said_of(found: "Fitted") -> Iterator[str]:
     said: Mapping[str, Any] = found.sidecar
     rows = said["structures"]
@@ -106,8 +120,8 @@ def _said_of(found: "Fitted") -> Iterator[str]:
     for row in rows[:_SHOWN]:
         unit = "ADU" if row["frames"] != "flat" else "%"
         depth = row["depth"] * (100 if unit == "%" else 1)
-        dates = [f"new in {row['born']}"] if row["born"] else []
-        dates += [f"gone in {row['gone']}"] if row["gone"] else []
+        dates = [f"new {_at(row['born'])}"] if row["born"] else []
+        dates += [f"gone {_at(row['gone'])}"] if row["gone"] else []
         dates += [f"moved from structure {row['moved_from']}"] if row["moved_from"] else []
         yield (
             f"  {row['kind']:13} at row {row['row']:.1f}, column {row['column']:.1f}: {count(row['area'], 'pixel')}, "

@@ -4,9 +4,13 @@ import numpy as np
 
 from calibration.models.structure.history import Trend, trends_of
 from services.models.structure.epochs import Plan
+from services.words import lasting
 
 _EPOCHS = 4
 """So few show no scatter about a trend."""
+
+_SHORT = 2.0
+"""Days below which a time is given in hours and minutes."""
 
 _REAL = 0.01
 _LEAST = 1e-3
@@ -30,10 +34,14 @@ def light_trend(plan: Plan) -> str:
     return _words(trend, float(np.nanmax(days) - np.nanmin(days)), reduced) if trend.p < _REAL else ""
 
 
+def _lasting(days: float) -> str:
+    return lasting(86400 * days) if days < _SHORT else f"{days:.0f} days"
+
+
 def _words(trend: Trend, days: float, reduced: bool) -> str:  # noqa: FBT001
     percent, error = (100 * days * each for each in (trend.slope, trend.sigma))
     return (
         f"the light of the flats {'falls' if percent < 0 else 'rises'} by {abs(percent):.1f} ± {error:.1f} % in "
-        f"{days:.0f} days{'' if reduced else ', the bias included'}: a film that covers the frame evenly does so, but "
+        f"{_lasting(days)}{'' if reduced else ', the bias included'}: a film that covers the frame evenly does so, but "
         "the lamp may, too; compare with a light that is known to be steady"
     )

@@ -169,7 +169,9 @@ def summary_plots(seen: Seen) -> list[Plot]:
     return [
         Plot(
             name=f"{SUMMARY}/outliers_vs_time.png",
-            draw=lambda: _points(_axis(when), counts, "Pixels of structures in each epoch", _label(when), "Pixels"),
+            draw=lambda: _points(
+                _axis(when), counts, "Pixels of structures in each epoch", _label(when, "Epochs"), "Pixels"
+            ),
             title="Changed pixels against time",
             caption="A step is something that came or went; a slope is something that grows.",
         ),
@@ -181,7 +183,7 @@ def summary_plots(seen: Seen) -> list[Plot]:
         ),
         Plot(
             name=f"{SUMMARY}/mean_std_vs_time.png",
-            draw=lambda: _levels(_axis(times), levels, _label(times)),
+            draw=lambda: _levels(_axis(times), levels, _label(times, "Flats")),
             title="Level and scatter of the flats against time",
             caption="Of each flat as it was taken, nothing taken off.",
         ),
@@ -206,8 +208,8 @@ def _axis(times: Sequence[datetime | None]) -> list[Any]:
     return list(times) if all(times) else list(range(1, len(times) + 1))
 
 
-def _label(times: Sequence[datetime | None]) -> str:
-    return "" if all(times) else "Epoch, in their order"
+def _label(times: Sequence[datetime | None], what: str) -> str:
+    return "" if all(times) else f"{what}, numbered in the order of time"
 
 
 def _points(x: Sequence[Any], y: Sequence[float], title: str, across: str, up: str) -> "Figure":

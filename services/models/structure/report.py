@@ -14,7 +14,7 @@ from services.models.structure.model import FORM, SIDECAR
 from services.models.structure.pairing import IGNORING
 from services.models.structure.plots import Seen, history_plots, map_drawings, sensor_plots, summary_plots
 from services.reports.summary import Headline
-from services.words import GAP, count
+from services.words import GAP, count, some
 
 _MOST = 200
 """Structures in the table of the page; `structures.ecsv` has all."""
@@ -26,7 +26,7 @@ _MEANING = (
 )
 
 
-def report(found: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
+def report(found: Path, out: Path, disk: Disk = REAL_DISK, *, command: str = "structure") -> list[Path]:
     """Write the report of an analysis, in place of an older one, and return its files; the page is the last of them.
 
     Parameters
@@ -36,6 +36,8 @@ def report(found: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
     out : Path
         The folder of the report.
     disk : Disk
+    command : str
+        Which command makes such an analysis: `structure` or `outgassing`.
 
     Raises
     ------
@@ -45,11 +47,11 @@ def report(found: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
         The disk is full, or a file cannot be read or written.
     """
     refuse_file(out, "name a folder for the report")
-    seen = seen_of(found)
+    seen = seen_of(found, command)
     return [*write_pictures(map_drawings(seen), out, disk), *write_page(_page(seen), out, disk)]
 
 
-def seen_of(folder: Path) -> Seen:
+def seen_of(folder: Path, command: str = "structure") -> Seen:
     """Read an analysis.
 
     Raises
@@ -57,7 +59,9 @@ def seen_of(folder: Path) -> Seen:
     Usage
         It is none, or of another version.
     """
-    sidecar, advice = folder / SIDECAR, "name the folder that `nightcal model structure fit` wrote"
+    sidecar, advice = folder / SIDECAR, f"name the folder that `nightcal model {command} fit` wrote"
+    if within := sorted(str(path.parent) for path in folder.glob(f"*/{SIDECAR}")):
+        advice = f"name one of the analyses in it: {some(within)}"
     try:
         said = json.loads(sidecar.read_text(encoding="utf-8"))
         if said["form"] != FORM:
@@ -151,7 +155,9 @@ def _unbroken(text: str) -> str:
 
 
 def _minute(time: str) -> str:
-    """Return a time without its seconds; what is no date stays."""
+    """Return a time without its seconds; seconds of a camera's clock are called so."""
+    if time.endswith(" s"):
+        return f"{time} (clock)"
     return time[:16].replace("T", " ") if time[10:11] == "T" else time
 
 
@@ -186,8 +192,8 @@ _COLUMNS = (
     Shown(name="area", head="pixels", decimals=0),
     Shown(name="depth", head="depth", meaning="mean over its pixels"),
     Shown(name="z", head="sigma", decimals=1, meaning="significance of its most significant pixel or scale"),
-    Shown(name="born", head="new in", meaning="UTC"),
-    Shown(name="gone", head="gone in", meaning="UTC"),
+    Shown(name="born", head="new in", meaning="UTC, or seconds of the camera's clock"),
+    Shown(name="gone", head="gone in", meaning="UTC, or seconds of the camera's clock"),
     Shown(name="course", head="course", meaning="step: at once; trend: little by little; steady: neither is shown"),
 )
 _TRENDS = (

@@ -12,6 +12,8 @@ from astropy.io import fits
 from astropy.table import Table
 
 from calibration.frames import FrameKind
+from services.cli.failures import run_app
+from services.cli.main import app
 from services.errors import Usage
 from services.models.structure import bands as structure_bands
 from services.models.structure.model import OUTGASSING, STRUCTURE, Asked, fit
@@ -236,14 +238,22 @@ def test_light_that_fades_evenly_is_seen_over_the_exposures(tmp_path: Path, ligh
 
 
 def test_what_is_no_analysis_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Usage, match="is no analysis"):
+    with pytest.raises(Usage, match="is no analysis") as refused:
+        report(tmp_path, tmp_path / "report", command="outgassing")
+    assert "`nightcal model outgassing fit`" in refused.value.advice
+    (tmp_path / "gain_1").mkdir()
+    (tmp_path / "gain_1/structures.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(Usage, match="is no analysis") as refused:
         report(tmp_path, tmp_path / "report")
+    assert str(tmp_path / "gain_1") in refused.value.advice
     (tmp_path / "structures.json").write_text("{}", encoding="utf-8")
     with pytest.raises(Usage, match="damaged"):
         report(tmp_path, tmp_path / "report")
 
 
-def test_flats_without_a_date_have_the_order_of_their_cameras_clock(tmp_path: Path) -> None:
+def test_flats_without_a_date_have_the_order_of_their_cameras_clock(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sensor = Sensor(12)
     for night, changes in enumerate(([], [dust(20, 30, 0.06, 3)])):
         frames = sensor.frames(3, changes=changes)
@@ -254,6 +264,9 @@ def test_flats_without_a_date_have_the_order_of_their_cameras_clock(tmp_path: Pa
     (row,) = found.sidecar["structures"]
     assert (row["last_seen"], row["gone"]) == ("4000 s", "5000 s")  # the later night has the earlier clock
     assert any("diffmap_5000-s" in str(path) for path in report(tmp_path / "out", tmp_path / "report"))
+    assert "5000 s (clock)" in (tmp_path / "report/report.html").read_text(encoding="utf-8")
+    assert run_app(app, ["model", "structure", "fit", str(tmp_path / "B"), str(tmp_path / "out")], name="nightcal") == 0
+    assert "gone at 5000 s of the camera's clock" in capsys.readouterr().out
 
 
 def test_a_shadow_that_moved_is_a_ghost_at_two_places(tmp_path: Path) -> None:
