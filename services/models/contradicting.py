@@ -15,6 +15,9 @@ from services.models.records import ecsv
 from services.reports.summary import Headline
 from services.words import count, some
 
+WITHIN = "within sets"
+"""The difference of frames from others of their own set."""
+
 _FOLDERS = 3
 """Folders that are named in a sentence."""
 
@@ -29,7 +32,7 @@ class Contradiction:
         Which they are, in words: how many, of which temperatures, exposures, nights and folders.
     paths : tuple of str
     difference : str
-        What differs: factor, offset, shape.
+        What differs: factor, offset, shape; or `WITHIN` of frames that differ from others of their own set.
     factor, offset_adu, shape_adu : float
         What their pixels are multiplied by, what they have more, and the rms of the shape across the frame.
     words : str
@@ -50,7 +53,8 @@ class Contradiction:
     @property
     def sentence(self) -> str:
         """Everything in one or two sentences."""
-        what = "contradict all others and are left out" if self.left_out else "contradict the others"
+        those = "the others of their set" if self.difference == WITHIN else "all others"
+        what = f"contradict {those} and are left out" if self.left_out else "contradict the others"
         return f"{self.frames} {what}: {self.words}"
 
     @property
@@ -162,7 +166,7 @@ def contradictions_of(
 def notes_on(contradictions: Sequence[Contradiction], kind: str, *, restless: bool) -> list[str]:
     """Return what the notes of a model say of contradictions, in whole sentences."""
     notes = [each.sentence for each in contradictions]
-    open_ones = [each for each in contradictions if not each.left_out]
+    open_ones = [each for each in contradictions if not each.left_out and each.difference != WITHIN]
     if len(open_ones) > 1:
         notes.append(
             f"Leaving out any one of these {len(open_ones)} sets makes the rest agree: nothing shows which of them is "
@@ -170,7 +174,7 @@ def notes_on(contradictions: Sequence[Contradiction], kind: str, *, restless: bo
         )
     elif open_ones:
         notes.append("Half of the frames contradict the other half: nothing shows which are right; all take part.")
-    elif restless:
+    elif restless and all(each.left_out for each in contradictions):
         notes.append(
             f"The {kind} contradict each other by more than any model explains, and nothing shows which are right: "
             "a temperature, an exposure or a gain is not what the headers state. Little can be said of this sensor."

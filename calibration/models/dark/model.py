@@ -209,6 +209,8 @@ class DarkModel:
         than noise explains, at least 1.
     common : Common, optional
         None where levels do not wander.
+    relative : float
+        Part of the signal, common to all pixels, by which frames of one set differ where nothing shows which are right.
     """
 
     law: Law
@@ -221,6 +223,7 @@ class DarkModel:
     limit_adu: float = float("inf")
     excess: float = 1.0
     common: Common | None = None
+    relative: float = 0.0
 
     @classmethod
     def from_plain(cls, said: Mapping[str, Any]) -> "DarkModel":
@@ -244,10 +247,10 @@ class DarkModel:
         """Return the part of the error of a prediction that all pixels have in common, 1σ in ADU."""
         if self.common is None:
             return 0.0
-        slopes = np.array(signal_of(self.law, np.array(self.common.theta), temperature_c, exposure_s)[1])
+        mean, slopes = signal_of(self.law, np.array(self.common.theta), temperature_c, exposure_s)
         triangle = zip(pairs(self.law.size), self.common.covariance, strict=True)
         variance = sum(slopes[i] * slopes[j] * value * (1 if i == j else 2) for (i, j), value in triangle)
-        return float(max(variance, 0.0) ** 0.5)
+        return float(np.sqrt(np.maximum(variance, 0.0) + (self.relative * mean) ** 2))
 
     def has_measured(self, temperature_c: float) -> bool:
         """Whether a temperature is within those that were measured."""
@@ -322,6 +325,7 @@ def predict(model: DarkModel, parameters: Parameters, temperature_c: float, expo
     variance = np.zeros_like(mean)
     for (i, j), plane in zip(pairs(model.law.size), parameters.covariance, strict=True):
         variance += slopes[i] * slopes[j] * plane * (1 if i == j else 2)
+    variance = np.maximum(variance, 0.0) + (model.relative * mean) ** 2
     inside = model.holds_at(temperature_c, exposure_s)
     if (
         model.law.family is Family.CONSTANT
@@ -330,7 +334,7 @@ def predict(model: DarkModel, parameters: Parameters, temperature_c: float, expo
         variance = np.full_like(variance, np.nan)
     return Prediction(
         mean=mean.astype(np.float32),
-        sigma=np.sqrt(np.maximum(variance, 0.0)).astype(np.float32),
+        sigma=np.sqrt(variance).astype(np.float32),
         saturated=np.asarray(mean >= model.limit_adu),
         inside=inside,
     )

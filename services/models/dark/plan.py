@@ -27,6 +27,7 @@ from services.models.contradicting import Contradiction, without
 from services.models.dark.bias import Bias, bias_for, sampled_biases
 from services.models.dark.contradicting import Judged, Samples, judged
 from services.models.dark.levels import ties_of
+from services.models.dark.unlike import Unlike, unlike_in
 from services.models.gathering import Gathered, Member
 from services.models.grouping import Saturation, groups_of, opened, saturation_in, together
 from services.models.sampling import Place, place_of, sampled
@@ -110,9 +111,26 @@ class Grouped:
             drifts_adu=self.drifts_adu[order],
             bias=self.bias.part(found.kept),
             unused=unused,
-            contradictions=found.contradictions,
-            restless=found.restless,
+            contradictions=(*self.contradictions, *found.contradictions),
+            restless=self.restless or found.restless,
             levels=self.levels.part(np.flatnonzero(found.kept)),
+        )
+
+    def alike(self, found: Unlike) -> "Grouped":
+        """Return the darks without the few whose signal is not that of the others of their group."""
+        out = set(found.out)
+        kept = [i for i in range(len(self.members)) if i not in out]
+        place = {i: number for number, i in enumerate(kept)}
+        groups = tuple(tuple(place[i] for i in each if i not in out) for each in self.groups)
+        return replace(
+            self,
+            members=tuple(self.members[i] for i in kept),
+            sources=tuple(self.sources[i] for i in kept),
+            groups=groups,
+            drifts_adu=_drifts(self.drifts_adu[kept], groups),
+            unused=without(self.unused, found.contradictions),
+            contradictions=found.contradictions,
+            restless=found.relative > 0,
         )
 
     @property
@@ -234,6 +252,15 @@ def _stacks(darks: Grouped, place: Place) -> list[NDArray[np.float32]]:
     ]
 
 
+def _unlike(darks: Grouped, place: Place, noise: Noise) -> Unlike:
+    """Return the darks whose signal is not that of the others of their group."""
+    limit, known = darks.saturation_adu, darks.biases
+    biases: list[float | NDArray[np.float64]] = [0.0] * len(darks.groups)
+    if known is not None:
+        biases = [each.ravel() for each in darks.bias.planes(sampled_biases(known, place))]
+    return unlike_in(darks.members, darks.sources, darks.groups, biases, place, noise=noise, saturation_adu=limit)
+
+
 def _noise(darks: Grouped, place: Place) -> Noise:
     """Return the noise of darks as some frames of each group show it, else that of the biases."""
     stacks = _stacks(darks, place)
@@ -329,6 +356,9 @@ def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> 
     place = place_of(darks.shape)
     noise = _noise(darks, place)
     darks, noise = _limited(darks, place, noise)
+    unlike = _unlike(darks, place, noise)
+    darks = darks.alike(unlike)
+    noise = _noise(darks, place) if unlike.out else noise
     first, second = halves_of(darks, place, noise)
     if not any((half.count > 0).any() for half in (*first, *second) if half is not None):
         raise Usage(
@@ -353,6 +383,7 @@ def plan_of(gathered: Gathered, scratch: Path, family: Family | None = None) -> 
         darks.taken, darks.bias.pedestal, first, second, noise=noise, limit_adu=darks.limit_adu, ties=ties
     )
     choice = choose(sample, families=None if family is None else (family,))
+    choice = replace(choice, model=replace(choice.model, relative=unlike.relative))
     if not choice.levels.before_adu2.any():
         choice = replace(choice, holdout=tuple(_with_drift(row, darks) for row in choice.holdout))
     return DarkPlan(darks=replace(darks, levels=choice.levels), choice=choice, zeros=gathered.zeros)

@@ -1,6 +1,7 @@
 """Sets of frames that contradict all others are named by the command, the sidecar, the table and the page."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,49 @@ def test_darks_that_agree_have_no_warning(tmp_path: Path, capsys: pytest.Capture
 
 def _plane(path: Path) -> np.ndarray:
     return fits.getdata(path, "MEAN").astype(np.float64)
+
+
+def mixed(folder: Path, odd: Callable[[int], bool], factor: float) -> DarkSite:
+    """Return a sensor with five darks of each set, of which some were taken at another gain."""
+    site = dark_site(folder, shape=(24, 32))
+    for celsius in (0.0, 10.0, 20.0):
+        for seconds in (0.0, 20.0):
+            for number in range(5):
+                pixels, bias = site.pixels(celsius, seconds), site.bias + site.slope * celsius
+                if seconds and odd(number):
+                    pixels = np.clip(bias + factor * (pixels - bias), 0, 65520).astype(np.uint16)
+                site.write(f"T{celsius:g}_{seconds:g}s", pixels, celsius, seconds)
+    return site
+
+
+def test_darks_of_two_gains_in_every_set_are_named_and_the_errors_hold_the_truth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    site, out = mixed(tmp_path / "frames", lambda number: number % 2 == 1, 1.3), tmp_path / "out"
+    assert nightcal("model", "dark", "fit", site.folder, out) == 0
+    printed = capsys.readouterr().out
+    assert "WARNING: frames contradict each other, and nothing shows which are right" in printed
+    assert (
+        "was the gain, the exposure or the temperature changed between them? Nothing shows which are right" in printed
+    )
+    (row,) = json.loads((out / "dark_model/dark_model.json").read_text())["contradictions"]
+    assert (row["difference"], row["left_out"]) == ("within sets", False)
+    assert row["factor"] == pytest.approx(1.3, abs=0.03)
+    assert nightcal("model", "dark", "report", out, tmp_path / "page") == 0
+    assert 'class="banner bad"' in (tmp_path / "page/report.html").read_text()
+    assert nightcal("model", "dark", "synth", out, "--temperature", 10, "--exposure", 20, "--out", tmp_path) == 0
+    path = tmp_path / "synthetic_dark_t10.00_e20.00.fits"
+    pulls = (_plane(path) - site.truth(CELSIUS, SECONDS)) / fits.getdata(path, "SIGMA")
+    assert abs(np.median(pulls)) < 1.5
+
+
+def test_one_dark_of_another_gain_in_a_set_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    site, out = mixed(tmp_path / "frames", lambda number: number == 2, 0.8), tmp_path / "out"
+    assert nightcal("model", "dark", "fit", site.folder, out) == 0
+    assert "contradict the others of their set and are left out: they have 0." in capsys.readouterr().out
+    said = json.loads((out / "dark_model/dark_model.json").read_text())
+    assert said["model"]["relative"] == 0
+    assert said["contradictions"][0]["factor"] == pytest.approx(0.8, abs=0.03)
+    assert nightcal("model", "dark", "synth", out, "--temperature", 10, "--exposure", 20, "--out", tmp_path) == 0
+    mean = np.median(_plane(tmp_path / "synthetic_dark_t10.00_e20.00.fits"))
+    assert mean == pytest.approx(np.median(site.truth(CELSIUS, SECONDS)), rel=0.03)
