@@ -215,7 +215,7 @@ def test_threads_and_processes_and_any_band_give_the_same_files(tmp_path: Path):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ("no temperatures", "the temperature of its sensor is not known (32 of them)"),
+        ("no temperatures", "the headers state no temperature of the sensor: write it into them (CCD-TEMP, in °C)"),
         ("no biases", "holds no biases"),
         ("all equal", "all its pixels have the same value"),
         ("saturated", "none of the 32 biases"),
