@@ -229,7 +229,7 @@ MEANINGS: dict[str, Meaning] = {
         "a master has few frames for the way in which outliers are left out",
         "the master is built and serves; take more frames, or choose another `rejection_method`",
     ),
-    "model_damaged": Meaning("a model's file is damaged: it is not used", "`nightcal run --step models` fits it anew"),
+    "model_damaged": Meaning("a damaged model is not used", "fit it anew with `nightcal run --step models`"),
     "uneven_dark": Meaning(
         "the darks are uneven", "look at one: a light leak is to be closed, a glow of the sensor is usual"
     ),
