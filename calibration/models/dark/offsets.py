@@ -114,8 +114,8 @@ def _said(sample: DarkSample, law: Law, fit: DarkFit, levels_adu: F64) -> tuple[
 def _usual(sample: DarkSample, law: Law, fit: DarkFit) -> F64:
     """Return what each parameter of a usual pixel does to the groups, shape (K, p), and a constant where it is free.
 
-    A dark that all pixels have in common looks like levels. What tells them apart is how exactly pixels follow the law,
-    and that is not to be believed.
+    A dark that all pixels have in common looks like levels. Only how exactly pixels follow the law could separate the
+    two, and no law of a sensor is as exact as that.
     """
     theta, taken = np.median(fit.parameters.theta[:, _usable(fit)], axis=1)[:, None], sample.taken
     rows = [

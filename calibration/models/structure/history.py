@@ -93,6 +93,7 @@ class _Pieces:
 
     @classmethod
     def of(cls, y: Values, s: Values) -> "_Pieces":
+        """Return those of strengths and their uncertainties, shape (n,)."""
         w, y = s**-2.0, y - (_mean(y, s) if y.size else 0.0)  # centred, so that the sums lose no digits
         sums = (np.concatenate([[0.0], np.cumsum(each)]) for each in (w, w * y, w * y * y))
         return cls(**dict(zip(("weight", "first", "second"), sums, strict=True)))
