@@ -140,4 +140,4 @@ def _outside(row: Row) -> str:
 
 def table_rows(said: Any) -> list[dict[str, Any]]:
     """Return the rows of a sidecar; none of a model of an older version."""
-    return [dict(row) for row in said.get("levels", [])]
+    return sorted(said.get("levels", []), key=lambda row: (row["label_c"], row["exposure_s"], row["session"]))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.models.dark.model import BOLTZMANN_EV_K, ZERO_C_K, DarkBit, Parameters, predict
+from calibration.models.dark.model import BOLTZMANN_EV_K, ZERO_C_K, DarkBit, Law, Parameters, predict
 from services.bands import Source, bands_of, plane_of, read_rows, rows_for
 from services.models.dark.bands import Shot, covariance_names
 from services.models.dark.files import mask_name
@@ -207,17 +207,19 @@ def _holdout(seen: Seen) -> "Figure":
             column(some, "level_adu"),
             error,
             yerr=sigma,
-            fmt="o-",
+            fmt="o",
             color=colour,
             markerfacecolor=face,
             markersize=4,
-            linewidth=0.8,
+            elinewidth=0.8,
             label=f"{celsius:.1f} °C",
         )
     if not rows:
         axis.text(0.5, 0.5, "no level stands out of the noise", ha="center", transform=axis.transAxes, color=FAINT)
     else:
         axis.set_xscale("log")
+        axis.set_yscale("symlog", linthresh=5, linscale=2)  # one faint level must not flatten all others
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.legend(fontsize=8, frameon=False, ncols=2)
     axis.axhspan(-5, 5, color=FAINT, alpha=0.12, linewidth=0)
     axis.axhline(0, color=FAINT, linewidth=0.8)
@@ -284,13 +286,19 @@ def pixel_plots(seen: Seen) -> Iterator[Plot]:
     )
 
 
+def units_of(law: Law) -> tuple[str, ...]:
+    """Return the units of a law's parameters as people write them; FITS has adu."""
+    return tuple(unit.replace("adu", "ADU") for unit in law.units)
+
+
 def _maps(seen: Seen) -> "Figure":
     law = seen.loaded.model.law
     reference = f"{law.reference_c:.1f} °C"
     first = covariance_names(law)[0]
     chosen = [(seen.rate(law.reference_c), f"dark current at {reference} [ADU/s]")]
-    chosen += [(np.sqrt(seen.planes[first]), f"1σ of {law.names[0]} [{law.units[0]}]")]
-    chosen += [(seen.planes[name], f"{name} [{unit}]") for name, unit in zip(law.names[1:], law.units[1:], strict=True)]
+    units = units_of(law)
+    chosen += [(np.sqrt(seen.planes[first]), f"1σ of {law.names[0]} [{units[0]}]")]
+    chosen += [(seen.planes[name], f"{name} [{unit}]") for name, unit in zip(law.names[1:], units[1:], strict=True)]
     if np.isfinite(seen.planes["CHI2"]).any():
         chosen.append((seen.planes["CHI2"], "reduced chi-square of the groups"))
     return images(chosen, seen.shape)

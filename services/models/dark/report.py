@@ -11,7 +11,7 @@ from services.bands import bands_of, plane_of, read_rows, rows_for
 from services.files.disk import REAL_DISK, Disk
 from services.models.contradicting import alarmed
 from services.models.dark.levels import table_rows
-from services.models.dark.plots import Seen, current_plots, holdout_plots, pixel_plots, seen_of
+from services.models.dark.plots import Seen, current_plots, holdout_plots, pixel_plots, seen_of, units_of
 from services.models.dark.records import Loaded, held_out_of
 from services.models.misfits import misfit_section, misfits_of
 from services.models.page import ModelPage, Section, Shown, table_of, write_page
@@ -51,7 +51,7 @@ def _page(seen: Seen) -> ModelPage:
     law = loaded.model.law
     values = [
         Shown(name=name, head=name.lower(), decimals=3, meaning=unit)
-        for name, unit in zip(law.names, law.units, strict=True)
+        for name, unit in zip(law.names, units_of(law), strict=True)
     ]
     found = misfits_of(loaded.planes, [*law.names, "NOISE"])
     noise = Shown(name="NOISE", head="noise, ADU", meaning="of a frame without dark")
@@ -92,7 +92,7 @@ def _headline(loaded: Loaded) -> Headline:
         return Headline(look="warn", text=text, detail=detail)
     worst = max(rows, key=lambda row: abs(row["error"]))
     error = 100 * abs(worst["error"])
-    text = f"It holds from {where}; temperatures in between are predicted by the others to {error:.1f} % at every level"
+    text = f"It holds from {where}; temperatures in between are predicted by the others to {error:.1f} % or better"
     far = abs(worst["error"]) > max(_GOOD, 3 * abs(worst["sigma"]))
     return Headline(look="warn" if far else "ok", text=text, detail=_worst_of(worst, counting))
 
@@ -103,8 +103,14 @@ def _worst_of(worst: Mapping[str, Any], counting: Sequence[Mapping[str, Any]]) -
         f"The largest of these errors is that at {worst['temperature_c']:.1f} °C and {worst['level_adu']:.0f} ADU, "
         f"where noise alone makes {100 * abs(worst['sigma']):.1f} %."
     )
-    ends = [100 * abs(row["error"]) for row in counting if not row["inside"]]
-    return f"{detail} The ends of the range are predicted from one side to {max(ends):.1f} %." if ends else detail
+    ends = [row for row in counting if not row["inside"]]
+    if not ends:
+        return detail
+    end = max(ends, key=lambda row: abs(row["error"]))
+    return (
+        f"{detail} The ends of the range are predicted from one side to {100 * abs(end['error']):.1f} %, where noise "
+        f"alone makes {100 * abs(end['sigma']):.1f} %."
+    )
 
 
 def _facts(seen: Seen) -> tuple[tuple[str, str], ...]:
@@ -133,7 +139,7 @@ def _hot(loaded: Loaded) -> int:
 def _parameters(seen: Seen) -> Table:
     law = seen.loaded.model.law
     rows = []
-    for name, unit in zip(law.names, law.units, strict=True):
+    for name, unit in zip(law.names, units_of(law), strict=True):
         low, middle, high = _percentiles(seen.planes[name], (16, 50, 84))
         sigma = _percentiles(np.sqrt(seen.planes[f"COV_{name}_{name}"]), (50,))[0]
         rows.append({"name": name, "unit": unit, "median": middle, "low": low, "high": high, "sigma": sigma})

@@ -98,11 +98,11 @@ def lag_note(plan: Plan) -> str:
     if not late:
         return ""
     days = max((each.lag_days for each in late if each.lag_days >= LAG_DAYS), default=0.0)
-    how = f"up to {days:.0f} days away" if days else "of several attempts of the camera's clock, taken together"
+    how = f"up to {days:.0f} days from them" if days else "in several attempts without dates, and are averaged"
     return (
-        f"the biases and darks that are taken off {count(len(late), 'epoch')} of flats are of other times ({how}): the "
-        f"charge of pixels that became hot in between stays in the flats; a pixel or small group that is more than "
-        f"{100 * BRIGHTEST:.0f} % brighter is called a hot pixel or a hot cluster, but a weaker one may be called a "
+        f"the biases and darks that are taken off {count(len(late), 'epoch')} of flats were taken at other times, "
+        f"{how}. The charge of pixels that became hot in between stays in the flats: what is more than "
+        f"{100 * BRIGHTEST:.0f} % brighter is called a hot pixel or a hot cluster, what is less may be called a "
         "response"
     )
 

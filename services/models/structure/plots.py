@@ -216,7 +216,8 @@ def _points(x: Sequence[Any], y: Sequence[float], title: str, across: str, up: s
     figure, axes = new_figure(6.4, 3.4)
     axes[0, 0].plot(x, y, "o", color=MARK, markersize=5)
     axes[0, 0].margins(0.08)
-    axes[0, 0].set_ylim(bottom=min(0, *y) if y else 0)
+    axes[0, 0].set_ylim(bottom=0, top=None if any(y) else 1)
+    axes[0, 0].locator_params(axis="y", integer=True)
     dress(axes[0, 0], title, across, up)
     _turn(figure, x)
     return figure

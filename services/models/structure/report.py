@@ -1,6 +1,7 @@
 """The report of an analysis of structures: an HTML page, and the pictures that earlier programs had."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from services.words import GAP, count, some
 _MOST = 200
 """Structures in the table of the page; `structures.ecsv` has all."""
 
+_CHANCE = 0.05
+"""Of a slope by noise, corrected for their number: larger ones are in `structures.ecsv` alone."""
 
 _MEANING = (
     "A structure is a group of pixels that differ from the reference by more than noise explains. Its dates are those "
@@ -117,7 +120,7 @@ def _sections(seen: Seen) -> list[Section]:
         sections.append(
             Section(
                 title="Structures",
-                sentences=(_MEANING,),
+                sentences=(_MEANING, _slopes_said(rows)),
                 tables=(table_of(rows, _COLUMNS), *([table_of(_trending(rows), _TRENDS)] if _trending(rows) else [])),
                 plots=(*history_plots(seen),),
             )
@@ -146,7 +149,9 @@ def _slope(row: Mapping[str, Any], name: str, *, flat: bool) -> str | None:
     slope, sigma = row[name], row[f"{name}_sigma"]
     if slope is None or sigma is None:
         return None
-    return _unbroken(f"{100 * slope:+.4f} ± {100 * sigma:.4f} %" if flat else f"{slope:+.2f} ± {sigma:.2f} ADU")
+    value, error, unit = (100 * slope, 100 * sigma, "%") if flat else (slope, sigma, "ADU")
+    decimals = max(0, 1 - math.floor(math.log10(error))) if error > 0 else 4  # two digits of the error
+    return _unbroken(f"{value:+.{decimals}f} ± {error:.{decimals}f} {unit}")
 
 
 def _unbroken(text: str) -> str:
@@ -179,8 +184,19 @@ def _epoch(name: str, time: str, exposure_s: float | None) -> str:
     return f"{name[:3].lstrip('0')}: {_minute(time) or 'no date'}{exposure}"
 
 
+def _slopes_said(rows: list[dict[str, Any]]) -> str:
+    known = sum(row["per_day"] is not None or row["per_degree"] is not None for row in rows)
+    real = len(_trending(rows))
+    return f"Of {count(known, 'slope')} against time or temperature, noise does not explain {real}."
+
+
 def _trending(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if any(row[name] is not None for name in ("per_day", "per_degree"))]
+    """Return the rows with a slope that noise does not explain."""
+    return [row for row in rows if any(_is_real(row[name]) for name in ("per_day_p", "per_degree_p"))]
+
+
+def _is_real(p: float | None) -> bool:
+    return p is not None and p < _CHANCE
 
 
 _COLUMNS = (
@@ -198,6 +214,7 @@ _COLUMNS = (
 )
 _TRENDS = (
     Shown(name="structure", head="No.", decimals=0),
+    Shown(name="frames", head="in"),
     Shown(name="kind", head="kind"),
     Shown(name="per_day", head="per day", meaning="slope of its strength against time, with 1 sigma"),
     Shown(
