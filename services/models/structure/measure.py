@@ -40,7 +40,7 @@ class Measured:
     epochs : tuple of int
         Numbers of those that it was measured in, in the order of time.
     strength, sigma : ndarray
-        In each of them: of flats relative to the light, of darks in ADU.
+        In each of them: of flats relative to the light, of darks in ADU at the longest of their exposures.
     history : History
         Its edges count in `epochs`.
     by_day, by_degree : Trend
@@ -110,14 +110,17 @@ def _measured(number: int, structure: Structure, plan: Plan, means: Means, compa
     place, pixels = _around(structure, plan.shape)
     planes = dict(zip(epochs, boxes(means, epochs, place.top, place.bottom), strict=True))
     columns = slice(place.left, place.right)
-    cut = {e: (mean[:, columns], sigma[:, columns]) for e, (mean, sigma) in planes.items()}
+    scale = _as_longest(plan, epochs)
+    cut = {e: (scale[e] * mean[:, columns], scale[e] * sigma[:, columns]) for e, (mean, sigma) in planes.items()}
     ring = _ring(pixels)
     values = {e: _relative(plan, cut[e][0], cut[reference[e]][0], ring) for e in epochs}
     strength, sigma = np.array(
         [_strength(plan, values[e], cut[e], cut[reference[e]][0], pixels, ring=ring) for e in epochs]
     ).T
     contrast = float(np.median([_contrast(plan, cut[old][0], pixels, ring) for old in olds]))
-    history = history_of(strength, sigma, contrast=contrast)
+    warmth = np.array([plan.epochs[e].label_c for e in epochs])
+    alike = np.ones(len(epochs)) if plan.is_flat else _as_brightest(strength, warmth)
+    history = history_of(strength * alike, sigma * alike, contrast=contrast)
     new = [compared[i].pair.new for i in structure.seen]
     seen = _mean([values[e] for e in new])
     inner = structure.place
@@ -130,7 +133,7 @@ def _measured(number: int, structure: Structure, plan: Plan, means: Means, compa
         kind = dark_kind_of(structure, shape, plan.shape, brighter=not darker)
     days = np.array([plan.epochs[e].days for e in epochs])
     celsius = np.array([plan.epochs[e].celsius for e in epochs])
-    warm = np.where(np.ptp([plan.epochs[e].label_c for e in epochs]) > 0, celsius, np.nan)
+    warm = np.where(np.ptp(warmth) > 0, celsius, np.nan)
     by_day, by_degree = trends_of(strength, sigma, [days, warm])
     return Measured(
         number=number,
@@ -145,6 +148,23 @@ def _measured(number: int, structure: Structure, plan: Plan, means: Means, compa
         by_degree=by_degree,
         temperatures=tuple(sorted({plan.epochs[e].label_c for e in new})),
     )
+
+
+def _as_longest(plan: Plan, epochs: Sequence[int]) -> dict[int, float]:
+    """Return what makes each epoch one of the longest exposure: the charge of a dark grows with its exposure."""
+    seconds = {e: plan.epochs[e].exposure_s for e in epochs}
+    longest = max(seconds.values())
+    return {e: 1.0 if plan.is_flat or not t > 0 else longest / t for e, t in seconds.items()}
+
+
+def _as_brightest(strength: NDArray[np.float64], warmth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what makes the strengths of all temperatures those of one: each over the largest of its temperature.
+
+    How much more charge a pixel has when it is warmer, only the pixel itself shows.
+    """
+    size = np.nan_to_num(np.abs(strength))
+    largest = np.array([size[warmth == each].max() for each in warmth])
+    return np.asarray(np.where(largest > 0, largest.max() / np.maximum(largest, 1e-300), 1.0))
 
 
 def _mean(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

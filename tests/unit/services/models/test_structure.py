@@ -141,6 +141,24 @@ def test_what_came_is_dated_however_many_nights_there_are(tmp_path: Path) -> Non
     assert any("up to 2 neighbouring" in note for note in found.sidecar["notes"])
 
 
+@pytest.mark.parametrize("way", ["exposures", "temperatures"])
+def test_a_hot_pixel_is_dated_by_darks_of_several_exposures_and_temperatures(way: str, tmp_path: Path) -> None:
+    sensor, more = Sensor(14), np.zeros((48, 64))
+    more[10, 20] = 300.0
+    cold = sensor.dark
+    for night in range(8):
+        write_epoch(tmp_path / "B", FrameKind.FLAT, sensor.frames(2), night=night)
+        exposure, celsius = (10.0 if night % 2 else 2.0, 0.0) if way == "exposures" else (10.0, 15.0 * (night % 2))
+        sensor.dark = (cold + more * (night >= 3)) * (4.0 if celsius else 1.0)
+        darks = sensor.darks(4, exposure_s=exposure)
+        write_epoch(tmp_path / "B", FrameKind.DARK, darks, night=night, celsius=celsius, exposure_s=exposure)
+        sensor.dark = cold
+    (found,) = fit(tmp_path / "B", tmp_path / "out", Asked())
+    (hot,) = _rows(found, frames="dark").values()
+    nights = sorted({row["time"][:10] for row in found.sidecar["inputs"] if row["kind"] == "DARK"})
+    assert (hot["kind"], nights.index(hot["born"][:10]), hot["gone"]) == ("hot pixel", 3, "")
+
+
 def test_saturated_flats_and_those_without_light_are_left_out_with_the_reason(tmp_path: Path) -> None:
     sensor = Sensor(8)
     for night in range(2):
