@@ -6,6 +6,7 @@ judge the prediction: so the noise of a pixel does not choose its own bin. The m
 
 import csv
 import io
+import math
 import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -224,7 +225,7 @@ def _notes(loaded: Loaded, darks: Grouped) -> list[str]:
             f"The model was made of {number} of these {len(darks.members)} darks: how it predicts temperatures that it "
             "has not seen is in its table of those left out."
         )
-    notes += words_of(rows_of(darks.taken, darks.firsts, darks.levels))
+    notes += words_of(rows_of(darks.taken, darks.firsts, darks.levels), math.sqrt(loaded.model.noise.read_adu2))
     single = sum(len(each) == 1 for each in darks.groups)
     if single:
         notes.append(f"{single} of {len(darks.groups)} groups have one dark: their pixels have no bins of level.")

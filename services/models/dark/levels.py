@@ -14,7 +14,7 @@ from services.models.gathering import Member
 from services.words import digits
 
 _SMALL = 0.05
-"""Of the noise of a sample, a drift of whole frames that is left to the mean."""
+"""Of the noise of a sample, a drift of whole frames that is left to the mean, and wandering that is worth no word."""
 
 _OUTLYING = 5.0
 """Robust standard deviations and errors from the middle of all levels beyond which one lies outside."""
@@ -110,22 +110,22 @@ def outlying(levels: Levels) -> NDArray[np.bool_]:
     return result
 
 
-def words_of(rows: Sequence[Row]) -> list[str]:
-    """Return in whole sentences what the levels of groups of darks show."""
+def words_of(rows: Sequence[Row], noise_adu: float) -> list[str]:
+    """Return in whole sentences what the levels of groups of darks show; nothing of what is far below the noise."""
     wander = max((row.wander_adu for row in rows), default=0.0)
-    if not wander > 0:
+    if not wander > _SMALL * noise_adu:
         return []
     seen = digits(wander) if wander < 1 else f"{wander:.1f}"
     wandering = (
-        f"The levels of the groups of darks wander about those of their bias by {seen} ADU (1σ). That of each "
-        "group was fitted to all pixels and taken off; what is not known of it takes part in the errors of the dark."
+        f"The levels of the groups of darks wander about those of their bias by {seen} ADU (1σ); that of each "
+        "group was fitted to all pixels and taken off, and what is not known of it is in the errors of the dark."
     )
     found = [wandering]
     hardly = sum(row.error_adu > _UNKNOWN * row.wander_adu for row in rows)
     if hardly:
         found.append(
-            f"The levels of {hardly} of {len(rows)} groups can hardly be separated from their dark: the errors are "
-            "widened by it. Darks of several exposures in one session, or biases beside them, would show them."
+            f"The levels of {hardly} of {len(rows)} groups can hardly be separated from their dark, and the errors are "
+            "widened by it: darks of several exposures in one session, or biases beside them, would show them."
         )
     return found + [_outside(row) for row in rows if row.outlying]
 

@@ -75,7 +75,7 @@ def notes_of(plan: DarkPlan) -> list[str]:
             "No two darks were taken together: errors follow from the noise of biases, or the difference of "
             "unlike darks."
         )
-    notes += words_of(rows_of(darks.taken, darks.firsts, darks.levels))
+    notes += words_of(rows_of(darks.taken, darks.firsts, darks.levels), math.sqrt(model.noise.read_adu2))
     if model.excess > 1:
         notes.append(
             f"The means of the groups scatter {math.sqrt(model.excess):.1f} times as much as noise explains; the "

@@ -36,8 +36,13 @@ def row(level: float, error: float, *, wander: float = 10.0, outside: bool = Fal
 
 
 def test_words_name_how_far_levels_wander_what_is_not_known_and_what_lies_outside():
-    assert words_of([]) == words_of([row(0.0, 0.0, wander=0.0)]) == []
-    one, two, three = words_of([row(3.0, 1.0), row(-2.0, 8.0), row(90.0, 1.0, outside=True)])
+    assert (
+        words_of([], 4.0)
+        == words_of([row(0.0, 0.0, wander=0.0)], 4.0)
+        == words_of([row(0.1, 0.1, wander=0.1)], 4.0)
+        == []
+    )
+    one, two, three = words_of([row(3.0, 1.0), row(-2.0, 8.0), row(90.0, 1.0, outside=True)], 4.0)
     assert "by 10.0 ADU" in one
     assert "The levels of 1 of 3 groups can hardly be separated from their dark" in two
     assert "-5.0 °C and 60 s, session 2026-03-01, lies outside of the others (+90.0 ± 1.0 ADU)" in three
