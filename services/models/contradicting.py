@@ -164,7 +164,7 @@ def contradictions_of(
 
 
 def notes_on(contradictions: Sequence[Contradiction], kind: str, *, restless: bool) -> list[str]:
-    """Return what the notes of a model say of contradictions, in whole sentences."""
+    """Return what a model says of contradictions, in whole sentences: its `doubts`, the first of its notes."""
     notes = [each.sentence for each in contradictions]
     open_ones = [each for each in contradictions if not each.left_out and each.difference != WITHIN]
     if len(open_ones) > 1:
@@ -215,7 +215,7 @@ def alarmed(headline: Headline, said: Mapping[str, Any]) -> Headline:
     warning = warning_of(said)
     if not warning:
         return headline
-    sentences = " ".join(f"{note.rstrip('.')}." for note in said["notes"][: len(said.get("contradictions", ())) + 1])
+    sentences = " ".join(f"{doubt.rstrip('.')}." for doubt in said["doubts"])
     text = f"{warning[:1].upper()}{warning[1:]}"
     return Headline(look="bad", text=text, detail=sentences, advice=(headline.text, *headline.advice))
 

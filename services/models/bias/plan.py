@@ -75,11 +75,6 @@ class Plan:
         return np.array([self.members[each[0]].label_c for each in self.groups])
 
     @property
-    def group_frames(self) -> NDArray[np.float64]:
-        """Number of frames of each group, shape (K,)."""
-        return np.array([float(len(each)) for each in self.groups])
-
-    @property
     def identity(self) -> str:
         """What identifies this model: a digest of its frames and of what was decided on them."""
         frames = [(member.numbers.sha256, member.temperature_c) for member in self.members]

@@ -29,10 +29,15 @@ class Loaded(LoadedModel[BiasModel]):
         return BiasModel.from_plain(said)
 
 
+def doubts_of(plan: Plan) -> list[str]:
+    """Return in words which frames contradict each other."""
+    return notes_on(plan.contradictions, "biases", restless=plan.restless)
+
+
 def notes_of(plan: Plan) -> list[str]:
     """Return in words what the frames of a model do not show."""
     level, labels = plan.model.level, {member.label_c for member in plan.members}
-    notes = [*notes_on(plan.contradictions, "biases", restless=plan.restless), plan.choice.reason]
+    notes = [*doubts_of(plan), plan.choice.reason]
     if len(labels) == 1:
         notes.append(
             f"it holds at {plan.model.coldest_c:.1f} °C alone, for other temperatures no error can be given: take "
@@ -85,6 +90,7 @@ def sidecar_of(
         },
         "domain": {"coldest_c": model.coldest_c, "warmest_c": model.warmest_c, "shape": list(plan.shape)},
         "notes": notes_of(plan),
+        "doubts": doubts_of(plan),
         "contradictions": [each.row for each in plan.contradictions],
         "restless": plan.restless,
         "noise_adu": plan.noise_adu,

@@ -53,10 +53,15 @@ class Loaded(LoadedModel[DarkModel]):
         return Pedestal.of(design, np.array(said["inverse"], np.float64).reshape(2 * design.shape[1:]))
 
 
+def doubts_of(darks: Grouped) -> list[str]:
+    """Return in words which darks contradict each other."""
+    return notes_on(darks.contradictions, "darks", restless=darks.restless)
+
+
 def notes_of(plan: DarkPlan) -> list[str]:
     """Return in words what the darks of a model do not show."""
     model, darks = plan.model, plan.darks
-    notes = notes_on(darks.contradictions, "darks", restless=darks.restless)
+    notes = doubts_of(darks)
     notes += [plan.choice.reason, darks.bias.reason]
     notes.append(darks.saturation.sentence)
     exposures = {member.exposure_s for member in darks.members}
@@ -101,6 +106,7 @@ def sidecar_of(plan: DarkPlan, shots: Sequence[Shot], files: Sequence[str]) -> d
             "shape": list(darks.shape),
         },
         "notes": notes_of(plan),
+        "doubts": doubts_of(darks),
         "contradictions": [each.row for each in darks.contradictions],
         "restless": darks.restless,
         "bias": darks.bias.way.value,

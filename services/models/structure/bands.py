@@ -300,7 +300,6 @@ class _Fine:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.z = np.zeros(shape, np.float32)
-        self._shape = shape
         self.halved = Grid(
             signal=np.zeros((shape[0] // 2, shape[1] // 2), np.float32),
             weight=np.zeros((shape[0] // 2, shape[1] // 2), np.float32),

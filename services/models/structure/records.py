@@ -18,7 +18,7 @@ from services.models.structure.measure import Measured
 _MOST_PIXELS = 200_000
 """Rows of the table of pixels; the map of structures has them all."""
 
-FLATS_CSV, OUTLIERS_CSV, STRUCTURES_CSV = "analysis_flats.csv", "analysis_outliers.csv", "structures.csv"
+FLATS_CSV, OUTLIERS_CSV = "analysis_flats.csv", "analysis_outliers.csv"
 FLATS_COLUMNS = (
     "analysis_type", "approx_temp", "file_path", "time_header", "n_outliers", "std_diff", "mean_flat", "std_flat",
 )  # fmt: skip
