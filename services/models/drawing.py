@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT, GRID, MARK, THIRD = "#1f3a5f", "#7a8a99", "#dddddd", "#c0562f", "#5b8c5a"
+COLOURS = (INK, MARK, THIRD, FAINT, "#8a6fb0", "#c9a227")
+"""Of lines beside each other."""
 _LONGEST = 700
 """Pixels of the longer side of an image."""
 

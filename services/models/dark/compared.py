@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from services.files.disk import REAL_DISK, Disk
 from services.models.dark.evaluate import Evaluated, Seen, by_exposure
 from services.models.dark.files import exposure_folder
-from services.models.drawing import FAINT, INK, MARK, THIRD, dress, new_figure, write_pictures
+from services.models.drawing import COLOURS, FAINT, INK, MARK, dress, new_figure, write_pictures
 from services.models.products import decimal_text
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _CLASSES = {
     "mape_100_200": (100.0, 200.0, "pixels that are 100 to 200 % off"),
     "mape_over_200": (200.0, np.inf, "pixels that are more than 200 % off"),
 }
-_COLOURS = (INK, MARK, THIRD, FAINT, "#8a6fb0", "#c9a227")
 
 
 def compared(evaluated: Evaluated, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
@@ -118,7 +117,7 @@ def _square(axis: "Axes", reach: Sequence[float]) -> None:
 
 
 def _cycled(number: int) -> list[str]:
-    return [_COLOURS[i % len(_COLOURS)] for i in range(number)]
+    return [COLOURS[i % len(COLOURS)] for i in range(number)]
 
 
 def _against_temperature(seen: Sequence[Seen]) -> "Figure":

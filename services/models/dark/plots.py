@@ -13,10 +13,10 @@ from services.models.dark.bands import Shot, covariance_names
 from services.models.dark.files import mask_name
 from services.models.dark.records import Loaded, held_out_of
 from services.models.drawing import (
+    COLOURS,
     FAINT,
     INK,
     MARK,
-    THIRD,
     Plot,
     bins_of,
     column,
@@ -33,7 +33,7 @@ from services.words import count
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLOURS = (INK, MARK, THIRD, FAINT, "#8a6fb0", "#c9a227")
+_TICKS = (-100, -50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50, 100)
 _MOST_DOTS = 20_000
 """Pixels that are drawn as dots of one colour."""
 
@@ -151,7 +151,7 @@ def _arrhenius(seen: Seen) -> "Figure":
     span = max(model.warmest_c - model.coldest_c, 2.0)
     line = np.linspace(model.coldest_c - 0.1 * span, model.warmest_c + 0.1 * span, 41)
     rates = [seen.rate(float(celsius)) for celsius in line]
-    for colour, (name, at) in zip(_COLOURS, _crowds(seen), strict=False):
+    for colour, (name, at) in zip(COLOURS, _crowds(seen), strict=False):
         made = np.array([np.nanmedian(rate[at]) for rate in rates])
         axis.plot(_inverse(line), np.where(made > 0, made, np.nan), color=colour, linewidth=1.3, label=name)
         for shot, plane in seen.means.items():
@@ -201,7 +201,7 @@ def _holdout(seen: Seen) -> "Figure":
     for number, celsius in enumerate(sorted({row["temperature_c"] for row in rows})):
         some = [row for row in rows if row["temperature_c"] == celsius]
         error, sigma = 100 * np.array(column(some, "error")), 100 * np.abs(column(some, "sigma"))
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = COLOURS[number % len(COLOURS)]
         face = colour if some[0]["inside"] else "white"
         axis.errorbar(
             column(some, "level_adu"),
@@ -219,7 +219,9 @@ def _holdout(seen: Seen) -> "Figure":
     else:
         axis.set_xscale("log")
         axis.set_yscale("symlog", linthresh=5, linscale=2)  # one faint level must not flatten all others
-        axis.yaxis.set_major_formatter("{x:g}")
+        shown = axis.get_ylim()
+        axis.set_yticks(_TICKS, [f"{each:g}" for each in _TICKS])
+        axis.set_ylim(shown)
         axis.legend(fontsize=8, frameon=False, ncols=2)
     axis.axhspan(-5, 5, color=FAINT, alpha=0.12, linewidth=0)
     axis.axhline(0, color=FAINT, linewidth=0.8)

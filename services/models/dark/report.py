@@ -27,20 +27,7 @@ _GOOD = 0.05
 def report(model: Path, out: Path, disk: Disk = REAL_DISK) -> list[Path]:
     """Write the report of a model, in place of an older one, and return its files; the page is the last of them.
 
-    Parameters
-    ----------
-    model : Path
-        As for `load`.
-    out : Path
-        The folder of the report.
-    disk : Disk
-
-    Raises
-    ------
-    Usage
-        It is no model, or `out` is no folder.
-    StorageError
-        The disk is full, or a file cannot be read or written.
+    Parameters and errors are those of `services.models.bias.report.report`.
     """
     refuse_file(out, "name a folder for the report")
     return write_page(_page(seen_of(Loaded.load(model))), out, disk)
