@@ -22,9 +22,6 @@ Condition = Callable[[Member], Hashable]
 _MOST_GROUPS = 40
 """More attempts than this are put together by their conditions."""
 
-_MOST_EPOCHS = 120
-"""More attempts than this are put together with their neighbours in time, where time matters."""
-
 _MOST_FRAMES = 200
 """Of one group; larger ones are cut into parts."""
 
@@ -148,34 +145,11 @@ def groups_of(members: Sequence[Member], condition: Condition = by_temperature) 
     attempts = together(members, condition)
     if len(attempts) > _MOST_GROUPS:
         attempts = _alike([condition(member) for member in members])
-    return tuple(_cut(attempts))
+    return tuple(in_parts(attempts))
 
 
-def epochs_of(members: Sequence[Member], condition: Condition = by_temperature) -> tuple[tuple[int, ...], ...]:
-    """Return the numbers of the frames of each epoch: of one attempt, or of neighbours in time where there are many.
-
-    Frames are never put together over the whole of time, as `groups_of` does: what changed would be lost.
-    """
-    attempts = together(members, condition)
-    run = -(-len(attempts) // _MOST_EPOCHS)
-    if run > 1:
-        courses = defaultdict[Hashable, list[list[int]]](list)
-        for each in sorted(attempts, key=lambda each: min(_moment(members[i]) for i in each)):
-            courses[condition(members[each[0]])].append(each)
-        attempts = [
-            [number for i in part for number in course[i]]
-            for course in courses.values()
-            for part in np.array_split(np.arange(len(course)), max(-(-len(course) // run), min(len(course), 2)))
-        ]
-    return tuple(_cut(attempts))
-
-
-def _moment(member: Member) -> float:
-    at = member.frame.header.date_obs
-    return at.timestamp() if at else float("inf")
-
-
-def _cut(groups: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
+def in_parts(groups: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
+    """Yield groups of frames; those of too many are cut into parts."""
     for each in groups:
         yield from (tuple(map(int, part)) for part in np.array_split(each, -(-len(each) // _MOST_FRAMES)))
 

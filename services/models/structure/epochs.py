@@ -1,5 +1,7 @@
 """Epochs of frames that were taken together, what is taken off them, and which are compared: as data."""
 
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,9 +14,12 @@ from calibration.models.structure.noise import NoiseLaw
 from services.bands import Band, Source, read_rows
 from services.datasets.survey import taken_at
 from services.models.gathering import Member
+from services.models.grouping import Condition, in_parts, together
 from services.models.sampling import Place
 
 _PAIR = 2
+_MOST_EPOCHS = 120
+"""More attempts than this are put together with their neighbours in time, where time matters."""
 
 
 def time_of(member: Member) -> str:
@@ -35,6 +40,25 @@ def days_of(member: Member) -> float:
 def in_order(days: float) -> float:
     """Return a time as it is sorted: what is not known stands at the end."""
     return days if np.isfinite(days) else float("inf")
+
+
+def epochs_of(members: Sequence[Member], condition: Condition) -> tuple[tuple[int, ...], ...]:
+    """Return the numbers of the frames of each epoch: of one attempt, or of neighbours in time where there are many.
+
+    Frames are never put together over the whole of time, as `groups_of` does: what changed would be lost.
+    """
+    attempts = together(members, condition)
+    run = -(-len(attempts) // _MOST_EPOCHS)
+    if run > 1:
+        courses = defaultdict[Hashable, list[list[int]]](list)
+        for each in sorted(attempts, key=lambda each: min(in_order(days_of(members[i])) for i in each)):
+            courses[condition(members[each[0]])].append(each)
+        attempts = [
+            [number for i in part for number in course[i]]
+            for course in courses.values()
+            for part in np.array_split(np.arange(len(course)), max(-(-len(course) // run), min(len(course), 2)))
+        ]
+    return tuple(in_parts(attempts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,9 +13,9 @@ from calibration.models.structure.noise import NoiseLaw, fit_law
 from services.bands import Source
 from services.files.layout import sanitise
 from services.models.gathering import Member
-from services.models.grouping import epochs_of, opened, saturation_of
+from services.models.grouping import opened, saturation_of
 from services.models.sampling import Place, place_of
-from services.models.structure.epochs import Epoch, Plan, Reduction, days_of, in_order
+from services.models.structure.epochs import Epoch, Plan, Reduction, days_of, epochs_of, in_order
 from services.models.structure.pairing import pairs_of
 
 _PAIRS = 4

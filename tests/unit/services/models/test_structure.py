@@ -15,7 +15,9 @@ from calibration.frames import FrameKind
 from services.cli.failures import run_app
 from services.cli.main import app
 from services.errors import Usage
+from services.models.gathering import gather
 from services.models.structure import bands as structure_bands
+from services.models.structure.epochs import days_of, epochs_of
 from services.models.structure.model import OUTGASSING, STRUCTURE, Asked, fit
 from services.models.structure.report import report
 from tests.support.made_structures import Sensor, donut, dust, scratch
@@ -285,6 +287,20 @@ def test_flats_without_a_date_have_the_order_of_their_cameras_clock(
     assert "5000 s (clock)" in (tmp_path / "report/report.html").read_text(encoding="utf-8")
     assert run_app(app, ["model", "structure", "fit", str(tmp_path / "B"), str(tmp_path / "out")], name="nightcal") == 0
     assert "gone at 5000 s of the camera's clock" in capsys.readouterr().out
+
+
+def test_many_attempts_without_dates_are_joined_in_the_order_of_their_cameras_clock(tmp_path: Path) -> None:
+    sensor, nights = Sensor(15, (16, 24)), 130
+    clocks = np.random.default_rng(15).permutation(nights) * 100.0
+    for night in range(nights):
+        (path,) = write_epoch(tmp_path / "B", FrameKind.FLAT, sensor.frames(1), night=night, dated=False)
+        with fits.open(path, mode="update") as units:
+            units[0].header["HIERARCH TIMESTAMP"] = float(clocks[night])
+    (found,) = gather(tmp_path / "B", tmp_path / "out", FrameKind.FLAT)
+    days = np.array([days_of(member) for member in found.members])
+    epochs = epochs_of(found.members, lambda member: member.label_c)
+    assert len(epochs) == nights / 2
+    assert all(np.ptp(days[list(each)]) * 86400 == pytest.approx(100.0) for each in epochs)
 
 
 def test_a_shadow_that_moved_is_a_ghost_at_two_places(tmp_path: Path) -> None:
