@@ -111,11 +111,12 @@ class LoadedModel(Generic[M]):
         """
         folder, planes = cls._places(path)
         sidecar = planes.with_suffix(".json")
-        said = read_sidecar(path, sidecar, planes, form=cls.FORM, kind=cls.KIND)
+        wanted = f"name the folder that `nightcal model {cls.KIND} fit` wrote"
+        said = read_sidecar(path, sidecar, planes, form=cls.FORM, what=f"{cls.KIND} model", advice=wanted)
         try:
             return cls(folder=folder, model=cls.model_of(said), said=said)
         except (ValueError, KeyError, TypeError) as error:
-            raise Usage(f"{sidecar} is damaged ({error!r})", advice="fit the model again") from error
+            raise Usage(f"{sidecar} is damaged ({error!r})", advice="fit it again") from error
 
     @classmethod
     def _places(cls, path: Path) -> tuple[Path, Path]:
@@ -128,8 +129,8 @@ class LoadedModel(Generic[M]):
         raise NotImplementedError
 
 
-def read_sidecar(path: Path, sidecar: Path, planes: Path, *, form: str, kind: str) -> dict[str, Any]:
-    """Return the sidecar of a model whose planes are of the same fit.
+def read_sidecar(path: Path, sidecar: Path, planes: Path, *, form: str, what: str, advice: str) -> dict[str, Any]:
+    """Return the sidecar of a model, or an analysis, whose planes are of the same fit.
 
     Parameters
     ----------
@@ -139,32 +140,31 @@ def read_sidecar(path: Path, sidecar: Path, planes: Path, *, form: str, kind: st
         The files of the model.
     form : str
         What the sidecar begins with.
-    kind : str
-        Of the model: bias, dark.
+    what, advice : str
+        What it describes, for the message, and what to do where it describes something else.
 
     Raises
     ------
     Usage
         It is no such model, one of another version, or one whose fit was interrupted.
     """
-    fit = f"name the folder that `nightcal model {kind} fit` wrote"
     try:
         said = json.loads(sidecar.read_text(encoding="utf-8"))
         if said["form"] != form:
-            raise Usage(f"{sidecar} is of another version ({said['form']})", advice="fit the model again")
+            raise Usage(f"{sidecar} is of another version ({said['form']})", advice="fit it again")
     except OSError as error:
-        raise Usage(f"{path} is no {kind} model: {sidecar}: {error.strerror}", advice=fit) from error
+        raise Usage(f"{path} is no {what}: {sidecar}: {error.strerror}", advice=advice) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise Usage(f"{sidecar} is damaged, or no {kind} model ({error!r})", advice=fit) from error
+        raise Usage(f"{sidecar} is damaged, or no {what} ({error!r})", advice=advice) from error
     if not is_whole(planes, str(said.get("identity"))):
         raise Usage(
             f"{planes} is missing, has lost bytes, or is not of the same fit as {sidecar}: was a fit interrupted?",
-            advice="fit the model again",
+            advice="fit it again",
         )
     try:
         check_planes(planes)
     except Unreadable as error:
-        raise Usage(error.detail, advice="fit the model again") from error
+        raise Usage(error.detail, advice="fit it again") from error
     return dict(said)
 
 

@@ -1,17 +1,16 @@
 """The report of an analysis of structures: an HTML page, and the pictures that earlier programs had."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from services.errors import Usage
 from services.files.disk import REAL_DISK, Disk
 from services.models.drawing import write_pictures
 from services.models.page import ModelPage, Section, Shown, table_of, write_page
 from services.models.products import refuse_file
-from services.models.structure.model import FORM, SIDECAR
+from services.models.records import read_sidecar
+from services.models.structure.model import FORM, MAP, SIDECAR
 from services.models.structure.pairing import IGNORING
 from services.models.structure.plots import Seen, history_plots, map_drawings, sensor_plots, summary_plots
 from services.reports.summary import Headline
@@ -65,14 +64,7 @@ def seen_of(folder: Path, command: str = "structure") -> Seen:
     sidecar, advice = folder / SIDECAR, f"name the folder that `nightcal model {command} fit` wrote"
     if within := sorted(str(path.parent) for path in folder.glob(f"*/{SIDECAR}")):
         advice = f"name one of the analyses in it: {some(within)}"
-    try:
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-        if said["form"] != FORM:
-            raise Usage(f"{sidecar} is of another version ({said['form']})", advice="make the analysis again")
-    except OSError as error:
-        raise Usage(f"{folder} is no analysis of structures: {sidecar}: {error.strerror}", advice=advice) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise Usage(f"{sidecar} is damaged, or no analysis of structures ({error!r})", advice=advice) from error
+    said = read_sidecar(folder, sidecar, folder / MAP, form=FORM, what="analysis of structures", advice=advice)
     return Seen(folder=folder, said=said)
 
 
