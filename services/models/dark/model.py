@@ -53,24 +53,16 @@ def fit(
 ) -> tuple[Fitted, ...]:
     """Fit dark models to the frames of a dataset, one for each setting of a camera.
 
+    Parameters and errors that are not named here are those of `services.models.bias.model.fit`.
+
     Parameters
     ----------
-    base : Path or DatasetFrames
-        A dataset, an index, or the root of a nightcal; nothing in it is changed. Or frames that were chosen.
-    out : Path
-        The folder of the model; of several models the folder of their folders.
     family : Family, optional
         The one to be fitted; by default that which predicts best what it has not seen.
     corrected : callable, optional
         Each dark less its bias is written too; it gets in words how much they take, before they are.
     memory_mb : float
         For the bands that are worked on at once.
-    depth : int
-        Folders below `base` that are looked into.
-    progress : callable
-    refused : callable, optional
-        As for `of_each`.
-    disk : Disk
 
     Raises
     ------

@@ -75,19 +75,7 @@ def fit(
 ) -> tuple[Fitted, ...]:
     """Find the structures in the flats of a dataset, and in the darks beside them, for each setting of a camera.
 
-    Parameters
-    ----------
-    base : Path or DatasetFrames
-        A dataset, an index, or the root of a nightcal; nothing in it is changed. Or frames that were chosen.
-    out : Path
-        The folder of the results; of several settings the folder of their folders.
-    asked : Asked
-    depth : int
-        Folders below `base` that are looked into.
-    progress : callable
-    refused : callable, optional
-        As for `of_each`.
-    disk : Disk
+    Parameters are those of `services.models.bias.model.fit`.
 
     Raises
     ------
